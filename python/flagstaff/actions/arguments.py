@@ -29,7 +29,7 @@ from flagstaff._stored_value_schema import SECRET, is_secret
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import DuplicateNameError, parse_json
-from flagstaff._words.text import local_list, quoted, some
+from flagstaff._words.text import local_list, localized, quoted, some
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT
 
@@ -187,7 +187,10 @@ class YesNo(Argument):
 
 @dataclass(frozen=True)
 class Several(Argument):
-    """An option that can be repeated. One empty text stands for none."""
+    """An option that can be repeated; on a page, lines. One empty text stands for none."""
+
+    #: Raises FlagstaffError if one is not valid.
+    parse: Callable[[str], object] = str
 
     def option(self, name: str) -> str:
         return super().option(name.removesuffix("s"))
@@ -197,6 +200,33 @@ class Several(Argument):
 
     def value(self, typed: Any, given: Given) -> Any:
         return [] if typed == [""] else typed
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return _LinesField(self.parse, label=label, required=required)
+
+
+class _LinesField(forms.CharField):
+    """A text of a page with one of several on each line. Empty lines are left out."""
+
+    widget = forms.Textarea({"rows": 6, "spellcheck": "false", "autocapitalize": "none"})
+
+    def __init__(self, parse: Callable[[str], object], **options: Any) -> None:
+        super().__init__(**options)
+        self._parse = parse
+
+    def to_python(self, value: object) -> Any:
+        """Returns the lines. Raises ValidationError with the number of one that is not valid."""
+        lines = [line.strip() for line in str(value or "").splitlines()]
+        for number, line in enumerate(lines, 1):
+            if not line:
+                continue
+            try:
+                self._parse(line)
+            except FlagstaffError as error:
+                values = {"number": number, "problem": localized(error.message)}
+                text = gettext("Line %(number)s: %(problem)s.") % values
+                raise ValidationError(text) from error
+        return [*filter(None, lines)]
 
 
 class JsonField(forms.JSONField):

@@ -39,6 +39,8 @@ class Done:
     undo: Undo | None = None
     #: False if the row was like this already, so that nothing was written.
     written: bool = True
+    #: What that action does, if it does not bring everything back as it was.
+    instead: str = ""
 
 
 @dataclass(frozen=True)

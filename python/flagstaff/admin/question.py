@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any, cast
 
@@ -62,9 +62,9 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.log import Change, events, has_history, versions_of
 
-# Seconds for which an action that nothing may delay waits for the workers, and its page for the
+#: Seconds for which an action that nothing may delay waits for the workers, and its page for the
 # count of users.
-_LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
+LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
 # The newer changes that a message lists.
 _MAX_NEWER = 5
 
@@ -118,17 +118,17 @@ class AdminOfActions(AdminOfParts):
 
 
 @dataclass(frozen=True)
-class _Preview:
+class Preview:
     """What an action would do with some arguments."""
 
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Any] = field(default_factory=dict)
     #: The changes of the rows, in their order.
-    changed: Sequence[Changed]
-    impact: Impact
+    changed: Sequence[Changed] = ()
+    impact: Impact = field(default_factory=lambda: reached([], []))
     #: Whether a person has to see it first.
-    asks: bool
+    asks: bool = True
     #: What a person has to type; empty for nothing.
-    typed: str
+    typed: str = ""
 
     @property
     def seal(self) -> str:
@@ -147,15 +147,9 @@ class ActionRequest:
         self.admin, self.request, self.action = admin, request, action
         #: Whether nothing may delay it: no count, no version, no reason.
         self.is_urgent = action.always_runs is True
-        pks = [row.pk for row in rows]
         #: The versions of the rows; None without a history.
         self.versions: list[int] | None = None
-        if rows and not self.is_urgent and has_history():
-            versions = versions_of(admin.row_kind, pks)
-            self.versions = [versions.get(str(pk), 0) for pk in pks]
-        # Read after their versions: the page must not show older rows.
-        newest = {row.pk: row for row in all_rows(admin.model).filter(pk__in=pks)}
-        self.rows: list[Any] = [newest.get(row.pk, row) for row in rows]
+        self.rows: list[Any] = self._newest(rows)
         self.is_edited = EDIT in request.POST
         #: Whether the rows are the selection of the list, which posts it without a reason.
         self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
@@ -174,15 +168,23 @@ class ActionRequest:
         preview = self._preview()
         is_final = self.is_answered and not self.is_edited
         if is_final and preview is not None and self._is_confirmed(preview):
-            # Read before the write, which makes some of them wrong.
-            notes = self._notes_after(preview)
             try:
-                return self._done(preview, self._write(preview), notes)
+                return self._finish(preview)
             except ConflictError:
                 self._say_what_is_newer()
             except FlagstaffError as error:
                 self._refuse(error)
         return self._page(preview)
+
+    def _newest(self, rows: Sequence[Any]) -> list[Any]:
+        """Returns the present rows, and reads their versions."""
+        pks = [row.pk for row in rows]
+        if rows and not self.is_urgent and has_history():
+            versions = versions_of(self.admin.row_kind, pks)
+            self.versions = [versions.get(str(pk), 0) for pk in pks]
+        # Read after their versions: the page must not show older rows.
+        newest = {row.pk: row for row in all_rows(self.admin.model).filter(pk__in=pks)}
+        return [newest.get(row.pk, row) for row in rows]
 
     # What was typed.
 
@@ -191,7 +193,7 @@ class ActionRequest:
         if self.action.creates:
             fields["key"] = self._field("key", Argument(""), required=True)
         readonly = {*self.admin.get_readonly_fields(self.request, self.row)}
-        for name, (argument, required) in self.action.arguments().items():
+        for name, (argument, required) in self._arguments().items():
             names = argument.columns if isinstance(argument, OwnFields) else (name,)
             for one in (one for one in names if one not in readonly):
                 field = fields[one] = self._field(one, argument, required=required)
@@ -201,9 +203,7 @@ class ActionRequest:
                     field.required = False
         initial = self._initial(fields)
         initial |= {name: self._from_url(name, given[name]) for name in fields.keys() & given}
-        columns = [*filter(self._column, fields)]
-        is_given = not columns and all(one in given for one in fields if fields[one].required)
-        data = self.request.POST if self.is_answered else given if is_given else None
+        data = self.request.POST if self.is_answered else self._given(fields, initial)
         if data is None and fields:
             next(iter(fields.values())).widget.attrs["autofocus"] = True
         # The page says what is missing, as Django's forms do.
@@ -211,6 +211,18 @@ class ActionRequest:
         form: forms.Form = type("ArgumentForm", (forms.Form,), options)(data, initial=initial)
         self.admin.prepare_form(form, self.action, self.row)
         return form
+
+    def _arguments(self) -> Mapping[str, tuple[Argument, bool]]:
+        """Returns the arguments that the page asks for, and whether each is required."""
+        return self.action.arguments()
+
+    def _given(
+        self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        """Returns the data of a form that a link has filled in completely; else None."""
+        given = self.request.GET
+        is_given = all(one in given for one in fields if fields[one].required)
+        return given if is_given and not any(map(self._column, fields)) else None
 
     def _column(self, name: str) -> Any:
         """Returns the field of the model with this name, or None."""
@@ -244,7 +256,7 @@ class ActionRequest:
                 initial[name] = values[0]
         return initial
 
-    def _preview(self) -> _Preview | None:
+    def _preview(self) -> Preview | None:
         """Returns what the arguments would change; None if there are none, or if they are wrong."""
         form, action, kind = self.form, self.action, self.admin.row_kind
         if not form.is_valid():
@@ -273,12 +285,12 @@ class ActionRequest:
             typed = text_for_many(keys)
             if not typed and self.admin.in_use(self.request, keys):
                 typed = keys[0] if self.row else str(len(keys))
-            return _Preview(arguments, changed, found, asks=True, typed=typed)
+            return Preview(arguments, changed, found, asks=True, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
         is_kept = any(one.kept_by_rules for one in changed)
         asks = least is not None and (is_kept or consequence_of(found) >= least)
         typed = text_to_type(found) if asks else ""
-        return _Preview(arguments, changed, found, asks=asks, typed=typed)
+        return Preview(arguments, changed, found, asks=asks, typed=typed)
 
     def _count(self, before: Sequence[Any], after: Sequence[Any]) -> Impact:
         """Counts users, but not before an urgent action is done."""
@@ -303,17 +315,25 @@ class ActionRequest:
 
     # What is asked.
 
-    def _is_confirmed(self, preview: _Preview) -> bool:
+    def _is_confirmed(self, preview: Preview) -> bool:
         """Whether the page has asked, and a person has confirmed what is known now."""
-        posted = self.request.POST
-        is_known = self._shown is not None and self.versions is not None
-        if is_known and self._shown != self.versions:
+        if self._is_outdated():
             self._say_what_is_newer()
-        has_asked = not preview.asks or posted.get(CONFIRMED) == preview.seal
+        has_asked = not preview.asks or self.request.POST.get(CONFIRMED) == preview.seal
         if has_asked:
             needs_reason = not self.is_urgent
             self.problems += answer_problems(self.request, preview.typed, needs_reason=needs_reason)
         return has_asked and not self.problems
+
+    def _is_outdated(self) -> bool:
+        """Whether the rows have changed since the page was shown."""
+        shown, versions = self._shown, self.versions
+        return shown is not None and versions is not None and shown != versions
+
+    @property
+    def _version(self) -> str | None:
+        """What the page posts as the version of its rows; None without a history."""
+        return None if self.versions is None else ",".join(map(str, self.versions))
 
     @property
     def _shown(self) -> list[int] | None:
@@ -337,10 +357,9 @@ class ActionRequest:
             text = _("“%(key)s” has changed since the page was shown. Press the button again.")
             self.problems += [text % {"key": row.key}, *describe_events(self.request, found)]
 
-    def _page(self, preview: _Preview | None) -> HttpResponse:
+    def _page(self, preview: Preview | None) -> HttpResponse:
         action, admin, row, request = self.action, self.admin, self.row, self.request
         site = admin.admin_site
-        version = None if self.versions is None else ",".join(map(str, self.versions))
         posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, one.pk) for one in self.rows)]
         context = {
             **environment_context(),
@@ -356,7 +375,7 @@ class ActionRequest:
             "problems": self.problems,
             "preview": preview,
             "cannot": action.deletes and preview is None,
-            "version": request.POST.get(VERSION) if self.is_edited else version,
+            "version": request.POST.get(VERSION) if self.is_edited else self._version,
             "reason": posted_reason(request),
             "needs_reason": conf.require_reason and not self.is_urgent,
             "is_danger": action.deletes or self.is_urgent,
@@ -365,9 +384,7 @@ class ActionRequest:
         }
         if preview is not None:
             context["notes"] = self._notes_before(preview)
-            uses = segment_rows(site, request, preview.impact)
-            heading = _("Field") if row else capfirst(admin.opts.verbose_name)
-            context["tables"] = [(self._lines(preview), heading), (uses, capfirst(_("used by")))]
+            context["tables"] = self._tables(preview)
         return admin.template_page(request, "flagstaff/question.html", context)
 
     def _subject(self) -> str:
@@ -376,14 +393,20 @@ class ActionRequest:
             return str(self.row.key) if self.row else ""
         return f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"
 
-    def _button(self, preview: _Preview | None) -> str:
+    def _button(self, preview: Preview | None) -> str:
         given = preview.arguments if preview else {}
         try:
             return str(self.action.button) % {**given, "key": self._subject()}
         except KeyError:
             return str(self.action.label)
 
-    def _lines(self, preview: _Preview) -> list[PreviewRow]:
+    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
+        """Returns the tables of what is now and afterwards, and their headings."""
+        heading = _("Field") if self.row else capfirst(self.admin.opts.verbose_name)
+        uses = segment_rows(self.admin.admin_site, self.request, preview.impact)
+        return [(self._lines(preview), heading), (uses, capfirst(_("used by")))]
+
+    def _lines(self, preview: Preview) -> list[PreviewRow]:
         """Returns the lines of the table: of a row one for each field, else one for each row."""
         if self.action.deletes:
             return [PreviewRow(one.key, self.admin.summary(one), _("deleted")) for one in self.rows]
@@ -398,7 +421,7 @@ class ActionRequest:
             return lines[0]
         return [_joined(row.key, some) for row, some in zip(self.rows, lines, strict=True)]
 
-    def _notes_before(self, preview: _Preview) -> list[str]:
+    def _notes_before(self, preview: Preview) -> list[str]:
         way = _way_back(self.rows) if self.action.deletes else ""
         is_same = self.rows and not any(one.written for one in preview.changed)
         same = _("Nothing would change.") if is_same else ""
@@ -409,15 +432,15 @@ class ActionRequest:
             *facts,
         ]
 
-    def _notes_after(self, preview: _Preview) -> list[str]:
+    def _notes_after(self, preview: Preview) -> list[str]:
         facts = self._facts(preview) if self.action.creates else []
         return [*self._arguments_notes(preview), *facts]
 
-    def _facts(self, preview: _Preview) -> Sequence[str]:
+    def _facts(self, preview: Preview) -> Sequence[str]:
         keys = [one.key for one in preview.changed]
         return self.admin.facts(self.request, self.action, keys, preview.impact)
 
-    def _arguments_notes(self, preview: _Preview) -> list[str]:
+    def _arguments_notes(self, preview: Preview) -> list[str]:
         key, model = preview.changed[0].key, self.admin.model
         similar = _case_variants_text(model, key) if self.action.creates else ""
         kept = [sentence(one.kept_by_rules) for one in preview.changed if one.kept_by_rules]
@@ -426,7 +449,13 @@ class ActionRequest:
 
     # What was done.
 
-    def _write(self, preview: _Preview) -> list[Changed]:
+    def _finish(self, preview: Preview) -> HttpResponse:
+        """Writes what was confirmed, and says so."""
+        # Read before the write, which makes some of them wrong.
+        notes = self._notes_after(preview)
+        return self._done(preview, self._write(preview), notes)
+
+    def _write(self, preview: Preview) -> list[Changed]:
         """Writes all rows or none."""
         action, admin, kind = self.action, self.admin, self.admin.row_kind
         takes_version = action.takes_version and self.versions is not None
@@ -456,11 +485,11 @@ class ActionRequest:
         return changed
 
     def _done(
-        self, preview: _Preview, changed: Sequence[Changed], notes: Sequence[str]
+        self, preview: Preview, changed: Sequence[Changed], notes: Sequence[str]
     ) -> HttpResponse:
         """Says what was done, and goes to the page that the person came from."""
         action, admin, request = self.action, self.admin, self.request
-        timeout = _LONG_TIMEOUT if action.waits else SAVE_TIMEOUT
+        timeout = LONG_TIMEOUT if action.waits else SAVE_TIMEOUT
         written = [one for one in changed if one.written]
         if same := [one.key for one in changed if not one.written]:
             text = ngettext(

@@ -32,6 +32,7 @@ from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.question import ActionRequest, AdminOfActions
 from flagstaff.admin.rights import may
 from flagstaff.admin.views import environment_context
+from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events
 
 # The newest events, among a few entries.
@@ -87,6 +88,13 @@ class RowPageAdmin(AdminOfActions):
 
     #: The names of actions of the terminal that have no page.
     left_out: ClassVar[Collection[str]] = ()
+    #: What answers the requests to the pages of the actions.
+    request_class: ClassVar[type[ActionRequest]] = ActionRequest
+
+    @property
+    def action_kind(self) -> Kind | str:
+        """The kind of row whose actions have pages."""
+        return self.row_kind
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """Returns what the page of a row begins with."""
@@ -115,7 +123,7 @@ class RowPageAdmin(AdminOfActions):
 
     def get_urls(self) -> list[URLPattern]:
         """The URL of each action, and those of Django's pages."""
-        own = (one for one in self._actions if not (one.creates or one.deletes))
+        own = (one for one in self.page_actions if not (one.creates or one.deletes))
         return [
             *(row_path(self, one.name, partial(self._action_view, one)) for one in own),
             *super().get_urls(),
@@ -124,7 +132,7 @@ class RowPageAdmin(AdminOfActions):
     def show_form(self, request: HttpRequest, object_id: str | None, *_args: Any) -> HttpResponse:
         """The page of a row, or the action that creates one."""
         if object_id is None:
-            return self._ask(request, next(one for one in self._actions if one.creates), None)
+            return self._ask(request, next(one for one in self.page_actions if one.creates), None)
         row = self.get_object(request, unquote(object_id))
         if row is None:
             return self.missing(request, object_id)
@@ -134,7 +142,7 @@ class RowPageAdmin(AdminOfActions):
 
     def show_deletion(self, request: HttpRequest, object_id: str, *_args: Any) -> HttpResponse:
         """The action that deletes a row."""
-        return self._show(request, next(one for one in self._actions if one.deletes), object_id)
+        return self._show(request, next(one for one in self.page_actions if one.deletes), object_id)
 
     def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
         """Goes to the changes of a row. Without a history, shows those of Django's log."""
@@ -150,7 +158,9 @@ class RowPageAdmin(AdminOfActions):
         found.pop("delete_selected", None)
         if IS_POPUP_VAR in request.GET:
             return found
-        own = (one for one in self._actions if one.many and self.may_do(request, one, self.model))
+        own = (
+            one for one in self.page_actions if one.many and self.may_do(request, one, self.model)
+        )
         return {one.name: (partial(self._act, one), one.name, one.label) for one in own} | found
 
     def _act(
@@ -168,7 +178,7 @@ class RowPageAdmin(AdminOfActions):
             keys = {"keys": local_list(map(quoted, refused))}
             self.message_user(request, text % keys, messages.ERROR)
             return None
-        return ActionRequest(self, request, action, selected).answer() if selected else None
+        return self.request_class(self, request, action, selected).answer() if selected else None
 
     def _action_view(self, action: Action, request: HttpRequest, object_id: str) -> HttpResponse:
         return self.attributed_view(request, self._show, action, object_id)
@@ -180,7 +190,7 @@ class RowPageAdmin(AdminOfActions):
     def _ask(self, request: HttpRequest, action: Action, row: Any) -> HttpResponse:
         if not self.may_do(request, action, row or self.model):
             raise PermissionDenied
-        return ActionRequest(self, request, action, [row] if row else []).answer()
+        return self.request_class(self, request, action, [row] if row else []).answer()
 
     def missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Says that there is no such row, and goes to the index."""
@@ -190,9 +200,11 @@ class RowPageAdmin(AdminOfActions):
     # The page.
 
     def _page(self, request: HttpRequest, row: Any) -> HttpResponse:
-        offered = (one for one in self._actions if not one.creates and self.is_offered(one, row))
+        offered = (
+            one for one in self.page_actions if not one.creates and self.is_offered(one, row)
+        )
         links = {one.name: self._link(request, one, row) for one in offered}
-        found = [*self.sections(request, row), self._last_changes(request, row)]
+        found = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
         sections = [
             (one, [links.pop(name) for name in one.actions if name in links])
@@ -222,7 +234,8 @@ class RowPageAdmin(AdminOfActions):
         is_allowed = self.may_do(request, action, row)
         return _Link(action, url if is_allowed else "", permission(action.right, row))
 
-    def _last_changes(self, request: HttpRequest, row: Any) -> Section:
+    def last_changes(self, request: HttpRequest, row: Any) -> Section:
+        """Returns the section with what has happened to a row."""
         title = _("Last changes")
         if not can_read(request, "change_table"):
             return Section(title, "")
@@ -234,7 +247,8 @@ class RowPageAdmin(AdminOfActions):
         return Section(title, html if rows else "", is_aside=True)
 
     @cached_property
-    def _actions(self) -> tuple[Action, ...]:
+    def page_actions(self) -> tuple[Action, ...]:
+        """The actions that have pages."""
         # The pages of changes undo and restore.
-        every = (one for one in all_actions(self.row_kind) if not one.undoes)
+        every = (one for one in all_actions(self.action_kind) if not one.undoes)
         return tuple(one for one in every if one.name not in self.left_out)

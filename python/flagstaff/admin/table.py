@@ -10,6 +10,7 @@ from django import forms
 from django.core.exceptions import PermissionDenied
 from django.forms.widgets import Media
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -48,6 +49,10 @@ class Table:
     def cells(self) -> list[list[tuple[Column, str]]]:
         """The cells of each row, with their columns."""
         return [[*zip(self.columns, row, strict=True)] for row in self.rows]
+
+    def html(self, label: str) -> SafeString:
+        """Returns the table for a section of a page. Screen readers say the label."""
+        return render_to_string("flagstaff/table.html", {"table": self, "label": label})
 
 
 @dataclass(frozen=True)

@@ -91,8 +91,13 @@ def report(
 def report_done(done: Done, out: Output, options: Options) -> None:
     """Prints what an action did to a row without a history, and the command that takes it back."""
     out.messages(done.messages)
-    report_undo(done.undo, out)
-    document = {**done.record, "undo": done.undo and done.undo.arguments}
+    undo = done.undo
+    if undo and done.instead:
+        # A person must not expect more of it.
+        out.message(f"{done.key}: {quoted_command(*undo.arguments)} {done.instead}")
+        undo = None
+    report_undo(undo, out)
+    document = {**done.record, "undo": undo and undo.arguments}
     finish(document, out, options, written=done.written)
 
 

@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.names import own_names, query
+from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number, localized, truncated
 from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import TOGGLE_FIELDS, Right
@@ -145,6 +146,27 @@ def event_rows(
             )
         )
     return found
+
+
+def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
+    """Returns the rows of events of an optional app, which nothing undoes. One query."""
+    actors = {event.actor for event in events if event.actor}
+    names = actor_table().names(actors) if actors else {}
+    return [
+        EventRow(
+            at=aware(event.at),
+            change=_labelled(event.get_kind_display(), event.message),
+            actor=names.get(event.actor, event.actor) or _("not known"),
+            # Plans have none.
+            reason=with_links(getattr(event, "reason", "")),
+        )
+        for event in events
+    ]
+
+
+def _labelled(kind: str, text: str) -> str:
+    """Returns a text that begins with the kind of an event."""
+    return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
 
 
 def right_to_undo(event: Event) -> Right:

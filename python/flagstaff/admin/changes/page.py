@@ -27,11 +27,15 @@ from django.utils.translation import ngettext
 
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import is_storable, local_number
 from flagstaff._words.times import aware, local_time_text
 from flagstaff.admin.app_pages import PAGES, AppPages
-from flagstaff.admin.changes.events import EventRow, event_rows, with_links, without_hidden_users
+from flagstaff.admin.changes.events import (
+    EventRow,
+    event_rows,
+    rows_of_app,
+    without_hidden_users,
+)
 from flagstaff.admin.changes.filters import KIND_LABELS, TIMES, Filters
 from flagstaff.admin.changes.undo import ALL, RESTORE, TRANSACTION, UndoRequest
 from flagstaff.admin.confirmation import parse_version
@@ -314,21 +318,17 @@ def _rows_of_apps(
     if filters.of_action:
         is_creation = filters.of_action == "create"
         events = [(of, one) for of, one in events if (one.kind == "created") is is_creation]
-    actors = {event.actor for _pages, event in events if event.actor}
-    names = actor_table().names(actors) if actors else {}
     rows = [
-        EventRow(
-            at=aware(event.at),
-            change=_labelled(event.get_kind_display(), event.message),
-            actor=names.get(event.actor, event.actor) or _("not known"),
-            # Plans have none.
-            reason=with_links(getattr(event, "reason", "")),
-            key=row.key,
-            url=page_url(site, pages.model, "change", row.pk),
+        replace(
+            row,
+            key=of_event.key,
+            url=page_url(site, pages.model, "change", of_event.pk),
             kind=pages.label,
         )
-        for pages, event in events
-        for row in [getattr(event, pages.name)]
+        for (pages, event), row in zip(
+            events, rows_of_app([one for _pages, one in events]), strict=True
+        )
+        for of_event in [getattr(event, pages.name)]
     ]
     # Of two apps, one may have older events than the other has shown.
     return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]
@@ -359,11 +359,6 @@ def _events_of_app(
     shown = site.get_model_admin(pages.model).get_queryset(request).order_by().values("pk")
     events = events.filter(**{f"{pages.name}__in": shown})
     return events.select_related(pages.name).order_by("-at", "-pk")
-
-
-def _labelled(kind: str, text: str) -> str:
-    """Returns a text that begins with the kind of an event."""
-    return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
 
 
 def _missing_text() -> str:

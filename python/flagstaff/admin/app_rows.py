@@ -1,0 +1,203 @@
+"""The pages of the rows of optional apps, such as rollout plans, which have events but no history.
+
+Their actions return `Done`. The admin of the app says what each action would do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, cast
+
+from django import forms
+from django.contrib import messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.rows import all_rows
+from flagstaff._words.text import localized
+from flagstaff.actions import Action, Argument, Done
+from flagstaff.admin.base_admin import SAVE_TIMEOUT
+from flagstaff.admin.changes.events import rows_of_app
+from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.links import changes_url, page_url
+from flagstaff.admin.question import LONG_TIMEOUT, ActionRequest, Preview
+from flagstaff.admin.row_page import RowPageAdmin, Section
+from flagstaff.admin.views import VERSION
+from flagstaff.exceptions import FlagstaffError
+
+# A row that changes for weeks has many.
+_MAX_EVENTS = 100
+
+
+@dataclass(frozen=True)
+class AppPreview(Preview):
+    """What an action of an app would do."""
+
+    rows: Sequence[PreviewRow] = ()
+    #: What a person should know, in sentences.
+    notes: Sequence[str] = ()
+    #: Further arguments of the action, by which it is refused if something has changed.
+    given: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AppRequest(ActionRequest):
+    """A request to the page of an action of an app, for a user who may do it."""
+
+    admin: AppRowAdmin
+    #: The version of the row; None for a new one, and before what nothing may delay.
+    version: str | None
+
+    def _newest(self, rows: Sequence[Any]) -> list[Any]:
+        self.version = self.admin.version(rows[0]) if rows and not self.is_urgent else None
+        return [*rows]
+
+    # What was typed.
+
+    def _arguments(self) -> Mapping[str, tuple[Argument, bool]]:
+        asked = super()._arguments().items()
+        return {name: one for name, one in asked if self.admin.asks_for(self.action, name)}
+
+    def _column(self, name: str) -> Any:
+        """The arguments are texts, as in the terminal."""
+        return None
+
+    def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
+        return {**self.admin.initial(self.request, self.action, self.row)}
+
+    def _given(
+        self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]
+    ) -> Mapping[str, Any] | None:
+        is_complete = all(initial.get(name) for name, one in fields.items() if one.required)
+        return initial if is_complete else None
+
+    def _preview(self) -> Preview | None:
+        if not self.form.is_valid():
+            return None
+        cleaned = self.form.cleaned_data.items()
+        arguments = {name: value for name, value in cleaned if value is not None}
+        if self.is_urgent and self.is_answered:
+            return AppPreview(arguments, asks=False)
+        try:
+            found = self.admin.preview(self.request, self.action, self.row, arguments)
+        except FlagstaffError as error:
+            self._refuse(error)
+            return None
+        return replace(found, arguments=arguments, asks=found.asks and not self.is_urgent)
+
+    # What is asked.
+
+    def _is_outdated(self) -> bool:
+        shown = self.request.POST.get(VERSION)
+        return None not in {shown, self.version} and shown != self.version
+
+    @property
+    def _version(self) -> str | None:
+        return self.version
+
+    def _say_what_is_newer(self) -> None:
+        self.version = self.admin.version(self.row)
+        text = _("“%(key)s” has changed since the page was shown. Press the button again.")
+        self.problems.append(text % {"key": self.row.key})
+
+    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
+        return [(cast("AppPreview", preview).rows, "")]
+
+    def _notes_before(self, preview: Preview) -> list[str]:
+        return [*cast("AppPreview", preview).notes]
+
+    # What was done.
+
+    def _finish(self, preview: Preview) -> HttpResponse:
+        """Writes what was confirmed, and says so with the receipt of the workers."""
+        action, admin, request = self.action, self.admin, self.request
+        arguments = {**preview.arguments, **cast("AppPreview", preview).given}
+        key = self.row.key if self.row else arguments.pop("key")
+        done = cast("Done", action.write(key, **arguments))
+        sentences = [f"{localized(one).removesuffix('.')}." for one in done.messages]
+        text = " ".join(map(capfirst, sentences))
+        if not done.written:
+            admin.message_user(request, text, messages.INFO)
+            return HttpResponseRedirect(self._back_url())
+        if action.creates:
+            self.rows = [all_rows(admin.model).filter(key=key).latest("pk")]
+            admin.log_addition(request, self.row, text)
+        elif action.deletes:
+            # Only the type asks for a query set.
+            admin.log_deletions(request, cast("Any", self.rows))
+        else:
+            admin.log_change(request, self.row, text)
+        timeout = LONG_TIMEOUT if action.waits else SAVE_TIMEOUT
+        url, links = self._next(done)
+        admin.report_applied(request, text, timeout=timeout, undo_url=url, links=links)
+        return HttpResponseRedirect(self._back_url(is_done=True))
+
+    def _next(self, done: Done) -> tuple[str, Sequence[tuple[str, str]]]:
+        """Returns the page of the action that undoes it, or a link if that does something else."""
+        if done.undo is None or self.action.deletes:
+            return "", ()
+        _kind, name, *_more = done.undo.arguments
+        action = self.admin.action(name)
+        if not self.admin.may_do(self.request, action, self.row):
+            return "", ()
+        url = page_url(self.admin.admin_site, self.admin.model, name, self.row.pk)
+        return ("", [(url, f"{action.label}…")]) if done.instead else (url, ())
+
+
+class AppRowAdmin(RowPageAdmin):
+    """Shows a row of an app as text, with its actions."""
+
+    #: The kind of the actions, which is also the name of the app's pages: see `app_pages`.
+    app_kind: ClassVar[str]
+    request_class = AppRequest
+
+    @property
+    def action_kind(self) -> str:
+        """The kind of row whose actions have pages."""
+        return self.app_kind
+
+    def events(self, row: Any) -> QuerySet[Any]:
+        """Returns what has happened to a row."""
+        raise NotImplementedError
+
+    def version(self, row: Any) -> str:
+        """Returns a text that differs after each change that a person must see. Queries."""
+        raise NotImplementedError
+
+    def action(self, name: str) -> Action:
+        """Returns the action with a name."""
+        return next(one for one in self.page_actions if one.name == name)
+
+    def asks_for(self, action: Action, name: str) -> bool:
+        """Whether the page of an action asks for an argument."""
+        return True
+
+    def initial(self, request: HttpRequest, action: Action, row: Any) -> Mapping[str, Any]:
+        """Returns what the form of an action contains at first, by name."""
+        return {}
+
+    def preview(
+        self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
+    ) -> AppPreview:
+        """Returns what an action would do. Writes and locks nothing. Raises FlagstaffError.
+
+        `row` is None for an action that creates one; then the arguments have the key.
+        """
+        return AppPreview()
+
+    def last_changes(self, request: HttpRequest, row: Any) -> Section:
+        """Returns the section with the events, and the action that deletes them with the row."""
+        rows = rows_of_app([*self.events(row).order_by("-id")[:_MAX_EVENTS]])
+        html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
+        return Section(_("Events"), html if rows else "", ("delete",))
+
+    def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
+        """Goes to the events of a row among the recent changes."""
+        row = self.get_object(request, object_id)
+        if row is None:
+            return self.missing(request, object_id)
+        filters = {"key": row.key, "exact": 1, "kind": self.app_kind}
+        return HttpResponseRedirect(changes_url(self.admin_site, filters))
