@@ -48,7 +48,18 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     now = database_now()
     run = StepRun.objects.using(conf.database).get(pk=cast("int", plan.run_id))
     evidence = read_evidence(run, now)
-    return _watch(plan, run, evidence, outcomes, now)
+    guards = guards_from_json(plan.guards)
+    verdict = judge(
+        steps_of(plan), plan.step or 0, guards, evidence, plan.required_users, run.number
+    )
+    is_due = plan.due_at is not None and plan.due_at <= now
+    decision = decide(verdict, outcomes or (), is_due=is_due)
+    figures = figures_of(evidence, verdict)
+    if decision.action == "rollback":
+        return _store_trip(plan, now, decision.why, figures)
+    if outcomes is None:
+        return None
+    return _go_on(plan, run, evidence, decision, figures, now)
 
 
 def carry_out_trip(plan: Plan) -> PlanReport:
@@ -104,47 +115,43 @@ def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
     return report_of(plan, PlanEvent.Kind.PAUSED, reason)
 
 
-def _watch(
+def _go_on(  # noqa: PLR0913, PLR0917 (all that was found)
     plan: Plan,
     run: StepRun,
     evidence: StepEvidence,
-    outcomes: Sequence[GuardOutcome] | None,
+    decision: Decision,
+    figures: dict[str, Any],
     now: datetime,
-) -> PlanReport | None:
-    steps, index = steps_of(plan), plan.step or 0
-    guards = guards_from_json(plan.guards)
-    verdict = judge(steps, index, guards, evidence, plan.required_users, run.number)
-    is_due = plan.due_at is not None and plan.due_at <= now
-    decision = decide(verdict, outcomes or (), is_due=is_due)
-    figures = figures_of(evidence, verdict)
-    if decision.action == "rollback":
-        return _store_trip(plan, now, decision.why, figures)
-    if outcomes is None:
-        return None
+) -> PlanReport:
+    """Does what is due for a plan that has not tripped."""
     version = plan.flag_version
     if problem := foreign_change(plan, _locked_flag(plan)):
         return _pause(plan, now, problem)
     if plan.flag_version != version:
         transitions.save(plan, now)
-    if decision.trip is None and (why := _incomplete(run, evidence, now, is_due=is_due)):
-        return _measure_again(plan, index, now, why, figures)
+    if decision.trip is None and (why := _why_again(plan, run, evidence, now)):
+        message = Text("step {number} starts again: {why}", number=(plan.step or 0) + 1, why=why)
+        return _enter_step(
+            plan, plan.step or 0, now, PlanEvent.Kind.CONTINUED, message, figures=figures
+        )
     if decision.action == "hold":
         return _hold(plan, now, decision, figures)
     if decision.action == "wait":
         return _wait(plan, now)
-    return _proceed(plan, index, now, decision, figures)
+    return _proceed(plan, now, decision, figures)
 
 
-def _incomplete(run: StepRun, evidence: StepEvidence, now: datetime, *, is_due: bool) -> str | None:
-    """Returns why the evidence of a run will never be complete, or None."""
+def _why_again(plan: Plan, run: StepRun, evidence: StepEvidence, now: datetime) -> Text | None:
+    """Returns why the evidence of a run cannot let its step pass, or None."""
     # At 100 % nothing is compared.
     if run.percent >= _ALL:
         return None
     if evidence.lost_workers and has_lost_for_good(run, now):
-        return Text("a worker stopped without its last report")
+        return Text("a worker stopped without its last report, so the counts were incomplete")
     # Until the dwell time has ended, the run may still trip.
+    is_due = plan.due_at is not None and plan.due_at <= now
     if is_due and evidence.dropped:
-        return Text("workers had no memory left for all counts")
+        return Text("workers had no memory left for all counts, so the counts were incomplete")
     return None
 
 
@@ -210,40 +217,19 @@ def _wait(plan: Plan, now: datetime) -> PlanReport:
     return report_of(plan, event)
 
 
-def _proceed(
-    plan: Plan, index: int, now: datetime, decision: Decision, figures: dict[str, Any]
-) -> PlanReport:
-    if index + 1 < len(steps_of(plan)):
-        return _next_step(plan, index + 1, now, decision, figures)
-    return _finish(plan, now, decision, figures)
-
-
-def _next_step(
-    plan: Plan, index: int, now: datetime, decision: Decision, figures: dict[str, Any]
-) -> PlanReport:
-    steps = steps_of(plan)
-    old, new = steps[index - 1].percent, steps[index].percent
+def _proceed(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
+    steps, index = steps_of(plan), (plan.step or 0) + 1
+    if index == len(steps):
+        return _finish(plan, now, decision, figures)
     message = Text(
         "step {number} of {count}: rollout {old} → {new} %; {why}",
         number=index + 1,
         count=len(steps),
-        old=old,
-        new=new,
+        old=steps[index - 1].percent,
+        new=steps[index].percent,
         why=decision.why,
     )
     return _enter_step(plan, index, now, PlanEvent.Kind.STEP, message, figures=figures)
-
-
-def _measure_again(
-    plan: Plan, index: int, now: datetime, why: str, figures: dict[str, Any]
-) -> PlanReport:
-    """Starts the step again, because the evidence of this run will never be complete."""
-    message = Text(
-        "step {number} starts again: {why}, so the counts were incomplete",
-        number=index + 1,
-        why=why,
-    )
-    return _enter_step(plan, index, now, PlanEvent.Kind.CONTINUED, message, figures=figures)
 
 
 def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:

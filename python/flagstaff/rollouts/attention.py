@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from flagstaff._tables.rows import FlagRow, all_rows
 from flagstaff.conf import conf
-from flagstaff.rollouts.flag_changes import what_decides
+from flagstaff.rollouts.flag_changes import digest_of
 from flagstaff.rollouts.models import Plan, ReasonKind, State
 from flagstaff.rollouts.unguarded import unguarded_plans
 
@@ -60,7 +60,7 @@ def acted_on(plans: Sequence[Plan], flags: Sequence[FlagRow] | None = None) -> s
     if flags is None:
         flags = list(all_rows(conf.flag_model).filter(key__in=[plan.key for plan in ended]))
     flags = [flag for flag in flags if str(flag.pk) in pks]
-    present = {str(flag.pk): what_decides(flag) for flag in flags}
+    present = {str(flag.pk): digest_of(flag) for flag in flags}
     return {plan.pk for plan in ended if present.get(plan.flag_pk) != plan.seen_flag}
 
 

@@ -59,13 +59,16 @@ def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
     with override(None):
         _record_run()
         reports: list[PlanReport] = []
-        due_plans = _due_plans()
+        waiting = _due_plans()
         for calls_functions in (False, True):
-            for due in due_plans:
+            remaining, waiting = waiting, []
+            for due in remaining:
                 if stop is not None and stop.is_set():
                     return reports
                 report = _drive(due, calls_functions=calls_functions)
-                if report is not None:
+                if report is None:
+                    waiting.append(due)
+                else:
                     reports.append(report)
         return reports
 

@@ -89,8 +89,9 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     """Starts the pending plan of a flag, or creates one and starts it.
 
     With `enable`, the change that sets the first step also enables a disabled flag: its allowed
-    users and the users of its rules get it, too. Raises UnknownFlagError, InvalidPlanError, PlanError if the plan cannot start, for example
-    because run-jobs does not run, or ConflictError if the flag has another version than expected.
+    users and the users of its rules get it, too. Raises UnknownFlagError, InvalidPlanError,
+    PlanError if the plan cannot start, for example because run-jobs does not run, or ConflictError
+    if the flag has another version than expected.
     """
     with transaction.atomic(using=conf.database):
         plan = _active_plan(key)

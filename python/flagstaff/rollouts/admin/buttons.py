@@ -45,16 +45,12 @@ def buttons_of(
     state = State(plan.state)
     asking = partial(_asking, flag, viewer=viewer)
     if state is State.PENDING:
-        start = asking(_starting(_START, plans.start, flag, flag_version), 0)
-        return (start, _PAUSE) if plan.starts_at else (start,)
+        return (asking(_starting(_START, plans.start, flag, flag_version), 0),)
     roll_back = replace(_ROLL_BACK, done=_rolled_back(flag))
     # The engine continues only if the flag is on; a warning says so.
     is_on = flag is not None and bool(flag.enabled)
-    if state is State.PAUSED and plan.step is not None:
-        return (*([asking(_RESUME, plan.step)] if is_on else []), roll_back)
     if state is State.PAUSED:
-        start = replace(_START, name="resume")
-        return (asking(_starting(start, plans.resume, flag, flag_version), 0),)
+        return (*([asking(_RESUME, plan.step or 0)] if is_on else []), roll_back)
     if state is State.ROLLED_BACK:
         return (asking(_AGAIN, 0),) if is_on else ()
     return (_PAUSE, roll_back) if plan.state in WATCHED_STATES else ()
@@ -74,7 +70,7 @@ def _stopping(plan: Plan) -> tuple[Button, ...]:
     """The buttons that need neither the steps nor the guards."""
     if plan.state in WATCHED_STATES:
         return (_PAUSE, _ROLL_BACK)
-    return (_ROLL_BACK,) if plan.state == State.PAUSED and plan.step is not None else ()
+    return (_ROLL_BACK,) if plan.state == State.PAUSED else ()
 
 
 def _starting(

@@ -19,7 +19,7 @@ from flagstaff.rollouts.admin.texts import (
     share_text,
     users_text,
 )
-from flagstaff.rollouts.evidence import alpha_of, read_evidence
+from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.results import GuardCounts, GuardResult, StepEvidence, StepVerdict
@@ -69,7 +69,7 @@ def figures_of_plan(plan: Plan, now: datetime) -> Figures | None:
     verdict, guards = None, {}
     if run.step is not None:
         own, steps, users = guards_from_json(plan.guards), steps_of(plan), plan.required_users
-        verdict = judge(steps, run.step, own, evidence, users, alpha_of(run))
+        verdict = judge(steps, run.step, own, evidence, users, run.number)
         guards = {one.number: _guard_figures(one, evidence) for one in verdict.guards}
     seconds = max((end - run.started_at).total_seconds(), 1.0)
     return Figures(run, evidence, verdict, guards, _traffic_rows(evidence), seconds)

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from itertools import islice, starmap
+from itertools import islice
 from typing import Any, cast
 
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow, all_rows, find_row
 from flagstaff._words.text import localized
-from flagstaff._words.times import local_time_text
 from flagstaff.admin.action_page import ActionPageAdmin
-from flagstaff.admin.confirmation import PreviewRow, posted_fields, problems_of
+from flagstaff.admin.confirmation import posted_fields, problems_of
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.views import REASON, VERSION
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidPlanError
-from flagstaff.history.kinds import Kind
-from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.admin.buttons import turned_on_row
 from flagstaff.rollouts.admin.forms import (
     GuardRows,
     PlanForm,
@@ -38,8 +33,6 @@ from flagstaff.rollouts.conditions import present_rollout, rules_can_grant
 from flagstaff.rollouts.first_step import first_step_of, usual_required_users
 from flagstaff.rollouts.guards import ERRORS, Guard, guards_from_json
 from flagstaff.rollouts.models import ACTIVE_STATES, Plan
-from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
-from flagstaff.rollouts.status import flag_of_plan
 from flagstaff.rollouts.stored import problem_of_plan, steps_of
 
 # The name of the button that adds empty rows, and the number of them.
@@ -144,7 +137,6 @@ class FormPage:
             "guards": guards,
             "shows_errors": is_bound,
             "errors": is_bound and not (form.is_valid() and steps.is_valid() and guards.is_valid()),
-            "time_zone": timezone.get_current_timezone_name(),
             "is_folded": not has_folded_errors,
             **self._context(form),
         }
@@ -169,47 +161,18 @@ class FormPage:
 
     def _save(self, form: PlanForm, steps: StepRows, guards: GuardRows) -> Plan:
         """Creates the plan."""
-        key, at = form.cleaned_data["key"], form.cleaned_data["starts_at"]
+        key = form.cleaned_data["key"]
         flag = _flag(key)
         row = conf.flag_model if flag is None else flag
         if not may(self.admin.admin_site, self.request, "toggle", row):
             raise PermissionDenied
         users = form.cleaned_data["required_users"]
-        plan = plans.create(
-            # What it turns on is confirmed below.
-            *(key, steps.steps()),
+        return plans.create(
+            key,
+            steps.steps(),
             guards=[*form.guards(), *guards.guards()],
             required_users=users,
-            starts_at=at,
-            enable=True,
         )
-        # Locked by now.
-        flag = flag_of_plan(plan)
-        if flag is not None and plan.starts_at is not None:
-            # The plan starts without a confirmation, so this is the release.
-            self._ask_for_schedule(plan, flag, plan.starts_at)
-        return plan
-
-    def _ask_for_schedule(self, plan: Plan, flag: FlagRow, at: Any) -> None:
-        """Asks for the next and for the last step."""
-        ahead = planned_steps(
-            flag,
-            steps_of(plan),
-            0,
-            enable=plan.enables_flag,
-            viewer=self.request.user,
-        )
-        question = _("Schedule the rollout plan of “%(key)s” for %(time)s?")
-        context = {
-            "title": _("Plan a rollout"),
-            "add": True,
-            "flagstaff_question": question % {"key": plan.key, "time": local_time_text(at)},
-            "flagstaff_rows": _ahead_rows(plan, ahead),
-            "flagstaff_notes": ahead.notes,
-            "flagstaff_label": _("Schedule"),
-            "flagstaff_version": str(version_of(Kind.FLAG, flag.pk)),
-        }
-        self._ask(flag, ahead.text_to_type, context)
 
     def _context(self, form: PlanForm) -> dict[str, object]:
         """The flag of the form, and the last plan."""
@@ -221,12 +184,6 @@ class FormPage:
             "is_off": flag is not None and not flag.enabled,
             "last": None if form.is_bound else _last_plan(self, form["key"].value()),
         }
-
-
-def _ahead_rows(plan: Plan, ahead: PlannedSteps) -> list[PreviewRow]:
-    """Returns what the steps do to the users, and that the start turns the flag on if it does."""
-    first = [turned_on_row()] if plan.enables_flag else []
-    return [*first, *starmap(PreviewRow, ahead.rows)]
 
 
 def _flag_context(flag: FlagRow | None) -> dict[str, object]:

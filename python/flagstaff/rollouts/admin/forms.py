@@ -85,19 +85,12 @@ class PlanForm(forms.Form):
             "If the guards cannot decide, a step passes after this many users with the flag."
         ),
     )
-    starts_at = forms.DateTimeField(
-        label=gettext_lazy("Starts at"),
-        required=False,
-        widget=forms.DateTimeInput({"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
-        help_text=gettext_lazy("Empty: a button on the next page starts the plan."),
-    )
 
     def __init__(self, *args: Any, keys: Sequence[str] = (), **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["key"].widget = KeyInput(keys)
         self.fields["_reason"] = forms.CharField(
             label=gettext_lazy("Reason"),
-            # As in the terminal: a plan with a time starts without another confirmation.
             required=conf.require_reason,
             error_messages={"required": reason_required()},
             max_length=MAX_REASON_LENGTH,

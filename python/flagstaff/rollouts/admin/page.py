@@ -32,7 +32,7 @@ from flagstaff.rollouts.admin.trips import difference_text, since_text, trip_sen
 from flagstaff.rollouts.admin.warnings import too_few_users, warnings_of
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import guards_from_json, numbered
-from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, State, StepRun
+from flagstaff.rollouts.models import ACTIVE_STATES, Plan, State, StepRun
 from flagstaff.rollouts.results import GuardCounts
 from flagstaff.rollouts.stored import problem_of_plan, steps_of
 from flagstaff.rollouts.trip_figures import Trip, trip_of
@@ -68,8 +68,7 @@ def _readable_context(plan: Plan, flag: FlagRow | None, now: datetime) -> dict[s
     figures, trip = figures_of_plan(plan, now), trip_of(plan)
     sentence, *facts = state_sentences(plan, now, people_of([plan]))
     facts += map(capitalized, filter(None, [difference_text(plan, flag)]))
-    is_turned_on = flag is not None and not flag.enabled and plan.step is None
-    if is_turned_on and (plan.starts_at is None or plan.enables_flag):
+    if flag is not None and not flag.enabled and plan.step is None:
         facts.append(_("The flag is off. The start of the plan turns it on."))
     is_open = plan.state in ACTIVE_STATES and flag is not None
     return {
@@ -133,7 +132,7 @@ def _step_rows(plan: Plan, now: datetime) -> list[dict[str, object]]:
     runs = StepRun.objects.using(conf.database).filter(plan=plan).exclude(step=None)
     began = {run.step: run.started_at for run in runs.order_by("id")}
     rows: list[dict[str, object]] = []
-    expected = plan.due_at if plan.state in WATCHED_STATES else plan.starts_at
+    expected = plan.due_at
     is_active = plan.ended_at is None
     for index, step in enumerate(steps_of(plan)):
         is_later = plan.step is None or index > plan.step

@@ -45,7 +45,7 @@ from flagstaff.rollouts.admin.texts import (
 from flagstaff.rollouts.admin.trips import attention_text, difference_text, trip_sentence
 from flagstaff.rollouts.attention import plans_to_look_at
 from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent
 from flagstaff.rollouts.status import flag_of_plan
 
 if TYPE_CHECKING:
@@ -269,9 +269,8 @@ class PlanAdmin(ActionPageAdmin):
 
     @admin.display(description=gettext_lazy("due"), ordering="due_at")
     def due(self, plan: Plan) -> SafeString:
-        """When the plan starts or takes its next step."""
-        at = plan.starts_at if plan.state == State.PENDING else plan.due_at
-        return labelled_cell(_("due"), time_html(at, time_of(plan)))
+        """When the plan takes its next step."""
+        return labelled_cell(_("due"), time_html(plan.due_at, time_of(plan)))
 
     @admin.display(description=gettext_lazy("guards"))
     def shown_guards(self, plan: Plan) -> SafeString:

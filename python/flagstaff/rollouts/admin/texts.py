@@ -21,10 +21,12 @@ from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.guards import FUNCTION, LATENCY, Guard, guard_name, seconds_text
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.verdict_text import percent, times
+from flagstaff.rollouts.verdict import times
 
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
+
+_ALL = 100
 
 
 def state_label(plan: Plan) -> SafeString:
@@ -80,13 +82,9 @@ def _state_text(plan: Plan, now: datetime) -> str:
         State.ROLLED_BACK: _("Rolled back at step %(step)s of %(steps)s, %(percent)s %%"),
     }
     text = texts[State(plan.state)]
-    if plan.state == State.PENDING and plan.starts_at is not None:
-        text, values["time"] = _("Starts at %(time)s"), local_time_text(plan.starts_at)
-    elif plan.state == State.RUNNING and plan.due_at is not None and plan.due_at > now:
+    if plan.state == State.RUNNING and plan.due_at is not None and plan.due_at > now:
         text = _("Step %(step)s of %(steps)s, %(percent)s %%, until %(time)s or later")
         values["time"] = local_time_text(plan.due_at)
-    elif plan.state == State.PAUSED and plan.step is None:
-        text = _("Paused before the start")
     return text % values
 
 
@@ -137,7 +135,14 @@ def limit_text(limit: float) -> str:
 
 def share_text(part: float, whole: float) -> str:
     """Returns a part of users in percent, or a dash without users."""
-    return f"{_plain(percent(part, whole))} %" if whole > 0 else NONE
+    return f"{_plain(_percent(part, whole))} %" if whole > 0 else NONE
+
+
+def _percent(part: float, whole: float) -> float:
+    """Returns a share with two significant digits; of one near 100 %, those of the rest."""
+    share = min(_ALL * part / whole, _ALL)
+    rounded = times(share)
+    return rounded if rounded < _ALL or share == _ALL else round(_ALL - times(_ALL - share), 10)
 
 
 def users_text(users: float) -> str:

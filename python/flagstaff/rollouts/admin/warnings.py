@@ -44,15 +44,7 @@ def warnings_of(plan: Plan, flag: FlagRow | None, now: datetime) -> list[SafeStr
         )
     if flag is None and plan.state not in {State.DONE, State.ROLLED_BACK}:
         found.append(_("The flag no longer exists. Delete this plan."))
-    elif flag is not None and not flag.enabled and plan.step is None:
-        if plan.starts_at is not None and not plan.enables_flag:
-            found.append(
-                _(
-                    "The plan cannot start at its time: the flag is off, and was on when the plan "
-                    "was scheduled. Start the plan now, or delete it and plan the rollout again."
-                )
-            )
-    elif flag is not None and not flag.enabled:
+    elif flag is not None and not flag.enabled and plan.step is not None:
         if plan.state in {State.PAUSED, State.ROLLED_BACK}:
             found.append(
                 _(

@@ -18,7 +18,7 @@ from flagstaff._tables.rows import flag_row
 from flagstaff.experiments.models import Experiment, StoredVerdict
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, StaleCount
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.flag_changes import what_decides
+from flagstaff.rollouts.flag_changes import digest_of
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import (
     FLAGS,
@@ -206,7 +206,7 @@ def test_tripped_plans_of_flags_whose_rules_name_segments_need_no_more_query(
         make_flag(f"flag{number}", rules=[{"conditions": [{"segment": "team"}]}])
         flag = flag_row(f"flag{number}")
         tripped.pk, tripped.key, tripped.flag_pk = None, flag.key, str(flag.pk)
-        tripped.seen_flag = what_decides(flag)
+        tripped.seen_flag = digest_of(flag)
         tripped.save(force_insert=True)
     assert count_queries(operator, OVERVIEW) == before
     assert len(attention(page(operator, OVERVIEW))) == 4

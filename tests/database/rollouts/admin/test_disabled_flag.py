@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
@@ -126,33 +124,6 @@ def test_message_after_a_roll_back_says_that_the_flag_is_off(
     html = page(operator, plan_url(pending))
     assert "The flag is off. To go on" in text_of(html)
     assert button_names(html) == []
-
-
-def schedule(operator: Client, **more: str) -> Any:
-    data = inputs_of(page(operator, f"{PLANS}add/?flag={KEY}"), "")
-    return operator.post(f"{PLANS}add/", {**data, "starts_at": "2031-05-01T14:30", **more})
-
-
-def test_scheduled_start_that_was_confirmed_turns_the_flag_on(operator: Client) -> None:
-    response = schedule(operator)
-    assert preview_of(response)["flag"] == ["off", "on"]
-    assert "The flag is turned on." in text_of(response.content.decode())
-    operator.post(f"{PLANS}add/", confirmed(response))
-    assert (plan_of().enables_flag, is_on()) == (True, False)
-
-
-def test_schedule_asks_again_if_the_flag_was_turned_off_since_the_question(
-    operator: Client,
-) -> None:
-    changes.flags.enable(KEY)
-    response = schedule(operator)
-    assert "flag" not in preview_of(response)
-    changes.flags.disable(KEY)
-    response = operator.post(f"{PLANS}add/", confirmed(response))
-    assert problems_of(response)[0].startswith("Not saved: the flag has changed")
-    assert not Plan.objects.exists()
-    operator.post(f"{PLANS}add/", confirmed(response))
-    assert plan_of().enables_flag
 
 
 def test_plan_with_a_guard_starts_after_five_clicks_from_a_flag_that_is_off(

@@ -17,13 +17,8 @@ from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from flagstaff.rollouts.steps import DEFAULT_STEPS, steps_as_json
 from tests.support.admin_pages import (
-    confirmed,
     messages_of,
     page,
-    preview_of,
-    problems_of,
-    production,
-    text_to_type,
 )
 from tests.support.form_inputs import inputs_of
 from tests.support.plan_pages import PLANS, plan_url, text_of
@@ -56,7 +51,7 @@ def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: U
     plan = plan_of()
     assert response.redirect_chain == [(plan_url(plan), 302)]
     assert messages_of(response) == [f"The rollout plan of “{KEY}” was created."]
-    assert (plan.state, plan.required_users, plan.starts_at) == (State.PENDING, 10, None)
+    assert (plan.state, plan.required_users) == (State.PENDING, 10)
     assert plan.steps == steps_as_json(DEFAULT_STEPS)
     assert [guard["kind"] for guard in plan.guards] == ["errors"]
     assert PlanEvent.objects.get().actor == str(admin_user.pk)
@@ -149,48 +144,6 @@ def test_form_can_set_all_that_a_guard_has(operator: Client) -> None:
     assert {*row.fields} == {field.name for field in fields(Guard)}
 
 
-@pytest.mark.parametrize("last", [100, 30])
-def test_start_time_asks_for_all_steps_and_schedules_the_plan(
-    last: int, operator: Client, admin_user: User, settings: Any
-) -> None:
-    production(settings)
-    pks = range(10**6, 10**6 + 20)
-    User.objects.bulk_create(User(pk=pk, username=f"user{pk}") for pk in pks)
-    steps = {f"steps__{row}__percent": "" for row in range(1, 8)}
-    steps |= {f"steps__{row}__time": "" for row in range(1, 8)}
-    steps |= {"steps__0__percent": "1", "steps__1__percent": str(last), "steps__1__time": "1"}
-    response = create(operator, starts_at="2031-05-01T14:30", _reason="launch", **steps)
-    question = f"Schedule the rollout plan of “{KEY}” for May 1, 2031, 14:30:00"
-    assert question in text_of(response.content.decode())
-    users = preview_of(response)[f"users at the last step, {last} %"]
-    assert users[0].startswith("0 of 21")
-    assert not Plan.objects.exists()
-    assert text_to_type(response) == (KEY if last == 100 else "")
-    if last == 100:
-        response = operator.post(ADD, confirmed(response, _typed_key="other"))
-        assert problems_of(response) == [f"Not confirmed: type “{KEY}” exactly."]
-        assert not Plan.objects.exists()
-    operator.post(ADD, confirmed(response, _typed_key=KEY))
-    plan = plan_of()
-    assert "Starts at May 1, 2031, 14:30:00" in page(operator, plan_url(plan))
-    assert (plan.scheduled_by, len(plan.steps), rollout()) == (str(admin_user.pk), 2, 0)
-
-
-def test_way_back_from_the_question_shows_the_form_as_it_was_typed(operator: Client) -> None:
-    response = create(operator, starts_at="2031-05-01T14:30", required_users="77")
-    data = confirmed(response)
-    html = operator.post(ADD, {**data, "_edit": "1"}).content.decode()
-    assert 'value="77"' in html
-    assert "Please correct" not in html
-    assert not Plan.objects.exists()
-
-
-def test_mistake_in_a_scheduled_plan_is_explained_before_the_question(operator: Client) -> None:
-    rollouts.create(KEY)
-    response = create(operator, starts_at="2031-05-01T14:30")
-    assert "has a rollout plan already" in text_of(response.content.decode())
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -212,7 +165,6 @@ def test_mistake_in_a_scheduled_plan_is_explained_before_the_question(operator: 
         ({"key": ""}, "This field is required."),
         ({"key": "planned"}, "has a rollout plan already"),
         ({"key": "at_ten"}, "begin with a higher step"),
-        ({"starts_at": "tomorrow"}, "Enter a valid date/time."),
     ],
 )
 def test_mistake_is_explained_and_nothing_is_created(
