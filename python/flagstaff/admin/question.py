@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import previewed
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
+from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history, versions_of
 
 #: Seconds for which an action that nothing may delay waits for the workers, and its page for the
@@ -180,11 +182,22 @@ class ActionRequest:
         """Returns the present rows, and reads their versions."""
         pks = [row.pk for row in rows]
         if rows and not self.is_urgent and has_history():
-            versions = versions_of(self.admin.row_kind, pks)
-            self.versions = [versions.get(str(pk), 0) for pk in pks]
+            self.versions = self._versions_of(rows)
         # Read after their versions: the page must not show older rows.
         newest = {row.pk: row for row in all_rows(self.admin.model).filter(pk__in=pks)}
         return [newest.get(row.pk, row) for row in rows]
+
+    def _kind_of(self, row: Any) -> Kind:
+        """Returns what a row is."""
+        return self.admin.row_kind
+
+    def _versions_of(self, rows: Sequence[Any]) -> list[int]:
+        """Returns the present versions of rows, in their order. A query for each kind."""
+        pks = defaultdict[Kind, list[object]](list)
+        for row in rows:
+            pks[self._kind_of(row)].append(row.pk)
+        found = {kind: versions_of(kind, of_kind) for kind, of_kind in pks.items()}
+        return [found[self._kind_of(row)].get(str(row.pk), 0) for row in rows]
 
     # What was typed.
 
@@ -321,9 +334,18 @@ class ActionRequest:
             self._say_what_is_newer()
         has_asked = not preview.asks or self.request.POST.get(CONFIRMED) == preview.seal
         if has_asked:
-            needs_reason = not self.is_urgent
+            needs_reason = self._needs_reason(preview)
             self.problems += answer_problems(self.request, preview.typed, needs_reason=needs_reason)
+        elif CONFIRMED in self.request.POST and not (self.problems or self.form.fields):
+            # Without arguments, it was no edit of the person.
+            self.problems.append(
+                _("This has changed since the page was shown. Press the button again.")
+            )
         return has_asked and not self.problems
+
+    def _needs_reason(self, preview: Preview | None) -> bool:
+        """Whether this needs a reason, if the settings require one."""
+        return not self.is_urgent
 
     def _is_outdated(self) -> bool:
         """Whether the rows have changed since the page was shown."""
@@ -343,31 +365,33 @@ class ActionRequest:
 
     def _say_what_is_newer(self) -> None:
         """Adds a problem: what others have changed since the page was shown."""
-        kind, shown = self.admin.row_kind, self._shown or []
-        now = versions_of(kind, [row.pk for row in self.rows])
-        self.versions = [now.get(str(row.pk), 0) for row in self.rows]
+        shown, self.versions = self._shown or [], self._versions_of(self.rows)
         if len(shown) != len(self.rows):
             self.problems.append(_("Some of what you selected no longer exists."))
             return
         for row, old, new in zip(self.rows, shown, self.versions, strict=True):
             if old == new:
                 continue
-            newer = Change.objects.of_row(kind, row.pk).filter(id__gt=old)
+            newer = Change.objects.of_row(self._kind_of(row), row.pk).filter(id__gt=old)
             found = [*events(newer.short().newest()[:_MAX_NEWER])]
             text = _("“%(key)s” has changed since the page was shown. Press the button again.")
             self.problems += [text % {"key": row.key}, *describe_events(self.request, found)]
 
     def _page(self, preview: Preview | None) -> HttpResponse:
+        context = self._context(preview)
+        return self.admin.template_page(self.request, "flagstaff/question.html", context)
+
+    def _context(self, preview: Preview | None) -> dict[str, Any]:
+        """Returns what the page shows."""
         action, admin, row, request = self.action, self.admin, self.row, self.request
-        site = admin.admin_site
         posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, one.pk) for one in self.rows)]
-        context = {
+        context: dict[str, Any] = {
             **environment_context(),
             "title": action.label,
             "subtitle": None,
             "original": row,
             "subject": self._subject(),
-            "crumbs": row_links(site, row) if row else [list_link(site, admin.model)],
+            "crumbs": self._crumbs(),
             "posted": posted if self.is_of_list else [],
             "form": self.form,
             "media": admin.media + self.form.media,
@@ -377,7 +401,7 @@ class ActionRequest:
             "cannot": action.deletes and preview is None,
             "version": request.POST.get(VERSION) if self.is_edited else self._version,
             "reason": posted_reason(request),
-            "needs_reason": conf.require_reason and not self.is_urgent,
+            "needs_reason": conf.require_reason and self._needs_reason(preview),
             "is_danger": action.deletes or self.is_urgent,
             "button": self._button(preview),
             "back": self._back_url(),
@@ -385,7 +409,12 @@ class ActionRequest:
         if preview is not None:
             context["notes"] = self._notes_before(preview)
             context["tables"] = self._tables(preview)
-        return admin.template_page(request, "flagstaff/question.html", context)
+        return context
+
+    def _crumbs(self) -> list[tuple[str, str]]:
+        """Returns the URLs and texts of the pages above this one."""
+        site = self.admin.admin_site
+        return row_links(site, self.row) if self.row else [list_link(site, self.admin.model)]
 
     def _subject(self) -> str:
         """Returns the key, or the number of rows; empty for a new row."""
@@ -419,7 +448,7 @@ class ActionRequest:
         ]
         if self.row:
             return lines[0]
-        return [_joined(row.key, some) for row, some in zip(self.rows, lines, strict=True)]
+        return [joined_row(row.key, some) for row, some in zip(self.rows, lines, strict=True)]
 
     def _notes_before(self, preview: Preview) -> list[str]:
         way = _way_back(self.rows) if self.action.deletes else ""
@@ -567,8 +596,11 @@ def _way_back(rows: Sequence[Any]) -> str:
     )
 
 
-def _joined(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:
+def joined_row(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:
     """Returns what differs of one row in one line."""
-    lines = [one for one in lines if one.now != one.after]
-    now, after = ("; ".join(getattr(one, side) for one in lines) for side in ("now", "after"))
-    return PreviewRow(key, now, after)
+    sides = {}
+    for side in ("now", "after"):
+        texts = [(one.field, getattr(one, side)) for one in lines if one.now != one.after]
+        named = (text if field == key else f"{field}: {text}" for field, text in texts if text)
+        sides[side] = "; ".join(named)
+    return PreviewRow(key, **sides)

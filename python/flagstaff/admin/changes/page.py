@@ -37,7 +37,7 @@ from flagstaff.admin.changes.events import (
     without_hidden_users,
 )
 from flagstaff.admin.changes.filters import KIND_LABELS, TIMES, Filters
-from flagstaff.admin.changes.undo import ALL, RESTORE, TRANSACTION, UndoRequest
+from flagstaff.admin.changes.undo import ALL, RESTORE, TRANSACTION, undo_page
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.fallbacks import can_read, hidden_kinds, value_or_default
 from flagstaff.admin.links import (
@@ -82,7 +82,7 @@ class RecentChanges(Page):
         """Undoes what the URL names, after a confirmation."""
         if {UNDO, RESTORE}.isdisjoint(self.request.GET):
             raise PermissionDenied
-        return UndoRequest(self.admin, self.request).answer()
+        return undo_page(self.admin, self.request)
 
     def get(self) -> HttpResponse:
         """The page, the page that undoes what the URL names, or the CSV."""
@@ -90,7 +90,7 @@ class RecentChanges(Page):
         if not can_read(request, "change_table"):
             return self.show(self._context())
         if not {UNDO, RESTORE}.isdisjoint(request.GET):
-            return UndoRequest(self.admin, request).answer()
+            return undo_page(self.admin, request)
         if url := back_url(request):
             text = _("First select the changes that you want to undo.")
             self.admin.message_user(request, text, messages.WARNING)

@@ -99,9 +99,11 @@ def users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow
     counted = PreviewRow(_("users with the flag"), *on_texts(found[key]))
     if not is_one:
         return [counted]
-    sides = [side[key] for side in found.sides if key in side]
-    texts = [state_summary(FlagState.of(one.row), _allowed(one)) for one in sides]
-    return [PreviewRow(_("who has the flag"), texts[0], texts[-1]), counted]
+    texts = [
+        state_summary(FlagState.of(side[key].row), _allowed(side[key])) if key in side else ""
+        for side in found.sides
+    ]
+    return [PreviewRow(_("who has the flag"), *texts), counted]
 
 
 def on_texts(effect: Effect) -> tuple[str, str]:

@@ -24,6 +24,7 @@ from tests.support.admin_pages import (
     asks,
     confirmed,
     count_queries,
+    errors_of,
     flag_url,
     kill,
     messages_of,
@@ -67,14 +68,12 @@ def gateway() -> KeyValueStore:
     return KeyValueStore.objects.create(key="gateway", value="stripe")
 
 
-def cells(response: Any) -> list[list[str]]:
-    """Returns the cells of each row: its key, what is undone, what is written, and the users."""
+def lines_of(response: Any) -> dict[str, list[str]]:
+    """Returns what is now and what is afterwards, by field, or by key for several rows."""
     table = response.content.decode().partition("<tbody>")[2].partition("</tbody>")[0]
-    rows = re.findall(r"<tr>(.*?)</tr>", table, re.DOTALL)
-    return [
-        [text_of(cell) for cell in re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL)]
-        for row in rows
-    ]
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
+    found = (re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL) for row in rows)
+    return {field: sides for field, *sides in ([*map(text_of, cells)] for cells in found)}
 
 
 def stored() -> tuple[int, object]:
@@ -90,7 +89,7 @@ def test_undo_of_a_kill_is_shown_written_and_undone_itself(
     [url] = undo_urls(kill(operator, flag))
     assert url == undo_url(flag_version(KEY))
     response = operator.get(url)
-    assert cells(response)[0][:3] == ["new_checkout flag", "turned off", "turned on"]
+    assert lines_of(response)["enabled"] == ["false", "true"]
     assert state(flag) == (False, 25)
     response = operator.post(url, confirmed(response), follow=True)
     assert response.redirect_chain == [(flag_url(flag), 302)]
@@ -111,10 +110,12 @@ def test_undo_counts_the_users_and_returns_to_the_filtered_list(
     url = unescape(re.findall(r'href="([^"]*\?undo=[^"]*)"', html)[0])
     response = operator.get(url)
     assert ">Recent changes</a>" in response.content.decode()
-    [line] = cells(response)
-    assert line[2] == "rollout 0 → 25 %"
-    assert line[3] == "0 of 100"
-    assert re.fullmatch(r"\d+ of 100", line[4])
+    lines = lines_of(response)
+    assert lines["rollout"] == ["0 %", "25 %"]
+    assert lines["who has the flag"][1] == "On for 25 % of all users."
+    before, after = lines["users with the flag"]
+    assert before == "0 of 100"
+    assert re.fullmatch(r"\d+ of 100", after)
     [note] = notes_of(response)
     assert re.fullmatch(
         r"0 → 25 %: \d+ users gain the flag\. Afterwards \d+ of 100 users have it\.", note
@@ -169,12 +170,12 @@ SECRET = "token is secret, so the history says only that its value changed; ente
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (changed_again, f"cannot be undone: {AGAIN}"),
+        (changed_again, f"Cannot be undone: {AGAIN}"),
         (undone_already, "There is nothing to undo."),
         (newest, "There is nothing to undo."),
-        (secret, f'cannot be undone: {SECRET} "manage.py flags value set token -"'),
-        (secret_before, f"cannot be undone: {SECRET}"),
-        (transaction_changed_again, f"cannot be undone: {AGAIN}"),
+        (secret, f'Cannot be undone: {SECRET} "manage.py flags value set token -"'),
+        (secret_before, f"Cannot be undone: {SECRET}"),
+        (transaction_changed_again, f"Cannot be undone: {AGAIN}"),
     ],
 )
 def test_undo_that_is_not_possible_says_why_and_has_no_button(
@@ -246,14 +247,14 @@ def test_actions_without_triggers_are_written_and_an_undo_is_not(
 ) -> None:
     change = changes.flags.set_rollout(KEY, 30).version
     with disabled_triggers():
-        [text] = messages_of(undo(operator, change))
+        [text] = errors_of(undo(operator, change))
         assert state(flag) == (True, 30)
         act(operator, flag_url(flag, "rollout"), percent="50")
         kill(operator, flag)
         assert state(flag) == (False, 50)
         turn_on(operator, flag)
     assert state(flag) == (True, 50)
-    assert text.startswith('Not undone: the history does not record "flagstaff_featureflag"')
+    assert text.startswith('the history does not record "flagstaff_featureflag"')
 
 
 # Creations and deletions.
@@ -283,7 +284,9 @@ def test_deleted_flag_is_brought_back_with_its_users(operator: Client, flag: Fea
     url = undo_url(changes.flags.delete(KEY).version)
     assert "Bring back…" in page(operator, RECENT)
     who = "On for 25 % of all users and 1 allowed user."
-    assert f"“new_checkout” afterwards: {who}" in text_of(page(operator, url))
+    lines = lines_of(operator.get(url))
+    assert lines["new_checkout"] == ["", "created again, as it was before"]
+    assert lines["who has the flag"] == ["", who]
     response = undo_at(operator, url)
     [message] = messages_of(response)
     assert f"“new_checkout” was created again, as it was before. {who}" in message
@@ -325,14 +328,15 @@ def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
     [url] = re.findall(r'href="([^"]*)">Undo the whole transaction…', html)
     response = operator.get(f"{RECENT}{unescape(url)}")
     assert "All of these changes are undone, or none." in notes_of(response)
-    value, beta, brand, checkout = cells(response)
-    assert value[:3] == ["gateway value", 'value "stripe" → "adyen"', 'value "adyen" → "stripe"']
-    assert beta[0] == "beta flag"
-    assert beta[1].startswith("deleted, on")
-    assert beta[2] == "creates it again, as it was before"
-    assert beta[3:] == ["0 of 101", "1 of 101"]
-    assert brand[2] == "deletes it"
-    assert checkout[2:4] == ["rollout 100 → 25 %", "101 of 101"]
+    lines = lines_of(response)
+    assert [*lines] == ["gateway (value)", "beta", "brand_new", KEY]
+    assert lines["gateway (value)"] == ['value: "adyen"', 'value: "stripe"']
+    again = "created again, as it was before; users with the flag: 1 of 101"
+    assert lines["beta"] == ["users with the flag: 0 of 101", again]
+    assert lines["brand_new"][1] == "deleted"
+    before, after = lines[KEY]
+    assert before == "rollout: 100 %; users with the flag: 101 of 101"
+    assert after.startswith("rollout: 25 %; users with the flag: ")
     response = undo_at(operator, undo_all_url(version), _reason="too soon")
     [message] = messages_of(response)
     assert message.startswith("Undone: “gateway”, “beta”, “brand_new”, “new_checkout”. ")
@@ -367,10 +371,10 @@ def test_restore_undoes_what_came_after_a_version_with_a_reason(
     assert f'href="{url}&amp;' in page(operator, flag_url(flag, "history"))
     response = operator.get(url)
     assert "<b>One" not in response.content.decode()
-    [line] = cells(response)
-    assert line[1].endswith("; added 1 allowed user (alice)")
+    lines = lines_of(response)
+    assert lines["description"] == ['"<b>One</b> page"', '""']
+    assert lines["allowed users"] == ["1 user", "0 users: removed 1 allowed user (alice)"]
     back = 'rollout 50 → 25 %, description "<b>One</b> page" → "", removed 1 allowed user (alice)'
-    assert line[2] == back
     [message] = messages_of(operator.post(url, confirmed(response, _reason="slow"), follow=True))
     assert message.startswith(f"“new_checkout” was restored: {back}.")
     assert (state(flag), flag.allowed_users.count()) == ((True, 25), 0)
@@ -400,8 +404,8 @@ def test_change_after_the_page_asks_again_and_keeps_the_reason(
         changes.flags.update(KEY, {"description": "One"})
     response = operator.post(url, data)
     assert problems_of(response) == [
-        "This has changed since the page was shown. Press the button again.",
-        'new_checkout: ana: description "" → "One"',
+        "“new_checkout” has changed since the page was shown. Press the button again.",
+        'ana: description "" → "One"',
     ]
     assert state(flag) == (True, 5)
     operator.post(url, confirmed(response))
