@@ -21,6 +21,7 @@ from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, ReasonKind, State, StepRun
+from flagstaff.rollouts.releases import release_change
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.results import StepEvidence, StepVerdict, figures_of
 from flagstaff.rollouts.stored import steps_of
@@ -152,7 +153,7 @@ def _why_again(plan: Plan, run: StepRun, evidence: StepEvidence, now: datetime) 
     is_due = plan.due_at is not None and plan.due_at <= now
     if is_due and evidence.dropped:
         return Text("workers had no memory left for all counts, so the counts were incomplete")
-    return None
+    return release_change(plan, run)
 
 
 def _store_trip(plan: Plan, now: datetime, why: str, figures: dict[str, Any]) -> PlanReport:

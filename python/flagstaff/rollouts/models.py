@@ -143,6 +143,10 @@ class Plan(models.Model):
         _("kind"), max_length=16, choices=ReasonKind.choices, default="", db_default="", blank=True
     )
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
+    #: Whether a step goes on if a new release appears.
+    ignore_releases: models.Field[Any, bool] = models.BooleanField(
+        _("ignore releases"), default=False, db_default=False
+    )
     created_at: models.Field[Any, datetime] = models.DateTimeField(
         _("created at"), db_default=Now(), editable=False
     )
@@ -202,6 +206,8 @@ class StepRun(models.Model):
     number: models.Field[Any, int] = models.PositiveIntegerField(
         _("number"), default=1, db_default=1
     )
+    #: The releases of the workers that measured when it began; None if none did.
+    releases: models.Field[Any, Any] = models.JSONField(_("releases"), null=True)
 
     class Meta:
         verbose_name = _("step run")

@@ -67,14 +67,15 @@ def create(
     *,
     guards: Iterable[Guard | str] = ("errors",),
     required_users: int = REQUIRED_USERS,
+    ignore_releases: bool = False,
 ) -> Plan:
     """Creates a pending plan for a flag. The workers begin to measure.
 
-    Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". Raises
-    UnknownFlagError, InvalidPlanError, or PlanError if the flag has a plan already.
+    Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". With
+    `ignore_releases` a step does not start again for a new release. Raises UnknownFlagError, InvalidPlanError, or PlanError if the flag has a plan already.
     """
     with transaction.atomic(using=conf.database):
-        return _create(key, steps, guards, required_users)
+        return _create(key, steps, guards, required_users, ignore_releases=ignore_releases)
 
 
 def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
@@ -83,6 +84,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     *,
     guards: Iterable[Guard | str] | None = None,
     required_users: int | None = None,
+    ignore_releases: bool = False,
     enable: bool = False,
     expect_version: int | None = None,
 ) -> Plan:
@@ -99,9 +101,10 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         if plan is None:
             given = ("errors",) if guards is None else guards
             users = REQUIRED_USERS if required_users is None else required_users
-            plan = _create(key, steps, given, users)
+            plan = _create(key, steps, given, users, ignore_releases=ignore_releases)
         _require_state(plan, "start", State.PENDING)
-        if not (is_new or (steps is None and guards is None and required_users is None)):
+        options = (steps, guards, required_users, ignore_releases or None)
+        if not is_new and options != (None,) * len(options):
             raise PlanError(
                 "{key} has a pending plan already; start it without new options, or delete it "
                 "first: {command}",
@@ -244,6 +247,8 @@ def _create(
     steps: Iterable[Step | str] | None,
     guards: Iterable[Guard | str],
     required_users: int,
+    *,
+    ignore_releases: bool,
 ) -> Plan:
     flag = flag_row(key)
     plan_steps = _default_steps(flag) if steps is None else valid_steps(steps)
@@ -257,6 +262,7 @@ def _create(
         guards=guards_as_json(plan_guards),
         latency_limits=latency_limits(plan_guards),
         required_users=_valid_users(required_users),
+        ignore_releases=ignore_releases,
         seen_flag=digest_of(flag),
         flag_version=version_of(Kind.FLAG, flag.pk),
         actor=current_actor(),

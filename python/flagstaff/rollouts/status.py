@@ -87,6 +87,7 @@ PLAN_COLUMNS = (
     *LIST_COLUMNS[5:],
     Column("guards", _guards),
     Column("required_users"),
+    Column("ignore_releases"),
     Column("evidence", _evidence),
 )
 #: After a trip.
@@ -107,6 +108,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         **_trip_record(trip_of(plan)),
         "guards": plan.guards,
         "required_users": plan.required_users,
+        "ignore_releases": plan.ignore_releases,
         "actor": plan.actor or None,
         "evidence": _present_evidence(plan),
         "events": [_event(event) for event in _events(plan)],

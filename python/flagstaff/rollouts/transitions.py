@@ -18,6 +18,7 @@ from flagstaff.conf import conf
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.releases import present_releases
 from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 
@@ -107,6 +108,7 @@ def enter_step(
         percent=step.percent,
         started_at=now,
         number=runs.filter(plan_id=plan.pk, step=index).count() + 1,
+        releases=present_releases(),
     )
     plan.step, plan.due_at = index, now + timedelta(seconds=step.seconds)
     see_flag(plan, changed.version)

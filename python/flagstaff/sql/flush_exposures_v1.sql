@@ -7,8 +7,8 @@ WITH {accepted}, lost AS (
     INSERT INTO {lost_exposures_table} AS l (experiment_id, count, left_out)
     SELECT e.id, n.count, n.left_out
     FROM accepted CROSS JOIN ROWS FROM (
-        pg_catalog.unnest($16::text[]), pg_catalog.unnest($17::bigint[]),
-        pg_catalog.unnest($20::bigint[])
+        pg_catalog.unnest($17::text[]), pg_catalog.unnest($18::bigint[]),
+        pg_catalog.unnest($21::bigint[])
     ) AS n (experiment, count, left_out)
     JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
     ORDER BY e.id
@@ -25,11 +25,11 @@ SELECT
     pg_catalog.max(n.user_pk), pg_catalog.to_timestamp(pg_catalog.min(n.at)),
     pg_catalog.bool_or(n.returned)
 FROM accepted CROSS JOIN ROWS FROM (
-    pg_catalog.unnest($9::text[]), pg_catalog.unnest($10::integer[]),
-    pg_catalog.unnest($11::integer[]), pg_catalog.unnest($12::text[]),
-    pg_catalog.unnest($13::text[]), pg_catalog.unnest($14::text[]),
-    pg_catalog.unnest($15::float8[]), pg_catalog.unnest($18::integer[]),
-    pg_catalog.unnest($19::boolean[])
+    pg_catalog.unnest($10::text[]), pg_catalog.unnest($11::integer[]),
+    pg_catalog.unnest($12::integer[]), pg_catalog.unnest($13::text[]),
+    pg_catalog.unnest($14::text[]), pg_catalog.unnest($15::text[]),
+    pg_catalog.unnest($16::float8[]), pg_catalog.unnest($19::integer[]),
+    pg_catalog.unnest($20::boolean[])
 ) AS n (experiment, shuffle, phase, variant, unit, user_pk, at, bucket, returned)
 JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
 GROUP BY e.id, n.shuffle, n.unit, n.variant

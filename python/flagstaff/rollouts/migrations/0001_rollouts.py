@@ -145,6 +145,12 @@ class Migration(migrations.Migration):
                 ),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
                 (
+                    "ignore_releases",
+                    models.BooleanField(
+                        db_default=False, default=False, verbose_name="ignore releases"
+                    ),
+                ),
+                (
                     "created_at",
                     models.DateTimeField(
                         db_default=django.db.models.functions.datetime.Now(),
@@ -278,6 +284,7 @@ class Migration(migrations.Migration):
                     "number",
                     models.PositiveIntegerField(db_default=1, default=1, verbose_name="number"),
                 ),
+                ("releases", models.JSONField(null=True, verbose_name="releases")),
                 (
                     "plan",
                     models.ForeignKey(
