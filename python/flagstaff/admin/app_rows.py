@@ -117,8 +117,9 @@ class AppRequest(ActionRequest):
         arguments = {**preview.arguments, **cast("AppPreview", preview).given}
         key = self.row.key if self.row else arguments.pop("key")
         done = cast("Done", action.write(key, **arguments))
-        sentences = [f"{localized(one).removesuffix('.')}." for one in done.messages]
-        text = " ".join(map(capfirst, sentences))
+        texts = [localized(one).removeprefix(f"{key}: ") for one in done.messages]
+        said = " ".join(f"{capfirst(one.removesuffix('.'))}." for one in texts)
+        text = f"“{key}”: {said}"
         if not done.written:
             admin.message_user(request, text, messages.INFO)
             return HttpResponseRedirect(self._back_url())

@@ -72,7 +72,8 @@ def create(
     """Creates a pending plan for a flag. The workers begin to measure.
 
     Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". With
-    `ignore_releases` a step does not start again for a new release. Raises UnknownFlagError, InvalidPlanError, or PlanError if the flag has a plan already.
+    `ignore_releases` a step goes on when a new release appears. Raises UnknownFlagError,
+    InvalidPlanError, or PlanError if the flag has a plan already.
     """
     with transaction.atomic(using=conf.database):
         return _create(key, steps, guards, required_users, ignore_releases=ignore_releases)
@@ -191,11 +192,7 @@ def delete(key: str) -> None:
     """
     with _locked_plan(key) as plan:
         if plan.state in WATCHED_STATES:
-            raise PlanError(
-                "the rollout plan of {key} runs; pause it before you delete it: {command}",
-                key=key,
-                command=quoted_command("plan", "pause", key),
-            )
+            raise still_runs(plan)
         _keep_workers_from_writing()
         plan.delete(using=conf.database)
 
@@ -230,6 +227,28 @@ def unchanged(key: str, expected: str | None) -> Iterator[None]:
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked."""
     return _active_plan(key, lock=lock) or _plans(key, lock=lock).order_by("-id").first()
+
+
+def exists_already(plan: Plan) -> PlanError:
+    """Returns the error of a second plan while this one has not ended."""
+    problem = Text(
+        "{key} has a rollout plan already, which is {state}; end it and delete it before you "
+        "create another: {command}",
+        key=plan.key,
+        state=state_text(plan.state),
+        command=quoted_command("plan", "delete", plan.key),
+    )
+    return PlanError(problem)
+
+
+def still_runs(plan: Plan) -> PlanError:
+    """Returns the error of a deletion while the plan runs or holds."""
+    problem = Text(
+        "the rollout plan of {key} runs; pause it before you delete it: {command}",
+        key=plan.key,
+        command=quoted_command("plan", "pause", plan.key),
+    )
+    return PlanError(problem)
 
 
 def no_plan_text(key: str) -> Text:
@@ -296,14 +315,7 @@ def _insert(plan: Plan) -> None:
             flag_pk=plan.flag_pk, state__in=ACTIVE_STATES
         )
         if found := active.first():
-            problem = Text(
-                "{key} has a rollout plan already, which is {state}; end it and delete it before "
-                "you create another: {command}",
-                key=found.key,
-                state=state_text(found.state),
-                command=quoted_command("plan", "delete", found.key),
-            )
-            raise PlanError(problem) from error
+            raise exists_already(found) from error
         raise
 
 

@@ -35,12 +35,12 @@ USERS = {"inside": 1_000, "outside": 19_000}
 FAILED_OUTSIDE = 190
 
 
-def verdict(inside: int, outside: int, required_users: int = 1001, *, number: int = 1) -> StepVerdict:
+def verdict(inside: int, outside: int, number: int = 1) -> StepVerdict:
     """The verdict on the step of 5 % with these failing users."""
     users = USERS["inside"], USERS["outside"]
     failed = {0: GuardCounts(inside, outside)}
     evidence = StepEvidence(*users, error_of(*users), failed, (60_000, 3_000))
-    return judge(STEPS, 0, GUARDS, evidence, required_users, number)
+    return judge(STEPS, 0, GUARDS, evidence, 1001, number)
 
 
 def threshold(guards: int) -> float:
@@ -52,14 +52,14 @@ def threshold(guards: int) -> float:
 def test_thresholds_are_those_of_the_first_plan() -> None:
     assert [step.percent for step in STEPS] == [5, 25, 50, 100]
     assert f"the threshold of `errors` is {threshold(1):.0f}. At 5 %" in TEXT
-    of_three = f"{threshold(3):.0f}"
-    assert f"with one guard the threshold is {threshold(1):.0f}, with three it is {of_three}" in TEXT
+    one, three = (f"{threshold(guards):.0f}" for guards in (1, 3))
+    assert f"with one guard the threshold is {one}, with three it is {three}." in TEXT
 
 
 def test_later_runs_trip_at_the_counts_of_the_text() -> None:
-    failed = re.findall(r"first run trips at (\d+)\s.*second one at (\d+).*tenth at (\d+)", TEXT, re.S)
-    for number, count in zip((1, 2, 10), failed[0], strict=True):
-        trips = [verdict(int(count) - less, FAILED_OUTSIDE, number=number).trip for less in (0, 1)]
+    [found] = re.findall(r"first run trips at (\d+)\s[^.]*at (\d+), the tenth at (\d+)", TEXT)
+    for number, count in zip((1, 2, 10), found, strict=True):
+        trips = [verdict(int(count) - less, FAILED_OUTSIDE, number).trip for less in (0, 1)]
         assert trips == ["errors", None]
 
 
