@@ -285,7 +285,7 @@ def test_few_users_are_named_where_a_step_cannot_reach_the_required_number(
     User.objects.bulk_create(User(pk=pk, username=f"u{pk}") for pk in range(first, first + 199))
     for required, is_few in ((60, True), (40, False)):
         Plan.objects.update(required_users=required)
-        text = f"25 % of 200 users are 50, fewer than the required {required}: this step can only"
+        text = f"25 % of the 200 users of this site are fewer than the required {required}"
         assert (text in text_of(page(operator, plan_url(pending)))) is is_few
 
 
