@@ -70,6 +70,9 @@ class BaseAdmin(_ModelAdmin):
     #: The template of the list, which extends Django's or that of a theme.
     list_template: ClassVar[str] = "flagstaff/list.html"
 
+    class Media:
+        css: ClassVar = {"all": ("flagstaff/admin.css",)}
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         """The rows of the flags' database, whatever a router or a query cache reads from.
 
@@ -252,7 +255,7 @@ class BaseAdmin(_ModelAdmin):
             "Run “manage.py migrate”, and check that the database user may use the tables of "
             "flagstaff."
         )
-        context = {"problem": f"{problem} {advice}"}
+        context = {**environment_context(), "problem": f"{problem} {advice}"}
         return self.template_page(request, "flagstaff/problem.html", context)
 
     def _with_environment(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:

@@ -1,4 +1,4 @@
-"""Cells of the lists: a key with its description, and the last change."""
+"""Cells of the lists and of the tables: two lines, a key with its description, and times."""
 
 from __future__ import annotations
 
@@ -8,55 +8,43 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._words.times import ago, aware, local_time, local_time_text
+from flagstaff._words.times import ago, aware, full_time, local_time
+from flagstaff.admin.words import key_link
 from flagstaff.history.describe import describe_actor
 from flagstaff.history.log import Event
 
-#: A stylesheet cuts what does not fit.
-MAX_DESCRIPTION = 200
+# A stylesheet cuts what does not fit.
+_MAX_DESCRIPTION = 200
 # An actor that is no user may be any text.
 _MAX_ACTOR = 40
 
 
+def two_lines(first: str, *others: str) -> SafeString:
+    """Returns a line, and below it those quiet ones that are not empty."""
+    quiet = format_html_join("", "<small>{}</small>", ((one,) for one in others if one))
+    return format_html("{}{}", first, quiet)
+
+
 def key_cell(row: Any) -> SafeString:
     """Returns the key and the description."""
-    key = format_html('<span class="flagstaff-key">{}</span>', row.key)
-    return two_lines(key, Truncator(row.description).chars(MAX_DESCRIPTION))
-
-
-def changed_cell(row: Any) -> str:
-    """Returns the time since the last change. The tooltip has the date and time."""
-    return time_cell(row.changed_at)
+    return two_lines(key_link(row.key), short(row.description))
 
 
 def newest_change_cell(text: str, event: Event, names: Mapping[str, str] | None) -> SafeString:
     """Returns a change in a few words, its actor and its time. `names` are those of actors."""
-    actor = Truncator(describe_actor(event, names)).chars(_MAX_ACTOR)
-    return two_lines(text, format_html("{} · {}", actor, time_cell(event.at)))
-
-
-def two_lines(first: str, second: str) -> SafeString:
-    """Returns a line, and below it a quiet one. The tooltip of the first is its whole text."""
-    title = "" if isinstance(first, SafeString) else format_html(' title="{}"', first)
+    actor = short(describe_actor(event, names), _MAX_ACTOR)
     return format_html(
-        '<span class="flagstaff-first-line"{}>{}</span> '
-        '<span class="flagstaff-second-line">{}</span>',
-        title,
-        first,
-        second,
+        '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(event.at)
     )
 
 
-def labelled_cell(label: str, shown: str) -> SafeString:
-    """Returns a cell for a phone, whose cards show the label; empty if nothing is shown."""
-    if not shown:
-        return SafeString()
-    return format_html('<span data-label="{}">{}</span>', capfirst(label), shown)
+def short(text: str, limit: int = _MAX_DESCRIPTION) -> str:
+    """Returns the start of a text, with an ellipsis if it is longer."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
 
 
 def as_of(at: datetime) -> str:
@@ -75,6 +63,6 @@ def time_cell(time: datetime | None) -> str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         time.isoformat(),
-        local_time_text(time),
+        full_time(time),
         ago(time),
     )

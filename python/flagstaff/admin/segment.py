@@ -21,7 +21,7 @@ from flagstaff._words.rule_text import conditions_text
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
-from flagstaff.admin.cells import changed_cell, key_cell, labelled_cell
+from flagstaff.admin.cells import key_cell, time_cell
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import RowPageAdmin, Section
@@ -57,9 +57,6 @@ class SegmentAdmin(RowPageAdmin):
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
     ordering = ("key",)
 
-    class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
-
     # The list.
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
@@ -84,14 +81,14 @@ class SegmentAdmin(RowPageAdmin):
         return Truncator(text).chars(_MAX_LENGTH_SHOWN)
 
     @admin.display(description=gettext_lazy("used by"))
-    def use(self, segment: Any) -> SafeString:
+    def use(self, segment: Any) -> str:
         """The number of flags, values and experiments whose rules use the segment."""
-        return labelled_cell(_("used by"), _count_text(_uses_of(segment)))
+        return _count_text(_uses_of(segment))
 
     @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
-    def changed(self, segment: Segment) -> SafeString:
+    def changed(self, segment: Segment) -> str:
         """The time since the last change. The tooltip has the date and time."""
-        return labelled_cell(_("changed"), changed_cell(segment))
+        return time_cell(segment.changed_at)
 
     # The page.
 

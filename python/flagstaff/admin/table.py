@@ -8,16 +8,16 @@ from typing import ClassVar
 
 from django import forms
 from django.core.exceptions import PermissionDenied
-from django.forms.widgets import Media
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.menu import page_link
+from flagstaff.admin.views import environment_context
 from flagstaff.conf import conf
 
 #: The parameter with the number of the page, from 1 on.
@@ -89,7 +89,6 @@ class Page:
     #: The page of the documentation, below DOCS_URL.
     docs_page: ClassVar[str] = "how-to/admin/"
     template: ClassVar[str] = "flagstaff/table_page.html"
-    stylesheets: ClassVar[Sequence[str]] = ("admin", "console")
 
     def __init__(self, admin: BaseAdmin, request: HttpRequest, title: str) -> None:
         """Takes the admin of flags, a request of a user who may open the page, and its title."""
@@ -111,10 +110,9 @@ class Page:
     def show(self, context: Mapping[str, object]) -> HttpResponse:
         """Returns the page of a template, with what each page has."""
         flags = conf.flag_model
-        paths = [f"flagstaff/{name}.css" for name in self.stylesheets]
         page = {
+            **environment_context(),
             "title": self.title,
-            "media": Media(css={"all": paths}),
             "docs_page": self.docs_page,
             "flags_title": flags._meta.verbose_name_plural,
             "flags_url": page_url(self.site, flags, "changelist")
@@ -149,12 +147,6 @@ def with_query(request: HttpRequest, changed: Mapping[str, str | None]) -> str:
         if value is not None:
             query[name] = value
     return f"?{query.urlencode()}"
-
-
-def lines(first: str, *others: str) -> SafeString:
-    """Returns a line, and below it those quiet ones that are not empty."""
-    quiet = format_html_join("", "<small>{}</small>", ((one,) for one in others if one))
-    return format_html("{}{}", first, quiet)
 
 
 def link(url: str, text: str) -> SafeString | str:

@@ -42,10 +42,9 @@ from flagstaff._words.times import local_time_text
 from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action
 from flagstaff.admin.cells import (
-    changed_cell,
     key_cell,
-    labelled_cell,
     newest_change_cell,
+    time_cell,
     two_lines,
 )
 from flagstaff.admin.fallbacks import can_read
@@ -119,9 +118,6 @@ class KeyValueStoreAdmin(RowPageAdmin):
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
     ordering = ("key",)
 
-    class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css")}
-
     # The list.
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
@@ -153,7 +149,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         text = Truncator(describe_value(row.value, secret=is_secret(row))).chars(_MAX_SHOWN)
         html = format_html('<span class="flagstaff-json">{}</span>', text)
         note = _rules_note(row)
-        return two_lines(html, note) if note else html
+        return two_lines(html, note)
 
     @admin.display(description=gettext_lazy("type"))
     def value_type(self, row: Any) -> str:
@@ -168,10 +164,9 @@ class KeyValueStoreAdmin(RowPageAdmin):
         return " · ".join(parts)
 
     @admin.display(description=gettext_lazy("changed"), ordering=_NEWEST)
-    def changed(self, row: Any) -> SafeString:
+    def changed(self, row: Any) -> str:
         """The newest change in a few words, its actor and its time."""
-        shown = getattr(row, "newest_change", None) or changed_cell(row)
-        return labelled_cell(_("changed"), shown)
+        return getattr(row, "newest_change", None) or time_cell(row.changed_at)
 
     # The page.
 

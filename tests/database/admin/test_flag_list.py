@@ -279,7 +279,7 @@ def test_stale_flags_are_filtered(operator: Client) -> None:
 
 def test_list_has_the_styles_of_lists_and_of_apps(operator: Client) -> None:
     html = page(operator)
-    for name in ("lists", "rollouts"):
+    for name in ("admin", "rollouts"):
         assert f"flagstaff/{name}.css" in html
 
 

@@ -86,10 +86,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     left_out = ("off",)
     parts: ClassVar[tuple[type[AppPart], ...]] = (StaleSignals,)
 
-    class Media:
-        names = ("admin", "lists", "charts")
-        css = {"all": tuple(f"flagstaff/{name}.css" for name in names)}
-
     def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
         super().__init__(model, admin_site)
         self.bound_parts = [part(self) for part in self.part_classes()]

@@ -16,7 +16,6 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import gettext, gettext_lazy, ngettext
 from django.utils.translation import gettext as _
 
@@ -27,7 +26,7 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import local_list, local_number
 from flagstaff._words.times import local_days, local_time_text, today
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.cells import MAX_DESCRIPTION, time_cell
+from flagstaff.admin.cells import newest_change_cell, short, time_cell, two_lines
 from flagstaff.admin.flag.listed import (
     ATTENTION,
     FILTERS,
@@ -48,7 +47,7 @@ from flagstaff.admin.flag.state import (
 from flagstaff.admin.links import BACK, changes_url
 from flagstaff.admin.menu import page_link
 from flagstaff.admin.rights import may, why_not_toggle
-from flagstaff.history.describe import describe_actor, describe_difference, field_label
+from flagstaff.history.describe import describe_difference, field_label
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Event
 from flagstaff.stale.signals import Signal
@@ -63,8 +62,7 @@ if TYPE_CHECKING:
 _WHY_NOT = "flagstaff-why-not"
 _DJANGOS_BOX: Any = admin.ModelAdmin.action_checkbox
 _CHECKBOX = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
-_MAX_PARTS, _MAX_TAGS, _MAX_ACTOR = 3, 5, 40
-_ALERT = SafeString(' class="flagstaff-alert"')
+_MAX_PARTS, _MAX_TAGS = 3, 5
 
 
 class FlagChangeList(ChangeList):
@@ -162,22 +160,14 @@ class FlagListAdmin(BaseAdmin):
     def flag(self, flag: Any) -> SafeString:
         """The key; below, what needs attention or else all that is quiet."""
         listed: ListedFlag = flag.listed
-        is_due = flag.review_on is not None and flag.review_on < today()
-        review = _("stale: %(signals)s") % {"signals": SIGNAL_LABELS[Signal.REVIEW]}
-        texts = (
-            *listed.notes,
-            review if is_due else "",
-            Truncator(flag.description).chars(MAX_DESCRIPTION),
-        )
-        quiet = format_html_join(" · ", "{}", ((one,) for one in texts if one))
-        alerts = format_html_join(" · ", "{}", ((one,) for one in listed.alerts))
+        review = _review_text() if flag.review_on and flag.review_on < today() else ""
+        quiet = (*listed.notes, review, short(flag.description))
+        texts = filter(None, listed.alerts or quiet)
         return format_html(
-            '<span class="flagstaff-key" id="{}" title="{}">{}</span><small{}>{}</small>',
-            _anchor(flag),
-            flag.key,
-            flag.key,
-            _ALERT if alerts else format_html(' title="{}"', flag.description),
-            alerts or quiet,
+            '<span class="flagstaff-key" id="{0}" title="{1}">{1}</span>'
+            '<small class="{2}" title="{3}">{4}</small>',
+            *(_anchor(flag), flag.key, "flagstaff-alert" if listed.alerts else ""),
+            *(flag.description, format_html_join(" · ", "{}", ((one,) for one in texts))),
         )
 
     @admin.display(description=gettext_lazy("state"), ordering="rollout_percent")
@@ -196,9 +186,8 @@ class FlagListAdmin(BaseAdmin):
         )
         return format_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span><small><progress class="'
-            'flagstaff-bar{}" max="100" value="{}" aria-hidden="true"></progress> {}</small>',
-            *(css_class, label, "" if flag.enabled else " flagstaff-bar-off"),
-            *(flag.rollout_percent, " · ".join(filter(None, texts))),
+            'flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress> {}</small>',
+            *(css_class, label, flag.rollout_percent, " · ".join(filter(None, texts))),
         )
 
     @admin.display(description=gettext_lazy("24 hours"), ordering="key")
@@ -207,10 +196,10 @@ class FlagListAdmin(BaseAdmin):
         found: KeyUsage = flag.listed.usage
         last, to_browsers = found.last_evaluated_at, found.served_to_browsers_at
         if to_browsers is not None and (last is None or last < to_browsers):
-            return lines(_("in browsers"), time_cell(to_browsers))
+            return two_lines(_("in browsers"), time_cell(to_browsers))
         if last is not None:
             share = _share(found)
-            return lines(share, time_cell(last)) if share else time_cell(last)
+            return two_lines(share, time_cell(last)) if share else time_cell(last)
         if found.served_in_bulk_at is not None:
             text = _("Served in bulk on %(time)s. An evaluation of one key would be counted.")
             title = text % {"time": local_time_text(found.served_in_bulk_at)}
@@ -225,15 +214,12 @@ class FlagListAdmin(BaseAdmin):
         if listed.event is None:
             return time_cell(flag.changed_at)
         event, names = listed.event
-        actor = Truncator(describe_actor(event, names)).chars(_MAX_ACTOR)
-        text = _change_text(event)
-        shown = format_html('<span title="{}">{}</span>', text, text)
-        return lines(shown, format_html("{} · {}", actor, time_cell(event.at)))
+        return newest_change_cell(_change_text(event), event, names)
 
-    @admin.display(description=gettext_lazy("owner"), ordering="owner")
+    @admin.display(description=gettext_lazy("owner"), ordering="owner", empty_value="")
     def owned_by(self, flag: Any) -> SafeString:
         """The owner; below, the tags."""
-        return lines(flag.owner, local_list(usable_tags(flag.tags), _MAX_TAGS))
+        return two_lines(flag.owner, local_list(usable_tags(flag.tags), _MAX_TAGS))
 
     @admin.display(description="")
     def on_off(self, flag: Any) -> SafeString:
@@ -301,9 +287,8 @@ def _anchor(flag: Any) -> str:
     return f"flag-{quote(str(flag.pk), safe='')}"
 
 
-def lines(first: str, second: str) -> SafeString:
-    """Returns a line, and below it a quiet one."""
-    return format_html("{}<small>{}</small>", first, second)
+def _review_text() -> str:
+    return _("stale: %(signals)s") % {"signals": SIGNAL_LABELS[Signal.REVIEW]}
 
 
 def _unit_text(unit: str) -> str:

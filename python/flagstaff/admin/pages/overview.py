@@ -23,13 +23,13 @@ from flagstaff._words.times import today
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
-from flagstaff.admin.cells import as_of
+from flagstaff.admin.cells import as_of, two_lines
 from flagstaff.admin.changes.filters import Filters
 from flagstaff.admin.changes.page import shown_entries, viewable_kinds
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import changes_url
 from flagstaff.admin.menu import page_link, page_title
-from flagstaff.admin.table import Column, Content, Page, Table, lines, link
+from flagstaff.admin.table import Column, Content, Page, Table, link
 from flagstaff.admin.words import badge, key_link
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -59,7 +59,7 @@ _Read = Callable[[], Sequence[OverviewLine]]
 class Overview(Page):
     """Users who may view something of flagstaff see what concerns it."""
 
-    docs_page = "operators/"
+    docs_page = "how-to/admin/"
 
     def content(self) -> Content:
         """The tables. Makes a dozen queries, whatever the numbers."""
@@ -149,7 +149,7 @@ def _table(every: list[OverviewLine], title: str, levels: set[Level], empty: str
     columns = [Column(_("What")), Column(_("State")), Column(_("Details"))]
     rows = [
         (
-            lines(key_link(line.title, line.url), line.kind)
+            two_lines(key_link(line.title, line.url), line.kind)
             if line.kind
             else link(line.url, line.title),
             *(line.label, line.text),

@@ -24,11 +24,11 @@ from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import local_days
-from flagstaff.admin.cells import time_cell
+from flagstaff.admin.cells import time_cell, two_lines
 from flagstaff.admin.flag.parts.former_flags import former_texts
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.rights import hidden_rows
-from flagstaff.admin.table import Column, Content, Page, Table, lines, link, page_links, page_number
+from flagstaff.admin.table import Column, Content, Page, Table, link, page_links, page_number
 from flagstaff.admin.usage_period import period_text, reports_text
 from flagstaff.admin.words import key_link
 from flagstaff.conf import conf
@@ -42,7 +42,7 @@ _PAGE_SIZE = 50
 class UnknownKeys(Page):
     """Users who may view flags see the keys. Those who may add flags can create them."""
 
-    docs_page = "operators/"
+    docs_page = "how-to/clean-up/"
 
     def content(self) -> Content:
         """The unknown keys. The number of queries does not depend on theirs."""
@@ -84,7 +84,7 @@ class UnknownKeys(Page):
             create_url = f"{add_url}?{urlencode({'key': one.key})}"
             rows.append(
                 [
-                    lines(key_link(one.key), *about),
+                    two_lines(key_link(one.key), *about),
                     local_number(one.count),
                     time_cell(one.last_at),
                     time_cell(one.hour),

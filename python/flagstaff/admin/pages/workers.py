@@ -19,9 +19,9 @@ from flagstaff._words.times import duration, local_time_text
 from flagstaff._workers.register import Worker, Workers, read_workers
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary, worker_label
 from flagstaff.admin.base_admin import applied_by_workers
-from flagstaff.admin.cells import time_cell
+from flagstaff.admin.cells import time_cell, two_lines
 from flagstaff.admin.rights import may
-from flagstaff.admin.table import Column, Content, Page, Table, lines
+from flagstaff.admin.table import Column, Content, Page, Table
 from flagstaff.admin.words import badge, key_link
 from flagstaff.conf import conf
 
@@ -106,7 +106,7 @@ def _row(worker: Worker) -> Sequence[str]:
     state = _STATES[worker.is_behind] if worker.is_expected else "lost"
     seen = localized(duration(worker.seen_seconds, largest_only=True))
     return [
-        lines(key_link(worker.host), f"pid {worker.pid}"),
+        two_lines(key_link(worker.host), f"pid {worker.pid}"),
         badge(state, localized(worker_label(worker))),
         _("%(time)s ago") % {"time": seen},
         worker.mode,

@@ -161,9 +161,6 @@ class RulesWidget(forms.Textarea):
 
     template_name = "flagstaff/rules.html"
 
-    class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/rules.css")}
-
     def __init__(
         self, offer: Offer, values: RuleValues | None, no_rules: str | Promise, *, of_segment: bool
     ) -> None:

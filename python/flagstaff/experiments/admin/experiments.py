@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._words.times import aware
 from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion
 from flagstaff.admin.app_pages import Level
-from flagstaff.admin.cells import labelled_cell, time_cell, two_lines
+from flagstaff.admin.cells import time_cell, two_lines
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.conf import conf
 from flagstaff.experiments import lifecycle
@@ -59,12 +59,7 @@ class ExperimentAdmin(ActionPageAdmin):
     ordering = (URGENCY.asc(), "-id")
 
     class Media:
-        css = {
-            "all": (
-                *("flagstaff/admin.css", "flagstaff/lists.css"),
-                *("flagstaff/charts.css", "flagstaff/action_page.css", "flagstaff/experiments.css"),
-            ),
-        }
+        css = {"all": ("flagstaff/action_page.css", "flagstaff/experiments.css")}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Experiment]:
         """All experiments of the flags' database."""
@@ -142,21 +137,21 @@ class ExperimentAdmin(ActionPageAdmin):
         return two_lines(state_labels(experiment), note)
 
     @admin.display(description=gettext_lazy("verdict"), ordering=URGENCY)
-    def verdict(self, experiment: Experiment) -> SafeString:
+    def verdict(self, experiment: Experiment) -> str:
         """The last verdict of a running experiment, in red if somebody must look at it."""
         if experiment.state != State.RUNNING:
-            return labelled_cell(_("verdict"), "")
+            return ""
         level, label, text = next(verdict_lines(experiment, aware(timezone.now())))
         if level is Level.RUNNING:
-            return labelled_cell(_("verdict"), two_lines("", text))
-        return labelled_cell(_("verdict"), two_lines(label, text))
+            return two_lines("", text)
+        return two_lines(label, text)
 
     @admin.display(description=gettext_lazy("started"), ordering="started_at")
-    def started(self, experiment: Experiment) -> SafeString:
+    def started(self, experiment: Experiment) -> str:
         """The time since the start."""
-        return labelled_cell(_("started"), time_cell(experiment.started_at))
+        return time_cell(experiment.started_at)
 
     @admin.display(description=gettext_lazy("owner"), ordering="owner")
-    def shown_owner(self, experiment: Experiment) -> SafeString:
+    def shown_owner(self, experiment: Experiment) -> str:
         """The team or the person to ask."""
-        return labelled_cell(_("owner"), experiment.owner)
+        return experiment.owner
