@@ -31,7 +31,7 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import DuplicateNameError, parse_json
 from flagstaff._words.text import local_list, localized, quoted, some
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
-from flagstaff.validators import MAX_PERCENT
+from flagstaff.validators import MAX_PERCENT, validate_tags
 
 # A text that starts like this is JSON with a mistake, not a string without quotes.
 _STARTS_OF_JSON = ("{", "[", '"')
@@ -227,6 +227,40 @@ class _LinesField(forms.CharField):
                 text = gettext("Line %(number)s: %(problem)s.") % values
                 raise ValidationError(text) from error
         return [*filter(None, lines)]
+
+
+@dataclass(frozen=True)
+class Tags(Several):
+    """Tags; on a page, a line with commas between them."""
+
+    metavar: str | None = "TAG"
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return TagsField(label=label, required=required)
+
+
+class TagsField(forms.JSONField):
+    """A line of tags with commas between them."""
+
+    default_validators = [validate_tags]
+
+    def prepare_value(self, value: object) -> Any:
+        """Returns the line: as it was typed, or of the stored tags."""
+        return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+    def to_python(self, value: object) -> Any:
+        """Parses the line, or a list in JSON."""
+        try:
+            given = value if isinstance(value, list) else json.loads(str(value))
+        except (ValueError, RecursionError):
+            given = None
+        if isinstance(given, list):
+            return given
+        return [tag for part in str(value or "").split(",") if (tag := part.strip())]
+
+    def bound_data(self, data: object, initial: object) -> object:
+        """Returns the line as the user has typed it."""
+        return initial if self.disabled else data
 
 
 class JsonField(forms.JSONField):

@@ -28,7 +28,7 @@ from flagstaff.actions.arguments import (
     JsonText,
     OneOf,
     Parsed,
-    Several,
+    Tags,
     YesNo,
 )
 from flagstaff.exceptions import InvalidArgumentError
@@ -118,7 +118,7 @@ def _argument(field: AnyField) -> Argument:
     if isinstance(field, DateField) and not isinstance(field, DateTimeField):
         return Parsed(f'{text}; YYYY-MM-DD, or "" for none', "DATE", day, clears=True)
     if field.name == TAGS:
-        return Several(f'{text}; can be repeated, replaces all, "" for none', "TAG")
+        return Tags(f'{text}; can be repeated, replaces all, "" for none')
     if isinstance(field, JSONField):
         # The rules are long, so a file may have them.
         return (

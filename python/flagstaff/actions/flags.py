@@ -11,10 +11,12 @@ from flagstaff import changes
 from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.flag_states import FlagState, state_summary
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Row
+from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import counted
 from flagstaff._words.times import full_time
-from flagstaff.actions.arguments import Argument, JsonFile, Percent, Users
+from flagstaff.actions.arguments import Argument, JsonFile, Percent, Tags, Users
 from flagstaff.actions.fields import fields_of
 from flagstaff.actions.table import Action, action
 from flagstaff.actions.undoing import undo_actions
@@ -22,6 +24,7 @@ from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.locking import locked_row
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
@@ -30,6 +33,8 @@ _Rules = Annotated[
     object, JsonFile('a file with the rules as a JSON list; "-" is the standard input')
 ]
 _Users = Annotated[list[Any], Users("a user's primary key or username")]
+_AddTags = Annotated[list[str], Tags("a tag to add to those of each flag; can be repeated")]
+_RemoveTags = Annotated[list[str], Tags("a tag to remove from those of each flag; can be repeated")]
 _Unit = Annotated[
     str,
     Argument(
@@ -230,16 +235,30 @@ def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> C
     Kind.FLAG,
     'details search_v2 --description "Second engine"',
     'details search_v2 dark_mode --owner payments --review-on ""',
+    "details search_v2 dark_mode --add-tag q3 --remove-tag q2",
     label=_("Details"),
     many=True,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=(*_STATE, BUCKET_BY)),
 )
-def details(key: str, *, expect_version: int | None = None, **fields: Any) -> Changed:
+def details(
+    key: str,
+    *,
+    add_tags: _AddTags | None = None,
+    remove_tags: _RemoveTags | None = None,
+    expect_version: int | None = None,
+    **fields: Any,
+) -> Changed:
     """Change the description, kind, owner, tags or other details of flags.
 
     Only the given options are written. An empty text clears a field.
     """
-    return changes.flags.update(key, fields, expect_version=expect_version)
+    with locked_row(Kind.FLAG, key) as flag:
+        if add_tags or remove_tags:
+            tags = dict.fromkeys(
+                [*fields.get(TAGS, usable_tags(getattr(flag, TAGS))), *(add_tags or ())]
+            )
+            fields[TAGS] = [tag for tag in tags if tag not in (remove_tags or ())]
+        return changes.flags.update(key, fields, expect_version=expect_version)
 
 
 @action(

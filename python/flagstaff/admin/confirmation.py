@@ -14,7 +14,6 @@ from flagstaff._words.text import local_number
 from flagstaff.admin.page import page_of
 from flagstaff.admin.views import (
     REASON,
-    VERSION,
     reason_problem,
 )
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
@@ -88,12 +87,6 @@ def posted_fields(request: HttpRequest) -> list[tuple[str, str]]:
         if name not in own
         for value in values
     ]
-
-
-def posted_version(request: HttpRequest) -> int | None:
-    """Returns the version that the submitted page showed, or None."""
-    version = request.POST.get(VERSION)
-    return parse_version(version) if version else None
 
 
 def parse_version(text: str | None) -> int:

@@ -18,8 +18,9 @@ from django.utils.text import capfirst
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
-#: The parameter of the page of changes with what is undone.
-UNDO = "undo"
+#: The parameters of the page of changes: what is undone; the version to restore; and, with
+#: "undo=all", any version of a transaction.
+UNDO, RESTORE, TRANSACTION, ALL = "undo", "restore", "transaction", "all"
 #: The parameter with the path to which a page returns.
 BACK = "back"
 

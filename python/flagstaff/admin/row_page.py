@@ -242,7 +242,7 @@ class RowPageAdmin(AdminOfActions):
         site, kind = self.admin_site, self.row_kind
         newest = Change.objects.of_row(kind, row.pk).short().newest()[:_MAX_ENTRIES]
         shown = [*islice(without_hidden_users(request, events(newest)), _COUNT)]
-        rows = event_rows(site, request, shown, lambda _event: True, row=row)
+        rows = event_rows(site, request, shown, row=row)
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(title, html if rows else "", is_aside=True)
 

@@ -133,6 +133,15 @@ def test_details_write_only_what_was_edited(operator: Client, flags: list[Featur
     assert [*stored] == [("a", "payments", ["a"]), ("b", "payments", ["b"]), ("c", "", ["c"])]
 
 
+def test_tags_of_several_flags_are_added_and_removed(
+    operator: Client, flags: list[FeatureFlag]
+) -> None:
+    shown = select(operator, "details", "a", "b")
+    answer(operator, shown, add_tags="q3, mobile", remove_tags="a")
+    stored = FeatureFlag.objects.order_by("key").values_list("tags", flat=True)
+    assert [*stored] == [["q3", "mobile"], ["b", "q3", "mobile"], ["c"]]
+
+
 def test_wrong_argument_writes_nothing_and_stays(
     operator: Client, flags: list[FeatureFlag]
 ) -> None:

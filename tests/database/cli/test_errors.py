@@ -37,7 +37,7 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("allow new_checkout", 2, "no users: pass USER or --file"),
         ("allow new_checkout --file missing", 2, "missing"),
         ("off new_checkout dark_mode --expect-version 1", 2, "--expect-version needs one KEY"),
-        ("details new_checkout", 2, "pass at least one of --description, --kind, --client-side"),
+        ("details new_checkout", 2, "pass at least one of --add-tag, --remove-tag, --description"),
         ("details new_checkout --review-on 1.3.2027", 1, "expected a date such as 2027-03-01, not"),
         ("history --since soon", 1, 'such as "30m", "1h", "2d"'),
         ("history --prune --yes", 2, "--older-than"),

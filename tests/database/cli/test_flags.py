@@ -347,6 +347,15 @@ def test_off_of_several_flags_is_one_transaction_with_one_undo() -> None:
 
 
 @pytest.mark.usefixtures("owned")
+def test_details_adds_and_removes_tags() -> None:
+    [*tags] = stored().tags
+    assert run("details new_checkout --add-tag q3 --add-tag q4").status == 0
+    assert stored().tags == [*tags, "q3", "q4"]
+    assert run("details new_checkout --add-tag q3 --remove-tag q4").status == 0
+    assert stored().tags == [*tags, "q3"]
+
+
+@pytest.mark.usefixtures("owned")
 def test_details_replaces_tags_and_empty_texts_clear_owner_tags_and_review_date() -> None:
     assert run("details new_checkout --tag q3").status == 0
     assert {name: getattr(stored(), name) for name in OWNED} == {**OWNED, "tags": ["q3"]}

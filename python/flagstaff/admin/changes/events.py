@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -12,6 +12,8 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.db import connections
+from django.db.models import TextField, Value
+from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -19,12 +21,21 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.names import own_names, query
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number, localized, truncated
 from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import TOGGLE_FIELDS, Right
+from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import MAX_TEXT
-from flagstaff.admin.links import changes_url, undo_url
+from flagstaff.admin.links import (
+    RESTORE,
+    admin_of,
+    changes_url,
+    history_url,
+    page_url,
+    undo_url,
+)
 from flagstaff.admin.rights import may
 from flagstaff.conf import conf
 from flagstaff.history.describe import (
@@ -38,7 +49,7 @@ from flagstaff.history.describe import (
 )
 from flagstaff.history.differences import Users
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, Event, undone_by, undos_of
+from flagstaff.history.log import Change, Event, undone_by, undos_of, version_of
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
 
 # A character that ends a sentence or a bracket is not part of the URL.
@@ -97,14 +108,19 @@ def event_rows(
     site: AdminSite,
     request: HttpRequest,
     events: Sequence[Event],
-    exists: Callable[[Event], bool],
+    *,
     row: Any = None,
+    history_of: Any = None,
 ) -> list[EventRow]:
     """Returns the rows of events, with the buttons that the user may use. Few queries.
 
-    `exists` says whether there is still the row of an event. All events are those of `row`, or it
-    is None.
+    `row` is the one whose page shows them: they do not name it. `history_of` is the one that can be
+    restored.
     """
+    existing = _existing(events) if row is None else set()
+    versions = range(0)
+    if history_of is not None and events and may(site, request, "change", history_of):
+        versions = _restorable(Kind(events[0].kind), history_of)
     undone = undone_by(undos_of([entry for event in events for entry in event.entries]))
     undos, shown = [*undone.values()], {one.pk for event in events for one in event.entries}
     users: Mapping[str, str] | None = None
@@ -121,7 +137,8 @@ def event_rows(
     others, found = others_of(events), []
     for event in events:
         undo, kind = undone.get(event.version), Kind(event.kind)
-        is_present = exists(event) is not (event.action == "delete")
+        exists = row is not None or (event.kind, event.object_pk) in existing
+        is_present = exists is not (event.action == "delete")
         # What a secret value was is not stored.
         is_lost = event.action != "create" and any(one.secret for one in event.differences)
         may_undo = is_present and not is_lost and ask(right_to_undo(event), kind)
@@ -143,9 +160,50 @@ def event_rows(
                 may_undo=may_undo and (undo is None or undo.pk in shown),
                 undo_url=undo_url(site, [event.version]) if may_undo and not undo else "",
                 undo_label=_("Bring back…") if event.action == "delete" else _("Undo…"),
+                key="" if row else event.key,
+                kind="" if row or kind is Kind.FLAG else str(KIND_LABELS[kind]),
+                is_deleted=not exists,
+                url="" if row else _url_of(site, event, exists=exists),
+                restore_url=changes_url(site, {RESTORE: event.version})
+                if event.version in versions
+                and event.object_pk == str(history_of.pk)
+                and event.action != "delete"
+                else "",
             )
         )
     return found
+
+
+def _url_of(site: AdminSite, event: Event, *, exists: bool) -> str:
+    """Returns the page of the row of an event, or else its history."""
+    kind = Kind(event.kind)
+    if exists and admin_of(site, kind.model) is not None:
+        return page_url(site, kind.model, "change", event.object_pk)
+    return history_url(site, kind, event.key)
+
+
+def _existing(events: Sequence[Event]) -> set[tuple[str, str]]:
+    """The rows of these events that exist, by kind and the text of their primary key. One query."""
+    found = []
+    for kind in Kind:
+        pks = {event.object_pk for event in events if event.kind == kind.value}
+        # As texts: the type of the primary key may have changed since.
+        rows = all_rows(kind.model).annotate(flagstaff_pk=Cast("pk", TextField())).order_by()
+        found.append(
+            rows.filter(flagstaff_pk__in=pks).values_list(Value(kind.value), "flagstaff_pk")
+        )
+    # The newest Django orders even a union by the fields of the model.
+    return {*found[0].union(*found[1:], all=True).order_by()}
+
+
+def _restorable(kind: Kind, row: Any) -> range:
+    """Returns which versions of a row can be restored. Two queries.
+
+    Not the newest one, and none before a change whose values are not stored.
+    """
+    hidden = Change.objects.of_row(kind, row.pk).filter(hidden__isnull=False).newest()
+    lost = hidden.values_list("id", flat=True).first() or 0
+    return range(lost, version_of(kind, row.pk) or 0)
 
 
 def rows_of_app(events: Sequence[Any]) -> list[EventRow]:

@@ -57,6 +57,7 @@ TIMES = {
     "24h": gettext_lazy("24 hours"),
     "7d": gettext_lazy("7 days"),
 }
+_TIMES = ("from", "to")
 _HOURS = {"1h": 1, "24h": 24, "7d": 7 * 24}
 
 
@@ -111,7 +112,11 @@ class Filters(forms.Form):
     action = forms.ChoiceField(label=gettext_lazy("Action"), required=False, choices=_ACTION_LABELS)
     time = forms.ChoiceField(required=False, choices=TIMES, widget=forms.HiddenInput)
     transaction = forms.IntegerField(
-        required=False, min_value=0, max_value=_MAX_VERSION, widget=forms.HiddenInput
+        label=gettext_lazy("One transaction"),
+        required=False,
+        min_value=0,
+        max_value=_MAX_VERSION,
+        widget=forms.HiddenInput,
     )
 
     def __init__(
@@ -174,27 +179,18 @@ class Filters(forms.Form):
 
     def chosen(self) -> list[tuple[str, str]]:
         """Returns a text for each filter that is set, and the query without it."""
-
-        def value(name: str) -> str:
-            return str(self.data.get(name, ""))
-
-        kinds = dict(self.fields["kind"].choices)  # type: ignore[attr-defined]
-        key = _("Key: exactly %(key)s") if self.exact_key else _("Key: %(key)s")
-        dates = f"{value('from')} … {value('to')}".replace("T", " ")
-        shown = {
-            ("actor",): _("Person: %(name)s") % {"name": value("actor")},
-            ("key", "exact"): key % {"key": value("key")},
-            ("kind",): _("Kind: %(kind)s") % {"kind": kinds.get(value("kind"), "")},
-            ("action",): str(capfirst(_ACTION_LABELS.get(value("action"), ""))),
-            ("time",): str(TIMES.get(value("time"), "")),
-            ("from", "to"): dates.strip(),
-            ("transaction",): _("One transaction"),
-        }
-        return [
-            (text, self.query(**dict.fromkeys(names, "")))
-            for names, text in shown.items()
-            if any(map(value, names))
-        ]
+        chosen = []
+        for name, field in self.fields.items():
+            value = str(self.data.get(name, ""))
+            if not value or name == "q":
+                continue
+            text = str(field.label)
+            if isinstance(field, forms.ChoiceField):
+                text = str(dict(self.fields[name].choices).get(value, value))  # type: ignore[attr-defined]
+            elif isinstance(field, forms.CharField):
+                text = f"{text}: {value.replace('T', ' ') if name in _TIMES else value}"
+            chosen.append((str(capfirst(text)), self.query(**{name: ""})))
+        return chosen
 
     # The entries.
 

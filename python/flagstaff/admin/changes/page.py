@@ -14,8 +14,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q, TextField, Value
-from django.db.models.functions import Cast
+from django.db.models import Q
 from django.http import (
     HttpRequest,
     HttpResponse,
@@ -37,14 +36,15 @@ from flagstaff.admin.changes.events import (
     without_hidden_users,
 )
 from flagstaff.admin.changes.filters import KIND_LABELS, TIMES, Filters
-from flagstaff.admin.changes.undo import ALL, RESTORE, TRANSACTION, undo_page
+from flagstaff.admin.changes.undo import undo_page
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.fallbacks import can_read, hidden_kinds, value_or_default
 from flagstaff.admin.links import (
+    ALL,
+    RESTORE,
+    TRANSACTION,
     UNDO,
-    admin_of,
     back_url,
-    changes_url,
     history_url,
     may_view,
     page_url,
@@ -57,11 +57,9 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import (
     Change,
     ChangeQuerySet,
-    Event,
     events,
     has_history,
     missing_entries,
-    version_of,
 )
 from flagstaff.history.user_names import may_see_users
 
@@ -151,7 +149,7 @@ class RecentChanges(Page):
         [*found] = newest if kinds else ()
         page, more = found[:_PAGE_SIZE], found[_PAGE_SIZE:]
         shown = [*without_hidden_users(request, events(page))]
-        rows = _with_keys(site, request, shown, of_row)
+        rows = event_rows(site, request, shown, history_of=of_row)
         # The events of the apps between the first and the last change of the page.
         since, until = filters.since, filters.until
         if more:
@@ -233,69 +231,10 @@ def shown_entries(
 # The rows.
 
 
-def _with_keys(
-    site: AdminSite, request: HttpRequest, shown: Sequence[Event], of_row: Any
-) -> list[EventRow]:
-    """Returns the rows of events, with the links to their flags, values and segments.
-
-    Those of one row can be restored.
-    """
-    existing = _existing(shown)
-
-    def exists(event: Event) -> bool:
-        return (event.kind, event.object_pk) in existing
-
-    versions = range(0)
-    if of_row is not None and shown and may(site, request, "change", of_row):
-        versions = _restorable(Kind(shown[0].kind), of_row)
-    rows = []
-    for event, row in zip(shown, event_rows(site, request, shown, exists), strict=True):
-        kind, pk = Kind(event.kind), event.object_pk
-        has_page = exists(event) and admin_of(site, kind.model) is not None
-        page = page_url(site, kind.model, "change", pk) if has_page else ""
-        is_restorable = event.version in versions and pk == str(of_row.pk)
-        restore = changes_url(site, {RESTORE: event.version}) if is_restorable else ""
-        rows.append(
-            replace(
-                row,
-                key=event.key,
-                kind="" if kind is Kind.FLAG else str(KIND_LABELS[kind]),
-                is_deleted=not exists(event),
-                url=page or history_url(site, kind, event.key),
-                restore_url="" if event.action == "delete" else restore,
-            )
-        )
-    return rows
-
-
-def _existing(shown: Sequence[Event]) -> set[tuple[str, str]]:
-    """The rows of these events that exist, by kind and the text of their primary key. One query."""
-    found = []
-    for kind in Kind:
-        pks = {event.object_pk for event in shown if event.kind == kind.value}
-        # As texts: the type of the primary key may have changed since.
-        rows = all_rows(kind.model).annotate(flagstaff_pk=Cast("pk", TextField())).order_by()
-        found.append(
-            rows.filter(flagstaff_pk__in=pks).values_list(Value(kind.value), "flagstaff_pk")
-        )
-    # The newest Django orders even a union by the fields of the model.
-    return {*found[0].union(*found[1:], all=True).order_by()}
-
-
 def _row_of(filters: Filters) -> Any:
     """Returns the row whose history this is; None if the filters do not name one. One query."""
     kind = next((kind for kind in Kind if kind.value == filters.of_kind), None)
     return kind.find(filters.exact_key) if kind and filters.exact_key else None
-
-
-def _restorable(kind: Kind, row: Any) -> range:
-    """Returns which versions of a row can be restored. Two queries.
-
-    Not the newest one, and none before a change whose values are not stored.
-    """
-    hidden = Change.objects.of_row(kind, row.pk).filter(hidden__isnull=False).newest()
-    lost = hidden.values_list("id", flat=True).first() or 0
-    return range(lost, version_of(kind, row.pk) or 0)
 
 
 def _rows_of_apps(

@@ -14,16 +14,19 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff._words.times import local_time_text
-from flagstaff.actions import all_actions
+from flagstaff.actions import Action
 from flagstaff.actions.rights import right_of
 from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import PreviewRow, describe_changed, parse_version, preview_rows
 from flagstaff.admin.links import (
+    ALL,
+    RESTORE,
+    TRANSACTION,
     UNDO,
     admin_of,
     back_url,
@@ -48,16 +51,17 @@ from flagstaff.changes.undo import (
     entries_of_versions,
     preview_undo,
     undo,
+    undo_event,
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events
 
-#: The parameters of the URL: the version to restore; with "undo=all", any version of a transaction.
-RESTORE, TRANSACTION, ALL = "restore", "transaction", "all"
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
+# For rows of all kinds, so no table of actions has it.
+_UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), gettext_lazy("Undo"))
 
 
 def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
@@ -77,9 +81,7 @@ class UndoRequest(ActionRequest):
     def __init__(self, admin: AdminOfActions, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
         self.is_restore, self.site = RESTORE in request.GET, admin.admin_site
-        name = "restore" if self.is_restore else "undo"
-        action = next(one for one in all_actions(Kind.FLAG) if one.name == name)
-        super().__init__(admin, request, action, [])
+        super().__init__(admin, request, _UNDO, [])
 
     # What is undone.
 

@@ -24,17 +24,17 @@ from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, stored_fields
 from flagstaff._tables.tags import joined_tags
 from flagstaff.actions import Action
+from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.flag.deletion import facts_of_deletion, is_in_use
+from flagstaff.admin.flag.key_facts import facts_of_deletion, is_in_use, key_texts
 from flagstaff.admin.flag.list import FlagListAdmin
 from flagstaff.admin.flag.parts.app_panels import (
     app_panels,
     rows_of_change,
     texts_about,
 )
-from flagstaff.admin.flag.parts.former_flags import key_texts
 from flagstaff.admin.flag.parts.stale_flag import StaleSignals
 from flagstaff.admin.flag.sections import evaluations, who_has_it
 from flagstaff.admin.flag.state import (
@@ -45,7 +45,6 @@ from flagstaff.admin.flag.state import (
     partial_rule_notices,
     users_with_flag,
 )
-from flagstaff.admin.flag.tags_field import TagsField
 from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import page_urls
@@ -211,7 +210,14 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         return field
 
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
-        """Shows the rollout below the rules, which it follows."""
+        """Shows the rollout below the rules, which it follows, and what only several flags need."""
+        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
+        for name in form.fields.keys() & labels:
+            form.fields[name].label = labels[name]
+            form.fields[name].help_text = _("Separate them with commas.")
+            if row is not None:
+                # The line of its tags says both.
+                del form.fields[name]
         if action.name == "rules":
             # An empty list removes them.
             form.fields[RULES].required = False
@@ -244,7 +250,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         of_apps = rows_of_change(self, rows) if found else {}
         return {
             str(row.pk): [
-                *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(rows) == 1),
+                *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(found.rows) == 1),
                 *of_apps[str(row.pk)],
             ]
             for row in rows

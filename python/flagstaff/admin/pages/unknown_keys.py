@@ -25,7 +25,7 @@ from flagstaff._words.similar import most_similar
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import local_days
 from flagstaff.admin.cells import time_cell, two_lines
-from flagstaff.admin.flag.parts.former_flags import former_texts
+from flagstaff.admin.flag.key_facts import former_texts
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.table import Column, Content, Page, Table, link, page_links, page_number

@@ -123,10 +123,6 @@ class Editor:
             return conditions
         return self.rules
 
-    def _rule(self, name: str, number: int, texts: Texts) -> RuleForm:
-        label = _("Rule %(rule)s") % {"rule": number + 1}
-        return RuleForm(name, f"{number}", label, texts, self._widget.values)
-
     def _condition(self, name: str, rule: int, number: int, texts: Texts) -> _Condition:
         of_rule = _("Rule %(rule)s, condition %(condition)s")
         label = _("Condition %(condition)s") if self._widget.of_segment else of_rule

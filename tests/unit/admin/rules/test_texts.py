@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from flagstaff.admin.rules.texts import ValuesError, parse_values, values_text
+from flagstaff.admin.rules.forms import ValuesError, parse_values, values_text
 
 TEXTS = ("contains", "startswith", "endswith", "regex", "version_lt", "version_gte")
 TYPED = ("in", "lt", "lte", "gt", "gte")
