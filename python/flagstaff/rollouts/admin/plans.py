@@ -98,7 +98,7 @@ class PlanAdmin(AppRowAdmin):
     ordering = ("-id",)
 
     class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/lists.css", "flagstaff/rollouts.css")}
+        css = {"all": ("flagstaff/admin.css", "flagstaff/rollouts.css")}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """The plans without those of hidden flags, with the time of the database's clock."""

@@ -204,7 +204,10 @@ def test_start_counts_the_users_of_the_next_and_of_the_last_step(
     assert rows["users at the last step, 100 %"] == ["0 of 201", "201 of 201"]
     notes = " ".join(notes_of(response))
     assert "The plan can continue to its last step, 100 %, without another" in notes
-    assert "5 % of the 201 users of this site are fewer than the required 30, so the step can only pass" in notes
+    assert (
+        "5 % of the 201 users of this site are fewer than the required 30, so the step can only pass"
+        in notes
+    )
 
 
 @pytest.mark.parametrize(("last", "key"), [("100", KEY), ("30", "")])
