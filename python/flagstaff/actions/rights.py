@@ -31,7 +31,7 @@ _INCLUDED_IN: dict[Right, tuple[Right, ...]] = {
     "view": ("view", "toggle", "change"),
     "toggle": ("toggle", "change"),
 }
-#: The methods of a ModelAdmin that hide rows, and all that decide about single rows.
+#: The methods of a ModelAdmin that hide rows.
 HIDING = ("get_queryset", "has_view_permission")
 
 

@@ -96,9 +96,10 @@ def _done(
 
     `instead` says what that action does, if it does not bring back the flag as it was.
     """
-    texts = [*(f"{plan.key}: {event.message}" for event in newest_events(plan)), *notes]
+    texts = [f"{plan.key}: {event.message}" for event in newest_events(plan)]
     command = Undo((PLAN, undo, plan.key, *options))
-    return Done(plan.key, texts, plan_record(plan), command, instead=instead)
+    record = plan_record(plan)
+    return Done(plan.key, texts, record, command, instead=instead, notes=[*notes])
 
 
 def _unless_new(flag: FlagRow) -> str:

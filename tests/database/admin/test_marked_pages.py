@@ -214,11 +214,15 @@ def problems(response: Any, same: frozenset[str] = STORED) -> list[str]:
     html = re.sub('alt="(Search|True|False)"', "", response.content.decode())
     # What has happened is stored and shown in English.
     stored = tuple(
-        text
+        text.casefold()
         for model in (PlanEvent, ExperimentEvent)
         for text in model.objects.values_list("message", flat=True)
     )
-    return [text for text in unmarked_texts(html, same) if not text.startswith(stored)]
+    return [
+        text
+        for text in unmarked_texts(html, same)
+        if not any(one in text.casefold() for one in stored)
+    ]
 
 
 def check_all(client: Client, pages: list[str], rows: dict[str, Any]) -> None:

@@ -15,16 +15,17 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
+from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import localized
-from flagstaff._words.times import duration
+from flagstaff._words.times import duration, local_time_text
 from flagstaff.actions import Action
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
-from flagstaff.admin.cells import labelled_cell, time_cell, two_lines
+from flagstaff.admin.cells import two_lines
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.rights import hidden_rows, may
@@ -37,7 +38,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
-from flagstaff.rollouts.admin.sections import Measured, guard_label, sections_of
+from flagstaff.rollouts.admin.sections import Measured, guard_label, guard_text, sections_of
 from flagstaff.rollouts.admin.texts import (
     NONE,
     attention_text,
@@ -98,7 +99,7 @@ class PlanAdmin(AppRowAdmin):
     ordering = ("-id",)
 
     class Media:
-        css = {"all": ("flagstaff/admin.css", "flagstaff/rollouts.css")}
+        css = {"all": ("flagstaff/rollouts.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """The plans without those of hidden flags, with the time of the database's clock."""
@@ -160,32 +161,35 @@ class PlanAdmin(AppRowAdmin):
         return two_lines(label, reason or difference_text(plan, plan.of_flag))
 
     @admin.display(description=gettext_lazy("step"))
-    def shown_step(self, plan: Plan) -> SafeString:
+    def shown_step(self, plan: Plan) -> str:
         """The percentage and the number of the present step."""
         try:
-            text = step_text(plan)
+            return step_text(plan)
         except InvalidPlanError:
-            text = _("not valid")
-        return labelled_cell(_("step"), text)
+            return _("not valid")
 
     @admin.display(description=gettext_lazy("due"), ordering="due_at")
-    def due(self, plan: Plan) -> SafeString:
-        """When the plan takes its next step."""
-        return labelled_cell(_("due"), time_cell(plan.due_at))
+    def due(self, plan: Plan) -> str:
+        """When the dwell time of the present step ends."""
+        now, at = time_of(plan), plan.due_at
+        if at is None or at < now:
+            return "" if at is None else _("now")
+        text = _("in %(time)s") % {"time": timeuntil(at, now, depth=1)}
+        return format_html('<time title="{}">{}</time>', local_time_text(at), text)
 
     @admin.display(description=gettext_lazy("guards"))
-    def shown_guards(self, plan: Plan) -> SafeString:
+    def shown_guards(self, plan: Plan) -> str:
         """The guards in words."""
         try:
             guards = guards_from_json(plan.guards)
         except InvalidPlanError:
-            return labelled_cell(_("guards"), _("not valid"))
-        return labelled_cell(_("guards"), ", ".join(map(guard_label, guards)) or _("none"))
+            return _("not valid")
+        return ", ".join(map(guard_label, guards)) or _("none")
 
     @admin.display(description=gettext_lazy("by"))
-    def started_by(self, plan: Any) -> SafeString:
+    def started_by(self, plan: Any) -> str:
         """Who created the plan."""
-        return labelled_cell(_("by"), plan.by_name)
+        return str(plan.by_name)
 
     # The page.
 
@@ -273,6 +277,7 @@ class PlanAdmin(AppRowAdmin):
         if not form.fields:
             return
         form.fields["key"].label = _("Flag")
+        form.fields["required_users"].label = _("Required users")
         for name, text in _HELP.items():
             form.fields[name].help_text = text
 
@@ -318,7 +323,7 @@ class PlanAdmin(AppRowAdmin):
             label = _("Step %(number)s") % {"number": number}
             rows.append(PreviewRow(label, f"{percent} %", localized(step.text)))
             percent = step.percent
-        rows += [PreviewRow(_("Guard"), "", str(guard)) for guard in guards]
+        rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
         plan = Plan(steps=steps_as_json(steps), guards=guards_as_json(guards))
         plan.ignore_releases = bool(arguments.get("ignore_releases"))
         plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from django.utils.formats import number_format
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -17,9 +17,9 @@ from django.utils.translation import ngettext
 
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import duration, local_time_text
+from flagstaff.admin.cells import two_lines
 from flagstaff.admin.row_page import Section
-from flagstaff.admin.svg import chart, line, rect, text
-from flagstaff.admin.table import Column, Table, lines
+from flagstaff.admin.table import Column, Table
 from flagstaff.admin.words import badge
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.texts import NONE, state_sentence
@@ -96,35 +96,47 @@ def _drawing(plan: Plan, measured: Measured) -> SafeString:
     steps = steps_of(plan)
     began = {run.step: run.started_at for run in measured.runs if run.step is not None}
     width, shown = 100 / len(steps), math.ceil(len(steps) / _MAX_LABELS)
-    last, parts = len(steps) - 1, [line("axis", (0, _BASE), (100, _BASE))]
+    last, parts = len(steps) - 1, list[SafeString]()
     for index, step in enumerate(steps):
         height = max(step.percent * _FULL / 100, _LEAST)
         x, inner = (index + _GAP / 2) * width, (1 - _GAP) * width
         css = _css(plan, index)
-        parts.append(rect(css, x, _BASE - height, inner, height))
+        parts.append(_rect(css, x, inner, height))
         if css == "present":
-            spent = _spent(plan, step, measured.now)
-            parts.append(rect("spent", x, _BASE - height, inner * spent, height))
+            parts.append(_rect("spent", x, inner * _spent(plan, step, measured.now), height))
         # The labels beside the last one would touch it.
         if index == last or (index % shown == 0 and last - index >= shown):
             middle, is_now = (index + 0.5) * width, css == "present"
             label = f"{step.percent} %"
             label = _("%(percent)s, now") % {"percent": label} if is_now else label
-            name = "now-label" if is_now else "label"
-            parts.append(text(name, middle, _BASE - height - 6, label, "middle"))
-            parts.append(text("quiet", middle, _BASE + 17, _time(step), "middle"))
-    desc = _("Steps: %(steps)s. %(state)s") % {
+            parts.append(_text("now" if is_now else "label", middle, _BASE - height - 6, label))
+            parts.append(_text("label", middle, _BASE + 17, _time(step)))
+    texts = {
         "steps": ", ".join(localized(step.text) for step in steps),
         "state": state_sentence(plan, measured.now),
     }
-    title = _("Steps of the rollout of %(key)s") % {"key": plan.key}
-    drawing = chart("flagstaff-steps", _HEIGHT, title, desc, parts)
+    drawing = format_html(
+        '<svg class="flagstaff-steps" role="img" width="100%" height="{}" aria-label="{}">{}</svg>',
+        *(_HEIGHT, _("Steps: %(steps)s. %(state)s") % texts),
+        format_html_join("", "{}", ((one,) for one in parts)),
+    )
     present = began.get(plan.step) if plan.step is not None and plan.ended_at is None else None
     if present is None:
         return drawing
     text_below = _("%(percent)s %% since %(time)s")
     values = {"percent": plan_percent(plan), "time": local_time_text(present)}
     return format_html('{}<p class="flagstaff-quiet">{}</p>', drawing, text_below % values)
+
+
+def _rect(css: str, x: float, width: float, height: float) -> SafeString:
+    """Returns a column: x and width in percent, height in pixels. Texts keep their size."""
+    html = '<rect class="flagstaff-{}" x="{}%" y="{}" width="{}%" height="{}"></rect>'
+    return format_html(html, css, f"{x:.2f}", f"{_BASE - height:g}", f"{width:.2f}", f"{height:g}")
+
+
+def _text(css: str, x: float, y: float, content: str) -> SafeString:
+    html = '<text class="flagstaff-{}" x="{}%" y="{}" text-anchor="middle">{}</text>'
+    return format_html(html, css, f"{x:.2f}", f"{y:g}", content)
 
 
 def _css(plan: Plan, index: int) -> str:
@@ -181,26 +193,25 @@ def _guards(plan: Plan, figures: Mapping[str, Any]) -> Table:
 
 def _guard(guard: Guard, result: Mapping[str, Any] | None, figures: Mapping[str, Any]) -> list[str]:
     """Returns the cells of a guard."""
-    action = _("holds the plan") if guard.action == "hold" else _("rolls back")
-    name = lines(guard_label(guard), action)
+    name = two_lines(guard_label(guard), _action(guard))
     if guard.kind == FUNCTION:
         return [name, NONE, NONE, NONE, _("the function returns True")]
-    limit = _("limit %(limit)s") % {"limit": _number(f"{guard.limit:g}")}
+    limit = _limit(guard)
     if result is None:
-        return [name, NONE, NONE, lines(NONE, limit), NONE]
+        return [name, NONE, NONE, two_lines(NONE, limit), NONE]
     failed, ratio, upper = result["failed"], result["ratio"], result["upper"]
     new = ""
     if failed["new_visitors"]:
         new = _("%(new)s of %(visitors)s visitors are new")
         new %= {"new": failed["new_visitors"], "visitors": failed["visitors"]}
     has_failures = bool(failed["inside"] or failed["outside"])
-    often = lines(NONE, limit)
+    often = two_lines(NONE, limit)
     if has_failures:
         # JSON has no infinity.
         bound = _("no upper bound yet") if upper is None else _("at most %(ratio)s")
         texts = {"bound": bound % {"ratio": _ratio(upper or 0)}, "limit": limit}
         shown = _("unlimited") if ratio is None else _ratio(ratio)
-        often = lines(shown, _("%(bound)s, %(limit)s") % texts)
+        often = two_lines(shown, _("%(bound)s, %(limit)s") % texts)
     open_text = _("not decided") if has_failures else _("no failures yet")
     verdict = badge("undecided", open_text)
     if result["tripped"]:
@@ -221,13 +232,32 @@ def guard_label(guard: Guard) -> str:
     return localized(guard_name(guard))
 
 
+def guard_text(guard: Guard) -> str:
+    """Returns all that a guard is, such as "latency over 0.5 s, rolls back, limit 2"."""
+    parts = [guard_label(guard), _action(guard)]
+    return ", ".join(parts if guard.kind == FUNCTION else [*parts, _limit(guard)])
+
+
+def _action(guard: Guard) -> str:
+    return _("holds the plan") if guard.action == "hold" else _("rolls back")
+
+
+def _limit(guard: Guard) -> str:
+    limit = number_format(f"{guard.limit:g}", use_l10n=True)
+    text = _("limit %(limit)s") % {"limit": limit}
+    if guard.tolerated == 1:
+        return text
+    tolerated = number_format(f"{guard.tolerated:g}", use_l10n=True)
+    return _("%(limit)s, tolerated %(tolerated)s") % {"limit": text, "tolerated": tolerated}
+
+
 def _side(failed: int, users: int, note: str = "") -> str:
     """Returns the share of failing users, and the two numbers; a dash without users."""
     if not users:
         return NONE
     values = {"failed": local_number(failed), "users": local_number(users)}
     count = _("%(failed)s of %(users)s users") % values
-    return lines(f"{_plain(_percent(failed, users))} %", count, note)
+    return two_lines(f"{_plain(_percent(failed, users))} %", count, note)
 
 
 def _ratio(ratio: float) -> str:
@@ -238,10 +268,6 @@ def _ratio(ratio: float) -> str:
 def _plain(number: float) -> str:
     """Returns a number that is rounded already. Django would cut off digits, not round."""
     return number_format(Decimal(str(number)), use_l10n=True, force_grouping=True)
-
-
-def _number(number: str) -> str:
-    return number_format(number, use_l10n=True)
 
 
 def _percent(part: float, whole: float) -> float:

@@ -93,7 +93,7 @@ def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: U
     plan = plan_of()
     assert response.redirect_chain == [(plan_url(plan), 302)]
     [message] = messages_of(response)
-    assert message.startswith(f"“{KEY}”: Created with the steps 1 % for 1 h, 5 % for 6 h")
+    assert message.startswith("created with the steps 1 % for 1 h, 5 % for 6 h")
     assert undo_urls(response) == [action_url(plan, "delete")]
     assert (plan.state, plan.required_users, rollout()) == (State.PENDING, 10, 0)
     assert plan.steps == steps_as_json(DEFAULT_STEPS)
@@ -108,7 +108,7 @@ def test_new_plan_is_shown_as_a_table_before_it_is_created(operator: Client) -> 
     assert preview_of(response) == {
         "Step 1": ["0 %", "5 % for 1 h 30 min"],
         "Step 2": ["5 %", "100 %"],
-        "Guard": ["", "latency=0.5,limit=2,action=hold"],
+        "Guard": ["", "latency over 0.5 s, holds the plan, limit 2"],
     }
     assert not Plan.objects.exists()
     act(operator, ADD, **fields)
@@ -175,7 +175,7 @@ def test_start_begins_at_the_first_step_for_the_user_with_a_reason(
 ) -> None:
     response = do(operator, pending, "start", _reason="campaign")
     message, *_notes = messages_of(response)
-    assert "Started: rollout 0 → 5 %." in message
+    assert message.startswith("started: rollout 0 → 5 %.")
     assert undo_urls(response) == [action_url(pending, "roll-back")]
     assert stored() == (State.RUNNING, 0, 5)
     event = flag_history(KEY)[0]
@@ -204,10 +204,7 @@ def test_start_counts_the_users_of_the_next_and_of_the_last_step(
     assert rows["users at the last step, 100 %"] == ["0 of 201", "201 of 201"]
     notes = " ".join(notes_of(response))
     assert "The plan can continue to its last step, 100 %, without another" in notes
-    assert (
-        "5 % of the 201 users of this site are fewer than the required 30, so the step can only pass"
-        in notes
-    )
+    assert "5 % of the 201 users of this site are fewer than the required 30, so the step" in notes
 
 
 @pytest.mark.parametrize(("last", "key"), [("100", KEY), ("30", "")])
@@ -387,7 +384,7 @@ def test_deletion_needs_a_pause_asks_and_leaves_the_flag(operator: Client, runni
     assert preview_of(response) == {"plan": ["paused", "deleted"], "rollout": ["5 %", "5 %"]}
     response = do(operator, running, "delete")
     assert response.redirect_chain == [(PLANS, 302)]
-    assert "was deleted; the rollout stays as it is" in messages_of(response)[0]
+    assert messages_of(response)[0].startswith(f"“{KEY}” was deleted.")
     assert (Plan.objects.count(), rollout()) == (0, 5)
     assert [entry.object_repr for entry in LogEntry.objects.all()] == [str(running)]
 

@@ -60,7 +60,7 @@ def test_pages_of_a_plan_open_in_every_state(admin_client: Client, plan: Plan) -
     html = page(admin_client, plan_url(plan))
     assert "12.345" not in html
     # Numbers of charts are those that browsers read.
-    assert 'x2="100%"' in html
+    assert 'x="25.00%"' in html
     assert ',5%"' not in html
 
 
