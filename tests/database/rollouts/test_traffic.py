@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -34,7 +35,8 @@ def measure(*, users: int, hours: float, failed: int = 0) -> None:
 
 
 def notes() -> str:
-    return "; ".join(traffic_notes(plan_of(), FeatureFlag.objects.get()))
+    flag: Any = FeatureFlag.objects.get()
+    return "; ".join(traffic_notes(plan_of(), flag))
 
 
 def test_small_site_is_warned_of_the_steps_that_cannot_pass(pending: Plan) -> None:
