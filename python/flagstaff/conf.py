@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from django.db.models import Model
 
 from flagstaff._connection.aliases import is_same_database
 from flagstaff._words.similar import most_similar
+from flagstaff._words.text import is_storable
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.extensions import SETTINGS as OF_APPS
 
@@ -31,7 +33,15 @@ MAX_STALE_DAYS = 3650
 
 _HOUR, _DAY = 3600, 86_400
 _COLORS = ("grey", "green", "blue", "purple", "orange", "red")
-_MAX_NAME = 40
+_MAX_NAME, _MAX_RELEASE = 40, 200
+# Those that Sentry, Jenkins, Heroku, Render and Cloud Run know.
+_RELEASE_VARIABLES = (
+    "SENTRY_RELEASE",
+    "GIT_COMMIT",
+    "HEROKU_SLUG_COMMIT",
+    "RENDER_GIT_COMMIT",
+    "K_REVISION",
+)
 
 
 class SettingError(ConfigurationError):
@@ -221,6 +231,18 @@ def _attributes(value: str | Sequence[str]) -> AttributeSources:
     return AttributeSources(tuple(name for name in names if name != path), path)
 
 
+def _is_release(value: object) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_RELEASE and is_storable(value)
+
+
+def _release(value: str | None) -> str:
+    """Returns the release in the settings, or the first one of the environment."""
+    if value is not None:
+        return value
+    found = (os.environ.get(name, "") for name in _RELEASE_VARIABLES)
+    return next((one for one in found if one and _is_release(one)), "")
+
+
 def _is_environment(value: Any) -> bool:
     if not isinstance(value, Mapping) or not value.keys() <= {"name", "color", "production"}:
         return False
@@ -262,6 +284,16 @@ class Conf:
     )
     measure_interval = _seconds(
         "Time between two flushes of what plans and experiments measure", 5.0, low=0.1, high=60
+    )
+    release: Setting[str] = Setting(
+        "The build of the project that a worker runs, such as a commit: rollout plans start a step "
+        "again for a new one. By default the first of the environment variables "
+        + ", ".join(_RELEASE_VARIABLES),
+        None,
+        "a text of up to 200 characters",
+        lambda value: value is None or _is_release(value),
+        _release,
+        fixed=True,
     )
     stale_days = _whole(
         "Time after which an unused flag is stale", 30, high=MAX_STALE_DAYS, unit=" of days"

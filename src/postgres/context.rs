@@ -37,6 +37,8 @@ pub(crate) struct Context {
     pub(crate) max_staleness: Duration,
     /// The name of this machine.
     pub(crate) host: String,
+    /// The build of the project, empty without one.
+    pub(crate) release: String,
 }
 
 impl Context {

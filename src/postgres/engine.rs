@@ -62,6 +62,8 @@ pub struct Options {
     pub max_staleness: Duration,
     /// The name of this machine, which identifies the worker to operators.
     pub host: String,
+    /// The build of the project that this worker runs, empty without one.
+    pub release: String,
     /// Called by the engine's threads after an event that may be logged, and after a load of values.
     /// Must return at once.
     pub on_event: fn(),
@@ -133,6 +135,7 @@ impl Engine {
             measure_interval: options.measure_interval,
             max_staleness: options.max_staleness,
             host: options.host.clone(),
+            release: options.release.clone(),
         });
         let next_attempt = Mutex::new(Instant::now());
         Ok(Self { context, threads: OnceLock::new(), next_attempt, asked: Mutex::default() })

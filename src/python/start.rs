@@ -44,6 +44,7 @@ struct EngineOptions {
     measure_interval: f64,
     new_visitors_per_hour: u32,
     host: String,
+    release: String,
 }
 
 /// How long evaluations wait for the first load, and what follows the wait.
@@ -186,6 +187,7 @@ impl EngineOptions {
             usage_interval: duration(self.usage_interval)?,
             measure_interval: duration(self.measure_interval)?,
             host: self.host,
+            release: self.release,
             on_event: maintenance::run_soon,
         };
         LIVE.exposures().begin(self.new_visitors_per_hour);

@@ -270,6 +270,7 @@ impl Shop {
             usage_interval: Duration::ZERO,
             measure_interval: Duration::from_millis(50),
             host: application.into(),
+            release: String::new(),
             on_event: || {},
         }
     }

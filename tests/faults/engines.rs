@@ -123,6 +123,7 @@ fn execute(workers: &mut Vec<Worker>, command: Command) -> Reply {
                 usage_interval: Duration::ZERO,
                 measure_interval: Duration::from_secs(5),
                 host: "engines".into(),
+                release: String::new(),
                 on_event: || {},
             };
             workers.extend((0..count).map(|_| Worker::start(&options)));

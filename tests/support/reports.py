@@ -11,7 +11,7 @@ from tests.support.sql import rows
 _INSERT = """
     INSERT INTO flagstaff_report
     SELECT gen_random_uuid(), %s, %s, %s, coalesce(%s, at), %s, 1, at,
-        at + make_interval(secs => 2 * %s + 10), CASE WHEN %s THEN at END
+        at + make_interval(secs => 2 * %s + 10), CASE WHEN %s THEN at END, %s
     FROM (SELECT coalesce(%s, clock_timestamp() - make_interval(secs => %s))) AS seen (at)
 """
 
@@ -26,10 +26,11 @@ def register_worker(  # noqa: PLR0913 (all optional)
     at: datetime | None = None,
     seconds_ago: float = 0,
     stopped: bool = False,
+    release: str = "",
     execute: Callable[..., Any] = rows,
 ) -> None:
     """Writes a worker whose last report was at a time, or so many seconds ago."""
-    values = (report, host, pid, started_at, interval, interval, stopped, at, seconds_ago)
+    values = (report, host, pid, started_at, interval, interval, stopped, release, at, seconds_ago)
     execute(_INSERT, *values)
 
 

@@ -39,6 +39,7 @@ def engine(parameters: dict[str, str]) -> str | None:
         measure_interval=5.0,
         new_visitors_per_hour=9,
         host="web",
+        release="",
     )
     lifecycle._engine_options = lambda: options
     try:

@@ -6,7 +6,6 @@ import math
 import random
 from dataclasses import dataclass, field
 
-from flagstaff.rollouts.alpha import RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
@@ -106,13 +105,13 @@ class _Run:
         self.usual = self.users.usual_error_share(MEAN_RETRIES)
         # Users who failed inside in steps before this one.
         self.earlier = 0
-        self.began = self.index = self.restarts = 0
-        self.given = RunAlpha(0.0, 0.0)
+        self.began = self.index = self.restarts = self.number = 0
         self.begin(course.first, 0)
 
     def begin(self, index: int, at: int) -> None:
-        """Starts a step, with new evidence and its part of the 5 %."""
+        """Starts a step, with new evidence."""
         self.index, self.began, self.restarts = index, at, self.course.restarts
+        self.number = 0
         self._measure()
 
     def resume(self, at: int) -> None:
@@ -122,12 +121,8 @@ class _Run:
         self._measure()
 
     def _measure(self) -> None:
-        index = self.index
-        self.alpha = alpha_of_next_run(self.steps, index, _GUARDS, self.given)
-        self.given = RunAlpha(
-            self.given.guards + self.alpha.guards, self.given.brake + self.alpha.brake
-        )
-        self.users.begin_step(PERCENTS[index])
+        self.number += 1
+        self.users.begin_step(PERCENTS[self.index])
         self.stored, self.estimates = Stored(self.source), _Estimates(self.source)
         self.failed: set[int] = set()
 
@@ -148,7 +143,7 @@ class _Run:
             return None
         self.result.looks += 1
         evidence, users = self._evidence(), _REQUIRED_USERS
-        verdict = judge(self.steps, self.index, _GUARDS, evidence, users, self.alpha)
+        verdict = judge(self.steps, self.index, _GUARDS, evidence, users, self.number)
         self._trip("verdict", holds=verdict.trip is not None)
         self.result.guard = verdict.trip
         return verdict

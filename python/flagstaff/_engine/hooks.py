@@ -29,6 +29,8 @@ class EngineOptions:
     measure_interval: float
     new_visitors_per_hour: int
     host: str
+    #: The build of the project, empty without one.
+    release: str
 
 
 @dataclass(frozen=True)

@@ -311,6 +311,7 @@ def _engine_options() -> EngineOptions:
         measure_interval=conf.measure_interval,
         new_visitors_per_hour=conf.new_visitors_per_hour,
         host=socket.gethostname(),
+        release=conf.release,
     )
 
 

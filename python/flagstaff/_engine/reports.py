@@ -50,6 +50,16 @@ def lost_workers(
     return tuple(LostWorker(*row) for row in rows)
 
 
+def live_releases(report: ReportKind) -> frozenset[str] | None:
+    """Returns the releases of the workers that write a report now; None without such a worker.
+
+    Workers without a release are in none. Makes one query. Needs PostgreSQL.
+    """
+    connection = connections[conf.database]
+    rows = query(connection, "live_releases_v1", own_names(connection), {"report": report})
+    return frozenset(release for (release,) in rows if release) if rows else None
+
+
 def prune_reports_in_batches(before: datetime) -> Iterator[int]:
     """Deletes the workers that ended before a time, and yields the number of each committed batch.
 

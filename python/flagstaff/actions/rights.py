@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal, TypeAlias
 
-from django.apps import apps
 from django.contrib.auth import get_permission_codename
 
 from flagstaff._tables.flag_states import FlagState
@@ -32,9 +31,8 @@ _INCLUDED_IN: dict[Right, tuple[Right, ...]] = {
     "view": ("view", "toggle", "change"),
     "toggle": ("toggle", "change"),
 }
-#: The methods of a ModelAdmin that hide rows, and all that decide about single rows.
+#: The methods of a ModelAdmin that hide rows.
 HIDING = ("get_queryset", "has_view_permission")
-DECIDING = (*HIDING, "has_change_permission", "has_toggle_permission")
 
 
 def may(user: Any, right: Right, row: Any) -> bool:
@@ -48,24 +46,6 @@ def may(user: Any, right: Right, row: Any) -> bool:
     rows = [None] if isinstance(row, type) else [None, row]
     names = [permission(one, row) for one in _INCLUDED_IN.get(right, (right,))]
     return any(user.has_perm(name, one) for one in rows for name in names)
-
-
-def may_later(user: Any, right: Right, row: Any) -> bool:
-    """Returns whether something that a user has stored may now happen to a row.
-
-    False if a ModelAdmin of the project decides it, whose methods need a request of the user.
-    """
-    # Not the method of the site, which may need what a middleware adds.
-    if not (user.is_active and getattr(user, "is_staff", True)) or not may(user, right, row):
-        return False
-    if not apps.is_installed("django.contrib.admin"):
-        return False
-    from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (needs the installed app)
-
-    models = ((site, type(row)) for site in all_sites)
-    admins = [site.get_model_admin(model) for site, model in models if site.is_registered(model)]
-    # The user has stored it on a page of one of them.
-    return bool(admins) and not any(overrides(one, *DECIDING) for one in admins)
 
 
 def overrides(model_admin: Any, *names: str) -> bool:

@@ -20,13 +20,13 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.conditions import rules_can_grant
-from flagstaff.rollouts.first_step import first_step_of
 from flagstaff.rollouts.guards import FUNCTION, guards_from_json, parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import newest_events, plan_record
 from flagstaff.rollouts.steps import parse_step
 from flagstaff.rollouts.stored import steps_of
+from flagstaff.rollouts.traffic import traffic_notes
 
 #: The kind of row, and the verb that has the actions.
 PLAN: Final = "plan"
@@ -60,6 +60,13 @@ _RequiredUsers = Annotated[
         f"harm; the default is {plans.REQUIRED_USERS:,}",
         "N",
         int,
+    ),
+]
+_IgnoreReleases = Annotated[
+    bool | None,
+    YesNo(
+        "let a step go on when a new build appears: a bad build can then pass with what the build "
+        "before has shown"
     ),
 ]
 _Enable = Annotated[bool, YesNo("also enable the flag, in the same change as the first step")]
@@ -113,20 +120,29 @@ def create(
     steps: _Steps = None,
     guards: _Guards = None,
     required_users: _RequiredUsers = None,
+    ignore_releases: _IgnoreReleases = None,
 ) -> Done:
     """Create a plan for a flag without starting it.
 
     Workers begin to measure.
     """
-    plan = plans.create(key, **_given(steps, guards, required_users))
+    plan = plans.create(key, **_given(steps, guards, required_users, ignore_releases))
     return _done(plan, "delete", "--yes", notes=_notes(plan))
 
 
 def _given(
-    steps: Sequence[str] | None, guards: Sequence[str] | None, required_users: int | None
+    steps: Sequence[str] | None,
+    guards: Sequence[str] | None,
+    required_users: int | None,
+    ignore_releases: bool | None,  # noqa: FBT001 (None is its default)
 ) -> dict[str, Any]:
     """Returns the arguments that were given; the others have defaults."""
-    given = {"steps": steps, "guards": guards, "required_users": required_users}
+    given = {
+        "steps": steps,
+        "guards": guards,
+        "required_users": required_users,
+        "ignore_releases": ignore_releases,
+    }
     return {name: one for name, one in given.items() if one is not None}
 
 
@@ -142,6 +158,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     steps: _Steps = None,
     guards: _Guards = None,
     required_users: _RequiredUsers = None,
+    ignore_releases: _IgnoreReleases = None,
     *,
     enable: _Enable = False,
     expect_version: int | None = None,
@@ -153,7 +170,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     """
     with plans.unchanged(key, expect_plan):
         instead = _unless_new(flag_row(key))
-        given = _given(steps, guards, required_users)
+        given = _given(steps, guards, required_users, ignore_releases)
         plan = plans.start(key, enable=enable, expect_version=expect_version, **given)
     return _done(plan, "roll-back", notes=_notes(plan), instead=instead)
 
@@ -167,9 +184,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
 )
 def pause(key: str) -> Done:
     """Pause the plan: the rollout stays as it is, and nothing is measured."""
-    plan = plans.pause(key)
-    # Nothing schedules a plan again that was paused before its start.
-    return _done(plan, "resume", instead="" if plan.step is not None else "starts it at once")
+    return _done(plans.pause(key), "resume")
 
 
 @_action(
@@ -182,19 +197,18 @@ def pause(key: str) -> Done:
 def resume(
     key: str,
     *,
-    enable: _Enable = False,
     expect_version: int | None = None,
     expect_plan: str | None = None,
 ) -> Done:
     """Continue a paused plan at its step, or a rolled back one at its first step.
 
-    Measuring starts again. `--enable` is for a plan that was paused before its start.
+    A paused plan keeps what it has counted, unless the flag was changed meanwhile.
     """
     with plans.unchanged(key, expect_plan):
         before = plans.find_plan(key)
         instead = _unless_new(flag_row(key))
-        plan = plans.resume(key, enable=enable, expect_version=expect_version)
-    if before is not None and before.step is not None and before.state == State.PAUSED:
+        plan = plans.resume(key, expect_version=expect_version)
+    if before is not None and before.state == State.PAUSED:
         return _done(plan, "pause")
     return _done(plan, "roll-back", instead=instead)
 
@@ -251,22 +265,11 @@ ACTIONS: tuple[Action, ...] = (create, start, pause, resume, roll_back, delete)
 
 def _notes(plan: Plan) -> Iterator[str]:
     """Yields what a person should know of a plan before its first step ends."""
-    flag, first = cast("FlagRow | None", find_row(conf.flag_model, plan.key)), steps_of(plan)[0]
+    flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key))
     if flag is not None and rules_can_grant(flag):
         yield "a rule can grant the flag, so a guard that trips also disables the flag"
-    if plan.state != State.PENDING and first.percent < _ALL:
-        users = plan.required_users * _ALL // first.percent
-        yield (
-            f"without failures to compare, a step needs {plan.required_users:,} users with the "
-            f"flag: at {first.percent} %, about {users:,} users must use the site"
-        )
-        smallest = None if flag is None else first_step_of(flag, plan.required_users)
-        if smallest is not None and smallest > first.percent:
-            yield (
-                f"this site has too few users for that: a first step below {smallest} % can only "
-                f"pass if the guards rule out harm; begin with {smallest} %, or lower "
-                "--required-users"
-            )
+    if plan.state != State.PENDING and flag is not None:
+        yield from traffic_notes(plan, flag)
     has_all = steps_of(plan)[-1].percent == _ALL
     if has_all and not any(guard.kind == FUNCTION for guard in guards_from_json(plan.guards)):
         yield "at 100 % all users have the flag, so no guard watches the last step"

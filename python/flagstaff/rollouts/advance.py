@@ -12,30 +12,22 @@ from django.db import DataError, IntegrityError, InternalError, transaction
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._tables.rows import FlagRow, find_row
-from flagstaff._words.text import Text, marked
+from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.conditions import (
-    enabling_message,
-    present_rollout,
-    problem_of_database,
-    problem_of_flag,
-)
-from flagstaff.rollouts.evidence import alpha_of, has_lost_for_good, read_evidence
+from flagstaff.rollouts.evidence import has_lost_for_good, read_evidence
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome
 from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, ReasonKind, State, StepRun
+from flagstaff.rollouts.releases import release_change
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.results import StepEvidence, StepVerdict, figures_of
-from flagstaff.rollouts.schedulers import problem_of_scheduler, start_message
 from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.transitions import record
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 from flagstaff.rollouts.verdict import judge
-
-_NOT_STARTED = marked("not started, {why}")
 
 #: The actor of the changes that the driver makes, in the history.
 ACTOR = "rollout plan"
@@ -46,21 +38,29 @@ _RENEW_BELOW = timedelta(minutes=4)
 _ALL = 100
 
 
-def advance(plan: Plan, outcomes: Sequence[GuardOutcome]) -> PlanReport:
+def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport | None:
     """Does what is due for a locked plan, and returns the report. Locks its flag.
 
-    A trip is stored only: `carry_out_trip` rolls back.
-
-    `outcomes` are those of the function guards. Raises database errors, and NoHistoryError if the
-    history does not record the flag any more.
+    A trip is stored only: `carry_out_trip` rolls back. `outcomes` are those of the function guards;
+    None if they are called later: then only a trip is due. Raises database errors, and
+    NoHistoryError if the history does not record the flag any more.
     """
-    if plan.state == State.PENDING:
-        return _start(plan, _locked_flag(plan), database_now())
     # Before the lock of the flag, because a kill would wait for it.
     now = database_now()
     run = StepRun.objects.using(conf.database).get(pk=cast("int", plan.run_id))
     evidence = read_evidence(run, now)
-    return _watch(plan, run, evidence, outcomes, now)
+    guards = guards_from_json(plan.guards)
+    verdict = judge(
+        steps_of(plan), plan.step or 0, guards, evidence, plan.required_users, run.number
+    )
+    is_due = plan.due_at is not None and plan.due_at <= now
+    decision = decide(verdict, outcomes or (), is_due=is_due)
+    figures = figures_of(evidence, verdict)
+    if decision.action == "rollback":
+        return _store_trip(plan, now, decision.why, figures)
+    if outcomes is None:
+        return None
+    return _go_on(plan, run, evidence, decision, figures, now)
 
 
 def carry_out_trip(plan: Plan) -> PlanReport:
@@ -93,23 +93,6 @@ def _locked_flag(plan: Plan) -> FlagRow | None:
     return cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
 
 
-def _start(plan: Plan, flag: FlagRow | None, now: datetime) -> PlanReport:
-    """Starts a plan at its time. What keeps it from starting needs a person."""
-    if problem := problem_of_database() or foreign_change(plan, flag):
-        return _pause(plan, now, Text(_NOT_STARTED, why=problem))
-    # Without a flag it would be paused by now.
-    flag = cast("FlagRow", flag)
-    first, enables = steps_of(plan)[0], plan.enables_flag and not flag.enabled
-    problem = problem_of_flag(flag, first, enable=enables) or problem_of_scheduler(plan, flag)
-    if problem:
-        return _pause(plan, now, Text(_NOT_STARTED, why=problem))
-    message = start_message(plan, present_rollout(flag), first.percent)
-    if enables:
-        with acting_as(ACTOR, source=_SOURCE):
-            record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
-    return _enter_step(plan, 0, now, PlanEvent.Kind.STARTED, message, enable=enables)
-
-
 def _enter_step(  # noqa: PLR0913 (the step and its event)
     plan: Plan,
     index: int,
@@ -117,12 +100,11 @@ def _enter_step(  # noqa: PLR0913 (the step and its event)
     kind: PlanEvent.Kind,
     message: str,
     *,
-    figures: dict[str, Any] | None = None,
-    enable: bool = False,
+    figures: dict[str, Any],
 ) -> PlanReport:
     """Enters a step with an event, whose text is the reason in the flag's history."""
     with acting_as(ACTOR, reason=message, source=_SOURCE):
-        transitions.enter_step(plan, index, now, expect_version=plan.flag_version, enable=enable)
+        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
         record(plan, kind, message, figures)
     return report_of(plan, kind, message)
 
@@ -134,48 +116,44 @@ def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
     return report_of(plan, PlanEvent.Kind.PAUSED, reason)
 
 
-def _watch(
+def _go_on(  # noqa: PLR0913, PLR0917 (all that was found)
     plan: Plan,
     run: StepRun,
     evidence: StepEvidence,
-    outcomes: Sequence[GuardOutcome],
+    decision: Decision,
+    figures: dict[str, Any],
     now: datetime,
 ) -> PlanReport:
-    steps, index = steps_of(plan), plan.step or 0
-    guards = guards_from_json(plan.guards)
-    verdict = judge(steps, index, guards, evidence, plan.required_users, alpha_of(run))
-    is_due = plan.due_at is not None and plan.due_at <= now
-    decision = decide(verdict, outcomes, is_due=is_due)
-    figures = figures_of(evidence, verdict)
-    if decision.action == "rollback":
-        # A guard of the project is none of the 5 %.
-        figures["by_statistics"] = decision.trip == verdict.trip
-        return _store_trip(plan, now, decision.why, figures)
+    """Does what is due for a plan that has not tripped."""
     version = plan.flag_version
     if problem := foreign_change(plan, _locked_flag(plan)):
         return _pause(plan, now, problem)
     if plan.flag_version != version:
         transitions.save(plan, now)
-    if decision.trip is None and (why := _incomplete(run, evidence, now, is_due=is_due)):
-        return _measure_again(plan, index, now, why, figures)
+    if decision.trip is None and (why := _why_again(plan, run, evidence, now)):
+        message = Text("step {number} starts again: {why}", number=(plan.step or 0) + 1, why=why)
+        return _enter_step(
+            plan, plan.step or 0, now, PlanEvent.Kind.CONTINUED, message, figures=figures
+        )
     if decision.action == "hold":
         return _hold(plan, now, decision, figures)
     if decision.action == "wait":
         return _wait(plan, now)
-    return _proceed(plan, index, now, decision, figures)
+    return _proceed(plan, now, decision, figures)
 
 
-def _incomplete(run: StepRun, evidence: StepEvidence, now: datetime, *, is_due: bool) -> str | None:
-    """Returns why the evidence of a run will never be complete, or None."""
+def _why_again(plan: Plan, run: StepRun, evidence: StepEvidence, now: datetime) -> Text | None:
+    """Returns why the evidence of a run cannot let its step pass, or None."""
     # At 100 % nothing is compared.
     if run.percent >= _ALL:
         return None
     if evidence.lost_workers and has_lost_for_good(run, now):
-        return Text("a worker stopped without its last report")
+        return Text("a worker stopped without its last report, so the counts were incomplete")
     # Until the dwell time has ended, the run may still trip.
+    is_due = plan.due_at is not None and plan.due_at <= now
     if is_due and evidence.dropped:
-        return Text("workers had no memory left for all counts")
-    return None
+        return Text("workers had no memory left for all counts, so the counts were incomplete")
+    return release_change(plan, run)
 
 
 def _store_trip(plan: Plan, now: datetime, why: str, figures: dict[str, Any]) -> PlanReport:
@@ -240,40 +218,19 @@ def _wait(plan: Plan, now: datetime) -> PlanReport:
     return report_of(plan, event)
 
 
-def _proceed(
-    plan: Plan, index: int, now: datetime, decision: Decision, figures: dict[str, Any]
-) -> PlanReport:
-    if index + 1 < len(steps_of(plan)):
-        return _next_step(plan, index + 1, now, decision, figures)
-    return _finish(plan, now, decision, figures)
-
-
-def _next_step(
-    plan: Plan, index: int, now: datetime, decision: Decision, figures: dict[str, Any]
-) -> PlanReport:
-    steps = steps_of(plan)
-    old, new = steps[index - 1].percent, steps[index].percent
+def _proceed(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
+    steps, index = steps_of(plan), (plan.step or 0) + 1
+    if index == len(steps):
+        return _finish(plan, now, decision, figures)
     message = Text(
         "step {number} of {count}: rollout {old} → {new} %; {why}",
         number=index + 1,
         count=len(steps),
-        old=old,
-        new=new,
+        old=steps[index - 1].percent,
+        new=steps[index].percent,
         why=decision.why,
     )
     return _enter_step(plan, index, now, PlanEvent.Kind.STEP, message, figures=figures)
-
-
-def _measure_again(
-    plan: Plan, index: int, now: datetime, why: str, figures: dict[str, Any]
-) -> PlanReport:
-    """Starts the step again, because the evidence of this run will never be complete."""
-    message = Text(
-        "step {number} starts again: {why}, so the counts were incomplete",
-        number=index + 1,
-        why=why,
-    )
-    return _enter_step(plan, index, now, PlanEvent.Kind.CONTINUED, message, figures=figures)
 
 
 def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:

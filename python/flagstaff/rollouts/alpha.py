@@ -1,22 +1,14 @@
 """The 5 % of false trips that a plan may have, and the part that each run is given. Pure.
 
-A run is given its part when it begins, for new evidence only. Without harm it then trips with this
-probability at most, however often and by whom it is looked at (Ville's inequality). The parts of
-all runs together are at most 5 %, so by Boole's inequality a plan without harm ever trips with a
-probability of at most 5 %. It does not matter how often its steps start again, nor whether the
-evidence of two runs is about the same users.
+The guards share 4 % and the brake has 1 %, in equal parts over the steps in which they compare.
+Run n of a step is given 1/(n(n + 1)) of its part: 1/2, 1/6, 1/12, …, whose sum is 1. Without harm a
+run trips with the probability that it is given at most, however often it is looked at (Ville's
+inequality). That holds whenever the run begins, also because of what the runs before have shown,
+since n depends on the past only. All together are given at most 5 %, so a plan without harm ever
+trips with a probability of at most 5 % (Boole's inequality), whatever its runs have in common.
 
-The e-values of two runs are not multiplied: a user who fails in both would count twice. So what
-a run did not use is lost. What keeps every run useful is a reserve of 0.2 %. If its steps have
-nothing left, a run takes half of the unused share of the reserve, times what is unused. These parts
-decrease as 1/n², not as 2⁻ⁿ, so after a hundred restarts a trip still needs only 3.5 times as many
-failures as at the start.
-
-Boole's inequality needs parts that do not depend on what was seen: steps and guards of a plan do
-not change, so a part depends only on how many runs were before.
-
-After a trip by these guards a plan has all 5 % again: a plan without harm that has tripped is one
-of the 5 % already.
+The e-values of two runs are not multiplied: a user who fails in both would count twice. Parts that
+decrease as 1/n² keep a step useful that lost workers have started again a hundred times.
 """
 
 from __future__ import annotations
@@ -27,101 +19,42 @@ from typing import NamedTuple
 from flagstaff.rollouts.guards import Guard, numbered
 from flagstaff.rollouts.steps import Step
 
-__all__ = [
-    "BRAKE_ALPHA",
-    "BRAKE_PERCENT",
-    "GUARDS_ALPHA",
-    "PLAN_ALPHA",
-    "RESERVE_ALPHA",
-    "RunAlpha",
-    "alpha_of_next_run",
-    "brake_alpha",
-    "guard_alpha",
-]
+__all__ = ["BRAKE_ALPHA", "BRAKE_PERCENT", "GUARDS_ALPHA", "PLAN_ALPHA", "RunAlpha", "alpha_of_run"]
 
-#: The probability that a harmless plan trips, and its parts: the brake, all guards, the reserve.
+#: The probability that a harmless plan trips, and its parts: all guards, and the brake.
 PLAN_ALPHA = 0.05
-BRAKE_ALPHA = 0.008
-GUARDS_ALPHA = 0.04
-RESERVE_ALPHA = 0.002
+GUARDS_ALPHA, BRAKE_ALPHA = 0.04, 0.01
 #: Above this percentage the brake is off: many first failures are all inside by chance.
 BRAKE_PERCENT = 50
 
 _ALL = 100
-# The part of the reserve that is for the guards; the brake has the rest.
-_OF_GUARDS = 0.8
 
 
 class RunAlpha(NamedTuple):
-    """The probability of a false trip that a run is given: all guards together, and the brake."""
+    """The probability of a false trip in a run: of each guard, and of the brake; 0 if it is off."""
 
-    guards: float
+    guard: float
     brake: float
 
 
-def alpha_of_next_run(
-    steps: Sequence[Step],
-    index: int,
-    guards: Sequence[Guard],
-    given: RunAlpha,
+def alpha_of_run(
+    steps: Sequence[Step], index: int, guards: Sequence[Guard], number: int
 ) -> RunAlpha:
-    """Returns what a run of the step with this index is given; `given` is the sum of those before.
+    """Returns the part of a run of the step with this index; `number` counts its runs from 1.
 
-    What remains is divided by the number of steps from this one to the last, so a plan whose steps
-    begin once gives each step the same part.
-
-        >>> steps = [Step(5, 3600), Step(25, 3600), Step(50, 3600), Step(100, 0)]
-        >>> alpha_of_next_run(steps, 1, [Guard("errors")], RunAlpha(0.02, 0.004))
-        RunAlpha(guards=0.01, brake=0.002)
-        >>> round(alpha_of_next_run(steps, 2, [Guard("errors")], RunAlpha(0.04, 0.008)).guards, 6)
-        0.0008
+    >>> steps = [Step(5, 3600), Step(25, 3600), Step(60, 3600), Step(100, 0)]
+    >>> alpha_of_run(steps, 0, [Guard("errors"), Guard("latency", seconds=1)], 1)
+    RunAlpha(guard=0.0033333333333333335, brake=0.0025)
+    >>> alpha_of_run(steps, 2, [Guard("errors")], 2)
+    RunAlpha(guard=0.0022222222222222222, brake=0.0)
     """
-    ahead = steps[index:]
-    compared, braked = _compared(ahead), _braked(ahead)
-    watched = len(numbered(guards)) if steps[index].percent < _ALL else 0
-    brakes = steps[index].percent <= BRAKE_PERCENT
-    reserve = RESERVE_ALPHA * _OF_GUARDS
+    share = 1 / (number * (number + 1))
+    percents = [step.percent for step in steps]
+    compared = sum(percent < _ALL for percent in percents)
+    braked = sum(percent <= BRAKE_PERCENT for percent in percents)
+    watching = len(numbered(guards))
+    is_compared = watching and percents[index] < _ALL
     return RunAlpha(
-        _part(GUARDS_ALPHA - given.guards, compared, reserve) if watched else 0.0,
-        _part(BRAKE_ALPHA - given.brake, braked, RESERVE_ALPHA - reserve) if brakes else 0.0,
+        GUARDS_ALPHA / (compared * watching) * share if is_compared else 0.0,
+        BRAKE_ALPHA / braked * share if percents[index] <= BRAKE_PERCENT else 0.0,
     )
-
-
-def brake_alpha(steps: Sequence[Step]) -> float:
-    """Returns the brake's probability of a false trip in each step up to 50 % that begins once.
-
-    0.8 % divided by the number of those steps.
-
-        >>> brake_alpha([Step(5, 3600), Step(50, 3600), Step(100, 3600)])
-        0.004
-    """
-    return BRAKE_ALPHA / max(_braked(steps), 1)
-
-
-def guard_alpha(steps: Sequence[Step], guards: Sequence[Guard]) -> float:
-    """Returns a guard's probability of a false trip in each step below 100 % that begins once.
-
-    4 % divided by the number of statistical guards and of those steps.
-
-        >>> guard_alpha([Step(5, 3600), Step(100, 3600)], [Guard("errors")])
-        0.04
-    """
-    return GUARDS_ALPHA / max(len(numbered(guards)) * _compared(steps), 1)
-
-
-def _part(left: float, steps: int, reserve: float) -> float:
-    """Returns a part of what is left, or of the reserve if that is more.
-
-    `left` is negative once a part of the reserve was given. The result is never more than `left`
-    and the reserve together, and never 0 unless SQL has written more than both.
-    """
-    unused = min(max(left + reserve, 0.0), reserve)
-    return max(left / steps, unused / 2 * unused / reserve)
-
-
-def _compared(steps: Sequence[Step]) -> int:
-    return sum(step.percent < _ALL for step in steps)
-
-
-def _braked(steps: Sequence[Step]) -> int:
-    return sum(step.percent <= BRAKE_PERCENT for step in steps)

@@ -16,7 +16,6 @@ from flagstaff.rollouts.status import (
     EVENT_COLUMNS,
     LIST_COLUMNS,
     PLAN_COLUMNS,
-    TRIP_COLUMNS,
     plan_record,
     plan_summary,
 )
@@ -40,7 +39,7 @@ def show(options: Options, out: Output) -> None:
     if plan is None:
         raise UnknownPlanError(plans.no_plan_text(options["key"]))
     record = plan_record(plan)
-    out.record((*PLAN_COLUMNS, *(TRIP_COLUMNS if record["failed_at_trip"] else ())), record)
+    out.record(PLAN_COLUMNS, record)
     if not out.is_json:
         out.line("")
         out.records(EVENT_COLUMNS, record["events"])

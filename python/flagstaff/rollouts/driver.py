@@ -1,4 +1,4 @@
-"""Drives the plans: starts them at their time, makes steps, holds, and rolls back.
+"""Drives the plans: makes steps, holds, and rolls back.
 
 Each plan has a transaction of its own. Its row is locked, so that several drivers make each step
 once, and a driver that is killed leaves nothing half done. A trip has two transactions: one stores
@@ -24,7 +24,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.rollouts.advance import advance, carry_out_trip
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.functions import call_guards
+from flagstaff.rollouts.functions import call_guards, has_functions
 from flagstaff.rollouts.models import WATCHED_STATES, DriverRun, Plan, PlanEvent, State
 from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.transitions import record
@@ -47,23 +47,29 @@ def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
     """Does what is due for each plan: at most one step, a hold, or a rollback.
 
     However late the run is, a plan makes one step, whose dwell time starts then. Runs may overlap.
-    Blocks for the function guards, and after a trip for up to 5 s until the workers have applied
-    it. `stop` ends the run earlier, between two plans. Does nothing on
+    Functions of the project are called last, so that a slow one does not delay what the others
+    have found. Blocks for up to 30 s for each of them, and after a trip for up to 5 s until the
+    workers have applied it. `stop` ends the run earlier, between two plans. Does nothing on
     SQLite. Raises RuntimeError inside a transaction, and database errors; an error of a single
     plan is in its report.
     """
     if not is_postgresql(connections[conf.database]):
         return []
-    # A change of the flag is described in a text, which is stored.
+    # The texts are stored.
     with override(None):
         _record_run()
         reports: list[PlanReport] = []
-        for plan in _due_plans():
-            if stop is not None and stop.is_set():
-                break
-            report = _drive(plan)
-            if report is not None:
-                reports.append(report)
+        waiting = _due_plans()
+        for calls_functions in (False, True):
+            remaining, waiting = waiting, []
+            for due in remaining:
+                if stop is not None and stop.is_set():
+                    return reports
+                report = _drive(due, calls_functions=calls_functions)
+                if report is None:
+                    waiting.append(due)
+                else:
+                    reports.append(report)
         return reports
 
 
@@ -80,19 +86,22 @@ def _record_run() -> None:
 
 def _due_plans() -> list[_Due]:
     """Returns the plans without the columns that a row may have broken for all of them."""
-    due = Q(state=State.PENDING, starts_at__lte=ClockTimestamp()) | Q(state__in=WATCHED_STATES)
-    due |= Q(state=State.PAUSED, trip_run_id__isnull=False)
+    due = Q(state__in=WATCHED_STATES) | Q(state=State.PAUSED, trip_run_id__isnull=False)
     plans = Plan.objects.using(conf.database).filter(due).order_by("id")
     return [_Due(*values) for values in plans.values_list("pk", "key", "state")]
 
 
-def _drive(due: _Due) -> PlanReport | None:
-    """Returns the report of a plan, or None if somebody else has it or was quicker."""
+def _drive(due: _Due, *, calls_functions: bool) -> PlanReport | None:
+    """Returns the report of a plan, or None if somebody else has it or was quicker.
+
+    A plan with functions is only looked at for a trip until they are called, and the others not any
+    more then.
+    """
     try:
         seen = Plan.objects.using(conf.database).filter(pk=due.pk).first()
-        if seen is None:
+        if seen is None or (calls_functions and not has_functions(seen)):
             return None
-        report = None if seen.has_tripped else _advance(seen)
+        report = None if seen.has_tripped else _advance(seen, calls_functions=calls_functions)
         if seen.has_tripped or (report is not None and report.event == PlanEvent.Kind.TRIPPED):
             report = _carry_out_trip(seen)
             if report is not None and report.state == State.ROLLED_BACK:
@@ -104,13 +113,12 @@ def _drive(due: _Due) -> PlanReport | None:
     return report
 
 
-def _advance(seen: Plan) -> PlanReport | None:
-    outcomes = call_guards(seen) if seen.state in WATCHED_STATES else ()
+def _advance(seen: Plan, *, calls_functions: bool) -> PlanReport | None:
+    is_later = not calls_functions and has_functions(seen)
+    outcomes = None if is_later else call_guards(seen)
     # A guard of the project may be fine in the next run, so its trip waits for the plan.
-    waits = any(
-        outcome.fine is False and outcome.guard.action == "rollback" for outcome in outcomes
-    )
-    with _locked(seen, State.PENDING, *WATCHED_STATES, waits=waits) as plan:
+    waits = any(one.fine is False and one.guard.action == "rollback" for one in outcomes or ())
+    with _locked(seen, *WATCHED_STATES, waits=waits) as plan:
         # The guards were called for the run that was seen.
         if plan is None or plan.run_id != seen.run_id:
             return None

@@ -16,7 +16,6 @@ from django.db.models import Count, Max, Q, Sum
 
 from flagstaff._engine.reports import LostWorker, lost_workers
 from flagstaff.conf import conf
-from flagstaff.rollouts.alpha import RunAlpha
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, StepRun
 from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
@@ -52,13 +51,6 @@ def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
         left_out=left_out,
         spare=SPARE_NETWORKS if CLIENT_ADDRESS.current() else 0,
     )
-
-
-def alpha_of(run: StepRun) -> RunAlpha | None:
-    """Returns what a run was given of the 5 %; None before the start."""
-    if run.guards_alpha is None or run.brake_alpha is None:
-        return None
-    return RunAlpha(run.guards_alpha, run.brake_alpha)
 
 
 def has_lost_for_good(run: StepRun, now: datetime) -> bool:

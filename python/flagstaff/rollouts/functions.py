@@ -31,6 +31,13 @@ class GuardOutcome:
     why: str
 
 
+def has_functions(plan: Plan) -> bool:
+    """Whether a plan has function guards. False if its guards cannot be read."""
+    return isinstance(plan.guards, list) and any(
+        isinstance(one, dict) and one.get("kind") == FUNCTION for one in plan.guards
+    )
+
+
 def call_guards(plan: Plan) -> tuple[GuardOutcome, ...]:
     """Calls the function guards of a plan, each with the plan. Blocks up to 30 s for each.
 

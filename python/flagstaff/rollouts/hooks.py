@@ -7,14 +7,12 @@ from collections.abc import Collection
 from flagstaff._tables.user_lookup import forget_actor
 from flagstaff.conf import conf
 from flagstaff.rollouts.models import ACTIVE_STATES, Plan, PlanEvent
-from flagstaff.rollouts.schedulers import forget_scheduler
 
 
 def forget_user(pk: str) -> None:
-    """Removes a deleted user as the actor of plans and their events, and as a scheduler."""
+    """Removes a deleted user as the actor of plans and their events."""
     for model in (Plan, PlanEvent):
         forget_actor(model._base_manager.using(conf.database), pk)
-    forget_scheduler(pk)
 
 
 def planned_flags() -> Collection[str]:

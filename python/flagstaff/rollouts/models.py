@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._words.text import Text
 from flagstaff.base_models import finite_times
 from flagstaff.validators import KEY_MAX_LENGTH
 
@@ -31,6 +32,7 @@ __all__ = [
     "State",
     "StepRun",
     "new_salt",
+    "state_text",
 ]
 
 _SALT_BYTES = 16
@@ -47,11 +49,16 @@ class State(models.TextChoices):
     ROLLED_BACK = "rolled_back", _("rolled back")
 
 
+def state_text(state: str) -> Text:
+    """Returns the name of a state for messages. SQL may have written an unknown one."""
+    return Text(state.replace("_", " "))
+
+
 class ReasonKind(models.TextChoices):
     """Why a plan needs a person. It has none if it goes on, or if a person has stopped it."""
 
     HELD = "held"
-    #: By the driver: a person has changed the flag, or the plan cannot start.
+    #: By the driver, because the flag was changed.
     PAUSED = "paused"
     #: Until the rollback, the trip is only stored.
     TRIPPED = "tripped"
@@ -91,16 +98,18 @@ class Plan(models.Model):
     due_at: models.Field[Any, datetime | None] = models.DateTimeField(
         _("due at"), null=True, blank=True
     )
-    starts_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("starts at"), null=True, blank=True
+    #: What is left of the dwell time while the plan is paused.
+    seconds_left: models.Field[Any, float | None] = models.FloatField(
+        _("seconds left"), null=True, blank=True
     )
     #: The version of the flag that the plan saw or wrote last. None without a history.
     flag_version: models.Field[Any, int | None] = models.BigIntegerField(
         _("version of the flag"), null=True, blank=True
     )
-    #: What decides who has the flag, as the plan saw or wrote it last; see flag_changes.
-    seen_flag: models.Field[Any, Any] = models.JSONField(
-        _("flag as last seen"), null=True, blank=True
+    #: A digest of what decides who has the flag, as the plan saw or wrote it last; see
+    #: flagstaff.rollouts.flag_changes.
+    seen_flag: models.Field[Any, str] = models.CharField(
+        _("flag as last seen"), max_length=64, default="", blank=True
     )
     #: The StepRun that workers count for; None if they do not measure.
     run_id: models.Field[Any, int | None] = models.BigIntegerField(
@@ -134,14 +143,9 @@ class Plan(models.Model):
         _("kind"), max_length=16, choices=ReasonKind.choices, default="", db_default="", blank=True
     )
     actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
-    #: The user who scheduled the start in the admin, and needs the right at the start, too; empty
-    #: for a user who was forgotten. None if code or a command has scheduled it.
-    scheduled_by: models.Field[Any, str | None] = models.TextField(  # noqa: DJ001
-        _("scheduled by"), null=True, blank=True
-    )
-    #: Whether the scheduled start also turns the flag on, as was confirmed with the schedule.
-    enables_flag: models.Field[Any, bool] = models.BooleanField(
-        _("turns the flag on"), default=False, db_default=False
+    #: Whether a step goes on if a new release appears.
+    ignore_releases: models.Field[Any, bool] = models.BooleanField(
+        _("ignore releases"), default=False, db_default=False
     )
     created_at: models.Field[Any, datetime] = models.DateTimeField(
         _("created at"), db_default=Now(), editable=False
@@ -160,7 +164,6 @@ class Plan(models.Model):
         constraints = (
             finite_times(
                 "due_at",
-                "starts_at",
                 "guarded_until",
                 "created_at",
                 "changed_at",
@@ -178,8 +181,8 @@ class Plan(models.Model):
 
     @property
     def version(self) -> str:
-        """A text that differs for another plan, state, step or start, and after a trip."""
-        parts = (self.pk, self.state, self.step, self.run_id, self.trip_run_id, self.starts_at)
+        """A text that differs for another plan, state, step or run, and after a trip."""
+        parts = (self.pk, self.state, self.step, self.run_id, self.trip_run_id)
         return "-".join(map(str, parts))
 
     @property
@@ -189,7 +192,7 @@ class Plan(models.Model):
 
 
 class StepRun(models.Model):
-    """One stretch of measuring at one percentage. A resumed plan begins a new one."""
+    """One stretch of measuring at one percentage, interrupted while the plan is paused."""
 
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="runs", verbose_name=_("plan"))
     #: None: measured before the start.
@@ -199,14 +202,12 @@ class StepRun(models.Model):
         _("started at"), db_default=Now()
     )
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(_("ended at"), null=True)
-    #: The probabilities of a false trip that the run was given when it began: all guards together,
-    #: and the brake. None before the start. See flagstaff.rollouts.alpha.
-    guards_alpha: models.Field[Any, float | None] = models.FloatField(
-        _("alpha of the guards"), null=True
+    #: Counts the runs of the step from 1; see flagstaff.rollouts.alpha.
+    number: models.Field[Any, int] = models.PositiveIntegerField(
+        _("number"), default=1, db_default=1
     )
-    brake_alpha: models.Field[Any, float | None] = models.FloatField(
-        _("alpha of the brake"), null=True
-    )
+    #: The releases of the workers that measured when it began; None if none did.
+    releases: models.Field[Any, Any] = models.JSONField(_("releases"), null=True)
 
     class Meta:
         verbose_name = _("step run")
@@ -223,7 +224,6 @@ class PlanEvent(models.Model):
 
     class Kind(models.TextChoices):
         CREATED = "created", _("created")
-        SCHEDULED = "scheduled", _("scheduled")
         ENABLED = "enabled", _("turned on")
         STARTED = "started", _("started")
         STEP = "step", _("step")

@@ -10,19 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from typing import cast
 
-from django.conf import settings
 from django.db import IntegrityError, connections, transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from flagstaff._attribution.context import current_actor, current_reason, current_source
+from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
-from flagstaff._tables.user_lookup import ACTS_AS
 from flagstaff._words.text import Text, joined
+from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
@@ -39,7 +36,7 @@ from flagstaff.rollouts.conditions import (
     problem_of_flag,
     require,
 )
-from flagstaff.rollouts.flag_changes import see_flag, what_decides
+from flagstaff.rollouts.flag_changes import digest_of, foreign_change
 from flagstaff.rollouts.guards import (
     Guard,
     guards_as_json,
@@ -53,44 +50,33 @@ from flagstaff.rollouts.models import (
     Plan,
     PlanEvent,
     State,
+    state_text,
 )
-from flagstaff.rollouts.refusals import exists_already, plan_command, wrong_state
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.transitions import record
+from flagstaff.rollouts.transitions import continue_run, enter_step, record
 
-# The source of what users do in the admin.
-_ADMIN = "admin"
-# The table rejects later times.
-_MAX_YEAR = 9000
 _MAX_USERS = 2_000_000_000
 #: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
 
 
-def create(  # noqa: PLR0913 (the plan, and the conditions of its start)
+def create(
     key: str,
     steps: Iterable[Step | str] | None = None,
     *,
     guards: Iterable[Guard | str] = ("errors",),
     required_users: int = REQUIRED_USERS,
-    starts_at: datetime | None = None,
-    enable: bool = False,
-    expect_version: int | None = None,
+    ignore_releases: bool = False,
 ) -> Plan:
     """Creates a pending plan for a flag. The workers begin to measure.
 
     Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". With
-    `starts_at` the driver starts the plan at this time, and with `enable` it then also enables the
-    flag if it is disabled now; otherwise `start` starts it. Raises UnknownFlagError,
-    InvalidPlanError, PlanError if the flag has a plan already, or ConflictError if the plan is to
-    start at a time and the flag has another version than expected.
+    `ignore_releases` a step goes on when a new release appears. Raises UnknownFlagError,
+    InvalidPlanError, or PlanError if the flag has a plan already.
     """
     with transaction.atomic(using=conf.database):
-        plan = _create(key, steps, guards, required_users)
-        if starts_at is not None:
-            _schedule(plan, starts_at, expect_version, enable=enable)
-        return plan
+        return _create(key, steps, guards, required_users, ignore_releases=ignore_releases)
 
 
 def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
@@ -99,89 +85,75 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     *,
     guards: Iterable[Guard | str] | None = None,
     required_users: int | None = None,
-    starts_at: datetime | None = None,
+    ignore_releases: bool = False,
     enable: bool = False,
     expect_version: int | None = None,
 ) -> Plan:
     """Starts the pending plan of a flag, or creates one and starts it.
 
-    With `starts_at` the driver starts it at this time. With `enable`, the change that sets the
-    first step also enables a disabled flag: its allowed users and the users of its rules get it,
-    too. Raises UnknownFlagError, InvalidPlanError, PlanError if the plan cannot start, for example
-    because run-jobs does not run, or ConflictError if the flag has another version than expected.
+    With `enable`, the change that sets the first step also enables a disabled flag: its allowed
+    users and the users of its rules get it, too. Raises UnknownFlagError, InvalidPlanError,
+    PlanError if the plan cannot start, for example because run-jobs does not run, or ConflictError
+    if the flag has another version than expected.
     """
     with transaction.atomic(using=conf.database):
         plan = _active_plan(key)
+        is_new = plan is None
         if plan is None:
             given = ("errors",) if guards is None else guards
             users = REQUIRED_USERS if required_users is None else required_users
-            plan = _create(key, steps, given, users)
-        elif plan.state != State.PENDING:
-            raise wrong_state(plan, "start")
-        elif not (steps is None and guards is None and required_users is None):
-            command = plan_command(key, "delete")
+            plan = _create(key, steps, given, users, ignore_releases=ignore_releases)
+        _require_state(plan, "start", State.PENDING)
+        options = (steps, guards, required_users, ignore_releases or None)
+        if not is_new and options != (None,) * len(options):
             raise PlanError(
                 "{key} has a pending plan already; start it without new options, or delete it "
                 "first: {command}",
                 key=key,
-                command=command,
+                command=quoted_command("plan", "delete", key),
             )
-        if starts_at is not None:
-            _schedule(plan, starts_at, expect_version, enable=enable)
-        else:
-            _start(plan, expect_version, enable=enable)
+        _start(plan, expect_version, enable=enable)
         return plan
 
 
 def pause(key: str) -> Plan:
     """Pauses a plan until `resume`. The rollout stays as it is.
 
-    Raises UnknownPlanError, or PlanError unless the plan is running, holding or scheduled.
+    Raises UnknownPlanError, or PlanError unless the plan is running or holding.
     """
     with _locked_plan(key) as plan:
-        is_scheduled = plan.state == State.PENDING and plan.starts_at is not None
-        if plan.state not in WATCHED_STATES and not is_scheduled:
-            raise wrong_state(plan, "pause")
+        _require_state(plan, "pause", *WATCHED_STATES)
         transitions.pause(plan, database_now(), current_reason())
         return plan
 
 
-def resume(key: str, *, enable: bool = False, expect_version: int | None = None) -> Plan:
+def resume(key: str, *, expect_version: int | None = None) -> Plan:
     """Continues a paused plan at its present step, or a rolled back one at its first step.
 
-    Sets the rollout of the step again. Its dwell time and measuring start again. A plan that was
-    paused before its start is started, and `enable` works as in `start`. Raises
+    A paused plan goes on where it was: it keeps what it has counted, and the rest of its dwell
+    time. If somebody else has changed who has the flag since the plan saw it, the evidence is about
+    other users: the plan sets the rollout of its step again, and the step starts again. Raises
     UnknownPlanError, UnknownFlagError, PlanError if the plan cannot continue, or ConflictError if
     the flag has another version than expected.
     """
     with _locked_plan(key) as plan:
-        if plan.state not in {State.PAUSED, State.ROLLED_BACK}:
-            raise wrong_state(plan, "resume")
-        if plan.step is None:
-            _start(plan, expect_version, enable=enable)
-            return plan
+        _require_state(plan, "resume", State.PAUSED, State.ROLLED_BACK)
         is_paused = plan.state == State.PAUSED
         if not is_paused:
             _make_active(plan)
         flag = _flag_of(plan, expect_version)
         require(key, problem_of_database(), problem_of_driver(), problem_of_flag(flag))
-        index = plan.step if is_paused else 0
-        old = flag.rollout_percent
-        transitions.enter_step(plan, index, database_now())
-        step = steps_of(plan)[index]
-        message = (
-            Text(
-                "resumed at step {number}: rollout {old} → {new} %; measuring starts again",
-                number=index + 1,
-                old=old,
-                new=step.percent,
-            )
-            if is_paused
-            else Text(
-                "resumed at the first step again: rollout {old} → {new} %; measuring starts again",
-                old=old,
-                new=step.percent,
-            )
+        now, old = database_now(), flag.rollout_percent
+        if is_paused and foreign_change(plan, flag) is None and continue_run(plan, now):
+            record(plan, PlanEvent.Kind.RESUMED, Text("resumed at {percent} %", percent=old))
+            return plan
+        index = (plan.step or 0) if is_paused else 0
+        enter_step(plan, index, now)
+        message = Text(
+            "resumed, and step {number} starts again: rollout {old} → {new} %",
+            number=index + 1,
+            old=old,
+            new=steps_of(plan)[index].percent,
         )
         record(plan, PlanEvent.Kind.RESUMED, message)
         return plan
@@ -194,8 +166,7 @@ def rollback(key: str) -> Plan:
     UnknownPlanError, or PlanError if the plan has not started or has ended.
     """
     with _locked_plan(key) as plan:
-        if plan.state not in {*WATCHED_STATES, State.PAUSED} or plan.step is None:
-            raise wrong_state(plan, "rollback")
+        _require_state(plan, "roll-back", *WATCHED_STATES, State.PAUSED)
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         reason = current_reason()
         transitions.forget_trip(plan)
@@ -221,7 +192,7 @@ def delete(key: str) -> None:
     """
     with _locked_plan(key) as plan:
         if plan.state in WATCHED_STATES:
-            raise wrong_state(plan, "delete")
+            raise still_runs(plan)
         _keep_workers_from_writing()
         plan.delete(using=conf.database)
 
@@ -258,13 +229,35 @@ def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     return _active_plan(key, lock=lock) or _plans(key, lock=lock).order_by("-id").first()
 
 
+def exists_already(plan: Plan) -> PlanError:
+    """Returns the error of a second plan while this one has not ended."""
+    problem = Text(
+        "{key} has a rollout plan already, which is {state}; end it and delete it before you "
+        "create another: {command}",
+        key=plan.key,
+        state=state_text(plan.state),
+        command=quoted_command("plan", "delete", plan.key),
+    )
+    return PlanError(problem)
+
+
+def still_runs(plan: Plan) -> PlanError:
+    """Returns the error of a deletion while the plan runs or holds."""
+    problem = Text(
+        "the rollout plan of {key} runs; pause it before you delete it: {command}",
+        key=plan.key,
+        command=quoted_command("plan", "pause", plan.key),
+    )
+    return PlanError(problem)
+
+
 def no_plan_text(key: str) -> Text:
     """Returns the message about a flag without a plan. Raises UnknownFlagError without a flag."""
     flag_row(key)
     return Text(
         "the flag {key} has no rollout plan; start one: {command}",
         key=key,
-        command=plan_command(key, "start"),
+        command=quoted_command("plan", "start", key),
     )
 
 
@@ -273,6 +266,8 @@ def _create(
     steps: Iterable[Step | str] | None,
     guards: Iterable[Guard | str],
     required_users: int,
+    *,
+    ignore_releases: bool,
 ) -> Plan:
     flag = flag_row(key)
     plan_steps = _default_steps(flag) if steps is None else valid_steps(steps)
@@ -286,7 +281,8 @@ def _create(
         guards=guards_as_json(plan_guards),
         latency_limits=latency_limits(plan_guards),
         required_users=_valid_users(required_users),
-        seen_flag=what_decides(flag),
+        ignore_releases=ignore_releases,
+        seen_flag=digest_of(flag),
         flag_version=version_of(Kind.FLAG, flag.pk),
         actor=current_actor(),
     )
@@ -333,7 +329,7 @@ def _make_active(plan: Plan) -> None:
             of_plan = Plan.objects.using(conf.database).filter(pk=plan.pk)
             of_plan.update(state=State.PAUSED)
     except IntegrityError as error:
-        command = plan_command(plan.key, "show")
+        command = quoted_command("plan", "show", plan.key)
         problem = Text(
             "{key} has a newer rollout plan; see it: {command}", key=plan.key, command=command
         )
@@ -350,50 +346,13 @@ def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
     return steps
 
 
-def _schedule(plan: Plan, starts_at: datetime, expect_version: int | None, *, enable: bool) -> None:
-    """Lets the driver start the plan, with an event."""
-    _set_start(plan, starts_at, expect_version, enable=enable)
-    transitions.save(plan, database_now())
-    time = starts_at.isoformat(timespec="seconds")
-    message = Text("starts at {time}", time=time)
-    if plan.enables_flag:
-        what = enabling_message(flag_row(plan.key))
-        message = Text("starts at {time}; then {what}", time=time, what=what)
-    record(plan, PlanEvent.Kind.SCHEDULED, message)
-
-
-def _set_start(
-    plan: Plan, starts_at: datetime, expect_version: int | None, *, enable: bool
-) -> None:
-    """Sets the time at which the driver starts the plan, which has seen the present flag.
-
-    The driver asks again whether a user of the admin may release the flag; code is trusted. The
-    plan is not saved.
-    """
-    require(plan.key, problem_of_database())
-    if settings.USE_TZ and timezone.is_naive(starts_at):
-        starts_at = timezone.make_aware(starts_at)
-    if starts_at.year >= _MAX_YEAR:
-        raise InvalidPlanError(
-            "the plan cannot start in the year {year}; write an earlier time",
-            year=str(starts_at.year),
-        )
-    plan.starts_at = starts_at
-    flag = _flag_of(plan, expect_version)
-    see_flag(plan, version_of(Kind.FLAG, flag.pk))
-    plan.enables_flag = enable and not flag.enabled
-    # If an operator acts as a user, the rights are those of the user.
-    user = current_actor().rpartition(ACTS_AS)[2]
-    plan.scheduled_by = user if current_source() == _ADMIN else None
-
-
 def _start(plan: Plan, expect_version: int | None, *, enable: bool) -> None:
     flag = _flag_of(plan, expect_version)
     first, enables = steps_of(plan)[0], enable and not flag.enabled
     problem = problem_of_flag(flag, first, enable=enables)
     require(plan.key, problem_of_database(), problem_of_driver(), problem)
     old = present_rollout(flag)
-    transitions.enter_step(plan, 0, database_now(), enable=enables)
+    enter_step(plan, 0, database_now(), enable=enables)
     if enables:
         record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
     record(
@@ -410,7 +369,7 @@ def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
     """
     flag = flag_row(plan.key, lock=True)
     if str(flag.pk) != plan.flag_pk:
-        command = plan_command(plan.key, "delete")
+        command = quoted_command("plan", "delete", plan.key)
         raise PlanError(
             "the flag {key} was deleted and created again after its plan; delete the plan: "
             "{command}",
@@ -419,6 +378,18 @@ def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
         )
     require_version(Kind.FLAG, plan.key, flag.pk, expect_version, "read the flag again")
     return flag
+
+
+def _require_state(plan: Plan, action: str, *states: State) -> None:
+    """Raises PlanError unless the plan is in one of these states."""
+    if plan.state not in states:
+        raise PlanError(
+            "the rollout plan of {key} is {state}; {action} needs a plan that is {states}",
+            key=plan.key,
+            state=state_text(plan.state),
+            action=action,
+            states=joined(map(state_text, states), " / "),
+        )
 
 
 @contextmanager

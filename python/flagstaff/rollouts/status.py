@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, cast
 
 from flagstaff._tables.rows import FlagRow, find_row
@@ -12,14 +11,20 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.evidence import alpha_of, read_evidence
+from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.refusals import state_text
+from flagstaff.rollouts.models import (
+    WATCHED_STATES,
+    Plan,
+    PlanEvent,
+    ReasonKind,
+    State,
+    StepRun,
+    state_text,
+)
 from flagstaff.rollouts.results import figures_of
 from flagstaff.rollouts.steps import steps_from_json
 from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.trip_figures import Trip, trip_of
 from flagstaff.rollouts.unguarded import is_unguarded
 from flagstaff.rollouts.verdict import judge
 
@@ -58,22 +63,6 @@ def _rollout(record: Record) -> str:
     return "" if record["rollout"] is None else f"{record['rollout']} %"
 
 
-def _at_trip(record: Record) -> str:
-    return _failed_text(record["failed_at_trip"], "")
-
-
-def _since_trip(record: Record) -> str:
-    return _failed_text(record["failed_since_trip"], "more ")
-
-
-def _failed_text(guards: Sequence[Record] | None, more: str) -> str:
-    return "; ".join(
-        f"{guard['name']}: {guard['inside']:,} {more}with the flag, "
-        f"{guard['outside']:,} {more}without it"
-        for guard in guards or ()
-    )
-
-
 LIST_COLUMNS = (
     Column("key"),
     Column("state", style=_state_style),
@@ -81,7 +70,6 @@ LIST_COLUMNS = (
     Column("unguarded"),
     Column("steps", _steps),
     Column("due_at"),
-    Column("starts_at"),
 )
 PLAN_COLUMNS = (
     *LIST_COLUMNS[:5],
@@ -89,10 +77,9 @@ PLAN_COLUMNS = (
     *LIST_COLUMNS[5:],
     Column("guards", _guards),
     Column("required_users"),
+    Column("ignore_releases"),
     Column("evidence", _evidence),
 )
-#: After a trip.
-TRIP_COLUMNS = (Column("failed_at_trip", _at_trip), Column("failed_since_trip", _since_trip))
 EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", truncate=True))
 
 
@@ -106,9 +93,10 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "rollout": None if flag is None else flag.rollout_percent,
         "enabled": None if flag is None else flag.enabled,
         "rollout_differs": differs,
-        **_trip_record(trip_of(plan)),
+        "failed_at_trip": _failed_at_trip(plan),
         "guards": plan.guards,
         "required_users": plan.required_users,
+        "ignore_releases": plan.ignore_releases,
         "actor": plan.actor or None,
         "evidence": _present_evidence(plan),
         "events": [_event(event) for event in _events(plan)],
@@ -127,8 +115,6 @@ def plan_summary(plan: Plan, *, unguarded: bool) -> dict[str, Any]:
         "step": None if plan.step is None else plan.step + 1,
         "steps": plan.steps,
         "due_at": plan.due_at,
-        "starts_at": plan.starts_at,
-        "enables_flag": plan.enables_flag,
     }
 
 
@@ -165,23 +151,14 @@ def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
     )
 
 
-def _trip_record(trip: Trip | None) -> dict[str, Any]:
-    """Returns the failing users at a trip and since then; None for each without a trip."""
-    if trip is None:
-        return dict.fromkeys(("tripped_at", "failed_at_trip", "failed_since_trip"))
-    at_trip, since = (
-        [
-            {
-                "number": number,
-                "name": trip.names[number],
-                "inside": failed.inside,
-                "outside": failed.outside,
-            }
-            for number, failed in counts.items()
-        ]
-        for counts in (trip.failed, trip.since)
-    )
-    return {"tripped_at": trip.at, "failed_at_trip": at_trip, "failed_since_trip": since}
+def _failed_at_trip(plan: Plan) -> list[dict[str, Any]] | None:
+    """Returns the failing users by guard at a trip after which the plan has not continued."""
+    if plan.reason_kind != ReasonKind.TRIPPED:
+        return None
+    return [
+        {"name": guard["name"], **{side: guard["failed"][side] for side in ("inside", "outside")}}
+        for guard in (plan.trip_figures or {}).get("guards", ())
+    ]
 
 
 def newest_events(plan: Plan) -> list[PlanEvent]:
@@ -215,7 +192,7 @@ def _present_evidence(plan: Plan) -> dict[str, Any] | None:
     except InvalidPlanError as error:
         # A person must be able to stop a plan that cannot be read.
         return {"why": str(error)}
-    verdict = judge(steps, plan.step, guards, evidence, plan.required_users, alpha_of(run))
+    verdict = judge(steps, plan.step, guards, evidence, plan.required_users, run.number)
     return {"why": str(verdict.why), **figures_of(evidence, verdict)}
 
 

@@ -9,19 +9,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Sum
-
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import Text
 from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
-from flagstaff.rollouts.alpha import RunAlpha, alpha_of_next_run
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
-from flagstaff.rollouts.guards import guards_from_json
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.releases import present_releases
 from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.unguarded import GUARDED_FOR
 
@@ -30,9 +27,7 @@ _CHANGING = (
     "state",
     "step",
     "due_at",
-    "starts_at",
-    "scheduled_by",
-    "enables_flag",
+    "seconds_left",
     "flag_version",
     "seen_flag",
     "run_id",
@@ -106,24 +101,43 @@ def enter_step(
     else:
         changed = changes.flags.set_rollout(plan.key, step.percent, expect_version=expect_version)
     end_run(plan, now)
-    guards = guards_from_json(plan.guards)
-    alpha = alpha_of_next_run(steps, index, guards, _given_alpha(plan))
-    run = StepRun.objects.using(conf.database).create(
+    runs = StepRun.objects.using(conf.database)
+    run = runs.create(
         plan_id=plan.pk,
         step=index,
         percent=step.percent,
         started_at=now,
-        guards_alpha=alpha.guards,
-        brake_alpha=alpha.brake,
+        number=runs.filter(plan_id=plan.pk, step=index).count() + 1,
+        releases=present_releases(),
     )
-    plan.run_id, plan.step = run.pk, index
-    plan.state, plan.reason, plan.ended_at = State.RUNNING, "", None
-    plan.due_at = now + timedelta(seconds=step.seconds)
+    plan.step, plan.due_at = index, now + timedelta(seconds=step.seconds)
     see_flag(plan, changed.version)
+    _measure(plan, run, now)
+    return changed
+
+
+def continue_run(plan: Plan, now: datetime) -> bool:
+    """Goes on measuring in the run that a pause has interrupted, for the rest of its dwell time.
+
+    The evidence stays valid, because inside and outside are unmeasured for the same time. Returns
+    False without such a run. The flag must be as the plan has seen it.
+    """
+    runs = StepRun.objects.using(conf.database)
+    run = runs.filter(plan_id=plan.pk, step=plan.step, ended_at=None).first()
+    if run is None or plan.seconds_left is None:
+        return False
+    plan.due_at = now + timedelta(seconds=plan.seconds_left)
+    _measure(plan, run, now)
+    return True
+
+
+def _measure(plan: Plan, run: StepRun, now: datetime) -> None:
+    """Lets the workers count for a run, without what was found before, and saves the plan."""
+    plan.run_id, plan.seconds_left = run.pk, None
+    plan.state, plan.reason, plan.ended_at = State.RUNNING, "", None
     forget_trip(plan)
     plan.guarded_until = now + GUARDED_FOR
     save(plan, now)
-    return changed
 
 
 def measure_before_start(plan: Plan, rollout: int) -> None:
@@ -132,34 +146,16 @@ def measure_before_start(plan: Plan, rollout: int) -> None:
     plan.run_id = run.pk
 
 
-def _given_alpha(plan: Plan) -> RunAlpha:
-    """Returns what the runs since the last trip were given. Makes two queries.
-
-    A trip by a guard of the project is none of the 5 %.
-    """
-    runs = StepRun.objects.using(conf.database).filter(plan_id=plan.pk)
-    trips = PlanEvent.objects.using(conf.database).filter(
-        plan_id=plan.pk, kind=PlanEvent.Kind.TRIPPED
-    )
-    for at, figures in trips.order_by("-id").values_list("at", "figures"):
-        if isinstance(figures, dict) and figures.get("by_statistics"):
-            runs = runs.filter(started_at__gt=at)
-            break
-    found = runs.aggregate(guards=Sum("guards_alpha"), brake=Sum("brake_alpha"))
-    return RunAlpha(found["guards"] or 0.0, found["brake"] or 0.0)
-
-
 def trip_text(plan: Plan) -> str:
     """Returns that a trip is stored, and why the plan has tripped."""
     return Text("run-jobs will roll it back: {why}", why=plan.trip_reason)
 
 
 def pause(plan: Plan, now: datetime, reason: str, kind: str = "") -> None:
-    """Pauses a plan. The rollout stays as it is, and nothing is measured.
+    """Pauses a plan. The rollout stays as it is, and nothing is measured until it continues.
 
     A trip that is stored is still carried out, and stays the kind. A person who pauses gives none.
     """
-    end_run(plan, now)
     if not plan.has_tripped:
         plan.reason_kind = kind
     elif reason:
@@ -168,7 +164,9 @@ def pause(plan: Plan, now: datetime, reason: str, kind: str = "") -> None:
         )
     else:
         reason = trip_text(plan)
-    plan.state, plan.reason = State.PAUSED, str(reason)
+    if plan.due_at is not None:
+        plan.seconds_left = max((plan.due_at - now).total_seconds(), 0.0)
+    plan.state, plan.reason, plan.run_id = State.PAUSED, str(reason), None
     plan.due_at = plan.guarded_until = None
     save(plan, now)
     message = Text("paused: {why}", why=reason) if reason else Text("paused")

@@ -4,14 +4,15 @@ accepted AS (
     -- definition of a lost worker: its next flush is expected within two intervals and 10 s.
     INSERT INTO {report_table} AS w (
         worker, report, host, pid, started_at, flush_interval, sequence, last_seen_at, expected_by,
-        stopped_at
+        stopped_at, release
     )
     VALUES (
         $1, $2, $3, $4, pg_catalog.to_timestamp($5), $6, $7, pg_catalog.clock_timestamp(),
         pg_catalog.clock_timestamp() OPERATOR(pg_catalog.+) pg_catalog.make_interval(
             secs => (2 OPERATOR(pg_catalog.*) $6::float8) OPERATOR(pg_catalog.+) 10
         ),
-        CASE WHEN $8 THEN pg_catalog.clock_timestamp() END
+        CASE WHEN $8 THEN pg_catalog.clock_timestamp() END,
+        $9
     )
     ON CONFLICT (worker) DO UPDATE SET
         sequence = EXCLUDED.sequence,

@@ -7,8 +7,8 @@ WITH {accepted}, lost AS (
     INSERT INTO {lost_exposures_table} AS l (experiment_id, count, left_out)
     SELECT e.id, n.count, n.left_out
     FROM accepted CROSS JOIN ROWS FROM (
-        pg_catalog.unnest($15::text[]), pg_catalog.unnest($16::bigint[]),
-        pg_catalog.unnest($18::bigint[])
+        pg_catalog.unnest($16::text[]), pg_catalog.unnest($17::bigint[]),
+        pg_catalog.unnest($19::bigint[])
     ) AS n (experiment, count, left_out)
     JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
     ORDER BY e.id
@@ -24,10 +24,10 @@ SELECT
     pg_catalog.max(n.user_pk), pg_catalog.to_timestamp(pg_catalog.min(n.at)),
     pg_catalog.bool_or(n.returned)
 FROM accepted CROSS JOIN ROWS FROM (
-    pg_catalog.unnest($9::text[]), pg_catalog.unnest($10::integer[]),
-    pg_catalog.unnest($11::text[]), pg_catalog.unnest($12::text[]),
-    pg_catalog.unnest($13::text[]), pg_catalog.unnest($14::float8[]),
-    pg_catalog.unnest($17::boolean[])
+    pg_catalog.unnest($10::text[]), pg_catalog.unnest($11::integer[]),
+    pg_catalog.unnest($12::text[]), pg_catalog.unnest($13::text[]),
+    pg_catalog.unnest($14::text[]), pg_catalog.unnest($15::float8[]),
+    pg_catalog.unnest($18::boolean[])
 ) AS n (experiment, run, variant, unit, user_pk, at, returned)
 JOIN {experiment_table} AS e ON e.id::text OPERATOR(pg_catalog.=) n.experiment
 GROUP BY e.id, n.run, n.unit, n.variant

@@ -4,7 +4,7 @@
 WITH {accepted}, runs AS MATERIALIZED (
     SELECT r.id, r.started_at FROM accepted CROSS JOIN {step_run_table} AS r
     WHERE r.id OPERATOR(pg_catalog.=) ANY (
-        $9::bigint[] OPERATOR(pg_catalog.||) $14::bigint[] OPERATOR(pg_catalog.||) $19::bigint[]
+        $10::bigint[] OPERATOR(pg_catalog.||) $15::bigint[] OPERATOR(pg_catalog.||) $20::bigint[]
     )
 ), full_guards AS MATERIALIZED (
     -- A limit per run and guard: more users would not change what the guard decides.
@@ -18,9 +18,9 @@ WITH {accepted}, runs AS MATERIALIZED (
     INSERT INTO {signal_count_table} AS c (run_id, inside, kind, number, count)
     SELECT n.run, n.inside, n.kind, n.number, n.count
     FROM ROWS FROM (
-        pg_catalog.unnest($9::bigint[]), pg_catalog.unnest($10::boolean[]),
-        pg_catalog.unnest($11::text[]), pg_catalog.unnest($12::smallint[]),
-        pg_catalog.unnest($13::bigint[])
+        pg_catalog.unnest($10::bigint[]), pg_catalog.unnest($11::boolean[]),
+        pg_catalog.unnest($12::text[]), pg_catalog.unnest($13::smallint[]),
+        pg_catalog.unnest($14::bigint[])
     ) AS n (run, inside, kind, number, count)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
     ORDER BY n.run, n.inside, n.kind, n.number
@@ -30,9 +30,9 @@ WITH {accepted}, runs AS MATERIALIZED (
     INSERT INTO {seen_register_table} AS s (run_id, inside, left_out, register, rank)
     SELECT n.run, n.inside, n.left_out, n.register, n.rank
     FROM ROWS FROM (
-        pg_catalog.unnest($14::bigint[]), pg_catalog.unnest($15::boolean[]),
-        pg_catalog.unnest($16::boolean[]), pg_catalog.unnest($17::smallint[]),
-        pg_catalog.unnest($18::smallint[])
+        pg_catalog.unnest($15::bigint[]), pg_catalog.unnest($16::boolean[]),
+        pg_catalog.unnest($17::boolean[]), pg_catalog.unnest($18::smallint[]),
+        pg_catalog.unnest($19::smallint[])
     ) AS n (run, inside, left_out, register, rank)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
     ORDER BY n.run, n.inside, n.left_out, n.register
@@ -44,9 +44,9 @@ WITH {accepted}, runs AS MATERIALIZED (
         pg_catalog.to_timestamp(n.drawn_at) OPERATOR(pg_catalog.>=)
             pg_catalog.date_trunc('second', runs.started_at) AS is_new
     FROM ROWS FROM (
-        pg_catalog.unnest($19::bigint[]), pg_catalog.unnest($20::smallint[]),
-        pg_catalog.unnest($21::bigint[]), pg_catalog.unnest($22::boolean[]),
-        pg_catalog.unnest($23::integer[]), pg_catalog.unnest($24::bigint[])
+        pg_catalog.unnest($20::bigint[]), pg_catalog.unnest($21::smallint[]),
+        pg_catalog.unnest($22::bigint[]), pg_catalog.unnest($23::boolean[]),
+        pg_catalog.unnest($24::integer[]), pg_catalog.unnest($25::bigint[])
     ) AS n (run, guard, unit, inside, network, drawn_at)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
     WHERE NOT EXISTS (

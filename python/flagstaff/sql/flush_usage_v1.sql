@@ -6,8 +6,8 @@ WITH {accepted}, flushed AS (
         pg_catalog.to_timestamp(n.last_at) AS last_at
     FROM accepted
     CROSS JOIN ROWS FROM (
-        pg_catalog.unnest($9), pg_catalog.unnest($10), pg_catalog.unnest($11),
-        pg_catalog.unnest($12), pg_catalog.unnest($13)
+        pg_catalog.unnest($10), pg_catalog.unnest($11), pg_catalog.unnest($12),
+        pg_catalog.unnest($13), pg_catalog.unnest($14)
     ) AS n (hour, key, result, count, last_at)
 )
 INSERT INTO {usage_table} AS u (hour, key, result, count, last_at)

@@ -18,5 +18,7 @@ CREATE TABLE IF NOT EXISTS {report_table} (
     -- A worker without a flush until then is lost, unless it has reported its end.
     expected_by timestamptz NOT NULL CHECK (expected_by BETWEEN '0001-01-02' AND '9000-01-01'),
     -- The time of its last report; NULL until then.
-    stopped_at timestamptz CHECK (stopped_at BETWEEN '0001-01-02' AND '9000-01-01')
+    stopped_at timestamptz CHECK (stopped_at BETWEEN '0001-01-02' AND '9000-01-01'),
+    -- The build that it runs; empty if the project names none.
+    release text NOT NULL DEFAULT ''
 );

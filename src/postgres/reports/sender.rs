@@ -253,6 +253,7 @@ fn write<R: Report>(
         (&interval, Type::FLOAT8),
         (&flush.sequence, Type::INT8),
         (&flush.is_last, Type::BOOL),
+        (&context.release, Type::TEXT),
     ];
     parameters.extend(R::parameters(&flush.columns));
     client.query_typed(R::statement(context), &parameters).map_err(failed)?;

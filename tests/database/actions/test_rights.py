@@ -8,8 +8,7 @@ import pytest
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.models import User
 
-from flagstaff.actions.rights import Right, may, may_later
-from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.actions.rights import Right, may
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import permit
 from tests.support.terminals import run
@@ -61,31 +60,6 @@ def test_right_follows_the_permission_for_a_single_row(user: User, settings: Any
 def test_read_only_leaves_the_right_to_view(admin_user: User, settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     assert [one for one in RIGHTS if may(admin_user, one, KeyValueStore)] == ["view"]
-
-
-@pytest.mark.parametrize(
-    ("lost", "is_allowed"),
-    [("", True), ("permission", False), ("active", False), ("staff", False)],
-)
-def test_right_for_later_ends_with_what_the_user_has(
-    lost: str, is_allowed: bool, user: User
-) -> None:
-    permit(user, *([] if lost == "permission" else ["toggle_featureflag"]))
-    if lost in {"active", "staff"}:
-        setattr(user, f"is_{lost}", False)
-    assert may_later(user, "toggle", FeatureFlag(key="new_checkout")) is is_allowed
-
-
-@pytest.mark.parametrize(
-    "method",
-    ["get_queryset", "has_view_permission", "has_change_permission", "has_toggle_permission"],
-)
-def test_right_for_later_is_refused_where_the_project_decides_by_a_request(
-    method: str, user: User, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    permit(user, "toggle_featureflag")
-    monkeypatch.setattr(FeatureFlagAdmin, method, lambda *_arguments: pytest.fail("was called"))
-    assert may_later(user, "toggle", FeatureFlag(key="new_checkout")) is False
 
 
 @pytest.mark.usefixtures("cli_shop", "plain_terminal")

@@ -8,7 +8,7 @@ import pytest
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.attention import acted_on, needing_attention, needs_attention
+from flagstaff.rollouts.attention import needing_attention, needs_attention
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import plan_record
@@ -90,10 +90,3 @@ def test_resume_or_another_plan_is_an_act() -> None:
     rollouts.delete(KEY)
     rollouts.resume(KEY)
     assert not needs()
-
-
-def test_changed_flag_after_a_trip_is_an_act() -> None:
-    trip()
-    assert acted_on([plan_of()]) == set()
-    changes.flags.set_rollout(KEY, 3)
-    assert acted_on([plan_of()]) == {plan_of().pk}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
 from threading import Event
 from typing import Any
 
@@ -69,7 +68,7 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     assert "new_checkout: started: rollout 0 → 5 %\n" in message
     assert "at 100 % all users have the flag" in message
     assert "a rule can grant the flag, so a guard that trips also disables the flag\n" in message
-    assert "at 5 %, about 1,000 users must use the site" in message
+    assert "a step needs 50 users with the flag, or enough failures to compare" in message
     plan = plan_of()
     assert (plan.state, plan.required_users, rollout()) == (State.RUNNING, 50, 5)
     assert [guard["kind"] for guard in plan.guards] == ["errors", "latency"]
@@ -123,10 +122,6 @@ PAUSE, RESUME, ROLL_BACK = (f"plan {action} {KEY}" for action in ("pause", "resu
 TO_ZERO, AGAIN = "sets the rollout to 0 %", "begins it again at its first step"
 
 
-def schedule() -> None:
-    plans.create(KEY, starts_at=datetime.now(timezone.utc) + timedelta(days=1))
-
-
 @pytest.mark.parametrize(
     ("fields", "before", "line", "instead"),
     [
@@ -135,9 +130,7 @@ def schedule() -> None:
         ({"rules": RULES}, [], START, TO_ZERO),
         ({"enabled": False}, [], f"{START} --enable", TO_ZERO),
         ({}, [lambda: ok(START)], PAUSE, ""),
-        ({}, [schedule], PAUSE, "starts it at once"),
         ({}, [lambda: ok(START), lambda: ok(PAUSE)], RESUME, ""),
-        ({}, [schedule, lambda: ok(PAUSE)], RESUME, ""),
         ({}, [lambda: ok(START), lambda: ok(ROLL_BACK)], RESUME, ""),
         ({}, [lambda: ok(START)], ROLL_BACK, ""),
         ({}, [lambda: ok(START), pass_step, lambda: ok("run-jobs")], ROLL_BACK, AGAIN),
@@ -159,14 +152,14 @@ def test_printed_undo_brings_back_the_flag_or_a_message_says_what_the_next_comma
         assert [*FeatureFlag.objects.values("enabled", "rollout_percent")] == [old]
 
 
-def test_start_names_the_smallest_first_step_that_the_users_of_the_site_can_end() -> None:
+def test_start_names_the_smallest_first_step_that_the_accounts_of_the_site_can_end() -> None:
     User.objects.bulk_create(User(username=f"user{number}") for number in range(400))
     message = ok(f"{START} --required-users 50")
-    assert "a first step below 13 % can only pass if the guards rule out harm" in message
+    assert "can only pass if the guards rule out harm; begin with 13 %" in message
     ok(f"plan pause {KEY}")
     ok(f"plan delete {KEY} --yes")
     FeatureFlag.objects.update(rollout_percent=0)
-    assert "too few users for that" not in ok(f"{START} --required-users 20")
+    assert "rule out harm" not in ok(f"{START} --required-users 20")
 
 
 def test_start_with_json_prints_the_plan_and_attributes_it() -> None:
@@ -176,13 +169,6 @@ def test_start_with_json_prints_the_plan_and_attributes_it() -> None:
     [event, *_] = flag_history(KEY)
     assert (event.actor, event.source, event.reason) == ("deploy", "command", "release")
     assert plan_of().actor == "deploy"
-
-
-def test_rollback_of_a_plan_that_is_done_names_the_command_that_turns_the_flag_off() -> None:
-    ok(f"plan start {KEY} --step 100")
-    flags("run-jobs")
-    command = 'possible next: "manage.py flags off new_checkout"'
-    assert command in refused(f"plan roll-back {KEY}").err
 
 
 @pytest.mark.parametrize(
@@ -230,22 +216,13 @@ def test_status_shows_the_evidence_and_the_events() -> None:
     assert document("plan", "show", KEY)["unguarded"] is True
 
 
-def test_show_after_a_trip_has_the_failures_at_the_trip_and_since_then() -> None:
-    ok(START)
-    harm()
-    ok("run-jobs")
-    shown = typed(f"flags plan show {KEY}")
-    assert "errors: 300 with the flag, 20 without it" in shown
-    assert "errors: 0 more with the flag, 0 more without it" in shown
-
-
 def test_status_has_kinds_and_texts() -> None:
     ok(START)
     assert document("plan", "show", KEY)["reason"] is None
     end_dwell_time()
     ok("run-jobs")
     record = document("plan", "show", KEY)
-    text = "waits for data: no user with the flag has been seen yet"
+    text = "waits for data: no request or task of a user with the flag has ended yet"
     assert (record["reason"], record["reason_kind"], record["evidence"]["why"]) == (
         text,
         "held",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -12,21 +11,17 @@ from flagstaff import acting_as, changes, rollouts
 from flagstaff._words.text import localized
 from flagstaff.exceptions import InvalidPlanError, PlanError
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import plan_record
 from flagstaff.rollouts.stored import steps_of
-from tests.support.admin_pages import permit
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
 from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of
 from tests.support.terminals import asked, run, typed
 
 pytestmark = pytest.mark.django_db
-
-LATER = datetime(2126, 1, 1, 12, tzinfo=timezone.utc)
 
 
 @pytest.fixture(autouse=True)
@@ -98,51 +93,6 @@ def test_flag_that_is_enabled_already_is_started_as_ever() -> None:
     FeatureFlag.objects.update(enabled=True, rollout_percent=0)
     rollouts.start(KEY, STEPS, enable=True)
     assert events() == ["created", "started"]
-
-
-def reach_start() -> None:
-    Plan.objects.update(starts_at=ClockTimestamp() - timedelta(seconds=1))
-
-
-def test_scheduled_start_turns_the_flag_on_if_that_was_confirmed() -> None:
-    plan = rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
-    assert (plan.enables_flag, present()) == (True, (False, 60))
-    assert PlanEvent.objects.latest("id").message.endswith("; then the flag is turned on")
-    reach_start()
-    run_plans()
-    assert (plan_of().state, present()) == (State.RUNNING, (True, 5))
-    assert events() == ["created", "scheduled", "enabled", "started"]
-    [event, *_] = flag_history(KEY)
-    assert event.actor == "rollout plan"
-
-
-def test_scheduled_start_that_was_not_confirmed_is_paused() -> None:
-    rollouts.start(KEY, STEPS, starts_at=LATER)
-    reach_start()
-    run_plans()
-    assert (plan_of().state, present()) == (State.PAUSED, (False, 60))
-    assert "the flag is disabled" in plan_of().reason
-    plan = rollouts.resume(KEY, enable=True)
-    assert (plan.state, present()) == (State.RUNNING, (True, 5))
-
-
-def test_confirmation_holds_for_the_flag_as_it_was() -> None:
-    rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
-    FeatureFlag.objects.update(rules=RULES)
-    reach_start()
-    run_plans()
-    assert (plan_of().state, present()) == (State.PAUSED, (False, 60))
-
-
-@pytest.mark.parametrize(("permission", "starts"), [("toggle", True), ("view", False)])
-def test_scheduling_user_needs_the_right_at_the_start(permission: str, starts: bool) -> None:
-    ana = User.objects.create_user("ana", is_staff=True)
-    permit(ana, f"{permission}_featureflag")
-    with acting_as(ana, source="admin"):
-        rollouts.start(KEY, STEPS, starts_at=LATER, enable=True)
-    reach_start()
-    run_plans()
-    assert present() == ((True, 5) if starts else (False, 60))
 
 
 # On the terminal.

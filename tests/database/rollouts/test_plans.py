@@ -25,7 +25,9 @@ from flagstaff.exceptions import (
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import jobs
+from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
 from tests.support.history import flag_history
 from tests.support.rollouts import (
@@ -33,12 +35,15 @@ from tests.support.rollouts import (
     RULES,
     STEPS,
     drive_recently,
+    end_dwell_time,
     events,
     go_to,
     leave_unguarded,
     make_flag,
     plan_of,
     rollout,
+    run_of,
+    see_enough,
 )
 from tests.support.sql import Tokens, rows
 
@@ -106,7 +111,7 @@ def test_pending_plan_is_started_with_its_own_steps_only(flag: FeatureFlag) -> N
     created = rollouts.create(KEY, STEPS)
     with pytest.raises(PlanError, match="has a rollout plan already, which is pending"):
         rollouts.create(KEY, STEPS)
-    with pytest.raises(PlanError, match="is pending and cannot be paused"):
+    with pytest.raises(PlanError, match="is pending; pause needs a plan that is running / holding"):
         rollouts.pause(KEY)
     with pytest.raises(PlanError, match="plan delete new_checkout"):
         rollouts.start(KEY, ["50:1h"])
@@ -118,9 +123,9 @@ def test_pending_plan_is_started_with_its_own_steps_only(flag: FeatureFlag) -> N
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (rollouts.start, r"is running and cannot be started; .* show"),
-        (rollouts.resume, "is running and cannot be resumed"),
-        (rollouts.delete, r"is running and cannot be deleted; .* pause"),
+        (rollouts.start, "is running; start needs a plan that is pending"),
+        (rollouts.resume, "is running; resume needs a plan that is paused / rolled back"),
+        (rollouts.delete, r"runs; pause it before you delete it: .* pause"),
     ],
 )
 def test_running_plan_cannot_be_started_resumed_or_deleted(
@@ -161,25 +166,6 @@ def test_plan_does_not_start_without_what_it_needs(flag: FeatureFlag) -> None:
     assert rollout() == 0
 
 
-def test_scheduled_plan_waits_for_the_driver_and_starts_when_resumed(flag: FeatureFlag) -> None:
-    at = datetime(2126, 1, 1, 12, tzinfo=timezone.utc)
-    plan = rollouts.start(KEY, STEPS, starts_at=at)
-    assert (plan.state, plan.starts_at, rollout()) == (State.PENDING, at, 0)
-    assert events() == ["created", "scheduled"]
-    rollouts.pause(KEY)
-    plan = rollouts.resume(KEY)
-    assert (plan.state, plan.step, rollout()) == (State.RUNNING, 0, 5)
-
-
-def test_start_time_is_in_the_current_time_zone_and_can_be_read_again(flag: FeatureFlag) -> None:
-    never = datetime(9000, 1, 1, tzinfo=timezone.utc)
-    with pytest.raises(InvalidPlanError, match="cannot start in the year 9000"):
-        rollouts.start(KEY, STEPS, starts_at=never)
-    plan = rollouts.create(KEY, STEPS, starts_at=datetime(2126, 1, 1, 12))  # noqa: DTZ001
-    assert plan.starts_at is not None
-    assert plan.starts_at.tzinfo is not None
-
-
 @pytest.mark.parametrize("stored", ["steps", "guards"])
 def test_plan_with_an_empty_column_is_paused(started: Plan, stored: str) -> None:
     Plan.objects.update(**{stored: Value(None, JSONField())})
@@ -193,7 +179,6 @@ def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> Non
     plan = plan_of()
     assert (plan.state, plan.reason, rollout()) == (State.PAUSED, "support is busy", 5)
     assert (plan.run_id, plan.due_at, plan.guarded_until) == (None, None, None)
-    assert not StepRun.objects.filter(ended_at=None).exists()
     paused = PlanEvent.objects.latest("id")
     assert (paused.kind, paused.message, paused.actor) == (
         "paused",
@@ -202,17 +187,55 @@ def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> Non
     )
 
 
-def test_resumed_plan_continues_at_its_step_with_new_evidence(started: Plan) -> None:
+def test_plan_that_a_person_has_paused_continues_its_run(started: Plan) -> None:
+    before = run_of()
+    see_enough()
+    rollouts.pause(KEY)
+    Plan.objects.update(seconds_left=60)
+    changes.flags.update(KEY, {"description": "the new checkout"})
+    plan = rollouts.resume(KEY)
+    assert (plan.state, plan.step, plan.run_id) == (State.RUNNING, 0, before)
+    assert StepRun.objects.get(pk=before).ended_at is None
+    assert PlanEvent.objects.latest("id").message == "resumed at 5 %"
+    run_plans()
+    assert plan_of().state == State.RUNNING
+    # The rest of the dwell time.
+    assert plan.due_at is not None
+    assert timedelta(seconds=50) < plan.due_at - database_now() <= timedelta(seconds=60)
+    end_dwell_time()
+    run_plans()
+    assert rollout() == 25
+
+
+@pytest.mark.parametrize("is_undone", [False, True])
+def test_plan_of_a_changed_flag_starts_its_step_again_with_new_evidence(
+    started: Plan, *, is_undone: bool
+) -> None:
     go_to(25)
-    before = plan_of().run_id
+    before = run_of()
     rollouts.pause(KEY)
     changes.flags.set_rollout(KEY, 40)
+    if is_undone:
+        changes.flags.set_rollout(KEY, 25)
     plan = rollouts.resume(KEY)
     assert (plan.state, plan.step, rollout()) == (State.RUNNING, 1, 25)
     assert plan.run_id not in {None, before}
+    assert StepRun.objects.get(pk=before).ended_at is not None
+    assert plan.due_at is not None
+    assert plan.due_at - StepRun.objects.latest("id").started_at == timedelta(hours=1)
     assert plan.flag_version == flag_history(KEY)[0].version
-    text = "resumed at step 2: rollout 40 → 25 %; measuring starts again"
+    text = f"resumed, and step 2 starts again: rollout {25 if is_undone else 40} → 25 %"
     assert PlanEvent.objects.latest("id").message == text
+
+
+def test_plan_that_the_driver_has_paused_starts_its_step_again(started: Plan) -> None:
+    before = run_of()
+    changes.flags.allow(KEY, [User.objects.create_user("bo")])
+    run_plans()
+    assert plan_of().state == State.PAUSED
+    rollouts.resume(KEY)
+    assert run_of() != before
+    assert run_plans()[0].state == State.RUNNING
 
 
 def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
@@ -267,7 +290,9 @@ def test_rolled_back_plan_is_resumed_at_the_first_step_only(started: Plan) -> No
     go_to(25)
     rollouts.rollback(KEY)
     for change in (rollouts.pause, rollouts.rollback):
-        with pytest.raises(PlanError, match=r"is rolled back and cannot be .* show"):
+        with pytest.raises(
+            PlanError, match=r"is rolled back; .* needs a plan that is running / holding"
+        ):
             change(KEY)
     plan = rollouts.resume(KEY)
     assert (plan.state, plan.step, plan.ended_at, rollout()) == (State.RUNNING, 0, None, 5)

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 
 from flagstaff import rollouts
 from flagstaff._core import REGISTERS
-from flagstaff.rollouts.alpha import guard_alpha
+from flagstaff.rollouts.alpha import alpha_of_run
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
@@ -35,21 +35,32 @@ USERS = {"inside": 1_000, "outside": 19_000}
 FAILED_OUTSIDE = 190
 
 
-def verdict(inside: int, outside: int, required_users: int = 1001) -> StepVerdict:
+def verdict(inside: int, outside: int, number: int = 1) -> StepVerdict:
     """The verdict on the step of 5 % with these failing users."""
     users = USERS["inside"], USERS["outside"]
     failed = {0: GuardCounts(inside, outside)}
     evidence = StepEvidence(*users, error_of(*users), failed, (60_000, 3_000))
-    return judge(STEPS, 0, GUARDS, evidence, required_users)
+    return judge(STEPS, 0, GUARDS, evidence, 1001, number)
 
 
-def test_threshold_of_the_first_plan_is_75() -> None:
+def threshold(guards: int) -> float:
+    """The threshold of a plan with so many guards."""
+    latency = [Guard("latency", seconds=seconds) for seconds in range(1, guards)]
+    return 1 / alpha_of_run(STEPS, 0, [*GUARDS, *latency], 1).guard
+
+
+def test_thresholds_are_those_of_the_first_plan() -> None:
     assert [step.percent for step in STEPS] == [5, 25, 50, 100]
-    first = f"{1 / guard_alpha(STEPS, GUARDS):.0f}"
-    assert f"the threshold of `errors` is {first}. At 5 %" in TEXT
-    three = [Guard("errors"), Guard("latency", seconds=1), Guard("latency", seconds=2)]
-    of_three = f"{1 / guard_alpha(STEPS, three):.0f}"
-    assert f"with one guard the threshold is {first}, with three it is {of_three}." in TEXT
+    assert f"the threshold of `errors` is {threshold(1):.0f}. At 5 %" in TEXT
+    one, three = (f"{threshold(guards):.0f}" for guards in (1, 3))
+    assert f"with one guard the threshold is {one}, with three it is {three}." in TEXT
+
+
+def test_later_runs_trip_at_the_counts_of_the_text() -> None:
+    [found] = re.findall(r"first run trips at (\d+)\s[^.]*at (\d+), the tenth at (\d+)", TEXT)
+    for number, count in zip((1, 2, 10), found, strict=True):
+        trips = [verdict(int(count) - less, FAILED_OUTSIDE, number).trip for less in (0, 1)]
+        assert trips == ["errors", None]
 
 
 @pytest.mark.parametrize("row", rows_of(PAGE, "failed with the flag"), ids=lambda row: row[0])
@@ -70,10 +81,9 @@ def test_text_names_the_alternatives_and_the_size_of_the_sketch() -> None:
 @pytest.mark.parametrize("row", rows_of(PAGE, "step"), ids=lambda row: row[0])
 def test_table_of_the_smallest_harm_has_the_figures_of_the_formula(row: list[str]) -> None:
     share = int(row[0].removesuffix(" %")) / 100
-    threshold = 1 / guard_alpha(STEPS, GUARDS)
     for harm, cell in zip((2, 3, 5), row[1:], strict=True):
         outside, inside = map(int, re.findall(r"\d+", cell))
-        found = [smallest_ratio(number, share, threshold) for number in (outside, outside - 1)]
+        found = [smallest_ratio(number, share, threshold(1)) for number in (outside, outside - 1)]
         assert found[0] is not None
         assert found[1] is not None
         assert found[0] <= harm < found[1]

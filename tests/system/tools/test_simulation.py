@@ -9,9 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from flagstaff.rollouts.alpha import PLAN_ALPHA
 from tools.simulation import sampling
-from tools.simulation.plan import PERCENTS, Course, Result, _Run, run_plan
+from tools.simulation.plan import Course, Result, _Run, run_plan
 from tools.simulation.report import broken_bounds, figures_of, report
 from tools.simulation.sampling import binomial, poisson, share_bound
 from tools.simulation.scenarios import LOST, LOW, NO_HARM, Scenario, run_all
@@ -121,20 +120,13 @@ def test_plan_with_the_same_seed_is_the_same() -> None:
     assert run_plan("a", course) == run_plan("a", course)
 
 
-def test_resumed_plan_starts_each_step_again_with_the_rest_of_its_five_percent() -> None:
+def test_resumed_plan_counts_the_runs_of_each_step() -> None:
     run = _Run(random.Random(8), Course(SITE, restarts=2))
-    given = [run.alpha]
-    for index in range(len(PERCENTS)):
-        if index:
-            run.begin(index, index)
-            given.append(run.alpha)
-        for at in range(2):
-            run.resume(at)
-            given.append(run.alpha)
-    assert len(given) == 3 * len(PERCENTS)
-    assert min(map(min, given)) > 0
-    assert sum(map(sum, given)) <= PLAN_ALPHA
-    assert run.index == 3
+    for at in range(2):
+        run.resume(at)
+    assert run.number == 3
+    run.begin(1, 2)
+    assert (run.index, run.number) == (1, 1)
 
 
 # `make sim` runs all plans; here are fewer, on small sites.

@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.text import local_number, localized
+from flagstaff._words.text import localized
 from flagstaff._words.times import duration, local_time_text
 from flagstaff.actions import Action
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
@@ -52,12 +52,6 @@ from flagstaff.rollouts.admin.texts import (
 )
 from flagstaff.rollouts.attention import needing_attention
 from flagstaff.rollouts.conditions import present_rollout, problem_of_first_step, rules_can_grant
-from flagstaff.rollouts.first_step import (
-    first_step_of,
-    smallest_first_step,
-    users_of_site,
-    usual_required_users,
-)
 from flagstaff.rollouts.guards import (
     Guard,
     guards_as_json,
@@ -66,11 +60,11 @@ from flagstaff.rollouts.guards import (
     valid_guards,
 )
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
-from flagstaff.rollouts.refusals import exists_already, wrong_state
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import flag_of_plan
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
 from flagstaff.rollouts.stored import problem_of_plan, steps_of
+from flagstaff.rollouts.traffic import first_step_of, traffic_notes, usual_required_users
 from flagstaff.rollouts.unguarded import driver_is_running, is_unguarded, unguarded
 
 if TYPE_CHECKING:
@@ -240,8 +234,6 @@ class PlanAdmin(AppRowAdmin):
         flag, name = _flag_of(row), action.name
         if name not in _ACTIONS.get(row.state, ("delete",)) or not _is_newest(row):
             return False
-        if name == "roll-back":
-            return row.step is not None
         # Only a start turns the flag on.
         is_ready = flag is not None and (flag.enabled or row.step is None)
         return name not in _GIVING or (is_ready and not problem_of_plan(row))
@@ -277,6 +269,7 @@ class PlanAdmin(AppRowAdmin):
             "steps": "\n".join(map(_step_line, steps)),
             "guards": "\n".join(map(str, guards)),
             "required_users": str(users),
+            "ignore_releases": last is not None and last.ignore_releases,
         }
 
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
@@ -300,7 +293,7 @@ class PlanAdmin(AppRowAdmin):
             return self._next_step(request, row, flag)
         if action.deletes or action.name == "delete":
             if row.state in WATCHED_STATES:
-                raise wrong_state(row, "delete")
+                raise plans.still_runs(row)
             note = _("The flag stays as it is. The events and the figures of the plan are deleted.")
             rows = [_plan_row(row, _("deleted")), PreviewRow(_("rollout"), now, now)]
             return AppPreview(rows=rows, notes=[note])
@@ -324,7 +317,7 @@ class PlanAdmin(AppRowAdmin):
             raise InvalidPlanError(problem)
         before = plans.find_plan(flag.key)
         if before is not None and before.state in ACTIVE_STATES:
-            raise exists_already(before)
+            raise plans.exists_already(before)
         rows, percent = [], present_rollout(flag)
         for number, step in enumerate(steps, 1):
             label = _("Step %(number)s") % {"number": number}
@@ -332,6 +325,7 @@ class PlanAdmin(AppRowAdmin):
             percent = step.percent
         rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
         plan = Plan(steps=steps_as_json(steps), guards=guards_as_json(guards))
+        plan.ignore_releases = bool(arguments.get("ignore_releases"))
         plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
         return AppPreview(rows=rows, notes=_notes(plan, flag, 0))
 
@@ -340,8 +334,10 @@ class PlanAdmin(AppRowAdmin):
         is_new = plan.step is None
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
         steps = steps_of(plan)
+        enables = is_new and not flag.enabled
         given = {
-            "enable": is_new and not flag.enabled,
+            # Only a start turns the flag on.
+            **({"enable": enables} if is_new else {}),
             "expect_version": version_of(Kind.FLAG, flag.pk),
             "expect_plan": plan.version,
         }
@@ -353,7 +349,7 @@ class PlanAdmin(AppRowAdmin):
             "time": localized(duration(step.seconds)),
         }
         rows = [
-            *([PreviewRow(_("flag"), _off(), _on())] if given["enable"] else []),
+            *([PreviewRow(_("flag"), _off(), _on())] if enables else []),
             _plan_row(plan, State.RUNNING.label),
             PreviewRow(_("rollout"), f"{flag.rollout_percent} %", f"{step.percent} %"),
             PreviewRow(_("step"), now, _("%(place)s, for %(time)s or longer") % values),
@@ -374,6 +370,9 @@ _HELP = {
     ),
     "required_users": gettext_lazy(
         "If the guards cannot decide, a step passes after this many users with the flag."
+    ),
+    "ignore_releases": gettext_lazy(
+        "Whether a step goes on when a new build is deployed. Otherwise it starts again."
     ),
 }
 
@@ -482,16 +481,15 @@ def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
                 "100 %."
             )
         )
-    percent, required = steps[0].percent, plan.required_users
-    users = users_of_site(flag, _ALL * required)
-    if users and percent < smallest_first_step(users, required):
-        text = _(
-            "%(percent)s %% of %(users)s users are %(reached)s, fewer than the required "
-            "%(required)s: this step can only pass if the guards rule out harm."
+    if plan.step is None:
+        notes += [f"{capfirst(localized(note))}." for note in traffic_notes(plan, flag)]
+    if plan.ignore_releases:
+        notes.append(
+            _(
+                "Releases are ignored: a bad build in the middle of a step can pass with what the "
+                "build before has shown."
+            )
         )
-        numbers = {"users": users, "reached": users * percent // _ALL, "required": required}
-        values = {name: local_number(number) for name, number in numbers.items()}
-        notes.append(text % {"percent": percent, **values})
     return notes
 
 

@@ -23,15 +23,14 @@ from flagstaff.admin.table import Column, Table
 from flagstaff.admin.words import badge
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.texts import NONE, state_sentence
-from flagstaff.rollouts.evidence import alpha_of, read_evidence
+from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, guards_from_json, numbered
 from flagstaff.rollouts.models import Plan, State, StepRun
 from flagstaff.rollouts.results import figures_of
 from flagstaff.rollouts.status import plan_percent
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.verdict import judge
-from flagstaff.rollouts.verdict_text import percent, times
+from flagstaff.rollouts.verdict import judge, times
 
 # The heights of the drawing, in pixels: the base, a column of 100 %, and the least column.
 _HEIGHT, _BASE, _FULL, _LEAST = 150, 128, 100, 3
@@ -39,6 +38,7 @@ _HEIGHT, _BASE, _FULL, _LEAST = 150, 128, 100, 3
 _GAP = 0.12
 # The labels for which a phone has room.
 _MAX_LABELS = 6
+_ALL = 100
 
 
 class Measured:
@@ -58,9 +58,9 @@ class Measured:
         elif self.runs and (run := self.runs[-1]).step is not None:
             evidence = read_evidence(run, run.ended_at or now)
             guards, users = guards_from_json(plan.guards), plan.required_users
-            verdict = judge(steps_of(plan), run.step, guards, evidence, users, alpha_of(run))
+            verdict = judge(steps_of(plan), run.step, guards, evidence, users, run.number)
             self.figures = figures_of(evidence, verdict)
-            self.why = "" if run.ended_at else localized(verdict.why)
+            self.why = "" if plan.run_id is None else localized(verdict.why)
 
     def lines(self) -> Iterator[str]:
         """Yields what follows from the numbers, in sentences."""
@@ -257,7 +257,7 @@ def _side(failed: int, users: int, note: str = "") -> str:
         return NONE
     values = {"failed": local_number(failed), "users": local_number(users)}
     count = _("%(failed)s of %(users)s users") % values
-    return two_lines(f"{_plain(percent(failed, users))} %", count, note)
+    return two_lines(f"{_plain(_percent(failed, users))} %", count, note)
 
 
 def _ratio(ratio: float) -> str:
@@ -268,3 +268,10 @@ def _ratio(ratio: float) -> str:
 def _plain(number: float) -> str:
     """Returns a number that is rounded already. Django would cut off digits, not round."""
     return number_format(Decimal(str(number)), use_l10n=True, force_grouping=True)
+
+
+def _percent(part: float, whole: float) -> float:
+    """Returns a share with two significant digits; of one near 100 %, those of the rest."""
+    share = min(_ALL * part / whole, _ALL)
+    rounded = times(share)
+    return rounded if rounded < _ALL or share == _ALL else round(_ALL - times(_ALL - share), 10)

@@ -85,8 +85,8 @@ class Migration(migrations.Migration):
                 ),
                 ("due_at", models.DateTimeField(blank=True, null=True, verbose_name="due at")),
                 (
-                    "starts_at",
-                    models.DateTimeField(blank=True, null=True, verbose_name="starts at"),
+                    "seconds_left",
+                    models.FloatField(blank=True, null=True, verbose_name="seconds left"),
                 ),
                 (
                     "flag_version",
@@ -96,7 +96,9 @@ class Migration(migrations.Migration):
                 ),
                 (
                     "seen_flag",
-                    models.JSONField(blank=True, null=True, verbose_name="flag as last seen"),
+                    models.CharField(
+                        blank=True, default="", max_length=64, verbose_name="flag as last seen"
+                    ),
                 ),
                 (
                     "run_id",
@@ -143,13 +145,9 @@ class Migration(migrations.Migration):
                 ),
                 ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
                 (
-                    "scheduled_by",
-                    models.TextField(blank=True, null=True, verbose_name="scheduled by"),
-                ),
-                (
-                    "enables_flag",
+                    "ignore_releases",
                     models.BooleanField(
-                        db_default=False, default=False, verbose_name="turns the flag on"
+                        db_default=False, default=False, verbose_name="ignore releases"
                     ),
                 ),
                 (
@@ -187,8 +185,6 @@ class Migration(migrations.Migration):
                             ("ended_at__year__lt", 9000),
                             ("guarded_until__year__gt", 1),
                             ("guarded_until__year__lt", 9000),
-                            ("starts_at__year__gt", 1),
-                            ("starts_at__year__lt", 9000),
                         ),
                         name="flagstaff_rollouts_plan_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
@@ -223,7 +219,6 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("created", "created"),
-                            ("scheduled", "scheduled"),
                             ("enabled", "turned on"),
                             ("started", "started"),
                             ("step", "step"),
@@ -285,8 +280,11 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("ended_at", models.DateTimeField(null=True, verbose_name="ended at")),
-                ("guards_alpha", models.FloatField(null=True, verbose_name="alpha of the guards")),
-                ("brake_alpha", models.FloatField(null=True, verbose_name="alpha of the brake")),
+                (
+                    "number",
+                    models.PositiveIntegerField(db_default=1, default=1, verbose_name="number"),
+                ),
+                ("releases", models.JSONField(null=True, verbose_name="releases")),
                 (
                     "plan",
                     models.ForeignKey(

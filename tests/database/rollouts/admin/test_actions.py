@@ -204,7 +204,7 @@ def test_start_counts_the_users_of_the_next_and_of_the_last_step(
     assert rows["users at the last step, 100 %"] == ["0 of 201", "201 of 201"]
     notes = " ".join(notes_of(response))
     assert "The plan can continue to its last step, 100 %, without another" in notes
-    assert "5 % of 201 users are 10, fewer than the required 30: this step can only pass" in notes
+    assert "5 % of the 201 users of this site are fewer than the required 30, so the step" in notes
 
 
 @pytest.mark.parametrize(("last", "key"), [("100", KEY), ("30", "")])
@@ -366,7 +366,7 @@ def test_plan_that_cannot_be_read_is_stopped_and_deleted(operator: Client, runni
     do(operator, running, "roll-back")
     assert stored() == (State.ROLLED_BACK, 0, 0)
     Plan.objects.update(state="odd")
-    with pytest.raises(PlanError, match="is odd and cannot be paused"):
+    with pytest.raises(PlanError, match="is odd; pause needs a plan that is running"):
         rollouts.pause(KEY)
     do(operator, running, "delete")
     assert not Plan.objects.exists()
@@ -378,7 +378,7 @@ def test_plan_that_cannot_be_read_is_stopped_and_deleted(operator: Client, runni
 def test_deletion_needs_a_pause_asks_and_leaves_the_flag(operator: Client, running: Plan) -> None:
     assert "delete" not in actions_of(page(operator, plan_url(running)))
     [message] = errors_of(do(operator, running, "delete"))
-    assert "is running" in message
+    assert "runs; pause it before you delete it" in message
     rollouts.pause(KEY)
     response = operator.get(action_url(running, "delete"))
     assert preview_of(response) == {"plan": ["paused", "deleted"], "rollout": ["5 %", "5 %"]}

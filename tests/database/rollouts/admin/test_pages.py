@@ -152,7 +152,7 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
     html = page(operator, plan_url(running))
     text = head(html)
     assert text.startswith(f"{KEY} running Roll back… Step 1 of 2, 25 %, until ")
-    assert "Waits for data: no user with the flag has been seen yet." in text
+    assert "Waits for data: no request or task of a user with the flag has ended yet." in text
     assert "The flag is off" not in text
     FeatureFlag.objects.update(enabled=False)
     off = "The flag is off, so the rollout has no effect."
@@ -285,7 +285,7 @@ def test_few_users_are_named_where_a_step_cannot_reach_the_required_number(
     User.objects.bulk_create(User(pk=pk, username=f"u{pk}") for pk in range(first, first + 199))
     for required, is_few in ((60, True), (40, False)):
         Plan.objects.update(required_users=required)
-        text = f"25 % of 200 users are 50, fewer than the required {required}: this step can only"
+        text = f"25 % of the 200 users of this site are fewer than the required {required}"
         assert (text in text_of(page(operator, plan_url(pending)))) is is_few
 
 

@@ -1,0 +1,188 @@
+"""Whether a site has enough users for the steps of a plan.
+
+A created plan measures before its start: how many users evaluate the flag, and how many of them
+fail. From this follows what a step can show in its time. Without an hour of measuring, the accounts
+of the site are what no step can exceed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from django.db import DatabaseError, transaction
+
+from flagstaff._tables.bucket_units import USER
+from flagstaff._tables.rows import FlagRow
+from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.text import Text, some
+from flagstaff.conf import conf
+from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
+from flagstaff.rollouts.clock import database_now
+from flagstaff.rollouts.evidence import read_evidence
+from flagstaff.rollouts.guards import Guard, guards_from_json, numbered
+from flagstaff.rollouts.models import Plan, StepRun
+from flagstaff.rollouts.statistics import smallest_ratio, upper_bound
+from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.stored import steps_of
+from flagstaff.rollouts.verdict import times
+
+_ALL = 100
+_DAY = 86_400
+_TENTH = 10
+# Fewer users than this show nothing.
+_LEAST = 10
+# What was measured in a shorter time says little about a day.
+_LEAST_SECONDS = 3600
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a plan has measured before its start."""
+
+    seconds: float
+    users: float
+    #: Users who failed, by number of the guard.
+    failed: Mapping[int, int]
+
+    def inside(self, step: Step) -> float:
+        """Returns the users with the flag that a step will see. Fewer in days: they come again."""
+        return self.users * step.seconds / self.seconds * step.percent / _ALL
+
+    def can_pass(self, step: Step, guard: Guard, number: int, required_users: int) -> bool:
+        """Whether a harmless step passes a guard in its time: by its users, or by its failures."""
+        if self.inside(step) >= required_users:
+            return True
+        share = step.percent / _ALL
+        failed = self.failed.get(number, 0) * step.seconds / self.seconds
+        return upper_bound(failed * share, failed * (1 - share), share, PLAN_ALPHA) < guard.limit
+
+
+def traffic_of(plan: Plan) -> Traffic | None:
+    """Returns the traffic before the start; None without an hour of measuring. A few queries."""
+    runs = StepRun.objects.using(conf.database).filter(plan_id=plan.pk, step=None)
+    run = runs.first() if plan.pk else None
+    if run is None:
+        return None
+    end = run.ended_at or database_now()
+    seconds = (end - run.started_at).total_seconds()
+    evidence = read_evidence(run, end)
+    users = evidence.users_inside + evidence.users_outside
+    if seconds < _LEAST_SECONDS or not users:
+        return None
+    failed = {number: one.inside + one.outside for number, one in evidence.failed.items()}
+    return Traffic(seconds, users, failed)
+
+
+def traffic_notes(plan: Plan, flag: FlagRow) -> Iterator[Text]:
+    """Yields whether the steps can pass at the present traffic, for a plan that can be read.
+
+    Makes a few queries.
+    """
+    steps = [step for step in steps_of(plan) if step.percent < _ALL]
+    guards = numbered(guards_from_json(plan.guards))
+    if not steps or not guards:
+        return
+    traffic = traffic_of(plan)
+    if traffic is None:
+        yield from _notes_of_accounts(flag, steps[0], plan.required_users)
+        return
+    yield Text(
+        "at {percent} %, about {users} users a day evaluate this flag with it on; a step needs "
+        "{required}, or enough failures to compare",
+        percent=steps[0].percent,
+        users=round(traffic.users * _DAY / traffic.seconds * steps[0].percent / _ALL),
+        required=plan.required_users,
+    )
+    if harm := _smallest_harm(plan, steps[0], traffic):
+        yield Text(
+            "the first step finds in four of five cases that users with the flag fail {ratio} "
+            "times as often, and can miss smaller harm",
+            ratio=times(harm),
+        )
+    slow = [
+        step.text
+        for step in steps
+        if not all(
+            traffic.can_pass(step, guard, number, plan.required_users) for number, guard in guards
+        )
+    ]
+    if slow:
+        yield Text(
+            "at the present traffic these steps cannot pass in their time, so the plan will hold: "
+            "{steps}; choose higher percentages, longer times or fewer required users",
+            steps=some(slow),
+        )
+
+
+def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
+    """Returns the largest of the smallest ratios that the guards find, or None if one sees none."""
+    guards, share = guards_from_json(plan.guards), step.percent / _ALL
+    alpha = alpha_of_run(steps_of(plan), 0, guards, 1)
+    found = [
+        smallest_ratio(
+            traffic.failed.get(number, 0) * step.seconds / traffic.seconds * (1 - share),
+            share,
+            1 / alpha.guard,
+            guard.tolerated,
+        )
+        for number, guard in numbered(guards)
+    ]
+    known = [one for one in found if one is not None]
+    return max(known) if len(known) == len(found) else None
+
+
+def _notes_of_accounts(flag: FlagRow, step: Step, required_users: int) -> Iterator[Text]:
+    users = users_of_site(flag, _ALL * required_users)
+    if users and users * step.percent < _ALL * required_users:
+        yield Text(
+            "{percent} % of the {users} users of this site are fewer than the required {required}, "
+            "so the step can only pass if the guards rule out harm; begin with {least} %, or "
+            "require fewer users",
+            percent=step.percent,
+            users=users,
+            required=required_users,
+            least=_smallest_first_step(users, required_users),
+        )
+    else:
+        yield Text(
+            "a step needs {required} users with the flag, or enough failures to compare; a plan "
+            "that is created an hour before its start says whether they come",
+            required=required_users,
+        )
+
+
+def _smallest_first_step(users: int, required_users: int) -> int:
+    """Returns the smallest percentage that has the required users inside if all users come."""
+    return min(max(-(-_ALL * required_users // users), 1), _ALL)
+
+
+def first_step_of(flag: FlagRow, required_users: int) -> int | None:
+    """Returns this for the users of the site; None where they say nothing. Makes one query."""
+    users = users_of_site(flag, _ALL * required_users)
+    return _smallest_first_step(users, required_users) if users else None
+
+
+def usual_required_users(flag: FlagRow | None, most: int) -> int:
+    """Returns a number that a tenth of the users of the site can reach, up to `most`.
+
+    `most` where the users say nothing. Makes one query.
+    """
+    users = None if flag is None else users_of_site(flag, most * _TENTH)
+    return most if not users else min(max(users // _TENTH, _LEAST), most)
+
+
+def users_of_site(flag: FlagRow, enough: int) -> int | None:
+    """Returns the number of users, counted up to `enough`; None where they say nothing.
+
+    That is for another bucketing unit than the user, and if they cannot be counted. Makes one
+    query. Users who never come count, too, so fewer of them meet the flag.
+    """
+    if flag.bucket_by != USER:
+        return None
+    users = allowed_user_table().rows.order_by()
+    try:
+        with transaction.atomic(using=users.db):
+            return users.values("pk")[:enough].count()
+    except DatabaseError:
+        return None

@@ -1,0 +1,144 @@
+"""New builds in the middle of a step."""
+
+from __future__ import annotations
+
+import pytest
+
+from flagstaff import rollouts
+from flagstaff._engine.reports import live_releases
+from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.driver import run_plans
+from flagstaff.rollouts.models import State, StepRun
+from tests.support.reports import age_workers, register_worker
+from tests.support.rollouts import (
+    KEY,
+    STEPS,
+    end_dwell_time,
+    go_to,
+    harm,
+    pass_step,
+    plan_of,
+    rollout,
+    run_of,
+    see_enough,
+)
+
+pytestmark = pytest.mark.django_db
+
+NAMES = {"a": 1, "b": 2, "second": 3, "": 4}
+
+
+def report(release: str) -> None:
+    """Writes the report of a worker that runs a release."""
+    register_worker("measurements", pid=NAMES[release], release=release)
+
+
+def stop(release: str) -> None:
+    """Makes the last report of a worker so old that nobody expects another one."""
+    age_workers(10_000, pid=NAMES[release])
+
+
+@pytest.fixture
+def started(flag: FeatureFlag) -> None:
+    """A plan that has started with the first build."""
+    report("a")
+    rollouts.start(KEY, STEPS)
+
+
+def drive() -> tuple[bool, str]:
+    """Runs the driver, and returns whether the step has started again, and why."""
+    before = run_of()
+    [found] = run_plans()
+    assert found.error is None
+    return run_of() != before, found.message
+
+
+def test_new_release_starts_the_step_again_with_its_whole_time(started: None) -> None:
+    pass_step()
+    report("b")
+    has_begun, why = drive()
+    assert (has_begun, why) == (True, "step 1 starts again: a new release appeared: b")
+    run, plan = StepRun.objects.get(pk=run_of()), plan_of()
+    assert (run.number, run.releases, rollout()) == (2, ["a", "b"], 5)
+    assert plan.due_at is not None
+    assert (plan.due_at - run.started_at).total_seconds() == 3600
+    # What the build before has shown is gone.
+    end_dwell_time()
+    run_plans()
+    assert (plan_of().state, rollout()) == (State.HOLDING, 5)
+
+
+def test_last_run_after_a_rolling_deploy_is_about_the_new_build_alone(started: None) -> None:
+    report("b")
+    drive()
+    assert drive()[0] is False
+    stop("a")
+    assert drive() == (True, "step 1 starts again: a release has gone: a")
+    assert StepRun.objects.get(pk=run_of()).releases == ["b"]
+
+
+def test_build_that_is_taken_back_starts_the_step_again_once(started: None) -> None:
+    for release, other in (("b", "a"), ("a", "b")):
+        report(release)
+        drive()
+        stop(other)
+        assert drive()[0] is True
+    assert StepRun.objects.get(pk=run_of()).releases == ["a"]
+    assert drive()[0] is False
+
+
+def test_release_that_comes_back_starts_nothing(started: None) -> None:
+    report("second")
+    drive()
+    stop("second")
+    assert drive()[0] is True
+    report("second")
+    assert drive()[0] is False
+
+
+def test_worker_without_a_release_counts_and_starts_nothing(started: None) -> None:
+    report("")
+    assert drive()[0] is False
+    stop("")
+    assert drive()[0] is False
+
+
+def test_run_that_began_before_any_worker_measured_is_given_the_releases(flag: FeatureFlag) -> None:
+    rollouts.start(KEY, STEPS)
+    assert StepRun.objects.get(pk=run_of()).releases is None
+    report("a")
+    assert drive()[0] is False
+    assert StepRun.objects.get(pk=run_of()).releases == ["a"]
+    report("b")
+    assert drive()[0] is True
+
+
+def test_trip_comes_before_a_new_release(started: None) -> None:
+    harm()
+    report("b")
+    run_plans()
+    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
+
+
+def test_plan_that_ignores_releases_goes_on(flag: FeatureFlag) -> None:
+    report("a")
+    rollouts.start(KEY, STEPS, ignore_releases=True)
+    pass_step()
+    report("b")
+    run_plans()
+    assert rollout() == 25
+
+
+def test_last_step_is_not_started_again(started: None) -> None:
+    go_to(100)
+    see_enough()
+    report("b")
+    assert drive()[0] is False
+
+
+def test_worker_that_has_stopped_or_reports_something_else_has_no_release(db: None) -> None:
+    register_worker("measurements", pid=1, release="a", stopped=True)
+    register_worker("usage", pid=2, release="b")
+    assert live_releases("measurements") is None
+    report("")
+    assert live_releases("measurements") == frozenset()
