@@ -69,7 +69,8 @@ format: $(VENV)/.tools ## Format the code
 
 build: $(VENV)/.tools $(VENV)/.built-quick ## Build the extension for tests and install the package into the environment
 
-docs: $(VENV)/.tools ## Build the documentation site in target/docs, offline
+# The pages of the API are made from the docstrings, also from those of the extension.
+docs: build ## Build the documentation site in target/docs, offline
 	$(BIN)/mkdocs build --quiet --strict
 
 wheel: $(VENV)/.tools ## Build the wheel for this machine in dist, and test it in bare environments without Rust

@@ -24,7 +24,7 @@ OPERATOR = {
 
 def create_group() -> Group:
     """Runs the code of the page."""
-    names_of("how-to/admin.md", "Flag operators")
+    names_of("how-to/admin-set-up.md", "Flag operators")
     return Group.objects.get(name="Flag operators")
 
 

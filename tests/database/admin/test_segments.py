@@ -628,7 +628,9 @@ def own_admin(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     actions = (*all_actions(Kind.SEGMENT), limit_seats)
     monkeypatch.setattr(row_page, "all_actions", lambda _kind: actions)
     site = AdminSite()
-    site.register(Segment, names_of("how-to/admin.md", "class OwnSegmentAdmin")["OwnSegmentAdmin"])
+    site.register(
+        Segment, names_of("how-to/admin-set-up.md", "class OwnSegmentAdmin")["OwnSegmentAdmin"]
+    )
     settings.ROOT_URLCONF = (path("admin/", site.urls),)
 
 

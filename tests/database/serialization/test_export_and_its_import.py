@@ -200,7 +200,7 @@ def test_number_in_another_notation_is_unchanged(cli_shop: None) -> None:
 
 
 def test_file_on_the_page_can_be_imported(cli_shop: None) -> None:
-    [text] = code_of("how-to/export-import.md", "json")
+    [text] = code_of("how-to/export-import.md", "json", having="enterprise")
     User.objects.create(pk=42, username="carol")
     changes.values.create("api_token", "hunter2", secret=True)
     import_text(text)

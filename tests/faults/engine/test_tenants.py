@@ -78,7 +78,7 @@ def test_command_of_the_page_removes_the_tables_of_tenants(empty_database: str) 
     before = Project(empty_database, "auth flagstaff", "auth flagstaff")
     before.migrate()
     assert schemas_with_flags(empty_database) == ["acme", "globex", "public"]
-    [line] = code_of("how-to/tenants.md", "sh")
+    [line] = code_of("how-to/databases.md", "sh")
     before.manage(*line.split()[2:])
     assert schemas_with_flags(empty_database) == ["public"]
 

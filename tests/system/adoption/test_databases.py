@@ -18,7 +18,7 @@ from tests.system.adoption.project import Project
 from tests.system.adoption.steps import adopt_with_data, assert_no_messages, passing_tests
 from tools.limits import seconds
 
-PAGE, READER_PAGE = "how-to/databases.md", "how-to/read-only-role.md"
+PAGE = "how-to/databases.md"
 
 OTHER_DATABASE = """
 DATABASES["flags"] = {{**DATABASES["default"], "NAME": "{name}"}}
@@ -101,8 +101,8 @@ def test_read_only_role_is_sufficient(tmp_path: Path, database: str) -> None:
 
 def test_page_of_the_read_only_role_works(tmp_path: Path, database: str) -> None:
     # The second block is for the optional apps, which this project has not installed.
-    statements, _for_optional_apps, for_old_databases = code_of(READER_PAGE, "sql")
-    [settings] = code_of(READER_PAGE, "py")
+    statements, _for_optional_apps, for_old_databases = code_of(PAGE, "sql")
+    [settings] = code_of(PAGE, "py", "FLAGSTAFF_PASSWORD")
     installed = 'INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]\n'
     project = Project(tmp_path / "shop", database, installed)
     project.manage("migrate", "--verbosity=0")

@@ -1,4 +1,4 @@
-"""The admin with Unfold, registered as docs/how-to/admin-themes.md shows, in a browser."""
+"""The admin with Unfold, registered as docs/how-to/admin-set-up.md shows, in a browser."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from flagstaff._engine.status import status
 from tests.conftest import ROOT
 from tests.support.pages import DOCS, code_of, names_of
 
-OPERATIONS, HEALTH = "operations.md", "how-to/health.md"
+OPERATIONS = "operations.md"
 NAMES = {metric.prometheus_name for metric in METRICS}
 
 
@@ -27,14 +27,14 @@ def cells(page: str, column: int) -> list[str]:
 
 
 def test_metric_has_a_row_with_its_type() -> None:
-    text = (DOCS / HEALTH).read_text()
+    text = (DOCS / OPERATIONS).read_text()
     shown = re.findall(r"^\| `(flagstaff_\w+)\S*` \| (\w+) \|", text, re.MULTILINE)
     types = {m.prometheus_name: "counter" if m.is_counter else "gauge" for m in METRICS}
     assert dict(shown) == types
 
 
 def test_alarm_uses_existing_metrics_and_modes() -> None:
-    [block] = code_of(OPERATIONS, "yaml")
+    [block] = code_of(OPERATIONS, "yaml", having="alert:")
     [group] = yaml.safe_load(block)["groups"]
     for rule in group["rules"]:
         assert set(re.findall(r"flagstaff_[a-z_]+", rule["expr"])) <= NAMES, rule["alert"]
@@ -73,29 +73,29 @@ def test_query_of_the_runbook_runs(statement: str) -> None:
 
 @pytest.fixture
 def addresses() -> Any:
-    return names_of(HEALTH, "urlpatterns")["urlpatterns"]
+    return names_of(OPERATIONS, "urlpatterns")["urlpatterns"]
 
 
 def test_url_of_the_page_responds(addresses: Any, settings: Any, client: Client) -> None:
     settings.ROOT_URLCONF = type("Pages", (), {"urlpatterns": addresses})
-    quoted = [cell.strip("`") for cell in cells(HEALTH, 1) if cell.startswith("`flagstaff/")]
+    quoted = [cell.strip("`") for cell in cells(OPERATIONS, 1) if cell.startswith("`flagstaff/")]
     assert len(quoted) == 5
     for address in quoted:
         expected = 404 if address.endswith("details") else 200
         assert client.get(f"/{address}").status_code == expected
-    [shown] = re.findall(r"^\{.+", code_of(HEALTH, "console")[0], re.MULTILINE)
+    [shown] = re.findall(r"^\{.+", code_of(OPERATIONS, "console", having="curl")[0], re.MULTILINE)
     assert client.get("/flagstaff/ready").json().keys() == yaml.safe_load(shown).keys()
 
 
 def test_probe_uses_an_existing_url(addresses: Any) -> None:
-    [block] = code_of(HEALTH, "yaml")
+    [block] = code_of(OPERATIONS, "yaml", having="startupProbe")
     for probe in yaml.safe_load(block).values():
         assert addresses[0].resolve(probe["httpGet"]["path"].lstrip("/"))
 
 
 def test_registering_works_as_in_the_page() -> None:
     for having in ("prometheus", "otel"):
-        names = names_of(HEALTH, f"{having}.register")
+        names = names_of(OPERATIONS, f"{having}.register")
         assert callable(names["on_worker_start"])
         assert names[having].register
 

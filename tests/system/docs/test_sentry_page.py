@@ -16,13 +16,13 @@ from tests.conftest import RunIsolated
 from tests.support.pages import code_of, names_of
 from tests.unit.contrib.webhooks.test_webhooks import EVENT
 
-PAGE = "how-to/sentry.md"
+PAGE = "how-to/other-tools.md"
 
 
 def test_init_on_the_page_adds_the_integration_before_the_settings_exist(
     run_isolated: RunIsolated,
 ) -> None:
-    [block] = code_of(PAGE, "python")
+    [block] = code_of(PAGE, "python", having="FlagstaffIntegration")
     script = f"{block}\nprint([*sentry_sdk.get_client().integrations].count('flagstaff'))"
     environment = {"SENTRY_DSN": "https://key@sentry.example/1", "DJANGO_SETTINGS_MODULE": ""}
     assert run_isolated(script, **environment) == "1\n"
@@ -37,7 +37,7 @@ def test_receiver_on_the_page_is_valid(monkeypatch: pytest.MonkeyPatch, settings
 
 
 def test_message_on_the_page_equals_a_real_one() -> None:
-    [block] = code_of(PAGE, "json")
+    [block] = code_of(PAGE, "json", having="meta")
     shown = json.loads(block)
     sent: Any = as_sentry(WebhookMessage(EVENT, "", "alice", None, is_by_user=True))
     assert sent["meta"] == shown["meta"]

@@ -32,7 +32,7 @@ def reader(database: str, name: str) -> str:
     """The URL of the database for the role of this name, which the SQL of the page creates."""
     shop = f'DATABASE "{conninfo_to_dict(database)["dbname"]}"'
     with psycopg.connect(database, autocommit=True) as session:
-        for statements in code_of("how-to/read-only-role.md", "sql"):
+        for statements in code_of("how-to/databases.md", "sql"):
             script = statements.replace("DATABASE shop", shop).replace("flagstaff_reader", name)
             session.execute(script.encode())
     return make_conninfo(database, user=name)

@@ -59,7 +59,7 @@ _Read = Callable[[], Sequence[OverviewLine]]
 class Overview(Page):
     """Users who may view something of flagstaff see what concerns it."""
 
-    docs_page = "operators/"
+    docs_page = "how-to/admin/"
 
     def content(self) -> Content:
         """The tables. Makes a dozen queries, whatever the numbers."""

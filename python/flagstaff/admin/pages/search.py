@@ -41,7 +41,7 @@ _Describe = Callable[[Any], tuple[str, str]]
 class Search(Page):
     """Users find the rows of all kinds that they may view."""
 
-    docs_page = "operators/"
+    docs_page = "how-to/admin/"
 
     def get(self) -> HttpResponse:
         """Returns the page, with the text in the box of the search."""

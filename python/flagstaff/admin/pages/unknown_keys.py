@@ -42,7 +42,7 @@ _PAGE_SIZE = 50
 class UnknownKeys(Page):
     """Users who may view flags see the keys. Those who may add flags can create them."""
 
-    docs_page = "operators/"
+    docs_page = "how-to/clean-up/"
 
     def content(self) -> Content:
         """The unknown keys. The number of queries does not depend on theirs."""

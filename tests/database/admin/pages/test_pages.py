@@ -132,7 +132,7 @@ def test_list_of_flags_links_to_the_pages(operator: Client) -> None:
 def test_site_of_the_documentation_lists_the_pages_once_in_its_index_and_its_menu(
     admin_user: User, client: Client, settings: Any
 ) -> None:
-    site = names_of("how-to/admin.md", "ShopAdminSite")["ShopAdminSite"]()
+    site = names_of("how-to/admin-set-up.md", "ShopAdminSite")["ShopAdminSite"]()
     site.register(FeatureFlag, FeatureFlagAdmin)
     patterns = [path("admin/", site.urls)]
     settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": patterns})

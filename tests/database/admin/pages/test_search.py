@@ -161,8 +161,8 @@ def test_pages_have_no_link_to_the_documentation_by_default(operator: Client) ->
 @pytest.mark.parametrize(
     ("path", "docs"),
     [
-        ("flagstaff/featureflag/overview/", "operators/"),
-        ("flagstaff/featureflag/search/", "operators/"),
+        ("flagstaff/featureflag/overview/", "how-to/admin/"),
+        ("flagstaff/featureflag/search/", "how-to/admin/"),
         ("flagstaff/featureflag/", "how-to/admin/"),
         ("flagstaff/featureflag/add/", "how-to/admin/"),
         ("flagstaff/featureflag/{flag}/change/", "how-to/admin/"),
@@ -170,7 +170,7 @@ def test_pages_have_no_link_to_the_documentation_by_default(operator: Client) ->
         ("flagstaff/segment/", "how-to/targeting/"),
         ("flagstaff/featureflag/changes/", "how-to/history/"),
         ("flagstaff/featureflag/workers/", "how-to/propagation/"),
-        ("flagstaff/featureflag/unknown-keys/", "operators/"),
+        ("flagstaff/featureflag/unknown-keys/", "how-to/clean-up/"),
         ("flagstaff/featureflag/user/", "how-to/admin/"),
         ("flagstaff/featureflag/stale/", "how-to/clean-up/"),
         ("flagstaff_rollouts/plan/", "how-to/rollout-plans/"),
