@@ -90,7 +90,7 @@ def report(
 
 def report_done(done: Done, out: Output, options: Options) -> None:
     """Prints what an action did to a row without a history, and the command that takes it back."""
-    out.messages(done.messages)
+    out.messages([*done.notes, *done.messages])
     undo = done.undo
     if undo and done.instead:
         # A person must not expect more of it.
