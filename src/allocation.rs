@@ -15,7 +15,8 @@ const PARTS: u64 = 100;
 /// The variants of an experiment, their buckets, and the share of all units that take part.
 ///
 /// The bucket decides the variant, and another part of the digest whether the unit takes part. So
-/// more traffic moves no unit to another variant, and keeps the ratio of the variants.
+/// more traffic moves no unit to another variant, and keeps the ratio of the variants: the bucket is
+/// of the whole digest, which is uniform whatever its first 64 bits are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allocation {
     variants: Box<[Box<str>]>,

@@ -61,7 +61,7 @@ impl RandomRows {
             winner: "".into(),
             run: i32::from(bytes.below(3)),
             variants: Ok(
-                r#"[{"key": "control", "weight": 1}, {"key": "treatment", "weight": 1}]"#.into(),
+                r#"[{"key": "control", "weight": 1}, {"key": "treatment", "weight": 1}]"#.into()
             ),
             traffic_percent: 100,
             forced: self.text(r#"{"7": "control"}"#.to_owned(), bytes).map(Into::into),

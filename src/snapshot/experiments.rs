@@ -96,7 +96,8 @@ fn next(
     rules: &NextRules<'_, Experiment>,
 ) -> Result<Experiment, Problem> {
     let key = row.key.map_err(|fault| Problem::of_key(RowKind::Experiment, &row.pk, fault))?;
-    let design = Design::new(&row.state, &row.winner, row.variants, row.traffic_percent, row.forced);
+    let design =
+        Design::new(&row.state, &row.winner, row.variants, row.traffic_percent, row.forced);
     let design =
         design.map_err(|(column, fault)| Problem::of(RowKind::Experiment, &key, column, fault))?;
     let last = before.get(&key).filter(|last| last.identity.pk == row.pk);
@@ -139,8 +140,8 @@ impl Design {
         overrides: Text,
     ) -> Result<Self, (&'static str, Fault)> {
         let variants = variants.map_err(|fault| ("variants", fault))?;
-        let allocation = Allocation::parse(&variants, traffic_percent)
-            .ok_or(("variants", Fault::Malformed))?;
+        let allocation =
+            Allocation::parse(&variants, traffic_percent).ok_or(("variants", Fault::Malformed))?;
         let overrides = overrides.map_err(|fault| ("overrides", fault))?;
         let forced = forced(&overrides, &allocation).ok_or(("overrides", Fault::Malformed))?;
         let state = self::state(state, winner, &allocation).ok_or(("state", Fault::Malformed))?;

@@ -83,7 +83,10 @@ fn variant_of_a_unit_does_not_depend_on_the_traffic() {
         let (whole, _) = of(user, 100);
         for (less, more) in [(0, 1), (1, 20), (20, 99), (99, 100)] {
             let ((before, assignment), (after, _)) = (of(user, less), of(user, more));
-            assert_eq!((assignment.reason, assignment.is_analysed), (Reason::Split, before.is_some()));
+            assert_eq!(
+                (assignment.reason, assignment.is_analysed),
+                (Reason::Split, before.is_some())
+            );
             assert!(before.is_none() || before == after, "{user} at {less} and {more}");
             assert!(after.is_none() || after == whole, "{user} at {more}");
         }
@@ -105,7 +108,8 @@ fn traffic_is_that_share_of_each_variant() {
 
 #[test]
 fn variant_without_weight_gets_no_unit() {
-    let variants = r#"[{"key": "a", "weight": 0}, {"key": "b", "weight": 3}, {"key": "c", "weight": 0}]"#;
+    let variants =
+        r#"[{"key": "a", "weight": 0}, {"key": "b", "weight": 3}, {"key": "c", "weight": 0}]"#;
     for user in 0..100 {
         let row = ExperimentRow { variants: Ok(variants.into()), ..row() };
         assert_eq!(assigned(row, Subject::Integer(user)).0.as_deref(), Some("b"));

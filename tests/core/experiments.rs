@@ -56,7 +56,8 @@ fn row_that_cannot_be_used_keeps_its_last_good_version() {
 
 #[test]
 fn allocation_has_at_most_100_variants_and_a_weight_above_0() {
-    let cases = [(100, 1, true), (101, 1, false), (2, 0, false), (0, 1, false), (2, u32::MAX, true)];
+    let cases =
+        [(100, 1, true), (101, 1, false), (2, 0, false), (0, 1, false), (2, u32::MAX, true)];
     for (variants, weight, is_allowed) in cases {
         let one = |number| format!(r#"{{"key": "{number}", "weight": {weight}}}"#);
         let all: Vec<_> = (0..variants).map(one).collect();

@@ -41,7 +41,7 @@ pub(crate) fn experiment(pk: &str, key: &str) -> ExperimentRow {
         winner: "".into(),
         run: 0,
         variants: Ok(
-            r#"[{"key": "control", "weight": 1}, {"key": "treatment", "weight": 1}]"#.into(),
+            r#"[{"key": "control", "weight": 1}, {"key": "treatment", "weight": 1}]"#.into()
         ),
         traffic_percent: 100,
         forced: Ok("{}".into()),
