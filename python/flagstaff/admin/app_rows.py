@@ -92,6 +92,10 @@ class AppRequest(ActionRequest):
 
     # What is asked.
 
+    def _needs_reason(self, preview: Preview | None) -> bool:
+        """Not for a deletion: the events, which would have the reason, are deleted too."""
+        return super()._needs_reason(preview) and not self.action.deletes
+
     def _is_outdated(self) -> bool:
         shown = self.request.POST.get(VERSION)
         return None not in {shown, self.version} and shown != self.version

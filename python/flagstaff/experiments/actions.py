@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine.forced_off import NOTICE
+from flagstaff._words.text import Text
 from flagstaff.actions import Action, Argument, Done, Percent, Question, action
 from flagstaff.actions.arguments import JsonFile, Parsed, Several, YesNo, percent
 from flagstaff.changes import Undo
@@ -101,9 +102,10 @@ def _done(write: Callable[[], Experiment], key: str, *undo: str, instead: str = 
     last = 0 if before is None else newest_event(before)
     written = newest_event(write()) != last
     record = experiment_record(find(key))
-    text = record["events"][-1]["text"] if written else "nothing had to be changed"
     messages = [
-        f"{key}: {text}",
+        f"{key}: {record['events'][-1]['text']}"
+        if written
+        else Text("{key}: nothing had to be changed", key=key),
         instead if written else "",
         NOTICE if record["forced_off"] else "",
     ]

@@ -49,6 +49,8 @@ _FIELDS: Mapping[str, tuple[Any, Any]] = {
         gettext_lazy("Traffic in percent"),
         gettext_lazy("The share of all units that take part."),
     ),
+    "description": (gettext_lazy("Description"), ""),
+    "owner": (gettext_lazy("Owner"), ""),
     "bucket_by": (
         gettext_lazy("Bucketing unit"),
         gettext_lazy("What gets a variant: a user, a visitor, or an attribute."),
@@ -244,8 +246,7 @@ def _edit(experiment: Experiment, arguments: Mapping[str, Any]) -> AppPreview:
     for name in present.keys() & arguments.keys() - {"variants", "traffic_percent", "rules"}:
         now, after = _shown(present[name]), _shown(arguments[name])
         if now != after:
-            label = _FIELDS[name][0] if name in _FIELDS else _(name.capitalize())
-            rows.append(PreviewRow(str(label), now, after))
+            rows.append(PreviewRow(str(_FIELDS[name][0]), now, after))
     return AppPreview(rows=rows, notes=mark_texts(rules, errors=False))
 
 
