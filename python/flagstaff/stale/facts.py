@@ -35,8 +35,12 @@ from flagstaff.stale.usage import evaluations_of
 def stale_flags(days: int | None = None) -> list[Assessment]:
     """Returns the flags that are stale, by key, without those that are silent until their review.
 
+    Each has `facts`, such as its `key`, `owner`, `tags` and `kind`; `findings`, the signals that
+    hold, each with `signal`, `since`, `days`, `result` and `is_exact`; and `unknown`, the signals
+    that could not be decided, each with `signal` and `why`.
+
     `days` replaces STALE_DAYS, and is a whole number from 1 to 3,650. Makes about eight queries,
-    however many flags there are.
+    however many flags there are. Raises ValueError for another number.
     """
     return [flag for flag in assess_flags(days) if flag.is_stale]
 
