@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from flagstaff.rollouts.models import Plan
-from tests.support import action_pages
+from tests.support.admin_pages import act
 from tests.support.rollouts import KEY
 
 #: Styles and scripts that a strict policy forbids.
@@ -23,9 +23,20 @@ def plan_url(plan: Plan) -> str:
     return f"{PLANS}{plan.pk}/change/"
 
 
-def press(client: Client, plan: Plan, name: str, **more: str) -> Any:
-    """Posts the form of a page, and confirms if the button asks."""
-    return action_pages.press(client, plan_url(plan), name, **more)
+def action_url(plan: Plan, name: str) -> str:
+    """Returns the URL of the page of an action."""
+    return f"{PLANS}{plan.pk}/{name}/"
+
+
+def do(client: Client, plan: Plan, name: str, **arguments: str) -> Any:
+    """Opens the page of an action, confirms it, and returns the page after it."""
+    return act(client, action_url(plan, name), **arguments)
+
+
+def actions_of(html: str) -> list[str]:
+    """Returns the actions that the page of a plan links to."""
+    names = re.findall(rf'href="{PLANS}\d+/([\w-]+)/"', html.partition('id="content-main"')[2])
+    return [name for name in names if name != "change"]
 
 
 def text_of(html: str) -> str:

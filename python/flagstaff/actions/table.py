@@ -41,6 +41,8 @@ class Done:
     written: bool = True
     #: What that action does, if it does not bring everything back as it was.
     instead: str = ""
+    #: What the terminal says besides; a page has said it before the action.
+    notes: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from django.contrib import messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import localized
+from flagstaff._words.text import localized, quoted
 from flagstaff.actions import Action, Argument, Done
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.changes.events import rows_of_app
@@ -104,7 +104,7 @@ class AppRequest(ActionRequest):
         self.problems.append(text % {"key": self.row.key})
 
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
-        return [(cast("AppPreview", preview).rows, "")]
+        return [(cast("AppPreview", preview).rows, _("Field"))]
 
     def _notes_before(self, preview: Preview) -> list[str]:
         return [*cast("AppPreview", preview).notes]
@@ -117,8 +117,12 @@ class AppRequest(ActionRequest):
         arguments = {**preview.arguments, **cast("AppPreview", preview).given}
         key = self.row.key if self.row else arguments.pop("key")
         done = cast("Done", action.write(key, **arguments))
-        sentences = [f"{localized(one).removesuffix('.')}." for one in done.messages]
-        text = " ".join(map(capfirst, sentences))
+        # What has happened is stored, and shown in English.
+        texts = [localized(one).removeprefix(f"{key}: ") for one in done.messages]
+        text = " ".join(f"{one.removesuffix('.')}." for one in texts)
+        if action.deletes:
+            text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", 1)
+            text %= {"keys": quoted(key)}
         if not done.written:
             admin.message_user(request, text, messages.INFO)
             return HttpResponseRedirect(self._back_url())

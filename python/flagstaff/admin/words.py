@@ -25,6 +25,7 @@ COLOURS = {
     "holding": _PART,
     "paused": _PART,
     "done": _OK,
+    "passes": _OK,
     "rolled_back": _BAD,
     "unguarded": _BAD,
     # Experiments, and their verdicts.

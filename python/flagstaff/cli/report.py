@@ -79,11 +79,12 @@ def report(changes: Changes, *, is_dry_run: bool) -> Written:
 def report_of_done(done: Done) -> Written:
     """Returns what an action did to a row without a history."""
     document, undo = {**done.record, "undo": None}, done.undo
+    texts = [*done.notes, *done.messages]
     if undo and done.instead:
         # A person must not expect more of it.
-        instead = f"{done.key}: {quoted_command(*undo.arguments)} {done.instead}"
-        return Written(document, done.written, [*done.messages, instead])
-    return Written(document, done.written, done.messages, undo)
+        texts.append(f"{done.key}: {quoted_command(*undo.arguments)} {done.instead}")
+        undo = None
+    return Written(document, done.written, texts, undo)
 
 
 def _impact(rows: Sequence[tuple[Kind, Changed]]) -> Impact:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any, Final, cast
 
+from django.utils.translation import gettext_lazy as _
+
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
-from flagstaff.actions import Action, Argument, Done, Question, action
+from flagstaff.actions import Action, Done, Question, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import quoted_command
@@ -19,10 +21,11 @@ from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.first_step import first_step_of
-from flagstaff.rollouts.guards import FUNCTION, guards_from_json
+from flagstaff.rollouts.guards import FUNCTION, guards_from_json, parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import newest_events, plan_record
+from flagstaff.rollouts.steps import parse_step
 from flagstaff.rollouts.stored import steps_of
 
 #: The kind of row, and the verb that has the actions.
@@ -31,26 +34,34 @@ _ALL = 100
 # Whoever may turn a flag on and off may use its plan.
 _action = partial(action, PLAN, right="toggle")
 
-# By the arguments of `plans.create` and `plans.start`.
-_FIELDS: dict[str, Argument] = {
-    "steps": Several(
+_Steps = Annotated[
+    Sequence[str] | None,
+    Several(
         'a step: its percentage and its shortest time, such as "5:1h"; can be repeated. Without '
         "steps: 1, 5, 25, 50 and 100 percent",
         "PERCENT:TIME",
+        parse_step,
     ),
-    "guards": Several(
+]
+_Guards = Annotated[
+    Sequence[str] | None,
+    Several(
         'a guard: "errors", "latency=0.5" or "function=shop.guards.orders", and after commas '
         "limit=2 and tolerated=1 (both: times as often as without the flag) or action=hold; can be "
         "repeated. Without guards: errors",
         "GUARD",
+        parse_guard,
     ),
-    "required_users": Parsed(
+]
+_RequiredUsers = Annotated[
+    int | None,
+    Parsed(
         "a step also passes after this many users with the flag, if the guards see no sign of "
         f"harm; the default is {plans.REQUIRED_USERS:,}",
         "N",
         int,
     ),
-}
+]
 _Enable = Annotated[bool, YesNo("also enable the flag, in the same change as the first step")]
 
 
@@ -78,11 +89,10 @@ def _done(
 
     `instead` says what that action does, if it does not bring back the flag as it was.
     """
-    texts = [*notes, *(f"{plan.key}: {event.message}" for event in newest_events(plan))]
-    if instead:
-        texts.append(f"{plan.key}: {quoted_command(PLAN, undo, plan.key)} {instead}")
-    command = None if instead else Undo((PLAN, undo, plan.key, *options))
-    return Done(plan.key, texts, plan_record(plan), command)
+    texts = [f"{plan.key}: {event.message}" for event in newest_events(plan)]
+    command = Undo((PLAN, undo, plan.key, *options))
+    record = plan_record(plan)
+    return Done(plan.key, texts, record, command, instead=instead, notes=[*notes])
 
 
 def _unless_new(flag: FlagRow) -> str:
@@ -95,31 +105,47 @@ def _unless_new(flag: FlagRow) -> str:
     "plan create new_checkout --step 5:1h --step 50:1d --step 100",
     "plan create new_checkout --guard errors,limit=1.5 --guard latency=0.5,action=hold",
     creates=True,
-    fields=lambda: _FIELDS,
+    label=_("Plan a rollout"),
+    button=_("Create plan"),
 )
-def create(key: str, **fields: Any) -> Done:
+def create(
+    key: str,
+    steps: _Steps = None,
+    guards: _Guards = None,
+    required_users: _RequiredUsers = None,
+) -> Done:
     """Create a plan for a flag without starting it.
 
     Workers begin to measure.
     """
-    plan = plans.create(key, **fields)
+    plan = plans.create(key, **_given(steps, guards, required_users))
     return _done(plan, "delete", "--yes", notes=_notes(plan))
+
+
+def _given(
+    steps: Sequence[str] | None, guards: Sequence[str] | None, required_users: int | None
+) -> dict[str, Any]:
+    """Returns the arguments that were given; the others have defaults."""
+    given = {"steps": steps, "guards": guards, "required_users": required_users}
+    return {name: one for name, one in given.items() if one is not None}
 
 
 @_action(
     "plan start new_checkout",
     "plan start new_checkout --step 5:1h --step 100 --guard errors --guard latency=0.5",
-    creates=True,
-    fields=lambda: _FIELDS,
     question=partial(_question, plans.start),
+    label=_("Start"),
+    button=_("Start the plan of %(key)s"),
 )
-def start(
+def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     key: str,
+    steps: _Steps = None,
+    guards: _Guards = None,
+    required_users: _RequiredUsers = None,
     *,
     enable: _Enable = False,
     expect_version: int | None = None,
     expect_plan: str | None = None,
-    **fields: Any,
 ) -> Done:
     """Start the plan of a flag, or create one and start it.
 
@@ -127,7 +153,8 @@ def start(
     """
     with plans.unchanged(key, expect_plan):
         instead = _unless_new(flag_row(key))
-        plan = plans.start(key, enable=enable, expect_version=expect_version, **fields)
+        given = _given(steps, guards, required_users)
+        plan = plans.start(key, enable=enable, expect_version=expect_version, **given)
     return _done(plan, "roll-back", notes=_notes(plan), instead=instead)
 
 
@@ -135,6 +162,8 @@ def start(
     "plan pause new_checkout --wait",
     'plan pause new_checkout --reason "support is busy"',
     always_runs=True,
+    label=_("Pause"),
+    button=_("Pause the plan of %(key)s"),
 )
 def pause(key: str) -> Done:
     """Pause the plan: the rollout stays as it is, and nothing is measured."""
@@ -147,6 +176,8 @@ def pause(key: str) -> Done:
     "plan resume new_checkout",
     "plan resume new_checkout --wait",
     question=partial(_question, plans.resume),
+    label=_("Resume"),
+    button=_("Resume the plan of %(key)s"),
 )
 def resume(
     key: str,
@@ -173,6 +204,8 @@ def resume(
     'plan roll-back new_checkout --reason "orders fail" --no-wait',
     waits=True,
     always_runs=True,
+    label=_("Roll back"),
+    button=_("Roll back %(key)s"),
 )
 def roll_back(key: str) -> Done:
     """Set the rollout to 0 %, disable a flag that a rule can grant, and wait for the workers.
@@ -197,6 +230,9 @@ def _deletion(key: str) -> Question | None:
     "plan delete new_checkout --dry-run",
     question=_deletion,
     asks_always=True,
+    deletes=True,
+    label=_("Delete"),
+    button=_("Delete the plan of %(key)s"),
 )
 def delete(key: str) -> Done:
     """Delete the plan with its counts and events.

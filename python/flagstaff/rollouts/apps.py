@@ -24,7 +24,7 @@ class RolloutsConfig(AppConfig):
         "retention": "flagstaff.rollouts.jobs.retention",
         "actions": "flagstaff.rollouts.actions.ACTIONS",
         "verbs": "flagstaff.rollouts.cli.VERBS",
-        "pages": "flagstaff.rollouts.admin.overview.PAGES",
+        "pages": "flagstaff.rollouts.admin.flags.PAGES",
     }
 
     def ready(self) -> None:

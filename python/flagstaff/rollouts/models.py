@@ -174,7 +174,7 @@ class Plan(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"plan {self.pk} of {self.key}"
+        return self.key
 
     @property
     def version(self) -> str:

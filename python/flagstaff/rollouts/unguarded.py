@@ -37,6 +37,10 @@ def unguarded_plans() -> list[Plan]:
     """
     if not is_postgresql(connections[conf.database]):
         return []
-    watched = Q(state__in=WATCHED_STATES)
+    return list(Plan.objects.using(conf.database).filter(unguarded()).order_by("key"))
+
+
+def unguarded() -> Q:
+    """Returns the condition that selects the plans that `is_unguarded` is true for."""
     is_over = Q(guarded_until=None) | Q(guarded_until__lt=ClockTimestamp())
-    return list(Plan.objects.using(conf.database).filter(watched & is_over).order_by("key"))
+    return Q(state__in=WATCHED_STATES) & is_over

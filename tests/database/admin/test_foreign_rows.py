@@ -25,7 +25,7 @@ from flagstaff.experiments.admin.experiments import ExperimentAdmin
 from flagstaff.experiments.models import ExperimentEvent
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.models import Plan, PlanEvent
+from flagstaff.rollouts.models import PlanEvent
 from tests.support.admin_pages import RECENT, asks, page, staff
 from tests.support.form_inputs import inputs_of
 from tests.support.rollouts import drive_recently
@@ -186,8 +186,7 @@ def addresses(foreign: list[Model]) -> Iterator[str]:
                 yield one
                 if "change" in one:
                     yield from (f"{one}?edit=1", f"{one}?format=json", f"{one}?_button=rollback")
-    plan = Plan.objects.latest("pk").pk
-    yield f"/admin/flagstaff_rollouts/plan/add/?like={plan}"
+    yield "/admin/flagstaff_rollouts/plan/add/?key=opsecret_flag"
     yield f"/admin/flagstaff/featureflag/user/?user={User.objects.get(username='staff').pk}"
     yield "/admin/flagstaff/featureflag/search/?q=opsecre"
     yield "/admin/flagstaff/featureflag/search/?q=lassified"

@@ -39,7 +39,7 @@ NUL_QUERIES = {
     **dict.fromkeys(OTHERS, "q&page&days&key&actor&kind&action&time&from&to&before"),
     OTHERS[3]: "user user&context user&p&on",
     f"{FLAGS}add/": "key&description&kind",
-    f"{PLANS}add/": "flag",
+    f"{PLANS}add/": "key&steps&guards",
     f"{EXPERIMENTS}add/": "key&owner",
 }
 
@@ -66,7 +66,7 @@ def test_nul_beside_other_characters_of_a_filter_is_left_out(operator: Client) -
         ("flagstaff_experiments_experiment", f"{EXPERIMENTS}1/delete/"),
         ("flagstaff_rollouts_plan", PLANS),
         ("flagstaff_rollouts_plan", f"{PLANS}1/change/"),
-        ("flagstaff_rollouts_plan", f"{PLANS}add/"),
+        ("flagstaff_rollouts_plan", f"{PLANS}add/?key=new_checkout"),
         ("flagstaff_featureflag", OTHERS[-1]),
         ("flagstaff_segment", SEGMENTS),
         ("flagstaff_keyvaluestore", VALUES),

@@ -12,7 +12,6 @@ from django.test import Client
 from flagstaff import changes, rollouts
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
-from tests.support.action_pages import button_names
 from tests.support.admin_pages import (
     FLAGS,
     RECENT,
@@ -34,8 +33,7 @@ from tests.support.admin_pages import (
     undo_urls,
 )
 from tests.support.form_inputs import inputs_of
-from tests.support.plan_pages import PLANS, plan_url
-from tests.support.plan_pages import press as press_plan
+from tests.support.plan_pages import PLANS, action_url, actions_of, do, plan_url
 from tests.support.rollouts import drive_recently
 
 # Each change is a transaction of its own, as in production: an undo reads the history.
@@ -114,8 +112,8 @@ def test_forms_need_their_csrf_token(admin_user: User, flag: FeatureFlag) -> Non
 def test_viewer_has_no_buttons_of_plans(viewer: Client, flag: FeatureFlag) -> None:
     plan = rollouts.create(flag.key, ["50:4h", "100"])
     assert viewer.get(f"{PLANS}add/").status_code == 403
-    assert button_names(page(viewer, plan_url(plan))) == []
-    assert viewer.post(plan_url(plan), {"_button": "start"}).status_code == 403
+    assert actions_of(page(viewer, plan_url(plan))) == []
+    assert viewer.post(action_url(plan, "start")).status_code == 403
     assert state(flag) == (True, 25)
 
 
@@ -139,8 +137,8 @@ def test_toggler_kills_turns_on_undoes_both_and_uses_plans(
     drive_recently()
     plan = rollouts.create(flag.key, ["50:4h", "100"])
     assert toggler.get(f"{PLANS}add/").status_code == 200
-    assert button_names(page(toggler, plan_url(plan))) == ["start"]
-    press_plan(toggler, plan, "start")
+    assert actions_of(page(toggler, plan_url(plan))) == ["start", "delete"]
+    do(toggler, plan, "start")
     assert state(flag) == (True, 50)
 
 
@@ -221,15 +219,15 @@ def test_read_only_refuses_every_write(user: str, operator: Client, flag: Featur
         (f"{SEGMENTS}{segment.pk}/details/", {"description": "x"}),
         (f"{SEGMENTS}{segment.pk}/delete/", {}),
         (f"{SEGMENTS}add/", {"key": "b", "conditions": "[]"}),
-        (plan_url(plan), {"_button": "start"}),
+        *((action_url(plan, name), {}) for name in ("start", "pause", "resume", "roll-back")),
         (f"{PLANS}add/", {"key": flag.key}),
-        (f"{PLANS}{plan.pk}/delete/", {}),
+        (action_url(plan, "delete"), {}),
     ]
     for url, data in posts:
         assert client.post(url, {**data, "_confirmed": "1"}).status_code == 403, url
     for action in ("delete", "kill"):
         data = {"action": action, "_selected_action": flag.pk, "post": "yes", "_confirmed": "1"}
         client.post(FLAGS, data)
-    assert button_names(page(client, plan_url(plan))) == []
+    assert actions_of(page(client, plan_url(plan))) == []
     assert flag_version(flag.key) == version
     assert list(FeatureFlag.objects.values_list("key", flat=True)) == [flag.key]

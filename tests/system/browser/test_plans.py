@@ -8,6 +8,7 @@ from tests.system.browser.layout import assert_fits, plain_windows
 PLANS = "/admin/flagstaff_rollouts/plan/"
 FLAGS = "/admin/flagstaff/featureflag/"
 MESSAGE = ".messagelist"
+CONFIRM = "button.flagstaff-confirm"
 DRIVER = """
     INSERT INTO flagstaff_rollouts_driverrun (id, last_run_at) VALUES (1, now() + interval '1 day')
     ON CONFLICT (id) DO UPDATE SET last_run_at = now() + interval '1 day'
@@ -31,21 +32,6 @@ HOLD = """
 width = plain_windows(DRIVER)
 
 
-def label_of_step(visitor: Visitor) -> str:
-    """Returns what is shown before the first step in the list."""
-    script = """
-        const cell = document.querySelector('.field-shown_step [data-label]');
-        return getComputedStyle(cell, '::before').content;
-    """
-    return str(visitor.driver.execute_script(script))
-
-
-def test_form_of_a_plan_fits_with_all_its_fields(width: int, visitor: Visitor) -> None:
-    visitor.visit("/admin/flagstaff_rollouts/plan/add/")
-    visitor.driver.find_element("css selector", "details:has(.flagstaff-guards) > summary").click()
-    assert_fits(visitor)
-
-
 def test_plan_is_created_started_and_rolled_back_without_scripts(
     width: int, visitor: Visitor, shop: Shop
 ) -> None:
@@ -53,39 +39,38 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     visitor.visit(f"{FLAGS}{pk}/change/")
     visitor.follow_link("Plan a rollout")
     assert_fits(visitor)
-    visitor.write("#id_steps-0-time", "2")
-    visitor.follow("[name=_more][value=steps]")
-    assert len(visitor.driver.find_elements("css selector", "[id$=-percent]")) == 6
-    visitor.follow(".submit-row [name=_save]")
-    assert "was created" in visitor.text(MESSAGE)
+    visitor.write("#id_steps", "10:1h\n100")
+    # The page shows the new steps first.
+    visitor.follow(CONFIRM)
     assert_fits(visitor)
-    visitor.follow("[name=_button][value=start]")
+    assert "10 % for 1 h" in visitor.text("#content-main table")
+    visitor.follow(CONFIRM)
+    assert "created with the steps 10 % for 1 h, 100 %" in visitor.text(MESSAGE).lower()
+    assert_fits(visitor)
+    visitor.follow_link("Start…")
     assert_fits(visitor)
     visitor.write("#id_reason", "launch")
-    visitor.follow("button.flagstaff-confirm")
-    assert "has started" in visitor.text(MESSAGE)
+    visitor.follow(CONFIRM)
+    assert "started: rollout 5 → 10 %" in visitor.text(MESSAGE).lower()
     shop.query(SIGNALS)
     visitor.driver.refresh()
-    assert len(visitor.driver.find_elements("css selector", "svg.flagstaff-chart")) == 1
+    assert len(visitor.driver.find_elements("css selector", "svg.flagstaff-steps")) == 1
     assert_fits(visitor)
-    assert visitor.find("[name=_button][value=rollback]").rect["height"] >= (
-        44 if width < 768 else 20
-    )
-    visitor.visit(PLANS)
-    assert_fits(visitor)
-    assert label_of_step(visitor) == ('"Step: "' if width < 768 else "none")
+    assert visitor.find(".flagstaff-main").rect["height"] >= (44 if width < 768 else 20)
     visitor.visit(f"{FLAGS}{pk}/change/")
     assert_fits(visitor)
     visitor.follow_link("Open the plan")
     shop.query(HOLD)
     visitor.visit(PLANS)
     assert_fits(visitor)
-    label = visitor.text(".field-shown_state .flagstaff-attention")
-    assert label.startswith("plan holds at ")
+    assert visitor.text(".field-shown_state").startswith("holding")
     visitor.follow(".field-flag a")
-    visitor.follow("[name=_button][value=rollback]")
-    assert "was rolled back" in visitor.text(MESSAGE)
-    visitor.follow(".deletelink")
+    # Two clicks, as a kill.
+    visitor.follow(".flagstaff-main")
     assert_fits(visitor)
-    visitor.follow("button.flagstaff-confirm")
+    visitor.follow(CONFIRM)
+    assert "rolled back: rollout 0 %" in visitor.text(MESSAGE).lower()
+    visitor.follow_link("Delete…")
+    assert_fits(visitor)
+    visitor.follow(CONFIRM)
     assert "was deleted" in visitor.text(MESSAGE)

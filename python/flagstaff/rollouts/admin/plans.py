@@ -1,130 +1,103 @@
-"""The admin of rollout plans: a list, a page with buttons for each plan, and a form."""
+"""The admin of rollout plans: a list, a page for each plan, and the pages of its actions."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Case, QuerySet, When
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.db.models import Case, Q, QuerySet, When
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext
 
-from flagstaff._tables.rows import FlagRow, all_rows
+from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff.admin.action_page import ActionPageAdmin, Button, Deletion
+from flagstaff._words.text import local_number, localized
+from flagstaff._words.times import duration, local_time_text
+from flagstaff.actions import Action
+from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
+from flagstaff.admin.cells import two_lines
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.page import page_of, page_of_row
+from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.rights import hidden_rows, may
+from flagstaff.admin.row_page import Head, Section
+from flagstaff.admin.words import COLOURS
+from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.admin.buttons import buttons_of
-from flagstaff.rollouts.admin.form_page import FormPage
-from flagstaff.rollouts.admin.page import page_context
-from flagstaff.rollouts.admin.roll_backs import People, people_of, reason_note
+from flagstaff.rollouts.actions import PLAN
+from flagstaff.rollouts.admin.sections import Measured, guard_label, guard_text, sections_of
 from flagstaff.rollouts.admin.texts import (
     NONE,
-    guard_label,
-    state_label,
+    attention_text,
+    difference_text,
+    state_badge,
     state_name,
+    state_sentence,
     step_text,
-    time_html,
     time_of,
     with_time,
 )
-from flagstaff.rollouts.admin.trips import attention_text, difference_text, trip_sentence
-from flagstaff.rollouts.attention import plans_to_look_at
-from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.attention import needing_attention
+from flagstaff.rollouts.conditions import present_rollout, problem_of_first_step, rules_can_grant
+from flagstaff.rollouts.first_step import (
+    first_step_of,
+    smallest_first_step,
+    users_of_site,
+    usual_required_users,
+)
+from flagstaff.rollouts.guards import (
+    Guard,
+    guards_as_json,
+    guards_from_json,
+    numbered,
+    valid_guards,
+)
+from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.refusals import exists_already, wrong_state
+from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import flag_of_plan
+from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
+from flagstaff.rollouts.stored import problem_of_plan, steps_of
+from flagstaff.rollouts.unguarded import driver_is_running, is_unguarded, unguarded
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-    _ChangeList = ChangeList
-else:
-    _ChangeList = object
+_ALL = 100
+# What can be done in a state, the filled button first.
+_ACTIONS: Mapping[str, Sequence[str]] = {
+    State.PENDING: ("start", "delete"),
+    State.RUNNING: ("roll-back", "pause"),
+    State.HOLDING: ("roll-back", "pause"),
+    State.PAUSED: ("resume", "roll-back", "delete"),
+    State.DONE: ("delete",),
+    State.ROLLED_BACK: ("resume", "delete"),
+}
+# These give the flag to more users, and need a plan that can be read.
+_GIVING = ("start", "resume")
 
 
-class _PlanListMixin(_ChangeList):
-    """A list that finds the names of all actors and the flags with one query each."""
+class PlanAdmin(AppRowAdmin):
+    """Rollout plans. The rights for their flags decide."""
 
-    def get_results(self, request: HttpRequest) -> None:
-        super().get_results(request)
-        shown, page = list(self.result_list), page_of(request)
-        flags = all_rows(conf.flag_model).filter(key__in=[plan.key for plan in shown])
-        names = actor_table().names({plan.actor for plan in shown if plan.actor})
-        first = page.kept(_FirstPlans)
-        by_pk = {str(flag.pk): flag for flag in flags}
-        red = first.pks if first else frozenset[int]()
-        page.keep(_PlanList(names, by_pk, red, people_of(shown)))
-        page.show(shown)
-
-
-@dataclass(frozen=True)
-class _PlanList:
-    """What the list shows besides the plans."""
-
-    names: Mapping[str, str] = field(default_factory=dict)
-    #: By the text of the primary key.
-    flags: Mapping[str, FlagRow] = field(default_factory=dict)
-    #: The primary keys of the plans that need attention.
-    red: AbstractSet[int] = frozenset()
-    #: Who has rolled plans back.
-    people: People = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, plan: Plan) -> tuple[_PlanList, FlagRow | None]:
-        """Returns what the list of a plan shows, and the flag of the plan."""
-        page = page_of_row(plan)
-        found = (page and page.kept(cls)) or cls()
-        flag = found.flags.get(plan.flag_pk)
-        return found, flag if flag is not None and flag.key == plan.key else None
-
-
-@dataclass(frozen=True)
-class _FirstPlans:
-    """The primary keys of the plans that need attention, which come first."""
-
-    pks: AbstractSet[int]
-
-
-@dataclass(frozen=True)
-class _FlagOfPlan:
-    """The flag of the plan of a page; None if it was deleted, or created again."""
-
-    flag: FlagRow | None
-    #: Its version, which is never newer than the flag. None without a history.
-    version: int | None
-
-
-class PlanAdmin(ActionPageAdmin):
-    """Rollout plans: a list, a page for each plan with its buttons, and a form for new ones."""
-
-    page_template = "flagstaff/rollouts/plan.html"
-    stale_text = gettext_lazy(
-        "Not saved: the plan has changed since you opened the page. The page now shows the present "
-        "state; press the button again."
-    )
-
+    app_kind = PLAN
     docs_page = "how-to/rollout-plans/"
     list_display: _ListDisplayT[Plan] = (
-        "flag",
-        "shown_state",
-        "shown_step",
-        "due",
-        "shown_guards",
-        "started_by",
+        *("flag", "shown_state", "shown_step", "due", "shown_guards", "started_by"),
     )
     list_display_links = ("flag",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
@@ -132,7 +105,7 @@ class PlanAdmin(ActionPageAdmin):
     ordering = ("-id",)
 
     class Media:
-        css = {"all": ("flagstaff/action_page.css", "flagstaff/rollouts.css")}
+        css = {"all": ("flagstaff/rollouts.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """The plans without those of hidden flags, with the time of the database's clock."""
@@ -140,20 +113,7 @@ class PlanAdmin(ActionPageAdmin):
         shown = super().get_queryset(request).exclude(flag_pk__in=[*hidden])
         return with_time(shown.defer("salt"))
 
-    def get_object(
-        self, request: HttpRequest, object_id: str, from_field: str | None = None
-    ) -> Plan | None:
-        """The plan of a page. Reads its flag, too, again if the page asks again."""
-        plan = super().get_object(request, object_id, from_field)
-        if plan is not None:
-            page = page_of(request)
-            page.show((plan,))
-            # The version first, so that a later change of the flag is noticed.
-            version = version_of(Kind.FLAG, plan.flag_pk)
-            page.keep(_FlagOfPlan(flag_of_plan(plan), version))
-        return plan
-
-    # The permissions for flags decide.
+    # Rights.
 
     def has_view_permission(self, request: HttpRequest, obj: Plan | None = None) -> bool:
         """Whether the user may see plans, or the flag of this one."""
@@ -161,75 +121,37 @@ class PlanAdmin(ActionPageAdmin):
 
     has_module_permission = has_view_permission
 
-    def has_change_permission(self, request: HttpRequest, obj: Plan | None = None) -> bool:
-        """Whether the user may create, change and delete plans, or that of this flag."""
+    def has_toggle_permission(self, request: HttpRequest, obj: Plan | None = None) -> bool:
+        """Whether the user may use plans, or that of this flag."""
         return may(self.admin_site, request, "toggle", _flag_or_model(obj))
 
-    has_add_permission = has_delete_permission = has_change_permission
+    has_add_permission = has_change_permission = has_delete_permission = has_toggle_permission
 
-    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        """The list. Its base class may be a theme's."""
-        base = super().get_changelist(request, **kwargs)
-        page_of(request).is_list = True
-        return type("PlanList", (_PlanListMixin, base), {})
+    def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
+        """Whether the user may do an action. It changes the newest plan of a flag only."""
+        is_newest = isinstance(row, type) or _is_newest(row)
+        return is_newest and super().may_do(request, action, row)
+
+    # The list.
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list, with the flags and the names of the actors: one query each."""
+        found = super().get_changelist_instance(request)
+        rows: list[Any] = [*found.result_list]
+        flags = all_rows(conf.flag_model).filter(key__in=[plan.key for plan in rows])
+        by_pk = {(str(flag.pk), flag.key): flag for flag in flags}
+        names = actor_table().names({plan.actor for plan in rows if plan.actor})
+        for plan in rows:
+            plan.of_flag = by_pk.get((plan.flag_pk, plan.key))
+            plan.by_name = names.get(plan.actor, plan.actor)
+        found.result_list = rows
+        return found
 
     def get_ordering(self, request: HttpRequest) -> Any:
-        """In the list, the plans that need attention first. Makes up to four queries."""
-        if not page_of(request).is_list:
-            return self.ordering
-        pks = page_of(request).once(_FirstPlans, lambda: _FirstPlans(plans_to_look_at())).pks
-        first = [Case(When(pk__in=pks, then=0), default=1)] if pks else []
-        return [*first, *self.ordering]
-
-    def buttons(self, request: HttpRequest, row: Plan) -> Sequence[Button]:
-        """The buttons of the newest plan of the flag: the others cannot be changed by their key."""
-        if not _is_newest(row):
-            return ()
-        facts = _facts_of(row)
-        return buttons_of(row, facts.flag, facts.version, viewer=request.user)
-
-    def version(self, row: Plan) -> str:
-        """A text that differs whenever the plan or its flag has changed."""
-        return f"{row.version}-{_facts_of(row).version}"
-
-    def page_context(self, request: HttpRequest, row: Plan) -> Mapping[str, object]:
-        """The state, steps, guards and figures."""
-        return page_context(self.admin_site, request, row, _facts_of(row).flag)
-
-    def events(self, row: Plan) -> QuerySet[PlanEvent]:
-        """What has happened to the plan."""
-        return PlanEvent.objects.using(conf.database).filter(plan=row)
-
-    def deletion(self, request: HttpRequest, row: Plan) -> Deletion:
-        """What the page says that deletes a plan. The flag stays as it is."""
-        flag, names = _facts_of(row).flag, {"key": row.key}
-        rollout = NONE if flag is None else f"{flag.rollout_percent} %"
-        question = _(
-            "Delete the rollout plan of “%(key)s” with its figures and events? The flag stays as "
-            "it is."
-        )
-        running = _("The plan of “%(key)s” is running. Pause it before you delete it.")
-        return Deletion(
-            title=_("Delete a rollout plan"),
-            question=question % names,
-            rows=[
-                PreviewRow(_("plan"), state_name(row), _("deleted")),
-                PreviewRow(_("rollout"), rollout, rollout),
-            ],
-            done=_("The plan of “%(key)s” was deleted. The flag stays as it is.") % names,
-            refused=running % names if row.state in WATCHED_STATES else "",
-        )
-
-    def delete(self, row: Plan) -> None:
-        """Deletes a plan, also one that is not the newest of its flag."""
-        if _is_newest(row):
-            plans.delete(row.key)
-        else:
-            row.delete(using=conf.database)
-
-    def add_page(self, request: HttpRequest) -> HttpResponse:
-        """The form of a new plan."""
-        return FormPage(self, request).answer()
+        """The plans that need attention first."""
+        red = needing_attention(Plan.objects.using(conf.database)).order_by().values("pk")
+        first = Case(When(unguarded() | Q(pk__in=red), then=0), default=1)
+        return [first, *self.ordering]
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, plan: Plan) -> SafeString:
@@ -237,35 +159,29 @@ class PlanAdmin(ActionPageAdmin):
         return format_html('<span class="flagstaff-key">{}</span>', plan.key)
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
-    def shown_state(self, plan: Plan) -> SafeString:
-        """The state, in red what needs attention, and why the state is so."""
-        shown, flag = _PlanList.of(plan)
-        text = attention_text(plan, flag, time_of(plan)) if plan.pk in shown.red else ""
-        if text:
-            label = format_html('<span class="flagstaff-state flagstaff-attention">{}</span>', text)
-        else:
-            label = state_label(plan)
-        # The label has the counts of a trip.
-        note = "" if text and trip_sentence(plan) else reason_note(plan, shown.people)
-        return format_html('{} <span class="flagstaff-note">{}</span>', label, note)
+    def shown_state(self, plan: Any) -> SafeString:
+        """The state, and why it is so."""
+        label, now = state_badge(plan, time_of(plan)), time_of(plan)
+        text = attention_text(plan, plan.of_flag, now)
+        reason = text if plan.trip_reason else plan.reason or text
+        return two_lines(label, reason or difference_text(plan, plan.of_flag))
 
     @admin.display(description=gettext_lazy("step"))
     def shown_step(self, plan: Plan) -> str:
-        """The percentage and the number of the present step, and of the flag if it differs."""
+        """The percentage and the number of the present step."""
         try:
-            text = step_text(plan)
+            return step_text(plan)
         except InvalidPlanError:
-            text = _("not valid")
-        shown, flag = _PlanList.of(plan)
-        differs = "" if plan.pk in shown.red else difference_text(plan, flag)
-        note = format_html('<span class="flagstaff-note">{}</span>', differs) if differs else ""
-        return format_html("{} {}", text, note)
+            return _("not valid")
 
     @admin.display(description=gettext_lazy("due"), ordering="due_at")
     def due(self, plan: Plan) -> str:
-        """When the plan starts or takes its next step."""
-        at = plan.starts_at if plan.state == State.PENDING else plan.due_at
-        return time_html(at, time_of(plan))
+        """When the dwell time of the present step ends."""
+        now, at = time_of(plan), plan.due_at
+        if at is None or at < now:
+            return "" if at is None else _("now")
+        text = _("in %(time)s") % {"time": timeuntil(at, now, depth=1)}
+        return format_html('<time title="{}">{}</time>', local_time_text(at), text)
 
     @admin.display(description=gettext_lazy("guards"))
     def shown_guards(self, plan: Plan) -> str:
@@ -277,28 +193,309 @@ class PlanAdmin(ActionPageAdmin):
         return ", ".join(map(guard_label, guards)) or _("none")
 
     @admin.display(description=gettext_lazy("by"))
-    def started_by(self, plan: Plan) -> str:
+    def started_by(self, plan: Any) -> str:
         """Who created the plan."""
-        shown, _flag = _PlanList.of(plan)
-        return shown.names.get(plan.actor, plan.actor)
+        return str(plan.by_name)
+
+    # The page.
+
+    def events(self, row: Any) -> QuerySet[PlanEvent]:
+        """What has happened to the plan."""
+        return PlanEvent.objects.using(conf.database).filter(plan=row)
+
+    def head(self, request: HttpRequest, row: Any) -> Head:
+        """The sentence of the state, what follows from the numbers, and what to look at."""
+        now, flag, problem = time_of(row), _flag_of(row), problem_of_plan(row)
+        lines: list[SafeString | str] = []
+        if not problem:
+            lines.append(format_html("<strong>{}</strong>", state_sentence(row, now)))
+            lines += _measured(row).lines()
+        if flag is not None and may_view(self.admin_site, request, conf.flag_model):
+            url = page_url(self.admin_site, conf.flag_model, "change", flag.pk)
+            text = _("Flag %(key)s") % {"key": row.key}
+            lines.append(format_html('<a href="{}">{}</a>', url, text))
+        differs = difference_text(row, flag)
+        alarms = [*([capfirst(f"{localized(problem)}.")] if problem else []), *_alarms(row, flag)]
+        main, *others = _ACTIONS.get(row.state, ("delete",))
+        is_unguarded_now = is_unguarded(row, now)
+        return Head(
+            state=(
+                COLOURS.get("unguarded" if is_unguarded_now else row.state, COLOURS["harm"]),
+                _("unguarded") if is_unguarded_now else state_name(row),
+            ),
+            lines=lines,
+            main="" if main == "delete" else main,
+            others=[one for one in others if one != "delete"],
+            alarms=[*alarms, *([f"{capfirst(differs)}."] if differs else [])],
+            notes=[] if problem else _notes(row, flag, row.step or 0),
+        )
+
+    def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
+        """The steps and the guards."""
+        if not problem_of_plan(row):
+            yield from sections_of(row, _measured(row))
+
+    def is_offered(self, action: Action, row: Any) -> bool:
+        """What can be done now with the newest plan of a flag."""
+        flag, name = _flag_of(row), action.name
+        if name not in _ACTIONS.get(row.state, ("delete",)) or not _is_newest(row):
+            return False
+        if name == "roll-back":
+            return row.step is not None
+        # Only a start turns the flag on.
+        is_ready = flag is not None and (flag.enabled or row.step is None)
+        return name not in _GIVING or (is_ready and not problem_of_plan(row))
+
+    # The pages of the actions.
+
+    def version(self, row: Any) -> str:
+        """A text that differs whenever the plan or its flag has changed."""
+        plan = Plan.objects.using(conf.database).filter(pk=row.pk).first()
+        return f"{plan.version if plan else ''}-{version_of(Kind.FLAG, row.flag_pk)}"
+
+    def asks_for(self, action: Action, name: str) -> bool:
+        """What has been planned does not change: only a new plan has arguments."""
+        return action.creates and action.name == "create"
+
+    def initial(self, request: HttpRequest, action: Action, row: Any) -> Mapping[str, Any]:
+        """The last plan of the flag; without one, a plan that the users of the site can pass."""
+        if not action.creates or row is not None:
+            return {}
+        key = request.GET.get("key", "")
+        found = all_rows(conf.flag_model).filter(key=key).first() if key else None
+        flag: Any = found if found and may(self.admin_site, request, "view", found) else None
+        last = self.get_queryset(request).filter(key=key).order_by("-id").first() if flag else None
+        above = present_rollout(flag) if flag else 0
+        if last is None or problem_of_plan(last):
+            users = usual_required_users(flag, plans.REQUIRED_USERS)
+            least = (first_step_of(flag, users) if flag else None) or 1
+            steps, guards = _usual_steps(above, least), [Guard("errors")]
+        else:
+            users, guards = last.required_users, [*guards_from_json(last.guards)]
+            steps = [step for step in steps_of(last) if step.percent > above]
+        return {
+            "steps": "\n".join(map(_step_line, steps)),
+            "guards": "\n".join(map(str, guards)),
+            "required_users": str(users),
+        }
+
+    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
+        """Says what is written in the fields of a new plan."""
+        if not form.fields:
+            return
+        form.fields["key"].label = _("Flag")
+        form.fields["required_users"].label = _("Required users")
+        for name, text in _HELP.items():
+            form.fields[name].help_text = text
+
+    def preview(
+        self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
+    ) -> AppPreview:
+        """What an action does to the plan, to its flag and to the users."""
+        if row is None:
+            return self._new_plan(request, arguments)
+        flag = _flag_of(row)
+        now = NONE if flag is None else f"{flag.rollout_percent} %"
+        if action.name in _GIVING and flag is not None:
+            return self._next_step(request, row, flag)
+        if action.deletes or action.name == "delete":
+            if row.state in WATCHED_STATES:
+                raise wrong_state(row, "delete")
+            note = _("The flag stays as it is. The events and the figures of the plan are deleted.")
+            rows = [_plan_row(row, _("deleted")), PreviewRow(_("rollout"), now, now)]
+            return AppPreview(rows=rows, notes=[note])
+        if action.name == "pause":
+            rows = [_plan_row(row, State.PAUSED.label), PreviewRow(_("rollout"), now, now)]
+            return AppPreview(rows=rows)
+        rows = [_plan_row(row, State.ROLLED_BACK.label), PreviewRow(_("rollout"), now, "0 %")]
+        if flag is not None and flag.enabled and rules_can_grant(flag):
+            rows.append(PreviewRow(_("flag"), _on(), _off()))
+        return AppPreview(rows=rows, notes=_rules_note(flag))
+
+    def _new_plan(self, request: HttpRequest, arguments: Mapping[str, Any]) -> AppPreview:
+        """The steps and the guards as a table. Nothing is given to users before the start."""
+        flag: Any = flag_row(arguments["key"])
+        if not may(self.admin_site, request, "view", flag):
+            raise unknown_row(conf.flag_model, arguments["key"])
+        if not may(self.admin_site, request, "toggle", flag):
+            raise PermissionDenied
+        steps, guards = valid_steps(arguments["steps"]), valid_guards(arguments["guards"])
+        if problem := problem_of_first_step(flag, steps[0]):
+            raise InvalidPlanError(problem)
+        before = plans.find_plan(flag.key)
+        if before is not None and before.state in ACTIVE_STATES:
+            raise exists_already(before)
+        rows, percent = [], present_rollout(flag)
+        for number, step in enumerate(steps, 1):
+            label = _("Step %(number)s") % {"number": number}
+            rows.append(PreviewRow(label, f"{percent} %", localized(step.text)))
+            percent = step.percent
+        rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
+        plan = Plan(steps=steps_as_json(steps), guards=guards_as_json(guards))
+        plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
+        return AppPreview(rows=rows, notes=_notes(plan, flag, 0))
+
+    def _next_step(self, request: HttpRequest, plan: Plan, flag: FlagRow) -> AppPreview:
+        """The step to which a start or a resume leads, with its users and those of the last."""
+        is_new = plan.step is None
+        index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
+        steps = steps_of(plan)
+        given = {
+            "enable": is_new and not flag.enabled,
+            "expect_version": version_of(Kind.FLAG, flag.pk),
+            "expect_plan": plan.version,
+        }
+        ahead = planned_steps(flag, steps, index, enable=is_new, viewer=request.user)
+        step, place = steps[index], _("%(step)s of %(steps)s")
+        now = NONE if plan.step is None else place % {"step": plan.step + 1, "steps": len(steps)}
+        values = {
+            "place": place % {"step": index + 1, "steps": len(steps)},
+            "time": localized(duration(step.seconds)),
+        }
+        rows = [
+            *([PreviewRow(_("flag"), _off(), _on())] if given["enable"] else []),
+            _plan_row(plan, State.RUNNING.label),
+            PreviewRow(_("rollout"), f"{flag.rollout_percent} %", f"{step.percent} %"),
+            PreviewRow(_("step"), now, _("%(place)s, for %(time)s or longer") % values),
+            *starmap(PreviewRow, ahead.rows),
+        ]
+        notes = [*ahead.notes, *_notes(plan, flag, index)]
+        return AppPreview(rows=rows, notes=notes, typed=ahead.text_to_type, given=given)
 
 
-def _facts_of(plan: Plan) -> _FlagOfPlan:
-    page = page_of_row(plan)
-    return (page and page.kept(_FlagOfPlan)) or _FlagOfPlan(None, None)
+_HELP = {
+    "steps": gettext_lazy(
+        "One on each line: the percentage, and how long it stays at least, such as 5:1h. Each is "
+        "higher than the one before."
+    ),
+    "guards": gettext_lazy(
+        "One on each line: errors, latency=0.5 (in seconds) or function=shop.guards.orders. After "
+        "commas: limit=2 and tolerated=1 (both: times as often as without the flag) or action=hold."
+    ),
+    "required_users": gettext_lazy(
+        "If the guards cannot decide, a step passes after this many users with the flag."
+    ),
+}
+
+
+def _flag_of(plan: Any) -> FlagRow | None:
+    """Returns the flag of a plan; None if it was deleted, or created again. One query."""
+    if not hasattr(plan, "of_flag"):
+        plan.of_flag = flag_of_plan(plan)
+    found: FlagRow | None = plan.of_flag
+    return found
 
 
 def _flag_or_model(plan: Plan | None) -> Any:
     """Returns the flag of a plan, or the model of flags without a plan, or without its flag."""
-    if plan is None:
-        return conf.flag_model
-    page = page_of_row(plan)
-    facts = page and page.kept(_FlagOfPlan)
-    flag = facts.flag if facts else flag_of_plan(plan)
+    flag = None if plan is None else _flag_of(plan)
     return conf.flag_model if flag is None else flag
 
 
-def _is_newest(plan: Plan) -> bool:
+def _is_newest(plan: Any) -> bool:
     """Whether the plan is the one that is changed by its key. Makes up to two queries."""
-    newest = plans.find_plan(plan.key)
-    return newest is not None and newest.pk == plan.pk
+    if not hasattr(plan, "is_newest"):
+        newest = plans.find_plan(plan.key)
+        plan.is_newest = newest is not None and newest.pk == plan.pk
+    return bool(plan.is_newest)
+
+
+def _measured(plan: Any) -> Measured:
+    if not hasattr(plan, "measured"):
+        plan.measured = Measured(plan, time_of(plan))
+    found: Measured = plan.measured
+    return found
+
+
+def _on() -> str:
+    return pgettext("state of a flag", "on")
+
+
+def _off() -> str:
+    return pgettext("state of a flag", "off")
+
+
+def _plan_row(plan: Plan, after: object) -> PreviewRow:
+    return PreviewRow(_("plan"), state_name(plan), str(after))
+
+
+def _step_line(step: Step) -> str:
+    """Returns a step as the terminal and the form read it."""
+    units = ((604_800, "w"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
+    seconds, time = int(step.seconds), ""
+    for unit, letter in units:
+        count, seconds = divmod(seconds, unit)
+        time += f"{count}{letter}" if count else ""
+    return f"{step.percent}:{time}" if time else f"{step.percent}"
+
+
+def _usual_steps(above: int, least: int) -> list[Step]:
+    """Returns the default steps above a percentage, of which the first has `least` percent."""
+    steps = [step for step in DEFAULT_STEPS if step.percent > above]
+    if steps and steps[0].percent < least < _ALL:
+        first = Step(least, steps[0].seconds)
+        return [first, *(step for step in steps if step.percent > least)]
+    return steps
+
+
+def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
+    """Yields what is wrong. Makes a query for a plan that has not started."""
+    command = format_html("<code>{}</code>", quoted_command("run-jobs", "--loop").strip('"'))
+    if is_unguarded(plan, time_of(plan)):
+        text = _(
+            "Unguarded: run-jobs does not watch this plan, so no guard can stop the rollout. Start "
+            "{command}, or pause the plan."
+        )
+        yield format_html(text, command=command)
+    elif plan.state in {State.PENDING, State.PAUSED} and not driver_is_running():
+        text = _("The plan cannot start, because run-jobs does not run. Start {command}.")
+        yield format_html(text, command=command)
+    if plan.state == State.DONE:
+        return
+    if flag is None:
+        if plan.state != State.ROLLED_BACK:
+            yield _("The flag no longer exists. Delete this plan.")
+    elif flag.enabled or plan.step is None:
+        return
+    elif plan.state in {State.PAUSED, State.ROLLED_BACK}:
+        yield _(
+            "The flag is off. To go on, set its rollout to 0 %, turn it on, and open this page "
+            "again."
+        )
+    else:
+        yield _("The flag is off, so the rollout has no effect.")
+
+
+def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
+    """Returns what a person should know of the steps from this index on. Makes a query."""
+    if flag is None or plan.state not in ACTIVE_STATES:
+        return []
+    notes = _rules_note(flag)
+    if not flag.enabled and plan.step is None:
+        notes.append(_("The flag is off. The start of the plan turns it on."))
+    steps = steps_of(plan)[index:]
+    has_comparison = any(step.percent < _ALL for step in steps)
+    if numbered(guards_from_json(plan.guards)) and not has_comparison:
+        notes.append(
+            _(
+                "At 100 % all users have the flag, so the guards cannot compare. Add a step below "
+                "100 %."
+            )
+        )
+    percent, required = steps[0].percent, plan.required_users
+    users = users_of_site(flag, _ALL * required)
+    if users and percent < smallest_first_step(users, required):
+        text = _(
+            "%(percent)s %% of %(users)s users are %(reached)s, fewer than the required "
+            "%(required)s: this step can only pass if the guards rule out harm."
+        )
+        numbers = {"users": users, "reached": users * percent // _ALL, "required": required}
+        values = {name: local_number(number) for name, number in numbers.items()}
+        notes.append(text % {"percent": percent, **values})
+    return notes
+
+
+def _rules_note(flag: FlagRow | None) -> list[str]:
+    if flag is None or not rules_can_grant(flag):
+        return []
+    return [_("A roll back also turns the flag off, because a rule can grant it.")]

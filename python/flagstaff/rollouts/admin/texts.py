@@ -1,40 +1,41 @@
-"""A plan in words: its state, step, guards and times, in the language of the request."""
+"""A rollout plan in words: its state, its step, its guards, and what needs a person."""
 
 from __future__ import annotations
 
-import math
 from datetime import datetime
-from decimal import Decimal
 
 from django.db.models import QuerySet
-from django.utils.formats import number_format
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
-from django.utils.timesince import timeuntil
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from flagstaff._words.text import Text, local_number, localized
-from flagstaff._words.times import ago, local_time_text
+from flagstaff._tables.rows import FlagRow
+from flagstaff._words.text import localized
+from flagstaff._words.times import local_time_text
 from flagstaff.admin.words import badge
+from flagstaff.rollouts.attention import needs_attention
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.guards import FUNCTION, LATENCY, Guard, guard_name, seconds_text
 from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.status import plan_percent, rollout_difference
 from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.verdict_text import percent, times
+from flagstaff.rollouts.unguarded import is_unguarded
 
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
+_NOW = "flagstaff_now"
+# What a guard has found, in a list.
+_MAX_FOUND = 90
 
 
-def state_label(plan: Plan) -> SafeString:
-    """Returns the state as a coloured label."""
-    return badge(plan.state, state_name(plan))
+def with_time(plans: QuerySet[Plan]) -> QuerySet[Plan]:
+    """Returns the same plans. `time_of` gives the time at which each was read."""
+    return plans.annotate(**{_NOW: ClockTimestamp()})
 
 
-def search_texts(plan: Plan) -> tuple[SafeString, str]:
-    """Returns the state and why it is so, for the search."""
-    return state_label(plan), plan.reason
+def time_of(plan: Plan) -> datetime:
+    """Returns the time of the database's clock at which the plan was read."""
+    now: datetime = getattr(plan, _NOW)
+    return now
 
 
 def state_name(plan: Plan) -> str:
@@ -42,35 +43,16 @@ def state_name(plan: Plan) -> str:
     return str(State(plan.state).label) if plan.state in State.values else plan.state
 
 
-def present_percent(plan: Plan) -> int | None:
-    """Returns the percentage of the present step, or None before the start."""
-    return None if plan.step is None else steps_of(plan)[plan.step].percent
+def state_badge(plan: Plan, now: datetime) -> SafeString:
+    """Returns the state as a coloured label; that nothing guards the plan, if that is so."""
+    if is_unguarded(plan, now):
+        return badge("unguarded", _("unguarded"))
+    return badge(plan.state, state_name(plan))
 
 
-def step_text(plan: Plan) -> str:
-    """Returns the percentage and the number of the present step, such as "5 % · 2 of 5"."""
-    count = len(steps_of(plan))
-    if plan.step is None:
-        return _("0 of %(steps)s") % {"steps": count}
-    text = _("%(percent)s %% · %(step)s of %(steps)s")
-    return text % {"percent": present_percent(plan), "step": plan.step + 1, "steps": count}
-
-
-def state_sentence(plan: Plan, now: datetime, *, with_reason: bool = True) -> str:
-    """Returns the state and its reason as one sentence."""
-    text = _state_text(plan, now)
-    if plan.reason and with_reason:
-        return _("%(state)s — %(reason)s") % {"state": text, "reason": plan.reason}
-    return _("%(sentence)s.") % {"sentence": text}
-
-
-def _state_text(plan: Plan, now: datetime) -> str:
-    steps = steps_of(plan)
-    values: dict[str, object] = {
-        "step": (plan.step or 0) + 1,
-        "steps": len(steps),
-        "percent": steps[plan.step or 0].percent,
-    }
+def state_sentence(plan: Plan, now: datetime) -> str:
+    """Returns the step, the state and its reason as a sentence. Raises InvalidPlanError."""
+    steps, index = steps_of(plan), plan.step or 0
     texts = {
         State.PENDING: _("Not started: the workers measure, and the rollout stays as it is"),
         State.RUNNING: _("Step %(step)s of %(steps)s, %(percent)s %%: the dwell time has ended"),
@@ -80,104 +62,67 @@ def _state_text(plan: Plan, now: datetime) -> str:
         State.ROLLED_BACK: _("Rolled back at step %(step)s of %(steps)s, %(percent)s %%"),
     }
     text = texts[State(plan.state)]
-    if plan.state == State.PENDING and plan.starts_at is not None:
-        text, values["time"] = _("Starts at %(time)s"), local_time_text(plan.starts_at)
-    elif plan.state == State.RUNNING and plan.due_at is not None and plan.due_at > now:
+    values: dict[str, object] = {
+        "step": index + 1,
+        "steps": len(steps),
+        "percent": steps[index].percent,
+    }
+    if plan.state == State.RUNNING and plan.due_at is not None and plan.due_at > now:
         text = _("Step %(step)s of %(steps)s, %(percent)s %%, until %(time)s or later")
-        values["time"] = local_time_text(plan.due_at)
-    elif plan.state == State.PAUSED and plan.step is None:
-        text = _("Paused before the start")
-    return text % values
+        values |= {"time": local_time_text(plan.due_at)}
+    # What a guard has found says more than that it has rolled back.
+    reason = plan.trip_reason or plan.reason
+    if not reason:
+        return _("%(sentence)s.") % {"sentence": text % values}
+    return _("%(state)s — %(reason)s") % {"state": text % values, "reason": reason}
 
 
-def guard_label(guard: Guard) -> str:
-    """Returns the name of a guard, such as "latency over 0.5 s"."""
-    if guard.kind == LATENCY:
-        # No line of a list begins with the unit.
-        seconds = localized(seconds_text(guard)).replace(" ", "\N{NO-BREAK SPACE}")
-        return localized(Text("latency over {seconds}", seconds=seconds))
-    return localized(guard_name(guard))
+def step_text(plan: Plan) -> str:
+    """Returns the percentage and the number of the present step, such as "5 % · 2 of 5"."""
+    count = len(steps_of(plan))
+    if plan.step is None:
+        return _("0 of %(steps)s") % {"steps": count}
+    text = _("%(percent)s %% · %(step)s of %(steps)s")
+    return text % {"percent": plan_percent(plan), "step": plan.step + 1, "steps": count}
 
 
-def action_text(guard: Guard) -> str:
-    """Returns what a trip of the guard does."""
-    return _("holds the plan") if guard.action == "hold" else _("rolls back")
+def difference_text(plan: Plan, flag: FlagRow | None) -> str:
+    """Returns where flag and plan are, if they differ. A plan that was rolled back has let go."""
+    differs = None if plan.state == State.ROLLED_BACK else rollout_difference(plan, flag)
+    return "" if differs is None else localized(differs)
 
 
-def guard_heading(guard: Guard) -> str:
-    """Returns the name of a guard as it begins a line. A path is not changed."""
-    label = guard_label(guard)
-    return label if guard.kind == FUNCTION else capitalized(label)
-
-
-def guard_passes(guard: Guard) -> str:
-    """Returns when a step passes."""
-    if guard.kind == FUNCTION:
-        return _("the function returns True")
-    text = _("users with the flag fail less than %(limit)s times as often")
-    if guard.tolerated > 1:
-        text = _(
-            "users with the flag fail less than %(limit)s times as often; up to %(tolerated)s "
-            "times is tolerated"
-        )
-    return text % {"limit": limit_text(guard.limit), "tolerated": limit_text(guard.tolerated)}
-
-
-def ratio_text(ratio: float) -> str:
-    """Returns a ratio with two significant digits."""
-    if math.isinf(ratio):
-        return _("unlimited")
-    return _plain(times(ratio))
-
-
-def limit_text(limit: float) -> str:
-    """Returns a limit of a ratio, as exact as it was written."""
-    return _number(limit)
-
-
-def share_text(part: float, whole: float) -> str:
-    """Returns a part of users in percent, or a dash without users."""
-    return f"{_plain(percent(part, whole))} %" if whole > 0 else NONE
-
-
-def users_text(users: float) -> str:
-    """Returns an estimated number of users."""
-    return local_number(round(users))
-
-
-def time_html(at: datetime | None, now: datetime) -> SafeString | str:
-    """Returns the time from now, such as "in 2 hours". The tooltip has the date and time."""
-    if at is None:
+def attention_text(plan: Plan, flag: FlagRow | None, now: datetime) -> str:
+    """Returns why somebody must look at a plan, in a few words; empty if nobody must."""
+    if is_unguarded(plan, now):
+        return _at(_("plan unguarded"), plan)
+    if not needs_attention(plan):
         return ""
-    near = _("in %(time)s") % {"time": timeuntil(at, now, depth=1)} if at > now else ago(at, now)
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), local_time_text(at), near
-    )
+    if plan.state == State.PAUSED and (text := difference_text(plan, flag)):
+        return text
+    label = {
+        State.HOLDING: _("plan holds"),
+        State.PAUSED: _("plan paused"),
+        State.ROLLED_BACK: _("rolled back"),
+    }.get(State(plan.state), state_name(plan))
+    if not plan.trip_reason:
+        return _at(label, plan)
+    if plan.state != State.ROLLED_BACK:
+        label = _("not rolled back yet")
+    found = Truncator(plan.trip_reason).chars(_MAX_FOUND)
+    return f"{_at(label, plan)}: {found}"
 
 
-def capitalized(text: str) -> str:
-    """Returns the text with a capital first letter, as a heading."""
-    return str(capfirst(text))
+def plan_note(plan: Plan) -> str:
+    """Returns the state of a plan for the list of flags, such as "plan: 5 %, running"."""
+    percent, state = plan_percent(plan), state_name(plan)
+    if percent is None:
+        return _("plan: %(state)s") % {"state": state}
+    return _("plan: %(percent)s %%, %(state)s") % {"percent": percent, "state": state}
 
 
-def _plain(number: float) -> str:
-    """Returns a number that is rounded already. Django would cut off digits, not round."""
-    return number_format(Decimal(str(number)), use_l10n=True, force_grouping=True)
-
-
-def _number(number: float) -> str:
-    return number_format(f"{number:g}", use_l10n=True)
-
-
-_NAME = "flagstaff_now"
-
-
-def with_time(plans: QuerySet[Plan]) -> QuerySet[Plan]:
-    """Returns the same plans. `time_of` gives the time at which each was read."""
-    return plans.annotate(**{_NAME: ClockTimestamp()})
-
-
-def time_of(plan: Plan) -> datetime:
-    """Returns the time of the database's clock at which the plan was read."""
-    now: datetime = getattr(plan, _NAME)
-    return now
+def _at(label: str, plan: Plan) -> str:
+    percent = plan_percent(plan)
+    if percent is None:
+        return label
+    return _("%(label)s at %(percent)s %%") % {"label": label, "percent": percent}

@@ -1,0 +1,423 @@
+"""The pages of the actions of a plan: what they ask, and what they do."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from typing import Any
+
+import pytest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import User
+from django.test import Client
+
+from flagstaff import changes, rollouts
+from flagstaff.exceptions import PlanError
+from flagstaff.models import FeatureFlag
+from flagstaff.rollouts.models import Plan, PlanEvent, State
+from flagstaff.rollouts.steps import DEFAULT_STEPS, steps_as_json
+from tests.support.admin_pages import (
+    FLAGS,
+    act,
+    asks,
+    errors_of,
+    flag_url,
+    messages_of,
+    notes_of,
+    page,
+    preview_of,
+    problems_in,
+    production,
+    staff,
+    text_to_type,
+    typed,
+    undo_urls,
+)
+from tests.support.history import flag_history
+from tests.support.plan_pages import PLANS, action_url, actions_of, do, plan_url, text_of
+from tests.support.rollouts import (
+    KEY,
+    RULES,
+    drive_recently,
+    go_to,
+    make_flag,
+    plan_of,
+    rollout,
+)
+from tests.support.sql import statements_of
+
+pytestmark = pytest.mark.django_db
+
+ADD = f"{PLANS}add/?key={KEY}"
+STEPS = ["5:4h", "25:1d", "100"]
+CONDITION = {"attribute": "is_authenticated", "operator": "in", "values": [True]}
+LOGGED_IN = [{"name": "all", "conditions": [CONDITION], "rollout_percent": 100}]
+
+
+@pytest.fixture(autouse=True)
+def flag(driver: None) -> FeatureFlag:
+    return make_flag()
+
+
+@pytest.fixture
+def pending() -> Plan:
+    return rollouts.create(KEY, STEPS)
+
+
+@pytest.fixture
+def running(pending: Plan) -> Plan:
+    return rollouts.start(KEY)
+
+
+def guard_is_fine(plan: Plan) -> bool:
+    """A guard of the project."""
+    return True
+
+
+def stored() -> tuple[str, int | None, int]:
+    plan = plan_of()
+    return plan.state, plan.step, rollout()
+
+
+def many_users(count: int) -> None:
+    """Adds users with fixed primary keys, which decide who is in a percentage."""
+    first = 10**6
+    User.objects.bulk_create(User(pk=pk, username=f"u{pk}") for pk in range(first, first + count))
+
+
+# Create.
+
+
+def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: User) -> None:
+    response = act(operator, ADD, _reason="launch")
+    plan = plan_of()
+    assert response.redirect_chain == [(plan_url(plan), 302)]
+    [message] = messages_of(response)
+    assert message.startswith("created with the steps 1 % for 1 h, 5 % for 6 h")
+    assert undo_urls(response) == [action_url(plan, "delete")]
+    assert (plan.state, plan.required_users, rollout()) == (State.PENDING, 10, 0)
+    assert plan.steps == steps_as_json(DEFAULT_STEPS)
+    assert [guard["kind"] for guard in plan.guards] == ["errors"]
+    assert PlanEvent.objects.get().actor == str(admin_user.pk)
+
+
+def test_new_plan_is_shown_as_a_table_before_it_is_created(operator: Client) -> None:
+    fields = {"steps": "5:90m\n\n 100 ", "guards": "latency=0.5,action=hold"}
+    response = operator.post(ADD, typed(operator, ADD, **fields))
+    assert asks(response)
+    assert preview_of(response) == {
+        "Step 1": ["0 %", "5 % for 1 h 30 min"],
+        "Step 2": ["5 %", "100 %"],
+        "Guard": ["", "latency over 0.5 s, holds the plan, limit 2"],
+    }
+    assert not Plan.objects.exists()
+    act(operator, ADD, **fields)
+    assert [step["percent"] for step in plan_of().steps] == [5, 100]
+
+
+def test_form_proposes_what_the_users_of_the_site_can_reach(operator: Client) -> None:
+    many_users(400)
+    FeatureFlag.objects.update(rules=RULES)
+    response = operator.get(ADD)
+    assert "A roll back also turns the flag off, because a rule can grant it." in notes_of(response)
+    act(operator, ADD)
+    # A tenth of 401 users, who are 10 % of them.
+    assert plan_of().required_users == 40
+    assert [step["percent"] for step in plan_of().steps] == [10, 25, 50, 100]
+
+
+def test_form_copies_the_last_plan_of_the_flag(operator: Client) -> None:
+    guards = ["latency=0.7", "errors,limit=3", f"function={__name__}.guard_is_fine"]
+    last = rollouts.create(KEY, ["2:1d12h", "100"], guards=guards, required_users=77)
+    Plan.objects.update(state=State.DONE)
+    make_flag("other")
+    rollouts.create("other", STEPS)
+    act(operator, ADD)
+    plan = plan_of()
+    assert plan.pk != last.pk
+    assert (plan.steps, plan.guards, plan.required_users) == (last.steps, last.guards, 77)
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"steps": "5:1h\n25:1y"}, "Line 2: '25:1y' is not a step"),
+        ({"steps": "5:1h\n4:1h"}, "each step must be higher than the one before"),
+        ({"steps": ""}, "the plan has no steps"),
+        ({"guards": "errors\n\nspeed"}, "Line 3: 'speed' is not a guard"),
+        ({"guards": "errors\nerrors"}, "is given twice"),
+        ({"guards": "errors,tolerated=2"}, "write a number above tolerated, which is 2"),
+        ({"guards": "function=no.such"}, "cannot be imported"),
+        ({"required_users": "0"}, "write a whole number from 1"),
+        ({"required_users": "many"}, "invalid N: 'many'"),
+        ({"key": "no_such_flag"}, "there is no flag"),
+        ({"key": ""}, "This field is required."),
+        ({"key": "planned"}, "has a rollout plan already"),
+        ({"key": "at_ten"}, "begin with a higher step"),
+    ],
+)
+def test_mistake_is_explained_and_nothing_is_created(
+    fields: dict[str, str], message: str, operator: Client
+) -> None:
+    make_flag("at_ten", rollout_percent=10)
+    make_flag("planned")
+    rollouts.create("planned")
+    response = act(operator, ADD, **fields)
+    assert any(message in error for error in errors_of(response)), errors_of(response)
+    assert Plan.objects.count() == 1
+
+
+# Start.
+
+
+def test_start_begins_at_the_first_step_for_the_user_with_a_reason(
+    operator: Client, admin_user: User, pending: Plan
+) -> None:
+    response = do(operator, pending, "start", _reason="campaign")
+    message, *_notes = messages_of(response)
+    assert message.startswith("started: rollout 0 → 5 %.")
+    assert undo_urls(response) == [action_url(pending, "roll-back")]
+    assert stored() == (State.RUNNING, 0, 5)
+    event = flag_history(KEY)[0]
+    assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "campaign")
+    assert PlanEvent.objects.get(kind="started").actor == str(admin_user.pk)
+
+
+def test_page_of_an_action_writes_and_locks_nothing(operator: Client, pending: Plan) -> None:
+    before = stored()
+    for url in (action_url(pending, "start"), action_url(pending, "delete"), ADD):
+        statements = statements_of(partial(operator.get, url))
+        written = re.compile(r"^(INSERT|UPDATE|DELETE)|FOR UPDATE|LOCK TABLE")
+        assert not [one for one in statements if written.search(one) and "session" not in one]
+    assert stored() == before
+
+
+def test_start_counts_the_users_of_the_next_and_of_the_last_step(
+    operator: Client, pending: Plan
+) -> None:
+    many_users(200)
+    Plan.objects.update(required_users=30)
+    response = operator.get(action_url(pending, "start"))
+    rows = preview_of(response)
+    assert rows["rollout"] == ["0 %", "5 %"]
+    assert rows["step"] == ["\N{EN DASH}", "1 of 3, for 4 h or longer"]
+    assert rows["users at the last step, 100 %"] == ["0 of 201", "201 of 201"]
+    notes = " ".join(notes_of(response))
+    assert "The plan can continue to its last step, 100 %, without another" in notes
+    assert "5 % of 201 users are 10, fewer than the required 30: this step can only pass" in notes
+
+
+@pytest.mark.parametrize(("last", "key"), [("100", KEY), ("30", "")])
+def test_last_step_decides_about_the_typed_key_in_production(
+    last: str, key: str, operator: Client, settings: Any
+) -> None:
+    production(settings)
+    many_users(20)
+    plan = rollouts.create(KEY, ["5:4h", "25:1d", f"{last}:1h"])
+    assert text_to_type(operator.get(action_url(plan, "start"))) == key
+    response = do(operator, plan, "start")
+    if key:
+        assert problems_in(response) == [f"Not confirmed: type “{KEY}” exactly."]
+        assert stored() == (State.PENDING, None, 0)
+        do(operator, plan, "start", _typed_key=key)
+    assert stored() == (State.RUNNING, 0, 5)
+
+
+def test_start_turns_a_disabled_flag_on_as_one_change_of_the_person(
+    operator: Client, admin_user: User, pending: Plan
+) -> None:
+    FeatureFlag.objects.update(enabled=False, rules=LOGGED_IN)
+    changes.flags.allow(KEY, [admin_user.pk])
+    assert 'role="alert"' not in page(operator, plan_url(pending))
+    response = operator.get(action_url(pending, "start"))
+    assert preview_of(response)["flag"] == ["off", "on"]
+    assert preview_of(response)["users at the next step, 5 %"] == ["0 of 1", "1 of 1"]
+    notes = " ".join(notes_of(response))
+    assert "its allowed users and the users of its rules have it, too" in notes
+    assert "guards cannot compare. Change the rules first." in notes
+    do(operator, pending, "start")
+    flag = FeatureFlag.objects.get()
+    assert (plan_of().state, flag.enabled, flag.rollout_percent) == (State.RUNNING, True, 5)
+    event = flag_history(KEY)[0]
+    assert event.actor == str(admin_user.pk)
+    assert {one.field for one in event.differences} == {"enabled", "rollout_percent"}
+
+
+def test_step_of_all_users_says_that_guards_cannot_compare(operator: Client) -> None:
+    plan = rollouts.create(KEY, ["100"])
+    notes = " ".join(notes_of(operator.get(action_url(plan, "start"))))
+    assert "so the guards cannot compare. Add a step below 100 %." in notes
+
+
+def test_question_is_asked_again_if_the_flag_or_the_plan_has_changed(
+    operator: Client, pending: Plan
+) -> None:
+    def change_the_flag() -> None:
+        changes.flags.set_rollout(KEY, 50)
+        changes.flags.set_rollout(KEY, 0)
+
+    def change_the_plan() -> None:
+        rollouts.start(KEY)
+        rollouts.pause(KEY)
+
+    url = action_url(pending, "start")
+    for change in (change_the_flag, change_the_plan):
+        data = typed(operator, url)
+        change()
+        response = operator.post(url, data)
+        assert problems_in(response)[0].startswith(f"“{KEY}” has changed since the page was shown.")
+    assert stored() == (State.PAUSED, 0, 5)
+
+
+def test_start_that_is_refused_says_why(operator: Client, pending: Plan) -> None:
+    drive_recently(minutes=6)
+    [message] = errors_of(do(operator, pending, "start"))
+    assert "run-jobs has not run" in message
+    assert stored() == (State.PENDING, None, 0)
+
+
+def test_plan_with_a_guard_starts_after_five_clicks_from_a_flag_that_is_off(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    FeatureFlag.objects.update(enabled=False)
+    # 1: the flag in the list.
+    assert flag_url(flag) in page(operator, FLAGS)
+    # 2: "Plan a rollout" on its page.
+    assert f'href="{ADD}"' in page(operator, flag_url(flag))
+    # 3: "Create plan".
+    response = operator.post(ADD, typed(operator, ADD), follow=True)
+    # 4: "Start…", 5: "Start the plan".
+    assert actions_of(response.content.decode()) == ["start", "delete"]
+    url = action_url(plan_of(), "start")
+    operator.post(url, typed(operator, url))
+    assert plan_of().state == State.RUNNING
+
+
+# Pause, resume, roll back.
+
+
+def test_plan_is_paused_resumed_rolled_back_and_begun_again(
+    operator: Client, running: Plan
+) -> None:
+    response = do(operator, running, "pause", _reason="support is busy")
+    assert stored() == (State.PAUSED, 0, 5)
+    assert undo_urls(response) == [action_url(running, "resume")]
+    html = response.content.decode()
+    assert "support is busy" in text_of(html)
+    assert actions_of(html)[:2] == ["resume", "roll-back"]
+    response = do(operator, running, "resume")
+    assert undo_urls(response) == [action_url(running, "pause")]
+    assert stored() == (State.RUNNING, 0, 5)
+    go_to(25)
+    response = do(operator, running, "roll-back", _reason="calls")
+    assert stored() == (State.ROLLED_BACK, 1, 0)
+    assert actions_of(response.content.decode()) == ["resume", "delete"]
+    do(operator, running, "resume")
+    assert stored() == (State.RUNNING, 0, 5)
+    Plan.objects.update(state=State.DONE)
+    assert actions_of(page(operator, plan_url(running))) == ["delete"]
+
+
+def test_resume_sets_the_step_again_and_counts_its_users(operator: Client, running: Plan) -> None:
+    go_to(25)
+    rollouts.pause(KEY)
+    changes.flags.set_rollout(KEY, 5)
+    rows = preview_of(operator.get(action_url(running, "resume")))
+    assert rows["rollout"] == ["5 %", "25 %"]
+    assert rows["users at the next step, 25 %"][1].endswith(" of 1")
+    do(operator, running, "resume")
+    assert stored() == (State.RUNNING, 1, 25)
+
+
+def test_resume_of_a_started_plan_does_not_turn_the_flag_on(
+    operator: Client, running: Plan
+) -> None:
+    changes.flags.disable(KEY)
+    rollouts.pause(KEY)
+    html = page(operator, plan_url(running))
+    assert "The flag is off. To go on, set its rollout to 0 %, turn it on" in text_of(html)
+    assert "resume" not in actions_of(html)
+    [message] = errors_of(do(operator, running, "resume"))
+    assert "the flag is disabled" in message
+
+
+def test_pause_and_roll_back_take_two_clicks_whatever_has_changed_since(
+    operator: Client, running: Plan
+) -> None:
+    FeatureFlag.objects.update(rules=LOGGED_IN)
+    for name, state in (("pause", State.PAUSED), ("roll-back", State.ROLLED_BACK)):
+        url = action_url(running, name)
+        response = operator.get(url)
+        assert preview_of(response)["plan"][1] == str(state.label)
+        data = typed(operator, url)
+        changes.flags.update(KEY, {"description": name})
+        operator.post(url, data)
+        assert plan_of().state == state
+    assert preview_of(response)["flag"] == ["on", "off"]
+    flag = FeatureFlag.objects.get()
+    assert (flag.enabled, flag.rollout_percent) == (False, 0)
+
+
+def test_plan_that_cannot_be_read_is_stopped_and_deleted(operator: Client, running: Plan) -> None:
+    Plan.objects.update(guards=5)
+    assert actions_of(page(operator, plan_url(running))) == ["roll-back", "pause"]
+    do(operator, running, "pause")
+    assert actions_of(page(operator, plan_url(running))) == ["roll-back", "delete"]
+    do(operator, running, "roll-back")
+    assert stored() == (State.ROLLED_BACK, 0, 0)
+    Plan.objects.update(state="odd")
+    with pytest.raises(PlanError, match="is odd and cannot be paused"):
+        rollouts.pause(KEY)
+    do(operator, running, "delete")
+    assert not Plan.objects.exists()
+
+
+# Delete.
+
+
+def test_deletion_needs_a_pause_asks_and_leaves_the_flag(operator: Client, running: Plan) -> None:
+    assert "delete" not in actions_of(page(operator, plan_url(running)))
+    [message] = errors_of(do(operator, running, "delete"))
+    assert "is running" in message
+    rollouts.pause(KEY)
+    response = operator.get(action_url(running, "delete"))
+    assert preview_of(response) == {"plan": ["paused", "deleted"], "rollout": ["5 %", "5 %"]}
+    response = do(operator, running, "delete")
+    assert response.redirect_chain == [(PLANS, 302)]
+    assert messages_of(response)[0].startswith(f"“{KEY}” was deleted.")
+    assert (Plan.objects.count(), rollout()) == (0, 5)
+    assert [entry.object_repr for entry in LogEntry.objects.all()] == [str(running)]
+
+
+def test_page_of_an_older_plan_has_no_action(operator: Client, running: Plan) -> None:
+    rollouts.rollback(KEY)
+    newer = rollouts.create(KEY, STEPS)
+    assert actions_of(page(operator, plan_url(running))) == []
+    assert actions_of(page(operator, plan_url(newer))) == ["start", "delete"]
+    for name in ("resume", "delete"):
+        assert operator.post(action_url(running, name), {"_confirmed": "1"}).status_code == 403
+    assert Plan.objects.count() == 2
+
+
+# Rights.
+
+
+def test_right_to_toggle_the_flag_is_needed_to_use_its_plan(running: Plan) -> None:
+    viewer = staff("view_featureflag")
+    assert actions_of(page(viewer, plan_url(running))) == []
+    for url in (
+        *(action_url(running, name) for name in ("start", "pause", "resume", "roll-back")),
+        *(action_url(running, "delete"), ADD),
+    ):
+        assert (viewer.get(url).status_code, viewer.post(url).status_code) == (403, 403)
+    toggler = staff("view_featureflag", "toggle_featureflag", name="toggler")
+    do(toggler, running, "pause")
+    assert plan_of().state == State.PAUSED
+    do(toggler, running, "resume")
+    assert plan_of().state == State.RUNNING
+
+
+def test_permissions_of_plans_alone_open_no_page(running: Plan) -> None:
+    other = staff("view_plan", "change_plan", "add_plan", "delete_plan")
+    for path in ("", "add/", *(f"{running.pk}/{name}/" for name in ("change", "pause", "delete"))):
+        assert other.get(PLANS + path).status_code == 403
