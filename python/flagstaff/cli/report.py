@@ -82,8 +82,8 @@ def report_of_done(done: Done) -> Written:
     texts = [*done.notes, *done.messages]
     if undo and done.instead:
         # A person must not expect more of it.
-        instead = f"{done.key}: {quoted_command(*undo.arguments)} {done.instead}"
-        return Written(document, done.written, [*texts, instead])
+        texts.append(f"{done.key}: {quoted_command(*undo.arguments)} {done.instead}")
+        undo = None
     return Written(document, done.written, texts, undo)
 
 

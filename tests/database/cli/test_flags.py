@@ -299,8 +299,8 @@ def test_delete_says_how_often_the_flag_was_evaluated() -> None:
         rows("DELETE FROM flagstaff_usage WHERE key = %s", key)
         add_usage(key, result, 0)
     usage = (
-        f"Evaluated: last evaluation: {local_time_text(at)}; in the last 30 days: 1,235, in the "
-        "last day: 1,235."
+        f"Evaluated: last evaluation: {local_time_text(at)}; in the last 30 days: 1235, in the "
+        "last day: 1235."
     )
     for key, shown in {
         "new_checkout": f"On for 25 % of all users and 1 allowed user. {usage}",
