@@ -52,7 +52,8 @@ def count_queries(client: Client, url: str = FLAGS) -> int:
 def column(html: str, name: str) -> list[str]:
     """Returns the texts of a column of the list, from top to bottom."""
     cells = re.findall(rf'<t[dh] class="field-{name}[^"]*">(.*?)</t[dh]>', html, re.DOTALL)
-    return [" ".join(strip_tags(cell).split()) for cell in cells]
+    # The second line of a cell.
+    return [" ".join(strip_tags(cell.replace("<small", " <small")).split()) for cell in cells]
 
 
 def rows_of(html: str) -> list[str]:

@@ -133,7 +133,7 @@ def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[t
     seen = {*shown.values_list("pk", flat=True)}.difference(refused_rows(model_admin, request))
     keys = dict(all_rows(model).values_list("pk", "key"))
     yield from ((str(pk), key) for pk, key in keys.items() if pk not in seen)
-    kind = next((kind for kind in Kind if kind.model is model), None)
+    kind = Kind.of_model(model)
     if kind is None or not has_history():
         return
     # A query set cannot say whether it would show a deleted row.

@@ -28,7 +28,6 @@ from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
 from flagstaff.admin.rules.sentences import conditions_html
-from flagstaff.admin.segment_uses import kind_of_use
 from flagstaff.changes.segment_use import uses_by_segment
 from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
@@ -148,7 +147,7 @@ def _uses_of(segment: Any) -> Sequence[OtherRules]:
 
 
 def _count_text(uses: Collection[OtherRules]) -> str:
-    kinds = [*map(kind_of_use, uses)]
+    kinds = [Kind.of_model(use.model) for use in uses]
     flags, values, others = (kinds.count(kind) for kind in (Kind.FLAG, Kind.VALUE, None))
     texts = (
         (flags, ngettext("%(count)s flag", "%(count)s flags", flags)),

@@ -21,7 +21,6 @@ from flagstaff.changes.consequence import use_texts
 from flagstaff.changes.impact import Impact
 from flagstaff.changes.segment_use import SegmentInUseError, uses_by_segment
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
-from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 
 # The flags and experiments that a page lists.
@@ -81,11 +80,6 @@ def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[P
     rows = [PreviewRow(use.label, *use_texts(found, use)) for use in visible[:_MAX_ROWS]]
     counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
     return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
-
-
-def kind_of_use(use: OtherRules) -> Kind | None:
-    """Returns what uses the segment; None for an experiment."""
-    return next((kind for kind in (Kind.FLAG, Kind.VALUE) if use.model is kind.model), None)
 
 
 def _hidden_text(kinds: Sequence[Kind | None]) -> str:

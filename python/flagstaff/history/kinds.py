@@ -52,6 +52,11 @@ class Kind(Enum):
         """Returns the kind that entries of this relation are about."""
         return next(kind for kind, relations in _RELATIONS.items() if relation in relations)
 
+    @classmethod
+    def of_model(cls, model: type[Model]) -> Kind | None:
+        """Returns the kind whose rows are of this model; None for another model."""
+        return next((kind for kind in cls if kind.model is model), None)
+
 
 _RELATIONS = {Kind.FLAG: ("f", ALLOWED_USERS), Kind.VALUE: ("k",), Kind.SEGMENT: ("s",)}
 _ROWS: dict[Kind, Callable[..., Row]] = {

@@ -56,7 +56,7 @@ from flagstaff.changes.undo import (
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, events
+from flagstaff.history.log import Change, Event, events
 
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
@@ -78,6 +78,11 @@ def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
 class UndoRequest(ActionRequest):
     """A request to the page of an undo: of chosen changes, of a transaction, or of a restore."""
 
+    #: What is undone: entries, events, and what becomes of each row.
+    entries: Sequence[Change]
+    events: Sequence[Event]
+    undone: Sequence[Undone]
+
     def __init__(self, admin: AdminOfActions, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
         self.is_restore, self.site = RESTORE in request.GET, admin.admin_site
@@ -95,7 +100,7 @@ class UndoRequest(ActionRequest):
         return [row for row, _one in present]
 
     def _kind_of(self, row: Any) -> Kind:
-        return next(kind for kind in Kind if kind.model is type(row))
+        return cast("Kind", Kind.of_model(type(row)))
 
     def _entries(self) -> Sequence[Change]:
         """The entries to undo. Raises Http404, and FlagstaffError if there is no such version."""
@@ -306,19 +311,20 @@ class UndoRequest(ActionRequest):
                     admin.log_change(self.request, row, self._undone_text(written[row_id]))
         changes = [*written.values()]
         keys = local_list(quoted(changed.key) for changed in changes)
-        text = _("Undone: %(keys)s.") % {"keys": keys}
+        sentences = [_("Undone: %(keys)s.") % {"keys": keys}]
         if len(changes) == 1:
-            text = self._undone_text(changes[0])
-            kind, again = next(iter(written))[0], changes[0].old is None
-            if again and (admin := self._admin(kind)):
-                text = f"{text} {admin.summary(next(iter(rows.values())))}".strip()
-        sentences = filter(None, [text, _skipped_text(changes), impact_text(preview.impact)])
+            sentences = [self._undone_text(changes[0])]
+            if changes[0].old is None:
+                [((kind, _pk), row)] = rows.items()
+                of_kind = self._admin(kind)
+                sentences.append(of_kind.summary(row) if of_kind else "")
+        sentences += [_skipped_text(changes), impact_text(preview.impact)]
         versions = [changed.version for changed in changes if changed.version]
         url = undo_url(self.site, versions)
         if len(versions) > _MAX_EVENTS:
             url = changes_url(self.site, {TRANSACTION: versions[0], UNDO: ALL})
         self.admin.report_applied(
-            self.request, " ".join(sentences), timeout=SAVE_TIMEOUT, undo_url=url
+            self.request, " ".join(filter(None, sentences)), timeout=SAVE_TIMEOUT, undo_url=url
         )
         return HttpResponseRedirect(self._back_url(is_done=True))
 
