@@ -41,8 +41,8 @@ class Page(NamedTuple):
 PAGES = {
     "index": Page("/admin/"),
     "overview": Page(OVERVIEW),
-    "search": Page(f"{OVERVIEW}search/?q=check"),
-    "search-no-match": Page(f"{OVERVIEW}search/?q=no-such-key"),
+    "search": Page(f"{FLAGS}search/?q=check"),
+    "search-no-match": Page(f"{FLAGS}search/?q=no-such-key"),
     "flag-list": Page(FLAGS),
     "flag-list-as-release": Page(FLAGS, user="release"),
     "flag-list-changed": Page(f"{FLAGS}?changed=24h"),

@@ -53,12 +53,12 @@ _SETTLED = """
 document.getAnimations().forEach(one => one.finish());
 return document.documentElement.scrollHeight;
 """
-_SHEET_WIDTH = 2130
+_SHEET_WIDTH = 2170
 _HTML = ROOT / "build" / "console.html"
 _SHEET_HEAD = """<!doctype html><meta charset="utf-8"><style>
 body { display: flex; flex-wrap: wrap; gap: 16px; margin: 16px; font: 11px sans-serif }
 figure { display: flex; flex-wrap: wrap; align-items: start; align-content: start; gap: 4px;
-    margin: 0; width: 688px } figcaption { flex-basis: 100% } img { border: 1px solid #aaa }
+    margin: 0; width: 700px } figcaption { flex-basis: 100% } img { border: 1px solid #aaa }
 </style>"""
 
 
@@ -241,8 +241,8 @@ def _make_sheet(visitor: Visitor, url: str, environment: dict[str, str]) -> None
     visitor.set_width(_SHEET_WIDTH)
     height = visitor.driver.execute_script("return document.documentElement.scrollHeight")
     clip = {"x": 0, "y": 0, "width": _SHEET_WIDTH, "height": height, "scale": 1}
-    (DIRECTORY / f"{SHEET}.jpeg").write_bytes(base64.b64decode(_shot(visitor, clip, "jpeg")))
-    print(f"  {SHEET}.jpeg", flush=True)
+    (DIRECTORY / f"{SHEET}.webp").write_bytes(base64.b64decode(_shot(visitor, clip, "webp")))
+    print(f"  {SHEET}.webp", flush=True)
 
 
 def _rows(session: psycopg.Connection[Any], statement: str) -> list[tuple[Any, ...]]:
@@ -263,7 +263,7 @@ def _shot(visitor: Visitor, clip: dict[str, float], kind: str) -> str:
     """Returns a picture of a part of the open page, in base64."""
     parameters = {"format": kind, "clip": clip, "captureBeyondViewport": True}
     if kind != "png":
-        parameters["quality"] = 60
+        parameters["quality"] = 45
     shot = visitor.driver.execute_cdp_cmd("Page.captureScreenshot", parameters)
     return str(shot["data"])
 
