@@ -109,7 +109,7 @@ class Plan(models.Model):
     #: A digest of what decides who has the flag, as the plan saw or wrote it last; see
     #: flagstaff.rollouts.flag_changes.
     seen_flag: models.Field[Any, str] = models.CharField(
-        _("flag as last seen"), max_length=64, default="", blank=True
+        _("flag as last seen"), max_length=64, default="", db_default="", blank=True
     )
     #: The StepRun that workers count for; None if they do not measure.
     run_id: models.Field[Any, int | None] = models.BigIntegerField(

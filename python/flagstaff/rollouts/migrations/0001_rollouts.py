@@ -97,7 +97,11 @@ class Migration(migrations.Migration):
                 (
                     "seen_flag",
                     models.CharField(
-                        blank=True, default="", max_length=64, verbose_name="flag as last seen"
+                        blank=True,
+                        db_default="",
+                        default="",
+                        max_length=64,
+                        verbose_name="flag as last seen",
                     ),
                 ),
                 (
