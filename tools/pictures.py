@@ -215,6 +215,8 @@ def _take(
     visitor.visit(picture.path.format(**pks))
     if picture.before is not None:
         picture.before(visitor, environment)
+    # Before, the elements have no boxes.
+    visitor.wait_until_painted()
     left, top, right, bottom = visitor.driver.execute_script(_BOX, list(picture.parts))
     left, top = max(left - _MARGIN, 0), max(top - _MARGIN, 0)
     width = min(right + _MARGIN, picture.width) - left
