@@ -52,7 +52,7 @@ def create(visitor: Visitor) -> None:
     assert "50.0" in visitor.text(".flagstaff-preview")
     assert_fits(visitor)
     visitor.press(CONFIRM)
-    assert "created with control 1" in visitor.text(MESSAGE)
+    assert "Created with control 1" in visitor.text(MESSAGE)
 
 
 def edit(visitor: Visitor) -> None:
@@ -78,7 +78,7 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     assert_fits(visitor)
     edit(visitor)
     act(visitor, "start")
-    assert "started" in visitor.text(MESSAGE)
+    assert "Started" in visitor.text(MESSAGE)
     shop.query(EXPOSURES)
     visitor.driver.refresh()
     # No user of this test has ordered, so no metric has an interval.
@@ -88,7 +88,6 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     assert "every call returns its default" in visitor.text(MESSAGE)
     act(visitor, "start")
     act(visitor, "restart")
-    visitor.press(CONFIRM)
     assert "the exposures so far are no longer reported" in visitor.text(MESSAGE)
     visitor.visit(EXPERIMENTS)
     assert_fits(visitor)
@@ -105,7 +104,7 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     visitor.press(f"{MESSAGE} .flagstaff-undo")
     assert_fits(visitor)
     visitor.press(CONFIRM)
-    assert "undone" in visitor.text(MESSAGE)
+    assert "Undone" in visitor.text(MESSAGE)
     act(visitor, "stop")
     act(visitor, "delete")
     assert "was deleted" in visitor.text(MESSAGE)
