@@ -124,4 +124,6 @@ def test_ready_starts_engine_and_metrics_does_not(
     assert "\n# TYPE flagstaff_loads_total counter\n" in metrics.content.decode()
     assert status().mode == "idle"
     code, content = response_of(client, "ready")
-    assert (code, content["mode"]) == (200, "live")
+    # It is ready after the load, and live a moment later.
+    assert code == 200
+    assert content["mode"] in {"starting", "live"}

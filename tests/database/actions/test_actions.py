@@ -365,7 +365,7 @@ def rows_now() -> list[Any]:
         *(Plan, PlanEvent, Experiment, ExperimentEvent),
     )
     unlike = {"id", "plan_id", "experiment_id", "run_id", "salt", "flag_version"}
-    unlike |= {"guarded_until", "frozen_report", "runs_since", "added_metrics"}
+    unlike |= {"guarded_until", "seconds_left", "frozen_report", "runs_since", "added_metrics"}
     return [
         {
             name: value

@@ -29,7 +29,7 @@ def _no_worker() -> None:
 def flush(worker: str, sequence: int, *, is_last: bool = False) -> bool:
     """Flushes for a process of one host, and returns whether the flush is accepted."""
     head = re.sub(r"\$\d", "%s", fill(sql("accept_flush_v1"), own_names(connection)))
-    values = (worker, "usage", "web-1", 7, 0, 60.0, sequence, 60.0, is_last)
+    values = (worker, "usage", "web-1", 7, 0, 60.0, sequence, 60.0, is_last, "")
     [[accepted]] = rows(f"WITH {head} SELECT count(*) FROM accepted", *values)
     return bool(accepted)
 

@@ -97,7 +97,7 @@ def test_list_shows_filters_and_searches_experiments(operator: Client) -> None:
     experiments.create(
         KEY, ["control", "treatment:3"], traffic_percent=40, owner="shop", description="Green?"
     )
-    shown_key = f"{KEY}control 10.0 %, treatment 30.0 %"
+    shown_key = f"{KEY} control 10.0 %, treatment 30.0 %"
     assert columns() == [shown_key, "draft", "-", "shop"]
     assert 'title="Green?"' in page(operator, EXPERIMENTS)
     experiments.start(KEY)
@@ -139,7 +139,7 @@ def test_list_shows_the_verdict_and_what_is_wrong_first(
     html = page(operator, EXPERIMENTS)
     assert column(html, "experiment")[1].startswith("aaa_newer")
     broken, waiting = column(html, "verdict")
-    assert broken.startswith("no verdict: the shares are wrongDay 1")
+    assert broken.startswith("no verdict: the shares are wrong Day 1")
     assert waiting.startswith("Day 1. No verdict yet")
     assert html.count("flagstaff-tripped") == 1
     experiments.stop(KEY)

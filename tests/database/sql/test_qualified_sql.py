@@ -73,7 +73,7 @@ NOT_QUERIES = {
 }
 # The types of parameters where PostgreSQL cannot infer them; the engine states them too.
 TYPES = {
-    "flush_usage_v1": "text, text, text, int8, float8, float8, int8, bool, "
+    "flush_usage_v1": "text, text, text, int8, float8, float8, int8, bool, text, "
     "float8[], text[], text[], int8[], float8[]",
     "identify_v1": "text, text[], text[]",
     "load_groups_v1": "text[]",

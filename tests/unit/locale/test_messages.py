@@ -29,7 +29,6 @@ OF_DJANGO = [*Path(django.__file__).parent.glob("**/locale/de/LC_MESSAGES/django
 SAME_IN_DJANGO = {
     *(
         "Action",
-        "Close",
         "Delete",
         "Description",
         "Enabled",
@@ -47,7 +46,6 @@ SAME_IN_DJANGO = {
         "Save",
         "Search",
         "Show all",
-        "Time",
         "User",
         "and",
         "name",

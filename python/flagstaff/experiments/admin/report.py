@@ -341,7 +341,7 @@ def metrics(report: Report) -> Section:
     control, *treatments = (one["key"] for one in report["settings"]["variants"])
     is_one = len(treatments) == 1
     scale: str = format_html(
-        '<span class="visually-hidden">{}</span>{}', _("Change"), axis.labels()
+        '<span class="visually-hidden">{}</span>{}', _("Difference"), axis.labels()
     )
     table = Table(
         [

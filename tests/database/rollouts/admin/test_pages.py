@@ -113,7 +113,7 @@ def test_list_shows_state_step_and_guards(operator: Client, admin_user: User) ->
         (trip, "rolled back"),
         (hold, "holding"),
         (pause_by_a_change, "paused"),
-        (leave_unguarded, "unguardedplan unguarded at 25 %"),
+        (leave_unguarded, "unguarded plan unguarded at 25 %"),
     ],
 )
 def test_plans_that_need_attention_come_first_with_their_reason(
@@ -388,7 +388,7 @@ def test_list_of_flags_shows_the_plan_until_a_person_rolls_it_back(
     operator: Client, flag: FeatureFlag
 ) -> None:
     def state() -> list[str]:
-        return [one.removeprefix(KEY) for one in column(page(operator), "flag")]
+        return [one.removeprefix(KEY).strip() for one in column(page(operator), "flag")]
 
     rollouts.create(KEY, STEPS)
     assert state() == ["plan: pending"]
