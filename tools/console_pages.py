@@ -221,9 +221,9 @@ _COMMANDS = (
     "plan start slow_search --step 5:1h --step 25:1h --step 50:1h --required-users 1",
     "experiment start checkout_button",
     "experiment create large_photos --description large",
-    "experiment metrics large_photos --primary orders --planned-units 20000",
+    "experiment edit large_photos --primary orders --planned-units 20000",
     "experiment create gift_paper --description 'Do buyers pay for gift paper?'",
-    "experiment metrics gift_paper --primary orders",
+    "experiment edit gift_paper --primary orders",
     "experiment start gift_paper",
     "experiment ship gift_paper treatment --yes",
 )
