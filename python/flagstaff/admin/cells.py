@@ -12,7 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff._words.times import ago, aware, full_time, local_time
+from flagstaff._words.times import ago, aware, local_time, local_time_text
 from flagstaff.admin.words import key_link
 from flagstaff.history.describe import describe_actor
 from flagstaff.history.log import Event
@@ -63,6 +63,6 @@ def time_cell(time: datetime | None) -> str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         time.isoformat(),
-        full_time(time),
+        local_time_text(time),
         ago(time),
     )

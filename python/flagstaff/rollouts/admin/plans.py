@@ -331,7 +331,7 @@ class PlanAdmin(AppRowAdmin):
 
     def _next_step(self, request: HttpRequest, plan: Plan, flag: FlagRow) -> AppPreview:
         """The step to which a start or a resume leads, with its users and those of the last."""
-        is_new = plan.step is None
+        is_new = plan.state == State.PENDING
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
         steps = steps_of(plan)
         enables = is_new and not flag.enabled
