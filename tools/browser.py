@@ -60,6 +60,9 @@ class Visitor:
 
     def visit(self, path: str) -> None:
         self.driver.get(self.address + path)
+        # The driver may return early when it opens the URL of the open page again.
+        script = "return document.readyState"
+        self.wait_until(lambda: self.driver.execute_script(script), "complete")
 
     def open_tab(self, path: str) -> None:
         """Opens a page in a new tab."""

@@ -182,7 +182,8 @@ class YesNo(Argument):
         return {"action": BooleanOptionalAction}
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return forms.NullBooleanField(label=label, required=required)
+        # A box that is not checked is an answer, too.
+        return forms.BooleanField(label=label, required=False)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import find_field
@@ -69,6 +69,8 @@ from flagstaff.history.log import Change, events, has_history, versions_of
 LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
 # The newer changes that a message lists.
 _MAX_NEWER = 5
+# The labels of arguments that are not columns of their row.
+_LABELS: Mapping[str, Any] = {"percent": gettext_lazy("Percent"), "users": gettext_lazy("Users")}
 
 
 class AdminOfActions(AdminOfParts):
@@ -246,8 +248,9 @@ class ActionRequest:
         column = self._column(name)
         field = self.admin.formfield_for_dbfield(column, self.request) if column else None
         if field is None:
-            # Translated where a column or a table has the same name.
-            return argument.form_field(_(capfirst(name.replace("_", " "))), required=required)
+            # Without a label of ours, translated where a column or a table has the same name.
+            label = _LABELS.get(name) or _(capfirst(name.replace("_", " ")))
+            return argument.form_field(label, required=required)
         # A field that a model may leave empty, such as a value, can be what an action is about.
         field.required = field.required or required
         return field

@@ -103,7 +103,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
             given = ("errors",) if guards is None else guards
             users = REQUIRED_USERS if required_users is None else required_users
             plan = _create(key, steps, given, users, ignore_releases=ignore_releases)
-        _require_state(plan, "start", State.PENDING)
+        _require_state(plan, Text("start"), State.PENDING)
         options = (steps, guards, required_users, ignore_releases or None)
         if not is_new and options != (None,) * len(options):
             raise PlanError(
@@ -122,7 +122,7 @@ def pause(key: str) -> Plan:
     Raises UnknownPlanError, or PlanError unless the plan is running or holding.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, "pause", *WATCHED_STATES)
+        _require_state(plan, Text("pause"), *WATCHED_STATES)
         transitions.pause(plan, database_now(), current_reason())
         return plan
 
@@ -137,7 +137,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
     the flag has another version than expected.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, "resume", State.PAUSED, State.ROLLED_BACK)
+        _require_state(plan, Text("resume"), State.PAUSED, State.ROLLED_BACK)
         is_paused = plan.state == State.PAUSED
         if not is_paused:
             _make_active(plan)
@@ -166,7 +166,7 @@ def rollback(key: str) -> Plan:
     UnknownPlanError, or PlanError if the plan has not started or has ended.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, "roll-back", *WATCHED_STATES, State.PAUSED)
+        _require_state(plan, Text("roll-back"), *WATCHED_STATES, State.PAUSED)
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         reason = current_reason()
         transitions.forget_trip(plan)

@@ -186,9 +186,15 @@ PLAN_PAGES = [
     *(PLANS + "{plan-f5}/" + view for view in ("change/", "delete/", "start/")),
     *(PLANS + "{plan-f4}/" + view for view in ("pause/", "resume/", "roll-back/")),
 ]
+# The actions of an experiment.
+ACTIONS = (
+    *("edit", "start", "grow", "add-metric", "restart", "force"),
+    *("stop", "ship", "undo", "delete"),
+)
 EXPERIMENT_PAGES = [
     *(EXPERIMENTS, f"{EXPERIMENTS}add/", EXPERIMENTS + "{x1}/change/"),
-    *(EXPERIMENTS + "{x2}/" + view for view in ("change/", "delete/")),
+    EXPERIMENTS + "{x2}/change/",
+    *(f"{EXPERIMENTS}{key}/{name}/" for key in ("{x1}", "{x2}") for name in ACTIONS),
 ]
 
 
@@ -403,12 +409,6 @@ def test_action_of_a_plan_shows_only_marked_texts(
         url = f"{PLANS}{rows[key]}/{name}/"
         form = inputs_of(operator.get(url).content.decode(), "")
         check(operator.post(url, form, follow=True))
-
-
-ACTIONS = (
-    *("edit", "start", "grow", "add-metric", "restart", "force"),
-    *("stop", "ship", "undo", "delete"),
-)
 
 
 @pytest.mark.parametrize("name", ACTIONS)

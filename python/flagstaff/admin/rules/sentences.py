@@ -101,9 +101,10 @@ def conditions_html(conditions: object) -> SafeString:
         "Workers cannot read these conditions: %(problem)s. A worker keeps the last conditions "
         "that it could read; without any, the conditions that name the segment are false."
     )
-    text = conditions_text(conditions, _style({}))
-    # Names and values are escaped.
-    html = None if text is None else mark_safe(text)  # noqa: S308
+    html = None
+    if (text := conditions_text(conditions, _style({}))) is not None:
+        # Names and values are escaped.
+        html = format_html("<p>{}</p>", mark_safe(text))  # noqa: S308
     return _with_problem("conditions", conditions, html, notice, condition_problem)
 
 

@@ -278,6 +278,7 @@ class PlanAdmin(AppRowAdmin):
             return
         form.fields["key"].label = _("Flag")
         form.fields["required_users"].label = _("Required users")
+        form.fields["ignore_releases"].label = _("Ignore releases")
         for name, text in _HELP.items():
             form.fields[name].help_text = text
 
@@ -290,7 +291,7 @@ class PlanAdmin(AppRowAdmin):
         flag = _flag_of(row)
         now = NONE if flag is None else f"{flag.rollout_percent} %"
         if action.name in _GIVING and flag is not None:
-            return self._next_step(request, row, flag)
+            return self._next_step(request, action, row, flag)
         if action.deletes or action.name == "delete":
             if row.state in WATCHED_STATES:
                 raise plans.still_runs(row)
@@ -329,9 +330,11 @@ class PlanAdmin(AppRowAdmin):
         plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
         return AppPreview(rows=rows, notes=_notes(plan, flag, 0))
 
-    def _next_step(self, request: HttpRequest, plan: Plan, flag: FlagRow) -> AppPreview:
+    def _next_step(
+        self, request: HttpRequest, action: Action, plan: Plan, flag: FlagRow
+    ) -> AppPreview:
         """The step to which a start or a resume leads, with its users and those of the last."""
-        is_new = plan.state == State.PENDING
+        is_new = action.name == "start"
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
         steps = steps_of(plan)
         enables = is_new and not flag.enabled
