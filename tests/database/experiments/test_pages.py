@@ -102,7 +102,7 @@ def test_list_shows_filters_and_searches_experiments(operator: Client) -> None:
     assert 'title="Green?"' in page(operator, EXPERIMENTS)
     experiments.start(KEY)
     experiments.ship(KEY, "treatment")
-    shipped = [shown_key, "shippedeveryone gets “treatment”", "just now", "shop"]
+    shipped = [shown_key, "shipped everyone gets “treatment”", "just now", "shop"]
     assert columns() == shipped
     experiments.create("other")
     for query in ("?state__exact=shipped", "?q=green", "?q=shop", "?q=checkout"):
