@@ -69,11 +69,6 @@ def current_reason() -> str:
     return _current_value("flagstaff.reason")
 
 
-def current_source() -> str:
-    """Returns where the present changes come from, such as "admin", or an empty text."""
-    return _current_value("flagstaff.source")
-
-
 @contextmanager
 def attributed(current: Attribution | None) -> Iterator[None]:
     """Attributes the writes in the block. None attributes them to no actor."""

@@ -67,7 +67,6 @@ _ROLES: Mapping[str, str | Promise] = {
 # A trend is no result, so its figures are no headline.
 _RESULTS = {"better", "worse", "no_difference"}
 _COLOURS = {"fine": "better", "bad": "worse", "open": "undecided"}
-_TWO = 2
 
 
 # The head.

@@ -99,13 +99,6 @@ def number_text(number: float) -> str:
     return number_format(text, use_l10n=True, force_grouping=True)
 
 
-def effect_text(effect: float, *, is_share: bool) -> str:
-    """Returns a size of an effect with its unit: percentage points of a share."""
-    if not is_share:
-        return number_text(effect)
-    return _("%(number)s points") % {"number": points_text(effect)}
-
-
 def signed(number: float, write: Callable[[float], str]) -> str:
     """Returns a difference with its sign."""
     text = write(abs(number))
