@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any, final
 
 from selenium import webdriver
-from selenium.common.exceptions import ElementNotInteractableException
+from selenium.common.exceptions import (
+    ElementNotInteractableException,
+    StaleElementReferenceException,
+)
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
@@ -106,13 +109,16 @@ class Visitor:
         self.when_interactable(lambda: self.find(selector).click())
 
     def when_interactable(self, act: Callable[[], object]) -> None:
-        """Acts as soon as the element can be used: the layout of the page may not be ready."""
+        """Acts as soon as the element can be used.
+
+        The layout of the page may not be ready, or a fragment may just replace the element.
+        """
 
         def has_acted(_driver: object) -> bool:
             act()
             return True
 
-        ignored = [ElementNotInteractableException]
+        ignored = [ElementNotInteractableException, StaleElementReferenceException]
         WebDriverWait(self.driver, seconds(SERVER), 0.02, ignored).until(has_acted)
 
     @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -33,24 +34,27 @@ def _name(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
 
-# Without the stand-in for waffle, which is imported as "waffle".
-IMPORTS = {
-    _name(path): [*_imports(ast.parse(path.read_text()))]
-    for path in (ROOT / "flagstaff").rglob("*.py")
-    if "stand_in" not in path.parts
-}
+@cache
+def _modules() -> dict[str, list[tuple[str, bool]]]:
+    """Returns the imports of each module. Reading the package takes a second of processor time."""
+    # Without the stand-in for waffle, which is imported as "waffle".
+    return {
+        _name(path): [*_imports(ast.parse(path.read_text()))]
+        for path in (ROOT / "flagstaff").rglob("*.py")
+        if "stand_in" not in path.parts
+    }
 
 
 def _graph(*, at_start: bool) -> dict[str, set[str]]:
     """The modules that each module imports: at its start, or at any time and for types."""
     graph: dict[str, set[str]] = {}
-    for module, imports in IMPORTS.items():
+    for module, imports in _modules().items():
         found = (
-            name if name in IMPORTS else name.rpartition(".")[0]
+            name if name in _modules() else name.rpartition(".")[0]
             for name, is_at_start in imports
             if is_at_start or not at_start
         )
-        graph[module] = {name for name in found if name in IMPORTS} - {module}
+        graph[module] = {name for name in found if name in _modules()} - {module}
     return graph
 
 
