@@ -55,13 +55,13 @@ def overrides(model_admin: Any, *names: str) -> bool:
     return any(module.partition(".")[0] not in {"django", "flagstaff"} for module in modules)
 
 
-def right_of(kind: Kind, changed: Changed) -> Right:
+def right_of(changed: Changed) -> Right:
     """Returns the right that a change of several fields needs."""
     if changed.new is None:
         return "delete"
     if changed.old is None:
         return "add"
-    toggles = kind is Kind.FLAG and TOGGLE_FIELDS.issuperset(changed.new)
+    toggles = changed.kind is Kind.FLAG and TOGGLE_FIELDS.issuperset(changed.new)
     return "toggle" if toggles else "change"
 
 

@@ -249,7 +249,7 @@ def _undo_row(
     if not entries:
         row = kind.row(key)
         require_version(kind, key, row.pk, expect_version)
-        return Changed(key, "", {}, {}, written=False, version=version_of(kind, row.pk))
+        return Changed(kind, key, {}, {}, written=False, version=version_of(kind, row.pk))
     row_id = kind, entries[0].object_pk
     [done] = undo(entries, expect={} if expect_version is None else {row_id: expect_version})
     return cast("Changed", done.changed)
@@ -526,11 +526,11 @@ class _Row(Undone):
         wanted = in_order(_users(self.cells))
         change = users_to_change(users, wanted, skip_unknown=True, existing=existing)
         new[ALLOWED] = users.difference(change.removed).union(change.added)
-        self.changed = Changed(self.key, "", {}, {}, written=False, version=self.version)
+        self.changed = Changed(self.kind, self.key, {}, {}, written=False, version=self.version)
         self.after = RowState(self.kind, None)
         if self.cells is not None and row is not None:
             self.after = self.before.after(new)
-            planned = planned_change(row, self._new(), change)
+            planned = planned_change(self.kind, row, self._new(), change)
             self.changed = replace(planned, written=bool(planned.new), version=self.version)
         elif self.cells is not None:
             self.after = RowState(self.kind, self.kind.model(**self.values), new.pop(ALLOWED))
@@ -539,10 +539,10 @@ class _Row(Undone):
                     new.pop(one.name, None)
             new |= {ALLOWED: list(change.added)} if change.added else {}
             key, missing = self.after.row.key, change.missing
-            self.changed = Changed(key, "", None, new, written=True, missing=missing)
+            self.changed = Changed(self.kind, key, None, new, written=True, missing=missing)
         elif row is not None:
             of_flag = users if self.kind is Kind.FLAG else None
-            self.changed = replace(planned_deletion(row, of_flag), written=True)
+            self.changed = replace(planned_deletion(self.kind, row, of_flag), written=True)
 
 
 def _user_cells(stored: Sequence[object] | None) -> _Cells:
@@ -755,7 +755,7 @@ def _write(rows: Sequence[_Row]) -> None:
         of_kind = [row for row in rows if row.kind is kind]
         versions = versions_of(kind, [row.pk for row in of_kind])
         for row in of_kind:
-            row.changed = finished(kind, cast("Changed", row.changed), versions.get(row.pk, 0))
+            row.changed = finished(cast("Changed", row.changed), versions.get(row.pk, 0))
 
 
 def _record_undo_of(entries: Sequence[int]) -> None:

@@ -24,7 +24,7 @@ from flagstaff.exceptions import (
     InvalidChangeError,
     UnknownFlagError,
 )
-from flagstaff.history import flag_version
+from flagstaff.history import Kind, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.concurrency import run_during
 from tests.support.history_fixtures import GERMAN
@@ -471,7 +471,7 @@ def test_foreign_key_is_written_as_the_history_has_it() -> None:
         group_id=new, permission=Permission.objects.all()[0]
     )
     row.key = "banner"
-    planned = planned_change(row, {"group": old}, AllowedUsersChange())
+    planned = planned_change(Kind.FLAG, row, {"group": old}, AllowedUsersChange())
     assert (planned.old, planned.new) == ({"group": new}, {"group": old})
     write(row, planned, AllowedUsersChange())
     row.refresh_from_db()

@@ -145,7 +145,7 @@ class UndoRequest(ActionRequest):
         written = [(one, changed) for one in self.undone if (changed := one.written)]
         for one, changed in written:
             row = one.before.row or one.after.row
-            if not may(self.site, self.request, right_of(one.kind, changed), row):
+            if not may(self.site, self.request, right_of(changed), row):
                 raise PermissionDenied
         self.form.is_valid()
         conflicts = [conflict for one in self.undone for conflict in one.conflicts]
