@@ -104,8 +104,6 @@ class Undone:
     #: The entries that are undone, newest first.
     entries: tuple[int, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
-    #: Columns that changed and that the table no longer has.
-    ignored: tuple[str, ...] = ()
     #: What is written; None if no entry can be undone.
     changed: Changed | None = None
 
@@ -431,7 +429,6 @@ class _Row(Undone):
             )
         if not any(one.name == "key" and name in old for name, one in self.fields.items()):
             raise self._conflict(Text("its key has another column now; create it again"))
-        self.ignored += tuple(sorted(name for name in _columns(old) if name not in self.fields))
         fields = {name: one for name, one in self.fields.items() if name in old}
         written = (name for name, one in fields.items() if not is_generated(one))
         self.cells, self.sources = old, dict.fromkeys(written, event.source)
@@ -451,12 +448,7 @@ class _Row(Undone):
             if isinstance(cell, tuple):
                 pass
             # Of columns that were added since, the entry says nothing.
-            elif cell not in old:
-                continue
-            elif field is None:
-                self.ignored += () if cell in self.ignored else (cell,)
-                continue
-            elif is_auto_now(field) or is_generated(field):
+            elif cell not in old or field is None or is_auto_now(field) or is_generated(field):
                 continue
             present = cells.get(cell)
             if _is_same(present, old.get(cell)):
@@ -557,10 +549,6 @@ def _user_cells(stored: Sequence[object] | None) -> _Cells:
 def _users(cells: _Cells | None) -> frozenset[PrimaryKey]:
     found = (cell for cell, value in (cells or {}).items() if value is True)
     return frozenset(cell[0] for cell in found if isinstance(cell, tuple))
-
-
-def _columns(cells: _Cells) -> list[str]:
-    return [cell for cell in cells if isinstance(cell, str)]
 
 
 def _differing(old: _Cells, new: _Cells) -> Iterator[Any]:
