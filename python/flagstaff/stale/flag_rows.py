@@ -12,7 +12,6 @@ from flagstaff._engine import forced_off
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.stale.constant import Configuration, constant_result
-from flagstaff.stale.past import configuration_of
 
 # The annotation's name must not clash with a field of the project's model.
 _ALLOWED = "flagstaff_allowed"
@@ -70,6 +69,8 @@ def _flag(row: Any, allowed: int) -> AssessedFlag:
         pk=str(row.pk),
         key=row.key,
         fields=row,
-        configuration=configuration_of(row),
+        configuration=Configuration(
+            row.enabled, row.rollout_percent, None if row.rules == [] else row.rules
+        ),
         allowed=allowed,
     )
