@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -215,8 +215,8 @@ def keys_that_name(key: str) -> dict[str, list[str]]:
     return keys
 
 
-def uses_by_segment() -> Mapping[str, Sequence[SegmentUse]]:
-    """Returns what uses each segment: flags, values, then rows of optional apps.
+def uses_by_segment() -> defaultdict[str, list[SegmentUse]]:
+    """Returns what uses each segment, by its key: flags, values, then rows of optional apps.
 
     Reads all rules: whatever JSON SQL has written.
     """
