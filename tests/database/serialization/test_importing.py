@@ -70,7 +70,7 @@ def test_import_is_one_transaction_by_one_actor(cli_shop: None) -> None:
     assert import_text(EDITED).changed == {}
 
 
-def test_import_of_new_rows_has_the_versions_and_undo_of_creations(cli_shop: None) -> None:
+def test_import_of_new_rows_has_their_versions_and_fields(cli_shop: None) -> None:
     text = """
         flagstaff: 1
         flags: {one: {allowed_users: [alice]}, two: {enabled: true}}
