@@ -279,15 +279,12 @@ class JsonField(forms.JSONField):
             "number as a text, or split the value"
         ),
     }
+    widget = forms.Textarea({"class": "flagstaff-json", "rows": 4, "spellcheck": "false"})
     # Texts, lists and objects without contents are values, too.
     empty_values = [None]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"empty_value": None, **options})
-
-    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
-        """Returns the attributes of the text area."""
-        return {"class": "flagstaff-json", "rows": 4, "spellcheck": "false"}
 
     def prepare_value(self, value: Any) -> Any:
         """Returns the text in the form: as it was typed, or a stored value over several lines."""
