@@ -94,9 +94,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """Returns the classes of all parts, those of the optional apps included."""
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
 
-    def get_urls(self) -> list[URLPattern]:
+    def own_urls(self) -> Iterator[URLPattern]:
         """The pages that are about no single row, the page of the allowed users, and the others."""
-        return [*page_urls(self), users_path(self), *super().get_urls()]
+        yield from page_urls(self)
+        yield users_path(self)
+        yield from super().own_urls()
 
     # Rights.
 
