@@ -14,9 +14,8 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history, require_triggers
-from flagstaff.rollouts.models import SignalCount
+from flagstaff.rollouts.models import GUARDED_FOR, DriverRun, SignalCount
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.unguarded import GUARDED_FOR, driver_is_running
 
 _FLAG_DISABLED = marked("the flag is disabled; enable it with {command}")
 _FLAG_DISABLED_AT_START = marked(
@@ -80,7 +79,7 @@ def _problem_of_engine() -> str | None:
 
 def problem_of_driver() -> str | None:
     """Returns that no driver runs, or None. Makes a query."""
-    if driver_is_running():
+    if DriverRun.is_recent():
         return None
     minutes = int(GUARDED_FOR.total_seconds() // 60)
     command = quoted_command("run-jobs", "--loop")
@@ -127,18 +126,11 @@ def present_rollout(flag: FlagRow) -> int:
 
 def enabling_message(flag: FlagRow) -> Text:
     """Returns that the flag is turned on, and who gets it besides the first step. One query."""
-    is_allowed, is_granted = count_allowed_users(flag) > 0, rules_can_grant(flag)
-    if is_allowed and is_granted:
+    if count_allowed_users(flag) or rules_can_grant(flag):
         return Text(
             "the flag is turned on, so its allowed users and the users of its rules have it, too"
         )
-    if is_allowed:
-        return Text("the flag is turned on, so its allowed users have it, too")
-    return (
-        Text("the flag is turned on, so the users of its rules have it, too")
-        if is_granted
-        else Text("the flag is turned on")
-    )
+    return Text("the flag is turned on")
 
 
 def rules_can_grant(flag: FlagRow) -> bool:

@@ -12,7 +12,7 @@ from django.db import connections
 from django.utils.module_loading import import_string
 
 from flagstaff._words.text import Text, storable
-from flagstaff.rollouts.guards import FUNCTION, Guard, guards_from_json
+from flagstaff.rollouts.guards import FUNCTION, Guard
 from flagstaff.rollouts.models import Plan
 
 #: A guard that takes longer holds its plan. The other plans wait for it.
@@ -44,7 +44,7 @@ def call_guards(plan: Plan) -> tuple[GuardOutcome, ...]:
     To be called outside of a transaction, so that a slow function does not keep people's changes
     of the plan or of the flag waiting.
     """
-    guards = guards_from_json(plan.guards)
+    guards = plan.read_guards()
     return tuple(_call(guard, plan) for guard in guards if guard.kind == FUNCTION)
 
 

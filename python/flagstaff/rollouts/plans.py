@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from typing import cast
 
 from django.db import IntegrityError, connections, transaction
-from django.db.models import QuerySet
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._connection.vendor import is_postgresql
@@ -26,7 +25,6 @@ from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, Unk
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
     enabling_message,
     present_rollout,
@@ -50,10 +48,10 @@ from flagstaff.rollouts.models import (
     Plan,
     PlanEvent,
     State,
+    StepRun,
     state_text,
 )
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
-from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.transitions import continue_run, enter_step, record
 
 _MAX_USERS = 2_000_000_000
@@ -97,9 +95,9 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     if the flag has another version than expected.
     """
     with transaction.atomic(using=conf.database):
-        plan = _active_plan(key)
-        is_new = plan is None
-        if plan is None:
+        plan = find_plan(key, lock=True)
+        is_new = plan is None or plan.state not in ACTIVE_STATES
+        if plan is None or is_new:
             given = ("errors",) if guards is None else guards
             users = REQUIRED_USERS if required_users is None else required_users
             plan = _create(key, steps, given, users, ignore_releases=ignore_releases)
@@ -123,7 +121,7 @@ def pause(key: str) -> Plan:
     """
     with _locked_plan(key) as plan:
         _require_state(plan, Text("pause"), *WATCHED_STATES)
-        transitions.pause(plan, database_now(), current_reason())
+        transitions.pause(plan, current_reason())
         return plan
 
 
@@ -143,17 +141,17 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
             _make_active(plan)
         flag = _flag_of(plan, expect_version)
         require(key, problem_of_database(), problem_of_driver(), problem_of_flag(flag))
-        now, old = database_now(), flag.rollout_percent
-        if is_paused and foreign_change(plan, flag) is None and continue_run(plan, now):
+        old = flag.rollout_percent
+        if is_paused and foreign_change(plan, flag) is None and continue_run(plan):
             record(plan, PlanEvent.Kind.RESUMED, Text("resumed at {percent} %", percent=old))
             return plan
         index = (plan.step or 0) if is_paused else 0
-        enter_step(plan, index, now)
+        enter_step(plan, index)
         message = Text(
             "resumed, and step {number} starts again: rollout {old} → {new} %",
             number=index + 1,
             old=old,
-            new=steps_of(plan)[index].percent,
+            new=plan.read_steps()[index].percent,
         )
         record(plan, PlanEvent.Kind.RESUMED, message)
         return plan
@@ -170,7 +168,7 @@ def rollback(key: str) -> Plan:
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         reason = current_reason()
         transitions.forget_trip(plan)
-        changed = transitions.roll_back(plan, flag, database_now(), reason)
+        changed = transitions.roll_back(plan, flag, reason)
         what = Text("rollout 0 %")
         if changed is None:
             what = Text("the flag {key} no longer exists, so no rollout was changed", key=key)
@@ -226,7 +224,9 @@ def unchanged(key: str, expected: str | None) -> Iterator[None]:
 
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked."""
-    return _active_plan(key, lock=lock) or _plans(key, lock=lock).order_by("-id").first()
+    of_key = (Plan.objects.locked() if lock else Plan.objects.all()).filter(key=key)
+    newest = of_key.order_by("-id")
+    return newest.filter(state__in=ACTIVE_STATES).first() or newest.first()
 
 
 def exists_already(plan: Plan) -> PlanError:
@@ -287,7 +287,8 @@ def _create(
         actor=current_actor(),
     )
     _insert(plan)
-    transitions.measure_before_start(plan, present_rollout(flag))
+    percent = present_rollout(flag)
+    plan.run_id = StepRun.objects.using(conf.database).create(plan_id=plan.pk, percent=percent).pk
     plan.save(using=conf.database, update_fields=["run_id"])
     message = Text(
         "created with the steps {steps}", steps=joined([step.text for step in plan_steps])
@@ -311,10 +312,7 @@ def _insert(plan: Plan) -> None:
         with transaction.atomic(using=conf.database):
             plan.save(using=conf.database, force_insert=True)
     except IntegrityError as error:
-        active = Plan.objects.using(conf.database).filter(
-            flag_pk=plan.flag_pk, state__in=ACTIVE_STATES
-        )
-        if found := active.first():
+        if found := Plan.objects.active().filter(flag_pk=plan.flag_pk).first():
             raise exists_already(found) from error
         raise
 
@@ -326,8 +324,7 @@ def _make_active(plan: Plan) -> None:
     """
     try:
         with transaction.atomic(using=conf.database):
-            of_plan = Plan.objects.using(conf.database).filter(pk=plan.pk)
-            of_plan.update(state=State.PAUSED)
+            Plan.objects.filter(pk=plan.pk).update(state=State.PAUSED)
     except IntegrityError as error:
         command = quoted_command("plan", "show", plan.key)
         problem = Text(
@@ -348,11 +345,11 @@ def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
 
 def _start(plan: Plan, expect_version: int | None, *, enable: bool) -> None:
     flag = _flag_of(plan, expect_version)
-    first, enables = steps_of(plan)[0], enable and not flag.enabled
+    first, enables = plan.read_steps()[0], enable and not flag.enabled
     problem = problem_of_flag(flag, first, enable=enables)
     require(plan.key, problem_of_database(), problem_of_driver(), problem)
     old = present_rollout(flag)
-    enter_step(plan, 0, database_now(), enable=enables)
+    enter_step(plan, 0, enable=enables)
     if enables:
         record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
     record(
@@ -400,13 +397,3 @@ def _locked_plan(key: str) -> Iterator[Plan]:
         if plan is None:
             raise UnknownPlanError(no_plan_text(key))
         yield plan
-
-
-def _active_plan(key: str, *, lock: bool = True) -> Plan | None:
-    active = _plans(key, lock=lock).filter(state__in=ACTIVE_STATES)
-    return active.order_by("-id").first()
-
-
-def _plans(key: str, *, lock: bool) -> QuerySet[Plan]:
-    plans = Plan.objects.using(conf.database).filter(key=key)
-    return plans.select_for_update() if lock else plans

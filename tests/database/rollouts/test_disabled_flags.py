@@ -15,7 +15,6 @@ from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import plan_record
-from flagstaff.rollouts.stored import steps_of
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
 from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of
@@ -60,7 +59,7 @@ def test_start_without_the_confirmation_is_refused_and_names_it() -> None:
 
 def test_disabled_flag_counts_as_zero_percent_until_it_is_enabled() -> None:
     plan = rollouts.create(KEY)
-    assert [step.percent for step in steps_of(plan)] == [1, 5, 25, 50, 100]
+    assert [step.percent for step in plan.read_steps()] == [1, 5, 25, 50, 100]
     assert StepRun.objects.get().percent == 0
     changes.flags.enable(KEY)
     with pytest.raises(PlanError, match="the first step is 1 %, and new_checkout is at 60 %"):
@@ -83,7 +82,7 @@ def test_event_and_question_say_who_else_gets_the_flag(rules: Any, users: int, t
     flag: Any = FeatureFlag.objects.get()
     flag.allowed_users.set([User.objects.create(username=f"user{n}") for n in range(users)])
     expected = f"the flag is turned on, {text}"
-    preview = planned_steps(flag, steps_of(rollouts.create(KEY, STEPS)), 0, enable=True)
+    preview = planned_steps(flag, rollouts.create(KEY, STEPS).read_steps(), 0, enable=True)
     assert preview.notes[0] == f"T{expected[1:]}."
     rollouts.start(KEY, enable=True)
     assert localized(PlanEvent.objects.get(kind="enabled").message) == expected

@@ -44,7 +44,7 @@ def trip_with_a_short_wait() -> list[str]:
 
 
 def drive() -> list[str]:
-    return [report.message for report in run_plans() if report.is_news]
+    return [report.text for report in run_plans() if report.is_news]
 
 
 def hang(_plan: object) -> bool:
