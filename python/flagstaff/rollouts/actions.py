@@ -124,24 +124,14 @@ def create(
 
     Workers begin to measure.
     """
-    plan = plans.create(key, **_given(steps, guards, required_users, ignore_releases))
-    return _done(plan, "delete", "--yes", notes=notes_of(plan, flag_row(key), 0))
-
-
-def _given(
-    steps: Sequence[str] | None,
-    guards: Sequence[str] | None,
-    required_users: int | None,
-    ignore_releases: bool | None,  # noqa: FBT001 (None is its default)
-) -> dict[str, Any]:
-    """Returns the arguments that were given; the others have defaults."""
-    given = {
-        "steps": steps,
-        "guards": guards,
-        "required_users": required_users,
-        "ignore_releases": ignore_releases,
-    }
-    return {name: one for name, one in given.items() if one is not None}
+    plan = plans.create(
+        key,
+        steps,
+        guards=guards,
+        required_users=required_users,
+        ignore_releases=ignore_releases,
+    )
+    return _done(plan, "delete", "--yes", notes=notes_of(plan, flag_row(key), 0, has_traffic=False))
 
 
 @_action(
@@ -168,8 +158,15 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     """
     with plans.unchanged(key, expect_plan):
         instead = _unless_new(flag_row(key))
-        given = _given(steps, guards, required_users, ignore_releases)
-        plan = plans.start(key, enable=enable, expect_version=expect_version, **given)
+        plan = plans.start(
+            key,
+            steps,
+            guards=guards,
+            required_users=required_users,
+            ignore_releases=ignore_releases,
+            enable=enable,
+            expect_version=expect_version,
+        )
         notes = [*notes_of(plan, flag_row(key), 0)]
     return _done(plan, "roll-back", notes=notes, instead=instead)
 

@@ -55,6 +55,13 @@ from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_s
 from flagstaff.rollouts.transitions import continue_run, enter_step, record
 
 _MAX_USERS = 2_000_000_000
+#: The states in which a plan can be changed so, the most important action first.
+STATES = {
+    "start": (State.PENDING,),
+    "resume": (State.PAUSED, State.ROLLED_BACK),
+    "roll-back": (*WATCHED_STATES, State.PAUSED),
+    "pause": WATCHED_STATES,
+}
 #: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
 
@@ -63,9 +70,9 @@ def create(
     key: str,
     steps: Iterable[Step | str] | None = None,
     *,
-    guards: Iterable[Guard | str] = ("errors",),
-    required_users: int = REQUIRED_USERS,
-    ignore_releases: bool = False,
+    guards: Iterable[Guard | str] | None = None,
+    required_users: int | None = None,
+    ignore_releases: bool | None = None,
 ) -> Plan:
     """Creates a pending plan for a flag. The workers begin to measure.
 
@@ -74,7 +81,30 @@ def create(
     InvalidPlanError, or PlanError if the flag has a plan already.
     """
     with transaction.atomic(using=conf.database):
-        return _create(key, steps, guards, required_users, ignore_releases=ignore_releases)
+        flag = flag_row(key)
+        plan_steps = _default_steps(flag) if steps is None else valid_steps(steps)
+        plan_guards = valid_guards(("errors",) if guards is None else guards)
+        if problem := problem_of_first_step(flag, plan_steps[0]):
+            raise InvalidPlanError(problem)
+        plan = Plan(
+            flag_pk=str(flag.pk),
+            key=flag.key,
+            steps=steps_as_json(plan_steps),
+            guards=guards_as_json(plan_guards),
+            latency_limits=latency_limits(plan_guards),
+            required_users=_valid_users(required_users),
+            ignore_releases=bool(ignore_releases),
+            seen_flag=digest_of(flag),
+            flag_version=version_of(Kind.FLAG, flag.pk),
+            actor=current_actor(),
+        )
+        _insert(plan)
+        runs, percent = StepRun.objects.using(conf.database), present_rollout(flag)
+        plan.run_id = runs.create(plan_id=plan.pk, percent=percent).pk
+        plan.save(using=conf.database, update_fields=["run_id"])
+        texts = joined([step.text for step in plan_steps])
+        record(plan, PlanEvent.Kind.CREATED, Text("created with the steps {steps}", steps=texts))
+        return plan
 
 
 def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
@@ -83,7 +113,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     *,
     guards: Iterable[Guard | str] | None = None,
     required_users: int | None = None,
-    ignore_releases: bool = False,
+    ignore_releases: bool | None = None,
     enable: bool = False,
     expect_version: int | None = None,
 ) -> Plan:
@@ -94,23 +124,35 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     PlanError if the plan cannot start, for example because run-jobs does not run, or ConflictError
     if the flag has another version than expected.
     """
+    options = steps, guards, required_users, ignore_releases
     with transaction.atomic(using=conf.database):
         plan = find_plan(key, lock=True)
-        is_new = plan is None or plan.state not in ACTIVE_STATES
-        if plan is None or is_new:
-            given = ("errors",) if guards is None else guards
-            users = REQUIRED_USERS if required_users is None else required_users
-            plan = _create(key, steps, given, users, ignore_releases=ignore_releases)
-        _require_state(plan, Text("start"), State.PENDING)
-        options = (steps, guards, required_users, ignore_releases or None)
-        if not is_new and options != (None,) * len(options):
+        if plan is None or plan.state not in ACTIVE_STATES:
+            plan = create(
+                key,
+                steps,
+                guards=guards,
+                required_users=required_users,
+                ignore_releases=ignore_releases,
+            )
+        elif plan.state == State.PENDING and options != (None,) * len(options):
             raise PlanError(
                 "{key} has a pending plan already; start it without new options, or delete it "
                 "first: {command}",
                 key=key,
                 command=quoted_command("plan", "delete", key),
             )
-        _start(plan, expect_version, enable=enable)
+        _require_state(plan, "start")
+        flag = _flag_of(plan, expect_version)
+        first, enables = plan.read_steps()[0], enable and not flag.enabled
+        problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
+        require(plan.key, problem_of_database(), problem_of_driver(), problem)
+        old = present_rollout(flag)
+        enter_step(plan, 0, enable=enables)
+        if enables:
+            record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
+        text = Text("started: rollout {old} → {new} %", old=old, new=first.percent)
+        record(plan, PlanEvent.Kind.STARTED, text)
         return plan
 
 
@@ -120,7 +162,7 @@ def pause(key: str) -> Plan:
     Raises UnknownPlanError, or PlanError unless the plan is running or holding.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, Text("pause"), *WATCHED_STATES)
+        _require_state(plan, "pause")
         transitions.pause(plan, current_reason())
         return plan
 
@@ -135,7 +177,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
     the flag has another version than expected.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, Text("resume"), State.PAUSED, State.ROLLED_BACK)
+        _require_state(plan, "resume")
         is_paused = plan.state == State.PAUSED
         if not is_paused:
             _make_active(plan)
@@ -164,7 +206,7 @@ def rollback(key: str) -> Plan:
     UnknownPlanError, or PlanError if the plan has not started or has ended.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, Text("roll-back"), *WATCHED_STATES, State.PAUSED)
+        _require_state(plan, "roll-back")
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         reason = current_reason()
         transitions.forget_trip(plan)
@@ -261,43 +303,9 @@ def no_plan_text(key: str) -> Text:
     )
 
 
-def _create(
-    key: str,
-    steps: Iterable[Step | str] | None,
-    guards: Iterable[Guard | str],
-    required_users: int,
-    *,
-    ignore_releases: bool,
-) -> Plan:
-    flag = flag_row(key)
-    plan_steps = _default_steps(flag) if steps is None else valid_steps(steps)
-    plan_guards = valid_guards(guards)
-    if problem := problem_of_first_step(flag, plan_steps[0]):
-        raise InvalidPlanError(problem)
-    plan = Plan(
-        flag_pk=str(flag.pk),
-        key=flag.key,
-        steps=steps_as_json(plan_steps),
-        guards=guards_as_json(plan_guards),
-        latency_limits=latency_limits(plan_guards),
-        required_users=_valid_users(required_users),
-        ignore_releases=ignore_releases,
-        seen_flag=digest_of(flag),
-        flag_version=version_of(Kind.FLAG, flag.pk),
-        actor=current_actor(),
-    )
-    _insert(plan)
-    percent = present_rollout(flag)
-    plan.run_id = StepRun.objects.using(conf.database).create(plan_id=plan.pk, percent=percent).pk
-    plan.save(using=conf.database, update_fields=["run_id"])
-    message = Text(
-        "created with the steps {steps}", steps=joined([step.text for step in plan_steps])
-    )
-    record(plan, PlanEvent.Kind.CREATED, message)
-    return plan
-
-
 def _valid_users(number: object) -> int:
+    if number is None:
+        return REQUIRED_USERS
     if type(number) is int and 1 <= number <= _MAX_USERS:
         return number
     raise InvalidPlanError(
@@ -343,22 +351,6 @@ def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
     return steps
 
 
-def _start(plan: Plan, expect_version: int | None, *, enable: bool) -> None:
-    flag = _flag_of(plan, expect_version)
-    first, enables = plan.read_steps()[0], enable and not flag.enabled
-    problem = problem_of_flag(flag, first, enable=enables)
-    require(plan.key, problem_of_database(), problem_of_driver(), problem)
-    old = present_rollout(flag)
-    enter_step(plan, 0, enable=enables)
-    if enables:
-        record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
-    record(
-        plan,
-        PlanEvent.Kind.STARTED,
-        Text("started: rollout {old} → {new} %", old=old, new=first.percent),
-    )
-
-
 def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
     """Returns the flag of a plan, locked.
 
@@ -377,15 +369,15 @@ def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
     return flag
 
 
-def _require_state(plan: Plan, action: str, *states: State) -> None:
-    """Raises PlanError unless the plan is in one of these states."""
-    if plan.state not in states:
+def _require_state(plan: Plan, action: str) -> None:
+    """Raises PlanError unless the plan is in a state of the action."""
+    if plan.state not in STATES[action]:
         raise PlanError(
             "the rollout plan of {key} is {state}; {action} needs a plan that is {states}",
             key=plan.key,
             state=state_text(plan.state),
             action=action,
-            states=joined(map(state_text, states), " / "),
+            states=joined(map(state_text, STATES[action]), " / "),
         )
 
 

@@ -19,12 +19,12 @@ from flagstaff._words.text import Text, some
 from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.conditions import rules_can_grant
+from flagstaff.rollouts.conditions import present_rollout, rules_can_grant
 from flagstaff.rollouts.evidence import read_evidence
-from flagstaff.rollouts.guards import Guard, numbered
+from flagstaff.rollouts.guards import FUNCTION, Guard, numbered
 from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.statistics import smallest_ratio, upper_bound
-from flagstaff.rollouts.steps import ALL, Step
+from flagstaff.rollouts.steps import ALL, DEFAULT_STEPS, Step
 from flagstaff.rollouts.verdict import times
 
 _DAY = 86_400
@@ -73,17 +73,16 @@ def traffic_of(plan: Plan) -> Traffic | None:
     return Traffic(seconds, users, failed)
 
 
-def notes_of(plan: Plan, flag: FlagRow, index: int) -> Iterator[Text]:
+def notes_of(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -> Iterator[Text]:
     """Yields what a person should know of the steps from this index on. Makes a few queries."""
     if rules_can_grant(flag):
         yield Text("a rule can grant the flag, so a roll back also turns it off")
-    if is_measured := any(step.percent < ALL for step in plan.read_steps()[index:]):
-        yield from _notes_of_traffic(plan, flag) if plan.step in {None, 0} else ()
-    elif numbered(plan.read_guards()):
-        yield Text(
-            "at 100 % all users have the flag, so the guards cannot compare; add a step below 100 %"
-        )
-    if plan.ignore_releases and is_measured:
+    steps, guards = plan.read_steps(), plan.read_guards()
+    if has_traffic:
+        yield from _notes_of_traffic(plan, flag)
+    if steps[-1].percent == ALL and all(guard.kind != FUNCTION for guard in guards):
+        yield Text("at 100 % all users have the flag, so no guard watches the last step")
+    if plan.ignore_releases and steps[index].percent < ALL:
         yield Text(
             "releases are ignored: a bad build in the middle of a step can pass with what the "
             "build before has shown"
@@ -170,19 +169,23 @@ def _smallest_first_step(users: int, required_users: int) -> int:
     return min(max(-(-ALL * required_users // users), 1), ALL)
 
 
-def first_step_of(flag: FlagRow, required_users: int) -> int | None:
-    """Returns this for the users of the site; None where they say nothing. Makes one query."""
-    users = users_of_site(flag, ALL * required_users)
-    return _smallest_first_step(users, required_users) if users else None
+def proposed_plan(flag: FlagRow | None, most: int) -> tuple[list[Step], int]:
+    """Returns the steps and the required users that the users of the site can reach.
 
-
-def usual_required_users(flag: FlagRow | None, most: int) -> int:
-    """Returns a number that a tenth of the users of the site can reach, up to `most`.
-
-    `most` where the users say nothing. Makes one query.
+    Up to `most`, a tenth of the users are required, and the first step has as many. The default
+    steps and `most` where the users say nothing. Makes one query.
     """
-    users = None if flag is None else users_of_site(flag, most * _TENTH)
-    return most if not users else min(max(users // _TENTH, _LEAST), most)
+    percent = 0 if flag is None else present_rollout(flag)
+    steps = [step for step in DEFAULT_STEPS if step.percent > percent]
+    users = None if flag is None else users_of_site(flag, most * ALL)
+    if not users:
+        return steps, most
+    required = min(max(users // _TENTH, _LEAST), most)
+    least = _smallest_first_step(users, required)
+    if steps and steps[0].percent < least < ALL:
+        first = Step(least, steps[0].seconds)
+        steps = [first, *(step for step in steps if step.percent > least)]
+    return steps, required
 
 
 def users_of_site(flag: FlagRow, enough: int) -> int | None:

@@ -130,7 +130,11 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         raise AssertionError
 
-    before = Plan._base_manager.values().get(), [*StepRun.objects.values()], [*PlanEvent.objects.values()]
+    before = (
+        Plan._base_manager.values().get(),
+        [*StepRun.objects.values()],
+        [*PlanEvent.objects.values()],
+    )
     version = flag_history(KEY)[0].version
     with monkeypatch.context() as patch:
         patch.setattr(owner, after, killed)

@@ -59,22 +59,13 @@ from flagstaff.rollouts.models import (
     State,
 )
 from flagstaff.rollouts.releasing import planned_steps
-from flagstaff.rollouts.steps import ALL, DEFAULT_STEPS, Step, steps_as_json, valid_steps
-from flagstaff.rollouts.traffic import first_step_of, notes_of, usual_required_users
+from flagstaff.rollouts.steps import steps_as_json, valid_steps
+from flagstaff.rollouts.traffic import notes_of, proposed_plan
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-# What can be done in a state, the filled button first.
-_ACTIONS: Mapping[str, Sequence[str]] = {
-    State.PENDING: ("start", "delete"),
-    State.RUNNING: ("roll-back", "pause"),
-    State.HOLDING: ("roll-back", "pause"),
-    State.PAUSED: ("resume", "roll-back", "delete"),
-    State.DONE: ("delete",),
-    State.ROLLED_BACK: ("resume", "delete"),
-}
 # These give the flag to more users, and need a plan that can be read.
 _GIVING = ("start", "resume")
 
@@ -203,15 +194,15 @@ class PlanAdmin(AppRowAdmin):
             lines.append(format_html('<a href="{}">{}</a>', url, text))
         differs = difference_text(row, flag)
         alarms = [*([capfirst(f"{localized(problem)}.")] if problem else []), *_alarms(row, flag)]
-        main, *others = _ACTIONS.get(row.state, ("delete",))
+        possible = [name for name, states in plans.STATES.items() if row.state in states]
         return Head(
             state=(
                 COLOURS.get("unguarded" if row.is_unguarded else row.state, COLOURS["harm"]),
                 _("unguarded") if row.is_unguarded else state_name(row),
             ),
             lines=lines,
-            main="" if main == "delete" else main,
-            others=[one for one in others if one != "delete"],
+            main=possible[0] if possible else "",
+            others=possible[1:],
             alarms=[*alarms, *([f"{capfirst(differs)}."] if differs else [])],
             notes=[] if problem else _notes(row, flag, row.step or 0),
         )
@@ -224,7 +215,10 @@ class PlanAdmin(AppRowAdmin):
     def is_offered(self, action: Action, row: Any) -> bool:
         """What can be done now with the newest plan of a flag."""
         flag, name = row.flag, action.name
-        if name not in _ACTIONS.get(row.state, ("delete",)) or not _is_newest(row):
+        is_possible = row.state in plans.STATES.get(name, ())
+        if name == "delete":
+            is_possible = row.state not in WATCHED_STATES
+        if not (is_possible and _is_newest(row)):
             return False
         # Only a start turns the flag on.
         is_ready = flag is not None and (flag.enabled or row.step is None)
@@ -249,13 +243,11 @@ class PlanAdmin(AppRowAdmin):
         found = all_rows(conf.flag_model).filter(key=key).first() if key else None
         flag: Any = found if found and may(self.admin_site, request, "view", found) else None
         last = self.get_queryset(request).filter(key=key).order_by("-id").first() if flag else None
-        above = present_rollout(flag) if flag else 0
         if last is None or last.problem:
-            users = usual_required_users(flag, plans.REQUIRED_USERS)
-            least = (first_step_of(flag, users) if flag else None) or 1
-            steps, guards = _usual_steps(above, least), [Guard("errors")]
+            steps, users = proposed_plan(flag, plans.REQUIRED_USERS)
+            guards: Sequence[Guard] = [Guard("errors")]
         else:
-            users, guards = last.required_users, [*last.read_guards()]
+            users, guards, above = last.required_users, last.read_guards(), present_rollout(flag)
             steps = [step for step in last.read_steps() if step.percent > above]
         return {
             "steps": "\n".join(map(str, steps)),
@@ -284,17 +276,18 @@ class PlanAdmin(AppRowAdmin):
         now = NONE if flag is None else f"{flag.rollout_percent} %"
         if action.name in _GIVING and flag is not None:
             return self._next_step(request, action, row, flag)
-        notes, after = _notes(row, flag, row.step or 0), now
+        notes, after = list[str](), now
         if action.name == "pause":
-            state, notes = State.PAUSED.label, []
+            state = str(State.PAUSED.label)
         elif action.name == "roll-back":
-            state, after = State.ROLLED_BACK.label, "0 %"
+            state, after = str(State.ROLLED_BACK.label), "0 %"
         elif row.state in WATCHED_STATES:
             raise plans.still_runs(row)
         else:
             state = _("deleted")
-            text = _("The flag stays as it is. The events and the figures of the plan are deleted.")
-            notes = [text]
+            notes.append(
+                _("The flag stays as it is. The events and the figures of the plan are deleted.")
+            )
         rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
         if after != now and flag is not None and flag.enabled and rules_can_grant(flag):
             rows.append(PreviewRow(_("flag"), _on(), _off()))
@@ -407,15 +400,6 @@ def _plan_row(plan: Plan, after: object) -> PreviewRow:
     return PreviewRow(_("plan"), state_name(plan), str(after))
 
 
-def _usual_steps(above: int, least: int) -> list[Step]:
-    """Returns the default steps above a percentage, of which the first has `least` percent."""
-    steps = [step for step in DEFAULT_STEPS if step.percent > above]
-    if steps and steps[0].percent < least < ALL:
-        first = Step(least, steps[0].seconds)
-        return [first, *(step for step in steps if step.percent > least)]
-    return steps
-
-
 def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     """Yields what is wrong. Makes a query for a plan that has not started."""
     command = format_html("<code>{}</code>", quoted_command("run-jobs", "--loop").strip('"'))
@@ -448,7 +432,8 @@ def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
     """Returns what a person should know of the steps from this index on."""
     if flag is None or plan.state not in ACTIVE_STATES:
         return []
-    notes = [f"{capfirst(localized(note))}." for note in notes_of(plan, flag, index)]
+    found = notes_of(plan, flag, index, has_traffic=plan.step is None)
+    notes = [f"{capfirst(localized(note))}." for note in found]
     if not flag.enabled and plan.step is None:
         notes.append(_("The flag is off. The start of the plan turns it on."))
     return notes
