@@ -302,62 +302,60 @@ class DriverRun(models.Model):
         return bool(runs.filter(last_run_at__gte=ClockTimestamp() - GUARDED_FOR).exists())
 
 
-class SignalCount(models.Model):
+class _OfRun(models.Model):
+    """What workers write for a run."""
+
+    run = models.ForeignKey(StepRun, models.CASCADE, related_name="+")
+
+    class Meta:
+        abstract = True
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"row {self.pk} of run {self.run_id}"
+
+
+def _once_in_a_run(name: str, *fields: str) -> tuple[models.UniqueConstraint]:
+    constraint = models.UniqueConstraint(fields=["run", *fields], name=f"flagstaff_rollouts_{name}")
+    return (constraint,)
+
+
+class SignalCount(_OfRun):
     """Requests and tasks of a run by what became of them. Workers add to the count."""
 
     class Kind(models.TextChoices):
-        REQUESTS = "r", _("requests and tasks")
-        FAILED = "f", _("failed a guard")
-        DROPPED = "d", _("dropped")
+        REQUESTS = "r"
+        #: That failed the guard with this number.
+        FAILED = "f"
+        DROPPED = "d"
 
-    run = models.ForeignKey(StepRun, models.CASCADE, related_name="counts")
     #: Whether the user is inside the rollout.
     inside: models.Field[Any, bool] = models.BooleanField()
-    kind: models.Field[Any, str] = models.CharField(max_length=1, choices=Kind.choices)
-    #: The number of the guard or of the bucket; 0 for requests.
+    kind: models.Field[Any, str] = models.CharField(max_length=1)
+    #: The number of the guard; 0 for requests.
     number: models.Field[Any, int] = models.SmallIntegerField(default=0)
     count: models.Field[Any, int] = models.BigIntegerField()
 
-    class Meta:
-        default_permissions = ()
-        constraints = (
-            models.UniqueConstraint(
-                fields=["run", "inside", "kind", "number"],
-                name="flagstaff_rollouts_signal_count",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.number}: {self.count}"
+    class Meta(_OfRun.Meta):
+        constraints = _once_in_a_run("signal_count", "inside", "kind", "number")
 
 
-class SeenRegister(models.Model):
+class SeenRegister(_OfRun):
     """A register of the HyperLogLog of the users that were evaluated in a run."""
 
-    run = models.ForeignKey(StepRun, models.CASCADE, related_name="registers")
     inside: models.Field[Any, bool] = models.BooleanField()
     #: Whether others of their networks came first, so that these users do not count.
     left_out: models.Field[Any, bool] = models.BooleanField(default=False)
     register: models.Field[Any, int] = models.SmallIntegerField()
     rank: models.Field[Any, int] = models.SmallIntegerField()
 
-    class Meta:
-        default_permissions = ()
-        constraints = (
-            models.UniqueConstraint(
-                fields=["run", "inside", "left_out", "register"],
-                name="flagstaff_rollouts_seen_register",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"register {self.register}: {self.rank}"
+    class Meta(_OfRun.Meta):
+        constraints = _once_in_a_run("seen_register", "inside", "left_out", "register")
 
 
-class FailedUnit(models.Model):
+class FailedUnit(_OfRun):
     """The first failure of a user in a run. A user is a salted hash."""
 
-    run = models.ForeignKey(StepRun, models.CASCADE, related_name="failed_units")
     guard: models.Field[Any, int] = models.SmallIntegerField()
     unit: models.Field[Any, int] = models.BigIntegerField()
     inside: models.Field[Any, bool] = models.BooleanField()
@@ -366,35 +364,18 @@ class FailedUnit(models.Model):
     #: False if another user of the network failed first.
     is_counted: models.Field[Any, bool] = models.BooleanField(default=True)
 
-    class Meta:
-        default_permissions = ()
-        constraints = (
-            models.UniqueConstraint(
-                fields=["run", "guard", "unit"], name="flagstaff_rollouts_failed_unit"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"guard {self.guard}: {self.unit}"
+    class Meta(_OfRun.Meta):
+        constraints = _once_in_a_run("failed_unit", "guard", "unit")
 
 
-class FailedNetwork(models.Model):
+class FailedNetwork(_OfRun):
     """A network of which a failing user counts in a run. A network is a salted hash."""
 
-    run = models.ForeignKey(StepRun, models.CASCADE, related_name="failed_networks")
     guard: models.Field[Any, int] = models.SmallIntegerField()
     network: models.Field[Any, int] = models.IntegerField()
 
-    class Meta:
-        default_permissions = ()
-        constraints = (
-            models.UniqueConstraint(
-                fields=["run", "guard", "network"], name="flagstaff_rollouts_failed_network"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"guard {self.guard}: network {self.network}"
+    class Meta(_OfRun.Meta):
+        constraints = _once_in_a_run("failed_network", "guard", "network")
 
 
 #: The models whose tables the engine uses, by placeholder.

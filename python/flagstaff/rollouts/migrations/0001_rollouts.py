@@ -151,24 +151,14 @@ class Migration(migrations.Migration):
                     ),
                 ),
                 ("inside", models.BooleanField()),
-                (
-                    "kind",
-                    models.CharField(
-                        choices=[
-                            ("r", "requests and tasks"),
-                            ("f", "failed a guard"),
-                            ("d", "dropped"),
-                        ],
-                        max_length=1,
-                    ),
-                ),
+                ("kind", models.CharField(max_length=1)),
                 ("number", models.SmallIntegerField(default=0)),
                 ("count", models.BigIntegerField()),
                 (
                     "run",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="counts",
+                        related_name="+",
                         to="flagstaff_rollouts.steprun",
                     ),
                 ),
@@ -194,7 +184,7 @@ class Migration(migrations.Migration):
                     "run",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="registers",
+                        related_name="+",
                         to="flagstaff_rollouts.steprun",
                     ),
                 ),
@@ -221,7 +211,7 @@ class Migration(migrations.Migration):
                     "run",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="failed_units",
+                        related_name="+",
                         to="flagstaff_rollouts.steprun",
                     ),
                 ),
@@ -245,7 +235,7 @@ class Migration(migrations.Migration):
                     "run",
                     models.ForeignKey(
                         on_delete=django.db.models.deletion.CASCADE,
-                        related_name="failed_networks",
+                        related_name="+",
                         to="flagstaff_rollouts.steprun",
                     ),
                 ),
