@@ -17,7 +17,7 @@ from django.db import IntegrityError, connections, transaction
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
-from flagstaff._words.text import Text, joined
+from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
@@ -57,10 +57,10 @@ from flagstaff.rollouts.transitions import continue_run, enter_step, record
 _MAX_USERS = 2_000_000_000
 #: The states in which a plan can be changed so, the most important action first.
 STATES = {
-    "start": (State.PENDING,),
-    "resume": (State.PAUSED, State.ROLLED_BACK),
-    "roll-back": (*WATCHED_STATES, State.PAUSED),
-    "pause": WATCHED_STATES,
+    marked("start"): (State.PENDING,),
+    marked("resume"): (State.PAUSED, State.ROLLED_BACK),
+    marked("roll-back"): (*WATCHED_STATES, State.PAUSED),
+    marked("pause"): WATCHED_STATES,
 }
 #: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
@@ -376,7 +376,7 @@ def _require_state(plan: Plan, action: str) -> None:
             "the rollout plan of {key} is {state}; {action} needs a plan that is {states}",
             key=plan.key,
             state=state_text(plan.state),
-            action=action,
+            action=Text(action),
             states=joined(map(state_text, STATES[action]), " / "),
         )
 
