@@ -33,12 +33,8 @@ from flagstaff.rollouts.admin.texts import (
     state_badge,
     state_name,
     state_sentence,
-    time_of,
-    with_time,
 )
-from flagstaff.rollouts.attention import needing_attention, needs_attention
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
-from flagstaff.rollouts.unguarded import is_unguarded
 
 
 class FlagPlan(AppPart):
@@ -68,7 +64,7 @@ class FlagPlan(AppPart):
         """The plans that were stopped or are unguarded, until somebody acts."""
         found = _plans_of(flags)
         texts = {
-            str(flag.pk): attention_text(plan, flag, time_of(plan))
+            str(flag.pk): attention_text(plan, flag)
             for flag in flags
             if (plan := found.get(str(flag.pk)))
         }
@@ -96,10 +92,8 @@ class FlagPlan(AppPart):
         # The head of the page says where flag and plan differ.
         is_as_planned = plan.state in WATCHED_STATES and not difference_text(plan, flag)
         hint = _("Another change of this flag pauses the plan.") if is_as_planned else ""
-        sentence = state_sentence(plan, time_of(plan))
-        return format_html(
-            "<p>{} {} {}</p><p>{}</p>", state_badge(plan, time_of(plan)), sentence, hint, html
-        )
+        sentence = state_sentence(plan)
+        return format_html("<p>{} {} {}</p><p>{}</p>", state_badge(plan), sentence, hint, html)
 
 
 class _Plans(dict[str, Plan]):
@@ -115,7 +109,7 @@ def _plans_of(flags: Sequence[Any]) -> Mapping[str, Plan]:
 
 def _read(flags: Sequence[Any]) -> _Plans:
     pks = {str(flag.pk) for flag in flags}
-    every = with_time(Plan.objects.using(conf.database).defer("salt"))
+    every = Plan.objects.defer("salt")
     is_active = Case(When(state__in=ACTIVE_STATES, then=Value(0)), default=Value(1))
     if len(flags) == 1:
         newest = every.filter(flag_pk__in=pks).order_by(is_active, "-id")[:1]
@@ -128,7 +122,7 @@ def _read(flags: Sequence[Any]) -> _Plans:
 
 def _is_shown() -> Q:
     """Selects the active plans, and those that ended and need attention."""
-    ended = needing_attention(Plan.objects.using(conf.database).order_by())
+    ended = Plan.objects.needing_attention().order_by()
     return Q(state__in=ACTIVE_STATES) | Q(pk__in=ended.values("pk"))
 
 
@@ -157,25 +151,25 @@ def _overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]
 
 def _texts(plan: Plan) -> Iterator[tuple[Level, SafeString, str]]:
     """Yields the level, the label and the text of each line of a plan."""
-    label = state_badge(plan, now := time_of(plan))
+    label = state_badge(plan)
     try:
-        text = state_sentence(plan, now)
+        text = state_sentence(plan)
     except InvalidPlanError:
         yield Level.PROBLEM, label, _("The steps of the plan are not valid.")
         return
-    if is_unguarded(plan, now):
+    if plan.is_unguarded:
         warning = _("No guard can stop the rollout, because run-jobs does not watch the plan.")
         yield Level.PROBLEM, label, f"{warning} {text}"
     elif plan.has_tripped or plan.state == State.ROLLED_BACK:
         yield Level.PROBLEM, label, text
     else:
         # A person who has paused a plan knows it.
-        is_as_planned = plan.state == State.RUNNING or not needs_attention(plan)
+        is_as_planned = plan.state == State.RUNNING or not plan.reason_kind
         yield Level.RUNNING if is_as_planned else Level.NOTICE, label, text
 
 
 def _describe(plan: Plan) -> tuple[SafeString, str]:
-    return state_badge(plan, time_of(plan)), plan.reason
+    return state_badge(plan), plan.reason
 
 
 PAGES = AppPages(Plan, PlanEvent, "plan", _describe, _overview_lines, FlagPlan)
