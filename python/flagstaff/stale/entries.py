@@ -93,8 +93,8 @@ def read_past(
         entries[pk][part] = _Entry(*values)
     constant = [flag for flag in wanted if flag.result is not None]
     # Looked up only if a flag has no entry.
-    is_bound = any("row" not in entries[flag.pk] for flag in constant)
-    bound = _history_since() if is_bound else None
+    needs_bound = any("row" not in entries[flag.pk] for flag in constant)
+    bound = _history_since() if needs_bound else None
     periods = {flag.pk: _period(flag, entries[flag.pk], bound) for flag in constant}
     planned = {pk for read in PLANNED_FLAGS for pk in read()} if any(periods.values()) else set()
     return {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,9 @@ _ALLOWED = "flagstaff_allowed"
 
 @dataclass(frozen=True)
 class Selection:
-    """Which flags to read: those that match, and of them those with these primary keys."""
+    """Which flags to read: those that match."""
 
     condition: Q
-    pks: Collection[object] | None = None
     #: Flags that were read already, with the numbers of their allowed users.
     rows: Sequence[tuple[Any, int]] | None = None
     #: Whether the tables of the evidence are known to be readable.
@@ -59,7 +58,6 @@ def read_flags(selection: Selection) -> list[AssessedFlag]:
     if selection.rows is not None:
         return [_flag(row, allowed) for row, allowed in selection.rows]
     rows = all_rows(conf.flag_model).filter(selection.condition).order_by("key")
-    rows = rows if selection.pks is None else rows.filter(pk__in=selection.pks)
     counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})
     return [_flag(row, getattr(row, _ALLOWED)) for row in counted]
 

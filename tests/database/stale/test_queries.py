@@ -190,20 +190,6 @@ def test_flag_that_got_its_key_in_the_days_is_not_stale() -> None:
     assert signals() == {}
 
 
-@pytest.mark.parametrize(
-    ("begin", "end", "problem"),
-    [(20, 0, "usage is known only since "), (90, 2, "no worker has reported its usage since ")],
-)
-def test_usage_that_misses_some_of_the_days_is_unknown(
-    begin: float, end: float, problem: str
-) -> None:
-    make_flag()
-    collect_usage(begin, until=end)
-    found = assess_one()
-    assert found.findings == ()
-    assert found.unknown[0].why.startswith(problem)
-
-
 def test_pause_between_workers_makes_usage_unknown() -> None:
     make_flag()
     collect_usage(90, until=20)
