@@ -127,7 +127,7 @@ def test_forced_off_experiment_is_named_in_list_details_and_report() -> None:
         for line in ("flags experiment list", f"flags experiment show {KEY}"):
             assert "running (forced off)" in typed(line)
         report = flags("experiment", "report", KEY).out
-        assert report.startswith(f"{KEY} is {notice}: every call returns its default.")
+        assert report.startswith(f"F{notice[1:]}: every call returns its default.")
         assert document("experiment", "report", KEY)["forced_off"] is True
         assert notice in flags("experiment", "stop", KEY).err
     assert document("experiment", "show", KEY)["forced_off"] is False

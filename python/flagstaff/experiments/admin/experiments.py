@@ -25,21 +25,24 @@ from flagstaff.admin.cells import time_cell, two_lines
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.words import COLOURS
+from flagstaff.admin.words import COLOURS, badge
 from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports
-from flagstaff.experiments.admin.overview import URGENCY, day_text, verdict_lines
+from flagstaff.experiments.admin.overview import URGENCY, day_text, state_label, verdict_lines
 from flagstaff.experiments.admin.questions import (
     ExperimentRequest,
     initial_texts,
     preview_of,
     preview_of_new,
+    shares_text,
     undone_event,
 )
-from flagstaff.experiments.admin.texts import number_text, shares_text, state_labels
+from flagstaff.experiments.conditions import refusal
+from flagstaff.experiments.figures import number_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.report_data import Report
+from flagstaff.experiments.report_rows import notes
 from flagstaff.experiments.reporting import read_report
 from flagstaff.experiments.rows import newest_event
 
@@ -48,20 +51,6 @@ if TYPE_CHECKING:
     from django.utils.datastructures import _ListOrTuple
 
 _SERVER_ERROR = 500
-# The states in which the page offers an action. One that is shipped is undone first.
-_STATES: Mapping[str, Sequence[State]] = {
-    "edit": (State.DRAFT,),
-    "start": (State.DRAFT, State.STOPPED),
-    "grow": (State.RUNNING, State.STOPPED),
-    "add-metric": (State.RUNNING, State.STOPPED),
-    "restart": (State.RUNNING, State.STOPPED),
-    "force": (State.DRAFT, State.RUNNING),
-    "stop": (State.RUNNING, State.SHIPPED),
-    "ship": (State.RUNNING, State.STOPPED, State.SHIPPED),
-    "delete": (State.DRAFT, State.STOPPED, State.SHIPPED),
-}
-# Those that a stored report rules out: it stays, and nothing runs any more.
-_NEED_NO_REPORT = ("start", "grow", "add-metric", "restart")
 _MAX_FORCED = 50
 
 
@@ -109,7 +98,11 @@ class ExperimentAdmin(AppRowAdmin):
         """The state, and the variant that was shipped."""
         winner = experiment.winner
         note = _("everyone gets “%(winner)s”") % {"winner": winner} if winner else ""
-        return two_lines(state_labels(experiment), note)
+        label = state_label(experiment.state)
+        if experiment.key in forced_off.keys:
+            forced = badge("forced off", _("forced off"), title=forced_off.VARIABLE)
+            label = format_html("{} {}", label, forced)
+        return two_lines(label, note)
 
     @admin.display(description=gettext_lazy("verdict"), ordering=URGENCY)
     def verdict(self, experiment: Experiment) -> str:
@@ -155,8 +148,8 @@ class ExperimentAdmin(AppRowAdmin):
         """What the state of the experiment allows."""
         if action.name == "undo":
             return undone_event(row) is not None
-        is_stored = row.frozen_report is not None and action.name in _NEED_NO_REPORT
-        return State(row.state) in _STATES[action.name] and not is_stored
+        is_over = row.state in {State.DRAFT, State.STOPPED}
+        return not (refusal(row, action.name) or (action.name == "stop" and is_over))
 
     def head(self, request: HttpRequest, row: Experiment) -> Head:
         """The state and the verdict, what comes next, and what somebody must look at."""
@@ -184,7 +177,7 @@ class ExperimentAdmin(AppRowAdmin):
             main=main,
             others=others,
             alarms=alarms,
-            notes=[*(reports.notes(report) if report else ())],
+            notes=[*(notes(report) if report else ())],
         )
 
     def sections(self, request: HttpRequest, row: Experiment) -> Iterator[Section]:
@@ -193,7 +186,6 @@ class ExperimentAdmin(AppRowAdmin):
         if report and row.state != State.DRAFT:
             yield reports.metrics(report)
             yield reports.conclusions(report)
-            yield reports.course(report)
             yield reports.units(report)
         yield self._settings(request, row)
 

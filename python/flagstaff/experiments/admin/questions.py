@@ -19,12 +19,13 @@ from flagstaff.admin.rules.offers import Offer, mark_texts
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.actions import guardrails_of
-from flagstaff.experiments.admin.report import possible_harms
-from flagstaff.experiments.admin.texts import NONE, percent_text, shares_text
+from flagstaff.experiments.conditions import require_now
+from flagstaff.experiments.figures import NONE, percent_text
+from flagstaff.experiments.lifecycle import last_decision
 from flagstaff.experiments.metrics import find_metric, metric_names
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.report_rows import possible_harms
 from flagstaff.experiments.reporting import read_report, withdrawn_by_addition
-from flagstaff.experiments.undoing import last_decision
 from flagstaff.experiments.variants import (
     Variant,
     shares_of,
@@ -223,6 +224,15 @@ def preview_of_new(arguments: Mapping[str, Any]) -> AppPreview:
     return AppPreview(rows=rows, notes=mark_texts(rules, errors=False))
 
 
+def shares_text(experiment: Experiment) -> str:
+    """Returns the variants with their shares of all units. Makes no query."""
+    present = {
+        "variants": variants_of(experiment.variants),
+        "traffic_percent": experiment.traffic_percent,
+    }
+    return ", ".join(f"{key} {share}" for key, share in _shares(present))
+
+
 def _shares(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields the variants with their shares of all units."""
     variants = variants_as_json(valid_variants(arguments["variants"]))
@@ -389,9 +399,7 @@ def _undo(experiment: Experiment, _arguments: Mapping[str, Any]) -> AppPreview:
 
 
 def _delete(experiment: Experiment, _arguments: Mapping[str, Any]) -> AppPreview:
-    names = {"key": experiment.key, "winner": experiment.winner}
-    if experiment.state == State.RUNNING:
-        raise ExperimentError("the experiment {key} is running; stop it first", key=experiment.key)
+    require_now(experiment, "delete")
     notes = [
         _(
             "It is deleted with its exposures, report and events. Every call gets its default. "
@@ -400,7 +408,7 @@ def _delete(experiment: Experiment, _arguments: Mapping[str, Any]) -> AppPreview
     ]
     if experiment.winner:
         text = _("Everyone gets “%(winner)s” now. Remove the experiment from the code first.")
-        notes.append(text % names)
+        notes.append(text % {"winner": experiment.winner})
     row = PreviewRow(_("state"), str(State(experiment.state).label), _("deleted"))
     return AppPreview(rows=[row], notes=notes)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-from flagstaff.experiments.statistics.arguments import check_at_least
 from flagstaff.experiments.statistics.estimates import Estimate
 from flagstaff.experiments.statistics.sums import Conversions
 
@@ -15,13 +14,10 @@ LEAST_CONVERSIONS = 10
 def proportion(arm: Conversions) -> Estimate:
     """Returns the share p of converted units, with the standard error √(p(1 - p) / units).
 
-    Raises ValueError without units.
-
-        >>> found = proportion(Conversions(400, 80))
-        >>> found.value, round(found.standard_error, 4)
-        (0.2, 0.02)
+    >>> found = proportion(Conversions(400, 80))
+    >>> found.value, round(found.standard_error, 4)
+    (0.2, 0.02)
     """
-    check_at_least(1, units=arm.units)
     share = arm.converted / arm.units
     others = arm.units - arm.converted
     return Estimate(
