@@ -15,7 +15,7 @@ from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
-from flagstaff.experiments import after_start, editing, lifecycle, undoing
+from flagstaff.experiments import editing, lifecycle
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import experiment_record
 from flagstaff.experiments.reporting import read_report, withdrawn_by_addition
@@ -183,7 +183,7 @@ def grow(key: str, percent: Percent) -> Done:
     The results stay valid.
     """
     instead = "more traffic cannot be taken back without a restart"
-    return _done(lambda: after_start.grow(key, percent), key, instead=instead)
+    return _done(lambda: editing.grow(key, percent), key, instead=instead)
 
 
 def _addition_question(key: str, metric: str, tolerated: float | None = None) -> Question:
@@ -222,9 +222,7 @@ def add_metric(
     It is in the correction for several metrics, and stays.
     """
     instead = "a metric that was added stays"
-    return _done(
-        lambda: after_start.add_metric(key, metric, tolerated=tolerated), key, instead=instead
-    )
+    return _done(lambda: editing.add_metric(key, metric, tolerated=tolerated), key, instead=instead)
 
 
 def _restart_question(key: str, **_arguments: object) -> Question:
@@ -281,7 +279,7 @@ def force(
     before = find(key).overrides.get(unit)
     option = () if before is None else ("--variant", before)
     words = (*option, "--", unit) if unit.startswith("-") else (unit, *option)
-    return _done(lambda: after_start.force(key, unit, variant), key, "force", key, *words)
+    return _done(lambda: editing.force(key, unit, variant), key, "force", key, *words)
 
 
 @action(
@@ -333,7 +331,7 @@ def ship(
 
 
 def _undo_question(key: str) -> Question:
-    decision = undoing.last_decision(find(key))
+    decision = lifecycle.last_decision(find(key))
     return Question(f"Undo “{decision.message}” of {key}? It is {decision.before['state']} again.")
 
 
@@ -353,7 +351,7 @@ def undo(key: str) -> Done:
     """
     winner = find(key).winner
     again = ("ship", key, winner, "--yes") if winner else ("stop", key)
-    return _done(lambda: undoing.undo(key), key, *again)
+    return _done(lambda: lifecycle.undo(key), key, *again)
 
 
 def _deletion(key: str) -> Question:

@@ -1,4 +1,4 @@
-"""The settings of an experiment: edits of a draft, and a restart, which may change the variants."""
+"""The settings of an experiment: a draft's, those of a restart, and what grows after the start."""
 
 from __future__ import annotations
 
@@ -8,21 +8,23 @@ from typing import Any
 
 from django.db import transaction
 
+from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff._words.text import MAX_VALUE, Text, Value, joined, marked, truncated
+from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidExperimentError
+from flagstaff.exceptions import ExperimentError, InvalidExperimentError
 from flagstaff.experiments.conditions import (
-    require_exposures,
     require_forced_variants,
     require_metrics,
-    require_no_report,
+    require_now,
+    require_percent,
     require_possible,
-    require_state,
     require_valid,
+    unknown_variant,
 )
-from flagstaff.experiments.models import Experiment, State
-from flagstaff.experiments.rows import Kind, begin_run, locked, record
+from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.rows import Kind, begin_run, database_time, locked, record
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 
 _NAMES = {
@@ -40,11 +42,6 @@ _NAMES = {
     "min_units": marked("min units"),
     "smallest_effect": marked("smallest effect"),
 }
-_CANNOT_EDIT = marked(
-    "{key} cannot be edited, because it is {state}. Its traffic can grow, and metrics can be "
-    "added; for other variants, restart it; for anything else, create another experiment"
-)
-_CANNOT_RESTART = marked("{key} cannot be restarted, because it is {state}")
 
 
 def edit(  # noqa: PLR0913 (the columns of an experiment)
@@ -90,7 +87,7 @@ def edit(  # noqa: PLR0913 (the columns of an experiment)
         if problem := missing_segment(given["rules"] or [], lock=True):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:
-            require_state(experiment, _CANNOT_EDIT, State.DRAFT)
+            require_now(experiment, "edit")
             changes = _set(experiment, given)
             if changes:
                 experiment.save(using=conf.database)
@@ -116,9 +113,7 @@ def restart(
         "traffic_percent": traffic_percent,
     }
     with transaction.atomic(using=conf.database), locked(key) as experiment:
-        require_state(experiment, _CANNOT_RESTART, State.RUNNING, State.STOPPED)
-        require_exposures(experiment)
-        require_no_report(experiment)
+        require_now(experiment, "restart")
         changes = _set(experiment, given)
         experiment.run += 1
         begin_run(experiment)
@@ -127,6 +122,97 @@ def restart(
             text = Text("{text}; {changes}", text=text, changes=joined(changes, "; "))
         record(experiment, Kind.RESTARTED, text)
         return experiment
+
+
+# What may change after the start without making results invalid; forced units are not analysed.
+
+
+def grow(key: str, traffic_percent: int) -> Experiment:
+    """Lets more units take part. No unit gets another variant, and the ratio stays.
+
+    So the results stay valid, also if the results so far are the reason. Raises
+    UnknownExperimentError, InvalidExperimentError, or ExperimentError for less traffic, for a
+    draft, and if the experiment was shipped or has only its stored report.
+    """
+    require_percent(traffic_percent)
+    with locked(key) as experiment:
+        require_now(experiment, "grow")
+        before = experiment.traffic_percent
+        if traffic_percent < before:
+            raise ExperimentError(
+                "the traffic of {key} is {percent} % and can only grow, because units would leave "
+                "the experiment; restart it with less traffic",
+                key=key,
+                percent=before,
+            )
+        if traffic_percent > before:
+            experiment.traffic_percent = traffic_percent
+            experiment.save(using=conf.database)
+            text = Text("traffic: {old} % → {new} %", old=before, new=traffic_percent)
+            record(experiment, Kind.GROWN, text)
+        return experiment
+
+
+def add_metric(key: str, metric: str, *, tolerated: float | None = None) -> Experiment:
+    """Measures one more metric, of units that are exposed from now on; `tolerated` for a guardrail.
+
+    So it does not matter what the metric would have shown before. It is never the primary one, and
+    cannot be removed: it counts in Holm's correction, so the corrected p values of the other
+    metrics rise. Raises UnknownExperimentError, InvalidExperimentError, or ExperimentError for a
+    draft, and if the experiment was shipped or has only its stored report.
+    """
+    with locked(key) as experiment:
+        require_now(experiment, "add-metric")
+        if metric in {experiment.primary_metric, *experiment.other_metrics, *experiment.guardrails}:
+            raise InvalidExperimentError("{key} measures {metric} already", key=key, metric=metric)
+        if tolerated is None:
+            experiment.other_metrics = [*experiment.other_metrics, metric]
+        else:
+            experiment.guardrails = {**experiment.guardrails, metric: tolerated}
+        require_metrics(experiment)
+        at = aware(database_time(experiment)).isoformat()
+        experiment.added_metrics = {**experiment.added_metrics, metric: at}
+        experiment.save(using=conf.database)
+        text = Text("added the metric {metric}: units exposed from now on count", metric=metric)
+        record(experiment, Kind.EDITED, text)
+        return experiment
+
+
+def force(key: str, unit: str, variant: str | None) -> Experiment:
+    """Gives a unit this variant while the experiment runs, or with None what its bucket says.
+
+    A forced unit is not recorded. Raises UnknownExperimentError, InvalidExperimentError, or
+    ExperimentError if the experiment was shipped.
+    """
+    if variant is not None:
+        _require_unit(unit)
+    with locked(key) as experiment:
+        require_now(experiment, "force")
+        keys = [one.key for one in variants_of(experiment.variants)]
+        if variant is not None and variant not in keys:
+            raise unknown_variant(experiment, variant)
+        experiment.overrides.pop(unit, None)
+        message = Text("override: {unit} gets what its bucket says", unit=unit)
+        if variant is not None:
+            experiment.overrides[unit] = variant
+            message = Text("override: {unit} gets {variant}", unit=unit, variant=variant)
+        experiment.save(using=conf.database)
+        record(experiment, Kind.EDITED, message)
+        return experiment
+
+
+def _require_unit(unit: str) -> None:
+    """Raises InvalidExperimentError for a text that no unit has."""
+    size = len(unit.encode(errors="replace"))
+    if not 0 < size <= MAX_UNIT_BYTES or "\0" in unit:
+        raise InvalidExperimentError(
+            "{unit} is no unit; write 1 to {limit} bytes, such as the primary key of a user",
+            unit=repr(unit[:40]),
+            limit=MAX_UNIT_BYTES,
+        )
+
+
+# Settings, and what has changed.
 
 
 def _set(experiment: Experiment, given: Mapping[str, Any]) -> list[Text]:
