@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from django.db import transaction
@@ -27,6 +28,8 @@ from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.rows import Kind, begin_run, database_time, locked, record
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 
+# Arguments that are not called like their column.
+_COLUMNS = {"primary": "primary_metric", "others": "other_metrics"}
 _NAMES = {
     "description": marked("description"),
     "owner": marked("owner"),
@@ -67,31 +70,31 @@ def edit(  # noqa: PLR0913 (the columns of an experiment)
     UnknownExperimentError, InvalidExperimentError, also for a segment that does not exist, or
     ExperimentError if the experiment has started.
     """
-    given = {
-        "description": description,
-        "owner": owner,
-        "variants": None if variants is None else variants_as_json(valid_variants(variants)),
-        "traffic_percent": traffic_percent,
-        "bucket_by": bucket_by,
-        "rules": None if rules is None else list(rules),
-        "primary_metric": primary,
-        "other_metrics": None if others is None else list(others),
-        "guardrails": None if guardrails is None else dict(guardrails),
-        "planned_units": planned_units,
-        "min_days": min_days,
-        "min_units": min_units,
-        "smallest_effect": smallest_effect,
-    }
+    given = columns_of(
+        description=description,
+        owner=owner,
+        variants=variants,
+        traffic_percent=traffic_percent,
+        bucket_by=bucket_by,
+        rules=rules,
+        primary=primary,
+        others=others,
+        guardrails=guardrails,
+        planned_units=planned_units,
+        min_days=min_days,
+        min_units=min_units,
+        smallest_effect=smallest_effect,
+    )
     with transaction.atomic(using=conf.database):
         # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_segment(given["rules"] or [], lock=True):
+        if problem := missing_segment(given.get("rules", []), lock=True):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:
             require_now(experiment, "edit")
-            changes = _set(experiment, given)
+            changes = set_columns(experiment, given)
             if changes:
                 experiment.save(using=conf.database)
-                text = Text("edited: {changes}", changes=joined(changes, "; "))
+                text = Text("edited: {changes}", changes=_changes_text(changes))
                 record(experiment, Kind.EDITED, text)
             return experiment
 
@@ -108,18 +111,15 @@ def restart(
     variant or less traffic. Raises UnknownExperimentError, InvalidExperimentError, or
     ExperimentError if the experiment is a draft, was shipped, or has only its stored report.
     """
-    given = {
-        "variants": None if variants is None else variants_as_json(valid_variants(variants)),
-        "traffic_percent": traffic_percent,
-    }
+    given = columns_of(variants=variants, traffic_percent=traffic_percent)
     with transaction.atomic(using=conf.database), locked(key) as experiment:
         require_now(experiment, "restart")
-        changes = _set(experiment, given)
+        changes = set_columns(experiment, given)
         experiment.run += 1
         begin_run(experiment)
         text = Text("restarted: the exposures so far are no longer reported")
         if changes:
-            text = Text("{text}; {changes}", text=text, changes=joined(changes, "; "))
+            text = Text("{text}; {changes}", text=text, changes=_changes_text(changes))
         record(experiment, Kind.RESTARTED, text)
         return experiment
 
@@ -212,13 +212,42 @@ def _require_unit(unit: str) -> None:
         )
 
 
-# Settings, and what has changed.
+# Settings, and what changes.
 
 
-def _set(experiment: Experiment, given: Mapping[str, Any]) -> list[Text]:
-    """Sets the columns that are given and differ, and returns what changes."""
+@dataclass(frozen=True)
+class SettingChange:
+    """A setting with its value before and after an edit, as texts."""
+
+    column: str
+    old: Value
+    new: Value
+
+    @property
+    def name(self) -> Text:
+        """What the column is called."""
+        return Text(_NAMES[self.column])
+
+
+def columns_of(**settings: Any) -> dict[str, Any]:
+    """Returns the columns of the arguments of `edit` that are not None."""
+    found = {
+        _COLUMNS.get(name, name): list(value) if isinstance(value, (list, tuple)) else value
+        for name, value in settings.items()
+        if value is not None
+    }
+    if "variants" in found:
+        found["variants"] = variants_as_json(valid_variants(found["variants"]))
+    return found
+
+
+def set_columns(experiment: Experiment, given: Mapping[str, Any]) -> list[SettingChange]:
+    """Sets the columns that differ, and returns what changes. Writes nothing.
+
+    Raises InvalidExperimentError.
+    """
     old = {name: getattr(experiment, name) for name in given}
-    new = {name: value for name, value in given.items() if value is not None and value != old[name]}
+    new = {name: value for name, value in given.items() if value != old[name]}
     require_possible(new.get("rules", []), old.get("rules"))
     for name, value in new.items():
         setattr(experiment, name, value)
@@ -227,20 +256,23 @@ def _set(experiment: Experiment, given: Mapping[str, Any]) -> list[Text]:
     )
     require_metrics(experiment)
     require_forced_variants(experiment)
-    return list(_changes(old, new))
+    return [
+        SettingChange(name, _shown(name, old[name]), _shown(name, value))
+        for name, value in new.items()
+    ]
 
 
-def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Text]:
-    for name, value in new.items():
-        yield Text(
-            "{name}: {old} → {new}",
-            name=Text(_NAMES[name]),
-            old=_shown(name, old[name]),
-            new=_shown(name, value),
-        )
+def _changes_text(changes: Iterable[SettingChange]) -> Text:
+    texts = (
+        Text("{name}: {old} → {new}", name=one.name, old=one.old, new=one.new) for one in changes
+    )
+    return joined(texts, "; ")
 
 
 def _shown(name: str, value: Any) -> Value:
+    """Returns a setting in one line."""
+    if value in ("", [], {}, None):
+        return Text("none")
     if name == "variants":
         value = [f"{one.key} {one.weight}" for one in variants_of(value)]
     elif name == "guardrails":
@@ -252,7 +284,5 @@ def _shown(name: str, value: Any) -> Value:
     elif name == "rules" and value:
         # A sentence would be in the language of the actor.
         value = truncated(json.dumps(value, ensure_ascii=False), MAX_VALUE)
-    if value in ("", [], None):
-        return Text("none")
     shown: Value = joined(value) if isinstance(value, list) else value
     return shown

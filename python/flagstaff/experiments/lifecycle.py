@@ -14,7 +14,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.text import Text, marked
+from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
@@ -22,10 +22,9 @@ from flagstaff.experiments.conditions import (
     lost_exposures,
     require_free,
     require_now,
-    require_possible,
-    require_valid,
     unknown_variant,
 )
+from flagstaff.experiments.editing import columns_of, set_columns
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.report_data import Report
 from flagstaff.experiments.reporting import metric_error, report_of, time_as_json
@@ -37,12 +36,10 @@ from flagstaff.experiments.rows import (
     newest_event,
     record,
     set_state,
-    weights_message,
 )
-from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
+from flagstaff.experiments.variants import Variant, variants_of
 from flagstaff.validators import MAX_PERCENT
 
-_CREATED = marked("created with {variants}; {percent} % of all units take part")
 _CANNOT_UNDO = marked(
     "{key} cannot be undone: only a stop or a ship can, but the last change is “{what}”. Start, "
     "stop or ship it instead"
@@ -68,30 +65,33 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
     InvalidExperimentError, also for the key of a flag or of another experiment, and for a segment
     that does not exist.
     """
-    valid = valid_variants(variants)
-    require_valid(key, traffic_percent, bucket_by, rules)
-    require_possible(rules)
-    experiment = Experiment(
-        key=key,
-        description=description,
-        owner=owner,
-        variants=variants_as_json(valid),
+    experiment = Experiment(key=key)
+    given = columns_of(
+        variants=variants,
         traffic_percent=traffic_percent,
         bucket_by=bucket_by,
-        rules=list(rules),
+        rules=rules,
+        description=description,
+        owner=owner,
     )
+    set_columns(experiment, given)
     with transaction.atomic(using=conf.database):
         require_free(key)
         # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_segment(list(rules), lock=True):
+        if problem := missing_segment(experiment.rules, lock=True):
             raise InvalidExperimentError(problem)
         try:
             with transaction.atomic(using=conf.database):
                 experiment.save(using=conf.database, force_insert=True)
         except IntegrityError as error:
             raise InvalidExperimentError("there is an experiment {key} already", key=key) from error
-        message = weights_message(_CREATED, valid, traffic_percent)
-        record(experiment, Kind.CREATED, message)
+        weights = joined(f"{one.key} {one.weight}" for one in variants_of(experiment.variants))
+        text = Text(
+            "created with {variants}; {percent} % of all units take part",
+            variants=weights,
+            percent=traffic_percent,
+        )
+        record(experiment, Kind.CREATED, text)
     return experiment
 
 

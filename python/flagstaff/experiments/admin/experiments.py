@@ -34,7 +34,6 @@ from flagstaff.experiments.admin.questions import (
     ExperimentRequest,
     initial_texts,
     preview_of,
-    preview_of_new,
     shares_text,
     undone_event,
 )
@@ -237,9 +236,7 @@ class ExperimentAdmin(AppRowAdmin):
         arguments: Mapping[str, Any],
     ) -> AppPreview:
         """What an action would change."""
-        if row is None:
-            return preview_of_new(arguments)
-        return preview_of(action.name, row, arguments)
+        return preview_of(action, row, arguments)
 
 
 def _report_of(row: Any) -> tuple[Report | None, str]:
