@@ -1,4 +1,4 @@
-"""Metrics with a number per unit: the mean of a sum or a count, or a ratio of two of them."""
+"""The metric of an arm: a share of converted units, the mean of a value, or a ratio of two."""
 
 from __future__ import annotations
 
@@ -6,12 +6,31 @@ import math
 from fractions import Fraction
 
 from flagstaff.experiments.statistics.estimates import LEAST_STANDARD_ERRORS, Estimate
-from flagstaff.experiments.statistics.sums import PairSums, Sums
+from flagstaff.experiments.statistics.sums import Conversions, PairSums, Sums
 
+#: The conversions that an arm needs before results, and the units without one.
+LEAST_CONVERSIONS = 10
 #: The units that an arm needs before results of means and ratios.
 LEAST_UNITS = 100
 #: The units that must make up the sum, see `has_enough`.
 LEAST_CONTRIBUTORS = 50
+
+
+def proportion(arm: Conversions) -> Estimate:
+    """Returns the share p of converted units, with the standard error √(p(1 - p) / units).
+
+    >>> found = proportion(Conversions(400, 80))
+    >>> found.value, round(found.standard_error, 4)
+    (0.2, 0.02)
+    """
+    share = arm.converted / arm.units
+    others = arm.units - arm.converted
+    return Estimate(
+        units=arm.units,
+        value=share,
+        standard_error=math.sqrt(share * (others / arm.units) / arm.units),
+        is_enough=min(arm.converted, others) >= LEAST_CONVERSIONS,
+    )
 
 
 def has_enough(arm: Sums) -> bool:

@@ -11,8 +11,11 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from flagstaff.experiments.statistics.means import LEAST_CONTRIBUTORS, LEAST_UNITS
-from flagstaff.experiments.statistics.proportions import LEAST_CONVERSIONS
+from flagstaff.experiments.statistics.means import (
+    LEAST_CONTRIBUTORS,
+    LEAST_CONVERSIONS,
+    LEAST_UNITS,
+)
 
 #: An analysis that is valid at every look needs so many times the units, on average at the planned
 #: effect.

@@ -11,7 +11,7 @@ from types import FunctionType, ModuleType
 import pytest
 
 from flagstaff.experiments import statistics as of
-from flagstaff.experiments.statistics.stirling import HALF_LOG_TWO_PI, stirling_error
+from flagstaff.experiments.statistics.mismatch import HALF_LOG_TWO_PI, stirling_error
 from tests.conftest import RunIsolated
 
 MODULES = [
