@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -22,7 +21,6 @@ from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
 from flagstaff.admin.cells import time_cell, two_lines
-from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import COLOURS, badge
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-_SERVER_ERROR = 500
 _MAX_FORCED = 50
 
 
@@ -123,17 +120,6 @@ class ExperimentAdmin(AppRowAdmin):
         return experiment.owner
 
     # The page.
-
-    def show_form(self, request: HttpRequest, object_id: str | None, *args: Any) -> HttpResponse:
-        """The page, or its report as JSON, which is what the command prints."""
-        row = object_id and self.get_object(request, unquote(object_id))
-        may_view = row and may(self.admin_site, request, "view", row)
-        if not (may_view and request.GET.get("format") == "json"):
-            return super().show_form(request, object_id, *args)
-        report, error = _report_of(row)
-        if report is None:
-            return JsonResponse({"error": error}, status=_SERVER_ERROR)
-        return JsonResponse(report)
 
     def events(self, row: Experiment) -> QuerySet[ExperimentEvent]:
         """What has happened to the experiment."""
