@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._words.rule_text import rules_text
-from flagstaff._words.text import local_list, local_number, localized
+from flagstaff._words.text import Text, local_list, local_number, localized
 from flagstaff.actions import Action, Argument
 from flagstaff.admin.app_rows import AppPreview, AppRequest
 from flagstaff.admin.confirmation import PreviewRow
@@ -70,8 +70,9 @@ class ExperimentRequest(AppRequest):
         field = self._special_field(name, required=required)
         if field is None:
             field = super()._field(name, argument, required=required)
-            # What the terminal says, too.
-            field.help_text = capfirst(localized(argument.help))
+            if isinstance(argument.help, Text):
+                # What the terminal says, too.
+                field.help_text = capfirst(localized(argument.help))
         field.label = _LABELS.get(name, field.label)
         if name in ("others", "guardrails") and (names := _names()):
             field.help_text = f"{field.help_text}. {_('Metrics')}: {local_list(names)}."
