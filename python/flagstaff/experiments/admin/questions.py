@@ -17,7 +17,7 @@ from flagstaff.actions import Action, Argument
 from flagstaff.admin.app_rows import AppPreview, AppRequest
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer, mark_texts
+from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.actions import guardrails_of
@@ -85,9 +85,12 @@ class ExperimentRequest(AppRequest):
 
     def _special_field(self, name: str, *, required: bool) -> forms.Field | None:
         if name == "rules":
-            text = _("The first rule that matches decides. Without rules, all units take part.")
-            offer = Offer(self.admin.admin_site, self.request)
-            return RulesField(offer, help_text=text, required=False)
+            return RulesField(
+                Offer(self.admin.admin_site, self.request),
+                no_rules=_("No rules: all units take part."),
+                help_text=_("The first rule that matches decides."),
+                required=False,
+            )
         if name in ("primary", "metric"):
             choices = [("", _("none yet")), *_metric_choices(self.row)]
             return forms.ChoiceField(choices=choices, required=required)
@@ -178,7 +181,7 @@ def preview_of(
     if action.question is not None and (asked := action.question(experiment.key, **arguments)):
         notes += map(localized, asked.lines)
     if rules := arguments.get("rules"):
-        notes += mark_texts(rules, errors=False)
+        notes += rule_notes(rules)
     rows = [*_ROWS[action.name](experiment, arguments)]
     return AppPreview(rows=rows, notes=notes, asks=action.name != "force")
 
@@ -189,7 +192,7 @@ def _new(arguments: Mapping[str, Any]) -> AppPreview:
     set_columns(experiment, columns_of(**given))
     rows = [PreviewRow(key, NONE, share) for key, share in _shares(experiment).items()]
     rows.append(PreviewRow(_("who takes part"), NONE, _who(experiment.rules)))
-    return AppPreview(rows=rows, notes=mark_texts(experiment.rules, errors=False))
+    return AppPreview(rows=rows, notes=rule_notes(experiment.rules))
 
 
 def shares_text(experiment: Experiment) -> str:
