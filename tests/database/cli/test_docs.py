@@ -24,9 +24,6 @@ PROMPT = "$ python manage.py "
 SINGLE = dict(single_verbs())
 # What runs for ever, what needs an engine, and what needs a row of an optional app.
 NOT_RUN = ("run-jobs --loop", "status", "plan", "experiment")
-IN_HELP = [
-    line for verb in SINGLE.values() for line in verb.examples if not line.startswith(NOT_RUN)
-]
 CONDITIONS = [{"attribute": "plan", "operator": "in", "values": ["enterprise"]}]
 # The files that examples name, besides those of the page.
 OTHER_FILES = {
@@ -46,6 +43,13 @@ def examples(text: str) -> list[tuple[str, str]]:
 
 
 ALL_EXAMPLES = examples(PAGE)
+ON_PAGE = {line.removeprefix("flags ") for line, _after in ALL_EXAMPLES}
+IN_HELP = [
+    line
+    for verb in SINGLE.values()
+    for line in verb.examples
+    if line not in ON_PAGE and not line.startswith(NOT_RUN)
+]
 FILES = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 RULES = FILES[0]
 STATUS, KEY = "flags status", "flags ofrep-key"
