@@ -11,13 +11,11 @@ from flagstaff import lazy_names
 
 if TYPE_CHECKING:
     from flagstaff._core import get_variant
-    from flagstaff.experiments.after_start import add_metric, force, grow
-    from flagstaff.experiments.editing import edit, restart
+    from flagstaff.experiments.editing import add_metric, edit, force, grow, restart
     from flagstaff.experiments.explain import explain_variant, peek_variant, resolve_variant
-    from flagstaff.experiments.lifecycle import create, delete, ship, start, stop
+    from flagstaff.experiments.lifecycle import create, delete, ship, start, stop, undo
     from flagstaff.experiments.reporting import report
     from flagstaff.experiments.retention import prune
-    from flagstaff.experiments.undoing import undo
 
 __all__ = [
     "add_metric",
@@ -40,14 +38,14 @@ __all__ = [
 ]
 
 _MODULES = {
-    "add_metric": "flagstaff.experiments.after_start",
+    "add_metric": "flagstaff.experiments.editing",
     "create": "flagstaff.experiments.lifecycle",
     "delete": "flagstaff.experiments.lifecycle",
     "edit": "flagstaff.experiments.editing",
     "explain_variant": "flagstaff.experiments.explain",
-    "force": "flagstaff.experiments.after_start",
+    "force": "flagstaff.experiments.editing",
     "get_variant": "flagstaff._core",
-    "grow": "flagstaff.experiments.after_start",
+    "grow": "flagstaff.experiments.editing",
     "peek_variant": "flagstaff.experiments.explain",
     "prune": "flagstaff.experiments.retention",
     "report": "flagstaff.experiments.reporting",
@@ -56,7 +54,7 @@ _MODULES = {
     "ship": "flagstaff.experiments.lifecycle",
     "start": "flagstaff.experiments.lifecycle",
     "stop": "flagstaff.experiments.lifecycle",
-    "undo": "flagstaff.experiments.undoing",
+    "undo": "flagstaff.experiments.lifecycle",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

@@ -8,16 +8,18 @@ from typing import Annotated, Any, Final
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine.forced_off import NOTICE
-from flagstaff._words.text import Text
+from flagstaff._words.text import Text, joined, marked
 from flagstaff.actions import Action, Argument, Done, Percent, Question, action
 from flagstaff.actions.arguments import JsonFile, Parsed, Several, YesNo, percent
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
-from flagstaff.experiments import after_start, editing, lifecycle, undoing
-from flagstaff.experiments.models import Experiment
+from flagstaff.experiments import editing, lifecycle
+from flagstaff.experiments.conditions import require_now
+from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.records import experiment_record
+from flagstaff.experiments.report_rows import possible_harms
 from flagstaff.experiments.reporting import read_report, withdrawn_by_addition
 from flagstaff.experiments.rows import find, newest_event
 from flagstaff.experiments.variants import Variant
@@ -49,43 +51,42 @@ def guardrails_of(lines: Sequence[str]) -> dict[str, float]:
     return dict(pairs)
 
 
+_HARM = Text("how much worse it may get: of a share, 0.01 is one percentage point")
 _VARIANTS: dict[str, Argument] = {
     "variants": Several(
-        "a variant and its weight, the control first; can be repeated, replaces all. Without "
-        "variants: control and treatment",
+        Text("a variant with its weight, the control first; replaces all"),
         "KEY[:WEIGHT]",
         parse=Variant.parse,
     ),
-    "traffic_percent": Parsed("the share of all units that take part", "PERCENT", percent),
+    "traffic_percent": Parsed(Text("the share of all units that take part"), "PERCENT", percent),
 }
 # By the arguments of `lifecycle.create`.
 _DESIGN: dict[str, Argument] = {
     **_VARIANTS,
-    "bucket_by": Argument('what gets a variant: "user", "visitor" or an attribute', "UNIT"),
+    "bucket_by": Argument(Text("what gets a variant: user, visitor or an attribute"), "UNIT"),
     "rules": JsonFile('a file with the rules as a JSON list; "-" is the standard input'),
-    "description": Argument("what the experiment is about"),
-    "owner": Argument("who is responsible for it", "NAME"),
+    "description": Argument(Text("what the experiment is about")),
+    "owner": Argument(Text("who is responsible for it"), "NAME"),
 }
 # By the arguments of `editing.edit`.
 _SETTINGS: dict[str, Argument] = {
     **_DESIGN,
-    "primary": Argument("the metric that decides", "METRIC"),
-    "others": Several("another metric; can be repeated, replaces all", "METRIC"),
+    "primary": Argument(Text("the metric that decides"), "METRIC"),
+    "others": Several(Text("another metric; replaces all. Each widens all intervals"), "METRIC"),
     "guardrails": Several(
-        "a metric that must not get worse, and by how much it may: of a share 0.01 for one "
-        "percentage point, else in the unit of its values; can be repeated, replaces all",
+        Text("a metric that must not get worse, and {harm}; replaces all", harm=_HARM),
         "METRIC[=TOLERATED]",
         parse=guardrail_of,
     ),
     "planned_units": Parsed(
-        "the units that you expect, of all variants together; the intervals are optimised for it",
+        Text("the units that you expect in all variants; the intervals are narrowest there"),
         "N",
         int,
     ),
-    "min_days": Parsed("there is no verdict before these days", "N", int),
-    "min_units": Parsed("there is no verdict before each variant has these units", "N", int),
+    "min_days": Parsed(Text("there is no verdict before these days"), "N", int),
+    "min_units": Parsed(Text("there is no verdict before each variant has these"), "N", int),
     "smallest_effect": Parsed(
-        "effects below do not matter; in the unit of the primary metric, as in --guardrail",
+        Text("smaller effects do not matter: of a share, 0.01 is one percentage point"),
         "EFFECT",
         float,
     ),
@@ -164,8 +165,8 @@ def start(key: str) -> Done:
 def _growth_question(key: str, percent: int) -> Question:
     before = find(key).traffic_percent
     return Question(
-        f"Let {percent} % instead of {before} % of all units take part in {key}? The ratio of the "
-        "variants stays, and no unit gets another one. Less traffic needs a restart."
+        f"Let {percent} % instead of {before} % of all units take part in {key}?",
+        [Text("The ratio of the variants stays. The traffic cannot shrink without a restart.")],
     )
 
 
@@ -183,21 +184,19 @@ def grow(key: str, percent: Percent) -> Done:
     The results stay valid.
     """
     instead = "more traffic cannot be taken back without a restart"
-    return _done(lambda: after_start.grow(key, percent), key, instead=instead)
+    return _done(lambda: editing.grow(key, percent), key, instead=instead)
 
 
 def _addition_question(key: str, metric: str, tolerated: float | None = None) -> Question:
-    text = f"Measure {metric} in {key}, too? Only units exposed from now on count."
-    if tolerated is not None:
-        return Question(text)
-    report, _error = read_report(find(key))
-    if report is None:
-        note = "Which results it withdraws is not known, because the report fails."
-    elif withdrawn := withdrawn_by_addition(report):
-        note = f"No longer significant then: {', '.join(withdrawn)}."
-    else:
-        note = "It withdraws no result."
-    return Question(f"{text} The corrected p values of the other metrics rise. {note}")
+    lines = [Text("Only units that are exposed from now on count. A metric that was added stays.")]
+    if tolerated is None:
+        lines.append(Text("The corrected p values of the other metrics rise."))
+        report, _error = read_report(find(key))
+        if report is None:
+            lines.append(Text("Which results it withdraws is not known: the report fails."))
+        elif withdrawn := withdrawn_by_addition(report):
+            lines.append(Text("No longer significant then: {results}.", results=joined(withdrawn)))
+    return Question(f"Measure {metric} in {key}, too?", lines)
 
 
 @action(
@@ -214,7 +213,7 @@ def add_metric(
     metric: Annotated[str, Argument("the name of a metric", "METRIC")],
     tolerated: Annotated[
         float | None,
-        Parsed("for a guardrail: by how much it may get worse, as in --guardrail", "HARM", float),
+        Parsed(Text("for a guardrail: {harm}", harm=_HARM), "HARM", float),
     ] = None,
 ) -> Done:
     """Measure one more metric, of units that are exposed from now on.
@@ -222,17 +221,16 @@ def add_metric(
     It is in the correction for several metrics, and stays.
     """
     instead = "a metric that was added stays"
-    return _done(
-        lambda: after_start.add_metric(key, metric, tolerated=tolerated), key, instead=instead
-    )
+    return _done(lambda: editing.add_metric(key, metric, tolerated=tolerated), key, instead=instead)
 
 
 def _restart_question(key: str, **_arguments: object) -> Question:
     find(key)
-    return Question(
-        f"Give all units of the experiment {key} other buckets? The exposures so far are no longer "
-        "reported."
-    )
+    lines = [
+        Text("All units get other buckets, and many another variant. This cannot be undone."),
+        Text("The exposures so far are no longer reported."),
+    ]
+    return Question(f"Restart {key}?", lines)
 
 
 @action(
@@ -270,7 +268,7 @@ def restart(
 )
 def force(
     key: str,
-    unit: Annotated[str, Argument("such as the primary key of a user", "UNIT")],
+    unit: Annotated[str, Argument(Text("such as the primary key of a user"), "UNIT")],
     variant: _Variant | None = None,
 ) -> Done:
     """Give a unit a certain variant, which is not recorded.
@@ -281,7 +279,7 @@ def force(
     before = find(key).overrides.get(unit)
     option = () if before is None else ("--variant", before)
     words = (*option, "--", unit) if unit.startswith("-") else (unit, *option)
-    return _done(lambda: after_start.force(key, unit, variant), key, "force", key, *words)
+    return _done(lambda: editing.force(key, unit, variant), key, "force", key, *words)
 
 
 @action(
@@ -301,12 +299,22 @@ def stop(key: str) -> Done:
     return _done(lambda: lifecycle.stop(key), key, "undo", key, "--yes")
 
 
-def _ship_question(key: str, winner: str, **_arguments: object) -> Question:
-    if shipped := find(key).winner:
-        return Question(
-            f"Ship {winner} to all units instead of {shipped}? The stored report stays."
-        )
-    return Question(f"Ship {winner} to all units, and end the experiment {key}?")
+def _ship_question(key: str, winner: str, *, report: bool = True) -> Question:
+    experiment, lines = find(key), list[str]()
+    found, error = experiment.frozen_report, ""
+    if found is None and report:
+        found, error = read_report(experiment)
+    if error:
+        lines.append(Text("A metric cannot be read: {error}", error=error))
+    if found is not None:
+        if not any(one["outcome"] == "better" for one in found["verdicts"]):
+            lines.append(Text("No treatment has been shown to be better."))
+        harm = marked("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
+        lines += [Text(harm, metric=one) for one in possible_harms(found)]
+    if experiment.frozen_report:
+        lines.append(Text("The stored report stays as it is. “Undo” takes the ship back."))
+    instead = f" instead of {experiment.winner}" if experiment.winner else ""
+    return Question(f"Ship {winner} to all units of {key}{instead}?", lines)
 
 
 @action(
@@ -322,7 +330,9 @@ def ship(
     key: str,
     winner: _Variant,
     *,
-    report: Annotated[bool, YesNo("whether a report is stored; no ships if a metric fails")] = True,
+    report: Annotated[
+        bool, YesNo(Text("whether a report is stored; no ships if a metric fails"))
+    ] = True,
 ) -> Done:
     """Give all units a variant, and end the experiment; or ship another variant."""
     return _done(
@@ -333,8 +343,13 @@ def ship(
 
 
 def _undo_question(key: str) -> Question:
-    decision = undoing.last_decision(find(key))
-    return Question(f"Undo “{decision.message}” of {key}? It is {decision.before['state']} again.")
+    experiment = find(key)
+    decision = lifecycle.last_decision(experiment)
+    lines = [Text("All exposures are kept.")]
+    if decision.before["state"] == State.RUNNING and experiment.winner:
+        lines.append(Text("Units that met the shipped variant meanwhile stay in the report."))
+    text = f"Undo “{decision.message}” of {key}? It is {decision.before['state']} again."
+    return Question(text, lines)
 
 
 @action(
@@ -353,12 +368,17 @@ def undo(key: str) -> Done:
     """
     winner = find(key).winner
     again = ("ship", key, winner, "--yes") if winner else ("stop", key)
-    return _done(lambda: undoing.undo(key), key, *again)
+    return _done(lambda: lifecycle.undo(key), key, *again)
 
 
 def _deletion(key: str) -> Question:
-    find(key)
-    return Question(f"Delete the experiment {key} with its exposures and events?")
+    experiment = find(key)
+    require_now(experiment, "delete")
+    lines = [Text("Its exposures, report and events are deleted, too. This cannot be undone.")]
+    if winner := experiment.winner:
+        text = marked("Everyone gets “{winner}” now: remove the experiment from the code first.")
+        lines.append(Text(text, winner=winner))
+    return Question(f"Delete the experiment {key}?", lines)
 
 
 @action(

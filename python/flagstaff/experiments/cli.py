@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from django.utils.translation import override
+
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._words.text import some
 from flagstaff.cli.action_verbs import action_verbs
@@ -62,8 +64,11 @@ def report(options: Options, out: Output) -> None:
     if out.is_json:
         out.document(found, indent=None)
         return
-    for line in report_lines(found):
-        out.line(line)
+    # With the numbers of English, too.
+    with override("en"):
+        for line in report_lines(found):
+            # A blank that keeps a sign beside its number is for pages.
+            out.line(line.replace("\N{NO-BREAK SPACE}", " "))
 
 
 VERBS = (

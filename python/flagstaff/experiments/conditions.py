@@ -156,30 +156,74 @@ def require_free(key: str) -> None:
             raise InvalidExperimentError(refusal, key=key)
 
 
-def require_state(experiment: Experiment, refusal: str, *states: State) -> None:
-    """Raises ExperimentError with this refusal if the experiment has another state."""
+#: The states in which an action is possible, and the refusal in the others.
+_POSSIBLE = {
+    "edit": (
+        (State.DRAFT,),
+        marked(
+            "{key} cannot be edited, because it is {state}. Its traffic can grow, and metrics can "
+            "be added; for other variants, restart it; for anything else, create another experiment"
+        ),
+    ),
+    "start": (
+        (State.DRAFT, State.STOPPED),
+        marked("{key} cannot be started, because it is {state}"),
+    ),
+    "grow": (
+        (State.RUNNING, State.STOPPED),
+        marked("the traffic of {key} cannot grow, because it is {state}"),
+    ),
+    "add-metric": (
+        (State.RUNNING, State.STOPPED),
+        marked("{key} gets no more metrics, because it is {state}"),
+    ),
+    "restart": (
+        (State.RUNNING, State.STOPPED),
+        marked("{key} cannot be restarted, because it is {state}"),
+    ),
+    "force": (
+        (State.DRAFT, State.RUNNING, State.STOPPED),
+        marked("no unit of {key} can be forced, because it is {state}"),
+    ),
+    "ship": (
+        (State.RUNNING, State.STOPPED, State.SHIPPED),
+        marked("{key} cannot be shipped, because it is {state}"),
+    ),
+    "delete": (
+        (State.DRAFT, State.STOPPED, State.SHIPPED),
+        marked("{key} cannot be deleted, because it is {state}; stop it first"),
+    ),
+}
+#: What a stored report rules out: it stays, and nothing runs any more. A change would also keep the
+#: ship from being undone, which is the way back.
+_CHANGES_OF_A_RUN = ("start", "grow", "add-metric", "restart")
+
+
+def refusal(experiment: Experiment, action: str) -> Text | None:
+    """Returns why an action is not possible now; None if it is."""
+    states, text = _POSSIBLE.get(action, ((experiment.state,), ""))
     if experiment.state not in states:
-        state = Text(_STATES[experiment.state])
-        raise ExperimentError(refusal, key=experiment.key, state=state)
-
-
-def require_exposures(experiment: Experiment) -> None:
-    """Raises ExperimentError if the exposures were deleted, so that it cannot run again."""
-    if experiment.exposures_deleted_at is not None:
-        raise ExperimentError(
-            "{key} cannot be started, because its exposures were deleted; create another one",
+        return Text(text, key=experiment.key, state=Text(_STATES[experiment.state]))
+    if action in _CHANGES_OF_A_RUN and experiment.exposures_deleted_at is not None:
+        return lost_exposures(experiment)
+    if action in _CHANGES_OF_A_RUN and experiment.frozen_report is not None:
+        return Text(
+            "{key} cannot be changed, because its report is stored; undo what was done last, ship "
+            "a variant, or create another one",
             key=experiment.key,
         )
+    return None
 
 
-def require_no_report(experiment: Experiment) -> None:
-    """Raises ExperimentError if a report is stored: it stays, and nothing runs any more.
+def require_now(experiment: Experiment, action: str) -> None:
+    """Raises ExperimentError if an action is not possible now."""
+    if text := refusal(experiment, action):
+        raise ExperimentError(text)
 
-    A change would also keep the ship from being undone, which is the way back.
-    """
-    if experiment.frozen_report is not None:
-        raise ExperimentError(
-            "{key} cannot be changed, because its report is stored; undo what was done last, or "
-            "create another one",
-            key=experiment.key,
-        )
+
+def lost_exposures(experiment: Experiment) -> Text:
+    """Returns why an experiment without its exposures cannot run again."""
+    return Text(
+        "{key} cannot be started, because its exposures were deleted; create another one",
+        key=experiment.key,
+    )

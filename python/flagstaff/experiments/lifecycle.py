@@ -1,4 +1,4 @@
-"""What a person does with an experiment: create, start, stop, ship, delete.
+"""What a person does with an experiment: create, start, stop, ship, undo, delete.
 
 Each function locks the experiment, and is one transaction or part of the surrounding one.
 `acting_as` and the middleware set the actor and the reason.
@@ -7,25 +7,25 @@ Each function locks the experiment, and is one transaction or part of the surrou
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.text import Text, marked
+from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
 from flagstaff.experiments.conditions import (
-    require_exposures,
+    lost_exposures,
     require_free,
-    require_possible,
-    require_state,
-    require_valid,
+    require_now,
     unknown_variant,
 )
-from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.editing import columns_of, set_columns
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.report_data import Report
 from flagstaff.experiments.reporting import metric_error, report_of, time_as_json
 from flagstaff.experiments.rows import (
@@ -36,16 +36,17 @@ from flagstaff.experiments.rows import (
     newest_event,
     record,
     set_state,
-    weights_message,
 )
-from flagstaff.experiments.undoing import earlier_state
-from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
+from flagstaff.experiments.variants import Variant, variants_of
 from flagstaff.validators import MAX_PERCENT
 
-_CREATED = marked("created with {variants}; {percent} % of all units take part")
-_CANNOT_START = marked("{key} cannot be started, because it is {state}")
-_CANNOT_SHIP = marked("{key} cannot be shipped, because it is {state}")
-_CANNOT_DELETE = marked("{key} cannot be deleted, because it is {state}")
+_CANNOT_UNDO = marked(
+    "{key} cannot be undone: only a stop or a ship can, but the last change is “{what}”. Start, "
+    "stop or ship it instead"
+)
+#: What can be undone, and what undo would overwrite. Other events change neither state nor units.
+_DECISIONS = {Kind.STOPPED, Kind.SHIPPED}
+_CONFLICTS = {Kind.CREATED, Kind.STARTED, Kind.RESTARTED}
 
 
 def create(  # noqa: PLR0913 (the columns of an experiment)
@@ -64,30 +65,33 @@ def create(  # noqa: PLR0913 (the columns of an experiment)
     InvalidExperimentError, also for the key of a flag or of another experiment, and for a segment
     that does not exist.
     """
-    valid = valid_variants(variants)
-    require_valid(key, traffic_percent, bucket_by, rules)
-    require_possible(rules)
-    experiment = Experiment(
-        key=key,
-        description=description,
-        owner=owner,
-        variants=variants_as_json(valid),
+    experiment = Experiment(key=key)
+    given = columns_of(
+        variants=variants,
         traffic_percent=traffic_percent,
         bucket_by=bucket_by,
-        rules=list(rules),
+        rules=rules,
+        description=description,
+        owner=owner,
     )
+    set_columns(experiment, given)
     with transaction.atomic(using=conf.database):
         require_free(key)
         # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_segment(list(rules), lock=True):
+        if problem := missing_segment(experiment.rules, lock=True):
             raise InvalidExperimentError(problem)
         try:
             with transaction.atomic(using=conf.database):
                 experiment.save(using=conf.database, force_insert=True)
         except IntegrityError as error:
             raise InvalidExperimentError("there is an experiment {key} already", key=key) from error
-        message = weights_message(_CREATED, valid, traffic_percent)
-        record(experiment, Kind.CREATED, message)
+        weights = joined(f"{one.key} {one.weight}" for one in variants_of(experiment.variants))
+        text = Text(
+            "created with {variants}; {percent} % of all units take part",
+            variants=weights,
+            percent=traffic_percent,
+        )
+        record(experiment, Kind.CREATED, text)
     return experiment
 
 
@@ -98,14 +102,7 @@ def start(key: str) -> Experiment:
     report.
     """
     with locked(key) as experiment:
-        require_state(experiment, _CANNOT_START, State.DRAFT, State.STOPPED)
-        require_exposures(experiment)
-        if experiment.frozen_report is not None:
-            raise ExperimentError(
-                "{key} cannot be started, because it was shipped and its report is stored; undo "
-                "the ship, ship a variant, or create another one",
-                key=key,
-            )
+        require_now(experiment, "start")
         if experiment.state == State.DRAFT:
             begin_run(experiment)
             record(experiment, Kind.STARTED, Text("started"))
@@ -122,12 +119,8 @@ def stop(key: str) -> Experiment:
     """
     with locked(key) as experiment:
         if experiment.state in {State.RUNNING, State.SHIPPED}:
-            before = earlier_state(experiment)
-            experiment.winner = ""
-            set_state(experiment, State.STOPPED)
-            record(
-                experiment, Kind.STOPPED, Text("stopped: every call returns its default"), before
-            )
+            text = Text("stopped: every call returns its default")
+            _decide(experiment, State.STOPPED, "", Kind.STOPPED, text)
         return experiment
 
 
@@ -137,7 +130,7 @@ def delete(key: str) -> None:
     Raises UnknownExperimentError, or ExperimentError while it runs.
     """
     with locked(key) as experiment:
-        require_state(experiment, _CANNOT_DELETE, State.DRAFT, State.STOPPED, State.SHIPPED)
+        require_now(experiment, "delete")
         experiment.delete(using=conf.database)
 
 
@@ -147,47 +140,37 @@ def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
     Makes the queries of a report first, unless `with_report` is False. A shipped experiment can
     ship another variant, and keeps its stored report; the same variant changes nothing. Raises
     UnknownExperimentError, InvalidExperimentError for an unknown variant, or ExperimentError if the
-    experiment has not started, or has no report because the primary metric or a guardrail fails.
+    experiment has not started, has no report because the primary metric or a guardrail fails, or
+    was changed while its report was made.
     """
     present = find(key)
     _require_winner(present, winner)
-    last = newest_event(present)
-    frozen = frozen_report(present) if with_report and _has_no_end(present) else None
+    last, frozen = newest_event(present), None
+    has_report = present.frozen_report is not None or present.exposures_deleted_at is not None
+    if with_report and not has_report and present.state != State.SHIPPED:
+        # Before the lock: nothing may delay a stop.
+        frozen = frozen_report(present)
     with locked(key) as experiment:
         _require_winner(experiment, winner)
         if experiment.winner == winner:
             return experiment
-        before, message = (
-            earlier_state(experiment),
-            Text("shipped: all units get {variant}", variant=winner),
-        )
+        if frozen is not None and newest_event(experiment) != last:
+            raise ExperimentError(
+                "{key} was changed while its report was made; ship it again", key=key
+            )
+        text = Text("shipped: all units get {variant}", variant=winner)
         if experiment.winner:
-            message = Text(
+            text = Text(
                 "shipped: all units get {variant} instead of {before}; the stored report stays",
                 variant=winner,
                 before=experiment.winner,
             )
-        is_stored = frozen is not None and _has_no_end(experiment)
-        if is_stored and newest_event(experiment) != last:
-            # Somebody has changed it since the report was read.
-            frozen = frozen_report(experiment)
-        experiment.winner = winner
-        set_state(experiment, State.SHIPPED)
-        if frozen is not None and is_stored:
+        _decide(experiment, State.SHIPPED, winner, Kind.SHIPPED, text)
+        if frozen is not None:
             frozen["ended_at"] = time_as_json(experiment.ended_at)
             experiment.frozen_report = frozen
             experiment.save(using=conf.database, update_fields=["frozen_report"])
-        record(experiment, Kind.SHIPPED, message, before)
         return experiment
-
-
-def _has_no_end(experiment: Experiment) -> bool:
-    """Whether its report can still change, so that it is stored when the experiment is shipped."""
-    return (
-        experiment.state != State.SHIPPED
-        and experiment.frozen_report is None
-        and experiment.exposures_deleted_at is None
-    )
 
 
 def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> Report:
@@ -199,25 +182,99 @@ def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> Repo
     try:
         with transaction.atomic(using=conf.database):
             report = report_of(experiment)
+        why = metric_error(report, every_metric=every_metric)
     except ConfigurationError as error:
-        raise _not_stored(experiment, error.message) from error
+        why = error.message
     except DatabaseError as error:
-        raise _not_stored(experiment, error_text(error)) from error
-    if why := metric_error(report, every_metric=every_metric):
-        raise _not_stored(experiment, why)
+        why = error_text(error)
+    if why:
+        raise ExperimentError(
+            "the report of {key} cannot be stored: {why}. Correct the metric, or ship without a "
+            "report: with_report=False, or --no-report",
+            key=experiment.key,
+            why=why,
+        )
     return {**report, "frozen_at": time_as_json(timezone.now())}
 
 
-def _not_stored(experiment: Experiment, why: str) -> ExperimentError:
-    return ExperimentError(
-        "the report of {key} cannot be stored: {why}. Correct the metric, or ship without a "
-        "report: with_report=False, or --no-report",
-        key=experiment.key,
-        why=why,
-    )
-
-
 def _require_winner(experiment: Experiment, winner: str) -> None:
-    require_state(experiment, _CANNOT_SHIP, State.RUNNING, State.STOPPED, State.SHIPPED)
+    require_now(experiment, "ship")
     if winner not in [variant.key for variant in variants_of(experiment.variants)]:
         raise unknown_variant(experiment, winner)
+
+
+def _decide(experiment: Experiment, state: State, winner: str, kind: Kind, text: Text) -> None:
+    """Saves a stop or a ship, with what `undo` restores."""
+    ended_at = experiment.ended_at
+    before = {
+        "state": experiment.state,
+        "winner": experiment.winner,
+        "ended_at": ended_at and ended_at.isoformat(),
+        "has_report": experiment.frozen_report is not None,
+    }
+    experiment.winner = winner
+    set_state(experiment, state)
+    record(experiment, kind, text, before)
+
+
+# The way back.
+
+
+def undo(key: str) -> Experiment:
+    """Takes back the last stop or ship: the experiment is as before, with all its exposures.
+
+    A report that the ship has stored is removed. Another call takes back the stop or ship before
+    that. Raises UnknownExperimentError, or ExperimentError if the experiment was started or
+    restarted since, if its exposures were deleted, or if a segment of its rules is missing.
+    """
+    with transaction.atomic(using=conf.database):
+        # Segments are locked before experiments.
+        problem = missing_segment(find(key).rules, lock=True)
+        with locked(key) as experiment:
+            event = last_decision(experiment)
+            before = event.before
+            if before["state"] == State.RUNNING:
+                if experiment.exposures_deleted_at is not None:
+                    raise ExperimentError(lost_exposures(experiment))
+                if problem:
+                    raise ExperimentError(problem)
+            had_report = experiment.frozen_report is not None
+            if not before["has_report"] and experiment.exposures_deleted_at is None:
+                experiment.frozen_report = None
+            experiment.winner = before["winner"]
+            ended_at = before["ended_at"] and datetime.fromisoformat(before["ended_at"])
+            set_state(experiment, before["state"], ended_at)
+            now = _state_text(experiment, lost_report=had_report)
+            text = Text("undone: “{what}”; {now}", what=event.message, now=now)
+            record(experiment, Kind.UNDONE, text)
+            return experiment
+
+
+def last_decision(experiment: Experiment) -> ExperimentEvent:
+    """Returns the stop or the ship that `undo` would take back. Makes one query.
+
+    Its `before` has the `state` and the `winner` that would be restored. Raises ExperimentError if
+    nothing can be undone.
+    """
+    events = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
+    undone = 0
+    for event in events.order_by("-id"):
+        if event.kind == Kind.UNDONE:
+            undone += 1
+        elif event.kind in _CONFLICTS:
+            raise ExperimentError(_CANNOT_UNDO, key=experiment.key, what=event.message)
+        elif event.kind in _DECISIONS:
+            if not undone:
+                return event
+            undone -= 1
+    raise ExperimentError(_CANNOT_UNDO, key=experiment.key, what=Text("none"))
+
+
+def _state_text(experiment: Experiment, *, lost_report: bool) -> Text:
+    if experiment.state == State.SHIPPED:
+        return Text("all units get {variant}", variant=experiment.winner)
+    if experiment.state == State.STOPPED:
+        return Text("every call returns its default")
+    if lost_report:
+        return Text("it runs with all exposures; the stored report was removed")
+    return Text("it runs with all exposures")

@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff.base_models import finite_times, readable_json
-from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH, validate_flag_key
+from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH
 
 __all__ = [
     "Experiment",
@@ -39,89 +39,61 @@ class State(models.TextChoices):
 class Experiment(models.Model):
     """A question that is answered by giving each unit one of several variants.
 
-    Change it by the functions of `flagstaff.experiments`: after the start, only those of
-    `after_start` keep its results valid.
+    Change it by the functions of `flagstaff.experiments`: after the start, only `grow`,
+    `add_metric` and `force` keep its results valid.
     """
 
-    key: models.Field[Any, str] = models.CharField(
-        _("key"), max_length=KEY_MAX_LENGTH, unique=True, validators=[validate_flag_key]
-    )
-    description: models.Field[Any, str] = models.TextField(
-        _("description"), default="", db_default="", blank=True
-    )
-    owner: models.Field[Any, str] = models.CharField(
-        _("owner"), max_length=100, default="", db_default="", blank=True
-    )
+    key: models.Field[Any, str] = models.CharField(max_length=KEY_MAX_LENGTH, unique=True)
+    description: models.Field[Any, str] = models.TextField(default="", db_default="")
+    owner: models.Field[Any, str] = models.CharField(max_length=100, default="", db_default="")
     state: models.Field[Any, str] = models.CharField(
         _("state"), max_length=16, choices=State.choices, default=State.DRAFT
     )
     #: Objects with `key` and `weight`. The first one is the control.
-    variants: models.Field[Any, Any] = models.JSONField(_("variants"))
+    variants: models.Field[Any, Any] = models.JSONField()
     traffic_percent: models.Field[Any, int] = models.PositiveSmallIntegerField(
-        _("traffic in percent"), default=100, db_default=100
+        default=100, db_default=100
     )
     bucket_by: models.Field[Any, str] = models.CharField(
-        _("bucket by"), max_length=UNIT_MAX_LENGTH, default="user", db_default="user"
+        max_length=UNIT_MAX_LENGTH, default="user", db_default="user"
     )
-    rules: models.Field[Any, Any] = models.JSONField(_("rules"), default=list, blank=True)
+    rules: models.Field[Any, Any] = models.JSONField(default=list)
     #: The key of the variant by unit. These units are not analysed.
-    overrides: models.Field[Any, Any] = models.JSONField(_("overrides"), default=dict, blank=True)
+    overrides: models.Field[Any, Any] = models.JSONField(default=dict)
     #: The name of the metric that decides; empty as long as there is none.
     primary_metric: models.Field[Any, str] = models.CharField(
-        _("primary metric"), max_length=KEY_MAX_LENGTH, default="", db_default="", blank=True
+        max_length=KEY_MAX_LENGTH, default="", db_default=""
     )
     #: The names of other metrics. Together with the primary one they are corrected by Holm.
-    other_metrics: models.Field[Any, Any] = models.JSONField(
-        _("other metrics"), default=list, blank=True
-    )
+    other_metrics: models.Field[Any, Any] = models.JSONField(default=list)
     #: The tolerated harm by the name of the metric, in its unit. A guardrail can only stop.
-    guardrails: models.Field[Any, Any] = models.JSONField(_("guardrails"), default=dict, blank=True)
+    guardrails: models.Field[Any, Any] = models.JSONField(default=dict)
     #: When a metric was added after the start, as ISO 8601, by name. Only units that were exposed
     #: from then on count for it.
-    added_metrics: models.Field[Any, Any] = models.JSONField(
-        _("added metrics"), default=dict, editable=False
-    )
+    added_metrics: models.Field[Any, Any] = models.JSONField(default=dict)
     #: The units of all variants together for which results are planned.
-    planned_units: models.Field[Any, int] = models.PositiveBigIntegerField(
-        _("planned units"), default=10_000
-    )
-    min_days: models.Field[Any, int] = models.PositiveSmallIntegerField(
-        _("days before a verdict"), default=7
-    )
+    planned_units: models.Field[Any, int] = models.PositiveBigIntegerField(default=10_000)
+    min_days: models.Field[Any, int] = models.PositiveSmallIntegerField(default=7)
     #: Of each variant.
-    min_units: models.Field[Any, int] = models.PositiveIntegerField(
-        _("units before a verdict"), default=100
-    )
+    min_units: models.Field[Any, int] = models.PositiveIntegerField(default=100)
     #: Effects below are too small to matter, in the unit of the primary metric.
-    smallest_effect: models.Field[Any, float | None] = models.FloatField(
-        _("smallest effect that matters"), null=True, blank=True
-    )
+    smallest_effect: models.Field[Any, float | None] = models.FloatField(null=True)
     #: How often it was restarted. A restart gives all units other buckets.
-    run: models.Field[Any, int] = models.PositiveIntegerField(
-        _("run"), default=0, db_default=0, editable=False
-    )
+    run: models.Field[Any, int] = models.PositiveIntegerField(default=0, db_default=0)
     #: The variant that was shipped; empty without one.
     winner: models.Field[Any, str] = models.CharField(
-        _("winner"), max_length=KEY_MAX_LENGTH, default="", db_default="", editable=False
+        max_length=KEY_MAX_LENGTH, default="", db_default=""
     )
     #: The report as it was when the experiment was shipped, or its exposures were deleted.
-    frozen_report: models.Field[Any, Any] = models.JSONField(null=True, editable=False)
+    frozen_report: models.Field[Any, Any] = models.JSONField(null=True)
     #: Without its exposures, an experiment cannot run again.
-    exposures_deleted_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        null=True, editable=False
-    )
-    created_at: models.Field[Any, datetime] = models.DateTimeField(
-        _("created at"), db_default=Now(), editable=False
-    )
+    exposures_deleted_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    created_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
     #: The start of the present run; None for a draft.
-    started_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("started at"), null=True, editable=False
-    )
+    started_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     #: The same, later by the time for which the run was stopped.
-    runs_since: models.Field[Any, datetime | None] = models.DateTimeField(null=True, editable=False)
-    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("ended at"), null=True, editable=False
-    )
+    runs_since: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
 
     class Meta:
         verbose_name = _("experiment")
@@ -164,14 +136,14 @@ class ExperimentEvent(models.Model):
         UNDONE = "undone", _("undone")
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
-    at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
-    kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
+    at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    kind: models.Field[Any, str] = models.CharField(max_length=16, choices=Kind.choices)
     #: In English.
-    message: models.Field[Any, str] = models.TextField(_("message"))
+    message: models.Field[Any, str] = models.TextField()
     #: Of a stop or a ship, what `undo` restores.
-    before: models.Field[Any, Any] = models.JSONField(null=True, editable=False)
-    reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
-    actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
+    before: models.Field[Any, Any] = models.JSONField(null=True)
+    reason: models.Field[Any, str] = models.TextField(default="")
+    actor: models.Field[Any, str] = models.TextField(default="")
 
     class Meta:
         default_permissions = ()
@@ -243,7 +215,7 @@ class StoredVerdict(models.Model):
     #: The outcomes by treatment; empty if there is no verdict.
     outcomes: models.Field[Any, Any] = models.JSONField(default=dict)
     #: Why there is none, in English.
-    problem: models.Field[Any, str] = models.TextField(default="", blank=True)
+    problem: models.Field[Any, str] = models.TextField(default="")
     at: models.Field[Any, datetime] = models.DateTimeField()
 
     class Meta:

@@ -16,6 +16,10 @@ def _state_style(record: Record) -> str | None:
     return "SUCCESS" if is_running else None
 
 
+def _no_style(_record: Record) -> None:
+    return None
+
+
 def _state(record: Record) -> str:
     return f"{record['state']} (forced off)" if record["forced_off"] else str(record["state"])
 
@@ -36,26 +40,16 @@ LIST_COLUMNS = (
     Column("owner"),
     Column("description", truncate=True),
 )
-EXPERIMENT_COLUMNS = (
-    Column("key"),
-    Column("state", _state, style=_state_style),
-    Column("winner"),
-    Column("variants", _variants),
-    Column("traffic_percent"),
-    Column("bucket_by"),
-    Column("rules"),
-    Column("overrides", _overrides),
-    Column("run"),
-    Column("primary_metric"),
-    Column("other_metrics"),
-    Column("guardrails"),
-    Column("added_metrics"),
-    Column("planned_units"),
-    Column("owner"),
-    Column("description"),
-    Column("created_at"),
-    Column("started_at"),
-    Column("ended_at"),
+# What is shown as it is stored.
+_STORED = (
+    *("traffic_percent", "bucket_by", "rules", "overrides", "run"),
+    *("other_metrics", "guardrails", "added_metrics", "planned_units"),
+    *("owner", "description", "created_at", "started_at", "ended_at"),
+)
+_TEXTS = {"state": _state, "variants": _variants, "overrides": _overrides}
+EXPERIMENT_COLUMNS = tuple(
+    Column(name, _TEXTS.get(name), style=_state_style if name == "state" else _no_style)
+    for name in ("key", "state", "winner", "variants", "primary_metric", *_STORED)
 )
 EVENT_COLUMNS = (
     Column("at"),
@@ -76,21 +70,8 @@ def experiment_record(experiment: Experiment, *, with_events: bool = True) -> di
         "variants": [
             {**variant, "share": 100 * shares[variant["key"]]} for variant in experiment.variants
         ],
-        "traffic_percent": experiment.traffic_percent,
-        "bucket_by": experiment.bucket_by,
-        "rules": experiment.rules,
-        "overrides": experiment.overrides,
-        "run": experiment.run,
         "primary_metric": experiment.primary_metric or None,
-        "other_metrics": experiment.other_metrics,
-        "guardrails": experiment.guardrails,
-        "added_metrics": experiment.added_metrics,
-        "planned_units": experiment.planned_units,
-        "owner": experiment.owner,
-        "description": experiment.description,
-        "created_at": experiment.created_at,
-        "started_at": experiment.started_at,
-        "ended_at": experiment.ended_at,
+        **{name: getattr(experiment, name) for name in _STORED},
     }
     return {**record, "events": _events(experiment)} if with_events else record
 

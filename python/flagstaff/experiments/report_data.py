@@ -35,19 +35,6 @@ class MissingUnits(TypedDict):
     units: int
 
 
-class LookReport(TypedDict):
-    """A treatment against the control at the end of an hour."""
-
-    at: str
-    #: Of both variants.
-    units: int
-    control: float
-    treatment: float
-    #: The interval of the difference.
-    low: float | None
-    high: float | None
-
-
 class NewestLook(TypedDict):
     """The newest look, with the sums from which everything else of it can be computed."""
 
@@ -88,8 +75,6 @@ class TreatmentReport(TypedDict):
     decided_difference: float | None
     interval_alpha: float
     newest: NewestLook | None
-    #: Some of the looks, the newest one last.
-    looks: list[LookReport]
     #: Of a guardrail: what is tolerated, and how much worse it is at least by all looks.
     tolerated_harm: float | None
     harm_bound: float | None

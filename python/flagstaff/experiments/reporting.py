@@ -28,7 +28,6 @@ from flagstaff.experiments.report_data import (
     VERSION,
     EffectReport,
     ExposureReport,
-    LookReport,
     MetricReport,
     MissingUnits,
     NewestLook,
@@ -39,10 +38,10 @@ from flagstaff.experiments.report_data import (
 )
 from flagstaff.experiments.results import (
     ALPHA,
-    Analysis,
     Look,
     Result,
     conversions_of,
+    plan_of,
     results_of,
     units_of,
 )
@@ -54,11 +53,12 @@ from flagstaff.experiments.statistics import (
     Comparison,
     Corrected,
     Evidence,
-    Gates,
     Guardrail,
+    Outcome,
     PairSums,
-    Primary,
-    Verdict,
+    Plan,
+    always_valid,
+    conclusions,
     holm,
     judge,
     missing_contributors,
@@ -66,8 +66,8 @@ from flagstaff.experiments.statistics import (
 from flagstaff.experiments.variants import shares_of
 
 _DAY = timedelta(days=1)
-# The looks of a treatment that a report has.
-_MAX_LOOKS = 48
+# With these outcomes, the figures of the primary metric may be shown as a result.
+_RESULTS = {Outcome.BETTER, Outcome.WORSE, Outcome.NO_DIFFERENCE, Outcome.UNDECIDED}
 #: Before there is a result.
 _UNKNOWN = Comparison(0.0, 0.0, -math.inf, math.inf, 1.0)
 
@@ -166,26 +166,6 @@ class _Measured:
     #: Why there is no result, if the metric fails.
     error: str | None = None
 
-    def alpha(self, treatment: str) -> float:
-        """Returns the alpha of the intervals."""
-        corrected = self.corrected.get(treatment)
-        return corrected.interval_alpha if corrected else ALPHA
-
-
-@dataclass(frozen=True)
-class _Study:
-    """An experiment with everything that was measured."""
-
-    experiment: Experiment
-    counts: ExposureReport
-    analysis: Analysis
-    metrics: Sequence[_Measured]
-
-    @property
-    def primary(self) -> _Measured | None:
-        """The metric that decides."""
-        return next((metric for metric in self.metrics if metric.role == PRIMARY), None)
-
 
 def make_report(experiment: Experiment, now: datetime) -> Report:
     """Returns the report of an experiment. Makes a query for each metric, and a few others.
@@ -194,16 +174,17 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
     cannot be read because of EXCLUDED_UNITS.
     """
     counts = count(experiment)
-    variants = [variant["key"] for variant in experiment.variants]
-    analysis = Analysis(variants, experiment.planned_units)
+    plan = plan_of(experiment)
     has_mismatch = counts["mismatch_p_value"] < MISMATCH_ALPHA
-    measured = [
-        _measured(experiment, name, role, analysis, is_valid=not has_mismatch)
-        for name, role in _roles(experiment)
-    ]
-    study = _Study(experiment, counts, analysis, _corrected(measured))
-    is_judged = study.primary is None or not study.primary.error
-    treatments = analysis.variants[1:] if is_judged else ()
+    metrics = _corrected(
+        [
+            _measured(experiment, name, role, plan, is_valid=not has_mismatch)
+            for name, role in _roles(experiment)
+        ]
+    )
+    primary = next((one for one in metrics if one.role == PRIMARY), None)
+    treatments = () if primary and primary.error else _variants(experiment)[1:]
+    evidence = {arm: _evidence(experiment, counts, metrics, arm, now) for arm in treatments}
     return {
         "version": VERSION,
         "key": experiment.key,
@@ -218,9 +199,13 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
         "settings": _settings(experiment),
         "exposures": counts,
         "has_mismatch": has_mismatch,
-        "verdicts": [_verdict(arm, judge(_evidence(study, arm, now))) for arm in treatments],
-        "metrics": [_metric(one, study) for one in study.metrics],
+        "verdicts": [_verdict(arm, found) for arm, found in evidence.items()],
+        "metrics": [_metric(one, experiment, plan) for one in metrics],
     }
+
+
+def _variants(experiment: Experiment) -> list[str]:
+    return [variant["key"] for variant in experiment.variants]
 
 
 def _roles(experiment: Experiment) -> Iterator[tuple[str, str]]:
@@ -233,10 +218,10 @@ def _roles(experiment: Experiment) -> Iterator[tuple[str, str]]:
 
 
 def _measured(
-    experiment: Experiment, name: str, role: str, analysis: Analysis, *, is_valid: bool
+    experiment: Experiment, name: str, role: str, plan: Plan, *, is_valid: bool
 ) -> _Measured:
     """Returns a metric and its results; none with a mismatch, because no figure is valid then."""
-    metric, why = None, ""
+    metric, why, variants = None, "", _variants(experiment)
     try:
         metric = find_metric(name)
         # A savepoint, so that the other metrics can be measured after an error.
@@ -252,10 +237,10 @@ def _measured(
             raise
         why = Text("a time limit ended its query, so its results are not known")
     else:
-        results = results_of(metric, hours, analysis)
+        results = results_of(metric, hours, variants, plan)
         return _Measured(name, role, metric, units_of(hours), results)
     # With p values of 1, so that the others are corrected as if it did not fail.
-    results = [Result(treatment) for treatment in analysis.variants[1:]]
+    results = [Result(treatment) for treatment in variants[1:]]
     return _Measured(name, role, metric, 0, results, error=why)
 
 
@@ -283,29 +268,56 @@ def _corrected(metrics: Sequence[_Measured]) -> list[_Measured]:
     return [replace(metric, corrected=by_metric[metric.name]) for metric in metrics]
 
 
-def _evidence(study: _Study, treatment: str, now: datetime) -> Evidence:
-    experiment, analysis, counts = study.experiment, study.analysis, study.counts
-    primary = study.primary
-    units = min(counts["units"][arm] for arm in (analysis.variants[0], treatment))
-    return Evidence(
-        primary=_primary(primary, analysis, treatment),
-        gates=Gates(_days(experiment, now), experiment.min_days, units, experiment.min_units),
+def _evidence(
+    experiment: Experiment,
+    counts: ExposureReport,
+    metrics: Sequence[_Measured],
+    treatment: str,
+    now: datetime,
+) -> Evidence:
+    control = experiment.variants[0]["key"]
+    units = min(counts["units"][arm] for arm in (control, treatment))
+    by_role = [
+        (metric, result)
+        for metric in metrics
+        for result in metric.results
+        if result.treatment == treatment
+    ]
+    guardrails = [
+        Guardrail(
+            metric.name,
+            result.harm_bound,
+            experiment.guardrails[metric.name],
+            bool(metric.error),
+        )
+        for metric, result in by_role
+        if metric.role == GUARDRAIL
+    ]
+    found = Evidence(
+        comparison=_UNKNOWN,
+        is_significant=False,
         mismatch_p_value=counts["mismatch_p_value"],
-        guardrails=[
-            Guardrail(
-                metric.name,
-                result.harm_bound,
-                experiment.guardrails[metric.name],
-                bool(metric.error),
-            )
-            for metric in study.metrics
-            if metric.role == GUARDRAIL
-            for result in metric.results
-            if result.treatment == treatment
-        ],
-        is_complete=primary is not None and primary.units >= experiment.planned_units,
+        guardrails=guardrails,
+        missing_days=max(experiment.min_days - _days(experiment, now), 0.0),
+        missing_units=max(experiment.min_units - units, 0),
         smallest_effect=experiment.smallest_effect,
     )
+    for metric, result in by_role:
+        if metric.role == PRIMARY and metric.metric is not None:
+            corrected = metric.corrected[treatment]
+            # A look that was significant stays so, with its sign; else the newest one says what is
+            # known.
+            look = result.decisive if corrected.is_rejected else result.newest
+            if look is not None:
+                plan, alpha = plan_of(experiment), corrected.interval_alpha
+                found = replace(found, comparison=always_valid(look.difference, plan, alpha))
+            found = replace(
+                found,
+                is_significant=corrected.is_rejected,
+                higher_is_better=metric.metric.higher_is_better,
+                is_complete=metric.units >= experiment.planned_units,
+            )
+    return found
 
 
 def _days(experiment: Experiment, now: datetime) -> float:
@@ -313,22 +325,6 @@ def _days(experiment: Experiment, now: datetime) -> float:
     if experiment.runs_since is None:
         return 0.0
     return max(((experiment.ended_at or now) - experiment.runs_since) / _DAY, 0.0)
-
-
-def _primary(primary: _Measured | None, analysis: Analysis, treatment: str) -> Primary:
-    if primary is None or primary.metric is None:
-        return Primary("", _UNKNOWN)
-    [result] = [one for one in primary.results if one.treatment == treatment]
-    corrected = primary.corrected[treatment]
-    # A look that was significant stays so, with its sign; else the newest one says what is known.
-    look = result.decisive if corrected.is_rejected else result.newest
-    return Primary(
-        primary.name,
-        analysis.compare(look.difference, corrected.interval_alpha) if look else _UNKNOWN,
-        higher_is_better=primary.metric.higher_is_better,
-        corrected=corrected,
-        alpha=ALPHA,
-    )
 
 
 # The figures of the report.
@@ -353,21 +349,24 @@ def _settings(experiment: Experiment) -> SettingsReport:
     }
 
 
-def _verdict(treatment: str, verdict: Verdict) -> VerdictReport:
+def _verdict(treatment: str, evidence: Evidence) -> VerdictReport:
+    outcome = judge(evidence)
+    may, may_not = conclusions(evidence, outcome)
+    is_early, is_result = outcome is Outcome.TOO_EARLY, outcome in _RESULTS
     return {
         "treatment": treatment,
-        "outcome": verdict.outcome.value,
-        "may_conclude": [statement.value for statement in verdict.may_conclude],
-        "may_not_conclude": [statement.value for statement in verdict.may_not_conclude],
-        "harmed": list(verdict.harmed),
-        "failed": list(verdict.failed),
-        "missing_days": verdict.missing_days,
-        "missing_units": verdict.missing_units,
-        "largest_possible_effect": _finite(verdict.largest_possible),
+        "outcome": outcome.value,
+        "may_conclude": [statement.value for statement in may],
+        "may_not_conclude": [statement.value for statement in may_not],
+        "harmed": evidence.harmed if outcome is Outcome.HARM else [],
+        "failed": evidence.failed if outcome is Outcome.GUARDRAIL_FAILED else [],
+        "missing_days": evidence.missing_days if is_early else 0.0,
+        "missing_units": evidence.missing_units if is_early else 0,
+        "largest_possible_effect": _finite(evidence.largest_possible) if is_result else None,
     }
 
 
-def _metric(one: _Measured, study: _Study) -> MetricReport:
+def _metric(one: _Measured, experiment: Experiment, plan: Plan) -> MetricReport:
     metric = None if one.error else one.metric
     return {
         "metric": one.name,
@@ -375,14 +374,16 @@ def _metric(one: _Measured, study: _Study) -> MetricReport:
         "units": one.units,
         # Can be translated until it is stored.
         "error": one.error,
-        "added_on_day": _added_on_day(study.experiment, one.name),
+        "added_on_day": _added_on_day(experiment, one.name),
         "kind": type(metric).__name__.lower() if metric else "",
         "description": metric.description if metric else "",
         "higher_is_better": metric.higher_is_better if metric else True,
         "is_proportion": metric.is_proportion if metric else False,
         "after_seconds": metric.begins.total_seconds() if metric else 0.0,
         "window_seconds": metric.window.total_seconds() if metric else 0.0,
-        "treatments": [_result(result, one, study) for result in one.results] if metric else [],
+        "treatments": [_result(result, one, experiment, plan) for result in one.results]
+        if metric
+        else [],
     }
 
 
@@ -391,12 +392,12 @@ def _added_on_day(experiment: Experiment, metric: str) -> int | None:
     return None if added is None or started is None else (added - aware(started)).days + 1
 
 
-def _result(result: Result, one: _Measured, study: _Study) -> TreatmentReport:
-    alpha = one.alpha(result.treatment)
+def _result(result: Result, one: _Measured, experiment: Experiment, plan: Plan) -> TreatmentReport:
     corrected = one.corrected.get(result.treatment)
+    alpha = corrected.interval_alpha if corrected else ALPHA
     decisive = result.decisive if corrected and corrected.is_rejected else None
-    tolerated = study.experiment.guardrails[one.name] if one.role == GUARDRAIL else None
-    bound = result.harm_bound
+    tolerated = experiment.guardrails[one.name] if one.role == GUARDRAIL else None
+    arms, newest = (_variants(experiment)[0], result.treatment), result.newest
     return {
         "treatment": result.treatment,
         "p_value": result.p_value,
@@ -405,38 +406,20 @@ def _result(result: Result, one: _Measured, study: _Study) -> TreatmentReport:
         "decided_at": time_as_json(decisive.at) if decisive else None,
         "decided_difference": decisive.difference.value if decisive else None,
         "interval_alpha": alpha,
-        "newest": _newest(result.newest, result.treatment, study.analysis, alpha)
-        if result.newest
-        else None,
-        "looks": [_look(look, study.analysis, alpha) for look in _shown(result.looks)],
+        "newest": _newest(newest, arms, plan, alpha) if newest else None,
         "tolerated_harm": tolerated,
-        "harm_bound": None if tolerated is None else _finite(bound),
-        "is_harmed": None if tolerated is None else bound > tolerated,
+        "harm_bound": None if tolerated is None else _finite(result.harm_bound),
+        "is_harmed": None if tolerated is None else result.harm_bound > tolerated,
     }
 
 
-def _shown(looks: Sequence[Look]) -> Sequence[Look]:
-    """Returns every so many looks, with the newest one."""
-    step = -(-len(looks) // _MAX_LOOKS) or 1
-    return looks[::-1][::step][::-1]
-
-
-def _look(look: Look, analysis: Analysis, alpha: float) -> LookReport:
-    found = analysis.compare(look.difference, alpha)
-    return {
-        "at": cast("str", time_as_json(look.at)),
-        "units": look.difference.units,
-        "control": look.control.value,
-        "treatment": look.treatment.value,
-        "low": _finite(found.low),
-        "high": _finite(found.high),
-    }
-
-
-def _newest(look: Look, treatment: str, analysis: Analysis, alpha: float) -> NewestLook:
-    effect = _effect(analysis.compare(look.difference, alpha))
-    has_lift = look.lift is not None
-    control, other = look.sums
+def _newest(look: Look, arms: tuple[str, str], plan: Plan, alpha: float) -> NewestLook:
+    effect = _effect(always_valid(look.difference, plan, alpha))
+    missing = [
+        one
+        for arm, sums in zip(arms, look.sums, strict=True)
+        for one in _missing(arm, sums, is_proportion=look.is_proportion)
+    ]
     return {
         "at": cast("str", time_as_json(look.at)),
         "units": look.difference.units,
@@ -445,16 +428,13 @@ def _newest(look: Look, treatment: str, analysis: Analysis, alpha: float) -> New
         "treatment": look.treatment.value,
         "treatment_standard_error": look.treatment.standard_error,
         "difference": effect,
-        "relative_difference": scaled(effect, look.control.value) if has_lift else None,
-        "lift": _effect(analysis.compare(look.lift, alpha)) if look.lift else None,
+        "relative_difference": scaled(effect, look.control.value) if look.lift else None,
+        "lift": _effect(always_valid(look.lift, plan, alpha)) if look.lift else None,
         "p_value": look.p_value,
-        "missing_for_interval": [
-            *_missing(analysis.variants[0], control, is_proportion=look.is_proportion),
-            *_missing(treatment, other, is_proportion=look.is_proportion),
-        ],
+        "missing_for_interval": missing,
         "sums": {
-            "control": {**asdict(control), "variance": control.of_y.variance},
-            "treatment": {**asdict(other), "variance": other.of_y.variance},
+            name: {**asdict(sums), "variance": sums.of_y.variance}
+            for name, sums in zip(("control", "treatment"), look.sums, strict=True)
         },
         "theta": look.theta,
         "variance_reduction": look.variance_reduction,

@@ -15,8 +15,8 @@ from operator import attrgetter
 
 from flagstaff.experiments.measuring import HourSums
 from flagstaff.experiments.metrics import Mean, Metric, Ratio
+from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.statistics import (
-    Comparison,
     Conversions,
     Effect,
     Estimate,
@@ -35,25 +35,6 @@ from flagstaff.experiments.statistics import (
 ALPHA = 0.05
 
 _HOUR = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """How results are computed."""
-
-    #: The control first.
-    variants: Sequence[str]
-    #: The units of all variants together for which results are planned.
-    planned_units: int
-
-    @property
-    def plan(self) -> Plan:
-        """The plan for two of the variants."""
-        return Plan(max(2 * self.planned_units // len(self.variants), 1))
-
-    def compare(self, effect: Effect, alpha: float = ALPHA) -> Comparison:
-        """Returns an effect with its interval and p value, which are valid at every look."""
-        return always_valid(effect, self.plan, alpha)
 
 
 @dataclass(frozen=True)
@@ -106,14 +87,21 @@ class Result:
         return max((look.harm_bound for look in self.looks), default=-math.inf)
 
 
-def results_of(metric: Metric, hours: Iterable[HourSums], analysis: Analysis) -> list[Result]:
-    """Returns the results of a metric for each treatment."""
-    control, *treatments = analysis.variants
+def plan_of(experiment: Experiment) -> Plan:
+    """Returns the plan of the results of two of the variants."""
+    return Plan(max(2 * experiment.planned_units // len(experiment.variants), 1))
+
+
+def results_of(
+    metric: Metric, hours: Iterable[HourSums], variants: Sequence[str], plan: Plan
+) -> list[Result]:
+    """Returns the results of a metric for each treatment. The first variant is the control."""
+    control, *treatments = variants
     found: dict[str, list[Look]] = {treatment: [] for treatment in treatments}
     for hour, sums in _cumulated(hours):
         for treatment in treatments:
             arms = [sums[arm] for arm in (control, treatment) if arm in sums]
-            look = _look(hour + _HOUR, metric, arms, analysis)
+            look = _look(hour + _HOUR, metric, arms, plan)
             if look is not None:
                 found[treatment].append(look)
     return [Result(treatment, looks) for treatment, looks in found.items()]
@@ -135,9 +123,7 @@ def _cumulated(hours: Iterable[HourSums]) -> Iterator[tuple[datetime, dict[str, 
         yield hour, sums
 
 
-def _look(
-    at: datetime, metric: Metric, arms: Sequence[PairSums], analysis: Analysis
-) -> Look | None:
+def _look(at: datetime, metric: Metric, arms: Sequence[PairSums], plan: Plan) -> Look | None:
     """Returns a look at both arms; None where one of them has no estimate yet."""
     both = [arm for arm in arms if arm.units > 1]
     is_ratio = isinstance(metric, Ratio)
@@ -160,8 +146,8 @@ def _look(
         treatment=treatment,
         difference=effect,
         lift=lift(control, treatment),
-        p_value=analysis.compare(effect).p_value,
-        harm_bound=lower_bound(worse, analysis.plan),
+        p_value=always_valid(effect, plan).p_value,
+        harm_bound=lower_bound(worse, plan),
         theta=theta,
         variance_reduction=variance_reduction,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -11,11 +11,9 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor, current_reason
-from flagstaff._words.text import Text, joined
 from flagstaff.conf import conf
 from flagstaff.experiments.conditions import unknown
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
-from flagstaff.experiments.variants import Variant
 
 Kind = ExperimentEvent.Kind
 
@@ -35,11 +33,6 @@ def locked(key: str) -> Iterator[Experiment]:
         if found is None:
             raise unknown(key)
         yield found
-
-
-def weights_message(template: str, variants: Iterable[Variant], traffic_percent: int) -> str:
-    texts = [f"{variant.key} {variant.weight}" for variant in variants]
-    return Text(template, variants=joined(texts), percent=traffic_percent)
 
 
 def database_time(experiment: Experiment) -> datetime:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._words.text import local_number
 from flagstaff.experiments.report_data import MissingUnits, Report, VerdictReport
 from flagstaff.experiments.statistics import Outcome, Statement
 
@@ -63,11 +64,8 @@ def statement_texts(statements: Iterable[str]) -> list[str]:
     return [str(known[one]) for one in statements if one in known]
 
 
-def missing_text(verdict: VerdictReport, write: Callable[[int], str] = "{:,}".format) -> str:
-    """Returns what the verdict of a report still needs, as a sentence; empty if nothing.
-
-    A page passes a function that writes numbers in its language.
-    """
+def missing_text(verdict: VerdictReport) -> str:
+    """Returns what the verdict of a report still needs, as a sentence; empty if nothing."""
     if failed := verdict["failed"]:
         text = ngettext(
             "A verdict needs the guardrail %(names)s, which cannot be computed. Correct its query.",
@@ -80,7 +78,8 @@ def missing_text(verdict: VerdictReport, write: Callable[[int], str] = "{:,}".fo
     parts = []
     if days:
         parts.append(
-            ngettext("%(number)s more day", "%(number)s more days", days) % {"number": write(days)}
+            ngettext("%(number)s more day", "%(number)s more days", days)
+            % {"number": local_number(days)}
         )
     if units:
         parts.append(
@@ -89,16 +88,14 @@ def missing_text(verdict: VerdictReport, write: Callable[[int], str] = "{:,}".fo
                 "%(number)s more units in the smaller variant",
                 units,
             )
-            % {"number": write(units)}
+            % {"number": local_number(units)}
         )
     if not parts:
         return ""
     return gettext("A verdict needs %(what)s.") % {"what": gettext(" and ").join(parts)}
 
 
-def interval_needs(
-    missing: Sequence[MissingUnits], write: Callable[[int], str] = "{:,}".format
-) -> str:
+def interval_needs(missing: Sequence[MissingUnits]) -> str:
     """Returns why a look has no interval, from its `missing_for_interval`.
 
     Names the variant that needs most.
@@ -122,7 +119,7 @@ def interval_needs(
     else:
         units = ngettext("%(number)s more unit", "%(number)s more units", number)
     text = gettext("no interval yet: %(variant)s needs about %(units)s")
-    return text % {"variant": most["variant"], "units": units % {"number": write(number)}}
+    return text % {"variant": most["variant"], "units": units % {"number": local_number(number)}}
 
 
 def wider_intervals_text(report: Report) -> str:

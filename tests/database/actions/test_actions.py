@@ -18,10 +18,9 @@ from django.db import transaction
 from flagstaff import acting_as, changes, experiments
 from flagstaff.actions import Kind, all_actions
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.experiments.after_start import add_metric, force, grow
-from flagstaff.experiments.editing import edit
+from flagstaff.experiments.editing import add_metric, edit, force, grow
+from flagstaff.experiments.lifecycle import undo
 from flagstaff.experiments.models import Experiment, ExperimentEvent
-from flagstaff.experiments.undoing import undo
 from flagstaff.history import flag_version
 from flagstaff.history.log import newest_version
 from flagstaff.management.commands.flags import Command

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -37,56 +36,42 @@ def stored() -> Experiment:
     return Experiment.objects.get(key=KEY)
 
 
-def test_create_without_variants_has_two_and_the_rules_of_a_file(tmp_path: Path) -> None:
-    rule = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
-    file = tmp_path / "rules.json"
-    file.write_text(json.dumps([rule]))
-    change("create", "--description", "Green?", "--owner", "web", "--rules", str(file))
-    assert [one["key"] for one in stored().variants] == ["control", "treatment"]
-    assert (stored().description, stored().owner, stored().rules) == ("Green?", "web", [rule])
+def test_change_that_is_there_already_says_so() -> None:
+    change("create", "--owner", "web")
+    for words in (("stop", "--no-wait"), ("edit", "--owner", "web")):
+        name, *options = words
+        ran = flags("experiment", name, KEY, *options)
+        assert (ran.status, ran.err) == (0, f"{KEY}: nothing had to be changed\n")
 
 
-def test_restart_starts_an_experiment_that_was_stopped() -> None:
-    change("create", "--variant", "control", "--variant", "green:3", "--traffic-percent", "20")
-    change("start")
-    change("stop")
-    restarted = change("restart", "--yes")
-    assert (restarted["state"], restarted["run"]) == ("running", 1)
-
-
-def test_edit_changes_a_draft_and_says_what_to_do_instead_after_the_start(tmp_path: Path) -> None:
-    change("create", "--description", "Green?")
-    change("edit", "--variant", "control", "--variant", "green:3", "--owner", "web")
-    assert [one["key"] for one in stored().variants] == ["control", "green"]
-    assert (stored().description, stored().owner) == ("Green?", "web")
-    unchanged = flags("experiment", "edit", KEY, "--owner", "web").err
-    assert unchanged == f"{KEY}: nothing had to be changed\n"
-    experiments.start(KEY)
-    problem = refusal("edit", "--owner", "shop", status=4)
-    assert "cannot be edited, because it is running. Its traffic can grow" in problem
-
-
-def test_stop_of_a_stopped_experiment_says_that_nothing_had_to_be_changed() -> None:
-    change("create")
-    ran = flags("experiment", "stop", KEY, "--no-wait")
-    assert (ran.status, ran.err) == (0, f"{KEY}: nothing had to be changed\n")
-
-
-def test_undo_asks_and_takes_back_a_stop_and_another_winner() -> None:
+def test_decisions_are_asked_about_and_printed_with_the_way_back() -> None:
     change("create")
     change("start")
-    change("ship", "treatment", "--yes")
+    assert "--yes" in refusal("ship", "treatment", status=2)
+    ran = asked(f"experiment restart {KEY}", "n")
+    assert "The exposures so far are no longer reported." in ran.err
+    assert (ran.status, stored().run) == (2, 0)
+    shipped = flags("experiment", "ship", KEY, "treatment", "--yes")
+    assert f"remove {KEY} from the code: python manage.py flags references {KEY}" in shipped.err
     ran = asked(f"experiment ship {KEY} control", "y")
-    assert "Ship control to all units instead of treatment? The stored report stays." in ran.err
+    assert f"Ship control to all units of {KEY} instead of treatment? [y/N]" in ran.err
     ran = asked(f"experiment undo {KEY}", "n")
     assert f"stored report stays” of {KEY}? It is shipped again. [y/N]" in ran.err
     assert stored().winner == "control"
-    assert "; all units get treatment" in flags("experiment", "undo", KEY, "--yes").err
-    change("stop")
-    change("undo", "--yes")
+    assert run(undo_of(shipped.err)).status == 0
     assert stored().winner == "treatment"
-    change("undo", "--yes")
-    assert "the last change is “started”" in refusal("undo", "--yes", status=4)
+
+
+def test_deletion_is_refused_while_the_experiment_runs() -> None:
+    change("create")
+    change("start")
+    problem = f"refused: {KEY} cannot be deleted, because it is running; stop it first"
+    assert problem in refusal("delete", "--yes", status=4)
+    change("stop")
+    assert change("delete", "--yes") == {"key": KEY, "deleted": True, "undo": None}
+    expected = f'no experiment {KEY}; create it: "manage.py flags experiment create {KEY}"'
+    for name in ("start", "report"):
+        assert expected in refusal(name, status=5)
 
 
 def test_printed_undo_of_a_forced_unit_can_be_run_also_if_it_begins_with_a_dash() -> None:
@@ -127,64 +112,10 @@ def test_forced_off_experiment_is_named_in_list_details_and_report() -> None:
         for line in ("flags experiment list", f"flags experiment show {KEY}"):
             assert "running (forced off)" in typed(line)
         report = flags("experiment", "report", KEY).out
-        assert report.startswith(f"{KEY} is {notice}: every call returns its default.")
+        assert report.startswith(f"F{notice[1:]}: every call returns its default.")
         assert document("experiment", "report", KEY)["forced_off"] is True
         assert notice in flags("experiment", "stop", KEY).err
     assert document("experiment", "show", KEY)["forced_off"] is False
-
-
-def test_restart_needs_a_confirmation() -> None:
-    change("create")
-    change("start")
-    assert "--yes" in refusal("restart", status=2)
-    ran = asked(f"experiment restart {KEY}", "n")
-    question, last = ran.err.splitlines()
-    assert "The exposures so far are no longer reported. [y/N]" in question
-    assert (ran.status, last) == (2, "cancelled; nothing was changed")
-    assert stored().run == 0
-
-
-def test_edit_sets_the_analysis() -> None:
-    change("create")
-    problem = refusal("edit", "--primary", "orders", status=4)
-    assert "has no metric 'orders'; it has none" in problem
-    change("edit", "--planned-units", "20000", "--min-days", "14")
-    change("edit", "--smallest-effect", "0.01")
-    found = stored()
-    assert (found.planned_units, found.min_days) == (20_000, 14)
-    assert found.smallest_effect == 0.01
-
-
-def test_ship_needs_a_confirmation_and_names_the_next_step() -> None:
-    experiments.create(KEY)
-    experiments.start(KEY)
-    assert "--yes" in refusal("ship", "treatment", status=2)
-    ran = flags("experiment", "ship", KEY, "treatment", "--yes")
-    assert ran.status == 0
-    assert f"remove {KEY} from the code: python manage.py flags references {KEY}" in ran.err
-    assert (stored().state, stored().winner) == ("shipped", "treatment")
-
-
-def test_delete_removes_the_experiment_unless_it_runs() -> None:
-    experiments.create(KEY)
-    experiments.start(KEY)
-    problem = f"refused: {KEY} cannot be deleted, because it is running"
-    assert problem in refusal("delete", "--yes", status=4)
-    experiments.stop(KEY)
-    assert change("delete", "--yes") == {"key": KEY, "deleted": True, "undo": None}
-    assert not Experiment.objects.exists()
-
-
-@pytest.mark.parametrize("action", [("show",), ("start",), ("report",), ("ship", "a", "--yes")])
-def test_unknown_experiment_is_refused_with_the_next_command(action: tuple[str, ...]) -> None:
-    expected = f'no experiment {KEY}; create it: "manage.py flags experiment create {KEY}"'
-    assert expected in refusal(*action, status=5)
-
-
-def test_wrong_variant_is_refused_with_an_example() -> None:
-    assert 'write a key and a weight, such as "treatment:3"' in refusal(
-        "create", "--variant", "a:b", "--variant", "c", status=4
-    )
 
 
 def test_show_has_the_experiment_and_its_events() -> None:

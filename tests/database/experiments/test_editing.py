@@ -74,13 +74,18 @@ def test_edit_of_a_started_experiment_is_refused_with_what_is_possible() -> None
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"variants": ["control"]}, "has 1 variants"),
-        ({"traffic_percent": 101}, "the traffic is 101 %"),
-        ({"bucket_by": "is_staff"}, '"is_staff" cannot be the bucketing unit'),
         ({"rules": [{"conditions": [{"segment": "big"}]}]}, "'big'"),
         ({"primary": "other"}, "has no metric 'other'"),
+        ({"guardrails": {"": 0.1}}, "has no metric ''"),
+        ({"others": ["orders"], "primary": "orders"}, "the metric orders has two roles"),
         ({"bucket_by": "company", "primary": "orders"}, 'unit="company"'),
         ({"variants": ["control", "green"]}, "42 is forced to treatment; keep this variant"),
+        ({"planned_units": 0}, "planned_units is 0; write a whole number from 1"),
+        ({"planned_units": True}, "planned_units is True"),
+        ({"min_days": -1}, "min_days is -1"),
+        ({"min_units": 10**12}, "min_units is 1000000000000"),
+        ({"smallest_effect": 0}, "the smallest effect is 0; write a number above 0"),
+        ({"smallest_effect": float("nan")}, "the smallest effect is nan"),
     ],
 )
 def test_invalid_edit_is_refused_and_changes_nothing(change: Any, problem: str) -> None:
@@ -108,8 +113,3 @@ def test_restart_begins_a_run_with_other_variants_and_all_metrics() -> None:
         "restarted: the exposures so far are no longer reported; variants: control 1, treatment 1 "
         "→ control 1, green 3; traffic percent: 100 → 20"
     )
-
-
-def test_draft_is_not_restarted() -> None:
-    with pytest.raises(ExperimentError, match=f"{KEY} cannot be restarted, because it is draft"):
-        experiments.restart(KEY)

@@ -100,7 +100,7 @@ class Model:
         return self.has_begun()
 
     def force(self) -> bool:
-        return True
+        return self.now.state != State.SHIPPED
 
     def metric(self) -> bool:
         allowed = self.has_begun() and self.added < len(ADDED)

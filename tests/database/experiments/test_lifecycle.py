@@ -150,26 +150,6 @@ def test_text_that_no_unit_has_cannot_be_forced(unit: str, running: Experiment) 
         experiments.force(KEY, unit, "control")
 
 
-@pytest.mark.parametrize(
-    ("change", "problem"),
-    [
-        ({"planned_units": 0}, "planned_units is 0; write a whole number from 1"),
-        ({"planned_units": True}, "planned_units is True"),
-        ({"min_days": -1}, "min_days is -1"),
-        ({"min_units": 10**12}, "min_units is 1000000000000"),
-        ({"smallest_effect": 0}, "the smallest effect is 0; write a number above 0"),
-        ({"smallest_effect": float("nan")}, "the smallest effect is nan"),
-        ({"others": [""]}, "has no metric ''"),
-        ({"guardrails": {"": 0.1}}, "has no metric ''"),
-    ],
-)
-def test_settings_of_the_analysis_are_validated(
-    change: dict[str, Any], problem: str, draft: Experiment
-) -> None:
-    with pytest.raises(InvalidExperimentError, match=problem):
-        experiments.edit(KEY, **change)
-
-
 # Keys and checks.
 
 

@@ -28,7 +28,6 @@ from tests.support.admin_pages import (
     column,
     count_queries,
     events_of,
-    messages_of,
     page,
     permit,
     staff,
@@ -179,15 +178,6 @@ def test_page_shows_verdict_figures_and_drawing(operator: Client, better: Experi
     assert change == f"+60.0 % · 95 % interval: {low} to {high}"
     [drawn] = re.findall(r'<svg[^>]*aria-label="[+]60.*?</svg>', html, re.DOTALL)
     assert 'class="flagstaff-range flagstaff-fine"' in drawn
-    [course] = re.findall(r"<figure>.*?</figure>", html, re.DOTALL)
-    assert course.count("<svg") == 1
-    assert "orders of treatment: difference in percentage points. From " in text_of(course)
-
-
-def test_report_is_downloaded_as_json(operator: Client, better: Experiment) -> None:
-    response = operator.get(f"{experiment_url(better)}?format=json")
-    assert response.json() == experiments.report(KEY)
-    assert staff().get(f"{experiment_url(better)}?format=json").status_code == 403
 
 
 def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Experiment) -> None:
@@ -200,13 +190,10 @@ def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Ex
     assert revenue[0].startswith("revenueother metric")
     assert complaints[3].endswith("; tolerated: 1.00")
     assert complaints[5] == "worse by more than is tolerated"
+    assert 'class="flagstaff-limit" d="M' in html
     assert len({len(row) for row in (orders, revenue, complaints)}) == 1
-
-
-def test_metric_that_was_added_says_on_which_day(operator: Client, better: Experiment) -> None:
-    experiments.add_metric(KEY, "revenue")
-    _orders, revenue = table(shown(operator, better), METRICS_TABLE)
-    assert "added on day 13" in revenue[0]
+    experiments.add_metric(KEY, "broken")
+    assert "added on day 13" in table(shown(operator, better), METRICS_TABLE)[2][0]
 
 
 def test_result_of_an_earlier_look_names_it(operator: Client, running: Experiment) -> None:
@@ -218,24 +205,6 @@ def test_result_of_an_earlier_look_names_it(operator: Client, running: Experimen
     [orders] = table(shown(operator, running), METRICS_TABLE)
     assert orders[3].startswith("0 % · 95 % interval: \N{MINUS SIGN}")
     assert orders[5].startswith("better, significantat the look of ")
-
-
-def test_guardrail_within_what_is_tolerated_says_so(operator: Client, running: Experiment) -> None:
-    expose_both(running, (1000, 200), (1000, 100))
-    with_metrics(running, guardrails={"complaints": 0.05})
-    html = shown(operator, running)
-    complaints = table(html, METRICS_TABLE)[1]
-    assert complaints[3].endswith("; tolerated: 5.00")
-    assert complaints[5] == "within what is tolerated"
-    assert 'class="flagstaff-limit" d="M' in html
-
-
-def test_possible_harm_to_a_guardrail_is_named(operator: Client, running: Experiment) -> None:
-    with_metrics(running, guardrails={"complaints": 0.05})
-    expose_both(running, (300, 30), (300, 34))
-    guardrail = table(shown(operator, running), METRICS_TABLE)[1]
-    interval = guardrail[3].split(": ")[1].removesuffix("; tolerated")
-    assert guardrail[5] == f"not certainharm up to {interval.split(' to ')[1]} is possible"
 
 
 def test_wrong_shares_are_an_alarm_without_any_figure(
@@ -255,15 +224,6 @@ def test_wrong_shares_are_an_alarm_without_any_figure(
         ["control", "50.0 %", "57.1 %", "2,000", "1,750"],
         ["treatment", "50.0 %", "42.9 %", "1,500", "1,750"],
     ]
-
-
-def test_page_warns_of_lost_and_double_exposures(operator: Client, better: Experiment) -> None:
-    LostExposures.objects.create(experiment=better, count=1234)
-    expose(better, "control", 3, 0, name="treatment999")
-    expose(better, "treatment", 3, 0, name="treatment999")
-    text = text_of(shown(operator, better))
-    assert "1,234 exposures were lost" in text
-    assert "3 units met two variants. They are left out of all figures." in text
 
 
 def test_failing_or_missing_metric_leaves_the_page_usable(
@@ -288,33 +248,19 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
         assert "hat keine Metrik 'orders'; vorhanden: keine" in unescape(shown(operator, running))
 
 
-def test_failed_guardrail_is_no_verdict_beside_the_figures(
-    operator: Client, better: Experiment
-) -> None:
-    with_metrics(better, guardrails={"leaking": 0.1})
-    html = shown(operator, better)
-    assert "treatment no verdict: a guardrail fails" in text_of(html)
-    assert "A verdict needs the guardrail leaking, which cannot be computed." in text_of(html)
-    orders, leaking = table(html, METRICS_TABLE)
-    assert orders[-1] == "better, significant"
-    assert leaking[-1].startswith("fails")
-
-
-def test_page_says_what_is_missing_for_a_verdict(operator: Client) -> None:
+def test_page_says_what_is_missing_and_what_was_left_out(operator: Client) -> None:
     found = experiments.create(KEY)
     experiments.start(KEY)
     assert "There is no metric, so there is no verdict." in shown(operator, found)
     with_metrics(found, primary_metric="orders")
+    LostExposures.objects.create(experiment=found, count=1234)
+    expose(found, "control", 3, 0, name="both")
+    expose(found, "treatment", 3, 0, name="both")
     text = text_of(shown(operator, found))
     assert "too early for a verdict" in text
-    assert "A verdict needs 7 more days and 100 more units in the smaller variant." in text
-
-
-def test_stored_report_says_when_it_was_stored(operator: Client, better: Experiment) -> None:
-    experiments.ship(KEY, "treatment")
-    text = text_of(shown(operator, better))
-    assert "everyone gets “treatment”." in text
-    assert "This report was kept as it was on" in text
+    assert "A verdict needs 100 more units in the smaller variant." in text
+    assert "Exposures lost, because too many waited in a worker: 1,234." in text
+    assert "Units that met two variants: 3. They are left out of all figures." in text
 
 
 def test_page_has_events_with_actor_and_reason(
@@ -328,11 +274,6 @@ def test_page_has_events_with_actor_and_reason(
     assert "admin" in newest
     assert "more traffic" in newest
     assert settings_of(html)["Forced units"] == "42: treatment"
-
-
-def test_page_of_missing_experiment_redirects_with_a_message(operator: Client) -> None:
-    response = operator.get(f"{EXPERIMENTS}77/change/", follow=True)
-    assert "exist" in messages_of(response)[0]
 
 
 def test_pages_have_no_inline_style_or_script(operator: Client, better: Experiment) -> None:
@@ -357,11 +298,11 @@ def test_actions_depend_on_the_state(operator: Client, draft: Experiment) -> Non
     experiments.start(KEY)
     assert names() == {"Stop", "Ship", "Force a unit", *begun}
     experiments.stop(KEY)
-    assert names() == {"Start", "Undo", "Ship", "Delete", *begun}
+    assert names() == {"Start", "Undo", "Ship", "Force a unit", "Delete", *begun}
     experiments.ship(KEY, "treatment")
     assert names() == {"Undo", "Ship", "Stop", "Delete"}
     experiments.stop(KEY)
-    assert names() == {"Undo", "Ship", "Delete"}
+    assert names() == {"Undo", "Ship", "Force a unit", "Delete"}
 
 
 def test_ship_is_the_filled_button_only_if_a_verdict_says_better(
@@ -413,14 +354,6 @@ def test_permission_to_change_shows_the_actions(draft: Experiment) -> None:
     adder = staff("add_experiment", name="adder")
     assert adder.get(f"{EXPERIMENTS}add/").status_code == 200
     assert adder.get(experiment_url(draft)).status_code == 403
-
-
-def test_user_without_permission_sees_no_page(operator: Client, draft: Experiment) -> None:
-    other = staff("view_featureflag")
-    for path in ("", "add/", f"{draft.pk}/change/", f"{draft.pk}/delete/"):
-        assert other.get(EXPERIMENTS + path).status_code == 403
-    assert "flagstaff_experiments" not in page(other, "/admin/")
-    assert f'href="{EXPERIMENTS}"' in page(operator, "/admin/")
 
 
 def test_read_only_pages_change_nothing(operator: Client, draft: Experiment, settings: Any) -> None:

@@ -16,7 +16,6 @@ from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.variants import shares_of
 from flagstaff.testing import override_variant
-from tests.support.conditions import outcomes_of
 from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
 
@@ -123,78 +122,55 @@ def test_user_object_and_its_key_get_the_same_variant(running: Load) -> None:
         get_variant(KEY, 1.5)  # type: ignore[call-overload]
 
 
-@pytest.mark.parametrize("user", [None, AnonymousUser()])
-def test_anonymous_user_gets_the_default(running: Load, user: AnonymousUser | None) -> None:
-    assert get_variant(KEY, user) is None
-    assert get_variant(KEY, user, default="control") == "control"
-
-
-def test_unknown_experiment_gives_the_default_and_an_explanation(running: Load) -> None:
+def test_unknown_experiment_is_explained_or_an_error_as_the_settings_say(
+    settings: Settings,
+) -> None:
     assert get_variant("other", 1, default="a") == "a"
     found = explain_variant("other", 1)
     assert (found.value, found.reason, found.error_code) == (None, "ERROR", "FLAG_NOT_FOUND")
-
-
-def test_unknown_experiment_is_an_error_if_the_settings_say_so(settings: Settings) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
     with pytest.raises(UnknownExperimentError, match="there is no experiment 'chekout_button'"):
         get_variant("chekout_button", 1)
 
 
-def test_stopped_experiment_gives_the_default_and_a_shipped_one_its_winner(running: Load) -> None:
-    experiments.stop(KEY)
-    running()
-    assert get_variant(KEY, 1, default="none") == "none"
-    experiments.ship(KEY, "treatment")
-    running()
-    assert {get_variant(KEY, user) for user in (None, 1, 2, 3)} == {"treatment"}
-
-
-def test_forced_unit_gets_its_variant(running: Load) -> None:
-    unit = next(unit for unit in range(100) if expected(str(unit)) == "control")
-    experiments.force(KEY, str(unit), "treatment")
-    running()
-    assert get_variant(KEY, unit) == "treatment"
-    found = explain_variant(KEY, unit)
-    assert (found.reason, found.is_recorded) == ("TARGETING_MATCH", False)
-
-
-def test_rules_decide_who_takes_part(load: Load) -> None:
-    rule = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
-    experiments.create(KEY, rules=[rule])
-    experiments.start(KEY)
-    load()
-    assert get_variant(KEY, 1, context={"country": "DE"}) == expected("1")
-    assert get_variant(KEY, 1, context={"country": "FR"}) is None
-    found = explain_variant(KEY, 1, context={"country": "FR"})
-    assert outcomes_of(found) == ["failed"]
-    assert (found.deciding_step.name, found.deciding_step.text) == ("rules", "no rule matches")
+GERMANY = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
 
 
 @pytest.mark.parametrize(
-    ("state", "unit", "step"),
+    ("state", "unit", "value", "step"),
     [
-        ("draft", 1, ("running", False, "the experiment is not running")),
-        ("shipped", 1, ("winner", True, "everyone gets the winner")),
-        ("running", None, ("user", False, "there is no user")),
-        ("forced", 1, ("forced", True, "the unit has an override")),
-        ("running", 1, ("bucket", True, f"the bucket of the unit is {bucket('1')}")),
+        ("draft", 1, None, ("running", False, "the experiment is not running")),
+        ("stopped", 1, None, ("running", False, "the experiment is not running")),
+        ("shipped", 1, "treatment", ("winner", True, "everyone gets the winner")),
+        ("running", None, None, ("user", False, "there is no user")),
+        ("running", AnonymousUser(), None, ("user", False, "there is no user")),
+        ("forced", 1, "treatment", ("forced", True, "the unit has an override")),
+        ("rules", 1, None, ("rules", False, "no rule matches")),
+        (
+            "running",
+            1,
+            expected("1"),
+            ("bucket", True, f"the bucket of the unit is {bucket('1')}"),
+        ),
     ],
 )
-def test_step_that_decides_is_named(
-    load: Load, state: str, unit: int | None, step: tuple[str, bool, str]
+def test_step_that_decides_gives_the_variant_and_is_named(
+    load: Load, state: str, unit: Any, value: str | None, step: tuple[str, bool, str]
 ) -> None:
-    experiments.create(KEY)
+    experiments.create(KEY, rules=[GERMANY] if state == "rules" else [])
     if state != "draft":
         experiments.start(KEY)
     if state == "forced":
         experiments.force(KEY, "1", "treatment")
-    if state == "shipped":
+    if state in {"stopped", "shipped"}:
         experiments.stop(KEY)
+    if state == "shipped":
         experiments.ship(KEY, "treatment")
     load()
-    steps = explain_variant(KEY, unit).steps
-    assert [(one.name, one.met, one.text) for one in steps if one.decides] == [step]
+    assert get_variant(KEY, unit, default="default") == (value or "default")
+    found = explain_variant(KEY, unit)
+    assert (found.value, found.is_recorded) == (value, step[0] == "bucket")
+    assert [(one.name, one.met, one.text) for one in found.steps if one.decides] == [step]
 
 
 def test_steps_of_a_variant_have_the_rule_that_lets_the_unit_take_part(load: Load) -> None:
@@ -222,56 +198,38 @@ def test_unit_may_be_an_attribute(load: Load) -> None:
         assert get_variant(KEY, user, context={"company": "acme"}) == expected("acme")
 
 
-def test_override_of_a_test_decides(running: Load) -> None:
-    with override_variant(KEY, "other"):
-        assert get_variant(KEY, 1) == "other"
-        assert explain_variant(KEY, 1).override == "override_variant"
-    with override_variant(KEY, None):
-        assert get_variant(KEY, 1, default="none") == "none"
-    assert get_variant(KEY, 1) == expected("1")
+# Overrides of tests and of the environment.
 
 
-# FLAGSTAFF_FORCE_OFF.
+def test_override_of_a_test_wins_over_the_environment(running: Load) -> None:
+    for keys in ([], [KEY]):
+        with forced_off(keys):
+            with override_variant(KEY, "other"):
+                assert get_variant(KEY, 1) == "other"
+                assert explain_variant(KEY, 1).override == "override_variant"
+            with override_variant(KEY, None):
+                assert get_variant(KEY, 1, default="none") == "none"
+            assert get_variant(KEY, 1) == (None if keys else expected("1"))
 
 
-def test_forced_off_experiment_gives_the_default_and_names_the_environment(running: Load) -> None:
-    with forced_off([KEY]):
+def test_forced_off_experiment_gives_the_default_without_a_query(
+    running: Load, django_assert_num_queries: Any
+) -> None:
+    experiments.ship(KEY, "treatment")
+    running()
+    with forced_off([KEY]), django_assert_num_queries(0):
         held = snapshot()
         for get in (get_variant, peek_variant, held.get_variant, held.peek_variant):
             assert get(KEY, 1, default="old") == "old"
         found = explain_variant(KEY, 1)
-        assert status().forced_off == (KEY,)
     assert (found.value, found.reason, found.is_recorded) == (None, "DISABLED", False)
     assert found.override == "FLAGSTAFF_FORCE_OFF"
     # A snapshot keeps the keys that were forced off.
     assert held.get_variant(KEY, 1, default="old") == "old"
-    assert (get_variant(KEY, 1), explain_variant(KEY, 1).override) == (expected("1"), None)
-
-
-def test_forced_off_shipped_experiment_gives_the_default(running: Load) -> None:
-    experiments.ship(KEY, "treatment")
-    running()
-    assert get_variant(KEY, 1) == "treatment"
-    with forced_off([KEY]):
-        assert get_variant(KEY, 1, default="old") == "old"
-
-
-def test_forced_off_experiment_makes_no_query(
-    running: Load, django_assert_num_queries: Any
-) -> None:
-    with forced_off([KEY]), django_assert_num_queries(0):
-        assert get_variant(KEY, 1, default="old") == "old"
-        assert explain_variant(KEY, 1).reason == "DISABLED"
-
-
-def test_override_of_a_test_wins_over_the_environment(running: Load) -> None:
-    with forced_off([KEY]):
-        with override_variant(KEY, "treatment"):
-            assert get_variant(KEY, 1) == "treatment"
-            assert explain_variant(KEY, 1).override == "override_variant"
-        assert get_variant(KEY, 1) is None
+    assert (get_variant(KEY, 1), explain_variant(KEY, 1).override) == ("treatment", None)
 
 
 def test_forced_off_experiment_is_not_a_flag(running: Load) -> None:
     with forced_off([KEY, "search_v2"]):
+        assert status().forced_off == (KEY, "search_v2")
         assert all_flags(1) == snapshot().all_flags(1) == {"search_v2": False}

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from django.utils.translation import override
 
-from flagstaff.experiments.admin.drawings import Axis, Change, Course, Point
-from flagstaff.experiments.admin.report import MetricRow
-from flagstaff.experiments.admin.texts import (
+from flagstaff.experiments.admin.drawings import Axis, Change
+from flagstaff.experiments.figures import (
     interval_text,
     level_text,
     number_text,
@@ -29,6 +27,7 @@ from flagstaff.experiments.report_data import (
     NewestLook,
     TreatmentReport,
 )
+from flagstaff.experiments.report_rows import MetricRow
 
 NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 WIDTH = 200.0
@@ -44,23 +43,6 @@ def path(svg: str, css: str) -> list[float]:
 def drawn(*changes: Change, css: str = "fine") -> list[str]:
     axis = Axis(changes)
     return [str(axis.drawing(change, css, f"<{change.value}>")) for change in changes]
-
-
-def point(value: float, low: float | None, high: float | None, hour: int = 1) -> Point:
-    return Point(datetime(2026, 11, 20, hour, tzinfo=timezone.utc), value, low, high)
-
-
-def course(*points: Point) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    """Returns the corners of the band, and the points of the line."""
-    svg = str(Course(points).drawing("orders"))
-    assert "style=" not in svg
-    band, line = re.findall(r'points="([^"]*)"', svg)
-    return corners(band), corners(line)
-
-
-def corners(text: str) -> list[tuple[float, float]]:
-    pairs = (pair.split(",") for pair in text.split())
-    return [(float(x), float(y)) for x, y in pairs]
 
 
 # The drawings.
@@ -118,28 +100,6 @@ def test_scale_has_round_numbers(change: Change, labels: list[str]) -> None:
     assert shown == labels
 
 
-def test_course_is_drawn_from_bound_to_bound_where_its_times_are() -> None:
-    assert not Course([point(1, 0, 2)]).is_drawn
-    band, line = course(point(1, -2, 4), point(2, 1, 3, hour=2), point(2, 1, 3, hour=5))
-    assert [x for x, _y in line] == [0, 150, 600]
-    assert [x for x, _y in band] == [0, 150, 600, 600, 150, 0]
-    upper, lower = [y for _x, y in band[:3]], [y for _x, y in reversed(band[3:])]
-    # Larger numbers are higher, and y grows downwards.
-    assert upper[0] < upper[1] == upper[2] < lower[1] == lower[2] < lower[0]
-
-
-def test_point_without_an_interval_has_no_band() -> None:
-    band, line = course(point(1, None, None), point(2, 1, 3, hour=2), point(2, 1, 3, hour=3))
-    assert (len(band), len(line)) == (4, 3)
-
-
-def test_wide_early_interval_of_a_course_is_cut_off_at_the_edge() -> None:
-    band, _line = course(point(1, -1000, 1000), point(2, 1, 3, hour=2))
-    (_x, wide), (_x, narrow), (_x, narrow_low), (_x, wide_low) = band
-    assert (wide, wide_low) == (0, 100)
-    assert narrow_low - narrow > 100 / 5
-
-
 # The results. The words and the colour follow the interval that is drawn.
 
 
@@ -171,7 +131,6 @@ def row(role: str, low: float | None, high: float | None, **more: Any) -> Metric
         decided_difference=more.get("decided"),
         interval_alpha=0.025,
         newest=newest,
-        looks=[],
         tolerated_harm=0.05 if role == GUARDRAIL else None,
         harm_bound=more.get("bound"),
         is_harmed=(more.get("bound") or 0) > 0.05,

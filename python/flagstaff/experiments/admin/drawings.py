@@ -1,17 +1,16 @@
-"""The drawings of a report: intervals on one axis for all metrics, and an effect over time."""
+"""The drawing of a report: intervals on one axis for all metrics."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
 
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff.experiments.admin.texts import percent_number_text, signed
+from flagstaff.experiments.figures import percent_number_text, signed
 
 # The box of an interval, and the radius of its point.
 _WIDTH, _HEIGHT, _RADIUS = 200, 24, 5
@@ -113,68 +112,3 @@ def _round_up(number: float) -> float:
     """Returns the next larger one of 1, 2 and 5, times a power of ten."""
     power = 10.0 ** math.floor(math.log10(number))
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= number)
-
-
-@dataclass(frozen=True)
-class Point:
-    """An effect at the end of an hour. A bound that is not known is None."""
-
-    at: datetime
-    value: float
-    low: float | None
-    high: float | None
-
-
-# The box of a course, which is stretched to the width of the page.
-_LENGTH, _TALL = 600, 100
-# Fewer points show no course.
-_LEAST = 2
-
-
-@dataclass(frozen=True)
-class Course:
-    """An effect over time, as a line in the band of its intervals."""
-
-    points: Sequence[Point]
-
-    @property
-    def is_drawn(self) -> bool:
-        """Whether there are enough points."""
-        return len(self.points) >= _LEAST
-
-    @property
-    def bounds(self) -> tuple[float, float]:
-        """The range: around the newest interval, zero and the later values.
-
-        The first intervals are much wider, and are cut off.
-        """
-        newest = self.points[-1]
-        later = [point.value for point in self.points[len(self.points) // 4 :]]
-        known = [one for one in (newest.low, newest.high) if one is not None]
-        low, high = min(0.0, *later, *known), max(0.0, *later, *known)
-        margin = ((high - low) or 1.0) / 2
-        return low - margin, high + margin
-
-    def drawing(self, label: str) -> SafeString:
-        """Returns the drawing, with the label for screen readers."""
-        low, high = self.bounds
-        begin = self.points[0].at
-        length = (self.points[-1].at - begin).total_seconds()
-
-        def place(point: Point, number: float) -> str:
-            x = (point.at - begin).total_seconds() / length * _LENGTH
-            y = (high - min(max(number, low), high)) / (high - low) * _TALL
-            return f"{x:.1f},{y:.1f}"
-
-        known = [point for point in self.points if (point.low, point.high) != (None, None)]
-        upper = [place(one, high if one.high is None else one.high) for one in known]
-        lower = [place(one, low if one.low is None else one.low) for one in known]
-        zero = high / (high - low) * _TALL
-        return format_html(
-            '<svg class="flagstaff-course" viewBox="0 0 {0} {1}" preserveAspectRatio="none" '
-            'role="img" aria-label="{2}"><polygon class="flagstaff-band" points="{3}"></polygon>'
-            '<path class="flagstaff-zero" d="M0 {4}H{0}"></path>'
-            '<polyline class="flagstaff-path" points="{5}"></polyline></svg>',
-            *(_LENGTH, _TALL, label, " ".join([*upper, *reversed(lower)]), f"{zero:.1f}"),
-            " ".join(place(one, one.value) for one in self.points),
-        )

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -22,24 +21,25 @@ from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
 from flagstaff.admin.cells import time_cell, two_lines
-from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.words import COLOURS
+from flagstaff.admin.words import COLOURS, badge
 from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports
-from flagstaff.experiments.admin.overview import URGENCY, day_text, verdict_lines
+from flagstaff.experiments.admin.overview import URGENCY, day_text, state_label, verdict_lines
 from flagstaff.experiments.admin.questions import (
     ExperimentRequest,
     initial_texts,
     preview_of,
-    preview_of_new,
+    shares_text,
     undone_event,
 )
-from flagstaff.experiments.admin.texts import number_text, shares_text, state_labels
+from flagstaff.experiments.conditions import refusal
+from flagstaff.experiments.figures import number_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.report_data import Report
+from flagstaff.experiments.report_rows import notes
 from flagstaff.experiments.reporting import read_report
 from flagstaff.experiments.rows import newest_event
 
@@ -47,21 +47,6 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-_SERVER_ERROR = 500
-# The states in which the page offers an action. One that is shipped is undone first.
-_STATES: Mapping[str, Sequence[State]] = {
-    "edit": (State.DRAFT,),
-    "start": (State.DRAFT, State.STOPPED),
-    "grow": (State.RUNNING, State.STOPPED),
-    "add-metric": (State.RUNNING, State.STOPPED),
-    "restart": (State.RUNNING, State.STOPPED),
-    "force": (State.DRAFT, State.RUNNING),
-    "stop": (State.RUNNING, State.SHIPPED),
-    "ship": (State.RUNNING, State.STOPPED, State.SHIPPED),
-    "delete": (State.DRAFT, State.STOPPED, State.SHIPPED),
-}
-# Those that a stored report rules out: it stays, and nothing runs any more.
-_NEED_NO_REPORT = ("start", "grow", "add-metric", "restart")
 _MAX_FORCED = 50
 
 
@@ -109,7 +94,11 @@ class ExperimentAdmin(AppRowAdmin):
         """The state, and the variant that was shipped."""
         winner = experiment.winner
         note = _("everyone gets “%(winner)s”") % {"winner": winner} if winner else ""
-        return two_lines(state_labels(experiment), note)
+        label = state_label(experiment.state)
+        if experiment.key in forced_off.keys:
+            forced = badge("forced off", _("forced off"), title=forced_off.VARIABLE)
+            label = format_html("{} {}", label, forced)
+        return two_lines(label, note)
 
     @admin.display(description=gettext_lazy("verdict"), ordering=URGENCY)
     def verdict(self, experiment: Experiment) -> str:
@@ -132,23 +121,6 @@ class ExperimentAdmin(AppRowAdmin):
 
     # The page.
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: dict[str, Any] | None = None,
-    ) -> HttpResponse:
-        """The page, or its report as JSON, which is what the command prints."""
-        row = object_id and self.get_object(request, unquote(object_id))
-        may_view = row and may(self.admin_site, request, "view", row)
-        if not (may_view and request.GET.get("format") == "json"):
-            return super().changeform_view(request, object_id, form_url, extra_context)
-        report, error = _report_of(row)
-        if report is None:
-            return JsonResponse({"error": error}, status=_SERVER_ERROR)
-        return JsonResponse(report)
-
     def events(self, row: Experiment) -> QuerySet[ExperimentEvent]:
         """What has happened to the experiment."""
         return ExperimentEvent.objects.using(conf.database).filter(experiment_id=row.pk)
@@ -161,8 +133,8 @@ class ExperimentAdmin(AppRowAdmin):
         """What the state of the experiment allows."""
         if action.name == "undo":
             return undone_event(row) is not None
-        is_stored = row.frozen_report is not None and action.name in _NEED_NO_REPORT
-        return State(row.state) in _STATES[action.name] and not is_stored
+        is_over = row.state in {State.DRAFT, State.STOPPED}
+        return not (refusal(row, action.name) or (action.name == "stop" and is_over))
 
     def head(self, request: HttpRequest, row: Experiment) -> Head:
         """The state and the verdict, what comes next, and what somebody must look at."""
@@ -190,7 +162,7 @@ class ExperimentAdmin(AppRowAdmin):
             main=main,
             others=others,
             alarms=alarms,
-            notes=[*(reports.notes(report) if report else ())],
+            notes=[*(notes(report) if report else ())],
         )
 
     def sections(self, request: HttpRequest, row: Experiment) -> Iterator[Section]:
@@ -199,7 +171,6 @@ class ExperimentAdmin(AppRowAdmin):
         if report and row.state != State.DRAFT:
             yield reports.metrics(report)
             yield reports.conclusions(report)
-            yield reports.course(report)
             yield reports.units(report)
         yield self._settings(request, row)
 
@@ -251,9 +222,7 @@ class ExperimentAdmin(AppRowAdmin):
         arguments: Mapping[str, Any],
     ) -> AppPreview:
         """What an action would change."""
-        if row is None:
-            return preview_of_new(arguments)
-        return preview_of(action.name, row, arguments)
+        return preview_of(action, row, arguments)
 
 
 def _report_of(row: Any) -> tuple[Report | None, str]:

@@ -14,6 +14,7 @@ from django.db.models.functions import Cast
 from django.db.models.lookups import Contains
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
@@ -24,7 +25,6 @@ from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.words import badge
 from flagstaff.conf import conf
 from flagstaff.experiments.admin.report import outcome_label
-from flagstaff.experiments.admin.texts import search_texts, state_label
 from flagstaff.experiments.jobs import verdict_of
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State, StoredVerdict
 from flagstaff.experiments.statistics import Outcome
@@ -51,6 +51,16 @@ def _urgency() -> Case:
     is_bad = reduce(or_, texts, Q(stored_verdict__problem__gt=""))
     is_present = Q(state=State.RUNNING, stored_verdict__run=F("run"))
     return Case(When(is_present & is_bad, then=0), default=1)
+
+
+def state_label(state: str) -> SafeString:
+    """Returns the state as a coloured label."""
+    return badge(state, State(state).label)
+
+
+def _search_texts(experiment: Experiment) -> tuple[SafeString, str]:
+    texts = filter(None, (experiment.description, experiment.owner))
+    return state_label(experiment.state), " · ".join(texts)
 
 
 URGENCY = _urgency()
@@ -117,4 +127,4 @@ def day_text(experiment: Experiment, now: datetime) -> str:
     return _("Day %(number)s") % {"number": max((now - started).days, 0) + 1}
 
 
-PAGES = AppPages(Experiment, ExperimentEvent, "experiment", search_texts, overview_lines)
+PAGES = AppPages(Experiment, ExperimentEvent, "experiment", _search_texts, overview_lines)

@@ -5,7 +5,6 @@ import django.db.models.functions.datetime
 from django.db import migrations, models
 
 import flagstaff.base_models
-import flagstaff.validators
 from flagstaff.experiments.operations import WatchExperiments
 
 
@@ -24,27 +23,9 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                (
-                    "key",
-                    models.CharField(
-                        max_length=255,
-                        unique=True,
-                        validators=[flagstaff.validators.validate_flag_key],
-                        verbose_name="key",
-                    ),
-                ),
-                (
-                    "description",
-                    models.TextField(
-                        blank=True, db_default="", default="", verbose_name="description"
-                    ),
-                ),
-                (
-                    "owner",
-                    models.CharField(
-                        blank=True, db_default="", default="", max_length=100, verbose_name="owner"
-                    ),
-                ),
+                ("key", models.CharField(max_length=255, unique=True)),
+                ("description", models.TextField(db_default="", default="")),
+                ("owner", models.CharField(db_default="", default="", max_length=100)),
                 (
                     "state",
                     models.CharField(
@@ -59,97 +40,74 @@ class Migration(migrations.Migration):
                         verbose_name="state",
                     ),
                 ),
-                ("variants", models.JSONField(verbose_name="variants")),
+                ("variants", models.JSONField()),
+                ("traffic_percent", models.PositiveSmallIntegerField(db_default=100, default=100)),
+                ("bucket_by", models.CharField(db_default="user", default="user", max_length=100)),
                 (
-                    "traffic_percent",
-                    models.PositiveSmallIntegerField(
-                        db_default=100, default=100, verbose_name="traffic in percent"
+                    "rules",
+                    models.JSONField(
+                        default=list,
                     ),
                 ),
                 (
-                    "bucket_by",
-                    models.CharField(
-                        db_default="user", default="user", max_length=100, verbose_name="bucket by"
+                    "overrides",
+                    models.JSONField(
+                        default=dict,
                     ),
                 ),
-                ("rules", models.JSONField(blank=True, default=list, verbose_name="rules")),
-                ("overrides", models.JSONField(blank=True, default=dict, verbose_name="overrides")),
-                (
-                    "primary_metric",
-                    models.CharField(
-                        blank=True,
-                        db_default="",
-                        default="",
-                        max_length=255,
-                        verbose_name="primary metric",
-                    ),
-                ),
+                ("primary_metric", models.CharField(db_default="", default="", max_length=255)),
                 (
                     "other_metrics",
-                    models.JSONField(blank=True, default=list, verbose_name="other metrics"),
+                    models.JSONField(
+                        default=list,
+                    ),
                 ),
                 (
                     "guardrails",
-                    models.JSONField(blank=True, default=dict, verbose_name="guardrails"),
+                    models.JSONField(
+                        default=dict,
+                    ),
                 ),
                 (
                     "added_metrics",
-                    models.JSONField(default=dict, editable=False, verbose_name="added metrics"),
+                    models.JSONField(
+                        default=dict,
+                    ),
                 ),
                 (
                     "planned_units",
-                    models.PositiveBigIntegerField(default=10000, verbose_name="planned units"),
-                ),
-                (
-                    "min_days",
-                    models.PositiveSmallIntegerField(
-                        default=7, verbose_name="days before a verdict"
+                    models.PositiveBigIntegerField(
+                        default=10000,
                     ),
                 ),
+                ("min_days", models.PositiveSmallIntegerField(default=7)),
                 (
                     "min_units",
-                    models.PositiveIntegerField(default=100, verbose_name="units before a verdict"),
-                ),
-                (
-                    "smallest_effect",
-                    models.FloatField(
-                        blank=True, null=True, verbose_name="smallest effect that matters"
-                    ),
-                ),
-                (
-                    "run",
                     models.PositiveIntegerField(
-                        db_default=0, default=0, editable=False, verbose_name="run"
+                        default=100,
                     ),
                 ),
-                (
-                    "winner",
-                    models.CharField(
-                        db_default="",
-                        default="",
-                        editable=False,
-                        max_length=255,
-                        verbose_name="winner",
-                    ),
-                ),
-                ("frozen_report", models.JSONField(editable=False, null=True)),
-                ("exposures_deleted_at", models.DateTimeField(editable=False, null=True)),
+                ("smallest_effect", models.FloatField(null=True)),
+                ("run", models.PositiveIntegerField(db_default=0, default=0)),
+                ("winner", models.CharField(db_default="", default="", max_length=255)),
+                ("frozen_report", models.JSONField(null=True)),
+                ("exposures_deleted_at", models.DateTimeField(null=True)),
                 (
                     "created_at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(),
-                        editable=False,
-                        verbose_name="created at",
-                    ),
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
                 ),
                 (
                     "started_at",
-                    models.DateTimeField(editable=False, null=True, verbose_name="started at"),
+                    models.DateTimeField(
+                        null=True,
+                    ),
                 ),
-                ("runs_since", models.DateTimeField(editable=False, null=True)),
+                ("runs_since", models.DateTimeField(null=True)),
                 (
                     "ended_at",
-                    models.DateTimeField(editable=False, null=True, verbose_name="ended at"),
+                    models.DateTimeField(
+                        null=True,
+                    ),
                 ),
             ],
             options={
@@ -193,12 +151,7 @@ class Migration(migrations.Migration):
                         auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
                     ),
                 ),
-                (
-                    "at",
-                    models.DateTimeField(
-                        db_default=django.db.models.functions.datetime.Now(), verbose_name="at"
-                    ),
-                ),
+                ("at", models.DateTimeField(db_default=django.db.models.functions.datetime.Now())),
                 (
                     "kind",
                     models.CharField(
@@ -213,13 +166,22 @@ class Migration(migrations.Migration):
                             ("undone", "undone"),
                         ],
                         max_length=16,
-                        verbose_name="kind",
                     ),
                 ),
-                ("message", models.TextField(verbose_name="message")),
-                ("before", models.JSONField(editable=False, null=True)),
-                ("reason", models.TextField(blank=True, default="", verbose_name="reason")),
-                ("actor", models.TextField(blank=True, default="", verbose_name="actor")),
+                ("message", models.TextField()),
+                ("before", models.JSONField(null=True)),
+                (
+                    "reason",
+                    models.TextField(
+                        default="",
+                    ),
+                ),
+                (
+                    "actor",
+                    models.TextField(
+                        default="",
+                    ),
+                ),
             ],
             options={
                 "verbose_name": "experiment event",
@@ -313,7 +275,7 @@ class Migration(migrations.Migration):
                 ),
                 ("run", models.PositiveIntegerField()),
                 ("outcomes", models.JSONField(default=dict)),
-                ("problem", models.TextField(blank=True, default="")),
+                ("problem", models.TextField(default="")),
                 ("at", models.DateTimeField()),
             ],
             options={

@@ -1,9 +1,9 @@
 """The formulas of experiments. Pure, and nothing here blocks or queries.
 
-An arm delivers `sums`; `proportions`, `means` and `cuped` make an `Estimate` of them, and
-`estimates` makes an `Effect` of two: a difference or a lift. `sequential` gives it an interval and
-a p value that are valid at every look. `mismatch` comes before, `holm` and `verdict` after,
-`planner` first of all. Standard library only.
+An arm delivers `sums`; `means` and `cuped` make an `Estimate` of them, and `estimates` makes an
+`Effect` of two: a difference or a lift. `sequential` gives it an interval and a p value that are
+valid at every look. `mismatch` comes before, `holm` and `verdict` after, `planner` first of all.
+Standard library only.
 
     >>> control, treatment = Conversions(5_000, 500), Conversions(5_000, 620)
     >>> effect = difference(proportion(control), proportion(treatment))
@@ -26,10 +26,12 @@ from flagstaff.experiments.statistics.estimates import (
 from flagstaff.experiments.statistics.holm import Corrected, holm
 from flagstaff.experiments.statistics.means import (
     LEAST_CONTRIBUTORS,
+    LEAST_CONVERSIONS,
     LEAST_UNITS,
     has_enough,
     mean,
     missing_contributors,
+    proportion,
     ratio,
 )
 from flagstaff.experiments.statistics.mismatch import (
@@ -46,25 +48,20 @@ from flagstaff.experiments.statistics.planner import (
     units_for_means,
     units_for_proportions,
 )
-from flagstaff.experiments.statistics.proportions import LEAST_CONVERSIONS, proportion
 from flagstaff.experiments.statistics.sequential import (
     Plan,
     always_valid,
     critical_value,
     lower_bound,
     lower_critical_value,
-    lower_p_value,
-    running_minimum,
 )
 from flagstaff.experiments.statistics.sums import Conversions, PairSums, Sums
 from flagstaff.experiments.statistics.verdict import (
     Evidence,
-    Gates,
     Guardrail,
     Outcome,
-    Primary,
     Statement,
-    Verdict,
+    conclusions,
     judge,
 )
 
@@ -83,18 +80,16 @@ __all__ = [
     "Effect",
     "Estimate",
     "Evidence",
-    "Gates",
     "Guardrail",
     "Outcome",
     "PairSums",
     "Plan",
-    "Primary",
     "Shares",
     "Statement",
     "Sums",
-    "Verdict",
     "adjust",
     "always_valid",
+    "conclusions",
     "critical_value",
     "difference",
     "has_enough",
@@ -106,12 +101,10 @@ __all__ = [
     "log_bayes_factor",
     "lower_bound",
     "lower_critical_value",
-    "lower_p_value",
     "mean",
     "missing_contributors",
     "proportion",
     "ratio",
-    "running_minimum",
     "sequential_p_value",
     "units_for_means",
     "units_for_proportions",

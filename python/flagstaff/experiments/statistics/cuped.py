@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from flagstaff.experiments.statistics.arguments import check_at_least
 from flagstaff.experiments.statistics.estimates import Estimate
 from flagstaff.experiments.statistics.means import has_enough
 from flagstaff.experiments.statistics.sums import PairSums
@@ -26,15 +25,14 @@ class Adjusted:
     variance_reduction: float
 
 
-def adjust(arms: Sequence[PairSums], *, is_signed: bool = False) -> Adjusted:
+def adjust(arms: Sequence[PairSums]) -> Adjusted:
     """Returns the mean of y - theta·(x - mean x) for each arm, mean x being that of all units.
 
     x is the value before the experiment, so the treatment does not change it. theta is cov(x, y) /
     var(x) within the arms, from the sums of all arms: one theta, so that it adds no difference of
     its own (Deng, Xu, Kohavi and Walker 2013, "Improving the sensitivity of online controlled
     experiments by utilizing pre-experiment data"). The difference is that of an analysis of
-    covariance. 0 if x does not vary. `is_signed` is that of `mean`. Raises ValueError without arms,
-    and with fewer than 2 units in one.
+    covariance. 0 if x does not vary. Each arm has at least 2 units.
 
         >>> control = PairSums(3, y=6, yy=14, x=6, xx=14, xy=13)
         >>> found = adjust([control, PairSums(3, y=10, yy=36, x=7, xx=19, xy=26)])
@@ -43,9 +41,7 @@ def adjust(arms: Sequence[PairSums], *, is_signed: bool = False) -> Adjusted:
         >>> [round(arm.value, 4) for arm in found.arms]
         [2.131, 3.2024]
     """
-    if not arms:
-        raise ValueError("arms is empty")
-    centred = [_Centred.of(arm, is_signed=is_signed) for arm in arms]
+    centred = [_Centred.of(arm) for arm in arms]
     of_x = sum((arm.xx for arm in centred), Fraction(0))
     products = sum((arm.xy for arm in centred), Fraction(0))
     theta = products / of_x if of_x else Fraction(0)
@@ -81,8 +77,7 @@ class _Centred:
     is_enough: bool
 
     @classmethod
-    def of(cls, arm: PairSums, *, is_signed: bool) -> _Centred:
-        check_at_least(2, units=arm.units)
+    def of(cls, arm: PairSums) -> _Centred:
         y, x = arm.of_y, arm.of_x
         return cls(
             arm.units,
@@ -91,7 +86,7 @@ class _Centred:
             y.squares,
             x.squares,
             arm.products,
-            has_enough(y, is_signed=is_signed),
+            has_enough(y),
         )
 
     def error_squared(self, theta: Fraction) -> Fraction:

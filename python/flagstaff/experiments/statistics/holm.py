@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flagstaff.experiments.statistics.arguments import check_alpha, check_at_least
-
 
 @dataclass(frozen=True)
 class Corrected:
@@ -26,18 +24,13 @@ def holm(p_values: Sequence[float], alpha: float = 0.05) -> list[Corrected]:
     "A simple sequentially rejective multiple test procedure"). Its interval has alpha / (m - i + 1)
     if it is rejected; all others have that of the first that is not. So the interval and the
     decision agree for each metric. They do not hold together with `alpha`; intervals of alpha / m
-    do. Also valid for always-valid p values, at every look. Raises ValueError.
+    do. Also valid for always-valid p values, at every look.
 
         >>> [round(one.p_value, 3) for one in holm([0.01, 0.04, 0.03])]
         [0.03, 0.06, 0.06]
         >>> [round(one.interval_alpha, 4) for one in holm([0.01, 0.04, 0.03])]
         [0.0167, 0.025, 0.025]
     """
-    check_alpha(alpha=alpha)
-    for p_value in p_values:
-        check_at_least(0, p_values=p_value)
-        if p_value > 1:
-            raise ValueError(f"p_values has {p_value}, but must be at most 1")
     found: dict[int, Corrected] = {}
     largest, is_rejected, level = 0.0, True, alpha
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):

@@ -1,35 +1,52 @@
-"""Metrics with a number per unit: the mean of a sum or a count, or a ratio of two of them."""
+"""The metric of an arm: a share of converted units, the mean of a value, or a ratio of two."""
 
 from __future__ import annotations
 
 import math
 from fractions import Fraction
 
-from flagstaff.experiments.statistics.arguments import check_at_least
 from flagstaff.experiments.statistics.estimates import LEAST_STANDARD_ERRORS, Estimate
-from flagstaff.experiments.statistics.sums import PairSums, Sums
+from flagstaff.experiments.statistics.sums import Conversions, PairSums, Sums
 
+#: The conversions that an arm needs before results, and the units without one.
+LEAST_CONVERSIONS = 10
 #: The units that an arm needs before results of means and ratios.
 LEAST_UNITS = 100
 #: The units that must make up the sum, see `has_enough`.
 LEAST_CONTRIBUTORS = 50
 
 
-def has_enough(arm: Sums, *, is_signed: bool = False) -> bool:
+def proportion(arm: Conversions) -> Estimate:
+    """Returns the share p of converted units, with the standard error √(p(1 - p) / units).
+
+    >>> found = proportion(Conversions(400, 80))
+    >>> found.value, round(found.standard_error, 4)
+    (0.2, 0.02)
+    """
+    share = arm.converted / arm.units
+    others = arm.units - arm.converted
+    return Estimate(
+        units=arm.units,
+        value=share,
+        standard_error=math.sqrt(share * (others / arm.units) / arm.units),
+        is_enough=min(arm.converted, others) >= LEAST_CONVERSIONS,
+    )
+
+
+def has_enough(arm: Sums) -> bool:
     """Returns whether the mean of an arm is near to normal: results are silent before.
 
     That is LEAST_UNITS, and (Σy)² / Σy² of LEAST_CONTRIBUTORS (Kish's effective number, 1965):
     where y is 0 or 1 these are the conversions. The sum of a small arm with few and skewed values
     is too low more often than too high, and so is its standard error: with 5 % buyers, lognormal
     amounts and weights 90/10, 16 % of simulated experiments had a false result without this rule,
-    7 % with 10 contributors, 3 % with 50. Values of both signs (`is_signed`) can have a mean of 0,
-    so they need the units only. Raises ValueError without units.
+    7 % with 10 contributors, 3 % with 50.
 
         >>> has_enough(Sums(1000, 60, 60)), has_enough(Sums(1000, 5, 5)), has_enough(Sums(9, 9, 9))
         (True, False, False)
     """
-    if is_signed or arm.units < LEAST_UNITS:
-        return arm.units >= LEAST_UNITS
+    if arm.units < LEAST_UNITS:
+        return False
     total, squares = _totals(arm)
     return total > 0 and total * total >= LEAST_CONTRIBUTORS * squares
 
@@ -39,8 +56,7 @@ def missing_contributors(arm: PairSums) -> int:
 
     0 if it has enough of them. The effective number of `has_enough` grows with the contributors: k
     effective ones of c contributors need LEAST_CONTRIBUTORS / k times as many. Amounts that are all
-    the same need 50; lognormal ones with sigma = 1 about 136, with sigma = 2 about 2,700. Raises
-    ValueError without units.
+    the same need 50; lognormal ones with sigma = 1 about 136, with sigma = 2 about 2,700.
 
         >>> missing_contributors(PairSums(1_000, 20, 20, 0, 0, 0, contributors=20))
         30
@@ -66,22 +82,20 @@ def _totals(arm: Sums) -> tuple[Fraction, Fraction]:
     return total, arm.squares + arm.exact_mean * total
 
 
-def mean(arm: Sums, *, is_signed: bool = False) -> Estimate:
+def mean(arm: Sums) -> Estimate:
     """Returns the mean of a value per unit, with the standard error √(variance / units).
 
-    `is_signed` says that values may be negative, see `has_enough`. Raises ValueError with fewer
-    than 2 units, because one has no variance.
+    Of at least 2 units, because one has no variance.
 
         >>> found = mean(Sums(4, 10, 30))
         >>> found.value, round(found.standard_error, 4)
         (2.5, 0.6455)
     """
-    check_at_least(2, units=arm.units)
     return Estimate(
         units=arm.units,
         value=arm.mean,
         standard_error=math.sqrt(arm.squares / (arm.units - 1) / arm.units),
-        is_enough=has_enough(arm, is_signed=is_signed),
+        is_enough=has_enough(arm),
     )
 
 
@@ -90,16 +104,13 @@ def ratio(arm: PairSums) -> Estimate:
 
     Standard error by the delta method: √((s_y² - 2·R·s_xy + R²·s_x²) / units) / mean x for the
     ratio R (Deng, Knoblich and Lu 2018, "Applying the delta method in metric analytics", equation
-    4). Raises ValueError with fewer than 2 units, or if the sum of x is not above 0.
+    4). Of at least 2 units, with a sum of x above 0.
 
         >>> found = ratio(PairSums(3, y=4, yy=6, x=8, xx=24, xy=12))
         >>> found.value, round(found.standard_error, 4)
         (0.5, 0.0)
     """
-    check_at_least(2, units=arm.units)
     exact_x = arm.of_x.exact_mean
-    if exact_x <= 0:
-        raise ValueError(f"the mean of x is {float(exact_x)}, but must be above 0")
     exact = arm.of_y.exact_mean / exact_x
     of_x = arm.of_x.squares
     squares = arm.of_y.squares - 2 * exact * arm.products + exact * exact * of_x

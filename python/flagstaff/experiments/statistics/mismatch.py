@@ -9,36 +9,30 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from flagstaff.experiments.statistics.arguments import check_count, check_positive
-from flagstaff.experiments.statistics.stirling import stirling_error
-
 #: A p value below is a mismatch. Small, because each experiment is tested, many times.
 MISMATCH_ALPHA = 0.001
 #: The prior of the sequential test, in units: the expected shares weigh as if they had been seen in
 #: this number of units. See `log_bayes_factor`.
 CONCENTRATION = 1_000.0
 
-_LEAST_ARMS = 2
+#: ln(2π) / 2.
+HALF_LOG_TWO_PI = math.log(2 * math.pi) / 2
+
+# B(2k) / (2k·(2k - 1)) for k from 1, the coefficients of a^(1 - 2k).
+_SERIES = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)
+# From here on the series is exact to 1e-16.
+_LARGE = 15.0
 
 
 @dataclass(frozen=True)
 class Shares:
     """The units of each arm, and the weights of the arms, on any scale.
 
-    An arm of weight 0 is left out. Raises ValueError.
+    An arm of weight 0 is left out.
     """
 
     units: Sequence[int]
     weights: Sequence[float]
-
-    def __post_init__(self) -> None:
-        if len(self.units) != len(self.weights):
-            raise ValueError(f"units has {len(self.units)} arms, but weights {len(self.weights)}")
-        if len(self.units) < _LEAST_ARMS:
-            raise ValueError("units has fewer than 2 arms")
-        for number, weight in zip(self.units, self.weights, strict=True):
-            check_count(units=number)
-            check_positive(weights=weight)
 
     @property
     def total(self) -> int:
@@ -56,8 +50,7 @@ def sequential_p_value(seen: Shares, concentration: float = CONCENTRATION) -> fl
     """Returns the p value of the sequential multinomial test, valid at every look.
 
     min(1, 1 / Bayes factor), Lindon and Malek 2020, "Anytime-valid inference for multinomial count
-    data" (arXiv 2011.03567). A report shows the `running_minimum` over its looks. Raises
-    ValueError.
+    data" (arXiv 2011.03567). A report shows the smallest one of its looks.
 
         >>> round(sequential_p_value(Shares([5_200, 4_800], [50, 50])), 5)
         0.0023
@@ -72,7 +65,7 @@ def log_bayes_factor(seen: Shares, concentration: float = CONCENTRATION) -> floa
     2011.03567, equation 4). The concentration 1,000 finds small faults with the fewest units, and
     large ones soon enough: where the weights are halves but the share is 51 %, a p value below
     0.001 takes 40,000 units (median), at 55 % 2,200, at 60 % 820. A uniform prior (2) takes 60,000,
-    1,900 and 480, and 10,000 takes 42,000, 4,600 and 2,100. Raises ValueError.
+    1,900 and 480, and 10,000 takes 42,000, 4,600 and 2,100.
 
     It is ln of Γ(c) / Γ(c + n)·Π Γ(c·t + s) / Γ(c·t) / t^s for shares t and units s. With
     Stirling's formula for Γ the large terms cancel, and terms of the size of a logarithm are left
@@ -83,7 +76,6 @@ def log_bayes_factor(seen: Shares, concentration: float = CONCENTRATION) -> floa
         >>> log_bayes_factor(Shares([5_000, 5_000], [50, 50])) < 0
         True
     """
-    check_positive(concentration=concentration)
     if not seen.total:
         return 0.0
     after = concentration + seen.total
@@ -96,3 +88,23 @@ def log_bayes_factor(seen: Shares, concentration: float = CONCENTRATION) -> floa
         found += posterior * math.log1p(surplus) - math.log(posterior / prior) / 2
         found += stirling_error(posterior) - stirling_error(prior)
     return found
+
+
+def stirling_error(a: float) -> float:
+    """Returns ln Γ(a) less Stirling's formula, (a - 1/2)·ln a - a + ln(2π)/2, for `a` above 0.
+
+    ln Γ of a million is 12.8 million, so a difference of two has an error of 1e-9. The differences
+    of this small term have not. Series: DLMF 5.11.1; its use: Loader 2000, "Fast and accurate
+    computation of binomial probabilities".
+
+        >>> round(stirling_error(1), 10) == round(1 - HALF_LOG_TWO_PI, 10)
+        True
+        >>> round(stirling_error(1e6) * 12e6, 9)
+        1.0
+    """
+    if a < _LARGE:
+        return math.lgamma(a) - (a - 0.5) * math.log(a) + a - HALF_LOG_TWO_PI
+    found, square = 0.0, a * a
+    for coefficient in reversed(_SERIES):
+        found = found / square + coefficient
+    return found / a

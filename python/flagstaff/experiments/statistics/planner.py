@@ -11,9 +11,11 @@ from __future__ import annotations
 import math
 from statistics import NormalDist
 
-from flagstaff.experiments.statistics.arguments import check_alpha, check_finite, check_positive
-from flagstaff.experiments.statistics.means import LEAST_CONTRIBUTORS, LEAST_UNITS
-from flagstaff.experiments.statistics.proportions import LEAST_CONVERSIONS
+from flagstaff.experiments.statistics.means import (
+    LEAST_CONTRIBUTORS,
+    LEAST_CONVERSIONS,
+    LEAST_UNITS,
+)
 
 #: An analysis that is valid at every look needs so many times the units, on average at the planned
 #: effect.
@@ -23,16 +25,15 @@ LOOKING_COSTS = 1.2
 def units_for_proportions(
     control: float, treatment: float, *, power: float = 0.8, alpha: float = 0.05
 ) -> int:
-    """Returns the units of each arm that tell two proportions apart.
+    """Returns the units of each arm that tell two proportions apart, both above 0 and below 1.
 
     (z_alpha·√(2·p·q) + z_power·√(p1·q1 + p2·q2))² / (p2 - p1)², with p the mean of both and q = 1 -
     p (Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 4.2). `alpha` is
-    two-sided. Raises ValueError.
+    two-sided. Raises ValueError if they are equal.
 
         >>> units_for_proportions(0.10, 0.12)
         3841
     """
-    check_alpha(control=control, treatment=treatment)
     if control == treatment:
         raise ValueError("treatment is equal to control, but must differ")
     z_alpha, z_power = _quantiles(power, alpha)
@@ -54,8 +55,6 @@ def units_for_means(
         >>> units_for_means(10, 1)
         1570
     """
-    check_positive(standard_deviation=standard_deviation)
-    check_finite(effect=effect)
     if effect == 0:
         raise ValueError("effect is 0, but must differ")
     relative = sum(_quantiles(power, alpha)) * standard_deviation / effect
@@ -75,7 +74,6 @@ def least_units_of_mean(mean: float, standard_deviation: float) -> int:
         >>> least_units_of_mean(0.5, 15.0)
         45050
     """
-    check_positive(mean=mean, standard_deviation=standard_deviation)
     spread = standard_deviation / mean
     return max(_whole(LEAST_CONTRIBUTORS * (1 + spread * spread)), LEAST_UNITS)
 
@@ -88,18 +86,17 @@ def least_units_of_proportion(share: float) -> int:
         >>> least_units_of_proportion(0.001)
         10000
     """
-    check_alpha(share=share)
     # Rounded, because 10 / 0.001 of floats is above 10,000.
-    return math.ceil(round(LEAST_CONVERSIONS / min(share, 1 - share), 6))
+    return _whole(round(LEAST_CONVERSIONS / min(share, 1 - share), 6))
 
 
 def _quantiles(power: float, alpha: float) -> tuple[float, float]:
     """Returns the normal quantiles of 1 - alpha / 2 and of the power."""
-    check_alpha(alpha=alpha, power=power)
     normal = NormalDist()
     return normal.inv_cdf(1 - alpha / 2), normal.inv_cdf(power)
 
 
 def _whole(units: float) -> int:
-    check_finite(units=units)
+    if not math.isfinite(units):
+        raise ValueError("the number of units is too large; raise the effect")
     return math.ceil(units)

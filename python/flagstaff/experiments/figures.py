@@ -1,4 +1,4 @@
-"""The figures of a report in words, in the language of the request."""
+"""The figures of a report as texts, in the active language."""
 
 from __future__ import annotations
 
@@ -7,16 +7,10 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.utils.formats import date_format, number_format
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff._engine import forced_off
 from flagstaff._words.times import local_time
-from flagstaff.admin.words import badge
-from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import EffectReport
-from flagstaff.experiments.variants import shares_of
 
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
@@ -33,33 +27,6 @@ _SMALLEST_P = 0.0001
 _MOST_DECIMALS = 4
 # Smaller numbers are what sums of floats leave over.
 _SMALLEST = 1e-9
-
-
-def state_label(state: str) -> SafeString:
-    """Returns the state as a coloured label."""
-    return badge(state, State(state).label)
-
-
-def state_labels(experiment: Experiment) -> SafeString:
-    """Returns the label of the state; after it, one that says that it is forced off here."""
-    label = state_label(experiment.state)
-    if experiment.key not in forced_off.keys:
-        return label
-    is_forced = badge("forced off", _("forced off"), title=forced_off.VARIABLE)
-    return format_html("{} {}", label, is_forced)
-
-
-def shares_text(experiment: Experiment) -> str:
-    """Returns the variants with their shares of all units. Makes no query."""
-    shares = shares_of(experiment.variants)
-    traffic = experiment.traffic_percent / _ALL
-    return ", ".join(f"{key} {percent_text(traffic * share)}" for key, share in shares.items())
-
-
-def search_texts(experiment: Experiment) -> tuple[SafeString, str]:
-    """Returns the state, the description and the owner, for the search."""
-    texts = filter(None, (experiment.description, experiment.owner))
-    return state_label(experiment.state), " · ".join(texts)
 
 
 def count_text(count: float) -> str:

@@ -1,0 +1,294 @@
+"""The rows and sentences of a report, as the page and the terminal show them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from flagstaff._engine.forced_off import VARIABLE
+from flagstaff._words.text import local_number, localized
+from flagstaff._words.times import duration, local_time_text
+from flagstaff.experiments.figures import (
+    NONE,
+    count_text,
+    hour_text,
+    interval_text,
+    level_text,
+    number_text,
+    p_sentence,
+    p_text,
+    percent_text,
+    points_text,
+    signed,
+    time_of,
+)
+from flagstaff.experiments.report_data import (
+    GUARDRAIL,
+    OTHER,
+    PRIMARY,
+    EffectReport,
+    ExposureReport,
+    MetricReport,
+    Report,
+    TreatmentReport,
+    VerdictReport,
+    has_interval,
+)
+from flagstaff.experiments.words import interval_needs, missing_text
+
+_Write: TypeAlias = Callable[[float], str]
+
+_ROLES: Mapping[str, str | Promise] = {
+    PRIMARY: gettext_lazy("primary metric"),
+    OTHER: gettext_lazy("other metric"),
+    GUARDRAIL: gettext_lazy("guardrail"),
+}
+
+
+# The metrics.
+
+
+class MetricRow:
+    """One treatment of one metric at its newest look."""
+
+    def __init__(self, metric: MetricReport, result: TreatmentReport) -> None:
+        self.metric, self.result = metric, result
+        self.newest = result["newest"]
+        self.is_guardrail = metric["role"] == GUARDRAIL
+        self.write: _Write = percent_text if metric["is_proportion"] else number_text
+        self.write_difference: _Write = points_text if metric["is_proportion"] else number_text
+        self.level = level_text(result["interval_alpha"])
+
+    @property
+    def control(self) -> str:
+        """The value of the control."""
+        return NONE if self.newest is None else self.write(self.newest["control"])
+
+    @property
+    def treatment(self) -> str:
+        """The value of the treatment."""
+        return NONE if self.newest is None else self.write(self.newest["treatment"])
+
+    @property
+    def p_value(self) -> str:
+        """The p value that decides; that of a guardrail, which has none, is a dash."""
+        return NONE if self.newest is None else p_text(self.result["corrected_p_value"])
+
+    @property
+    def difference(self) -> EffectReport | None:
+        """The difference; the interval of a guardrail's begins at the bound that decides."""
+        found = None if self.newest is None else self.newest["difference"]
+        bound = self.result["harm_bound"] if self.is_guardrail else None
+        if found is None or bound is None or found["low"] is None or found["high"] is None:
+            return found
+        if self.metric["higher_is_better"]:
+            return {**found, "high": -bound} if -bound >= found["low"] else found
+        return {**found, "low": bound} if bound <= found["high"] else found
+
+    @property
+    def effect(self) -> str:
+        """The change in words: the lift if there is one, and that of a guardrail in its unit."""
+        if self.newest is None or self.difference is None:
+            return NONE
+        lift = self.newest["relative_difference"]
+        if lift and not self.is_guardrail:
+            return self._with_interval(signed(lift["value"], percent_text), lift, percent_text)
+        shown = signed(self.difference["value"], self.write_difference)
+        if self.metric["is_proportion"]:
+            shown = _("%(number)s points") % {"number": shown}
+        text = self._with_interval(shown, self.difference, self.write_difference)
+        if (tolerated := self.result["tolerated_harm"]) is not None:
+            limit = self.write_difference(tolerated)
+            text = _("%(effect)s; tolerated: %(limit)s") % {"effect": text, "limit": limit}
+        return text
+
+    def _with_interval(self, shown: str, effect: EffectReport, write: _Write) -> str:
+        if has_interval(effect):
+            values = {"level": self.level, "interval": interval_text(effect, write)}
+            text = _("%(level)s interval: %(interval)s") % values
+        else:
+            missing = self.newest["missing_for_interval"] if self.newest else ()
+            text = interval_needs(missing)
+        return f"{shown} · {text}"
+
+    @property
+    def verdict(self) -> tuple[str, str, str]:
+        """The colour of the interval, the result in words, and what else to know.
+
+        The colour says what the interval shows. Where an earlier look has decided, the words say
+        so.
+        """
+        found, decided = self.difference, self.result["decided_difference"]
+        if found is None:
+            return "open", _("no result yet"), ""
+        if self.is_guardrail:
+            return self._guardrail_verdict(found)
+        if not self.result["is_significant"] or decided is None:
+            note = (
+                ""
+                if _contains_zero(found)
+                else _("the test and the interval differ near the limit")
+            )
+            return "open", _("not significant"), note
+        is_better = (decided > 0) == self.metric["higher_is_better"]
+        text = _("better, significant") if is_better else _("worse, significant")
+        if _contains_zero(found) or (found["value"] > 0) != (decided > 0):
+            at = self.result["decided_at"]
+            time = hour_text(time_of(at)) if at else NONE
+            note = _("at the look of %(time)s; the newest look differs") % {"time": time}
+            return "open", text, note
+        return "fine" if is_better else "bad", text, ""
+
+    def _guardrail_verdict(self, found: EffectReport) -> tuple[str, str, str]:
+        sign = -1 if self.metric["higher_is_better"] else 1
+        least, most = (found["low"], found["high"]) if sign > 0 else (found["high"], found["low"])
+        tolerated = self.result["tolerated_harm"] or 0.0
+        if self.result["is_harmed"]:
+            is_now = least is not None and sign * least > tolerated
+            text = _("worse by more than is tolerated")
+            return ("bad", text, "") if is_now else ("open", text, _("at an earlier look"))
+        if most is not None and sign * most <= tolerated:
+            return "fine", _("within what is tolerated"), ""
+        if most is None:
+            return "open", _("not certain"), _("more harm than tolerated is possible")
+        bound = signed(most, self.write_difference)
+        return "open", _("not certain"), _("harm up to %(bound)s is possible") % {"bound": bound}
+
+
+def _contains_zero(effect: EffectReport) -> bool:
+    """Whether no effect is possible."""
+    low, high = effect["low"], effect["high"]
+    return (low is None or low <= 0) and (high is None or high >= 0)
+
+
+def possible_harms(report: Report) -> list[str]:
+    """Returns the guardrails whose harm beyond what is tolerated is neither shown nor excluded."""
+    return [
+        metric["metric"]
+        for metric in report["metrics"]
+        if metric["role"] == GUARDRAIL
+        and any(
+            not one["is_harmed"] and MetricRow(metric, one).verdict[0] == "open"
+            for one in metric["treatments"]
+        )
+    ]
+
+
+def role_texts(metric: MetricReport) -> list[str]:
+    """Returns what a metric is for, and since when it is measured if it was added."""
+    day = metric["added_on_day"]
+    added = [_("added on day %(day)s") % {"day": day}] if day else []
+    return [str(_ROLES[metric["role"]]), *added]
+
+
+def facts(metric: MetricReport) -> list[str]:
+    """Returns what is measured, and in how many units."""
+    full = ngettext(
+        "%(count)s unit with a full window", "%(count)s units with a full window", metric["units"]
+    )
+    kinds = {
+        "conversion": _("share of units with an event within %(window)s"),
+        "mean": _("mean per unit, within %(window)s"),
+        "ratio": _("ratio of two sums, within %(window)s"),
+    }
+    window = localized(duration(metric["window_seconds"]))
+    kind = kinds.get(metric["kind"], metric["kind"]) % {"window": window}
+    direction = "" if metric["higher_is_better"] else _("lower is better")
+    count = full % {"count": local_number(metric["units"])}
+    return [one for one in (metric["description"] or kind, direction, count) if one]
+
+
+# The units.
+
+
+def unit_rows(report: Report) -> list[dict[str, str]]:
+    """Returns the units of each variant beside their planned shares, by the name of the column."""
+    counts = report["exposures"]
+    total = sum(counts["units"].values())
+    shares = {one["key"]: one["share"] for one in report["settings"]["variants"]}
+    rows = []
+    for key, met, expected in expected_units(report):
+        row = {
+            _("Variant"): key,
+            _("Planned"): percent_text(shares[key]),
+            _("Seen"): percent_text(met / total) if total else NONE,
+            _("Units"): count_text(met),
+            _("Expected"): count_text(expected),
+        }
+        if counts["returned"]:
+            row[_("Never came back")] = _not_returned(counts, key)
+        if any(counts["present_hour"].values()):
+            # Not analysed yet.
+            row[_("Present hour")] = count_text(counts["present_hour"][key])
+        rows.append(row)
+    return rows
+
+
+def expected_units(report: Report) -> Iterator[tuple[str, int, float]]:
+    """Yields the variants with their units, and with as many as their shares give."""
+    counts = report["exposures"]["units"]
+    total = sum(counts.values())
+    for one in report["settings"]["variants"]:
+        yield one["key"], counts[one["key"]], total * one["share"]
+
+
+def _not_returned(counts: ExposureReport, variant: str) -> str:
+    """Returns the share of visitors whose browser has not come back."""
+    met, returned = counts["units"][variant], (counts["returned"] or {}).get(variant, 0)
+    return percent_text(1 - returned / met) if met else NONE
+
+
+def shares_text(report: Report) -> str:
+    """Returns whether the shares are as expected."""
+    counts = report["exposures"]
+    if not any(counts["units"].values()):
+        return _("No unit had met a variant at the last full hour.")
+    text = (
+        _("The shares are wrong: %(p)s, at every look.")
+        if report["has_mismatch"]
+        else _("The shares are as expected: %(p)s, at every look.")
+    )
+    return text % {"p": p_sentence(counts["mismatch_p_value"])}
+
+
+# What else to know.
+
+
+def verdict_notes(verdict: VerdictReport) -> Iterator[str]:
+    """Yields the guardrails that got worse, and what a verdict still needs, as sentences."""
+    if harmed := verdict["harmed"]:
+        yield _("Harmed: %(harmed)s") % {"harmed": ", ".join(harmed)}
+    if missing := missing_text(verdict):
+        yield missing
+
+
+def notes(report: Report) -> Iterator[str]:
+    """Yields what is missing or left out in the report, as sentences."""
+    counts = report["exposures"]
+    if report["forced_off"]:
+        text = _("Forced off in this process by %(variable)s: every call returns its default.")
+        yield text % {"variable": VARIABLE}
+    texts = {
+        _(
+            "Exposures lost, because too many waited in a worker: %(count)s. Their units may be "
+            "recorded later."
+        ): counts["lost"],
+        _(
+            "New visitors left out, because a worker reached NEW_VISITORS_PER_HOUR: %(count)s."
+        ): counts["left_out"],
+        _(
+            "Workers that ended without their last report: %(count)s. Exposures of their last "
+            "interval may be missing."
+        ): counts["workers_without_last_report"],
+        _("Units that met two variants: %(count)s. They are left out of all figures."): counts[
+            "met_two_variants"
+        ],
+    }
+    yield from (text % {"count": local_number(count)} for text, count in texts.items() if count)
+    if report["frozen_at"]:
+        text = _("This report was kept as it was on %(time)s.")
+        yield text % {"time": local_time_text(time_of(report["frozen_at"]))}
