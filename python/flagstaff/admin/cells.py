@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -10,15 +10,19 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
-from flagstaff._words.times import ago, aware, local_time, local_time_text
+from flagstaff._words.times import ago, aware, full_time, local_time
 from flagstaff.admin.words import key_link
-from flagstaff.history.describe import describe_actor
-from flagstaff.history.log import Event
+from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.log import Change, Event, events
+from flagstaff.history.user_names import names_of_actors
 
 # A stylesheet cuts what does not fit.
 _MAX_DESCRIPTION = 200
+# The length of a change, and of each value in it.
+_MAX_CHANGE, _MAX_VALUE = 80, 30
 # An actor that is no user may be any text.
 _MAX_ACTOR = 40
 
@@ -34,8 +38,22 @@ def key_cell(row: Any) -> SafeString:
     return two_lines(key_link(row.key), short(row.description))
 
 
-def newest_change_cell(text: str, event: Event, names: Mapping[str, str] | None) -> SafeString:
-    """Returns a change in a few words, its actor and its time. `names` are those of actors."""
+def newest_change_cells(versions: Collection[int]) -> dict[str, SafeString]:
+    """Returns changes by the primary key of their row: in a few words, with actor and time.
+
+    `versions` are those of rows of one kind. Makes two queries.
+    """
+    if not versions:
+        return {}
+    found = [next(events([entry])) for entry in Change.objects.filter(pk__in=versions).short()]
+    names = names_of_actors(found)
+    return {event.object_pk: _newest_change_cell(event, names) for event in found}
+
+
+def _newest_change_cell(event: Event, names: Mapping[str, str] | None) -> SafeString:
+    is_new = event.action == "create"
+    text = _("created") if is_new else describe_change(event, limit=_MAX_VALUE)
+    text = Truncator(text).chars(_MAX_CHANGE)
     actor = short(describe_actor(event, names), _MAX_ACTOR)
     return format_html(
         '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(event.at)
@@ -63,6 +81,6 @@ def time_cell(time: datetime | None) -> str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         time.isoformat(),
-        local_time_text(time),
+        full_time(time),
         ago(time),
     )
