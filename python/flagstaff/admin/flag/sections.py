@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explanation, Step, explain, step_text
+from flagstaff._engine.explain import Explained, Explanation, Step, explain, step_text
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.typed_context import parse_text
 from flagstaff._engine.usage import HourlyUsage, hourly_usage, usage_period
@@ -209,12 +209,21 @@ def _unreached(label: str) -> Step:
 
 
 def _label(name: str) -> str:
+    if name == "the value itself":
+        return _("The value itself")
     if name in _LABELS:
         return str(_LABELS[name])
     word, _space, number = name.partition(" ")
     if word in _NUMBERED and number.isdigit():
         return _NUMBERED[word] % {"number": number}
     return name
+
+
+def why(found: Explained) -> str:
+    """Returns the step that decides a result, and why."""
+    step = found.deciding_step
+    text = step_text(step, hint="")
+    return text if found.override else f"{_label(step.name)}: {text}"
 
 
 def clean_up(site: AdminSite, request: HttpRequest, flag: Any) -> Section:
