@@ -16,7 +16,8 @@ from django.utils.translation import gettext as _
 from flagstaff._words.times import ago, aware, full_time, local_time
 from flagstaff.admin.words import key_link
 from flagstaff.history.describe import describe_actor, describe_change
-from flagstaff.history.log import Change, Event, events
+from flagstaff.history.kinds import ALLOWED_USERS
+from flagstaff.history.log import Change, events
 from flagstaff.history.user_names import names_of_actors
 
 # A stylesheet cuts what does not fit.
@@ -45,18 +46,19 @@ def newest_change_cells(versions: Collection[int]) -> dict[str, SafeString]:
     """
     if not versions:
         return {}
-    found = [next(events([entry])) for entry in Change.objects.filter(pk__in=versions).short()]
-    names = names_of_actors(found)
-    return {event.object_pk: _newest_change_cell(event, names) for event in found}
+    entries = [*Change.objects.filter(pk__in=versions).short()]
+    names = names_of_actors(entries)
+    return {entry.object_pk: _newest_change_cell(entry, names) for entry in entries}
 
 
-def _newest_change_cell(event: Event, names: Mapping[str, str] | None) -> SafeString:
-    is_new = event.action == "create"
-    text = _("created") if is_new else describe_change(event, limit=_MAX_VALUE)
+def _newest_change_cell(entry: Change, names: Mapping[str, str]) -> SafeString:
+    # A new row differs in every field.
+    is_new = entry.action == Change.Action.INSERT and entry.relation != ALLOWED_USERS
+    text = _("created") if is_new else describe_change(next(events([entry])), limit=_MAX_VALUE)
     text = Truncator(text).chars(_MAX_CHANGE)
-    actor = short(describe_actor(event, names), _MAX_ACTOR)
+    actor = short(describe_actor(entry, names), _MAX_ACTOR)
     return format_html(
-        '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(event.at)
+        '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(entry.at)
     )
 
 

@@ -94,14 +94,15 @@ def describe_changed(request: HttpRequest, changed: Changed, limit: int = _MAX_V
 def _users(request: HttpRequest, row: Row, written: WrittenChange) -> PreviewRow:
     users = replace(written, differences=())
     now = len(allowed_pks(row))
-    after = _count_of_users(now + written.added.count - written.removed.count)
+    after = count_of_users(now + written.added.count - written.removed.count)
     text = f"{after}: {describe_change(users, _names(request, users))}"
-    return PreviewRow(field_label(ALLOWED), _count_of_users(now), text)
+    return PreviewRow(field_label(ALLOWED), count_of_users(now), text)
 
 
 def _names(request: HttpRequest, written: WrittenChange) -> Names | None:
     return names_of_users([written]) if may_see_users(request.user) else None
 
 
-def _count_of_users(count: int) -> str:
+def count_of_users(count: int) -> str:
+    """Returns the number of users, such as "1 user"."""
     return ngettext("%(count)s user", "%(count)s users", count) % {"count": local_number(count)}

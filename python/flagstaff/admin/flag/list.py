@@ -27,6 +27,7 @@ from flagstaff._words.text import local_list, local_number
 from flagstaff._words.times import full_time, local_days, today
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.cells import short, time_cell, two_lines
+from flagstaff.admin.confirmation import count_of_users
 from flagstaff.admin.flag.listed import (
     ATTENTION,
     FILTERS,
@@ -176,14 +177,13 @@ class FlagListAdmin(BaseAdmin):
         # The second line shows the unit: a phone has no room for both.
         state = FlagState(flag.enabled, flag.rollout_percent, flag.rules)
         css_class, label = class_and_label(state, allowed)
-        users = ngettext("%(count)s user", "%(count)s users", allowed)
         # The label of other states has it.
         has_percent = flag.listed.state in {ReleaseState.BY_RULES, ReleaseState.OFF}
         texts = (
             f"{flag.rollout_percent} %" if has_percent else "",
             _unit_text(flag.bucket_by),
             _rules_text(flag.rules),
-            users % {"count": local_number(allowed)} if allowed else "",
+            count_of_users(allowed) if allowed else "",
         )
         return format_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span><small><progress class="'
@@ -254,13 +254,15 @@ def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, obje
         ),
     )
     for label, chosen in shortcuts:
-        choices = [options[name].get(value) for name, value in chosen.items()]
-        tests = [test for _text, test in filter(None, choices)]
-        count = sum(all(test(flag) for test in tests) for flag in flags.all) if tests else 0
-        if count:
+        found = flags.all
+        for name, value in chosen.items():
+            # Without an owner, nothing is owned by anybody.
+            _text, test = options[name].get(value, ("", lambda _flag: False))
+            found = [*filter(test, found)]
+        if found:
             yield {
                 "label": label,
-                "count": local_number(count),
+                "count": local_number(len(found)),
                 "query": f"?{urlencode(chosen)}",
                 "is_current": given == chosen,
             }

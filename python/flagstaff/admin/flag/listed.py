@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any, ClassVar
@@ -46,7 +46,7 @@ _STATES = [
 ]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ListedFlag:
     """What the filters, the shortcuts and the order know of a flag."""
 
@@ -67,7 +67,7 @@ class ListedFlag:
     #: The id of the newest entry in the history.
     version: int | None = None
     #: What a person should look at, and what is good to know.
-    notes: list[FlagNote] = field(default_factory=list)
+    notes: Sequence[FlagNote] = ()
     needs_attention: bool = False
 
 
@@ -97,8 +97,8 @@ class Flags:
             state = FlagState(flag.enabled, flag.rollout_percent, flag.rules or [])
             flag.state = state_of(state, flag.has_users)
             flag.version, flag.changed = newest.get(pk) or (None, _seconds(flag.changed_at))
-            flag.notes = [*notes.get(pk, ()), *alarms_of(flag.key, state)]
-            flag.needs_attention = any(note.is_alarm for note in flag.notes)
+            if said := [*notes.get(pk, ()), *alarms_of(flag.key, state)]:
+                flag.notes, flag.needs_attention = said, any(note.is_alarm for note in said)
 
     @cached_property
     def usage(self) -> Mapping[str, KeyUsage]:
