@@ -41,7 +41,7 @@ from flagstaff.admin.flag.listed import (
 )
 from flagstaff.admin.flag.sections import percent_true
 from flagstaff.admin.flag.state import ALLOWED_COUNT, class_and_label, with_allowed_count
-from flagstaff.admin.links import BACK, changes_url
+from flagstaff.admin.links import changes_url
 from flagstaff.admin.menu import page_link
 from flagstaff.admin.rights import may, why_not_toggle
 from flagstaff.history.kinds import Kind
@@ -230,12 +230,11 @@ class FlagListAdmin(BaseAdmin):
                 'aria-describedby="{}">{}</button>',
                 *(name, _WHY_NOT, label),
             )
-        # Afterwards the browser returns to this row of the same list.
-        back = urlencode({BACK: f"{flag.list_path}#{_anchor(flag)}"})
-        # Below the list: to look up a URL for each row takes long.
+        # Afterwards the browser returns to this row of the same list. The address is below that of
+        # the list: to look up a URL for each row takes long.
         return format_html(
-            '<a class="button flagstaff-button" href="{}/{}/?{}" aria-label="{}">{}</a>',
-            *(quoted_pk(flag.pk), page, back, name, label),
+            '<a class="button flagstaff-button" href="{}/{}/?{}{}" aria-label="{}">{}</a>',
+            *(quoted_pk(flag.pk), page, flag.back, quote(_anchor(flag)), name, label),
         )
 
 

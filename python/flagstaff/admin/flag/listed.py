@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db import connections
-from django.db.models import JSONField, QuerySet, Value
-from django.db.models.functions import NullIf
+from django.db.models import JSONField, QuerySet, TextField, Value
+from django.db.models.functions import Cast, NullIf
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
@@ -27,6 +29,7 @@ from flagstaff.admin.app_pages import FlagNote
 from flagstaff.admin.cells import newest_change_cells
 from flagstaff.admin.fallbacks import once, value_or_default
 from flagstaff.admin.flag.state import alarms_of, notes_of_apps, only_allowed_users
+from flagstaff.admin.links import BACK
 from flagstaff.conf import conf
 from flagstaff.stale import stale_flags
 
@@ -56,9 +59,9 @@ class ListedFlag:
     rollout_percent: int
     owner: str
     changed_at: datetime
-    #: None for none, as for tags.
-    rules: Any
-    tags: Any
+    #: JSON; None for none.
+    rules: str | None
+    tags: str | None
     #: Whether there are allowed users, of a flag that nobody else has.
     has_users: bool
     state: ReleaseState = ReleaseState.OFF
@@ -83,9 +86,11 @@ class Flags:
         """Reads the flags, their newest entries, and what the apps say of them."""
         self.request, self.admin = request, admin
         self._rows: QuerySet[Any] = admin.get_queryset(request).order_by()
-        # Most flags have neither, and JSON is slow to read.
-        json = (NullIf(name, Value([], JSONField())) for name in ("rules", "tags"))
-        columns = ("pk", "key", "enabled", "rollout_percent", "owner", "changed_at", *json)
+        # Most flags have neither. As texts, no function is called for each of those.
+        texts = (
+            Cast(NullIf(name, Value([], JSONField())), TextField()) for name in ("rules", "tags")
+        )
+        columns = ("pk", "key", "enabled", "rollout_percent", "owner", "changed_at", *texts)
         rows = self._rows.values_list(*columns, only_allowed_users(admin.model))
         self.all = [ListedFlag(*row) for row in rows]
         notes = notes_of_apps(request, self.all)
@@ -94,7 +99,8 @@ class Flags:
             "the history of flags cannot be read", partial(newest_entries, pks), {}
         )
         for pk, flag in zip(pks, self.all, strict=True):
-            state = FlagState(flag.enabled, flag.rollout_percent, flag.rules or [])
+            rules = json.loads(flag.rules) if flag.rules else []
+            state = FlagState(flag.enabled, flag.rollout_percent, rules)
             flag.state = state_of(state, flag.has_users)
             flag.version, flag.changed = newest.get(pk) or (None, _seconds(flag.changed_at))
             if said := [*notes.get(pk, ()), *alarms_of(flag.key, state)]:
@@ -128,15 +134,16 @@ class Flags:
         read = partial(newest_change_cells, versions)
         changed: Mapping[str, str] = value_or_default("entries cannot be read", read, {})
         found = self.admin.get_queryset(self.request).in_bulk([flag.pk for flag in flags])
-        rows, path, may_write = [], self.request.get_full_path(), not conf.read_only
+        rows, may_write = [], not conf.read_only
+        # The list, with its search, filters and page.
+        back = urlencode({BACK: f"{self.request.get_full_path()}#"})
         for flag in (one for one in flags if one.pk in found):
             row = found[flag.pk]
             row.listed, row.usage_of_day = flag, usage.get(flag.key, NOT_USED)
             row.newest_change = changed.get(str(flag.pk), "")
             # A row of the query set is not hidden.
             row.may_toggle = may_write and self.admin.has_toggle_permission(self.request, row)
-            # The list, with its search, filters and page.
-            row.list_path = path
+            row.back = back
             rows.append(row)
         return rows
 
@@ -168,7 +175,7 @@ class Flags:
 
     def tags(self) -> _Options:
         """The tags."""
-        tags = {tag for flag in self.all if flag.tags for tag in usable_tags(flag.tags)}
+        tags = {tag for flag in self.all for tag in _tags_of(flag)}
         return {tag: (tag, partial(_has_tag, tag)) for tag in sorted(tags, key=str.casefold)}
 
     def changes(self) -> _Options:
@@ -212,7 +219,11 @@ def _has(name: str, value: object, flag: ListedFlag) -> bool:
 
 
 def _has_tag(tag: str, flag: ListedFlag) -> bool:
-    return bool(flag.tags) and tag in usable_tags(flag.tags)
+    return tag in _tags_of(flag)
+
+
+def _tags_of(flag: ListedFlag) -> Collection[str]:
+    return usable_tags(json.loads(flag.tags)) if flag.tags else ()
 
 
 def _is_changed_since(since: float, flag: ListedFlag) -> bool:
