@@ -10,20 +10,20 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
+from flagstaff._words.text import local_list
 from flagstaff._words.times import ago, aware, full_time, local_time
 from flagstaff.admin.words import key_link
-from flagstaff.history.describe import describe_actor, describe_change
+from flagstaff.history.describe import describe_actor, describe_parts
 from flagstaff.history.kinds import ALLOWED_USERS
 from flagstaff.history.log import Change, events
 from flagstaff.history.user_names import names_of_actors
 
 # A stylesheet cuts what does not fit.
 _MAX_DESCRIPTION = 200
-# The length of a change, and of each value in it.
-_MAX_CHANGE, _MAX_VALUE = 80, 30
+# The fields of a change, and the length of each value.
+_MAX_PARTS, _MAX_VALUE = 3, 30
 # An actor that is no user may be any text.
 _MAX_ACTOR = 40
 
@@ -54,8 +54,8 @@ def newest_change_cells(versions: Collection[int]) -> dict[str, SafeString]:
 def _newest_change_cell(entry: Change, names: Mapping[str, str]) -> SafeString:
     # A new row differs in every field.
     is_new = entry.action == Change.Action.INSERT and entry.relation != ALLOWED_USERS
-    text = _("created") if is_new else describe_change(next(events([entry])), limit=_MAX_VALUE)
-    text = Truncator(text).chars(_MAX_CHANGE)
+    parts = [] if is_new else describe_parts(next(events([entry])), limit=_MAX_VALUE)
+    text = local_list(map(str, parts), _MAX_PARTS) if parts else _("created")
     actor = short(describe_actor(entry, names), _MAX_ACTOR)
     return format_html(
         '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(entry.at)
