@@ -26,7 +26,7 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
+from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.rules.sentences import conditions_html
 from flagstaff.changes.segment_use import uses_by_segment
 from flagstaff.extensions import OtherRules
@@ -133,9 +133,7 @@ class SegmentAdmin(RowPageAdmin):
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""
-        conditions = arguments.get(CONDITIONS, [])
-        groups = missing_groups_text(conditions)
-        return [*mark_texts(conditions, errors=False), *([groups] if groups else [])]
+        return rule_notes(arguments.get(CONDITIONS, []))
 
 
 def _uses_of(segment: Any) -> Sequence[OtherRules]:

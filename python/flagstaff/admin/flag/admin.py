@@ -46,7 +46,7 @@ from flagstaff.admin.pages import page_urls
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
+from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
@@ -77,9 +77,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
 
-    def get_urls(self) -> list[URLPattern]:
+    def own_urls(self) -> Iterator[URLPattern]:
         """The pages that are about no single row, the page of the allowed users, and the others."""
-        return [*page_urls(self), users_path(self), *super().get_urls()]
+        yield from page_urls(self)
+        yield users_path(self)
+        yield from super().own_urls()
 
     # Rights.
 
@@ -180,7 +182,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """The form field: an editor for the rules, and a line for the tags."""
         if db_field.name == RULES:
             label, offer = capfirst(db_field.verbose_name), Offer(self.admin_site, request)
-            return RulesField(offer, label=label, help_text=_RULES_HELP)
+            no_rules = _("No rules: the rollout decides.")
+            return RulesField(offer, no_rules=no_rules, label=label, help_text=_RULES_HELP)
         if db_field.name == TAGS:
             separate = _("Separate them with commas.")
             help_text = f"{db_field.help_text} {separate}".strip()
@@ -207,9 +210,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""
-        rules = arguments.get(RULES, [])
-        groups = missing_groups_text(rules)
-        return [*mark_texts(rules, errors=False), *([groups] if groups else [])]
+        return rule_notes(arguments.get(RULES, []))
 
     def facts(
         self, request: HttpRequest, action: Action, keys: Sequence[str], found: Impact

@@ -47,12 +47,7 @@ def allowed_users_line(admin: Any, request: HttpRequest, flag: Any) -> SafeStrin
 
 def users_path(admin: Any) -> URLPattern:
     """Returns the URL pattern of the page."""
-    return row_path(admin, "allowed_users", partial(_view, admin))
-
-
-def _view(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
-    response: HttpResponse = admin.attributed_view(request, partial(_answer, admin), object_id)
-    return response
+    return row_path(admin, "allowed_users", partial(_answer, admin))
 
 
 def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
