@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import timezone as zones
 from functools import partial
@@ -19,14 +18,12 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explained, Explanation, Step, explain, step_text
-from flagstaff._engine.forced_off import VARIABLE
+from flagstaff._engine.explain import Explanation, explain
 from flagstaff._engine.typed_context import parse_text
 from flagstaff._engine.usage import HourlyUsage, hourly_usage, usage_period
-from flagstaff._tables.bucket_units import USER
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import aware, local_days, local_time
 from flagstaff.admin.app_pages import PAGES
@@ -34,6 +31,7 @@ from flagstaff.admin.cells import time_cell
 from flagstaff.admin.charts import bars
 from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.flag.state import ALLOWED_COUNT
+from flagstaff.admin.flag.steps import shown_steps
 from flagstaff.admin.menu import page_link, page_title
 from flagstaff.admin.rights import may, needs_view_user_text
 from flagstaff.admin.row_page import Section
@@ -46,20 +44,6 @@ from flagstaff.stale.flag_rows import Selection
 from flagstaff.stale.signals import Assessment
 from flagstaff.stale.texts import evidence_of, unknown_lines
 
-# By the name of the step. The name of another unit than the user is its own label.
-_LABELS = {
-    "exists": gettext_lazy("Exists"),
-    "enabled": gettext_lazy("Enabled"),
-    "allowed": gettext_lazy("Allowed user"),
-    "rules": gettext_lazy("Rules"),
-    "100 %": gettext_lazy("Rollout of 100 %"),
-    USER: gettext_lazy("Known user"),
-    "bucket < rollout": gettext_lazy("Bucket below the rollout"),
-}
-_NUMBERED = {
-    "rule": gettext_lazy("Rule %(number)s"),
-    "condition": gettext_lazy("Condition %(number)s"),
-}
 # The parameter of Django's pages that holds the filters of the list.
 _FILTERS = "_changelist_filters"
 # The results of evaluations of one flag, and the hours of the chart.
@@ -172,7 +156,7 @@ def _answer(key: str, text: str, context: str) -> Mapping[str, object]:
     return {
         "result": _result(explanation, user),
         "notes": [*user.notes()],
-        "steps": _shown_steps(explanation),
+        "steps": shown_steps(explanation),
     }
 
 
@@ -183,47 +167,6 @@ def _result(explanation: Explanation, user: TypedUser) -> str:
     if explanation.error_code is not None:
         return _("The flag cannot be read from the database.")
     return (_("On for %(user)s.") if explanation.value else _("Off for %(user)s.")) % texts
-
-
-def _shown_steps(explanation: Explanation) -> list[Step]:
-    """Returns the steps in the order of the evaluation, with labels in the place of their names."""
-    hint = _(" (write %(example)s into the context)")
-    steps = [
-        replace(step, name=_label(step.name), text=step_text(step, hint))
-        # The page of a flag need not say that the flag exists.
-        for step in explanation.steps
-        if step.name != "exists" or step.decides
-    ]
-    if explanation.override is not None:
-        is_forced = explanation.override == VARIABLE
-        label = _("Not forced off") if is_forced else _("Not overridden by a test")
-        # With an override, the rules are not even read.
-        later = (_unreached(str(_LABELS[name])) for name in _LABELS if name != "exists")
-        return [replace(steps[0], name=label, met=False), *later]
-    not_forced = _("no environment variable turns the flag off in this process")
-    return [replace(_unreached(_("Not forced off")), met=True, text=not_forced), *steps]
-
-
-def _unreached(label: str) -> Step:
-    return Step(label, met=None, decides=False, text="", values={}, level=0)
-
-
-def _label(name: str) -> str:
-    if name == "the value itself":
-        return _("The value itself")
-    if name in _LABELS:
-        return str(_LABELS[name])
-    word, _space, number = name.partition(" ")
-    if word in _NUMBERED and number.isdigit():
-        return _NUMBERED[word] % {"number": number}
-    return name
-
-
-def why(found: Explained) -> str:
-    """Returns the step that decides a result, and why."""
-    step = found.deciding_step
-    text = step_text(step, hint="")
-    return text if found.override else f"{_label(step.name)}: {text}"
 
 
 def clean_up(site: AdminSite, request: HttpRequest, flag: Any) -> Section:

@@ -23,7 +23,7 @@ from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import local_number, localized
-from flagstaff.admin.flag.sections import why
+from flagstaff.admin.flag.steps import why
 from flagstaff.admin.links import admin_of, may_view, page_path, page_url
 from flagstaff.admin.menu import page_link
 from flagstaff.admin.rights import hidden_rows, needs_view_user_text
