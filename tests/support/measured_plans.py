@@ -17,16 +17,17 @@ def start_run(query: Query, state: str = "running", limits: str = '{"2": 0}') ->
     """Begins a run of a plan, with a latency guard of this limit. Returns its id."""
     (plan,) = query(
         "INSERT INTO flagstaff_rollouts_plan (flag_pk, key, state, steps, guards, required_users, "
-        "latency_limits, salt, reason, trip_reason, actor, guarded_until) "
-        "SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, '\\x00', '', '', '', "
-        "now() + interval '5 min' FROM flagstaff_featureflag WHERE key = %s RETURNING id",
+        "latency_limits, salt, seen_flag, reason, reason_kind, trip_reason, actor, "
+        "ignore_releases, guarded_until) SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, "
+        "'\\x00', '', '', '', '', '', false, now() + interval '5 min' "
+        "FROM flagstaff_featureflag WHERE key = %s RETURNING id",
         state,
         limits,
         KEY,
     )
     (run,) = query(
-        "INSERT INTO flagstaff_rollouts_steprun (plan_id, step, percent) VALUES (%s, 0, 33) "
-        "RETURNING id",
+        "INSERT INTO flagstaff_rollouts_steprun (plan_id, step, percent, number) "
+        "VALUES (%s, 0, 33, 1) RETURNING id",
         plan,
     )
     query("UPDATE flagstaff_rollouts_plan SET run_id = %s WHERE id = %s RETURNING id", run, plan)

@@ -10,7 +10,7 @@ from django.db import transaction
 
 from flagstaff._core import REGISTERS
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.clock import ClockTimestamp, database_now
+from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import (
     DriverRun,
     FailedUnit,
@@ -19,7 +19,6 @@ from flagstaff.rollouts.models import (
     SeenRegister,
     SignalCount,
 )
-from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.transitions import enter_step
 from tests.support.reports import register_worker
 
@@ -73,8 +72,8 @@ def go_to(percent: int, key: str = KEY) -> Plan:
     """Lets the plan enter the step with this percentage, as the driver does."""
     with transaction.atomic():
         plan = plan_of(key)
-        index = [step.percent for step in steps_of(plan)].index(percent)
-        enter_step(plan, index, database_now())
+        index = [step.percent for step in plan.read_steps()].index(percent)
+        enter_step(plan, index)
     return plan
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Annotated, Any, Final, cast
 
@@ -20,17 +20,15 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.conditions import rules_can_grant
-from flagstaff.rollouts.guards import FUNCTION, guards_from_json, parse_guard
+from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import newest_events, plan_record
 from flagstaff.rollouts.steps import parse_step
-from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.traffic import traffic_notes
+from flagstaff.rollouts.traffic import notes_of
 
 #: The kind of row, and the verb that has the actions.
 PLAN: Final = "plan"
-_ALL = 100
 # Whoever may turn a flag on and off may use its plan.
 _action = partial(action, PLAN, right="toggle")
 
@@ -82,7 +80,7 @@ def _question(write: Callable[..., Plan], key: str, **arguments: Any) -> Questio
     with rolled_back():
         plan = write(key, **arguments)
     enables = arguments.get("enable", False) and not flag.enabled
-    ahead = planned_steps(flag, steps_of(plan), plan.step or 0, enable=enables)
+    ahead = planned_steps(flag, plan.read_steps(), plan.step or 0, enable=enables)
     if not enables and ahead.consequence < Consequence.MORE:
         return None
     lines = [f"{label}: {now} → {after}" for label, now, after in ahead.rows]
@@ -126,24 +124,14 @@ def create(
 
     Workers begin to measure.
     """
-    plan = plans.create(key, **_given(steps, guards, required_users, ignore_releases))
-    return _done(plan, "delete", "--yes", notes=_notes(plan))
-
-
-def _given(
-    steps: Sequence[str] | None,
-    guards: Sequence[str] | None,
-    required_users: int | None,
-    ignore_releases: bool | None,  # noqa: FBT001 (None is its default)
-) -> dict[str, Any]:
-    """Returns the arguments that were given; the others have defaults."""
-    given = {
-        "steps": steps,
-        "guards": guards,
-        "required_users": required_users,
-        "ignore_releases": ignore_releases,
-    }
-    return {name: one for name, one in given.items() if one is not None}
+    plan = plans.create(
+        key,
+        steps,
+        guards=guards,
+        required_users=required_users,
+        ignore_releases=ignore_releases,
+    )
+    return _done(plan, "delete", "--yes", notes=notes_of(plan, flag_row(key), 0, has_traffic=False))
 
 
 @_action(
@@ -170,9 +158,17 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     """
     with plans.unchanged(key, expect_plan):
         instead = _unless_new(flag_row(key))
-        given = _given(steps, guards, required_users, ignore_releases)
-        plan = plans.start(key, enable=enable, expect_version=expect_version, **given)
-    return _done(plan, "roll-back", notes=_notes(plan), instead=instead)
+        plan = plans.start(
+            key,
+            steps,
+            guards=guards,
+            required_users=required_users,
+            ignore_releases=ignore_releases,
+            enable=enable,
+            expect_version=expect_version,
+        )
+        notes = [*notes_of(plan, flag_row(key), 0)]
+    return _done(plan, "roll-back", notes=notes, instead=instead)
 
 
 @_action(
@@ -261,15 +257,3 @@ def delete(key: str) -> Done:
 
 #: In the order of the help.
 ACTIONS: tuple[Action, ...] = (create, start, pause, resume, roll_back, delete)
-
-
-def _notes(plan: Plan) -> Iterator[str]:
-    """Yields what a person should know of a plan before its first step ends."""
-    flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key))
-    if flag is not None and rules_can_grant(flag):
-        yield "a rule can grant the flag, so a guard that trips also disables the flag"
-    if plan.state != State.PENDING and flag is not None:
-        yield from traffic_notes(plan, flag)
-    has_all = steps_of(plan)[-1].percent == _ALL
-    if has_all and not any(guard.kind == FUNCTION for guard in guards_from_json(plan.guards)):
-        yield "at 100 % all users have the flag, so no guard watches the last step"

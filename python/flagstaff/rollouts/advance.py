@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Literal, cast
 
 from django.db import DataError, IntegrityError, InternalError, transaction
@@ -15,19 +15,14 @@ from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.evidence import has_lost_for_good, read_evidence
+from flagstaff.rollouts.evidence import has_lost_for_good, verdict_of
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome
-from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import Plan, PlanEvent, ReasonKind, State, StepRun
+from flagstaff.rollouts.models import GUARDED_FOR, Plan, PlanEvent, ReasonKind, State, StepRun
 from flagstaff.rollouts.releases import release_change
-from flagstaff.rollouts.reports import PlanReport, report_of
-from flagstaff.rollouts.results import StepEvidence, StepVerdict, figures_of
-from flagstaff.rollouts.stored import steps_of
+from flagstaff.rollouts.results import StepVerdict
+from flagstaff.rollouts.steps import ALL
 from flagstaff.rollouts.transitions import record
-from flagstaff.rollouts.unguarded import GUARDED_FOR
-from flagstaff.rollouts.verdict import judge
 
 #: The actor of the changes that the driver makes, in the history.
 ACTOR = "rollout plan"
@@ -35,7 +30,40 @@ _SOURCE = "plan"
 
 # Each write makes every worker load the plans, so the time is not written at every run.
 _RENEW_BELOW = timedelta(minutes=4)
-_ALL = 100
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What a run of the driver did to one plan."""
+
+    plan: str
+    state: str
+    #: The kind of the event that happened in this run, or None.
+    event: str | None = None
+    #: What happened, or why the plan holds.
+    text: str = ""
+    #: Why the plan could not be driven in this run, or None. The next run tries again.
+    error: str | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Whether something happened."""
+        return self.event is not None or self.error is not None
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The report as the fields of one line."""
+        return self.plan, self.event or self.state, self.error or self.text
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the report as a dict for JSON."""
+        return dict(vars(self))
+
+
+def report_of(plan: Plan, event: PlanEvent.Kind | None = None, text: str = "") -> PlanReport:
+    """Returns the report of a plan in its present state."""
+    kind = None if event is None else event.value
+    return PlanReport(plan.key, str(plan.state), kind, text or plan.reason)
 
 
 def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport | None:
@@ -45,22 +73,27 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     None if they are called later: then only a trip is due. Raises database errors, and
     NoHistoryError if the history does not record the flag any more.
     """
-    # Before the lock of the flag, because a kill would wait for it.
-    now = database_now()
+    # The evidence is read before the lock of the flag, because a kill would wait for it.
+    is_due = plan.due_at is not None and plan.due_at <= plan.now
     run = StepRun.objects.using(conf.database).get(pk=cast("int", plan.run_id))
-    evidence = read_evidence(run, now)
-    guards = guards_from_json(plan.guards)
-    verdict = judge(
-        steps_of(plan), plan.step or 0, guards, evidence, plan.required_users, run.number
-    )
-    is_due = plan.due_at is not None and plan.due_at <= now
+    verdict = verdict_of(plan, run)
     decision = decide(verdict, outcomes or (), is_due=is_due)
-    figures = figures_of(evidence, verdict)
     if decision.action == "rollback":
-        return _store_trip(plan, now, decision.why, figures)
+        return _store_trip(plan, decision.why, verdict.figures())
     if outcomes is None:
         return None
-    return _go_on(plan, run, evidence, decision, figures, now)
+    version = plan.flag_version
+    if problem := foreign_change(plan, _locked_flag(plan)):
+        return _pause(plan, problem)
+    if plan.flag_version != version:
+        transitions.save(plan)
+    if decision.trip is None and (why := _why_again(plan, run, verdict, is_due=is_due)):
+        step = plan.step or 0
+        message = Text("step {number} starts again: {why}", number=step + 1, why=why)
+        return _enter_step(plan, step, PlanEvent.Kind.CONTINUED, message, verdict)
+    if decision.action == "proceed":
+        return _proceed(plan, decision.why, verdict)
+    return _hold(plan, decision.why, verdict) if decision.action == "hold" else _wait(plan)
 
 
 def carry_out_trip(plan: Plan) -> PlanReport:
@@ -68,21 +101,21 @@ def carry_out_trip(plan: Plan) -> PlanReport:
 
     Pauses the plan instead if somebody else has changed the flag. Raises database errors.
     """
-    now, flag = database_now(), _locked_flag(plan)
+    flag = _locked_flag(plan)
     if changed := foreign_change(plan, flag):
         why = Text(
             "{what}; so it was not rolled back, although harm was found: {why}",
             what=changed,
             why=plan.trip_reason,
         )
-        return _pause(plan, now, why)
+        return _pause(plan, why)
 
     def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
         # The reason begins with the guard that has tripped.
         message = Text("rolled back: {why}", why=why)
         plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, why, figures
         with acting_as(ACTOR, reason=message, source=_SOURCE):
-            transitions.roll_back(plan, flag, now, message)
+            transitions.roll_back(plan, flag, message)
             record(plan, PlanEvent.Kind.TRIPPED, message, figures)
         return report_of(plan, PlanEvent.Kind.TRIPPED, message)
 
@@ -93,70 +126,37 @@ def _locked_flag(plan: Plan) -> FlagRow | None:
     return cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
 
 
-def _enter_step(  # noqa: PLR0913 (the step and its event)
-    plan: Plan,
-    index: int,
-    now: datetime,
-    kind: PlanEvent.Kind,
-    message: str,
-    *,
-    figures: dict[str, Any],
+def _enter_step(
+    plan: Plan, index: int, kind: PlanEvent.Kind, message: str, verdict: StepVerdict
 ) -> PlanReport:
     """Enters a step with an event, whose text is the reason in the flag's history."""
     with acting_as(ACTOR, reason=message, source=_SOURCE):
-        transitions.enter_step(plan, index, now, expect_version=plan.flag_version)
-        record(plan, kind, message, figures)
+        transitions.enter_step(plan, index, expect_version=plan.flag_version)
+        record(plan, kind, message, verdict.figures())
     return report_of(plan, kind, message)
 
 
-def _pause(plan: Plan, now: datetime, reason: str) -> PlanReport:
+def _pause(plan: Plan, reason: str) -> PlanReport:
     with acting_as(ACTOR, source=_SOURCE):
         transitions.forget_trip(plan)
-        transitions.pause(plan, now, reason, ReasonKind.PAUSED)
+        transitions.pause(plan, reason, ReasonKind.PAUSED)
     return report_of(plan, PlanEvent.Kind.PAUSED, reason)
 
 
-def _go_on(  # noqa: PLR0913, PLR0917 (all that was found)
-    plan: Plan,
-    run: StepRun,
-    evidence: StepEvidence,
-    decision: Decision,
-    figures: dict[str, Any],
-    now: datetime,
-) -> PlanReport:
-    """Does what is due for a plan that has not tripped."""
-    version = plan.flag_version
-    if problem := foreign_change(plan, _locked_flag(plan)):
-        return _pause(plan, now, problem)
-    if plan.flag_version != version:
-        transitions.save(plan, now)
-    if decision.trip is None and (why := _why_again(plan, run, evidence, now)):
-        message = Text("step {number} starts again: {why}", number=(plan.step or 0) + 1, why=why)
-        return _enter_step(
-            plan, plan.step or 0, now, PlanEvent.Kind.CONTINUED, message, figures=figures
-        )
-    if decision.action == "hold":
-        return _hold(plan, now, decision, figures)
-    if decision.action == "wait":
-        return _wait(plan, now)
-    return _proceed(plan, now, decision, figures)
-
-
-def _why_again(plan: Plan, run: StepRun, evidence: StepEvidence, now: datetime) -> Text | None:
+def _why_again(plan: Plan, run: StepRun, verdict: StepVerdict, *, is_due: bool) -> Text | None:
     """Returns why the evidence of a run cannot let its step pass, or None."""
     # At 100 % nothing is compared.
-    if run.percent >= _ALL:
+    if run.percent >= ALL:
         return None
-    if evidence.lost_workers and has_lost_for_good(run, now):
+    if verdict.evidence.lost_workers and has_lost_for_good(run, plan.now):
         return Text("a worker stopped without its last report, so the counts were incomplete")
     # Until the dwell time has ended, the run may still trip.
-    is_due = plan.due_at is not None and plan.due_at <= now
-    if is_due and evidence.dropped:
+    if is_due and verdict.evidence.dropped:
         return Text("workers had no memory left for all counts, so the counts were incomplete")
     return release_change(plan, run)
 
 
-def _store_trip(plan: Plan, now: datetime, why: str, figures: dict[str, Any]) -> PlanReport:
+def _store_trip(plan: Plan, why: str, figures: dict[str, Any]) -> PlanReport:
     """Stores a trip. `carry_out_trip` rolls back in another transaction, or in a later run.
 
     So no trip is lost if the process ends, or if a guard is fine in the next run.
@@ -165,7 +165,7 @@ def _store_trip(plan: Plan, now: datetime, why: str, figures: dict[str, Any]) ->
     def store(why: str, figures: dict[str, Any]) -> PlanReport:
         plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, str(why), figures
         plan.reason, plan.reason_kind = str(transitions.trip_text(plan)), ReasonKind.TRIPPED
-        transitions.save(plan, now)
+        transitions.save(plan)
         return report_of(plan, PlanEvent.Kind.TRIPPED)
 
     return _whatever_the_text(store, why, figures)
@@ -183,72 +183,74 @@ def _whatever_the_text(
         return write(Text("a guard whose reason cannot be stored"), {})
 
 
-def _hold(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
+def _hold(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
     """Holds a plan. A reason that differs in its figures only is written now and then."""
-    why = str(decision.why)
     is_news = plan.state != State.HOLDING or _without_figures(plan.reason) != _without_figures(why)
-    if is_news:
-        plan.state, plan.reason, plan.reason_kind = State.HOLDING, why, ReasonKind.HELD
-        plan.guarded_until = now + GUARDED_FOR
-        transitions.save(plan, now)
-        with acting_as(ACTOR, source=_SOURCE):
-            record(plan, PlanEvent.Kind.HELD, Text("holds: {why}", why=decision.why), figures)
-    elif _is_renewal_due(plan, now):
-        plan.reason, plan.guarded_until = why, now + GUARDED_FOR
-        transitions.save(plan, now)
-    return report_of(plan, PlanEvent.Kind.HELD if is_news else None, why)
+    if not is_news:
+        _renew(plan, reason=str(why))
+        return report_of(plan, None, why)
+    event, text = PlanEvent.Kind.HELD, Text("holds: {why}", why=why)
+    return _change(plan, State.HOLDING, str(why), ReasonKind.HELD, event, text, verdict)
 
 
-def _wait(plan: Plan, now: datetime) -> PlanReport:
+def _wait(plan: Plan) -> PlanReport:
     """Waits for the dwell time. What the plan was holding for is over."""
-    event = None
-    if plan.state == State.HOLDING:
-        event, message = (
-            PlanEvent.Kind.CONTINUED,
-            Text("continues; it held because: {why}", why=plan.reason),
-        )
-        plan.state, plan.reason, plan.reason_kind = State.RUNNING, "", ""
-        plan.guarded_until = now + GUARDED_FOR
-        transitions.save(plan, now)
-        with acting_as(ACTOR, source=_SOURCE):
-            record(plan, event, message)
-    elif _is_renewal_due(plan, now):
-        plan.guarded_until = now + GUARDED_FOR
-        transitions.save(plan, now)
+    if plan.state != State.HOLDING:
+        _renew(plan)
+        return report_of(plan)
+    event, text = (
+        PlanEvent.Kind.CONTINUED,
+        Text("continues; it held because: {why}", why=plan.reason),
+    )
+    return _change(plan, State.RUNNING, "", "", event, text)
+
+
+def _change(  # noqa: PLR0913, PLR0917 (the state and its event)
+    plan: Plan,
+    state: State,
+    reason: str,
+    reason_kind: str,
+    event: PlanEvent.Kind,
+    text: str,
+    verdict: StepVerdict | None = None,
+) -> PlanReport:
+    """Writes that a plan holds, or goes on, with an event."""
+    plan.state, plan.reason, plan.reason_kind = state, reason, reason_kind
+    plan.guarded_until = plan.now + GUARDED_FOR
+    transitions.save(plan)
+    with acting_as(ACTOR, source=_SOURCE):
+        record(plan, event, text, verdict.figures() if verdict else None)
     return report_of(plan, event)
 
 
-def _proceed(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
-    steps, index = steps_of(plan), (plan.step or 0) + 1
-    if index == len(steps):
-        return _finish(plan, now, decision, figures)
-    message = Text(
-        "step {number} of {count}: rollout {old} → {new} %; {why}",
-        number=index + 1,
-        count=len(steps),
-        old=steps[index - 1].percent,
-        new=steps[index].percent,
-        why=decision.why,
-    )
-    return _enter_step(plan, index, now, PlanEvent.Kind.STEP, message, figures=figures)
-
-
-def _finish(plan: Plan, now: datetime, decision: Decision, figures: dict[str, Any]) -> PlanReport:
-    transitions.end_run(plan, now)
-    plan.state, plan.reason, plan.reason_kind, plan.ended_at = State.DONE, "", "", now
-    plan.due_at = plan.guarded_until = None
-    transitions.save(plan, now)
-    message = Text("done; {why}", why=decision.why)
-    with acting_as(ACTOR, source=_SOURCE):
-        record(plan, PlanEvent.Kind.DONE, message, figures)
-    return report_of(plan, PlanEvent.Kind.DONE, message)
-
-
-def _is_renewal_due(plan: Plan, now: datetime) -> bool:
-    if plan.guarded_until is None:
-        return True
+def _renew(plan: Plan, **fields: str) -> None:
+    """Writes from time to time that the driver still watches a plan, and these fields."""
+    until = plan.guarded_until
     # A longer time than the driver writes would hide that it has stopped.
-    return not _RENEW_BELOW <= plan.guarded_until - now <= GUARDED_FOR
+    if until is None or not _RENEW_BELOW <= until - plan.now <= GUARDED_FOR:
+        vars(plan).update(fields, guarded_until=plan.now + GUARDED_FOR)
+        transitions.save(plan)
+
+
+def _proceed(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
+    """Enters the next step, or ends the plan after the last one."""
+    steps, index = plan.read_steps(), (plan.step or 0) + 1
+    if index < len(steps):
+        message = Text(
+            "step {number} of {count}: rollout {old} → {new} %; {why}",
+            number=index + 1,
+            count=len(steps),
+            old=steps[index - 1].percent,
+            new=steps[index].percent,
+            why=why,
+        )
+        return _enter_step(plan, index, PlanEvent.Kind.STEP, message, verdict)
+    plan.reason_kind = ""
+    transitions.end(plan, State.DONE)
+    message = Text("done; {why}", why=why)
+    with acting_as(ACTOR, source=_SOURCE):
+        record(plan, PlanEvent.Kind.DONE, message, verdict.figures())
+    return report_of(plan, PlanEvent.Kind.DONE, message)
 
 
 def _without_figures(reason: str) -> str:
@@ -283,8 +285,7 @@ def decide(verdict: StepVerdict, outcomes: Sequence[GuardOutcome], *, is_due: bo
         if one.fine is False
     ]
     if verdict.trip is not None:
-        action: _Action = "rollback" if verdict.trip_action == "rollback" else "hold"
-        trips.insert(0, Decision(action, verdict.why, verdict.trip))
+        trips.insert(0, Decision(verdict.trip_action or "rollback", verdict.why, verdict.trip))
     if trips:
         return min(trips, key=lambda trip: trip.action != "rollback")
     for outcome in outcomes:

@@ -17,17 +17,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from flagstaff.rollouts.guards import Guard, numbered
-from flagstaff.rollouts.steps import Step
-
-__all__ = ["BRAKE_ALPHA", "BRAKE_PERCENT", "GUARDS_ALPHA", "PLAN_ALPHA", "RunAlpha", "alpha_of_run"]
+from flagstaff.rollouts.steps import ALL, Step
 
 #: The probability that a harmless plan trips, and its parts: all guards, and the brake.
 PLAN_ALPHA = 0.05
 GUARDS_ALPHA, BRAKE_ALPHA = 0.04, 0.01
 #: Above this percentage the brake is off: many first failures are all inside by chance.
 BRAKE_PERCENT = 50
-
-_ALL = 100
 
 
 class RunAlpha(NamedTuple):
@@ -50,10 +46,10 @@ def alpha_of_run(
     """
     share = 1 / (number * (number + 1))
     percents = [step.percent for step in steps]
-    compared = sum(percent < _ALL for percent in percents)
+    compared = sum(percent < ALL for percent in percents)
     braked = sum(percent <= BRAKE_PERCENT for percent in percents)
     watching = len(numbered(guards))
-    is_compared = watching and percents[index] < _ALL
+    is_compared = watching and percents[index] < ALL
     return RunAlpha(
         GUARDS_ALPHA / (compared * watching) * share if is_compared else 0.0,
         BRAKE_ALPHA / braked * share if percents[index] <= BRAKE_PERCENT else 0.0,

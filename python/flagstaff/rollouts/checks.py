@@ -10,7 +10,7 @@ from django.db import Error, transaction
 from flagstaff._words.text import some
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
-from flagstaff.rollouts.unguarded import unguarded_plans
+from flagstaff.rollouts.models import Plan
 
 
 def check_plans(
@@ -21,7 +21,7 @@ def check_plans(
         return []
     try:
         with transaction.atomic(using=conf.database):
-            keys = [plan.key for plan in unguarded_plans()]
+            keys = [*Plan.objects.unguarded().order_by("key").values_list("key", flat=True)]
     except Error:  # W013 reports a missing table
         return []
     if not keys:
@@ -31,7 +31,7 @@ def check_plans(
             "rollout plans are unguarded, because run-jobs has not driven them in the last "
             f"5 minutes: {some(keys)}",
             hint=f"start {quoted_command('run-jobs', '--loop')} or repair its cron job; to stop a "
-            f"plan, run {quoted_command('plan', 'KEY', 'pause')}",
+            f"plan, run {quoted_command('plan', 'pause', 'KEY')}",
             id="flagstaff.W044",
         )
     ]

@@ -7,7 +7,6 @@ from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, verb, verb_group
-from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownPlanError
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
@@ -19,17 +18,14 @@ from flagstaff.rollouts.status import (
     plan_record,
     plan_summary,
 )
-from flagstaff.rollouts.unguarded import unguarded_plans
 
 
 @verb("plan list", "plan list --json")
 def list_(_options: Options, out: Output) -> None:
     """List all rollout plans, those that run first."""
-    rows = uncached(Plan.objects.using(conf.database)).order_by("key")
-    plans_by_key = sorted(rows, key=lambda plan: plan.state not in WATCHED_STATES)
-    unguarded = {plan.pk for plan in unguarded_plans()}
-    records = [plan_summary(plan, unguarded=plan.pk in unguarded) for plan in plans_by_key]
-    out.records(LIST_COLUMNS, records, empty="there is no rollout plan")
+    rows = uncached(Plan.objects.order_by("key"))
+    records = map(plan_summary, sorted(rows, key=lambda plan: plan.state not in WATCHED_STATES))
+    out.records(LIST_COLUMNS, [*records], empty="there is no rollout plan")
 
 
 @verb("plan show new_checkout", "plan show new_checkout --json", arguments=(add_key,))

@@ -7,22 +7,15 @@ from django.db import connections
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import Text, marked
+from flagstaff._words.text import Text
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history, require_triggers
-from flagstaff.rollouts.models import SignalCount
+from flagstaff.rollouts.models import GUARDED_FOR, DriverRun, SignalCount
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.unguarded import GUARDED_FOR, driver_is_running
-
-_FLAG_DISABLED = marked("the flag is disabled; enable it with {command}")
-_FLAG_DISABLED_AT_START = marked(
-    "the flag is disabled; enable it with {command}, or let the start enable it: pass "
-    "enable=True, or --enable to the command"
-)
 
 # A standby and a role that is read-only by default start read-only transactions.
 _MAY_WRITE = """
@@ -80,7 +73,7 @@ def _problem_of_engine() -> str | None:
 
 def problem_of_driver() -> str | None:
     """Returns that no driver runs, or None. Makes a query."""
-    if driver_is_running():
+    if DriverRun.is_recent():
         return None
     minutes = int(GUARDED_FOR.total_seconds() // 60)
     command = quoted_command("run-jobs", "--loop")
@@ -92,19 +85,16 @@ def problem_of_driver() -> str | None:
     )
 
 
-def problem_of_flag(
-    flag: FlagRow, first: Step | None = None, *, enable: bool = False
-) -> str | None:
-    """Returns why a plan cannot raise the rollout of this flag, or None.
-
-    Without a first step the present rollout does not matter, as for a plan that is resumed.
-    `enable` is whether the start also enables the flag.
-    """
-    if not (flag.enabled or enable):
-        at_start, later = _FLAG_DISABLED_AT_START, _FLAG_DISABLED
-        template = at_start if first else later
-        return Text(template, command=quoted_command("on", flag.key))
-    return problem_of_first_step(flag, first) if first else None
+def problem_of_flag(flag: FlagRow, *, enable: bool = False) -> str | None:
+    """Returns that the flag is disabled, and the start does not `enable` it; or None."""
+    if flag.enabled or enable:
+        return None
+    command = quoted_command("on", flag.key)
+    return Text(
+        "the flag is disabled; enable it with {command}, or let the start of a plan enable it: "
+        "pass enable=True, or --enable to the command",
+        command=command,
+    )
 
 
 def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
@@ -127,18 +117,11 @@ def present_rollout(flag: FlagRow) -> int:
 
 def enabling_message(flag: FlagRow) -> Text:
     """Returns that the flag is turned on, and who gets it besides the first step. One query."""
-    is_allowed, is_granted = count_allowed_users(flag) > 0, rules_can_grant(flag)
-    if is_allowed and is_granted:
+    if count_allowed_users(flag) or rules_can_grant(flag):
         return Text(
             "the flag is turned on, so its allowed users and the users of its rules have it, too"
         )
-    if is_allowed:
-        return Text("the flag is turned on, so its allowed users have it, too")
-    return (
-        Text("the flag is turned on, so the users of its rules have it, too")
-        if is_granted
-        else Text("the flag is turned on")
-    )
+    return Text("the flag is turned on")
 
 
 def rules_can_grant(flag: FlagRow) -> bool:

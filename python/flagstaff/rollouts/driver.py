@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
-from typing import NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import Q
@@ -22,25 +21,16 @@ from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
-from flagstaff.rollouts.advance import advance, carry_out_trip
+from flagstaff.rollouts.advance import PlanReport, advance, carry_out_trip, report_of
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.functions import call_guards, has_functions
 from flagstaff.rollouts.models import WATCHED_STATES, DriverRun, Plan, PlanEvent, State
-from flagstaff.rollouts.reports import PlanReport, report_of
 from flagstaff.rollouts.transitions import record
 
 # Seconds for which workers may take to apply a trip before the event says which have not.
 _WAIT = 5.0
 # A person's open transaction must not keep the other plans waiting for longer.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
-
-
-class _Due(NamedTuple):
-    """A plan for which something may be due."""
-
-    pk: int
-    key: str
-    state: str
 
 
 def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
@@ -84,21 +74,24 @@ def _record_run() -> None:
         )
 
 
-def _due_plans() -> list[_Due]:
-    """Returns the plans without the columns that a row may have broken for all of them."""
+def _due_plans() -> list[tuple[int, str, str]]:
+    """Returns the primary key, the key and the state of each plan that may need something.
+
+    Not the columns that a row may have broken for all of them.
+    """
     due = Q(state__in=WATCHED_STATES) | Q(state=State.PAUSED, trip_run_id__isnull=False)
-    plans = Plan.objects.using(conf.database).filter(due).order_by("id")
-    return [_Due(*values) for values in plans.values_list("pk", "key", "state")]
+    return [*Plan.objects.filter(due).order_by("id").values_list("pk", "key", "state")]
 
 
-def _drive(due: _Due, *, calls_functions: bool) -> PlanReport | None:
+def _drive(due: tuple[int, str, str], *, calls_functions: bool) -> PlanReport | None:
     """Returns the report of a plan, or None if somebody else has it or was quicker.
 
     A plan with functions is only looked at for a trip until they are called, and the others not any
     more then.
     """
+    pk, key, state = due
     try:
-        seen = Plan.objects.using(conf.database).filter(pk=due.pk).first()
+        seen = Plan.objects.filter(pk=pk).first()
         if seen is None or (calls_functions and not has_functions(seen)):
             return None
         report = None if seen.has_tripped else _advance(seen, calls_functions=calls_functions)
@@ -109,7 +102,7 @@ def _drive(due: _Due, *, calls_functions: bool) -> PlanReport | None:
     except Exception as error:  # noqa: BLE001 (a broken row must not leave other plans unguarded)
         # Only the type of most errors: their message may quote data.
         text = str(error) if isinstance(error, FlagstaffError) else type(error).__name__
-        return PlanReport(due.key, due.state, error=text)
+        return PlanReport(key, state, error=text)
     return report
 
 
@@ -141,7 +134,7 @@ def _locked(seen: Plan, *states: State, waits: bool = False) -> Iterator[Plan | 
     with transaction.atomic(using=conf.database, durable=True):
         with connections[conf.database].cursor() as cursor:
             cursor.execute(_LOCK_TIMEOUT)
-        plans = Plan.objects.using(conf.database).select_for_update(skip_locked=not waits)
+        plans = Plan.objects.locked(skip_locked=not waits)
         yield plans.filter(pk=seen.pk, state__in=states).first()
 
 

@@ -10,26 +10,29 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import datetime, timedelta
-from typing import NamedTuple
 
 from django.db.models import Count, Max, Q, Sum
 
 from flagstaff._engine.reports import LostWorker, lost_workers
 from flagstaff.conf import conf
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
-from flagstaff.rollouts.models import FailedUnit, SeenRegister, SignalCount, StepRun
-from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
+from flagstaff.rollouts.models import FailedUnit, Plan, SeenRegister, SignalCount, StepRun
+from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.settings import CLIENT_ADDRESS
+from flagstaff.rollouts.verdict import judge
 
 # A worker that is back within this time was only cut off from the database.
 _RETURN = timedelta(minutes=10)
 
 
-class _Sides(NamedTuple):
-    """A number outside and inside the rollout."""
+def verdict_of(plan: Plan, run: StepRun) -> StepVerdict:
+    """Returns what a run of a step shows until its end, or until now.
 
-    outside: float
-    inside: float
+    Makes up to six queries. Raises InvalidPlanError if the plan cannot be read.
+    """
+    steps, guards, users = plan.read_steps(), plan.read_guards(), plan.required_users
+    evidence = read_evidence(run, run.ended_at or plan.now)
+    return judge(steps, run.step or 0, guards, evidence, users, run.number)
 
 
 def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
@@ -37,17 +40,22 @@ def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
 
     Makes four queries, and one more if users were left out.
     """
-    users, left_out = _users(run)
-    counts = _counts(run)
-    requests = counts[SignalCount.Kind.REQUESTS]
+    (outside, inside), left_out = _users(run)
+    of_run = SignalCount.objects.using(conf.database).filter(run=run)
+    totals = of_run.values_list("kind", "inside").annotate(total=Sum("count"))
+    counts = {(kind, side): int(total) for kind, side, total in totals}
+    requests, dropped = (
+        [counts.get((kind, side), 0) for side in (False, True)]
+        for kind in (SignalCount.Kind.REQUESTS, SignalCount.Kind.DROPPED)
+    )
     return StepEvidence(
-        users_inside=users.inside,
-        users_outside=users.outside,
-        theta_error=share_error(users.inside, users.outside),
+        users_inside=inside,
+        users_outside=outside,
+        theta_error=share_error(inside, outside),
         failed=_failed(run),
-        requests=(int(requests.outside), int(requests.inside)),
+        requests=(requests[0], requests[1]),
         lost_workers=len(_lost_workers(run, now)),
-        dropped=int(sum(counts[SignalCount.Kind.DROPPED])),
+        dropped=sum(dropped),
         left_out=left_out,
         spare=SPARE_NETWORKS if CLIENT_ADDRESS.current() else 0,
     )
@@ -67,34 +75,22 @@ def _lost_workers(run: StepRun, now: datetime) -> tuple[LostWorker, ...]:
     return lost_workers("measurements", since=run.started_at, now=now)
 
 
-def _users(run: StepRun) -> tuple[_Sides, float]:
-    """Returns the users who count, and the number of those who were only left out."""
-    registers: dict[bool, dict[int, int]] = {False: {}, True: {}}
+def _users(run: StepRun) -> tuple[list[float], float]:
+    """Returns the users outside and inside who count, and how many were only left out."""
     of_run = SeenRegister.objects.using(conf.database).filter(run=run)
-    left_out = False
-    ranks = of_run.values_list("left_out", "inside", "rank").annotate(count=Count("id"))
-    for is_left_out, inside, rank, count in ranks:
-        left_out = left_out or is_left_out
-        if not is_left_out:
-            registers[inside][rank] = count
-    users = _Sides(cardinality(registers[False]), cardinality(registers[True]))
-    if not left_out:
+    ranks = [*of_run.values_list("left_out", "inside", "rank").annotate(count=Count("id"))]
+    users = [
+        cardinality({rank: count for out, inside, rank, count in ranks if (out, inside) == key})
+        for key in ((False, False), (False, True))
+    ]
+    if not any(out for out, *_ in ranks):
         return users, 0.0
     # A user may count in one worker and be left out in another one.
     everybody = of_run.values_list("inside", "register").annotate(highest=Max("rank"))
-    merged = {side: Counter[int]() for side in registers}
+    merged: tuple[Counter[int], Counter[int]] = Counter(), Counter()
     for inside, _, highest in everybody:
         merged[inside][highest] += 1
-    return users, max(sum(map(cardinality, merged.values())) - sum(users), 0.0)
-
-
-def _counts(run: StepRun) -> dict[str, _Sides]:
-    """Returns the requests and the dropped counts, by kind."""
-    kinds = (SignalCount.Kind.REQUESTS, SignalCount.Kind.DROPPED)
-    of_run = SignalCount.objects.using(conf.database).filter(run=run, kind__in=kinds)
-    totals = of_run.values_list("kind", "inside").annotate(total=Sum("count"))
-    found = {(kind, inside): total for kind, inside, total in totals}
-    return {kind: _Sides(found.get((kind, False), 0), found.get((kind, True), 0)) for kind in kinds}
+    return users, max(sum(map(cardinality, merged)) - sum(users), 0.0)
 
 
 def _failed(run: StepRun) -> dict[int, GuardCounts]:

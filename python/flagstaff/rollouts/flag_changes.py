@@ -10,14 +10,11 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from django.core.exceptions import ValidationError
-
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import FlagRow, all_rows, flag_row
+from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.text import Text
 from flagstaff.changes.changed import quoted_command
-from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, version_of
 from flagstaff.rollouts.models import Plan
@@ -48,9 +45,7 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> Text | None:
     not follow it.
     """
     if flag is None or str(flag.pk) != plan.flag_pk:
-        if renamed := _present_key(plan):
-            return Text("the flag was renamed to {key}", key=renamed)
-        return Text("the flag was deleted")
+        return Text("the flag was deleted or renamed")
     version = version_of(Kind.FLAG, flag.pk)
     # Without a history, which no step can do without, a trip still compares the row.
     has_entries = version is not None and version != plan.flag_version
@@ -74,13 +69,3 @@ def _decides(event: Event) -> bool:
         return True
     fields = {one.field for one in event.differences}
     return not fields or not fields.isdisjoint(_DECIDING)
-
-
-def _present_key(plan: Plan) -> str | None:
-    try:
-        with_pk = all_rows(conf.flag_model).filter(pk=plan.flag_pk)
-    except (ValueError, ValidationError):
-        # SQL has written a text that is no primary key.
-        return None
-    key: str | None = with_pk.values_list("key", flat=True).first()
-    return key

@@ -11,12 +11,12 @@ from threading import Lock, Thread
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from flagstaff._words.text import Text, storable
-from flagstaff.rollouts.guards import FUNCTION, Guard, guards_from_json
+from flagstaff._words.text import Text, marked, storable
+from flagstaff.rollouts.guards import FUNCTION, Guard
 from flagstaff.rollouts.models import Plan
 
 #: A guard that takes longer holds its plan. The other plans wait for it.
-MAX_SECONDS = 30
+MAX_SECONDS: float = 30
 
 _MAX_TEXT = 500
 
@@ -44,7 +44,7 @@ def call_guards(plan: Plan) -> tuple[GuardOutcome, ...]:
     To be called outside of a transaction, so that a slow function does not keep people's changes
     of the plan or of the flag waiting.
     """
-    guards = guards_from_json(plan.guards)
+    guards = plan.read_guards()
     return tuple(_call(guard, plan) for guard in guards if guard.kind == FUNCTION)
 
 
@@ -57,41 +57,24 @@ def _call(guard: Guard, plan: Plan) -> GuardOutcome:
     try:
         returned = call_with_timeout(f"{plan.pk} {path}", call, MAX_SECONDS)
     except GuardTimeoutError:
-        return GuardOutcome(
-            guard,
-            None,
-            Text(
-                "{path} did not return within {seconds} s; make it faster",
-                path=path,
-                seconds=MAX_SECONDS,
-            ),
-        )
+        text = marked("{path} did not return within {seconds} s; make it faster")
+        return GuardOutcome(guard, None, Text(text, path=path, seconds=MAX_SECONDS))
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 (sys.exit would end the driver of all plans)
         # Only the type: the message may quote data.
-        return GuardOutcome(
-            guard,
-            None,
-            Text("{path} raised {type}; repair it", path=path, type=type(error).__name__),
-        )
+        why = Text("{path} raised {type}; repair it", path=path, type=type(error).__name__)
+        return GuardOutcome(guard, None, why)
     if returned is True:
         return GuardOutcome(guard, fine=True, why="")
     if returned is False:
         return GuardOutcome(guard, fine=False, why=Text("{path} returned False", path=path))
     if isinstance(returned, str):
         text = storable(str.strip(returned)[:_MAX_TEXT])
-        why = Text("{path}: {returned}", path=path, returned=text) if text else path
-        return GuardOutcome(guard, fine=False, why=why)
-    return GuardOutcome(
-        guard,
-        None,
-        Text(
-            "{path} returned {type}; return True, False or a text",
-            path=path,
-            type=type(returned).__name__,
-        ),
-    )
+        why = Text("{path}: {returned}", path=path, returned=text)
+        return GuardOutcome(guard, fine=False, why=why if text else path)
+    text = marked("{path} returned {type}; return True, False or a text")
+    return GuardOutcome(guard, None, Text(text, path=path, type=type(returned).__name__))
 
 
 # Calls a function of the project in a thread of its own, so that it cannot stop the driver.

@@ -13,21 +13,6 @@ from flagstaff._words.text import Text
 from flagstaff._words.times import SECONDS
 from flagstaff.exceptions import InvalidPlanError
 
-__all__ = [
-    "ERRORS",
-    "ERROR_NUMBER",
-    "FUNCTION",
-    "Guard",
-    "guard_name",
-    "guards_as_json",
-    "guards_from_json",
-    "latency_limits",
-    "numbered",
-    "parse_guard",
-    "seconds_text",
-    "valid_guards",
-]
-
 ERRORS, LATENCY, FUNCTION = "errors", "latency", "function"
 #: The number of the guard of errors, whose failures are always counted.
 ERROR_NUMBER = 0

@@ -6,7 +6,7 @@ from collections.abc import Collection
 
 from flagstaff._tables.user_lookup import forget_actor
 from flagstaff.conf import conf
-from flagstaff.rollouts.models import ACTIVE_STATES, Plan, PlanEvent
+from flagstaff.rollouts.models import Plan, PlanEvent
 
 
 def forget_user(pk: str) -> None:
@@ -17,5 +17,4 @@ def forget_user(pk: str) -> None:
 
 def planned_flags() -> Collection[str]:
     """Returns the primary keys of flags with an active plan. Makes one query."""
-    active = Plan.objects.using(conf.database).filter(state__in=ACTIVE_STATES)
-    return list(active.order_by().values_list("flag_pk", flat=True))
+    return list(Plan.objects.active().order_by().values_list("flag_pk", flat=True))

@@ -13,23 +13,15 @@ from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._words.cells import Column, Record
 from flagstaff.conf import conf
 from flagstaff.extensions import Job, Retention
+from flagstaff.rollouts.advance import PlanReport
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import PlanEvent
-from flagstaff.rollouts.reports import PlanReport
 
 _STOPPED = {PlanEvent.Kind.TRIPPED, PlanEvent.Kind.PAUSED, PlanEvent.Kind.HELD}
 
 
 def _style(record: Record) -> str | None:
     return "WARNING" if record["error"] or record["event"] in _STOPPED else None
-
-
-def _step(record: Record) -> str:
-    return f"{record['step'] or '-'}/{record['steps']}"
-
-
-def _percent(record: Record) -> str:
-    return "" if record["percent"] is None else f"{record['percent']} %"
 
 
 def _run(stop: Event) -> Sequence[PlanReport]:
@@ -42,8 +34,6 @@ PLANS = Job(
     columns=(
         Column("plan"),
         Column("state"),
-        Column("step", _step, align_right=True),
-        Column("percent", _percent, header="ROLLOUT", align_right=True),
         Column("event", style=_style),
         Column("text", truncate=True),
         Column("error", truncate=True, style=_style),

@@ -6,35 +6,27 @@ All times are those of the database's clock.
 from __future__ import annotations
 
 import secrets
-from datetime import datetime
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, cast
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
+from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.text import Text
 from flagstaff.base_models import finite_times
+from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidPlanError
+from flagstaff.rollouts.clock import ClockTimestamp, database_now
+from flagstaff.rollouts.guards import Guard, guards_from_json
+from flagstaff.rollouts.steps import Step, steps_from_json
 from flagstaff.validators import KEY_MAX_LENGTH
 
-__all__ = [
-    "ACTIVE_STATES",
-    "WATCHED_STATES",
-    "DriverRun",
-    "FailedNetwork",
-    "FailedUnit",
-    "Plan",
-    "PlanEvent",
-    "ReasonKind",
-    "SeenRegister",
-    "SignalCount",
-    "State",
-    "StepRun",
-    "new_salt",
-    "state_text",
-]
-
+#: A plan is unguarded if no driver has run for this time.
+GUARDED_FOR = timedelta(minutes=5)
 _SALT_BYTES = 16
 
 
@@ -55,7 +47,10 @@ def state_text(state: str) -> Text:
 
 
 class ReasonKind(models.TextChoices):
-    """Why a plan needs a person. It has none if it goes on, or if a person has stopped it."""
+    """Why a plan needs a person, until somebody resumes it or creates another one.
+
+    It has none if it goes on, or if a person has stopped it.
+    """
 
     HELD = "held"
     #: By the driver, because the flag was changed.
@@ -75,100 +70,88 @@ def new_salt() -> bytes:
     return secrets.token_bytes(_SALT_BYTES)
 
 
+class PlanManager(models.Manager["Plan"]):
+    """The plans in the flags' database, each with the time of its clock when it was read."""
+
+    def get_queryset(self) -> QuerySet[Plan]:
+        # For mypy, an annotation must not have the name of an attribute.
+        time = {"now": ClockTimestamp()}
+        return super().get_queryset().using(conf.database).annotate(**time)
+
+    def locked(self, *, skip_locked: bool = False) -> QuerySet[Plan]:
+        """Returns the plans, which stay locked. Their time is read after the wait for the lock."""
+        plans = super().get_queryset().using(conf.database)
+        return plans.select_for_update(skip_locked=skip_locked)
+
+    def active(self) -> QuerySet[Plan]:
+        """Returns the plans that have not ended."""
+        return self.filter(state__in=ACTIVE_STATES)
+
+    def unguarded(self) -> QuerySet[Plan]:
+        """Returns the plans that no driver watches, as `Plan.is_unguarded`."""
+        is_over = Q(guarded_until=None) | Q(guarded_until__lt=ClockTimestamp())
+        return self.filter(is_over, state__in=WATCHED_STATES)
+
+    def needing_attention(self) -> QuerySet[Plan]:
+        """Returns the plans that need a person, without those that have a newer plan."""
+        newer = self.filter(flag_pk=models.OuterRef("flag_pk"), pk__gt=models.OuterRef("pk"))
+        is_newest = ~Q(state=State.ROLLED_BACK) | ~models.Exists(newer)
+        return self.filter(is_newest, ~Q(reason_kind=""))
+
+
 class Plan(models.Model):
     """A schedule of rollout steps for one flag, with guards that hold it or roll it back."""
 
     # By text, because the flag model may be the project's own, with a key of any type.
-    flag_pk: models.Field[Any, str] = models.TextField(_("primary key of the flag"))
-    key: models.Field[Any, str] = models.CharField(_("key"), max_length=KEY_MAX_LENGTH)
+    flag_pk: models.Field[Any, str] = models.TextField()
+    key: models.Field[Any, str] = models.CharField(max_length=KEY_MAX_LENGTH)
     state: models.Field[Any, str] = models.CharField(
         _("state"), max_length=16, choices=State.choices, default=State.PENDING
     )
     #: Objects with `percent` and `seconds`; see flagstaff.rollouts.steps.
-    steps: models.Field[Any, Any] = models.JSONField(_("steps"))
+    steps: models.Field[Any, Any] = models.JSONField()
     #: Objects with a `kind`; see flagstaff.rollouts.guards.
-    guards: models.Field[Any, Any] = models.JSONField(_("guards"), default=list, blank=True)
-    required_users: models.Field[Any, int] = models.PositiveIntegerField(
-        _("required users"), default=1000
-    )
+    guards: models.Field[Any, Any] = models.JSONField(default=list)
+    required_users: models.Field[Any, int] = models.PositiveIntegerField(default=1000)
     #: The index of the present step; None before the start.
-    step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(
-        _("step"), null=True, blank=True
-    )
-    due_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("due at"), null=True, blank=True
-    )
+    step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(null=True)
+    due_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     #: What is left of the dwell time while the plan is paused.
-    seconds_left: models.Field[Any, float | None] = models.FloatField(
-        _("seconds left"), null=True, blank=True
-    )
+    seconds_left: models.Field[Any, float | None] = models.FloatField(null=True)
     #: The version of the flag that the plan saw or wrote last. None without a history.
-    flag_version: models.Field[Any, int | None] = models.BigIntegerField(
-        _("version of the flag"), null=True, blank=True
-    )
+    flag_version: models.Field[Any, int | None] = models.BigIntegerField(null=True)
     #: A digest of what decides who has the flag, as the plan saw or wrote it last; see
     #: flagstaff.rollouts.flag_changes.
-    seen_flag: models.Field[Any, str] = models.CharField(
-        _("flag as last seen"), max_length=64, default="", db_default="", blank=True
-    )
+    seen_flag: models.Field[Any, str] = models.CharField(max_length=64, default="")
     #: The StepRun that workers count for; None if they do not measure.
-    run_id: models.Field[Any, int | None] = models.BigIntegerField(
-        _("present run"), null=True, blank=True
-    )
+    run_id: models.Field[Any, int | None] = models.BigIntegerField(null=True)
     #: The limits of latency guards in seconds, by the number of the guard. Workers read them.
-    latency_limits: models.Field[Any, Any] = models.JSONField(
-        _("latency limits"), default=dict, blank=True
-    )
-    salt: models.Field[Any, bytes] = models.BinaryField(
-        max_length=_SALT_BYTES, default=new_salt, editable=False
-    )
+    latency_limits: models.Field[Any, Any] = models.JSONField(default=dict)
+    #: What workers hash users with.
+    salt: models.Field[Any, bytes] = models.BinaryField(max_length=_SALT_BYTES, default=new_salt)
     #: Until when a driver watches the plan. Workers report a later time as unguarded.
-    guarded_until: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("guarded until"), null=True, blank=True
-    )
-    #: The StepRun in which a guard tripped, until the rollback; see flagstaff.rollouts.trips.
-    trip_run_id: models.Field[Any, int | None] = models.BigIntegerField(
-        _("run of the trip"), null=True, blank=True
-    )
-    #: The trip, until a person acts on it; see flagstaff.rollouts.advance.figures_of.
-    trip_reason: models.Field[Any, str] = models.TextField(
-        _("reason of the trip"), default="", blank=True
-    )
-    trip_figures: models.Field[Any, Any] = models.JSONField(
-        _("figures of the trip"), null=True, blank=True
-    )
+    guarded_until: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    #: The StepRun in which a guard tripped, until the rollback; see flagstaff.rollouts.driver.
+    trip_run_id: models.Field[Any, int | None] = models.BigIntegerField(null=True)
+    #: Why it tripped, and the figures of that time, until a person acts on the trip.
+    trip_reason: models.Field[Any, str] = models.TextField(default="")
+    trip_figures: models.Field[Any, Any] = models.JSONField(null=True)
     #: Why the plan is in its state: an English text, or what a person has written.
-    reason: models.Field[Any, str] = models.TextField(_("reason"), default="", blank=True)
-    reason_kind: models.Field[Any, str] = models.CharField(
-        _("kind"), max_length=16, choices=ReasonKind.choices, default="", db_default="", blank=True
-    )
-    actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
+    reason: models.Field[Any, str] = models.TextField(default="")
+    reason_kind: models.Field[Any, str] = models.CharField(max_length=16, default="")
+    actor: models.Field[Any, str] = models.TextField(default="")
     #: Whether a step goes on if a new release appears.
-    ignore_releases: models.Field[Any, bool] = models.BooleanField(
-        _("ignore releases"), default=False, db_default=False
-    )
-    created_at: models.Field[Any, datetime] = models.DateTimeField(
-        _("created at"), db_default=Now(), editable=False
-    )
-    changed_at: models.Field[Any, datetime] = models.DateTimeField(
-        _("changed at"), db_default=Now(), editable=False
-    )
-    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(
-        _("ended at"), null=True, blank=True
-    )
+    ignore_releases: models.Field[Any, bool] = models.BooleanField(default=False)
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+
+    objects = PlanManager()
 
     class Meta:
         verbose_name = _("rollout plan")
         verbose_name_plural = _("rollout plans")
         ordering = ("-id",)
         constraints = (
-            finite_times(
-                "due_at",
-                "guarded_until",
-                "created_at",
-                "changed_at",
-                "ended_at",
-            ),
+            finite_times("due_at", "guarded_until", "ended_at"),
             models.UniqueConstraint(
                 fields=["flag_pk"],
                 condition=Q(state__in=ACTIVE_STATES),
@@ -178,6 +161,17 @@ class Plan(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    @cached_property
+    def now(self) -> datetime:
+        """The time of the database's clock: when the plan was read, or else at the first use."""
+        return database_now()
+
+    @cached_property
+    def flag(self) -> FlagRow | None:
+        """The flag; None if it was deleted, or created again. Makes a query."""
+        found = cast("FlagRow | None", find_row(conf.flag_model, self.key))
+        return found if found is not None and str(found.pk) == self.flag_pk else None
 
     @property
     def version(self) -> str:
@@ -190,28 +184,65 @@ class Plan(models.Model):
         """Whether a trip is stored that was not carried out, and no newer run has begun."""
         return self.trip_run_id is not None and self.run_id in {None, self.trip_run_id}
 
+    @property
+    def is_unguarded(self) -> bool:
+        """Whether no driver has watched a running or holding plan for five minutes."""
+        until = self.guarded_until
+        return self.state in WATCHED_STATES and (until is None or until < self.now)
+
+    # SQL can write anything, and a person must be able to stop a plan that cannot be read.
+
+    def read_steps(self) -> tuple[Step, ...]:
+        """Returns the steps. Raises InvalidPlanError if the row is not valid."""
+        steps = steps_from_json(self.steps)
+        if self.step is not None and self.step >= len(steps):
+            raise InvalidPlanError(
+                "the plan is at step {step} of {steps}; create the plan again",
+                step=self.step + 1,
+                steps=len(steps),
+            )
+        return steps
+
+    def read_guards(self) -> tuple[Guard, ...]:
+        """Returns the guards. Raises InvalidPlanError if they are not valid."""
+        return guards_from_json(self.guards)
+
+    @property
+    def problem(self) -> str | None:
+        """Why the steps, the guards or the state cannot be read, or None."""
+        if self.state not in State.values:
+            return Text("the plan has the unknown state {value}; delete the plan", value=self.state)
+        try:
+            self.read_steps()
+            self.read_guards()
+        except InvalidPlanError as error:
+            return error.message
+        return None
+
+    @property
+    def percent(self) -> int | None:
+        """The percentage of the present step; None before the start, or if it is not valid."""
+        try:
+            return None if self.step is None else self.read_steps()[self.step].percent
+        except InvalidPlanError:
+            return None
+
 
 class StepRun(models.Model):
     """One stretch of measuring at one percentage, interrupted while the plan is paused."""
 
-    plan = models.ForeignKey(Plan, models.CASCADE, related_name="runs", verbose_name=_("plan"))
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="runs")
     #: None: measured before the start.
-    step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(_("step"), null=True)
-    percent: models.Field[Any, int] = models.PositiveSmallIntegerField(_("percent"))
-    started_at: models.Field[Any, datetime] = models.DateTimeField(
-        _("started at"), db_default=Now()
-    )
-    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(_("ended at"), null=True)
+    step: models.Field[Any, int | None] = models.PositiveSmallIntegerField(null=True)
+    percent: models.Field[Any, int] = models.PositiveSmallIntegerField()
+    started_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     #: Counts the runs of the step from 1; see flagstaff.rollouts.alpha.
-    number: models.Field[Any, int] = models.PositiveIntegerField(
-        _("number"), default=1, db_default=1
-    )
+    number: models.Field[Any, int] = models.PositiveIntegerField(default=1)
     #: The releases of the workers that measured when it began; None if none did.
-    releases: models.Field[Any, Any] = models.JSONField(_("releases"), null=True)
+    releases: models.Field[Any, Any] = models.JSONField(null=True)
 
     class Meta:
-        verbose_name = _("step run")
-        verbose_name_plural = _("step runs")
         ordering = ("id",)
         constraints = (finite_times("started_at", "ended_at"),)
 
@@ -236,12 +267,12 @@ class PlanEvent(models.Model):
         PROPAGATED = "propagated", _("propagated")
         DONE = "done", _("done")
 
-    plan = models.ForeignKey(Plan, models.CASCADE, related_name="events", verbose_name=_("plan"))
-    at: models.Field[Any, datetime] = models.DateTimeField(_("at"), db_default=Now())
-    kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=16, choices=Kind.choices)
-    message: models.Field[Any, str] = models.TextField(_("message"))
-    actor: models.Field[Any, str] = models.TextField(_("actor"), default="", blank=True)
-    figures: models.Field[Any, Any] = models.JSONField(_("figures"), default=dict, blank=True)
+    plan = models.ForeignKey(Plan, models.CASCADE, related_name="events")
+    at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    kind: models.Field[Any, str] = models.CharField(max_length=16, choices=Kind.choices)
+    message: models.Field[Any, str] = models.TextField()
+    actor: models.Field[Any, str] = models.TextField(default="")
+    figures: models.Field[Any, Any] = models.JSONField(default=dict)
 
     class Meta:
         verbose_name = _("plan event")
@@ -256,115 +287,95 @@ class PlanEvent(models.Model):
 class DriverRun(models.Model):
     """The last run of the driver. The table has one row, with the primary key 1."""
 
-    last_run_at: models.Field[Any, datetime] = models.DateTimeField(
-        _("last run at"), db_default=Now()
-    )
+    last_run_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
 
     class Meta:
         default_permissions = ()
-        verbose_name = _("driver run")
-        verbose_name_plural = _("driver runs")
-        constraints = (finite_times("last_run_at"),)
 
     def __str__(self) -> str:
         return f"last run of the driver at {self.last_run_at}"
 
+    @classmethod
+    def is_recent(cls) -> bool:
+        """Whether a driver has run in the last five minutes. Makes a query."""
+        runs = cls.objects.using(conf.database)
+        return bool(runs.filter(last_run_at__gte=ClockTimestamp() - GUARDED_FOR).exists())
 
-class SignalCount(models.Model):
+
+class _OfRun(models.Model):
+    """What workers write for a run."""
+
+    run = models.ForeignKey(StepRun, models.CASCADE, related_name="+")
+
+    class Meta:
+        abstract = True
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"row {self.pk} of run {self.run_id}"
+
+
+def _once_in_a_run(name: str, *fields: str) -> tuple[models.UniqueConstraint]:
+    constraint = models.UniqueConstraint(fields=["run", *fields], name=f"flagstaff_rollouts_{name}")
+    return (constraint,)
+
+
+class SignalCount(_OfRun):
     """Requests and tasks of a run by what became of them. Workers add to the count."""
 
     class Kind(models.TextChoices):
-        REQUESTS = "r", _("requests and tasks")
-        FAILED = "f", _("failed a guard")
-        DROPPED = "d", _("dropped")
+        REQUESTS = "r"
+        #: That failed the guard with this number.
+        FAILED = "f"
+        DROPPED = "d"
 
-    run = models.ForeignKey(StepRun, models.CASCADE, related_name="counts")
     #: Whether the user is inside the rollout.
     inside: models.Field[Any, bool] = models.BooleanField()
-    kind: models.Field[Any, str] = models.CharField(max_length=1, choices=Kind.choices)
-    #: The number of the guard or of the bucket; 0 for requests.
+    kind: models.Field[Any, str] = models.CharField(max_length=1)
+    #: The number of the guard; 0 for requests.
     number: models.Field[Any, int] = models.SmallIntegerField(default=0)
     count: models.Field[Any, int] = models.BigIntegerField()
 
-    class Meta:
-        default_permissions = ()
-        constraints = (
-            models.UniqueConstraint(
-                fields=["run", "inside", "kind", "number"],
-                name="flagstaff_rollouts_signal_count",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"{self.kind} {self.number}: {self.count}"
+    class Meta(_OfRun.Meta):
+        constraints = _once_in_a_run("signal_count", "inside", "kind", "number")
 
 
-class SeenRegister(models.Model):
+class SeenRegister(_OfRun):
     """A register of the HyperLogLog of the users that were evaluated in a run."""
 
-    run = models.ForeignKey(StepRun, models.CASCADE, related_name="registers")
     inside: models.Field[Any, bool] = models.BooleanField()
     #: Whether others of their networks came first, so that these users do not count.
-    left_out: models.Field[Any, bool] = models.BooleanField(default=False, db_default=False)
+    left_out: models.Field[Any, bool] = models.BooleanField(default=False)
     register: models.Field[Any, int] = models.SmallIntegerField()
     rank: models.Field[Any, int] = models.SmallIntegerField()
 
-    class Meta:
-        default_permissions = ()
-        constraints = (
-            models.UniqueConstraint(
-                fields=["run", "inside", "left_out", "register"],
-                name="flagstaff_rollouts_seen_register",
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"register {self.register}: {self.rank}"
+    class Meta(_OfRun.Meta):
+        constraints = _once_in_a_run("seen_register", "inside", "left_out", "register")
 
 
-class FailedUnit(models.Model):
+class FailedUnit(_OfRun):
     """The first failure of a user in a run. A user is a salted hash."""
 
-    run = models.ForeignKey(StepRun, models.CASCADE, related_name="failed_units")
     guard: models.Field[Any, int] = models.SmallIntegerField()
     unit: models.Field[Any, int] = models.BigIntegerField()
     inside: models.Field[Any, bool] = models.BooleanField()
     #: Whether the cookie of a visitor is younger than the run; None for other units.
     is_new: models.Field[Any, bool | None] = models.BooleanField(null=True)
     #: False if another user of the network failed first.
-    is_counted: models.Field[Any, bool] = models.BooleanField(default=True, db_default=True)
-    at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    is_counted: models.Field[Any, bool] = models.BooleanField(default=True)
 
-    class Meta:
-        default_permissions = ()
-        constraints = (
-            finite_times("at"),
-            models.UniqueConstraint(
-                fields=["run", "guard", "unit"], name="flagstaff_rollouts_failed_unit"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"guard {self.guard}: {self.unit}"
+    class Meta(_OfRun.Meta):
+        constraints = _once_in_a_run("failed_unit", "guard", "unit")
 
 
-class FailedNetwork(models.Model):
+class FailedNetwork(_OfRun):
     """A network of which a failing user counts in a run. A network is a salted hash."""
 
-    run = models.ForeignKey(StepRun, models.CASCADE, related_name="failed_networks")
     guard: models.Field[Any, int] = models.SmallIntegerField()
     network: models.Field[Any, int] = models.IntegerField()
 
-    class Meta:
-        default_permissions = ()
-        constraints = (
-            models.UniqueConstraint(
-                fields=["run", "guard", "network"], name="flagstaff_rollouts_failed_network"
-            ),
-        )
-
-    def __str__(self) -> str:
-        return f"guard {self.guard}: network {self.network}"
+    class Meta(_OfRun.Meta):
+        constraints = _once_in_a_run("failed_network", "guard", "network")
 
 
 #: The models whose tables the engine uses, by placeholder.

@@ -13,12 +13,11 @@ from contextlib import contextmanager
 from typing import cast
 
 from django.db import IntegrityError, connections, transaction
-from django.db.models import QuerySet
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
-from flagstaff._words.text import Text, joined
+from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
@@ -26,7 +25,6 @@ from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, Unk
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import (
     enabling_message,
     present_rollout,
@@ -50,13 +48,20 @@ from flagstaff.rollouts.models import (
     Plan,
     PlanEvent,
     State,
+    StepRun,
     state_text,
 )
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
-from flagstaff.rollouts.stored import steps_of
 from flagstaff.rollouts.transitions import continue_run, enter_step, record
 
 _MAX_USERS = 2_000_000_000
+#: The states in which a plan can be changed so, the most important action first.
+STATES = {
+    marked("start"): (State.PENDING,),
+    marked("resume"): (State.PAUSED, State.ROLLED_BACK),
+    marked("roll-back"): (*WATCHED_STATES, State.PAUSED),
+    marked("pause"): WATCHED_STATES,
+}
 #: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
 
@@ -65,9 +70,9 @@ def create(
     key: str,
     steps: Iterable[Step | str] | None = None,
     *,
-    guards: Iterable[Guard | str] = ("errors",),
-    required_users: int = REQUIRED_USERS,
-    ignore_releases: bool = False,
+    guards: Iterable[Guard | str] | None = None,
+    required_users: int | None = None,
+    ignore_releases: bool | None = None,
 ) -> Plan:
     """Creates a pending plan for a flag. The workers begin to measure.
 
@@ -76,7 +81,30 @@ def create(
     InvalidPlanError, or PlanError if the flag has a plan already.
     """
     with transaction.atomic(using=conf.database):
-        return _create(key, steps, guards, required_users, ignore_releases=ignore_releases)
+        flag = flag_row(key)
+        plan_steps = _default_steps(flag) if steps is None else valid_steps(steps)
+        plan_guards = valid_guards(("errors",) if guards is None else guards)
+        if problem := problem_of_first_step(flag, plan_steps[0]):
+            raise InvalidPlanError(problem)
+        plan = Plan(
+            flag_pk=str(flag.pk),
+            key=flag.key,
+            steps=steps_as_json(plan_steps),
+            guards=guards_as_json(plan_guards),
+            latency_limits=latency_limits(plan_guards),
+            required_users=_valid_users(required_users),
+            ignore_releases=bool(ignore_releases),
+            seen_flag=digest_of(flag),
+            flag_version=version_of(Kind.FLAG, flag.pk),
+            actor=current_actor(),
+        )
+        _insert(plan)
+        runs, percent = StepRun.objects.using(conf.database), present_rollout(flag)
+        plan.run_id = runs.create(plan_id=plan.pk, percent=percent).pk
+        plan.save(using=conf.database, update_fields=["run_id"])
+        texts = joined([step.text for step in plan_steps])
+        record(plan, PlanEvent.Kind.CREATED, Text("created with the steps {steps}", steps=texts))
+        return plan
 
 
 def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
@@ -85,7 +113,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     *,
     guards: Iterable[Guard | str] | None = None,
     required_users: int | None = None,
-    ignore_releases: bool = False,
+    ignore_releases: bool | None = None,
     enable: bool = False,
     expect_version: int | None = None,
 ) -> Plan:
@@ -96,23 +124,35 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     PlanError if the plan cannot start, for example because run-jobs does not run, or ConflictError
     if the flag has another version than expected.
     """
+    options = steps, guards, required_users, ignore_releases
     with transaction.atomic(using=conf.database):
-        plan = _active_plan(key)
-        is_new = plan is None
-        if plan is None:
-            given = ("errors",) if guards is None else guards
-            users = REQUIRED_USERS if required_users is None else required_users
-            plan = _create(key, steps, given, users, ignore_releases=ignore_releases)
-        _require_state(plan, Text("start"), State.PENDING)
-        options = (steps, guards, required_users, ignore_releases or None)
-        if not is_new and options != (None,) * len(options):
+        plan = find_plan(key, lock=True)
+        if plan is None or plan.state not in ACTIVE_STATES:
+            plan = create(
+                key,
+                steps,
+                guards=guards,
+                required_users=required_users,
+                ignore_releases=ignore_releases,
+            )
+        elif plan.state == State.PENDING and options != (None,) * len(options):
             raise PlanError(
                 "{key} has a pending plan already; start it without new options, or delete it "
                 "first: {command}",
                 key=key,
                 command=quoted_command("plan", "delete", key),
             )
-        _start(plan, expect_version, enable=enable)
+        _require_state(plan, "start")
+        flag = _flag_of(plan, expect_version)
+        first, enables = plan.read_steps()[0], enable and not flag.enabled
+        problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
+        require(plan.key, problem_of_database(), problem_of_driver(), problem)
+        old = present_rollout(flag)
+        enter_step(plan, 0, enable=enables)
+        if enables:
+            record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
+        text = Text("started: rollout {old} → {new} %", old=old, new=first.percent)
+        record(plan, PlanEvent.Kind.STARTED, text)
         return plan
 
 
@@ -122,8 +162,8 @@ def pause(key: str) -> Plan:
     Raises UnknownPlanError, or PlanError unless the plan is running or holding.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, Text("pause"), *WATCHED_STATES)
-        transitions.pause(plan, database_now(), current_reason())
+        _require_state(plan, "pause")
+        transitions.pause(plan, current_reason())
         return plan
 
 
@@ -137,23 +177,23 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
     the flag has another version than expected.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, Text("resume"), State.PAUSED, State.ROLLED_BACK)
+        _require_state(plan, "resume")
         is_paused = plan.state == State.PAUSED
         if not is_paused:
             _make_active(plan)
         flag = _flag_of(plan, expect_version)
         require(key, problem_of_database(), problem_of_driver(), problem_of_flag(flag))
-        now, old = database_now(), flag.rollout_percent
-        if is_paused and foreign_change(plan, flag) is None and continue_run(plan, now):
+        old = flag.rollout_percent
+        if is_paused and foreign_change(plan, flag) is None and continue_run(plan):
             record(plan, PlanEvent.Kind.RESUMED, Text("resumed at {percent} %", percent=old))
             return plan
         index = (plan.step or 0) if is_paused else 0
-        enter_step(plan, index, now)
+        enter_step(plan, index)
         message = Text(
             "resumed, and step {number} starts again: rollout {old} → {new} %",
             number=index + 1,
             old=old,
-            new=steps_of(plan)[index].percent,
+            new=plan.read_steps()[index].percent,
         )
         record(plan, PlanEvent.Kind.RESUMED, message)
         return plan
@@ -166,11 +206,11 @@ def rollback(key: str) -> Plan:
     UnknownPlanError, or PlanError if the plan has not started or has ended.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, Text("roll-back"), *WATCHED_STATES, State.PAUSED)
+        _require_state(plan, "roll-back")
         flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
         reason = current_reason()
         transitions.forget_trip(plan)
-        changed = transitions.roll_back(plan, flag, database_now(), reason)
+        changed = transitions.roll_back(plan, flag, reason)
         what = Text("rollout 0 %")
         if changed is None:
             what = Text("the flag {key} no longer exists, so no rollout was changed", key=key)
@@ -226,7 +266,9 @@ def unchanged(key: str, expected: str | None) -> Iterator[None]:
 
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked."""
-    return _active_plan(key, lock=lock) or _plans(key, lock=lock).order_by("-id").first()
+    of_key = (Plan.objects.locked() if lock else Plan.objects.all()).filter(key=key)
+    newest = of_key.order_by("-id")
+    return newest.filter(state__in=ACTIVE_STATES).first() or newest.first()
 
 
 def exists_already(plan: Plan) -> PlanError:
@@ -261,42 +303,9 @@ def no_plan_text(key: str) -> Text:
     )
 
 
-def _create(
-    key: str,
-    steps: Iterable[Step | str] | None,
-    guards: Iterable[Guard | str],
-    required_users: int,
-    *,
-    ignore_releases: bool,
-) -> Plan:
-    flag = flag_row(key)
-    plan_steps = _default_steps(flag) if steps is None else valid_steps(steps)
-    plan_guards = valid_guards(guards)
-    if problem := problem_of_first_step(flag, plan_steps[0]):
-        raise InvalidPlanError(problem)
-    plan = Plan(
-        flag_pk=str(flag.pk),
-        key=flag.key,
-        steps=steps_as_json(plan_steps),
-        guards=guards_as_json(plan_guards),
-        latency_limits=latency_limits(plan_guards),
-        required_users=_valid_users(required_users),
-        ignore_releases=ignore_releases,
-        seen_flag=digest_of(flag),
-        flag_version=version_of(Kind.FLAG, flag.pk),
-        actor=current_actor(),
-    )
-    _insert(plan)
-    transitions.measure_before_start(plan, present_rollout(flag))
-    plan.save(using=conf.database, update_fields=["run_id"])
-    message = Text(
-        "created with the steps {steps}", steps=joined([step.text for step in plan_steps])
-    )
-    record(plan, PlanEvent.Kind.CREATED, message)
-    return plan
-
-
 def _valid_users(number: object) -> int:
+    if number is None:
+        return REQUIRED_USERS
     if type(number) is int and 1 <= number <= _MAX_USERS:
         return number
     raise InvalidPlanError(
@@ -311,10 +320,7 @@ def _insert(plan: Plan) -> None:
         with transaction.atomic(using=conf.database):
             plan.save(using=conf.database, force_insert=True)
     except IntegrityError as error:
-        active = Plan.objects.using(conf.database).filter(
-            flag_pk=plan.flag_pk, state__in=ACTIVE_STATES
-        )
-        if found := active.first():
+        if found := Plan.objects.active().filter(flag_pk=plan.flag_pk).first():
             raise exists_already(found) from error
         raise
 
@@ -326,8 +332,7 @@ def _make_active(plan: Plan) -> None:
     """
     try:
         with transaction.atomic(using=conf.database):
-            of_plan = Plan.objects.using(conf.database).filter(pk=plan.pk)
-            of_plan.update(state=State.PAUSED)
+            Plan.objects.filter(pk=plan.pk).update(state=State.PAUSED)
     except IntegrityError as error:
         command = quoted_command("plan", "show", plan.key)
         problem = Text(
@@ -344,22 +349,6 @@ def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
             key=flag.key,
         )
     return steps
-
-
-def _start(plan: Plan, expect_version: int | None, *, enable: bool) -> None:
-    flag = _flag_of(plan, expect_version)
-    first, enables = steps_of(plan)[0], enable and not flag.enabled
-    problem = problem_of_flag(flag, first, enable=enables)
-    require(plan.key, problem_of_database(), problem_of_driver(), problem)
-    old = present_rollout(flag)
-    enter_step(plan, 0, database_now(), enable=enables)
-    if enables:
-        record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
-    record(
-        plan,
-        PlanEvent.Kind.STARTED,
-        Text("started: rollout {old} → {new} %", old=old, new=first.percent),
-    )
 
 
 def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
@@ -380,15 +369,15 @@ def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
     return flag
 
 
-def _require_state(plan: Plan, action: str, *states: State) -> None:
-    """Raises PlanError unless the plan is in one of these states."""
-    if plan.state not in states:
+def _require_state(plan: Plan, action: str) -> None:
+    """Raises PlanError unless the plan is in a state of the action."""
+    if plan.state not in STATES[action]:
         raise PlanError(
             "the rollout plan of {key} is {state}; {action} needs a plan that is {states}",
             key=plan.key,
             state=state_text(plan.state),
-            action=action,
-            states=joined(map(state_text, states), " / "),
+            action=Text(action),
+            states=joined(map(state_text, STATES[action]), " / "),
         )
 
 
@@ -400,13 +389,3 @@ def _locked_plan(key: str) -> Iterator[Plan]:
         if plan is None:
             raise UnknownPlanError(no_plan_text(key))
         yield plan
-
-
-def _active_plan(key: str, *, lock: bool = True) -> Plan | None:
-    active = _plans(key, lock=lock).filter(state__in=ACTIVE_STATES)
-    return active.order_by("-id").first()
-
-
-def _plans(key: str, *, lock: bool) -> QuerySet[Plan]:
-    plans = Plan.objects.using(conf.database).filter(key=key)
-    return plans.select_for_update() if lock else plans

@@ -23,9 +23,7 @@ from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions
 from flagstaff.rollouts.conditions import enabling_message
-from flagstaff.rollouts.steps import Step
-
-_ALL = 100
+from flagstaff.rollouts.steps import ALL, Step
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ class PlannedSteps:
         """Whether all users have the flag at the next step, although its rollout is below 100 %."""
         key = Kind.FLAG, self.key
         effect, after = self.next.get(key), FlagState.of(self.next.after[key].row)
-        is_partial = bool(after.rules) and after.rollout_percent < _ALL
+        is_partial = bool(after.rules) and after.rollout_percent < ALL
         return is_partial and effect is not None and 0 < (effect.users or 0) == effect.on[1]
 
 

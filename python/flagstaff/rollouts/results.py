@@ -1,4 +1,4 @@
-"""What a step is judged by, and what comes of it. Pure."""
+"""What a step is judged by, and what follows from it, also as JSON. Pure."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class GuardCounts:
 class StepEvidence:
     """What the workers have counted in one stretch of measuring."""
 
-    #: The users seen, estimated by `statistics.cardinality`.
+    #: The users seen, estimated by `hyperloglog.cardinality`.
     users_inside: float
     users_outside: float
-    #: The relative standard error of the share of users inside, see `statistics.share_error`.
+    #: The relative standard error of the share of users inside, see `hyperloglog.share_error`.
     theta_error: float
     #: By number of the guard; 0 is errors.
     failed: Mapping[int, GuardCounts]
@@ -83,6 +83,7 @@ class GuardResult:
 class StepVerdict:
     """Whether a step trips, passes or holds, and why."""
 
+    evidence: StepEvidence
     #: The name of the guard that tripped, or "brake".
     trip: str | None
     trip_action: Action | None
@@ -96,11 +97,25 @@ class StepVerdict:
     #: If a guard passes by the number of users: the largest `smallest_harm` of those guards.
     smallest_harm: float | None = None
 
-    def as_dict(self) -> dict[str, object]:
-        """Returns the figures as a dict for JSON, which has no infinity: None instead."""
-        figures = cast("dict[str, object]", _finite(asdict(self)))
-        del figures["why"]
-        return figures
+    def figures(self) -> dict[str, Any]:
+        """Returns the counts and the verdict as a dict for JSON, which has no infinity: None."""
+        evidence, own = self.evidence, asdict(self)
+        del own["evidence"], own["why"]
+        outside, inside = evidence.requests
+        errors = evidence.failed.get(ERROR_NUMBER, GuardCounts())
+        figures = {
+            "users_inside": round(evidence.users_inside),
+            "users_outside": round(evidence.users_outside),
+            "requests_inside": inside,
+            "requests_outside": outside,
+            "errors_inside": errors.inside,
+            "errors_outside": errors.outside,
+            "lost_workers": evidence.lost_workers,
+            "dropped": evidence.dropped,
+            "left_out": round(evidence.left_out),
+            **own,
+        }
+        return cast("dict[str, Any]", _finite(figures))
 
 
 def _finite(value: object) -> object:
@@ -109,21 +124,3 @@ def _finite(value: object) -> object:
     if isinstance(value, (list, tuple)):
         return [_finite(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def figures_of(evidence: StepEvidence, verdict: StepVerdict) -> dict[str, Any]:
-    """Returns the figures of a run and its verdict as a dict for JSON."""
-    outside, inside = evidence.requests
-    errors = evidence.failed.get(ERROR_NUMBER, GuardCounts())
-    return {
-        "users_inside": round(evidence.users_inside),
-        "users_outside": round(evidence.users_outside),
-        "requests_inside": inside,
-        "requests_outside": outside,
-        "errors_inside": errors.inside,
-        "errors_outside": errors.outside,
-        "lost_workers": evidence.lost_workers,
-        "dropped": evidence.dropped,
-        "left_out": round(evidence.left_out),
-        **verdict.as_dict(),
-    }

@@ -12,16 +12,8 @@ from flagstaff._words.text import Text
 from flagstaff._words.times import duration
 from flagstaff.exceptions import InvalidPlanError
 
-__all__ = [
-    "DEFAULT_STEPS",
-    "Step",
-    "parse_step",
-    "steps_as_json",
-    "steps_from_json",
-    "valid_steps",
-]
-
-_ALL = 100
+#: The percentage at which no user is outside.
+ALL = 100
 _MAX_SECONDS = 365 * 86_400
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 _STEP = re.compile(r"(\d{1,3})\s*%?(?:\s*:\s*((?:\d{1,9}\s*[smhdw]\s*)+))?", re.ASCII)
@@ -36,7 +28,12 @@ class Step:
     seconds: float
 
     def __str__(self) -> str:
-        return self.text
+        """The step as it is written, such as "5:1h"."""
+        seconds, time = int(self.seconds), ""
+        for unit, length in reversed(_UNITS.items()):
+            count, seconds = divmod(seconds, length)
+            time += f"{count}{unit}" if count else ""
+        return f"{self.percent}:{time}" if time else f"{self.percent}"
 
     @property
     def text(self) -> str:
@@ -108,7 +105,7 @@ def steps_from_json(stored: Any) -> tuple[Step, ...]:
 
 def _require_valid(step: Step, *, is_last: bool) -> None:
     percent, seconds = step.percent, step.seconds
-    if type(percent) is not int or not 1 <= percent <= _ALL:
+    if type(percent) is not int or not 1 <= percent <= ALL:
         raise InvalidPlanError(
             "the percentage {value} is not a whole number from 1 to 100", value=repr(percent)
         )
@@ -117,7 +114,7 @@ def _require_valid(step: Step, *, is_last: bool) -> None:
             "the time of step {percent} % must be at most 365 d", percent=percent
         )
     # Only the last step may end at once: nothing can be measured in no time.
-    if not seconds and not (is_last and percent == _ALL):
+    if not seconds and not (is_last and percent == ALL):
         example = f'"{percent}:1h"'
         raise InvalidPlanError(
             "step {percent} % has no time; write for example {step}", percent=percent, step=example

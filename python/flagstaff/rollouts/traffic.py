@@ -1,4 +1,4 @@
-"""Whether a site has enough users for the steps of a plan.
+"""What a person should know of a plan: above all whether the site has enough users for its steps.
 
 A created plan measures before its start: how many users evaluate the flag, and how many of them
 fail. From this follows what a step can show in its time. Without an hour of measuring, the accounts
@@ -19,15 +19,14 @@ from flagstaff._words.text import Text, some
 from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.clock import database_now
+from flagstaff.rollouts.conditions import present_rollout, rules_can_grant
 from flagstaff.rollouts.evidence import read_evidence
-from flagstaff.rollouts.guards import Guard, guards_from_json, numbered
+from flagstaff.rollouts.guards import FUNCTION, Guard, numbered
 from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.statistics import smallest_ratio, upper_bound
-from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.stored import steps_of
+from flagstaff.rollouts.steps import ALL, DEFAULT_STEPS, Step
 from flagstaff.rollouts.verdict import times
 
-_ALL = 100
 _DAY = 86_400
 _TENTH = 10
 # Fewer users than this show nothing.
@@ -47,13 +46,13 @@ class Traffic:
 
     def inside(self, step: Step) -> float:
         """Returns the users with the flag that a step will see. Fewer in days: they come again."""
-        return self.users * step.seconds / self.seconds * step.percent / _ALL
+        return self.users * step.seconds / self.seconds * step.percent / ALL
 
     def can_pass(self, step: Step, guard: Guard, number: int, required_users: int) -> bool:
         """Whether a harmless step passes a guard in its time: by its users, or by its failures."""
         if self.inside(step) >= required_users:
             return True
-        share = step.percent / _ALL
+        share = step.percent / ALL
         failed = self.failed.get(number, 0) * step.seconds / self.seconds
         return upper_bound(failed * share, failed * (1 - share), share, PLAN_ALPHA) < guard.limit
 
@@ -74,13 +73,26 @@ def traffic_of(plan: Plan) -> Traffic | None:
     return Traffic(seconds, users, failed)
 
 
-def traffic_notes(plan: Plan, flag: FlagRow) -> Iterator[Text]:
-    """Yields whether the steps can pass at the present traffic, for a plan that can be read.
+def notes_of(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -> Iterator[Text]:
+    """Yields what a person should know of the steps from this index on. Makes a few queries."""
+    if rules_can_grant(flag):
+        yield Text("a rule can grant the flag, so a roll back also turns it off")
+    steps, guards = plan.read_steps(), plan.read_guards()
+    if has_traffic:
+        yield from _notes_of_traffic(plan, flag)
+    if steps[-1].percent == ALL and all(guard.kind != FUNCTION for guard in guards):
+        yield Text("at 100 % all users have the flag, so no guard watches the last step")
+    if plan.ignore_releases and steps[index].percent < ALL:
+        yield Text(
+            "releases are ignored: a bad build in the middle of a step can pass with what the "
+            "build before has shown"
+        )
 
-    Makes a few queries.
-    """
-    steps = [step for step in steps_of(plan) if step.percent < _ALL]
-    guards = numbered(guards_from_json(plan.guards))
+
+def _notes_of_traffic(plan: Plan, flag: FlagRow) -> Iterator[Text]:
+    """Yields whether the steps can pass at the present traffic."""
+    steps = [step for step in plan.read_steps() if step.percent < ALL]
+    guards = numbered(plan.read_guards())
     if not steps or not guards:
         return
     traffic = traffic_of(plan)
@@ -91,7 +103,7 @@ def traffic_notes(plan: Plan, flag: FlagRow) -> Iterator[Text]:
         "at {percent} %, about {users} users a day evaluate this flag with it on; a step needs "
         "{required}, or enough failures to compare",
         percent=steps[0].percent,
-        users=round(traffic.users * _DAY / traffic.seconds * steps[0].percent / _ALL),
+        users=round(traffic.users * _DAY / traffic.seconds * steps[0].percent / ALL),
         required=plan.required_users,
     )
     if harm := _smallest_harm(plan, steps[0], traffic):
@@ -117,8 +129,8 @@ def traffic_notes(plan: Plan, flag: FlagRow) -> Iterator[Text]:
 
 def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
     """Returns the largest of the smallest ratios that the guards find, or None if one sees none."""
-    guards, share = guards_from_json(plan.guards), step.percent / _ALL
-    alpha = alpha_of_run(steps_of(plan), 0, guards, 1)
+    guards, share = plan.read_guards(), step.percent / ALL
+    alpha = alpha_of_run(plan.read_steps(), 0, guards, 1)
     found = [
         smallest_ratio(
             traffic.failed.get(number, 0) * step.seconds / traffic.seconds * (1 - share),
@@ -133,8 +145,8 @@ def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
 
 
 def _notes_of_accounts(flag: FlagRow, step: Step, required_users: int) -> Iterator[Text]:
-    users = users_of_site(flag, _ALL * required_users)
-    if users and users * step.percent < _ALL * required_users:
+    users = users_of_site(flag, ALL * required_users)
+    if users and users * step.percent < ALL * required_users:
         yield Text(
             "{percent} % of the {users} users of this site are fewer than the required {required}, "
             "so the step can only pass if the guards rule out harm; begin with {least} %, or "
@@ -154,22 +166,26 @@ def _notes_of_accounts(flag: FlagRow, step: Step, required_users: int) -> Iterat
 
 def _smallest_first_step(users: int, required_users: int) -> int:
     """Returns the smallest percentage that has the required users inside if all users come."""
-    return min(max(-(-_ALL * required_users // users), 1), _ALL)
+    return min(max(-(-ALL * required_users // users), 1), ALL)
 
 
-def first_step_of(flag: FlagRow, required_users: int) -> int | None:
-    """Returns this for the users of the site; None where they say nothing. Makes one query."""
-    users = users_of_site(flag, _ALL * required_users)
-    return _smallest_first_step(users, required_users) if users else None
+def proposed_plan(flag: FlagRow | None, most: int) -> tuple[list[Step], int]:
+    """Returns the steps and the required users that the users of the site can reach.
 
-
-def usual_required_users(flag: FlagRow | None, most: int) -> int:
-    """Returns a number that a tenth of the users of the site can reach, up to `most`.
-
-    `most` where the users say nothing. Makes one query.
+    Up to `most`, a tenth of the users are required, and the first step has as many. The default
+    steps and `most` where the users say nothing. Makes one query.
     """
-    users = None if flag is None else users_of_site(flag, most * _TENTH)
-    return most if not users else min(max(users // _TENTH, _LEAST), most)
+    percent = 0 if flag is None else present_rollout(flag)
+    steps = [step for step in DEFAULT_STEPS if step.percent > percent]
+    users = None if flag is None else users_of_site(flag, most * ALL)
+    if not users:
+        return steps, most
+    required = min(max(users // _TENTH, _LEAST), most)
+    least = _smallest_first_step(users, required)
+    if steps and steps[0].percent < least < ALL:
+        first = Step(least, steps[0].seconds)
+        steps = [first, *(step for step in steps if step.percent > least)]
+    return steps, required
 
 
 def users_of_site(flag: FlagRow, enough: int) -> int | None:

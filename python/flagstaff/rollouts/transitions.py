@@ -6,7 +6,7 @@ Each function writes the plan, its run and an event, in the transaction of the c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from flagstaff import changes
@@ -17,28 +17,14 @@ from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
-from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.models import GUARDED_FOR, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.releases import present_releases
-from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.unguarded import GUARDED_FOR
 
 # Nothing writes the others again, so an invalid one does not keep a person from stopping the plan.
 _CHANGING = (
-    "state",
-    "step",
-    "due_at",
-    "seconds_left",
-    "flag_version",
-    "seen_flag",
-    "run_id",
-    "trip_run_id",
-    "trip_reason",
-    "trip_figures",
-    "guarded_until",
-    "reason",
-    "reason_kind",
-    "changed_at",
-    "ended_at",
+    *("state", "step", "due_at", "seconds_left", "guarded_until", "ended_at", "run_id"),
+    *("flag_version", "seen_flag", "trip_run_id", "trip_reason", "trip_figures"),
+    *("reason", "reason_kind"),
 )
 
 
@@ -59,17 +45,24 @@ def record(
     )
 
 
-def save(plan: Plan, now: datetime) -> None:
+def save(plan: Plan) -> None:
     """Writes what changes in the row of a plan. Every worker loads the plans again."""
-    plan.changed_at = now
     plan.save(using=conf.database, update_fields=_CHANGING)
 
 
-def end_run(plan: Plan, now: datetime) -> None:
+def end_run(plan: Plan) -> None:
     """Ends the measuring. The plan is not saved."""
     runs = StepRun.objects.using(conf.database).filter(plan=plan, ended_at=None)
-    runs.update(ended_at=now)
+    runs.update(ended_at=plan.now)
     plan.run_id = None
+
+
+def end(plan: Plan, state: State, reason: str = "") -> None:
+    """Ends the plan and its measuring."""
+    end_run(plan)
+    plan.state, plan.reason, plan.ended_at = state, str(reason), plan.now
+    plan.due_at = plan.guarded_until = None
+    save(plan)
 
 
 def forget_trip(plan: Plan) -> None:
@@ -81,42 +74,38 @@ def forget_trip(plan: Plan) -> None:
 def enter_step(
     plan: Plan,
     index: int,
-    now: datetime,
     *,
     expect_version: int | None = None,
     enable: bool = False,
-) -> Changed:
+) -> None:
     """Sets the rollout of a step, and begins to measure. The dwell time starts now.
 
     A trip that is stored is not carried out any more. With `enable`, the same change also enables
-    the flag, so that one undo takes back both.
-
-    Raises ConflictError if the flag has another version than expected.
+    the flag, so that one undo takes back both. Raises ConflictError if the flag has another version
+    than expected.
     """
-    steps = steps_of(plan)
-    step = steps[index]
+    step = plan.read_steps()[index]
     if enable:
         fields = {"enabled": True, "rollout_percent": step.percent}
         changed = changes.flags.update(plan.key, fields, expect_version=expect_version)
     else:
         changed = changes.flags.set_rollout(plan.key, step.percent, expect_version=expect_version)
-    end_run(plan, now)
+    end_run(plan)
     runs = StepRun.objects.using(conf.database)
     run = runs.create(
         plan_id=plan.pk,
         step=index,
         percent=step.percent,
-        started_at=now,
+        started_at=plan.now,
         number=runs.filter(plan_id=plan.pk, step=index).count() + 1,
         releases=present_releases(),
     )
-    plan.step, plan.due_at = index, now + timedelta(seconds=step.seconds)
+    plan.step, plan.due_at = index, plan.now + timedelta(seconds=step.seconds)
     see_flag(plan, changed.version)
-    _measure(plan, run, now)
-    return changed
+    _measure(plan, run)
 
 
-def continue_run(plan: Plan, now: datetime) -> bool:
+def continue_run(plan: Plan) -> bool:
     """Goes on measuring in the run that a pause has interrupted, for the rest of its dwell time.
 
     The evidence stays valid, because inside and outside are unmeasured for the same time. Returns
@@ -126,24 +115,18 @@ def continue_run(plan: Plan, now: datetime) -> bool:
     run = runs.filter(plan_id=plan.pk, step=plan.step, ended_at=None).first()
     if run is None or plan.seconds_left is None:
         return False
-    plan.due_at = now + timedelta(seconds=plan.seconds_left)
-    _measure(plan, run, now)
+    plan.due_at = plan.now + timedelta(seconds=plan.seconds_left)
+    _measure(plan, run)
     return True
 
 
-def _measure(plan: Plan, run: StepRun, now: datetime) -> None:
+def _measure(plan: Plan, run: StepRun) -> None:
     """Lets the workers count for a run, without what was found before, and saves the plan."""
     plan.run_id, plan.seconds_left = run.pk, None
     plan.state, plan.reason, plan.ended_at = State.RUNNING, "", None
     forget_trip(plan)
-    plan.guarded_until = now + GUARDED_FOR
-    save(plan, now)
-
-
-def measure_before_start(plan: Plan, rollout: int) -> None:
-    """Begins a new run of a plan that has not started. The plan is not saved."""
-    run = StepRun.objects.using(conf.database).create(plan_id=plan.pk, percent=rollout)
-    plan.run_id = run.pk
+    plan.guarded_until = plan.now + GUARDED_FOR
+    save(plan)
 
 
 def trip_text(plan: Plan) -> str:
@@ -151,7 +134,7 @@ def trip_text(plan: Plan) -> str:
     return Text("run-jobs will roll it back: {why}", why=plan.trip_reason)
 
 
-def pause(plan: Plan, now: datetime, reason: str, kind: str = "") -> None:
+def pause(plan: Plan, reason: str, kind: str = "") -> None:
     """Pauses a plan. The rollout stays as it is, and nothing is measured until it continues.
 
     A trip that is stored is still carried out, and stays the kind. A person who pauses gives none.
@@ -165,39 +148,27 @@ def pause(plan: Plan, now: datetime, reason: str, kind: str = "") -> None:
     else:
         reason = trip_text(plan)
     if plan.due_at is not None:
-        plan.seconds_left = max((plan.due_at - now).total_seconds(), 0.0)
+        plan.seconds_left = max((plan.due_at - plan.now).total_seconds(), 0.0)
     plan.state, plan.reason, plan.run_id = State.PAUSED, str(reason), None
     plan.due_at = plan.guarded_until = None
-    save(plan, now)
+    save(plan)
     message = Text("paused: {why}", why=reason) if reason else Text("paused")
     record(plan, PlanEvent.Kind.PAUSED, message)
 
 
-def roll_back(
-    plan: Plan,
-    flag: FlagRow | None,
-    now: datetime,
-    reason: str,
-    *,
-    expect_version: int | None = None,
-) -> Changed | None:
+def roll_back(plan: Plan, flag: FlagRow | None, reason: str) -> Changed | None:
     """Sets the rollout to 0 %, and disables the flag if a rule can grant it.
 
     A person who rolls back has forgotten the trip before. Returns the first of these changes, or
-    None if there is no flag any more. Raises ConflictError if the flag has another version than
-    expected.
+    None if there is no flag any more.
     """
     changed = None
     if flag is not None:
         # Two changes of one field each: broken rules must not stop them.
         if rules_can_grant(flag):
-            changed = changes.flags.disable(plan.key, expect_version=expect_version)
-            expect_version = changed.version
-        at_zero = changes.flags.set_rollout(plan.key, 0, expect_version=expect_version)
+            changed = changes.flags.disable(plan.key)
+        at_zero = changes.flags.set_rollout(plan.key, 0)
         see_flag(plan, at_zero.version)
         changed = changed or at_zero
-    end_run(plan, now)
-    plan.state, plan.reason, plan.ended_at = State.ROLLED_BACK, str(reason), now
-    plan.due_at = plan.guarded_until = None
-    save(plan, now)
+    end(plan, State.ROLLED_BACK, reason)
     return changed

@@ -22,11 +22,8 @@ from flagstaff.rollouts.results import (
     StepEvidence,
     StepVerdict,
 )
-from flagstaff.rollouts.steps import Step
+from flagstaff.rollouts.steps import ALL, Step
 
-__all__ = ["BRAKE", "Action", "GuardCounts", "GuardResult", "StepEvidence", "StepVerdict", "judge"]
-
-_ALL = 100
 # The standard errors by which theta is moved to the safe side.
 _STANDARD_ERRORS = 2
 # The ratios that are shown without decimals.
@@ -49,17 +46,14 @@ def judge(  # noqa: PLR0913, PLR0917 (the plan, its step and what was counted)
     e-value is below 20. Theta, the share of users inside, is raised by two standard errors for
     trips and lowered by two for the bound. Where networks are known, a guard trips only if it does
     so without two of the failing users inside. At 100 % no user is outside, and the step passes.
-    Raises IndexError for an unknown step, and ValueError for negative counts.
 
         >>> evidence = StepEvidence(200, 19_800, 0.02, {0: GuardCounts(41, 210)}, (60_000, 600))
         >>> judge([Step(1, 3600)], 0, [Guard("errors")], evidence, 1000).why
         'errors: 41 of 200 users with the flag failed, 210 of 19,800 without it; 19 times as often'
     """
-    step = steps[step_index]
-    if step.percent >= _ALL:
-        return StepVerdict(
-            None, None, passed=True, why=Text("at 100 % only function guards watch the step")
-        )
+    if steps[step_index].percent >= ALL:
+        why = Text("at 100 % only function guards watch the step")
+        return StepVerdict(evidence, None, None, passed=True, why=why)
     theta = _theta(evidence)
     alpha = alpha_of_run(steps, step_index, guards, number)
     results = tuple(
@@ -134,7 +128,8 @@ def _brake_trip(evidence: StepEvidence, brake: int | None) -> StepVerdict | None
     errors = evidence.failed.get(ERROR_NUMBER, GuardCounts())
     if brake is None or errors.outside or errors.inside < brake:
         return None
-    return StepVerdict(BRAKE, "rollback", passed=False, why=_counts_text(None, errors, evidence))
+    why = _counts_text(None, errors, evidence)
+    return StepVerdict(evidence, BRAKE, "rollback", passed=False, why=why)
 
 
 def _guard_trip(
@@ -147,24 +142,23 @@ def _guard_trip(
     # A rollback before a hold.
     guard, result = min(tripped, key=lambda pair: pair[0].action != "rollback")
     why = _counts_text(result, result.failed, evidence)
-    return StepVerdict(result.name, cast("Action", guard.action), passed=False, why=why)
+    action = cast("Action", guard.action)
+    return StepVerdict(evidence, result.name, action, passed=False, why=why)
 
 
 def _no_trip(
     results: Sequence[GuardResult], evidence: StepEvidence, required_users: int
 ) -> StepVerdict:
     if missing := _missing_data(evidence):
-        return StepVerdict(None, None, passed=False, why=missing)
+        return StepVerdict(evidence, None, None, passed=False, why=missing)
     if not all(result.passed for result in results):
-        return StepVerdict(
-            None, None, passed=False, why=_hold_text(results, evidence, required_users)
-        )
+        why = _hold_text(results, evidence, required_users)
+        return StepVerdict(evidence, None, None, passed=False, why=why)
     harms = [result.smallest_harm for result in results if result.upper >= result.limit]
     known = [one for one in harms if one is not None]
     harm = max(known) if known and len(known) == len(harms) else None
-    return StepVerdict(
-        None, None, passed=True, why=_pass_text(results, evidence), smallest_harm=harm
-    )
+    why = _pass_text(results, evidence)
+    return StepVerdict(evidence, None, None, passed=True, why=why, smallest_harm=harm)
 
 
 def _counts_text(result: GuardResult | None, failed: GuardCounts, evidence: StepEvidence) -> Text:

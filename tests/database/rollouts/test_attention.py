@@ -8,7 +8,6 @@ import pytest
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.attention import needing_attention, needs_attention
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import plan_record
@@ -32,8 +31,9 @@ def started(flag: FeatureFlag) -> Plan:
 def needs() -> bool:
     """Whether the plan needs attention, by its row and by the query of a list."""
     plan = plan_of()
-    assert [plan] * needs_attention(plan) == [*needing_attention(Plan.objects.all())]
-    return needs_attention(plan)
+    needs = plan.reason_kind != ""
+    assert [plan] * needs == [*Plan.objects.needing_attention()]
+    return needs
 
 
 def hold() -> None:
@@ -86,7 +86,7 @@ def test_what_a_person_has_stopped_needs_none(reason: str) -> None:
 def test_resume_or_another_plan_is_an_act() -> None:
     trip()
     rollouts.create(KEY, STEPS)
-    assert [*needing_attention(Plan.objects.all())] == []
+    assert [*Plan.objects.needing_attention()] == []
     rollouts.delete(KEY)
     rollouts.resume(KEY)
     assert not needs()

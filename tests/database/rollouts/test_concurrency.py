@@ -14,9 +14,9 @@ from flagstaff import changes, rollouts
 from flagstaff.exceptions import ConflictError, PlanError
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import advance, functions, transitions
+from flagstaff.rollouts.advance import PlanReport
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.reports import PlanReport
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
@@ -112,7 +112,7 @@ def test_change_that_was_taken_back_pauses_the_plan_beside_others() -> None:
     changes.flags.update(KEY, {"description": "the new checkout"})
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 5)
-    assert "changed outside of the plan" in report.message
+    assert "changed outside of the plan" in report.text
 
 
 @pytest.mark.parametrize("after", ["end_run", "save", "record", "set_rollout"])
@@ -130,7 +130,11 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         raise AssertionError
 
-    before = Plan.objects.values().get(), [*StepRun.objects.values()], [*PlanEvent.objects.values()]
+    before = (
+        Plan._base_manager.values().get(),
+        [*StepRun.objects.values()],
+        [*PlanEvent.objects.values()],
+    )
     version = flag_history(KEY)[0].version
     with monkeypatch.context() as patch:
         patch.setattr(owner, after, killed)
@@ -138,7 +142,7 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
     assert report.error in {"OperationalError", "InterfaceError"}
     assert report.is_news
     assert before == (
-        Plan.objects.values().get(),
+        Plan._base_manager.values().get(),
         [*StepRun.objects.values()],
         [*PlanEvent.objects.values()],
     )

@@ -50,7 +50,7 @@ def drive() -> tuple[bool, str]:
     before = run_of()
     [found] = run_plans()
     assert found.error is None
-    return run_of() != before, found.message
+    return run_of() != before, found.text
 
 
 def test_new_release_starts_the_step_again_with_its_whole_time(started: None) -> None:

@@ -1,4 +1,4 @@
-"""The 5 % of false trips of plans whose steps start again, and the counts of a trip."""
+"""The 5 % of false trips of plans whose steps start again."""
 
 from __future__ import annotations
 
@@ -6,16 +6,13 @@ import pytest
 
 from flagstaff import changes, rollouts
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import FailedUnit, Plan, StepRun
+from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.status import plan_record
 from tests.support.rollouts import (
     KEY,
     STEPS,
     go_to,
-    harm,
     plan_of,
-    run_of,
 )
 
 pytestmark = pytest.mark.django_db
@@ -53,18 +50,3 @@ def test_run_that_starts_again_needs_more_evidence_for_a_trip(started: Plan) -> 
     changes.flags.set_rollout(KEY, 7)
     rollouts.resume(KEY)
     assert threshold() == pytest.approx(300)
-
-
-def test_counts_at_the_trip_stay_although_workers_report_later(started: Plan) -> None:
-    assert plan_record(plan_of())["failed_at_trip"] is None
-    harm()
-    run = run_of()
-    run_plans()
-    FailedUnit.objects.bulk_create(
-        FailedUnit(run_id=run, guard=0, inside=inside, unit=3_000_000 + unit)
-        for unit, inside in enumerate((True, True, False))
-    )
-    record = plan_record(plan_of())
-    assert record["failed_at_trip"] == [{"name": "errors", "inside": 300, "outside": 20}]
-    rollouts.resume(KEY)
-    assert plan_record(plan_of())["failed_at_trip"] is None

@@ -14,7 +14,7 @@ from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.traffic import Traffic, traffic_notes
+from flagstaff.rollouts.traffic import Traffic, notes_of
 from tests.support.rollouts import KEY, fail, plan_of, run_of, see
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,7 @@ def measure(*, users: int, hours: float, failed: int = 0) -> None:
 
 def notes() -> str:
     flag: Any = FeatureFlag.objects.get()
-    return "; ".join(traffic_notes(plan_of(), flag))
+    return "; ".join(notes_of(plan_of(), flag, 0))
 
 
 def test_small_site_is_warned_of_the_steps_that_cannot_pass(pending: Plan) -> None:

@@ -10,9 +10,9 @@ from django.db import connection, transaction
 from flagstaff import acting_as, changes, rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import advance
+from flagstaff.rollouts.advance import PlanReport
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State
-from flagstaff.rollouts.reports import PlanReport
 from flagstaff.rollouts.status import plan_record
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
@@ -160,11 +160,11 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_pau
         changes.flags.set_rollout(KEY, 60)
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 60)
-    assert report.message == (
+    assert report.text == (
         f'the flag was changed outside of the plan; see "manage.py flags history {KEY}"; so it was '
         f"not rolled back, although harm was found: {GUARD}: few orders"
     )
-    assert (run_plans(), plan_of().reason) == ([], report.message)
+    assert (run_plans(), plan_of().reason) == ([], report.text)
 
 
 @pytest.mark.usefixtures("stored")

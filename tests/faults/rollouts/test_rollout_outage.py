@@ -20,8 +20,8 @@ STEPS = ["--step", "5:1h", "--step", "25:1h", "--step", "100:1h"]
 RUNS = "SELECT last_run_at FROM flagstaff_rollouts_driverrun"
 PLAN = "SELECT step, state, due_at - clock_timestamp() FROM flagstaff_rollouts_plan"
 SEEN = """
-INSERT INTO flagstaff_rollouts_seenregister (run_id, inside, register, rank)
-SELECT run_id, inside, register, 1 FROM flagstaff_rollouts_plan,
+INSERT INTO flagstaff_rollouts_seenregister (run_id, inside, left_out, register, rank)
+SELECT run_id, inside, false, register, 1 FROM flagstaff_rollouts_plan,
 unnest(ARRAY[true, false]) AS inside, generate_series(0, 4095) AS register RETURNING true
 """
 REQUESTS = """

@@ -16,11 +16,11 @@ DRIVER = """
 SIGNALS = """
     WITH run AS (SELECT run_id AS id FROM flagstaff_rollouts_plan WHERE run_id IS NOT NULL),
     failed AS (
-        INSERT INTO flagstaff_rollouts_failedunit (run_id, guard, unit, inside, at)
-        SELECT run.id, 0, n, n % 4 = 0, now() FROM run, generate_series(1, 40) AS n
+        INSERT INTO flagstaff_rollouts_failedunit (run_id, guard, unit, inside, is_counted)
+        SELECT run.id, 0, n, n % 4 = 0, true FROM run, generate_series(1, 40) AS n
     )
-    INSERT INTO flagstaff_rollouts_seenregister (run_id, inside, register, rank)
-    SELECT run.id, inside, n, 1 + n % 5 FROM run, generate_series(0, 999) AS n,
+    INSERT INTO flagstaff_rollouts_seenregister (run_id, inside, left_out, register, rank)
+    SELECT run.id, inside, false, n, 1 + n % 5 FROM run, generate_series(0, 999) AS n,
         unnest(ARRAY[true, false]) AS inside
 """
 HOLD = """

@@ -18,7 +18,7 @@ from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
-from flagstaff.rollouts.statistics import RATIOS, smallest_ratio
+from flagstaff.rollouts.statistics import RATIOS
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
 from flagstaff.rollouts.verdict import judge
 from tests.conftest import ROOT
@@ -76,18 +76,6 @@ def test_example_of_a_trip_has_the_figures_of_the_judge(row: list[str]) -> None:
 def test_text_names_the_alternatives_and_the_size_of_the_sketch() -> None:
     assert ", ".join(f"{ratio:g}" for ratio in RATIOS[:-1]) + f" and {RATIOS[-1]:g}" in TEXT
     assert f"{REGISTERS:,} registers" in TEXT
-
-
-@pytest.mark.parametrize("row", rows_of(PAGE, "step"), ids=lambda row: row[0])
-def test_table_of_the_smallest_harm_has_the_figures_of_the_formula(row: list[str]) -> None:
-    share = int(row[0].removesuffix(" %")) / 100
-    for harm, cell in zip((2, 3, 5), row[1:], strict=True):
-        outside, inside = map(int, re.findall(r"\d+", cell))
-        found = [smallest_ratio(number, share, threshold(1)) for number in (outside, outside - 1)]
-        assert found[0] is not None
-        assert found[1] is not None
-        assert found[0] <= harm < found[1]
-        assert inside == round(outside * harm * share / (1 - share))
 
 
 def test_default_steps_are_those_of_the_page() -> None:

@@ -17,14 +17,15 @@ from flagstaff.rollouts.functions import (
 )
 from flagstaff.rollouts.guards import Guard, guards_as_json
 from flagstaff.rollouts.models import Plan
-from flagstaff.rollouts.results import StepVerdict
+from flagstaff.rollouts.results import StepEvidence, StepVerdict
 
 ORDERS = Guard("function", path="shop.orders")
 HOLDING = Guard("function", path="shop.stock", action="hold")
-PASSED = StepVerdict(None, None, passed=True, why="enough users")
-OPEN = StepVerdict(None, None, passed=False, why="waits for users")
-TRIPPED = StepVerdict("errors", "rollback", passed=False, why="too many errors")
-HELD = StepVerdict("errors", "hold", passed=False, why="too many errors")
+NOTHING = StepEvidence(0, 0, 0, {}, (0, 0))
+PASSED = StepVerdict(NOTHING, None, None, passed=True, why="enough users")
+OPEN = StepVerdict(NOTHING, None, None, passed=False, why="waits for users")
+TRIPPED = StepVerdict(NOTHING, "errors", "rollback", passed=False, why="too many errors")
+HELD = StepVerdict(NOTHING, "errors", "hold", passed=False, why="too many errors")
 
 FINE = GuardOutcome(ORDERS, fine=True, why="")
 BAD = GuardOutcome(ORDERS, fine=False, why="no orders")

@@ -256,10 +256,10 @@ def test_step_at_all_users_or_without_statistical_guards_needs_no_comparison() -
     assert found.why == "fine after 3 users with the flag: no guard compares errors"
 
 
-def test_verdict_as_dict_is_strict_json() -> None:
+def test_figures_are_strict_json() -> None:
     found = judged(evidence(errors=(2, 0)))
     assert found.guards[0].upper == math.inf
-    stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    stored = json.loads(json.dumps(found.figures(), allow_nan=False))
     assert stored["guards"][0]["upper"] is None
     assert stored["guards"][0]["failed"] == asdict(GuardCounts(inside=2))
     assert stored["brake"] == 3

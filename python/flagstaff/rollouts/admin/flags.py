@@ -30,12 +30,8 @@ from flagstaff.rollouts.admin.texts import (
     state_badge,
     state_name,
     state_sentence,
-    time_of,
-    with_time,
 )
-from flagstaff.rollouts.attention import needing_attention, needs_attention
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
-from flagstaff.rollouts.unguarded import is_unguarded
 
 
 def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]:
@@ -43,7 +39,7 @@ def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]
     by_pk, notes = {str(flag.pk): flag for flag in flags}, {}
     for pk, plan in _plans_of(request, flags).items():
         flag = by_pk[pk]
-        if text := attention_text(plan, flag, time_of(plan)):
+        if text := attention_text(plan, flag):
             notes[pk] = FlagNote(text, is_alarm=True)
         elif plan.state in ACTIVE_STATES:
             notes[pk] = FlagNote(difference_text(plan, flag) or plan_note(plan))
@@ -73,10 +69,8 @@ def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
     # The head of the page says where flag and plan differ.
     is_as_planned = plan.state in WATCHED_STATES and not difference_text(plan, flag)
     hint = _("Another change of this flag pauses the plan.") if is_as_planned else ""
-    sentence = state_sentence(plan, time_of(plan))
-    return format_html(
-        "<p>{} {} {}</p><p>{}</p>", state_badge(plan, time_of(plan)), sentence, hint, html
-    )
+    sentence = state_sentence(plan)
+    return format_html("<p>{} {} {}</p><p>{}</p>", state_badge(plan), sentence, hint, html)
 
 
 def _plans_of(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Plan]:
@@ -86,7 +80,7 @@ def _plans_of(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Plan]:
 
 def _read(flags: Sequence[Any]) -> Mapping[str, Plan]:
     pks = {str(flag.pk) for flag in flags}
-    every = with_time(Plan.objects.using(conf.database).defer("salt"))
+    every = Plan.objects.defer("salt")
     is_active = Case(When(state__in=ACTIVE_STATES, then=Value(0)), default=Value(1))
     if len(flags) == 1:
         newest = every.filter(flag_pk__in=pks).order_by(is_active, "-id")[:1]
@@ -99,7 +93,7 @@ def _read(flags: Sequence[Any]) -> Mapping[str, Plan]:
 
 def _is_shown() -> Q:
     """Selects the active plans, and those that ended and need attention."""
-    ended = needing_attention(Plan.objects.using(conf.database).order_by())
+    ended = Plan.objects.needing_attention().order_by()
     return Q(state__in=ACTIVE_STATES) | Q(pk__in=ended.values("pk"))
 
 
@@ -128,25 +122,25 @@ def _overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]
 
 def _texts(plan: Plan) -> Iterator[tuple[Level, SafeString, str]]:
     """Yields the level, the label and the text of each line of a plan."""
-    label = state_badge(plan, now := time_of(plan))
+    label = state_badge(plan)
     try:
-        text = state_sentence(plan, now)
+        text = state_sentence(plan)
     except InvalidPlanError:
         yield Level.PROBLEM, label, _("The steps of the plan are not valid.")
         return
-    if is_unguarded(plan, now):
+    if plan.is_unguarded:
         warning = _("No guard can stop the rollout, because run-jobs does not watch the plan.")
         yield Level.PROBLEM, label, f"{warning} {text}"
     elif plan.has_tripped or plan.state == State.ROLLED_BACK:
         yield Level.PROBLEM, label, text
     else:
         # A person who has paused a plan knows it.
-        is_as_planned = plan.state == State.RUNNING or not needs_attention(plan)
+        is_as_planned = plan.state == State.RUNNING or not plan.reason_kind
         yield Level.RUNNING if is_as_planned else Level.NOTICE, label, text
 
 
 def _describe(plan: Plan) -> tuple[SafeString, str]:
-    return state_badge(plan, time_of(plan)), plan.reason
+    return state_badge(plan), plan.reason
 
 
 PAGES = AppPages(

@@ -47,40 +47,25 @@ from flagstaff.rollouts.admin.texts import (
     state_name,
     state_sentence,
     step_text,
-    time_of,
-    with_time,
 )
-from flagstaff.rollouts.attention import needing_attention
 from flagstaff.rollouts.conditions import present_rollout, problem_of_first_step, rules_can_grant
-from flagstaff.rollouts.guards import (
-    Guard,
-    guards_as_json,
-    guards_from_json,
-    numbered,
-    valid_guards,
+from flagstaff.rollouts.guards import Guard, guards_as_json, valid_guards
+from flagstaff.rollouts.models import (
+    ACTIVE_STATES,
+    WATCHED_STATES,
+    DriverRun,
+    Plan,
+    PlanEvent,
+    State,
 )
-from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
 from flagstaff.rollouts.releasing import planned_steps
-from flagstaff.rollouts.status import flag_of_plan
-from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
-from flagstaff.rollouts.stored import problem_of_plan, steps_of
-from flagstaff.rollouts.traffic import first_step_of, traffic_notes, usual_required_users
-from flagstaff.rollouts.unguarded import driver_is_running, is_unguarded, unguarded
+from flagstaff.rollouts.steps import steps_as_json, valid_steps
+from flagstaff.rollouts.traffic import notes_of, proposed_plan
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-_ALL = 100
-# What can be done in a state, the filled button first.
-_ACTIONS: Mapping[str, Sequence[str]] = {
-    State.PENDING: ("start", "delete"),
-    State.RUNNING: ("roll-back", "pause"),
-    State.HOLDING: ("roll-back", "pause"),
-    State.PAUSED: ("resume", "roll-back", "delete"),
-    State.DONE: ("delete",),
-    State.ROLLED_BACK: ("resume", "delete"),
-}
 # These give the flag to more users, and need a plan that can be read.
 _GIVING = ("start", "resume")
 
@@ -102,10 +87,9 @@ class PlanAdmin(AppRowAdmin):
         css = {"all": ("flagstaff/rollouts.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
-        """The plans without those of hidden flags, with the time of the database's clock."""
+        """The plans without those of hidden flags."""
         hidden = hidden_rows(self.admin_site, request, conf.flag_model)
-        shown = super().get_queryset(request).exclude(flag_pk__in=[*hidden])
-        return with_time(shown.defer("salt"))
+        return super().get_queryset(request).exclude(flag_pk__in=[*hidden]).defer("salt")
 
     # Rights.
 
@@ -136,15 +120,16 @@ class PlanAdmin(AppRowAdmin):
         by_pk = {(str(flag.pk), flag.key): flag for flag in flags}
         names = actor_table().names({plan.actor for plan in rows if plan.actor})
         for plan in rows:
-            plan.of_flag = by_pk.get((plan.flag_pk, plan.key))
+            plan.flag = by_pk.get((plan.flag_pk, plan.key))
             plan.by_name = names.get(plan.actor, plan.actor)
         found.result_list = rows
         return found
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """The plans that need attention first."""
-        red = needing_attention(Plan.objects.using(conf.database)).order_by().values("pk")
-        first = Case(When(unguarded() | Q(pk__in=red), then=0), default=1)
+        red = (Plan.objects.needing_attention(), Plan.objects.unguarded())
+        is_red = [Q(pk__in=plans.order_by().values("pk")) for plans in red]
+        first = Case(When(is_red[0] | is_red[1], then=0), default=1)
         return [first, *self.ordering]
 
     @admin.display(description=gettext_lazy("flag"), ordering="key")
@@ -155,10 +140,9 @@ class PlanAdmin(AppRowAdmin):
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def shown_state(self, plan: Any) -> SafeString:
         """The state, and why it is so."""
-        label, now = state_badge(plan, time_of(plan)), time_of(plan)
-        text = attention_text(plan, plan.of_flag, now)
+        label, text = state_badge(plan), attention_text(plan, plan.flag)
         reason = text if plan.trip_reason else plan.reason or text
-        return two_lines(label, reason or difference_text(plan, plan.of_flag))
+        return two_lines(label, reason or difference_text(plan, plan.flag))
 
     @admin.display(description=gettext_lazy("step"))
     def shown_step(self, plan: Plan) -> str:
@@ -171,17 +155,17 @@ class PlanAdmin(AppRowAdmin):
     @admin.display(description=gettext_lazy("due"), ordering="due_at")
     def due(self, plan: Plan) -> str:
         """When the dwell time of the present step ends."""
-        now, at = time_of(plan), plan.due_at
-        if at is None or at < now:
+        at = plan.due_at
+        if at is None or at < plan.now:
             return "" if at is None else _("now")
-        text = _("in %(time)s") % {"time": timeuntil(at, now, depth=1)}
+        text = _("in %(time)s") % {"time": timeuntil(at, plan.now, depth=1)}
         return format_html('<time title="{}">{}</time>', local_time_text(at), text)
 
     @admin.display(description=gettext_lazy("guards"))
     def shown_guards(self, plan: Plan) -> str:
         """The guards in words."""
         try:
-            guards = guards_from_json(plan.guards)
+            guards = plan.read_guards()
         except InvalidPlanError:
             return _("not valid")
         return ", ".join(map(guard_label, guards)) or _("none")
@@ -199,10 +183,10 @@ class PlanAdmin(AppRowAdmin):
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """The sentence of the state, what follows from the numbers, and what to look at."""
-        now, flag, problem = time_of(row), _flag_of(row), problem_of_plan(row)
+        flag, problem = row.flag, row.problem
         lines: list[SafeString | str] = []
         if not problem:
-            lines.append(format_html("<strong>{}</strong>", state_sentence(row, now)))
+            lines.append(format_html("<strong>{}</strong>", state_sentence(row)))
             lines += _measured(row).lines()
         if flag is not None and may_view(self.admin_site, request, conf.flag_model):
             url = page_url(self.admin_site, conf.flag_model, "change", flag.pk)
@@ -210,39 +194,41 @@ class PlanAdmin(AppRowAdmin):
             lines.append(format_html('<a href="{}">{}</a>', url, text))
         differs = difference_text(row, flag)
         alarms = [*([capfirst(f"{localized(problem)}.")] if problem else []), *_alarms(row, flag)]
-        main, *others = _ACTIONS.get(row.state, ("delete",))
-        is_unguarded_now = is_unguarded(row, now)
+        possible = [name for name, states in plans.STATES.items() if row.state in states]
         return Head(
             state=(
-                COLOURS.get("unguarded" if is_unguarded_now else row.state, COLOURS["harm"]),
-                _("unguarded") if is_unguarded_now else state_name(row),
+                COLOURS.get("unguarded" if row.is_unguarded else row.state, COLOURS["harm"]),
+                _("unguarded") if row.is_unguarded else state_name(row),
             ),
             lines=lines,
-            main="" if main == "delete" else main,
-            others=[one for one in others if one != "delete"],
+            main=possible[0] if possible else "",
+            others=possible[1:],
             alarms=[*alarms, *([f"{capfirst(differs)}."] if differs else [])],
             notes=[] if problem else _notes(row, flag, row.step or 0),
         )
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """The steps and the guards."""
-        if not problem_of_plan(row):
+        if not row.problem:
             yield from sections_of(row, _measured(row))
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """What can be done now with the newest plan of a flag."""
-        flag, name = _flag_of(row), action.name
-        if name not in _ACTIONS.get(row.state, ("delete",)) or not _is_newest(row):
+        flag, name = row.flag, action.name
+        is_possible = row.state in plans.STATES.get(name, ())
+        if name == "delete":
+            is_possible = row.state not in WATCHED_STATES
+        if not (is_possible and _is_newest(row)):
             return False
         # Only a start turns the flag on.
         is_ready = flag is not None and (flag.enabled or row.step is None)
-        return name not in _GIVING or (is_ready and not problem_of_plan(row))
+        return name not in _GIVING or (is_ready and not row.problem)
 
     # The pages of the actions.
 
     def version(self, row: Any) -> str:
         """A text that differs whenever the plan or its flag has changed."""
-        plan = Plan.objects.using(conf.database).filter(pk=row.pk).first()
+        plan = Plan.objects.filter(pk=row.pk).first()
         return f"{plan.version if plan else ''}-{version_of(Kind.FLAG, row.flag_pk)}"
 
     def asks_for(self, action: Action, name: str) -> bool:
@@ -257,16 +243,14 @@ class PlanAdmin(AppRowAdmin):
         found = all_rows(conf.flag_model).filter(key=key).first() if key else None
         flag: Any = found if found and may(self.admin_site, request, "view", found) else None
         last = self.get_queryset(request).filter(key=key).order_by("-id").first() if flag else None
-        above = present_rollout(flag) if flag else 0
-        if last is None or problem_of_plan(last):
-            users = usual_required_users(flag, plans.REQUIRED_USERS)
-            least = (first_step_of(flag, users) if flag else None) or 1
-            steps, guards = _usual_steps(above, least), [Guard("errors")]
+        if last is None or last.problem:
+            steps, users = proposed_plan(flag, plans.REQUIRED_USERS)
+            guards: Sequence[Guard] = [Guard("errors")]
         else:
-            users, guards = last.required_users, [*guards_from_json(last.guards)]
-            steps = [step for step in steps_of(last) if step.percent > above]
+            users, guards, above = last.required_users, last.read_guards(), present_rollout(flag)
+            steps = [step for step in last.read_steps() if step.percent > above]
         return {
-            "steps": "\n".join(map(_step_line, steps)),
+            "steps": "\n".join(map(str, steps)),
             "guards": "\n".join(map(str, guards)),
             "required_users": str(users),
             "ignore_releases": last is not None and last.ignore_releases,
@@ -288,23 +272,26 @@ class PlanAdmin(AppRowAdmin):
         """What an action does to the plan, to its flag and to the users."""
         if row is None:
             return self._new_plan(request, arguments)
-        flag = _flag_of(row)
+        flag = row.flag
         now = NONE if flag is None else f"{flag.rollout_percent} %"
         if action.name in _GIVING and flag is not None:
             return self._next_step(request, action, row, flag)
-        if action.deletes or action.name == "delete":
-            if row.state in WATCHED_STATES:
-                raise plans.still_runs(row)
-            note = _("The flag stays as it is. The events and the figures of the plan are deleted.")
-            rows = [_plan_row(row, _("deleted")), PreviewRow(_("rollout"), now, now)]
-            return AppPreview(rows=rows, notes=[note])
+        notes, after = list[str](), now
         if action.name == "pause":
-            rows = [_plan_row(row, State.PAUSED.label), PreviewRow(_("rollout"), now, now)]
-            return AppPreview(rows=rows)
-        rows = [_plan_row(row, State.ROLLED_BACK.label), PreviewRow(_("rollout"), now, "0 %")]
-        if flag is not None and flag.enabled and rules_can_grant(flag):
+            state = str(State.PAUSED.label)
+        elif action.name == "roll-back":
+            state, after = str(State.ROLLED_BACK.label), "0 %"
+        elif row.state in WATCHED_STATES:
+            raise plans.still_runs(row)
+        else:
+            state = _("deleted")
+            notes.append(
+                _("The flag stays as it is. The events and the figures of the plan are deleted.")
+            )
+        rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
+        if after != now and flag is not None and flag.enabled and rules_can_grant(flag):
             rows.append(PreviewRow(_("flag"), _on(), _off()))
-        return AppPreview(rows=rows, notes=_rules_note(flag))
+        return AppPreview(rows=rows, notes=notes)
 
     def _new_plan(self, request: HttpRequest, arguments: Mapping[str, Any]) -> AppPreview:
         """The steps and the guards as a table. Nothing is given to users before the start."""
@@ -336,7 +323,7 @@ class PlanAdmin(AppRowAdmin):
         """The step to which a start or a resume leads, with its users and those of the last."""
         is_new = action.name == "start"
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
-        steps = steps_of(plan)
+        steps = plan.read_steps()
         enables = is_new and not flag.enabled
         given = {
             # Only a start turns the flag on.
@@ -380,17 +367,9 @@ _HELP = {
 }
 
 
-def _flag_of(plan: Any) -> FlagRow | None:
-    """Returns the flag of a plan; None if it was deleted, or created again. One query."""
-    if not hasattr(plan, "of_flag"):
-        plan.of_flag = flag_of_plan(plan)
-    found: FlagRow | None = plan.of_flag
-    return found
-
-
 def _flag_or_model(plan: Plan | None) -> Any:
     """Returns the flag of a plan, or the model of flags without a plan, or without its flag."""
-    flag = None if plan is None else _flag_of(plan)
+    flag = None if plan is None else plan.flag
     return conf.flag_model if flag is None else flag
 
 
@@ -404,7 +383,7 @@ def _is_newest(plan: Any) -> bool:
 
 def _measured(plan: Any) -> Measured:
     if not hasattr(plan, "measured"):
-        plan.measured = Measured(plan, time_of(plan))
+        plan.measured = Measured(plan)
     found: Measured = plan.measured
     return found
 
@@ -421,35 +400,16 @@ def _plan_row(plan: Plan, after: object) -> PreviewRow:
     return PreviewRow(_("plan"), state_name(plan), str(after))
 
 
-def _step_line(step: Step) -> str:
-    """Returns a step as the terminal and the form read it."""
-    units = ((604_800, "w"), (86_400, "d"), (3600, "h"), (60, "m"), (1, "s"))
-    seconds, time = int(step.seconds), ""
-    for unit, letter in units:
-        count, seconds = divmod(seconds, unit)
-        time += f"{count}{letter}" if count else ""
-    return f"{step.percent}:{time}" if time else f"{step.percent}"
-
-
-def _usual_steps(above: int, least: int) -> list[Step]:
-    """Returns the default steps above a percentage, of which the first has `least` percent."""
-    steps = [step for step in DEFAULT_STEPS if step.percent > above]
-    if steps and steps[0].percent < least < _ALL:
-        first = Step(least, steps[0].seconds)
-        return [first, *(step for step in steps if step.percent > least)]
-    return steps
-
-
 def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     """Yields what is wrong. Makes a query for a plan that has not started."""
     command = format_html("<code>{}</code>", quoted_command("run-jobs", "--loop").strip('"'))
-    if is_unguarded(plan, time_of(plan)):
+    if plan.is_unguarded:
         text = _(
             "Unguarded: run-jobs does not watch this plan, so no guard can stop the rollout. Start "
             "{command}, or pause the plan."
         )
         yield format_html(text, command=command)
-    elif plan.state in {State.PENDING, State.PAUSED} and not driver_is_running():
+    elif plan.state in {State.PENDING, State.PAUSED} and not DriverRun.is_recent():
         text = _("The plan cannot start, because run-jobs does not run. Start {command}.")
         yield format_html(text, command=command)
     if plan.state == State.DONE:
@@ -469,34 +429,11 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
 
 
 def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
-    """Returns what a person should know of the steps from this index on. Makes a query."""
+    """Returns what a person should know of the steps from this index on."""
     if flag is None or plan.state not in ACTIVE_STATES:
         return []
-    notes = _rules_note(flag)
+    found = notes_of(plan, flag, index, has_traffic=plan.step is None)
+    notes = [f"{capfirst(localized(note))}." for note in found]
     if not flag.enabled and plan.step is None:
         notes.append(_("The flag is off. The start of the plan turns it on."))
-    steps = steps_of(plan)[index:]
-    has_comparison = any(step.percent < _ALL for step in steps)
-    if numbered(guards_from_json(plan.guards)) and not has_comparison:
-        notes.append(
-            _(
-                "At 100 % all users have the flag, so the guards cannot compare. Add a step below "
-                "100 %."
-            )
-        )
-    if plan.step is None:
-        notes += [f"{capfirst(localized(note))}." for note in traffic_notes(plan, flag)]
-    if plan.ignore_releases:
-        notes.append(
-            _(
-                "Releases are ignored: a bad build in the middle of a step can pass with what the "
-                "build before has shown."
-            )
-        )
     return notes
-
-
-def _rules_note(flag: FlagRow | None) -> list[str]:
-    if flag is None or not rules_can_grant(flag):
-        return []
-    return [_("A roll back also turns the flag off, because a rule can grant it.")]

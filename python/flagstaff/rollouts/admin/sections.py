@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -23,14 +22,11 @@ from flagstaff.admin.table import Column, Table
 from flagstaff.admin.words import badge
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.texts import NONE, state_sentence
-from flagstaff.rollouts.evidence import read_evidence
-from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, guards_from_json, numbered
+from flagstaff.rollouts.evidence import verdict_of
+from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, numbered
 from flagstaff.rollouts.models import Plan, State, StepRun
-from flagstaff.rollouts.results import figures_of
-from flagstaff.rollouts.status import plan_percent
-from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.verdict import judge, times
+from flagstaff.rollouts.steps import ALL, Step
+from flagstaff.rollouts.verdict import times
 
 # The heights of the drawing, in pixels: the base, a column of 100 %, and the least column.
 _HEIGHT, _BASE, _FULL, _LEAST = 150, 128, 100, 3
@@ -38,15 +34,13 @@ _HEIGHT, _BASE, _FULL, _LEAST = 150, 128, 100, 3
 _GAP = 0.12
 # The labels for which a phone has room.
 _MAX_LABELS = 6
-_ALL = 100
 
 
 class Measured:
     """What the workers have counted for a plan, at a trip or in its newest run."""
 
-    def __init__(self, plan: Plan, now: datetime) -> None:
+    def __init__(self, plan: Plan) -> None:
         """Makes up to six queries."""
-        self.plan, self.now = plan, now
         self.runs = [*StepRun.objects.using(conf.database).filter(plan=plan).order_by("id")]
         #: The numbers by name, as JSON has them; empty if nothing was measured.
         self.figures: Mapping[str, Any] = {}
@@ -55,11 +49,9 @@ class Measured:
         if plan.trip_figures:
             # Reports that came later have changed the counts of its run.
             self.figures = plan.trip_figures
-        elif self.runs and (run := self.runs[-1]).step is not None:
-            evidence = read_evidence(run, run.ended_at or now)
-            guards, users = guards_from_json(plan.guards), plan.required_users
-            verdict = judge(steps_of(plan), run.step, guards, evidence, users, run.number)
-            self.figures = figures_of(evidence, verdict)
+        elif self.runs and self.runs[-1].step is not None:
+            verdict = verdict_of(plan, self.runs[-1])
+            self.figures = verdict.figures()
             self.why = "" if plan.run_id is None else localized(verdict.why)
 
     def lines(self) -> Iterator[str]:
@@ -93,7 +85,7 @@ def sections_of(plan: Plan, measured: Measured) -> Iterator[Section]:
 
 def _drawing(plan: Plan, measured: Measured) -> SafeString:
     """Returns a column for each step, as high as its percentage, and its times."""
-    steps = steps_of(plan)
+    steps = plan.read_steps()
     began = {run.step: run.started_at for run in measured.runs if run.step is not None}
     width, shown = 100 / len(steps), math.ceil(len(steps) / _MAX_LABELS)
     last, parts = len(steps) - 1, list[SafeString]()
@@ -103,7 +95,7 @@ def _drawing(plan: Plan, measured: Measured) -> SafeString:
         css = _css(plan, index)
         parts.append(_rect(css, x, inner, height))
         if css == "present":
-            parts.append(_rect("spent", x, inner * _spent(plan, step, measured.now), height))
+            parts.append(_rect("spent", x, inner * _spent(plan, step), height))
         # The labels beside the last one would touch it.
         if index == last or (index % shown == 0 and last - index >= shown):
             middle, is_now = (index + 0.5) * width, css == "present"
@@ -113,7 +105,7 @@ def _drawing(plan: Plan, measured: Measured) -> SafeString:
             parts.append(_text("label", middle, _BASE + 17, _time(step)))
     texts = {
         "steps": ", ".join(localized(step.text) for step in steps),
-        "state": state_sentence(plan, measured.now),
+        "state": state_sentence(plan),
     }
     drawing = format_html(
         '<svg class="flagstaff-steps" role="img" width="100%" height="{}" aria-label="{}">{}</svg>',
@@ -124,7 +116,7 @@ def _drawing(plan: Plan, measured: Measured) -> SafeString:
     if present is None:
         return drawing
     text_below = _("%(percent)s %% since %(time)s")
-    values = {"percent": plan_percent(plan), "time": local_time_text(present)}
+    values = {"percent": plan.percent, "time": local_time_text(present)}
     return format_html('{}<p class="flagstaff-quiet">{}</p>', drawing, text_below % values)
 
 
@@ -148,11 +140,11 @@ def _css(plan: Plan, index: int) -> str:
     return "gone" if plan.state == State.ROLLED_BACK else "present"
 
 
-def _spent(plan: Plan, step: Step, now: datetime) -> float:
+def _spent(plan: Plan, step: Step) -> float:
     """Returns the share of the dwell time of the present step that is over."""
     if plan.due_at is None or not step.seconds:
         return 0.0 if plan.state == State.PAUSED else 1.0
-    left = (plan.due_at - now).total_seconds() / step.seconds
+    left = (plan.due_at - plan.now).total_seconds() / step.seconds
     return min(max(1 - left, 0.0), 1.0)
 
 
@@ -165,7 +157,7 @@ def _time(step: Step) -> str:
 
 def _guards(plan: Plan, figures: Mapping[str, Any]) -> Table:
     """Returns the table: what fails with the flag and without it, and what follows."""
-    guards = guards_from_json(plan.guards)
+    guards = plan.read_guards()
     numbers = {guard: number for number, guard in numbered(guards)}
     results = {one["number"]: one for one in figures.get("guards", ())}
     note = _(
@@ -272,6 +264,6 @@ def _plain(number: float) -> str:
 
 def _percent(part: float, whole: float) -> float:
     """Returns a share with two significant digits; of one near 100 %, those of the rest."""
-    share = min(_ALL * part / whole, _ALL)
+    share = min(ALL * part / whole, ALL)
     rounded = times(share)
-    return rounded if rounded < _ALL or share == _ALL else round(_ALL - times(_ALL - share), 10)
+    return rounded if rounded < ALL or share == ALL else round(ALL - times(ALL - share), 10)

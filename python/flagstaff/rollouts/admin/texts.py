@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
-from django.db.models import QuerySet
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -13,29 +10,13 @@ from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
 from flagstaff.admin.words import badge
-from flagstaff.rollouts.attention import needs_attention
-from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.status import plan_percent, rollout_difference
-from flagstaff.rollouts.stored import steps_of
-from flagstaff.rollouts.unguarded import is_unguarded
+from flagstaff.rollouts.status import rollout_difference
 
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
-_NOW = "flagstaff_now"
 # What a guard has found, in a list.
 _MAX_FOUND = 90
-
-
-def with_time(plans: QuerySet[Plan]) -> QuerySet[Plan]:
-    """Returns the same plans. `time_of` gives the time at which each was read."""
-    return plans.annotate(**{_NOW: ClockTimestamp()})
-
-
-def time_of(plan: Plan) -> datetime:
-    """Returns the time of the database's clock at which the plan was read."""
-    now: datetime = getattr(plan, _NOW)
-    return now
 
 
 def state_name(plan: Plan) -> str:
@@ -43,16 +24,16 @@ def state_name(plan: Plan) -> str:
     return str(State(plan.state).label) if plan.state in State.values else plan.state
 
 
-def state_badge(plan: Plan, now: datetime) -> SafeString:
+def state_badge(plan: Plan) -> SafeString:
     """Returns the state as a coloured label; that nothing guards the plan, if that is so."""
-    if is_unguarded(plan, now):
+    if plan.is_unguarded:
         return badge("unguarded", _("unguarded"))
     return badge(plan.state, state_name(plan))
 
 
-def state_sentence(plan: Plan, now: datetime) -> str:
+def state_sentence(plan: Plan) -> str:
     """Returns the step, the state and its reason as a sentence. Raises InvalidPlanError."""
-    steps, index = steps_of(plan), plan.step or 0
+    steps, index = plan.read_steps(), plan.step or 0
     texts = {
         State.PENDING: _("Not started: the workers measure, and the rollout stays as it is"),
         State.RUNNING: _("Step %(step)s of %(steps)s, %(percent)s %%: the dwell time has ended"),
@@ -67,7 +48,7 @@ def state_sentence(plan: Plan, now: datetime) -> str:
         "steps": len(steps),
         "percent": steps[index].percent,
     }
-    if plan.state == State.RUNNING and plan.due_at is not None and plan.due_at > now:
+    if plan.state == State.RUNNING and plan.due_at is not None and plan.due_at > plan.now:
         text = _("Step %(step)s of %(steps)s, %(percent)s %%, until %(time)s or later")
         values |= {"time": local_time_text(plan.due_at)}
     # What a guard has found says more than that it has rolled back.
@@ -79,11 +60,11 @@ def state_sentence(plan: Plan, now: datetime) -> str:
 
 def step_text(plan: Plan) -> str:
     """Returns the percentage and the number of the present step, such as "5 % · 2 of 5"."""
-    count = len(steps_of(plan))
+    count = len(plan.read_steps())
     if plan.step is None:
         return _("0 of %(steps)s") % {"steps": count}
     text = _("%(percent)s %% · %(step)s of %(steps)s")
-    return text % {"percent": plan_percent(plan), "step": plan.step + 1, "steps": count}
+    return text % {"percent": plan.percent, "step": plan.step + 1, "steps": count}
 
 
 def difference_text(plan: Plan, flag: FlagRow | None) -> str:
@@ -92,11 +73,11 @@ def difference_text(plan: Plan, flag: FlagRow | None) -> str:
     return "" if differs is None else localized(differs)
 
 
-def attention_text(plan: Plan, flag: FlagRow | None, now: datetime) -> str:
+def attention_text(plan: Plan, flag: FlagRow | None) -> str:
     """Returns why somebody must look at a plan, in a few words; empty if nobody must."""
-    if is_unguarded(plan, now):
+    if plan.is_unguarded:
         return _at(_("plan unguarded"), plan)
-    if not needs_attention(plan):
+    if not plan.reason_kind:
         return ""
     if plan.state == State.PAUSED and (text := difference_text(plan, flag)):
         return text
@@ -115,14 +96,14 @@ def attention_text(plan: Plan, flag: FlagRow | None, now: datetime) -> str:
 
 def plan_note(plan: Plan) -> str:
     """Returns the state of a plan for the list of flags, such as "plan: 5 %, running"."""
-    percent, state = plan_percent(plan), state_name(plan)
+    percent, state = plan.percent, state_name(plan)
     if percent is None:
         return _("plan: %(state)s") % {"state": state}
     return _("plan: %(percent)s %%, %(state)s") % {"percent": percent, "state": state}
 
 
 def _at(label: str, plan: Plan) -> str:
-    percent = plan_percent(plan)
+    percent = plan.percent
     if percent is None:
         return label
     return _("%(label)s at %(percent)s %%") % {"label": label, "percent": percent}

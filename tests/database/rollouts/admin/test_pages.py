@@ -268,11 +268,11 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
     drive_recently(minutes=6)
     html = page(operator, plan_url(pending))
     assert "The plan cannot start, because run-jobs does not run." in html
-    assert "because a rule can grant it" not in html
+    assert "a roll back also turns it off" not in html
     FeatureFlag.objects.update(enabled=False, rules=RULES)
     html = page(operator, plan_url(pending))
     assert "The flag is off. The start of the plan turns it on." in html
-    assert "A roll back also turns the flag off, because a rule can grant it." in html
+    assert "A rule can grant the flag, so a roll back also turns it off." in html
     FeatureFlag.objects.all().delete()
     html = page(operator, plan_url(pending))
     assert "The flag no longer exists. Delete this plan." in html
