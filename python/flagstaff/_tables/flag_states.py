@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
 from flagstaff._tables.rows import Fields
@@ -85,6 +85,16 @@ class ReleaseState(Enum):
     NO_USERS = "no-users"
 
 
+#: The labels of the states that have no percentage.
+STATE_LABELS = {
+    ReleaseState.OFF: pgettext_lazy("state of a flag", "off"),
+    ReleaseState.BY_RULES: gettext_lazy("by rules"),
+    ReleaseState.ALL: gettext_lazy("on for all"),
+    ReleaseState.ALLOWED_USERS: gettext_lazy("allowed users only"),
+    ReleaseState.NO_USERS: gettext_lazy("on for no users"),
+}
+
+
 def state_of(flag: FlagState, allowed: int) -> ReleaseState:
     """Returns the state of a flag in one word. `allowed` is the number of its allowed users."""
     if not flag.enabled:
@@ -118,13 +128,7 @@ def state_label(flag: FlagState, allowed: int) -> str:
         return _share(percent, flag.bucket_by)
     if state is ReleaseState.ROLLOUT:
         return _("rollout %(percent)s %%") % {"percent": percent}
-    return {
-        ReleaseState.OFF: pgettext("state of a flag", "off"),
-        ReleaseState.BY_RULES: _("by rules"),
-        ReleaseState.ALL: _("on for all"),
-        ReleaseState.ALLOWED_USERS: _("allowed users only"),
-        ReleaseState.NO_USERS: _("on for no users"),
-    }[state]
+    return str(STATE_LABELS[state])
 
 
 def state_summary(flag: FlagState, allowed: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -12,6 +12,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
+from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.extensions import Hook
 
 
@@ -44,6 +45,15 @@ class OverviewLine:
 
 
 @dataclass(frozen=True)
+class FlagNote:
+    """What is to be known of a flag in a few words, which may be HTML."""
+
+    text: SafeString | str
+    #: Whether somebody must look at it. Then the list and the page of the flag show it in red.
+    is_alarm: bool = False
+
+
+@dataclass(frozen=True)
 class AppPages:
     """The rows of an app on the overview, in the search, in recent changes and on flags."""
 
@@ -57,8 +67,15 @@ class AppPages:
     #: Returns what the overview shows to the user of the request. Makes few queries, whose number
     #: depends on nothing; a job computes what takes longer.
     overview_lines: Callable[[AdminSite, HttpRequest], Sequence[OverviewLine]]
-    #: What the app adds to the admin of flags: a subclass of `AppPart`.
-    flag_part: type[Any] | None = None
+    #: Returns what the app says of some flags, by the text of the primary key. Makes a number of
+    #: queries that does not depend on the number of flags.
+    flag_notes: Callable[[HttpRequest, Sequence[Any]], Mapping[str, FlagNote]] | None = None
+    #: Returns what a change of who has a flag does to the rows of the app, as `flag_notes` does.
+    flag_preview: Callable[[HttpRequest, Sequence[Any]], Mapping[str, PreviewRow]] | None = None
+    #: Returns what the page of a flag shows below the name of the rows, as HTML.
+    flag_section: Callable[[AdminSite, HttpRequest, Any], str] | None = None
+    #: Returns the URLs and texts of next steps after a flag was added.
+    flag_steps: Callable[[AdminSite, HttpRequest, Any], Sequence[tuple[str, str]]] | None = None
 
     @property
     def label(self) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -12,13 +12,18 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff._words.times import ago, aware, local_time, local_time_text
+from flagstaff._words.text import local_list
+from flagstaff._words.times import ago, aware, full_time, local_time
 from flagstaff.admin.words import key_link
-from flagstaff.history.describe import describe_actor
-from flagstaff.history.log import Event
+from flagstaff.history.describe import describe_actor, describe_parts
+from flagstaff.history.kinds import ALLOWED_USERS
+from flagstaff.history.log import Change, events
+from flagstaff.history.user_names import names_of_actors
 
 # A stylesheet cuts what does not fit.
 _MAX_DESCRIPTION = 200
+# The fields of a change, and the length of each value.
+_MAX_PARTS, _MAX_VALUE = 3, 30
 # An actor that is no user may be any text.
 _MAX_ACTOR = 40
 
@@ -34,11 +39,26 @@ def key_cell(row: Any) -> SafeString:
     return two_lines(key_link(row.key), short(row.description))
 
 
-def newest_change_cell(text: str, event: Event, names: Mapping[str, str] | None) -> SafeString:
-    """Returns a change in a few words, its actor and its time. `names` are those of actors."""
-    actor = short(describe_actor(event, names), _MAX_ACTOR)
+def newest_change_cells(versions: Collection[int]) -> dict[str, SafeString]:
+    """Returns changes by the primary key of their row: in a few words, with actor and time.
+
+    `versions` are those of rows of one kind. Makes two queries.
+    """
+    if not versions:
+        return {}
+    entries = [*Change.objects.filter(pk__in=versions).short()]
+    names = names_of_actors(entries)
+    return {entry.object_pk: _newest_change_cell(entry, names) for entry in entries}
+
+
+def _newest_change_cell(entry: Change, names: Mapping[str, str]) -> SafeString:
+    # A new row differs in every field.
+    is_new = entry.action == Change.Action.INSERT and entry.relation != ALLOWED_USERS
+    parts = [] if is_new else describe_parts(next(events([entry])), limit=_MAX_VALUE)
+    text = local_list(map(str, parts), _MAX_PARTS) if parts else _("created")
+    actor = short(describe_actor(entry, names), _MAX_ACTOR)
     return format_html(
-        '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(event.at)
+        '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(entry.at)
     )
 
 
@@ -63,6 +83,6 @@ def time_cell(time: datetime | None) -> str:
     return format_html(
         '<time datetime="{}" title="{}">{}</time>',
         time.isoformat(),
-        local_time_text(time),
+        full_time(time),
         ago(time),
     )

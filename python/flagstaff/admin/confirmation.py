@@ -93,14 +93,15 @@ def _users(request: HttpRequest, row: Row, planned: Changed) -> PreviewRow:
     old, new = ({ALLOWED: (side or {}).get(ALLOWED, ())} for side in (planned.old, planned.new))
     users = replace(planned, old=old, new=new)
     now = len(allowed_pks(row))
-    after = _count_of_users(now + users.added.count - users.removed.count)
+    after = count_of_users(now + users.added.count - users.removed.count)
     text = f"{after}: {describe_change(users, _names(request, users))}"
-    return PreviewRow(field_label(ALLOWED), _count_of_users(now), text)
+    return PreviewRow(field_label(ALLOWED), count_of_users(now), text)
 
 
 def _names(request: HttpRequest, changed: Changed) -> Names | None:
     return names_of_users([changed]) if may_see_users(request.user) else None
 
 
-def _count_of_users(count: int) -> str:
+def count_of_users(count: int) -> str:
+    """Returns the number of users, such as "1 user"."""
     return ngettext("%(count)s user", "%(count)s users", count) % {"count": local_number(count)}

@@ -1,4 +1,4 @@
-"""Parts of a page that may fail: the page must work without their tables."""
+"""Parts of a page: read once for a request, and left out if they cannot be read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.db import connections, transaction
 from django.http import HttpRequest
@@ -14,7 +14,6 @@ from django.http import HttpRequest
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.names import own_names
-from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
@@ -22,6 +21,15 @@ _Value = TypeVar("_Value")
 
 logger = logging.getLogger("flagstaff")
 _TABLES = ("change_table", "usage_table")
+
+
+def once(request: HttpRequest, name: str, read: Callable[[], _Value]) -> _Value:
+    """Returns what `read` returns for this name. Calls it once for a request."""
+    kept: dict[str, Any] = vars(request).setdefault("flagstaff_read", {})
+    if name not in kept:
+        kept[name] = read()
+    value: _Value = kept[name]
+    return value
 
 
 def value_or_default(problem: str, compute: Callable[[], _Value], default: _Value) -> _Value:
@@ -55,12 +63,12 @@ def can_read(request: HttpRequest, *tables: str) -> bool:
 
     Queries for the first part of a page only.
     """
-    return page_of(request).once(_Readable, _find).tables.issuperset(tables)
+    return once(request, "readable tables", _find).tables.issuperset(tables)
 
 
 def hidden_kinds(request: HttpRequest) -> Sequence[Kind]:
     """Returns the kinds whose table the role may not read. Queries as `can_read`."""
-    return page_of(request).once(_Readable, _find).hidden_kinds
+    return once(request, "readable tables", _find).hidden_kinds
 
 
 def _find() -> _Readable:

@@ -74,8 +74,6 @@ def _become_loaded(lazy: _LazyAdmin) -> None:
     own = lazy.__dict__
     loaded = import_string(own["_lazy_path"])(*own["_lazy_arguments"])
     own.update(loaded.__dict__)
-    # The parts of the admin know `loaded`, so both have the same attributes from now on.
-    loaded.__dict__ = own
     # Comes last: another thread must not see the class without its attributes.
     object.__setattr__(lazy, "__class__", type(loaded))
 

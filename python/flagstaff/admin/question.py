@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import messages
@@ -29,7 +29,7 @@ from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff.actions import Action, Argument
 from flagstaff.actions.fields import OwnFields
 from flagstaff.actions.running import Run
-from flagstaff.admin.base_admin import SAVE_TIMEOUT
+from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.confirmation import (
     CONFIRMED,
     PreviewRow,
@@ -40,7 +40,6 @@ from flagstaff.admin.confirmation import (
     preview_rows,
 )
 from flagstaff.admin.links import back_url, list_link, page_url, row_links, undo_url
-from flagstaff.admin.part import AdminOfParts
 from flagstaff.admin.rights import may
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
@@ -73,8 +72,10 @@ _MAX_NEWER = 5
 _LABELS: Mapping[str, Any] = {"percent": gettext_lazy("Percent"), "users": gettext_lazy("Users")}
 
 
-class AdminOfActions(AdminOfParts):
+class AdminOfActions(BaseAdmin):
     """Rows that are changed by the actions of their kind, and by nothing else."""
+
+    row_kind: ClassVar[Kind]
 
     def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
         """Whether the user may do an action to a row, or to the rows of a model.

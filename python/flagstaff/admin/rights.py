@@ -19,8 +19,8 @@ from flagstaff._tables.model_fields import stored_fields
 from flagstaff._tables.rows import all_rows
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
+from flagstaff.admin.fallbacks import once
 from flagstaff.admin.links import admin_of
-from flagstaff.admin.page import page_of
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, has_history
@@ -91,14 +91,6 @@ def _row_or_model(model_admin: ModelAdmin[Any], obj: Any) -> Any:
 # Hidden rows.
 
 
-class _Refused(dict[type[Model], list[Any]]):
-    """The primary keys of the refused rows of each model that the request has asked for."""
-
-
-class _Hidden(dict[type[Model], Mapping[str, str]]):
-    """The hidden rows of each model that the request has asked for."""
-
-
 def refused_rows(model_admin: ModelAdmin[Any], request: HttpRequest) -> list[Any]:
     """Returns the primary keys of the rows that the user may not see, in one query for a request.
 
@@ -106,11 +98,12 @@ def refused_rows(model_admin: ModelAdmin[Any], request: HttpRequest) -> list[Any
     """
     if not rights.overrides(model_admin, "has_view_permission"):
         return []
-    found, model = page_of(request).once(_Refused, _Refused), model_admin.model
-    if model not in found:
-        may_view = partial(model_admin.has_view_permission, request)
-        found[model] = [row.pk for row in all_rows(model) if not may_view(row)]
-    return found[model]
+    model, may_view = model_admin.model, partial(model_admin.has_view_permission, request)
+
+    def read() -> list[Any]:
+        return [row.pk for row in all_rows(model) if not may_view(row)]
+
+    return once(request, f"refused {model._meta.label}", read)
 
 
 def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Mapping[str, str]:
@@ -119,12 +112,11 @@ def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Ma
     Deleted rows are among them. Makes up to four queries for a request, and none unless the class
     of a project may hide rows.
     """
-    found, model_admin = page_of(request).once(_Hidden, _Hidden), admin_of(site, model)
+    model_admin = admin_of(site, model)
     if model_admin is None or not rights.overrides(model_admin, *rights.HIDING):
         return {}
-    if model not in found:
-        found[model] = dict(_hidden_of(model_admin, request))
-    return found[model]
+    read = partial(_hidden_of, model_admin, request)
+    return once(request, f"hidden {site.name} {model._meta.label}", lambda: dict(read()))
 
 
 def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[tuple[str, str]]:

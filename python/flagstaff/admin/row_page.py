@@ -12,6 +12,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import unquote
+from django.core.checks import CheckMessage, Error
 from django.core.exceptions import PermissionDenied
 from django.db.models import Field, JSONField, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -90,6 +91,15 @@ class RowPageAdmin(AdminOfActions):
     left_out: ClassVar[Collection[str]] = ()
     #: What answers the requests to the pages of the actions.
     request_class: ClassVar[type[ActionRequest]] = ActionRequest
+
+    def check(self, **kwargs: Any) -> list[CheckMessage]:
+        """Returns what is wrong with the options. A list cannot merge or confirm edits."""
+        found = super().check(**kwargs)
+        if self.list_editable:
+            text = "list_editable cannot be used: a list neither merges nor confirms edits"
+            hint = "remove it, and edit rows on their pages"
+            found.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
+        return found
 
     @property
     def action_kind(self) -> Kind | str:

@@ -47,7 +47,6 @@ class SegmentAdmin(RowPageAdmin):
     """Segments: key, conditions, description, and the flags and experiments that use them."""
 
     row_kind = Kind.SEGMENT
-    known_model = Segment
     docs_page = "how-to/targeting/"
 
     list_display: _ListDisplayT[Segment] = ("segment", "short_conditions", "use", "changed")

@@ -41,12 +41,7 @@ from flagstaff._words.text import MASK, local_number, localized, truncated
 from flagstaff._words.times import local_time_text
 from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action
-from flagstaff.admin.cells import (
-    key_cell,
-    newest_change_cell,
-    time_cell,
-    two_lines,
-)
+from flagstaff.admin.cells import key_cell, newest_change_cells, time_cell, two_lines
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may
@@ -56,15 +51,13 @@ from flagstaff.admin.rules.forms import RuleValues
 from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.rules.sentences import results_html
 from flagstaff.admin.unit_input import UnitInput
-from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import RowState
-from flagstaff.history.describe import describe_change, describe_value, field_label
+from flagstaff.history.describe import describe_value, field_label
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, Event, events, versions_of
-from flagstaff.history.user_names import names_of_actors
+from flagstaff.history.log import Change, versions_of
 from flagstaff.models import KeyValueStore
 from flagstaff.validators import value_rule_problem
 
@@ -74,8 +67,8 @@ if TYPE_CHECKING:
 
 # The parameter of the page that shows a secret value.
 _SHOW = "show"
-# The length of a value and of a change in the list, of each side of it, and of a value on its page.
-_MAX_SHOWN, _MAX_SIDE, _MAX_ON_PAGE = 80, 30, 10_000
+# The length of a value in the list, and on its page.
+_MAX_SHOWN, _MAX_ON_PAGE = 80, 10_000
 # The values of rules that the list shows, and the length of each.
 _MAX_LISTED, _MAX_LISTED_LENGTH = 3, 20
 # A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
@@ -105,7 +98,6 @@ class KeyValueStoreAdmin(RowPageAdmin):
     """Values, also those of a project's own value model."""
 
     row_kind = Kind.VALUE
-    known_model = AbstractKeyValueStore
     docs_page = "how-to/values/"
 
     list_display: _ListDisplayT[KeyValueStore] = (
@@ -131,12 +123,9 @@ class KeyValueStoreAdmin(RowPageAdmin):
         found = super().get_changelist_instance(request)
         if can_read(request, "change_table"):
             versions = versions_of(Kind.VALUE, [row.pk for row in found.result_list])
-            entries = Change.objects.filter(id__in=versions.values())
-            newest = {one.object_pk: one for one in events(entries.short().newest())}
-            names = names_of_actors(newest.values())
+            newest = newest_change_cells(versions.values())
             for row in found.result_list:
-                if event := newest.get(str(row.pk)):
-                    row.newest_change = newest_change_cell(_change_text(event), event, names)
+                row.newest_change = newest.get(str(row.pk), "")
         return found
 
     @admin.display(description=gettext_lazy("key"), ordering="key")
@@ -269,13 +258,6 @@ class KeyValueStoreAdmin(RowPageAdmin):
         labels = [localized(TYPE_LABELS.get(name, "")) for name in types]
         changed = text % {"old": labels[0], "new": labels[-1]} if labels[0] != labels[-1] else ""
         return [*([changed] if changed else []), *rule_notes(rules)]
-
-
-def _change_text(event: Event) -> str:
-    """Returns a change in a few words."""
-    if event.action == "create":
-        return _("created")
-    return Truncator(describe_change(event, limit=_MAX_SIDE)).chars(_MAX_SHOWN)
 
 
 def _rules_note(row: Any) -> str:

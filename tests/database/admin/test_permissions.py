@@ -205,6 +205,7 @@ def test_read_only_refuses_every_write(user: str, operator: Client, flag: Featur
         (flag_url(flag, "kill"), {}),
         (flag_url(flag, "on"), {}),
         (flag_url(flag, "delete"), {"post": "yes"}),
+        *((flag_url(flag, name), {}) for name in ("details", "release", "rules", "unit")),
         (restore_url(first), {}),
         (flag_url(flag, "allow"), {"users": "admin"}),
         (flag_url(flag, "disallow"), {"users": "alice"}),

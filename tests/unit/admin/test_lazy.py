@@ -14,7 +14,7 @@ from django.urls import include
 
 from flagstaff.admin import lazy
 from flagstaff.admin.segment import SegmentAdmin
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff.models import Segment
 
 _PATH = "flagstaff.admin.segment.SegmentAdmin"
 _LOADED = """
@@ -86,17 +86,6 @@ def test_set_attribute_is_kept(model_admin: Any) -> None:
     model_admin.list_per_page = 7
 
     assert (model_admin.list_per_page, model_admin.model) == (7, Segment)
-
-
-def test_parts_of_the_admin_see_attributes_that_are_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    site = AdminSite()
-    monkeypatch.setattr(admin, "site", site)
-    lazy.register(FeatureFlag, "flagstaff.admin.flag.admin.FeatureFlagAdmin")
-    flags: Any = site.get_model_admin(FeatureFlag)
-
-    flags.list_per_page = 7
-
-    assert {part.admin.list_per_page for part in flags.bound_parts} == {7}
 
 
 def test_urls_are_those_of_the_registered_class(model_admin: Any) -> None:

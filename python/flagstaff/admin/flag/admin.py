@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib.admin import AdminSite
 from django.contrib.admin.utils import display_for_field
-from django.db.models import Field, Model
+from django.db.models import Field
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.formats import date_format
@@ -30,32 +29,26 @@ from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.flag.key_facts import facts_of_deletion, is_in_use, key_texts
 from flagstaff.admin.flag.list import FlagListAdmin
-from flagstaff.admin.flag.parts.app_panels import (
-    app_panels,
-    rows_of_change,
-    texts_about,
-)
-from flagstaff.admin.flag.parts.stale_flag import StaleSignals
-from flagstaff.admin.flag.sections import evaluations, who_has_it
+from flagstaff.admin.flag.sections import app_sections, clean_up, evaluations, who_has_it
 from flagstaff.admin.flag.state import (
     ALLOWED_COUNT,
+    alarms_of,
     class_and_label,
-    forced_off_notice,
     holds_users_back,
+    notes_of_apps,
     partial_rule_notices,
+    preview_of_apps,
     users_with_flag,
 )
 from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import page_urls
-from flagstaff.admin.part import AppPart
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.unit_input import UnitInput
-from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
@@ -81,18 +74,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
-    known_model = AbstractFeatureFlag
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
-    parts: ClassVar[tuple[type[AppPart], ...]] = (StaleSignals,)
-
-    def __init__(self, model: type[Model], admin_site: AdminSite) -> None:
-        super().__init__(model, admin_site)
-        self.bound_parts = [part(self) for part in self.part_classes()]
-
-    def part_classes(self) -> Iterable[type[AppPart]]:
-        """Returns the classes of all parts, those of the optional apps included."""
-        return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
 
     def own_urls(self) -> Iterator[URLPattern]:
         """The pages that are about no single row, the page of the allowed users, and the others."""
@@ -128,13 +111,14 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """The state, who has the flag, the actions of every day, and what to look at."""
-        texts, percent = texts_about(self, row), row.rollout_percent
+        state, percent = FlagState.of(row), row.rollout_percent
+        notes = [*notes_of_apps(request, [row]).get(str(row.pk), ()), *alarms_of(row.key, state)]
         may_toggle = may(self.admin_site, request, "toggle", row)
         quiet = '<small class="flagstaff-quiet">{}</small>'
         about = (row.description, row.owner, joined_tags(row.tags), _review_text(row))
         steps = [(f"{one} %", f"?percent={one}") for one in _STEPS if int(one) or percent]
         return Head(
-            state=class_and_label(row),
+            state=class_and_label(state, getattr(row, ALLOWED_COUNT)),
             lines=(
                 _who_text(request, row),
                 format_html(quiet, " · ".join(filter(None, about))) if any(about) else "",
@@ -144,12 +128,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             steps=("rollout", [*steps, (_("other…"), "")]),
             step=f"{percent} %",
             others=("release",),
-            alarms=[
-                *texts.attention,
-                *filter(None, [forced_off_notice(row)]),
-                *partial_rule_notices(FlagState.of(row)),
-            ],
-            notes=texts.notes,
+            alarms=[note.text for note in notes if note.is_alarm],
+            notes=[note.text for note in notes if not note.is_alarm],
         )
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
@@ -157,8 +137,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         yield Section(_("Targeting"), self._targeting(request, row), ("rules", "unit"))
         yield who_has_it(request, row)
         yield evaluations(request, row)
-        for title, html in app_panels(self, request, row):
-            yield Section(title, html)
+        yield clean_up(self.admin_site, request, row)
+        yield from app_sections(self.admin_site, request, row)
         yield Section(_("About"), self._about(row), ("details", "delete"))
 
     def is_offered(self, action: Action, row: Any) -> bool:
@@ -249,11 +229,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         self, request: HttpRequest, rows: Sequence[Any], found: Impact
     ) -> Mapping[str, Sequence[PreviewRow]]:
         """Who has the flags before and after, and what changes in the apps."""
-        of_apps = rows_of_change(self, rows) if found else {}
+        of_apps = preview_of_apps(request, rows) if found else {}
         return {
             str(row.pk): [
                 *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(found.rows) == 1),
-                *of_apps[str(row.pk)],
+                *of_apps.get(str(row.pk), ()),
             ]
             for row in rows
             if (Kind.FLAG, row.key) in found
@@ -283,7 +263,12 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
                 for is_allowed, page, text, query in steps
                 if is_allowed
             ),
-            *(step for part in self.bound_parts for step in part.new_row(request, row)),
+            *(
+                step
+                for pages in PAGES
+                if pages.flag_steps
+                for step in pages.flag_steps(site, request, row)
+            ),
         ]
 
 

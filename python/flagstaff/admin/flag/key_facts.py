@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
@@ -15,10 +14,9 @@ from flagstaff._engine.usage import RecentUsage, recent_usage
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff._words.times import local_days
 from flagstaff.actions.usage_words import evaluated_text
-from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.fallbacks import once, value_or_default
 from flagstaff.admin.links import history_url
 from flagstaff.admin.menu import page_link
-from flagstaff.admin.page import page_of
 from flagstaff.admin.rights import hidden_rows
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
@@ -27,13 +25,6 @@ from flagstaff.history.log import Change, former_rows
 
 # The flags of which a page says when they were evaluated.
 _MAX_KEYS = 20
-
-
-@dataclass(frozen=True)
-class _Usage:
-    """The evaluations of the flags of a page; None if they are not known."""
-
-    found: RecentUsage | None
 
 
 def is_in_use(request: HttpRequest, keys: Sequence[str]) -> bool:
@@ -58,7 +49,7 @@ def facts_of_deletion(request: HttpRequest, keys: Sequence[str]) -> Iterator[str
 
 
 def _usage(request: HttpRequest, keys: Sequence[str]) -> RecentUsage | None:
-    return page_of(request).once(_Usage, lambda: _Usage(recent_usage(keys))).found
+    return once(request, "usage of keys", lambda: recent_usage(keys))
 
 
 def _used_today(usage: RecentUsage) -> tuple[list[str], list[str]]:

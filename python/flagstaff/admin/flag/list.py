@@ -21,12 +21,13 @@ from django.utils.translation import gettext as _
 
 from flagstaff._engine.usage import KeyUsage
 from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
-from flagstaff._tables.flag_states import ReleaseState
+from flagstaff._tables.flag_states import FlagState, ReleaseState
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import local_list, local_number
-from flagstaff._words.times import local_days, local_time_text, today
+from flagstaff._words.times import full_time, local_days, today
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.cells import newest_change_cell, short, time_cell, two_lines
+from flagstaff.admin.cells import short, time_cell, two_lines
+from flagstaff.admin.confirmation import count_of_users
 from flagstaff.admin.flag.listed import (
     ATTENTION,
     FILTERS,
@@ -39,17 +40,11 @@ from flagstaff.admin.flag.listed import (
     is_counted,
 )
 from flagstaff.admin.flag.sections import percent_true
-from flagstaff.admin.flag.state import (
-    ALLOWED_COUNT,
-    class_and_label,
-    with_allowed_count,
-)
-from flagstaff.admin.links import BACK, changes_url
+from flagstaff.admin.flag.state import ALLOWED_COUNT, class_and_label, with_allowed_count
+from flagstaff.admin.links import changes_url
 from flagstaff.admin.menu import page_link
 from flagstaff.admin.rights import may, why_not_toggle
-from flagstaff.history.describe import describe_difference, field_label
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Event
 from flagstaff.stale.signals import Signal
 from flagstaff.stale.texts import SIGNAL_LABELS
 from flagstaff.validators import rule_problem
@@ -62,7 +57,7 @@ if TYPE_CHECKING:
 _WHY_NOT = "flagstaff-why-not"
 _DJANGOS_BOX: Any = admin.ModelAdmin.action_checkbox
 _CHECKBOX = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
-_MAX_PARTS, _MAX_TAGS = 3, 5
+_MAX_TAGS = 5
 
 
 class FlagChangeList(ChangeList):
@@ -73,10 +68,12 @@ class FlagChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Reads the page: first what needs attention, then the last changed."""
         flags = flags_of(request, self.model_admin)
-        by_pk = {flag.pk: flag for flag in flags.all}
-        found = [by_pk[pk] for pk in self.queryset.values_list("pk", flat=True) if pk in by_pk]
+        found = [*flags.all]
+        if self.params or self.query:
+            by_pk = {flag.pk: flag for flag in flags.all}
+            found = [by_pk[pk] for pk in self.queryset.values_list("pk", flat=True) if pk in by_pk]
         if ORDER_VAR not in self.params:
-            found.sort(key=lambda flag: (bool(flag.alerts), flag.changed), reverse=True)
+            found.sort(key=lambda flag: (flag.needs_attention, flag.changed), reverse=True)
         else:
             # The last one first. Django has sorted by other columns, such as those of a project.
             names = dict(enumerate(self.list_display))
@@ -98,7 +95,7 @@ class FlagChangeList(ChangeList):
 
 
 class FlagListAdmin(BaseAdmin):
-    """Shows the list. The rows that its columns get have a `listed`."""
+    """Shows the list. The rows that its columns get have the attributes of `Flags.rows_of`."""
 
     list_display: _ListDisplayT[Any] = ("flag", "state", "usage", "changed", "owned_by", "on_off")
     list_display_links = ("flag",)
@@ -160,29 +157,33 @@ class FlagListAdmin(BaseAdmin):
     def flag(self, flag: Any) -> SafeString:
         """The key; below, what needs attention or else all that is quiet."""
         listed: ListedFlag = flag.listed
-        review = _review_text() if flag.review_on and flag.review_on < today() else ""
-        quiet = (*listed.notes, review, short(flag.description))
-        texts = filter(None, listed.alerts or quiet)
+        texts = [note.text for note in listed.notes if note.is_alarm]
+        if not texts:
+            texts = [note.text for note in listed.notes]
+            if flag.review_on and flag.review_on < today():
+                texts.append(_("stale: %(signals)s") % {"signals": SIGNAL_LABELS[Signal.REVIEW]})
+            texts.append(short(flag.description))
         return format_html(
             '<span class="flagstaff-key" id="{0}" title="{1}">{1}</span>'
             '<small class="{2}" title="{3}">{4}</small>',
-            *(_anchor(flag), flag.key, "flagstaff-alert" if listed.alerts else ""),
-            *(flag.description, format_html_join(" · ", "{}", ((one,) for one in texts))),
+            *(_anchor(flag), flag.key, "flagstaff-alert" if listed.needs_attention else ""),
+            *(flag.description, format_html_join(" · ", "{}", ((one,) for one in texts if one))),
         )
 
     @admin.display(description=gettext_lazy("state"), ordering="rollout_percent")
     def state(self, flag: Any) -> SafeString:
         """The state; below, the rollout as a bar, and what else decides about users."""
-        css_class, label = class_and_label(flag)
         allowed: int = getattr(flag, ALLOWED_COUNT)
-        users = ngettext("%(count)s user", "%(count)s users", allowed)
+        # The second line shows the unit: a phone has no room for both.
+        state = FlagState(flag.enabled, flag.rollout_percent, flag.rules)
+        css_class, label = class_and_label(state, allowed)
         # The label of other states has it.
         has_percent = flag.listed.state in {ReleaseState.BY_RULES, ReleaseState.OFF}
         texts = (
             f"{flag.rollout_percent} %" if has_percent else "",
             _unit_text(flag.bucket_by),
             _rules_text(flag.rules),
-            users % {"count": local_number(allowed)} if allowed else "",
+            count_of_users(allowed) if allowed else "",
         )
         return format_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span><small><progress class="'
@@ -193,7 +194,7 @@ class FlagListAdmin(BaseAdmin):
     @admin.display(description=gettext_lazy("24 hours"), ordering="key")
     def usage(self, flag: Any) -> SafeString | str:
         """The share of true results in 24 hours, and the time of the last evaluation."""
-        found: KeyUsage = flag.listed.usage
+        found: KeyUsage = flag.usage_of_day
         last, to_browsers = found.last_evaluated_at, found.served_to_browsers_at
         if to_browsers is not None and (last is None or last < to_browsers):
             return two_lines(_("in browsers"), time_cell(to_browsers))
@@ -202,19 +203,15 @@ class FlagListAdmin(BaseAdmin):
             return two_lines(share, time_cell(last)) if share else time_cell(last)
         if found.served_in_bulk_at is not None:
             text = _("Served in bulk on %(time)s. An evaluation of one key would be counted.")
-            title = text % {"time": local_time_text(found.served_in_bulk_at)}
+            title = text % {"time": full_time(found.served_in_bulk_at)}
             return format_html('<span title="{}">{}</span>', title, _("not known"))
         return _("never")
 
     # The first click shows the newest changes.
     @admin.display(description=gettext_lazy("last change"), ordering="-changed_at")
-    def changed(self, flag: Any) -> SafeString | str:
+    def changed(self, flag: Any) -> str:
         """The newest change, its actor and its time; without a history, the time only."""
-        listed: ListedFlag = flag.listed
-        if listed.event is None:
-            return time_cell(flag.changed_at)
-        event, names = listed.event
-        return newest_change_cell(_change_text(event), event, names)
+        return flag.newest_change or time_cell(flag.changed_at)
 
     @admin.display(description=gettext_lazy("owner"), ordering="owner", empty_value="")
     def owned_by(self, flag: Any) -> SafeString:
@@ -225,24 +222,19 @@ class FlagListAdmin(BaseAdmin):
     def on_off(self, flag: Any) -> SafeString:
         """A link to the page that turns the flag on, or kills it. Disabled without permission."""
         # The accessible name begins with the visible one.
-        page, label, name = (
-            ("kill", _("Kill…"), _("Kill… %(key)s"))
-            if flag.enabled
-            else ("on", _("Turn on…"), _("Turn on… %(key)s"))
-        )
-        name %= {"key": flag.key}
-        if not flag.listed.may_toggle:
+        page, label = ("kill", _("Kill…")) if flag.enabled else ("on", _("Turn on…"))
+        name = f"{label} {flag.key}"
+        if not flag.may_toggle:
             return format_html(
                 '<button type="button" class="button flagstaff-button" disabled aria-label="{}" '
                 'aria-describedby="{}">{}</button>',
                 *(name, _WHY_NOT, label),
             )
-        # Afterwards the browser returns to this row of the same list.
-        back = urlencode({BACK: f"{flag.listed.path}#{_anchor(flag)}"})
-        # Below the list: to look up a URL for each row takes long.
+        # Afterwards the browser returns to this row of the same list. The address is below that of
+        # the list: to look up a URL for each row takes long.
         return format_html(
-            '<a class="button flagstaff-button" href="{}/{}/?{}" aria-label="{}">{}</a>',
-            *(quoted_pk(flag.pk), page, back, name, label),
+            '<a class="button flagstaff-button" href="{}/{}/?{}{}" aria-label="{}">{}</a>',
+            *(quoted_pk(flag.pk), page, flag.back, quote(_anchor(flag)), name, label),
         )
 
 
@@ -261,13 +253,15 @@ def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, obje
         ),
     )
     for label, chosen in shortcuts:
-        choices = [options[name].get(value) for name, value in chosen.items()]
-        tests = [test for _text, test in filter(None, choices)]
-        count = sum(all(test(flag) for test in tests) for flag in flags.all) if tests else 0
-        if count:
+        found = flags.all
+        for name, value in chosen.items():
+            # Without an owner, nothing is owned by anybody.
+            _text, test = options[name].get(value, ("", lambda _flag: False))
+            found = [*filter(test, found)]
+        if found:
             yield {
                 "label": label,
-                "count": local_number(count),
+                "count": local_number(len(found)),
                 "query": f"?{urlencode(chosen)}",
                 "is_current": given == chosen,
             }
@@ -287,10 +281,6 @@ def _anchor(flag: Any) -> str:
     return f"flag-{quote(str(flag.pk), safe='')}"
 
 
-def _review_text() -> str:
-    return _("stale: %(signals)s") % {"signals": SIGNAL_LABELS[Signal.REVIEW]}
-
-
 def _unit_text(unit: str) -> str:
     """What the percentage counts; "" if it counts users."""
     if unit == USER:
@@ -306,25 +296,6 @@ def _rules_text(rules: object) -> str:
         return _("unreadable rules")
     text = ngettext("%(count)s rule", "%(count)s rules", len(rules))
     return text % {"count": local_number(len(rules))}
-
-
-def _change_text(event: Event) -> str:
-    """The most important differences of an event, without the name of a user."""
-    return _("created") if event.action == "create" else local_list(_parts(event), _MAX_PARTS)
-
-
-def _parts(event: Event) -> Iterator[str]:
-    by_name = {one.field: one for one in event.differences}
-    for name in ("enabled", "rollout_percent"):
-        if name in by_name:
-            yield str(describe_difference(by_name.pop(name)))
-    if count := event.added.count:
-        text = ngettext("added %(count)s allowed user", "added %(count)s allowed users", count)
-        yield text % {"count": local_number(count)}
-    if count := event.removed.count:
-        text = ngettext("removed %(count)s allowed user", "removed %(count)s allowed users", count)
-        yield text % {"count": local_number(count)}
-    yield from map(field_label, by_name)
 
 
 def _share(usage: KeyUsage) -> SafeString:

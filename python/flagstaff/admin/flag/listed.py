@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from datetime import timezone as zones
 from functools import cached_property, partial
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db import connections
-from django.db.models import JSONField, QuerySet, Value
-from django.db.models.functions import NullIf
+from django.db.models import JSONField, QuerySet, TextField, Value
+from django.db.models.functions import Cast, NullIf
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._engine import forced_off
 from flagstaff._engine.usage import NOT_USED, KeyUsage, key_usage
-from flagstaff._tables.flag_states import FlagState, ReleaseState, state_of
+from flagstaff._tables.flag_states import STATE_LABELS, FlagState, ReleaseState, state_of
 from flagstaff._tables.names import own_names, query
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.times import aware, local_days
-from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.parts.app_panels import AppTexts, texts_by_flag
-from flagstaff.admin.flag.state import (
-    forced_off_notice,
-    only_allowed_users,
-    partial_rule_notices,
-)
-from flagstaff.admin.page import page_of
+from flagstaff.admin.app_pages import FlagNote
+from flagstaff.admin.cells import newest_change_cells
+from flagstaff.admin.fallbacks import once, value_or_default
+from flagstaff.admin.flag.state import alarms_of, notes_of_apps, only_allowed_users
+from flagstaff.admin.links import BACK
 from flagstaff.conf import conf
-from flagstaff.history.log import Change, Event, events
-from flagstaff.history.user_names import names_of_actors
 from flagstaff.stale import stale_flags
 
 #: The choices of flags that are on for any users, and of those that a person should look at.
@@ -48,54 +42,40 @@ LONG = 30
 #: The choice of flags that were not changed for a long time.
 UNCHANGED = f"not-{LONG}d"
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-_NEVER = datetime.min.replace(tzinfo=zones.utc)
 # The order of the states, most interesting first.
 _STATES = [
     *(ReleaseState.ROLLOUT, ReleaseState.BY_RULES, ReleaseState.ALLOWED_USERS),
     *(ReleaseState.ALL, ReleaseState.NO_USERS, ReleaseState.OFF),
 ]
-_COLUMNS = ("pk", "key", "enabled", "rollout_percent", "bucket_by", "owner")
-
-# An event, with the names of actors.
-_Newest = tuple[Event, Mapping[str, str]]
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ListedFlag:
-    """What the filters, the shortcuts and the order know of a flag, and what its row shows."""
+    """What the filters, the shortcuts and the order know of a flag."""
 
     pk: Any
     key: str
     enabled: bool
     rollout_percent: int
-    bucket_by: str
     owner: str
-    rules: Any
-    tags: Any
+    changed_at: datetime
+    #: JSON; None for none.
+    rules: str | None
+    tags: str | None
     #: Whether there are allowed users, of a flag that nobody else has.
     has_users: bool
     state: ReleaseState = ReleaseState.OFF
     #: The time of its newest entry in the history, or else that of the row, in seconds.
     changed: float = 0.0
-    #: What a person should look at, and what is good to know.
-    alerts: Sequence[SafeString | str] = ()
-    notes: Sequence[SafeString | str] = ()
     #: The id of the newest entry in the history.
     version: int | None = None
-    # What only a row that is shown has.
-    event: _Newest | None = None
-    usage: KeyUsage = NOT_USED
-    may_toggle: bool = False
-    #: The path of the list, with its search, filters and page.
-    path: str = ""
-
-    def __post_init__(self) -> None:
-        if self.rules is None:
-            self.rules = []
+    #: What a person should look at, and what is good to know.
+    notes: Sequence[FlagNote] = ()
+    needs_attention: bool = False
 
 
-_NO_TEXTS = AppTexts()
 _Test = Callable[[ListedFlag], bool]
+# The choices of a filter: their texts, and the flags that each has.
 _Options = Mapping[str, tuple[str, _Test]]
 
 
@@ -106,48 +86,36 @@ class Flags:
         """Reads the flags, their newest entries, and what the apps say of them."""
         self.request, self.admin = request, admin
         self._rows: QuerySet[Any] = admin.get_queryset(request).order_by()
-        # Most flags have neither, and JSON is slow to read.
-        rules, tags = (NullIf(name, Value([], JSONField())) for name in ("rules", "tags"))
-        has_users = only_allowed_users(admin.model)
-        self.all = [
-            ListedFlag(*row) for row in self._rows.values_list(*_COLUMNS, rules, tags, has_users)
-        ]
-        page_of(request).show(self.all)
-        texts = texts_by_flag(admin, self.all)
-        newest = self._newest()
-        for flag in self.all:
-            pk, state = str(flag.pk), FlagState.of(flag)
-            said = texts.get(pk, _NO_TEXTS)
-            flag.state = state_of(state, flag.has_users)
-            flag.version, flag.changed = newest[pk]
-            flag.notes = said.notes
-            # Most flags have none of these.
-            if said.attention or state.partial_rules or flag.key in forced_off.keys:
-                own = (*partial_rule_notices(state), forced_off_notice(flag))
-                flag.alerts = [*said.attention, *filter(None, own)]
-
-    def _newest(self) -> dict[str, tuple[int | None, float]]:
-        """The newest entries and their times; of flags without an entry, that of the row."""
-        pks = [str(flag.pk) for flag in self.all]
-        read = partial(newest_entries, pks)
-        found: dict[str, tuple[int | None, float]] = value_or_default(
-            "the history of flags cannot be read", read, {}
+        # Most flags have neither. As texts, no function is called for each of those.
+        texts = (
+            Cast(NullIf(name, Value([], JSONField())), TextField()) for name in ("rules", "tags")
         )
-        if len(found) < len(pks):
-            rows = self._rows.values_list("pk", "changed_at")
-            found = {str(pk): (None, aware(at).timestamp()) for pk, at in rows} | found
-        return found
+        columns = ("pk", "key", "enabled", "rollout_percent", "owner", "changed_at", *texts)
+        rows = self._rows.values_list(*columns, only_allowed_users(admin.model))
+        self.all = [ListedFlag(*row) for row in rows]
+        notes = notes_of_apps(request, self.all)
+        pks = [str(flag.pk) for flag in self.all]
+        newest: Mapping[str, tuple[int | None, float]] = value_or_default(
+            "the history of flags cannot be read", partial(newest_entries, pks), {}
+        )
+        for pk, flag in zip(pks, self.all, strict=True):
+            rules = json.loads(flag.rules) if flag.rules else []
+            state = FlagState(flag.enabled, flag.rollout_percent, rules)
+            flag.state = state_of(state, flag.has_users)
+            flag.version, flag.changed = newest.get(pk) or (None, _seconds(flag.changed_at))
+            if said := [*notes.get(pk, ()), *alarms_of(flag.key, state)]:
+                flag.notes, flag.needs_attention = said, any(note.is_alarm for note in said)
 
     @cached_property
     def usage(self) -> Mapping[str, KeyUsage]:
         """The usage of all keys. Most lists need that of a page only."""
         return _usage_of(self.all)
 
-    def last_use(self, flag: ListedFlag) -> datetime | None:
-        """Returns when a flag was last used in any way; None if it never was."""
+    def last_use(self, flag: ListedFlag) -> float:
+        """Returns when a flag was last used in any way, in seconds; 0 if it never was."""
         found = self.usage.get(flag.key, NOT_USED)
         times = found.last_evaluated_at, found.served_in_bulk_at, found.served_to_browsers_at
-        return max((at for at in times if at is not None), default=None)
+        return max((_seconds(at) for at in times if at is not None), default=0)
 
     @property
     def sort_keys(self) -> Mapping[str, Callable[[ListedFlag], Any]]:
@@ -155,41 +123,42 @@ class Flags:
         return {
             "flag": lambda flag: flag.key,
             "state": lambda flag: (_STATES.index(flag.state), flag.rollout_percent),
-            "usage": lambda flag: self.last_use(flag) or _NEVER,
+            "usage": self.last_use,
             "changed": lambda flag: -flag.changed,
             "owned_by": lambda flag: (flag.owner.casefold(), flag.key),
         }
 
     def rows_of(self, flags: Sequence[ListedFlag]) -> list[Any]:
-        """Returns the rows of a page, with all that its columns show."""
-        usage, admin = _usage_of(flags), self.admin
-        read = partial(_events_of, [flag.version for flag in flags if flag.version])
-        found: Mapping[int, _Newest] = value_or_default("entries cannot be read", read, {})
-        rows = admin.get_queryset(self.request).in_bulk([flag.pk for flag in flags])
-        for flag in flags:
-            if (row := rows.get(flag.pk)) is None:
-                continue
-            row.listed, flag.path = flag, self.request.get_full_path()
-            flag.usage = usage.get(flag.key, NOT_USED)
-            flag.event = found.get(flag.version or 0)
+        """Returns the rows of a page, with all that its columns show as attributes."""
+        usage, versions = _usage_of(flags), [flag.version for flag in flags if flag.version]
+        read = partial(newest_change_cells, versions)
+        changed: Mapping[str, str] = value_or_default("entries cannot be read", read, {})
+        found = self.admin.get_queryset(self.request).in_bulk([flag.pk for flag in flags])
+        rows, may_write = [], not conf.read_only
+        # The list, with its search, filters and page.
+        back = urlencode({BACK: f"{self.request.get_full_path()}#"})
+        for flag in (one for one in flags if one.pk in found):
+            row = found[flag.pk]
+            row.listed, row.usage_of_day = flag, usage.get(flag.key, NOT_USED)
+            row.newest_change = changed.get(str(flag.pk), "")
             # A row of the query set is not hidden.
-            flag.may_toggle = not conf.read_only and admin.has_toggle_permission(self.request, row)
-        return [rows[flag.pk] for flag in flags if flag.pk in rows]
+            row.may_toggle = may_write and self.admin.has_toggle_permission(self.request, row)
+            row.back = back
+            rows.append(row)
+        return rows
+
+    # The choices of the filters.
 
     def states(self) -> _Options:
         """The states, all flags that are on, and those that a person should look at."""
-        labels = {
-            ReleaseState.ROLLOUT: _("in rollout"),
-            ReleaseState.BY_RULES: _("by rules"),
-            ReleaseState.ALLOWED_USERS: _("allowed users only"),
-            ReleaseState.ALL: _("on for all"),
-            ReleaseState.NO_USERS: _("on for no users"),
-            ReleaseState.OFF: pgettext("state of a flag", "off"),
-        }
+        labels = {**STATE_LABELS, ReleaseState.ROLLOUT: _("in rollout")}
         return {
-            ATTENTION: (_("needs attention"), lambda flag: bool(flag.alerts)),
+            ATTENTION: (_("needs attention"), lambda flag: flag.needs_attention),
             ENABLED: (pgettext("state of a flag", "on"), lambda flag: flag.enabled),
-            **{one.value: (text, partial(_is_in, one)) for one, text in labels.items()},
+            **{
+                state.value: (str(labels[state]), partial(_has, "state", state))
+                for state in _STATES
+            },
         }
 
     def owners(self) -> _Options:
@@ -200,75 +169,82 @@ class Flags:
         me = self.request.user.get_username().casefold()
         return {
             OWNED_BY_ME: (_("owned by me"), lambda flag: flag.owner.casefold() == me),
-            **{owner: (owner, partial(_has_owner, owner)) for owner in owners},
-            "": (_("without an owner"), partial(_has_owner, "")),
+            **{owner: (owner, partial(_has, "owner", owner)) for owner in owners},
+            "": (_("without an owner"), partial(_has, "owner", "")),
         }
 
     def tags(self) -> _Options:
         """The tags."""
-        tags = {tag for flag in self.all if flag.tags for tag in usable_tags(flag.tags)}
+        tags = {tag for flag in self.all for tag in _tags_of(flag)}
         return {tag: (tag, partial(_has_tag, tag)) for tag in sorted(tags, key=str.casefold)}
 
     def changes(self) -> _Options:
         """Periods with a change, and a long one without."""
-        now, text = aware(timezone.now()), _("in the last %(days)s")
-        hours = {f"{count}h": (_hours_text(count), count * _HOUR) for count in (1, 24)}
-        days = {
-            f"{count}d": (text % {"days": local_days(count)}, count * _DAY) for count in (7, LONG)
-        }
-        unchanged = _("not in the last %(days)s") % {"days": local_days(LONG)}
-        periods: _Options = {
-            name: (label, partial(_was_changed, now - period))
-            for name, (label, period) in (hours | days).items()
-        }
+        texts = {f"{count}h": (_hours_text(count), count * _HOUR) for count in (1, 24)}
+        for days in (7, LONG):
+            text = _("in the last %(days)s") % {"days": local_days(days)}
+            texts[f"{days}d"] = text, days * _DAY
+        long_ago = _ago(LONG * _DAY)
         return {
-            **periods,
-            UNCHANGED: (unchanged, lambda flag: not _was_changed(now - LONG * _DAY, flag)),
+            **{
+                name: (text, partial(_is_changed_since, _ago(period)))
+                for name, (text, period) in texts.items()
+            },
+            UNCHANGED: (_not_in(LONG), lambda flag: flag.changed < long_ago),
         }
 
     def unused(self) -> _Options:
         """Periods without an evaluation, and the flags that are probably no longer needed."""
-        now, text = aware(timezone.now()), _("not in the last %(days)s")
         found: dict[str, tuple[str, _Test]] = {}
         if is_counted():
             for days in (7, LONG):
-                test = partial(self._is_unused, since=now - days * _DAY)
-                found[f"{days}d"] = text % {"days": local_days(days)}, test
-            found["never"] = _("never"), lambda flag: self.last_use(flag) is None
+                found[f"{days}d"] = _not_in(days), partial(self._is_unused, _ago(days * _DAY))
+            found["never"] = _("never"), lambda flag: not self.last_use(flag)
         return {**found, "stale": (_("stale"), lambda flag: str(flag.pk) in self._stale)}
 
-    def _is_unused(self, flag: ListedFlag, since: datetime) -> bool:
-        last = self.last_use(flag)
-        return self._created[flag.pk] < since and (last is None or last < since)
+    def _is_unused(self, since: float, flag: ListedFlag) -> bool:
+        return self._created[flag.pk] < since and self.last_use(flag) < since
 
     @cached_property
-    def _created(self) -> Mapping[Any, datetime]:
-        return {pk: aware(at) for pk, at in self._rows.values_list("pk", "created_at")}
+    def _created(self) -> Mapping[Any, float]:
+        return {pk: _seconds(at) for pk, at in self._rows.values_list("pk", "created_at")}
 
     @cached_property
     def _stale(self) -> set[str]:
         return {flag.facts.pk for flag in stale_flags()}
 
 
-def _is_in(state: ReleaseState, flag: ListedFlag) -> bool:
-    return flag.state is state
-
-
-def _has_owner(owner: str, flag: ListedFlag) -> bool:
-    return flag.owner == owner
+def _has(name: str, value: object, flag: ListedFlag) -> bool:
+    return bool(getattr(flag, name) == value)
 
 
 def _has_tag(tag: str, flag: ListedFlag) -> bool:
-    return tag in usable_tags(flag.tags)
+    return tag in _tags_of(flag)
 
 
-def _was_changed(since: datetime, flag: ListedFlag) -> bool:
-    return flag.changed >= since.timestamp()
+def _tags_of(flag: ListedFlag) -> Collection[str]:
+    return usable_tags(json.loads(flag.tags)) if flag.tags else ()
+
+
+def _is_changed_since(since: float, flag: ListedFlag) -> bool:
+    return flag.changed >= since
 
 
 def _hours_text(count: int) -> str:
     text = ngettext("in the last %(count)s hour", "in the last %(count)s hours", count)
     return text % {"count": count}
+
+
+def _not_in(days: int) -> str:
+    return _("not in the last %(days)s") % {"days": local_days(days)}
+
+
+def _ago(period: timedelta) -> float:
+    return _seconds(timezone.now() - period)
+
+
+def _seconds(at: datetime) -> float:
+    return aware(at).timestamp()
 
 
 def newest_entries(pks: Sequence[str]) -> dict[str, tuple[int | None, float]]:
@@ -287,24 +263,16 @@ def is_counted() -> bool:
 
 
 def _usage_of(flags: Sequence[ListedFlag]) -> Mapping[str, KeyUsage]:
+    """Returns the usage of a day by key. One query."""
     if not (flags and is_counted()):
         return {}
     read = partial(key_usage, [flag.key for flag in flags], timezone.now() - _DAY)
     return value_or_default("the usage of flags cannot be read", read, {})
 
 
-def _events_of(versions: Sequence[int]) -> Mapping[int, _Newest]:
-    """Returns the events of entries, each with the names of actors. Two queries."""
-    if not versions:
-        return {}
-    found = [next(events([entry])) for entry in Change.objects.filter(pk__in=versions).short()]
-    names = names_of_actors(found)
-    return {event.version: (event, names) for event in found}
-
-
 def flags_of(request: HttpRequest, model_admin: Any) -> Flags:
     """Returns the flags of the list. Reads them once for a request."""
-    return page_of(request).once(Flags, partial(Flags, request, model_admin))
+    return once(request, "flags", partial(Flags, request, model_admin))
 
 
 class FlagFilter(admin.SimpleListFilter):

@@ -1,58 +1,56 @@
-"""Sections of the page of a flag: its evaluations, and the steps of one for a user."""
+"""Sections of the page of a flag: evaluations, who has it, signals of being stale, and apps."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from datetime import timezone as zones
+from functools import partial
 from typing import Any
 
+from django.contrib.admin import AdminSite
+from django.db.models import Q
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import ngettext
 
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explanation, Step, explain, step_text
-from flagstaff._engine.forced_off import VARIABLE
+from flagstaff._engine.explain import Explanation, explain
 from flagstaff._engine.typed_context import parse_text
 from flagstaff._engine.usage import HourlyUsage, hourly_usage, usage_period
-from flagstaff._tables.bucket_units import USER
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import aware, local_days, local_time
 from flagstaff.actions.arguments import name_of_users
+from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.charts import bars
-from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.rights import needs_view_user_text
+from flagstaff.admin.fallbacks import can_read, value_or_default
+from flagstaff.admin.flag.state import ALLOWED_COUNT
+from flagstaff.admin.flag.steps import shown_steps
+from flagstaff.admin.menu import page_link, page_title
+from flagstaff.admin.rights import may, needs_view_user_text
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.typed_user import TypedUser, typed_user
+from flagstaff.admin.words import badge
 from flagstaff.conf import conf
 from flagstaff.history.user_names import may_see_users
+from flagstaff.stale.facts import assess_flags
+from flagstaff.stale.flag_rows import Selection
+from flagstaff.stale.signals import Assessment
+from flagstaff.stale.texts import evidence_of, unknown_lines
 
-# By the name of the step. The name of another unit than the user is its own label.
-_LABELS = {
-    "exists": gettext_lazy("Exists"),
-    "enabled": gettext_lazy("Enabled"),
-    "allowed": gettext_lazy("Allowed user"),
-    "rules": gettext_lazy("Rules"),
-    "100 %": gettext_lazy("Rollout of 100 %"),
-    USER: gettext_lazy("Known user"),
-    "bucket < rollout": gettext_lazy("Bucket below the rollout"),
-}
-_NUMBERED = {
-    "rule": gettext_lazy("Rule %(number)s"),
-    "condition": gettext_lazy("Condition %(number)s"),
-}
 # The parameter of Django's pages that holds the filters of the list.
 _FILTERS = "_changelist_filters"
 # The results of evaluations of one flag, and the hours of the chart.
 _RESULTS = {"true", "false"}
+# What a section shows that cannot be read.
+_UNREADABLE: str = SafeString("\N{EN DASH}")
 _HOURS = 7 * 24
 
 
@@ -160,7 +158,7 @@ def _answer(key: str, text: str, context: str) -> Mapping[str, object]:
     return {
         "result": _result(explanation, user),
         "notes": [*user.notes()],
-        "steps": _shown_steps(explanation),
+        "steps": shown_steps(explanation),
     }
 
 
@@ -173,33 +171,45 @@ def _result(explanation: Explanation, user: TypedUser) -> str:
     return (_("On for %(user)s.") if explanation.value else _("Off for %(user)s.")) % texts
 
 
-def _shown_steps(explanation: Explanation) -> list[Step]:
-    """Returns the steps in the order of the evaluation, with labels in the place of their names."""
-    hint = _(" (write %(example)s into the context)")
-    steps = [
-        replace(step, name=_label(step.name), text=step_text(step, hint))
-        # The page of a flag need not say that the flag exists.
-        for step in explanation.steps
-        if step.name != "exists" or step.decides
-    ]
-    if explanation.override is not None:
-        is_forced = explanation.override == VARIABLE
-        label = _("Not forced off") if is_forced else _("Not overridden by a test")
-        # With an override, the rules are not even read.
-        later = (_unreached(str(_LABELS[name])) for name in _LABELS if name != "exists")
-        return [replace(steps[0], name=label, met=False), *later]
-    not_forced = _("no environment variable turns the flag off in this process")
-    return [replace(_unreached(_("Not forced off")), met=True, text=not_forced), *steps]
+def clean_up(site: AdminSite, request: HttpRequest, flag: Any) -> Section:
+    """Returns the signals of a flag of being stale, and a link to the page of stale flags."""
+    html = value_or_default(
+        "the signals of a flag cannot be read", partial(_clean_up, site, request, flag), _UNREADABLE
+    )
+    return Section(_("Clean-up"), html)
 
 
-def _unreached(label: str) -> Step:
-    return Step(label, met=None, decides=False, text="", values={}, level=0)
+def _clean_up(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
+    selection = Selection(
+        Q(),
+        rows=[(flag, getattr(flag, ALLOWED_COUNT))],
+        is_readable=can_read(request, "change_table", "usage_table"),
+    )
+    found = assess_flags(selection=selection)
+    lines = [line for one in found for line in _stale_lines(one)] + unknown_lines(found)
+    if not lines:
+        return SafeString()
+    if any(one.is_stale for one in found) and may(site, request, "change", flag):
+        lines.append(_("If you still need it, set a review date: it is not listed until then."))
+    if url := page_link(site, request, "stale"):
+        lines.append(format_html('<a href="{}">{}</a>', url, page_title("stale")))
+    return format_html_join("", '<p class="flagstaff-line">{}</p>', ((line,) for line in lines))
 
 
-def _label(name: str) -> str:
-    if name in _LABELS:
-        return str(_LABELS[name])
-    word, _space, number = name.partition(" ")
-    if word in _NUMBERED and number.isdigit():
-        return _NUMBERED[word] % {"number": number}
-    return name
+def _stale_lines(flag: Assessment) -> list[str | SafeString]:
+    lines: list[str | SafeString] = [f"{text}." for text in evidence_of(flag)]
+    if flag.is_stale:
+        lines[0] = format_html("{} {}", badge("stale", _("stale")), lines[0])
+    elif lines and flag.facts.review_on is not None:
+        text = _("The flag is not listed as stale until its review on %(date)s.")
+        lines.append(text % {"date": date_format(flag.facts.review_on)})
+    return lines
+
+
+def app_sections(site: AdminSite, request: HttpRequest, flag: Any) -> Iterator[Section]:
+    """Yields what the optional apps show of a flag."""
+    for pages in PAGES:
+        if pages.flag_section:
+            read = partial(pages.flag_section, site, request, flag)
+            html = value_or_default(f"the section {pages.name} cannot be read", read, _UNREADABLE)
+            yield Section(capfirst(pages.label), html)

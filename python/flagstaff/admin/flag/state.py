@@ -1,10 +1,10 @@
-"""The state of a flag in the admin: its label, its sentence, and what a change means."""
+"""The state of flags in the admin: labels, alarms, and how many users have them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Any, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
 
 from django.db.models import (
     Case,
@@ -20,11 +20,11 @@ from django.db.models import (
 )
 from django.db.models.functions import Coalesce
 from django.db.models.lookups import IsNull
+from django.http import HttpRequest
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.flag_states import (
     ALL_USERS,
     FlagState,
@@ -33,17 +33,18 @@ from flagstaff._tables.flag_states import (
     state_summary,
 )
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import localized
+from flagstaff.admin.app_pages import PAGES, FlagNote
 from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.words import COLOURS
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
-from flagstaff.changes.row_states import Effect, Impact, Key, RowState
-from flagstaff.conf import conf
-from flagstaff.models import FeatureFlag
+from flagstaff.changes.row_states import Impact, Key, RowState
 
-#: The number of allowed users, as an attribute of the flags of the list.
+_Said = TypeVar("_Said")
+
+#: The number of allowed users, as an attribute of the flags of the admin.
 ALLOWED_COUNT = "allowed_count"
 
 
@@ -54,18 +55,6 @@ def with_allowed_count(flags: QuerySet[Any]) -> QuerySet[Any]:
     number = links.order_by().values(flag).annotate(number=Count("pk")).values("number")
     counted: QuerySet[Any] = flags.annotate(**{ALLOWED_COUNT: Coalesce(Subquery(number), 0)})
     return counted
-
-
-def count_missing(flags: Sequence[Any]) -> None:
-    """Counts the allowed users of flags of which they were not read. No query if all were."""
-    missing = {flag.pk: flag for flag in flags if not hasattr(flag, ALLOWED_COUNT)}
-    if not missing:
-        return
-    rows = with_allowed_count(all_rows(conf.flag_model)).filter(pk__in=missing).order_by()
-    counts = dict(rows.values_list("pk", ALLOWED_COUNT))
-    for pk, flag in missing.items():
-        # Without a number, the flag was deleted meanwhile.
-        setattr(flag, ALLOWED_COUNT, counts.get(pk, 0))
 
 
 def only_allowed_users(model: type[Model]) -> Case:
@@ -84,19 +73,17 @@ def _links_of_flag(model: type[Model]) -> tuple[QuerySet[Model], str]:
     return through_model(field)._base_manager.filter(**{name: OuterRef("pk")}), name
 
 
-def class_and_label(flag: FeatureFlag) -> tuple[str, str]:
-    """Returns the CSS class and the label of the state of a flag in the list."""
-    allowed: int = getattr(flag, ALLOWED_COUNT)
-    state = FlagState.of(flag)
-    if state.bucket_by != USER:
-        # The column of the rollout shows the unit: a phone has no room for both.
-        state = replace(state, bucket_by=USER)
+def class_and_label(state: FlagState, allowed: int) -> tuple[str, str]:
+    """Returns the CSS class and the label of a state."""
     return COLOURS[state_of(state, allowed).value], state_label(state, allowed)
 
 
 def users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
     """Returns how many users have a flag before and after a change; of one flag, also which."""
-    counted = PreviewRow(_("users with the flag"), *on_texts(found[key]))
+    effect = found[key]
+    before, after = effect.on
+    numbers = users_text(effect, before), users_text(effect, after)
+    counted = PreviewRow(_("users with the flag"), *numbers)
     if not is_one:
         return [counted]
     texts = [
@@ -106,28 +93,22 @@ def users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow
     return [PreviewRow(_("who has the flag"), *texts), counted]
 
 
-def on_texts(effect: Effect) -> tuple[str, str]:
-    """Returns how many users have a flag before and after, or get another result of a value."""
-    before, after = effect.on
-    return users_text(effect, before), users_text(effect, after)
-
-
 def _allowed(state: RowState) -> int:
     given = state.allowed_users
     return count_allowed_users(state.row) if given is None else len(given)
 
 
-def forced_off_notice(flag: Any) -> str:
-    """Returns the sentence that says that this process does not use the row; "" if it does."""
-    if flag.key not in forced_off.keys:
-        return ""
-    return _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
+# What somebody must look at, and what is good to know.
 
 
-def holds_users_back(flag: FeatureFlag) -> bool:
-    """Whether an enabled flag has a rollout or a rule below 100 %."""
-    state = FlagState.of(flag)
-    return state.enabled and (state.rollout_percent < ALL_USERS or bool(state.partial_rules))
+def alarms_of(key: str, state: FlagState) -> Iterator[FlagNote]:
+    """Yields why this process does not use a flag, and which rules keep users out of it."""
+    if key in forced_off.keys:
+        text = _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
+        yield FlagNote(text, is_alarm=True)
+    # Most flags have no rules.
+    for text in partial_rule_notices(state) if state.has_rules else ():
+        yield FlagNote(text, is_alarm=True)
 
 
 def partial_rule_notices(state: FlagState) -> list[str]:
@@ -137,3 +118,38 @@ def partial_rule_notices(state: FlagState) -> list[str]:
         text % {"rule": capfirst(localized(place)), "percent": ALL_USERS - percent}
         for place, percent in state.partial_rules
     ]
+
+
+def holds_users_back(flag: Any) -> bool:
+    """Whether an enabled flag has a rollout or a rule below 100 %."""
+    state = FlagState.of(flag)
+    return state.enabled and (state.rollout_percent < ALL_USERS or bool(state.partial_rules))
+
+
+# What the optional apps say of flags. The pages must work without the tables of an app.
+
+
+def notes_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[FlagNote]]:
+    """Returns what the apps say of flags, by primary key. Calls each app once for all flags."""
+    return _from_apps(((pages.name, pages.flag_notes) for pages in PAGES), request, flags)
+
+
+def preview_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
+    """Returns what a change of who has flags does in the apps, by primary key."""
+    return _from_apps(((pages.name, pages.flag_preview) for pages in PAGES), request, flags)
+
+
+def _from_apps(
+    hooks: Iterable[tuple[str, Callable[[HttpRequest, Sequence[Any]], Mapping[str, _Said]] | None]],
+    request: HttpRequest,
+    flags: Sequence[Any],
+) -> Mapping[str, list[_Said]]:
+    found: dict[str, list[_Said]] = {}
+    for name, hook in hooks:
+        if hook is None:
+            continue
+        problem = f"what the app of each {name} says of flags cannot be read"
+        said: Mapping[str, _Said] = value_or_default(problem, partial(hook, request, flags), {})
+        for pk, one in said.items():
+            found.setdefault(pk, []).append(one)
+    return found

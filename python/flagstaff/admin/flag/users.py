@@ -16,12 +16,12 @@ from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import is_storable, local_list, local_number
 from flagstaff.actions.arguments import name_of_users
+from flagstaff.admin.confirmation import count_of_users
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.links import BACK, may_view, page_url, row_links, row_path
 from flagstaff.admin.rights import needs_view_user_text, why_not_change_users
@@ -42,7 +42,7 @@ def allowed_users_line(admin: Any, request: HttpRequest, flag: Any) -> SafeStrin
         link = format_html('<a href="{}">{}</a>', url, _("Allowed users…"))
     return format_html(
         '<span class="flagstaff-allowed">{} {}<span class="flagstaff-note">{}</span></span>',
-        *(_count_text(flag), link, names),
+        *(count_of_users(getattr(flag, ALLOWED_COUNT)), link, names),
     )
 
 
@@ -74,7 +74,7 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         "subtitle": None,
         "original": flag,
         "crumbs": row_links(site, flag),
-        "total": _count_text(flag),
+        "total": count_of_users(getattr(flag, ALLOWED_COUNT)),
         "add_url": f"{add}?{urlencode({BACK: request.get_full_path()})}",
         "why_not": why_not_change_users(site, request, flag),
         "name_of_users": name_of_users(),
@@ -125,9 +125,3 @@ def _first_names(flag: Any) -> list[str]:
     first = links.order_by(to_user.attname).values(to_user.attname)[:_MAX_NAMES]
     users = table.rows.filter(**{f"{table.field.name}__in": first}).order_by(table.field.name)
     return [table.name_of(user) or str(getattr(user, table.field.attname)) for user in users]
-
-
-def _count_text(flag: Any) -> str:
-    count: int = getattr(flag, ALLOWED_COUNT)
-    text = ngettext("%(count)s user", "%(count)s users", count)
-    return text % {"count": local_number(count)}

@@ -22,7 +22,7 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff._words.rule_text import conditions_text
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.state import ALLOWED_COUNT, count_missing
+from flagstaff.admin.flag.state import ALLOWED_COUNT, with_allowed_count
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.table import Column, Content, Page, Table, link
 from flagstaff.admin.words import badge, key_link
@@ -93,10 +93,9 @@ class Search(Page):
             # Without fields, Django's search finds all rows.
             found = every.filter(key__icontains=self._text)
         is_other = Case(When(key=self._text, then=Value(0)), default=Value(1))
-        rows = list(found.order_by(is_other, "key", "-pk")[: _MAX_ROWS + 1])
         if model_admin.model is conf.flag_model:
-            count_missing(rows)
-        return rows
+            found = with_allowed_count(found)
+        return list(found.order_by(is_other, "key", "-pk")[: _MAX_ROWS + 1])
 
 
 def _searched() -> Iterator[tuple[type[Model], _Describe]]:

@@ -23,13 +23,12 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import local_number, localized
-from flagstaff._words.times import local_days
+from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.cells import time_cell, two_lines
 from flagstaff.admin.flag.key_facts import former_texts
 from flagstaff.admin.links import admin_of, may_view, page_url
 from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.table import Column, Content, Page, Table, link, page_links, page_number
-from flagstaff.admin.usage_period import period_text, reports_text
 from flagstaff.admin.words import key_link
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
@@ -68,7 +67,7 @@ class UnknownKeys(Page):
                     "Without a flag, a call returns its default. A flag that you create here is "
                     "off, so the call then returns False."
                 ),
-                *filter(None, (period_text(period), reports_text())),
+                *filter(None, (_period_text(period), _reports_text())),
                 _("Only keys of flags are counted, not keys of values."),
             ],
         )
@@ -131,6 +130,25 @@ def _sentence(total: int, period: UsagePeriod) -> str:
     if not total:
         text = _("Every key that was evaluated in the last %(days)s has a flag.")
     return text % {"days": local_days(_DAYS), "count": local_number(total)}
+
+
+def _period_text(period: UsagePeriod) -> str:
+    """Returns which time the counts cover; empty if nothing was counted."""
+    if period.since is None:
+        return ""
+    times = {"since": local_time_text(period.since)}
+    if period.until is None:
+        return _("Counted since %(since)s.") % times
+    times["until"] = local_time_text(period.until)
+    return _("Counted since %(since)s, and until %(until)s.") % times
+
+
+def _reports_text() -> str:
+    """Returns how often workers report, or why they do not."""
+    if not conf.usage_interval:
+        return _("Usage is turned off: USAGE_INTERVAL is 0.")
+    text = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
+    return text % {"seconds": f"{conf.usage_interval:g}"}
 
 
 def _problem(key: str, kind: str) -> str:

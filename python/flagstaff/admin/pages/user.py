@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -17,16 +17,14 @@ from django.utils.translation import gettext_lazy, ngettext, pgettext
 from flagstaff import _core
 from flagstaff._core import Snapshot
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explained, Explanation, ValueExplanation, explanation_of
-from flagstaff._engine.forced_off import VARIABLE
+from flagstaff._engine.explain import Explanation, ValueExplanation, explanation_of
 from flagstaff._engine.typed_context import parse_text
 from flagstaff._stored_value_schema import is_secret
-from flagstaff._tables import bucket_units
-from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import local_number, localized
 from flagstaff.actions.arguments import name_of_users
+from flagstaff.admin.flag.steps import why
 from flagstaff.admin.links import admin_of, may_view, page_path, page_url
 from flagstaff.admin.menu import page_link
 from flagstaff.admin.rights import hidden_rows, needs_view_user_text
@@ -114,7 +112,12 @@ class UserFlags(Page):
             if not snapshot.ready:
                 return Content(form, notes=[_("The flags cannot be read from the database.")])
             pks = self._visible_flags()
-            found = evaluated_flags(snapshot, pks, user.argument, context)
+            found = {
+                key: explanation_of(
+                    Explanation, key, snapshot.explain(key, user.argument, context=context)
+                )
+                for key in pks
+            }
             values = self._values(snapshot, user.argument, context)
         on = [key for key in pks if found[key].value]
         is_only_on = _ON in self.request.GET
@@ -122,7 +125,7 @@ class UserFlags(Page):
             page_number(self.request)
         )
         titles = (_("Flag"), _("State"), _("Why"))
-        rows = [(self._key(key, pks), _state(found[key]), short_reason(found[key])) for key in page]
+        rows = [(self._key(key, pks), _state(found[key]), why(found[key])) for key in page]
         return Content(
             form,
             sentence=_sentence(len(on), len(pks), user),
@@ -171,22 +174,9 @@ class UserFlags(Page):
             found = explanation_of(ValueExplanation, row.key, one)
             value = describe_value(found.value, secret=is_secret(row))
             key = key_link(row.key, page_url(self.site, model, "change", row.pk))
-            shown.append((key, Truncator(value).chars(_MAX_LENGTH), short_value_reason(found)))
+            shown.append((key, Truncator(value).chars(_MAX_LENGTH), why(found)))
         titles = (_("Value"), _("Result"), _("Why"))
         return Table([*map(Column, titles)], shown, _("Values with rules"))
-
-
-def evaluated_flags(
-    snapshot: Snapshot, keys: Iterable[str], user: Any, context: dict[str, object]
-) -> dict[str, Explanation]:
-    """Returns the result of each flag with its reason, by key."""
-    return {
-        key: explanation_of(Explanation, key, snapshot.explain(key, user, context=context))
-        for key in keys
-    }
-
-
-# The reasons in a few words.
 
 
 def _sentence(on: int, total: int, user: TypedUser) -> str:
@@ -203,59 +193,6 @@ def _state(found: Explanation) -> str:
     if found.value:
         return badge("on", pgettext("state of a flag", "on"))
     return badge("off", pgettext("state of a flag", "off"))
-
-
-def short_reason(found: Explanation) -> str:
-    """Returns why the flag is on or off in a few words."""
-    if found.override is not None:
-        is_forced = found.override == VARIABLE
-        return _("forced off in this process") if is_forced else _("overridden by a test")
-    if found.rule is not None:
-        return ", ".join(_rule(found))
-    if found.error_code == "PARSE_ERROR":
-        return _("its rules cannot be read, so calls return their default")
-    texts = {
-        "DISABLED": _("disabled"),
-        "TARGETING_MATCH": _("allowed user"),
-        "STATIC": _rollout(found, ALL_USERS),
-    }
-    if (text := texts.get(found.reason)) is not None:
-        return text
-    if found.rollout_percent is None:
-        return _("its row cannot be read, so calls return their default")
-    return _rollout(found, found.rollout_percent)
-
-
-def short_value_reason(found: ValueExplanation) -> str:
-    """Returns which rule has decided a value, in a few words."""
-    if found.override is not None:
-        return _("overridden by a test")
-    if found.rule is None:
-        return _("no rule matches")
-    return ", ".join([*_rule(found), *([_("so the value itself")] if found.has_own else [])])
-
-
-def _rule(found: Explained) -> list[str]:
-    """Returns the rule that decided, and its rollout unless it gives the result to all."""
-    percent = found.deciding_step.values["percent"]
-    text = _("rule %(number)s “%(name)s”") if found.rule_name else _("rule %(number)s")
-    rule = text % {"number": found.rule, "name": found.rule_name}
-    return [rule] if percent >= ALL_USERS else [rule, _rollout(found, percent)]
-
-
-def _rollout(found: Explained, percent: int) -> str:
-    """Returns the rollout that decided, with the bucket if it depends on one."""
-    unit = found.bucket_by or bucket_units.USER
-    texts = {"percent": percent, "bucket": found.bucket, "unit": unit}
-    if not 0 < percent < ALL_USERS:
-        return _("rollout of %(percent)s %%") % texts
-    if unit == bucket_units.USER:
-        if found.bucket is None:
-            return _("rollout of %(percent)s %%, but there is no user") % texts
-        return _("rollout of %(percent)s %%, bucket %(bucket)s") % texts
-    if found.bucket is None:
-        return _("rollout of %(percent)s %%, but %(unit)s is missing") % texts
-    return _("rollout of %(percent)s %%, bucket %(bucket)s by %(unit)s") % texts
 
 
 # The link from the page of a user in the project's own admin.

@@ -10,19 +10,16 @@ from urllib.parse import urlencode
 from django.contrib.admin import AdminSite
 from django.db import connections
 from django.db.models import Case, Q, Value, When
-from django.forms import Media
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
+from flagstaff.admin.app_pages import AppPages, FlagNote, Level, OverviewLine
 from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.fallbacks import once
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.page import page_of_row
-from flagstaff.admin.part import AppPart
 from flagstaff.admin.rights import may
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
@@ -37,77 +34,51 @@ from flagstaff.rollouts.admin.texts import (
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
 
 
-class FlagPlan(AppPart):
-    """The rollout plan of a flag."""
-
-    app_label = "flagstaff_rollouts"
-    panel_title = gettext_lazy("Rollout plan")
-
-    def media(self) -> Media:
-        """The stylesheet of the section."""
-        return Media(css={"all": ("flagstaff/rollouts.css",)})
-
-    def new_row(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
-        """The link to the page that plans a rollout."""
-        return _add_links(self.admin.admin_site, request, row)
-
-    def notes(self, flags: Sequence[Any]) -> Mapping[str, str]:
-        """The state of the active plans that need no attention. With `attention` one query."""
-        by_pk, red = {str(flag.pk): flag for flag in flags}, self.attention(flags)
-        return {
-            pk: difference_text(plan, by_pk[pk]) or plan_note(plan)
-            for pk, plan in _plans_of(flags).items()
-            if plan.state in ACTIVE_STATES and pk not in red
-        }
-
-    def attention(self, flags: Sequence[Any]) -> Mapping[str, str]:
-        """The plans that were stopped or are unguarded, until somebody acts."""
-        found = _plans_of(flags)
-        texts = {
-            str(flag.pk): attention_text(plan, flag)
-            for flag in flags
-            if (plan := found.get(str(flag.pk)))
-        }
-        return {pk: text for pk, text in texts.items() if text}
-
-    def rows_of_change(self, flags: Sequence[Any]) -> Mapping[str, PreviewRow]:
-        """A plan that runs is paused by another change of its flag."""
-        return {
-            pk: PreviewRow(_("plan"), state_name(plan), str(State.PAUSED.label))
-            for pk, plan in _plans_of(flags).items()
-            if plan.state in WATCHED_STATES
-        }
-
-    def panel(self, request: HttpRequest, flag: Any) -> SafeString:
-        """The state of the plan of a flag, and links."""
-        plan, site = _plans_of([flag]).get(str(flag.pk)), self.admin.admin_site
-        links = []
-        if plan is not None and may_view(site, request, Plan):
-            links.append((page_url(site, Plan, "change", plan.pk), _("Open the plan")))
-        if plan is None or plan.state not in ACTIVE_STATES:
-            links += _add_links(site, request, flag)
-        html = format_html_join(" · ", '<a href="{}">{}</a>', links)
-        if plan is None:
-            return format_html("<p>{} {}</p>", _("There is no rollout plan."), html)
-        # The head of the page says where flag and plan differ.
-        is_as_planned = plan.state in WATCHED_STATES and not difference_text(plan, flag)
-        hint = _("Another change of this flag pauses the plan.") if is_as_planned else ""
-        sentence = state_sentence(plan)
-        return format_html("<p>{} {} {}</p><p>{}</p>", state_badge(plan), sentence, hint, html)
+def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]:
+    """Returns the state of active plans, and in red those that were stopped or are unguarded."""
+    by_pk, notes = {str(flag.pk): flag for flag in flags}, {}
+    for pk, plan in _plans_of(request, flags).items():
+        flag = by_pk[pk]
+        if text := attention_text(plan, flag):
+            notes[pk] = FlagNote(text, is_alarm=True)
+        elif plan.state in ACTIVE_STATES:
+            notes[pk] = FlagNote(difference_text(plan, flag) or plan_note(plan))
+    return notes
 
 
-class _Plans(dict[str, Plan]):
-    """The plans of the flags of a page, by the text of the primary key of the flag."""
+def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, PreviewRow]:
+    """Returns what another change of flags does to their plans: one that runs is paused."""
+    return {
+        pk: PreviewRow(_("plan"), state_name(plan), str(State.PAUSED.label))
+        for pk, plan in _plans_of(request, flags).items()
+        if plan.state in WATCHED_STATES
+    }
 
 
-def _plans_of(flags: Sequence[Any]) -> Mapping[str, Plan]:
-    """Returns the active plan of each flag, or else its last one. One query for a page."""
-    page = page_of_row(flags[0]) if flags else None
-    read = partial(_read, flags)
-    return page.once(_Plans, read) if page else read()
+def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
+    """Returns the state of the plan of a flag, and links."""
+    plan = _plans_of(request, [flag]).get(str(flag.pk))
+    links = []
+    if plan is not None and may_view(site, request, Plan):
+        links.append((page_url(site, Plan, "change", plan.pk), _("Open the plan")))
+    if plan is None or plan.state not in ACTIVE_STATES:
+        links += _add_links(site, request, flag)
+    html = format_html_join(" · ", '<a href="{}">{}</a>', links)
+    if plan is None:
+        return format_html("<p>{} {}</p>", _("There is no rollout plan."), html)
+    # The head of the page says where flag and plan differ.
+    is_as_planned = plan.state in WATCHED_STATES and not difference_text(plan, flag)
+    hint = _("Another change of this flag pauses the plan.") if is_as_planned else ""
+    sentence = state_sentence(plan)
+    return format_html("<p>{} {} {}</p><p>{}</p>", state_badge(plan), sentence, hint, html)
 
 
-def _read(flags: Sequence[Any]) -> _Plans:
+def _plans_of(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Plan]:
+    """Returns the active plan of each flag, or else its last one. One query for a request."""
+    return once(request, "plans of flags", partial(_read, flags))
+
+
+def _read(flags: Sequence[Any]) -> Mapping[str, Plan]:
     pks = {str(flag.pk) for flag in flags}
     every = Plan.objects.defer("salt")
     is_active = Case(When(state__in=ACTIVE_STATES, then=Value(0)), default=Value(1))
@@ -117,7 +88,7 @@ def _read(flags: Sequence[Any]) -> _Plans:
         # A list shows no plan that has ended well. The others are few: fewer than its flags.
         newest = every.filter(_is_shown()).order_by(is_active, "-id")
     # The first one of each flag counts.
-    return _Plans((one.flag_pk, one) for one in reversed([*newest]) if one.flag_pk in pks)
+    return {one.flag_pk: one for one in reversed([*newest]) if one.flag_pk in pks}
 
 
 def _is_shown() -> Q:
@@ -172,4 +143,14 @@ def _describe(plan: Plan) -> tuple[SafeString, str]:
     return state_badge(plan), plan.reason
 
 
-PAGES = AppPages(Plan, PlanEvent, "plan", _describe, _overview_lines, FlagPlan)
+PAGES = AppPages(
+    Plan,
+    PlanEvent,
+    "plan",
+    _describe,
+    _overview_lines,
+    flag_notes=_notes,
+    flag_preview=_preview,
+    flag_section=_section,
+    flag_steps=_add_links,
+)

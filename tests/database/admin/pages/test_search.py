@@ -72,10 +72,6 @@ def test_search_finds_flags_by_description_and_tags(
     assert found(operator, text) == {FLAGS_NAME: ["checkout_flag"]}
 
 
-def test_list_of_flags_is_searched_by_tags_too(operator: Client, rows: None) -> None:
-    assert "checkout_flag" in page(operator, f"{FLAGS}?q=payment")
-
-
 def test_found_rows_have_their_state_and_description(operator: Client, rows: None) -> None:
     text = text_of(page(operator, url_of("checkout")).replace("<", " <"))
     assert "checkout_flag off One page · payment · eu" in text

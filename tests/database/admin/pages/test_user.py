@@ -13,8 +13,7 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.test import Client
 
-from flagstaff import changes, explain
-from flagstaff._engine.direct import read_own_writes
+from flagstaff import changes
 from flagstaff.admin import UserFlagsMixin
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
@@ -63,50 +62,39 @@ def test_each_way_to_be_on_or_off_has_its_words(operator: Client, alice: User) -
     create("g_half", rules=[{**GERMANY, "rollout_percent": 50}])
     create("h_some", 50)
     create("i_unit", 50, bucket_by="organization")
-    halves = {key: bucket_of(key, alice.pk) for key in ("g_half", "h_some")}
-    state = {key: "on" if bucket < 50 else "off" for key, bucket in halves.items()}
+    bucket = {key: bucket_of(key, alice.pk) for key in ("d_none", "g_half", "h_some")}
+    below = {key: "below" if bucket[key] < 50 else "not below" for key in bucket}
+    state = {key: "on" if bucket[key] < 50 else "off" for key in bucket}
+    half, some = bucket["g_half"], bucket["h_some"]
     assert rows(operator, user="alice", context="country=DE") == [
-        "a_disabled off disabled",
-        "b_allowed on allowed user",
-        "c_all on rollout of 100 %",
-        "d_none off rollout of 0 %",
-        "e_rule on rule 1 “Germany”",
-        "f_unnamed off rule 1, rollout of 0 %",
-        f"g_half {state['g_half']} rule 1 “Germany”, rollout of 50 %, bucket {halves['g_half']}",
-        f"h_some {state['h_some']} rollout of 50 %, bucket {halves['h_some']}",
-        "i_unit off rollout of 50 %, but organization is missing",
+        "a_disabled off Enabled: the flag is disabled for all users",
+        "b_allowed on Allowed user: the user is an allowed user",
+        "c_all on Rollout of 100 %: the rollout is 100 %",
+        f"d_none off Bucket below the rollout: {bucket['d_none']} is not below 0",
+        'e_rule on Rule 1: "Germany", 100 %: matches',
+        "f_unnamed off Rule 1: 0 %: matches, so the flag is off",
+        (
+            f"g_half {state['g_half']} "
+            f'Rule 1: "Germany", 50 %: matches; {half} is {below["g_half"]} 50'
+        ),
+        f"h_some {state['h_some']} Bucket below the rollout: {some} is {below['h_some']} 50",
+        "i_unit off organization: organization is missing",
     ]
-
-
-def test_organization_of_the_context_has_a_bucket(operator: Client) -> None:
-    create("new_checkout", 50, bucket_by="organization")
-    [row] = rows(operator, user="", context="organization=7")
-    with read_own_writes():
-        found = explain("new_checkout", context={"organization": 7})
-    state = "on" if found.value else "off"
-    assert row.endswith(f"{state} rollout of 50 %, bucket {found.bucket} by organization")
-
-
-def test_page_keeps_the_name_of_the_logged_in_user(operator: Client, alice: User) -> None:
-    html = shown(operator, user="alice")
-    assert re.search(r"Welcome,\s*<strong>\w+</strong>", html)
 
 
 def test_anonymous_user_has_no_bucket(operator: Client) -> None:
     create("new_checkout", 50)
     html = shown(operator, user="")
     assert "0 of 1 flag is on for anonymous users." in text_of(html)
-    assert rows_of(html) == ["new_checkout off rollout of 50 %, but there is no user"]
+    assert rows_of(html) == ["new_checkout off Known user: there is no user"]
 
 
-def test_flag_that_the_environment_forces_off_says_so(operator: Client, alice: User) -> None:
+def test_what_overrides_a_flag_is_said(operator: Client) -> None:
     create("new_checkout", 100)
     with forced_off(["new_checkout"]):
-        assert rows(operator, user="alice") == ["new_checkout off forced off in this process"]
-
-
-def test_flag_that_a_test_overrides_says_so(operator: Client) -> None:
-    create("new_checkout")
+        assert rows(operator, user="") == [
+            "new_checkout off forced off in this process by FLAGSTAFF_FORCE_OFF"
+        ]
     with override_flag("new_checkout", enabled=True):
         assert rows(operator, user="") == ["new_checkout on overridden by a test"]
 
@@ -115,15 +103,7 @@ def test_flag_with_unreadable_rules_says_so(operator: Client, alice: User) -> No
     create("new_checkout", 100)
     FeatureFlag.objects.update(rules=[{"conditions": 1}])
     [row] = rows(operator, user="alice")
-    assert row == "new_checkout off its rules cannot be read, so calls return their default"
-
-
-def test_each_result_is_that_of_an_evaluation(operator: Client, alice: User) -> None:
-    for number in range(40):
-        create(f"flag_{number:02}", number * 2 + 10)
-    with read_own_writes():
-        expected = [explain(f"flag_{number:02}", alice).value for number in range(40)]
-    assert [" on " in row for row in rows(operator, user="alice")] == expected
+    assert row.startswith("new_checkout off Rules: cannot be read, so the result is the default")
 
 
 def test_filter_shows_only_flags_that_are_on(operator: Client, alice: User) -> None:
@@ -137,23 +117,12 @@ def test_filter_shows_only_flags_that_are_on(operator: Client, alice: User) -> N
     assert links == ["?user=alice", "?user=alice&on=1"]
 
 
-def test_key_links_to_the_page_of_the_flag(operator: Client, flag: FeatureFlag) -> None:
-    assert f'href="{FLAGS}{flag.pk}/change/"' in shown(operator, user="")
-
-
 @pytest.mark.usefixtures("flag")
 def test_unknown_user_is_named_with_a_similar_one(operator: Client, alice: User) -> None:
     html = shown(operator, user="alcie")
     text = "No user has this primary key or username: “alcie”. Did you mean “alice”?"
     assert text in text_of(html)
     assert "<tbody>" not in html
-
-
-@pytest.mark.usefixtures("flag")
-def test_primary_key_without_a_user_is_evaluated_with_a_note(operator: Client) -> None:
-    text = text_of(shown(operator, user="987654321"))
-    assert "is on for primary key 987654321." in text.replace("flags are", "flag is")
-    assert "No user has the primary key 987654321." in text
 
 
 @pytest.mark.usefixtures("flag")
@@ -240,12 +209,12 @@ def test_values_with_rules_are_shown_with_the_rule_that_decides(operator: Client
     rules = [{"conditions": staff_rule, "value": "y"}]
     changes.values.create("token", "x", secret=True, rules=rules)
     assert rows_of(shown(operator, user="ana")) == [
-        "items 50 rule 1 “team”",
-        "token •••••• rule 1",
+        'items 50 Rule 1: "team", 100 %: matches',
+        "token •••••• Rule 1: 100 %: matches",
     ]
     assert rows_of(shown(operator, user="")) == [
-        "items 10 no rule matches",
-        "token •••••• no rule matches",
+        "items 10 The value itself: no rule matches",
+        "token •••••• The value itself: no rule matches",
     ]
     without_values = staff("view_featureflag", "view_user", name="bea")
     assert "Values with rules" not in shown(without_values, user="ana")

@@ -1,1 +1,0 @@
-"""Parts of the admin of flags besides the list, the page and the form."""
