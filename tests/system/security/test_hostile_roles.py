@@ -15,7 +15,7 @@ from django.db import connection
 
 from flagstaff import flag_enabled
 from flagstaff.models import Change
-from tests.database.sql.test_qualified_sql import STATEMENTS
+from tests.database.sql.test_qualified_sql import statements
 from tests.support.fixtures import Query
 from tests.support.terminals import flags
 from tests.support.webhooks import Webhook
@@ -179,7 +179,7 @@ def test_commands_and_flushes_of_the_owner_call_no_function_of_another_role(
         " SELECT n, name, '', '', '', '', false, false, true, now()"
         " FROM (VALUES (1, 'alice'), (2, 'bob')) AS users (n, name)"
     )
-    words = {word for text in STATEMENTS.values() for word in re.findall(r"\w+", text)}
+    words = {word for _, text in statements() for word in re.findall(r"\w+", text)}
     # Django's ORM does not name the schema of functions, and counts in the list of flags.
     words.remove("count")
     traps = psycopg.ClientCursor(mallory).mogrify(POLYMORPHIC, [sorted(words)])
