@@ -22,6 +22,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 from django.forms.fields import InvalidJSONInput
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -113,7 +114,13 @@ class Parsed(Argument):
         return None if self.clears and typed == "" else typed
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _ParsedField(self._parse, label=label, required=required)
+        return _ReadField(self._read_text, label=label, required=required)
+
+    def _read_text(self, text: str) -> Any:
+        try:
+            return self._parse(text) if text else None
+        except ArgumentTypeError as error:
+            raise ValidationError(str(error)) from error
 
     def _parse(self, text: str) -> Any:
         try:
@@ -122,20 +129,20 @@ class Parsed(Argument):
             raise ArgumentTypeError(f"invalid {self.metavar}: {text!r}") from error
 
 
-class _ParsedField(forms.CharField):
-    """A text of a page, which a function parses as that of a command."""
+class _ReadField(forms.CharField):
+    """A text of a page, and the function that reads it, which raises ValidationError."""
 
-    def __init__(self, parse: Callable[[str], Any], **options: Any) -> None:
-        super().__init__(**options)
-        self._parse = parse
+    def __init__(
+        self, read: Callable[[str], Any], *, has_lines: bool = False, **options: Any
+    ) -> None:
+        verbatim = {"rows": 6, "spellcheck": "false", "autocapitalize": "none"}
+        widget = forms.Textarea(verbatim) if has_lines else forms.TextInput()
+        super().__init__(widget=widget, **options)
+        self._read = read
 
     def to_python(self, value: object) -> Any:
-        """Parses the text. Raises ValidationError."""
-        text = super().to_python(value)
-        try:
-            return self._parse(text) if text else None
-        except ArgumentTypeError as error:
-            raise ValidationError(str(error)) from error
+        """Reads the text."""
+        return self._read(super().to_python(value) or "")
 
 
 @dataclass(frozen=True)
@@ -203,30 +210,20 @@ class Several(Argument):
         return [] if typed == [""] else typed
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return _LinesField(self.parse, label=label, required=required)
+        return _ReadField(self._read_lines, has_lines=True, label=label, required=required)
 
-
-class _LinesField(forms.CharField):
-    """A text of a page with one of several on each line. Empty lines are left out."""
-
-    widget = forms.Textarea({"rows": 6, "spellcheck": "false", "autocapitalize": "none"})
-
-    def __init__(self, parse: Callable[[str], object], **options: Any) -> None:
-        super().__init__(**options)
-        self._parse = parse
-
-    def to_python(self, value: object) -> Any:
-        """Returns the lines. Raises ValidationError with the number of one that is not valid."""
-        lines = [line.strip() for line in str(value or "").splitlines()]
+    def _read_lines(self, text: str) -> list[str]:
+        """Returns the lines that are not blank. Raises ValidationError with a line's number."""
+        lines = [line.strip() for line in text.splitlines()]
         for number, line in enumerate(lines, 1):
             if not line:
                 continue
             try:
-                self._parse(line)
+                self.parse(line)
             except FlagstaffError as error:
                 values = {"number": number, "problem": localized(error.message)}
-                text = gettext("Line %(number)s: %(problem)s.") % values
-                raise ValidationError(text) from error
+                problem = gettext("Line %(number)s: %(problem)s.") % values
+                raise ValidationError(problem) from error
         return [*filter(None, lines)]
 
 
@@ -279,15 +276,12 @@ class JsonField(forms.JSONField):
             "number as a text, or split the value"
         ),
     }
+    widget = forms.Textarea({"class": "flagstaff-json", "rows": 4, "spellcheck": "false"})
     # Texts, lists and objects without contents are values, too.
     empty_values = [None]
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"empty_value": None, **options})
-
-    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
-        """Returns the attributes of the text area."""
-        return {"class": "flagstaff-json", "rows": 4, "spellcheck": "false"}
 
     def prepare_value(self, value: Any) -> Any:
         """Returns the text in the form: as it was typed, or a stored value over several lines."""
@@ -417,28 +411,34 @@ class Users(Argument):
         return {name: [pks[text] for text in texts if text in pks]}
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
-        widget = forms.Textarea({"rows": 6, "spellcheck": "false", "autocapitalize": "none"})
-        text = _("Usernames or primary keys: one on each line, or with commas between them.")
-        return _UsersField(label=label, required=required, widget=widget, help_text=text)
+        field = _ReadField(_users_of_text, has_lines=True, label=label, required=required)
+        text = gettext("One user on each line, or with commas between them: %(name)s.")
+        field.help_text = text % {"name": name_of_users()}
+        return field
 
 
-class _UsersField(forms.CharField):
-    """Users as a text of a page: one on each line, or with commas or tabs between them."""
+def _users_of_text(text: str) -> list[Any]:
+    """Returns the primary keys. Raises ValidationError with those that are no users."""
+    # With None, each end of a line becomes "\n". A table that is pasted has tabs.
+    lines = StringIO(text.replace("\t", ","), newline=None)
+    try:
+        cells = chain.from_iterable(csv.reader(lines, skipinitialspace=True))
+        names = list(dict.fromkeys(cell.strip() for cell in cells if cell.strip()))
+    except csv.Error as error:
+        problem = _("This text cannot be read. Remove each double quote that is not closed.")
+        raise ValidationError(problem) from error
+    pks = allowed_user_table().find_many(names)
+    if unknown := [name for name in names if name not in pks]:
+        raise ValidationError(unknown_users(unknown))
+    return list(dict.fromkeys(pks[name] for name in names))
 
-    def to_python(self, value: object) -> Any:
-        """Returns the primary keys. Raises ValidationError with those that are no users."""
-        # With None, each end of a line becomes "\n".
-        lines = StringIO(str(value or "").replace("\t", ","), newline=None)
-        try:
-            cells = chain.from_iterable(csv.reader(lines, skipinitialspace=True))
-            names = list(dict.fromkeys(cell.strip() for cell in cells if cell.strip()))
-        except csv.Error as error:
-            text = _("This text cannot be read. Remove each double quote that is not closed.")
-            raise ValidationError(text) from error
-        pks = allowed_user_table().find_many(names)
-        if unknown := [name for name in names if name not in pks]:
-            raise ValidationError(unknown_users(unknown))
-        return list(dict.fromkeys(pks[name] for name in names))
+
+def name_of_users() -> str:
+    """Returns what pages call the text that stands for a user, such as "Email or primary key"."""
+    login = allowed_user_table().username_field
+    if login is None:
+        return gettext("Primary key")
+    return gettext("%(field)s or primary key") % {"field": capfirst(login.verbose_name)}
 
 
 def unknown_users(unknown: Sequence[str]) -> str:

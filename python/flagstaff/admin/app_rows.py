@@ -204,7 +204,9 @@ class AppRowAdmin(RowPageAdmin):
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(_("Events"), html if rows else "", ("delete",))
 
-    def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Goes to the events of a row among the recent changes."""
         row = self.get_object(request, object_id)
         if row is None:

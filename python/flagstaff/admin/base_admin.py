@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NamedTuple, ParamSpec, cast
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters
@@ -14,10 +14,11 @@ from django.db import DatabaseError, DataError, connections
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import URLPattern
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 
 from flagstaff._attribution.context import actor_of, attributed, attribution
 from flagstaff._tables.rows import hiding, uncached
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 else:
     _ModelAdmin = admin.ModelAdmin
 
-_P = ParamSpec("_P")
 _Context = dict[str, Any]
 
 #: Seconds for which a save waits for the workers. Most need a few milliseconds.
@@ -58,8 +58,7 @@ SAVE_TIMEOUT = 1.0
 class BaseAdmin(_ModelAdmin):
     """Runs the views of Django's admin: attributes their writes, and shows the environment.
 
-    Needs no middleware. A subclass changes what a view shows by `show_list`, `show_form`,
-    `show_deletion` or `show_history`, which get the arguments of the view.
+    Needs no middleware, and includes the views that a subclass overrides.
     """
 
     #: The page of the documentation about the pages of this admin, below DOCS_URL.
@@ -97,16 +96,23 @@ class BaseAdmin(_ModelAdmin):
         """Whether the user may delete rows."""
         return may(request.user, "delete", self.model if obj is None else obj)
 
-    # The views of Django's admin.
+    # The views.
+
+    def own_urls(self) -> Iterable[URLPattern]:
+        """Returns the URLs of pages beside those of Django."""
+        return ()
+
+    def get_urls(self) -> list[URLPattern]:
+        """The URLs of all pages."""
+        urls: list[URLPattern] = [*self.own_urls(), *super().get_urls()]
+        for one in urls:
+            one.callback = self._attributed_view(one.callback)
+        return urls
 
     def changelist_view(
         self, request: HttpRequest, extra_context: _Context | None = None
     ) -> HttpResponse:
-        """The list and its actions."""
-        return self.attributed_view(request, self.show_list, extra_context)
-
-    def show_list(self, request: HttpRequest, extra_context: _Context | None) -> HttpResponse:
-        """Returns the list, or the page of an action."""
+        """The list, or the page of an action."""
         context = {**(extra_context or {})}
         # Django's title asks to select a row, which is what a list in a popup is for.
         if IS_POPUP_VAR not in request.GET:
@@ -134,60 +140,26 @@ class BaseAdmin(_ModelAdmin):
         """Returns what the template of the list shows besides the rows."""
         return {}
 
-    def changeform_view(
-        self,
-        request: HttpRequest,
-        object_id: str | None = None,
-        form_url: str = "",
-        extra_context: _Context | None = None,
-    ) -> HttpResponse:
-        """The page that adds or changes a row."""
-        return self.attributed_view(request, self.show_form, object_id, form_url, extra_context)
-
-    def show_form(self, request: HttpRequest, object_id: str | None, *args: Any) -> HttpResponse:
-        """Returns the page that adds or changes a row."""
-        return super().changeform_view(request, object_id, *args)
-
-    def delete_view(
-        self, request: HttpRequest, object_id: str, extra_context: _Context | None = None
-    ) -> HttpResponse:
-        """The page that deletes a row after a confirmation."""
-        return self.attributed_view(request, self.show_deletion, object_id, extra_context)
-
-    def show_deletion(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
-        """Returns the page that deletes a row."""
-        return super().delete_view(request, object_id, *args)
-
-    def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: _Context | None = None
-    ) -> HttpResponse:
-        """The history of a row."""
-        return self.attributed_view(request, self.show_history, object_id, extra_context)
-
-    def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
-        """Returns the history of a row."""
-        return super().history_view(request, object_id, *args)
-
-    def attributed_view(
-        self,
-        request: HttpRequest,
-        view: Callable[Concatenate[HttpRequest, _P], HttpResponse],
-        *args: _P.args,
-        **kwargs: _P.kwargs,
-    ) -> HttpResponse:
-        """Runs a view, and attributes its writes to the request's user.
+    def _attributed_view(self, view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+        """Returns a view whose writes are attributed to the request's user.
 
         A FlagstaffError of a POST becomes a message, followed by a redirect to the same page.
         Before a migration, the page says so.
         """
-        try:
-            with savepoint():
-                response = self._attributed(request, partial(view, request, *args, **kwargs))
-        except DatabaseError as error:
-            if not is_missing_table(error) and sqlstate(error) != NO_PRIVILEGE:
-                raise
-            response = self._page_before_migration(request)
-        return self._with_environment(request, response)
+
+        @never_cache
+        @wraps(view)
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            try:
+                with savepoint():
+                    response = self._attributed(request, partial(view, request, *args, **kwargs))
+            except DatabaseError as error:
+                if not is_missing_table(error) and sqlstate(error) != NO_PRIVILEGE:
+                    raise
+                response = self._page_before_migration(request)
+            return self._with_environment(request, response)
+
+        return answer
 
     def _attributed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
         remove_nul(request)
@@ -255,16 +227,16 @@ class BaseAdmin(_ModelAdmin):
         self,
         request: HttpRequest,
         changed: Changed,
-        text: str = "",
         *,
         users: str = "",
         timeout: float = SAVE_TIMEOUT,
     ) -> None:
         """Shows a message about a change that is committed. Waits for the workers.
 
-        `text` replaces the description of the change; `users` says how many of them it is about.
+        `users` says how many of them it is about.
         """
-        text = text or self.changed_text(request, changed)
+        what = {"key": changed.key, "change": describe_changed(request, changed)}
+        text = _("“%(key)s” was changed: %(change)s.") % what
         sentences = " ".join(filter(None, (text, users)))
         self.report_applied(request, sentences, timeout=timeout, undo_url=self._undo_url(changed))
 
@@ -287,17 +259,15 @@ class BaseAdmin(_ModelAdmin):
         if links:
             shown = format_html_join(" · ", '<a href="{}">{}</a>', links)
             message = format_html("{} {}", message, shown)
-        self.message_user(request, with_undo(message, undo_url, _("Undo")), level)
-
-    def changed_text(self, request: HttpRequest, changed: Changed) -> str:
-        """Returns the old and new values as a sentence."""
-        texts = {"key": changed.key, "change": describe_changed(request, changed)}
-        return _("“%(key)s” was changed: %(change)s.") % texts
+        if undo_url:
+            link = '{} <a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
+            message = format_html(link, message, undo_url, _("Undo"))
+        self.message_user(request, message, level)
 
     def _undo_url(self, changed: Changed) -> str:
         """The page that undoes the change; empty if it cannot be undone."""
         # A message after a creation would offer to delete the row.
-        is_of_row = not changed.field and (changed.old is None or changed.new is None)
+        is_of_row = changed.old is None or changed.new is None
         if is_of_row or changed.undo is None or not changed.version or changed.secret:
             return ""
         return undo_url(self.admin_site, [changed.version])
@@ -318,12 +288,6 @@ def _menus(changelist: ChangeList) -> Iterator[Mapping[str, object]]:
             "choices": choices,
             "html": admin_list_filter(changelist, cast("Any", spec)) if is_own else "",
         }
-
-
-def with_undo(message: SafeString, url: str, label: str) -> SafeString:
-    """Returns a message with a button to a page that undoes something, unless the URL is empty."""
-    link = '{} <a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
-    return format_html(link, message, url, label) if url else message
 
 
 class Applied(NamedTuple):

@@ -121,15 +121,19 @@ class RowPageAdmin(AdminOfActions):
 
     # The URLs. Those of Django's own pages stay: links of the whole admin lead to them.
 
-    def get_urls(self) -> list[URLPattern]:
-        """The URL of each action, and those of Django's pages."""
-        own = (one for one in self.page_actions if not (one.creates or one.deletes))
-        return [
-            *(row_path(self, one.name, partial(self._action_view, one)) for one in own),
-            *super().get_urls(),
-        ]
+    def own_urls(self) -> Iterator[URLPattern]:
+        """The URL of each action."""
+        for one in self.page_actions:
+            if not (one.creates or one.deletes):
+                yield row_path(self, one.name, partial(self._action_view, one))
 
-    def show_form(self, request: HttpRequest, object_id: str | None, *_args: Any) -> HttpResponse:
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
         """The page of a row, or the action that creates one."""
         if object_id is None:
             return self._ask(request, next(one for one in self.page_actions if one.creates), None)
@@ -140,14 +144,19 @@ class RowPageAdmin(AdminOfActions):
             raise PermissionDenied
         return self._page(request, row)
 
-    def show_deletion(self, request: HttpRequest, object_id: str, *_args: Any) -> HttpResponse:
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """The action that deletes a row."""
-        return self._show(request, next(one for one in self.page_actions if one.deletes), object_id)
+        deletes = next(one for one in self.page_actions if one.deletes)
+        return self._action_view(deletes, request, object_id)
 
-    def show_history(self, request: HttpRequest, object_id: str, *args: Any) -> HttpResponse:
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """Goes to the changes of a row. Without a history, shows those of Django's log."""
         redirect = history_redirect(self, self.row_kind, request, object_id)
-        return redirect or super().show_history(request, object_id, *args)
+        return redirect or super().history_view(request, object_id, extra_context)
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """The actions of the list: those for several rows, and those of the project."""
@@ -181,9 +190,6 @@ class RowPageAdmin(AdminOfActions):
         return self.request_class(self, request, action, selected).answer() if selected else None
 
     def _action_view(self, action: Action, request: HttpRequest, object_id: str) -> HttpResponse:
-        return self.attributed_view(request, self._show, action, object_id)
-
-    def _show(self, request: HttpRequest, action: Action, object_id: str) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
         return self.missing(request, object_id) if row is None else self._ask(request, action, row)
 

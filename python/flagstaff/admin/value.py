@@ -53,7 +53,7 @@ from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.forms import RuleValues
-from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
+from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.rules.sentences import results_html
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.base_models import AbstractKeyValueStore
@@ -268,8 +268,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         text = _("The value was %(old)s and becomes %(new)s: code that reads it may fail.")
         labels = [localized(TYPE_LABELS.get(name, "")) for name in types]
         changed = text % {"old": labels[0], "new": labels[-1]} if labels[0] != labels[-1] else ""
-        marks = mark_texts(rules, errors=False)
-        return [*filter(None, [changed, missing_groups_text(rules)]), *marks]
+        return [*([changed] if changed else []), *rule_notes(rules)]
 
 
 def _change_text(event: Event) -> str:

@@ -90,10 +90,9 @@ def _run(action: Action, options: Options, out: Output) -> Changes:
     if action.is_asked_about(run.arguments) and may_ask(options, out):
         # Before the preview: then newer changes are a conflict.
         seen = run.versions()
-        preview = [(kind, one) for one in run.preview()]
-        if ask_about_changes(preview, options, out, action):
+        if ask_about_changes(run.preview(), options, out, action):
             versions = seen | versions
-    return Changes([(kind, one) for one in run.write(versions)])
+    return Changes(run.write(versions))
 
 
 def _run_without_history(action: Action, options: Options, out: Output) -> Done:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin import AdminSite
-from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import models
 from django.test import Client, RequestFactory
@@ -43,10 +43,8 @@ from tests.support.admin_pages import (
     undo_urls,
 )
 from tests.support.form_inputs import inputs_of
-from tests.support.history import value_history
 from tests.support.models_of_others import value_model_of
 from tests.support.sql import rows as execute
-from tests.support.sql import statements_of
 
 pytestmark = pytest.mark.django_db
 
@@ -154,13 +152,6 @@ def test_value_without_rules_is_for_everyone(operator: Client) -> None:
     assert "Set for everyone" not in links_of(html)
 
 
-def test_page_names_the_permissions_that_its_actions_need() -> None:
-    html = page(staff("view_keyvaluestore"), url_of(value_of(rules=RULES)))
-    assert links_of(html) == []
-    assert html.count("(flagstaff.change_keyvaluestore)") == 4
-    assert html.count("(flagstaff.delete_keyvaluestore)") == 1
-
-
 def test_rules_that_workers_cannot_read_are_named_and_can_be_replaced(operator: Client) -> None:
     value = value_of()
     execute("""UPDATE flagstaff_keyvaluestore SET rules = '{"x": 1}'""")
@@ -169,13 +160,6 @@ def test_rules_that_workers_cannot_read_are_named_and_can_be_replaced(operator: 
     act(operator, url_of(value, "rules"), rules=json.dumps(RULES))
     value.refresh_from_db()
     assert value.rules == RULES
-
-
-@pytest.mark.parametrize("view", ["change", "history", "set", "rules", "details", "delete"])
-def test_page_of_a_value_that_is_gone_says_so(view: str, operator: Client) -> None:
-    response = operator.get(f"{VALUES}0/{view}/", follow=True)
-    [message] = messages_of(response)
-    assert "with ID “0” doesn" in message
 
 
 def test_large_value_is_cut_and_kept_by_another_change(operator: Client) -> None:
@@ -191,110 +175,11 @@ def test_large_value_is_cut_and_kept_by_another_change(operator: Client) -> None
 
 # The actions.
 
-ACTIONS: dict[str, tuple[str, dict[str, Any], int, str]] = {
-    "create": (
-        "add/",
-        {"key": "new", "value": '"stripe"', "description": "New"},
-        ADDITION,
-        "“new” was added.",
-    ),
-    "set": (
-        "{pk}/set/",
-        {"value": '"adyen"'},
-        CHANGE,
-        '“gateway” was changed: value "stripe" → "adyen".',
-    ),
-    "set for everyone": (
-        "{pk}/set-for-everyone/",
-        {"value": '"adyen"'},
-        CHANGE,
-        '“gateway” was changed: value "stripe" → "adyen", rules rule 1: "paypal" if is_staff',
-    ),
-    "rules": (
-        "{pk}/rules/",
-        {"rules": "[]"},
-        CHANGE,
-        '“gateway” was changed: rules rule 1: "paypal" if is_staff is true → no rules.',
-    ),
-    "details": (
-        "{pk}/details/",
-        {"description": "Who pays"},
-        CHANGE,
-        '“gateway” was changed: description "" → "Who pays".',
-    ),
-    "delete": ("{pk}/delete/", {}, DELETION, "“gateway” was deleted."),
-}
-
 
 @pytest.fixture
 def value() -> KeyValueStore:
     with acting_as("ana"):
         return value_of(rules=RULES)
-
-
-@pytest.mark.parametrize("name", ACTIONS)
-def test_action_writes_with_actor_and_reason_and_says_what_it_did(
-    name: str, operator: Client, admin_user: User, value: KeyValueStore
-) -> None:
-    address, arguments, flag, message = ACTIONS[name]
-    response = act(operator, VALUES + address.format(pk=value.pk), _reason="pilot", **arguments)
-    [first, *_] = messages_of(response)
-    assert first.startswith(message)
-    key = arguments.get("key", KEY)
-    [event, *_] = value_history(key)
-    assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "pilot")
-    [entry] = LogEntry.objects.all()
-    assert (entry.action_flag, entry.object_repr) == (flag, key)
-    found = {one.key: one for one in KeyValueStore.objects.all()}
-    assert (key in found) == (name != "delete")
-    for field, text in arguments.items():
-        is_json = field in {"value", "rules"}
-        assert getattr(found[key], field) == (json.loads(text) if is_json else text)
-    if name == "set for everyone":
-        assert found[key].rules == []
-
-
-@pytest.mark.parametrize("name", ACTIONS)
-def test_page_of_an_action_locks_and_writes_nothing(
-    name: str, operator: Client, value: KeyValueStore
-) -> None:
-    address, arguments, _flag, _message = ACTIONS[name]
-    url = VALUES + address.format(pk=value.pk)
-    data = typed(operator, url, **arguments)
-    assert count_queries(operator, url) <= 20 + 3
-
-    def show() -> None:
-        page(operator, url)
-        assert operator.post(url, data | {"_edit": "preview"}).status_code == 200
-
-    written = re.compile("FOR (NO KEY )?UPDATE|^(INSERT|UPDATE|DELETE)")
-    assert not [one for one in statements_of(show) if written.search(one)]
-
-
-@pytest.mark.parametrize(
-    ("permission", "allowed"),
-    [
-        ("view_featureflag", ()),
-        ("view_keyvaluestore", ("", "change", "history")),
-        (
-            "change_keyvaluestore",
-            ("", "change", "history", "set", "set-for-everyone", "rules", "details"),
-        ),
-        ("add_keyvaluestore", ("add",)),
-        ("delete_keyvaluestore", ()),
-    ],
-)
-@pytest.mark.parametrize("method", ["get", "post"])
-def test_pages_need_a_permission(
-    method: str, permission: str, allowed: tuple[str, ...], value: KeyValueStore
-) -> None:
-    client = staff(permission)
-    of_a_row = {address.format(pk=value.pk) for address, *_rest in ACTIONS.values()}
-    urls = {"", *of_a_row, *(f"{value.pk}/{one}/" for one in ("change", "history"))}
-    statuses = {url: getattr(client, method)(VALUES + url).status_code for url in urls}
-    found = {url.strip("/").rpartition("/")[2] for url, code in statuses.items() if code != 403}
-    assert found == {*allowed}
-    assert {*statuses.values()} <= {200, 302, 403}
 
 
 @pytest.mark.parametrize(("is_secret", "count"), [(False, 1), (True, 0)])
@@ -568,21 +453,6 @@ def test_new_type_is_named_before_it_is_saved(
 ) -> None:
     _users, *others = notes_of(ask(operator, value_of(old, **schema), value=new))
     assert others == [note] * bool(note)
-
-
-def test_change_by_another_person_is_shown_and_can_be_replaced(operator: Client) -> None:
-    value = value_of(rules=RULES)
-    data = typed(operator, url_of(value, "set"), value='"adyen"')
-    with acting_as("bob"):
-        changes.values.set(KEY, "paypal")
-    response = operator.post(url_of(value, "set"), data)
-    assert problems_in(response) == [
-        "“gateway” has changed since the page was shown. Press the button again.",
-        'bob: value "stripe" → "paypal"',
-    ]
-    assert inputs_of(response.content.decode(), "value") == {"value": '"adyen"'}
-    answer(operator, response)
-    assert stored() == "adyen"
 
 
 def test_deletion_of_a_secret_says_that_it_cannot_be_brought_back(operator: Client) -> None:

@@ -1,4 +1,7 @@
-"""The editor of rules in a browser: with and without a script, by keyboard, and on a phone."""
+"""The script of the editor of rules in a browser, by keyboard and on a phone.
+
+The database tests press the same buttons without a script.
+"""
 
 from __future__ import annotations
 
@@ -10,24 +13,12 @@ import pytest
 from selenium.webdriver.support.select import Select
 
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.layout import enable_scripts
 
 SEGMENTS = "/admin/flagstaff/segment/"
 # Flags of the shop use this segment.
 KEY = "customers"
 CUSTOMERS = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
 COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
-
-
-@pytest.fixture(params=[True, False], ids=["script", "no script"])
-def script(request: pytest.FixtureRequest, visitor: Visitor) -> Iterator[bool]:
-    """With and without JavaScript."""
-    if request.param:
-        enable_scripts(visitor)
-    else:
-        visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    yield request.param
-    enable_scripts(visitor)
 
 
 @pytest.fixture
@@ -54,19 +45,14 @@ def open_page(visitor: Visitor, path: str) -> None:
     visitor.wait_until_painted()
 
 
-def edit(visitor: Visitor, button: str, *, script: bool = True) -> None:
-    """Presses a button of the editor; without a script, another page follows."""
-    selector = f"[name=_edit][value='{button}']"
-    if script:
-        visitor.click(selector)
-    else:
-        visitor.follow(selector)
+def edit(visitor: Visitor, button: str) -> None:
+    """Presses a button of the editor."""
+    visitor.click(f"[name=_edit][value='{button}']")
 
 
-def save(visitor: Visitor, *, script: bool = True) -> None:
-    """Confirms the change; a script has shown what it does."""
-    if script:
-        visitor.wait_for_text(".flagstaff-preview", "beta_reviews")
+def save(visitor: Visitor) -> None:
+    """Confirms the change, of which the script has shown what it does."""
+    visitor.wait_for_text(".flagstaff-preview", "beta_reviews")
     visitor.follow(".flagstaff-confirm")
     visitor.wait_for_text(".messagelist", KEY)
 
@@ -89,15 +75,15 @@ def values_input(visitor: Visitor) -> Any:
 
 
 def test_condition_is_added_filled_in_and_saved(
-    script: bool, conditions: str, visitor: Visitor, shop: Shop
+    conditions: str, visitor: Visitor, shop: Shop
 ) -> None:
     open_page(visitor, conditions)
-    edit(visitor, "attribute:0", script=script)
+    edit(visitor, "attribute:0")
     visitor.wait_until(lambda: focused(visitor), "conditions-0-1-attribute")
     visitor.write("[name=conditions-0-1-attribute]", "seats")
     choose(visitor, "[name=conditions-0-1-operator]", "is at least")
     visitor.write("[name=conditions-0-1-values]", "100\n200")
-    save(visitor, script=script)
+    save(visitor)
     seats = {"attribute": "seats", "operator": "gte", "values": [100, 200]}
     assert stored(shop) == [*CUSTOMERS, seats]
 
@@ -135,22 +121,6 @@ def test_operator_without_values_hides_them(conditions: str, visitor: Visitor) -
     visitor.wait_until(lambda: values_input(visitor)[1], "visible")
     choose(visitor, "[name$=operator]", "is missing")
     visitor.wait_until(lambda: values_input(visitor)[1], "hidden")
-
-
-def test_typed_rows_become_json_and_rows_again_and_stay_after_an_error(
-    conditions: str, visitor: Visitor, shop: Shop
-) -> None:
-    open_page(visitor, conditions)
-    edit(visitor, "json")
-    visitor.wait_for_text("#id_conditions", "is_authenticated")
-    edit(visitor, "rows")
-    edit(visitor, "attribute:0")
-    visitor.write("[name=conditions-0-1-values]", "1, 2")
-    visitor.follow(".flagstaff-confirm")
-    assert visitor.texts(".flagstaff-editor .errorlist") == ["This field is required."]
-    field = visitor.find("[name=conditions-0-1-values]")
-    assert field.get_property("value") == "1, 2"
-    assert stored(shop) == CUSTOMERS
 
 
 def test_refusal_of_the_server_is_shown_after_a_button(conditions: str, visitor: Visitor) -> None:

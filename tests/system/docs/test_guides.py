@@ -322,8 +322,9 @@ def test_history_page_code_reads_and_changes(alice: User) -> None:
     names = names_of(HISTORY, "def widen")
     read, widen = names["read"], names["widen"]
     seen = read("new_checkout")
-    assert widen("new_checkout", 25, seen) == "python manage.py flags rollout new_checkout 5"
+    undo = widen("new_checkout", 25, seen)
     now = read("new_checkout")
+    assert undo == f"python manage.py flags undo new_checkout {now}"
     assert widen("new_checkout", 25, now) == "nothing to undo"
     assert widen("new_checkout", 50, seen) == f"version {now}, not {seen}: read it again"
     with acting_as("deploy", reason="release 42"):

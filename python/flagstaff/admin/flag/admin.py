@@ -52,7 +52,7 @@ from flagstaff.admin.part import AppPart
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
+from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.base_models import AbstractFeatureFlag
@@ -94,9 +94,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """Returns the classes of all parts, those of the optional apps included."""
         return (*self.parts, *(pages.flag_part for pages in PAGES if pages.flag_part))
 
-    def get_urls(self) -> list[URLPattern]:
+    def own_urls(self) -> Iterator[URLPattern]:
         """The pages that are about no single row, the page of the allowed users, and the others."""
-        return [*page_urls(self), users_path(self), *super().get_urls()]
+        yield from page_urls(self)
+        yield users_path(self)
+        yield from super().own_urls()
 
     # Rights.
 
@@ -200,7 +202,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """The form field: an editor for the rules, and a line for the tags."""
         if db_field.name == RULES:
             label, offer = capfirst(db_field.verbose_name), Offer(self.admin_site, request)
-            return RulesField(offer, label=label, help_text=_RULES_HELP)
+            no_rules = _("No rules: the rollout decides.")
+            return RulesField(offer, no_rules=no_rules, label=label, help_text=_RULES_HELP)
         if db_field.name == TAGS:
             separate = _("Separate them with commas.")
             help_text = f"{db_field.help_text} {separate}".strip()
@@ -227,9 +230,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""
-        rules = arguments.get(RULES, [])
-        groups = missing_groups_text(rules)
-        return [*mark_texts(rules, errors=False), *([groups] if groups else [])]
+        return rule_notes(arguments.get(RULES, []))
 
     def facts(
         self, request: HttpRequest, action: Action, keys: Sequence[str], found: Impact

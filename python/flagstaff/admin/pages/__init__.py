@@ -42,10 +42,7 @@ def page_urls(flag_admin: BaseAdmin) -> Iterator[URLPattern]:
 
 
 def _view(flag_admin: BaseAdmin, name: str, page: type[Page], request: HttpRequest) -> HttpResponse:
-    def answer(request: HttpRequest) -> HttpResponse:
-        if not PAGES[name].may_open(flag_admin.admin_site, request):
-            raise PermissionDenied
-        made = page(flag_admin, request, page_title(name))
-        return made.post() if request.method == "POST" else made.get()
-
-    return flag_admin.attributed_view(request, answer)
+    if not PAGES[name].may_open(flag_admin.admin_site, request):
+        raise PermissionDenied
+    made = page(flag_admin, request, page_title(name))
+    return made.post() if request.method == "POST" else made.get()

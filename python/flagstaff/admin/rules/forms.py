@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._stored_value_schema import value_schema_of
 from flagstaff._tables.known_attributes import AttributeType
+from flagstaff._words.json_text import scalar_of
 from flagstaff._words.rule_parts import IN_PLACES, sentence
 from flagstaff._words.text import Text, joined
 from flagstaff._words.value_schema import ANY, ValueSchema, type_of, value_problem
@@ -23,39 +24,44 @@ from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.offers import Mark, Offer, mark_of
 from flagstaff.validators import MAX_PERCENT, condition_problem
 
-#: What is typed into the inputs of a row, by their names.
-Texts: TypeAlias = dict[str, str]
+#: What is typed into the inputs of a row, by their names; of a rule also the rows of its
+#: "conditions". "focus" is what gets the focus: the input that is empty, or the button named here.
+Texts: TypeAlias = dict[str, Any]
 
-_IS_MISSING, _IS_PRESENT = "isnull", "isnull:false"
+_IS_NULL, _PATTERN = "isnull", "regex"
 # These operators are "isnull" with this value, and need no text.
-_NULLS = {_IS_MISSING: True, _IS_PRESENT: False}
+_NULLS = {_IS_NULL: True, "isnull:false": False}
 # In the order of the menu. A condition is true if one of its values matches.
 _OPERATORS = {
     "in": gettext_lazy("is one of"),
     "contains": gettext_lazy("contains"),
     "startswith": gettext_lazy("starts with"),
     "endswith": gettext_lazy("ends with"),
-    "regex": gettext_lazy("matches the pattern"),
+    _PATTERN: gettext_lazy("matches the pattern"),
     "lt": gettext_lazy("is less than"),
     "lte": gettext_lazy("is at most"),
     "gt": gettext_lazy("is more than"),
     "gte": gettext_lazy("is at least"),
     "version_lt": gettext_lazy("is a version before"),
     "version_gte": gettext_lazy("is this version or later"),
-    _IS_MISSING: gettext_lazy("is missing"),
-    _IS_PRESENT: gettext_lazy("is present"),
+    _IS_NULL: gettext_lazy("is missing"),
+    "isnull:false": gettext_lazy("is present"),
 }
 #: In rules as JSON.
-JSON_OPERATORS = [name for name in _OPERATORS if name != _IS_PRESENT]
+JSON_OPERATORS = [name for name in _OPERATORS if ":" not in name]
+# The values of the others are texts: 1.10 is a version, and no number.
+_TYPED_OPERATORS = ("in", "lt", "lte", "gt", "gte")
 _MAX_NAME = 100
-_VALUE = "value {number}"
 # Inputs of one line that grow with their text; no browser changes what is typed into them.
-_AREA = {"rows": 1, "cols": 20, "autocapitalize": "none", "spellcheck": "false"}
-_NUMBERS = ("number", "integer")
+_VERBATIM = {"autocapitalize": "none", "spellcheck": "false"}
+_AREA = {"rows": 1, "cols": 20, **_VERBATIM}
+_LINE_BREAK = re.compile(r"[\r\n]")
+# The length of a value in a message.
+_MAX_SHOWN = 40
 
 
 class Row(forms.Form):
-    """What is typed into a rule or a condition. Its cleaned data is JSON."""
+    """What is typed into a rule or a condition. Its cleaned data is JSON; empty if it is blank."""
 
     use_required_attribute = False
 
@@ -64,16 +70,15 @@ class Row(forms.Form):
     ) -> None:
         """Takes the name of the field with the rules, and the place, such as "0-1"."""
         prefix = f"{name}-{place}"
-        super().__init__({f"{prefix}-{one}": text for one, text in texts.items()}, prefix=prefix)
+        data = {f"{prefix}-{one}": text for one, text in texts.items()}
+        super().__init__(data, prefix=prefix, empty_permitted=True)
         self.place, self.label, self.texts = place, label, texts
+        self.focus = texts.get("focus", "")
         self.fields |= fields
         for field in self.fields.values():
             field.widget.attrs["aria-label"] = f"{label}: {field.label}"
-
-    def focus(self) -> None:
-        """Gives the focus to the first empty input."""
-        names = (name for name in self.fields if name != "negate" and not self.texts.get(name))
-        if first := next(names, None):
+        empty = (one for one in self.fields if one != "negate" and not texts.get(one))
+        if self.focus == "input" and (first := next(empty, None)):
             self.fields[first].widget.attrs["autofocus"] = True
 
 
@@ -125,15 +130,12 @@ class ConditionForm(Row):
         label=gettext_lazy("attribute"),
         max_length=_MAX_NAME,
         widget=forms.TextInput(
-            {
-                "placeholder": gettext_lazy("attribute"),
-                "autocomplete": "off",
-                "autocapitalize": "none",
-                "spellcheck": "false",
-            }
+            {"placeholder": gettext_lazy("attribute"), "autocomplete": "off", **_VERBATIM}
         ),
     )
-    operator = forms.ChoiceField(label=gettext_lazy("operator"), choices=[*_OPERATORS.items()])
+    operator = forms.ChoiceField(
+        label=gettext_lazy("operator"), choices=[*_OPERATORS.items()], initial="in"
+    )
     values = forms.CharField(
         label=gettext_lazy("values"),
         required=False,
@@ -153,25 +155,27 @@ class ConditionForm(Row):
         #: What is typed, also if it is not valid.
         self.condition: dict[str, Any] = {**texts, "values": []}
 
+    def clean_values(self) -> list[object]:
+        """Parses the values."""
+        if self.errors:
+            return []
+        operator = self.cleaned_data["operator"]
+        if operator in _NULLS:
+            return [_NULLS[operator]]
+        values = parse_values(self.cleaned_data["values"], operator)
+        if not values:
+            raise ValidationError(_("Write at least one value."))
+        return values
+
     def clean(self) -> dict[str, Any]:
         """Returns the JSON. Refuses what workers cannot read."""
-        if self.errors:
-            return self.cleaned_data
         typed = self.cleaned_data
-        operator, values = typed["operator"], list[object]()
-        if operator in _NULLS:
-            operator, values = _IS_MISSING, [_NULLS[operator]]
-        else:
-            try:
-                values = parse_values(typed["values"], operator)
-            except ValuesError as error:
-                raise ValidationError({"values": sentence(str(error))}) from error
-            if not values:
-                raise ValidationError({"values": _("Write at least one value.")})
+        if self.errors:
+            return typed
         self.condition = {
             "attribute": typed["attribute"],
-            "operator": operator,
-            "values": values,
+            "operator": _IS_NULL if typed["operator"] in _NULLS else typed["operator"],
+            "values": typed["values"],
             **({"negate": True} if typed["negate"] else {}),
         }
         if problem := condition_problem([self.condition]):
@@ -211,8 +215,7 @@ class SegmentForm(Row):
 
     def clean(self) -> dict[str, Any]:
         """Returns the JSON."""
-        typed = self.cleaned_data
-        return {**typed, "negate": True} if typed.pop("negate") else typed
+        return {name: one for name, one in self.cleaned_data.items() if one is not False}
 
 
 @dataclass(frozen=True)
@@ -232,43 +235,31 @@ class RuleValues:
         return self.schema.type or self.own_type
 
     def text(self, value: object) -> str:
-        """Returns the text of a value in its input."""
+        """Returns the text of a value in its input: a string has no quotes."""
         is_text = self._type == "string" and not self.schema.choices and isinstance(value, str)
         return str(value) if is_text else json.dumps(value, ensure_ascii=False)
 
     def field(self) -> forms.Field:
-        """Returns the input: a menu, a number, a text without quotes, or JSON."""
-        label, kind = _("value"), self._type
-        attrs: dict[str, Any] = {**_AREA, "placeholder": label}
-        choices = self.schema.choices or ([True, False] if kind == "boolean" else [])
-        if choices:
+        """Returns the input: a menu, a text without quotes, a number, or JSON."""
+        label = _("value")
+        if choices := self.schema.choices or ([True, False] if self._type == "boolean" else []):
             texts = [*map(self.text, choices)]
             options = [("", _("choose")), *zip(texts, texts, strict=True)]
             return forms.TypedChoiceField(label=label, choices=options, coerce=json.loads)
-        if kind == "string":
-            return forms.CharField(label=label, strip=False, widget=forms.Textarea(attrs))
-        if kind in _NUMBERS:
-            step = {"step": "1" if self.schema.type == "integer" else "any"}
-            return _JsonInput(label=label, widget=forms.NumberInput(step))
-        attrs |= {"placeholder": _("value as JSON"), "class": "flagstaff-json"}
-        return _JsonInput(label=label, widget=forms.Textarea(attrs))
+        if self._type == "string":
+            area = forms.Textarea({**_AREA, "placeholder": label})
+            return forms.CharField(label=label, strip=False, widget=area)
+        if self._type in ("number", "integer"):
+            return JsonField(label=label, widget=forms.NumberInput({"step": "any"}))
+        attrs = {**_AREA, "placeholder": _("value as JSON"), "class": "flagstaff-json"}
+        return JsonField(label=label, widget=forms.Textarea(attrs))
 
 
-class _JsonInput(JsonField):
-    """JSON in a line of a rule."""
-
-    def widget_attrs(self, widget: forms.Widget) -> dict[str, Any]:
-        """None beside those of the widget itself."""
-        return {}
-
-
-def texts_of_rule(rule: Mapping[str, Any], values: RuleValues | None) -> list[Texts]:
-    """Returns the texts of a readable rule, and those of its conditions."""
-    found = {name: str(rule[name]) for name in ("name", "rollout_percent") if name in rule}
-    own = {name: _one_line(text) for name, text in found.items()}
-    if values:
-        own["value"] = values.text(rule["value"])
-    return [own, *map(_texts_of_condition, rule["conditions"])]
+def texts_of_rule(rule: Mapping[str, Any], values: RuleValues | None) -> Texts:
+    """Returns the texts of a readable rule, with those of its conditions."""
+    texts = {name: _one_line(rule[name]) for name in ("name", "rollout_percent") if name in rule}
+    own = {} if values is None else {"value": values.text(rule["value"])}
+    return texts | own | {"conditions": [*map(_texts_of_condition, rule["conditions"])]}
 
 
 def _texts_of_condition(condition: Mapping[str, Any]) -> Texts:
@@ -276,61 +267,40 @@ def _texts_of_condition(condition: Mapping[str, Any]) -> Texts:
     if "segment" in condition:
         return {**negate, "segment": condition["segment"]}
     operator, values = condition["operator"], condition["values"]
-    if operator == _IS_MISSING:
-        operator = _IS_MISSING if values[0] else _IS_PRESENT
-        text = ""
-    else:
-        text = values_text(values, operator)
-    attribute = _one_line(condition["attribute"])
-    return {**negate, "attribute": attribute, "operator": operator, "values": text}
+    if operator == _IS_NULL:
+        operator, values = next(name for name in _NULLS if _NULLS[name] is values[0]), []
+    return {
+        **negate,
+        "attribute": _one_line(condition["attribute"]),
+        "operator": operator,
+        "values": values_text(values, operator),
+    }
 
 
-def _one_line(text: str) -> str:
+def _one_line(text: object) -> str:
     """A browser removes line breaks from an input, too."""
-    return text.replace("\r", "").replace("\n", "")
+    return _LINE_BREAK.sub("", str(text))
 
 
 def own_text(problem: Text) -> str:
     """Returns the problem of a row as a sentence, without the numbers of rule and condition."""
-    places, text = problem.values.get("places"), problem.values.get("problem")
-    if not isinstance(places, Text) or not isinstance(text, Text):
-        return sentence(problem)
-    shown = [*_values_in(places)]
-    return sentence(Text(IN_PLACES, places=joined(shown), problem=text) if shown else text)
-
-
-def _values_in(places: Text) -> Iterator[Text]:
-    for place in places.values.values():
-        if isinstance(place, Text) and place.english == _VALUE:
-            yield place
+    places = getattr(problem.values.get("places"), "values", {}).values()
+    numbers = [one for one in places if getattr(one, "english", "") == "value {number}"]
+    text = problem.values.get("problem")
+    text = text if isinstance(text, Text) else problem
+    return sentence(Text(IN_PLACES, places=joined(numbers), problem=text) if numbers else text)
 
 
 # The values of a condition as the text of an input, and back.
 
-# These operators have no other values than texts: 1.10 is a version, and no number.
-_TEXT_OPERATORS = frozenset(
-    ("contains", "startswith", "endswith", "regex", "version_lt", "version_gte")
-)
-_PATTERN = "regex"
-
 
 def _item(separators: str) -> re.Pattern[str]:
-    """Matches a quoted value and what follows it, or a bare value, up to a separator."""
-    quoted = r'("(?:[^"\\]|\\.)*")'
-    other = f"([^{separators}]*)"
-    return re.compile(rf"\s*(?:{quoted}{other}|{other})(?:[{separators}]|\Z)", re.DOTALL)
+    """Matches a value up to a separator that does not stand in quotes."""
+    other = f"[^{separators}]*"
+    return re.compile(rf'\s*("(?:[^"\\]|\\.)*"{other}|{other})(?:[{separators}]|\Z)', re.DOTALL)
 
 
 _ITEM, _LINE = _item(r",\r\n"), _item(r"\r\n")
-_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
-_BOOLS = {"true": True, "false": False}
-_CONTROL = re.compile(r"[\x00-\x1f]")
-# The length of a value in a message.
-_MAX_SHOWN = 40
-
-
-class ValuesError(ValueError):
-    """A text has no list of values. The message says what to correct."""
 
 
 def values_text(values: Sequence[object], operator: str) -> str:
@@ -339,60 +309,28 @@ def values_text(values: Sequence[object], operator: str) -> str:
     return separator.join(_value_text(value, operator) for value in values)
 
 
-def parse_values(text: str, operator: str) -> list[object]:
-    """Returns the values of a text. Raises ValuesError."""
-    items = (_LINE if operator == _PATTERN else _ITEM).finditer(text)
-    values = (_parsed(item, operator) for item in items)
-    return [value for value in values if value is not None]
-
-
 def _value_text(value: object, operator: str) -> str:
-    is_plain = isinstance(value, str) and _is_plain(value, operator)
-    return str(value) if is_plain else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, str):
+        with suppress(ValidationError):
+            if parse_values(value, operator) == [value]:
+                return value
+    return json.dumps(value, ensure_ascii=False)
 
 
-def _is_plain(value: str, operator: str) -> bool:
-    """Whether the text means itself without quotes."""
-    if _CONTROL.search(value) or value.startswith('"') or value != value.strip() or not value:
-        return False
-    if operator != _PATTERN and "," in value:
-        return False
-    return operator in _TEXT_OPERATORS or isinstance(_typed(value), str)
+def parse_values(text: str, operator: str) -> list[object]:
+    """Returns the values of a text. Raises ValidationError."""
+    items = (_LINE if operator == _PATTERN else _ITEM).findall(text)
+    return [_parsed(item, operator) for item in map(str.strip, items) if item]
 
 
-def _parsed(item: re.Match[str], operator: str) -> object:
-    """The value of an item; None for an empty one."""
-    quoted, rest, bare = item.groups(default="")
-    if quoted:
-        value = _decoded(quoted)
-        if rest.strip():
-            text = _("there is text after %(value)s; separate values by commas")
-            raise ValuesError(text % {"value": quoted[:_MAX_SHOWN]})
-        return value
-    bare = bare.strip()
-    if bare.startswith('"'):
-        raise ValuesError(_("a quotation mark is not closed; add one after the value"))
-    return (bare if operator in _TEXT_OPERATORS else _typed(bare)) if bare else None
-
-
-def _decoded(quoted: str) -> str:
-    try:
-        text: str = json.loads(quoted, strict=False)
-        text.encode()  # Raises UnicodeEncodeError for half of a surrogate pair.
-    except ValueError as error:
-        message = _("%(value)s has an escape that is not a character; write \\\\ for one \\")
-        raise ValuesError(message % {"value": quoted[:_MAX_SHOWN]}) from error
-    return text
-
-
-def _typed(bare: str) -> object:
-    """A number or a bool if the text is one, else the text."""
-    if bare in _BOOLS:
-        return _BOOLS[bare]
-    if not _NUMBER.fullmatch(bare):
-        return bare
-    try:
-        number: object = json.loads(bare)
-    except ValueError:  # Python decodes no integer of more than 4,300 digits.
-        return bare
-    return bare if isinstance(number, float) and math.isinf(number) else number
+def _parsed(item: str, operator: str) -> object:
+    """Returns the number, the bool or the text that a value is."""
+    is_quoted = item.startswith('"')
+    value = scalar_of(item) if is_quoted or operator in _TYPED_OPERATORS else item
+    if is_quoted and value == item:
+        text = _(
+            "%(value)s is not a text in double quotes; close the quotation mark, write a comma "
+            "before the next value, and \\\\ for one \\"
+        )
+        raise ValidationError(text % {"value": item[:_MAX_SHOWN]})
+    return item if value is None else value

@@ -7,15 +7,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
-from itertools import islice
 from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
-from django.db.models import CharField, IntegerField, TextField
+from django.db.models import BooleanField, CharField, IntegerField, TextField
 from django.db.models.functions import Left
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff._tables.group_lookup import can_read_groups, group_names, missing_groups
 from flagstaff._tables.impossible_values import impossible_value
@@ -78,16 +77,15 @@ class Offer:
             for name, one in self.attributes.items()
         }
 
-    @cached_property
-    def users(self) -> str | None:
-        """The attribute that is the primary key of users; None without one."""
-        named = self.attributes.items()
-        return next((name for name, one in named if one.field and one.field.primary_key), None)
-
-    @cached_property
-    def groups(self) -> str | None:
-        """The attribute for groups; None if rules cannot read them."""
-        return GROUPS if can_read_groups(conf.database) else None
+    def beginnings(self) -> Iterator[tuple[str, str]]:
+        """Yields the buttons that add a rule, with what it begins with."""
+        yield "attribute", _("an attribute")
+        yield "segment", _("a segment")
+        if can_read_groups(conf.database):
+            yield f"attribute::{GROUPS}", pgettext("of a rule", "a group")
+        for name, one in self.attributes.items():
+            if one.field and one.field.primary_key:
+                yield f"attribute::{name}", pgettext("of a rule", "single users")
 
     @cached_property
     def segments(self) -> list[str]:
@@ -102,13 +100,19 @@ class Offer:
         """
         if not may_see_users(self._request.user):
             return {}
-        found = {name: [*_choices(one)] for name, one in self.attributes.items()}
-        found[GROUPS] = [*group_names(conf.database, _MAX_VALUES)]
-        columns = {
-            name: one.field
-            for name, one in self.attributes.items()
-            if one.field is not None and not found[name] and _may_offer(one.field)
+        fields = {name: one.field for name, one in self.attributes.items() if one.field}
+        found = {
+            name: _plain(value for value, _label in field.flatchoices)[:_MAX_VALUES]
+            for name, field in fields.items()
+            # The values of a bool are a choice anyway.
+            if not isinstance(field, BooleanField)
         }
+        columns = {
+            name: fields[name]
+            for name, own in found.items()
+            if not own and _may_offer(fields[name])
+        }
+        found[GROUPS] = [*group_names(conf.database, _MAX_VALUES)]
         if columns:
             with suppress(FlagstaffError), limited(_TIMEOUT):
                 rows = _read(columns.values())
@@ -116,16 +120,9 @@ class Offer:
         return found
 
 
-def _choices(attribute: Attribute) -> Iterator[object]:
-    """The first choices of a column; none of a bool, whose values are a choice anyway."""
-    field = None if attribute.type is AttributeType.BOOL else attribute.field
-    values = _plain(value for value, _label in (field.flatchoices if field else ()))
-    return islice(values, _MAX_VALUES)
-
-
-def _plain(values: Iterable[object]) -> Iterator[str | int]:
+def _plain(values: Iterable[object]) -> list[object]:
     """The values that a rule can name. A field of a project may return any object."""
-    return (value for value in values if isinstance(value, str | int) and value != "")
+    return [value for value in values if isinstance(value, str | int) and value != ""]
 
 
 def _may_offer(field: AnyField) -> bool:
@@ -174,57 +171,39 @@ def mark_of(condition: Mapping[str, Any], known: Mapping[str, Attribute]) -> Mar
         return None
     if found := impossible_value(condition, known):
         return Mark(sentence(found.problem), is_error=found.is_certain)
-    return None if name in known else Mark(_unknown_text(name, condition), is_error=False)
+    return None if name in known else Mark(_unknown_text(name), is_error=False)
 
 
-def mark_texts(rules: object, *, errors: bool, stored: object = None) -> list[str]:
-    """Returns the errors or the other marks of rules, or of conditions in place of rules.
+def rule_notes(rules: object) -> list[str]:
+    """Returns what a person should know of rules, or of conditions in place of rules. Queries.
 
-    Those of rules begin with their places. Conditions that are `stored` are left out: they must
-    not stop another change.
+    Marks, which begin with the places of the rules, and groups that do not exist.
     """
-    known = known_attributes()
-    texts: list[str] = []
-    for place, condition in new_conditions(rules, stored):
+    known, notes = known_attributes(), list[str]()
+    for place, condition in new_conditions(rules):
         mark = mark_of(condition, known)
-        if mark is not None and mark.is_error is errors:
-            texts.append(f"{localized(place)}: {mark.text}" if place else mark.text)
-    return [*dict.fromkeys(texts)]
+        # An error is refused.
+        if mark is not None and not mark.is_error:
+            notes.append(f"{localized(place)}: {mark.text}" if place else mark.text)
+    if missing := missing_groups(groups_of(rules), conf.database):
+        text = ngettext(
+            "No user is in this group, because it does not exist: %(names)s. Create it, or correct "
+            "its name.",
+            "No user is in these groups, because they do not exist: %(names)s. Create them, or "
+            "correct their names.",
+            len(missing),
+        )
+        notes.append(text % {"names": local_list((quoted(name) for name in missing), _MAX_GROUPS)})
+    return [*dict.fromkeys(notes)]
 
 
-def missing_groups_text(rules: object) -> str:
-    """Returns the sentence about groups that do not exist; empty without any. Queries."""
-    missing = missing_groups(groups_of(rules), conf.database)
-    text = ngettext(
-        "No user is in this group, because it does not exist: %(names)s. Create it, or correct its "
-        "name.",
-        "No user is in these groups, because they do not exist: %(names)s. Create them, or correct "
-        "their names.",
-        len(missing),
-    )
-    names = local_list((quoted(name) for name in missing), _MAX_GROUPS)
-    return text % {"names": names} if missing else ""
-
-
-def _unknown_text(name: str, condition: Mapping[str, Any]) -> str:
+def _unknown_text(name: str) -> str:
+    names = {"name": quoted(name), "function": quoted(conf.attributes.callable)}
+    first = _("%(name)s is not known here.")
     if similar := similar_attribute(name):
-        text = _("%(name)s is not known here; did you mean %(similar)s?")
-        first = text % {"name": quoted(name), "similar": quoted(similar)}
-    else:
-        first = _("%(name)s is not known here.") % {"name": quoted(name)}
-    return f"{first} {_who_has_it(is_absence=condition.get('operator') == 'isnull')}"
-
-
-def _who_has_it(*, is_absence: bool) -> str:
-    """What can have an attribute that is not known."""
-    path = conf.attributes.callable
-    if is_absence and path is None:
-        return _("It is missing unless a call passes it in “context”.")
-    if path is None:
-        return _("The condition can match only if a call passes it in “context”.")
-    text = (
-        _("It is missing unless a call passes it in “context” or %(function)s returns it.")
-        if is_absence
-        else _("The condition can match only if a call passes it or %(function)s returns it.")
-    )
-    return text % {"function": quoted(path)}
+        first = _("%(name)s is not known here; did you mean %(similar)s?")
+        names["similar"] = quoted(similar)
+    second = _("It is missing unless a call passes it in “context”.")
+    if conf.attributes.callable:
+        second = _("It is missing unless a call passes it in “context” or %(function)s returns it.")
+    return f"{first} {second}" % names

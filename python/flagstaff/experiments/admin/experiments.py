@@ -132,12 +132,18 @@ class ExperimentAdmin(AppRowAdmin):
 
     # The page.
 
-    def show_form(self, request: HttpRequest, object_id: str | None, *args: Any) -> HttpResponse:
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
         """The page, or its report as JSON, which is what the command prints."""
         row = object_id and self.get_object(request, unquote(object_id))
         may_view = row and may(self.admin_site, request, "view", row)
         if not (may_view and request.GET.get("format") == "json"):
-            return super().show_form(request, object_id, *args)
+            return super().changeform_view(request, object_id, form_url, extra_context)
         report, error = _report_of(row)
         if report is None:
             return JsonResponse({"error": error}, status=_SERVER_ERROR)

@@ -15,7 +15,7 @@ from flagstaff.actions import Argument
 from flagstaff.admin.app_rows import AppPreview, AppRequest
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer, mark_texts
+from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.actions import guardrails_of
@@ -110,9 +110,13 @@ class ExperimentRequest(AppRequest):
         """Returns the field: an editor of rules, a choice, or that of the argument."""
         label, help_text = _FIELDS.get(name, ("", ""))
         if name == "rules":
-            text = _("The first rule that matches decides. Without rules, all units take part.")
-            offer = Offer(self.admin.admin_site, self.request)
-            return RulesField(offer, label=_("Rules"), help_text=text, required=False)
+            return RulesField(
+                Offer(self.admin.admin_site, self.request),
+                no_rules=_("No rules: all units take part."),
+                label=_("Rules"),
+                help_text=_("The first rule that matches decides."),
+                required=False,
+            )
         if name in ("primary", "metric"):
             choices = [("", _("none yet")), *_metric_choices(self.row)]
             return forms.ChoiceField(
@@ -220,7 +224,7 @@ def preview_of_new(arguments: Mapping[str, Any]) -> AppPreview:
     rows = [PreviewRow(key, NONE, share) for key, share in _shares(arguments)]
     rules = arguments.get("rules", [])
     rows.append(PreviewRow(_("who takes part"), NONE, _who(rules)))
-    return AppPreview(rows=rows, notes=mark_texts(rules, errors=False))
+    return AppPreview(rows=rows, notes=rule_notes(rules))
 
 
 def _shares(arguments: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -247,7 +251,7 @@ def _edit(experiment: Experiment, arguments: Mapping[str, Any]) -> AppPreview:
         now, after = _shown(present[name]), _shown(arguments[name])
         if now != after:
             rows.append(PreviewRow(str(_FIELDS[name][0]), now, after))
-    return AppPreview(rows=rows, notes=mark_texts(rules, errors=False))
+    return AppPreview(rows=rows, notes=rule_notes(rules))
 
 
 def _changed_shares(experiment: Experiment, arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:
