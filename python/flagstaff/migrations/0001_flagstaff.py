@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import django.core.serializers.json
 import django.core.validators
 import django.db.models.functions.datetime
 from django.conf import settings
@@ -177,6 +178,103 @@ class Migration(migrations.Migration):
                         name="flagstaff_stalecount_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="WaitingAction",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=50, verbose_name="kind")),
+                ("action", models.CharField(max_length=50, verbose_name="action")),
+                ("keys", models.JSONField(verbose_name="keys")),
+                (
+                    "arguments",
+                    models.JSONField(
+                        encoder=django.core.serializers.json.DjangoJSONEncoder,
+                        verbose_name="arguments",
+                    ),
+                ),
+                ("versions", models.JSONField(verbose_name="versions")),
+                ("consequence", models.PositiveSmallIntegerField()),
+                ("users", models.TextField(verbose_name="users")),
+                ("asked_by", models.TextField(verbose_name="asked by")),
+                (
+                    "asked_at",
+                    models.DateTimeField(
+                        db_default=django.db.models.functions.datetime.Now(),
+                        verbose_name="asked at",
+                    ),
+                ),
+                ("reason", models.TextField(verbose_name="reason")),
+                ("run_at", models.DateTimeField(null=True, verbose_name="runs at")),
+                ("needs_approval", models.BooleanField(verbose_name="needs approval")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("approval", "waits for approval"),
+                            ("waiting", "waits for its time"),
+                            ("done", "done"),
+                            ("failed", "did not run"),
+                            ("expired", "expired"),
+                            ("refused", "refused"),
+                            ("cancelled", "cancelled"),
+                        ],
+                        max_length=10,
+                        verbose_name="state",
+                    ),
+                ),
+                ("approved_by", models.TextField(default="", verbose_name="approved by")),
+                ("approved_at", models.DateTimeField(null=True)),
+                ("approval", models.TextField(default="", verbose_name="approval")),
+                ("ended_by", models.TextField(default="", verbose_name="ended by")),
+                ("ended_at", models.DateTimeField(null=True, verbose_name="ended at")),
+                ("result", models.TextField(default="", verbose_name="result")),
+                ("entries", models.JSONField(default=list)),
+            ],
+            options={
+                "verbose_name": "waiting action",
+                "verbose_name_plural": "waiting actions",
+                "ordering": ("-id",),
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state__in", ("approval", "waiting"))),
+                        fields=["run_at"],
+                        name="flagstaff_waiting_due",
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            flagstaff.base_models.ReadableJson("keys", size=262144),
+                            flagstaff.base_models.ReadableJson("versions", size=262144),
+                            flagstaff.base_models.ReadableJson("entries", size=262144),
+                            flagstaff.base_models.ReadableJson("arguments", size=1048576),
+                        ),
+                        name="flagstaff_waitingaction_readable_json",
+                        violation_error_message="the JSON is too long, nested deeper than 500 levels, or has a number of more than 4,300 digits; rules have at most 256 KiB, and a value 1 MiB",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("approved_at__year__gt", 1),
+                            ("approved_at__year__lt", 9000),
+                            ("asked_at__year__gt", 1),
+                            ("asked_at__year__lt", 9000),
+                            ("ended_at__year__gt", 1),
+                            ("ended_at__year__lt", 9000),
+                            ("run_at__year__gt", 1),
+                            ("run_at__year__lt", 9000),
+                        ),
+                        name="flagstaff_waitingaction_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    ),
                 ],
             },
         ),

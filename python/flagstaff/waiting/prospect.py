@@ -1,0 +1,194 @@
+"""What a stored action would do now, and who may do it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+
+from flagstaff._tables.rows import Row, all_rows
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.text import Text, some
+from flagstaff.actions import Action, all_actions
+from flagstaff.actions.rights import lacking, may, overrides
+from flagstaff.actions.running import Run
+from flagstaff.changes import Changed
+from flagstaff.changes.consequence import Consequence, consequence_of, impact_text
+from flagstaff.changes.impact import impact, states_of
+from flagstaff.changes.row_states import Impact
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.kinds import Kind
+from flagstaff.models import WaitingAction
+
+# Nobody waits for the count of a job, and a page counts for a second.
+_COUNT_TIMEOUT = 5.0
+
+
+class NotAllowedError(FlagstaffError):
+    """the user may not do this; nothing was written"""
+
+
+class UncountedError(FlagstaffError):
+    """the users could not be counted"""
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What an action would do."""
+
+    run: Run
+    changed: Sequence[Changed]
+    impact: Impact
+
+    @classmethod
+    def of(cls, run: Run) -> Prospect:
+        """Previews an action, and counts the users. Neither locks nor writes."""
+        kind, changed = _kind_of(run.action), run.preview()
+        rows: Sequence[Row | None] = run.rows or [None]
+        sides = [states_of(kind, one, row) for one, row in zip(changed, rows, strict=False)]
+        before, after = zip(*sides, strict=True) if sides else ((), ())
+        return cls(run, changed, impact(before, after, timeout=_COUNT_TIMEOUT))
+
+    @property
+    def consequence(self) -> Consequence:
+        """What it means for the users: the most if they cannot be counted."""
+        return consequence_of(self.impact) if self.is_counted else Consequence.MOST
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the users were counted."""
+        return all(effect.users is not None for effect in self.impact.values())
+
+    @property
+    def users(self) -> str:
+        """The sentences about the users, in the active language."""
+        return impact_text(self.impact)
+
+    def require_right(self, pk: str) -> Any:
+        """Returns the user with this primary key. Raises NotAllowedError if the user may not do it.
+
+        A ModelAdmin of a project that decides about rights needs a request, so its answer is no.
+        """
+        action, user = self.run.action, _active_user(pk)
+        model = _kind_of(action).model
+        if deciding := [*_deciding_admins(model)]:
+            raise NotAllowedError(
+                "{admin} decides about rights by its own methods, which need a request: do it "
+                "without a time and an approval, or move the rights to an authentication backend",
+                admin=some(deciding),
+            )
+        allowed = partial(may, user)
+        rows: Sequence[Any] = self.run.rows or [model]
+        refused = [getattr(row, "key", "") for row in rows if not allowed(action.right, row)]
+        refused += [state.row.key for state in lacking(allowed, self.impact)]
+        if refused:
+            raise NotAllowedError(
+                "user {user} lacks the right to {right} {keys}",
+                user=actor_table().name_of(user),
+                right=action.right,
+                keys=some(filter(None, refused)) or f"{action.noun}s",
+            )
+        return user
+
+    def require_approver(self, pk: str, asked_by: str) -> None:
+        """Raises NotAllowedError unless a user may approve it: another one, with the right."""
+        if pk == asked_by:
+            raise NotAllowedError("it needs the approval of another user than the one who asked")
+        self.require_right(pk)
+
+
+def stored_run(waiting: WaitingAction) -> Run:
+    """Returns what a stored action runs now.
+
+    Raises FlagstaffError if a new version of the code has no such action or argument, or if a row
+    is gone.
+    """
+    found = (one for one in all_actions(_stored_kind(waiting.kind)) if one.name == waiting.action)
+    action = next(found, None)
+    if action is None:
+        raise FlagstaffError(
+            "there is no action {name} of a {kind} any more; cancel this one, and ask for another",
+            name=waiting.action,
+            kind=waiting.kind,
+        )
+    declared = dict(_declared(action))
+    unknown = waiting.arguments.keys() - declared.keys()
+    missing = {name for name, required in declared.items() if required} - waiting.arguments.keys()
+    if unknown or missing:
+        raise FlagstaffError(
+            "the arguments of {name} have changed since this was asked for: {arguments}; cancel "
+            "this one, and ask for it again",
+            name=waiting.action,
+            arguments=some(sorted(unknown | missing)),
+        )
+    return Run(action, waiting.keys, present_rows(action, waiting.keys), waiting.arguments)
+
+
+def present_rows(action: Action, keys: Sequence[str]) -> list[Row]:
+    """Returns the rows of an action, in the order of the keys. Raises the error of an unknown one.
+
+    An action that creates a row has none.
+    """
+    kind = _kind_of(action)
+    if action.creates:
+        return []
+    found = {row.key: row for row in all_rows(kind.model).filter(key__in=keys)}
+    return [found[key] if key in found else kind.row(key) for key in keys]
+
+
+def require_user(actor: str) -> str:
+    """Returns the actor of the present writes. Raises NotAllowedError if it is not one user."""
+    if actor_table().parse_canonical(actor) is None:
+        raise NotAllowedError(
+            "this needs a user, whose rights count: pass --as USER, and do not act as another user"
+        )
+    return actor
+
+
+def _active_user(pk: str) -> Any:
+    table = actor_table()
+    parsed = table.parse_canonical(pk)
+    user: Any = None if parsed is None else table.rows.filter(pk=parsed).first()
+    if user is None:
+        raise NotAllowedError(
+            Text("user {user} no longer exists", user=repr(pk))
+            if pk
+            else Text("the user was removed from the history")
+        )
+    if not user.is_active:
+        raise NotAllowedError("user {user} is not active", user=table.name_of(user))
+    return user
+
+
+def _kind_of(action: Action) -> Kind:
+    if not isinstance(action.kind, Kind):
+        raise FlagstaffError("an action of a {kind} cannot wait", kind=action.noun)
+    return action.kind
+
+
+def _stored_kind(name: str) -> Kind | str:
+    return next((kind for kind in Kind if kind.value == name), name)
+
+
+def _declared(action: Action) -> Iterator[tuple[str, bool]]:
+    """Yields the names of the arguments, and whether each is required."""
+    for name, (argument, required) in action.arguments().items():
+        columns: Mapping[str, object] | None = getattr(argument, "columns", None)
+        yield from ((one, required) for one in ([name] if columns is None else columns))
+
+
+def _deciding_admins(model: type[Model]) -> Iterator[str]:
+    """Yields the classes of a project that decide about rights for a model."""
+    if not apps.is_installed("django.contrib.admin"):
+        return
+    from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (only if it is installed)
+
+    methods = [f"has_{right}_permission" for right in ("view", "toggle", "change", "add", "delete")]
+    for site in all_sites:
+        model_admin = site.get_model_admin(model) if site.is_registered(model) else None
+        if model_admin is not None and overrides(model_admin, "get_queryset", *methods):
+            yield type(model_admin).__name__
