@@ -103,11 +103,17 @@ class StaleCount(models.Model):
 
 
 class _WaitingActions(models.QuerySet["WaitingAction"]):
-    def open_for(self, kind: str, key: str) -> _WaitingActions:
-        """Returns what waits for a row. Without a history, which SQLite lacks, nothing waits."""
+    def of_row(self, kind: str, key: str) -> _WaitingActions:
+        """Returns the actions of a row. Without a history, which SQLite lacks, nothing waits."""
         if not is_postgresql(connections[self.db]):
             return self.none()
-        return self.filter(kind=kind, keys__contains=[key], state__in=WaitingAction.OPEN)
+        return self.filter(kind=kind, keys__contains=[key])
+
+    def cancel(self, actor: str, why: str) -> None:
+        """Cancels those that wait."""
+        self.filter(state__in=WaitingAction.OPEN).update(
+            state=WaitingAction.State.CANCELLED, ended_by=actor, ended_at=Now(), result=why
+        )
 
 
 class WaitingAction(models.Model):
@@ -118,13 +124,13 @@ class WaitingAction(models.Model):
     """
 
     class State(models.TextChoices):
-        APPROVAL = "approval", _("waits for approval")
-        WAITING = "waiting", _("waits for its time")
-        DONE = "done", _("done")
-        FAILED = "failed", _("did not run")
-        EXPIRED = "expired", _("expired")
-        REFUSED = "refused", _("refused")
-        CANCELLED = "cancelled", _("cancelled")
+        APPROVAL = "approval"
+        WAITING = "waiting"
+        DONE = "done"
+        FAILED = "failed"
+        EXPIRED = "expired"
+        REFUSED = "refused"
+        CANCELLED = "cancelled"
 
     #: The states of actions that may still run.
     OPEN = (State.APPROVAL, State.WAITING)
@@ -132,40 +138,36 @@ class WaitingAction(models.Model):
     objects = _WaitingActions.as_manager()
 
     #: The kind of row and the name of the action, as in `flagstaff.actions`.
-    kind: models.Field[Any, str] = models.CharField(_("kind"), max_length=50)
-    action: models.Field[Any, str] = models.CharField(_("action"), max_length=50)
-    keys: models.Field[Any, list[str]] = CheckedJSONField(_("keys"))
-    arguments: models.Field[Any, dict[str, Any]] = CheckedJSONField(
-        _("arguments"), encoder=DjangoJSONEncoder
-    )
+    kind: models.Field[Any, str] = models.CharField(max_length=50)
+    action: models.Field[Any, str] = models.CharField(max_length=50)
+    keys: models.Field[Any, list[str]] = CheckedJSONField()
+    arguments: models.Field[Any, dict[str, Any]] = CheckedJSONField(encoder=DjangoJSONEncoder)
     #: What the action is refused by if a row has changed: versions by key.
-    versions: models.Field[Any, dict[str, Any]] = CheckedJSONField(_("versions"))
+    versions: models.Field[Any, dict[str, Any]] = CheckedJSONField()
     #: A `Consequence` and a sentence about the users: as asked for, or as approved.
     consequence: models.Field[Any, int] = models.PositiveSmallIntegerField()
-    users: models.Field[Any, str] = models.TextField(_("users"))
+    users: models.Field[Any, str] = models.TextField()
     #: The primary key of a user as text; empty if the user was forgotten.
-    asked_by: models.Field[Any, str] = models.TextField(_("asked by"))
-    asked_at: models.Field[Any, datetime] = models.DateTimeField(_("asked at"), db_default=Now())
-    reason: models.Field[Any, str] = models.TextField(_("reason"))
+    asked_by: models.Field[Any, str] = models.TextField()
+    asked_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    reason: models.Field[Any, str] = models.TextField()
     #: None until the approval of an action that waits for nothing else.
-    run_at: models.Field[Any, datetime | None] = models.DateTimeField(_("runs at"), null=True)
-    needs_approval: models.Field[Any, bool] = models.BooleanField(_("needs approval"))
-    state: models.Field[Any, str] = models.CharField(_("state"), max_length=10, choices=State)
-    approved_by: models.Field[Any, str] = models.TextField(_("approved by"), default="")
+    run_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    needs_approval: models.Field[Any, bool] = models.BooleanField()
+    state: models.Field[Any, str] = models.CharField(max_length=10, choices=State)
+    approved_by: models.Field[Any, str] = models.TextField(default="")
     approved_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     #: Why it was approved.
-    approval: models.Field[Any, str] = models.TextField(_("approval"), default="")
+    approval: models.Field[Any, str] = models.TextField(default="")
     #: Who refused or cancelled it.
-    ended_by: models.Field[Any, str] = models.TextField(_("ended by"), default="")
-    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(_("ended at"), null=True)
+    ended_by: models.Field[Any, str] = models.TextField(default="")
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     #: What it wrote, why it did not run, or why it was refused or cancelled.
-    result: models.Field[Any, str] = models.TextField(_("result"), default="")
+    result: models.Field[Any, str] = models.TextField(default="")
     #: The numbers of its entries in the history.
     entries: models.Field[Any, list[int]] = CheckedJSONField(default=list)
 
     class Meta:
-        verbose_name = _("waiting action")
-        verbose_name_plural = _("waiting actions")
         ordering = ("-id",)
         default_permissions = ()
         indexes = (

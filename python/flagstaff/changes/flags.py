@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.flag_states import ALL_USERS
@@ -16,7 +15,6 @@ from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields, Row, flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import UserLike
-from flagstaff._words.text import Text
 from flagstaff.changes.allowed_users import ALLOWED, AllowedUsersChange, allowed_pks
 from flagstaff.changes.changed import Changed, undo_of_users
 from flagstaff.changes.locking import locked_row
@@ -67,13 +65,8 @@ def disable(key: str, *, expect_version: int | None = None) -> Changed:
         changed = set_field(Kind.FLAG, key, "enabled", new=False, expect_version=expect_version)
         if not (changed.written or is_preview()):
             # The flag is locked, so that none of them can be running.
-            waiting = WaitingAction.objects.using(conf.database).open_for(Kind.FLAG.value, key)
-            waiting.update(
-                state=WaitingAction.State.CANCELLED,
-                ended_by=current_actor(),
-                ended_at=Now(),
-                result=Text("the flag was disabled again"),
-            )
+            waiting = WaitingAction.objects.using(conf.database).of_row(Kind.FLAG.value, key)
+            waiting.cancel(current_actor(), "the flag was disabled again")
         return changed
 
 

@@ -16,7 +16,7 @@ from flagstaff._words.text import Text, some
 from flagstaff.actions import Action, Done, Question, action
 from flagstaff.changes.consequence import impact_lines, text_to_type
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.prospect import Prospect, require_user, stored_run
 from flagstaff.waiting.records import (
@@ -36,6 +36,10 @@ _MAX_DIGITS = 18
 _action = partial(action, KIND)
 
 
+class UnknownWaitingActionError(FlagstaffError, LookupError):
+    """there is no waiting action with this number"""
+
+
 def find(key: str) -> WaitingAction:
     """Returns the waiting action with a number. Raises FlagstaffError."""
     return _find(WaitingAction.objects.using(conf.database), key)
@@ -45,7 +49,7 @@ def _find(rows: Any, key: str) -> WaitingAction:
     is_number = key.isascii() and key.isdigit() and len(key) <= _MAX_DIGITS
     found: WaitingAction | None = rows.filter(pk=int(key)).first() if is_number else None
     if found is None:
-        raise FlagstaffError(
+        raise UnknownWaitingActionError(
             'there is no waiting action {key}; "manage.py flags waiting list" lists them',
             key=repr(key),
         )
@@ -79,6 +83,7 @@ def _question(key: str) -> Question | None:
 
 @_action(
     "waiting approve 12 --as alice",
+    'waiting approve 12 --as alice --reason "tests are green"',
     question=_question,
     label=_("Approve"),
     button=_("Approve"),
@@ -104,6 +109,7 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
 
 
 @_action(
+    "waiting refuse 12 --as alice",
     'waiting refuse 12 --as alice --reason "not before the sale"',
     label=_("Refuse"),
     button=_("Refuse"),
@@ -121,6 +127,7 @@ def refuse(key: str) -> Done:
 
 @_action(
     "waiting cancel 12",
+    'waiting cancel 12 --reason "asked for it again"',
     always_runs=True,
     label=_("Cancel"),
     button=_("Cancel"),
@@ -138,7 +145,7 @@ def _locked(key: str, *states: str) -> Iterator[WaitingAction]:
         rows = WaitingAction.objects.using(conf.database).select_for_update()
         waiting = _find(rows, key)
         if waiting.state not in states:
-            raise FlagstaffError("{key} is {state} already", key=key, state=state_text(waiting))
+            raise InvalidChangeError("{key} is {state} already", key=key, state=state_text(waiting))
         yield waiting
 
 

@@ -8,7 +8,7 @@ from django.utils.module_loading import import_string
 
 from flagstaff.changes.consequence import Consequence
 from flagstaff.conf import APPROVAL_RULES, conf
-from flagstaff.waiting.prospect import Prospect
+from flagstaff.waiting.prospect import Prospect, is_of_secret
 
 logger = logging.getLogger("flagstaff")
 
@@ -16,11 +16,11 @@ logger = logging.getLogger("flagstaff")
 def is_approval_needed(prospect: Prospect) -> bool:
     """Whether the setting APPROVAL asks for a second person.
 
-    Nothing delays what always runs, such as a rollout to 0 %. An error of the project's function
-    counts as a yes.
+    Nothing delays what always runs, such as a rollout to 0 %, and a secret value is not stored to
+    wait. An error of the project's function counts as a yes.
     """
     run, rule = prospect.run, conf.approval
-    if rule is None or run.action.runs_always(run.arguments):
+    if rule is None or run.action.runs_always(run.arguments) or is_of_secret(run):
         return False
     if rule in APPROVAL_RULES:
         return prospect.consequence >= Consequence[APPROVAL_RULES[rule]]

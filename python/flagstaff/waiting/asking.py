@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 
 from flagstaff._attribution.context import current_actor, current_reason
-from flagstaff._stored_value_schema import SECRET, is_secret
 from flagstaff._words.text import Text
 from flagstaff.actions import Done
 from flagstaff.actions.running import Run
@@ -16,7 +15,7 @@ from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.log import require_history
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.approval import is_approval_needed
-from flagstaff.waiting.prospect import Prospect, require_user
+from flagstaff.waiting.prospect import Prospect, is_of_secret, require_user
 from flagstaff.waiting.records import State, records_of, sentence
 from flagstaff.waiting.times import is_shown_twice, stored
 
@@ -64,7 +63,7 @@ def _require_may_wait(run: Run) -> None:
     name = run.action.name
     if not run.action.may_wait:
         raise InvalidArgumentError("{name} never waits: do it now", name=name)
-    if any(map(is_secret, run.rows)) or run.arguments.get(SECRET):
+    if is_of_secret(run):
         raise InvalidArgumentError(
             "{name} of a secret value cannot wait: its arguments would be stored, so do it now",
             name=name,

@@ -25,7 +25,7 @@ def _rows() -> QuerySet[WaitingAction]:
 
 def retention() -> Retention:
     """Returns how long actions that have ended are kept: as long as the history."""
-    return Retention("waiting actions", conf.history_days, _prune)
+    return Retention("waiting actions", conf.history_days, _prune, by_setting=False)
 
 
 def _prune(before: datetime) -> Iterator[int]:

@@ -10,6 +10,7 @@ from typing import Any
 from django.apps import apps
 from django.db.models import Model
 
+from flagstaff._stored_value_schema import SECRET, is_secret
 from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import Text, some
@@ -20,7 +21,7 @@ from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text
 from flagstaff.changes.impact import impact, states_of
 from flagstaff.changes.row_states import Impact
-from flagstaff.exceptions import FlagstaffError
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 
@@ -28,7 +29,7 @@ from flagstaff.models import WaitingAction
 _COUNT_TIMEOUT = 5.0
 
 
-class NotAllowedError(FlagstaffError):
+class NotAllowedError(InvalidChangeError):
     """the user may not do this; nothing was written"""
 
 
@@ -138,6 +139,11 @@ def present_rows(action: Action, keys: Sequence[str]) -> list[Row]:
         return []
     found = {row.key: row for row in all_rows(kind.model).filter(key__in=keys)}
     return [found[key] if key in found else kind.row(key) for key in keys]
+
+
+def is_of_secret(run: Run) -> bool:
+    """Whether the arguments may have a secret value."""
+    return any(map(is_secret, run.rows)) or bool(run.arguments.get(SECRET))
 
 
 def require_user(actor: str) -> str:

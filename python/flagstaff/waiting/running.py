@@ -41,6 +41,8 @@ logger = logging.getLogger("flagstaff")
 #: time that nobody has approved for so long.
 MAX_DELAY, MAX_DAYS = timedelta(hours=1), timedelta(days=14)
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
+#: The source of what an action writes, before its number.
+SOURCE = "waiting"
 # A person's open transaction must not keep the other actions waiting for longer.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 # The length of each value in the result.
@@ -173,7 +175,7 @@ def _write(waiting: WaitingAction) -> list[Changed]:
         )
     require_consequence(waiting, prospect)
     # Also the savepoint to which an error rolls back.
-    with acting_as(user, reason=waiting.reason, source=f"waiting {waiting.pk}"):
+    with acting_as(user, reason=waiting.reason, source=f"{SOURCE} {waiting.pk}"):
         return prospect.run.write(waiting.versions)
 
 

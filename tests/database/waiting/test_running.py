@@ -255,7 +255,7 @@ def test_rights_of_the_projects_own_admin_are_a_no(monkeypatch: pytest.MonkeyPat
     registry: dict[Any, Any] = admin.site._registry
     monkeypatch.setitem(registry, FeatureFlag, OwnAdmin(FeatureFlag, admin.site))
     ran = run(f"release pay --as ana --at {TOMORROW}")
-    assert ran.status == 1
+    assert ran.status == 4
     assert "OwnAdmin decides about rights by its own methods" in ran.err
 
 
@@ -308,3 +308,12 @@ def test_secret_value_never_waits() -> None:
         assert ran.status == 2
         assert "of a secret value cannot wait" in ran.err
     assert not WaitingAction.objects.exists()
+
+
+def test_arguments_are_deleted_when_the_value_becomes_secret(ana: User) -> None:
+    permit(ana, "change_keyvaluestore")
+    KeyValueStore.objects.create(key="gateway", value="old")
+    waiting = ask("value set gateway '\"hunter2\"'")
+    run("value details gateway --secret")
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.arguments) == ("cancelled", {})
