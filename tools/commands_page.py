@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from argparse import Action, _SubParsersAction
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import django
@@ -29,21 +29,26 @@ def written(page: str) -> str:
     return f"{intro}{_BEGIN}\n{tables}\n{_END}{rest.partition(_END)[2]}"
 
 
+def _verbs() -> Mapping[str, Verb]:
+    # After `django.setup`.
+    verbs: Mapping[str, Verb] = import_string("flagstaff.cli.main.Verbs")()
+    return verbs
+
+
 def single_verbs() -> Iterator[tuple[str, Verb]]:
     """Yields each verb that can be run, by its full name such as "value set"."""
-    all_verbs: tuple[Verb, ...] = import_string("flagstaff.cli.main.all_verbs")()
-    for verb in all_verbs:
+    for verb in _verbs().values():
         if not verb.verbs:
             yield verb.name, verb
         yield from ((f"{verb.name} {part.name}", part) for part in verb.verbs)
 
 
 def _tables() -> Iterator[str]:
-    topics = {verb.name: verb.topic for verb in import_string("flagstaff.cli.main.all_verbs")()}
+    verbs = _verbs()
     for topic in Topic:
         yield f"## {topic.value}\n\n| verb | what it does |\n|---|---|"
         for name, verb in single_verbs():
-            if topics[name.partition(" ")[0]] is topic:
+            if verbs[name.partition(" ")[0]].topic is topic:
                 arguments = "".join(f" {one}" for one in _arguments(verb))
                 yield f"| `{name}{arguments}` | {verb.help} |"
         yield ""

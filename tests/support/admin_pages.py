@@ -270,9 +270,3 @@ def text_to_type(response: Any) -> str:
     """Returns what a page that asks wants to be typed; empty for nothing."""
     found = re.findall(r'<label for="id_typed_key">.*?<code[^>]*>(.*?)</code>', _form_of(response))
     return unescape(found[0]) if found else ""
-
-
-def post_confirmed(client: Client, url: str, data: dict[str, Any], **options: Any) -> Any:
-    """Posts a form, confirms if a page asks, and returns the response."""
-    response = client.post(url, data, **options)
-    return client.post(url, confirmed(response), **options) if asks(response) else response

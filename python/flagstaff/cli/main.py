@@ -23,7 +23,7 @@ from flagstaff.cli.action_verbs import verb_of
 from flagstaff.cli.errors import FAILED, USAGE, exit_statuses
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import check_wait, finish
-from flagstaff.cli.verb import Options, Topic, Verb, print_help
+from flagstaff.cli.verb import Options, Verb, print_help
 from flagstaff.conf import conf
 from flagstaff.extensions import Hook
 from flagstaff.history.kinds import Kind
@@ -85,12 +85,6 @@ class Verbs(Mapping[str, Verb]):
 
 def _of_apps() -> Iterator[Verb]:
     return chain.from_iterable(VERBS_OF_APPS)
-
-
-def all_verbs() -> tuple[Verb, ...]:
-    """Returns all verbs, by topic."""
-    order = list(Topic)
-    return tuple(sorted(Verbs().values(), key=lambda verb: order.index(verb.topic)))
 
 
 def run(options: Options, out: Output) -> None:

@@ -15,9 +15,9 @@ CREATE INDEX IF NOT EXISTS flagstaff_change_action ON {change_table} (action, id
 -- What else a transaction changed, and for webhooks, what those changed that were open at the last
 -- read.
 CREATE INDEX IF NOT EXISTS flagstaff_change_transaction ON {change_table} (transaction_id);
--- Since when a flag gives all users the same result, and has its key. decisive_entries_v1 has the
--- same conditions, with the columns of the project's own model: where these have other names, it
--- reads all entries of the flag.
+-- Since when a flag gives all users the same result, and has its key. stale_entries_v1 has the same
+-- conditions, with the columns of the project's own model: where these have other names, it reads
+-- all entries of the flag.
 CREATE INDEX IF NOT EXISTS flagstaff_change_state ON {change_table} (object_pk, id)
     WHERE relation OPERATOR(pg_catalog.=) 'f' AND (
         action OPERATOR(pg_catalog.<>) 'update'

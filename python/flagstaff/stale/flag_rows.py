@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,6 @@ from flagstaff._engine import forced_off
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.stale.constant import Configuration, constant_result
-from flagstaff.stale.past import configuration_of
 
 # The annotation's name must not clash with a field of the project's model.
 _ALLOWED = "flagstaff_allowed"
@@ -20,10 +19,9 @@ _ALLOWED = "flagstaff_allowed"
 
 @dataclass(frozen=True)
 class Selection:
-    """Which flags to read: those that match, and of them those with these primary keys."""
+    """Which flags to read: those that match."""
 
     condition: Q
-    pks: Collection[object] | None = None
     #: Flags that were read already, with the numbers of their allowed users.
     rows: Sequence[tuple[Any, int]] | None = None
     #: Whether the tables of the evidence are known to be readable.
@@ -60,7 +58,6 @@ def read_flags(selection: Selection) -> list[AssessedFlag]:
     if selection.rows is not None:
         return [_flag(row, allowed) for row, allowed in selection.rows]
     rows = all_rows(conf.flag_model).filter(selection.condition).order_by("key")
-    rows = rows if selection.pks is None else rows.filter(pk__in=selection.pks)
     counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})
     return [_flag(row, getattr(row, _ALLOWED)) for row in counted]
 
@@ -70,6 +67,8 @@ def _flag(row: Any, allowed: int) -> AssessedFlag:
         pk=str(row.pk),
         key=row.key,
         fields=row,
-        configuration=configuration_of(row),
+        configuration=Configuration(
+            row.enabled, row.rollout_percent, None if row.rules == [] else row.rules
+        ),
         allowed=allowed,
     )

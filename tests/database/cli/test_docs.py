@@ -24,9 +24,6 @@ PROMPT = "$ python manage.py "
 SINGLE = dict(single_verbs())
 # What runs for ever, what needs an engine, and what needs a row of an optional app.
 NOT_RUN = ("run-jobs --loop", "status", "plan", "experiment", "waiting")
-IN_HELP = [
-    line for verb in SINGLE.values() for line in verb.examples if not line.startswith(NOT_RUN)
-]
 CONDITIONS = [{"attribute": "plan", "operator": "in", "values": ["enterprise"]}]
 # The files that examples name, besides those of the page.
 OTHER_FILES = {
@@ -46,10 +43,17 @@ def examples(text: str) -> list[tuple[str, str]]:
 
 
 ALL_EXAMPLES = examples(PAGE)
+ON_PAGE = {line.removeprefix("flags ") for line, _after in ALL_EXAMPLES}
+IN_HELP = [
+    line
+    for verb in SINGLE.values()
+    for line in verb.examples
+    if line not in ON_PAGE and not line.startswith(NOT_RUN)
+]
 FILES = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 RULES = FILES[0]
-STATUS, WORKERS, KEY = "flags status", "flags workers", "flags ofrep-key"
-EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line not in (STATUS, WORKERS, KEY)]
+STATUS, KEY = "flags status", "flags ofrep-key"
+EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line not in (STATUS, KEY)]
 
 
 def test_page_has_the_arguments_of_every_verb() -> None:
@@ -64,9 +68,6 @@ def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path
         (tmp_path / name).write_text(text)
     (tmp_path / "frontend").mkdir()
     (tmp_path / "backend").mkdir()
-    [code] = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-    (tmp_path / "shop").mkdir()
-    (tmp_path / "shop" / "views.py").write_text(code)
     monkeypatch.chdir(tmp_path)
 
 
@@ -110,12 +111,6 @@ def test_example_of_status_shows_the_output_except_numbers() -> None:
     with live_engine():
         shown = typed(STATUS)
     assert without_numbers(shown) == without_numbers(after)
-
-
-@pytest.mark.django_db
-def test_example_of_workers_shows_the_output_except_numbers() -> None:
-    after = dict(ALL_EXAMPLES)[WORKERS]
-    assert without_numbers(typed(WORKERS)) == without_numbers(after)
 
 
 def without_numbers(shown: str) -> str:

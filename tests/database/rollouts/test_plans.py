@@ -390,8 +390,8 @@ from django.core.checks import CheckMessage, Tags, run_checks
 from django.db import IntegrityError, connection, connections
 from django.db.models import JSONField, Value
 print([name for name in connection.introspection.table_names() if "rollouts" in name])
-from flagstaff.cli.main import all_verbs
-print([verb.name for verb in all_verbs() if verb.name == "plan"])
+from flagstaff.cli.main import Verbs
+print([name for name in Verbs() if name == "plan"])
 print([name for name in sys.modules if name.startswith("flagstaff.rollouts")])
 """
     assert run_isolated(script, str(tmp_path / "db")) == "[]\n[]\n[]\n"

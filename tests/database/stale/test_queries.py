@@ -41,9 +41,11 @@ def _no_usage() -> None:
 
 
 def test_flag_at_100_percent_is_constant_since_the_change() -> None:
-    make_flag()
+    flag = make_flag()
     changes.flags.set_rollout(KEY, 100)
     age_history(41)
+    # All users have the flag anyway.
+    flag.allowed_users.add(User.objects.create(username="alice"))
     # The change is also found behind many entries.
     for number in range(30):
         changes.flags.update(KEY, {"description": str(number)})
@@ -58,6 +60,24 @@ def test_flag_that_was_disabled_is_constant_since_then() -> None:
     age_history(35)
     changes.flags.set_rollout(KEY, 0)
     assert signals() == {"constant": 35}
+
+
+def test_flag_that_may_have_had_the_same_result_before_has_a_bound() -> None:
+    make_flag()
+    changes.flags.set_rollout(KEY, 0)
+    changes.flags.disable(KEY)
+    age_history(35)
+    [found] = assess_one().findings
+    assert (found.result, found.days, found.is_exact) == (False, 35, False)
+
+
+def test_entry_without_a_column_bounds_the_period() -> None:
+    make_flag()
+    changes.flags.set_rollout(KEY, 100)
+    age_history(35)
+    rows("UPDATE flagstaff_change SET old = old - 'rollout_percent' WHERE action = 'update'")
+    [found] = assess_one().findings
+    assert (found.days, found.is_exact) == (35, False)
 
 
 def test_flag_at_0_percent_is_constant_since_its_last_allowed_user_left() -> None:
@@ -168,20 +188,6 @@ def test_flag_that_got_its_key_in_the_days_is_not_stale() -> None:
     for number in range(30):
         changes.flags.update(KEY, {"description": str(number)})
     assert signals() == {}
-
-
-@pytest.mark.parametrize(
-    ("begin", "end", "problem"),
-    [(20, 0, "usage is known only since "), (90, 2, "no worker has reported its usage since ")],
-)
-def test_usage_that_misses_some_of_the_days_is_unknown(
-    begin: float, end: float, problem: str
-) -> None:
-    make_flag()
-    collect_usage(begin, until=end)
-    found = assess_one()
-    assert found.findings == ()
-    assert found.unknown[0].why.startswith(problem)
 
 
 def test_pause_between_workers_makes_usage_unknown() -> None:

@@ -140,12 +140,6 @@ def test_flag_is_silent_until_a_review_that_was_set_while_it_was_stale(
     assert flag["silent_until"] == day(-10)
 
 
-def test_review_date_of_the_creation_silences_nothing() -> None:
-    make_flag(rollout_percent=100, review_on=day(-10))
-    evaluate(KEY)
-    assert len(rows("stale")) == 1
-
-
 def test_review_date_that_was_moved_when_it_was_past_silences_the_flag() -> None:
     flag = make_flag(rollout_percent=100, days=40, review_on=day(15))
     age_history(-20, flag)

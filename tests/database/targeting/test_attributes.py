@@ -33,7 +33,7 @@ from flagstaff._engine.request_flags import RequestFlags
 from flagstaff._types import UserLike
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
-from flagstaff.models import FeatureFlag, Segment
+from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition, outcomes_of
 from tests.support.fixtures import Load
 from tests.support.views import request_of as plain_request_of
@@ -600,49 +600,6 @@ def test_request_is_freed_with_its_snapshot_and_context() -> None:
 
 
 # Rules.
-
-
-def test_rule_that_decides_is_explained_with_each_condition(load: Load, alice: User) -> None:
-    conditions = [condition("country", "in", "DE"), condition("plan", "in", "pro")]
-    Segment.objects.create(key="german", conditions=conditions)
-    rules = [
-        {"name": "guests", "conditions": [condition("is_authenticated", "in", False)]},
-        {"name": "Germans", "conditions": [{"segment": "german"}], "rollout_percent": 60},
-        {"conditions": [{"segment": "gone"}]},
-    ]
-    FeatureFlag.objects.create(key="beta", enabled=True, rollout_percent=10, rules=rules)
-    load()
-    found = explain("beta", alice, context={"country": "DE", "plan": "pro"})
-    assert (found.rule, found.rule_name, found.reason) == (2, "Germans", "SPLIT")
-    assert (found.bucket, found.rollout_percent) == (found.bucket, 10)
-    assert found.value is (found.bucket is not None and found.bucket < 60)
-    steps = [(step.name, step.met, step.decides, step.level) for step in found.steps]
-    assert steps[3:9] == [
-        ("rule 1", False, False, 0),
-        ("condition 1", False, False, 1),
-        ("rule 2", True, True, 0),
-        *(("condition 1", True, False, level) for level in (1, 2)),
-        ("condition 2", True, False, 2),
-    ]
-    assert found.deciding_step.values == {"name": "Germans", "percent": 60}
-    of_conditions = [step.values for step in found.steps[6:9]]
-    assert of_conditions == [
-        {"condition": one, "outcome": "passed"} for one in ({"segment": "german"}, *conditions)
-    ]
-    # A rule after the one that decides is not checked.
-    assert [(step.name, step.met) for step in found.steps[9:11]] == [
-        ("rule 3", None),
-        ("100 %", None),
-    ]
-    # No rule decides for an allowed user.
-    alice.save()
-    FeatureFlag.objects.get().allowed_users.add(alice)
-    load()
-    found = explain("beta", alice, context={"country": "DE", "plan": "pro"})
-    assert (found.reason, found.rule, found.deciding_step.name) == (
-        *("TARGETING_MATCH", None),
-        "allowed",
-    )
 
 
 @pytest.mark.parametrize("default", [False, True])

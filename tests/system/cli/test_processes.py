@@ -82,13 +82,10 @@ def test_terminal_shows_a_table_in_colours_that_fits(database: str, query: Query
     assert f"{ESCAPE}33;1mrollout 33 %{ESCAPE}0m" in flag
     query("UPDATE flagstaff_featureflag SET description = repeat('words ', 50)")
     _, flag = on_terminal(database, "list", "--no-color", width=100).splitlines()
-    assert len(flag) == 100
-    assert flag.endswith("…")
+    assert (len(flag), flag[-1], ESCAPE in flag) == (100, "…", False)
 
 
-@pytest.mark.parametrize(
-    ("line", "no_color"), [("list", "1"), ("list --no-color", ""), ("--no-color list", "")]
-)
+@pytest.mark.parametrize(("line", "no_color"), [("list", "1"), ("--no-color list", "")])
 def test_terminal_shows_no_colours_with_no_color(line: str, no_color: str, database: str) -> None:
     shown = on_terminal(database, *line.split(), no_color=no_color)
     assert shown.startswith("KEY ")

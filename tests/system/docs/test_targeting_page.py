@@ -8,13 +8,9 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest, HttpResponse
 from django.template import Context
-from django.utils.translation import override
 
-from flagstaff import all_flags, explain, flag_enabled
-from flagstaff._types import UserLike
-from flagstaff.middleware import FlagstaffMiddleware
+from flagstaff import explain, flag_enabled
 from flagstaff.models import FeatureFlag, Segment
 from flagstaff.validators import validate_conditions, validate_rules
 from tests.support.pages import code_of, names_of, template_of
@@ -126,45 +122,3 @@ def test_missing_unit_is_no_user_and_a_number_is_its_text() -> None:
     # A number and its text are the same unit.
     buckets = {explain("new_search", context={"organization": one}).bucket for one in (7, "7")}
     assert len(buckets - {None}) == 1
-
-
-# From django-waffle.
-
-
-def visit(of_user: UserLike, language: str) -> bool:
-    """Whether a request in this language has the flag."""
-    add_language = names_of(PAGE, "language_for_flags")["language_for_flags"]
-    results: list[bool] = []
-
-    def view(request: Any) -> HttpResponse:
-        results.append(request.flags.enabled("new_checkout"))
-        return HttpResponse()
-
-    request: HttpRequest = request_of(of_user)
-    with override(language):
-        request.LANGUAGE_CODE = language
-        FlagstaffMiddleware(add_language(view))(request)
-    return results[0]
-
-
-def test_superusers_staff_and_languages_of_a_waffle_flag_have_it() -> None:
-    store("new_checkout", rules_with('"languages"'), rollout_percent=20)
-    assert visit(user(2, is_superuser=True), "en")
-    assert visit(user(2, is_staff=True), "en")
-    assert not visit(user(2), "en")
-    assert visit(AnonymousUser(), "de")
-    assert visit(user(2), "fr")
-    assert not visit(AnonymousUser(), "en")
-
-
-def test_authenticated_of_a_waffle_flag_is_a_rule() -> None:
-    store("new_checkout", rules_with('"is_authenticated"'))
-    assert all_flags(user(2)) == all_flags(2) == {"new_checkout": True}
-    assert all_flags(AnonymousUser()) == all_flags(None) == {"new_checkout": False}
-
-
-def test_everyone_of_a_waffle_flag_is_a_rollout_of_100_percent_or_a_disabled_flag() -> None:
-    store("new_checkout", rules_with('"languages"'), rollout_percent=100)
-    assert visit(AnonymousUser(), "en")
-    FeatureFlag.objects.update(enabled=False)
-    assert not visit(user(2, is_superuser=True), "de")

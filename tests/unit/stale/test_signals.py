@@ -80,30 +80,9 @@ def test_evaluations_that_are_not_all_counted_are_unknown() -> None:
     assert found.unknown == ()
 
 
-def test_flag_served_in_bulk_since_is_unknown() -> None:
-    found = judged(last_use=used(ago(40), served_in_bulk_at=ago(29)))
-    why = "served in bulk on 2026-10-22; an evaluation of one key would be counted"
-    assert [(one.signal, str(one.why)) for one in found.unknown] == [(NOT_EVALUATED, why)]
-    assert found.findings == ()
-
-
 def test_flag_served_in_bulk_before_is_unused_since_then() -> None:
     [found] = judged(last_use=used(ago(50), served_in_bulk_at=ago(40))).findings
     assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=False)
-
-
-def test_flag_served_in_bulk_and_evaluated_is_in_use() -> None:
-    found = judged(last_use=used(ago(3), served_in_bulk_at=ago(3)))
-    assert (found.findings, found.unknown) == ((), ())
-
-
-@pytest.mark.parametrize(("days", "expected"), [(29, []), (30, [NOT_EVALUATED])])
-def test_flag_served_to_browsers_is_in_use(days: int, expected: list[Signal]) -> None:
-    assert signals(last_use=used(served_to_browsers_at=ago(days))) == expected
-
-
-def test_constant_result_without_a_history_is_unknown() -> None:
-    assert judged(constant_problem="no history").unknown == (Unknown(CONSTANT, "no history"),)
 
 
 @pytest.mark.parametrize("kind", ["ops", "permission"])
@@ -215,8 +194,3 @@ def test_reason_why_usage_is_unknown_is_translated() -> None:
     with german({reason: "kein Worker hat gemeldet"}):
         found = localized(problem_of_coverage(UsagePeriod(None, None), since=ago(30), now=NOW))
     assert found == "kein Worker hat gemeldet"
-
-
-def test_usage_that_is_turned_off_does_not_cover_the_days() -> None:
-    found = problem_of_coverage(WHOLE, since=ago(30), now=NOW, is_turned_off=True)
-    assert found == "the setting USAGE_INTERVAL is 0, so usage is not collected"

@@ -17,7 +17,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import FlagPlan
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, State
-from flagstaff.stale import facts
+from flagstaff.stale import entries
 from tests.support.admin_pages import (
     FLAGS,
     column,
@@ -420,7 +420,7 @@ def test_flags_make_one_query_for_all_plans(
     trip("a")
     urls = (FLAGS, flag_url(flag))
     with_plans = [count_queries(operator, url) for url in urls]
-    monkeypatch.setattr(facts, "PLANNED_FLAGS", ())
+    monkeypatch.setattr(entries, "PLANNED_FLAGS", ())
     flags = admin.site.get_model_admin(FeatureFlag)
     others = [part for part in flags.bound_parts if not isinstance(part, FlagPlan)]  # type: ignore[attr-defined]
     monkeypatch.setattr(flags, "bound_parts", others)

@@ -1,4 +1,4 @@
-"""What holds with waffle and with the stand-in."""
+"""What holds with waffle and with the stand-in, beside the public tests of waffle."""
 
 from __future__ import annotations
 
@@ -26,18 +26,8 @@ def _empty_cache() -> None:
 
 
 @pytest.fixture
-def only_flag() -> Iterator[None]:
-    """A flag, a switch and a sample of the same name; only the flag is on."""
-    with (
-        override_flag("search", active=True),
-        override_switch("search", active=False),
-        override_sample("search", active=0.0),
-    ):
-        yield
-
-
-@pytest.fixture
 def all_but_flag() -> Iterator[None]:
+    """A flag, a switch and a sample of the same name; only the flag is off."""
     with (
         override_flag("search", active=False),
         override_switch("search", active=True),
@@ -50,87 +40,14 @@ def content(client: Client, path: str) -> str:
     return client.get(path).content.decode().strip()
 
 
-@pytest.mark.usefixtures("only_flag")
-def test_functions_return_results_of_their_kind(client: Client) -> None:
-    assert content(client, "/results/") == "on off off"
-
-
 @pytest.mark.usefixtures("all_but_flag")
-def test_functions_return_other_results_of_their_kind(client: Client) -> None:
-    assert content(client, "/results/") == "off on on"
+def test_functions_and_tags_have_the_results_of_their_kind(client: Client) -> None:
+    assert content(client, "/results/") == content(client, "/tags/") == "off on on"
 
 
-def test_functions_return_false_without_flag(client: Client) -> None:
-    assert content(client, "/results/") == "off off off"
-
-
-def test_functions_return_default_of_settings_without_flag(client: Client, settings: Any) -> None:
-    settings.WAFFLE_FLAG_DEFAULT = settings.WAFFLE_SAMPLE_DEFAULT = True
-    assert content(client, "/results/") == "on off on"
-
-
-@pytest.mark.usefixtures("only_flag")
-def test_decorators_show_views_of_active_names_only(client: Client) -> None:
-    paths = ("/flag/", "/old-flag/", "/switch/")
-    assert [client.get(path).status_code for path in paths] == [200, 404, 404]
-
-
-@pytest.mark.usefixtures("all_but_flag")
-def test_decorator_redirects_with_arguments_to_url_name(client: Client) -> None:
-    assert client.get("/by-name/7/").headers["Location"] == "/other/7/"
-
-
-@pytest.mark.usefixtures("only_flag")
-def test_decorator_does_not_redirect_to_view_that_takes_no_arguments(client: Client) -> None:
-    assert client.get("/by-view/7/").status_code == 404
-
-
-@pytest.mark.usefixtures("only_flag")
-def test_decorator_does_not_redirect_while_name_is_active(client: Client) -> None:
-    assert content(client, "/by-name/7/") == "page 7"
-
-
-def test_decorator_responds_not_found_if_url_name_does_not_exist(client: Client) -> None:
-    assert client.get("/no-such-name/").status_code == 404
-
-
-@pytest.mark.usefixtures("only_flag")
-def test_mixins_show_views_of_active_names(client: Client) -> None:
-    assert content(client, "/mixin/flag/") == content(client, "/mixin/old-switch/") == "page 0"
-
-
-@pytest.mark.usefixtures("all_but_flag")
-def test_mixins_respond_not_found_for_other_names(client: Client) -> None:
-    paths = ("/mixin/flag/", "/mixin/old-switch/")
-    assert [client.get(path).status_code for path in paths] == [404, 404]
-
-
-@pytest.mark.usefixtures("only_flag")
 def test_view_may_respond_by_invalid_waffle(client: Client) -> None:
-    assert content(client, "/mixin/sample/") == "not this time"
-
-
-@pytest.mark.usefixtures("only_flag")
-def test_tags_accept_names_with_and_without_quotes_and_variables(client: Client) -> None:
-    assert content(client, "/django/") == "on off"
-
-
-@pytest.mark.usefixtures("all_but_flag")
-def test_tags_render_other_content(client: Client) -> None:
-    assert content(client, "/django/") == "off on on"
-
-
-@pytest.mark.usefixtures("only_flag")
-def test_jinja2_has_functions(client: Client) -> None:
-    assert content(client, "/jinja2/") == "True False False"
-
-
-def test_override_is_a_decorator(client: Client) -> None:
-    @override_switch("search", active=True)
-    def found() -> str:
-        return content(client, "/results/")
-
-    assert (found(), content(client, "/results/")) == ("off on off", "off off off")
+    with override_sample("search", active=0.0):
+        assert content(client, "/sample/") == "not this time"
 
 
 def test_middleware_stores_random_results_and_those_of_a_test(client: Client) -> None:

@@ -28,7 +28,6 @@ from waffle.signals import flag_membership_changed
 from waffle.testutils import override_flag, override_sample, override_switch
 
 from flagstaff import changes, flag_enabled, refresh
-from flagstaff.contrib.waffle.checks import check_models
 from flagstaff.contrib.waffle.instances import after_migration, before_migration
 from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.exceptions import FlagstaffError
@@ -494,17 +493,6 @@ def test_model_that_overrides_a_method_evaluates_itself(user: User) -> None:
     row = Flag.objects.create(name="off", everyone=False)
     assert not waffle.flag_is_active(request_of(user), "off")
     assert not row.is_active(request_of(user))
-
-
-@pytest.mark.usefixtures("_own_code")
-def test_check_names_model_that_evaluates_itself() -> None:
-    (message,) = check_models()
-    assert (message.id, message.obj) == ("flagstaff.W057", Flag)
-    assert "is_active_for_user()" in message.msg
-
-
-def test_no_model_evaluates_itself_without_own_methods() -> None:
-    assert check_models() == []
 
 
 @pytest.mark.django_db(transaction=True)
