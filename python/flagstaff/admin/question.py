@@ -64,9 +64,8 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history, versions_of
-from flagstaff.waiting.approval import is_approval_needed
 from flagstaff.waiting.asking import ask
-from flagstaff.waiting.prospect import Prospect
+from flagstaff.waiting.prospect import Prospect, is_approval_needed
 
 #: Seconds for which an action that nothing may delay waits for the workers, and its page for the
 # count of users.

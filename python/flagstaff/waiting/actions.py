@@ -18,7 +18,7 @@ from flagstaff.changes.consequence import impact_lines, text_to_type
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.prospect import Prospect, require_user, stored_run
+from flagstaff.waiting.prospect import Prospect, require_user
 from flagstaff.waiting.records import (
     OPEN,
     PROBLEMS,
@@ -28,6 +28,7 @@ from flagstaff.waiting.records import (
     state_text,
     what,
 )
+from flagstaff.waiting.stored import stored_run
 
 #: The kind of row, and the verb that has the actions.
 KIND: Final = "waiting"

@@ -6,16 +6,15 @@ from datetime import datetime
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._words.text import Text
-from flagstaff.actions import Done
 from flagstaff.actions.running import Run
+from flagstaff.actions.table import Done
 from flagstaff.changes import Undo
 from flagstaff.changes.fields import rejections
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.log import require_history
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.approval import is_approval_needed
-from flagstaff.waiting.prospect import Prospect, is_of_secret, require_user
+from flagstaff.waiting.prospect import Prospect, is_approval_needed, is_of_secret, require_user
 from flagstaff.waiting.records import State, records_of, sentence
 from flagstaff.waiting.times import is_shown_twice, stored
 

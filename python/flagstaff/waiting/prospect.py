@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.db.models import Model
+from django.utils.module_loading import import_string
 
 from flagstaff._stored_value_schema import SECRET, is_secret
-from flagstaff._tables.rows import Row, all_rows
+from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import Text, some
-from flagstaff.actions import Action, all_actions
 from flagstaff.actions.rights import lacking, may, overrides
 from flagstaff.actions.running import Run
+from flagstaff.actions.table import Action
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text
 from flagstaff.changes.impact import impact, states_of
 from flagstaff.changes.row_states import Impact
+from flagstaff.conf import APPROVAL_RULES, conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
-from flagstaff.models import WaitingAction
+
+logger = logging.getLogger("flagstaff")
 
 # Nobody waits for the count of a job, and a page counts for a second.
 _COUNT_TIMEOUT = 5.0
@@ -48,7 +52,7 @@ class Prospect:
     @classmethod
     def of(cls, run: Run) -> Prospect:
         """Previews an action, and counts the users. Neither locks nor writes."""
-        kind, changed = _kind_of(run.action), run.preview()
+        kind, changed = kind_of(run.action), run.preview()
         rows: Sequence[Row | None] = run.rows or [None]
         sides = [states_of(kind, one, row) for one, row in zip(changed, rows, strict=False)]
         before, after = zip(*sides, strict=True) if sides else ((), ())
@@ -75,7 +79,7 @@ class Prospect:
         A ModelAdmin of a project that decides about rights needs a request, so its answer is no.
         """
         action, user = self.run.action, _active_user(pk)
-        model = _kind_of(action).model
+        model = kind_of(action).model
         if deciding := [*_deciding_admins(model)]:
             raise NotAllowedError(
                 "{admin} decides about rights by its own methods, which need a request: do it "
@@ -102,43 +106,22 @@ class Prospect:
         self.require_right(pk)
 
 
-def stored_run(waiting: WaitingAction) -> Run:
-    """Returns what a stored action runs now.
+def is_approval_needed(prospect: Prospect) -> bool:
+    """Whether the setting APPROVAL asks for a second person.
 
-    Raises FlagstaffError if a new version of the code has no such action or argument, or if a row
-    is gone.
+    Nothing delays what always runs, such as a rollout to 0 %, and a secret value is not stored to
+    wait. An error of the project's function counts as a yes.
     """
-    found = (one for one in all_actions(_stored_kind(waiting.kind)) if one.name == waiting.action)
-    action = next(found, None)
-    if action is None:
-        raise FlagstaffError(
-            "there is no action {name} of a {kind} any more; cancel this one, and ask for another",
-            name=waiting.action,
-            kind=waiting.kind,
-        )
-    declared = dict(_declared(action))
-    unknown = waiting.arguments.keys() - declared.keys()
-    missing = {name for name, required in declared.items() if required} - waiting.arguments.keys()
-    if unknown or missing:
-        raise FlagstaffError(
-            "the arguments of {name} have changed since this was asked for: {arguments}; cancel "
-            "this one, and ask for it again",
-            name=waiting.action,
-            arguments=some(sorted(unknown | missing)),
-        )
-    return Run(action, waiting.keys, present_rows(action, waiting.keys), waiting.arguments)
-
-
-def present_rows(action: Action, keys: Sequence[str]) -> list[Row]:
-    """Returns the rows of an action, in the order of the keys. Raises the error of an unknown one.
-
-    An action that creates a row has none.
-    """
-    kind = _kind_of(action)
-    if action.creates:
-        return []
-    found = {row.key: row for row in all_rows(kind.model).filter(key__in=keys)}
-    return [found[key] if key in found else kind.row(key) for key in keys]
+    run, rule = prospect.run, conf.approval
+    if rule is None or run.action.runs_always(run.arguments) or is_of_secret(run):
+        return False
+    if rule in APPROVAL_RULES:
+        return prospect.consequence >= Consequence[APPROVAL_RULES[rule]]
+    try:
+        return bool(import_string(rule)(run.action, run.rows, prospect.consequence))
+    except Exception:
+        logger.exception("flagstaff: the function in APPROVAL failed, so an approval is needed")
+        return True
 
 
 def is_of_secret(run: Run) -> bool:
@@ -170,21 +153,10 @@ def _active_user(pk: str) -> Any:
     return user
 
 
-def _kind_of(action: Action) -> Kind:
+def kind_of(action: Action) -> Kind:
     if not isinstance(action.kind, Kind):
         raise FlagstaffError("an action of a {kind} cannot wait", kind=action.noun)
     return action.kind
-
-
-def _stored_kind(name: str) -> Kind | str:
-    return next((kind for kind in Kind if kind.value == name), name)
-
-
-def _declared(action: Action) -> Iterator[tuple[str, bool]]:
-    """Yields the names of the arguments, and whether each is required."""
-    for name, (argument, required) in action.arguments().items():
-        columns: Mapping[str, object] | None = getattr(argument, "columns", None)
-        yield from ((one, required) for one in ([name] if columns is None else columns))
 
 
 def _deciding_admins(model: type[Model]) -> Iterator[str]:

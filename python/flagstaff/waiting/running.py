@@ -31,9 +31,9 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import Job
 from flagstaff.history.describe import describe_change
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.approval import is_approval_needed
-from flagstaff.waiting.prospect import Prospect, UncountedError, stored_run
+from flagstaff.waiting.prospect import Prospect, UncountedError, is_approval_needed
 from flagstaff.waiting.records import OPEN, PROBLEMS, State, what
+from flagstaff.waiting.stored import stored_run
 
 logger = logging.getLogger("flagstaff")
 
