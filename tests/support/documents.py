@@ -11,7 +11,6 @@ import yaml
 from django.contrib.auth.models import User
 
 from flagstaff import serialization
-from flagstaff.changes.changed import as_written
 from flagstaff.exceptions import DocumentError
 from flagstaff.history.describe import describe_change
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -131,7 +130,4 @@ def database_state() -> tuple[dict[str, Any], dict[str, Any]]:
 def summaries(imported: serialization.Imported) -> dict[str, str]:
     """Returns what has changed, in words, by key."""
     names = {str(pk): name for pk, name in User.objects.values_list("pk", "username")}
-    return {
-        key: describe_change(as_written(change), names)
-        for (_, key), change in imported.changed.items()
-    }
+    return {key: describe_change(change, names) for (_, key), change in imported.changed.items()}

@@ -22,6 +22,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
 from django.forms.fields import InvalidJSONInput
+from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
@@ -418,8 +419,9 @@ class Users(Argument):
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
         widget = forms.Textarea({"rows": 6, "spellcheck": "false", "autocapitalize": "none"})
-        text = _("Usernames or primary keys: one on each line, or with commas between them.")
-        return _UsersField(label=label, required=required, widget=widget, help_text=text)
+        text = gettext("One user on each line, or with commas between them: %(name)s.")
+        help_text = text % {"name": name_of_users()}
+        return _UsersField(label=label, required=required, widget=widget, help_text=help_text)
 
 
 class _UsersField(forms.CharField):
@@ -439,6 +441,14 @@ class _UsersField(forms.CharField):
         if unknown := [name for name in names if name not in pks]:
             raise ValidationError(unknown_users(unknown))
         return list(dict.fromkeys(pks[name] for name in names))
+
+
+def name_of_users() -> str:
+    """Returns what pages call the text that stands for a user, such as "Email or primary key"."""
+    login = allowed_user_table().username_field
+    if login is None:
+        return gettext("Primary key")
+    return gettext("%(field)s or primary key") % {"field": capfirst(login.verbose_name)}
 
 
 def unknown_users(unknown: Sequence[str]) -> str:

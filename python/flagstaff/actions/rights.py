@@ -18,6 +18,7 @@ from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event
 
 #: "toggle" turns flags on and off, sets their rollout, and uses their plans.
 Right: TypeAlias = Literal["view", "toggle", "change", "add", "delete"]
@@ -55,14 +56,21 @@ def overrides(model_admin: Any, *names: str) -> bool:
     return any(module.partition(".")[0] not in {"django", "flagstaff"} for module in modules)
 
 
-def right_of(kind: Kind, changed: Changed) -> Right:
-    """Returns the right that a change of several fields needs."""
-    if changed.new is None:
-        return "delete"
-    if changed.old is None:
-        return "add"
-    toggles = kind is Kind.FLAG and TOGGLE_FIELDS.issuperset(changed.new)
+def right_of(change: Changed | Event) -> Right:
+    """Returns the right that a change needs."""
+    if change.action != "change":
+        return "add" if change.action == "create" else "delete"
+    is_of_users = bool(change.added.count or change.removed.count)
+    fields = {one.field for one in change.differences}
+    toggles = Kind(change.kind) is Kind.FLAG and fields <= TOGGLE_FIELDS and not is_of_users
     return "toggle" if toggles else "change"
+
+
+def right_to_undo(event: Event) -> Right:
+    """Returns the right that the undo of an event needs."""
+    inverse: dict[Right, Right] = {"add": "delete", "delete": "add"}
+    right = right_of(event)
+    return inverse.get(right, right)
 
 
 def lacking(ask: Ask, reached: Impact) -> list[RowState]:

@@ -297,7 +297,7 @@ class BaseAdmin(_ModelAdmin):
     def _undo_url(self, changed: Changed) -> str:
         """The page that undoes the change; empty if it cannot be undone."""
         # A message after a creation would offer to delete the row.
-        is_of_row = not changed.field and (changed.old is None or changed.new is None)
+        is_of_row = changed.old is None or changed.new is None
         if is_of_row or changed.undo is None or not changed.version or changed.secret:
             return ""
         return undo_url(self.admin_site, [changed.version])

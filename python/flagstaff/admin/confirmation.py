@@ -15,7 +15,7 @@ from flagstaff.admin.views import (
     reason_problem,
 )
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
-from flagstaff.changes.changed import Changed, WrittenChange, as_written
+from flagstaff.changes.changed import Changed
 from flagstaff.history.describe import (
     Names,
     describe_actor,
@@ -72,13 +72,12 @@ def parse_version(text: str | None) -> int:
 
 def preview_rows(request: HttpRequest, row: Row, planned: Changed) -> list[PreviewRow]:
     """Returns a line for each field that a planned change would write. Secret values are masked."""
-    written = as_written(planned)
     lines = [
         PreviewRow(field_label(difference.field), *describe_sides(difference, MAX_TEXT))
-        for difference in written.differences
+        for difference in planned.differences
     ]
-    if written.added.count or written.removed.count:
-        lines.append(_users(request, row, written))
+    if planned.added.count or planned.removed.count:
+        lines.append(_users(request, row, planned))
     return lines
 
 
@@ -87,20 +86,20 @@ def describe_changed(request: HttpRequest, changed: Changed, limit: int = _MAX_V
 
     `limit` is the length of each value.
     """
-    written = as_written(changed)
-    return describe_change(written, _names(request, written), limit=limit)
+    return describe_change(changed, _names(request, changed), limit=limit)
 
 
-def _users(request: HttpRequest, row: Row, written: WrittenChange) -> PreviewRow:
-    users = replace(written, differences=())
+def _users(request: HttpRequest, row: Row, planned: Changed) -> PreviewRow:
+    old, new = ({ALLOWED: (side or {}).get(ALLOWED, ())} for side in (planned.old, planned.new))
+    users = replace(planned, old=old, new=new)
     now = len(allowed_pks(row))
-    after = _count_of_users(now + written.added.count - written.removed.count)
+    after = _count_of_users(now + users.added.count - users.removed.count)
     text = f"{after}: {describe_change(users, _names(request, users))}"
     return PreviewRow(field_label(ALLOWED), _count_of_users(now), text)
 
 
-def _names(request: HttpRequest, written: WrittenChange) -> Names | None:
-    return names_of_users([written]) if may_see_users(request.user) else None
+def _names(request: HttpRequest, changed: Changed) -> Names | None:
+    return names_of_users([changed]) if may_see_users(request.user) else None
 
 
 def _count_of_users(count: int) -> str:

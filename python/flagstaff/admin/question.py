@@ -279,7 +279,7 @@ class ActionRequest:
 
     def _preview(self) -> Preview | None:
         """Returns what the arguments would change; None if there are none, or if they are wrong."""
-        form, action, kind = self.form, self.action, self.admin.row_kind
+        form, action = self.form, self.action
         if not form.is_valid():
             return None
         arguments = {
@@ -295,7 +295,7 @@ class ActionRequest:
         try:
             changed = Run(action, keys, self.rows, arguments).preview()
             rows = self.rows or [None]
-            sides = [states_of(kind, one, row) for one, row in zip(changed, rows, strict=True)]
+            sides = [states_of(one, row) for one, row in zip(changed, rows, strict=True)]
             found = self._count(*zip(*sides, strict=True))
             require_reach(self.admin.admin_site, self.request, found)
         except FlagstaffError as error:

@@ -28,8 +28,7 @@ from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, mark_texts, missing_groups_text
 from flagstaff.admin.rules.sentences import conditions_html
-from flagstaff.changes.segment_use import uses_by_segment
-from flagstaff.extensions import OtherRules
+from flagstaff.changes.segment_use import SegmentUse, uses_by_segment
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
@@ -112,9 +111,11 @@ class SegmentAdmin(RowPageAdmin):
         uses, site = _uses_of(segment), self.admin_site
         if not uses:
             return _("no flag")
-        if not all(may_see(site, request, use.model, use.pk) for use in uses):
+        if not all(may_see(site, request, use.model, use.row.pk) for use in uses):
             return _count_text(uses)
-        urls = ((page_url(site, use.model, "change", use.pk), use.key) for use in uses[:_MAX_FLAGS])
+        urls = (
+            (page_url(site, use.model, "change", use.row.pk), use.key) for use in uses[:_MAX_FLAGS]
+        )
         links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
         if (more := len(uses) - _MAX_FLAGS) <= 0:
             return links
@@ -139,15 +140,15 @@ class SegmentAdmin(RowPageAdmin):
         return [*mark_texts(conditions, errors=False), *([groups] if groups else [])]
 
 
-def _uses_of(segment: Any) -> Sequence[OtherRules]:
+def _uses_of(segment: Any) -> Sequence[SegmentUse]:
     """Returns what uses a segment. Reads all rules once for a page."""
     if not hasattr(segment, "uses"):
         segment.uses = uses_by_segment()[segment.key]
-    return cast("Sequence[OtherRules]", segment.uses)
+    return cast("Sequence[SegmentUse]", segment.uses)
 
 
-def _count_text(uses: Collection[OtherRules]) -> str:
-    kinds = [Kind.of_model(use.model) for use in uses]
+def _count_text(uses: Collection[SegmentUse]) -> str:
+    kinds = [use.kind for use in uses]
     flags, values, others = (kinds.count(kind) for kind in (Kind.FLAG, Kind.VALUE, None))
     texts = (
         (flags, ngettext("%(count)s flag", "%(count)s flags", flags)),

@@ -60,7 +60,7 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
     """
     if isinstance(error, SegmentInUseError):
         uses = uses_by_segment()[error.key]
-        if not uses or not all(may_see(site, request, use.model, use.pk) for use in uses):
+        if not uses or not all(may_see(site, request, use.model, use.row.pk) for use in uses):
             hidden = _("flags, values and experiments that you may not see")
             error = SegmentInUseError(error.key, hidden)
     return localized(error.message)
@@ -77,7 +77,7 @@ def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[P
         _("more flags, values and experiments"): len(visible) - _MAX_ROWS,
         _("flags, values and experiments that you may not see"): len(found.uses) - len(visible),
     }
-    rows = [PreviewRow(use.label, *use_texts(found, use)) for use in visible[:_MAX_ROWS]]
+    rows = [PreviewRow(use.label(), *use_texts(found, use)) for use in visible[:_MAX_ROWS]]
     counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
     return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
 

@@ -255,7 +255,7 @@ def impact_lines(found: Impact) -> Iterator[str]:
     for use in found.uses[:_MAX_USES]:
         before, after = use_texts(found, use)
         users = after if before in {"", after} else f"{before} → {after}"
-        yield f"{use.label}: {users}"
+        yield f"{use.label()}: {users}"
     if (more := len(found.uses) - _MAX_USES) > 0:
         yield f"and {more:,} more"
     for key in found.rows:

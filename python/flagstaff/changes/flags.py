@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,18 +11,17 @@ from django.db import transaction
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import Fields, Row, flag_row
+from flagstaff._tables.rows import Fields, flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import UserLike
-from flagstaff.changes.allowed_users import ALLOWED, AllowedUsersChange, allowed_pks
-from flagstaff.changes.changed import Changed, undo_of_users
+from flagstaff.changes.allowed_users import AllowedUsersChange, allowed_pks
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import locked_row
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_changes import (
     change_row,
     create_row,
     delete_row,
-    set_field,
     update_row,
 )
 from flagstaff.changes.undo import restore_row, undo_event
@@ -52,7 +50,7 @@ def enable(key: str, *, expect_version: int | None = None) -> Changed:
 
     Raises UnknownFlagError or ConflictError.
     """
-    return set_field(Kind.FLAG, key, "enabled", new=True, expect_version=expect_version)
+    return update_row(Kind.FLAG, key, {"enabled": True}, expect_version)
 
 
 def disable(key: str, *, expect_version: int | None = None) -> Changed:
@@ -62,7 +60,7 @@ def disable(key: str, *, expect_version: int | None = None) -> Changed:
     if the flag was disabled already. Raises UnknownFlagError or ConflictError.
     """
     with transaction.atomic(using=conf.database):
-        changed = set_field(Kind.FLAG, key, "enabled", new=False, expect_version=expect_version)
+        changed = update_row(Kind.FLAG, key, {"enabled": False}, expect_version)
         if not (changed.written or is_preview()):
             # The flag is locked, so that none of them can be running.
             waiting = WaitingAction.objects.using(conf.database).of_row(Kind.FLAG.value, key)
@@ -77,7 +75,7 @@ def set_rollout(key: str, percent: int, *, expect_version: int | None = None) ->
     number from 0 to 100.
     """
     require_percent(percent)
-    return set_field(Kind.FLAG, key, "rollout_percent", percent, expect_version)
+    return update_row(Kind.FLAG, key, {"rollout_percent": percent}, expect_version)
 
 
 def release(key: str, *, expect_version: int | None = None) -> Changed:
@@ -161,7 +159,7 @@ def allow(
             added=tuple(pk for pk in pks if pk in existing and pk not in present),
             missing=tuple(pk for pk in pks if pk not in existing),
         )
-        return _change_users(flag, change, expect_version)
+        return change_row(Kind.FLAG, flag, {}, change, expect_version)
 
 
 def disallow(
@@ -175,18 +173,11 @@ def disallow(
     with locked_row(Kind.FLAG, key) as flag:
         present = allowed_pks(flag)
         removed = tuple(pk for pk in pks if pk in present)
-        return _change_users(flag, AllowedUsersChange(removed=removed), expect_version)
+        change = AllowedUsersChange(removed=removed)
+        return change_row(Kind.FLAG, flag, {}, change, expect_version)
 
 
 #: `undo(key, version=None, *, expect_version=None)` undoes one event of a flag.
 undo = partial(undo_event, Kind.FLAG)
 #: `restore(key, *, to, expect_version=None)` restores a flag as the entry `to` left it.
 restore = partial(restore_row, Kind.FLAG)
-
-
-def _change_users(flag: Row, change: AllowedUsersChange, expect_version: int | None) -> Changed:
-    """Adds or removes allowed users of a locked flag."""
-    changed = change_row(Kind.FLAG, flag, {}, change, expect_version)
-    added, removed = [*change.added], [*change.removed]
-    undo = undo_of_users(flag.key, added, removed, changed.version) if changed.written else None
-    return replace(changed, field=ALLOWED, old=removed, new=added, undo=undo)

@@ -86,13 +86,12 @@ def impact_of_enabling(
     return impact(off, on, timeout=timeout, viewer=viewer)
 
 
-def states_of(kind: Kind, changed: Changed, row: Any) -> tuple[RowState, RowState]:
+def states_of(changed: Changed, row: Any) -> tuple[RowState, RowState]:
     """Returns the row before and after a change, or the preview of one.
 
     `row` is the one before; None if there was none.
     """
-    fields = {changed.field: changed.new} if changed.field else dict(changed.new or {})
-    removed = {changed.field: changed.old} if changed.field else changed.old or {}
+    kind, fields, removed = changed.kind, dict(changed.new or {}), changed.old or {}
     users = fields.pop(ALLOWED, ())
     if row is None:
         new = RowState(kind, kind.model(key=changed.key))
@@ -109,15 +108,15 @@ def states_of(kind: Kind, changed: Changed, row: Any) -> tuple[RowState, RowStat
     return before, before.after({**fields, ALLOWED: allowed})
 
 
-def impact_of_changes(changes: Iterable[tuple[Kind, Changed]], *, timeout: float = 1.0) -> Impact:
+def impact_of_changes(changes: Iterable[Changed], *, timeout: float = 1.0) -> Impact:
     """Counts what changes do, or the previews of them. Several of one row follow each other."""
     before: dict[Key, RowState] = {}
     after: dict[Key, RowState] = {}
-    for kind, changed in changes:
+    for changed in changes:
         if changed.written:
-            key = kind, changed.key
-            row = after[key].row if key in after else kind.find(changed.key)
-            first, after[key] = states_of(kind, changed, row)
+            key = changed.kind, changed.key
+            row = after[key].row if key in after else changed.kind.find(changed.key)
+            first, after[key] = states_of(changed, row)
             before.setdefault(key, first)
     return impact([*before.values()], [*after.values()], timeout=timeout)
 

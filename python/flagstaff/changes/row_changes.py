@@ -12,7 +12,7 @@ from typing import Any, cast
 
 from django.db import transaction
 
-from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
+from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import (
     is_auto_now,
     is_auto_now_add,
@@ -31,12 +31,7 @@ from flagstaff.changes.allowed_users import (
     in_order,
     users_to_change,
 )
-from flagstaff.changes.changed import (
-    Changed,
-    undo_by_version,
-    undo_of_creation,
-    undo_of_field,
-)
+from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import assign, cleaned, differing, insert, write
 from flagstaff.changes.kept_by_rules import kept_by_rules
 from flagstaff.changes.locking import locked_row, require_version
@@ -52,17 +47,6 @@ _EXISTS = {
     Kind.VALUE: marked("a value {key} already exists; change it, or use another key"),
     Kind.SEGMENT: marked("a segment {key} already exists; change it, or use another key"),
 }
-
-
-def set_field(kind: Kind, key: str, name: str, new: object, expect_version: int | None) -> Changed:
-    """Sets one field."""
-    changed = update_row(kind, key, {name: new}, expect_version)
-    if not changed.written:
-        return replace(changed, field=name, old=new, new=new)
-    old = changed.old[name]
-    again = None if changed.secret else undo_of_field(key, name, old)
-    undo = again or changed.undo
-    return replace(changed, field=name, old=old, new=changed.new[name], undo=undo)
 
 
 def update_row(
@@ -114,29 +98,26 @@ def change_row(
     values = cleaned(row, to_write)
     if "key" in values:
         _require_free(kind, values["key"])
-    planned = planned_change(row, values, users)
+    planned = planned_change(kind, row, values, users)
     if not planned.new:
+        present = _columns(row, fields)
         kept, version = kept_by_rules(row, fields), version_of(kind, row.pk)
-        return replace(planned, kept_by_rules=kept, version=version)
+        return replace(planned, old=present, new=present, kept_by_rules=kept, version=version)
     write_fields(row, planned, users)
-    return finished(kind, planned, version_of(kind, row.pk))
+    return finished(planned, version_of(kind, row.pk))
 
 
-def planned_change(row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
+def planned_change(kind: Kind, row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
     """Returns what `write_fields` would write. Writes nothing, and does not query."""
-    fields, columns = differing(row, fields), row._meta.concrete_fields
-    # In the order in which the history describes them. Of a foreign key the value of its column:
-    # the row that it names may be gone.
-    old: dict[str, Any] = {
-        one.name: getattr(row, one.attname) for one in columns if one.name in fields
-    }
-    new: dict[str, Any] = {name: fields[name] for name in old}
+    fields = differing(row, fields)
+    old = _columns(row, fields)
+    new = {name: fields[name] for name in old}
     if users:
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
     secret, kept = is_secret(row) or bool(new.get("secret")), kept_by_rules(row, new)
     return Changed(
+        kind,
         row.key,
-        "",
         old,
         new,
         written=False,
@@ -146,19 +127,26 @@ def planned_change(row: Row, fields: Fields, users: AllowedUsersChange) -> Chang
     )
 
 
+def _columns(row: Row, names: Collection[str]) -> dict[str, Any]:
+    """Returns the values of these fields, in the order in which the history describes them.
+
+    Of a foreign key the value of its column: the row that it names may be gone.
+    """
+    columns = row._meta.concrete_fields
+    return {one.name: getattr(row, one.attname) for one in columns if one.name in names}
+
+
 def write_fields(row: Row, planned: Changed, users: AllowedUsersChange) -> None:
     """Writes a planned change of a locked row."""
     change_allowed_users(row, users)
-    write(row, {name: new for name, new in planned.new.items() if name != ALLOWED})
+    fields = planned.new or {}
+    write(row, {name: new for name, new in fields.items() if name != ALLOWED})
 
 
-def finished(kind: Kind, planned: Changed, version: int | None) -> Changed:
+def finished(planned: Changed, version: int | None) -> Changed:
     """Returns the result of a planned change that was written."""
-    old, key = planned.old or {}, (planned.new or {}).get("key", planned.key)
-    # The history does not have the old value of a secret, so an undo could not write it again.
-    is_lost = planned.secret and not old.keys().isdisjoint(SECRET_FIELDS)
-    undo = None if is_lost else undo_by_version(kind, key, version)
-    return replace(planned, key=key, written=True, version=version, undo=undo)
+    key = (planned.new or {}).get("key", planned.key)
+    return replace(planned, key=key, written=True, version=version)
 
 
 def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
@@ -184,8 +172,8 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
         change_allowed_users(row, change)
         version = version_of(kind, row.pk)
     new = _editable_fields(row) | ({ALLOWED: users} if users else {})
-    undo, secret = undo_of_creation(kind, row.key), is_secret(row)
-    return Changed(row.key, "", None, new, written=True, version=version, undo=undo, secret=secret)
+    secret = is_secret(row)
+    return Changed(kind, row.key, None, new, written=True, version=version, secret=secret)
 
 
 def delete_row(kind: Kind, key: str, expect_version: int | None = None) -> Changed:
@@ -196,21 +184,21 @@ def delete_row(kind: Kind, key: str, expect_version: int | None = None) -> Chang
             pk = deleted_pk(kind, key)
             if pk is None:
                 kind.row(key)  # Raises, because there is no such row.
-            return Changed(key, "", None, None, written=False, version=version_of(kind, pk))
+            return Changed(kind, key, None, None, written=False, version=version_of(kind, pk))
         require_version(kind, key, row.pk, expect_version)
-        planned = planned_deletion(row, allowed_pks(row) if kind is Kind.FLAG else None)
+        planned = planned_deletion(kind, row, allowed_pks(row) if kind is Kind.FLAG else None)
         pk = row.pk
         if kind is Kind.SEGMENT:
             require_unused(row.key)
         if not is_preview():
             row.delete(using=conf.database)
-        return finished(kind, planned, version_of(kind, pk))
+        return finished(planned, version_of(kind, pk))
 
 
-def planned_deletion(row: Row, users: Collection[PrimaryKey] | None) -> Changed:
+def planned_deletion(kind: Kind, row: Row, users: Collection[PrimaryKey] | None) -> Changed:
     """Returns what a deletion would change. `users` are those of a flag; None for others."""
     old = _editable_fields(row) | ({} if users is None else {ALLOWED: list(in_order(users))})
-    return Changed(row.key, "", old, None, written=False, secret=is_secret(row))
+    return Changed(kind, row.key, old, None, written=False, secret=is_secret(row))
 
 
 def _pop_users(fields: dict[str, object]) -> list[PrimaryKey] | None:
@@ -247,7 +235,8 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
         raise InvalidChangeError(Text(_EXISTS[kind], key=repr(present.key)))
     version, fields = version_of(kind, present.pk), _editable_fields(present)
     secret = is_secret(present)
-    return Changed(present.key, "", fields, fields, written=False, version=version, secret=secret)
+    key = present.key
+    return Changed(kind, key, fields, fields, written=False, version=version, secret=secret)
 
 
 def _editable_fields(row: Row) -> dict[str, Any]:

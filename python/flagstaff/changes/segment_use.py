@@ -15,7 +15,6 @@ from django.db.models import Model
 
 from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
-from flagstaff._tables.user_lookup import batches
 from flagstaff._words.rule_parts import named_segments
 from flagstaff._words.text import Text, some
 from flagstaff.changes.preview import is_preview
@@ -52,22 +51,34 @@ class _Pending:
 
 @dataclass(frozen=True, eq=False)
 class SegmentUse:
-    """A flag, a value or an experiment whose rules name one of some segments."""
+    """A flag, a value or an experiment whose rules name a segment."""
 
     #: None for an experiment.
     kind: Kind | None
-    key: str
-    model: type[Model]
-    #: The row of a flag or a value; the rules of an experiment.
+    #: The row of a flag or a value; the `OtherRules` of an experiment.
     row: Any
-    #: Whether its rules decide about results now.
-    is_active: bool = True
 
     @property
-    def label(self) -> str:
-        """The key of a flag, or of another row with what it is."""
-        is_flag = self.kind is Kind.FLAG
-        return self.key if is_flag else f"{self.model._meta.verbose_name} {self.key}"
+    def key(self) -> str:
+        """The key of the flag, value or experiment."""
+        return str(self.row.key)
+
+    @property
+    def model(self) -> type[Model]:
+        """The model of the row that has the rules."""
+        return self.row.model if self.kind is None else self.kind.model
+
+    @property
+    def is_active(self) -> bool:
+        """Whether its rules decide about results now."""
+        if self.kind is None:
+            return bool(self.row.is_active)
+        return bool(getattr(self.row, "enabled", True))
+
+    def label(self, key: str = "") -> str:
+        """Returns the key of a flag, or of another row with what it is, or another text for it."""
+        text = key or self.key
+        return text if self.kind is Kind.FLAG else f"{self.model._meta.verbose_name} {text}"
 
 
 _pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
@@ -187,12 +198,9 @@ def rules_that_name(*keys: str) -> dict[str, list[str]]:
     Reads all rules.
     """
     uses = uses_by_segment()
-    return {key: [*map(_in_words, uses[key])] for key in sorted(keys) if key in uses}
-
-
-def _in_words(owner: OtherRules) -> str:
-    is_flag = owner.model is conf.flag_model
-    return repr(owner.key) if is_flag else f"{owner.model._meta.verbose_name} {owner.key!r}"
+    return {
+        key: [use.label(repr(use.key)) for use in uses[key]] for key in sorted(keys) if key in uses
+    }
 
 
 def keys_that_name(key: str) -> dict[str, list[str]]:
@@ -200,31 +208,27 @@ def keys_that_name(key: str) -> dict[str, list[str]]:
 
     Reads all rules.
     """
-    names = {conf.flag_model: "flags", conf.value_model: "values"}
-    keys: dict[str, list[str]] = {"flags": [], "values": [], "experiments": []}
-    for one in uses_by_segment()[key]:
-        keys[names.get(one.model, "experiments")].append(one.key)
+    names = {Kind.FLAG: "flags", Kind.VALUE: "values", None: "experiments"}
+    keys: dict[str, list[str]] = {name: [] for name in names.values()}
+    for use in uses_by_segment()[key]:
+        keys[names[use.kind]].append(use.key)
     return keys
 
 
-class Uses(defaultdict[str, list[OtherRules]]):
-    """What uses each segment, by its key."""
-
-
-def uses_by_segment() -> Uses:
-    """Returns what uses each segment: flags, values, then rows of optional apps.
+def uses_by_segment() -> defaultdict[str, list[SegmentUse]]:
+    """Returns what uses each segment, by its key: flags, values, then rows of optional apps.
 
     Reads all rules: whatever JSON SQL has written.
     """
     of_rows = (
-        OtherRules(kind.model, pk, key, rules, is_active=True)
+        SegmentUse(kind, row)
         for kind in (Kind.FLAG, Kind.VALUE)
-        for key, pk, rules in all_rows(kind.model).order_by("key").values_list("key", "pk", RULES)
+        for row in all_rows(kind.model).exclude(**{RULES: []}).order_by("key")
     )
-    uses = Uses(list)
-    for owner in (*of_rows, *rules_of_apps()):
-        for segment in dict(named_segments(owner.rules)):
-            uses[segment].append(owner)
+    uses = defaultdict[str, list[SegmentUse]](list)
+    for use in (*of_rows, *(SegmentUse(None, rules) for rules in rules_of_apps())):
+        for segment in dict(named_segments(use.row.rules)):
+            uses[segment].append(use)
     return uses
 
 
@@ -236,18 +240,7 @@ def rules_of_apps() -> Iterator[OtherRules]:
 
 def uses_of_segments(keys: Collection[str]) -> list[SegmentUse]:
     """Returns what uses these segments: flags, values, then experiments. Reads all rules."""
-    found = (uses for key, uses in uses_by_segment().items() if key in keys)
-    owners = {(one.model, one.pk): one for uses in found for one in uses}
-    of_rows = [
-        SegmentUse(kind, row.key, kind.model, row, is_active=getattr(row, "enabled", True))
-        for kind in (Kind.FLAG, Kind.VALUE)
-        for batch in batches(pk for model, pk in owners if model is kind.model)
-        for row in all_rows(kind.model).filter(pk__in=batch).order_by("key")
-    ]
-    of_apps = [
-        one for one in owners.values() if one.model not in (conf.flag_model, conf.value_model)
-    ]
-    return [
-        *of_rows,
-        *(SegmentUse(None, one.key, one.model, one, one.is_active) for one in of_apps),
-    ]
+    uses = uses_by_segment()
+    found = dict.fromkeys(use for key in keys for use in uses[key])
+    kinds = (Kind.FLAG, Kind.VALUE, None)
+    return sorted(found, key=lambda use: (kinds.index(use.kind), use.key))

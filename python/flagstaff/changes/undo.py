@@ -104,8 +104,6 @@ class Undone:
     #: The entries that are undone, newest first.
     entries: tuple[int, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
-    #: Columns that changed and that the table no longer has.
-    ignored: tuple[str, ...] = ()
     #: What is written; None if no entry can be undone.
     changed: Changed | None = None
 
@@ -249,7 +247,7 @@ def _undo_row(
     if not entries:
         row = kind.row(key)
         require_version(kind, key, row.pk, expect_version)
-        return Changed(key, "", {}, {}, written=False, version=version_of(kind, row.pk))
+        return Changed(kind, key, {}, {}, written=False, version=version_of(kind, row.pk))
     row_id = kind, entries[0].object_pk
     [done] = undo(entries, expect={} if expect_version is None else {row_id: expect_version})
     return cast("Changed", done.changed)
@@ -431,7 +429,6 @@ class _Row(Undone):
             )
         if not any(one.name == "key" and name in old for name, one in self.fields.items()):
             raise self._conflict(Text("its key has another column now; create it again"))
-        self.ignored += tuple(sorted(name for name in _columns(old) if name not in self.fields))
         fields = {name: one for name, one in self.fields.items() if name in old}
         written = (name for name, one in fields.items() if not is_generated(one))
         self.cells, self.sources = old, dict.fromkeys(written, event.source)
@@ -451,12 +448,7 @@ class _Row(Undone):
             if isinstance(cell, tuple):
                 pass
             # Of columns that were added since, the entry says nothing.
-            elif cell not in old:
-                continue
-            elif field is None:
-                self.ignored += () if cell in self.ignored else (cell,)
-                continue
-            elif is_auto_now(field) or is_generated(field):
+            elif cell not in old or field is None or is_auto_now(field) or is_generated(field):
                 continue
             present = cells.get(cell)
             if _is_same(present, old.get(cell)):
@@ -526,11 +518,11 @@ class _Row(Undone):
         wanted = in_order(_users(self.cells))
         change = users_to_change(users, wanted, skip_unknown=True, existing=existing)
         new[ALLOWED] = users.difference(change.removed).union(change.added)
-        self.changed = Changed(self.key, "", {}, {}, written=False, version=self.version)
+        self.changed = Changed(self.kind, self.key, {}, {}, written=False, version=self.version)
         self.after = RowState(self.kind, None)
         if self.cells is not None and row is not None:
             self.after = self.before.after(new)
-            planned = planned_change(row, self._new(), change)
+            planned = planned_change(self.kind, row, self._new(), change)
             self.changed = replace(planned, written=bool(planned.new), version=self.version)
         elif self.cells is not None:
             self.after = RowState(self.kind, self.kind.model(**self.values), new.pop(ALLOWED))
@@ -539,10 +531,10 @@ class _Row(Undone):
                     new.pop(one.name, None)
             new |= {ALLOWED: list(change.added)} if change.added else {}
             key, missing = self.after.row.key, change.missing
-            self.changed = Changed(key, "", None, new, written=True, missing=missing)
+            self.changed = Changed(self.kind, key, None, new, written=True, missing=missing)
         elif row is not None:
             of_flag = users if self.kind is Kind.FLAG else None
-            self.changed = replace(planned_deletion(row, of_flag), written=True)
+            self.changed = replace(planned_deletion(self.kind, row, of_flag), written=True)
 
 
 def _user_cells(stored: Sequence[object] | None) -> _Cells:
@@ -557,10 +549,6 @@ def _user_cells(stored: Sequence[object] | None) -> _Cells:
 def _users(cells: _Cells | None) -> frozenset[PrimaryKey]:
     found = (cell for cell, value in (cells or {}).items() if value is True)
     return frozenset(cell[0] for cell in found if isinstance(cell, tuple))
-
-
-def _columns(cells: _Cells) -> list[str]:
-    return [cell for cell in cells if isinstance(cell, str)]
 
 
 def _differing(old: _Cells, new: _Cells) -> Iterator[Any]:
@@ -755,7 +743,7 @@ def _write(rows: Sequence[_Row]) -> None:
         of_kind = [row for row in rows if row.kind is kind]
         versions = versions_of(kind, [row.pk for row in of_kind])
         for row in of_kind:
-            row.changed = finished(kind, cast("Changed", row.changed), versions.get(row.pk, 0))
+            row.changed = finished(cast("Changed", row.changed), versions.get(row.pk, 0))
 
 
 def _record_undo_of(entries: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ from flagstaff._stored_value_schema import SECRET
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.row_changes import create_row, delete_row, set_field, update_row
+from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -40,7 +40,7 @@ def set(  # noqa: A001 (as in the terminal)
     """
     if everyone:
         return update_row(Kind.VALUE, key, {"value": value, RULES: []}, expect_version)
-    return set_field(Kind.VALUE, key, "value", value, expect_version)
+    return update_row(Kind.VALUE, key, {"value": value}, expect_version)
 
 
 def update(

@@ -99,15 +99,14 @@ def _run(action: Action, options: Options, out: Output) -> Changes | Done:
     if action.is_asked_about(run.arguments) and may_ask(options, out):
         # Before the preview: then newer changes are a conflict.
         seen = run.versions()
-        preview = [(kind, one) for one in run.preview()]
-        if ask_about_changes(preview, options, out, action):
+        if ask_about_changes(run.preview(), options, out, action):
             versions = seen | versions
     if options.get("at") or options.get("request"):
         # A kill does not need it.
         from flagstaff.waiting.asking import ask  # noqa: PLC0415
 
         return ask(run, options["at"], approval=options["request"])
-    return Changes([(kind, one) for one in run.write(versions)])
+    return Changes(run.write(versions))
 
 
 def _run_without_history(action: Action, options: Options, out: Output) -> Done:

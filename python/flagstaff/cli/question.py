@@ -20,7 +20,6 @@ from flagstaff.cli.errors import USAGE, CancelledError
 from flagstaff.cli.output import Output
 from flagstaff.cli.report import texts_of
 from flagstaff.cli.verb import Options
-from flagstaff.history.kinds import Kind
 
 #: The question after the sentences about the users.
 GO_ON = "Go on?"
@@ -59,7 +58,7 @@ def require_confirmation(question: str, options: Options, out: Output, *, typed:
 
 
 def ask_about_changes(
-    preview: Sequence[tuple[Kind, Changed]], options: Options, out: Output, action: Action
+    preview: Sequence[Changed], options: Options, out: Output, action: Action
 ) -> bool:
     """Asks if the users notice the changes of an action, and returns whether it has asked."""
     # A kill does not need it.

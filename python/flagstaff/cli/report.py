@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import Error, transaction
@@ -20,15 +20,8 @@ from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.text import MAX_VALUE, some
 from flagstaff._words.value_schema import type_of
 from flagstaff.actions import Done
-from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.changes.changed import (
-    Changed,
-    Undo,
-    WrittenChange,
-    as_written,
-    combined_undo,
-    quoted_command,
-)
+from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.changed import Changed, combined_undo, quoted_command
 from flagstaff.changes.consequence import impact_lines
 from flagstaff.changes.row_states import Impact
 from flagstaff.cli.verb import Changes, Written
@@ -37,8 +30,6 @@ from flagstaff.history.describe import Names, describe_change, describe_value, f
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import entries_of_key
 
-# The verbs whose arguments are users.
-_USERS = {"allow", "disallow"}
 # Seconds, because a dry run has to be quick.
 _TIMEOUT = 2.0
 _FORCED = f"In this process it is forced off by {forced_off.VARIABLE}."
@@ -58,21 +49,21 @@ def report(changes: Changes, *, is_dry_run: bool) -> Written:
     rows, undone = changes.rows, changes.undone
     is_single = undone is None and len(rows) == 1
     found = _impact(rows) if is_dry_run else None
-    combined = None if is_single else combined_undo(changed for _kind, changed in rows)
-    names = readable_names_of_users(as_written(changed) for _kind, changed in rows)
+    combined = None if is_single else combined_undo(rows)
+    names = readable_names_of_users(rows)
     texts: list[str] = []
-    for kind, changed in rows:
+    for changed in rows:
         texts += _texts(changed, names)
         if combined is None and changed.undo and not is_dry_run:
-            # Without a history, each change is undone by itself.
-            texts.append(f"undo: {_with_names(changed.undo, names).command}")
-        if kind is Kind.FLAG and undone is None:
+            # Of several changes, one is of a secret value, which nothing undoes.
+            texts.append(f"undo: {changed.undo.command}")
+        if changed.kind is Kind.FLAG and undone is None:
             texts.append(_state(changed.key, found, is_single=is_single))
     texts += () if found is None else impact_lines(found)
-    texts += (text for kind, changed in rows for text in _warnings(kind, changed))
-    documents = [_document(kind, changed, found) for kind, changed in rows]
+    texts += (text for changed in rows for text in _warnings(changed))
+    documents = [_document(changed, found) for changed in rows]
     several = {"changes": documents, "undo": None, **(undone or {})}
-    written = any(changed.written for _kind, changed in rows)
+    written = any(changed.written for changed in rows)
     return Written(documents[0] if is_single else several, written, texts, combined)
 
 
@@ -87,25 +78,25 @@ def report_of_done(done: Done) -> Written:
     return Written(document, done.written, texts, undo)
 
 
-def _impact(rows: Sequence[tuple[Kind, Changed]]) -> Impact:
+def _impact(rows: Sequence[Changed]) -> Impact:
     # A kill does not need it.
     from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
 
     return impact_of_changes(rows, timeout=_TIMEOUT)
 
 
-def texts_of(changes: Sequence[tuple[Kind, Changed]]) -> list[str]:
+def texts_of(changes: Sequence[Changed]) -> list[str]:
     """Returns the old and the new values."""
-    names = readable_names_of_users(as_written(changed) for _kind, changed in changes)
-    return [text for _kind, changed in changes for text in _texts(changed, names)]
+    names = readable_names_of_users(changes)
+    return [text for changed in changes for text in _texts(changed, names)]
 
 
-def readable_names_of_users(changes: Iterable[WrittenChange]) -> Names:
+def readable_names_of_users(changes: Iterable[Changed]) -> Names:
     """Returns the added and removed users as arguments name them; none if users are not readable.
 
     Queries the users.
     """
-    pks = {pk for written in changes for pk in (*written.added.pks, *written.removed.pks)}
+    pks = {pk for changed in changes for pk in (*changed.added.pks, *changed.removed.pks)}
     if not pks:
         return {}
     table = allowed_user_table()
@@ -116,20 +107,14 @@ def readable_names_of_users(changes: Iterable[WrittenChange]) -> Names:
         return {}
 
 
-def _with_names(undo: Undo, names: Names) -> Undo:
-    """Returns the command with usernames, if it takes users."""
-    verb, key, *users = undo.arguments
-    return Undo((verb, key, *(names.get(one, one) for one in users))) if verb in _USERS else undo
-
-
 def _texts(changed: Changed, names: Names) -> Iterator[str]:
     """Yields what was changed, as the history describes it, and which users were skipped."""
-    text, written = _up_to_date(changed), as_written(changed)
+    text = _up_to_date(changed)
     if changed.written:
-        text = describe_change(written, names, limit=MAX_VALUE)
+        text = describe_change(changed, names, limit=MAX_VALUE)
     yield f"{changed.key}: {text}"
-    is_update = changed.written and written.action == "change"
-    if is_update and any(one.field == BUCKET_BY for one in written.differences):
+    is_update = changed.written and changed.action == "change"
+    if is_update and BUCKET_BY in (changed.new or {}):
         yield f"{changed.key}: {_REASSIGNED}"
     if changed.kept_by_rules:
         yield f"{changed.key}: {changed.kept_by_rules}"
@@ -138,14 +123,13 @@ def _texts(changed: Changed, names: Names) -> Iterator[str]:
 
 
 def _up_to_date(changed: Changed) -> str:
-    name = changed.field
-    if not name:
-        return "already deleted" if changed.new is None else "already up to date"
-    if name == ALLOWED:
-        return "the allowed users are already up to date"
-    hidden = changed.hides(name)
-    value = describe_value(changed.new, field=name, secret=hidden, limit=MAX_VALUE)
-    return f"{field_label(name)} is already {value}"
+    if changed.new is None:
+        return "already deleted"
+    if len(changed.new) != 1:
+        return "already up to date"
+    [(name, value)] = changed.new.items()
+    text = describe_value(value, field=name, secret=changed.hides(name), limit=MAX_VALUE)
+    return f"{field_label(name)} is already {text}"
 
 
 def flag_summary(flag: Any, allowed: int) -> str:
@@ -165,12 +149,9 @@ def _state(key: str, found: Impact | None, *, is_single: bool) -> str:
     return text if is_single else f"{key}: {text}"
 
 
-def _warnings(kind: Kind, changed: Changed) -> Iterator[str]:
+def _warnings(changed: Changed) -> Iterator[str]:
     """Yields what a person may not have meant. Queries keys and groups."""
-    old, new = (
-        {changed.field: side} if changed.field else side or {}
-        for side in (changed.old, changed.new)
-    )
+    kind, old, new = changed.kind, changed.old or {}, changed.new or {}
     if missing := missing_groups(groups_of(new.get(RULES, new.get("conditions"))), conf.database):
         names = some(
             f"{name!r} (did you mean {similar!r}?)" if similar else repr(name)
@@ -187,7 +168,7 @@ def _warnings(kind: Kind, changed: Changed) -> Iterator[str]:
                 f"warning: the type of {changed.key} has changed from {before} to {after}; "
                 "code that reads it may fail"
             )
-    if changed.written and changed.old is None and changed.new is not None:
+    if changed.written and changed.action == "create":
         entries = entries_of_key(kind, changed.key)
         # Without a history, there is no version.
         if changed.version and entries.filter(id__lt=changed.version).exists():
@@ -198,10 +179,9 @@ def _warnings(kind: Kind, changed: Changed) -> Iterator[str]:
             yield f"keys are case-sensitive: {changed.key!r} differs from {keys} only in case"
 
 
-def _document(kind: Kind, changed: Changed, found: Impact | None) -> Record:
+def _document(changed: Changed, found: Impact | None) -> Record:
     document = {
         "key": changed.key,
-        "field": changed.field or None,
         "old": _masked(changed, changed.old),
         "new": _masked(changed, changed.new),
         "changed": changed.written,
@@ -209,17 +189,15 @@ def _document(kind: Kind, changed: Changed, found: Impact | None) -> Record:
         "undo": changed.undo and changed.undo.arguments,
         "skipped_users": changed.missing,
     }
-    if kind is Kind.VALUE:
+    if changed.kind is Kind.VALUE:
         document["kept_by_rules"] = changed.kept_by_rules
     if found is None:
         return document
-    return {**document, **_COMMITTED, "impact": found.as_dict(kind, changed.key)}
+    return {**document, **_COMMITTED, "impact": found.as_dict(changed.kind, changed.key)}
 
 
-def _masked(changed: Changed, side: object) -> object:
+def _masked(changed: Changed, side: Mapping[str, Any] | None) -> Record | None:
     """Returns one side of a change, with null in the place of a secret value."""
-    if changed.hides(changed.field):
+    if side is None:
         return None
-    if not changed.secret or not isinstance(side, dict):
-        return side
     return {name: None if changed.hides(name) else value for name, value in side.items()}

@@ -23,7 +23,6 @@ from flagstaff.cli.output import Output, error_as_json
 if TYPE_CHECKING:
     from flagstaff.actions import Done
     from flagstaff.changes import Changed, Undo
-    from flagstaff.history.kinds import Kind
 
 #: The parsed command line, as argparse gives it.
 Options: TypeAlias = Mapping[str, Any]
@@ -54,8 +53,7 @@ APPS = {
 class Changes:
     """The rows that a verb has changed in one transaction."""
 
-    #: The kind of each row, and its change.
-    rows: Sequence[tuple[Kind, Changed]]
+    rows: Sequence[Changed]
     #: Of an undo of any rows, the further members of the document.
     undone: Record | None = None
 

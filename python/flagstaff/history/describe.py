@@ -119,8 +119,8 @@ def describe_change(
 ) -> str:
     """Returns what was changed, such as "rollout 25 → 50 %". Users are named by `names`.
 
-    `limit` is the length of each value, in characters, and of an object or an array the parts that
-    differ are shown; None shows whole values.
+    `limit` is the length of each value, in characters, and of an object the members that differ
+    are shown; None shows whole values.
     """
     return ", ".join(map(str, describe_parts(change, names, limit=limit)))
 
@@ -193,14 +193,11 @@ def describe_sides(difference: Difference, limit: int | None = None) -> tuple[st
 
 
 def describe_json_change(old: object, new: object) -> str | None:
-    """Returns the parts of an object or an array that differ, such as "retries.max: 3 → 5".
+    """Returns the members of an object that differ, such as "retries.max: 3 → 5".
 
-    None if they do not differ, or are not both objects or both arrays.
+    None if they do not differ, or are not both objects.
     """
-    is_same_type = any(
-        isinstance(old, json_type) and isinstance(new, json_type) for json_type in (dict, list)
-    )
-    if not is_same_type:
+    if not (isinstance(old, dict) and isinstance(new, dict)):
         return None
     parts = list(json_differences(old, new))
     text = "; ".join(map(_part_text, parts[:_MAX_PARTS]))

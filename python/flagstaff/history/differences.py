@@ -6,14 +6,10 @@ import json
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-#: Names of members and indices of elements, from the outside in.
-Path: TypeAlias = "tuple[str | int, ...]"
-
-# Where a part is in the old and in the new document.
-_Places: TypeAlias = "tuple[Path, Path]"
+#: Names of members, from the outside in.
+Path: TypeAlias = "tuple[str, ...]"
 
 # A name that needs no quotes in a path.
 _PLAIN_NAME = re.compile(r"[^\W\d][\w-]*")
@@ -52,10 +48,9 @@ class Users:
 
 @dataclass(frozen=True)
 class JsonDifference:
-    """A part of a document that was added, removed or replaced."""
+    """A member of an object that was added, removed or replaced."""
 
     action: Literal["added", "removed", "changed"]
-    #: Where the part is in the new document; of a removed part, where it was in the old one.
     path: Path
     #: None if it was added.
     old: Any
@@ -85,76 +80,38 @@ def row_differences(
             yield Difference(name, old.get(column), new.get(column))
 
 
-def json_differences(old: object, new: object) -> Iterator[JsonDifference]:
-    """Yields the differences of two JSON documents, as small as possible.
+def json_differences(
+    old: Mapping[str, Any], new: Mapping[str, Any], path: Path = ()
+) -> Iterator[JsonDifference]:
+    """Yields the members in which two JSON objects differ, as deep as possible.
 
-    Equal elements at the start and at the end of lists are left out, so that one in the middle can
-    be added or removed. Numbers and booleans differ: 1 is not true, and 1 is not 1.0.
+    An array is compared as a whole. Numbers and booleans differ: 1 is not true, and 1 is not 1.0.
 
-    >>> [path_text(one.path) for one in json_differences({"a": [1, 2]}, {"a": [1, 3], "b": 4})]
-    ['a[1]', 'b']
+    >>> [path_text(one.path) for one in json_differences({"a": {"b": 1}}, {"a": {"b": 2}, "c": 4})]
+    ['a.b', 'c']
     """
-    return _differences(old, new, ((), ()), 0)
+    for name in dict.fromkeys([*old, *new]):
+        place = (*path, name)
+        before, after = old.get(name), new.get(name)
+        if name not in new:
+            yield JsonDifference("removed", place, before, None)
+        elif name not in old:
+            yield JsonDifference("added", place, None, after)
+        elif isinstance(before, dict) and isinstance(after, dict) and len(place) < _MAX_DEPTH:
+            yield from json_differences(before, after, place)
+        elif _canonical(before) != _canonical(after):
+            yield JsonDifference("changed", place, before, after)
 
 
 def path_text(path: Path) -> str:
-    """Returns a path as text, such as `hosts[2].name`. A name with other characters is quoted."""
+    """Returns a path as text, such as `hosts.name`. A name with other characters is quoted."""
     text = ""
-    for part in path:
-        if isinstance(part, int):
-            text += f"[{part}]"
-        elif _PLAIN_NAME.fullmatch(part):
-            text += f".{part}" if text else part
+    for name in path:
+        if _PLAIN_NAME.fullmatch(name):
+            text += f".{name}" if text else name
         else:
-            text += f"[{json.dumps(part, ensure_ascii=False)}]"
+            text += f"[{json.dumps(name, ensure_ascii=False)}]"
     return text
-
-
-def _differences(old: object, new: object, places: _Places, depth: int) -> Iterator[JsonDifference]:
-    """Yields the differences of two parts, which are at these places."""
-    if depth < _MAX_DEPTH and isinstance(old, dict) and isinstance(new, dict):
-        yield from _of_objects(old, new, places, depth + 1)
-    elif depth < _MAX_DEPTH and isinstance(old, list) and isinstance(new, list):
-        yield from _of_lists(old, new, places, depth + 1)
-    elif _canonical(old) != _canonical(new):
-        yield JsonDifference("changed", places[1], old, new)
-
-
-def _of_objects(
-    old: Mapping[str, Any], new: Mapping[str, Any], places: _Places, depth: int
-) -> Iterator[JsonDifference]:
-    before, after = places
-    for name in dict.fromkeys([*old, *new]):
-        if name not in new:
-            yield JsonDifference("removed", (*before, name), old[name], None)
-        elif name not in old:
-            yield JsonDifference("added", (*after, name), None, new[name])
-        else:
-            inner = (*before, name), (*after, name)
-            yield from _differences(old[name], new[name], inner, depth)
-
-
-def _of_lists(
-    old: list[Any], new: list[Any], places: _Places, depth: int
-) -> Iterator[JsonDifference]:
-    before, after = places
-    texts, other_texts = list(map(_canonical, old)), list(map(_canonical, new))
-    start = _equal_at_start(texts, other_texts)
-    end = _equal_at_start(texts[start:][::-1], other_texts[start:][::-1])
-    removed, added = range(start, len(old) - end), range(start, len(new) - end)
-    for index, other in zip_longest(removed, added):
-        if index is None:
-            yield JsonDifference("added", (*after, other), None, new[other])
-        elif other is None:
-            yield JsonDifference("removed", (*before, index), old[index], None)
-        else:
-            inner = (*before, index), (*after, other)
-            yield from _differences(old[index], new[other], inner, depth)
-
-
-def _equal_at_start(old: list[str], new: list[str]) -> int:
-    pairs = enumerate(zip(old, new, strict=False))
-    return next((at for at, (one, other) in pairs if one != other), min(len(old), len(new)))
 
 
 def _canonical(value: object) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache, reduce
-from itertools import chain, groupby, product
+from itertools import chain, groupby
 from operator import or_
 from typing import Any, ClassVar, Literal, cast
 
@@ -19,7 +19,7 @@ from flagstaff._tables.model_fields import auto_now_columns, stored_fields
 from flagstaff._tables.names import fill, flag_names, own_names, query, sql
 from flagstaff._tables.rows import all_rows, uncached
 from flagstaff._tables.triggers import triggers_of
-from flagstaff._tables.user_lookup import ACTS_AS, actor_table
+from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.json_text import ExactDecoder
 from flagstaff._words.text import is_storable
 from flagstaff._words.times import aware
@@ -376,16 +376,6 @@ def stored_actors(name: str) -> set[str]:
     """
     if not is_storable(name):
         return set()
-    found = _stored_user(name)
-    # A username may contain the text between an operator and a user, too.
-    words = name.split(ACTS_AS)
-    for end in range(1, len(words)):
-        pair = ACTS_AS.join(words[:end]), ACTS_AS.join(words[end:])
-        found.update(map(ACTS_AS.join, product(*map(_stored_user, pair))))
-    return found
-
-
-def _stored_user(name: str) -> set[str]:
     users = actor_table()
     username = users.username_field
     if username is None:

@@ -174,7 +174,7 @@ def rollback(key: str) -> Plan:
         what = Text("rollout 0 %")
         if changed is None:
             what = Text("the flag {key} no longer exists, so no rollout was changed", key=key)
-        elif changed.field == "enabled":
+        elif "enabled" in (changed.new or {}):
             what = Text("rollout 0 %, and the flag was disabled, because a rule can grant it")
         message = (
             Text("rolled back: {what}; reason: {reason}", what=what, reason=reason)

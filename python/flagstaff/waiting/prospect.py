@@ -52,9 +52,9 @@ class Prospect:
     @classmethod
     def of(cls, run: Run) -> Prospect:
         """Previews an action, and counts the users. Neither locks nor writes."""
-        kind, changed = kind_of(run.action), run.preview()
+        changed = run.preview()
         rows: Sequence[Row | None] = run.rows or [None]
-        sides = [states_of(kind, one, row) for one, row in zip(changed, rows, strict=False)]
+        sides = [states_of(one, row) for one, row in zip(changed, rows, strict=False)]
         before, after = zip(*sides, strict=True) if sides else ((), ())
         return cls(run, changed, impact(before, after, timeout=_COUNT_TIMEOUT))
 

@@ -25,7 +25,6 @@ from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text, joined
 from flagstaff._words.times import full_time
 from flagstaff.changes import Changed
-from flagstaff.changes.changed import as_written
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import Job
@@ -180,7 +179,7 @@ def _write(waiting: WaitingAction) -> list[Changed]:
 
 
 def _description(changed: Changed) -> str:
-    return describe_change(as_written(changed), limit=_MAX_VALUE)
+    return describe_change(changed, limit=_MAX_VALUE)
 
 
 def require_consequence(waiting: WaitingAction, prospect: Prospect) -> None:

@@ -833,9 +833,7 @@ def test_operator_and_user_are_named_and_found(
         set_enabled()
     for url in ("flagstaff_featureflag_changelist", "flagstaff_featureflag_changes"):
         assert "alice as bob" in admin_client.get(reverse(f"admin:{url}")).content.decode()
-    for name in ("alice as bob", actor, f"alice as {bob.pk}"):
-        assert [event.actor for event in events(Change.objects.by(name))] == [actor]
-    assert not Change.objects.by("bob as alice").exists()
+    assert [event.actor for event in events(Change.objects.by(actor))] == [actor]
 
 
 @pytest.mark.usefixtures("flag")

@@ -26,6 +26,7 @@ from flagstaff.exceptions import (
     UnknownFlagError,
     UnknownValueError,
 )
+from flagstaff.history import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.validators import rule_problem
 from tests.support.concurrency import run_during
@@ -44,14 +45,18 @@ def gateway(db: None) -> KeyValueStore:
     return KeyValueStore.objects.create(key="payment_gateway", value="stripe")
 
 
+def written(old: dict[str, Any], new: dict[str, Any]) -> Changed:
+    return Changed(Kind.FLAG, "new_checkout", old, new, written=True)
+
+
 def test_enable_and_set_rollout_keep_each_others_field(flag: FeatureFlag) -> None:
     before = flag.changed_at
     changed = changes.flags.set_rollout("new_checkout", 50)
-    assert changed == Changed("new_checkout", "rollout_percent", old=25, new=50, written=True)
+    assert changed == written({"rollout_percent": 25}, {"rollout_percent": 50})
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (False, 50)
     changed = changes.flags.enable("new_checkout")
-    assert changed == Changed("new_checkout", "enabled", old=False, new=True, written=True)
+    assert changed == written({"enabled": False}, {"enabled": True})
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (True, 50)
     assert flag.changed_at > before
@@ -139,7 +144,8 @@ def test_change_sends_post_save_and_is_rolled_back_if_a_receiver_fails(flag: Fea
 def test_set_value_compares_as_json(old: Any, new: Any, written: bool) -> None:
     row = KeyValueStore.objects.create(key="limit", value=old)
     changed = changes.values.set("limit", new)
-    assert (changed.old, changed.new, changed.written) == (old, new, written)
+    sides = {"value": old}, {"value": new}
+    assert (changed.old, changed.new, changed.written) == (*sides, written)
     row.refresh_from_db()
     assert repr(row.value) == repr(new)
 
@@ -174,7 +180,7 @@ def test_change_waits_for_a_concurrent_change_and_sees_it(flag: FeatureFlag) -> 
         lambda: changes.flags.set_rollout("new_checkout", 33),
         lambda: changes.flags.set_rollout("new_checkout", 50),
     )
-    assert changed.old == 33
+    assert changed.old == {"rollout_percent": 33}
 
 
 @pytest.mark.django_db(transaction=True)

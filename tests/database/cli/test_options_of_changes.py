@@ -183,17 +183,18 @@ def test_dry_run_prints_old_and_new_and_the_impact() -> None:
 
 
 def test_json_has_old_and_new_and_after_a_dry_run_the_impact_and_no_version_and_no_undo() -> None:
-    fields = {"key": "new_checkout", "field": "rollout_percent", "new": 50, "skipped_users": []}
-    [rollout, dry] = [{**fields, "old": old, "changed": True} for old in (25, 25)]
+    old, new = {"rollout_percent": 25}, {"rollout_percent": 50}
+    rollout = {"key": "new_checkout", "old": old, "new": new, "changed": True, "skipped_users": []}
     found = document("rollout", "new_checkout", "50", "--dry-run")
     counts = {"users": 2, "gain": 0, "lose": 0, "on": [1, 1], "changed": 0}
     assert counts.items() <= found.pop("impact").items()
-    assert found == {**dry, "version": None, "undo": None, "dry_run": True}
+    assert found == {**rollout, "version": None, "undo": None, "dry_run": True}
     found = document("rollout", "new_checkout", "50")
-    rollout["version"] = flag_version("new_checkout")
-    assert found == {**rollout, "undo": ["rollout", "new_checkout", "25"]}
+    version = flag_version("new_checkout")
+    rollout["version"] = version
+    assert found == {**rollout, "undo": ["undo", "new_checkout", str(version)]}
     again = document("rollout", "new_checkout", "50")
-    assert again == {**rollout, "old": 50, "changed": False, "undo": None}
+    assert again == {**rollout, "old": new, "changed": False, "undo": None}
     several = document("off", "new_checkout", "dark_mode", "--dry-run")
     assert [one["version"] for one in several["changes"]] == [None, None]
     assert (several["undo"], several["dry_run"]) == (None, True)

@@ -190,7 +190,7 @@ def test_question_adds_up_what_an_undo_does_to_a_flag_in_several_parts() -> None
 
 def test_question_with_json_is_on_stderr() -> None:
     ran = asked("on summer_banner --json", "y")
-    assert json.loads(ran.out)["new"] is True
+    assert json.loads(ran.out)["new"] == {"enabled": True}
     assert TO_BOTH in ran.err
 
 

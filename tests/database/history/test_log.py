@@ -213,24 +213,6 @@ def test_condition_finds_the_entries(
     assert [entry.key for entry in select(Change.objects.all())] == expected
 
 
-@pytest.mark.parametrize(
-    ("operator", "acted", "found"),
-    [
-        ("Ann as Bea", "", "Ann as Bea"),
-        ("Ann as Bea", "carol", "Ann as Bea as carol"),
-        ("carol", "Ann as Bea", "carol as Ann as Bea"),
-    ],
-)
-def test_actor_whose_username_contains_as_is_found(
-    operator: str, acted: str, found: str, shop: None
-) -> None:
-    users = [User.objects.create(username=name) for name in (operator, acted) if name]
-    actor = " as ".join(str(user.pk) for user in users)
-    with acting_as(actor):
-        changes.flags.enable(KEY)
-    assert [entry.actor for entry in Change.objects.by(found)] == [actor]
-
-
 def test_since_is_included_and_until_is_not(shop: None) -> None:
     noon = timezone.now() - timedelta(days=3)
     for minutes, key in enumerate([KEY, "gateway", "beta"]):

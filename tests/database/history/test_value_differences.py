@@ -1,4 +1,4 @@
-"""A change of a JSON object or array is shown as the parts that differ."""
+"""A change of a JSON object is shown as the members that differ."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.support.terminals import run
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY = "payment_gateway"
-OLD = {"retries": {"max": 3}, "hosts": ["a", "b"], "timeout": 5}
-NEW = {"retries": {"max": 5}, "hosts": ["a", "b", "x"], "fee": 1.5}
-PARTS = 'hosts[2]: added "x"; retries.max: 3 → 5; timeout: removed 5; fee: added 1.5'
+OLD = {"retries": {"max": 3}, "hosts": ["a"], "timeout": 5}
+NEW = {"retries": {"max": 5}, "hosts": ["a", "x"], "fee": 1.5}
+PARTS = 'hosts: ["a"] → ["a", "x"]; retries.max: 3 → 5; timeout: removed 5; fee: added 1.5'
 
 
 def history(client: Client, key: str = KEY) -> str:
@@ -35,7 +35,7 @@ def test_history_page_shows_the_parts_that_differ(admin_client: Client) -> None:
     for number in (0, 1):
         changes.values.set(KEY, {f"a{part}": number for part in range(20)})
     assert "a4: 0 → 1; and 15 more" in history(admin_client)
-    # What is no object or array on one side is shown as a whole.
+    # What is no object on one side is shown as a whole.
     changes.values.create("gateway", "stripe")
     changes.values.set("gateway", ["stripe"])
     html = history(admin_client, "gateway")

@@ -209,7 +209,7 @@ def test_choices_and_rules_of_a_secret_value_are_masked_and_an_import_keeps_them
     for word in ("hunter2", "swordfish", "paid"):
         assert word not in exported
     changed = import_text(exported.replace('"description": ""', '"description": "The mail server"'))
-    assert [list(change.new) for change in changed.changed.values()] == [["description"]]
+    assert [[*(change.new or ())] for change in changed.changed.values()] == [["description"]]
     assert stored.get() == before
     changes.values.delete(KEY)
     [problem] = import_problems(exported)

@@ -77,7 +77,7 @@ def test_created_segment_is_stored_once_and_can_be_undone() -> None:
     segment = Segment.objects.get()
     assert (segment.conditions, segment.description) == (PAYING, "Customers who pay")
     assert changed.undo
-    assert changed.undo.command == "python manage.py flags segment delete enterprise --yes"
+    assert changed.undo.arguments == ("segment", "undo", "enterprise", str(changed.version))
     again = changes.segments.create("enterprise", PAYING, description="Customers who pay")
     assert not again.written
     assert message_of(changes.segments.create, "enterprise", LARGE) == (

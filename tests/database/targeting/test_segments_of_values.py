@@ -78,7 +78,7 @@ def impact_of(conditions: object) -> Impact:
 def test_change_of_a_segment_counts_the_users_who_get_another_value() -> None:
     found = impact_of(NOBODY)
     [use] = found.uses
-    assert (use.label, use.kind) == ("value max_items", Kind.VALUE)
+    assert (use.label(), use.kind) == ("value max_items", Kind.VALUE)
     assert use_texts(found, use) == ("", "another result: 3 of 10")
     assert (found.changed, consequence_of(found)) == (3, Consequence.MORE)
     assert impact_text(found) == "3 different users gain or lose something."

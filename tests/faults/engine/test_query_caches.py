@@ -156,7 +156,8 @@ def test_command_shows_a_change_by_sql(see: See, execute: Execute) -> None:
     assert see("command", "show", "shown", "--json")["rollout_percent"] == 10
     execute("UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = 'shown'")
     assert see("command", "show", "shown", "--json")["rollout_percent"] == 20
-    assert see("set_rollout", "shown", 20) == [20, 20, False]
+    present = {"rollout_percent": 20}
+    assert see("set_rollout", "shown", 20) == [present, present, False]
 
 
 def test_undo_reverts_a_change_by_sql(see: See, execute: Execute) -> None:

@@ -15,8 +15,8 @@ import pytest
 from django.utils.translation import ngettext, override
 
 from flagstaff._tables.flag_states import FlagState, state_label, state_summary
-from flagstaff.changes.changed import WrittenChange
-from flagstaff.history import Difference, Users
+from flagstaff.changes import Changed
+from flagstaff.history import Kind
 from flagstaff.history.describe import describe_change, describe_value, source_label
 from flagstaff.models import FeatureFlag
 from tests.conftest import RunIsolated
@@ -180,9 +180,8 @@ HISTORY = {
 
 
 def changed(field: str, old: object, new: object, **options: Any) -> str:
-    return describe_change(
-        WrittenChange("change", (Difference(field, old, new),), Users(), Users()), **options
-    )
+    written = Changed(Kind.FLAG, "banner", {field: old}, {field: new}, written=True)
+    return describe_change(written, **options)
 
 
 def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_and_no_json() -> None:

@@ -10,8 +10,8 @@ from django.utils.timezone import override
 
 from flagstaff._words.text import is_storable, some, storable
 from flagstaff._words.times import full_time
-from flagstaff.changes.changed import WrittenChange
-from flagstaff.history import Users
+from flagstaff.changes import Changed
+from flagstaff.history import Kind
 from flagstaff.history.describe import describe_change
 from tests.support.translations import german
 
@@ -50,8 +50,7 @@ def test_time_in_a_message_is_local_with_seconds_and_zone(settings: Any) -> None
 
 
 def test_users_in_a_description_are_shortened_in_the_active_language() -> None:
-    pks = tuple(range(20))
-    step = WrittenChange("change", (), Users(20, pks), Users())
+    step = Changed(Kind.FLAG, "banner", {}, {"allowed_users": [*range(20)]}, written=True)
     assert describe_change(step, {}).endswith("9 and 10 more)")
     with german({("%(items)s and %(count)s more", 1): "%(items)s und %(count)s weitere"}):
         assert describe_change(step, {}).endswith("9 und 10 weitere)")

@@ -25,7 +25,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number, localized, truncated
 from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
-from flagstaff.actions.rights import TOGGLE_FIELDS, Right
+from flagstaff.actions.rights import right_to_undo
 from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.links import (
@@ -225,18 +225,6 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
 def _labelled(kind: str, text: str) -> str:
     """Returns a text that begins with the kind of an event."""
     return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
-
-
-def right_to_undo(event: Event) -> Right:
-    """Returns the right that the undo of an event needs."""
-    if event.action == "delete":
-        return "add"
-    if event.action == "create":
-        return "delete"
-    fields = {one.field for one in event.differences}
-    has_users = bool(event.added.count or event.removed.count)
-    toggles = event.kind == Kind.FLAG.value and fields <= TOGGLE_FIELDS and not has_users
-    return "toggle" if toggles else "change"
 
 
 def without_hidden_users(request: HttpRequest, events: Iterator[Event]) -> Iterator[Event]:

@@ -151,7 +151,7 @@ class UndoRequest(ActionRequest):
         written = [(one, changed) for one in self.undone if (changed := one.written)]
         for one, changed in written:
             row = one.before.row or one.after.row
-            if not may(self.site, self.request, right_of(one.kind, changed), row):
+            if not may(self.site, self.request, right_of(changed), row):
                 raise PermissionDenied
         self.form.is_valid()
         conflicts = [conflict for one in self.undone for conflict in one.conflicts]
@@ -244,9 +244,6 @@ class UndoRequest(ActionRequest):
             )
             shown = local_list(map(quoted, keys))
             yield text % {"count": local_number(len(keys)), "keys": shown}
-        if names := sorted({name for one in self.undone for name in one.ignored}):
-            text = _("The tables no longer have these columns, which are left out: %(names)s.")
-            yield text % {"names": local_list(names)}
         yield from filter(None, [_skipped_text(preview.changed), impact_text(preview.impact)])
 
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:

@@ -25,6 +25,7 @@ from flagstaff._engine.usage import HourlyUsage, hourly_usage, usage_period
 from flagstaff._tables.bucket_units import USER
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import aware, local_days, local_time
+from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.cells import time_cell
 from flagstaff.admin.charts import bars
 from flagstaff.admin.fallbacks import can_read
@@ -140,6 +141,7 @@ def who_has_it(request: HttpRequest, flag: Any) -> Section:
     page = {
         "needs_permission": "" if may_see else needs_view_user_text(),
         "user": user or "",
+        "name_of_users": name_of_users(),
         "context": context or "",
         "filters": request.GET.get(_FILTERS, ""),
         "answer": _answer(flag.key, (user or "").strip(), context or "") if is_submitted else None,

@@ -21,6 +21,7 @@ from django.utils.translation import ngettext
 from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import is_storable, local_list, local_number
+from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.flag.state import ALLOWED_COUNT
 from flagstaff.admin.links import BACK, may_view, page_url, row_links, row_path
 from flagstaff.admin.rights import needs_view_user_text, why_not_change_users
@@ -81,6 +82,7 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         "total": _count_text(flag),
         "add_url": f"{add}?{urlencode({BACK: request.get_full_path()})}",
         "why_not": why_not_change_users(site, request, flag),
+        "name_of_users": name_of_users(),
         "needs_permission": "" if may_see else needs_view_user_text(),
         **(_listed(admin, request, flag) if may_see else {}),
     }

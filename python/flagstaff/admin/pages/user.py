@@ -26,6 +26,7 @@ from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import local_number, localized
+from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.links import admin_of, may_view, page_path, page_url
 from flagstaff.admin.menu import page_link
 from flagstaff.admin.rights import hidden_rows, needs_view_user_text
@@ -62,9 +63,8 @@ class EvaluationForm(forms.Form):
     """The user and the context of an evaluation, as a person types them."""
 
     user = forms.CharField(
-        label=gettext_lazy("User"),
         required=False,
-        help_text=gettext_lazy("Username or primary key; empty for an anonymous user."),
+        help_text=gettext_lazy("Leave it empty for an anonymous user."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
     context = forms.CharField(
@@ -76,6 +76,10 @@ class EvaluationForm(forms.Form):
         ),
         widget=forms.Textarea(attrs={"rows": 3}),
     )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["user"].label = name_of_users()
 
     def clean_user(self) -> TypedUser:
         """Returns the user of the text. Queries the users."""

@@ -12,7 +12,7 @@ from flagstaff import serialization
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import MAX_VALUE, counted, some
 from flagstaff.actions.arguments import text_of_file
-from flagstaff.changes.changed import as_written, command_line
+from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import consequence_of
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.cli.errors import DIFFERS, FAILED
@@ -134,7 +134,7 @@ def import_(options: Options, out: Output) -> Written | None:
     asks = not is_dry_run and may_ask(options, out)
     if asks or (options["delete_missing"] and not (is_dry_run or options["yes"])):
         planned = apply(dry_run=True)
-        found = impact_of_changes((kind, one) for (kind, _), one in planned.changed.items())
+        found = impact_of_changes(planned.changed.values())
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
         if deleted or (asks and consequence_of(found)):
             text = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else GO_ON
@@ -171,17 +171,16 @@ def import_(options: Options, out: Output) -> Written | None:
 
 def _records(imported: Imported, *, limit: int | None) -> list[Record]:
     """Returns what is printed of each change, without secret values."""
-    written = {place: as_written(change) for place, change in imported.changed.items()}
-    names = readable_names_of_users(written.values())
+    names = readable_names_of_users(imported.changed.values())
     return [
         {
             "kind": kind.value,
             "key": key,
-            "action": event.action,
-            "differences": [asdict(one) for one in event.differences],
-            "added": list(event.added.pks),
-            "removed": list(event.removed.pks),
-            "summary": describe_change(event, names, limit=limit),
+            "action": changed.action,
+            "differences": [asdict(one) for one in changed.differences],
+            "added": list(changed.added.pks),
+            "removed": list(changed.removed.pks),
+            "summary": describe_change(changed, names, limit=limit),
         }
-        for (kind, key), event in written.items()
+        for (kind, key), changed in imported.changed.items()
     ]

@@ -257,8 +257,8 @@ def _undone(
         raise
 
 
-def _changes(done: Sequence[Undone]) -> list[tuple[Kind, Changed]]:
-    return [(one.kind, one.changed) for one in done if one.changed is not None]
+def _changes(done: Sequence[Undone]) -> list[Changed]:
+    return [one.changed for one in done if one.changed is not None]
 
 
 def _conflicts(done: Sequence[Undone]) -> Iterator[str]:

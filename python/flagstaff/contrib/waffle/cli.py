@@ -10,7 +10,6 @@ from django.core.management.base import CommandError
 
 from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.changes import combined_undo
-from flagstaff.changes.changed import as_written
 from flagstaff.cli.errors import DIFFERS, FAILED, REFUSED
 from flagstaff.cli.options import add_attribution, add_wait, count
 from flagstaff.cli.output import Output
@@ -96,8 +95,8 @@ def import_waffle(options: Options, out: Output) -> Written:
 def _import_record(one: Imported) -> Record:
     row, changed, action, summary = one.converted.row, one.changed, "", ""
     if changed is not None and changed.written:
-        action = "create" if changed.old is None else "change"
-        summary = describe_change(as_written(changed), limit=MAX_VALUE)
+        action = changed.action
+        summary = describe_change(changed, limit=MAX_VALUE)
     return {
         "action": action,
         "status": one.converted.status,

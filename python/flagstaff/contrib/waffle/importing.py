@@ -68,7 +68,7 @@ def import_rows(rows: Iterable[Row], *, overwrite: Collection[str] = ()) -> list
             if note or one.status == REFUSED:
                 done.append(_refused(one, note))
             elif key in flags and _is_equal(flags[key], users[flags[key].pk], one):
-                done.append(Imported(one, Changed(key, "", {}, {}, written=False)))
+                done.append(Imported(one, Changed(Kind.FLAG, key, {}, {}, written=False)))
             else:
                 pk = flags[key].pk if key in flags else None
                 done.append(_write(one, pk, is_overwritten=key in overwrite))
@@ -128,9 +128,9 @@ def _conflict(key: str, newest: Change | None, changed: Changed) -> str:
         return f"the history does not say who has changed its flag; {advice}"
     actor = f" by {newest.actor}" if newest.actor else ""
     source = f" (source {newest.source})" if newest.source else ""
-    if changed.old is None:
+    if changed.action == "create":
         return f"its flag was deleted here{actor}{source}; {advice}"
-    names = ", ".join(changed.new)
+    names = ", ".join(changed.new or ())
     return f"its flag was changed here{actor}{source}; waffle has another {names}; {advice}"
 
 

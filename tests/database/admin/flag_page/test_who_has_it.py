@@ -224,3 +224,17 @@ def test_section_needs_the_permission_to_view_users(flag: FeatureFlag, alice: Us
     assert "alice" not in html
     viewer = staff("view_featureflag", "view_user", name="viewer")
     assert "for alice" in result(section(viewer, flag, user="alice"))
+
+
+@pytest.mark.parametrize(
+    ("field", "expected"),
+    [("username", "Username or primary key"), ("email", "Email address or primary key")],
+)
+def test_pages_name_the_log_in_field_of_the_user_model(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch, field: str, expected: str
+) -> None:
+    flag = FeatureFlag.objects.create(key="new_checkout")
+    monkeypatch.setattr(User, "USERNAME_FIELD", field)
+    assert f'placeholder="{expected}"' in section(admin_client, flag)
+    for url in (f"{FLAGS}{flag.pk}/allowed-users/", f"{FLAGS}{flag.pk}/allow/", f"{FLAGS}user/"):
+        assert expected in admin_client.get(url).content.decode(), url
