@@ -18,7 +18,7 @@ _BEGIN, _END = "<!-- verbs -->\n", "<!-- end of verbs -->\n"
 # Options that most verbs have: the page describes them once.
 _COMMON = {
     *("reason", "actor", "actor_name", "dry_run", "wait", "no_wait", "expect", "expect_version"),
-    "yes",
+    *("yes", "at", "request"),
 }
 
 

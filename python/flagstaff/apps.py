@@ -3,7 +3,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection
 from contextlib import suppress
-from typing import Any
+from typing import Any, ClassVar
 
 from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
@@ -28,6 +28,14 @@ class FlagstaffConfig(AppConfig):
     label = "flagstaff"
     verbose_name = _("Feature flags")
     default_auto_field = "django.db.models.BigAutoField"
+    # Actions that wait use what an app can add, so the code of the others does not name them.
+    flagstaff_hooks: ClassVar = {
+        "actions": "flagstaff.waiting.actions.ACTIONS",
+        "jobs": "flagstaff.waiting.running.WAITING",
+        "retention": "flagstaff.waiting.hooks.retention",
+        "forget_user": "flagstaff.waiting.hooks.forget_user",
+        "verbs": "flagstaff.cli.verbs.waiting.VERBS",
+    }
 
     def ready(self) -> None:
         """Registers the system checks, and reads the environment. Connects to no database."""

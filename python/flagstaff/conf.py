@@ -251,6 +251,10 @@ def _is_environment(value: Any) -> bool:
     return is_shown and color in _COLORS and type(value.get("production", False)) is bool
 
 
+#: The rules of APPROVAL, and from which `Consequence` on they ask.
+APPROVAL_RULES = {"always": "NONE", "more": "MORE", "most": "MOST"}
+
+
 class Conf:
     """The current settings, in the order of their reference page."""
 
@@ -366,6 +370,14 @@ class Conf:
         lambda value: value and Environment(**value),
     )
     require_reason = _switch("Whether changes in the admin and the terminal need a reason")
+    approval: Setting[str | None] = Setting(
+        "Which actions in the admin, and which with a time, need the approval of a second user",
+        None,
+        'None, "always", "more" (if users gain something), "most" (if afterwards more than half of '
+        "the users have it), or the path of a function (action, rows, consequence), such as "
+        '"shop.flags.needs_approval"',
+        _optional(lambda value: value in APPROVAL_RULES or is_path(value)),
+    )
     read_only = _switch("Whether the pages of the admin are read-only")
 
     @property

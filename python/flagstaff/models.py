@@ -6,11 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import connections, models
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff.base_models import (
     AbstractFeatureFlag,
     AbstractKeyValueStore,
@@ -98,3 +100,92 @@ class StaleCount(models.Model):
 
     def __str__(self) -> str:
         return f"{self.count} stale flags"
+
+
+class _WaitingActions(models.QuerySet["WaitingAction"]):
+    def of_row(self, kind: str, key: str) -> _WaitingActions:
+        """Returns the actions of a row. Without a history, which SQLite lacks, nothing waits."""
+        if not is_postgresql(connections[self.db]):
+            return self.none()
+        return self.filter(kind=kind, keys__contains=[key])
+
+    def cancel(self, actor: str, why: str) -> None:
+        """Cancels those that wait."""
+        self.filter(state__in=WaitingAction.OPEN).update(
+            state=WaitingAction.State.CANCELLED, ended_by=actor, ended_at=Now(), result=why
+        )
+
+
+class WaitingAction(models.Model):
+    """An action that was asked for, and waits for its time, for an approval, or for both.
+
+    `flagstaff.waiting` writes the rows, and `run-jobs` runs them. A row says by itself who did what
+    to it, and when; what the action writes is in the history.
+    """
+
+    class State(models.TextChoices):
+        APPROVAL = "approval"
+        WAITING = "waiting"
+        DONE = "done"
+        FAILED = "failed"
+        EXPIRED = "expired"
+        REFUSED = "refused"
+        CANCELLED = "cancelled"
+
+    #: The states of actions that may still run.
+    OPEN = (State.APPROVAL, State.WAITING)
+
+    objects = _WaitingActions.as_manager()
+
+    #: The kind of row and the name of the action, as in `flagstaff.actions`.
+    kind: models.Field[Any, str] = models.CharField(max_length=50)
+    action: models.Field[Any, str] = models.CharField(max_length=50)
+    keys: models.Field[Any, list[str]] = CheckedJSONField()
+    arguments: models.Field[Any, dict[str, Any]] = CheckedJSONField(encoder=DjangoJSONEncoder)
+    #: What the action is refused by if a row has changed: versions by key.
+    versions: models.Field[Any, dict[str, Any]] = CheckedJSONField()
+    #: A `Consequence` and a sentence about the users: as asked for, or as approved.
+    consequence: models.Field[Any, int] = models.PositiveSmallIntegerField()
+    users: models.Field[Any, str] = models.TextField()
+    #: The primary key of a user as text; empty if the user was forgotten.
+    asked_by: models.Field[Any, str] = models.TextField()
+    asked_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
+    reason: models.Field[Any, str] = models.TextField()
+    #: None until the approval of an action that waits for nothing else.
+    run_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    needs_approval: models.Field[Any, bool] = models.BooleanField()
+    state: models.Field[Any, str] = models.CharField(max_length=10, choices=State)
+    approved_by: models.Field[Any, str] = models.TextField(default="")
+    approved_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    #: Why it was approved.
+    approval: models.Field[Any, str] = models.TextField(default="")
+    #: Who refused or cancelled it.
+    ended_by: models.Field[Any, str] = models.TextField(default="")
+    ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
+    #: What it wrote, why it did not run, or why it was refused or cancelled.
+    result: models.Field[Any, str] = models.TextField(default="")
+    #: The numbers of its entries in the history.
+    entries: models.Field[Any, list[int]] = CheckedJSONField(default=list)
+
+    class Meta:
+        ordering = ("-id",)
+        default_permissions = ()
+        indexes = (
+            models.Index(
+                fields=["run_at"],
+                name="flagstaff_waiting_due",
+                condition=models.Q(state__in=("approval", "waiting")),
+            ),
+        )
+        constraints = (
+            readable_json("keys", "versions", "entries", value="arguments"),
+            finite_times("asked_at", "run_at", "approved_at", "ended_at"),
+        )
+
+    def __str__(self) -> str:
+        return f"{self.action} {', '.join(self.keys)}"
+
+    @property
+    def key(self) -> str:
+        """What the terminal and the pages call it."""
+        return str(self.pk)

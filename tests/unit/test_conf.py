@@ -23,8 +23,9 @@ NAMES = (
     "EXCLUDED_UNITS, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
     "VISITOR_COOKIE_NAME, "
     "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, SITE_URL, DOCS_URL, ENVIRONMENT, "
-    "REQUIRE_REASON, READ_ONLY, CLIENT_ADDRESS, IS_CRAWLER, OFREP_KEYS, OFREP_CLIENT_ATTRIBUTES, "
-    "OFREP_LIMIT, WEBHOOKS, WAFFLE; an optional app adds its own if it is in INSTALLED_APPS"
+    "REQUIRE_REASON, APPROVAL, READ_ONLY, CLIENT_ADDRESS, IS_CRAWLER, OFREP_KEYS, "
+    "OFREP_CLIENT_ATTRIBUTES, OFREP_LIMIT, WEBHOOKS, WAFFLE; an optional app adds its own if it "
+    "is in INSTALLED_APPS"
 )
 
 
@@ -89,6 +90,7 @@ OTHERS: dict[str, object] = {
     "DOCS_URL": "https://docs.example",
     "ENVIRONMENT": {"name": "Test"},
     "REQUIRE_REASON": True,
+    "APPROVAL": "most",
     "READ_ONLY": True,
 }
 
@@ -172,6 +174,11 @@ INVALID_ENVIRONMENTS = [
     *({"name": "a", "production": production} for production in (1, "yes")),
     {"name": "a", "colour": "red"},
 ]
+APPROVAL = (
+    'None, "always", "more" (if users gain something), "most" (if afterwards more than half of the '
+    "users have it), or the path of a function (action, rows, consequence), such as "
+    '"shop.flags.needs_approval"'
+)
 # The invalid values of a setting, and what is expected.
 INVALID: list[tuple[str, list[object], str]] = [
     ("DATABASE", ["nowhere", []], "an alias in DATABASES, or None"),
@@ -179,6 +186,7 @@ INVALID: list[tuple[str, list[object], str]] = [
     ("VALUE_MODEL", [None], f'{LABEL}Value"'),
     *((name, ["yes", 1, None], "True or False") for name in ("LISTEN", "REQUIRE_REASON")),
     ("READ_ONLY", ["yes", 1, None], "True or False"),
+    ("APPROVAL", ["never", True, "MOST"], APPROVAL),
     ("POLL_INTERVAL", [0.01, True, float("nan")], f"{SECONDS} 0.1 to 3,600"),
     ("STALE_DAYS", [0, 1.5], "a whole number of days from 1 to 3,650"),
     ("HISTORY_DAYS", [0, 1.5, True], KEPT),

@@ -66,6 +66,7 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     many=True,
     waits=True,
     always_runs=True,
+    may_wait=False,
 )
 def kill(key: str, *, expect_version: int | None = None) -> Changed:
     """Disable flags for all users, and wait until the workers have applied it.

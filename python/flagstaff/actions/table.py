@@ -91,6 +91,8 @@ class Action:
     #: Whether it is never asked about, for any arguments or for these. If for any, it also needs no
     #: reason.
     always_runs: bool | Callable[..., bool] = False
+    #: Whether it can be asked for to run later.
+    may_wait: bool = True
     #: The least consequence that is asked about.
     asks_from: Consequence = Consequence.FEWER
     #: What a person should know of each row before it happens, by key. Queries.
@@ -125,9 +127,12 @@ class Action:
 
     def is_asked_about(self, arguments: Mapping[str, object]) -> bool:
         """Whether a person may have to confirm it with these arguments."""
+        return not (self.runs_always(arguments) or self.creates or self.deletes)
+
+    def runs_always(self, arguments: Mapping[str, object]) -> bool:
+        """Whether nothing may delay it with these arguments."""
         runs = self.always_runs
-        always = runs(**arguments) if callable(runs) else runs
-        return not (always or self.creates or self.deletes)
+        return runs(**arguments) if callable(runs) else runs
 
 
 def _arguments_in(hint: object) -> Iterator[Argument]:

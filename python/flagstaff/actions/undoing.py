@@ -17,7 +17,7 @@ def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
     """Returns `undo` and `restore` of a kind of row. `key` is that of the examples."""
     verb = "" if kind is Kind.FLAG else f"{kind.value} "
 
-    @action(kind, f"{verb}undo {key}", f"{verb}undo {key} 17", undoes=True)
+    @action(kind, f"{verb}undo {key}", f"{verb}undo {key} 17", undoes=True, may_wait=False)
     def undo(
         key: str, version: _Version | None = None, *, expect_version: int | None = None
     ) -> Changed:
@@ -29,7 +29,13 @@ def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
         """
         return undo_event(kind, key, version, expect_version=expect_version)
 
-    @action(kind, f"{verb}restore {key} 17", f"{verb}restore {key} 17 --dry-run", undoes=True)
+    @action(
+        kind,
+        f"{verb}restore {key} 17",
+        f"{verb}restore {key} 17 --dry-run",
+        undoes=True,
+        may_wait=False,
+    )
     def restore(key: str, version: _Version, *, expect_version: int | None = None) -> Changed:
         """Restore the state after a change, by undoing all newer changes.
 

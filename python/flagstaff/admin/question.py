@@ -50,6 +50,7 @@ from flagstaff.admin.views import (
     posted_reason,
 )
 from flagstaff.changes import Changed
+from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.consequence import (
     consequence_of,
     impact_text,
@@ -62,6 +63,8 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history, versions_of
+from flagstaff.waiting.asking import ask
+from flagstaff.waiting.prospect import Prospect, is_approval_needed
 
 #: Seconds for which an action that nothing may delay waits for the workers, and its page for the
 # count of users.
@@ -174,6 +177,8 @@ class ActionRequest:
         is_final = self.is_answered and not self.is_edited
         if is_final and preview is not None and self._is_confirmed(preview):
             try:
+                if self._needs_approval(preview):
+                    return self._request_approval(preview)
                 return self._finish(preview)
             except ConflictError:
                 self._say_what_is_newer()
@@ -346,6 +351,25 @@ class ActionRequest:
         """Whether this needs a reason, if the settings require one."""
         return not self.is_urgent
 
+    def _needs_approval(self, preview: Preview) -> bool:
+        """Whether a second user has to approve this before it is done."""
+        if self.is_urgent or not isinstance(self.action.kind, Kind):
+            return False
+        prospect = Prospect(self._run(preview), preview.changed, preview.impact)
+        return is_approval_needed(prospect)
+
+    def _request_approval(self, preview: Preview) -> HttpResponse:
+        """Stores the action, and says how a second user approves it."""
+        done = ask(self._run(preview), None, approval=True)
+        text = _("This waits for the approval of another user: %(command)s.")
+        command = quoted_command("waiting", "approve", done.key, "--as", "USER")
+        self.admin.message_user(self.request, text % {"command": command}, messages.WARNING)
+        return HttpResponseRedirect(self._back_url())
+
+    def _run(self, preview: Preview) -> Run:
+        keys = [one.key for one in preview.changed]
+        return Run(self.action, keys, self.rows, preview.arguments)
+
     def _is_outdated(self) -> bool:
         """Whether the rows have changed since the page was shown."""
         shown, versions = self._shown, self.versions
@@ -407,6 +431,9 @@ class ActionRequest:
         }
         if preview is not None:
             context["notes"] = self._notes_before(preview)
+            if self._needs_approval(preview):
+                context["notes"].append(_("Another user has to approve this before it is done."))
+                context["button"] = _("Request approval")
             context["tables"] = self._tables(preview)
         return context
 
@@ -486,7 +513,7 @@ class ActionRequest:
     def _write(self, preview: Preview) -> list[Changed]:
         """Writes all rows or none."""
         action, admin, kind = self.action, self.admin, self.admin.row_kind
-        run = Run(action, [one.key for one in preview.changed], self.rows, preview.arguments)
+        run = self._run(preview)
         takes_version = action.takes_version and self.versions is not None
         shown = (self._shown if takes_version else None) or ()
         with transaction.atomic(using=conf.database):

@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
+from django.db import transaction
+
+from flagstaff._attribution.context import current_actor
 from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields, flag_row
@@ -14,6 +17,7 @@ from flagstaff._types import UserLike
 from flagstaff.changes.allowed_users import AllowedUsersChange, allowed_pks
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import locked_row
+from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_changes import (
     change_row,
     create_row,
@@ -21,7 +25,9 @@ from flagstaff.changes.row_changes import (
     update_row,
 )
 from flagstaff.changes.undo import restore_row, undo_event
+from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+from flagstaff.models import WaitingAction
 from flagstaff.validators import require_percent, rule_problem
 
 __all__ = [
@@ -50,9 +56,16 @@ def enable(key: str, *, expect_version: int | None = None) -> Changed:
 def disable(key: str, *, expect_version: int | None = None) -> Changed:
     """Disables a flag for all users. Its rollout and its allowed users stay.
 
-    Raises UnknownFlagError or ConflictError.
+    No action that waits turns it on again: it is refused because of the new version, or cancelled
+    if the flag was disabled already. Raises UnknownFlagError or ConflictError.
     """
-    return update_row(Kind.FLAG, key, {"enabled": False}, expect_version)
+    with transaction.atomic(using=conf.database):
+        changed = update_row(Kind.FLAG, key, {"enabled": False}, expect_version)
+        if not (changed.written or is_preview()):
+            # The flag is locked, so that none of them can be running.
+            waiting = WaitingAction.objects.using(conf.database).of_row(Kind.FLAG.value, key)
+            waiting.cancel(current_actor(), "the flag was disabled again")
+        return changed
 
 
 def set_rollout(key: str, percent: int, *, expect_version: int | None = None) -> Changed:

@@ -5,12 +5,18 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from django.db import transaction
+
+from flagstaff._attribution.context import current_actor
+from flagstaff._stored_value_schema import SECRET
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.changes.undo import restore_row, undo_event
+from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+from flagstaff.models import WaitingAction
 
 __all__ = [
     "create",
@@ -46,9 +52,16 @@ def update(
 ) -> Changed:
     """Changes several fields of a value's row at once. `expect` works as in `update`.
 
-    Raises UnknownValueError, ConflictError, or InvalidChangeError.
+    If the value becomes secret, the arguments of actions that wait for it are deleted. Raises
+    UnknownValueError, ConflictError, or InvalidChangeError.
     """
-    return update_row(Kind.VALUE, key, fields, expect_version, expect)
+    with transaction.atomic(using=conf.database):
+        changed = update_row(Kind.VALUE, key, fields, expect_version, expect)
+        if changed.written and changed.secret and SECRET in fields:
+            waiting = WaitingAction.objects.using(conf.database).of_row(Kind.VALUE.value, key)
+            waiting.cancel(current_actor(), "the value has become secret")
+            waiting.update(arguments={})
+        return changed
 
 
 def create(key: str, value: object, **fields: Any) -> Changed:

@@ -15,7 +15,14 @@ from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import Given
 from flagstaff.actions.running import Run
 from flagstaff.cli.errors import USAGE
-from flagstaff.cli.options import add_attribution, add_expected_version, add_key, add_wait, add_yes
+from flagstaff.cli.options import (
+    add_attribution,
+    add_expected_version,
+    add_key,
+    add_later,
+    add_wait,
+    add_yes,
+)
 from flagstaff.cli.output import Output
 from flagstaff.cli.question import ask_about_changes, may_ask, require_confirmation
 from flagstaff.cli.verb import Changes, Options, Topic, Verb
@@ -68,12 +75,14 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
     if action.takes_version:
         add_expected_version(parser)
     add_yes(parser)
+    if action.may_wait and isinstance(action.kind, Kind):
+        add_later(parser)
     if action.always_runs is True:
         # Nothing may delay a kill.
         parser.set_defaults(needs_reason=False)
 
 
-def _run(action: Action, options: Options, out: Output) -> Changes:
+def _run(action: Action, options: Options, out: Output) -> Changes | Done:
     keys = list(dict.fromkeys(options["keys"])) if action.many else [options["key"]]
     expected, kind = options.get("expect_version"), cast("Kind", action.kind)
     if len(keys) > 1 and expected is not None:
@@ -92,6 +101,11 @@ def _run(action: Action, options: Options, out: Output) -> Changes:
         seen = run.versions()
         if ask_about_changes(run.preview(), options, out, action):
             versions = seen | versions
+    if options.get("at") or options.get("request"):
+        # A kill does not need it.
+        from flagstaff.waiting.asking import ask  # noqa: PLC0415
+
+        return ask(run, options["at"], approval=options["request"])
     return Changes(run.write(versions))
 
 

@@ -18,6 +18,7 @@ from flagstaff._tables.tags import with_tags
 from flagstaff.cli.verb import Options, one_of, option, switch, together
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+from flagstaff.waiting.times import future_time
 
 _MAX_WAIT = 3_600.0
 #: The seconds of --wait without a number.
@@ -206,4 +207,20 @@ def add_wait(parser: Any, *, by_default: bool = False) -> None:
         type=count(),
         metavar="N",
         help="wait until N workers are registered and have applied the change",
+    )
+
+
+def add_later(parser: Any) -> None:
+    """Adds --at and --request."""
+    parser.add_argument(
+        "--at",
+        type=future_time,
+        metavar="TIME",
+        help='do it at this time, such as "2026-12-01 09:00", with the rights that the user of '
+        "--as has then",
+    )
+    parser.add_argument(
+        "--request",
+        action="store_true",
+        help="do it when another user has approved it",
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import django.core.serializers.json
 import django.core.validators
 import django.db.models.functions.datetime
 from django.conf import settings
@@ -177,6 +178,94 @@ class Migration(migrations.Migration):
                         name="flagstaff_stalecount_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
                     )
+                ],
+            },
+        ),
+        migrations.CreateModel(
+            name="WaitingAction",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("kind", models.CharField(max_length=50)),
+                ("action", models.CharField(max_length=50)),
+                ("keys", models.JSONField()),
+                (
+                    "arguments",
+                    models.JSONField(encoder=django.core.serializers.json.DjangoJSONEncoder),
+                ),
+                ("versions", models.JSONField()),
+                ("consequence", models.PositiveSmallIntegerField()),
+                ("users", models.TextField()),
+                ("asked_by", models.TextField()),
+                (
+                    "asked_at",
+                    models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
+                ),
+                ("reason", models.TextField()),
+                ("run_at", models.DateTimeField(null=True)),
+                ("needs_approval", models.BooleanField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("approval", "Approval"),
+                            ("waiting", "Waiting"),
+                            ("done", "Done"),
+                            ("failed", "Failed"),
+                            ("expired", "Expired"),
+                            ("refused", "Refused"),
+                            ("cancelled", "Cancelled"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("approved_by", models.TextField(default="")),
+                ("approved_at", models.DateTimeField(null=True)),
+                ("approval", models.TextField(default="")),
+                ("ended_by", models.TextField(default="")),
+                ("ended_at", models.DateTimeField(null=True)),
+                ("result", models.TextField(default="")),
+                ("entries", models.JSONField(default=list)),
+            ],
+            options={
+                "ordering": ("-id",),
+                "default_permissions": (),
+                "indexes": [
+                    models.Index(
+                        condition=models.Q(("state__in", ("approval", "waiting"))),
+                        fields=["run_at"],
+                        name="flagstaff_waiting_due",
+                    )
+                ],
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            flagstaff.base_models.ReadableJson("keys", size=262144),
+                            flagstaff.base_models.ReadableJson("versions", size=262144),
+                            flagstaff.base_models.ReadableJson("entries", size=262144),
+                            flagstaff.base_models.ReadableJson("arguments", size=1048576),
+                        ),
+                        name="flagstaff_waitingaction_readable_json",
+                        violation_error_message="the JSON is too long, nested deeper than 500 levels, or has a number of more than 4,300 digits; rules have at most 256 KiB, and a value 1 MiB",
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("approved_at__year__gt", 1),
+                            ("approved_at__year__lt", 9000),
+                            ("asked_at__year__gt", 1),
+                            ("asked_at__year__lt", 9000),
+                            ("ended_at__year__gt", 1),
+                            ("ended_at__year__lt", 9000),
+                            ("run_at__year__gt", 1),
+                            ("run_at__year__lt", 9000),
+                        ),
+                        name="flagstaff_waitingaction_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    ),
                 ],
             },
         ),

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
 from django.db import transaction
 
 from flagstaff import acting_as, changes, experiments
@@ -24,13 +25,14 @@ from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.history import flag_version
 from flagstaff.history.log import newest_version
 from flagstaff.management.commands.flags import Command
-from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.conftest import ROOT
 from tests.support.experiment_pages import METRICS
 from tests.support.rollouts import drive_recently
 from tests.support.terminals import asked, run, undo_of
+from tests.support.waiting import TOMORROW, make_due
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
 
@@ -344,17 +346,20 @@ def line_of(sample: Sample, words: str, tmp_path: Path) -> str:
     return f"{group}{sample.name} {sample.key} {words.replace('{file}', str(file))}"
 
 
-def result_of(write: Callable[[], object]) -> list[Any]:
+def result_of(write: Callable[[], object], actor: str = "ana") -> list[Any]:
     """What a write leaves in the tables and in the history; it is rolled back."""
     with transaction.atomic():
         before = newest_entry()
-        with acting_as("ana", reason="test"):
+        with acting_as(actor, reason="test"):
             write()
-        found = rows_now()
-        entries = Change.objects.filter(id__gt=before).order_by("id")
-        found += entries.values_list("relation", "action", "key", "actor", "reason")
+        found = [*rows_now(), *entries_after(before)]
         transaction.set_rollback(True)
     return found
+
+
+def entries_after(last: int) -> list[Any]:
+    entries = Change.objects.filter(id__gt=last).order_by("id")
+    return [*entries.values_list("relation", "action", "key", "actor", "reason")]
 
 
 def rows_now() -> list[Any]:
@@ -396,6 +401,28 @@ def test_action_writes_the_same_wherever_it_is_called(sample: Sample, tmp_path: 
     )
     assert result_of(lambda: run(line)) == by_changes
     assert result_of(lambda: run(f"{line} --dry-run")) == untouched
+
+
+@each_sample
+def test_action_writes_the_same_if_it_waits(sample: Sample, tmp_path: Path) -> None:
+    if not isinstance(sample.kind, Kind):
+        return
+    User.objects.filter(username="alice").update(is_superuser=True)
+    action = ACTIONS[sample.kind, sample.name]
+    line = f"{line_of(sample, sample.words, tmp_path)} --as alice --reason test"
+    by_changes = result_of(sample.change, actor="1")
+    last = newest_entry()
+    if not action.may_wait:
+        assert run(f"{line} --at {TOMORROW}").status != 0
+        return
+    asked_for = run(f"{line} --at {TOMORROW}")
+    assert asked_for.status == 0, asked_for.err
+    assert newest_entry() == last
+    make_due()
+    run("run-jobs")
+    [waiting] = WaitingAction.objects.all()
+    assert waiting.state == "done", waiting.result
+    assert [*rows_now(), *entries_after(last)] == by_changes
 
 
 @each_sample

@@ -23,7 +23,7 @@ PAGE = (ROOT / "docs" / "reference" / "commands.md").read_text()
 PROMPT = "$ python manage.py "
 SINGLE = dict(single_verbs())
 # What runs for ever, what needs an engine, and what needs a row of an optional app.
-NOT_RUN = ("run-jobs --loop", "status", "plan", "experiment")
+NOT_RUN = ("run-jobs --loop", "status", "plan", "experiment", "waiting")
 CONDITIONS = [{"attribute": "plan", "operator": "in", "values": ["enterprise"]}]
 # The files that examples name, besides those of the page.
 OTHER_FILES = {

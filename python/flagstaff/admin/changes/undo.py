@@ -40,7 +40,13 @@ from flagstaff.admin.question import ActionRequest, AdminOfActions, Preview, joi
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.consequence import impact_text, text_for_many, text_to_type
+from flagstaff.changes.consequence import (
+    Consequence,
+    consequence_of,
+    impact_text,
+    text_for_many,
+    text_to_type,
+)
 from flagstaff.changes.impact import impact, reached
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.row_states import Impact
@@ -55,7 +61,7 @@ from flagstaff.changes.undo import (
     undo_event,
 )
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
 
@@ -294,6 +300,18 @@ class UndoRequest(ActionRequest):
         if row is None:
             return page_url(self.site, only.kind.model, "changelist")
         return page_url(self.site, only.kind.model, "change", row.pk)
+
+    def _needs_approval(self, preview: Preview) -> bool:
+        """Nothing delays an undo that gives nobody anything."""
+        gives = consequence_of(preview.impact) >= Consequence.MORE
+        return gives and super()._needs_approval(preview)
+
+    def _request_approval(self, preview: Preview) -> HttpResponse:
+        """An undo cannot wait: what it undoes may be another change then."""
+        raise InvalidChangeError(
+            "this needs an approval, and an undo cannot wait; request what it does as an action of "
+            "its own"
+        )
 
     # What was done.
 

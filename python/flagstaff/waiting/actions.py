@@ -1,0 +1,168 @@
+"""The actions of waiting actions: approve, refuse, cancel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, Final
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils.translation import gettext_lazy as _
+
+from flagstaff._attribution.context import current_actor, current_reason
+from flagstaff._words.text import Text, some
+from flagstaff.actions import Action, Done, Question, action
+from flagstaff.changes.consequence import impact_lines, text_to_type
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.models import WaitingAction
+from flagstaff.waiting.prospect import Prospect, require_user
+from flagstaff.waiting.records import (
+    OPEN,
+    PROBLEMS,
+    State,
+    records_of,
+    sentence,
+    state_text,
+    what,
+)
+from flagstaff.waiting.stored import stored_run
+
+#: The kind of row, and the verb that has the actions.
+KIND: Final = "waiting"
+# The digits of the largest number. Python refuses to parse much longer ones.
+_MAX_DIGITS = 18
+_action = partial(action, KIND)
+
+
+class UnknownWaitingActionError(FlagstaffError, LookupError):
+    """there is no waiting action with this number"""
+
+
+def find(key: str) -> WaitingAction:
+    """Returns the waiting action with a number. Raises FlagstaffError."""
+    return _find(WaitingAction.objects.using(conf.database), key)
+
+
+def _find(rows: Any, key: str) -> WaitingAction:
+    is_number = key.isascii() and key.isdigit() and len(key) <= _MAX_DIGITS
+    found: WaitingAction | None = rows.filter(pk=int(key)).first() if is_number else None
+    if found is None:
+        raise UnknownWaitingActionError(
+            'there is no waiting action {key}; "manage.py flags waiting list" lists them',
+            key=repr(key),
+        )
+    return found
+
+
+def prospect_for_approval(waiting: WaitingAction) -> Prospect:
+    """Returns what an action would do now. Raises FlagstaffError if it could not run."""
+    prospect = Prospect.of(stored_run(waiting))
+    present = prospect.run.versions()
+    if changed := [key for key, one in waiting.versions.items() if present.get(key) != one]:
+        raise ConflictError(
+            Text(
+                "{keys} changed after this was asked for, so it cannot run; refuse it, and ask for "
+                "it again",
+                keys=some(changed),
+            ),
+            key=changed[0],
+        )
+    return prospect
+
+
+def _question(key: str) -> Question | None:
+    waiting = find(key)
+    prospect = prospect_for_approval(waiting)
+    found = prospect.impact
+    lines = [what(waiting), f"then: {waiting.users}" if waiting.users else "", *impact_lines(found)]
+    expected = {"expect_consequence": int(prospect.consequence)}
+    return Question("Approve it?", [*filter(None, lines)], text_to_type(found), expected)
+
+
+@_action(
+    "waiting approve 12 --as alice",
+    'waiting approve 12 --as alice --reason "tests are green"',
+    question=_question,
+    label=_("Approve"),
+    button=_("Approve"),
+)
+def approve(key: str, *, expect_consequence: int | None = None) -> Done:
+    """Approve a waiting action of another user, so that it runs at its time or at once.
+
+    Needs --as USER with the right for the action.
+    """
+    with _locked(key, State.APPROVAL) as waiting:
+        prospect = prospect_for_approval(waiting)
+        approver = require_user(current_actor())
+        prospect.require_approver(approver, waiting.asked_by)
+        prospect.require_right(waiting.asked_by)
+        if expect_consequence is not None and prospect.consequence > expect_consequence:
+            raise ConflictError(Text("the number of users has grown; look at it again"), key=key)
+        waiting.consequence, waiting.users = int(prospect.consequence), prospect.users
+        waiting.approved_by, waiting.approval = approver, current_reason()
+        waiting.state, waiting.approved_at = State.WAITING, Now()
+        if waiting.run_at is None:
+            waiting.run_at = Now()
+        return _saved(waiting)
+
+
+@_action(
+    "waiting refuse 12 --as alice",
+    'waiting refuse 12 --as alice --reason "not before the sale"',
+    label=_("Refuse"),
+    button=_("Refuse"),
+)
+def refuse(key: str) -> Done:
+    """Refuse a waiting action of another user, so that it never runs.
+
+    Needs --as USER with the right for the action.
+    """
+    with _locked(key, State.APPROVAL) as waiting:
+        user = require_user(current_actor())
+        Prospect.of(stored_run(waiting)).require_approver(user, waiting.asked_by)
+        return _end(waiting, State.REFUSED, user)
+
+
+@_action(
+    "waiting cancel 12",
+    'waiting cancel 12 --reason "asked for it again"',
+    always_runs=True,
+    label=_("Cancel"),
+    button=_("Cancel"),
+)
+def cancel(key: str) -> Done:
+    """Cancel an action that waits, or take one that did not run off the overview."""
+    with _locked(key, *OPEN, *PROBLEMS) as waiting:
+        return _end(waiting, State.CANCELLED, current_actor())
+
+
+@contextmanager
+def _locked(key: str, *states: str) -> Iterator[WaitingAction]:
+    """Yields an action in one of these states, locked in a transaction. Raises FlagstaffError."""
+    with transaction.atomic(using=conf.database):
+        rows = WaitingAction.objects.using(conf.database).select_for_update()
+        waiting = _find(rows, key)
+        if waiting.state not in states:
+            raise InvalidChangeError("{key} is {state} already", key=key, state=state_text(waiting))
+        yield waiting
+
+
+def _end(waiting: WaitingAction, state: str, actor: str) -> Done:
+    # Why an action did not run stays.
+    waiting.result = waiting.result or current_reason()
+    waiting.state, waiting.ended_by, waiting.ended_at = state, actor, Now()
+    return _saved(waiting)
+
+
+def _saved(waiting: WaitingAction) -> Done:
+    waiting.save(using=conf.database)
+    waiting.refresh_from_db(using=conf.database)
+    [record] = records_of([waiting])
+    return Done(waiting.key, [sentence(waiting)], record)
+
+
+#: In the order of the help.
+ACTIONS: tuple[Action, ...] = (approve, refuse, cancel)

@@ -1,0 +1,51 @@
+"""What retention and the deletion of a user do to waiting actions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+
+from flagstaff._words.text import Text
+from flagstaff.conf import conf
+from flagstaff.extensions import Retention
+from flagstaff.models import WaitingAction
+from flagstaff.waiting.records import OPEN, State
+
+_USERS = "users"
+# The rows that one transaction deletes.
+_BATCH = 1_000
+
+
+def _rows() -> QuerySet[WaitingAction]:
+    return WaitingAction.objects.using(conf.database)
+
+
+def retention() -> Retention:
+    """Returns how long actions that have ended are kept: as long as the history."""
+    return Retention("waiting actions", conf.history_days, _prune, by_setting=False)
+
+
+def _prune(before: datetime) -> Iterator[int]:
+    while pks := [*_rows().filter(ended_at__lt=before).values_list("pk", flat=True)[:_BATCH]]:
+        yield _rows().filter(pk__in=pks).delete()[0]
+
+
+def forget_user(pk: str) -> None:
+    """Removes a deleted user: who asked and who decided, and from the users of the arguments.
+
+    What waits because of the user does not run.
+    """
+    of_user = Q(asked_by=pk) | Q(approved_by=pk)
+    text = Text("the user who asked for it, or approved it, was deleted")
+    _rows().filter(of_user, state__in=OPEN).update(state=State.FAILED, result=text, ended_at=Now())
+    for name in ("asked_by", "approved_by", "ended_by"):
+        _rows().filter(**{name: pk}).update(**{name: ""})
+    for waiting in _rows().filter(arguments__has_key=_USERS).select_for_update():
+        users = waiting.arguments[_USERS]
+        kept = [one for one in users if str(one) != pk]
+        if kept != users:
+            waiting.arguments[_USERS] = kept
+            waiting.save(using=conf.database, update_fields=["arguments"])

@@ -1,0 +1,172 @@
+"""What a stored action would do now, and who may do it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
+from django.utils.module_loading import import_string
+
+from flagstaff._stored_value_schema import SECRET, is_secret
+from flagstaff._tables.rows import Row
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.text import Text, some
+from flagstaff.actions.rights import lacking, may, overrides
+from flagstaff.actions.running import Run
+from flagstaff.actions.table import Action
+from flagstaff.changes import Changed
+from flagstaff.changes.consequence import Consequence, consequence_of, impact_text
+from flagstaff.changes.impact import impact, states_of
+from flagstaff.changes.row_states import Impact
+from flagstaff.conf import APPROVAL_RULES, conf
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
+from flagstaff.history.kinds import Kind
+
+logger = logging.getLogger("flagstaff")
+
+# Nobody waits for the count of a job, and a page counts for a second.
+_COUNT_TIMEOUT = 5.0
+
+
+class NotAllowedError(InvalidChangeError):
+    """the user may not do this; nothing was written"""
+
+
+class UncountedError(FlagstaffError):
+    """the users could not be counted"""
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What an action would do."""
+
+    run: Run
+    changed: Sequence[Changed]
+    impact: Impact
+
+    @classmethod
+    def of(cls, run: Run) -> Prospect:
+        """Previews an action, and counts the users. Neither locks nor writes."""
+        changed = run.preview()
+        rows: Sequence[Row | None] = run.rows or [None]
+        sides = [states_of(one, row) for one, row in zip(changed, rows, strict=False)]
+        before, after = zip(*sides, strict=True) if sides else ((), ())
+        return cls(run, changed, impact(before, after, timeout=_COUNT_TIMEOUT))
+
+    @property
+    def consequence(self) -> Consequence:
+        """What it means for the users: the most if they cannot be counted."""
+        return consequence_of(self.impact) if self.is_counted else Consequence.MOST
+
+    @property
+    def is_counted(self) -> bool:
+        """Whether the users were counted."""
+        return all(effect.users is not None for effect in self.impact.values())
+
+    @property
+    def users(self) -> str:
+        """The sentences about the users, in the active language."""
+        return impact_text(self.impact)
+
+    def require_right(self, pk: str) -> Any:
+        """Returns the user with this primary key. Raises NotAllowedError if the user may not do it.
+
+        A ModelAdmin of a project that decides about rights needs a request, so its answer is no.
+        """
+        action, user = self.run.action, _active_user(pk)
+        model = kind_of(action).model
+        if deciding := [*_deciding_admins(model)]:
+            raise NotAllowedError(
+                "{admin} decides about rights by its own methods, which need a request: do it "
+                "without a time and an approval, or move the rights to an authentication backend",
+                admin=some(deciding),
+            )
+        allowed = partial(may, user)
+        rows: Sequence[Any] = self.run.rows or [model]
+        refused = [getattr(row, "key", "") for row in rows if not allowed(action.right, row)]
+        refused += [state.row.key for state in lacking(allowed, self.impact)]
+        if refused:
+            raise NotAllowedError(
+                "user {user} lacks the right to {right} {keys}",
+                user=actor_table().name_of(user),
+                right=action.right,
+                keys=some(filter(None, refused)) or f"{action.noun}s",
+            )
+        return user
+
+    def require_approver(self, pk: str, asked_by: str) -> None:
+        """Raises NotAllowedError unless a user may approve it: another one, with the right."""
+        if pk == asked_by:
+            raise NotAllowedError("it needs the approval of another user than the one who asked")
+        self.require_right(pk)
+
+
+def is_approval_needed(prospect: Prospect) -> bool:
+    """Whether the setting APPROVAL asks for a second person.
+
+    Nothing delays what always runs, such as a rollout to 0 %, and a secret value is not stored to
+    wait. An error of the project's function counts as a yes.
+    """
+    run, rule = prospect.run, conf.approval
+    if rule is None or run.action.runs_always(run.arguments) or is_of_secret(run):
+        return False
+    if rule in APPROVAL_RULES:
+        return prospect.consequence >= Consequence[APPROVAL_RULES[rule]]
+    try:
+        return bool(import_string(rule)(run.action, run.rows, prospect.consequence))
+    except Exception:
+        logger.exception("flagstaff: the function in APPROVAL failed, so an approval is needed")
+        return True
+
+
+def is_of_secret(run: Run) -> bool:
+    """Whether the arguments may have a secret value."""
+    return any(map(is_secret, run.rows)) or bool(run.arguments.get(SECRET))
+
+
+def require_user(actor: str) -> str:
+    """Returns the actor of the present writes. Raises NotAllowedError if it is not one user."""
+    if actor_table().parse_canonical(actor) is None:
+        raise NotAllowedError(
+            "this needs a user, whose rights count: pass --as USER, and do not act as another user"
+        )
+    return actor
+
+
+def _active_user(pk: str) -> Any:
+    table = actor_table()
+    parsed = table.parse_canonical(pk)
+    user: Any = None if parsed is None else table.rows.filter(pk=parsed).first()
+    if user is None:
+        raise NotAllowedError(
+            Text("user {user} no longer exists", user=repr(pk))
+            if pk
+            else Text("the user was removed from the history")
+        )
+    if not user.is_active:
+        raise NotAllowedError("user {user} is not active", user=table.name_of(user))
+    return user
+
+
+def kind_of(action: Action) -> Kind:
+    if not isinstance(action.kind, Kind):
+        raise FlagstaffError("an action of a {kind} cannot wait", kind=action.noun)
+    return action.kind
+
+
+def _deciding_admins(model: type[Model]) -> Iterator[str]:
+    """Yields the classes of a project that decide about rights for a model."""
+    if not apps.is_installed("django.contrib.admin"):
+        return
+    from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (only if it is installed)
+
+    methods = [f"has_{right}_permission" for right in ("view", "toggle", "change", "add", "delete")]
+    for site in all_sites:
+        model_admin = site.get_model_admin(model) if site.is_registered(model) else None
+        if model_admin is not None and overrides(model_admin, "get_queryset", *methods):
+            yield type(model_admin).__name__

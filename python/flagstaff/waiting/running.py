@@ -1,0 +1,217 @@
+"""The job of `run-jobs` that runs what is due: each action once, or not at all.
+
+What an action writes and its state "done" are one transaction. It locks the rows of the action
+first and its own row last, as a kill does. A process that is killed leaves the action waiting.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from threading import Event
+from typing import Any
+
+from django.db import OperationalError, connections, transaction
+from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+from django.utils.translation import override
+
+from flagstaff._attribution.writes import acting_as
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._words.cells import Column, Record
+from flagstaff._words.text import Text, joined
+from flagstaff._words.times import full_time
+from flagstaff.changes import Changed
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.extensions import Job
+from flagstaff.history.describe import describe_change
+from flagstaff.models import WaitingAction
+from flagstaff.waiting.prospect import Prospect, UncountedError, is_approval_needed
+from flagstaff.waiting.records import OPEN, PROBLEMS, State, what
+from flagstaff.waiting.stored import stored_run
+
+logger = logging.getLogger("flagstaff")
+
+#: An action whose time has passed by more than this does not run, and neither does one without a
+#: time that nobody has approved for so long.
+MAX_DELAY, MAX_DAYS = timedelta(hours=1), timedelta(days=14)
+_CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
+#: The source of what an action writes, before its number.
+SOURCE = "waiting"
+# A person's open transaction must not keep the other actions waiting for longer.
+_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+# The length of each value in the result.
+_MAX_VALUE = 120
+
+
+@dataclass(frozen=True)
+class WaitingReport:
+    """What a run did with one action."""
+
+    id: int
+    what: str
+    state: str
+    result: str
+    #: Why it still waits, for the next run to try again.
+    error: str | None = None
+
+    @property
+    def is_news(self) -> bool:
+        """Every report is about something that happened."""
+        return True
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The report as the fields of one line."""
+        return str(self.id), self.what, self.state, self.error or self.result
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns the report as a dict for JSON."""
+        return asdict(self)
+
+
+def run_due(stop: Event) -> Sequence[WaitingReport]:
+    """Runs each action that is due, one after the other, until `stop` is set.
+
+    Runs of several processes may overlap. Raises database errors of finding the actions.
+    """
+    reports: list[WaitingReport] = []
+    if not is_postgresql(connections[conf.database]):
+        return reports
+    # The results are stored.
+    with override(None):
+        for pk in [*_due().values_list("pk", flat=True)]:
+            if stop.is_set():
+                break
+            if report := _run_one(pk):
+                reports.append(report)
+    return reports
+
+
+def _due() -> QuerySet[WaitingAction]:
+    """Returns what is to run or has expired, by the clock of the database."""
+    late = Q(run_at__lt=Now() - MAX_DELAY) | Q(run_at=None, asked_at__lt=Now() - MAX_DAYS)
+    return (
+        WaitingAction.objects.using(conf.database)
+        .annotate(is_late=ExpressionWrapper(late, output_field=BooleanField()))
+        .filter(Q(state=State.WAITING, run_at__lte=Now()) | late, state__in=OPEN)
+        .order_by("run_at", "id")
+    )
+
+
+def _run_one(pk: int) -> WaitingReport | None:
+    """Runs an action that was due, and returns its report; None if somebody else has it."""
+    waiting: Any = None
+    try:
+        with transaction.atomic(using=conf.database, durable=True):
+            waiting = _claimed(pk)
+            if waiting is None:
+                return None
+            state, result, entries = _outcome(waiting)
+            end = {} if state == State.WAITING else {"ended_at": Now()}
+            # A person, or a kill, may have ended it meanwhile. This lock comes last.
+            open_one = WaitingAction.objects.using(conf.database).filter(pk=pk, state=waiting.state)
+            if not open_one.update(state=state, result=result, entries=entries, **end):
+                transaction.set_rollback(True, using=conf.database)
+                return None
+    except OperationalError as error:
+        # A lock that was not free in time, a deadlock, or a connection that is gone.
+        if waiting is None:
+            raise
+        name = type(error.__cause__ or error).__name__
+        return WaitingReport(pk, what(waiting), State.WAITING, "", error=name)
+    error_text = result if state == State.WAITING else None
+    return WaitingReport(pk, what(waiting), state, result, error=error_text)
+
+
+def _claimed(pk: int) -> WaitingAction | None:
+    """Returns an action that is still due; None if another process is at it.
+
+    The claim only saves the work of counting twice: the state decides who runs it.
+    """
+    with connections[conf.database].cursor() as cursor:
+        cursor.execute(_LOCK_TIMEOUT)
+        cursor.execute(_CLAIM, [f"flagstaff waiting {pk}"])
+        [is_free] = cursor.fetchone()
+    return _due().filter(pk=pk).first() if is_free else None
+
+
+def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
+    """Runs an action, and returns its state, what it did or why it did not, and its entries."""
+    if waiting.is_late:
+        text = Text("its time has passed, so it did not run")
+        return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; "), []
+    try:
+        changed = _write(waiting)
+    except OperationalError:
+        raise
+    except UncountedError as error:
+        return State.WAITING, error.message, []
+    except FlagstaffError as error:
+        return State.FAILED, error.message, []
+    except Exception as error:
+        # Of code of the project, whose message may contain data.
+        logger.exception("flagstaff: waiting action %s failed", waiting.pk)
+        return State.FAILED, type(error).__name__, []
+    written = [one for one in changed if one.written]
+    texts = [Text("{key}: {change}", key=one.key, change=_description(one)) for one in written]
+    text = joined(texts, "; ") if texts else Text("nothing had to be changed")
+    return State.DONE, text, [one.version for one in written if one.version]
+
+
+def _write(waiting: WaitingAction) -> list[Changed]:
+    prospect = Prospect.of(stored_run(waiting))
+    user = prospect.require_right(waiting.asked_by)
+    if waiting.needs_approval:
+        prospect.require_approver(waiting.approved_by, waiting.asked_by)
+    elif is_approval_needed(prospect):
+        raise FlagstaffError(
+            "it needs an approval now, because of the setting APPROVAL; ask for it again"
+        )
+    require_consequence(waiting, prospect)
+    # Also the savepoint to which an error rolls back.
+    with acting_as(user, reason=waiting.reason, source=f"{SOURCE} {waiting.pk}"):
+        return prospect.run.write(waiting.versions)
+
+
+def _description(changed: Changed) -> str:
+    return describe_change(changed, limit=_MAX_VALUE)
+
+
+def require_consequence(waiting: WaitingAction, prospect: Prospect) -> None:
+    """Raises FlagstaffError if an action would mean more for the users than when it was asked.
+
+    Raises UncountedError if the users can be counted at another time.
+    """
+    if prospect.consequence > waiting.consequence and not prospect.is_counted:
+        raise UncountedError(
+            "the users could not be counted at {time}", time=full_time(timezone.now())
+        )
+    if prospect.consequence > waiting.consequence:
+        raise FlagstaffError(
+            "it would reach more users than when it was asked for; then: {then}; now: {now}",
+            then=waiting.users or Text("no user"),
+            now=prospect.users,
+        )
+
+
+def _style(record: Record) -> str | None:
+    return "WARNING" if record["error"] or record["state"] in PROBLEMS else None
+
+
+WAITING = Job(
+    name="waiting",
+    run=run_due,
+    columns=(
+        Column("id", align_right=True),
+        Column("what"),
+        Column("state", style=_style),
+        Column("result", truncate=True),
+        Column("error", truncate=True, style=_style),
+    ),
+    is_quiet=True,
+)

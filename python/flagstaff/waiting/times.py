@@ -1,0 +1,53 @@
+"""The time at which an action runs: how a person writes it, and how it is shown."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from datetime import datetime, timedelta
+from datetime import timezone as fixed_timezone
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+
+_UTC = fixed_timezone.utc
+_MAX_DELAY = timedelta(days=366)
+
+
+def future_time(text: str) -> datetime:
+    """Parses a time such as "2026-12-01 09:00", in the current time zone without a UTC offset.
+
+    Of a time that the clock shows twice it is the first. Raises ArgumentTypeError.
+    """
+    try:
+        # A newer Python also reads a date without a time.
+        at = parse_datetime(text.strip()) if ":" in text else None
+    except ValueError:
+        at = None
+    if at is None:
+        raise ArgumentTypeError(f'expected a time such as "2026-12-01 09:00", not {text!r}')
+    if timezone.is_naive(at):
+        zone = timezone.get_current_timezone()
+        written, at = at, at.replace(tzinfo=zone, fold=0)
+        # The way through UTC moves a time that the clock leaves out.
+        if (shown := at.astimezone(_UTC).astimezone(zone).replace(tzinfo=None)) != written:
+            raise ArgumentTypeError(
+                f"the clocks of {zone} go forward and never show {text}; write {shown:%H:%M} or "
+                "another time"
+            )
+    now = datetime.now(_UTC)
+    if not now < at <= now + _MAX_DELAY:
+        raise ArgumentTypeError(f"expected a time from now on, within a year, not {text!r}")
+    return at
+
+
+def is_shown_twice(at: datetime) -> bool:
+    """Whether the clock shows this time also an hour later, because clocks go back."""
+    return at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset()
+
+
+def stored(at: datetime | None) -> datetime | None:
+    """Returns a time as Django stores it: in TIME_ZONE without an offset if USE_TZ is False."""
+    if at is None or settings.USE_TZ:
+        return at
+    return timezone.make_naive(at, timezone.get_default_timezone())

@@ -1,0 +1,75 @@
+"""APPROVAL: pages store an action for a second user, and do not write it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from flagstaff import changes
+from flagstaff.models import FeatureFlag, KeyValueStore, WaitingAction
+from tests.support.admin_pages import (
+    act,
+    flag_url,
+    messages_of,
+    page,
+    state,
+    undo_at,
+    undo_url,
+)
+from tests.support.terminals import run
+from tests.support.waiting import run_jobs
+
+# An undo reads the history.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def pay(settings: Any) -> FeatureFlag:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": "most"}
+    User.objects.create_superuser("bob")
+    return FeatureFlag.objects.create(key="pay", enabled=True, rollout_percent=5)
+
+
+def test_page_requests_an_approval_and_writes_nothing(operator: Client, pay: FeatureFlag) -> None:
+    shown = operator.get(flag_url(pay, "release")).content.decode()
+    assert "Another user has to approve this before it is done." in shown
+    assert "Request approval" in shown
+    response = act(operator, flag_url(pay, "release"))
+    waiting = WaitingAction.objects.get()
+    [message] = messages_of(response)
+    assert f"flags waiting approve {waiting.pk} --as USER" in message
+    assert state(pay) == (True, 5)
+    run(f"waiting approve {waiting.pk} --as bob")
+    assert run_jobs()[0]["state"] == "done"
+    assert state(pay) == (True, 100)
+
+
+def test_kill_and_small_changes_need_no_approval(operator: Client, pay: FeatureFlag) -> None:
+    assert "Request approval" not in page(operator, f"{flag_url(pay, 'rollout')}?percent=6")
+    act(operator, flag_url(pay, "kill"))
+    assert state(pay) == (False, 5)
+    assert not WaitingAction.objects.exists()
+
+
+def test_undo_that_gives_users_something_is_refused(operator: Client, pay: FeatureFlag) -> None:
+    changes.flags.set_rollout("pay", 100)
+    changed = changes.flags.disable("pay")
+    response = undo_at(operator, undo_url(changed.version))
+    assert "this needs an approval, and an undo cannot wait" in response.content.decode()
+    assert state(pay) == (False, 100)
+
+
+def test_undo_of_a_release_needs_no_approval(operator: Client, pay: FeatureFlag) -> None:
+    changed = changes.flags.set_rollout("pay", 100)
+    undo_at(operator, undo_url(changed.version))
+    assert state(pay) == (True, 5)
+
+
+def test_secret_value_needs_no_approval(operator: Client, settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": "always"}
+    value = KeyValueStore.objects.create(key="password", value="old", secret=True)
+    url = f"/admin/flagstaff/keyvaluestore/{value.pk}/set/"
+    assert "Request approval" not in page(operator, url)
