@@ -75,7 +75,7 @@ def rows() -> None:
 
 def state() -> list[Any]:
     """All rows that decide what users get, and the number of entries in the history."""
-    tables = [[*model.objects.order_by("pk").values()] for model in MODELS.values()]
+    tables = [[*model._base_manager.order_by("pk").values()] for model in MODELS.values()]
     return [*tables, Change.objects.count()]
 
 

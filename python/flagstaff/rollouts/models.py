@@ -291,6 +291,7 @@ class DriverRun(models.Model):
 
     class Meta:
         default_permissions = ()
+        constraints = (finite_times("last_run_at"),)
 
     def __str__(self) -> str:
         return f"last run of the driver at {self.last_run_at}"

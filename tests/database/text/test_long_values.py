@@ -90,7 +90,7 @@ def test_value_set_shows_the_beginning_and_undoes_by_version() -> None:
     assert undo.startswith("undo: python manage.py flags value undo terms ")
     assert run(undo.partition("flags ")[2]).status == 0
     assert KeyValueStore.objects.get().value == NEW
-    assert json.loads(run("value set terms 1 --json").out)["old"] == NEW
+    assert json.loads(run("value set terms 1 --json").out)["old"] == {"value": NEW}
 
 
 def test_dry_run_shows_the_beginning_of_a_long_value(tmp_path: Path) -> None:

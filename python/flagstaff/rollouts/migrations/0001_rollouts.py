@@ -30,6 +30,15 @@ class Migration(migrations.Migration):
             ],
             options={
                 "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("last_run_at__year__gt", 1), ("last_run_at__year__lt", 9000)
+                        ),
+                        name="flagstaff_rollouts_driverrun_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    )
+                ],
             },
         ),
         migrations.CreateModel(
