@@ -13,7 +13,7 @@ from datetime import timedelta
 from threading import Event
 from typing import Any
 
-from django.db import OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -40,8 +40,6 @@ logger = logging.getLogger("flagstaff")
 #: time that nobody has approved for so long.
 MAX_DELAY, MAX_DAYS = timedelta(hours=1), timedelta(days=14)
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
-#: The source of what an action writes, before its number.
-SOURCE = "waiting"
 # A person's open transaction must not keep the other actions waiting for longer.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 # The length of each value in the result.
@@ -118,8 +116,8 @@ def _run_one(pk: int) -> WaitingReport | None:
             if not open_one.update(state=state, result=result, entries=entries, **end):
                 transaction.set_rollback(True, using=conf.database)
                 return None
-    except OperationalError as error:
-        # A lock that was not free in time, a deadlock, or a connection that is gone.
+    except DatabaseError as error:
+        # Such as a lock that was not free in time, a deadlock, or a connection that is gone.
         if waiting is None:
             raise
         name = type(error.__cause__ or error).__name__
@@ -146,7 +144,9 @@ def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
         text = Text("its time has passed, so it did not run")
         return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; "), []
     try:
-        changed = _write(waiting)
+        # A savepoint, so that the outcome can be stored after an error of the database.
+        with transaction.atomic(using=conf.database):
+            changed = _write(waiting)
     except OperationalError:
         raise
     except UncountedError as error:
@@ -173,8 +173,8 @@ def _write(waiting: WaitingAction) -> list[Changed]:
             "it needs an approval now, because of the setting APPROVAL; ask for it again"
         )
     require_consequence(waiting, prospect)
-    # Also the savepoint to which an error rolls back.
-    with acting_as(user, reason=waiting.reason, source=f"{SOURCE} {waiting.pk}"):
+    source = f"{WaitingAction.SOURCE} {waiting.pk}"
+    with acting_as(user, reason=waiting.reason, source=source):
         return prospect.run.write(waiting.versions)
 
 
@@ -214,4 +214,6 @@ WAITING = Job(
         Column("error", truncate=True, style=_style),
     ),
     is_quiet=True,
+    # Each action counts users, and the guards of plans come first.
+    is_slow=True,
 )

@@ -13,9 +13,11 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.db.models.functions import Now
+from django.utils.translation import override
 
 from flagstaff import changes
 from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.changes.preview import previewed
 from flagstaff.history.retention import forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.waiting import running
@@ -313,7 +315,36 @@ def test_secret_value_never_waits() -> None:
 def test_arguments_are_deleted_when_the_value_becomes_secret(ana: User) -> None:
     permit(ana, "change_keyvaluestore")
     KeyValueStore.objects.create(key="gateway", value="old")
+    old = ask("value set gateway '\"hunter1\"'")
+    make_due()
+    run_jobs()
     waiting = ask("value set gateway '\"hunter2\"'")
+    with previewed():
+        changes.values.update("gateway", {"secret": True})
+    waiting.refresh_from_db()
+    assert waiting.state == "waiting"
     run("value details gateway --secret")
     waiting.refresh_from_db()
     assert (waiting.state, waiting.arguments) == ("cancelled", {})
+    old.refresh_from_db()
+    assert (old.state, old.arguments, old.result) == ("done", {}, "the value has become secret")
+
+
+def test_scheduled_off_of_a_flag_that_is_off_already_is_done() -> None:
+    ask("off pay")
+    changes.flags.disable("pay")
+    make_due()
+    [report] = run_jobs()
+    assert (report["state"], report["result"]) == ("done", "nothing had to be changed")
+
+
+def test_action_with_another_expected_version_is_not_stored() -> None:
+    ran = run(f"release pay --expect-version 987654321 --as ana --at {TOMORROW}")
+    assert "version 987654321 was expected" in ran.err
+    assert not WaitingAction.objects.exists()
+
+
+def test_users_are_stored_in_english() -> None:
+    with override("de"):
+        waiting = ask("release pay")
+    assert "users gain the flag" in waiting.users
