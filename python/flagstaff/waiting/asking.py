@@ -24,7 +24,7 @@ from flagstaff.waiting.prospect import (
     require_user,
 )
 from flagstaff.waiting.records import State, records_of, sentence
-from flagstaff.waiting.times import is_shown_twice, stored
+from flagstaff.waiting.times import is_shown_twice
 
 
 def ask(
@@ -63,7 +63,7 @@ def ask(
             users=prospect.users,
             asked_by=asked_by,
             reason=current_reason(),
-            run_at=stored(at),
+            run_at=at,
             needs_approval=approval,
             state=State.APPROVAL if approval else State.WAITING,
         )

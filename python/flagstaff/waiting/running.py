@@ -21,6 +21,7 @@ from django.utils.translation import override
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._core import monotonic
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text, joined
 from flagstaff._words.times import full_time
@@ -42,6 +43,8 @@ MAX_DELAY, MAX_DAYS = timedelta(hours=1), timedelta(days=14)
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 # A person's open transaction must not keep the other actions waiting for longer.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+# The guards of plans must not wait for longer.
+_MAX_SECONDS = 60.0
 # The length of each value in the result.
 _MAX_VALUE = 120
 
@@ -75,11 +78,13 @@ class WaitingReport:
 def run_due(stop: Event) -> Sequence[WaitingReport]:
     """Runs each action that is due, one after the other, until `stop` is set.
 
-    Runs of several processes may overlap. Raises database errors of finding the actions.
+    Takes about a minute at most: the next run goes on with the others. Runs of several processes
+    may overlap. Raises database errors of finding the actions.
     """
     reports: list[WaitingReport] = []
     if not is_postgresql(connections[conf.database]):
         return reports
+    deadline = monotonic() + _MAX_SECONDS
     # The results are stored.
     with override(None):
         for pk in [*_due().values_list("pk", flat=True)]:
@@ -87,6 +92,8 @@ def run_due(stop: Event) -> Sequence[WaitingReport]:
                 break
             if report := _run_one(pk):
                 reports.append(report)
+            if monotonic() >= deadline:
+                break
     return reports
 
 
@@ -97,7 +104,8 @@ def _due() -> QuerySet[WaitingAction]:
         WaitingAction.objects.using(conf.database)
         .annotate(is_late=ExpressionWrapper(late, output_field=BooleanField()))
         .filter(Q(state=State.WAITING, run_at__lte=Now()) | late, state__in=OPEN)
-        .order_by("run_at", "id")
+        # One that could not be counted waits for the others: its result says when that was.
+        .order_by("result", "run_at", "id")
     )
 
 
