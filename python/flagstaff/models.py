@@ -132,6 +132,8 @@ class WaitingAction(models.Model):
         REFUSED = "refused"
         CANCELLED = "cancelled"
 
+    #: The source of what an action writes, before its number.
+    SOURCE = "waiting"
     #: The states of actions that may still run.
     OPEN = (State.APPROVAL, State.WAITING)
 

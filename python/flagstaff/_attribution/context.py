@@ -69,6 +69,11 @@ def current_reason() -> str:
     return _current_value("flagstaff.reason")
 
 
+def current_source() -> str:
+    """Returns the source that the present changes are attributed to, or an empty text."""
+    return _current_value("flagstaff.source")
+
+
 @contextmanager
 def attributed(current: Attribution | None) -> Iterator[None]:
     """Attributes the writes in the block. None attributes them to no actor."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from flagstaff._attribution.context import current_actor
+from flagstaff._attribution.context import current_actor, current_source
 from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields, flag_row
@@ -61,7 +61,9 @@ def disable(key: str, *, expect_version: int | None = None) -> Changed:
     """
     with transaction.atomic(using=conf.database):
         changed = update_row(Kind.FLAG, key, {"enabled": False}, expect_version)
-        if not (changed.written or is_preview()):
+        # An action that has waited does not cancel itself.
+        has_waited = current_source().startswith(f"{WaitingAction.SOURCE} ")
+        if not (changed.written or is_preview() or has_waited):
             # The flag is locked, so that none of them can be running.
             waiting = WaitingAction.objects.using(conf.database).of_row(Kind.FLAG.value, key)
             waiting.cancel(current_actor(), "the flag was disabled again")

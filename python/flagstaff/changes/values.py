@@ -12,6 +12,7 @@ from flagstaff._stored_value_schema import SECRET
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
 from flagstaff.changes.changed import Changed
+from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
@@ -52,15 +53,17 @@ def update(
 ) -> Changed:
     """Changes several fields of a value's row at once. `expect` works as in `update`.
 
-    If the value becomes secret, the arguments of actions that wait for it are deleted. Raises
-    UnknownValueError, ConflictError, or InvalidChangeError.
+    If the value becomes secret, the arguments of actions that wait for it are deleted, and the
+    results of those that have run. Raises UnknownValueError, ConflictError, or InvalidChangeError.
     """
     with transaction.atomic(using=conf.database):
         changed = update_row(Kind.VALUE, key, fields, expect_version, expect)
-        if changed.written and changed.secret and SECRET in fields:
+        if changed.written and changed.secret and SECRET in fields and not is_preview():
             waiting = WaitingAction.objects.using(conf.database).of_row(Kind.VALUE.value, key)
-            waiting.cancel(current_actor(), "the value has become secret")
-            waiting.update(arguments={})
+            why = "the value has become secret"
+            waiting.cancel(current_actor(), why)
+            # Of those that have run, the result has the value, too.
+            waiting.update(arguments={}, result=why)
         return changed
 
 

@@ -105,7 +105,7 @@ def _run(action: Action, options: Options, out: Output) -> Changes | Done:
         # A kill does not need it.
         from flagstaff.waiting.asking import ask  # noqa: PLC0415
 
-        return ask(run, options["at"], approval=options["request"])
+        return ask(run, options["at"], approval=options["request"], expected=versions)
     return Changes(run.write(versions))
 
 

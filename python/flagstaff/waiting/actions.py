@@ -94,13 +94,15 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
 
     Needs --as USER with the right for the action.
     """
+    waiting = _require_state(find(key), State.APPROVAL)
+    # Before the lock, because a kill may wait for it.
+    prospect = prospect_for_approval(waiting)
+    approver = require_user(current_actor())
+    prospect.require_approver(approver, waiting.asked_by)
+    prospect.require_right(waiting.asked_by)
+    if expect_consequence is not None and prospect.consequence > expect_consequence:
+        raise ConflictError(Text("the number of users has grown; look at it again"), key=key)
     with _locked(key, State.APPROVAL) as waiting:
-        prospect = prospect_for_approval(waiting)
-        approver = require_user(current_actor())
-        prospect.require_approver(approver, waiting.asked_by)
-        prospect.require_right(waiting.asked_by)
-        if expect_consequence is not None and prospect.consequence > expect_consequence:
-            raise ConflictError(Text("the number of users has grown; look at it again"), key=key)
         waiting.consequence, waiting.users = int(prospect.consequence), prospect.users
         waiting.approved_by, waiting.approval = approver, current_reason()
         waiting.state, waiting.approved_at = State.WAITING, Now()
@@ -120,9 +122,9 @@ def refuse(key: str) -> Done:
 
     Needs --as USER with the right for the action.
     """
+    waiting, user = _require_state(find(key), State.APPROVAL), require_user(current_actor())
+    Prospect.of(stored_run(waiting)).require_approver(user, waiting.asked_by)
     with _locked(key, State.APPROVAL) as waiting:
-        user = require_user(current_actor())
-        Prospect.of(stored_run(waiting)).require_approver(user, waiting.asked_by)
         return _end(waiting, State.REFUSED, user)
 
 
@@ -144,10 +146,14 @@ def _locked(key: str, *states: str) -> Iterator[WaitingAction]:
     """Yields an action in one of these states, locked in a transaction. Raises FlagstaffError."""
     with transaction.atomic(using=conf.database):
         rows = WaitingAction.objects.using(conf.database).select_for_update()
-        waiting = _find(rows, key)
-        if waiting.state not in states:
-            raise InvalidChangeError("{key} is {state} already", key=key, state=state_text(waiting))
-        yield waiting
+        yield _require_state(_find(rows, key), *states)
+
+
+def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
+    if waiting.state not in states:
+        state = state_text(waiting)
+        raise InvalidChangeError("{key} is {state} already", key=waiting.key, state=state)
+    return waiting
 
 
 def _end(waiting: WaitingAction, state: str, actor: str) -> Done:

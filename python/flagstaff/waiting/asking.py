@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from flagstaff._attribution.context import current_actor, current_reason
@@ -10,26 +11,42 @@ from flagstaff.actions.running import Run
 from flagstaff.actions.table import Done
 from flagstaff.changes import Undo
 from flagstaff.changes.fields import rejections
+from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.log import require_history
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.prospect import Prospect, is_approval_needed, is_of_secret, require_user
+from flagstaff.waiting.prospect import (
+    Prospect,
+    is_approval_needed,
+    is_of_secret,
+    kind_of,
+    require_user,
+)
 from flagstaff.waiting.records import State, records_of, sentence
-from flagstaff.waiting.times import is_shown_twice, stored
+from flagstaff.waiting.times import is_shown_twice
 
 
-def ask(run: Run, at: datetime | None, *, approval: bool = False) -> Done:
+def ask(
+    run: Run,
+    at: datetime | None,
+    *,
+    approval: bool = False,
+    expected: Mapping[str, int] | None = None,
+) -> Done:
     """Stores an action of the present actor, who must be a user with the right for it.
 
-    `approval` also asks for one where the settings do not. Raises NoHistoryError without a history:
-    the action is refused if a row has another version when it runs.
+    `approval` also asks for one where the settings do not. `expected` are the versions that rows
+    must have now, by key. Raises ConflictError, or NoHistoryError without a history: the action is
+    refused if a row has another version when it runs.
     """
     require_history()
     _require_may_wait(run)
     asked_by = require_user(current_actor())
     # Before the preview: then newer changes are a conflict.
     versions = run.versions()
+    for row in run.rows:
+        require_version(kind_of(run.action), row.key, row.pk, (expected or {}).get(row.key))
     prospect = Prospect.of(run)
     prospect.require_right(asked_by)
     approval = approval or is_approval_needed(prospect)
@@ -46,7 +63,7 @@ def ask(run: Run, at: datetime | None, *, approval: bool = False) -> Done:
             users=prospect.users,
             asked_by=asked_by,
             reason=current_reason(),
-            run_at=stored(at),
+            run_at=at,
             needs_approval=approval,
             state=State.APPROVAL if approval else State.WAITING,
         )

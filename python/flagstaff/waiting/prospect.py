@@ -9,8 +9,10 @@ from functools import partial
 from typing import Any
 
 from django.apps import apps
+from django.db import transaction
 from django.db.models import Model
 from django.utils.module_loading import import_string
+from django.utils.translation import override
 
 from flagstaff._stored_value_schema import SECRET, is_secret
 from flagstaff._tables.rows import Row
@@ -70,8 +72,9 @@ class Prospect:
 
     @property
     def users(self) -> str:
-        """The sentences about the users, in the active language."""
-        return impact_text(self.impact)
+        """The sentences about the users, in English, because they are stored."""
+        with override(None):
+            return impact_text(self.impact)
 
     def require_right(self, pk: str) -> Any:
         """Returns the user with this primary key. Raises NotAllowedError if the user may not do it.
@@ -118,7 +121,9 @@ def is_approval_needed(prospect: Prospect) -> bool:
     if rule in APPROVAL_RULES:
         return prospect.consequence >= Consequence[APPROVAL_RULES[rule]]
     try:
-        return bool(import_string(rule)(run.action, run.rows, prospect.consequence))
+        # A savepoint, so that an error of the database does not spoil an open transaction.
+        with transaction.atomic(using=conf.database):
+            return bool(import_string(rule)(run.action, run.rows, prospect.consequence))
     except Exception:
         logger.exception("flagstaff: the function in APPROVAL failed, so an approval is needed")
         return True

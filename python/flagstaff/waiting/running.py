@@ -13,7 +13,7 @@ from datetime import timedelta
 from threading import Event
 from typing import Any
 
-from django.db import OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, connections, transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -21,6 +21,7 @@ from django.utils.translation import override
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._core import monotonic
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text, joined
 from flagstaff._words.times import full_time
@@ -40,10 +41,10 @@ logger = logging.getLogger("flagstaff")
 #: time that nobody has approved for so long.
 MAX_DELAY, MAX_DAYS = timedelta(hours=1), timedelta(days=14)
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
-#: The source of what an action writes, before its number.
-SOURCE = "waiting"
 # A person's open transaction must not keep the other actions waiting for longer.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
+# The guards of plans must not wait for longer.
+_MAX_SECONDS = 60.0
 # The length of each value in the result.
 _MAX_VALUE = 120
 
@@ -77,11 +78,13 @@ class WaitingReport:
 def run_due(stop: Event) -> Sequence[WaitingReport]:
     """Runs each action that is due, one after the other, until `stop` is set.
 
-    Runs of several processes may overlap. Raises database errors of finding the actions.
+    Takes about a minute at most: the next run goes on with the others. Runs of several processes
+    may overlap. Raises database errors of finding the actions.
     """
     reports: list[WaitingReport] = []
     if not is_postgresql(connections[conf.database]):
         return reports
+    deadline = monotonic() + _MAX_SECONDS
     # The results are stored.
     with override(None):
         for pk in [*_due().values_list("pk", flat=True)]:
@@ -89,6 +92,8 @@ def run_due(stop: Event) -> Sequence[WaitingReport]:
                 break
             if report := _run_one(pk):
                 reports.append(report)
+            if monotonic() >= deadline:
+                break
     return reports
 
 
@@ -99,7 +104,8 @@ def _due() -> QuerySet[WaitingAction]:
         WaitingAction.objects.using(conf.database)
         .annotate(is_late=ExpressionWrapper(late, output_field=BooleanField()))
         .filter(Q(state=State.WAITING, run_at__lte=Now()) | late, state__in=OPEN)
-        .order_by("run_at", "id")
+        # One that could not be counted waits for the others: its result says when that was.
+        .order_by("result", "run_at", "id")
     )
 
 
@@ -118,8 +124,8 @@ def _run_one(pk: int) -> WaitingReport | None:
             if not open_one.update(state=state, result=result, entries=entries, **end):
                 transaction.set_rollback(True, using=conf.database)
                 return None
-    except OperationalError as error:
-        # A lock that was not free in time, a deadlock, or a connection that is gone.
+    except DatabaseError as error:
+        # Such as a lock that was not free in time, a deadlock, or a connection that is gone.
         if waiting is None:
             raise
         name = type(error.__cause__ or error).__name__
@@ -146,7 +152,9 @@ def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
         text = Text("its time has passed, so it did not run")
         return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; "), []
     try:
-        changed = _write(waiting)
+        # A savepoint, so that the outcome can be stored after an error of the database.
+        with transaction.atomic(using=conf.database):
+            changed = _write(waiting)
     except OperationalError:
         raise
     except UncountedError as error:
@@ -173,8 +181,8 @@ def _write(waiting: WaitingAction) -> list[Changed]:
             "it needs an approval now, because of the setting APPROVAL; ask for it again"
         )
     require_consequence(waiting, prospect)
-    # Also the savepoint to which an error rolls back.
-    with acting_as(user, reason=waiting.reason, source=f"{SOURCE} {waiting.pk}"):
+    source = f"{WaitingAction.SOURCE} {waiting.pk}"
+    with acting_as(user, reason=waiting.reason, source=source):
         return prospect.run.write(waiting.versions)
 
 
@@ -214,4 +222,6 @@ WAITING = Job(
         Column("error", truncate=True, style=_style),
     ),
     is_quiet=True,
+    # Each action counts users, and the guards of plans come first.
+    is_slow=True,
 )

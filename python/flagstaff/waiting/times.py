@@ -6,7 +6,6 @@ from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 from datetime import timezone as fixed_timezone
 
-from django.conf import settings
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
@@ -44,10 +43,3 @@ def future_time(text: str) -> datetime:
 def is_shown_twice(at: datetime) -> bool:
     """Whether the clock shows this time also an hour later, because clocks go back."""
     return at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset()
-
-
-def stored(at: datetime | None) -> datetime | None:
-    """Returns a time as Django stores it: in TIME_ZONE without an offset if USE_TZ is False."""
-    if at is None or settings.USE_TZ:
-        return at
-    return timezone.make_naive(at, timezone.get_default_timezone())

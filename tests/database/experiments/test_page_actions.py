@@ -177,6 +177,13 @@ def test_start_says_who_takes_part_and_asks_once(
     assert (event.kind, event.reason, event.actor) == ("started", "launch", str(admin_user.pk))
 
 
+def test_start_without_a_primary_metric_says_that_there_will_be_no_verdict(
+    operator: Client,
+) -> None:
+    url = experiment_url(experiments.create(KEY), "start")
+    assert "There is no primary metric, so there will be no verdict." in notes_of(operator.get(url))
+
+
 def test_stop_is_one_click_without_a_reason_also_on_an_old_page(
     operator: Client, running: Experiment, settings: Any
 ) -> None:
@@ -189,6 +196,17 @@ def test_stop_is_one_click_without_a_reason_also_on_an_old_page(
     assert experiment_of().state == State.STOPPED
     assert "every call returns its default" in messages_of(response)[0]
     assert undo_urls(response) == [experiment_url(running, "undo")]
+
+
+def test_stop_on_a_page_from_before_another_stop_changes_nothing(
+    operator: Client, running: Experiment
+) -> None:
+    url = experiment_url(running, "stop")
+    data = typed(operator, url)
+    experiments.stop(KEY)
+    assert operator.post(url, data, follow=True).status_code == 200
+    assert experiment_of().state == State.STOPPED
+    assert ExperimentEvent.objects.filter(kind="stopped").count() == 1
 
 
 def test_traffic_grows_and_keeps_the_ratio(operator: Client) -> None:

@@ -28,6 +28,7 @@ from tests.support.admin_pages import (
     column,
     count_queries,
     events_of,
+    messages_of,
     page,
     permit,
     staff,
@@ -354,6 +355,20 @@ def test_permission_to_change_shows_the_actions(draft: Experiment) -> None:
     adder = staff("add_experiment", name="adder")
     assert adder.get(f"{EXPERIMENTS}add/").status_code == 200
     assert adder.get(experiment_url(draft)).status_code == 403
+
+
+def test_user_without_permission_sees_no_page(operator: Client, draft: Experiment) -> None:
+    other = staff("view_featureflag")
+    for path in ("", "add/", f"{draft.pk}/change/", f"{draft.pk}/start/"):
+        assert other.get(EXPERIMENTS + path).status_code == 403, path
+    assert EXPERIMENTS not in page(other, "/admin/")
+    assert EXPERIMENTS in page(operator, "/admin/")
+
+
+def test_page_of_a_missing_experiment_redirects_with_a_message(operator: Client) -> None:
+    for name in ("change", "start"):
+        response = operator.get(f"{EXPERIMENTS}77/{name}/", follow=True)
+        assert "exist" in messages_of(response)[0]
 
 
 def test_read_only_pages_change_nothing(operator: Client, draft: Experiment, settings: Any) -> None:

@@ -114,10 +114,11 @@ def test_request_with_a_time_expires_an_hour_after_it() -> None:
 
 
 def test_question_of_an_approval_shows_the_users_then_and_now() -> None:
+    FeatureFlag.objects.update(rollout_percent=0)
     waiting = ask("release pay --request")
     User.objects.bulk_create(User(username=f"user {number}") for number in range(10))
     ran = asked(f"waiting approve {waiting.pk} --as bob", "y")
-    assert "then: 5 → 100 %: 3 users gain the flag. Afterwards 3 of 3 users have it." in ran.err
+    assert "then: 0 → 100 %: 3 users gain the flag. Afterwards 3 of 3 users have it." in ran.err
     assert "Afterwards 13 of 13 users have it." in ran.err
     assert state() == "waiting"
 
@@ -160,6 +161,19 @@ def test_setting_that_asks_for_an_approval_since_then_stops_the_action(settings:
     [report] = run_jobs()
     assert (report["state"], percent()) == ("failed", 5)
     assert "it needs an approval now" in report["result"]
+
+
+def breaks_the_transaction(*_given: Any) -> bool:
+    return FeatureFlag.objects.extra(where=["no_such_column"]).exists()
+
+
+def test_function_that_breaks_the_transaction_stops_its_action_only(settings: Any) -> None:
+    ask("release pay")
+    ask("off pay")
+    make_due()
+    name = f"{__name__}.{breaks_the_transaction.__name__}"
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": name}
+    assert [report["state"] for report in run_jobs()] == ["failed", "done"]
 
 
 def test_action_that_needs_neither_time_nor_approval_is_not_stored() -> None:

@@ -5,20 +5,26 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.db.models.functions import Now
+from django.utils.translation import override
 
-from flagstaff import changes
+from flagstaff import acting_as, changes
+from flagstaff.actions import all_actions
+from flagstaff.actions.running import Run
 from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.changes.preview import previewed
+from flagstaff.history.kinds import Kind
 from flagstaff.history.retention import forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.waiting import running
+from flagstaff.waiting.asking import ask as ask_for
 from tests.support.admin_pages import permit
 from tests.support.history import flag_history
 from tests.support.terminals import run
@@ -209,6 +215,17 @@ def test_action_waits_for_users_that_cannot_be_counted(monkeypatch: pytest.Monke
     assert run_jobs()[0]["state"] == "done"
 
 
+def test_short_runs_come_to_each_action(monkeypatch: pytest.MonkeyPatch) -> None:
+    FeatureFlag.objects.create(key="ship", enabled=True)
+    ask("rollout pay 10")
+    ask("rollout ship 10")
+    make_due()
+    monkeypatch.setattr(running, "_MAX_SECONDS", 0.0)
+    monkeypatch.setattr("flagstaff.waiting.prospect._COUNT_TIMEOUT", 0.0)
+    tried = [[report["what"] for report in run_jobs()] for _ in range(2)]
+    assert tried == [["flag rollout pay"], ["flag rollout ship"]]
+
+
 def test_database_error_leaves_an_action_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     ask("rollout pay 50")
     make_due()
@@ -313,7 +330,50 @@ def test_secret_value_never_waits() -> None:
 def test_arguments_are_deleted_when_the_value_becomes_secret(ana: User) -> None:
     permit(ana, "change_keyvaluestore")
     KeyValueStore.objects.create(key="gateway", value="old")
+    old = ask("value set gateway '\"hunter1\"'")
+    make_due()
+    run_jobs()
     waiting = ask("value set gateway '\"hunter2\"'")
+    with previewed():
+        changes.values.update("gateway", {"secret": True})
+    waiting.refresh_from_db()
+    assert waiting.state == "waiting"
     run("value details gateway --secret")
     waiting.refresh_from_db()
     assert (waiting.state, waiting.arguments) == ("cancelled", {})
+    old.refresh_from_db()
+    assert (old.state, old.arguments, old.result) == ("done", {}, "the value has become secret")
+
+
+def test_scheduled_off_of_a_flag_that_is_off_already_is_done() -> None:
+    ask("off pay")
+    changes.flags.disable("pay")
+    make_due()
+    [report] = run_jobs()
+    assert (report["state"], report["result"]) == ("done", "nothing had to be changed")
+
+
+def test_action_with_another_expected_version_is_not_stored() -> None:
+    ran = run(f"release pay --expect-version 987654321 --as ana --at {TOMORROW}")
+    assert "version 987654321 was expected" in ran.err
+    assert not WaitingAction.objects.exists()
+
+
+@pytest.mark.parametrize("hour", [0, 1])
+def test_hour_that_the_clock_shows_twice_is_stored_exactly(
+    hour: int, ana: User, pay: FeatureFlag, settings: Any
+) -> None:
+    settings.USE_TZ, settings.TIME_ZONE = False, "Europe/Berlin"
+    at = datetime(2027, 10, 31, hour, 30, tzinfo=timezone.utc)
+    release = next(one for one in all_actions(Kind.FLAG) if one.name == "release")
+    with acting_as(ana):
+        ask_for(Run(release, ["pay"], [pay], {}), at)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT extract(epoch FROM run_at) FROM flagstaff_waitingaction")
+        assert cursor.fetchone() == (at.timestamp(),)
+
+
+def test_users_are_stored_in_english() -> None:
+    with override("de"):
+        waiting = ask("release pay")
+    assert "users gain the flag" in waiting.users

@@ -12,9 +12,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.auth.models import User
 from django.db import connection, models
 from django.template import RequestContext
+from django.template.backends.jinja2 import Jinja2
 from django.test.utils import isolate_apps
 from pytest_django import Settings
 
@@ -139,6 +141,26 @@ def test_views_and_templates_show_the_button_of_the_variant() -> None:
             assert view(request).content.decode() == button
             assert template.render(RequestContext(request)).strip() == button
     assert view(request_of(User(pk=7))).content == b"blue button"
+
+
+def test_expressions_of_the_page_give_the_variant() -> None:
+    [of_request] = re.findall(r"`(request\.flags\.variant\(.*?\))`", TEXT)
+    [of_async_view] = re.findall(r"`(get_variant\(.*?\))`", TEXT)
+    given: dict[str, Any] = {"get_variant": experiments.get_variant}
+    exec(f"async def view(request):\n    return {of_async_view}", given)
+    options = {"extensions": ["flagstaff.contrib.jinja2.FlagstaffExtension"]}
+    backend = Jinja2({"NAME": "jinja2", "DIRS": [], "APP_DIRS": False, "OPTIONS": options})
+    template = backend.from_string(f'{{{{ get_variant("{KEY}") }}}}')
+
+    async def auser() -> User:
+        return User(pk=7)
+
+    with override_variant(KEY, "treatment"):
+        request = with_flags(request_of(User(pk=7)))
+        request.auser = auser
+        assert eval(of_request, {"request": request}) == "treatment"
+        assert async_to_sync(given["view"])(request) == "treatment"
+        assert template.render({}, request) == "treatment"
 
 
 def test_explanation_of_the_page_has_the_reason() -> None:

@@ -33,7 +33,7 @@ def test_actions_and_arguments_of_a_kind_are_on_the_page(kind: Kind | str) -> No
 def test_sources_are_on_the_page() -> None:
     table = PAGE.split("## Sources of changes")[1].split("## ")[0]
     code = "".join(path.read_text() for path in ROOT.glob("python/flagstaff/**/*.py"))
-    apps = set(re.findall(r'^_?SOURCE = "(\w+)"$', code, re.MULTILINE))
+    apps = set(re.findall(r'^ *_?SOURCE = "(\w+)"$', code, re.MULTILINE))
     assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {*_SOURCES, *apps}
 
 

@@ -82,6 +82,11 @@ def test_each_way_to_be_on_or_off_has_its_words(operator: Client, alice: User) -
     ]
 
 
+def test_page_keeps_the_name_of_the_logged_in_user(operator: Client, alice: User) -> None:
+    html = shown(operator, user="alice")
+    assert re.search(r"Welcome,\s*<strong>admin</strong>", html)
+
+
 def test_anonymous_user_has_no_bucket(operator: Client) -> None:
     create("new_checkout", 50)
     html = shown(operator, user="")
