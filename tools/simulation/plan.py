@@ -15,7 +15,7 @@ from tools.simulation.rules import ALPHA_Z, fixed_threshold, z_of_errors
 from tools.simulation.users import ERROR, Site, Users
 from tools.simulation.workers import MEAN_RETRIES, Stored
 
-__all__ = ["PERCENTS", "RULES", "Course", "Result", "run_plan"]
+__all__ = ["PERCENTS", "RULES", "Course", "Estimates", "Result", "run_plan"]
 
 #: The steps that are compared; at 100 % nobody is outside.
 PERCENTS = (1, 5, 25, 50)
@@ -71,7 +71,7 @@ class Result:
     percent: int = 0
 
 
-class _Estimates:
+class Estimates:
     """Estimated numbers of users, as from a HyperLogLog whose registers change as it grows."""
 
     def __init__(self, source: random.Random) -> None:
@@ -123,7 +123,7 @@ class _Run:
     def _measure(self) -> None:
         self.number += 1
         self.users.begin_step(PERCENTS[self.index])
-        self.stored, self.estimates = Stored(self.source), _Estimates(self.source)
+        self.stored, self.estimates = Stored(self.source), Estimates(self.source)
         self.failed: set[int] = set()
 
     def look(self, at: int) -> StepVerdict | None:

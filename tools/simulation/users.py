@@ -16,11 +16,21 @@ from typing import NamedTuple
 
 from tools.simulation.sampling import binomial, poisson
 
-__all__ = ["ERROR", "GUARD_BITS", "Failure", "Minute", "Site", "Users"]
+__all__ = [
+    "CLASSES",
+    "ERROR",
+    "GUARD_BITS",
+    "MOST_FAILING",
+    "Failure",
+    "Minute",
+    "Site",
+    "Users",
+    "swing",
+]
 
-# (share of users, requests an hour, how many times as often their requests fail). Heavy-tailed: 1 %
-# of the users make a third of the requests. The last two are broken clients.
-_CLASSES = (
+#: (share of users, requests an hour, how many times as often their requests fail). Heavy-tailed:
+#: 1 % of the users make a third of the requests. The last two are broken clients.
+CLASSES = (
     (0.500, 0.1, 1.0),
     (0.250, 0.3, 1.0),
     (0.122, 0.8, 1.0),
@@ -39,8 +49,8 @@ GUARD_BITS = (ERROR, SLOW, SLOWER)
 # the first. So the guards are correlated.
 _KINDS = (ERROR, ERROR | SLOW | SLOWER, SLOW, SLOW | SLOWER)
 _TIMEOUTS = 0.3
-# The share of requests that fail is at most this, whoever sends them.
-_MOST = 0.6
+#: The share of requests that fail is at most this, whoever sends them.
+MOST_FAILING = 0.6
 _MINUTES = 60
 _DAY = 24 * 60
 _SWING = 0.6
@@ -74,17 +84,22 @@ class Minute(NamedTuple):
     failures: list[Failure]
 
 
+def swing(phase: float, at: int) -> float:
+    """Returns the traffic of a minute as a part of the mean of a day."""
+    return 1 + _SWING * math.sin(phase + 2 * math.pi * at / _DAY)
+
+
 class Users:
     """All users of a site in one simulated plan."""
 
     def __init__(self, source: random.Random, site: Site, harm: float = 1.0) -> None:
         """Draws the time of day. Inside, errors are `harm` times as frequent."""
         self._source, self._site, self._harm = source, site, harm
-        seen_in_an_hour = sum(share * -math.expm1(-rate) for share, rate, _ in _CLASSES)
+        seen_in_an_hour = sum(share * -math.expm1(-rate) for share, rate, _ in CLASSES)
         pool = site.users_per_hour / seen_in_an_hour
-        self._all = [round(pool * share) for share, _, _ in _CLASSES]
-        self._sizes = [[*self._all], [0] * len(_CLASSES)]
-        self._seen = [[0] * len(_CLASSES), [0] * len(_CLASSES)]
+        self._all = [round(pool * share) for share, _, _ in CLASSES]
+        self._sizes = [[*self._all], [0] * len(CLASSES)]
+        self._seen = [[0] * len(CLASSES), [0] * len(CLASSES)]
         self._cells: list[list[float]] = [[], []]
         self._percent = 0
         self._phase = source.random() * 2 * math.pi
@@ -97,7 +112,7 @@ class Users:
             self._sizes[0][kind] -= moved
             self._sizes[1][kind] += moved
         self._percent = percent
-        self._seen = [[0] * len(_CLASSES), [0] * len(_CLASSES)]
+        self._seen = [[0] * len(CLASSES), [0] * len(CLASSES)]
         self._cells = [
             [*itertools.accumulate(self._failing(side, self._harm if side else 1.0))]
             for side in (0, 1)
@@ -105,17 +120,16 @@ class Users:
 
     def usual_error_share(self, retries: float) -> float:
         """Returns the share of requests with an error without harm; retries fail as well."""
-        users = [size * rate for size, (_, rate, _) in zip(self._all, _CLASSES, strict=True)]
+        users = [size * rate for size, (_, rate, _) in zip(self._all, CLASSES, strict=True)]
         errors = sum(
-            many * min(self._site.errors * often, _MOST)
-            for many, (_, _, often) in zip(users, _CLASSES, strict=True)
+            many * min(self._site.errors * often, MOST_FAILING)
+            for many, (_, _, often) in zip(users, CLASSES, strict=True)
         )
         return errors * (1 + retries) / (sum(users) + errors * retries)
 
     def minute(self, at: int) -> Minute:
         """Returns the events of the minute."""
-        swing = 1 + _SWING * math.sin(self._phase + 2 * math.pi * at / _DAY)
-        hours = swing / _MINUTES
+        hours = swing(self._phase, at) / _MINUTES
         failures: list[Failure] = []
         new, requests = [0, 0], [0, 0]
         for side in (0, 1):
@@ -124,7 +138,7 @@ class Users:
             failures += self._failures(side, hours, before)
             new[side] = sum(self._seen[side]) - sum(before)
             mean = sum(
-                size * rate for size, (_, rate, _) in zip(self._sizes[side], _CLASSES, strict=True)
+                size * rate for size, (_, rate, _) in zip(self._sizes[side], CLASSES, strict=True)
             )
             requests[side] = poisson(self._source, mean * hours)
         return Minute((new[0], new[1]), (requests[0], requests[1]), failures)
@@ -139,14 +153,14 @@ class Users:
             site.slower,
         )
         return [
-            size * rate * min(share * often, _MOST)
-            for size, (_, rate, often) in zip(self._sizes[side], _CLASSES, strict=True)
+            size * rate * min(share * often, MOST_FAILING)
+            for size, (_, rate, often) in zip(self._sizes[side], CLASSES, strict=True)
             for share in shares
         ]
 
     def _see(self, side: int, hours: float) -> None:
         seen = self._seen[side]
-        for kind, (_, rate, _) in enumerate(_CLASSES):
+        for kind, (_, rate, _) in enumerate(CLASSES):
             unseen = self._sizes[side][kind] - seen[kind]
             if unseen:
                 seen[kind] += binomial(self._source, unseen, -math.expm1(-rate * hours))

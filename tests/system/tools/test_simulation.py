@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from tools.simulation import sampling
+from tools.simulation import default_plan, sampling
 from tools.simulation.plan import Course, Result, _Run, run_plan
 from tools.simulation.report import broken_bounds, figures_of, report
 from tools.simulation.sampling import binomial, poisson, share_bound
@@ -158,3 +158,30 @@ def test_broken_bounds_are_named() -> None:
         "lost worker: 1 steps passed without data",
         "lost worker: 1 steps passed",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("no harm", "done"),
+        ("2 times, 120,000 users", "tripped"),
+        ("bad build", "tripped"),
+        ("3,000 users, 300 a day", "holds"),
+    ],
+)
+def test_default_plan_ends_as_its_users_fare(name: str, end: str) -> None:
+    scenario = default_plan.SCENARIOS[name]
+    outcome = default_plan.run_plan(scenario, name, 0)
+    assert outcome.end == end
+    assert outcome == default_plan.run_plan(scenario, name, 0)
+    assert outcome.in_time is (end == "done")
+    assert outcome.was_warned or end != "holds"
+
+
+def test_default_plans_that_trip_without_harm_break_a_bound() -> None:
+    scenario = default_plan.SCENARIOS["no harm"]
+    outcome = default_plan.Outcome("tripped", 1, 60, 12, False, False, 0)
+    figures = default_plan.figures_of(scenario, [outcome])
+    assert figures.ends == {"tripped": 1}
+    assert (figures.failed_median, figures.failed_most) == (12, 12)
+    assert default_plan.broken_bounds({"no harm": figures}) == ["no harm: bound of trips 100.0%"]
