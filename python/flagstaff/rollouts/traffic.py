@@ -7,7 +7,7 @@ of the site are what no step can exceed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.db import DatabaseError, transaction
@@ -47,6 +47,27 @@ class Traffic:
     def inside(self, step: Step) -> float:
         """Returns the users with the flag that a step will see. Fewer in days: they come again."""
         return self.users * step.seconds / self.seconds * step.percent / ALL
+
+    def slow_steps(
+        self, steps: Sequence[Step], guards: Sequence[Guard], required_users: int
+    ) -> list[Step]:
+        """Returns the steps that cannot pass in their time and half of the plan's.
+
+        Users who come again count once in what was measured, so a step of an hour sees more users
+        than a 24th of those of a day. Half of the plan's time is what a plan may be late.
+        """
+        compared = [step for step in steps if step.percent < ALL]
+        late = sum(step.seconds for step in compared) / 2
+        return [
+            step
+            for step in compared
+            if not all(
+                self.can_pass(
+                    Step(step.percent, step.seconds + late), guard, number, required_users
+                )
+                for number, guard in numbered(guards)
+            )
+        ]
 
     def can_pass(self, step: Step, guard: Guard, number: int, required_users: int) -> bool:
         """Whether a harmless step passes a guard in its time: by its users, or by its failures."""
@@ -92,8 +113,7 @@ def notes_of(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True)
 def _notes_of_traffic(plan: Plan, flag: FlagRow) -> Iterator[Text]:
     """Yields whether the steps can pass at the present traffic."""
     steps = [step for step in plan.read_steps() if step.percent < ALL]
-    guards = numbered(plan.read_guards())
-    if not steps or not guards:
+    if not steps or not numbered(plan.read_guards()):
         return
     traffic = traffic_of(plan)
     if traffic is None:
@@ -112,18 +132,11 @@ def _notes_of_traffic(plan: Plan, flag: FlagRow) -> Iterator[Text]:
             "times as often, and can miss smaller harm",
             ratio=times(harm),
         )
-    slow = [
-        step.text
-        for step in steps
-        if not all(
-            traffic.can_pass(step, guard, number, plan.required_users) for number, guard in guards
-        )
-    ]
-    if slow:
+    if slow := traffic.slow_steps(steps, plan.read_guards(), plan.required_users):
         yield Text(
-            "at the present traffic these steps cannot pass in their time, so the plan will hold: "
-            "{steps}; choose higher percentages, longer times or fewer required users",
-            steps=some(slow),
+            "at the present traffic these steps need much more than their time, so the plan will "
+            "hold: {steps}; choose higher percentages, longer times or fewer required users",
+            steps=some([step.text for step in slow]),
         )
 
 
