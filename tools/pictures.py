@@ -111,12 +111,14 @@ PICTURES = {
     ),
     "confirm": Picture(f"{_FLAGS}{{new_checkout}}/rollout/?percent=25", ("#content > *",)),
     "kill": Picture(f"{_FLAGS}{{new_checkout}}/kill/", ("#content > *",)),
-    "who-has-it": Picture(f"{_FLAGS}{{new_checkout}}/change/?user=carol", ("#who-has-it",)),
+    "who-has-it": Picture(
+        f"{_FLAGS}{{new_checkout}}/change/?user=carol", (".flagstaff-section:has(#who-has-it)",)
+    ),
     "allowed-users": Picture(f"{_FLAGS}{{new_checkout}}/allowed-users/", ("#content > *",)),
     "stale-flags": Picture("/admin/flagstaff/featureflag/stale/", ("#content > *",)),
     "recent-changes": Picture(
         "/admin/flagstaff/featureflag/changes/?time=1h",
-        ("#content > h1", "tr:nth-child(7)", ".flagstaff-environment"),
+        (".flagstaff-title", ".flagstaff-filters", ".flagstaff-event:nth-child(7)"),
         width=_WIDE,
     ),
     "value": Picture(f"{_VALUES}{{delivery_times}}/set/", ("#content > *",), _mistype),
