@@ -28,6 +28,7 @@ PACKAGE = Path(flagstaff.__path__[0])
 CODE = [
     *sorted(PACKAGE.glob("checks/*.py")),
     *sorted(PACKAGE.glob("**/checks.py")),
+    PACKAGE / "admin" / "row_page.py",
 ]
 TESTS = [*TESTED.glob("unit/**/test_*.py"), *TESTED.glob("database/**/test_*.py")]
 PAGE = TESTED.parent / "docs" / "reference" / "checks.md"
