@@ -32,7 +32,7 @@ _HAS_PAINTED = "return performance.getEntriesByType('paint').length > 0"
 OPTIONS = """
     --headless=new --no-sandbox --disable-dev-shm-usage --disable-gpu --disable-quic --no-first-run
     --disable-background-networking --disable-component-update --disable-sync
-    --window-size=1280,900
+    --hide-scrollbars --window-size=1280,900
 """
 
 

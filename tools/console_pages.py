@@ -127,7 +127,7 @@ PAGES = {
     "experiment-undo": Page(f"{EXPERIMENTS}{{shipped}}/undo/"),
     "recent-changes": Page(RECENT),
     "recent-changes-filtered": Page(f"{RECENT}?key=CHECK&action=change&time=24h"),
-    "recent-changes-errors": Page(f"{RECENT}?time=range&from=yesterday"),
+    "recent-changes-errors": Page(f"{RECENT}?from=yesterday"),
     "recent-changes-no-match": Page(f"{RECENT}?actor=nobody"),
     "recent-changes-undo": Page(
         f"{RECENT}?kind=flag&action=change&time=1h", ("a[href*='undo=']:not([aria-label])",)

@@ -38,7 +38,7 @@ _WIDE, _DESKTOP, _PHONE = 1400, 1100, 400
 _VIEWS = [(scheme, width) for width in (1280, _PHONE) for scheme in ("light", "dark")]
 _SCALE, _MAX_HEIGHT = 0.2, 1200
 # Pixels around the elements that are shown.
-_MARGIN = 12
+_MARGIN = 6
 # The smallest rectangle that has all elements which match the selectors, in the whole page.
 _BOX = """
 const boxes = arguments[0].flatMap(one => [...document.querySelectorAll(one)])
@@ -79,6 +79,13 @@ def _mistype(visitor: Visitor, _environment: dict[str, str]) -> None:
     visitor.press(".flagstaff-confirm")
 
 
+def _shorten(visitor: Visitor, _environment: dict[str, str]) -> None:
+    """Leaves the newest changes, without the buttons below all of them."""
+    rest = ".flagstaff-event:nth-child(n + 8), .flagstaff-selected, form + .flagstaff-links"
+    script = "document.querySelectorAll(arguments[0]).forEach(one => one.remove())"
+    visitor.driver.execute_script(script, rest)
+
+
 def _ask_workers(visitor: Visitor, _environment: dict[str, str]) -> None:
     """Lets every worker evaluate a flag: only then it is listed."""
     page = visitor.driver.current_url
@@ -103,7 +110,9 @@ def _watch(visitor: Visitor, environment: dict[str, str]) -> None:
 
 
 PICTURES = {
-    "flag-list": Picture(_FLAGS, (".flagstaff-title", "#result_list"), width=_WIDE),
+    "flag-list": Picture(
+        _FLAGS, (".flagstaff-title", ".object-tools", "#result_list"), width=_WIDE
+    ),
     "flag-list-phone": Picture(_FLAGS, ("#container",), width=_PHONE, scheme="dark"),
     "rollout": Picture(
         f"{_FLAGS}{{new_checkout}}/change/",
@@ -111,12 +120,15 @@ PICTURES = {
     ),
     "confirm": Picture(f"{_FLAGS}{{new_checkout}}/rollout/?percent=25", ("#content > *",)),
     "kill": Picture(f"{_FLAGS}{{new_checkout}}/kill/", ("#content > *",)),
-    "who-has-it": Picture(f"{_FLAGS}{{new_checkout}}/change/?user=carol", ("#who-has-it",)),
+    "who-has-it": Picture(
+        f"{_FLAGS}{{new_checkout}}/change/?user=carol", (".flagstaff-section:has(#who-has-it)",)
+    ),
     "allowed-users": Picture(f"{_FLAGS}{{new_checkout}}/allowed-users/", ("#content > *",)),
     "stale-flags": Picture("/admin/flagstaff/featureflag/stale/", ("#content > *",)),
     "recent-changes": Picture(
         "/admin/flagstaff/featureflag/changes/?time=1h",
-        ("#content > h1", "tr:nth-child(7)", ".flagstaff-environment"),
+        (".flagstaff-title", ".flagstaff-filters", ".flagstaff-event"),
+        _shorten,
         width=_WIDE,
     ),
     "value": Picture(f"{_VALUES}{{delivery_times}}/set/", ("#content > *",), _mistype),

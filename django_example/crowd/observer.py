@@ -6,11 +6,9 @@ import json
 from collections.abc import Sequence
 from time import monotonic, perf_counter_ns
 
-from crowd.chance import likely_range
 from flagstaff import snapshot, status
 
 HEARTBEAT = 1.0  # seconds
-ALL_USERS = 100
 
 
 class Observer:
@@ -27,8 +25,7 @@ class Observer:
         # One snapshot, so that a change never shows in half of the users.
         current = snapshot()
         found = current.explain(self.key)
-        reason, percent = found["reason"], found["rollout_percent"]
-        rollout = _rollout(reason, found["error_code"], percent)
+        rollout = _rollout(found["reason"], found["error_code"], found["rollout_percent"])
         started = perf_counter_ns()
         enabled = "".join("1" if current.flag_enabled(self.key, pk) else "0" for pk in self.pks)
         elapsed = perf_counter_ns() - started
@@ -47,32 +44,9 @@ class Observer:
             "enabled": enabled,
             "allowed": [i for i, reason in enumerate(reasons) if reason == "TARGETING_MATCH"],
             "rollout": rollout,
-            "chance": _chance(reason, percent, enabled, reasons),
             "microseconds": elapsed / 1000,
         }
         return f"data: {json.dumps(data)}\n\n"
-
-
-def _chance(
-    reason: str, percent: int | None, enabled: str, reasons: Sequence[str]
-) -> dict[str, int] | None:
-    """How many users have the flag by its rollout, beside the number that is likely by chance."""
-    if reason == "DISABLED" or percent is None or not 0 < percent < ALL_USERS:
-        return None
-    # Allowed users have the flag at any percentage.
-    results = [
-        result
-        for result, reason in zip(enabled, reasons, strict=True)
-        if reason != "TARGETING_MATCH"
-    ]
-    low, high = likely_range(len(results), percent)
-    return {
-        "percent": percent,
-        "users": len(results),
-        "enabled": results.count("1"),
-        "low": low,
-        "high": high,
-    }
 
 
 def _rollout(reason: str, error_code: str | None, percent: int | None) -> str:

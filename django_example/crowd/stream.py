@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 
 from crowd.observer import Observer
 
@@ -24,11 +23,3 @@ def events(observer: Observer) -> Iterator[str]:
         if event := observer.next_event():
             yield event
         time.sleep(INTERVAL)
-
-
-async def async_events(observer: Observer) -> AsyncIterator[str]:
-    """Yields the same events under ASGI, where Django would read a sync iterator to its end."""
-    while is_serving():
-        if event := observer.next_event():
-            yield event
-        await asyncio.sleep(INTERVAL)

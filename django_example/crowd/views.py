@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import os
 
-from django.core.handlers.asgi import ASGIRequest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -10,13 +10,20 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from crowd.observer import Observer
-from crowd.stream import async_events, events
-from crowd.users import crowd_users
+from crowd.stream import events
 from flagstaff.models import FeatureFlag
 from store.flag_panel import NEW_CHECKOUT
 
 # A browser opens at most six connections to a server. The admin needs the other two.
 MAX_PANELS = 4
+# More dots do not fit on a screen with four panels.
+MAX_USERS = 400
+
+
+def crowd_users() -> list[tuple[int, str]]:
+    """Returns the primary key and the username of each customer."""
+    customers = get_user_model().objects.filter(is_staff=False, is_active=True)
+    return list(customers.order_by("pk").values_list("pk", "username")[:MAX_USERS])
 
 
 def crowd(request: HttpRequest) -> HttpResponse:
@@ -53,6 +60,7 @@ def stream(request: HttpRequest) -> HttpResponseBase:
     # A long stream needs no connection. A test must keep the one of its transaction.
     if not connection.in_atomic_block:
         connection.close()
-    content = async_events(observer) if isinstance(request, ASGIRequest) else events(observer)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    return StreamingHttpResponse(content, content_type="text/event-stream", headers=headers)
+    return StreamingHttpResponse(
+        events(observer), content_type="text/event-stream", headers=headers
+    )

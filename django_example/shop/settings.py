@@ -63,7 +63,6 @@ TEMPLATES = [
 ]
 ROOT_URLCONF = "shop.urls"
 WSGI_APPLICATION = "shop.wsgi.application"
-ASGI_APPLICATION = "shop.asgi.application"
 
 FLAGSTAFF = {
     # With "production": True, changes of most users need the key of the flag to be typed.

@@ -2,16 +2,11 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from store.models import Order, Product
+from store.models import Order
 
 admin.site.site_header = "Halyard & Co"
 admin.site.site_title = "Halyard & Co"
 admin.site.index_title = "Shop administration"
-
-
-@admin.register(Product)
-class ProductAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    list_display = ("name", "cents", "art")
 
 
 @admin.register(Order)

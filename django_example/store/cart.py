@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
-from store.models import Product
+from store.products import BY_SLUG, Product
 
 SESSION_KEY = "cart"
 MAX_QUANTITY = 99
@@ -49,8 +49,11 @@ class Cart:
         self._session.pop(SESSION_KEY, None)
 
     def lines(self) -> list[Line]:
-        products = Product.objects.filter(slug__in=self._quantities)
-        return [Line(product, self._quantities[product.slug]) for product in products]
+        return [
+            Line(BY_SLUG[slug], quantity)
+            for slug, quantity in self._quantities.items()
+            if slug in BY_SLUG
+        ]
 
     def cents(self) -> int:
         return sum(line.cents for line in self.lines())

@@ -20,7 +20,7 @@ GIFT_WRAPPING = "gift_wrapping"
 
 # The flags of the shop and their effects.
 FLAGS = {
-    NEW_CHECKOUT: "Checkout on one page instead of three",
+    NEW_CHECKOUT: "Checkout on one page instead of two",
     SUMMER_BANNER: "The summer banner on top of every page",
     BETA_REVIEWS: "Customer reviews on the product pages",
     GIFT_WRAPPING: "Free gift wrapping, for half of all browsers",

@@ -6,21 +6,6 @@ from django.conf import settings
 from django.db import models
 
 
-class Product(models.Model):
-    slug = models.SlugField(unique=True)
-    name = models.CharField(max_length=80)
-    blurb = models.CharField(max_length=200)
-    story = models.TextField(blank=True)
-    cents = models.PositiveIntegerField("price in cents")
-    art = models.SlugField(help_text="The name of a drawing in art.svg.")
-
-    class Meta:
-        ordering = ("pk",)
-
-    def __str__(self) -> str:
-        return self.name
-
-
 class Order(models.Model):
     """A paid order. Its id cannot be guessed, so its receipt needs no login."""
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from django.urls import path, re_path
+from django.urls import path
 
 from store.views import account, cart, catalogue, checkout, front_end
 
@@ -12,7 +12,6 @@ urlpatterns = [
     path("cart/add/<slug:slug>/", cart.add, name="cart-add"),
     path("cart/change/<slug:slug>/", cart.change, name="cart-change"),
     path("checkout/", checkout.checkout, name="checkout"),
-    re_path(r"^checkout/(?P<step>address|delivery|payment)/$", checkout.step, name="checkout-step"),
     path("receipt/<uuid:number>/", checkout.receipt, name="receipt"),
     path("front-end/", front_end.show, name="front-end"),
     path("switch-user/", account.switch_user, name="switch-user"),

@@ -16,26 +16,6 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name="Product",
-            fields=[
-                (
-                    "id",
-                    models.BigAutoField(
-                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
-                    ),
-                ),
-                ("slug", models.SlugField(unique=True)),
-                ("name", models.CharField(max_length=80)),
-                ("blurb", models.CharField(max_length=200)),
-                ("story", models.TextField(blank=True)),
-                ("cents", models.PositiveIntegerField(verbose_name="price in cents")),
-                ("art", models.SlugField(help_text="The name of a drawing in art.svg.")),
-            ],
-            options={
-                "ordering": ("pk",),
-            },
-        ),
-        migrations.CreateModel(
             name="Order",
             fields=[
                 (

@@ -12,14 +12,13 @@ from django.contrib.auth.models import User
 from django.utils.timezone import now
 
 import flagstaff
+from flagstaff.experiments import get_variant, peek_variant
 from store.delivery import DELIVERIES
 from store.experiments import CHECKOUT_BUTTON, LARGE_PHOTOS
 from store.gateways import STRIPE
 from store.models import Order
-from store.samples import PRODUCTS
 from store.simulation.shoppers import Purchase, Shopper, shoppers_of
 from store.simulation.times import analyze, move_experiments, move_exposures, move_orders
-from store.simulation.visits import look_at_cart, look_at_photos
 
 __all__ = ["Simulated", "simulate"]
 
@@ -68,8 +67,15 @@ def _create_users(shoppers: Sequence[Shopper]) -> list[User]:
 
 
 def _visit(user: User, shopper: Shopper) -> str | None:
-    look_at_photos(user, shopper)
-    return look_at_cart(user)
+    """Shows a shopper both experiments, as the pages do, and returns the variant of the button.
+
+    The planted mistake: the page with large photos fails in an old browser before it records the
+    shopper.
+    """
+    fails = shopper.has_old_browser and peek_variant(LARGE_PHOTOS, user) == "treatment"
+    if not fails:
+        get_variant(LARGE_PHOTOS, user)
+    return get_variant(CHECKOUT_BUTTON, user, default="control")
 
 
 def _create_orders(purchases: Iterable[tuple[int, Sequence[Purchase]]]) -> dict[UUID, datetime]:
@@ -83,17 +89,16 @@ def _create_orders(purchases: Iterable[tuple[int, Sequence[Purchase]]]) -> dict[
 
 
 def _order(customer: int, purchase: Purchase) -> Order:
-    product, delivery = PRODUCTS[purchase.product], DELIVERIES["post"]
-    cents = product["cents"]
+    product, delivery = purchase.product, DELIVERIES["post"]
     return Order(
         customer_id=customer,
         name="A. Shopper",
         address="Harbour Street 7, Svolvær",
         lines=[
-            {"text": product["name"], "cents": cents},
+            {"text": product.name, "cents": product.cents},
             {"text": delivery.label, "cents": delivery.cents},
         ],
-        cents=cents + delivery.cents,
+        cents=product.cents + delivery.cents,
         gateway=STRIPE.label,
         reference=f"{STRIPE.prefix}simulated",
         checkout="classic",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from store.samples import PRODUCTS
+from store.products import PRODUCTS, Product
 
 __all__ = ["CONVERSION", "FIRST_PK", "LIFT", "Purchase", "Shopper", "shoppers_of"]
 
@@ -33,7 +33,7 @@ _FEW_MINUTES = timedelta(minutes=3)
 class Purchase:
     """An order that a shopper places."""
 
-    product: int
+    product: Product
     at: datetime
 
 
@@ -70,7 +70,7 @@ def _shopper(rng: random.Random, pk: int, comes_at: datetime) -> Shopper:
     is_regular = rng.random() < 1 / 2
     has_old_browser = rng.random() < _OLD_BROWSERS
     # A shopper buys the same thing again, so what was spent before predicts what is spent now.
-    product = rng.randrange(len(PRODUCTS))
+    product = rng.choice(PRODUCTS)
     before = (Purchase(product, comes_at - rng.random() * _MONTH),) if is_regular else ()
     delay = min(timedelta(hours=rng.expovariate(1 / _MEAN_DELAY_HOURS)), _LONGEST_DELAY)
     first = Purchase(product, comes_at + delay)

@@ -14,14 +14,10 @@ from django.utils.timezone import now
 from flagstaff.experiments.metrics import find_metric, metric_names
 from flagstaff.testing import override_variant
 from store import metrics
-from store.models import Order, Product
+from store.models import Order
 
 
 class CheckoutButtonTests(TestCase):
-    @classmethod
-    def setUpTestData(cls) -> None:
-        Product.objects.create(slug="bell", name="Watch bell", cents=6400, art="bell")
-
     def cart(self) -> Any:
         return self.client.post(reverse("cart-add", args=["bell"]), follow=True)
 

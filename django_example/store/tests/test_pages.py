@@ -7,14 +7,9 @@ from django.test import TestCase
 from django.urls import reverse
 
 from flagstaff.models import FeatureFlag
-from store.models import Product
 
 
 class PageTests(TestCase):
-    @classmethod
-    def setUpTestData(cls) -> None:
-        Product.objects.create(slug="bell", name="Watch bell", cents=6400, art="bell")
-
     def enable(self, key: str) -> None:
         FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=100)
 
@@ -66,7 +61,6 @@ class PageTests(TestCase):
 class AccountMenuTests(TestCase):
     @classmethod
     def setUpTestData(cls) -> None:
-        Product.objects.create(slug="bell", name="Watch bell", cents=6400, art="bell")
         User.objects.create_user("alice", first_name="Alice")
         User.objects.create_superuser("admin", password="flagstaff")  # noqa: S106 (public)
 

@@ -7,7 +7,6 @@ from django.test import TestCase
 from flagstaff import flag_enabled, get_value
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
-from store.models import Product
 
 
 class SeedTests(TestCase):
@@ -18,7 +17,6 @@ class SeedTests(TestCase):
     def counts(self) -> tuple[int, ...]:
         models = (
             User,
-            Product,
             FeatureFlag,
             KeyValueStore,
             Segment,

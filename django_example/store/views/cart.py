@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST
 
 from store.cart import Cart
-from store.models import Product
+from store.products import product_or_404
 
 
 def show(request: HttpRequest) -> HttpResponse:
@@ -15,7 +15,7 @@ def show(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def add(request: HttpRequest, slug: str) -> HttpResponse:
-    product = get_object_or_404(Product, slug=slug)
+    product = product_or_404(slug)
     Cart(request).add(product)
     messages.success(request, f"{product.name} is in your cart.")
     return redirect("cart")
@@ -24,6 +24,6 @@ def add(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 def change(request: HttpRequest, slug: str) -> HttpResponse:
     quantity = request.POST.get("quantity", "")
-    product = get_object_or_404(Product, slug=slug)
+    product = product_or_404(slug)
     Cart(request).put(product, int(quantity) if quantity.isdecimal() else 0)
     return redirect("cart")

@@ -620,6 +620,8 @@ def _way_back(rows: Sequence[Any]) -> str:
 
 def joined_row(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:
     """Returns what differs of one row in one line."""
+    if all(one.now == one.after for one in lines):
+        return PreviewRow(key, same := _("no change"), same)
     sides = {}
     for side in ("now", "after"):
         texts = [(one.field, getattr(one, side)) for one in lines if one.now != one.after]

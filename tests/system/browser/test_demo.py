@@ -49,17 +49,6 @@ def wait_for_panels(visitor: Visitor, shop: Shop, percent: int, rollout: str) ->
     assert len(visitor.texts(".panel .dots .enabled")) == WORKERS * enabled
 
 
-def test_crowd_page_explains_the_number_by_chance(visitor: Visitor, shop: Shop) -> None:
-    open_crowd_page(visitor, shop)
-    wait_for_panels(visitor, shop, 5, "rollout 5 %")
-    enabled, total = user_counts(shop, 5)
-    visitor.wait_for_text(
-        "[data-chance]",
-        f"5 % of {total - 1} users is 15. In 95 % of cases, chance makes it 8 to 23. "
-        f"Here it is {enabled - 1}. 1 allowed user has the flag, too.",
-    )
-
-
 def add_to_cart(visitor: Visitor) -> None:
     visitor.visit("/things/pennant/")
     visitor.follow(".buy button")

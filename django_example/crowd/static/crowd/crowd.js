@@ -1,7 +1,6 @@
 // One stream and one panel for each worker.
 // The kernel chooses the worker of a connection. So the page sends the pids of the workers it is
 // connected to, and tries again until another worker answers.
-import { chanceText } from "./chance.js";
 import { Panel } from "./panel.js";
 import { Progress } from "./progress.js";
 
@@ -10,7 +9,6 @@ const container = crowd.querySelector("[data-panels-container]");
 const names = JSON.parse(document.getElementById("names").textContent);
 const wanted = Number(crowd.dataset.panels);
 const progress = new Progress(crowd.querySelector("[data-progress]"), wanted);
-const chance = crowd.querySelector("[data-chance]");
 const workers = new Map(); // pid -> { source, panel }
 let running = false;
 let connecting = false;
@@ -35,7 +33,6 @@ function connect() {
         resolve(true);
       }
       const changed = workers.get(pid)?.panel.show(state);
-      chance.textContent = chanceText(state);
       if (changed) progress.changed(pid, state.enabled, changed);
     };
     // Closed, because the browser would reconnect with an outdated list of pids.

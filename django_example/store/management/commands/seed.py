@@ -12,7 +12,6 @@ from flagstaff import acting_as, experiments
 from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from store import samples
-from store.models import Product
 
 
 class Command(BaseCommand):
@@ -24,9 +23,6 @@ class Command(BaseCommand):
         seed_users()
         seed_admin()
         seed_release()
-        Product.objects.bulk_create(
-            [Product(**product) for product in samples.PRODUCTS], ignore_conflicts=True
-        )
         seed_segments()
         seed_flags()
         seed_values()

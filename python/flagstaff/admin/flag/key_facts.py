@@ -37,9 +37,10 @@ def facts_of_deletion(request: HttpRequest, keys: Sequence[str]) -> Iterator[str
     """Yields sentences: which flags are in use, how often, and how to find them in the code."""
     usage = _usage(request, keys)
     yield from _in_use(usage) if usage else ()
-    for key in keys[:_MAX_KEYS]:
-        text = evaluated_text(usage, key)
-        yield f"{key}: {text}." if len(keys) > 1 else _("Evaluated: %(text)s.") % {"text": text}
+    # Without usage, the text is the same for all keys.
+    for key in keys[: _MAX_KEYS if usage else 1]:
+        text = _("Evaluated: %(text)s.") % {"text": evaluated_text(usage, key)}
+        yield f"{key}: {text}" if usage and len(keys) > 1 else text
     text = ngettext(
         "To find the key in your code, run: %(command)s",
         "To find the keys in your code, run: %(command)s",
