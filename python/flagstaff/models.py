@@ -185,7 +185,7 @@ class WaitingAction(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.action} {', '.join(self.keys)}"
+        return self.key
 
     @property
     def key(self) -> str:

@@ -256,7 +256,7 @@ def _about(request: HttpRequest, row: WaitingAction) -> SafeString:
     names = actor_table().names({row.asked_by, row.approved_by, row.ended_by} - {""})
     facts = [
         *(
-            (capfirst(name.replace("_", " ")), value)
+            (_(capfirst(name.replace("_", " "))), value)
             for name, value in row.arguments.items()
             if name != _USERS or may_see_users(request.user)
         ),
