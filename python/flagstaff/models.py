@@ -124,13 +124,13 @@ class WaitingAction(models.Model):
     """
 
     class State(models.TextChoices):
-        APPROVAL = "approval"
-        WAITING = "waiting"
-        DONE = "done"
-        FAILED = "failed"
-        EXPIRED = "expired"
-        REFUSED = "refused"
-        CANCELLED = "cancelled"
+        APPROVAL = "approval", _("waits for approval")
+        WAITING = "waiting", _("waits for its time")
+        DONE = "done", _("done")
+        FAILED = "failed", _("did not run")
+        EXPIRED = "expired", _("expired")
+        REFUSED = "refused", _("refused")
+        CANCELLED = "cancelled", _("cancelled")
 
     #: The source of what an action writes, before its number.
     SOURCE = "waiting"
@@ -156,7 +156,7 @@ class WaitingAction(models.Model):
     #: None until the approval of an action that waits for nothing else.
     run_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     needs_approval: models.Field[Any, bool] = models.BooleanField()
-    state: models.Field[Any, str] = models.CharField(max_length=10, choices=State)
+    state: models.Field[Any, str] = models.CharField(_("state"), max_length=10, choices=State)
     approved_by: models.Field[Any, str] = models.TextField(default="")
     approved_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     #: Why it was approved.
@@ -170,6 +170,8 @@ class WaitingAction(models.Model):
     entries: models.Field[Any, list[int]] = CheckedJSONField(default=list)
 
     class Meta:
+        verbose_name = _("waiting action")
+        verbose_name_plural = _("waiting actions")
         ordering = ("-id",)
         default_permissions = ()
         indexes = (
@@ -185,7 +187,7 @@ class WaitingAction(models.Model):
         )
 
     def __str__(self) -> str:
-        return f"{self.action} {', '.join(self.keys)}"
+        return self.key
 
     @property
     def key(self) -> str:

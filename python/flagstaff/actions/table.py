@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias, get_args, get_type_hints
+from typing import Any, Final, TypeAlias, get_args, get_type_hints
 
 from django.utils.functional import Promise
 from django.utils.text import capfirst
@@ -22,7 +22,8 @@ from flagstaff.history.kinds import Kind
 #: Writes one row: gets its key and the arguments of the action by name.
 Write: TypeAlias = "Callable[..., Changed | Done]"
 
-_SAVE = gettext_lazy("Save %(key)s")
+#: The button of an action without one of its own.
+SAVE: Final = gettext_lazy("Save %(key)s")
 _EXPECT_VERSION = "expect_version"
 
 
@@ -75,7 +76,7 @@ class Action:
     #: The link to its page, and the heading of the page.
     label: str | Promise
     #: The button of the page, with the key and the arguments.
-    button: str | Promise = _SAVE
+    button: str | Promise = SAVE
     #: What a user needs on a page for it. The terminal and code are trusted.
     right: Right = "change"
     #: Whether it takes several keys.

@@ -9,7 +9,7 @@ from flagstaff import lazy_names
 from flagstaff.admin.lazy import load, register
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 
 if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
@@ -55,3 +55,4 @@ if _is_used(lambda: conf.value_model is KeyValueStore):
     register(KeyValueStore, "flagstaff.admin.value.KeyValueStoreAdmin")
 
 register(Segment, "flagstaff.admin.segment.SegmentAdmin")
+register(WaitingAction, "flagstaff.admin.waiting.WaitingActionAdmin")

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, ClassVar, cast
 
@@ -17,6 +18,8 @@ from django.db import transaction
 from django.db.models import JSONField, Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -25,7 +28,7 @@ from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.rows import all_rows, case_variants
 from flagstaff._words.rule_parts import sentence
-from flagstaff._words.text import local_list, local_number, quoted
+from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.actions import Action, Argument
 from flagstaff.actions.fields import OwnFields
 from flagstaff.actions.running import Run
@@ -49,8 +52,8 @@ from flagstaff.admin.views import (
     environment_context,
     posted_reason,
 )
+from flagstaff.admin.waiting_lines import waiting_line
 from flagstaff.changes import Changed
-from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.consequence import (
     consequence_of,
     impact_text,
@@ -63,12 +66,16 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history, versions_of
+from flagstaff.waiting.actions import find
 from flagstaff.waiting.asking import ask
 from flagstaff.waiting.prospect import Prospect, is_approval_needed
+from flagstaff.waiting.times import future_time
 
 #: Seconds for which an action that nothing may delay waits for the workers, and its page for the
 # count of users.
 LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
+#: The names of the field with the time of an action, and of the button beside it.
+AT, LATER = "_at", "_later"
 # The newer changes that a message lists.
 _MAX_NEWER = 5
 # The labels of arguments that are not columns of their row.
@@ -165,6 +172,8 @@ class ActionRequest:
         self.is_answered = is_posted and (not self.is_of_list or REASON in request.POST)
         self.form = self._form()
         self.problems: list[str] = []
+        #: When to do it, if not now.
+        self.at: datetime | None = None
 
     @property
     def row(self) -> Any:
@@ -175,10 +184,12 @@ class ActionRequest:
         """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
         preview = self._preview()
         is_final = self.is_answered and not self.is_edited
+        if is_final and self._is_later:
+            self._read_time()
         if is_final and preview is not None and self._is_confirmed(preview):
             try:
-                if self._needs_approval(preview):
-                    return self._request_approval(preview)
+                if self._is_later or self._needs_approval(preview):
+                    return self._ask(preview)
                 return self._finish(preview)
             except ConflictError:
                 self._say_what_is_newer()
@@ -358,12 +369,33 @@ class ActionRequest:
         prospect = Prospect(self._run(preview), preview.changed, preview.impact)
         return is_approval_needed(prospect)
 
-    def _request_approval(self, preview: Preview) -> HttpResponse:
-        """Stores the action, and says how a second user approves it."""
-        done = ask(self._run(preview), None, approval=True)
-        text = _("This waits for the approval of another user: %(command)s.")
-        command = quoted_command("waiting", "approve", done.key, "--as", "USER")
-        self.admin.message_user(self.request, text % {"command": command}, messages.WARNING)
+    @property
+    def _may_wait(self) -> bool:
+        """Whether the page offers a time. A secret value would be stored."""
+        is_of_kind = isinstance(self.action.kind, Kind) and self.action.may_wait
+        return is_of_kind and has_history() and not any(map(is_secret, self.rows))
+
+    @property
+    def _is_later(self) -> bool:
+        """Whether a person has typed a time, or asked for one without typing it."""
+        posted = self.request.POST
+        return self._may_wait and bool(posted.get(AT, "").strip() or LATER in posted)
+
+    def _read_time(self) -> None:
+        """Reads when to do it, or adds a problem."""
+        try:
+            self.at = future_time(self.request.POST.get(AT, ""))
+        except FlagstaffError as error:
+            self.problems.append(f"{localized(error.message)}.")
+
+    def _ask(self, preview: Preview) -> HttpResponse:
+        """Stores the action, and says what it waits for. Raises FlagstaffError."""
+        done = ask(self._run(preview), self.at, approval=self._needs_approval(preview))
+        line = waiting_line(self.admin.admin_site, find(done.key))
+        message = format_html("{} {}", _("Nothing is changed yet."), line)
+        self.admin.message_user(self.request, message, messages.WARNING)
+        for note in done.notes:
+            self.admin.message_user(self.request, localized(note), messages.WARNING)
         return HttpResponseRedirect(self._back_url())
 
     def _run(self, preview: Preview) -> Run:
@@ -428,6 +460,9 @@ class ActionRequest:
             "is_danger": action.deletes or self.is_urgent,
             "button": self._button(preview),
             "back": self._back_url(),
+            "zone": timezone.get_current_timezone_name() if self._may_wait else "",
+            "at": request.POST.get(AT, ""),
+            "is_later": self._is_later,
         }
         if preview is not None:
             context["notes"] = self._notes_before(preview)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any, ClassVar, cast
@@ -33,6 +33,7 @@ from flagstaff.admin.links import page_url, row_path
 from flagstaff.admin.question import ActionRequest, AdminOfActions
 from flagstaff.admin.rights import may
 from flagstaff.admin.views import environment_context
+from flagstaff.admin.waiting_lines import row_lines
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events
 
@@ -146,7 +147,7 @@ class RowPageAdmin(AdminOfActions):
     ) -> HttpResponse:
         """The page of a row, or the action that creates one."""
         if object_id is None:
-            return self._ask(request, next(one for one in self.page_actions if one.creates), None)
+            return self._ask(request, self._first("creates"), None)
         row = self.get_object(request, unquote(object_id))
         if row is None:
             return self.missing(request, object_id)
@@ -158,8 +159,7 @@ class RowPageAdmin(AdminOfActions):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """The action that deletes a row."""
-        deletes = next(one for one in self.page_actions if one.deletes)
-        return self._action_view(deletes, request, object_id)
+        return self._action_view(self._first("deletes"), request, object_id)
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
@@ -199,12 +199,18 @@ class RowPageAdmin(AdminOfActions):
             return None
         return self.request_class(self, request, action, selected).answer() if selected else None
 
-    def _action_view(self, action: Action, request: HttpRequest, object_id: str) -> HttpResponse:
+    def _first(self, option: str) -> Action | None:
+        """Returns the action with an option, such as "creates"."""
+        return next((one for one in self.page_actions if getattr(one, option)), None)
+
+    def _action_view(
+        self, action: Action | None, request: HttpRequest, object_id: str
+    ) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))
         return self.missing(request, object_id) if row is None else self._ask(request, action, row)
 
-    def _ask(self, request: HttpRequest, action: Action, row: Any) -> HttpResponse:
-        if not self.may_do(request, action, row or self.model):
+    def _ask(self, request: HttpRequest, action: Action | None, row: Any) -> HttpResponse:
+        if action is None or not self.may_do(request, action, row or self.model):
             raise PermissionDenied
         return self.request_class(self, request, action, [row] if row else []).answer()
 
@@ -222,6 +228,9 @@ class RowPageAdmin(AdminOfActions):
         links = {one.name: self._link(request, one, row) for one in offered}
         found = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
+        if isinstance(self.action_kind, Kind):
+            waiting = row_lines(self.admin_site, request, self.action_kind, row.key)
+            head = replace(head, notes=[*head.notes, *waiting])
         sections = [
             (one, [links.pop(name) for name in one.actions if name in links])
             for one in found

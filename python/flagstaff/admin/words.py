@@ -19,6 +19,11 @@ COLOURS = {
     "on": _OK,
     "stale": _PART,
     "unknown keys": _PART,
+    # Actions that wait.
+    "approval": _PART,
+    "waiting": _OK,
+    "refused": _OFF,
+    "cancelled": _OFF,
     # Rollout plans.
     "pending": _OFF,
     "running": _OK,

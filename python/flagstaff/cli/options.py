@@ -17,6 +17,7 @@ from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.tags import with_tags
 from flagstaff.cli.verb import Options, one_of, option, switch, together
 from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.waiting.times import future_time
 
@@ -210,11 +211,18 @@ def add_wait(parser: Any, *, by_default: bool = False) -> None:
     )
 
 
+def _future(text: str) -> datetime:
+    try:
+        return future_time(text)
+    except InvalidArgumentError as error:
+        raise ArgumentTypeError(str(error)) from error
+
+
 def add_later(parser: Any) -> None:
     """Adds --at and --request."""
     parser.add_argument(
         "--at",
-        type=future_time,
+        type=_future,
         metavar="TIME",
         help='do it at this time, such as "2026-12-01 09:00", with the rights that the user of '
         "--as has then",

@@ -212,15 +212,16 @@ class Migration(migrations.Migration):
                     "state",
                     models.CharField(
                         choices=[
-                            ("approval", "Approval"),
-                            ("waiting", "Waiting"),
-                            ("done", "Done"),
-                            ("failed", "Failed"),
-                            ("expired", "Expired"),
-                            ("refused", "Refused"),
-                            ("cancelled", "Cancelled"),
+                            ("approval", "waits for approval"),
+                            ("waiting", "waits for its time"),
+                            ("done", "done"),
+                            ("failed", "did not run"),
+                            ("expired", "expired"),
+                            ("refused", "refused"),
+                            ("cancelled", "cancelled"),
                         ],
                         max_length=10,
+                        verbose_name="state",
                     ),
                 ),
                 ("approved_by", models.TextField(default="")),
@@ -232,6 +233,8 @@ class Migration(migrations.Migration):
                 ("entries", models.JSONField(default=list)),
             ],
             options={
+                "verbose_name": "waiting action",
+                "verbose_name_plural": "waiting actions",
                 "ordering": ("-id",),
                 "default_permissions": (),
                 "indexes": [

@@ -20,14 +20,7 @@ def stored_run(waiting: WaitingAction) -> Run:
     Raises FlagstaffError if a new version of the code has no such action or argument, or if a row
     is gone.
     """
-    found = (one for one in all_actions(_stored_kind(waiting.kind)) if one.name == waiting.action)
-    action = next(found, None)
-    if action is None:
-        raise FlagstaffError(
-            "there is no action {name} of a {kind} any more; cancel this one, and ask for another",
-            name=waiting.action,
-            kind=waiting.kind,
-        )
+    action = stored_action(waiting)
     declared = dict(_declared(action))
     unknown = waiting.arguments.keys() - declared.keys()
     missing = {name for name, required in declared.items() if required} - waiting.arguments.keys()
@@ -39,6 +32,19 @@ def stored_run(waiting: WaitingAction) -> Run:
             arguments=some(sorted(unknown | missing)),
         )
     return Run(action, waiting.keys, present_rows(action, waiting.keys), waiting.arguments)
+
+
+def stored_action(waiting: WaitingAction) -> Action:
+    """Returns the action of this name. Raises FlagstaffError if the code has none any more."""
+    found = (one for one in all_actions(_stored_kind(waiting.kind)) if one.name == waiting.action)
+    action = next(found, None)
+    if action is None:
+        raise FlagstaffError(
+            "there is no action {name} of a {kind} any more; cancel this one, and ask for another",
+            name=waiting.action,
+            kind=waiting.kind,
+        )
+    return action
 
 
 def present_rows(action: Action, keys: Sequence[str]) -> list[Row]:

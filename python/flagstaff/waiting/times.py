@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from datetime import datetime, timedelta
 from datetime import timezone as fixed_timezone
 
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
+
+from flagstaff.exceptions import InvalidArgumentError
 
 _UTC = fixed_timezone.utc
 _MAX_DELAY = timedelta(days=366)
@@ -16,7 +17,7 @@ _MAX_DELAY = timedelta(days=366)
 def future_time(text: str) -> datetime:
     """Parses a time such as "2026-12-01 09:00", in the current time zone without a UTC offset.
 
-    Of a time that the clock shows twice it is the first. Raises ArgumentTypeError.
+    Of a time that the clock shows twice it is the first. Raises InvalidArgumentError.
     """
     try:
         # A newer Python also reads a date without a time.
@@ -24,19 +25,26 @@ def future_time(text: str) -> datetime:
     except ValueError:
         at = None
     if at is None:
-        raise ArgumentTypeError(f'expected a time such as "2026-12-01 09:00", not {text!r}')
+        raise InvalidArgumentError(
+            'expected a time such as "2026-12-01 09:00", not {text}', text=repr(text)
+        )
     if timezone.is_naive(at):
         zone = timezone.get_current_timezone()
         written, at = at, at.replace(tzinfo=zone, fold=0)
         # The way through UTC moves a time that the clock leaves out.
         if (shown := at.astimezone(_UTC).astimezone(zone).replace(tzinfo=None)) != written:
-            raise ArgumentTypeError(
-                f"the clocks of {zone} go forward and never show {text}; write {shown:%H:%M} or "
-                "another time"
+            raise InvalidArgumentError(
+                "the clocks of {zone} go forward and never show {text}; write {shown} or another "
+                "time",
+                zone=str(zone),
+                text=text,
+                shown=f"{shown:%H:%M}",
             )
     now = datetime.now(_UTC)
     if not now < at <= now + _MAX_DELAY:
-        raise ArgumentTypeError(f"expected a time from now on, within a year, not {text!r}")
+        raise InvalidArgumentError(
+            "expected a time from now on, within a year, not {text}", text=repr(text)
+        )
     return at
 
 

@@ -40,7 +40,7 @@ def test_page_requests_an_approval_and_writes_nothing(operator: Client, pay: Fea
     response = act(operator, flag_url(pay, "release"))
     waiting = WaitingAction.objects.get()
     [message] = messages_of(response)
-    assert f"flags waiting approve {waiting.pk} --as USER" in message
+    assert f"/admin/flagstaff/waitingaction/{waiting.pk}/" in str(message)
     assert state(pay) == (True, 5)
     run(f"waiting approve {waiting.pk} --as bob")
     assert run_jobs()[0]["state"] == "done"

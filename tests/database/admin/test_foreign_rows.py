@@ -23,7 +23,7 @@ from flagstaff import changes, experiments
 from flagstaff.admin import FeatureFlagAdmin, KeyValueStoreAdmin, SegmentAdmin
 from flagstaff.experiments.admin.experiments import ExperimentAdmin
 from flagstaff.experiments.models import ExperimentEvent
-from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import PlanEvent
 from tests.support.admin_pages import RECENT, asks, page, staff
@@ -145,8 +145,22 @@ def foreign() -> list[Model]:
         changes.flags.delete(key)
     # Like a key of the other team.
     add_usage("opsecret_flag", "unknown")
+    waiting = WaitingAction.objects.create(
+        kind="flag",
+        action="rollout",
+        keys=["topsecret_off"],
+        arguments={"percent": 50},
+        versions={},
+        consequence=0,
+        users="classified",
+        asked_by=str(User.objects.create_superuser("topsecret_asker").pk),
+        reason="classified",
+        needs_approval=True,
+        state=WaitingAction.State.APPROVAL,
+    )
     flags = FeatureFlag.objects.filter(key__startswith="topsecret")
     return [
+        waiting,
         *flags,
         KeyValueStore.objects.get(),
         Segment.objects.get(key="topsecret_segment"),

@@ -20,7 +20,7 @@ from flagstaff.admin.links import changes_url, history_url, undo_url
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.history import flag_version
 from flagstaff.history.kinds import Kind
-from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts.models import Plan, PlanEvent, State
 from tests.support import experiment_pages
 from tests.support.admin_pages import (
@@ -38,6 +38,7 @@ from tests.support.marked_texts import marked, unmarked_texts
 from tests.support.plan_pages import PLANS
 from tests.support.rollouts import drive_recently, fail, run_of, see
 from tests.support.stale_flags import collect_usage, evaluate
+from tests.support.waiting import ask
 
 UNKNOWN_KEYS = "/admin/flagstaff/featureflag/unknown-keys/"
 WORKERS = "/admin/flagstaff/featureflag/workers/"
@@ -45,6 +46,7 @@ OVERVIEW = "/admin/flagstaff/featureflag/overview/"
 RECENT_CHANGES = "/admin/flagstaff/featureflag/changes/"
 USER_FLAGS = "/admin/flagstaff/featureflag/user/"
 STALE = "/admin/flagstaff/featureflag/stale/"
+WAITING = "/admin/flagstaff/waitingaction/"
 
 # Each change is a transaction of its own, as in production.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]
@@ -117,10 +119,12 @@ def rows(operator: Client) -> dict[str, Any]:
         collect_usage()
     for key in "f1", "f3", "k9", "f33":
         evaluate(key, times=7)
+    User.objects.create_superuser("u7")
+    waiting = ask("rollout f3 50 --request", actor="u7").pk
     flags = {row.key: row.pk for row in FeatureFlag.objects.all()}
     values = {row.key: row.pk for row in KeyValueStore.objects.all()}
     segments = {row.key: row.pk for row in Segment.objects.all()}
-    return {**flags, **values, **segments, "newest": flag_version("f1")}
+    return {**flags, **values, **segments, "newest": flag_version("f1"), "w1": waiting}
 
 
 @pytest.fixture
@@ -176,6 +180,8 @@ PAGES = [
     # A segment, and one with unreadable conditions.
     *(SEGMENTS + view for view in ("", "add/", "{s1}/change/", "{s2}/change/", "{s1}/history/")),
     *(SEGMENTS + view for view in ("{s1}/conditions/", "{s1}/details/", "{s2}/delete/")),
+    *(WAITING + view for view in ("", "{w1}/change/")),
+    *(WAITING + "{w1}/" + view for view in ("approve/", "refuse/", "cancel/")),
     *(OVERVIEW, STALE, UNKNOWN_KEYS, WORKERS, RECENT_CHANGES, USER_FLAGS),
     *(f"{USER_FLAGS}?user=9&context=a%3D1", f"{USER_FLAGS}?user=z9&context=9"),
     *(f"{RECENT_CHANGES}?key=z9", f"{RECENT_CHANGES}?since=x&until=1"),
@@ -219,11 +225,11 @@ def problems(response: Any, same: frozenset[str] = STORED) -> list[str]:
     # The alternative texts of Django's own pictures are not translated.
     html = re.sub('alt="(Search|True|False)"', "", response.content.decode())
     # What has happened is stored and shown in English.
-    stored = tuple(
-        text.casefold()
-        for model in (PlanEvent, ExperimentEvent)
-        for text in model.objects.values_list("message", flat=True)
+    texts = (
+        *(PlanEvent.objects.values_list("message"), ExperimentEvent.objects.values_list("message")),
+        WaitingAction.objects.exclude(users="").values_list("users"),
     )
+    stored = tuple(text.casefold() for found in texts for (text,) in found)
     return [
         text
         for text in unmarked_texts(html, same)
@@ -480,6 +486,8 @@ def test_each_page_of_the_admin_is_checked() -> None:
 NO_PAGES = {
     f"{PLANS}<>/history/",
     f"{EXPERIMENTS}<>/history/",
+    # Nobody adds or deletes one, and its history is a page of Django.
+    *(WAITING + view for view in ("add/", "<>/delete/", "<>/history/")),
 }
 
 

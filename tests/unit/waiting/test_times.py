@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 
 import pytest
 from django.utils.timezone import now, override
 
+from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.waiting.times import future_time, is_shown_twice
 
 BERLIN = "Europe/Berlin"
@@ -43,7 +43,7 @@ def test_time_without_an_offset_is_in_the_current_time_zone() -> None:
 
 def test_time_that_the_clock_leaves_out_is_refused() -> None:
     day = last_sunday(3)
-    with pytest.raises(ArgumentTypeError, match=r"never show .* 02:30; write 03:30"):
+    with pytest.raises(InvalidArgumentError, match=r"never show .* 02:30; write 03:30"):
         future_time(f"{day} 02:30")
     assert not is_shown_twice(future_time(f"{day} 03:30"))
 
@@ -58,11 +58,11 @@ def test_time_that_the_clock_shows_twice_is_the_first() -> None:
 
 @pytest.mark.parametrize("text", ["tomorrow", "2026-13-01 09:00", "", "09:00", "2026-12-01"])
 def test_text_that_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="expected a time such as"):
+    with pytest.raises(InvalidArgumentError, match="expected a time such as"):
         future_time(text)
 
 
 @pytest.mark.parametrize("days", [-1, 367])
 def test_time_that_is_past_or_too_far_away_is_refused(days: int) -> None:
-    with pytest.raises(ArgumentTypeError, match="from now on, within a year"):
+    with pytest.raises(InvalidArgumentError, match="from now on, within a year"):
         future_time(f"{now() + timedelta(days=days):%Y-%m-%d %H:%M}")

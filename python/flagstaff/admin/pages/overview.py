@@ -30,11 +30,12 @@ from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import changes_url
 from flagstaff.admin.menu import page_link, page_title
 from flagstaff.admin.table import Column, Content, Page, Table, link
+from flagstaff.admin.waiting_lines import overview_lines
 from flagstaff.admin.words import badge, key_link
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import AUTHOR
-from flagstaff.models import StaleCount
+from flagstaff.models import StaleCount, WaitingAction
 
 # The lines of a table. The most urgent ones are the first.
 _MAX_LINES = 50
@@ -101,6 +102,8 @@ class Overview(Page):
         for pages in PAGES:
             name = str(apps.get_app_config(pages.model._meta.app_label).verbose_name)
             yield name, partial(pages.overview_lines, self.site, self.request)
+        plural = str(WaitingAction._meta.verbose_name_plural)
+        yield plural, partial(overview_lines, self.site, self.request)
         own = {"stale": _stale_flags}
         if is_postgresql(connections[conf.database]):
             own |= {"workers": _workers, "unknown_keys": _unknown_keys}

@@ -1,0 +1,274 @@
+"""The admin of actions that wait: a list, a page for each, and the pages that decide about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.contrib import admin, messages
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Case, QuerySet, When
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from flagstaff._attribution.context import current_actor
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.text import localized
+from flagstaff._words.times import local_time_text
+from flagstaff.actions import Action
+from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
+from flagstaff.admin.base_admin import BaseAdmin
+from flagstaff.admin.cells import two_lines
+from flagstaff.admin.confirmation import PreviewRow, preview_rows
+from flagstaff.admin.question import joined_row
+from flagstaff.admin.rights import may, needs_view_user_text
+from flagstaff.admin.row_page import Head, Section
+from flagstaff.admin.segment_uses import segment_rows, visible_refusal
+from flagstaff.admin.table import Column, Table
+from flagstaff.admin.waiting_lines import action_text, names_of, shown_actions, state_badge
+from flagstaff.admin.words import COLOURS
+from flagstaff.changes.consequence import text_to_type
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.user_names import may_see_users
+from flagstaff.models import WaitingAction
+from flagstaff.waiting.actions import KIND, find, prospect_for_approval
+from flagstaff.waiting.prospect import Prospect
+from flagstaff.waiting.records import OPEN, PROBLEMS, State
+from flagstaff.waiting.stored import stored_run
+
+if TYPE_CHECKING:
+    from django.contrib.admin.options import _ListDisplayT, _ListFilterT
+    from django.utils.datastructures import _ListOrTuple
+
+_USERS = "users"
+
+
+class WaitingActionAdmin(AppRowAdmin):
+    """Actions that wait. The rights for their rows decide."""
+
+    app_kind = KIND
+    docs_page = "how-to/later-and-approval/"
+    list_display: _ListDisplayT[WaitingAction] = ("what", "shown_state", "time", "asked")
+    list_display_links = ("what",)
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
+    search_fields: ClassVar[_ListOrTuple[str]] = ("keys", "action")
+    ordering = ("-id",)
+
+    # Rights.
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[WaitingAction]:
+        """The actions of which the user may see all rows."""
+        return shown_actions(self.admin_site, request, super().get_queryset(request))
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may see flags, values or segments; one action is found or not."""
+        return any(may(self.admin_site, request, "view", kind.model) for kind in Kind)
+
+    has_module_permission = has_view_permission
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may do what an action does; the rights are asked again when it runs."""
+        if obj is None:
+            return self.has_view_permission(request)
+        try:
+            run = stored_run(obj)
+        except FlagstaffError:
+            # It never runs. Whoever may change such rows may take it off the overview.
+            return may(self.admin_site, request, "change", Kind(obj.kind).model)
+        right = run.action.right
+        rows: Sequence[Any] = run.rows or [Kind(obj.kind).model]
+        return all(may(self.admin_site, request, right, row) for row in rows)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """The page of each action asks for one."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Retention deletes them."""
+        return False
+
+    def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
+        """Whether the user may decide. Those who asked may only cancel it."""
+        if row.asked_by == current_actor():
+            return action.name == "cancel" and not conf.read_only
+        return super().may_do(request, action, row)
+
+    def get_object(self, request: HttpRequest, *arguments: Any, **options: Any) -> Any:
+        """The action, with what the user may do to it."""
+        found: Any = super().get_object(request, *arguments, **options)
+        if found is not None:
+            found.possible = {
+                one.name for one in self.page_actions if self.may_do(request, one, found)
+            }
+        return found
+
+    # The list.
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """What needs a person first, then what waits."""
+        first = Case(
+            When(state__in=(*PROBLEMS, State.APPROVAL), then=0),
+            When(state=State.WAITING, then=1),
+            default=2,
+        )
+        return [first, *self.ordering]
+
+    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
+        """The list, with the names of who asked. A query."""
+        found = super().get_changelist_instance(request)
+        rows: list[Any] = [*found.result_list]
+        names = names_of(rows)
+        for row in rows:
+            row.asked_by_name = names.get(row.asked_by, row.asked_by)
+        found.result_list = rows
+        return found
+
+    @admin.display(description=gettext_lazy("action"))
+    def what(self, waiting: WaitingAction) -> str:
+        """What it does, with the keys."""
+        return action_text(waiting)
+
+    @admin.display(description=gettext_lazy("state"), ordering="state")
+    def shown_state(self, waiting: WaitingAction) -> SafeString:
+        """The state, and why it did not run."""
+        why = localized(waiting.result) if waiting.state in PROBLEMS else ""
+        return two_lines(state_badge(waiting), why)
+
+    @admin.display(description=gettext_lazy("time"), ordering="run_at")
+    def time(self, waiting: WaitingAction) -> str:
+        """When it runs."""
+        return local_time_text(waiting.run_at) if waiting.run_at else ""
+
+    @admin.display(description=gettext_lazy("asked by"))
+    def asked(self, waiting: Any) -> str:
+        """Who asked for it."""
+        return str(waiting.asked_by_name)
+
+    # The page.
+
+    def head(self, request: HttpRequest, row: Any) -> Head:
+        """What it does, and what it waits for or why it did not run."""
+        result = localized(row.result)
+        is_problem = row.state in PROBLEMS
+        lines = [format_html("<strong>{}</strong>", action_text(row))]
+        if row.state == State.APPROVAL and row.asked_by == current_actor():
+            lines.append(format_html("{}", _("Another user has to approve it.")))
+        return Head(
+            state=_state(row),
+            lines=[*lines, "" if is_problem else result],
+            main="approve",
+            others=("refuse", "cancel"),
+            alarms=[result] if is_problem and result else [],
+        )
+
+    def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
+        """What it would do now beside what it did when it was asked for, and who did what."""
+        if row.state in OPEN:
+            yield Section(_("What it would do"), self._prospect(request, row))
+        yield Section(_("About"), _about(request, row))
+
+    def _prospect(self, request: HttpRequest, row: WaitingAction) -> SafeString | str:
+        """Returns the users then and now, and the rows now and afterwards."""
+        try:
+            preview = self._preview(request, prospect_for_approval(row), row)
+        except FlagstaffError as error:
+            text = visible_refusal(self.admin_site, request, error)
+            return format_html('<p class="flagstaff-notice flagstaff-alarm">{}.</p>', text)
+        notes = format_html_join("", "<p>{}</p>", ((note,) for note in preview.notes))
+        columns = [Column(_("Field")), Column(_("Now")), Column(_("After"))]
+        table = Table(columns, [(one.field, one.now, one.after) for one in preview.rows])
+        return format_html("{}{}", notes, table.html(_("What it would do")) if table.rows else "")
+
+    def _preview(
+        self, request: HttpRequest, prospect: Prospect, waiting: WaitingAction
+    ) -> AppPreview:
+        run, found = prospect.run, prospect.impact
+        lines = [
+            preview_rows(request, row, changed)
+            for row, changed in zip(run.rows, prospect.changed, strict=False)
+        ]
+        pairs = zip(run.rows, lines, strict=True)
+        rows: list[PreviewRow] = (
+            lines[0] if len(lines) == 1 else [joined_row(row.key, some) for row, some in pairs]
+        )
+        if may_see_users(request.user):
+            sides = ((_("When asked"), waiting.users), (_("Now"), prospect.users))
+            notes = [f"{side}: {text}" for side, text in sides if text]
+        else:
+            notes = [needs_view_user_text()]
+        return AppPreview(
+            rows=[*rows, *segment_rows(self.admin_site, request, found)],
+            notes=notes,
+            impact=found,
+            typed=text_to_type(found),
+            given={"expect_consequence": int(prospect.consequence)},
+        )
+
+    def is_offered(self, action: Action, row: Any) -> bool:
+        """What the user may decide in this state."""
+        states = (*OPEN, *PROBLEMS) if action.name == "cancel" else (State.APPROVAL,)
+        return row.state in states and action.name in row.possible
+
+    def last_changes(self, request: HttpRequest, row: Any) -> Section:
+        """The row says by itself who did what to it."""
+        return Section("", "")
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's log of the row."""
+        return BaseAdmin.history_view(self, request, object_id, extra_context)
+
+    # The pages of the actions.
+
+    def version(self, row: Any) -> str:
+        """The state; an approval also compares the versions of the rows."""
+        return find(row.key).state
+
+    def preview(
+        self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
+    ) -> AppPreview:
+        """What an approved action would do now. The others write nothing but the state."""
+        if action.name == "approve":
+            return self._preview(request, prospect_for_approval(row), row)
+        return AppPreview(asks=False)
+
+    def report_applied(
+        self, request: HttpRequest, text: str, *, timeout: float, **_others: Any
+    ) -> None:
+        """Says what was decided. No flag has changed yet, so no worker has to apply anything."""
+        self.message_user(request, text, messages.SUCCESS)
+
+
+def _state(waiting: WaitingAction) -> tuple[str, str]:
+    """Returns the class of the colour of a state, and its label."""
+    return COLOURS.get(waiting.state, COLOURS["harm"]), str(waiting.get_state_display())
+
+
+def _about(request: HttpRequest, row: WaitingAction) -> SafeString:
+    """Returns the facts: arguments, times, people and reasons."""
+    names = actor_table().names({row.asked_by, row.approved_by, row.ended_by} - {""})
+    facts = [
+        *(
+            (_(capfirst(name.replace("_", " "))), value)
+            for name, value in row.arguments.items()
+            if name != _USERS or may_see_users(request.user)
+        ),
+        (_("Time"), row.run_at and local_time_text(row.run_at)),
+        (_("Asked by"), _who(names, row.asked_by, row.asked_at, row.reason)),
+        (_("Approved by"), _who(names, row.approved_by, row.approved_at, row.approval)),
+        (_("Ended by"), _who(names, row.ended_by, row.ended_at, "")),
+    ]
+    html = format_html_join("", "<dt>{}</dt><dd>{}</dd>", [fact for fact in facts if fact[1]])
+    return format_html('<dl class="flagstaff-facts">{}</dl>', html)
+
+
+def _who(names: Mapping[str, str], pk: str, at: Any, why: str) -> str:
+    """Returns who did something, when and why; empty if nobody did."""
+    return ", ".join(filter(None, (names.get(pk, pk), at and local_time_text(at), why)))

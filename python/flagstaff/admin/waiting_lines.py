@@ -1,0 +1,137 @@
+"""What pages say of actions that wait, to users who may see all rows of an action."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from django.contrib.admin import AdminSite
+from django.db import connections
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.rows import uncached
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.text import local_list, localized
+from flagstaff._words.times import local_time_text
+from flagstaff.actions.table import SAVE
+from flagstaff.admin.app_pages import Level, OverviewLine
+from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.links import admin_of, page_url
+from flagstaff.admin.rights import hidden_rows, may
+from flagstaff.admin.table import link
+from flagstaff.admin.words import badge
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.kinds import Kind
+from flagstaff.models import WaitingAction
+from flagstaff.waiting.records import OPEN, PROBLEMS, State
+from flagstaff.waiting.stored import stored_action
+
+# The overview shows no more lines, and a row has few.
+_MAX_LINES = 50
+
+
+def shown_actions(
+    site: AdminSite, request: HttpRequest, rows: QuerySet[WaitingAction]
+) -> QuerySet[WaitingAction]:
+    """Returns the actions of which the user may see all rows."""
+    kinds = [kind for kind in Kind if may(site, request, "view", kind.model)]
+    found = uncached(rows.filter(kind__in=[kind.value for kind in kinds]))
+    for kind in kinds:
+        if hidden := [*hidden_rows(site, request, kind.model).values()]:
+            found = found.exclude(kind=kind.value, keys__has_any_keys=hidden)
+    return found
+
+
+def action_text(waiting: WaitingAction) -> str:
+    """Returns what an action does, such as "pay: Roll out to 50 %"."""
+    keys = local_list(waiting.keys)
+    try:
+        action = stored_action(waiting)
+        text = str(action.label if action.button is SAVE else action.button)
+        text %= {**waiting.arguments, "key": keys}
+    except (FlagstaffError, KeyError):
+        # A new version of the code has no such action, or other arguments.
+        text = waiting.action
+    return text if keys in text else f"{keys}: {text}"
+
+
+def state_badge(waiting: WaitingAction) -> SafeString:
+    """Returns the state as a coloured label."""
+    return badge(waiting.state, waiting.get_state_display())
+
+
+def page_of(site: AdminSite, waiting: WaitingAction) -> str:
+    """Returns the URL of the page of an action; "" if the site has none."""
+    if admin_of(site, WaitingAction) is None:
+        return ""
+    return page_url(site, WaitingAction, "change", waiting.pk)
+
+
+def names_of(rows: Sequence[WaitingAction]) -> dict[str, str]:
+    """Returns the names of who asked, by the text of the primary key. A query."""
+    return actor_table().names({row.asked_by for row in rows})
+
+
+def waiting_line(site: AdminSite, waiting: WaitingAction, name: str = "") -> SafeString:
+    """Returns what an action does, with a link to its page, its time, who asked, and its state."""
+    action = link(page_of(site, waiting), action_text(waiting))
+    return format_html("{}: {}", action, _sentence(waiting, name))
+
+
+def row_lines(site: AdminSite, request: HttpRequest, kind: Kind, key: str) -> list[SafeString]:
+    """Returns a line for each action that waits for a row. Makes up to two queries."""
+
+    def read() -> list[SafeString]:
+        every = WaitingAction.objects.using(conf.database).of_row(kind.value, key)
+        rows = [*shown_actions(site, request, every.filter(state__in=OPEN))[:_MAX_LINES]]
+        names = names_of(rows) if rows else {}
+        return [waiting_line(site, one, names.get(one.asked_by, one.asked_by)) for one in rows]
+
+    return value_or_default("the page of a row cannot read the actions that wait", read, [])
+
+
+def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
+    """Returns what waits, and what did not run and why. Makes up to two queries."""
+    if not is_postgresql(connections[conf.database]):
+        return []
+    every = WaitingAction.objects.using(conf.database).filter(state__in=(*OPEN, *PROBLEMS))
+    rows = [*shown_actions(site, request, every).order_by("run_at", "id")[:_MAX_LINES]]
+    names = names_of(rows) if rows else {}
+    return [
+        OverviewLine(
+            action_text(one),
+            _sentence(one, names.get(one.asked_by, one.asked_by)),
+            _level(one),
+            page_of(site, one),
+            state_badge(one),
+            str(WaitingAction._meta.verbose_name),
+        )
+        for one in rows
+    ]
+
+
+def _level(waiting: WaitingAction) -> Level:
+    if waiting.state in PROBLEMS:
+        return Level.PROBLEM
+    return Level.NOTICE if waiting.state == State.APPROVAL else Level.RUNNING
+
+
+def _sentence(waiting: WaitingAction, name: str) -> str:
+    """Returns the time, who asked, and what it waits for or why it did not run."""
+    return ", ".join(_parts(waiting, name))
+
+
+def _parts(waiting: WaitingAction, name: str) -> Iterator[str]:
+    if waiting.run_at is not None:
+        yield local_time_text(waiting.run_at)
+    if name:
+        yield _("by %(name)s") % {"name": name}
+    if waiting.state in PROBLEMS:
+        yield localized(waiting.result)
+    else:
+        yield str(waiting.get_state_display())

@@ -1,0 +1,165 @@
+"""The pages of actions that wait: ask for a time, see what waits, and decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from flagstaff import changes
+from flagstaff.models import FeatureFlag, KeyValueStore, WaitingAction
+from flagstaff.waiting.records import State
+from tests.support.admin_pages import act, flag_url, messages_of, page, staff, state
+from tests.support.form_inputs import inputs_of
+from tests.support.terminals import run
+from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
+
+LIST = "/admin/flagstaff/waitingaction/"
+OVERVIEW = "/admin/flagstaff/featureflag/overview/"
+
+# An action that waits compares the versions of the history.
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def pay(operator: Client) -> FeatureFlag:
+    for name in ("ana", "bob"):
+        User.objects.create_superuser(name)
+    return FeatureFlag.objects.create(key="pay", enabled=True, rollout_percent=5)
+
+
+@pytest.fixture
+def bob() -> Client:
+    client = Client()
+    client.force_login(User.objects.get(username="bob"))
+    return client
+
+
+def url_of(waiting: WaitingAction, name: str = "change") -> str:
+    return f"{LIST}{waiting.pk}/{name}/"
+
+
+def test_time_on_the_page_of_an_action_stores_it_for_then(
+    operator: Client, pay: FeatureFlag
+) -> None:
+    response = act(operator, flag_url(pay, "release"), _at=TOMORROW)
+    waiting = WaitingAction.objects.get()
+    assert (waiting.action, waiting.keys, waiting.state) == ("release", ["pay"], State.WAITING)
+    [message] = messages_of(response)
+    assert "Nothing is changed yet." in message
+    assert url_of(waiting) in message
+    assert state(pay) == (True, 5)
+    make_due()
+    assert run_jobs()[0]["state"] == State.DONE
+    assert state(pay) == (True, 100)
+
+
+def test_later_without_a_time_writes_nothing(operator: Client, pay: FeatureFlag) -> None:
+    url = flag_url(pay, "release")
+    shown = inputs_of(page(operator, url), "")
+    response: Any = operator.post(url, shown | {"_later": "1"})
+    assert "expected a time such as" in response.content.decode()
+    assert not WaitingAction.objects.exists()
+    assert state(pay) == (True, 5)
+
+
+def test_kill_and_secret_values_offer_no_time(operator: Client, pay: FeatureFlag) -> None:
+    secret = KeyValueStore.objects.create(key="password", value="old", secret=True)
+    assert "Later…" in page(operator, flag_url(pay, "release"))
+    assert "Later…" not in page(operator, flag_url(pay, "kill"))
+    assert "Later…" not in page(operator, f"/admin/flagstaff/keyvaluestore/{secret.pk}/set/")
+
+
+def test_row_and_overview_say_what_waits(operator: Client, pay: FeatureFlag) -> None:
+    waiting = ask("rollout pay 50 --request")
+    for url in (flag_url(pay), OVERVIEW):
+        shown = page(operator, url)
+        assert url_of(waiting) in shown
+        assert "pay: Roll out to 50 %" in shown
+        assert "by ana, waits for approval" in shown
+
+
+def test_overview_says_why_an_action_did_not_run_until_it_is_cancelled(bob: Client) -> None:
+    waiting = ask("rollout pay 50")
+    changes.flags.set_rollout("pay", 6)
+    make_due()
+    run_jobs()
+    waiting.refresh_from_db()
+    assert waiting.result in page(bob, OVERVIEW)
+    act(bob, url_of(waiting, "cancel"))
+    waiting.refresh_from_db()
+    assert waiting.state == State.CANCELLED
+    assert url_of(waiting) not in page(bob, OVERVIEW)
+
+
+def test_another_user_approves_what_the_page_shows(bob: Client, pay: FeatureFlag) -> None:
+    waiting = ask('rollout pay 50 --request --reason "tests are green"')
+    shown = page(bob, url_of(waiting))
+    assert "When asked: " in shown
+    assert "tests are green" in shown
+    assert "50" in shown
+    act(bob, url_of(waiting, "approve"))
+    waiting.refresh_from_db()
+    assert waiting.state == State.WAITING
+    assert run_jobs()[0]["state"] == State.DONE
+    assert state(pay) == (True, 50)
+
+
+def test_user_who_asked_may_only_cancel(bob: Client, pay: FeatureFlag) -> None:
+    waiting = ask("rollout pay 50 --request", actor="bob")
+    shown = page(bob, url_of(waiting))
+    assert "Another user has to approve it." in shown
+    assert url_of(waiting, "approve") not in shown
+    for name in ("approve", "refuse"):
+        assert bob.get(url_of(waiting, name)).status_code == 403
+    act(bob, url_of(waiting, "cancel"))
+    waiting.refresh_from_db()
+    assert waiting.state == State.CANCELLED
+
+
+def test_user_without_the_right_only_reads(pay: FeatureFlag) -> None:
+    viewer, waiting = staff("view_featureflag"), ask("rollout pay 50 --request")
+    shown = page(viewer, url_of(waiting))
+    for name in ("approve", "refuse", "cancel"):
+        assert url_of(waiting, name) not in shown
+        assert viewer.get(url_of(waiting, name)).status_code == 403
+    # Names and small numbers of users need another permission.
+    assert "When asked" not in shown
+
+
+def test_action_of_rows_that_the_user_may_not_see_is_nowhere(pay: FeatureFlag) -> None:
+    KeyValueStore.objects.create(key="size", value=1)
+    waiting, viewer = ask("value set size 2"), staff("view_featureflag")
+    for url in (LIST, OVERVIEW):
+        assert "size" not in page(viewer, url)
+    response: Any = viewer.get(url_of(waiting), follow=True)
+    assert "exist" in " ".join(messages_of(response))
+
+
+def test_approval_of_a_row_that_has_changed_is_refused(bob: Client, pay: FeatureFlag) -> None:
+    waiting = ask("rollout pay 50 --request")
+    changes.flags.set_rollout("pay", 6)
+    for url in (url_of(waiting), url_of(waiting, "approve")):
+        assert "pay changed after this was asked for" in page(bob, url)
+    bob.post(url_of(waiting, "approve"), {"_reason": ""})
+    waiting.refresh_from_db()
+    assert waiting.state == State.APPROVAL
+
+
+def test_list_shows_the_state_and_filters_by_it(bob: Client) -> None:
+    ask("rollout pay 50")
+    run(f"waiting cancel {ask('release pay').pk} --as ana")
+    assert "pay: Roll out to 50 %" in page(bob, LIST)
+    shown = page(bob, f"{LIST}?state__exact=cancelled")
+    assert "Release pay to everybody" in shown
+    assert "Roll out to 50 %" not in shown
+    assert "Release pay" in page(bob, f"{LIST}?q=pay")
+
+
+def test_nobody_adds_or_deletes_one(bob: Client) -> None:
+    waiting = ask("rollout pay 50")
+    for url in (f"{LIST}add/", url_of(waiting, "delete")):
+        assert bob.get(url).status_code == 403
+    assert bob.get(url_of(waiting, "history")).status_code == 200
