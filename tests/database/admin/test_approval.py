@@ -64,6 +64,7 @@ def test_undo_that_gives_users_something_is_refused(operator: Client, pay: Featu
 
 def test_undo_of_a_release_needs_no_approval(operator: Client, pay: FeatureFlag) -> None:
     changed = changes.flags.set_rollout("pay", 100)
+    assert "Later…" not in page(operator, undo_url(changed.version))
     undo_at(operator, undo_url(changed.version))
     assert state(pay) == (True, 5)
 

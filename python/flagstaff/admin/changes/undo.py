@@ -68,7 +68,7 @@ from flagstaff.history.log import Change, Event, events
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
 # For rows of all kinds, so no table of actions has it.
-_UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), gettext_lazy("Undo"))
+_UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), gettext_lazy("Undo"), may_wait=False)
 
 
 def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
@@ -306,7 +306,7 @@ class UndoRequest(ActionRequest):
         gives = consequence_of(preview.impact) >= Consequence.MORE
         return gives and super()._needs_approval(preview)
 
-    def _request_approval(self, preview: Preview) -> HttpResponse:
+    def _ask(self, preview: Preview) -> HttpResponse:
         """An undo cannot wait: what it undoes may be another change then."""
         raise InvalidChangeError(
             "this needs an approval, and an undo cannot wait; request what it does as an action of "
