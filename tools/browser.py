@@ -139,7 +139,8 @@ class Visitor:
     def press(self, selector: str) -> None:
         """Follows a button that may be outside the window or under another element."""
         with self.leaving_page():
-            self.driver.execute_script("arguments[0].click()", self.find(selector))
+            script = "arguments[0].click()"
+            self.when_interactable(lambda: self.driver.execute_script(script, self.find(selector)))
 
     def follow_link(self, text: str) -> None:
         """Clicks the first link with this text, and waits until the next page is open."""

@@ -63,7 +63,7 @@ def edit(visitor: Visitor) -> None:
     visitor.write("#id_planned_units", "4000")
     visitor.click("#id_primary option[value=orders]")
     visitor.press(CONFIRM)
-    assert "double_orders=0.01" in visitor.text(".flagstaff-preview")
+    assert "double_orders (0.01)" in visitor.text(".flagstaff-preview")
     assert_fits(visitor)
     visitor.press(CONFIRM)
     assert "primary metric: none → orders" in visitor.text(MESSAGE)

@@ -27,8 +27,8 @@ SETTINGS_PAGE, REASONS = (
 )
 
 
-# Django and pytest find these by name; a project does not import them. `extensions` is for the apps
-# of this package.
+# Django and pytest find these by name, and pages and the terminal show actions that wait; a project
+# does not import them. `extensions` is for the apps of this package.
 USED_BY_DJANGO = {
     "admin",
     "apps",
@@ -40,6 +40,7 @@ USED_BY_DJANGO = {
     "management",
     "migrations",
     "templatetags",
+    "waiting",
 }
 # Modules that are not at the top level of the package.
 DEEPER = {

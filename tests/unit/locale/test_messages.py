@@ -46,6 +46,7 @@ SAME_IN_DJANGO = {
         "Save",
         "Search",
         "Show all",
+        "Time",
         "User",
         "and",
         "name",

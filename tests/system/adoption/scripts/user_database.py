@@ -37,7 +37,7 @@ FeatureFlag.objects.using("default").create(key="new_checkout", enabled=True)
 
 found = {
     "explain": flags("explain", "new_checkout", "alice")["user"]["pk"],
-    "allow": flags("allow", "new_checkout", "alice", "--as", "alice")["new"],
+    "allow": flags("allow", "new_checkout", "alice", "--as", "alice")["new"]["allowed_users"],
 }
 event = flag_history("new_checkout")[0]
 found["as"] = event.actor
