@@ -15,27 +15,26 @@ from django.contrib.admin.utils import unquote
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import PermissionDenied
 from django.db.models import Field, JSONField, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff._words.text import local_list, local_number, quoted
+from flagstaff._words.text import is_storable, local_list, local_number, quoted
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
 from flagstaff.admin.changes.events import event_rows, without_hidden_users
-from flagstaff.admin.changes.page import history_redirect
 from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.links import page_url, row_path
+from flagstaff.admin.links import history_url, page_url, row_path
 from flagstaff.admin.question import ActionRequest, AdminOfActions
-from flagstaff.admin.rights import may
+from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.views import environment_context
 from flagstaff.admin.waiting_lines import row_lines
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, events
+from flagstaff.history.log import Change, events, has_history
 
 # The newest events, among a few entries.
 _COUNT, _MAX_ENTRIES = 5, 20
@@ -165,8 +164,26 @@ class RowPageAdmin(AdminOfActions):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Goes to the changes of a row. Without a history, shows those of Django's log."""
-        redirect = history_redirect(self, self.row_kind, request, object_id)
-        return redirect or super().history_view(request, object_id, extra_context)
+        url = self._changes_url(request, unquote(object_id))
+        if url:
+            return HttpResponseRedirect(url)
+        return super().history_view(request, object_id, extra_context)
+
+    def _changes_url(self, request: HttpRequest, pk: str) -> str:
+        """Returns the URL of the changes of a row, also of a deleted one; "" if there are none.
+
+        Raises PermissionDenied.
+        """
+        site, kind = self.admin_site, self.row_kind
+        if not has_history() or not is_storable(pk):
+            return ""
+        row: Any = self.get_object(request, pk)
+        if row is not None and not may(site, request, "view", row):
+            raise PermissionDenied
+        if row is None:
+            newest = Change.objects.of_row(kind, pk).newest().first()
+            row = newest if newest and may_see(site, request, kind.model, pk) else None
+        return "" if row is None else history_url(site, kind, row.key)
 
     def get_actions(self, request: HttpRequest, action_location: Any = None) -> Any:
         """The actions of the list: those for several rows, and those of the project."""

@@ -10,7 +10,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
+from django.contrib.admin import AdminSite
 from django.db.models import Q
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 from django.utils.text import capfirst
@@ -20,7 +22,8 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import is_storable
-from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.fallbacks import hidden_kinds, value_or_default
+from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import (
     Change,
@@ -248,3 +251,25 @@ def _users_named(text: str, others: tuple[str, ...]) -> set[str]:
         return set()
     found = users.rows.filter(reduce(or_, named)).order_by()
     return {str(pk) for pk in found.values_list(users.field.name, flat=True)[:_MAX_USERS]}
+
+
+def readable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
+    """Returns the kinds whose rows the user may see and the role may read. Queries as can_read."""
+    hidden = hidden_kinds(request)
+    return [kind for kind in viewable_kinds(site, request) if kind not in hidden]
+
+
+def viewable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
+    """Returns the kinds whose rows the user may see. Without an admin, the permission decides."""
+    return [kind for kind in Kind if may(site, request, "view", kind.model)]
+
+
+def shown_entries(
+    site: AdminSite, request: HttpRequest, filters: Filters, kinds: Collection[Kind]
+) -> ChangeQuerySet:
+    """Returns the entries that meet the filters, without those about hidden rows."""
+    entries = filters.entries(kinds)
+    for kind in kinds:
+        if hidden := hidden_rows(site, request, kind.model):
+            entries = entries.exclude(relation__in=kind.relations, object_pk__in=[*hidden])
+    return entries

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -11,8 +11,7 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from django.contrib import messages
-from django.contrib.admin import AdminSite, ModelAdmin
-from django.contrib.admin.utils import unquote
+from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import (
@@ -26,7 +25,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import is_storable, local_number
+from flagstaff._words.text import local_number
 from flagstaff._words.times import aware, local_time_text
 from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.changes.events import (
@@ -35,30 +34,33 @@ from flagstaff.admin.changes.events import (
     rows_of_app,
     without_hidden_users,
 )
-from flagstaff.admin.changes.filters import KIND_LABELS, TIMES, Filters
+from flagstaff.admin.changes.filters import (
+    KIND_LABELS,
+    TIMES,
+    Filters,
+    readable_kinds,
+    shown_entries,
+    viewable_kinds,
+)
 from flagstaff.admin.changes.undo import undo_page
 from flagstaff.admin.confirmation import parse_version
-from flagstaff.admin.fallbacks import can_read, hidden_kinds, value_or_default
+from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.links import (
     ALL,
     RESTORE,
     TRANSACTION,
     UNDO,
     back_url,
-    history_url,
     may_view,
     page_url,
     undo_url,
 )
-from flagstaff.admin.rights import hidden_rows, may, may_see
 from flagstaff.admin.table import Page
 from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import (
     Change,
-    ChangeQuerySet,
     events,
-    has_history,
     missing_entries,
 )
 from flagstaff.history.user_names import may_see_users
@@ -180,52 +182,10 @@ class RecentChanges(Page):
         return cast("HttpResponse", response)
 
 
-def history_redirect(
-    model_admin: ModelAdmin[Any], kind: Kind, request: HttpRequest, object_id: str
-) -> HttpResponse | None:
-    """Returns the redirect from the history of a row to its changes; None if there are none.
-
-    The row may be a deleted one. Raises PermissionDenied.
-    """
-    site, pk = model_admin.admin_site, unquote(object_id)
-    if not has_history() or not is_storable(pk):
-        return None
-    row: Any = model_admin.get_object(request, pk)
-    if row is not None and not may(site, request, "view", row):
-        raise PermissionDenied
-    if row is None:
-        newest = Change.objects.of_row(kind, pk).newest().first()
-        row = newest if newest and may_see(site, request, kind.model, pk) else None
-    url = "" if row is None else history_url(site, kind, row.key)
-    return HttpResponseRedirect(url) if url else None
-
-
 def _filters(site: AdminSite, request: HttpRequest) -> Filters:
     kinds = {kind.value: str(KIND_LABELS[kind]) for kind in viewable_kinds(site, request)}
     labels = kinds | {pages.name: pages.label for pages in PAGES}
     return Filters(request.GET, labels, may_see_users=may_see_users(request.user))
-
-
-def readable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
-    """Returns the kinds whose rows the user may see and the role may read. Queries as can_read."""
-    hidden = hidden_kinds(request)
-    return [kind for kind in viewable_kinds(site, request) if kind not in hidden]
-
-
-def viewable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
-    """Returns the kinds whose rows the user may see. Without an admin, the permission decides."""
-    return [kind for kind in Kind if may(site, request, "view", kind.model)]
-
-
-def shown_entries(
-    site: AdminSite, request: HttpRequest, filters: Filters, kinds: Collection[Kind]
-) -> ChangeQuerySet:
-    """Returns the entries that meet the filters, without those about hidden rows."""
-    entries = filters.entries(kinds)
-    for kind in kinds:
-        if hidden := hidden_rows(site, request, kind.model):
-            entries = entries.exclude(relation__in=kind.relations, object_pk__in=[*hidden])
-    return entries
 
 
 # The rows.

@@ -24,8 +24,7 @@ from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.cells import as_of, two_lines
-from flagstaff.admin.changes.filters import Filters
-from flagstaff.admin.changes.page import shown_entries, viewable_kinds
+from flagstaff.admin.changes.filters import Filters, shown_entries, viewable_kinds
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import changes_url
 from flagstaff.admin.menu import page_link, page_title
