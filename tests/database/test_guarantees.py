@@ -13,7 +13,7 @@ from django.urls import URLPattern, URLResolver, get_resolver, include, path
 
 from flagstaff import changes, experiments, rollouts
 from flagstaff.experiments.models import Experiment
-from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts.models import Plan
 from tests.support import urls
 
@@ -32,6 +32,7 @@ MODELS: dict[str, Any] = {
     "segment": Segment,
     "plan": Plan,
     "experiment": Experiment,
+    "waitingaction": WaitingAction,
 }
 # Each would show in a statement that contains it.
 MARKER = "x'\"%s;--"
@@ -71,6 +72,19 @@ def rows() -> None:
     KeyValueStore.objects.create(key="gateway", value="stripe")
     rollouts.create("new_checkout", ["50:1h"])
     experiments.create("button")
+    WaitingAction.objects.create(
+        kind="flag",
+        action="rollout",
+        keys=["new_checkout"],
+        arguments={"percent": 50},
+        versions={},
+        consequence=1,
+        asked_by="",
+        reason="",
+        users="",
+        needs_approval=True,
+        state=WaitingAction.State.APPROVAL,
+    )
 
 
 def state() -> list[Any]:

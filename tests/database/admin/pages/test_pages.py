@@ -114,7 +114,7 @@ def test_menu_of_each_page_of_flags_has_the_pages_in_one_block(operator: Client)
 
 def test_menu_has_the_pages_that_the_user_may_open_and_a_block_without_lists() -> None:
     assert menu(staff("view_keyvaluestore").get(VALUES))["flagstaff"] == [
-        *(url("overview"), VALUES, url("changes"))
+        *(url("overview"), VALUES, "/admin/flagstaff/waitingaction/", url("changes"))
     ]
     response = staff("view_experiment", name="other").get(EXPERIMENTS)
     assert menu(response) == {
