@@ -31,7 +31,7 @@ from flagstaff.admin.segment_uses import segment_rows, visible_refusal
 from flagstaff.admin.table import Column, Table
 from flagstaff.admin.waiting_lines import action_text, names_of, shown_actions, state_badge
 from flagstaff.admin.words import COLOURS
-from flagstaff.changes.consequence import text_to_type
+from flagstaff.changes.consequence import impact_text, text_to_type
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
@@ -198,7 +198,10 @@ class WaitingActionAdmin(AppRowAdmin):
             lines[0] if len(lines) == 1 else [joined_row(row.key, some) for row, some in pairs]
         )
         if may_see_users(request.user):
-            sides = ((_("When asked"), waiting.users), (_("Now"), prospect.users))
+            now = impact_text(found)
+            # The stored sentences are in English.
+            asked = now if waiting.users == prospect.users else waiting.users
+            sides = ((_("When asked"), asked), (_("Now"), now))
             notes = [f"{side}: {text}" for side, text in sides if text]
         else:
             notes = [needs_view_user_text()]
