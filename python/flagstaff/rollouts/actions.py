@@ -23,7 +23,7 @@ from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.releasing import planned_steps
-from flagstaff.rollouts.status import newest_events, plan_record
+from flagstaff.rollouts.status import newest_texts, plan_record
 from flagstaff.rollouts.steps import parse_step
 from flagstaff.rollouts.traffic import notes_of
 
@@ -94,9 +94,9 @@ def _done(
 
     `instead` says what that action does, if it does not bring back the flag as it was.
     """
-    texts = [f"{plan.key}: {event.message}" for event in newest_events(plan)]
-    command = Undo((PLAN, undo, plan.key, *options))
     record = plan_record(plan)
+    texts = [f"{plan.key}: {text}" for text in newest_texts(record)]
+    command = Undo((PLAN, undo, plan.key, *options))
     return Done(plan.key, texts, record, command, instead=instead, notes=[*notes])
 
 
@@ -200,8 +200,7 @@ def resume(
 
     A paused plan keeps what it has counted, unless the flag was changed meanwhile.
     """
-    with plans.unchanged(key, expect_plan):
-        before = plans.find_plan(key)
+    with plans.unchanged(key, expect_plan) as before:
         instead = _unless_new(flag_row(key))
         plan = plans.resume(key, expect_version=expect_version)
     if before is not None and before.state == State.PAUSED:

@@ -247,8 +247,8 @@ def _keep_workers_from_writing() -> None:
 
 
 @contextmanager
-def unchanged(key: str, expected: str | None) -> Iterator[None]:
-    """Runs the block in a transaction that locks the plan of a flag.
+def unchanged(key: str, expected: str | None) -> Iterator[Plan | None]:
+    """Yields the plan of a flag, or None, in a transaction that locks it.
 
     Raises ConflictError if it is not the `expected` one: its `version`, or "" without one.
     None expects nothing.
@@ -261,7 +261,7 @@ def unchanged(key: str, expected: str | None) -> Iterator[None]:
                 "again"
             )
             raise ConflictError(Text(text, key=key), key=key)
-        yield
+        yield plan
 
 
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:

@@ -121,10 +121,11 @@ def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
     )
 
 
-def newest_events(plan: Plan) -> list[PlanEvent]:
-    """Returns the newest event of a plan, after that of a flag that it has turned on."""
-    events = _events(plan)[-2:]
-    return events if events[0].kind == PlanEvent.Kind.ENABLED else events[-1:]
+def newest_texts(record: Record) -> list[str]:
+    """Returns the text of the newest event of a record, after that of a flag turned on."""
+    events = record["events"][-2:]
+    newest = events if events[0]["kind"] == PlanEvent.Kind.ENABLED else events[-1:]
+    return [one["text"] for one in newest]
 
 
 def _events(plan: Plan) -> list[PlanEvent]:

@@ -18,7 +18,6 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import Text, some
 from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
-from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import present_rollout, rules_can_grant
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import FUNCTION, Guard, numbered
@@ -84,7 +83,7 @@ def traffic_of(plan: Plan) -> Traffic | None:
     run = runs.first() if plan.pk else None
     if run is None:
         return None
-    end = run.ended_at or database_now()
+    end = run.ended_at or plan.now
     seconds = (end - run.started_at).total_seconds()
     evidence = read_evidence(run, end)
     users = evidence.users_inside + evidence.users_outside
