@@ -25,12 +25,6 @@ from flagstaff.validators import MAX_PERCENT, key_problem, rule_problem, unit_pr
 
 _KEY_OF_A_FLAG = marked("{key} is the key of a flag; choose another key for the experiment")
 _KEY_OF_A_VALUE = marked("{key} is the key of a value; choose another key for the experiment")
-_STATES = {
-    "draft": marked("draft"),
-    "running": marked("running"),
-    "stopped": marked("stopped"),
-    "shipped": marked("shipped"),
-}
 
 #: The least and the greatest value.
 _WHOLE_NUMBERS = {
@@ -47,14 +41,16 @@ def unknown(key: str) -> UnknownExperimentError:
     )
 
 
-def unknown_variant(experiment: Experiment, variant: str) -> InvalidExperimentError:
+def require_variant(experiment: Experiment, variant: str) -> None:
+    """Raises InvalidExperimentError if the experiment has no such variant."""
     keys = [one.key for one in variants_of(experiment.variants)]
-    return InvalidExperimentError(
-        "{key} has no variant {variant}; choose one of {keys}",
-        key=experiment.key,
-        variant=repr(variant),
-        keys=joined(keys),
-    )
+    if variant not in keys:
+        raise InvalidExperimentError(
+            "{key} has no variant {variant}; choose one of {keys}",
+            key=experiment.key,
+            variant=repr(variant),
+            keys=joined(keys),
+        )
 
 
 def require_valid(
@@ -203,7 +199,7 @@ def refusal(experiment: Experiment, action: str) -> Text | None:
     """Returns why an action is not possible now; None if it is."""
     states, text = _POSSIBLE.get(action, ((experiment.state,), ""))
     if experiment.state not in states:
-        return Text(text, key=experiment.key, state=Text(_STATES[experiment.state]))
+        return Text(text, key=experiment.key, state=Text(experiment.state))
     if action in _CHANGES_OF_A_RUN and experiment.exposures_deleted_at is not None:
         return lost_exposures(experiment)
     if action in _CHANGES_OF_A_RUN and experiment.frozen_report is not None:

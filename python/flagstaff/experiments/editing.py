@@ -22,7 +22,7 @@ from flagstaff.experiments.conditions import (
     require_percent,
     require_possible,
     require_valid,
-    unknown_variant,
+    require_variant,
 )
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.rows import Kind, begin_run, database_time, locked, record
@@ -188,9 +188,8 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
         _require_unit(unit)
     with locked(key) as experiment:
         require_now(experiment, "force")
-        keys = [one.key for one in variants_of(experiment.variants)]
-        if variant is not None and variant not in keys:
-            raise unknown_variant(experiment, variant)
+        if variant is not None:
+            require_variant(experiment, variant)
         experiment.overrides.pop(unit, None)
         message = Text("override: {unit} gets what its bucket says", unit=unit)
         if variant is not None:

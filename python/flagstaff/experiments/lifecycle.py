@@ -22,7 +22,7 @@ from flagstaff.experiments.conditions import (
     lost_exposures,
     require_free,
     require_now,
-    unknown_variant,
+    require_variant,
 )
 from flagstaff.experiments.editing import columns_of, set_columns
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
@@ -199,8 +199,7 @@ def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> Repo
 
 def _require_winner(experiment: Experiment, winner: str) -> None:
     require_now(experiment, "ship")
-    if winner not in [variant.key for variant in variants_of(experiment.variants)]:
-        raise unknown_variant(experiment, winner)
+    require_variant(experiment, winner)
 
 
 def _decide(experiment: Experiment, state: State, winner: str, kind: Kind, text: Text) -> None:

@@ -27,6 +27,7 @@ from flagstaff.experiments.report_rows import (
     unit_rows,
     verdict_notes,
 )
+from flagstaff.experiments.reporting import scaled
 from flagstaff.experiments.statistics import Statement
 from flagstaff.experiments.words import (
     STATEMENTS,
@@ -110,12 +111,9 @@ def _change(row: MetricRow) -> Change | None:
     # What is tolerated is a difference, which is no size of a change beside a control near 0.
     if control <= 0 or tolerated > control:
         return None
-    low, high = (
-        bound if bound is None else bound / control
-        for bound in (row.difference["low"], row.difference["high"])
-    )
+    found = scaled(row.difference, control)
     limit = tolerated / control * (-1 if row.metric["higher_is_better"] else 1)
-    return Change(row.difference["value"] / control, low, high, limit)
+    return Change(found["value"], found["low"], found["high"], limit)
 
 
 def _sentence(row: MetricRow) -> str:
@@ -209,7 +207,7 @@ def conclusions(report: Report) -> Section:
         if len(report["verdicts"]) > 1 and (may or may_not):
             parts += format_html("<h3>{}</h3>", verdict["treatment"])
         if may:
-            parts += format_html('<ul class="flagstaff-may">{}</ul>', may)
+            parts += format_html("<ul>{}</ul>", may)
         if may_not:
             parts += format_html("<p>{}</p><ul>{}</ul>", _("Keep in mind:"), may_not)
     return Section(_("What this means"), parts)
