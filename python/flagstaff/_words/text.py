@@ -150,6 +150,15 @@ def described(function: Callable[..., object]) -> tuple[str, str, str]:
     return name, text, "\n\n".join(" ".join(one.split()) for one in notes)
 
 
+def is_whole_number(text: str, digits: int) -> bool:
+    """Returns True if `text` is at most so many digits. Python refuses to parse very long numbers.
+
+    >>> is_whole_number("12", 5), is_whole_number("-1", 5), is_whole_number("123456", 5)
+    (True, False, False)
+    """
+    return text.isascii() and text.isdigit() and len(text) <= digits
+
+
 def is_storable(text: str) -> bool:
     """Returns True if a text column can hold `text`: it has no NUL and no lone surrogate."""
     return _NOT_STORABLE.search(text) is None

@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
-from flagstaff._words.text import local_number
+from flagstaff._words.text import is_whole_number, local_number
 from flagstaff.admin.views import (
     reason_problem,
 )
@@ -34,7 +34,7 @@ TYPED_KEY = "_typed_key"
 MAX_TEXT = 300
 # The length of each value in a message.
 _MAX_VALUE = 120
-# The digits of the largest version. Python refuses to parse much longer numbers.
+# The digits of the largest version.
 _MAX_DIGITS = 19
 
 
@@ -65,7 +65,7 @@ def describe_events(request: HttpRequest, found: Sequence[Event]) -> list[str]:
 
 def parse_version(text: str | None) -> int:
     """Returns the number of a version. Raises Http404 for anything else."""
-    if text is None or not (text.isascii() and text.isdigit()) or len(text) > _MAX_DIGITS:
+    if text is None or not is_whole_number(text, _MAX_DIGITS):
         raise Http404
     return int(text)
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
 from typing import Any, ClassVar, cast
 
@@ -188,8 +189,9 @@ class ActionRequest:
             self._read_time()
         if is_final and preview is not None and self._is_confirmed(preview):
             try:
-                if self._is_later or self._needs_approval(preview):
-                    return self._ask(preview)
+                needs_approval = self._needs_approval(preview)
+                if self._is_later or needs_approval:
+                    return self._ask(preview, approval=needs_approval)
                 return self._finish(preview)
             except ConflictError:
                 self._say_what_is_newer()
@@ -369,7 +371,7 @@ class ActionRequest:
         prospect = Prospect(self._run(preview), preview.changed, preview.impact)
         return is_approval_needed(prospect)
 
-    @property
+    @cached_property
     def _may_wait(self) -> bool:
         """Whether the page offers a time. A secret value would be stored."""
         is_of_kind = isinstance(self.action.kind, Kind) and self.action.may_wait
@@ -388,9 +390,10 @@ class ActionRequest:
         except FlagstaffError as error:
             self.problems.append(f"{localized(error.message)}.")
 
-    def _ask(self, preview: Preview) -> HttpResponse:
+    def _ask(self, preview: Preview, *, approval: bool) -> HttpResponse:
         """Stores the action, and says what it waits for. Raises FlagstaffError."""
-        done = ask(self._run(preview), self.at, approval=self._needs_approval(preview))
+        run = self._run(preview)
+        done = ask(run, self.at, approval=approval, expected=self._expected(run))
         line = waiting_line(self.admin.admin_site, find(done.key))
         message = format_html("{} {}", _("Nothing is changed yet."), line)
         self.admin.message_user(self.request, message, messages.WARNING)
@@ -401,6 +404,12 @@ class ActionRequest:
     def _run(self, preview: Preview) -> Run:
         keys = [one.key for one in preview.changed]
         return Run(self.action, keys, self.rows, preview.arguments)
+
+    def _expected(self, run: Run) -> dict[str, int]:
+        """Returns the versions that the submitted page showed, by key; none without a history."""
+        takes_version = self.action.takes_version and self.versions is not None
+        shown = (self._shown if takes_version else None) or ()
+        return dict(zip(run.keys, shown, strict=False))
 
     def _is_outdated(self) -> bool:
         """Whether the rows have changed since the page was shown."""
@@ -496,7 +505,7 @@ class ActionRequest:
         uses = segment_rows(self.admin.admin_site, self.request, preview.impact)
         return [(self._lines(preview), heading), (uses, capfirst(_("used by")))]
 
-    def _lines(self, preview: Preview) -> list[PreviewRow]:
+    def _lines(self, preview: Preview) -> Sequence[PreviewRow]:
         """Returns the lines of the table: of a row one for each field, else one for each row."""
         if self.action.deletes:
             return [PreviewRow(one.key, self.admin.summary(one), _("deleted")) for one in self.rows]
@@ -507,9 +516,7 @@ class ActionRequest:
             [*preview_rows(self.request, row, changed), *more.get(str(row.pk), ())]
             for row, changed in zip(self.rows, preview.changed, strict=True)
         ]
-        if self.row:
-            return lines[0]
-        return [joined_row(row.key, some) for row, some in zip(self.rows, lines, strict=True)]
+        return lines_of_rows(self.rows, lines)
 
     def _notes_before(self, preview: Preview) -> list[str]:
         way = _way_back(self.rows) if self.action.deletes else ""
@@ -549,11 +556,9 @@ class ActionRequest:
         """Writes all rows or none."""
         action, admin, kind = self.action, self.admin, self.admin.row_kind
         run = self._run(preview)
-        takes_version = action.takes_version and self.versions is not None
-        shown = (self._shown if takes_version else None) or ()
         with transaction.atomic(using=conf.database):
             try:
-                changed = run.write(dict(zip(run.keys, shown, strict=False)))
+                changed = run.write(self._expected(run))
             except NoHistoryError:
                 # Without triggers there are no versions: a system check reports that.
                 changed = run.write({})
@@ -651,6 +656,15 @@ def _way_back(rows: Sequence[Any]) -> str:
         "You can bring them back in “Recent changes”.",
         len(rows),
     )
+
+
+def lines_of_rows(
+    rows: Sequence[Any], lines: Sequence[Sequence[PreviewRow]]
+) -> Sequence[PreviewRow]:
+    """Returns the lines of one row, or one line for each of several."""
+    if len(rows) == 1:
+        return lines[0]
+    return [joined_row(row.key, some) for row, some in zip(rows, lines, strict=True)]
 
 
 def joined_row(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:

@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff._words.text import is_whole_number
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.menu import page_link
@@ -128,8 +129,7 @@ def page_number(request: HttpRequest) -> int:
     """Returns the number of the page in the URL, from 1 on."""
     text = request.GET.get(PAGE, "")
     # Longer numbers are pages that do not exist.
-    is_number = text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS
-    return max(int(text), 1) if is_number else 1
+    return max(int(text), 1) if is_whole_number(text, _MAX_DIGITS) else 1
 
 
 def page_links(request: HttpRequest, number: int, *, has_next: bool) -> list[Filter]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
@@ -23,14 +24,16 @@ from flagstaff.actions import Action
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.cells import two_lines
-from flagstaff.admin.confirmation import PreviewRow, preview_rows
-from flagstaff.admin.question import joined_row
+from flagstaff.admin.changes.filters import viewable_kinds
+from flagstaff.admin.confirmation import preview_rows
+from flagstaff.admin.fallbacks import once
+from flagstaff.admin.question import lines_of_rows
 from flagstaff.admin.rights import may, needs_view_user_text
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.segment_uses import segment_rows, visible_refusal
 from flagstaff.admin.table import Column, Table
 from flagstaff.admin.waiting_lines import action_text, names_of, shown_actions, state_badge
-from flagstaff.admin.words import COLOURS
+from flagstaff.admin.words import colour_of
 from flagstaff.changes.consequence import impact_text, text_to_type
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -68,7 +71,7 @@ class WaitingActionAdmin(AppRowAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may see flags, values or segments; one action is found or not."""
-        return any(may(self.admin_site, request, "view", kind.model) for kind in Kind)
+        return bool(viewable_kinds(self.admin_site, request))
 
     has_module_permission = has_view_permission
 
@@ -76,6 +79,11 @@ class WaitingActionAdmin(AppRowAdmin):
         """Whether the user may do what an action does; the rights are asked again when it runs."""
         if obj is None:
             return self.has_view_permission(request)
+        # Asked for each action of the page.
+        name = f"right for waiting action {obj.pk}"
+        return once(request, name, partial(self._may_change_rows, request, obj))
+
+    def _may_change_rows(self, request: HttpRequest, obj: Any) -> bool:
         try:
             run = stored_run(obj)
         except FlagstaffError:
@@ -125,7 +133,7 @@ class WaitingActionAdmin(AppRowAdmin):
         rows: list[Any] = [*found.result_list]
         names = names_of(rows)
         for row in rows:
-            row.asked_by_name = names.get(row.asked_by, row.asked_by)
+            row.asked_by_name = names[row.asked_by]
         found.result_list = rows
         return found
 
@@ -156,11 +164,11 @@ class WaitingActionAdmin(AppRowAdmin):
         """What it does, and what it waits for or why it did not run."""
         result = localized(row.result)
         is_problem = row.state in PROBLEMS
-        lines = [format_html("<strong>{}</strong>", action_text(row))]
+        lines: list[SafeString | str] = [format_html("<strong>{}</strong>", action_text(row))]
         if row.state == State.APPROVAL and row.asked_by == current_actor():
-            lines.append(format_html("{}", _("Another user has to approve it.")))
+            lines.append(_("Another user has to approve it."))
         return Head(
-            state=_state(row),
+            state=(colour_of(row.state), str(row.get_state_display())),
             lines=[*lines, "" if is_problem else result],
             main="approve",
             others=("refuse", "cancel"),
@@ -193,10 +201,6 @@ class WaitingActionAdmin(AppRowAdmin):
             preview_rows(request, row, changed)
             for row, changed in zip(run.rows, prospect.changed, strict=False)
         ]
-        pairs = zip(run.rows, lines, strict=True)
-        rows: list[PreviewRow] = (
-            lines[0] if len(lines) == 1 else [joined_row(row.key, some) for row, some in pairs]
-        )
         if may_see_users(request.user):
             now = impact_text(found)
             # The stored sentences are in English.
@@ -206,7 +210,7 @@ class WaitingActionAdmin(AppRowAdmin):
         else:
             notes = [needs_view_user_text()]
         return AppPreview(
-            rows=[*rows, *segment_rows(self.admin_site, request, found)],
+            rows=[*lines_of_rows(run.rows, lines), *segment_rows(self.admin_site, request, found)],
             notes=notes,
             impact=found,
             typed=text_to_type(found),
@@ -247,11 +251,6 @@ class WaitingActionAdmin(AppRowAdmin):
     ) -> None:
         """Says what was decided. No flag has changed yet, so no worker has to apply anything."""
         self.message_user(request, text, messages.SUCCESS)
-
-
-def _state(waiting: WaitingAction) -> tuple[str, str]:
-    """Returns the class of the colour of a state, and its label."""
-    return COLOURS.get(waiting.state, COLOURS["harm"]), str(waiting.get_state_display())
 
 
 def _about(request: HttpRequest, row: WaitingAction) -> SafeString:

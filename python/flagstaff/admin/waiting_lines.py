@@ -19,9 +19,10 @@ from flagstaff._words.text import local_list, localized
 from flagstaff._words.times import local_time_text
 from flagstaff.actions.table import SAVE
 from flagstaff.admin.app_pages import Level, OverviewLine
+from flagstaff.admin.changes.filters import viewable_kinds
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import admin_of, page_url
-from flagstaff.admin.rights import hidden_rows, may
+from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.table import link
 from flagstaff.admin.words import badge
 from flagstaff.conf import conf
@@ -39,7 +40,7 @@ def shown_actions(
     site: AdminSite, request: HttpRequest, rows: QuerySet[WaitingAction]
 ) -> QuerySet[WaitingAction]:
     """Returns the actions of which the user may see all rows."""
-    kinds = [kind for kind in Kind if may(site, request, "view", kind.model)]
+    kinds = viewable_kinds(site, request)
     found = uncached(rows.filter(kind__in=[kind.value for kind in kinds]))
     for kind in kinds:
         if hidden := [*hidden_rows(site, request, kind.model).values()]:
@@ -73,8 +74,9 @@ def page_of(site: AdminSite, waiting: WaitingAction) -> str:
 
 
 def names_of(rows: Sequence[WaitingAction]) -> dict[str, str]:
-    """Returns the names of who asked, by the text of the primary key. A query."""
-    return actor_table().names({row.asked_by for row in rows})
+    """Returns who asked by the primary key: a name, or the key itself. Makes up to one query."""
+    pks = {row.asked_by for row in rows}
+    return {pk: pk for pk in pks} | actor_table().names(pks)
 
 
 def waiting_line(site: AdminSite, waiting: WaitingAction, name: str = "") -> SafeString:
@@ -89,8 +91,8 @@ def row_lines(site: AdminSite, request: HttpRequest, kind: Kind, key: str) -> li
     def read() -> list[SafeString]:
         every = WaitingAction.objects.using(conf.database).of_row(kind.value, key)
         rows = [*shown_actions(site, request, every.filter(state__in=OPEN))[:_MAX_LINES]]
-        names = names_of(rows) if rows else {}
-        return [waiting_line(site, one, names.get(one.asked_by, one.asked_by)) for one in rows]
+        names = names_of(rows)
+        return [waiting_line(site, one, names[one.asked_by]) for one in rows]
 
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
 
@@ -101,11 +103,11 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
         return []
     every = WaitingAction.objects.using(conf.database).filter(state__in=(*OPEN, *PROBLEMS))
     rows = [*shown_actions(site, request, every).order_by("run_at", "id")[:_MAX_LINES]]
-    names = names_of(rows) if rows else {}
+    names = names_of(rows)
     return [
         OverviewLine(
             action_text(one),
-            _sentence(one, names.get(one.asked_by, one.asked_by)),
+            _sentence(one, names[one.asked_by]),
             _level(one),
             page_of(site, one),
             state_badge(one),

@@ -56,11 +56,16 @@ COLOURS = {
 }
 
 
+def colour_of(state: str) -> str:
+    """Returns the class of the colour of a state; red if SQL has written the state."""
+    return COLOURS.get(state, _BAD)
+
+
 def badge(state: str, text: object, *, title: str = "") -> SafeString:
     """Returns a text as a label in the colour of a state; red if SQL has written the state."""
     return format_html(
         '<span class="flagstaff-state flagstaff-{}"{}>{}</span>',
-        COLOURS.get(state, _BAD),
+        colour_of(state),
         title and format_html(' title="{}"', title),
         text,
     )

@@ -63,7 +63,7 @@ class Changed:
 
         Also None for a secret value: the history does not have what it was.
         """
-        is_lost = self.secret and any(name in SECRET_FIELDS for name in self.old or ())
+        is_lost = any(map(self.hides, self.old or ()))
         if not self.written or not self.version or is_lost:
             return None
         return Undo(command_words(self.kind, "undo", self.key, str(self.version)))

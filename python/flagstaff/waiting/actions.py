@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._attribution.context import current_actor, current_reason
-from flagstaff._words.text import Text, some
+from flagstaff._words.text import Text, is_whole_number, some
 from flagstaff.actions import Action, Done, Question, action
 from flagstaff.changes.consequence import impact_lines, text_to_type
 from flagstaff.conf import conf
@@ -32,7 +32,7 @@ from flagstaff.waiting.stored import stored_run
 
 #: The kind of row, and the verb that has the actions.
 KIND: Final = "waiting"
-# The digits of the largest number. Python refuses to parse much longer ones.
+# The digits of the largest number.
 _MAX_DIGITS = 18
 _action = partial(action, KIND)
 
@@ -47,7 +47,7 @@ def find(key: str) -> WaitingAction:
 
 
 def _find(rows: Any, key: str) -> WaitingAction:
-    is_number = key.isascii() and key.isdigit() and len(key) <= _MAX_DIGITS
+    is_number = is_whole_number(key, _MAX_DIGITS)
     found: WaitingAction | None = rows.filter(pk=int(key)).first() if is_number else None
     if found is None:
         raise UnknownWaitingActionError(

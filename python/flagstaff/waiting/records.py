@@ -48,7 +48,7 @@ def state_text(waiting: WaitingAction) -> Text:
     if waiting.state == State.WAITING:
         return Text("runs at {time}", time=at)
     if not waiting.result:
-        return Text(str(State(waiting.state).value))
+        return Text(waiting.state)
     return Text("{state}: {why}", state=waiting.state, why=waiting.result)
 
 

@@ -166,7 +166,10 @@ def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
         logger.exception("flagstaff: waiting action %s failed", waiting.pk)
         return State.FAILED, type(error).__name__, []
     written = [one for one in changed if one.written]
-    texts = [Text("{key}: {change}", key=one.key, change=_description(one)) for one in written]
+    texts = [
+        Text("{key}: {change}", key=one.key, change=describe_change(one, limit=_MAX_VALUE))
+        for one in written
+    ]
     text = joined(texts, "; ") if texts else Text("nothing had to be changed")
     return State.DONE, text, [one.version for one in written if one.version]
 
@@ -186,25 +189,22 @@ def _write(waiting: WaitingAction) -> list[Changed]:
         return prospect.run.write(waiting.versions)
 
 
-def _description(changed: Changed) -> str:
-    return describe_change(changed, limit=_MAX_VALUE)
-
-
 def require_consequence(waiting: WaitingAction, prospect: Prospect) -> None:
     """Raises FlagstaffError if an action would mean more for the users than when it was asked.
 
     Raises UncountedError if the users can be counted at another time.
     """
-    if prospect.consequence > waiting.consequence and not prospect.is_counted:
+    if prospect.consequence <= waiting.consequence:
+        return
+    if not prospect.is_counted:
         raise UncountedError(
             "the users could not be counted at {time}", time=full_time(timezone.now())
         )
-    if prospect.consequence > waiting.consequence:
-        raise FlagstaffError(
-            "it would reach more users than when it was asked for; then: {then}; now: {now}",
-            then=waiting.users or Text("no user"),
-            now=prospect.users,
-        )
+    raise FlagstaffError(
+        "it would reach more users than when it was asked for; then: {then}; now: {now}",
+        then=waiting.users or Text("no user"),
+        now=prospect.users,
+    )
 
 
 def _style(record: Record) -> str | None:

@@ -306,7 +306,7 @@ class UndoRequest(ActionRequest):
         gives = consequence_of(preview.impact) >= Consequence.MORE
         return gives and super()._needs_approval(preview)
 
-    def _ask(self, preview: Preview) -> HttpResponse:
+    def _ask(self, preview: Preview, *, approval: bool) -> HttpResponse:
         """An undo cannot wait: what it undoes may be another change then."""
         raise InvalidChangeError(
             "this needs an approval, and an undo cannot wait; request what it does as an action of "

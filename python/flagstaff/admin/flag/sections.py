@@ -49,9 +49,9 @@ from flagstaff.stale.texts import evidence_of, unknown_lines
 _FILTERS = "_changelist_filters"
 # The results of evaluations of one flag, and the hours of the chart.
 _RESULTS = {"true", "false"}
+_HOURS = 7 * 24
 # What a section shows that cannot be read.
 _UNREADABLE: str = SafeString("\N{EN DASH}")
-_HOURS = 7 * 24
 
 
 def evaluations(request: HttpRequest, flag: Any) -> Section:

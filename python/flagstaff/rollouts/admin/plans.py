@@ -30,7 +30,7 @@ from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.row_page import Head, Section
-from flagstaff.admin.words import COLOURS
+from flagstaff.admin.words import colour_of
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
@@ -197,7 +197,7 @@ class PlanAdmin(AppRowAdmin):
         possible = [name for name, states in plans.STATES.items() if row.state in states]
         return Head(
             state=(
-                COLOURS.get("unguarded" if row.is_unguarded else row.state, COLOURS["harm"]),
+                colour_of("unguarded" if row.is_unguarded else row.state),
                 _("unguarded") if row.is_unguarded else state_name(row),
             ),
             lines=lines,
