@@ -9,8 +9,10 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff import changes
+from flagstaff.admin import question
 from flagstaff.models import FeatureFlag, KeyValueStore, WaitingAction
 from flagstaff.waiting.records import State
+from flagstaff.waiting.times import future_time
 from tests.support.admin_pages import act, flag_url, messages_of, page, staff, state
 from tests.support.form_inputs import inputs_of
 from tests.support.terminals import run
@@ -63,6 +65,21 @@ def test_later_without_a_time_writes_nothing(operator: Client, pay: FeatureFlag)
     assert "expected a time such as" in response.content.decode()
     assert not WaitingAction.objects.exists()
     assert state(pay) == (True, 5)
+
+
+def test_change_while_a_time_is_asked_for_is_a_conflict(
+    operator: Client, pay: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def changed_meanwhile(text: str) -> Any:
+        changes.flags.set_rollout("pay", 10)
+        return future_time(text)
+
+    url = flag_url(pay, "release")
+    shown = inputs_of(page(operator, url), "")
+    monkeypatch.setattr(question, "future_time", changed_meanwhile)
+    response: Any = operator.post(url, shown | {"_at": TOMORROW})
+    assert "“pay” has changed since the page was shown." in response.content.decode()
+    assert not WaitingAction.objects.exists()
 
 
 def test_kill_and_secret_values_offer_no_time(operator: Client, pay: FeatureFlag) -> None:
