@@ -25,9 +25,10 @@ FAULTS ?= all
 FAULT_TESTS = $(if $(filter smoke,$(FAULTS)),-m smoke $(shell grep -l -r 'mark\.smoke' tests/faults --include='test_*.py'),tests/faults)
 LOCKED := $(if $(CI),--locked)
 CORE := --no-default-features
-POSTGRES := --no-default-features --features postgres
-# The tests of Rust share the profile of the extension. Only crates of which Python's or the tests' parts
-# select other features are compiled again.
+POSTGRES := --no-default-features --features postgres,tests
+QUICK_FEATURES := --features python,tests
+# The tests of Rust share the profile and the crates of the extension, but for those of regular
+# expressions, of which the tests know more classes.
 CARGO_TEST := cargo test --quiet --profile quick $(LOCKED) $(POSTGRES)
 # The random steps of tests/core/postgres_steps.rs.
 RANDOM_STEPS = $(BESIDE_POSTGRES) $(CARGO_TEST) --test core_postgres postgres_steps
@@ -103,7 +104,7 @@ soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 PARAMETERS ?= first
 matrix: build ## Run the quick tests on the newest Python found, or on PYTHON=…, with the newest Django for it
 	rm -rf target/editable
-	$(BIN)/maturin pep517 build-wheel --editable --quiet --profile quick --interpreter $(BIN)/python \
+	$(BIN)/maturin pep517 build-wheel --editable --quiet --profile quick $(QUICK_FEATURES) --interpreter $(BIN)/python \
 	    --compatibility off --out target/editable $(LOCKED) >/dev/null
 	newest=$(NEWEST_PYTHON) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) test-python PYTHON="$$newest" \
 	    EDITABLE=$(CURDIR)/target/editable/*.whl
@@ -158,10 +159,10 @@ $(VENV)/.demo: requirements-demo.txt
 
 # The extension is built again after a change of its sources. All environments use the same file.
 SOURCES = Cargo.toml Cargo.lock pyproject.toml $(shell find src python/flagstaff/sql -type f)
-develop = rm -f .venv*/.built-* && $(BIN)/maturin develop --profile $(1) $(LOCKED) && touch $(VENV)/.built-$(1)
+develop = rm -f .venv*/.built-* && $(BIN)/maturin develop --profile $(1) $(2) $(LOCKED) && touch $(VENV)/.built-$(1)
 
 $(VENV)/.built-quick: $$(SOURCES) | $(VENV)/.demo
-	$(if $(EDITABLE),$(PIP) --quiet --no-deps --force-reinstall $(EDITABLE),$(call develop,quick))
+	$(if $(EDITABLE),$(PIP) --quiet --no-deps --force-reinstall $(EDITABLE),$(call develop,quick,$(QUICK_FEATURES)))
 
 $(VENV)/.built-release: $$(SOURCES) | $(VENV)/.demo
 	$(call develop,release)
@@ -174,9 +175,10 @@ test-python: build
 	$(EXAMPLE_TESTS)
 
 # The core alone, and all layers. `test-rust` compiles the crate with PostgreSQL and without Python.
+# The profile is that of the build, of which macros and build scripts are used again.
 lint-rust: $(VENV)/.tools
 	cargo fmt --all --check
-	for features in "$(CORE)" ""; do cargo clippy --quiet $(LOCKED) --all-targets $$features -- --deny warnings || exit; done
+	for features in "$(CORE)" ""; do cargo clippy --quiet --profile quick $(LOCKED) --all-targets $$features -- --deny warnings || exit; done
 
 lint-python: build
 	$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
