@@ -102,7 +102,6 @@ VALUES = (
 EXPERIMENT: dict[str, Any] = {
     "key": CHECKOUT_BUTTON,
     "description": 'Do more users order if the button in the cart says "Buy now", in green?',
-    "owner": "payments",
 }
 ANALYSIS: dict[str, Any] = {
     "primary": "orders",

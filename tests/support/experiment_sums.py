@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from flagstaff.experiments.statistics import PairSums, Sums
+from flagstaff.experiments.statistics.effects import PairSums, Sums
 
 
 def sums_of(values: Sequence[float], shift: float = 0) -> Sums:

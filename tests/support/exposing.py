@@ -45,11 +45,6 @@ def figures() -> dict[str, Any]:
     }
 
 
-def variants(number: int) -> list[str | None]:
-    """The variants of the first units."""
-    return [experiments.get_variant(KEY, unit) for unit in range(number)]
-
-
 def meet(first: int, end: int) -> None:
     """Gives each unit from `first` to before `end` its variant."""
     for unit in range(first, end):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flagstaff.experiments.statistics import (
+from flagstaff.experiments.statistics.effects import (
     LEAST_CONTRIBUTORS,
     LEAST_CONVERSIONS,
     LEAST_STANDARD_ERRORS,

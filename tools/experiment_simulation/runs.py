@@ -11,7 +11,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from flagstaff.experiments.statistics import Plan, critical_value, lower_critical_value
+from flagstaff.experiments.statistics.sequential import (
+    Plan,
+    critical_value,
+    lower_critical_value,
+)
 from tools.experiment_simulation.effects import Effects, effects_of
 from tools.experiment_simulation.units import Floats, Scenario, draw, looks_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flagstaff.experiments.statistics import units_for_proportions
+from flagstaff.experiments.statistics.sequential import units_for_proportions
 from tools.experiment_simulation.units import Scenario
 
 __all__ = ["scenarios"]

@@ -11,9 +11,9 @@ from flagstaff import lazy_names
 
 if TYPE_CHECKING:
     from flagstaff._core import get_variant
-    from flagstaff.experiments.editing import add_metric, edit, force, grow, restart
+    from flagstaff.experiments.editing import add_metric, create, edit, force, grow, restart
     from flagstaff.experiments.explain import explain_variant, peek_variant, resolve_variant
-    from flagstaff.experiments.lifecycle import create, delete, ship, start, stop, undo
+    from flagstaff.experiments.lifecycle import delete, ship, start, stop, undo
     from flagstaff.experiments.reporting import report
     from flagstaff.experiments.retention import prune
 
@@ -37,24 +37,16 @@ __all__ = [
     "undo",
 ]
 
+_EDITING = ("add_metric", "create", "edit", "force", "grow", "restart")
+_LIFECYCLE = ("delete", "ship", "start", "stop", "undo")
+_EXPLAIN = ("explain_variant", "peek_variant", "resolve_variant")
 _MODULES = {
-    "add_metric": "flagstaff.experiments.editing",
-    "create": "flagstaff.experiments.lifecycle",
-    "delete": "flagstaff.experiments.lifecycle",
-    "edit": "flagstaff.experiments.editing",
-    "explain_variant": "flagstaff.experiments.explain",
-    "force": "flagstaff.experiments.editing",
+    **dict.fromkeys(_EDITING, "flagstaff.experiments.editing"),
+    **dict.fromkeys(_LIFECYCLE, "flagstaff.experiments.lifecycle"),
+    **dict.fromkeys(_EXPLAIN, "flagstaff.experiments.explain"),
     "get_variant": "flagstaff._core",
-    "grow": "flagstaff.experiments.editing",
-    "peek_variant": "flagstaff.experiments.explain",
     "prune": "flagstaff.experiments.retention",
     "report": "flagstaff.experiments.reporting",
-    "resolve_variant": "flagstaff.experiments.explain",
-    "restart": "flagstaff.experiments.editing",
-    "ship": "flagstaff.experiments.lifecycle",
-    "start": "flagstaff.experiments.lifecycle",
-    "stop": "flagstaff.experiments.lifecycle",
-    "undo": "flagstaff.experiments.lifecycle",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine.forced_off import NOTICE
-from flagstaff._words.text import Text, joined, marked
+from flagstaff._words.text import Text, marked
 from flagstaff.actions import Action, Argument, Done, Percent, Question, action
-from flagstaff.actions.arguments import JsonFile, Parsed, Several, YesNo, percent
+from flagstaff.actions.arguments import JsonFile, Parsed, Several, percent
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidArgumentError
+from flagstaff.exceptions import InvalidArgumentError, InvalidExperimentError
 from flagstaff.experiments import editing, lifecycle
 from flagstaff.experiments.conditions import require_now
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.records import experiment_record
 from flagstaff.experiments.report_rows import possible_harms
-from flagstaff.experiments.reporting import read_report, withdrawn_by_addition
+from flagstaff.experiments.reporting import read_report
 from flagstaff.experiments.rows import find, newest_event
 from flagstaff.experiments.variants import Variant
 
@@ -42,13 +42,15 @@ def guardrail_of(text: str) -> tuple[str, float]:
         ) from error
 
 
-def guardrails_of(lines: Sequence[str]) -> dict[str, float]:
-    """Parses the guardrails of an experiment. Raises InvalidArgumentError."""
-    pairs = [*map(guardrail_of, lines)]
+def settings_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns fields with their guardrails parsed. Raises InvalidExperimentError."""
+    if "guardrails" not in fields:
+        return {**fields}
+    pairs = [*map(guardrail_of, fields["guardrails"])]
     names = [name for name, _tolerated in pairs]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InvalidArgumentError("guardrails: {name} is there twice; remove one", name=twice)
-    return dict(pairs)
+        raise InvalidExperimentError("guardrails: {name} is there twice; remove one", name=twice)
+    return {**fields, "guardrails": dict(pairs)}
 
 
 _HARM = Text("how much worse it may get: of a share, 0.01 is one percentage point")
@@ -60,17 +62,12 @@ _VARIANTS: dict[str, Argument] = {
     ),
     "traffic_percent": Parsed(Text("the share of all units that take part"), "PERCENT", percent),
 }
-# By the arguments of `lifecycle.create`.
-_DESIGN: dict[str, Argument] = {
+# By the arguments of `editing.create` and `editing.edit`.
+_SETTINGS: dict[str, Argument] = {
     **_VARIANTS,
     "bucket_by": Argument(Text("what gets a variant: user, visitor or an attribute"), "UNIT"),
     "rules": JsonFile('a file with the rules as a JSON list; "-" is the standard input'),
     "description": Argument(Text("what the experiment is about")),
-    "owner": Argument(Text("who is responsible for it"), "NAME"),
-}
-# By the arguments of `editing.edit`.
-_SETTINGS: dict[str, Argument] = {
-    **_DESIGN,
     "primary": Argument(Text("the metric that decides"), "METRIC"),
     "others": Several(Text("another metric; replaces all. Each widens all intervals"), "METRIC"),
     "guardrails": Several(
@@ -120,7 +117,7 @@ def _done(write: Callable[[], Experiment], key: str, *undo: str, instead: str = 
     "experiment create checkout_button --variant control --variant green:2 --traffic-percent 20",
     right="add",
     creates=True,
-    fields=lambda: _DESIGN,
+    fields=lambda: _SETTINGS,
     label=_("Add experiment"),
     button=_("Add experiment"),
 )
@@ -129,7 +126,7 @@ def create(key: str, **fields: Any) -> Done:
 
     Every call returns its default until the start.
     """
-    return _done(lambda: lifecycle.create(key, **fields), key, "delete", key, "--yes")
+    return _done(lambda: editing.create(key, **settings_of(fields)), key, "delete", key, "--yes")
 
 
 @action(
@@ -144,10 +141,8 @@ def edit(key: str, **fields: Any) -> Done:
 
     Only the given options are written.
     """
-    if "guardrails" in fields:
-        fields["guardrails"] = guardrails_of(fields["guardrails"])
     instead = "to take it back, set the old values"
-    return _done(lambda: editing.edit(key, **fields), key, instead=instead)
+    return _done(lambda: editing.edit(key, **settings_of(fields)), key, instead=instead)
 
 
 @action(
@@ -190,12 +185,9 @@ def grow(key: str, percent: Percent) -> Done:
 def _addition_question(key: str, metric: str, tolerated: float | None = None) -> Question:
     lines = [Text("Only units that are exposed from now on count. A metric that was added stays.")]
     if tolerated is None:
-        lines.append(Text("The corrected p values of the other metrics rise."))
-        report, _error = read_report(find(key))
-        if report is None:
-            lines.append(Text("Which results it withdraws is not known: the report fails."))
-        elif withdrawn := withdrawn_by_addition(report):
-            lines.append(Text("No longer significant then: {results}.", results=joined(withdrawn)))
+        lines.append(
+            Text("The corrected p values of the others rise, so a result may be withdrawn.")
+        )
     return Question(f"Measure {metric} in {key}, too?", lines)
 
 
@@ -299,44 +291,36 @@ def stop(key: str) -> Done:
     return _done(lambda: lifecycle.stop(key), key, "undo", key, "--yes")
 
 
-def _ship_question(key: str, winner: str, *, report: bool = True) -> Question:
+def _ship_question(key: str, winner: str) -> Question:
     experiment, lines = find(key), list[str]()
-    found, error = experiment.frozen_report, ""
-    if found is None and report:
-        found, error = read_report(experiment)
+    require_now(experiment, "ship")
+    found, error = read_report(experiment)
     if error:
-        lines.append(Text("A metric cannot be read: {error}", error=error))
+        lines.append(Text("No report will be stored: {error}", error=error))
     if found is not None:
         if not any(one["outcome"] == "better" for one in found["verdicts"]):
             lines.append(Text("No treatment has been shown to be better."))
         harm = marked("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
         lines += [Text(harm, metric=one) for one in possible_harms(found)]
-    if experiment.frozen_report:
-        lines.append(Text("The stored report stays as it is. “Undo” takes the ship back."))
-    instead = f" instead of {experiment.winner}" if experiment.winner else ""
-    return Question(f"Ship {winner} to all units of {key}{instead}?", lines)
+    return Question(f"Ship {winner} to all units of {key}?", lines)
 
 
 @action(
     EXPERIMENT,
     "experiment ship checkout_button treatment --yes",
-    "experiment ship checkout_button treatment --no-report --yes",
+    "experiment ship checkout_button treatment --dry-run",
     question=_ship_question,
     asks_always=True,
     label=_("Ship"),
     button=_("Ship %(winner)s"),
 )
-def ship(
-    key: str,
-    winner: _Variant,
-    *,
-    report: Annotated[
-        bool, YesNo(Text("whether a report is stored; no ships if a metric fails"))
-    ] = True,
-) -> Done:
-    """Give all units a variant, and end the experiment; or ship another variant."""
+def ship(key: str, winner: _Variant) -> Done:
+    """Give all units a variant, and end the experiment.
+
+    To ship another one later, undo the ship first.
+    """
     return _done(
-        lambda: lifecycle.ship(key, winner, with_report=report),
+        lambda: lifecycle.ship(key, winner),
         *(key, "undo", key, "--yes"),
         instead=f"remove {key} from the code: {command_line('references', key)}",
     )

@@ -18,7 +18,7 @@ class ExperimentsConfig(AppConfig):
         "tables": "flagstaff.experiments.models.TABLES",
         "keys": "flagstaff.experiments.hooks.keys",
         "rules": "flagstaff.experiments.hooks.rules",
-        "forget_user": "flagstaff.experiments.privacy.forget_user",
+        "forget_user": "flagstaff.experiments.hooks.forget_user",
         "jobs": "flagstaff.experiments.jobs.VERDICTS",
         "retention": "flagstaff.experiments.retention.retention",
         "actions": "flagstaff.experiments.actions.ACTIONS",

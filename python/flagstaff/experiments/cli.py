@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import math
+from argparse import ArgumentTypeError
+from collections.abc import Iterator
 from functools import partial
 
+from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import override
 
 from flagstaff._engine.forced_off import NOTICE
+from flagstaff._words.cells import Column
 from flagstaff._words.text import some
 from flagstaff.cli.action_verbs import action_verbs
+from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options, Topic, verb, verb_group
+from flagstaff.cli.verb import Options, Topic, Verb, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
+from flagstaff.experiments.figures import NONE, p_sentence
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import (
     EVENT_COLUMNS,
@@ -21,10 +28,25 @@ from flagstaff.experiments.records import (
     LIST_COLUMNS,
     experiment_record,
 )
-from flagstaff.experiments.report_text import report_lines
-from flagstaff.experiments.reporting import report_of
+from flagstaff.experiments.report_data import MetricReport, Report, VerdictReport
+from flagstaff.experiments.report_rows import (
+    MetricRow,
+    facts,
+    notes,
+    role_texts,
+    shares_text,
+    unit_rows,
+    verdict_notes,
+    wider_intervals_text,
+)
+from flagstaff.experiments.reporting import metric_error, report_of
 from flagstaff.experiments.rows import find
-from flagstaff.experiments.sample_size import SAMPLE_SIZE
+from flagstaff.experiments.statistics.sequential import (
+    LOOKING_COSTS,
+    units_for_means,
+    units_for_proportions,
+)
+from flagstaff.experiments.verdict import outcome_text
 
 _add_experiment = partial(add_key, thing=EXPERIMENT)
 
@@ -66,10 +88,134 @@ def report(options: Options, out: Output) -> None:
         return
     # With the numbers of English, too.
     with override("en"):
-        for line in report_lines(found):
+        for line in _report_lines(found):
             # A blank that keeps a sign beside its number is for pages.
             out.line(line.replace("\N{NO-BREAK SPACE}", " "))
 
+
+# The report as lines.
+
+
+def _report_lines(report: Report) -> Iterator[str]:
+    """Yields the verdict, the metrics and the counts."""
+    for note in notes(report):
+        yield note
+        yield ""
+    for verdict in report["verdicts"]:
+        yield from _verdict(verdict)
+        yield ""
+    if not report["verdicts"]:
+        yield f"There is no verdict: {metric_error(report)}"
+        yield ""
+    if not report["metrics"]:
+        yield f"There is no metric. Set one: manage.py flags experiment edit {report['key']}"
+    for metric in () if report["has_mismatch"] else report["metrics"]:
+        yield from _metric(metric)
+    if note := wider_intervals_text(report):
+        yield note
+    for row in unit_rows(report):
+        key, *cells = row.items()
+        yield f"{key[1]}: {', '.join(f'{name.lower()} {cell}' for name, cell in cells)}"
+    yield shares_text(report)
+
+
+def _verdict(verdict: VerdictReport) -> Iterator[str]:
+    yield f"{verdict['treatment']}: {outcome_text(verdict['outcome'])}"
+    yield from (f"  + {text}" for text in verdict["may_conclude"])
+    yield from (f"  - {text}" for text in verdict["may_not_conclude"])
+    yield from (f"  {text}" for text in verdict_notes(verdict))
+
+
+def _metric(metric: MetricReport) -> Iterator[str]:
+    if metric["error"]:
+        yield f"{metric['metric']} · {' · '.join(role_texts(metric))} fails: {metric['error']}"
+        return
+    yield " · ".join([metric["metric"], *role_texts(metric), *facts(metric)])
+    for result in metric["treatments"]:
+        row = MetricRow(metric, result)
+        _colour, *words = row.verdict
+        found = ", ".join(filter(None, words))
+        if row.newest is not None:
+            p_value = result["corrected_p_value"]
+            p_text = NONE if p_value is None else p_sentence(p_value)
+            found = f"{row.control} → {row.treatment}, {row.effect}, {p_text}: {found}"
+        yield f"  {result['treatment']}: {found}"
+
+
+# The units that an experiment needs.
+
+_SIZE_COLUMNS = (Column("variant"), Column("total"), Column("days"))
+
+
+def _number(text: str, below: float = math.inf, what: str = "a number above 0") -> float:
+    is_percent = text.endswith("%")
+    try:
+        number = float(text.removesuffix("%")) / (100 if is_percent else 1)
+    except ValueError:
+        number = -1.0
+    if not 0 < number < below or (is_percent and below == math.inf):
+        raise ArgumentTypeError(f"expected {what}, not {text!r}")
+    return number
+
+
+def _share(text: str) -> float:
+    return _number(text, 1, "a share such as 0.1 or 10%")
+
+
+def _add_size_arguments(parser: CommandParser) -> None:
+    add = parser.add_argument
+    add("--from", dest="control", type=_share, metavar="SHARE", help="the share of the control")
+    add("--to", type=_share, metavar="SHARE", help="the share that you want to find")
+    add("--deviation", type=_number, metavar="NUMBER", help="of a mean: its standard deviation")
+    add(
+        "--effect",
+        type=_number,
+        metavar="NUMBER",
+        help="of a mean: the difference that you want to find",
+    )
+    add("--power", type=_share, default=0.8, metavar="SHARE")
+    add("--per-day", type=_number, metavar="N", help="new units per day in all variants")
+
+
+def _print_size(options: Options, out: Output) -> None:
+    try:
+        units = _size(options)
+    except ValueError as error:
+        raise CommandError(str(error), returncode=USAGE) from error
+    total, per_day = 2 * units, options["per_day"]
+    days = math.ceil(total / per_day) if per_day else None
+    out.record(_SIZE_COLUMNS, {"variant": units, "total": total, "days": days})
+    out.message(
+        f"set --planned-units to {total}; results that are valid at every look need up to "
+        f"{LOOKING_COSTS:g} times as many units on average, and rare or skewed values more"
+    )
+
+
+def _size(options: Options) -> int:
+    """Returns the units of each variant."""
+    shares, power = (options["control"], options["to"]), options["power"]
+    mean = (options["deviation"], options["effect"])
+    if None not in shares and mean == (None, None):
+        return units_for_proportions(*shares, power=power)
+    if None not in mean and shares == (None, None):
+        return units_for_means(*mean, power=power)
+    raise CommandError(
+        "write --from and --to for a share, or --deviation and --effect for a mean",
+        returncode=USAGE,
+    )
+
+
+_SAMPLE_SIZE = Verb(
+    name="sample-size",
+    help="print how many units an experiment needs to find an effect",
+    examples=(
+        "sample-size --from 10% --to 12% --per-day 500",
+        "sample-size --deviation 30 --effect 1.5 --power 0.9",
+    ),
+    add_arguments=_add_size_arguments,
+    run=_print_size,
+    topic=Topic.ROLLOUTS,
+)
 
 VERBS = (
     verb_group(
@@ -79,5 +225,5 @@ VERBS = (
         *action_verbs(EXPERIMENT),
         topic=Topic.ROLLOUTS,
     ),
-    SAMPLE_SIZE,
+    _SAMPLE_SIZE,
 )

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
 
-from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.rows import find_row
 from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.changed import quoted_command
@@ -28,6 +25,7 @@ _KEY_OF_A_VALUE = marked("{key} is the key of a value; choose another key for th
 
 #: The least and the greatest value.
 _WHOLE_NUMBERS = {
+    "traffic_percent": (0, MAX_PERCENT),
     "planned_units": (1, 10**12),
     "min_units": (1, 10**9),
     "min_days": (0, 3_650),
@@ -53,33 +51,54 @@ def require_variant(experiment: Experiment, variant: str) -> None:
         )
 
 
-def require_valid(
-    key: str, traffic_percent: int, bucket_by: str, rules: Sequence[Mapping[str, Any]]
-) -> None:
-    if problem := key_problem(key):
-        raise InvalidExperimentError(problem)
-    require_percent(traffic_percent)
-    if problem := rule_problem(list(rules)) or unit_problem(bucket_by):
+def require_valid(experiment: Experiment) -> None:
+    """Raises InvalidExperimentError unless each setting is possible, and each metric has one role.
+
+    The variants have been checked.
+    """
+    rules, keys = experiment.rules, [one.key for one in variants_of(experiment.variants)]
+    problem = (
+        key_problem(experiment.key) or rule_problem(rules) or unit_problem(experiment.bucket_by)
+    )
+    if problem:
         raise InvalidExperimentError(problem)
     for number, rule in enumerate(rules, start=1):
         if rule.get("rollout_percent", MAX_PERCENT) not in {0, MAX_PERCENT}:
-            percent = rule["rollout_percent"]
             raise InvalidExperimentError(
                 "rule {number} has a rollout of {percent} %; a rule of an experiment includes "
                 "(100) or excludes (0). Set traffic_percent for a share of all",
                 number=number,
-                percent=percent,
+                percent=rule["rollout_percent"],
             )
+    for unit, variant in experiment.overrides.items():
+        if variant not in keys:
+            raise InvalidExperimentError(
+                "{unit} is forced to {variant}; keep this variant, or remove the override",
+                unit=unit,
+                variant=variant,
+            )
+    for field in _WHOLE_NUMBERS:
+        require_whole(field, getattr(experiment, field))
+    _require_metrics(experiment)
+    for name, tolerated in experiment.guardrails.items():
+        if not _is_number(tolerated) or tolerated < 0:
+            raise InvalidExperimentError(
+                "the tolerated harm of {metric} is {value}; write a number of at least 0",
+                metric=name,
+                value=repr(tolerated),
+            )
+    effect = experiment.smallest_effect
+    if effect is not None and (not _is_number(effect) or effect <= 0):
+        raise InvalidExperimentError(
+            "the smallest effect is {value}; write a number above 0", value=repr(effect)
+        )
 
 
-def require_possible(rules: Sequence[Mapping[str, Any]], stored: object = None) -> None:
-    """Raises InvalidExperimentError for a rule that can never match and is not `stored`."""
-    if problem := impossible_problem(list(rules), stored):
-        raise InvalidExperimentError(problem)
+def _is_number(value: float) -> bool:
+    return type(value) in {int, float} and math.isfinite(value)
 
 
-def require_metrics(experiment: Experiment) -> None:
-    """Raises InvalidExperimentError unless each metric exists with one role, and numbers fit."""
+def _require_metrics(experiment: Experiment) -> None:
     primary = [experiment.primary_metric] if experiment.primary_metric else []
     used = [*primary, *experiment.other_metrics, *experiment.guardrails]
     for name in used:
@@ -92,28 +111,11 @@ def require_metrics(experiment: Experiment) -> None:
         except ConfigurationError as error:
             message = Text("{metric}: {why}", metric=name, why=error.message)
             raise InvalidExperimentError(message) from error
-    for name, tolerated in experiment.guardrails.items():
-        if not _is_number(tolerated) or tolerated < 0:
-            message = Text(
-                "the tolerated harm of {metric} is {value}; write a number of at least 0",
-                metric=name,
-                value=repr(tolerated),
-            )
-            raise InvalidExperimentError(message)
-    effect = experiment.smallest_effect
-    if effect is not None and (not _is_number(effect) or effect <= 0):
-        raise InvalidExperimentError(
-            "the smallest effect is {value}; write a number above 0", value=repr(effect)
-        )
-    for field, (low, high) in _WHOLE_NUMBERS.items():
-        _require_whole(field, getattr(experiment, field), low, high)
 
 
-def _is_number(value: float) -> bool:
-    return type(value) in {int, float} and math.isfinite(value)
-
-
-def _require_whole(field: str, value: object, low: int, high: int) -> None:
+def require_whole(field: str, value: object) -> None:
+    """Raises InvalidExperimentError if a number of the experiment is not possible."""
+    low, high = _WHOLE_NUMBERS[field]
     if type(value) is not int or not low <= value <= high:
         raise InvalidExperimentError(
             "{name} is {value}; write a whole number from {low} to {high}",
@@ -124,26 +126,6 @@ def _require_whole(field: str, value: object, low: int, high: int) -> None:
         )
 
 
-def require_percent(traffic_percent: int) -> None:
-    if type(traffic_percent) is not int or not 0 <= traffic_percent <= MAX_PERCENT:
-        raise InvalidExperimentError(
-            "the traffic is {value} %; write a whole number from 0 to 100",
-            value=repr(traffic_percent),
-        )
-
-
-def require_forced_variants(experiment: Experiment) -> None:
-    """Raises InvalidExperimentError if a unit is forced to a variant that does not exist."""
-    keys = {one.key for one in variants_of(experiment.variants)}
-    for unit, variant in experiment.overrides.items():
-        if variant not in keys:
-            raise InvalidExperimentError(
-                "{unit} is forced to {variant}; keep this variant, or remove the override",
-                unit=unit,
-                variant=variant,
-            )
-
-
 def require_free(key: str) -> None:
     """A key must not mean a flag or a value in one place and an experiment in another."""
     refusals = {conf.flag_model: _KEY_OF_A_FLAG, conf.value_model: _KEY_OF_A_VALUE}
@@ -152,43 +134,16 @@ def require_free(key: str) -> None:
             raise InvalidExperimentError(refusal, key=key)
 
 
-#: The states in which an action is possible, and the refusal in the others.
+#: The states in which an action is possible.
 _POSSIBLE = {
-    "edit": (
-        (State.DRAFT,),
-        marked(
-            "{key} cannot be edited, because it is {state}. Its traffic can grow, and metrics can "
-            "be added; for other variants, restart it; for anything else, create another experiment"
-        ),
-    ),
-    "start": (
-        (State.DRAFT, State.STOPPED),
-        marked("{key} cannot be started, because it is {state}"),
-    ),
-    "grow": (
-        (State.RUNNING, State.STOPPED),
-        marked("the traffic of {key} cannot grow, because it is {state}"),
-    ),
-    "add-metric": (
-        (State.RUNNING, State.STOPPED),
-        marked("{key} gets no more metrics, because it is {state}"),
-    ),
-    "restart": (
-        (State.RUNNING, State.STOPPED),
-        marked("{key} cannot be restarted, because it is {state}"),
-    ),
-    "force": (
-        (State.DRAFT, State.RUNNING, State.STOPPED),
-        marked("no unit of {key} can be forced, because it is {state}"),
-    ),
-    "ship": (
-        (State.RUNNING, State.STOPPED, State.SHIPPED),
-        marked("{key} cannot be shipped, because it is {state}"),
-    ),
-    "delete": (
-        (State.DRAFT, State.STOPPED, State.SHIPPED),
-        marked("{key} cannot be deleted, because it is {state}; stop it first"),
-    ),
+    "edit": (State.DRAFT,),
+    "start": (State.DRAFT, State.STOPPED),
+    "grow": (State.RUNNING, State.STOPPED),
+    "add-metric": (State.RUNNING, State.STOPPED),
+    "restart": (State.RUNNING, State.STOPPED),
+    "force": (State.DRAFT, State.RUNNING, State.STOPPED),
+    "ship": (State.RUNNING, State.STOPPED),
+    "delete": (State.DRAFT, State.STOPPED, State.SHIPPED),
 }
 #: What a stored report rules out: it stays, and nothing runs any more. A change would also keep the
 #: ship from being undone, which is the way back.
@@ -197,9 +152,15 @@ _CHANGES_OF_A_RUN = ("start", "grow", "add-metric", "restart")
 
 def refusal(experiment: Experiment, action: str) -> Text | None:
     """Returns why an action is not possible now; None if it is."""
-    states, text = _POSSIBLE.get(action, ((experiment.state,), ""))
+    states = _POSSIBLE.get(action, tuple(State))
     if experiment.state not in states:
-        return Text(text, key=experiment.key, state=Text(experiment.state))
+        return Text(
+            "{key} is {state}; “{action}” is only for an experiment that is {states}",
+            key=experiment.key,
+            state=Text(experiment.state),
+            action=action,
+            states=joined((Text(one.value) for one in states), " / "),
+        )
     if action in _CHANGES_OF_A_RUN and experiment.exposures_deleted_at is not None:
         return lost_exposures(experiment)
     if action in _CHANGES_OF_A_RUN and experiment.frozen_report is not None:

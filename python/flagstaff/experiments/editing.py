@@ -2,100 +2,109 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
+from django.utils.translation import override
 
 from flagstaff._core import MAX_UNIT_BYTES
-from flagstaff._words.text import MAX_VALUE, Text, Value, joined, marked, truncated
+from flagstaff._tables.impossible_values import impossible_problem
+from flagstaff._words.text import Text, joined
 from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
 from flagstaff.experiments.conditions import (
-    require_forced_variants,
-    require_metrics,
+    require_free,
     require_now,
-    require_percent,
-    require_possible,
     require_valid,
     require_variant,
+    require_whole,
 )
 from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.records import SETTINGS, setting_texts
 from flagstaff.experiments.rows import Kind, begin_run, database_time, locked, record
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 
-# Arguments that are not called like their column.
-_COLUMNS = {"primary": "primary_metric", "others": "other_metrics"}
-_NAMES = {
-    "description": marked("description"),
-    "owner": marked("owner"),
-    "variants": marked("variants"),
-    "traffic_percent": marked("traffic percent"),
-    "bucket_by": marked("bucket by"),
-    "rules": marked("rules"),
-    "primary_metric": marked("primary metric"),
-    "other_metrics": marked("other metrics"),
-    "guardrails": marked("guardrails"),
-    "planned_units": marked("planned units"),
-    "min_days": marked("min days"),
-    "min_units": marked("min units"),
-    "smallest_effect": marked("smallest effect"),
-}
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+#: Arguments that are not called like their column.
+COLUMNS = {"primary": "primary_metric", "others": "other_metrics"}
 
 
-def edit(  # noqa: PLR0913 (the columns of an experiment)
+class Settings(TypedDict, total=False):
+    """What can be set before the start, besides the variants."""
+
+    description: str
+    traffic_percent: int
+    bucket_by: str
+    rules: Sequence[Mapping[str, Any]]
+    #: The metric that decides.
+    primary: str
+    #: All other metrics.
+    others: Sequence[str]
+    #: All guardrails: the tolerated harm by the name of the metric.
+    guardrails: Mapping[str, float]
+    planned_units: int
+    min_days: int
+    min_units: int
+    smallest_effect: float
+
+
+def create(
     key: str,
-    *,
-    description: str | None = None,
-    owner: str | None = None,
-    variants: Iterable[Variant | str] | None = None,
-    traffic_percent: int | None = None,
-    bucket_by: str | None = None,
-    rules: Sequence[Mapping[str, Any]] | None = None,
-    primary: str | None = None,
-    others: Sequence[str] | None = None,
-    guardrails: Mapping[str, float] | None = None,
-    planned_units: int | None = None,
-    min_days: int | None = None,
-    min_units: int | None = None,
-    smallest_effect: float | None = None,
+    variants: Iterable[Variant | str] = ("control", "treatment"),
+    **settings: Unpack[Settings],
 ) -> Experiment:
-    """Changes a draft. None leaves a setting as it is; the event has the old and the new values.
+    """Creates an experiment that has not started. Every call returns its default until then.
+
+    Variants are texts such as "control" or "treatment:3", the control first. Raises
+    InvalidExperimentError, also for the key of a flag or of another experiment, and for a segment
+    that does not exist.
+    """
+    experiment = Experiment(key=key)
+    set_columns(experiment, columns_of(variants=variants, **settings))
+    with transaction.atomic(using=conf.database):
+        require_free(key)
+        # Locked, so that no segment is deleted meanwhile.
+        if problem := missing_segment(experiment.rules, lock=True):
+            raise InvalidExperimentError(problem)
+        try:
+            with transaction.atomic(using=conf.database):
+                experiment.save(using=conf.database, force_insert=True)
+        except IntegrityError as error:
+            raise InvalidExperimentError("there is an experiment {key} already", key=key) from error
+        weights = joined(f"{one.key} {one.weight}" for one in variants_of(experiment.variants))
+        text = Text(
+            "created with {variants}; {percent} % of all units take part",
+            variants=weights,
+            percent=experiment.traffic_percent,
+        )
+        record(experiment, Kind.CREATED, text)
+    return experiment
+
+
+def edit(
+    key: str, *, variants: Iterable[Variant | str] | None = None, **settings: Unpack[Settings]
+) -> Experiment:
+    """Changes the given settings of a draft. The event has the old and the new values.
 
     Variants, other metrics and guardrails replace all that there are. Raises
     UnknownExperimentError, InvalidExperimentError, also for a segment that does not exist, or
     ExperimentError if the experiment has started.
     """
-    given = columns_of(
-        description=description,
-        owner=owner,
-        variants=variants,
-        traffic_percent=traffic_percent,
-        bucket_by=bucket_by,
-        rules=rules,
-        primary=primary,
-        others=others,
-        guardrails=guardrails,
-        planned_units=planned_units,
-        min_days=min_days,
-        min_units=min_units,
-        smallest_effect=smallest_effect,
-    )
+    given = columns_of(variants=variants, **settings)
     with transaction.atomic(using=conf.database):
         # Locked, so that no segment is deleted meanwhile.
         if problem := missing_segment(given.get("rules", []), lock=True):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:
             require_now(experiment, "edit")
-            changes = set_columns(experiment, given)
-            if changes:
+            if text := _changed(experiment, given):
                 experiment.save(using=conf.database)
-                text = Text("edited: {changes}", changes=_changes_text(changes))
-                record(experiment, Kind.EDITED, text)
+                record(experiment, Kind.EDITED, f"edited: {text}")
             return experiment
 
 
@@ -114,13 +123,11 @@ def restart(
     given = columns_of(variants=variants, traffic_percent=traffic_percent)
     with transaction.atomic(using=conf.database), locked(key) as experiment:
         require_now(experiment, "restart")
-        changes = set_columns(experiment, given)
+        changes = _changed(experiment, given)
         experiment.run += 1
         begin_run(experiment)
-        text = Text("restarted: the exposures so far are no longer reported")
-        if changes:
-            text = Text("{text}; {changes}", text=text, changes=_changes_text(changes))
-        record(experiment, Kind.RESTARTED, text)
+        text = "restarted: the exposures so far are no longer reported"
+        record(experiment, Kind.RESTARTED, "; ".join(filter(None, (text, changes))))
         return experiment
 
 
@@ -134,7 +141,7 @@ def grow(key: str, traffic_percent: int) -> Experiment:
     UnknownExperimentError, InvalidExperimentError, or ExperimentError for less traffic, for a
     draft, and if the experiment was shipped or has only its stored report.
     """
-    require_percent(traffic_percent)
+    require_whole("traffic_percent", traffic_percent)
     with locked(key) as experiment:
         require_now(experiment, "grow")
         before = experiment.traffic_percent
@@ -169,7 +176,7 @@ def add_metric(key: str, metric: str, *, tolerated: float | None = None) -> Expe
             experiment.other_metrics = [*experiment.other_metrics, metric]
         else:
             experiment.guardrails = {**experiment.guardrails, metric: tolerated}
-        require_metrics(experiment)
+        require_valid(experiment)
         at = aware(database_time(experiment)).isoformat()
         experiment.added_metrics = {**experiment.added_metrics, metric: at}
         experiment.save(using=conf.database)
@@ -214,24 +221,12 @@ def _require_unit(unit: str) -> None:
 # Settings, and what changes.
 
 
-@dataclass(frozen=True)
-class SettingChange:
-    """A setting with its value before and after an edit, as texts."""
-
-    column: str
-    old: Value
-    new: Value
-
-    @property
-    def name(self) -> Text:
-        """What the column is called."""
-        return Text(_NAMES[self.column])
-
-
 def columns_of(**settings: Any) -> dict[str, Any]:
     """Returns the columns of the arguments of `edit` that are not None."""
+    if unknown := settings.keys() - Settings.__annotations__ - {"variants"}:
+        raise TypeError(f"an experiment has no settings {', '.join(sorted(unknown))}")
     found = {
-        _COLUMNS.get(name, name): list(value) if isinstance(value, (list, tuple)) else value
+        COLUMNS.get(name, name): list(value) if isinstance(value, (list, tuple)) else value
         for name, value in settings.items()
         if value is not None
     }
@@ -240,48 +235,41 @@ def columns_of(**settings: Any) -> dict[str, Any]:
     return found
 
 
-def set_columns(experiment: Experiment, given: Mapping[str, Any]) -> list[SettingChange]:
-    """Sets the columns that differ, and returns what changes. Writes nothing.
+def set_columns(experiment: Experiment, given: Mapping[str, Any]) -> bool:
+    """Sets the columns, and returns whether one differs. Writes nothing.
 
     Raises InvalidExperimentError.
     """
     old = {name: getattr(experiment, name) for name in given}
-    new = {name: value for name, value in given.items() if value != old[name]}
-    require_possible(new.get("rules", []), old.get("rules"))
-    for name, value in new.items():
+    if problem := impossible_problem(given.get("rules", []), old.get("rules")):
+        raise InvalidExperimentError(problem)
+    for name, value in given.items():
         setattr(experiment, name, value)
-    require_valid(
-        experiment.key, experiment.traffic_percent, experiment.bucket_by, experiment.rules
-    )
-    require_metrics(experiment)
-    require_forced_variants(experiment)
-    return [
-        SettingChange(name, _shown(name, old[name]), _shown(name, value))
-        for name, value in new.items()
-    ]
+    require_valid(experiment)
+    return old != given
 
 
-def _changes_text(changes: Iterable[SettingChange]) -> Text:
-    texts = (
-        Text("{name}: {old} → {new}", name=one.name, old=one.old, new=one.new) for one in changes
-    )
-    return joined(texts, "; ")
+def changed_texts(
+    experiment: Experiment, given: Mapping[str, Any]
+) -> tuple[bool, list[tuple[str, str, str]]]:
+    """Sets the columns, and returns whether one differs, and what people see of that.
+
+    That is the name of each setting whose text differs, with the text before and after, in the
+    active language. Writes nothing. Raises InvalidExperimentError.
+    """
+    before = setting_texts(experiment)
+    is_changed = set_columns(experiment, given)
+    after = setting_texts(experiment)
+    names = (name for name in before if before[name] != after[name])
+    return is_changed, [(str(SETTINGS[name]), before[name], after[name]) for name in names]
 
 
-def _shown(name: str, value: Any) -> Value:
-    """Returns a setting in one line."""
-    if value in ("", [], {}, None):
-        return Text("none")
-    if name == "variants":
-        value = [f"{one.key} {one.weight}" for one in variants_of(value)]
-    elif name == "guardrails":
-        # 0 instead of 0.0.
-        value = [
-            Text("{metric} ({tolerated})", metric=metric, tolerated=value[metric] or 0)
-            for metric in value
-        ]
-    elif name == "rules" and value:
-        # A sentence would be in the language of the actor.
-        value = truncated(json.dumps(value, ensure_ascii=False), MAX_VALUE)
-    shown: Value = joined(value) if isinstance(value, list) else value
-    return shown
+def _changed(experiment: Experiment, given: Mapping[str, Any]) -> str:
+    """Sets the columns, and returns what changes, in English; empty if nothing does."""
+    with override("en"):
+        is_changed, texts = changed_texts(experiment, given)
+    if not is_changed:
+        return ""
+    shown = "; ".join(f"{name}: {old} → {new}" for name, old, new in texts)
+    # A blank that keeps a sign beside its number is for pages.
+    return shown.replace("\N{NO-BREAK SPACE}", " ") or "no share changes"

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.db import DatabaseError, transaction
 
+from flagstaff._tables.user_lookup import forget_actor
 from flagstaff.conf import conf
-from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 from flagstaff.extensions import OtherRules
 
 
@@ -24,6 +25,30 @@ def rules() -> Sequence[OtherRules]:
         for pk, key, state, rules in _values("pk", "key", "state", "rules")
         if state != "shipped"
     ]
+
+
+def forget_user(pk: str) -> None:
+    """Removes the exposures of a user, the overrides that name the user, and the actor of events.
+
+    The exposures of a visitor are removed if the visitor was known to be this user. Reports then
+    count fewer units. Those of other units, such as companies, only lose the user. Texts of events
+    may still name the user.
+    """
+    with transaction.atomic(using=conf.database):
+        exposures = Exposure.objects.using(conf.database)
+        by_visitor = exposures.filter(experiment__bucket_by="visitor")
+        # Also those from before the login, and in experiments that the user met as a stranger.
+        visitors = list(by_visitor.filter(user_pk=pk).values_list("unit", flat=True).distinct())
+        by_visitor.filter(unit__in=visitors).delete()
+        exposures.filter(user_pk=pk).update(user_pk=None)
+        by_user = Experiment.objects.using(conf.database).filter(bucket_by="user")
+        exposures.filter(
+            experiment_id__in=list(by_user.values_list("pk", flat=True)), unit=pk
+        ).delete()
+        for experiment in by_user.select_for_update().filter(overrides__has_key=pk):
+            del experiment.overrides[pk]
+            experiment.save(using=conf.database, update_fields=["overrides"])
+        forget_actor(ExperimentEvent.objects.using(conf.database), pk)
 
 
 def _values(*columns: Any) -> list[tuple[Any, ...]]:

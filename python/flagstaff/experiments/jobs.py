@@ -19,9 +19,7 @@ from flagstaff._words.times import aware, is_of_this_hour
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.models import Experiment, State, StoredVerdict
-from flagstaff.experiments.report_data import Report, variants_in
 from flagstaff.experiments.reporting import make_report, metric_error
-from flagstaff.experiments.statistics import Outcome
 from flagstaff.extensions import Job
 
 # After this time a run begins no other experiment: the plans and the deliveries wait for it.
@@ -97,7 +95,9 @@ def _store(experiment: Experiment) -> VerdictReport:
     try:
         with transaction.atomic(using=conf.database):
             report = make_report(experiment, now)
-            outcomes, problem = _outcomes_of(report), _problem_of(report)
+        outcomes = {verdict["treatment"]: verdict["outcome"] for verdict in report["verdicts"]}
+        # A guardrail that fails leaves a verdict, which says so.
+        problem = "" if outcomes else metric_error(report)
     except ConfigurationError as error:
         problem = error.message
     except DatabaseError as error:
@@ -115,17 +115,6 @@ def _store(experiment: Experiment) -> VerdictReport:
         },
     )
     return VerdictReport(experiment.key, outcomes, problem, failure)
-
-
-def _outcomes_of(report: Report) -> dict[str, str]:
-    if report["has_mismatch"]:
-        return dict.fromkeys(variants_in(report)[1:], Outcome.MISMATCH.value)
-    return {verdict["treatment"]: verdict["outcome"] for verdict in report["verdicts"]}
-
-
-def _problem_of(report: Report) -> str:
-    # A guardrail that fails leaves a verdict, which says so.
-    return "" if report["has_mismatch"] or report["verdicts"] else metric_error(report)
 
 
 def _outcomes(record: Record) -> str:

@@ -1,4 +1,4 @@
-"""What a person does with an experiment: create, start, stop, ship, undo, delete.
+"""What a person does with an experiment: start, stop, ship, undo, delete.
 
 Each function locks the experiment, and is one transaction or part of the surrounding one.
 `acting_as` and the middleware set the actor and the reason.
@@ -6,28 +6,17 @@ Each function locks the experiment, and is one transaction or part of the surrou
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
 
-from django.db import DatabaseError, IntegrityError, transaction
-from django.utils import timezone
+from django.db import transaction
 
-from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.text import Text, joined, marked
+from flagstaff._words.text import Text, marked, storable
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
-from flagstaff.experiments.conditions import (
-    lost_exposures,
-    require_free,
-    require_now,
-    require_variant,
-)
-from flagstaff.experiments.editing import columns_of, set_columns
+from flagstaff.exceptions import ExperimentError
+from flagstaff.experiments.conditions import lost_exposures, require_now, require_variant
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
-from flagstaff.experiments.report_data import Report
-from flagstaff.experiments.reporting import metric_error, report_of, time_as_json
+from flagstaff.experiments.reporting import frozen_report, time_as_json
 from flagstaff.experiments.rows import (
     Kind,
     begin_run,
@@ -37,8 +26,6 @@ from flagstaff.experiments.rows import (
     record,
     set_state,
 )
-from flagstaff.experiments.variants import Variant, variants_of
-from flagstaff.validators import MAX_PERCENT
 
 _CANNOT_UNDO = marked(
     "{key} cannot be undone: only a stop or a ship can, but the last change is “{what}”. Start, "
@@ -47,52 +34,6 @@ _CANNOT_UNDO = marked(
 #: What can be undone, and what undo would overwrite. Other events change neither state nor units.
 _DECISIONS = {Kind.STOPPED, Kind.SHIPPED}
 _CONFLICTS = {Kind.CREATED, Kind.STARTED, Kind.RESTARTED}
-
-
-def create(  # noqa: PLR0913 (the columns of an experiment)
-    key: str,
-    variants: Iterable[Variant | str] = ("control", "treatment"),
-    *,
-    traffic_percent: int = MAX_PERCENT,
-    bucket_by: str = "user",
-    rules: Sequence[Mapping[str, Any]] = (),
-    description: str = "",
-    owner: str = "",
-) -> Experiment:
-    """Creates an experiment that has not started. Every call returns its default until then.
-
-    Variants are texts such as "control" or "treatment:3", the control first. Raises
-    InvalidExperimentError, also for the key of a flag or of another experiment, and for a segment
-    that does not exist.
-    """
-    experiment = Experiment(key=key)
-    given = columns_of(
-        variants=variants,
-        traffic_percent=traffic_percent,
-        bucket_by=bucket_by,
-        rules=rules,
-        description=description,
-        owner=owner,
-    )
-    set_columns(experiment, given)
-    with transaction.atomic(using=conf.database):
-        require_free(key)
-        # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_segment(experiment.rules, lock=True):
-            raise InvalidExperimentError(problem)
-        try:
-            with transaction.atomic(using=conf.database):
-                experiment.save(using=conf.database, force_insert=True)
-        except IntegrityError as error:
-            raise InvalidExperimentError("there is an experiment {key} already", key=key) from error
-        weights = joined(f"{one.key} {one.weight}" for one in variants_of(experiment.variants))
-        text = Text(
-            "created with {variants}; {percent} % of all units take part",
-            variants=weights,
-            percent=traffic_percent,
-        )
-        record(experiment, Kind.CREATED, text)
-    return experiment
 
 
 def start(key: str) -> Experiment:
@@ -134,67 +75,35 @@ def delete(key: str) -> None:
         experiment.delete(using=conf.database)
 
 
-def ship(key: str, winner: str, *, with_report: bool = True) -> Experiment:
+def ship(key: str, winner: str) -> Experiment:
     """Gives all units this variant from now on, and freezes the report. No unit is recorded.
 
-    Makes the queries of a report first, unless `with_report` is False. A shipped experiment can
-    ship another variant, and keeps its stored report; the same variant changes nothing. Raises
-    UnknownExperimentError, InvalidExperimentError for an unknown variant, or ExperimentError if the
-    experiment has not started, has no report because the primary metric or a guardrail fails, or
-    was changed while its report was made.
+    Makes the queries of a report first. If the primary metric or a guardrail fails, no report is
+    stored, and the event says why. Raises UnknownExperimentError, InvalidExperimentError for an
+    unknown variant, or ExperimentError if the experiment has not started, was shipped, or was
+    changed while its report was made.
     """
     present = find(key)
     _require_winner(present, winner)
-    last, frozen = newest_event(present), None
-    has_report = present.frozen_report is not None or present.exposures_deleted_at is not None
-    if with_report and not has_report and present.state != State.SHIPPED:
+    last, frozen, why = newest_event(present), None, ""
+    if present.frozen_report is None and present.exposures_deleted_at is None:
         # Before the lock: nothing may delay a stop.
-        frozen = frozen_report(present)
+        frozen, why = frozen_report(present)
     with locked(key) as experiment:
         _require_winner(experiment, winner)
-        if experiment.winner == winner:
-            return experiment
-        if frozen is not None and newest_event(experiment) != last:
+        if newest_event(experiment) != last:
             raise ExperimentError(
                 "{key} was changed while its report was made; ship it again", key=key
             )
         text = Text("shipped: all units get {variant}", variant=winner)
-        if experiment.winner:
-            text = Text(
-                "shipped: all units get {variant} instead of {before}; the stored report stays",
-                variant=winner,
-                before=experiment.winner,
-            )
+        if why:
+            text = Text("{text}; no report is stored: {why}", text=text, why=storable(why))
         _decide(experiment, State.SHIPPED, winner, Kind.SHIPPED, text)
         if frozen is not None:
             frozen["ended_at"] = time_as_json(experiment.ended_at)
             experiment.frozen_report = frozen
             experiment.save(using=conf.database, update_fields=["frozen_report"])
         return experiment
-
-
-def frozen_report(experiment: Experiment, *, every_metric: bool = False) -> Report:
-    """Returns the report with the time at which it was frozen.
-
-    Raises ExperimentError if the primary metric or a guardrail, or with `every_metric` any metric,
-    cannot be measured.
-    """
-    try:
-        with transaction.atomic(using=conf.database):
-            report = report_of(experiment)
-        why = metric_error(report, every_metric=every_metric)
-    except ConfigurationError as error:
-        why = error.message
-    except DatabaseError as error:
-        why = error_text(error)
-    if why:
-        raise ExperimentError(
-            "the report of {key} cannot be stored: {why}. Correct the metric, or ship without a "
-            "report: with_report=False, or --no-report",
-            key=experiment.key,
-            why=why,
-        )
-    return {**report, "frozen_at": time_as_json(timezone.now())}
 
 
 def _require_winner(experiment: Experiment, winner: str) -> None:
@@ -237,14 +146,16 @@ def undo(key: str) -> Experiment:
                     raise ExperimentError(lost_exposures(experiment))
                 if problem:
                     raise ExperimentError(problem)
-            had_report = experiment.frozen_report is not None
             if not before["has_report"] and experiment.exposures_deleted_at is None:
                 experiment.frozen_report = None
             experiment.winner = before["winner"]
             ended_at = before["ended_at"] and datetime.fromisoformat(before["ended_at"])
             set_state(experiment, before["state"], ended_at)
-            now = _state_text(experiment, lost_report=had_report)
-            text = Text("undone: “{what}”; {now}", what=event.message, now=now)
+            text = Text(
+                "undone: “{what}”; it is {state} again, with all exposures",
+                what=event.message,
+                state=Text(experiment.state),
+            )
             record(experiment, Kind.UNDONE, text)
             return experiment
 
@@ -267,13 +178,3 @@ def last_decision(experiment: Experiment) -> ExperimentEvent:
                 return event
             undone -= 1
     raise ExperimentError(_CANNOT_UNDO, key=experiment.key, what=Text("none"))
-
-
-def _state_text(experiment: Experiment, *, lost_report: bool) -> Text:
-    if experiment.state == State.SHIPPED:
-        return Text("all units get {variant}", variant=experiment.winner)
-    if experiment.state == State.STOPPED:
-        return Text("every call returns its default")
-    if lost_report:
-        return Text("it runs with all exposures; the stored report was removed")
-    return Text("it runs with all exposures")

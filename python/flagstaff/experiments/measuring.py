@@ -1,11 +1,18 @@
-"""The sums of a metric by hour and variant: one query, in the database of the exposures."""
+"""What a metric of an experiment has shown, hour by hour: the figures of a report.
+
+One query in the database of the exposures gives the sums of a metric by hour and variant. Looks are
+full hours, so a report shows the same from any page or command, and a p value that was shown never
+goes up.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from django.db import connections
@@ -17,7 +24,19 @@ from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Source
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.sources import excluded_units, rows_of
-from flagstaff.experiments.statistics import PairSums
+from flagstaff.experiments.statistics.effects import (
+    Conversions,
+    Effect,
+    Estimate,
+    PairSums,
+    adjust,
+    difference,
+    lift,
+    mean,
+    proportion,
+    ratio,
+)
+from flagstaff.experiments.statistics.sequential import Plan, always_valid, lower_bound
 
 _IN_WINDOW = "m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.+) given.first)"
 _BEFORE = "m.at OPERATOR(pg_catalog.<) u.at"
@@ -87,13 +106,10 @@ def require_usable(metric: Metric) -> None:
 
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:
-    hour, variant, units, y, yy, x, xx, xy, y_shift, x_shift, contributors = row
+    hour, variant, units, y, yy, x, xx, xy, y_shift, x_shift = row
     if not all(math.isfinite(one) for one in (y, yy, x, xx, xy, y_shift, x_shift)):
         raise ConfigurationError("a value is NaN or infinite; leave such rows out of the source")
-    sums = PairSums(
-        units, y, yy, x, xx, xy, y_shift=y_shift, x_shift=x_shift, contributors=contributors
-    )
-    return HourSums(hour, variant, sums)
+    return HourSums(hour, variant, PairSums(units, y, yy, x, xx, xy, y_shift, x_shift))
 
 
 def _unit_column(experiment: Experiment, metric: Metric) -> str:
@@ -142,3 +158,135 @@ def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str
     text, params = rows_of(source, columns, Text("the source of a metric"))
     # In brackets, because a UNION may follow.
     return f"(SELECT unit::text, {values}, time FROM {text})", params  # noqa: S608
+
+
+# From the sums to looks.
+
+_HOUR = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class Look:
+    """A treatment against the control at the end of an hour."""
+
+    #: The end of the hour.
+    at: datetime
+    #: Of control and treatment.
+    sums: tuple[PairSums, PairSums]
+    control: Estimate
+    treatment: Estimate
+    difference: Effect
+    #: None where a ratio to the control has no meaning.
+    lift: Effect | None
+    p_value: float
+    #: The one-sided lower bound of how much worse the treatment is.
+    harm_bound: float
+    #: With a covariate: so much of x is subtracted, and the share of the variance that is gone.
+    theta: float | None = None
+    variance_reduction: float | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """All looks at a metric for one treatment, the newest one last."""
+
+    treatment: str
+    looks: Sequence[Look] = ()
+
+    @property
+    def newest(self) -> Look | None:
+        """None without a unit whose window is over."""
+        return self.looks[-1] if self.looks else None
+
+    @property
+    def decisive(self) -> Look | None:
+        """The look with the smallest p value, whose sign decides."""
+        return min(self.looks, key=attrgetter("p_value"), default=None)
+
+    @property
+    def p_value(self) -> float:
+        """The smallest p value of all looks, so that one that was reported never goes up."""
+        return self.decisive.p_value if self.decisive else 1.0
+
+    @property
+    def harm_bound(self) -> float:
+        """The largest bound of all looks: a harm that was certain once remains so."""
+        return max((look.harm_bound for look in self.looks), default=-math.inf)
+
+
+def plan_of(experiment: Experiment) -> Plan:
+    """Returns the plan of the results of two of the variants."""
+    return Plan(max(2 * experiment.planned_units // len(experiment.variants), 1))
+
+
+def results_of(
+    metric: Metric, hours: Iterable[HourSums], variants: Sequence[str], plan: Plan
+) -> list[Result]:
+    """Returns the results of a metric for each treatment. The first variant is the control."""
+    control, *treatments = variants
+    found: dict[str, list[Look]] = {treatment: [] for treatment in treatments}
+    for hour, sums in _cumulated(hours):
+        for treatment in treatments:
+            arms = [sums[arm] for arm in (control, treatment) if arm in sums]
+            look = _look(hour + _HOUR, metric, arms, plan)
+            if look is not None:
+                found[treatment].append(look)
+    return [Result(treatment, looks) for treatment, looks in found.items()]
+
+
+def units_of(hours: Iterable[HourSums]) -> int:
+    """Returns the number of units whose window is over."""
+    return sum(hour.sums.units for hour in hours)
+
+
+def _cumulated(hours: Iterable[HourSums]) -> Iterator[tuple[datetime, dict[str, PairSums]]]:
+    """Yields each hour with the sums of each variant until its end."""
+    sums: dict[str, PairSums] = {}
+    by_hour = groupby(sorted(hours, key=attrgetter("hour")), key=attrgetter("hour"))
+    for hour, group in by_hour:
+        for one in group:
+            arm = one.variant
+            sums[arm] = sums[arm] + one.sums if arm in sums else one.sums
+        yield hour, sums
+
+
+def _look(at: datetime, metric: Metric, arms: Sequence[PairSums], plan: Plan) -> Look | None:
+    """Returns a look at both arms; None where one of them has no estimate yet."""
+    both = [arm for arm in arms if arm.units > 1]
+    is_ratio = isinstance(metric, Ratio)
+    if len(both) < 2 or (is_ratio and any(arm.of_x.exact_mean <= 0 for arm in both)):  # noqa: PLR2004
+        return None
+    theta = variance_reduction = None
+    if isinstance(metric, Mean) and metric.covariate:
+        adjusted = adjust(both)
+        control, treatment = adjusted.arms
+        theta, variance_reduction = adjusted.theta, adjusted.variance_reduction
+    else:
+        control, treatment = map(_estimator(metric), both)
+    effect = difference(control, treatment)
+    worse = -effect if metric.higher_is_better else effect
+    return Look(
+        at=at,
+        sums=(both[0], both[1]),
+        control=control,
+        treatment=treatment,
+        difference=effect,
+        lift=lift(control, treatment),
+        p_value=always_valid(effect, plan).p_value,
+        harm_bound=lower_bound(worse, plan),
+        theta=theta,
+        variance_reduction=variance_reduction,
+    )
+
+
+def _estimator(metric: Metric) -> Callable[[PairSums], Estimate]:
+    if metric.is_proportion:
+        return lambda arm: proportion(_conversions(arm))
+    if isinstance(metric, Ratio):
+        return ratio
+    return lambda arm: mean(arm.of_y)
+
+
+def _conversions(arm: PairSums) -> Conversions:
+    """Returns the sums of a proportion as counts."""
+    return Conversions(arm.units, math.floor(arm.of_y.mean * arm.units + 0.5))

@@ -11,7 +11,7 @@ defines them with the classes of this module:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeAlias
@@ -146,12 +146,12 @@ class Ratio(Metric):
 
 def metric_names() -> list[str]:
     """Returns the names of all metrics, in the order of the setting."""
-    return list(_setting())
+    return list(conf.metrics)
 
 
 def find_metric(name: str) -> Metric:
     """Returns a metric by its name. Raises ConfigurationError if there is none."""
-    path = _setting().get(name)
+    path = conf.metrics.get(name)
     if path is None:
         names = joined(metric_names()) or Text("none")
         raise ConfigurationError(
@@ -160,15 +160,7 @@ def find_metric(name: str) -> Metric:
             metrics=names,
         )
     setting = f'FLAGSTAFF["METRICS"]["{name}"]'
-    try:
-        metric = import_string(path)
-    except Exception as error:
-        raise ConfigurationError(
-            '{setting} is "{path}", which cannot be imported: {error}',
-            setting=setting,
-            path=path,
-            error=str(error),
-        ) from error
+    metric = imported(setting, path)
     if not isinstance(metric, Metric):
         raise ConfigurationError(
             '{setting} is "{path}", which is no metric; write a Conversion, Mean or '
@@ -179,5 +171,15 @@ def find_metric(name: str) -> Metric:
     return metric
 
 
-def _setting() -> Mapping[str, str]:
-    return conf.metrics
+def imported(setting: str, path: str) -> object:
+    """Returns what the path of a setting names. Raises ConfigurationError."""
+    try:
+        found: object = import_string(path)
+    except Exception as error:
+        raise ConfigurationError(
+            '{setting} is "{path}", which cannot be imported: {error}',
+            setting=setting,
+            path=path,
+            error=str(error),
+        ) from error
+    return found

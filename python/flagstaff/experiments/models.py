@@ -45,7 +45,6 @@ class Experiment(models.Model):
 
     key: models.Field[Any, str] = models.CharField(max_length=KEY_MAX_LENGTH, unique=True)
     description: models.Field[Any, str] = models.TextField(default="", db_default="")
-    owner: models.Field[Any, str] = models.CharField(max_length=100, default="", db_default="")
     state: models.Field[Any, str] = models.CharField(
         _("state"), max_length=16, choices=State.choices, default=State.DRAFT
     )

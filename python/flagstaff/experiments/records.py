@@ -1,14 +1,69 @@
-"""Experiments as records for people and programs."""
+"""Experiments and their settings as texts and records, for people and programs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from django.utils.functional import Promise
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine import forced_off
 from flagstaff._words.cells import Column, Record
+from flagstaff._words.rule_text import rules_text
+from flagstaff._words.text import local_number
 from flagstaff.conf import conf
+from flagstaff.experiments.figures import number_text, percent_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.variants import shares_of
+from flagstaff.validators import MAX_PERCENT
+
+#: The settings, by the arguments of `edit`.
+SETTINGS: Mapping[str, str | Promise] = {
+    "description": _("Description"),
+    "variants": _("Variants"),
+    "traffic_percent": _("Traffic in percent"),
+    "bucket_by": _("Bucketing unit"),
+    "rules": _("Rules"),
+    "primary": _("Primary metric"),
+    "others": _("Other metrics"),
+    "guardrails": _("Guardrails"),
+    "planned_units": _("Planned units"),
+    "min_days": _("Days before a verdict"),
+    "min_units": _("Units before a verdict"),
+    "smallest_effect": _("Smallest effect that matters"),
+}
+
+
+def setting_texts(experiment: Experiment) -> dict[str, str]:
+    """Returns the settings as texts in the active language, in the order of SETTINGS."""
+    tolerated = (f"{name} ({number_text(one)})" for name, one in experiment.guardrails.items())
+    rules, effect = experiment.rules, experiment.smallest_effect
+    found = {
+        "description": experiment.description,
+        "variants": shares_text(experiment),
+        "traffic_percent": local_number(experiment.traffic_percent),
+        "bucket_by": experiment.bucket_by,
+        "rules": (rules_text(rules) or gettext("rules that cannot be read")) if rules else "",
+        "primary": experiment.primary_metric,
+        "others": ", ".join(experiment.other_metrics),
+        "guardrails": ", ".join(tolerated),
+        "planned_units": local_number(experiment.planned_units),
+        "min_days": local_number(experiment.min_days),
+        "min_units": local_number(experiment.min_units),
+        "smallest_effect": "" if effect is None else number_text(effect),
+    }
+    return {name: found[name] or gettext("none") for name in SETTINGS}
+
+
+def shares_text(experiment: Experiment) -> str:
+    """Returns the variants with their shares of all units."""
+    traffic, shares = experiment.traffic_percent / MAX_PERCENT, shares_of(experiment.variants)
+    return ", ".join(f"{key} {percent_text(traffic * share)}" for key, share in shares.items())
+
+
+# Records.
 
 
 def _state_style(record: Record) -> str | None:
@@ -37,14 +92,13 @@ LIST_COLUMNS = (
     Column("state", _state, style=_state_style),
     Column("variants", _variants),
     Column("started_at"),
-    Column("owner"),
     Column("description", truncate=True),
 )
 # What is shown as it is stored.
 _STORED = (
     *("traffic_percent", "bucket_by", "rules", "overrides", "run"),
     *("other_metrics", "guardrails", "added_metrics", "planned_units"),
-    *("owner", "description", "created_at", "started_at", "ended_at"),
+    *("description", "created_at", "started_at", "ended_at"),
 )
 _TEXTS = {"state": _state, "variants": _variants, "overrides": _overrides}
 EXPERIMENT_COLUMNS = tuple(

@@ -1,8 +1,7 @@
 """The report of an experiment as JSON: what the page, the command and programs show.
 
 A shipped experiment keeps its report for ever. So a member is never renamed and never gets another
-meaning: that would be VERSION 2, and reading would bring version 1 into its form. A reader expects
-that `may_conclude` and `may_not_conclude` have texts that it does not know.
+meaning: that would be VERSION 2, and reading would bring version 1 into its form.
 
 Times are texts in ISO 8601. A bound or a figure that is not known is None.
 """
@@ -26,15 +25,6 @@ class EffectReport(TypedDict):
     high: float | None
 
 
-class MissingUnits(TypedDict):
-    """What a variant still needs for an interval."""
-
-    variant: str
-    #: "units", units "with_value" other than 0, or units "without_value" of a proportion.
-    what: str
-    units: int
-
-
 class NewestLook(TypedDict):
     """The newest look, with the sums from which everything else of it can be computed."""
 
@@ -53,7 +43,6 @@ class NewestLook(TypedDict):
     #: control, too, so it can contain 0 where the difference does not.
     lift: EffectReport | None
     p_value: float
-    missing_for_interval: list[MissingUnits]
     #: By "control" and "treatment".
     sums: dict[str, dict[str, float]]
     #: With a covariate: so much of x is subtracted, and the share of the variance that is gone.
@@ -108,7 +97,7 @@ class VerdictReport(TypedDict):
     """The verdict on a treatment."""
 
     treatment: str
-    #: The text of an `Outcome`, and of each `Statement`.
+    #: The value of an `Outcome`, and sentences in English.
     outcome: str
     may_conclude: list[str]
     may_not_conclude: list[str]
@@ -117,7 +106,6 @@ class VerdictReport(TypedDict):
     failed: list[str]
     missing_days: float
     missing_units: int
-    largest_possible_effect: float | None
 
 
 class VariantReport(TypedDict):
@@ -145,13 +133,6 @@ class SettingsReport(TypedDict):
     alpha: float
 
 
-class DayUnits(TypedDict):
-    """The units of each variant on a day, in UTC."""
-
-    day: str
-    units: dict[str, int]
-
-
 class ExposureReport(TypedDict):
     """The units of each variant, and what is missing."""
 
@@ -164,7 +145,6 @@ class ExposureReport(TypedDict):
     returned: dict[str, int] | None
     workers_without_last_report: int
     mismatch_p_value: float
-    days: list[DayUnits]
 
 
 class Report(TypedDict):
@@ -173,7 +153,6 @@ class Report(TypedDict):
     version: Literal[1]
     key: str
     description: str
-    owner: str
     state: str
     winner: str | None
     #: Whether FLAGSTAFF_FORCE_OFF turns the experiment off in this process.
@@ -186,14 +165,9 @@ class Report(TypedDict):
     exposures: ExposureReport
     #: Whether the shares are wrong. Then no figure is valid, and no metric has results.
     has_mismatch: bool
-    #: One for each treatment; none if the primary metric fails.
+    #: One for each treatment; none if the primary metric fails and the shares are right.
     verdicts: list[VerdictReport]
     metrics: list[MetricReport]
-
-
-def variants_in(report: Report) -> list[str]:
-    """Returns the keys of the variants, the control first."""
-    return [variant["key"] for variant in report["settings"]["variants"]]
 
 
 def has_interval(effect: EffectReport) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
@@ -38,7 +39,6 @@ from flagstaff.experiments.report_data import (
     VerdictReport,
     has_interval,
 )
-from flagstaff.experiments.words import interval_needs, missing_text
 
 _Write: TypeAlias = Callable[[float], str]
 
@@ -111,8 +111,7 @@ class MetricRow:
             values = {"level": self.level, "interval": interval_text(effect, write)}
             text = _("%(level)s interval: %(interval)s") % values
         else:
-            missing = self.newest["missing_for_interval"] if self.newest else ()
-            text = interval_needs(missing)
+            text = _("too few units for an interval")
         return f"{shown} · {text}"
 
     @property
@@ -128,12 +127,7 @@ class MetricRow:
         if self.is_guardrail:
             return self._guardrail_verdict(found)
         if not self.result["is_significant"] or decided is None:
-            note = (
-                ""
-                if _contains_zero(found)
-                else _("the test and the interval differ near the limit")
-            )
-            return "open", _("not significant"), note
+            return "open", _("not significant"), ""
         is_better = (decided > 0) == self.metric["higher_is_better"]
         text = _("better, significant") if is_better else _("worse, significant")
         if _contains_zero(found) or (found["value"] > 0) != (decided > 0):
@@ -262,8 +256,32 @@ def verdict_notes(verdict: VerdictReport) -> Iterator[str]:
     """Yields the guardrails that got worse, and what a verdict still needs, as sentences."""
     if harmed := verdict["harmed"]:
         yield _("Harmed: %(harmed)s") % {"harmed": ", ".join(harmed)}
-    if missing := missing_text(verdict):
-        yield missing
+    if failed := verdict["failed"]:
+        text = _("A verdict needs these guardrails, which cannot be computed: %(names)s.")
+        yield text % {"names": ", ".join(failed)}
+    days, units = math.ceil(verdict["missing_days"]), verdict["missing_units"]
+    missing = {
+        ngettext("%(number)s more day", "%(number)s more days", days): days,
+        ngettext(
+            "%(number)s more unit in the smaller variant",
+            "%(number)s more units in the smaller variant",
+            units,
+        ): units,
+    }
+    parts = [text % {"number": local_number(number)} for text, number in missing.items() if number]
+    if parts:
+        yield _("A verdict needs %(what)s.") % {"what": _(" and ").join(parts)}
+
+
+def wider_intervals_text(report: Report) -> str:
+    """Returns why some intervals are wider than others; empty if none is."""
+    levels = [one["interval_alpha"] for metric in report["metrics"] for one in metric["treatments"]]
+    if min(levels, default=1.0) >= report["settings"]["alpha"]:
+        return ""
+    return _(
+        "With several metrics, one can look good by chance. So the intervals are wider (Holm's "
+        "correction). Guardrails are not corrected."
+    )
 
 
 def notes(report: Report) -> Iterator[str]:

@@ -18,7 +18,14 @@ from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.counts import count
-from flagstaff.experiments.measuring import measure
+from flagstaff.experiments.measuring import (
+    Look,
+    Result,
+    measure,
+    plan_of,
+    results_of,
+    units_of,
+)
 from flagstaff.experiments.metrics import Metric, find_metric
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.report_data import (
@@ -29,45 +36,20 @@ from flagstaff.experiments.report_data import (
     EffectReport,
     ExposureReport,
     MetricReport,
-    MissingUnits,
     NewestLook,
     Report,
     SettingsReport,
     TreatmentReport,
     VerdictReport,
 )
-from flagstaff.experiments.results import (
-    ALPHA,
-    Look,
-    Result,
-    conversions_of,
-    plan_of,
-    results_of,
-    units_of,
-)
 from flagstaff.experiments.rows import find
-from flagstaff.experiments.statistics import (
-    LEAST_CONVERSIONS,
-    LEAST_UNITS,
-    MISMATCH_ALPHA,
-    Comparison,
-    Corrected,
-    Evidence,
-    Guardrail,
-    Outcome,
-    PairSums,
-    Plan,
-    always_valid,
-    conclusions,
-    holm,
-    judge,
-    missing_contributors,
-)
+from flagstaff.experiments.statistics.effects import Comparison
+from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
+from flagstaff.experiments.statistics.sequential import ALPHA, Corrected, Plan, always_valid, holm
 from flagstaff.experiments.variants import shares_of
+from flagstaff.experiments.verdict import Evidence, Guardrail, Outcome, conclusions, judge
 
 _DAY = timedelta(days=1)
-# With these outcomes, the figures of the primary metric may be shown as a result.
-_RESULTS = {Outcome.BETTER, Outcome.WORSE, Outcome.NO_DIFFERENCE, Outcome.UNDECIDED}
 #: Before there is a result.
 _UNKNOWN = Comparison(0.0, 0.0, -math.inf, math.inf, 1.0)
 
@@ -97,11 +79,12 @@ def report_of(experiment: Experiment) -> Report:
     }
 
 
-def read_report(experiment: Experiment) -> tuple[Report | None, str]:
+def read_report(experiment: Experiment, *, every_metric: bool = False) -> tuple[Report | None, str]:
     """Returns the report, and the message why it cannot be stored; empty if it can.
 
-    The report is None if even the exposures cannot be read, so that a page or a question can do
-    without one.
+    It cannot if the primary metric or a guardrail, or with `every_metric` any metric, fails. The
+    report is None if even the exposures cannot be read, so that a page or a question can do without
+    one.
     """
     try:
         with transaction.atomic(using=conf.database):
@@ -110,24 +93,17 @@ def read_report(experiment: Experiment) -> tuple[Report | None, str]:
         return None, error.message
     except DatabaseError as error:
         return None, error_text(error)
-    return found, metric_error(found)
+    return found, metric_error(found, every_metric=every_metric)
 
 
-def withdrawn_by_addition(report: Report) -> list[str]:
-    """Returns the results that are significant, and no longer so with one more metric."""
-    tested = [
-        (f"{metric['metric']} ({result['treatment']})", result)
-        for metric in report["metrics"]
-        if metric["role"] != GUARDRAIL
-        for result in metric["treatments"]
-    ]
-    more = [1.0] * (len(report["settings"]["variants"]) - 1)
-    corrected = holm([*(result["p_value"] for _, result in tested), *more], ALPHA)
-    return [
-        name
-        for (name, result), one in zip(tested, corrected, strict=False)
-        if result["is_significant"] and not one.is_rejected
-    ]
+def frozen_report(
+    experiment: Experiment, *, every_metric: bool = False
+) -> tuple[Report | None, str]:
+    """Returns the report with the time at which it was frozen; or None, and why it cannot be."""
+    found, why = read_report(experiment, every_metric=every_metric)
+    if found is None or why:
+        return None, why
+    return {**found, "frozen_at": time_as_json(django_timezone.now())}, ""
 
 
 def metric_error(report: Report, *, every_metric: bool = False) -> str:
@@ -183,13 +159,13 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
         ]
     )
     primary = next((one for one in metrics if one.role == PRIMARY), None)
-    treatments = () if primary and primary.error else _variants(experiment)[1:]
+    is_unknown = primary is not None and primary.error and not has_mismatch
+    treatments = [] if is_unknown else _variants(experiment)[1:]
     evidence = {arm: _evidence(experiment, counts, metrics, arm, now) for arm in treatments}
     return {
         "version": VERSION,
         "key": experiment.key,
         "description": experiment.description,
-        "owner": experiment.owner,
         "state": experiment.state,
         "winner": experiment.winner or None,
         "forced_off": experiment.key in forced_off.keys,
@@ -262,7 +238,7 @@ def _corrected(metrics: Sequence[_Measured]) -> list[_Measured]:
         for result in metric.results
     ]
     by_metric: dict[str, dict[str, Corrected]] = {metric.name: {} for metric in metrics}
-    corrected = holm([result.p_value for _, result in tested], ALPHA)
+    corrected = holm([result.p_value for _, result in tested])
     for (name, result), one in zip(tested, corrected, strict=True):
         by_metric[name][result.treatment] = one
     return [replace(metric, corrected=by_metric[metric.name]) for metric in metrics]
@@ -277,47 +253,35 @@ def _evidence(
 ) -> Evidence:
     control = experiment.variants[0]["key"]
     units = min(counts["units"][arm] for arm in (control, treatment))
-    by_role = [
-        (metric, result)
-        for metric in metrics
-        for result in metric.results
-        if result.treatment == treatment
-    ]
-    guardrails = [
-        Guardrail(
-            metric.name,
-            result.harm_bound,
-            experiment.guardrails[metric.name],
-            bool(metric.error),
-        )
-        for metric, result in by_role
-        if metric.role == GUARDRAIL
-    ]
-    found = Evidence(
-        comparison=_UNKNOWN,
-        is_significant=False,
+    of = {one.name: next(r for r in one.results if r.treatment == treatment) for one in metrics}
+    primary = next((one for one in metrics if one.role == PRIMARY), None)
+    corrected = primary.corrected[treatment] if primary else None
+    comparison = _UNKNOWN
+    if primary and corrected:
+        # A look that was significant stays so, with its sign; else the newest one says what is
+        # known.
+        result = of[primary.name]
+        look = result.decisive if corrected.is_rejected else result.newest
+        if look is not None:
+            plan, alpha = plan_of(experiment), corrected.interval_alpha
+            comparison = always_valid(look.difference, plan, alpha)
+    return Evidence(
+        comparison=comparison,
+        is_significant=corrected is not None and corrected.is_rejected,
         mismatch_p_value=counts["mismatch_p_value"],
-        guardrails=guardrails,
+        higher_is_better=not (primary and primary.metric) or primary.metric.higher_is_better,
+        guardrails=[
+            Guardrail(
+                one.name, of[one.name].harm_bound, experiment.guardrails[one.name], bool(one.error)
+            )
+            for one in metrics
+            if one.role == GUARDRAIL
+        ],
         missing_days=max(experiment.min_days - _days(experiment, now), 0.0),
         missing_units=max(experiment.min_units - units, 0),
+        is_complete=primary is not None and primary.units >= experiment.planned_units,
         smallest_effect=experiment.smallest_effect,
     )
-    for metric, result in by_role:
-        if metric.role == PRIMARY and metric.metric is not None:
-            corrected = metric.corrected[treatment]
-            # A look that was significant stays so, with its sign; else the newest one says what is
-            # known.
-            look = result.decisive if corrected.is_rejected else result.newest
-            if look is not None:
-                plan, alpha = plan_of(experiment), corrected.interval_alpha
-                found = replace(found, comparison=always_valid(look.difference, plan, alpha))
-            found = replace(
-                found,
-                is_significant=corrected.is_rejected,
-                higher_is_better=metric.metric.higher_is_better,
-                is_complete=metric.units >= experiment.planned_units,
-            )
-    return found
 
 
 def _days(experiment: Experiment, now: datetime) -> float:
@@ -352,17 +316,16 @@ def _settings(experiment: Experiment) -> SettingsReport:
 def _verdict(treatment: str, evidence: Evidence) -> VerdictReport:
     outcome = judge(evidence)
     may, may_not = conclusions(evidence, outcome)
-    is_early, is_result = outcome is Outcome.TOO_EARLY, outcome in _RESULTS
+    is_early = outcome is Outcome.TOO_EARLY
     return {
         "treatment": treatment,
         "outcome": outcome.value,
-        "may_conclude": [statement.value for statement in may],
-        "may_not_conclude": [statement.value for statement in may_not],
+        "may_conclude": may,
+        "may_not_conclude": may_not,
         "harmed": evidence.harmed if outcome is Outcome.HARM else [],
         "failed": evidence.failed if outcome is Outcome.GUARDRAIL_FAILED else [],
         "missing_days": evidence.missing_days if is_early else 0.0,
         "missing_units": evidence.missing_units if is_early else 0,
-        "largest_possible_effect": _finite(evidence.largest_possible) if is_result else None,
     }
 
 
@@ -397,7 +360,7 @@ def _result(result: Result, one: _Measured, experiment: Experiment, plan: Plan) 
     alpha = corrected.interval_alpha if corrected else ALPHA
     decisive = result.decisive if corrected and corrected.is_rejected else None
     tolerated = experiment.guardrails[one.name] if one.role == GUARDRAIL else None
-    arms, newest = (_variants(experiment)[0], result.treatment), result.newest
+    newest = result.newest
     return {
         "treatment": result.treatment,
         "p_value": result.p_value,
@@ -406,20 +369,15 @@ def _result(result: Result, one: _Measured, experiment: Experiment, plan: Plan) 
         "decided_at": time_as_json(decisive.at) if decisive else None,
         "decided_difference": decisive.difference.value if decisive else None,
         "interval_alpha": alpha,
-        "newest": _newest(newest, arms, plan, alpha) if newest else None,
+        "newest": _newest(newest, plan, alpha) if newest else None,
         "tolerated_harm": tolerated,
         "harm_bound": None if tolerated is None else _finite(result.harm_bound),
         "is_harmed": None if tolerated is None else result.harm_bound > tolerated,
     }
 
 
-def _newest(look: Look, arms: tuple[str, str], plan: Plan, alpha: float) -> NewestLook:
+def _newest(look: Look, plan: Plan, alpha: float) -> NewestLook:
     effect = _effect(always_valid(look.difference, plan, alpha))
-    missing = [
-        one
-        for arm, sums in zip(arms, look.sums, strict=True)
-        for one in _missing(arm, sums, is_proportion=look.is_proportion)
-    ]
     return {
         "at": cast("str", time_as_json(look.at)),
         "units": look.difference.units,
@@ -431,7 +389,6 @@ def _newest(look: Look, arms: tuple[str, str], plan: Plan, alpha: float) -> Newe
         "relative_difference": scaled(effect, look.control.value) if look.lift else None,
         "lift": _effect(always_valid(look.lift, plan, alpha)) if look.lift else None,
         "p_value": look.p_value,
-        "missing_for_interval": missing,
         "sums": {
             name: {**asdict(sums), "variance": sums.of_y.variance}
             for name, sums in zip(("control", "treatment"), look.sums, strict=True)
@@ -459,21 +416,6 @@ def scaled(effect: EffectReport, divisor: float) -> EffectReport:
         "low": None if low is None else low / divisor,
         "high": None if high is None else high / divisor,
     }
-
-
-def _missing(variant: str, arm: PairSums, *, is_proportion: bool) -> Iterator[MissingUnits]:
-    """Yields what an arm needs for an interval."""
-    if is_proportion:
-        counts = conversions_of(arm)
-        needs = {
-            "with_value": LEAST_CONVERSIONS - counts.converted,
-            "without_value": LEAST_CONVERSIONS - (counts.units - counts.converted),
-        }
-    else:
-        needs = {"with_value": missing_contributors(arm), "units": LEAST_UNITS - arm.units}
-    for what, number in needs.items():
-        if number > 0:
-            yield {"variant": variant, "what": what, "units": number}
 
 
 def _finite(number: float | None) -> float | None:

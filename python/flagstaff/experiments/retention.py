@@ -13,9 +13,9 @@ from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._words.text import joined
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, UnknownExperimentError
-from flagstaff.experiments.lifecycle import frozen_report
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import Report
+from flagstaff.experiments.reporting import frozen_report
 from flagstaff.experiments.rows import locked
 from flagstaff.extensions import Retention
 
@@ -98,14 +98,19 @@ def _delete(experiment: int) -> Iterator[int]:
 
 
 def _report_of(experiment: Experiment) -> Report | None:
-    """Returns the report. Without the exposures it cannot be made again, so no metric may fail."""
-    try:
-        with transaction.atomic(using=conf.database):
-            with connections[conf.database].cursor() as cursor:
-                cursor.execute("SET LOCAL statement_timeout = %s", [_STATEMENT_MS])
-            return frozen_report(experiment, every_metric=experiment.state != State.SHIPPED)
-    except ExperimentError:
-        if experiment.state == State.SHIPPED:
-            # It was shipped without a report, because a metric fails.
-            return None
-        raise
+    """Returns the report. Without the exposures it cannot be made again, so no metric may fail.
+
+    None for one that was shipped without a report, because a metric fails.
+    """
+    is_shipped = experiment.state == State.SHIPPED
+    with transaction.atomic(using=conf.database):
+        with connections[conf.database].cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = %s", [_STATEMENT_MS])
+        report, why = frozen_report(experiment, every_metric=not is_shipped)
+    if why and not is_shipped:
+        raise ExperimentError(
+            "the report of {key} cannot be stored: {why}. Correct the metric",
+            key=experiment.key,
+            why=why,
+        )
+    return report

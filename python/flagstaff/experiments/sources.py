@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from django.core.exceptions import EmptyResultSet, FieldError
 from django.db import Error as DatabaseError
 from django.db.models import DateField, DateTimeField, QuerySet
-from django.utils.module_loading import import_string
 
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.metrics import Source, Sql
+from flagstaff.experiments.metrics import Source, Sql, imported
 
 #: What a driver reads in a query: "%%" is a percent sign, the others are parameters.
 _PLACEHOLDER = re.compile(r"%(.?)", re.DOTALL)
@@ -68,14 +67,11 @@ def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[A
 
 def _require_placeholders(given: Sql, what: str) -> None:
     found = _PLACEHOLDER.findall(given.text)
-    if any(mark not in {"%", "s"} for mark in found):
-        raise ConfigurationError(
-            "{source} has a single % in its SQL; write %% for a percent sign", source=what
-        )
     placeholders, params = found.count("s"), len(given.params)
-    if placeholders != params:
+    if placeholders != params or set(found) - {"%", "s"}:
         raise ConfigurationError(
-            "{source} has {placeholders} placeholders, but {params} params",
+            "{source} has {placeholders} placeholders, but {params} params; write %% for a percent "
+            "sign",
             source=what,
             placeholders=placeholders,
             params=params,
@@ -141,18 +137,9 @@ def _setting(unit: str) -> str:
 
 
 def _callable(unit: str, path: str) -> Source:
-    try:
-        found = import_string(path)
-    except Exception as error:
-        raise ConfigurationError(
-            '{setting} is "{path}", which cannot be imported: {error}',
-            setting=_setting(unit),
-            path=path,
-            error=str(error),
-        ) from error
+    found = imported(_setting(unit), path)
     if not callable(found):
         raise ConfigurationError(
             '{setting} is "{path}", which is no function', setting=_setting(unit), path=path
         )
-    source: Source = found
-    return source
+    return cast("Source", found)

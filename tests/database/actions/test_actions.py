@@ -265,8 +265,12 @@ SAMPLES = [
         bad="--traffic-percent 101",
     ),
     experiment(
-        *("edit", "--owner web --planned-units 9", {"owner": "web", "planned_units": 9}),
-        lambda key: edit(key, owner="web", planned_units=9),
+        *(
+            "edit",
+            "--description web --planned-units 9",
+            {"description": "web", "planned_units": 9},
+        ),
+        lambda key: edit(key, description="web", planned_units=9),
         experiments.create,
         bad="--guardrail refunds=few",
     ),

@@ -9,7 +9,7 @@ import pytest
 
 from flagstaff import experiments
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.statistics import units_for_means
+from flagstaff.experiments.statistics.sequential import units_for_means
 from tests.support.forced_off import forced_off
 from tests.support.terminals import asked, document, flags, rows, run, typed, undo_of
 
@@ -37,9 +37,8 @@ def stored() -> Experiment:
 
 
 def test_change_that_is_there_already_says_so() -> None:
-    change("create", "--owner", "web")
-    for words in (("stop", "--no-wait"), ("edit", "--owner", "web")):
-        name, *options = words
+    change("create", "--description", "web")
+    for name, *options in (("stop", "--no-wait"), ("edit", "--description", "web")):
         ran = flags("experiment", name, KEY, *options)
         assert (ran.status, ran.err) == (0, f"{KEY}: nothing had to be changed\n")
 
@@ -47,27 +46,22 @@ def test_change_that_is_there_already_says_so() -> None:
 def test_decisions_are_asked_about_and_printed_with_the_way_back() -> None:
     change("create")
     change("start")
-    assert "--yes" in refusal("ship", "treatment", status=2)
+    assert "--yes" in refusal("ship", "treatment")
     ran = asked(f"experiment restart {KEY}", "n")
     assert "The exposures so far are no longer reported." in ran.err
     assert (ran.status, stored().run) == (2, 0)
     shipped = flags("experiment", "ship", KEY, "treatment", "--yes")
     assert f"remove {KEY} from the code: python manage.py flags references {KEY}" in shipped.err
-    ran = asked(f"experiment ship {KEY} control", "y")
-    assert f"Ship control to all units of {KEY} instead of treatment? [y/N]" in ran.err
     ran = asked(f"experiment undo {KEY}", "n")
-    assert f"stored report stays” of {KEY}? It is shipped again. [y/N]" in ran.err
-    assert stored().winner == "control"
+    assert f"Undo “shipped: all units get treatment” of {KEY}? It is running again." in ran.err
     assert run(undo_of(shipped.err)).status == 0
-    assert stored().winner == "treatment"
+    assert stored().state == "running"
 
 
-def test_deletion_is_refused_while_the_experiment_runs() -> None:
+def test_impossible_action_and_unknown_key_say_what_to_do() -> None:
     change("create")
-    change("start")
-    problem = f"refused: {KEY} cannot be deleted, because it is running; stop it first"
-    assert problem in refusal("delete", "--yes", status=4)
-    change("stop")
+    problem = f"refused: {KEY} is draft; “grow” is only for an experiment that is"
+    assert problem in refusal("grow", "50", "--yes", status=4)
     assert change("delete", "--yes") == {"key": KEY, "deleted": True, "undo": None}
     expected = f'no experiment {KEY}; create it: "manage.py flags experiment create {KEY}"'
     for name in ("start", "report"):
@@ -81,26 +75,6 @@ def test_printed_undo_of_a_forced_unit_can_be_run_also_if_it_begins_with_a_dash(
     assert stored().overrides == {}
     assert run(undo_of(ran.err)).status == 0
     assert stored().overrides == {"-a7": "control"}
-
-
-def test_required_reason_holds_for_all_changes_but_a_stop(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
-    reason = ("--reason", "launch")
-    actions = [
-        ("create",),
-        ("edit", "--owner", "web", "--traffic-percent", "20"),
-        ("force", "42", "--variant", "control"),
-        ("start",),
-        ("grow", "50", "--yes"),
-        ("restart", "--yes"),
-        ("ship", "control", "--yes"),
-        ("undo", "--yes"),
-    ]
-    for action in actions:
-        assert "a reason is required by the setting REQUIRE_REASON" in refusal(*action)
-        change(*action, *reason)
-    assert change("stop")["state"] == "stopped"
-    assert "a reason is required" in refusal("delete", "--yes")
 
 
 def test_forced_off_experiment_is_named_in_list_details_and_report() -> None:
@@ -150,15 +124,6 @@ def test_mean_takes_its_deviation_and_the_power() -> None:
     found = document("sample-size", "--deviation", "30", "--effect", "1.5", "--power", "0.9")
     assert found["total"] == 2 * units_for_means(30, 1.5, power=0.9)
     assert found["days"] is None
-
-
-def test_size_is_enough_for_an_interval_of_rare_or_skewed_values() -> None:
-    size = ("sample-size", "--deviation", "10", "--effect", "1")
-    assert "pass --mean, too" in flags(*size).err
-    assert document(*size, "--mean", "10")["variant"] == 1570
-    assert document(*size, "--mean", "0.5")["variant"] == 20_050
-    assert "an interval needs about 20,050" in flags(*size, "--mean", "0.5").err
-    assert document("sample-size", "--from", "0.0001", "--to", "0.01")["variant"] == 100_000
 
 
 @pytest.mark.parametrize(

@@ -74,11 +74,10 @@ class Model:
         return True
 
     def ship(self, winner: str) -> bool:
-        if self.now.state == State.DRAFT:
+        if self.now.state not in {State.RUNNING, State.STOPPED}:
             return False
-        if winner != self.now.winner:
-            self.before.append(self.now)
-            self.now = replace(self.now, state=State.SHIPPED, winner=winner)
+        self.before.append(self.now)
+        self.now = replace(self.now, state=State.SHIPPED, winner=winner)
         return True
 
     def undo(self) -> bool:

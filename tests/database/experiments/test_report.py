@@ -10,6 +10,7 @@ from django.db import connection
 
 from flagstaff import experiments
 from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
+from flagstaff.experiments.measuring import plan_of
 from flagstaff.experiments.metrics import Mean, Sql
 from flagstaff.experiments.models import (
     Experiment,
@@ -18,10 +19,9 @@ from flagstaff.experiments.models import (
     LostExposures,
     State,
 )
-from flagstaff.experiments.reporting import read_report, withdrawn_by_addition
-from flagstaff.experiments.results import plan_of
+from flagstaff.experiments.reporting import read_report
 from tests.support.experiment_pages import METRICS, expose, expose_both
-from tests.support.terminals import asked, document, flags
+from tests.support.terminals import flags
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
 
@@ -75,16 +75,6 @@ def result(metric: int = 0) -> dict[str, Any]:
     return dict(found)
 
 
-def test_clear_effect_is_better(better: Experiment) -> None:
-    assert verdict()["outcome"] == "better"
-    found = result()["newest"]
-    assert (found["control"], found["treatment"]) == (0.1, 0.16)
-    assert 0 < found["difference"]["low"] < 0.06 < found["difference"]["high"]
-    last_window = Exposure.objects.latest("at").at + DAY
-    assert last_window <= datetime.fromisoformat(found["at"])
-    assert document("experiment", "report", KEY) == experiments.report(KEY)
-
-
 def test_gates_hold_a_verdict_back_but_not_the_harm_of_a_guardrail(experiment: Experiment) -> None:
     expose_both(experiment, (1000, 100), (1000, 300), days=3)
     found = verdict()
@@ -103,23 +93,6 @@ def test_report_without_exposures_or_metrics_says_what_is_missing() -> None:
     experiments.start(KEY)
     assert verdict()["outcome"] == "too_early"
     assert "A verdict needs 7 more days and 100 more units in the smaller variant" in report_text()
-
-
-def test_interval_has_the_corrected_level_with_several_metrics(better: Experiment) -> None:
-    alone = result()
-    Experiment.objects.update(other_metrics=["revenue"])
-    first = result()
-    assert (alone["interval_alpha"], first["interval_alpha"]) == (0.05, 0.025)
-    assert first["newest"]["difference"]["low"] < alone["newest"]["difference"]["low"]
-    assert first["corrected_p_value"] == 2 * alone["p_value"]
-
-
-def test_planned_and_seen_shares_are_those_of_the_units_that_take_part() -> None:
-    experiments.create(KEY, ["control", "treatment:3"], traffic_percent=40)
-    expose_both(experiments.start(KEY), (50, 0), (50, 0))
-    variants = experiments.report(KEY)["settings"]["variants"]
-    assert {one["key"]: one["share"] for one in variants} == {"control": 0.25, "treatment": 0.75}
-    assert "control: planned 25.0 %, seen 50.0 %, units 50, expected 25" in report_text()
 
 
 def test_terminal_prints_the_verdict_the_metrics_and_the_units(better: Experiment) -> None:
@@ -151,15 +124,6 @@ def test_terminal_prints_the_verdict_the_metrics_and_the_units(better: Experimen
         "treatment: planned 50.0 %, seen 50.0 %, units 2,000, expected 2,000",
         "The shares are as expected: p = 1.0000, at every look.",
     ]
-
-
-def test_result_without_enough_values_says_how_many_are_missing(experiment: Experiment) -> None:
-    expose_both(experiment, (1000, 100), (1000, 4))
-    newest = result()["newest"]
-    missing = {"variant": "treatment", "what": "with_value", "units": 6}
-    assert newest["missing_for_interval"] == [missing]
-    text = "no interval yet: treatment needs about 6 more units with a value other than 0"
-    assert text in report_text()
 
 
 def test_share_of_visitors_who_never_came_back_is_shown_and_selects_nothing() -> None:
@@ -237,7 +201,7 @@ def test_failing_metric_is_a_row_with_its_error_beside_the_others(better: Experi
     assert experiments.ship(KEY, "treatment").state == State.SHIPPED
 
 
-def test_failing_primary_metric_leaves_no_verdict_and_no_report_to_ship(
+def test_failing_primary_metric_leaves_no_verdict_and_stores_no_report(
     better: Experiment, settings: Any
 ) -> None:
     Experiment.objects.update(other_metrics=["revenue"])
@@ -246,23 +210,19 @@ def test_failing_primary_metric_leaves_no_verdict_and_no_report_to_ship(
     assert found["verdicts"] == []
     assert result(1)["newest"]["units"] == 4000
     assert "There is no verdict: the metric orders fails: data exception" in report_text()
-    problem = "cannot be stored: the metric orders fails: data exception.*--no-report"
-    with pytest.raises(ExperimentError, match=f"(?s){problem}"):
-        experiments.ship(KEY, "treatment")
-    assert experiments.ship(KEY, "treatment", with_report=False).state == State.SHIPPED
+    shipped = experiments.ship(KEY, "treatment")
+    assert (shipped.state, shipped.frozen_report) == (State.SHIPPED, None)
+    event = ExperimentEvent.objects.latest("id").message
+    assert "; no report is stored: the metric orders fails: data exception" in event
 
 
-def test_failed_guardrail_leaves_no_verdict_and_no_report_to_ship(better: Experiment) -> None:
+def test_failed_guardrail_leaves_no_verdict(better: Experiment) -> None:
     Experiment.objects.update(guardrails={"leaking": 0.1, "complaints": 0.2})
     found = verdict()
     assert (found["outcome"], found["failed"]) == ("guardrail_failed", ["leaking"])
     assert result()["newest"]["units"] == 4000
-    needs = "A verdict needs the guardrail leaking, which cannot be computed. Correct its query."
+    needs = "A verdict needs these guardrails, which cannot be computed: leaking."
     assert needs in report_text()
-    with pytest.raises(ExperimentError, match="cannot be stored: the metric leaking fails"):
-        experiments.ship(KEY, "treatment")
-    assert "the metric leaking fails" in flags("experiment", "ship", KEY, "treatment", "--yes").err
-    assert Experiment.objects.get().state == State.RUNNING
 
 
 # What may change after the start.
@@ -312,17 +272,6 @@ def test_added_metric_is_in_the_correction_and_leaves_raw_p_values(better: Exper
     assert experiments.report(KEY)["metrics"][2]["role"] == "guardrail"
 
 
-def test_results_that_one_more_metric_withdraws_are_named(experiment: Experiment) -> None:
-    expose_both(experiment, (2000, 200), (2000, 259))
-    report = experiments.report(KEY)
-    assert 0.025 < result()["p_value"] < 0.05
-    assert withdrawn_by_addition(report) == ["orders (treatment)"]
-    assert "No longer significant then: orders (treatment)." in (
-        asked(f"experiment add-metric {KEY} revenue", "n").err
-    )
-    assert Experiment.objects.get().other_metrics == []
-
-
 @pytest.mark.parametrize(("metric", "problem"), [("orders", "already"), ("other", "no metric")])
 def test_metric_that_cannot_be_added_is_refused(
     experiment: Experiment, metric: str, problem: str
@@ -333,7 +282,7 @@ def test_metric_that_cannot_be_added_is_refused(
 
 def test_traffic_grows_and_does_not_fall() -> None:
     experiments.create(KEY, traffic_percent=20)
-    with pytest.raises(ExperimentError, match="cannot grow, because it is draft"):
+    with pytest.raises(ExperimentError, match="is draft; “grow” is only for"):
         experiments.grow(KEY, 50)
     experiments.start(KEY)
     assert experiments.grow(KEY, 50).traffic_percent == 50
@@ -369,6 +318,8 @@ def test_counts_that_exceed_the_time_limit_leave_no_report(
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 200")
     report, problem = read_report(better)
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
     assert report is None
     assert "such as a time limit" in problem
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from hashlib import sha256
 from typing import Any
 
@@ -83,17 +82,6 @@ def test_variants_of_ten_thousand_units_are_those_of_the_oracle(
 def test_buckets_are_those_of_the_test_of_the_core() -> None:
     # tests/core/assign.rs has the same number.
     assert sum((unit + 1) * bucket(str(unit)) for unit in range(10_000)) == 250_845_773_321
-
-
-def test_share_that_takes_part_is_independent_of_the_variant() -> None:
-    # 100,000 fixed units, by ten ranges of buckets and ten parts of the traffic: chi-square with
-    # 81 degrees of freedom is above 140 with a probability of 0.00005.
-    counts = Counter(
-        (bucket(str(unit)) // 1_000, int(digest(str(unit))[:16], 16) % 100 // 10)
-        for unit in range(100_000)
-    )
-    assert len(counts) == 100
-    assert sum((seen - 1_000) ** 2 / 1_000 for seen in counts.values()) < 140
 
 
 def test_unit_above_the_traffic_gets_the_default_and_keeps_its_variant_when_it_grows(

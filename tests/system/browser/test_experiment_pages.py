@@ -66,7 +66,7 @@ def edit(visitor: Visitor) -> None:
     assert "double_orders (0.01)" in visitor.text(".flagstaff-preview")
     assert_fits(visitor)
     visitor.press(CONFIRM)
-    assert "primary metric: none → orders" in visitor.text(MESSAGE)
+    assert "Primary metric: none → orders" in visitor.text(MESSAGE)
 
 
 # test_accessibility.py has its pages on a desktop.

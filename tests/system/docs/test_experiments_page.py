@@ -25,16 +25,15 @@ from flagstaff._tables.names import names, sql
 from flagstaff.experiments.measuring import measure
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment, Exposure, State
-from flagstaff.experiments.statistics import (
+from flagstaff.experiments.statistics.effects import (
     LEAST_CONTRIBUTORS,
     LEAST_CONVERSIONS,
     LEAST_STANDARD_ERRORS,
     LEAST_UNITS,
-    MISMATCH_ALPHA,
-    Plan,
-    critical_value,
 )
-from flagstaff.experiments.words import OUTCOMES
+from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
+from flagstaff.experiments.statistics.sequential import Plan, critical_value
+from flagstaff.experiments.verdict import OUTCOMES
 from flagstaff.testing import override_variant
 from tests.conftest import ROOT
 from tests.support.pages import (
@@ -217,7 +216,7 @@ def test_commands_of_the_life_do_what_the_page_says() -> None:
 def test_options_of_the_analysis_have_the_defaults_of_the_page() -> None:
     found = {
         re.findall(r"--([\w-]+)", option)[0]: default.strip("`").replace(",", "")
-        for option, default, _ in rows_of(PAGE, "option of `edit`")
+        for option, default, _ in rows_of(PAGE, "option of `create` and `edit`")
     }
     named = {"primary", "other", "guardrail", "smallest-effect"}
     defaults = {name.replace("-", "_"): found[name] for name in set(found) - named}

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from flagstaff.experiments.statistics import (
+from flagstaff.experiments.statistics.effects import (
     Conversions,
     Effect,
     PairSums,
-    Plan,
-    always_valid,
     difference,
     lift,
-    lower_bound,
     mean,
     proportion,
     ratio,
 )
+from flagstaff.experiments.statistics.sequential import Plan, always_valid, lower_bound
 from tools.experiment_simulation.effects import effects_of
 from tools.experiment_simulation.report import broken_bounds, figures_of, report
 from tools.experiment_simulation.runs import NEVER, Ends, run_all, run_chunk
@@ -94,23 +91,6 @@ def seed_of(scenario: Scenario) -> list[int]:
     return [zlib.crc32(scenario.name.encode()), 0]
 
 
-def test_arms_have_their_shares_and_their_effect() -> None:
-    scenario = replace(SMALL, units=100_000, every=1_000, base=0.1, effect=0.2, treated=0.25)
-    for kind in KINDS[:-1]:
-        chosen = replace(scenario, kind=kind)
-        control, treatment = draw(np.random.default_rng(2), chosen, 2)
-        everyone = control.units.sum() + treatment.units.sum()
-        assert everyone == 200_000
-        assert treatment.units.sum() / everyone == pytest.approx(0.25, abs=0.01)
-        means = [arm.y.sum() / arm.units.sum() for arm in (control, treatment)]
-        assert means[1] / means[0] == pytest.approx(1.2, abs=0.15)
-
-
-def test_run_with_the_same_seed_is_the_same() -> None:
-    first, second = run_chunk(SMALL, 0, 5), run_chunk(SMALL, 0, 5)
-    assert all(map(np.array_equal, first, second))
-
-
 # `make sim` runs all scenarios; here are fewer, with a look after every 25 units.
 def test_always_valid_results_are_seldom_false_and_naive_ones_often() -> None:
     none = Scenario("20 looks", "conversion", 1_500, units=4_000, every=200, planned=4_000)
@@ -138,12 +118,3 @@ def test_broken_bounds_are_named() -> None:
         "effect 20%, 50 looks: 10.0% ended by 1.8, required 80%",
         "20 looks: the naive test spoke in 10.0%, expected 24.8%",
     ]
-
-
-def test_lengths_are_in_planned_sizes() -> None:
-    scenario = replace(SMALL, effect=0.2)
-    ends = [np.array([400, 800, NEVER, 1_200])] * 5
-    found = figures_of(scenario, Ends(*ends))
-    assert (found.mean_length, found.median_length) == (1.125, 1.25)
-    assert (found.ended_by_planned, found.ended_late) == (0.5, 0.75)
-    assert not math.isnan(found.bound["always_valid"])

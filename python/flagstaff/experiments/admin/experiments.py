@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._engine import forced_off
-from flagstaff._words.text import local_number, localized
-from flagstaff._words.times import aware, local_days
+from flagstaff._words.text import local_list, localized
+from flagstaff._words.times import aware
 from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
@@ -27,17 +27,16 @@ from flagstaff.admin.words import COLOURS, badge
 from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports
-from flagstaff.experiments.admin.overview import URGENCY, day_text, state_label, verdict_lines
+from flagstaff.experiments.admin.overview import day_text, state_label, verdict_lines
 from flagstaff.experiments.admin.questions import (
     ExperimentRequest,
     initial_texts,
     preview_of,
-    shares_text,
     undone_event,
 )
 from flagstaff.experiments.conditions import refusal
-from flagstaff.experiments.figures import number_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
 from flagstaff.experiments.report_data import Report
 from flagstaff.experiments.report_rows import notes
 from flagstaff.experiments.reporting import read_report
@@ -62,13 +61,10 @@ class ExperimentAdmin(AppRowAdmin):
         "shown_state",
         "verdict",
         "started",
-        "shown_owner",
     )
     list_display_links = ("experiment",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
-    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description", "owner")
-    # What needs somebody comes first.
-    ordering = (URGENCY.asc(), "-id")
+    search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description")
 
     class Media:
         css = {"all": ("flagstaff/experiments.css",)}
@@ -100,7 +96,7 @@ class ExperimentAdmin(AppRowAdmin):
             label = format_html("{} {}", label, forced)
         return two_lines(label, note)
 
-    @admin.display(description=gettext_lazy("verdict"), ordering=URGENCY)
+    @admin.display(description=gettext_lazy("verdict"))
     def verdict(self, experiment: Experiment) -> str:
         """The last verdict of a running experiment, in red if somebody must look at it."""
         if experiment.state != State.RUNNING:
@@ -113,11 +109,6 @@ class ExperimentAdmin(AppRowAdmin):
     def started(self, experiment: Experiment) -> str:
         """The time since the start."""
         return time_cell(experiment.started_at)
-
-    @admin.display(description=gettext_lazy("owner"), ordering="owner")
-    def shown_owner(self, experiment: Experiment) -> str:
-        """The team or the person to ask."""
-        return experiment.owner
 
     # The page.
 
@@ -140,7 +131,7 @@ class ExperimentAdmin(AppRowAdmin):
         """The state and the verdict, what comes next, and what somebody must look at."""
         report, error = _report_of(row)
         main, others = _next_actions(row, report)
-        about = (row.description, row.owner, reports.state_sentence(row))
+        about = (row.description, reports.state_sentence(row))
         alarms = []
         if error and (report is None or not report["has_mismatch"]):
             text = (
@@ -176,30 +167,13 @@ class ExperimentAdmin(AppRowAdmin):
 
     def _settings(self, request: HttpRequest, row: Experiment) -> Section:
         """What does not change after the start."""
-        effect, rules = row.smallest_effect, row.rules
-        tolerated = (f"{name} ({number_text(harm)})" for name, harm in row.guardrails.items())
-        verdict = _("%(days)s and %(units)s units of each variant")
-        forced = [*row.overrides.items()]
-        shown = ", ".join(f"{unit}: {variant}" for unit, variant in forced[:_MAX_FORCED])
-        lines = (
-            (_("Variants"), shares_text(row)),
-            (_("Traffic"), _("%(percent)s %% of all units") % {"percent": row.traffic_percent}),
-            (_("Bucketing unit"), row.bucket_by),
-            (_("Rules"), rules_html(rules, self.admin_site, request) if rules else _("none")),
-            (_("Primary metric"), row.primary_metric or _("none")),
-            (_("Other metrics"), ", ".join(row.other_metrics) or _("none")),
-            (_("Guardrails"), ", ".join(tolerated) or _("none")),
-            (_("Planned units"), local_number(row.planned_units)),
-            (
-                _("Before a verdict"),
-                verdict % {"days": local_days(row.min_days), "units": local_number(row.min_units)},
-            ),
-            (
-                _("Smallest effect that matters"),
-                _("any") if effect is None else number_text(effect),
-            ),
-            *([(_("Forced units"), shown)] if forced else ()),
-        )
+        texts = setting_texts(row)
+        if row.rules:
+            texts["rules"] = rules_html(row.rules, self.admin_site, request)
+        lines = [(label, texts[name]) for name, label in SETTINGS.items() if name != "description"]
+        forced = [f"{unit}: {variant}" for unit, variant in row.overrides.items()]
+        if forced:
+            lines.append((_("Forced units"), local_list(forced, _MAX_FORCED)))
         html = format_html(
             '<dl class="flagstaff-facts">{}</dl>',
             format_html_join("", "<dt>{}</dt><dd>{}</dd>", lines),

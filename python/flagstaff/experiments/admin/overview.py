@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from functools import reduce
-from operator import or_
 
 from django.contrib.admin import AdminSite
 from django.db import connections
-from django.db.models import Case, F, Q, TextField, When
-from django.db.models.functions import Cast
-from django.db.models.lookups import Contains
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -27,8 +22,7 @@ from flagstaff.conf import conf
 from flagstaff.experiments.admin.report import outcome_label
 from flagstaff.experiments.jobs import verdict_of
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State, StoredVerdict
-from flagstaff.experiments.statistics import Outcome
-from flagstaff.experiments.words import outcome_text
+from flagstaff.experiments.verdict import Outcome, outcome_text
 
 # What a person decides or corrects. The most urgent outcome of an experiment is its label.
 _LEVELS = {
@@ -43,27 +37,15 @@ _LEVELS = {
 }
 
 
-def _urgency() -> Case:
-    """Returns the expression by which the list is sorted: 0 for a problem, and else 1."""
-    bad = [outcome.value for outcome, level in _LEVELS.items() if level is Level.PROBLEM]
-    outcomes = Cast("stored_verdict__outcomes", TextField())
-    texts = (Q(Contains(outcomes, f'"{outcome}"')) for outcome in bad)
-    is_bad = reduce(or_, texts, Q(stored_verdict__problem__gt=""))
-    is_present = Q(state=State.RUNNING, stored_verdict__run=F("run"))
-    return Case(When(is_present & is_bad, then=0), default=1)
-
-
 def state_label(state: str) -> SafeString:
     """Returns the state as a coloured label."""
     return badge(state, State(state).label)
 
 
 def _search_texts(experiment: Experiment) -> tuple[SafeString, str]:
-    texts = filter(None, (experiment.description, experiment.owner))
-    return state_label(experiment.state), " · ".join(texts)
+    return state_label(experiment.state), experiment.description
 
 
-URGENCY = _urgency()
 _COLUMNS = (
     *("key", "run", "started_at"),
     *("stored_verdict__run", "stored_verdict__outcomes"),

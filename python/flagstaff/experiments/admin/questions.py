@@ -11,8 +11,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.rule_text import rules_text
-from flagstaff._words.text import Text, local_list, local_number, localized
+from flagstaff._words.text import Text, local_list, localized
 from flagstaff.actions import Action, Argument
 from flagstaff.admin.app_rows import AppPreview, AppRequest
 from flagstaff.admin.confirmation import PreviewRow
@@ -20,39 +19,24 @@ from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.unit_input import UnitInput
 from flagstaff.exceptions import ConfigurationError, ExperimentError
-from flagstaff.experiments.actions import guardrails_of
+from flagstaff.experiments.actions import settings_of
 from flagstaff.experiments.conditions import require_now
-from flagstaff.experiments.editing import columns_of, set_columns
-from flagstaff.experiments.figures import NONE, percent_text
+from flagstaff.experiments.editing import COLUMNS, changed_texts, columns_of, set_columns
+from flagstaff.experiments.figures import NONE
 from flagstaff.experiments.lifecycle import last_decision
-from flagstaff.experiments.metrics import find_metric, metric_names
+from flagstaff.experiments.metrics import metric_names
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
-from flagstaff.experiments.reporting import read_report
-from flagstaff.experiments.variants import Variant, shares_of, variants_of
-from flagstaff.experiments.words import outcome_text
-from flagstaff.validators import MAX_PERCENT
+from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
+from flagstaff.experiments.variants import Variant, variants_of
 
 _LABELS: Mapping[str, Any] = {
-    "variants": gettext_lazy("Variants"),
-    "traffic_percent": gettext_lazy("Traffic in percent"),
-    "percent": gettext_lazy("Traffic in percent"),
-    "description": gettext_lazy("Description"),
-    "owner": gettext_lazy("Owner"),
-    "bucket_by": gettext_lazy("Bucketing unit"),
-    "rules": gettext_lazy("Rules"),
-    "primary": gettext_lazy("Primary metric"),
-    "others": gettext_lazy("Other metrics"),
+    **SETTINGS,
+    "percent": SETTINGS["traffic_percent"],
     "metric": gettext_lazy("Metric"),
     "tolerated": gettext_lazy("Tolerated harm"),
-    "guardrails": gettext_lazy("Guardrails"),
-    "planned_units": gettext_lazy("Planned units"),
-    "min_days": gettext_lazy("Days before a verdict"),
-    "min_units": gettext_lazy("Units before a verdict"),
-    "smallest_effect": gettext_lazy("Smallest effect that matters"),
     "unit": gettext_lazy("Unit"),
     "variant": gettext_lazy("Variant"),
     "winner": gettext_lazy("Everyone gets"),
-    "report": gettext_lazy("Keep the report"),
 }
 
 
@@ -78,7 +62,7 @@ class ExperimentRequest(AppRequest):
             field.help_text = f"{field.help_text}. {_('Metrics')}: {local_list(names)}."
         if name == "bucket_by":
             field.widget = UnitInput(field.widget.attrs)
-        if isinstance(field, forms.CharField) and name in ("description", "owner"):
+        if isinstance(field, forms.CharField) and name == "description":
             # An empty text removes what was there.
             field.empty_value = ""
         return field
@@ -92,17 +76,14 @@ class ExperimentRequest(AppRequest):
                 required=False,
             )
         if name in ("primary", "metric"):
-            choices = [("", _("none yet")), *_metric_choices(self.row)]
+            choices = [("", _("none yet")), *((one, one) for one in _names())]
             return forms.ChoiceField(choices=choices, required=required)
-        if name == "winner":
-            return forms.ChoiceField(choices=[*_winners(self.row)], widget=forms.RadioSelect)
-        if name == "variant":
+        if name in ("winner", "variant"):
             keys = [(one.key, one.key) for one in variants_of(self.row.variants)]
+            if name == "winner":
+                return forms.ChoiceField(choices=keys, widget=forms.RadioSelect)
             choices = [*reversed(keys), ("", _("what its bucket says"))]
             return forms.TypedChoiceField(choices=choices, required=False, empty_value=None)
-        if name == "report":
-            text = _("Without it, a ship is possible although a metric fails.")
-            return forms.BooleanField(initial=True, required=False, help_text=text)
         return None
 
 
@@ -114,49 +95,17 @@ def _names() -> list[str]:
         return []
 
 
-def _metric_choices(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """Yields the metrics of the setting and that of the experiment, with their descriptions."""
-    for name in dict.fromkeys([*_names(), *filter(None, [experiment.primary_metric])]):
-        try:
-            description = find_metric(name).description
-        except ConfigurationError:
-            description = ""
-        yield name, f"{name} {NONE} {description}" if description else name
-
-
-def _winners(experiment: Experiment) -> Iterator[tuple[str, str]]:
-    """Yields the variants that can be shipped, each with its verdict."""
-    report, _error = read_report(experiment)
-    outcomes = {one["treatment"]: one["outcome"] for one in report["verdicts"]} if report else {}
-    texts = {treatment: outcome_text(outcome) for treatment, outcome in outcomes.items()}
-    control, *_treatments = variants_of(experiment.variants)
-    if "better" in outcomes.values():
-        texts[control.key] = _("the report says that another variant is better")
-    for variant in variants_of(experiment.variants):
-        if variant.key != experiment.winner:
-            text = texts.get(variant.key)
-            yield variant.key, f"{variant.key} {NONE} {text}" if text else variant.key
-
-
 def initial_texts(experiment: Experiment | None) -> dict[str, Any]:
     """Returns what the forms contain at first: for a draft what it has, as a person writes it."""
     if experiment is None:
         return {"variants": "control\ntreatment", "traffic_percent": 100, "bucket_by": "user"}
     guardrails = experiment.guardrails.items()
+    stored = {name: getattr(experiment, COLUMNS.get(name, name)) for name in SETTINGS}
     return {
+        **stored,
         "variants": "\n".join(map(_line, variants_of(experiment.variants))),
-        "traffic_percent": experiment.traffic_percent,
-        "bucket_by": experiment.bucket_by,
-        "rules": experiment.rules,
-        "description": experiment.description,
-        "owner": experiment.owner,
-        "primary": experiment.primary_metric,
         "others": "\n".join(experiment.other_metrics),
         "guardrails": "\n".join(f"{name}={tolerated!r}" for name, tolerated in guardrails),
-        "planned_units": experiment.planned_units,
-        "min_days": experiment.min_days,
-        "min_units": experiment.min_units,
-        "smallest_effect": experiment.smallest_effect,
         "percent": experiment.traffic_percent,
     }
 
@@ -189,50 +138,19 @@ def preview_of(
 def _new(arguments: Mapping[str, Any]) -> AppPreview:
     given = {name: one for name, one in arguments.items() if name != "key"}
     experiment = Experiment(key=arguments["key"])
-    set_columns(experiment, columns_of(**given))
-    rows = [PreviewRow(key, NONE, share) for key, share in _shares(experiment).items()]
-    rows.append(PreviewRow(_("who takes part"), NONE, _who(experiment.rules)))
+    set_columns(experiment, columns_of(**settings_of(given)))
+    texts = setting_texts(experiment)
+    rows = [PreviewRow(str(SETTINGS[name]), NONE, texts[name]) for name in ("variants", "rules")]
     return AppPreview(rows=rows, notes=rule_notes(experiment.rules))
 
 
-def shares_text(experiment: Experiment) -> str:
-    """Returns the variants with their shares of all units. Makes no query."""
-    return ", ".join(f"{key} {share}" for key, share in _shares(experiment).items())
-
-
-def _shares(experiment: Experiment) -> dict[str, str]:
-    """Returns the share of all units that each variant gets."""
-    traffic, shares = experiment.traffic_percent / MAX_PERCENT, shares_of(experiment.variants)
-    return {key: percent_text(traffic * share) for key, share in shares.items()}
-
-
-def _who(rules: Any) -> str:
-    if not rules:
-        return _("all units")
-    return rules_text(rules) or _("rules that cannot be read")
-
-
 def _edited(experiment: Experiment, arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:
-    """Yields the share of each variant if it changes, and the other settings that change."""
-    given, after = {**arguments}, copy(experiment)
-    if "guardrails" in given:
-        given["guardrails"] = guardrails_of(given["guardrails"])
+    """Yields the settings that change."""
+    given = settings_of(arguments)
     if "percent" in given:
         given["traffic_percent"] = given.pop("percent")
-    changes = set_columns(after, columns_of(**given))
-    now, then = _shares(experiment), _shares(after)
-    if now != then:
-        for key in dict.fromkeys([*now, *then]):
-            yield PreviewRow(key, now.get(key, NONE), then.get(key, NONE))
-    if experiment.rules != after.rules:
-        yield PreviewRow(_("who takes part"), _who(experiment.rules), _who(after.rules))
-    for one in changes:
-        if one.column not in ("variants", "traffic_percent", "rules"):
-            sides = (
-                local_number(side) if isinstance(side, (int, float)) else localized(side)
-                for side in (one.old, one.new)
-            )
-            yield PreviewRow(capfirst(localized(one.name)), *sides)
+    _is_changed, texts = changed_texts(copy(experiment), columns_of(**given))
+    yield from (PreviewRow(*one) for one in texts)
 
 
 def _change(experiment: Experiment, after: State, winner: str = "") -> Iterator[PreviewRow]:
@@ -257,7 +175,7 @@ def _who_gets_what(experiment: Experiment, state: State, winner: str) -> str:
 def _start(experiment: Experiment, _arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:
     yield from _change(experiment, State.RUNNING)
     if experiment.rules:
-        yield PreviewRow(_("who takes part"), _("nobody"), _who(experiment.rules))
+        yield PreviewRow(_("who takes part"), _("nobody"), setting_texts(experiment)["rules"])
 
 
 def _add_metric(_experiment: Experiment, arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:

@@ -25,7 +25,6 @@ class Migration(migrations.Migration):
                 ),
                 ("key", models.CharField(max_length=255, unique=True)),
                 ("description", models.TextField(db_default="", default="")),
-                ("owner", models.CharField(db_default="", default="", max_length=100)),
                 (
                     "state",
                     models.CharField(
@@ -43,50 +42,15 @@ class Migration(migrations.Migration):
                 ("variants", models.JSONField()),
                 ("traffic_percent", models.PositiveSmallIntegerField(db_default=100, default=100)),
                 ("bucket_by", models.CharField(db_default="user", default="user", max_length=100)),
-                (
-                    "rules",
-                    models.JSONField(
-                        default=list,
-                    ),
-                ),
-                (
-                    "overrides",
-                    models.JSONField(
-                        default=dict,
-                    ),
-                ),
+                ("rules", models.JSONField(default=list)),
+                ("overrides", models.JSONField(default=dict)),
                 ("primary_metric", models.CharField(db_default="", default="", max_length=255)),
-                (
-                    "other_metrics",
-                    models.JSONField(
-                        default=list,
-                    ),
-                ),
-                (
-                    "guardrails",
-                    models.JSONField(
-                        default=dict,
-                    ),
-                ),
-                (
-                    "added_metrics",
-                    models.JSONField(
-                        default=dict,
-                    ),
-                ),
-                (
-                    "planned_units",
-                    models.PositiveBigIntegerField(
-                        default=10000,
-                    ),
-                ),
+                ("other_metrics", models.JSONField(default=list)),
+                ("guardrails", models.JSONField(default=dict)),
+                ("added_metrics", models.JSONField(default=dict)),
+                ("planned_units", models.PositiveBigIntegerField(default=10000)),
                 ("min_days", models.PositiveSmallIntegerField(default=7)),
-                (
-                    "min_units",
-                    models.PositiveIntegerField(
-                        default=100,
-                    ),
-                ),
+                ("min_units", models.PositiveIntegerField(default=100)),
                 ("smallest_effect", models.FloatField(null=True)),
                 ("run", models.PositiveIntegerField(db_default=0, default=0)),
                 ("winner", models.CharField(db_default="", default="", max_length=255)),
@@ -96,19 +60,9 @@ class Migration(migrations.Migration):
                     "created_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),
                 ),
-                (
-                    "started_at",
-                    models.DateTimeField(
-                        null=True,
-                    ),
-                ),
+                ("started_at", models.DateTimeField(null=True)),
                 ("runs_since", models.DateTimeField(null=True)),
-                (
-                    "ended_at",
-                    models.DateTimeField(
-                        null=True,
-                    ),
-                ),
+                ("ended_at", models.DateTimeField(null=True)),
             ],
             options={
                 "verbose_name": "experiment",
@@ -170,18 +124,8 @@ class Migration(migrations.Migration):
                 ),
                 ("message", models.TextField()),
                 ("before", models.JSONField(null=True)),
-                (
-                    "reason",
-                    models.TextField(
-                        default="",
-                    ),
-                ),
-                (
-                    "actor",
-                    models.TextField(
-                        default="",
-                    ),
-                ),
+                ("reason", models.TextField(default="")),
+                ("actor", models.TextField(default="")),
             ],
             options={
                 "verbose_name": "experiment event",

@@ -28,3 +28,4 @@ SELECT
     pg_catalog.count(*) FILTER (WHERE met.returned)
 FROM met CROSS JOIN given
 GROUP BY met.hour, met.variant, given.until
+ORDER BY met.hour

@@ -66,8 +66,7 @@ SELECT
     pg_catalog.sum((measured.x - c.x) * (measured.x - c.x)),
     pg_catalog.sum((measured.x - c.x) * (measured.y - c.y)),
     c.y,
-    c.x,
-    pg_catalog.count(*) FILTER (WHERE measured.y OPERATOR(pg_catalog.<>) 0)
+    c.x
 FROM measured CROSS JOIN constants AS c
 GROUP BY measured.hour, measured.variant, c.y, c.x
 ORDER BY measured.hour, measured.variant

@@ -1,20 +1,28 @@
-"""Results that are valid at every look: an asymptotic confidence sequence.
+"""Results that are valid at every look, their correction for several metrics, and sample sizes.
 
-Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas, "Time-uniform central limit theory and asymptotic
-confidence sequences" (arXiv 2103.06476): the normal mixture of Robbins 1970 around an estimate
-whose standard error is itself estimated. It holds for differences and lifts of proportions, means
-and ratios alike, because it needs the estimate and its standard error only. Asymptotic means that
-it needs a start: it is silent until `Effect.is_enough`.
+The results are an asymptotic confidence sequence (Waudby-Smith, Arbour, Sinha, Kennedy and Ramdas,
+"Time-uniform central limit theory and asymptotic confidence sequences", arXiv 2103.06476): the
+normal mixture of Robbins 1970 around an estimate whose standard error is itself estimated. It holds
+for differences and lifts of proportions, means and ratios alike, because it needs the estimate and
+its standard error only. Asymptotic means that it needs a start: it is silent until
+`Effect.is_enough`.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 
-from flagstaff.experiments.statistics.estimates import Comparison, Effect
+from flagstaff.experiments.statistics.effects import Comparison, Effect
 
-_HALF = 0.5
+#: An analysis that is valid at every look needs so many times the units, on average at the planned
+#: effect.
+LOOKING_COSTS = 1.2
+#: The share of experiments without an effect that may have a result. Plans are for it; intervals of
+#: another one are valid too.
+ALPHA = 0.05
 
 
 @dataclass(frozen=True)
@@ -27,25 +35,27 @@ class Plan:
 
     #: N*: the units of both arms together.
     units: int
-    #: The alpha for which the width is least. Intervals of another one are valid too.
-    alpha: float = 0.05
 
     @property
     def rho_squared(self) -> float:
         """rho² of the two-sided sequence: (-2·ln alpha + ln(1 - 2·ln alpha)) / N*."""
-        return _rho_squared(self.units, self.alpha)
+        return self._rho_squared(ALPHA)
 
     @property
     def lower_rho_squared(self) -> float:
         """rho² of the one-sided sequence: that of 2·alpha."""
-        return _rho_squared(self.units, min(2 * self.alpha, 1.0))
+        return self._rho_squared(2 * ALPHA)
+
+    def _rho_squared(self, alpha: float) -> float:
+        log = -2 * math.log(alpha)
+        return (log + math.log1p(log)) / self.units
 
 
-def always_valid(effect: Effect, plan: Plan, alpha: float | None = None) -> Comparison:
+def always_valid(effect: Effect, plan: Plan, alpha: float = ALPHA) -> Comparison:
     """Returns an effect with its always-valid interval and p value.
 
-    However often it is called, the interval ever misses the effect with `alpha` at most, which is
-    the plan's if it is None. The half width is `critical_value` standard errors; the p value is the
+    However often it is called, the interval ever misses the effect with `alpha` at most. The half
+    width is `critical_value` standard errors; the p value is the
     smallest alpha whose interval excludes 0:
 
         min(1, √m·exp(-(m - 1)·z² / (2·m)))    with m = N·rho² + 1, z = value / standard error
@@ -74,10 +84,10 @@ def always_valid(effect: Effect, plan: Plan, alpha: float | None = None) -> Comp
     )
 
 
-def critical_value(units: int, plan: Plan, alpha: float | None = None) -> float:
+def critical_value(units: int, plan: Plan, alpha: float = ALPHA) -> float:
     """Returns the half width of the always-valid interval in standard errors.
 
-    `units` are those of both arms, `alpha` the plan's if it is None:
+    `units` are those of both arms:
 
         √(2·m / (m - 1)·ln(√m / alpha))    with m = units·rho² + 1
 
@@ -87,11 +97,11 @@ def critical_value(units: int, plan: Plan, alpha: float | None = None) -> float:
         3.035
     """
     size = units * plan.rho_squared
-    log = math.log(size + 1) / 2 - math.log(plan.alpha if alpha is None else alpha)
+    log = math.log(size + 1) / 2 - math.log(alpha)
     return _width(size, log) if size else math.inf
 
 
-def lower_bound(effect: Effect, plan: Plan, alpha: float | None = None) -> float:
+def lower_bound(effect: Effect, plan: Plan, alpha: float = ALPHA) -> float:
     """Returns the always-valid one-sided lower bound of an effect, for guardrails.
 
     It is ever above the effect with `alpha` at most. For a guardrail that must not fall pass the
@@ -107,7 +117,7 @@ def lower_bound(effect: Effect, plan: Plan, alpha: float | None = None) -> float
     return effect.value - critical * effect.standard_error if effect.is_enough else -math.inf
 
 
-def lower_critical_value(units: int, plan: Plan, alpha: float | None = None) -> float:
+def lower_critical_value(units: int, plan: Plan, alpha: float = ALPHA) -> float:
     """Returns the distance of `lower_bound` from the effect in standard errors.
 
     The one-sided sequence of arXiv 2103.06476, with the rho of 2·alpha:
@@ -120,15 +130,105 @@ def lower_critical_value(units: int, plan: Plan, alpha: float | None = None) -> 
         2.779
     """
     size = units * plan.lower_rho_squared
-    log = math.log1p(math.sqrt(size + 1) / (2 * (plan.alpha if alpha is None else alpha)))
+    log = math.log1p(math.sqrt(size + 1) / (2 * alpha))
     return _width(size, log) if size else math.inf
-
-
-def _rho_squared(units: int, alpha: float) -> float:
-    # An alpha of 1 has no width to be made least: rho² is that of 1/2.
-    log = -2 * math.log(min(alpha, _HALF))
-    return (log + math.log1p(log)) / units
 
 
 def _width(size: float, log: float) -> float:
     return math.sqrt(2 * (size + 1) / size * log)
+
+
+# Holm's correction for several metrics or several treatments. Guardrails are not in it.
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """One of several p values, corrected."""
+
+    p_value: float
+    #: Whether it is at most alpha after the correction.
+    is_rejected: bool
+    #: The alpha of the interval that excludes 0 exactly if `is_rejected`.
+    interval_alpha: float
+
+
+def holm(p_values: Sequence[float], alpha: float = ALPHA) -> list[Corrected]:
+    """Returns the adjusted p values, in the same order: `alpha` holds for all of them together.
+
+    The i-th smallest of m is multiplied by m - i + 1, and is at least its predecessor (Holm 1979,
+    "A simple sequentially rejective multiple test procedure"). Its interval has alpha / (m - i + 1)
+    if it is rejected; all others have that of the first that is not. So the interval and the
+    decision agree for each metric. They do not hold together with `alpha`; intervals of alpha / m
+    do. Also valid for always-valid p values, at every look.
+
+        >>> [round(one.p_value, 3) for one in holm([0.01, 0.04, 0.03])]
+        [0.03, 0.06, 0.06]
+        >>> [round(one.interval_alpha, 4) for one in holm([0.01, 0.04, 0.03])]
+        [0.0167, 0.025, 0.025]
+    """
+    found: dict[int, Corrected] = {}
+    largest, is_rejected, level = 0.0, True, alpha
+    for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        left = len(p_values) - rank
+        largest = max(largest, min(left * p_values[index], 1.0))
+        if is_rejected:
+            level = alpha / left
+            is_rejected = p_values[index] <= level
+        found[index] = Corrected(largest, is_rejected, level)
+    return [found[index] for index in range(len(p_values))]
+
+
+# The units that an experiment needs for one look. Those of both arms together are also the size of
+# a `Plan`: its results end earlier where the effect is larger than planned, and later where it is
+# smaller.
+
+
+def units_for_proportions(
+    control: float, treatment: float, *, power: float = 0.8, alpha: float = ALPHA
+) -> int:
+    """Returns the units of each arm that tell two proportions apart, both above 0 and below 1.
+
+    (z_alpha·√(2·p·q) + z_power·√(p1·q1 + p2·q2))² / (p2 - p1)², with p the mean of both and q = 1 -
+    p (Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 4.2). `alpha` is
+    two-sided. Raises ValueError if they are equal.
+
+        >>> units_for_proportions(0.10, 0.12)
+        3841
+    """
+    if control == treatment:
+        raise ValueError("treatment is equal to control, but must differ")
+    z_alpha, z_power = _quantiles(power, alpha)
+    pooled = (control + treatment) / 2
+    null = math.sqrt(2 * pooled * (1 - pooled))
+    alternative = math.sqrt(control * (1 - control) + treatment * (1 - treatment))
+    return _whole(((z_alpha * null + z_power * alternative) / (treatment - control)) ** 2)
+
+
+def units_for_means(
+    standard_deviation: float, effect: float, *, power: float = 0.8, alpha: float = ALPHA
+) -> int:
+    """Returns the units of each arm that show a difference of two means.
+
+    2·(z_alpha + z_power)²·s² / effect², with one standard deviation s in both arms (Chow, Shao and
+    Wang, "Sample Size Calculations in Clinical Research", 3.2). With CUPED s² is multiplied by 1 -
+    variance reduction. For a ratio metric s is that of (y - R·x) / mean x. Raises ValueError.
+
+        >>> units_for_means(10, 1)
+        1570
+    """
+    if effect == 0:
+        raise ValueError("effect is 0, but must differ")
+    relative = sum(_quantiles(power, alpha)) * standard_deviation / effect
+    return _whole(2 * relative * relative)
+
+
+def _quantiles(power: float, alpha: float) -> tuple[float, float]:
+    """Returns the normal quantiles of 1 - alpha / 2 and of the power."""
+    normal = NormalDist()
+    return normal.inv_cdf(1 - alpha / 2), normal.inv_cdf(power)
+
+
+def _whole(units: float) -> int:
+    if not math.isfinite(units):
+        raise ValueError("the number of units is too large; raise the effect")
+    return math.ceil(units)

@@ -1,22 +1,22 @@
-"""What an experiment has shown: one outcome, and what may and may not be concluded from it.
-
-Pure data: an enum per sentence and the figures in it. The words are written and translated where
-they are shown.
-"""
+"""What an experiment has shown: one outcome, and what may and may not be concluded from it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
-from flagstaff.experiments.statistics.estimates import Comparison
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from flagstaff._words.text import marked
+from flagstaff.experiments.statistics.effects import Comparison
 from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
 
 
 class Outcome(Enum):
-    """The one-word result."""
+    """The one-word result. Reports store its value for ever."""
 
     MISMATCH = "mismatch"
     TOO_EARLY = "too_early"
@@ -28,48 +28,50 @@ class Outcome(Enum):
     UNDECIDED = "undecided"
 
 
-class Statement(Enum):
-    """A sentence for people, by its message key. The figures are those of the verdict."""
+OUTCOMES: Mapping[Outcome, str | Promise] = {
+    Outcome.MISMATCH: _("no verdict: the shares are wrong"),
+    Outcome.TOO_EARLY: _("too early for a verdict"),
+    Outcome.HARM: _("stop: a guardrail got worse"),
+    Outcome.GUARDRAIL_FAILED: _("no verdict: a guardrail fails"),
+    Outcome.BETTER: _("the treatment is better"),
+    Outcome.WORSE: _("the treatment is worse"),
+    Outcome.NO_DIFFERENCE: _("no difference was found"),
+    Outcome.UNDECIDED: _("undecided"),
+}
 
-    # What may be concluded.
-    SHARES_ARE_WRONG = "shares_are_wrong"
-    GUARDRAIL_GOT_WORSE = "guardrail_got_worse"
-    TREATMENT_IS_BETTER = "treatment_is_better"
-    TREATMENT_IS_WORSE = "treatment_is_worse"
-    LARGER_EFFECTS_ARE_UNLIKELY = "larger_effects_are_unlikely"
-    EFFECT_IS_TOO_SMALL_TO_MATTER = "effect_is_too_small_to_matter"
-    MORE_UNITS_CAN_DECIDE = "more_units_can_decide"
-    # What may not be concluded.
-    NO_FIGURE_IS_VALID = "no_figure_is_valid"
-    TREND_IS_NO_RESULT = "trend_is_no_result"
-    SAME_EFFECT_IS_NOT_PROVEN = "same_effect_is_not_proven"
-    ESTIMATE_IS_NOT_EXACT = "estimate_is_not_exact"
-    OTHER_METRICS_ARE_NOT_DECIDED = "other_metrics_are_not_decided"
-    HARM_IS_UNKNOWN = "harm_is_unknown"
+#: Also a part of the alarm on the page.
+SHARES_ARE_WRONG = marked(
+    "The variants do not have the shares that their weights give. Look for robots, for a page that "
+    "fails in one variant before the variant is recorded, and for redirects that lose units."
+)
+_NO_FIGURE = marked("No figure of a metric is valid.")
+_GUARDRAIL_GOT_WORSE = marked("A guardrail got worse by more than is tolerated.")
+_BETTER = marked("The treatment is better than the control in this metric.")
+_WORSE = marked("The treatment is worse than the control in this metric.")
+_UNLIKELY = marked("An effect outside of the interval is unlikely.")
+_TOO_SMALL = marked("If there is an effect, it is too small to matter.")
+_MORE_UNITS = marked("With more units there can still be a result.")
+_NO_RESULT = marked("What the metrics show so far is no result.")
+_NOT_THE_SAME = marked("It is not proven that both variants have the same effect.")
+_NOT_EXACT = marked(
+    "The effect need not be equal to the estimate: all values in the interval are possible. An "
+    "experiment that ends at its first success shows too large an effect on average."
+)
+_OTHERS = marked("This says nothing about other metrics.")
+_HARM_IS_UNKNOWN = marked(
+    "It is not known whether a guardrail got worse by more than is tolerated."
+)
 
-
-#: What may and what may not be concluded from each outcome.
-_CONCLUSIONS = {
-    Outcome.MISMATCH: ([Statement.SHARES_ARE_WRONG], [Statement.NO_FIGURE_IS_VALID]),
-    Outcome.HARM: (
-        [Statement.GUARDRAIL_GOT_WORSE],
-        [Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED],
-    ),
-    Outcome.GUARDRAIL_FAILED: ([], [Statement.HARM_IS_UNKNOWN]),
-    Outcome.TOO_EARLY: ([], [Statement.TREND_IS_NO_RESULT]),
-    Outcome.BETTER: (
-        [Statement.TREATMENT_IS_BETTER],
-        [Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED],
-    ),
-    Outcome.WORSE: (
-        [Statement.TREATMENT_IS_WORSE],
-        [Statement.ESTIMATE_IS_NOT_EXACT, Statement.OTHER_METRICS_ARE_NOT_DECIDED],
-    ),
-    Outcome.NO_DIFFERENCE: (
-        [Statement.LARGER_EFFECTS_ARE_UNLIKELY],
-        [Statement.SAME_EFFECT_IS_NOT_PROVEN],
-    ),
-    Outcome.UNDECIDED: ([Statement.MORE_UNITS_CAN_DECIDE], [Statement.TREND_IS_NO_RESULT]),
+#: What may and what may not be concluded from each outcome, in English: a report stores it.
+_CONCLUSIONS: Mapping[Outcome, tuple[list[str], list[str]]] = {
+    Outcome.MISMATCH: ([SHARES_ARE_WRONG], [_NO_FIGURE]),
+    Outcome.HARM: ([_GUARDRAIL_GOT_WORSE], [_NOT_EXACT, _OTHERS]),
+    Outcome.GUARDRAIL_FAILED: ([], [_HARM_IS_UNKNOWN]),
+    Outcome.TOO_EARLY: ([], [_NO_RESULT]),
+    Outcome.BETTER: ([_BETTER], [_NOT_EXACT, _OTHERS]),
+    Outcome.WORSE: ([_WORSE], [_NOT_EXACT, _OTHERS]),
+    Outcome.NO_DIFFERENCE: ([_UNLIKELY], [_NOT_THE_SAME]),
+    Outcome.UNDECIDED: ([_MORE_UNITS], [_NO_RESULT]),
 }
 
 
@@ -166,21 +168,19 @@ def _outcome_of_primary(evidence: Evidence) -> Outcome:
     return Outcome.UNDECIDED
 
 
-def conclusions(
-    evidence: Evidence, outcome: Outcome
-) -> tuple[Sequence[Statement], Sequence[Statement]]:
-    """Returns what may and what may not be concluded from an outcome of `judge`.
-
-    >>> evidence = Evidence(Comparison(0.0, 0.01, -0.02, 0.02, 1.0), False, 0.4, is_complete=True)
-    >>> may, may_not = conclusions(evidence, judge(evidence))
-    >>> may_not
-    [<Statement.SAME_EFFECT_IS_NOT_PROVEN: 'same_effect_is_not_proven'>]
-    """
+def conclusions(evidence: Evidence, outcome: Outcome) -> tuple[list[str], list[str]]:
+    """Returns what may and what may not be concluded from an outcome of `judge`, in English."""
     may, may_not = _CONCLUSIONS[outcome]
     if outcome is Outcome.NO_DIFFERENCE and evidence.is_too_small:
-        may = [*may, Statement.EFFECT_IS_TOO_SMALL_TO_MATTER]
+        may = [*may, _TOO_SMALL]
     if outcome in {Outcome.BETTER, Outcome.WORSE} and any(
         one.harm_bound == -math.inf for one in evidence.guardrails
     ):
-        may_not = [*may_not, Statement.HARM_IS_UNKNOWN]
+        may_not = [*may_not, _HARM_IS_UNKNOWN]
     return may, may_not
+
+
+def outcome_text(outcome: str) -> str:
+    """Returns the outcome of a report in words; one that this release does not know as it is."""
+    known = {one.value: text for one, text in OUTCOMES.items()}
+    return str(known.get(outcome, outcome))
