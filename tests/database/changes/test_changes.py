@@ -14,14 +14,11 @@ from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from flagstaff import changes
-from flagstaff.actions.arguments import Given
-from flagstaff.actions.flags import details
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed, flags
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     ConflictError,
-    InvalidArgumentError,
     InvalidChangeError,
     UnknownFlagError,
     UnknownValueError,
@@ -31,6 +28,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.validators import rule_problem
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
+from tests.support.terminals import run
 
 pytestmark = pytest.mark.django_db
 
@@ -247,15 +245,9 @@ def test_change_of_a_projects_own_model_validates_and_writes_its_field(shop_flag
     assert not FeatureFlag.objects.exists()
 
 
-def test_action_sets_columns_of_a_projects_own_model_by_name(shop_flags: Any) -> None:
+def test_action_sets_columns_of_a_projects_own_model_by_option(shop_flags: Any) -> None:
     shop_flags.create(key="new_checkout", team="search")
-    own, _required = details.arguments()["own_fields"]
-
-    def read(*typed: str) -> dict[str, Any]:
-        return own.read("own_fields", Given({"own_fields": typed}, (), (), print))
-
-    details.write("new_checkout", **read("team=payments", "hidden=true"))
+    assert run("details new_checkout --set-team payments --set-hidden").status == 0
     assert shop_flags.values_list("team", "hidden").get() == ("payments", True)
-    for typed, problem in ("touched=2027-03-01", "are team, hidden"), ("hidden=x", "either True"):
-        with pytest.raises(InvalidArgumentError, match=problem):
-            read(typed)
+    # A clock is no option.
+    assert run("details new_checkout --set-touched 2027-03-01").status == 1

@@ -13,14 +13,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from flagstaff._engine.usage import (
-    HourlyUsage,
-    Usage,
-    UsagePeriod,
-    require_usage,
-    unknown_keys,
-    usage_period,
-)
+from flagstaff._engine.usage import HourlyUsage, Usage
 from flagstaff._engine.usage import usage as counted_usage
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record, printable
@@ -58,12 +51,11 @@ _USAGE = (
 @verb(
     "usage",
     "usage new_checkout --days 2",
-    "usage --unknown --days 1",
+    "usage --json",
     topic=Topic.UPKEEP,
     arguments=(
         option("key", "the key; by default all", "KEY", nargs="?"),
         option("--days", "only the last N days", "N", type=count(0, MAX_STALE_DAYS)),
-        switch("--unknown", "only keys that are evaluated but have no flag"),
     ),
 )
 def usage(options: Options, out: Output) -> None:
@@ -74,20 +66,10 @@ def usage(options: Options, out: Output) -> None:
     itself. `unknown` are evaluations without a flag: misspelled keys, and keys of deleted flags
     that code still uses. The standard error says which period the counts cover.
     """
-    key, number = options["key"], options["days"]
+    number = options["days"]
     age = None if number is None else timedelta(days=number)
-    if options["unknown"] and key is not None:
-        message = "--unknown lists all keys without a flag: leave out KEY"
-        raise CommandError(message, returncode=USAGE)
-    if options["unknown"]:
-        require_usage()
-        # Before the keys, which include at least what was reported until then.
-        found: Usage | UsagePeriod = usage_period()
-        hours, _number = unknown_keys(age)
-    else:
-        found = counted_usage(key, since=age)
-        hours = found.hours
-    out.records(_USAGE, _totals(hours), empty="no matching entries")
+    found = counted_usage(options["key"], since=age)
+    out.records(_USAGE, _totals(found.hours), empty="no matching entries")
     out.message(_period(found, age))
 
 
@@ -107,7 +89,7 @@ def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
     ]
 
 
-def _period(found: Usage | UsagePeriod, age: timedelta | None) -> str:
+def _period(found: Usage, age: timedelta | None) -> str:
     """Says which time the counts cover."""
     interval, since, until = conf.usage_interval, found.since, found.until
     reports = f"workers report every {interval:g} s"
@@ -166,11 +148,9 @@ def stale(options: Options, out: Output) -> None:
     documents = [_document(flag) for flag in listed]
     records = [
         {
-            "key": one["key"],
+            **one,
             "signals": ", ".join(finding["signal"] for finding in one["signals"]),
             "evidence": "; ".join(finding["text"] for finding in one["signals"]),
-            "owner": one["owner"],
-            _SILENT_UNTIL: one[_SILENT_UNTIL],
         }
         for one in documents
     ]

@@ -22,7 +22,7 @@ from flagstaff.cli.action_verbs import existing_rows
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import add_ownership, ownership_filter
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import flag_summary
+from flagstaff.cli.receipt import flag_summary
 from flagstaff.cli.verb import Options, option, verb
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
