@@ -291,8 +291,7 @@ def details(
 def create(key: str, **fields: Any) -> Changed:
     """Create a flag: disabled, at 0 %, without allowed users.
 
-    A message says if a flag with the key existed before, or if another key differs from it only
-    in upper and lower case.
+    A message says if another key differs from it only in upper and lower case.
     """
     return changes.flags.create(key, **fields)
 

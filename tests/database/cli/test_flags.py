@@ -257,10 +257,6 @@ def test_rollout_accepts_percent_signs_and_zeros(percent: str) -> None:
     assert stored().rollout_percent == 7
 
 
-REASSIGNED = (
-    "new_checkout: the new unit reassigns every user; where a percentage decides, some users get "
-    "another result"
-)
 CASE = "keys are case-sensitive: {} differs from {} only in case"
 
 
@@ -268,18 +264,12 @@ CASE = "keys are case-sensitive: {} differs from {} only in case"
     ("lines", "printed"),
     [
         (["create banner", "delete banner --yes", "delete banner"], "banner: already deleted"),
-        (
-            ["create banner", "delete banner --yes", "create banner --kind ops"],
-            'a flag with this key existed before; see "manage.py flags history banner"',
-        ),
         (["create NEW_CHECKOUT"], CASE.format("'NEW_CHECKOUT'", "'new_checkout'")),
         (
             ["create NEW_CHECKOUT", "create New_Checkout"],
             CASE.format("'New_Checkout'", "'NEW_CHECKOUT', 'new_checkout'"),
         ),
         (["unit new_checkout visitor"], "new_checkout: bucketing unit user → visitor"),
-        (["unit new_checkout visitor"], REASSIGNED),
-        (["unit new_checkout visitor", "undo new_checkout"], REASSIGNED),
     ],
 )
 @pytest.mark.django_db(transaction=True)
@@ -287,7 +277,7 @@ def test_change_prints_what_follows_from_it(lines: list[str], printed: str) -> N
     *before, last = [run(line).err.splitlines() for line in lines]
     assert (printed in last, any(printed in shown for shown in before)) == (
         True,
-        printed == REASSIGNED and len(before) > 0,
+        False,
     )
 
 
