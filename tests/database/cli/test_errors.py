@@ -27,7 +27,6 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
     ("line", "status", "message"),
     [
         # Arguments.
-        ("list --kind opps", 2, "there is no kind 'opps': choose from release, ops, permission"),
         *[
             (f"rollout new_checkout {text}", 1, f"{PERCENT} ")
             for text in ("101", "2.5", "''", "%", "٣", "1_0", "half")
