@@ -10,7 +10,7 @@ import csv
 import json
 import sys
 from argparse import ArgumentTypeError, BooleanOptionalAction
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from itertools import chain
@@ -179,14 +179,18 @@ class Several(Argument):
         return _ReadField(self._read_lines, has_lines=True, label=label, required=required)
 
     def _read_lines(self, text: str) -> list[str]:
-        """Returns the lines that are not blank. Raises ValidationError."""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        try:
-            for line in lines:
+        """Returns the lines that are not blank. Raises ValidationError with a line's number."""
+        lines = [line.strip() for line in text.splitlines()]
+        for number, line in enumerate(lines, 1):
+            if not line:
+                continue
+            try:
                 self.parse(line)
-        except FlagstaffError as error:
-            raise ValidationError(f"{localized(error.message)}.") from error
-        return lines
+            except FlagstaffError as error:
+                values = {"number": number, "problem": localized(error.message)}
+                problem = gettext("Line %(number)s: %(problem)s.") % values
+                raise ValidationError(problem) from error
+        return [*filter(None, lines)]
 
 
 @dataclass(frozen=True)
@@ -375,15 +379,31 @@ def name_of_users() -> str:
 
 def unknown_users(unknown: Sequence[str]) -> str:
     """Returns why these texts stand for no user, for a page. Queries the users."""
-    text = ngettext(
-        "No user, or more than one, has this primary key or username: %(names)s.",
-        "No user, or more than one, has each of these primary keys or usernames: %(names)s.",
-        len(unknown),
-    )
-    sentence = text % {"names": local_list(map(quoted, unknown), _MAX_LISTED)}
-    if len(unknown) == 1 and (similar := allowed_user_table().similar(unknown[0])):
-        return f"{sentence} {gettext('Did you mean “%(name)s”?') % {'name': similar}}"
-    return sentence
+    table = allowed_user_table()
+    _found, shared = table.by_username(unknown)
+    missing = [text for text in unknown if text not in shared]
+    sentences = []
+    if missing:
+        text = ngettext(
+            "No user has this primary key or username: %(names)s.",
+            "No users have these primary keys or usernames: %(names)s.",
+            len(missing),
+        )
+        sentences.append(text % {"names": _listed(missing)})
+    if len(missing) == 1 and (similar := table.similar(missing[0])):
+        sentences.append(gettext("Did you mean “%(name)s”?") % {"name": similar})
+    if shared:
+        text = ngettext(
+            "Several users have this username, so write a primary key: %(names)s.",
+            "Several users have these usernames, so write primary keys: %(names)s.",
+            len(shared),
+        )
+        sentences.append(text % {"names": _listed(sorted(shared))})
+    return " ".join(sentences)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return local_list(map(quoted, names), _MAX_LISTED)
 
 
 def percent(text: str) -> int:
