@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import KEYS
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.flag_rows import Selection
-from flagstaff.stale.places import UntrackedError, files_below, find_places, tracked_files
+from flagstaff.stale.places import UntrackedError, find_places, tracked_files
 from flagstaff.stale.signals import Assessment, Finding, Signal
 from flagstaff.stale.texts import date_of, finding_text, unknown_texts
 
@@ -208,19 +208,9 @@ def _finding(finding: Finding) -> Record:
 @verb(
     "references",
     "references new_checkout",
-    "references new_checkout --in frontend --in backend",
     "references --json",
     topic=Topic.UPKEEP,
-    arguments=(
-        option("keys", "a key; without one, all keys", "KEY", nargs="*"),
-        option(
-            "--in",
-            "search all files below this folder instead of those that git tracks; can be repeated",
-            "FOLDER",
-            dest="folders",
-            action="append",
-        ),
-    ),
+    arguments=(option("keys", "a key; without one, all keys", "KEY", nargs="*"),),
 )
 def references(options: Options, out: Output) -> None:
     """List the lines of code that name a key, and the keys that no line names.
@@ -230,7 +220,12 @@ def references(options: Options, out: Output) -> None:
     database. A key that no line names may be built at run time: `stale` lists the flags that are
     not evaluated either.
     """
-    typed, paths = list(dict.fromkeys(options["keys"])), _files(options["folders"])
+    typed, project = list(dict.fromkeys(options["keys"])), Path(getattr(settings, "BASE_DIR", "."))
+    try:
+        paths = tracked_files(project)
+    except UntrackedError as error:
+        problem = f"git does not list the files of {project}: {error}"
+        raise CommandError(problem, returncode=USAGE) from error
     kinds = _existing_keys(out, is_needed=not typed)
     # Of all keys: at "shop.checkout", which may be the key of another flag, no place is "checkout".
     found = find_places(paths, {*typed, *(kinds or ())})
@@ -267,23 +262,6 @@ def _name(record: Record) -> str:
     """Returns the key of a flag, or the kind and the key of something else."""
     kind, key = record["kind"], record["key"]
     return str(key) if kind in ("flag", None) else f"{kind} {key}"
-
-
-def _files(folders: Sequence[str] | None) -> list[str]:
-    """Returns the files to search. Raises CommandError if it is not known which these are."""
-    missing = [folder for folder in folders or () if not Path(folder).is_dir()]
-    if missing:
-        raise CommandError(f"there is no folder {missing[0]}; correct --in", returncode=USAGE)
-    if folders:
-        return files_below(folders)
-    project = Path(getattr(settings, "BASE_DIR", "."))
-    try:
-        return tracked_files(project)
-    except UntrackedError as error:
-        raise CommandError(
-            f"git does not list the files of {project}: {error}; name the folders with --in FOLDER",
-            returncode=USAGE,
-        ) from error
 
 
 def _existing_keys(out: Output, *, is_needed: bool) -> dict[str, str] | None:
