@@ -14,6 +14,7 @@ from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from flagstaff import changes
+from flagstaff.actions.flags import details
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed, flags
 from flagstaff.conf import Conf
@@ -28,7 +29,6 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.validators import rule_problem
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
-from tests.support.terminals import run
 
 pytestmark = pytest.mark.django_db
 
@@ -247,7 +247,11 @@ def test_change_of_a_projects_own_model_validates_and_writes_its_field(shop_flag
 
 def test_action_sets_columns_of_a_projects_own_model_by_option(shop_flags: Any) -> None:
     shop_flags.create(key="new_checkout", team="search")
-    assert run("details new_checkout --set-team payments --set-hidden").status == 0
-    assert shop_flags.values_list("team", "hidden").get() == ("payments", True)
+    declared = {name: argument for name, (argument, _required) in details.arguments().items()}
+    assert declared["team"].option("team") == "--set-team"
     # A clock is no option.
-    assert run("details new_checkout --set-touched 2027-03-01").status == 1
+    assert "touched" not in declared
+    typed = {"set_team": "payments", "set_hidden": True}
+    fields = {name: declared[name].read(name, typed, print)[name] for name in ("team", "hidden")}
+    details.write("new_checkout", **fields)
+    assert shop_flags.values_list("team", "hidden").get() == ("payments", True)
