@@ -96,9 +96,9 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
     return document
 
 
-def as_text(document: Mapping[str, Any], *, ascii_only: bool = False) -> str:
+def as_text(document: Mapping[str, Any]) -> str:
     """Returns the text of an exported document."""
-    return json.dumps(document, indent=2, ensure_ascii=ascii_only, allow_nan=False) + "\n"
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def _rows(kind: Kind, keys: Iterable[str] | None, *, lock: bool = False) -> Iterator[Row]:

@@ -234,7 +234,7 @@ def _in_other_table(key: str, model: type[Model]) -> Text | None:
     if model is segment_model():
         return None
     other, template, verb = (
-        (conf.value_model, _IS_VALUE, "value get")
+        (conf.value_model, _IS_VALUE, "value show")
         if model is conf.flag_model
         else (conf.flag_model, _IS_FLAG, "show")
     )

@@ -1,4 +1,4 @@
-"""What operators give to an action: how a terminal reads it, and what it becomes.
+"""What operators give to an action: how a terminal and a page read it, and what it becomes.
 
 An argument is the type of a parameter, such as `Annotated[int, Parsed("…", "PERCENT", percent)]`. A
 required one is the next word of the command, any other an option of its name.
@@ -8,49 +8,40 @@ from __future__ import annotations
 
 import csv
 import json
-import shlex
 import sys
 from argparse import ArgumentTypeError, BooleanOptionalAction
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Any, TextIO, TypeAlias
+from typing import Annotated, Any, TypeAlias
 
 from django import forms
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandParser
+from django.db.models import BooleanField, DateField, JSONField, Model
 from django.forms.fields import InvalidJSONInput
 from django.utils.text import capfirst
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._stored_value_schema import SECRET, is_secret
-from flagstaff._tables.rows import Row
+from flagstaff._tables.model_fields import (
+    RULES,
+    TAGS,
+    AnyField,
+    is_auto_now,
+    is_auto_now_add,
+    stored_fields,
+)
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import DuplicateNameError, parse_json
 from flagstaff._words.text import local_list, localized, quoted, some
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT, validate_tags
 
-# A text that starts like this is JSON with a mistake, not a string without quotes.
-_STARTS_OF_JSON = ("{", "[", '"')
-_MAX_RETYPED = 200
 # The unknown users that a page names.
 _MAX_LISTED = 10
-
-
-@dataclass(frozen=True)
-class Given:
-    """The command for which an argument is read."""
-
-    options: Mapping[str, Any]
-    #: The words and the key, such as ("value", "set", "page_size").
-    words: Sequence[str]
-    #: The rows that exist.
-    rows: Sequence[Row]
-    say: Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -61,6 +52,8 @@ class Argument:
     metavar: str | None = "TEXT"
     #: Whether it is a word of the command also if it is not required.
     is_word: bool = field(default=False, kw_only=True)
+    #: Whether it is a column of the project, whose option must not be one of ours.
+    is_own: bool = field(default=False, kw_only=True)
 
     def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
         """Adds it to the parser of a verb."""
@@ -72,26 +65,38 @@ class Argument:
         elif self.is_word:
             parser.add_argument(name, help=self.help, nargs="?", **more)
         else:
-            parser.add_argument(self.option(name), dest=name, help=self.help, **more)
+            parser.add_argument(self.option(name), dest=self._dest(name), help=self.help, **more)
 
     def option(self, name: str) -> str:
         """Returns the option of an argument that is not required."""
-        return f"--{name.replace('_', '-')}"
+        return f"--{self._dest(name).replace('_', '-')}"
+
+    def _dest(self, name: str) -> str:
+        return f"set_{name}" if self.is_own else name
 
     def parsing(self) -> dict[str, Any]:
         """Returns how argparse reads it."""
         return {}
 
-    def read(self, name: str, given: Given) -> dict[str, Any]:
-        """Returns what the action gets, by name; nothing if the argument is not given.
+    def read(
+        self, name: str, options: Mapping[str, Any], say: Callable[[str], None]
+    ) -> dict[str, Any]:
+        """Returns what the action gets, by name; nothing if the argument is not in the options.
 
-        May read a file, the standard input or the database. Raises InvalidArgumentError.
+        `say` prints what a person should know of it. May read a file, the standard input or the
+        database. Raises InvalidArgumentError.
         """
-        typed = given.options[name]
-        return {} if typed is None else {name: self.value(typed, given)}
+        typed = options[self._dest(name)]
+        if typed is None:
+            return {}
+        try:
+            return {name: self.value(typed)}
+        except ValidationError as error:
+            problem = " ".join(error.messages)
+            raise InvalidArgumentError("{name}: {problem}", name=name, problem=problem) from error
 
-    def value(self, typed: Any, given: Given) -> Any:
-        """Returns the value of what was typed."""
+    def value(self, typed: Any) -> Any:
+        """Returns the value of what was typed. Raises ValidationError."""
         return typed
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
@@ -104,14 +109,9 @@ class Parsed(Argument):
     """A text that a function parses. The function raises ArgumentTypeError or ValueError."""
 
     parse: Callable[[str], Any] = str
-    #: Whether an empty text stands for None.
-    clears: bool = False
 
     def parsing(self) -> dict[str, Any]:
         return {"type": self._parse}
-
-    def value(self, typed: Any, given: Given) -> Any:
-        return None if self.clears and typed == "" else typed
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
         return _ReadField(self._read_text, label=label, required=required)
@@ -124,7 +124,7 @@ class Parsed(Argument):
 
     def _parse(self, text: str) -> Any:
         try:
-            return "" if self.clears and not text else self.parse(text)
+            return self.parse(text)
         except ValueError as error:
             raise ArgumentTypeError(f"invalid {self.metavar}: {text!r}") from error
 
@@ -143,40 +143,6 @@ class _ReadField(forms.CharField):
     def to_python(self, value: object) -> Any:
         """Reads the text."""
         return self._read(super().to_python(value) or "")
-
-
-@dataclass(frozen=True)
-class _Percentage(Parsed):
-    """A whole number from 0 to 100."""
-
-    def form_field(self, label: str, *, required: bool) -> forms.Field:
-        return forms.IntegerField(
-            label=label, required=required, min_value=0, max_value=MAX_PERCENT
-        )
-
-
-@dataclass(frozen=True)
-class OneOf(Argument):
-    """One of some words, by what each stands for."""
-
-    metavar: str | None = None
-    choices: Mapping[str, object] = field(default_factory=dict)
-
-    def parsing(self) -> dict[str, Any]:
-        return {"choices": tuple(self.choices)}
-
-    def value(self, typed: Any, given: Given) -> Any:
-        return self.choices[typed]
-
-    def form_field(self, label: str, *, required: bool) -> forms.Field:
-        words = [*([] if required else [("", "")]), *((one, one) for one in self.choices)]
-        return forms.TypedChoiceField(
-            choices=words,
-            coerce=self.choices.__getitem__,
-            empty_value=None,
-            label=label,
-            required=required,
-        )
 
 
 @dataclass(frozen=True)
@@ -206,7 +172,7 @@ class Several(Argument):
     def parsing(self) -> dict[str, Any]:
         return {"action": "append"}
 
-    def value(self, typed: Any, given: Given) -> Any:
+    def value(self, typed: Any) -> Any:
         return [] if typed == [""] else typed
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
@@ -247,13 +213,9 @@ class TagsField(forms.JSONField):
         return ", ".join(map(str, value)) if isinstance(value, list) else value
 
     def to_python(self, value: object) -> Any:
-        """Parses the line, or a list in JSON."""
-        try:
-            given = value if isinstance(value, list) else json.loads(str(value))
-        except (ValueError, RecursionError):
-            given = None
-        if isinstance(given, list):
-            return given
+        """Parses the line."""
+        if isinstance(value, list):
+            return value
         return [tag for part in str(value or "").split(",") if (tag := part.strip())]
 
     def bound_data(self, data: object, initial: object) -> object:
@@ -262,7 +224,10 @@ class TagsField(forms.JSONField):
 
 
 class JsonField(forms.JSONField):
-    """The JSON that a person writes on a page. An empty text is `empty_value`."""
+    """The JSON that a person writes. An empty text is `empty_value`.
+
+    Messages have no part of it, because it may be a secret.
+    """
 
     default_error_messages = {
         "required": _('the value is missing or null; write JSON, such as "stripe", 25 or []'),
@@ -270,7 +235,7 @@ class JsonField(forms.JSONField):
             "not valid JSON (line %(line)d, column %(column)d); put strings in double quotes, "
             "write true, false and null in lower case, and no comma before a closing bracket"
         ),
-        "duplicate": _("an object has the name %(name)s twice; remove one"),
+        "duplicate": _("an object has a name twice; remove one"),
         "undecodable": _(
             "a number has more than 4,300 digits, or the nesting more than 500 levels; write the "
             "number as a text, or split the value"
@@ -305,76 +270,42 @@ class JsonField(forms.JSONField):
             return parse_json(value)
         except json.JSONDecodeError as error:
             place = {"line": error.lineno, "column": error.colno}
-            raise self._error("invalid", **place) from error
-        except DuplicateNameError as error:
-            raise self._error("duplicate", name=error.name) from error
+            raise self.error("invalid", **place) from error
+        except DuplicateNameError:
+            raise self.error("duplicate") from None
         except ValueError as error:
-            raise self._error("undecodable") from error
+            raise self.error("undecodable") from error
 
-    def _error(self, code: str, **params: object) -> ValidationError:
+    def error(self, code: str, **params: object) -> ValidationError:
+        """Returns one of its errors."""
         return ValidationError(self.error_messages[code], code=code, params=params)
 
 
-class _Json(Argument):
-    """JSON, which a page edits as a text."""
+@dataclass(frozen=True)
+class Json(Argument):
+    """JSON as a word; "-" is the standard input."""
+
+    metavar: str | None = "JSON"
+
+    def value(self, typed: Any) -> Any:
+        text, json_field = text_of_file(typed) if typed == "-" else typed, JsonField()
+        if not text.strip():
+            raise json_field.error("required")
+        return json_field.to_python(text)
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
         return JsonField(label=label, required=required)
 
 
 @dataclass(frozen=True)
-class JsonFile(_Json):
+class JsonFile(Json):
     """JSON in a file; a list may also be written in the place of the file."""
 
     metavar: str | None = "FILE"
 
-    def value(self, typed: Any, given: Given) -> Any:
-        if typed.lstrip().startswith("["):
-            return _parsed(typed)
-        return _parsed(text_of_file(typed))
-
-
-@dataclass(frozen=True)
-class JsonText(_Json):
-    """JSON as a word."""
-
-    metavar: str | None = "JSON"
-
-    def parsing(self) -> dict[str, Any]:
-        return {"type": self.parse}
-
-    @staticmethod
-    def parse(text: str) -> Any:
-        """Parses JSON. Raises ArgumentTypeError."""
-        try:
-            return parse_json(text)
-        except ValueError as error:
-            raise ArgumentTypeError(f"not valid JSON: {error}") from error
-
-
-@dataclass(frozen=True)
-class StoredValue(_Json):
-    """The JSON of a value. Messages have no part of a secret one."""
-
-    metavar: str | None = "JSON"
-
-    def value(self, typed: Any, given: Given) -> Any:
-        secret = any(map(is_secret, given.rows)) or bool(given.options.get(SECRET))
-        text = standard_input().read() if typed == "-" else typed
-        try:
-            return parse_json(text)
-        except DuplicateNameError as error:
-            problem = "an object has a name twice" if secret else str(error)
-            raise InvalidArgumentError("{problem}; remove one", problem=problem) from None
-        except ValueError as error:
-            advice, text = "", text.strip()
-            # How to pass the text as a string, if it looks like one.
-            if text[:1] not in _STARTS_OF_JSON and len(text) <= _MAX_RETYPED:
-                quoted = json.dumps("…" if secret else text, ensure_ascii=False)
-                line = shlex.join([*given.words, quoted])
-                advice = f"; to pass a string: manage.py flags {line}"
-            problem = "not valid JSON: {problem}{advice}"
-            raise InvalidArgumentError(problem, problem=str(error), advice=advice) from error
+    def value(self, typed: Any) -> Any:
+        is_list = typed.lstrip().startswith("[")
+        return super().value(typed if is_list else text_of_file(typed))
 
 
 @dataclass(frozen=True)
@@ -392,22 +323,27 @@ class Users(Argument):
             "--skip-unknown", action="store_true", help="skip users that do not exist"
         )
 
-    def read(self, name: str, given: Given) -> dict[str, Any]:
-        texts = list(dict.fromkeys([*given.options[name], *_lines(given.options["file"])]))
+    def read(
+        self, name: str, options: Mapping[str, Any], say: Callable[[str], None]
+    ) -> dict[str, Any]:
+        path = options["file"]
+        rows = () if path is None else csv.reader(StringIO(text_of_file(path)))
+        listed = (row[0].strip() for row in rows if row and row[0].strip())
+        texts = list(dict.fromkeys([*options[name], *listed]))
         if not texts:
             raise InvalidArgumentError("no users: pass USER or --file")
         table = allowed_user_table()
         pks = table.find_many(texts)
         if unknown := [text for text in texts if text not in pks]:
             problem = f"no user has the primary key or username {some(map(repr, unknown))}"
-            if not given.options["skip_unknown"]:
+            if not options["skip_unknown"]:
                 guess = table.guess(unknown[0]) if len(unknown) == 1 else ""
                 raise FlagstaffError(
                     "{problem}; to skip unknown users, pass --skip-unknown{guess}",
                     problem=problem,
                     guess=guess,
                 )
-            given.say(f"skipped: {problem}")
+            say(f"skipped: {problem}")
         return {name: [pks[text] for text in texts if text in pks]}
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
@@ -478,6 +414,16 @@ def percent(text: str) -> int:
     return int(digits)
 
 
+@dataclass(frozen=True)
+class _Percentage(Parsed):
+    """A whole number from 0 to 100."""
+
+    def form_field(self, label: str, *, required: bool) -> forms.Field:
+        return forms.IntegerField(
+            label=label, required=required, min_value=0, max_value=MAX_PERCENT
+        )
+
+
 #: A text.
 Text: TypeAlias = Annotated[str, Argument("a text")]
 #: A whole number from 0 to 100.
@@ -486,11 +432,55 @@ Percent: TypeAlias = Annotated[
 ]
 
 
-def standard_input() -> TextIO:
-    """Returns the standard input. Raises InvalidArgumentError if it is closed."""
-    if is_input_closed():
-        raise InvalidArgumentError("standard input is closed: redirect a file to it")
-    return sys.stdin
+@dataclass(frozen=True)
+class _Column(Argument):
+    """A field of a row, read as Django reads it. A page has the form field of the model."""
+
+    column: AnyField = field(kw_only=True)
+
+    def value(self, typed: Any) -> Any:
+        return self.column.to_python(typed) if typed or not self.column.null else None
+
+
+def fields_of(
+    model: Callable[[], type[Model]], ours: type[Model], *, without: Collection[str]
+) -> Callable[[], Mapping[str, Argument]]:
+    """Returns what gives the fields of a model that a person sets, but for some.
+
+    `ours` is the model of flagstaff that it extends.
+    """
+
+    def fields() -> Mapping[str, Argument]:
+        known = {field.name for field in ours._meta.get_fields()}
+        return {
+            field.name: _argument_of(field, is_own=field.name not in known)
+            for field in stored_fields(model())
+            if _is_editable(field) and field.name not in without
+        }
+
+    return fields
+
+
+def _is_editable(field: AnyField) -> bool:
+    is_clock = is_auto_now(field) or is_auto_now_add(field)
+    return field.editable and not (is_clock or field.primary_key or field.name == "key")
+
+
+def _argument_of(field: AnyField, *, is_own: bool) -> Argument:
+    text = str(field.help_text or field.verbose_name).rstrip(".").replace("%", "%%")
+    if isinstance(field, BooleanField):
+        return YesNo(text, is_own=is_own)
+    if field.name == TAGS:
+        return Tags(f'{text}; can be repeated, replaces all, "" for none')
+    if field.name == RULES:
+        # They are long, so a file may have them.
+        return JsonFile(f"{text}; JSON, or a file with it")
+    if isinstance(field, JSONField):
+        return Json(text, is_own=is_own)
+    words = "/".join(str(value) for value, _label in field.flatchoices if value)
+    metavar = words or ("DATE" if isinstance(field, DateField) else "TEXT")
+    none = '; "" for none' if field.null or field.blank else ""
+    return _Column(f"{text}{none}", metavar, column=field, is_own=is_own)
 
 
 def is_input_closed() -> bool:
@@ -501,13 +491,12 @@ def is_input_closed() -> bool:
 
 def text_of_file(name: str) -> str:
     """Returns the text of a file, or of the standard input. Raises InvalidArgumentError."""
+    if name == "-" and is_input_closed():
+        raise InvalidArgumentError("standard input is closed: redirect a file to it")
     try:
-        if name == "-":
-            stdin = standard_input()
-            # Also text is UTF-8, whatever the locale is.
-            data = getattr(stdin, "buffer", stdin).read()
-        else:
-            data = Path(name).read_bytes()
+        # Also text is UTF-8, whatever the locale is.
+        stdin = getattr(sys.stdin, "buffer", sys.stdin)
+        data = stdin.read() if name == "-" else Path(name).read_bytes()
         text: str = data if isinstance(data, str) else data.decode()
         return text.removeprefix("\ufeff")
     except OSError as error:
@@ -516,20 +505,3 @@ def text_of_file(name: str) -> str:
     except UnicodeDecodeError as error:
         text = "{name} is not UTF-8 text: byte {number} is not valid"
         raise InvalidArgumentError(text, name=name, number=error.start + 1) from error
-
-
-def _parsed(text: str) -> Any:
-    try:
-        return parse_json(text)
-    except ValueError as error:
-        raise InvalidArgumentError("not valid JSON: {problem}", problem=str(error)) from error
-
-
-def _lines(path: str | None) -> Iterator[str]:
-    """Yields the lines of a file, or the first column of a CSV file."""
-    if path is None:
-        return
-    text = text_of_file(path)
-    for row in csv.reader(StringIO(text), skipinitialspace=True):
-        if row and row[0].strip():
-            yield row[0].strip()

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import changes
@@ -13,10 +14,10 @@ from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import usable_tags
-from flagstaff.actions.arguments import Argument, JsonFile, Percent, Tags, Users
-from flagstaff.actions.fields import fields_of
-from flagstaff.actions.table import Action, action
-from flagstaff.actions.undoing import undo_actions
+from flagstaff._words.text import local_number
+from flagstaff._words.times import local_days, local_time_text
+from flagstaff.actions.arguments import Argument, JsonFile, Percent, Tags, Users, fields_of
+from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import count_allowed_users
@@ -24,6 +25,9 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import locked_row
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+
+if TYPE_CHECKING:
+    from flagstaff._engine.usage import RecentUsage
 
 _STATE = ("enabled", "rollout_percent", "rules")
 _Rules = Annotated[
@@ -41,11 +45,40 @@ _Unit = Annotated[
 ]
 
 
+def evaluated_text(usage: RecentUsage | None, key: str) -> str:
+    """Returns when and how often a flag was evaluated, and when it was served in bulk."""
+    # A kill does not need it.
+    from flagstaff._engine.usage import NOT_USED  # noqa: PLC0415
+
+    if usage is None:
+        return gettext("not known")
+    days = local_days(usage.days)
+    found, texts = usage.keys.get(key, NOT_USED), []
+    if found.last_evaluated_at:
+        text = gettext(
+            "last evaluation: %(time)s; in the last %(days)s: %(count)s, in the last day: "
+            "%(recent)s"
+        )
+        times = {
+            "time": local_time_text(found.last_evaluated_at),
+            "count": local_number(found.count),
+            "recent": local_number(usage.today.get(key, NOT_USED).count),
+            "days": days,
+        }
+        texts.append(text % times)
+    if found.served_to_browsers_at:
+        text = gettext("last served to browsers: %(time)s")
+        texts.append(text % {"time": local_time_text(found.served_to_browsers_at)})
+    if found.served_in_bulk_at and not texts:
+        text = gettext("last served in bulk, which does not say whether the code uses it: %(time)s")
+        texts.append(text % {"time": local_time_text(found.served_in_bulk_at)})
+    return "; ".join(texts) or gettext("not in the last %(days)s") % {"days": days}
+
+
 def _facts(rows: Sequence[Row]) -> dict[str, str]:
     """Returns who has the flags, and how often they were evaluated."""
     # A kill does not need it.
     from flagstaff._engine.usage import recent_usage  # noqa: PLC0415
-    from flagstaff.actions.usage_words import evaluated_text  # noqa: PLC0415
 
     usage = recent_usage({row.key: row for row in rows})
     return {
@@ -258,8 +291,7 @@ def details(
 def create(key: str, **fields: Any) -> Changed:
     """Create a flag: disabled, at 0 %, without allowed users.
 
-    A message says if a flag with the key existed before, or if another key differs from it only
-    in upper and lower case.
+    A message says if another key differs from it only in upper and lower case.
     """
     return changes.flags.create(key, **fields)
 

@@ -8,8 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff import changes
 from flagstaff.actions.arguments import Argument, JsonFile
-from flagstaff.actions.table import Action, action
-from flagstaff.actions.undoing import undo_actions
+from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
 

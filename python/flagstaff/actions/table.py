@@ -1,11 +1,11 @@
-"""An action, and the decorator that declares a function as one."""
+"""An action, the decorator that declares one, and the actions of all kinds of rows."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, Final, TypeAlias, get_args, get_type_hints
 
 from django.utils.functional import Promise
 from django.utils.text import capfirst
@@ -13,10 +13,11 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import Row
 from flagstaff._words.text import described
-from flagstaff.actions.arguments import Argument
+from flagstaff.actions.arguments import Argument, Parsed
 from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed, Undo
 from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
 
 #: Writes one row: gets its key and the arguments of the action by name.
@@ -29,12 +30,12 @@ _EXPECT_VERSION = "expect_version"
 
 @dataclass(frozen=True)
 class Done:
-    """What an action did to a row without a history, such as a rollout plan."""
+    """What was done to rows without a history, such as a rollout plan."""
 
     key: str
     #: Sentences: what happened and, if no action takes it back, what to do instead.
     messages: Sequence[str]
-    #: The row for programs.
+    #: For programs, such as the row.
     record: Mapping[str, Any]
     #: The action that takes it back.
     undo: Undo | None = None
@@ -44,6 +45,8 @@ class Done:
     instead: str = ""
     #: What the terminal says besides; a page has said it before the action.
     notes: Sequence[str] = ()
+    #: The error at the end, if a part was refused.
+    problem: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -161,3 +164,40 @@ def action(kind: Kind | str, *examples: str, **options: Any) -> Callable[[Write]
         return Action(kind, name, text, notes, write, examples, label, **options)
 
     return declare
+
+
+_Version = Annotated[int, Parsed("a version that `history` shows", "VERSION", int, is_word=True)]
+
+
+def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
+    """Returns `undo` and `restore` of a kind of row. `key` is that of the examples."""
+    verb = "" if kind is Kind.FLAG else f"{kind.value} "
+
+    @action(kind, f"{verb}undo {key}", f"{verb}undo {key} 17", undoes=True, may_wait=False)
+    def undo(
+        key: str, version: _Version | None = None, *, expect_version: int | None = None
+    ) -> Changed:
+        """Undo one change, by default the newest.
+
+        Newer changes of other fields stay. If the same field has been changed again since then, the
+        undo is refused: the message says what is in the field now. Also takes the key of a row that
+        was deleted.
+        """
+        return undo_event(kind, key, version, expect_version=expect_version)
+
+    @action(
+        kind,
+        f"{verb}restore {key} 17",
+        f"{verb}restore {key} 17 --dry-run",
+        undoes=True,
+        may_wait=False,
+    )
+    def restore(key: str, version: _Version, *, expect_version: int | None = None) -> Changed:
+        """Restore the state after a change, by undoing all newer changes.
+
+        Also takes the key of a row that was deleted. Users who no longer exist are skipped and
+        listed.
+        """
+        return restore_row(kind, key, to=version, expect_version=expect_version)
+
+    return undo, restore

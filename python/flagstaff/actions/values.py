@@ -12,10 +12,8 @@ from flagstaff._stored_value_schema import VALUE, is_secret
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Row
-from flagstaff.actions.arguments import Argument, JsonFile, StoredValue
-from flagstaff.actions.fields import fields_of
-from flagstaff.actions.table import Action, action
-from flagstaff.actions.undoing import undo_actions
+from flagstaff.actions.arguments import Argument, Json, JsonFile, fields_of
+from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
@@ -23,7 +21,7 @@ from flagstaff.history.kinds import Kind
 
 _Json = Annotated[
     Any,
-    StoredValue("""such as 50, true, '"stripe"' or '["a", "b"]'; "-" is the standard input"""),
+    Json("""such as 50, true, '"stripe"' or '["a", "b"]'; "-" is the standard input"""),
 ]
 _Rules = Annotated[Any, JsonFile('a file with the rules as a JSON list; "-" is the standard input')]
 _Unit = Annotated[
@@ -106,7 +104,7 @@ def details(
 ) -> Changed:
     """Change the description, secrecy, type or choices of a value.
 
-    `--type any` and `--choices []` allow every value. `--value` also sets the value, if the
+    `--type ""` and `--choices []` allow every value. `--value` also sets the value, if the
     present one breaks the new type.
     """
     if value is not None:

@@ -31,7 +31,6 @@ from flagstaff._tables.rows import all_rows, case_variants
 from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.actions import Action, Argument
-from flagstaff.actions.fields import OwnFields
 from flagstaff.actions.running import Run
 from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.confirmation import (
@@ -228,11 +227,10 @@ class ActionRequest:
             fields["key"] = self._field("key", Argument(""), required=True)
         readonly = {*self.admin.get_readonly_fields(self.request, self.row)}
         for name, (argument, required) in self._arguments().items():
-            names = argument.columns if isinstance(argument, OwnFields) else (name,)
-            for one in (one for one in names if one not in readonly):
-                field = fields[one] = self._field(one, argument, required=required)
+            if name not in readonly:
+                field = fields[name] = self._field(name, argument, required=required)
                 # Only what a person changes is written of the fields that need not be given.
-                field.show_hidden_initial = bool(self.rows and not required and self._column(one))
+                field.show_hidden_initial = bool(self.rows and not required and self._column(name))
                 if field.show_hidden_initial and self.row is None:
                     field.required = False
         initial = self._initial(fields)

@@ -30,10 +30,6 @@ _REFUSED = (ConflictError, ExperimentError, InvalidChangeError, PlanError)
 _FORBIDDEN_STATES = {NO_PRIVILEGE, "25006"}
 
 
-class CancelledError(CommandError):
-    """A person has answered no."""
-
-
 @contextmanager
 def exit_statuses() -> Iterator[None]:
     """Turns every expected error into a CommandError with a short message and an exit status."""

@@ -6,7 +6,7 @@ import getpass
 import os
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from itertools import chain
 from typing import Final
 
@@ -18,12 +18,12 @@ from flagstaff._attribution.context import attributed, attribution
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff.actions import all_actions
-from flagstaff.changes.preview import previewed, rolled_back
+from flagstaff.changes.preview import rolled_back
 from flagstaff.cli.action_verbs import verb_of
 from flagstaff.cli.errors import FAILED, USAGE, exit_statuses
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import check_wait, finish
-from flagstaff.cli.verb import Options, Verb, print_help
+from flagstaff.cli.verb import Options, Verb
 from flagstaff.conf import conf
 from flagstaff.extensions import Hook
 from flagstaff.history.kinds import Kind
@@ -89,26 +89,25 @@ def _of_apps() -> Iterator[Verb]:
 
 def run(options: Options, out: Output) -> None:
     """Runs the verb. Raises CommandError with the exit status of the error."""
-    if options["verb"] is None:
-        print_help(options, out)
     with exit_statuses(), _attributed(options, out):
         check_wait(options)
-        own = Verbs.own(options["verb"])
-        with _dry_run(out, in_memory=own is not None):
-            finish((own or Verbs()[options["verb"]]).run(options, out), options, out)
+        with _dry_run(out):
+            verb = Verbs.own(options["verb"]) or Verbs()[options["verb"]]
+            done = verb.run(options, out)
+            if done is not None:
+                finish(done, options, out)
 
 
 @contextmanager
-def _dry_run(out: Output, *, in_memory: bool) -> Iterator[None]:
-    """Lets the block write nothing, if it is a dry run.
+def _dry_run(out: Output) -> Iterator[None]:
+    """Rolls back what the block writes, if it is a dry run, after what a commit would check.
 
-    Verbs of the core compute changes in memory. Those of apps write, and are rolled back after what
-    a commit would check.
+    Changes of flags, values and segments are computed in memory.
     """
     if not out.is_dry_run:
         yield
         return
-    with rolled_back(), previewed() if in_memory else nullcontext():
+    with rolled_back():
         yield
         if is_postgresql(connections[conf.database]):
             connections[conf.database].check_constraints()
@@ -125,10 +124,8 @@ def _attributed(options: Options, out: Output) -> Iterator[None]:
     if "actor" not in options:
         yield
         return
-    # `import` has a --dry-run of its own.
-    is_dry_run = out.is_dry_run or options.get("only_plan", False)
-    needs_reason = options["needs_reason"] and not is_dry_run
     # A wrong setting does not stop a kill, either.
+    needs_reason = options.get("needs_reason", True) and not out.is_dry_run
     if needs_reason and conf.require_reason and not options["reason"].strip():
         raise CommandError(
             "a reason is required by the setting REQUIRE_REASON: pass --reason TEXT",

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from datetime import datetime, time, timedelta
+from contextlib import suppress
+from datetime import datetime, timedelta
 from datetime import timezone as fixed_timezone
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.utils.dateparse import parse_datetime
 
 from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.tags import with_tags
-from flagstaff.cli.verb import Options, one_of, option, switch, together
+from flagstaff.cli.verb import Argument, Options, one_of, option, switch, together
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.kinds import Kind
@@ -48,18 +49,16 @@ def count(least: int = 0, most: int | None = None) -> Callable[[str], int]:
     return parse
 
 
-def seconds(longest: float, *, allow_zero: bool = True, hint: str = "") -> Callable[[str], float]:
-    """Returns a parser of seconds such as "5" or "0.5". `hint` follows the message for text."""
-    limits = f"{'from' if allow_zero else 'above'} 0 to {longest:g}"
+def seconds(least: float, most: float) -> Callable[[str], float]:
+    """Returns a parser of seconds such as "5" or "0.5"."""
 
     def parse(text: str) -> float:
-        try:
-            number = float(text)
-        except ValueError as error:
-            raise ArgumentTypeError(f"expected a number of seconds, not {text!r}{hint}") from error
-        if not 0 <= number <= longest or not (number or allow_zero):
-            raise ArgumentTypeError(f"expected a number of seconds {limits}, not {text!r}")
-        return number
+        with suppress(ValueError):
+            if least <= (number := float(text)) <= most:
+                return number
+        raise ArgumentTypeError(
+            f"expected a number of seconds from {least:g} to {most:g}, not {text!r}"
+        )
 
     return parse
 
@@ -70,30 +69,34 @@ def point_in_time(text: str) -> datetime:
     A time without a UTC offset is in the current time zone.
     """
     now = _now()
-    try:
+    with suppress(ValueError, OverflowError):
         if ago := _AGO.fullmatch(text.strip()):
             # In UTC: the local time of a clock change has a missing hour, or the same hour twice.
             return now.astimezone(_UTC) - timedelta(**{_UNITS[ago[2]]: int(ago[1])})
         if _TIME_OF_DAY.fullmatch(text):
-            clock = time.fromisoformat(text)
-            dates = (now.date(), now.date() - timedelta(days=1))
-            times = (_aware(datetime.combine(one, clock)) for one in dates)
-            return next(moment for moment in times if moment <= now)
-        moment = parse_datetime(text)
-    except (ValueError, OverflowError):
-        moment = None
+            days = (now.date(), now.date() - timedelta(days=1))
+            return next(at for day in days if (at := _parsed(f"{day}T{text}")) <= now)
+        return _parsed(text)
+    raise ArgumentTypeError(f"expected a time {_EXAMPLES}, not {text!r}")
+
+
+def _parsed(text: str) -> datetime:
+    moment = parse_datetime(text)
     if moment is None:
-        raise ArgumentTypeError(f"expected a time {_EXAMPLES}, not {text!r}")
-    return _aware(moment)
-
-
-def _aware(moment: datetime) -> datetime:
+        raise ValueError(text)
     return moment if timezone.is_aware(moment) else timezone.make_aware(moment)
 
 
 def _now() -> datetime:
     # Aware also with USE_TZ = False.
     return datetime.now(timezone.get_current_timezone())
+
+
+def _future(text: str) -> datetime:
+    try:
+        return future_time(text)
+    except InvalidArgumentError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 # Arguments that select rows and events.
@@ -105,7 +108,7 @@ def add_key(parser: Any, thing: str = "flag", *, optional: bool = False) -> None
     parser.add_argument("key", metavar="KEY", nargs=nargs, help=f"the key of the {thing}")
 
 
-def add_kinds(help: str) -> Callable[[Any], object]:  # noqa: A002 (as in argparse)
+def add_kinds(help: str) -> Argument:  # noqa: A002 (as in argparse)
     """Declares --value and --segment. `help` has %s in the place of the kind."""
     return one_of(*(switch(f"--{name}", help % name) for name in _KINDS))
 
@@ -115,21 +118,14 @@ def chosen_kinds(options: Options) -> list[Kind]:
     return [kind for name, kind in _KINDS.items() if options[name]] or [*Kind]
 
 
-def add_period(things: str, since: str = "--since") -> Callable[[Any], object]:
+def add_period(things: str, since: str = "--since") -> Argument:
     """Declares --since, or TIME, and --until and --by. `things` is what they select."""
+    begin, end = f"only {things} from TIME, {_EXAMPLES}", f"only {things} before TIME"
+    by = 'only changes of this actor: a username, primary key, or name such as "deploy"'
     return together(
-        *(
-            option(name, f"{text} TIME, {_EXAMPLES}", "TIME", type=point_in_time)
-            for name, text in (
-                (since, f"only {things} from"),
-                ("--until", f"only {things} before"),
-            )
-        ),
-        option(
-            "--by",
-            'only changes of this actor: a username, primary key, or name such as "deploy"',
-            "USER",
-        ),
+        option(since, begin, "TIME", type=point_in_time),
+        option("--until", end, "TIME", type=point_in_time),
+        option("--by", by, "USER"),
     )
 
 
@@ -163,72 +159,49 @@ add_expected_version = option(
     "N",
     type=int,
 )
-
-
-def add_attribution(parser: Any, *, dry_run: bool = True) -> None:
-    """Adds --reason, --as, --as-name and --dry-run.
-
-    With REQUIRE_REASON, the verb needs a reason, unless the parser has another default.
-    """
-    parser.set_defaults(needs_reason=True)
-    parser.add_argument("--reason", default="", metavar="TEXT", help="the reason, for the history")
-    actors = parser.add_mutually_exclusive_group()
-    actors.add_argument(
-        "--as",
-        dest="actor",
-        metavar="USER",
-        help="the actor, for the history: the primary key or username of a user",
-    )
-    actors.add_argument(
-        "--as-name",
-        dest="actor_name",
-        metavar="NAME",
-        help='an actor that is not a user, such as "deploy"',
-    )
-    if dry_run:
-        add_dry_run(parser)
-
-
-def add_wait(parser: Any, *, by_default: bool = False) -> None:
-    """Adds --wait and --expect, and --no-wait if the verb waits by default."""
-    waits = parser.add_mutually_exclusive_group() if by_default else parser
-    if by_default:
-        waits.add_argument("--no-wait", action="store_true", help="do not wait for the workers")
-    waits.add_argument(
-        "--wait",
-        nargs="?",
-        type=seconds(_MAX_WAIT, hint="; write KEY before --wait, or write --wait=5"),
-        const=DEFAULT_WAIT,
-        metavar="SECONDS",
-        help="wait until all workers have applied the change, by default up to 5 s, or for "
-        "POLL_INTERVAL and a second more if that is longer",
-    )
-    parser.add_argument(
-        "--expect",
-        type=count(),
-        metavar="N",
-        help="wait until N workers are registered and have applied the change",
-    )
-
-
-def _future(text: str) -> datetime:
-    try:
-        return future_time(text)
-    except InvalidArgumentError as error:
-        raise ArgumentTypeError(str(error)) from error
-
-
-def add_later(parser: Any) -> None:
-    """Adds --at and --request."""
-    parser.add_argument(
+#: What the history has of a change. With REQUIRE_REASON, the verb needs a reason.
+add_attribution = together(
+    option("--reason", "the reason, for the history", "TEXT", default=""),
+    one_of(
+        option(
+            "--as",
+            "the actor, for the history: the primary key or username of a user",
+            "USER",
+            dest="actor",
+        ),
+        option(
+            "--as-name", 'an actor that is not a user, such as "deploy"', "NAME", dest="actor_name"
+        ),
+    ),
+    add_dry_run,
+)
+_add_seconds = option(
+    "--wait",
+    "wait until all workers have applied the change, by default up to 5 s, or for POLL_INTERVAL "
+    "and a second more if that is longer",
+    "SECONDS",
+    nargs="?",
+    type=seconds(0, _MAX_WAIT),
+    const=DEFAULT_WAIT,
+)
+_add_expect = option(
+    "--expect",
+    "wait until N workers are registered and have applied the change",
+    "N",
+    type=count(),
+)
+add_wait = together(_add_seconds, _add_expect)
+#: For a verb that waits unless told otherwise.
+add_no_wait = together(
+    one_of(switch("--no-wait", "do not wait for the workers"), _add_seconds), _add_expect
+)
+add_later = together(
+    option(
         "--at",
+        'do it at this time, such as "2026-12-01 09:00", with the rights that the user of --as has '
+        "then",
+        "TIME",
         type=_future,
-        metavar="TIME",
-        help='do it at this time, such as "2026-12-01 09:00", with the rights that the user of '
-        "--as has then",
-    )
-    parser.add_argument(
-        "--request",
-        action="store_true",
-        help="do it when another user has approved it",
-    )
+    ),
+    switch("--request", "do it when another user has approved it"),
+)

@@ -15,13 +15,6 @@ MAX_BYTES = 1_000_000
 # The characters of a line of code that are shown.
 _MAX_CODE = 200
 _WORD = re.compile(r"\w+")
-# Folders of tools. Hidden folders are skipped, too, but for the workflows of GitHub.
-_SKIPPED = frozenset(
-    {"__pycache__", "bower_components", "build", "dist", "htmlcov", "node_modules", "site-packages"}
-)
-_WORKFLOWS = ".github"
-# A file in the root of every virtual environment.
-_ENVIRONMENT = "pyvenv.cfg"
 
 
 class UntrackedError(Exception):
@@ -66,30 +59,8 @@ def tracked_files(folder: Path) -> list[str]:
     names = filter(None, os.fsdecode(ran.stdout).split("\0"))
     # An entry with a conflict is listed several times.
     paths = dict.fromkeys(os.path.relpath(folder / name) for name in names)
-    return sorted(path for path in paths if _is_own_file(path))
-
-
-def files_below(folders: Iterable[str]) -> list[str]:
-    """Returns the files in and below folders, without the folders of tools."""
-    found: dict[str, None] = {}
-    for folder in folders:
-        for path, folders_here, files in os.walk(folder):
-            if path != folder and _ENVIRONMENT in files:
-                folders_here.clear()
-                continue
-            folders_here[:] = sorted(filter(_is_searched_folder, folders_here))
-            below = (str(Path(path, name)) for name in sorted(files))
-            found |= dict.fromkeys(filter(_is_own_file, below))
-    return sorted(found)
-
-
-def _is_own_file(path: str) -> bool:
-    """Whether it is a file, and no link: what a link leads to is searched where it is."""
-    return Path(path).is_file() and not Path(path).is_symlink()
-
-
-def _is_searched_folder(name: str) -> bool:
-    return name not in _SKIPPED and (not name.startswith(".") or name == _WORKFLOWS)
+    # What a link leads to is searched where it is.
+    return sorted(path for path in paths if Path(path).is_file() and not Path(path).is_symlink())
 
 
 def find_places(paths: Iterable[str], keys: Collection[str]) -> Found:

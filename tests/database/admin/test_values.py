@@ -240,7 +240,7 @@ NOT_DECODABLE = "a number has more than 4,300 digits, or the nesting more than 5
         (NOT_JSON.format(1, 1), ["paypal", "'paypal'", "True"]),
         (NOT_JSON.format(2, 7), ['{"a": 1,\n "b": two}']),
         (NOT_DECODABLE, ["9" * 4_301, "[" * 100_000]),
-        ('an object has the name "a" twice; remove one', ['{"a": 1, "a": 2}']),
+        ("an object has a name twice; remove one", ['{"a": 1, "a": 2}']),
         ("the value is missing or null; write JSON, such as", ["", " ", "null"]),
         ("NaN", ["NaN", "[Infinity]", "1e999"]),
         ("Null characters are not allowed", [r'"\u0000"']),

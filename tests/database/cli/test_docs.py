@@ -66,8 +66,6 @@ def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path
     files = dict(zip(("rules.json", "flags.json"), FILES, strict=True))
     for name, text in (files | OTHER_FILES).items():
         (tmp_path / name).write_text(text)
-    (tmp_path / "frontend").mkdir()
-    (tmp_path / "backend").mkdir()
     monkeypatch.chdir(tmp_path)
 
 

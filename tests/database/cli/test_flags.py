@@ -68,12 +68,6 @@ def test_list_in_a_pipe_prints_tabs_without_a_header() -> None:
         ("--state allowed-users", ["beta_reviews"]),
         ("--state by-rules", []),
         ("--state rollout --state no-users", ["new_checkout", "search_v2"]),
-        ("--kind ops", ["search_v2"]),
-        ("--kind ops --state off", []),
-        ("--search CHECK", ["new_checkout"]),
-        ("--search everybody", ["beta_reviews"]),
-        ("--search %", []),
-        ("--search _v", ["search_v2"]),
         ("--owner pay", []),
         ("--owner ''", ["beta_reviews", "search_v2", "summer_banner"]),
         ("--tag mobile", ["dark_mode", "new_checkout"]),
@@ -135,16 +129,6 @@ def test_list_and_show_have_owner_tags_and_review_date() -> None:
     shown = typed("flags show new_checkout")
     assert "tags             checkout, mobile\n" in shown
     assert "review_on        2027-03-01\n" in shown
-
-
-def test_show_of_several_flags_prints_each() -> None:
-    shown = typed("flags show dark_mode search_v2")
-    assert shown.startswith("On for all users, and for everybody who is not logged in.\n\nkey ")
-    assert "\n\nOn for no users: the rollout is 0 %" in shown
-    assert [one["key"] for one in document("show", "dark_mode", "search_v2")] == [
-        *("dark_mode", "search_v2")
-    ]
-    assert "\nkey\tsearch_v2\n" in run("show dark_mode search_v2").out
 
 
 STAFF = condition("is_staff", "in", True)
@@ -257,10 +241,6 @@ def test_rollout_accepts_percent_signs_and_zeros(percent: str) -> None:
     assert stored().rollout_percent == 7
 
 
-REASSIGNED = (
-    "new_checkout: the new unit reassigns every user; where a percentage decides, some users get "
-    "another result"
-)
 CASE = "keys are case-sensitive: {} differs from {} only in case"
 
 
@@ -268,27 +248,19 @@ CASE = "keys are case-sensitive: {} differs from {} only in case"
     ("lines", "printed"),
     [
         (["create banner", "delete banner --yes", "delete banner"], "banner: already deleted"),
-        (
-            ["create banner", "delete banner --yes", "create banner --kind ops"],
-            'a flag with this key existed before; see "manage.py flags history banner"',
-        ),
         (["create NEW_CHECKOUT"], CASE.format("'NEW_CHECKOUT'", "'new_checkout'")),
         (
             ["create NEW_CHECKOUT", "create New_Checkout"],
             CASE.format("'New_Checkout'", "'NEW_CHECKOUT', 'new_checkout'"),
         ),
         (["unit new_checkout visitor"], "new_checkout: bucketing unit user → visitor"),
-        (["unit new_checkout visitor"], REASSIGNED),
-        (["unit new_checkout visitor", "undo new_checkout"], REASSIGNED),
     ],
 )
 @pytest.mark.django_db(transaction=True)
 def test_change_prints_what_follows_from_it(lines: list[str], printed: str) -> None:
     *before, last = [run(line).err.splitlines() for line in lines]
-    assert (printed in last, any(printed in shown for shown in before)) == (
-        True,
-        printed == REASSIGNED and len(before) > 0,
-    )
+    assert printed in last
+    assert not any(printed in shown for shown in before)
 
 
 def test_delete_says_how_often_the_flag_was_evaluated() -> None:

@@ -129,7 +129,7 @@ def test_verb_that_deletes_asks_once_and_needs_yes_without_a_terminal(line: str)
     for answer in ("n", "y n", control_d):
         ran = asked(line, answer)
         assert ran.status == 2
-        assert ran.err.endswith("[y/N]\ncancelled; nothing was changed\n")
+        assert ran.err.endswith("[y/N]\nCommandError: cancelled; nothing was changed\n")
     assert stored() == before
     assert asked(line, "yes").status == run(f"{line} --yes").status == 0
 

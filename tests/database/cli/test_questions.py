@@ -32,7 +32,7 @@ FILES: dict[str, Any] = {
     "flags.json": {"flagstaff": 1, "flags": {"summer_banner": {"enabled": True}}},
     "one.json": {"flagstaff": 1, "flags": {"search_v2": {"description": "One"}}},
 }
-CANCELLED = "cancelled; nothing was changed"
+CANCELLED = "CommandError: cancelled; nothing was changed"
 TO_BOTH = "2 users gain the flag. Afterwards 2 of 2 users have it."
 
 

@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 def file(tmp_path: Path) -> Path:
     """An export of the shop."""
     path = tmp_path / "flags.txt"
-    assert run(f"export --file {path}").err == f"{path}: 5 flags, 3 values and 1 segment\n"
+    assert run(f"export --file {path}").err == f"{path}: 5 flags, 3 values, 1 segment\n"
     assert run(f"import {path}") == (0, "", "already up to date\n")
     return path
 

@@ -41,13 +41,11 @@ def test_control_characters_are_replaced(monkeypatch: pytest.MonkeyPatch) -> Non
     KeyValueStore.objects.create(key="motd", value="\x9b31m \x1b")
     for shown in (flags("list").out, typed("flags show new_checkout"), typed("flags list")):
         assert "a b �[31mred�1m" in shown
-    for line in ("flags value list", "flags value get motd"):
+    for line in ("flags value list", "flags value show motd"):
         assert not re.search("[\x9b\x1b]", typed(line))
 
 
-def test_history_has_the_change_below_the_key_on_a_narrow_terminal_only(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_history_has_the_change_below_the_key() -> None:
     run(f"create {'k' * 60}")
     run("""value create gateway '{"name": "stripe", "hosts": ["a.example", "b.example"]}'""")
     run("""value set gateway '"paypal"' --as-name deploy --reason 'orders fail'""")
@@ -59,7 +57,3 @@ def test_history_has_the_change_below_the_key_on_a_narrow_terminal_only(
         "deploy · command · orders fail",
     ]
     assert all(len(line) <= 80 for line in more if "kkk" not in line)
-    monkeypatch.setenv("COLUMNS", "300")
-    header, first, *_ = typed("flags history --limit 3").splitlines()
-    assert header.split()[-4:] == ["CHANGE", "ACTOR", "SOURCE", "REASON"]
-    assert first.endswith("deploy                    command  orders fail")

@@ -12,7 +12,6 @@ from django.utils import timezone
 from flagstaff import usage
 from flagstaff._engine.usage import prune_usage_in_batches, usage_period
 from flagstaff.exceptions import NoUsageError
-from flagstaff.models import FeatureFlag
 from tests.support.concurrency import in_threads
 from tests.support.fixtures import COMMITTED
 from tests.support.sql import rows
@@ -30,9 +29,7 @@ def test_period_of_the_counts_is_printed() -> None:
     add_usage("", "report", 0, at)
     assert (usage().since, usage().until) == (OPENED.replace(minute=0), at)
     until = f"{at:%Y-%m-%d %H:%M:%S} UTC; workers report every 60 s"
-    for line in ("usage", "usage --unknown"):
-        period, *_ = run(line).err.splitlines()
-        assert period == f"counted from 2026-11-20 08:00:00 UTC until {until}"
+    assert run("usage").err == f"counted from 2026-11-20 08:00:00 UTC until {until}\n"
     first = at - timedelta(days=2)
     period = run("usage --days 2 --json").err.splitlines()[-1]
     assert period.startswith(f"counted from {first:%Y-%m-%d %H:}")
@@ -49,7 +46,7 @@ def test_period_of_the_counts_is_printed() -> None:
 def test_usage_before_the_first_report_says_so(interval: int, reason: str, settings: Any) -> None:
     delete_usage()
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": interval}
-    assert run("usage --unknown").err == f"{NO_REPORT}{reason}\n"
+    assert run("usage").err == f"{NO_REPORT}{reason}\n"
 
 
 @pytest.mark.usefixtures("cli_shop")
@@ -100,18 +97,6 @@ def test_results_of_values_and_results_in_bulk_are_rows_of_their_own(
     assert f" {shown} " in typed("flags usage")
     assert document("usage", "another") == []
     assert [hour.result for hour in usage("menu", since=at).hours] == [result]
-
-
-@pytest.mark.usefixtures("cli_shop")
-def test_usage_of_unknown_keys_leaves_out_keys_that_have_a_flag() -> None:
-    row = {"key": "new_chekout", "result": "unknown", "count": 17}
-    assert document("usage", "--unknown") == [{**row, "last_at": "2026-11-20T08:17:00Z"}]
-    assert run("usage --unknown").out.startswith("new_chekout\tunknown\t17\t")
-    assert document("usage", "--unknown", "--days", "1") == []
-    FeatureFlag.objects.create(key="new_chekout")
-    ran = run("usage --unknown")
-    assert (ran.status, ran.out) == (0, "")
-    assert ran.err.startswith("no matching entries\n")
 
 
 def test_prune_deletes_old_hours() -> None:

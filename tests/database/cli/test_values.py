@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -30,40 +29,32 @@ def test_value_get_returns_what_value_set_has_set(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert flags("value", "set", "page_size", text).status == 0
-    assert flags("value", "get", "page_size").out == f"{text}\n"
-    assert document("value", "get", "page_size")["value"] == json.loads(text)
+    assert document("value", "show", "page_size")["value"] == json.loads(text)
     assert value() == json.loads(text)
     monkeypatch.setattr("sys.stdin", StringIO(f"{text}\n"))
     assert run("value set payment_gateway -").status == 0
     assert value("payment_gateway") == value()
 
 
-def test_value_set_refuses_a_bare_word_and_prints_the_right_command() -> None:
-    status, out, err = flags("value", "set", "payment_gateway", "it's")
-    assert (status, out) == (2, "")
-    [retyped] = re.findall(r"to pass a string: manage\.py flags (.+)", err)
-    assert flags(*shlex.split(retyped)).status == 0
-    assert value("payment_gateway") == "it's"
-
-
 @pytest.mark.parametrize(
     ("text", "status", "problem"),
     [
-        *[(text, 2, "not valid JSON: ") for text in ('{"a": 1', "[1, 2", '"stripe')],
-        ("9" * 5_000, 2, "not valid JSON: it has a number of more than 4,300 digits"),
-        ("[" * 100_000, 2, "not valid JSON: it is nested deeper than 500 levels"),
-        ('{"rate": {"EUR": 1, "EUR": 2}}', 2, 'an object has the name "EUR" twice; remove one'),
+        *[
+            (text, 2, "value: not valid JSON (line 1, column ")
+            for text in ('{"a": 1', "[1, 2", '"stripe')
+        ],
+        ("", 2, "value: the value is missing"),
+        ("9" * 5_000, 2, "value: a number has more than 4,300 digits"),
+        ("[" * 100_000, 2, "value: a number has more than 4,300 digits, or the nesting"),
+        ('{"rate": {"EUR": 1, "EUR": 2}}', 2, "value: an object has a name twice; remove one"),
         # What JSON has and the database cannot store.
         *[(text, 4, "refused: ") for text in ("null", "NaN", "1e400", r'"\u0000"')],
     ],
 )
-def test_unusable_json_is_refused_without_advice_about_strings(
-    text: str, status: int, problem: str
-) -> None:
+def test_unusable_json_is_refused(text: str, status: int, problem: str) -> None:
     ran = flags("value", "set", "page_size", text)
     assert (ran.status, ran.out, value()) == (status, "", 20)
     assert ran.err.startswith(f"CommandError: {problem}")
-    assert "to pass a string" not in ran.err
 
 
 @pytest.mark.parametrize("text", ["0", "false", '""'])
@@ -83,23 +74,12 @@ def test_undo_command_of_any_value_can_be_run(old: str) -> None:
     assert value("limit") == json.loads(old)
 
 
-def test_set_compares_types_of_values_and_not_of_what_an_object_contains() -> None:
-    changes.values.create("hours", {"value": 1, "rules": [{"conditions": []}]})
-    ran = run("""value set hours '{"value": "x", "rules": []}'""")
-    assert (ran.status, "warning" in ran.err) == (0, False)
-    changed = "the type of hours has changed from object to string"
-    assert changed in run("value set hours '\"x\"'").err
-
-
 # Secrets.
 
 
-def test_value_get_and_show_print_a_secret_value_with_show_secret_only() -> None:
-    advice = "the value 'mail_password' is secret: pass --show-secret to print it\n"
-    assert flags("value", "get", "mail_password") == (0, "••••••\n", advice)
-    assert flags("value", "get", "mail_password", "--show-secret").out == '"hunter2"\n'
+def test_show_prints_a_secret_value_with_show_secret_only() -> None:
     for options, shown in ([], None), (["--show-secret"], "hunter2"):
-        found = document("value", "get", "mail_password", *options)
+        found = document("value", "show", "mail_password", *options)
         assert (found["value"], found["secret"]) == (shown, True)
 
 
@@ -111,7 +91,6 @@ def test_no_other_command_prints_a_secret_value_its_choices_or_its_rules() -> No
     )
     lines = [
         *("value show token", "value show token --json", "value list", "value list --json"),
-        "value get token --json",
         *("value set token '\"swordfish\"' --dry-run", "value rules token [] --dry-run --json"),
         *("value set token '\"swordfish\"' --json", "value set-for-everyone token '\"hunter2\"'"),
         *("history token", "history token --json", "history token --csv", "export token"),
@@ -178,9 +157,8 @@ def test_rules_are_json_a_file_or_the_standard_input(
     assert run(f"value rules {KEY} []").status == 0
     assert stored() == (10, [], "visitor")
     monkeypatch.setattr("sys.stdin", StringIO(json.dumps(RULES)))
-    ran = run(f"value rules {KEY} - --bucket-by user")
+    run(f"value rules {KEY} - --bucket-by user")
     assert stored() == (10, RULES, "user")
-    assert "the new unit reassigns every user; where a percentage decides" in ran.err
 
 
 def test_show_and_list_have_the_rules(ruled: None) -> None:
@@ -199,7 +177,6 @@ def test_show_has_the_rules_of_a_secret_value_with_show_secret() -> None:
 def test_set_lists_the_rules_that_stay_and_set_for_everyone_removes_them(ruled: None) -> None:
     ran = run(f"value set {KEY} 5")
     assert f"{KEPT}\n" in ran.err
-    assert ran.err.endswith(f"new value: manage.py flags value set-for-everyone {KEY} JSON\n")
     assert document("value", "set", KEY, "5")["kept_by_rules"] == KEPT.partition(": ")[2]
     ran = run(f"value set-for-everyone {KEY} 4")
     assert f"{KEY}: value 5 → 4, rules {SENTENCES} → no rules\n" in ran.err

@@ -77,7 +77,7 @@ def test_wait_has_a_timeout_and_expected_workers(
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("off --wait new_checkout", "'new_checkout'; write KEY before --wait, or write --wait=5"),
+        ("off --wait new_checkout", "not 'new_checkout'"),
         ("off new_checkout --wait -1", "expected a number of seconds from 0 to 3600, not '-1'"),
         ("off new_checkout --wait nan", "expected a number of seconds from 0 to 3600, not 'nan'"),
         ("off new_checkout --expect two", "expected a whole number of at least 0, not 'two'"),

@@ -82,7 +82,7 @@ def test_plan_that_gives_a_flag_to_users_shows_the_next_and_the_last_step_and_as
     assert (ran.status, [*Plan.objects.all()], rollout()) == (2, before, 0)
     question, last = ran.err.splitlines()[-2:]
     assert question.endswith("its last step, 100 %, without another confirmation. Go on? [y/N]")
-    assert last == "cancelled; nothing was changed"
+    assert last == "CommandError: cancelled; nothing was changed"
     assert "users at the last step, 100 %: 0 of 1 → 1 of 1\n" in ran.err
     assert asked(START, "y").status == 0
     assert rollout() == 5

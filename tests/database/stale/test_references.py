@@ -56,15 +56,16 @@ def track(folder: Path) -> None:
 
 def found_in(text: str, *keys: str) -> list[str]:
     """The keys that are found in a file, in the order of its lines."""
-    write(Path("searched/file"), text)
-    records = document("references", *keys, "--in", "searched")["keys"] or []
-    places = [(place["line"], one["key"]) for one in records for place in one["places"]]
-    return [key for _line, key in sorted(places)]
+    write(Path("page.html"), text)
+    records = document("references", *keys)["keys"] or []
+    places = [(place, one["key"]) for one in records for place in one["places"]]
+    found = [(place["line"], key) for place, key in places if place["path"] == "page.html"]
+    return [key for _line, key in sorted(found)]
 
 
-def searched(*options: str) -> list[str]:
+def searched() -> list[str]:
     """The files with the key "known"."""
-    [record] = document("references", "known", *options)["keys"]
+    [record] = document("references", "known")["keys"]
     return sorted(place["path"] for place in record["places"])
 
 
@@ -116,9 +117,9 @@ def test_part_of_a_longer_word_is_not_the_key(text: str, key: str) -> None:
 
 def test_place_is_the_line_without_its_indent_or_its_part_around_the_key() -> None:
     long = f"{'x' * 5_000} known {'y' * 5_000}"
-    write(Path("searched/a.py"), f"\ufeff# a page\x0c\r\n\tif flags.known:\r\n{long}\n")
-    [record] = document("references", "known", "--in", "searched")["keys"]
-    first, second = record["places"]
+    write(Path("page.html"), f"\ufeff# a page\x0c\r\n\tif flags.known:\r\n{long}\n")
+    [record] = document("references", "known")["keys"]
+    first, second, _in_views = record["places"]
     assert (first["line"], first["code"]) == (2, "if flags.known:")
     assert len(second["code"]) <= 202
     assert " known " in second["code"]
@@ -140,13 +141,12 @@ def test_place_is_the_line_without_its_indent_or_its_part_around_the_key() -> No
 def test_binary_file_is_skipped_and_other_files_that_are_not_searched_are_named(
     data: bytes, reason: str | None
 ) -> None:
-    write(Path("searched/file"))
-    Path("searched/other").write_bytes(data)
-    found = document("references", "known", "--in", "searched")
+    Path("page.html").write_bytes(data)
+    found = document("references", "known")
     assert len(found["keys"][0]["places"]) == 1
-    assert found["not_searched"] == ({"searched/other": reason} if reason else {})
-    shown = f"not searched: searched/other ({reason})\n" if reason else ""
-    assert flags("references", "known", "--in", "searched").err == shown
+    assert found["not_searched"] == ({"page.html": reason} if reason else {})
+    shown = f"not searched: page.html ({reason})\n" if reason else ""
+    assert flags("references", "known").err == shown
 
 
 def test_file_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,22 +160,6 @@ def test_file_without_permission_is_named(monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(Path, "open", deny)
     assert document("references", "known")["not_searched"] == {"page.html": "Permission denied"}
-
-
-def test_folder_of_a_tool_links_and_pipes_are_left_out_and_a_given_folder_is_not() -> None:
-    # A virtual environment may have any name.
-    write(Path("src/python/pyvenv.cfg"))
-    for folder in (".git", ".venv", "node_modules", "site-packages", "__pycache__", "build"):
-        write(Path("src", folder, "views.py"))
-    write(Path("src/build/.github/ci.yml"))
-    write(Path("src/a.py"))
-    Path("src/lost.py").symlink_to("missing.py")
-    Path("src/again").symlink_to(Path("src").absolute(), target_is_directory=True)
-    Path("src/other.py").symlink_to("a.py")
-    os.mkfifo("src/pipe")
-    assert searched("--in", "src") == ["src/a.py"]
-    given = ["src/build/.github/ci.yml", "src/build/views.py"]
-    assert searched("--in", "src/build", "--in", "src/build") == given
 
 
 def test_tracked_files_are_those_of_the_whole_repository(project: Path, settings: Any) -> None:
@@ -192,7 +176,7 @@ def test_tracked_files_are_those_of_the_whole_repository(project: Path, settings
 
 
 @pytest.mark.parametrize("path", [True, False], ids=["no repository", "no git"])
-def test_references_without_git_asks_for_folders(
+def test_references_without_git_is_an_error(
     path: bool, project: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if path:
@@ -202,9 +186,6 @@ def test_references_without_git_asks_for_folders(
     ran = flags("references")
     assert (ran.status, ran.out) == (2, "")
     assert ("not a git repository" if path else "git cannot be run") in ran.err
-    assert "name the folders with --in FOLDER" in ran.err
-    ran = flags("references", "--in", "missing")
-    assert (ran.status, "there is no folder missing; correct --in" in ran.err) == (2, True)
 
 
 # What is printed.

@@ -84,7 +84,7 @@ def test_value_list_on_a_terminal_shows_the_beginning_of_a_long_value() -> None:
 
 def test_value_set_shows_the_beginning_and_undoes_by_version() -> None:
     ran = run("value set terms 1")
-    message, undo, _new_type = ran.err.splitlines()
+    message, undo = ran.err.splitlines()
     assert len(message) < SHORT
     assert message.endswith(" → 1")
     assert undo.startswith("undo: python manage.py flags value undo terms ")

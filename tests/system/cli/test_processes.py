@@ -101,15 +101,11 @@ def test_pipe_receives_tabs_and_json_is_the_same_on_a_terminal(database: str) ->
     assert json.loads(shown) == json.loads(piped(database, "list", "--json").stdout)
 
 
-def test_old_encoding_receives_escapes(database: str, query: Query) -> None:
+def test_output_is_utf_8_whatever_the_locale_is(database: str, query: Query) -> None:
     query("UPDATE flagstaff_keyvaluestore SET value = '\"Grüße\"'")
-    query("UPDATE flagstaff_featureflag SET description = 'Grüße'")
-    for arguments in (["value", "get", "gateway"], ["value", "list", "--json"]):
-        ran = piped(database, *arguments, PYTHONIOENCODING="ascii")
-        assert "Gr\\u00fc\\u00dfe" in ran.stdout
-    ran = piped(database, "list", PYTHONIOENCODING="ascii")
+    ran = piped(database, "value", "list", PYTHONIOENCODING="ascii")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.endswith("\tGr\\xfc\\xdfe\n")
+    assert "Grüße" in ran.stdout
 
 
 def test_closed_pipe_is_no_error(database: str, query: Query) -> None:
@@ -244,7 +240,7 @@ ON_ANY_DATABASE: dict[str, dict[str, Any]] = {
     "on new_checkout": {"changed": True},
     "list --state all": {"key": "new_checkout"},
     "value set gateway [1]": {"changed": True},
-    "value get gateway": {"value": [1]},
+    "value show gateway": {"value": [1]},
     "value list": {"value": [1]},
     "status": {"mode": "direct", "flags": 1},
 }

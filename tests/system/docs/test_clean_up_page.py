@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -65,8 +67,9 @@ def test_commands_that_keep_a_flag_do_what_the_page_says(stale_shop: None) -> No
 
 
 def test_lines_of_the_page_are_those_that_references_prints(
-    stale_shop: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stale_shop: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
+    settings.BASE_DIR = tmp_path
     [block] = code_of(PAGE, "console", "flags references new_checkout\n")
     command, _, printed = block.partition("\n")
     for place in printed.splitlines():
@@ -75,7 +78,9 @@ def test_lines_of_the_page_are_those_that_references_prints(
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("\n" * (int(number) - 1) + code)
     monkeypatch.chdir(tmp_path)
-    ran = run(f"{command.removeprefix('$ python manage.py flags ')} --in .")
+    for git in (["git", "init", "--quiet"], ["git", "add", "."]):
+        subprocess.run(git, check=True)
+    ran = run(command.removeprefix("$ python manage.py flags "))
     assert ran.out == printed
 
 

@@ -144,7 +144,6 @@ run-jobs
 webhooks retry
 webhooks discard
 usage
-usage --unknown
 forget-user 2 --yes
 status
 workers

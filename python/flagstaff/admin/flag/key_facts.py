@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 from flagstaff._engine.usage import RecentUsage, recent_usage
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff._words.times import local_days
-from flagstaff.actions.usage_words import evaluated_text
+from flagstaff.actions.flags import evaluated_text
 from flagstaff.admin.fallbacks import once, value_or_default
 from flagstaff.admin.links import history_url
 from flagstaff.admin.menu import page_link

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,7 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from flagstaff._engine.usage import (
-    HourlyUsage,
-    Usage,
-    UsagePeriod,
-    require_usage,
-    unknown_keys,
-    usage_period,
-)
+from flagstaff._engine.usage import HourlyUsage, Usage
 from flagstaff._engine.usage import usage as counted_usage
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record, printable
@@ -35,7 +28,7 @@ from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import KEYS
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.flag_rows import Selection
-from flagstaff.stale.places import UntrackedError, files_below, find_places, tracked_files
+from flagstaff.stale.places import UntrackedError, find_places, tracked_files
 from flagstaff.stale.signals import Assessment, Finding, Signal
 from flagstaff.stale.texts import date_of, finding_text, unknown_texts
 
@@ -58,12 +51,11 @@ _USAGE = (
 @verb(
     "usage",
     "usage new_checkout --days 2",
-    "usage --unknown --days 1",
+    "usage --json",
     topic=Topic.UPKEEP,
     arguments=(
         option("key", "the key; by default all", "KEY", nargs="?"),
         option("--days", "only the last N days", "N", type=count(0, MAX_STALE_DAYS)),
-        switch("--unknown", "only keys that are evaluated but have no flag"),
     ),
 )
 def usage(options: Options, out: Output) -> None:
@@ -74,20 +66,10 @@ def usage(options: Options, out: Output) -> None:
     itself. `unknown` are evaluations without a flag: misspelled keys, and keys of deleted flags
     that code still uses. The standard error says which period the counts cover.
     """
-    key, number = options["key"], options["days"]
+    number = options["days"]
     age = None if number is None else timedelta(days=number)
-    if options["unknown"] and key is not None:
-        message = "--unknown lists all keys without a flag: leave out KEY"
-        raise CommandError(message, returncode=USAGE)
-    if options["unknown"]:
-        require_usage()
-        # Before the keys, which include at least what was reported until then.
-        found: Usage | UsagePeriod = usage_period()
-        hours, _number = unknown_keys(age)
-    else:
-        found = counted_usage(key, since=age)
-        hours = found.hours
-    out.records(_USAGE, _totals(hours), empty="no matching entries")
+    found = counted_usage(options["key"], since=age)
+    out.records(_USAGE, _totals(found.hours), empty="no matching entries")
     out.message(_period(found, age))
 
 
@@ -107,7 +89,7 @@ def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
     ]
 
 
-def _period(found: Usage | UsagePeriod, age: timedelta | None) -> str:
+def _period(found: Usage, age: timedelta | None) -> str:
     """Says which time the counts cover."""
     interval, since, until = conf.usage_interval, found.since, found.until
     reports = f"workers report every {interval:g} s"
@@ -166,11 +148,9 @@ def stale(options: Options, out: Output) -> None:
     documents = [_document(flag) for flag in listed]
     records = [
         {
-            "key": one["key"],
+            **one,
             "signals": ", ".join(finding["signal"] for finding in one["signals"]),
             "evidence": "; ".join(finding["text"] for finding in one["signals"]),
-            "owner": one["owner"],
-            _SILENT_UNTIL: one[_SILENT_UNTIL],
         }
         for one in documents
     ]
@@ -228,19 +208,9 @@ def _finding(finding: Finding) -> Record:
 @verb(
     "references",
     "references new_checkout",
-    "references new_checkout --in frontend --in backend",
     "references --json",
     topic=Topic.UPKEEP,
-    arguments=(
-        option("keys", "a key; without one, all keys", "KEY", nargs="*"),
-        option(
-            "--in",
-            "search all files below this folder instead of those that git tracks; can be repeated",
-            "FOLDER",
-            dest="folders",
-            action="append",
-        ),
-    ),
+    arguments=(option("keys", "a key; without one, all keys", "KEY", nargs="*"),),
 )
 def references(options: Options, out: Output) -> None:
     """List the lines of code that name a key, and the keys that no line names.
@@ -250,7 +220,12 @@ def references(options: Options, out: Output) -> None:
     database. A key that no line names may be built at run time: `stale` lists the flags that are
     not evaluated either.
     """
-    typed, paths = list(dict.fromkeys(options["keys"])), _files(options["folders"])
+    typed, project = list(dict.fromkeys(options["keys"])), Path(getattr(settings, "BASE_DIR", "."))
+    try:
+        paths = tracked_files(project)
+    except UntrackedError as error:
+        problem = f"git does not list the files of {project}: {error}"
+        raise CommandError(problem, returncode=USAGE) from error
     kinds = _existing_keys(out, is_needed=not typed)
     # Of all keys: at "shop.checkout", which may be the key of another flag, no place is "checkout".
     found = find_places(paths, {*typed, *(kinds or ())})
@@ -287,23 +262,6 @@ def _name(record: Record) -> str:
     """Returns the key of a flag, or the kind and the key of something else."""
     kind, key = record["kind"], record["key"]
     return str(key) if kind in ("flag", None) else f"{kind} {key}"
-
-
-def _files(folders: Sequence[str] | None) -> list[str]:
-    """Returns the files to search. Raises CommandError if it is not known which these are."""
-    missing = [folder for folder in folders or () if not Path(folder).is_dir()]
-    if missing:
-        raise CommandError(f"there is no folder {missing[0]}; correct --in", returncode=USAGE)
-    if folders:
-        return files_below(folders)
-    project = Path(getattr(settings, "BASE_DIR", "."))
-    try:
-        return tracked_files(project)
-    except UntrackedError as error:
-        raise CommandError(
-            f"git does not list the files of {project}: {error}; name the folders with --in FOLDER",
-            returncode=USAGE,
-        ) from error
 
 
 def _existing_keys(out: Output, *, is_needed: bool) -> dict[str, str] | None:

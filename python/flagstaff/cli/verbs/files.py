@@ -9,20 +9,20 @@ from pathlib import Path
 from django.core.management.base import CommandError
 
 from flagstaff import serialization
-from flagstaff._words.cells import Column, Record
+from flagstaff._words.cells import Column
 from flagstaff._words.text import MAX_VALUE, counted, some
+from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
 from flagstaff.changes.changed import command_line
-from flagstaff.changes.consequence import consequence_of
+from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.impact import impact_of_changes
+from flagstaff.cli.action_verbs import ask_about_users, may_ask
 from flagstaff.cli.errors import DIFFERS, FAILED
 from flagstaff.cli.options import add_attribution, add_wait, add_yes
 from flagstaff.cli.output import Output
-from flagstaff.cli.question import GO_ON, ask, may_ask
-from flagstaff.cli.report import readable_names_of_users
-from flagstaff.cli.verb import Options, Topic, Written, option, switch, verb
+from flagstaff.cli.receipt import names_of_users
+from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.history.describe import describe_change
-from flagstaff.serialization import Imported
 
 _MAX_KEYS_SHOWN = 20
 # Arguments of `apply`, and the options of `import` that set them.
@@ -66,22 +66,18 @@ def export(options: Options, out: Output) -> None:
     """
     path = options["file"]
     document = serialization.export(options["keys"] or None, versions=options["versions"])
+    text = serialization.as_text(document)
     if path in (None, "-"):
-        text = serialization.as_text(document, ascii_only=not out.is_unicode)
         out.line(text.removesuffix("\n"))
         return
     try:
-        text = serialization.as_text(document)
         Path(path).write_text(text, encoding="utf-8", newline="\n")
     except OSError as error:
         raise CommandError(str(error), returncode=FAILED) from error
-    counts = {name: len(document.get(name, ())) for name in ("flags", "values", "segments")}
-    shown = [
-        counted(count, name.removesuffix("s"))
-        for name, count in counts.items()
-        if count or name != "segments"
-    ]
-    out.message(f"{path}: {', '.join(shown[:-1])} and {shown[-1]}")
+    counts = (
+        counted(len(document.get(f"{noun}s", ())), noun) for noun in ("flag", "value", "segment")
+    )
+    out.message(f"{path}: {', '.join(counts)}")
 
 
 @verb(
@@ -100,11 +96,6 @@ def export(options: Options, out: Output) -> None:
         switch(
             "--ignore-versions", "overwrite changes that are newer than the versions in the file"
         ),
-        switch(
-            "--dry-run",
-            "show what would change and write nothing; the exit status is 6 if something would",
-            dest="only_plan",
-        ),
         option(
             "--expect-plan",
             "the id that --dry-run printed; refuse if the changes are others now",
@@ -115,64 +106,36 @@ def export(options: Options, out: Output) -> None:
             "skip users that do not exist, and list them",
             dest="skip_unknown_users",
         ),
-        # Its own --dry-run has an exit status of its own.
-        partial(add_attribution, dry_run=False),
+        add_attribution,
         add_wait,
         add_yes,
     ),
 )
-def import_(options: Options, out: Output) -> Written | None:
+def import_(options: Options, out: Output) -> Done:
     """Apply the flags, values and segments of a file, in one transaction.
 
     Prints the command that undoes the import. Flags and fields that are not in the file do not
     change. If rows of the file have problems, the first one of each row is listed, with its key,
-    and nothing is written.
+    and nothing is written. After `--dry-run`, the exit status is 6 if something would change.
     """
     document = serialization.read(text_of_file(options["path"]))
     apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
-    expected, is_dry_run = options["expect_plan"], options["only_plan"]
-    asks = not is_dry_run and may_ask(options, out)
-    if asks or (options["delete_missing"] and not (is_dry_run or options["yes"])):
+    expected, asks = options["expect_plan"], may_ask(out)
+    if asks or (options["delete_missing"] and not out.is_confirmed):
         planned = apply(dry_run=True)
-        found = impact_of_changes(planned.changed.values())
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
-        if deleted or (asks and consequence_of(found)):
-            text = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else GO_ON
-            ask(found, options, out, text)
+        if asks or deleted:
+            question, asks_from = "Go on?", Consequence.FEWER
+            if deleted:
+                question, asks_from = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?", Consequence.NONE
+            found = impact_of_changes(planned.changed.values())
+            ask_about_users(found, out, question=question, asks_from=asks_from)
         # Also without a question: a row that is created now would be deleted without a question.
         # --expect-plan wins over the plan that was confirmed on the terminal.
         expected = expected or planned.plan
-    imported = apply(expect_plan=expected, dry_run=is_dry_run)
-    changes = _records(imported, limit=None if out.is_json else MAX_VALUE)
-    if imported.skipped_users:
-        out.message(f"skipped users that do not exist: {some(imported.skipped_users)}")
-    if changes and not out.is_json:
-        out.records(_COLUMNS, changes)
-    if imported.unchanged or not changes:
-        number = f"{imported.unchanged:,} " if changes else ""
-        out.message(f"{number}already up to date")
-    result = {
-        "plan": imported.plan,
-        "changes": changes,
-        "unchanged": imported.unchanged,
-        "skipped_users": imported.skipped_users,
-    }
-    if not is_dry_run:
-        return Written({**result, "undo": None}, bool(changes), undo=imported.undo)
-    if out.is_json:
-        out.document({**result, "dry_run": True})
-    if not changes:
-        return None
-    switches = [switch for name, switch in _SWITCHES.items() if options[name]]
-    line = command_line("import", options["path"], *switches, "--expect-plan", imported.plan)
-    out.messages([] if out.is_json else [f"to apply exactly this: {line}"])
-    raise CommandError(f"{counted(len(changes), 'change')} would be made", returncode=DIFFERS)
-
-
-def _records(imported: Imported, *, limit: int | None) -> list[Record]:
-    """Returns what is printed of each change, without secret values."""
-    names = readable_names_of_users(imported.changed.values())
-    return [
+    imported = apply(expect_plan=expected, dry_run=out.is_dry_run)
+    names, limit = names_of_users(imported.changed.values()), None if out.is_json else MAX_VALUE
+    changes = [
         {
             "kind": kind.value,
             "key": key,
@@ -184,3 +147,25 @@ def _records(imported: Imported, *, limit: int | None) -> list[Record]:
         }
         for (kind, key), changed in imported.changed.items()
     ]
+    if imported.skipped_users:
+        out.message(f"skipped users that do not exist: {some(imported.skipped_users)}")
+    if changes and not out.is_json:
+        out.records(_COLUMNS, changes)
+    if imported.unchanged or not changes:
+        number = f"{imported.unchanged:,} " if changes else ""
+        out.message(f"{number}already up to date")
+    problem = None
+    if changes and out.is_dry_run:
+        problem = CommandError(
+            f"{counted(len(changes), 'change')} would be made", returncode=DIFFERS
+        )
+        switches = [switch for name, switch in _SWITCHES.items() if options[name]]
+        line = command_line("import", options["path"], *switches, "--expect-plan", imported.plan)
+        out.message(f"to apply exactly this: {line}")
+    result = {
+        "plan": imported.plan,
+        "changes": changes,
+        "unchanged": imported.unchanged,
+        "skipped_users": imported.skipped_users,
+    }
+    return Done("", [], result, imported.undo, bool(changes), problem=problem)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
-from django.core.management.base import CommandError
-from django.db.models import Count, Q
+from django.db.models import Count
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.flag_states import FlagState, ReleaseState, state_label, state_of
-from flagstaff._tables.model_fields import TAGS, AnyField
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json, with_fields
@@ -19,10 +18,9 @@ from flagstaff.changes.allowed_users import allowed_users_of, count_allowed_user
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.cli.action_verbs import existing_rows
-from flagstaff.cli.errors import USAGE
-from flagstaff.cli.options import add_ownership, ownership_filter
+from flagstaff.cli.options import add_key, add_ownership, ownership_filter
 from flagstaff.cli.output import Output
-from flagstaff.cli.report import flag_summary
+from flagstaff.cli.receipt import flag_summary
 from flagstaff.cli.verb import Options, option, verb
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -96,9 +94,7 @@ def _record(flag: Any, allowed: int) -> Record:
 @verb(
     "list",
     "list --state rollout --state no-users",
-    "list --kind ops --json",
-    "list --owner payments --tag checkout",
-    "list --search checkout",
+    "list --owner payments --tag checkout --json",
     arguments=(
         option(
             "--state",
@@ -106,9 +102,7 @@ def _record(flag: Any, allowed: int) -> Record:
             action="append",
             choices=[state.value for state in ReleaseState],
         ),
-        option("--kind", 'only flags of this kind, such as "release" or "ops"'),
         add_ownership,
-        option("--search", "only flags with TEXT in the key or the description", "TEXT"),
     ),
 )
 def list_(options: Options, out: Output) -> None:
@@ -116,13 +110,10 @@ def list_(options: Options, out: Output) -> None:
 
     "(forced off)" means that FLAGSTAFF_FORCE_OFF turns the flag off in this process. An enabled
     flag with rules is `by-rules`, whatever its rollout, unless the rollout and all rules are at
-    100 %: then it is `all`. For another order or selection, or for other columns such as the owner,
-    pass `--json` to `jq`.
+    100 %: then it is `all`. For another order or selection, such as a kind, or for other columns
+    such as the owner, pass the lines to `grep`, or `--json` to `jq`.
     """
-    text = options["search"]
-    condition = _of_kind(options["kind"]) & ownership_filter(options)
-    if text is not None:
-        condition &= Q(key__icontains=text) | Q(description__icontains=text)
+    condition = ownership_filter(options)
     rows = all_rows(conf.flag_model).filter(condition).order_by("key")
     # The annotation's name must not clash with a field of the project's model.
     flags = rows.annotate(flagstaff_allowed=Count("allowed_users"))
@@ -135,23 +126,10 @@ def list_(options: Options, out: Output) -> None:
     out.records(_COLUMNS, records, empty=empty)
 
 
-def _of_kind(kind: str | None) -> Q:
-    """Returns the condition. Raises CommandError if the model has no such kind."""
-    if kind is None:
-        return Q()
-    field = cast("AnyField", conf.flag_model._meta.get_field("kind"))
-    kinds = [str(value) for value, _label in field.flatchoices]
-    if kind not in kinds:
-        known = ", ".join(kinds)
-        raise CommandError(f"there is no kind {kind!r}: choose from {known}", returncode=USAGE)
-    return Q(kind=kind)
-
-
 @verb(
     "show new_checkout",
-    "show new_checkout dark_mode",
     "show new_checkout --json",
-    arguments=(option("keys", "the keys of the flags", "KEY", nargs="+"),),
+    arguments=(add_key,),
 )
 def show(options: Options, out: Output) -> None:
     """Show which users have a flag, and its fields.
@@ -159,28 +137,19 @@ def show(options: Options, out: Output) -> None:
     A terminal shows the first ten allowed users, and the rules as sentences; a pipe and `--json`
     show all users, and the rules as JSON.
     """
-    keys = list(dict.fromkeys(options["keys"]))
-    flags = existing_rows(Kind.FLAG, keys)
-    records = [_shown(flag, out) for flag in flags]
-    if out.is_json:
-        out.document(records if len(flags) > 1 else records[0])
-        return
-    for number, record in enumerate(records):
-        if number:
-            out.line("")
-        fields = {name: value for name, value in record.items() if name != "summary"}
-        out.headline("summary", record["summary"])
-        out.record([_IN_WORDS.get(name) or Column(name) for name in fields], fields)
-
-
-def _shown(flag: Any, out: Output) -> Record:
+    [flag] = existing_rows(Kind.FLAG, [options["key"]])
     allowed = count_allowed_users(flag)
     # A terminal shows the first users, a program gets all of them.
-    rows = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
-    users = [{"pk": user.pk, "name": allowed_user_table().name_of(user)} for user in rows]
-    summary, more = flag_summary(flag, allowed), {}
-    if out.is_terminal and flag.enabled and FlagState.of(flag).has_rules:
+    users = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]
+    summary, names = flag_summary(flag, allowed), allowed_user_table().name_of
+    shown = [{"pk": user.pk, "name": names(user)} for user in users]
+    fields = {**_record(flag, allowed), "allowed_users": shown}
+    if out.is_json:
+        out.document({"summary": summary, **fields})
+        return
+    if out.is_terminal and FlagState.of(flag).enabled and FlagState.of(flag).has_rules:
         # Counts them for at most a second.
         [effect] = impact_of_enabling([flag]).values()
-        more[_USERS] = users_text(effect, effect.on[1])
-    return {"summary": summary, **_record(flag, allowed), "allowed_users": users, **more}
+        fields[_USERS] = users_text(effect, effect.on[1])
+    out.headline("summary", summary)
+    out.record([_IN_WORDS.get(name) or Column(name) for name in fields], fields)

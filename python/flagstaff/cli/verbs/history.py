@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -14,10 +14,11 @@ from flagstaff._tables.rows import unknown_key
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column
 from flagstaff._words.text import MAX_VALUE, counted
-from flagstaff.changes import Changed
-from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.actions import Done
+from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.impact import impact
-from flagstaff.changes.undo import RowId, Undone, entries_of_transaction, preview_undo, undo
+from flagstaff.changes.undo import RowId, entries_of_transaction, preview_undo, undo
+from flagstaff.cli.action_verbs import ask_about_users, may_ask, require_confirmation
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
@@ -31,9 +32,8 @@ from flagstaff.cli.options import (
     count,
 )
 from flagstaff.cli.output import Output
-from flagstaff.cli.question import GO_ON, ask, may_ask, require_confirmation
-from flagstaff.cli.report import texts_of
-from flagstaff.cli.verb import Changes, Options, Topic, Written, option, switch, verb
+from flagstaff.cli.receipt import report, texts_of
+from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import Event, Kind, as_csv, as_dicts, events, unreadable_kinds
 from flagstaff.history import forget_user as forget
@@ -55,7 +55,7 @@ _COLUMNS = (
     Column("at", header="WHEN"),
     Column("kind"),
     Column("key"),
-    Column("summary", header="CHANGE", below=True),
+    Column("summary", below=True),
     Column("actor", below=True),
     Column("source", below=True),
     Column("reason", below=True),
@@ -113,19 +113,13 @@ def history(options: Options, out: Output) -> None:
 
 def _events(options: Options, out: Output) -> list[Event]:
     """Returns the newest events, one more than the limit if there are more."""
-    kinds, keys = chosen_kinds(options), options["keys"]
+    kinds = chosen_kinds(options)
     hidden = {*kinds}.intersection(unreadable_kinds() if has_history() else ())
     if hidden:
         names = " and ".join(f"{kind.value}s" for kind in kinds if kind in hidden)
         out.message(f"{names} are left out: this database user may not read them")
     kinds = [kind for kind in kinds if kind not in hidden]
-    require_history()
-    entries = _matching_entries(options, kinds)
-    for key in keys:
-        if not entries.of_keys(kinds, [key]).exists():
-            _require_key(key, kinds)
-    if keys:
-        entries = entries.of_keys(kinds, keys)
+    entries = _matching_entries(options, kinds, options["keys"])
     # A program gets whole values and all users, a person the start.
     entries = entries if options["csv"] or out.is_json else entries.short()
     found = list(islice(events(entries.in_batches()), options["limit"] + 1))
@@ -134,24 +128,28 @@ def _events(options: Options, out: Output) -> list[Event]:
     return found
 
 
-def _matching_entries(options: Options, kinds: Collection[Kind]) -> ChangeQuerySet:
-    """Returns the entries of these kinds with the actor and in the time of the arguments."""
+def _matching_entries(
+    options: Options, kinds: Collection[Kind], keys: Sequence[str]
+) -> ChangeQuerySet:
+    """Returns the entries of these kinds and keys, with the actor and in the time of the options.
+
+    Raises FlagstaffError for a key that no row has or had.
+    """
+    require_history()
     entries = Change.objects.of_kinds(kinds)
     if options["since"] is not None:
         entries = entries.since(options["since"])
     if options["until"] is not None:
         entries = entries.until(options["until"])
-    return entries if options["by"] is None else entries.by(options["by"])
-
-
-def _require_key(key: str, kinds: Sequence[Kind]) -> None:
-    """Raises the error about an unknown key, unless a row has the key or had it."""
-    for kind in kinds:
-        if kind.find(key) is not None or entries_of_key(kind, key).exists():
-            return
-    if len(kinds) == 1:
-        kinds[0].row(key)  # Raises, because there is no such row.
-    raise unknown_key(key)
+    if options["by"] is not None:
+        entries = entries.by(options["by"])
+    for key in keys:
+        if not any(kind.find(key) or entries_of_key(kind, key).exists() for kind in kinds):
+            if len(kinds) == 1:
+                [kind] = kinds
+                kind.row(key)  # Raises, because there is no such row.
+            raise unknown_key(key)
+    return entries.of_keys(kinds, keys) if keys else entries
 
 
 def _print_similar_actor(name: str | None, out: Output) -> None:
@@ -170,14 +168,13 @@ def _print_similar_actor(name: str | None, out: Output) -> None:
     topic=Topic.INCIDENT,
     arguments=(option("version", "a version that `history` shows", "VERSION", type=int), *_CHANGE),
 )
-def undo_transaction(options: Options, out: Output) -> Changes:
+def undo_transaction(options: Options, out: Output) -> Done:
     """Undo all changes of one transaction, such as an import.
 
     Deleted rows are restored with every field and the allowed users; created ones are deleted. If a
     field has been changed again since then, nothing is written, and the message lists it.
     """
-    done = _undone(entries_of_transaction(options["version"]), options, out)
-    return Changes(_changes(done), undone={})
+    return _undo(entries_of_transaction(options["version"]), options, out)
 
 
 @verb(
@@ -192,77 +189,63 @@ def undo_transaction(options: Options, out: Output) -> Changes:
         *_CHANGE,
     ),
 )
-def undo_since(options: Options, out: Output) -> Changes:
+def undo_since(options: Options, out: Output) -> Done:
     """Undo all changes since a time, in one transaction.
 
     It always asks. If a newer change that is not selected has overwritten one of them, nothing is
     written, unless you pass `--skip-conflicts`. At most 1,000 changes are undone at once.
     """
-    entries = _selected(options, out)
-    done = _undone(entries, options, out, asks_always=True) if entries else []
-    out.messages(_conflicts(done))
-    conflicts = [
-        {"key": one.key, "versions": conflict.entries, "problem": str(conflict.error)}
-        for one in done
-        for conflict in one.conflicts
-    ]
-    return Changes(_changes(done), undone={"conflicts": conflicts})
-
-
-def _selected(options: Options, out: Output) -> Sequence[Change]:
-    """Returns the entries since a time. Prints a message if there are none."""
-    key, kinds = options["key"], chosen_kinds(options)
-    found = _matching_entries(options, kinds)
-    if key is not None:
-        found = found.of_keys(kinds, [key])
+    keys = [] if options["key"] is None else [options["key"]]
+    found = _matching_entries(options, chosen_kinds(options), keys)
     entries = [*found.short().newest()[: _MAX_ENTRIES + 1]]
     if len(entries) > _MAX_ENTRIES:
         raise CommandError(
             f"more than {_MAX_ENTRIES:,} changes match; pass --until, --by or KEY", returncode=USAGE
         )
     if not entries:
-        if key is not None:
-            _require_key(key, tuple(Kind))
         out.message("no matching changes")
         _print_similar_actor(options["by"], out)
-    return entries
+    return _undo(entries, options, out, asks_always=bool(entries))
 
 
-def _undone(
+def _undo(
     entries: Sequence[Change], options: Options, out: Output, *, asks_always: bool = False
-) -> list[Undone]:
+) -> Done:
     """Undoes entries, after a question if users notice it, or always.
 
     Raises CommandError if the answer is no, ConflictError if a row has been changed since the
     question, and as `undo` does.
     """
     skip, expect = options.get("skip_conflicts", False), dict[RowId, int]()
-    asks_always = asks_always and not (options["yes"] or out.is_dry_run)
+    asks_always = asks_always and not out.is_confirmed
     try:
-        if asks_always or may_ask(options, out):
+        if asks_always or may_ask(out):
             shown = preview_undo(entries, skip_conflicts=skip)
             written = [one for one in shown if one.written]
-            found = impact([one.before for one in written], [one.after for one in written])
-            if asks_always or consequence_of(found) >= Consequence.FEWER:
-                expect = {one.id: one.version for one in shown}
-                out.messages(texts_of(_changes(shown)))
-                out.messages(_conflicts(shown))
+            texts = texts_of([one.changed for one in shown if one.changed is not None])
+            texts += [f"conflict: {one.error}" for part in shown for one in part.conflicts]
+            question, asks_from = "Go on?", Consequence.FEWER
+            if asks_always:
                 number = sum(len(one.entries) for one in shown)
-                text = f"Undo {counted(number, 'change')} of {counted(len(shown), 'key')}?"
-                ask(found, options, out, text if asks_always else GO_ON)
-        return undo(entries, skip_conflicts=skip, expect=expect)
+                question = f"Undo {counted(number, 'change')} of {counted(len(shown), 'key')}?"
+                asks_from = Consequence.NONE
+            found = impact([one.before for one in written], [one.after for one in written])
+            if ask_about_users(found, out, texts, question=question, asks_from=asks_from):
+                expect = {one.id: one.version for one in shown}
+        write = preview_undo if out.is_dry_run else undo
+        done = write(entries, skip_conflicts=skip, expect=expect) if entries else []
     except (ConflictError, InvalidChangeError):
         if "skip_conflicts" in options:
             out.message("pass --skip-conflicts to undo the other changes")
         raise
-
-
-def _changes(done: Sequence[Undone]) -> list[Changed]:
-    return [one.changed for one in done if one.changed is not None]
-
-
-def _conflicts(done: Sequence[Undone]) -> Iterator[str]:
-    return (f"conflict: {conflict.error}" for one in done for conflict in one.conflicts)
+    conflicts = [(one.key, conflict) for one in done for conflict in one.conflicts]
+    out.messages(f"conflict: {conflict.error}" for _key, conflict in conflicts)
+    documents = [
+        {"key": key, "versions": conflict.entries, "problem": str(conflict.error)}
+        for key, conflict in conflicts
+    ]
+    changed = [one.changed for one in done if one.changed is not None]
+    return report(changed, out, undone={"conflicts": documents})
 
 
 @verb(
@@ -271,7 +254,7 @@ def _conflicts(done: Sequence[Undone]) -> Iterator[str]:
     topic=Topic.UPKEEP,
     arguments=(option("pk", "the primary key of the deleted user", "PK"), add_yes, add_dry_run),
 )
-def forget_user(options: Options, out: Output) -> Written:
+def forget_user(options: Options, out: Output) -> Done:
     """Remove a deleted user from the history.
 
     As an actor, and from the recorded allowed users; the entries stay. Rollout plans and events of
@@ -279,7 +262,7 @@ def forget_user(options: Options, out: Output) -> Written:
     """
     pk = options["pk"]
     question = f"Remove user {pk} from the history? This cannot be undone."
-    require_confirmation(question, options, out)
+    require_confirmation(question, out)
     number = forget(pk)
     removed = f"removed user {pk} from {counted(number, 'history entry', 'history entries')}"
-    return Written({"pk": pk, "entries": number}, number > 0, [removed])
+    return Done(pk, [removed], {"pk": pk, "entries": number})

@@ -25,7 +25,7 @@ from flagstaff.extensions import JOBS, Job, JobReport
 from flagstaff.stale.counting import STALE
 
 _DEFAULT_PAUSE = 5.0
-_MAX_PAUSE = 86_400.0
+_MIN_PAUSE, _MAX_PAUSE = 0.001, 86_400.0
 # A signal just before a wait does not interrupt it.
 _MAX_WAIT = 1.0
 
@@ -51,7 +51,7 @@ class _Result:
             f"{_DEFAULT_PAUSE:g}",
             "SECONDS",
             nargs="?",
-            type=seconds(_MAX_PAUSE, allow_zero=False),
+            type=seconds(_MIN_PAUSE, _MAX_PAUSE),
             const=_DEFAULT_PAUSE,
         ),
     ),

@@ -1,4 +1,4 @@
-"""Values and segments: get, show and list, beside their actions."""
+"""Values and segments: show and list, beside their actions."""
 
 from __future__ import annotations
 
@@ -18,9 +18,6 @@ from flagstaff.cli.verb import Options, Topic, switch, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
-
-_add_value = partial(add_key, thing="value")
-_add_show_secret = switch("--show-secret", "print a secret value, too")
 
 
 def _number(name: str) -> Column:
@@ -61,35 +58,18 @@ def _record(row: Any, out: Output, *, shows_secret: bool = False) -> Record:
 
 
 @verb(
-    "value get payment_gateway",
-    "value get mail_password --show-secret",
-    arguments=(_add_value, _add_show_secret),
-)
-def get(options: Options, out: Output) -> None:
-    """Print a value as JSON; a secret value is masked.
-
-    `--json` has all fields of the row. What a user gets by the rules of a value, `explain` says.
-    """
-    row = value_row(options["key"])
-    if is_masked := is_secret(row) and not options["show_secret"]:
-        out.message(f"the value {row.key!r} is secret: pass --show-secret to print it")
-    if out.is_json:
-        out.document(_record(row, out, shows_secret=options["show_secret"]))
-    elif is_masked:
-        out.line(MASK)
-    else:
-        out.document(row.value, indent=None)
-
-
-@verb(
     "value show page_size",
     "value show mail_password --show-secret",
-    arguments=(_add_value, _add_show_secret),
+    arguments=(
+        partial(add_key, thing="value"),
+        switch("--show-secret", "print a secret value, too"),
+    ),
 )
 def show(options: Options, out: Output) -> None:
-    """Show the fields of a value, and its rules in words.
+    """Show the value, its other fields, and its rules in words; a secret value is masked.
 
-    A pipe and `--json` show the rules as JSON.
+    A pipe and `--json` show the rules as JSON. What a user gets by the rules, `explain` says. For
+    scripts: `flags value show payment_gateway --json | jq .value`.
     """
     record = _record(value_row(options["key"]), out, shows_secret=options["show_secret"])
     columns = {name: Column(name) for name in record} | {RULES: Column(RULES, _rules_text)}
@@ -140,7 +120,7 @@ def _keys(name: str, record: Record) -> str:
 value = verb_group(
     "value",
     "read and change values",
-    *(get, show, list_, *action_verbs(Kind.VALUE)),
+    *(show, list_, *action_verbs(Kind.VALUE)),
     topic=Topic.VALUES,
 )
 segment = verb_group(

@@ -22,10 +22,12 @@ from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import MODE_TEXTS, notes, summary, worker_label
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options, Topic, option, verb
+from flagstaff.cli.verb import Options, Topic, verb
 from flagstaff.conf import conf
 
-_LATE = "the first load takes longer than --timeout; increase --timeout or check the database"
+# Seconds for the first load.
+_TIMEOUT = 5.0
+_LATE = f"the first load takes longer than {_TIMEOUT:g} s; check the database"
 
 
 def _age(name: str) -> Column:
@@ -49,27 +51,14 @@ _STATUS = {
 }
 
 
-@verb(
-    "status",
-    "status --timeout 30 --json",
-    topic=Topic.INCIDENT,
-    arguments=(
-        option(
-            "--timeout",
-            "the time limit for the first load, by default 5",
-            "SECONDS",
-            type=float,
-            default=5.0,
-        ),
-    ),
-)
-def status(options: Options, out: Output) -> None:
+@verb("status", "status --json", topic=Topic.INCIDENT)
+def status(_options: Options, out: Output) -> None:
     """Load the flags as a worker does, and show the status.
 
     Starts the engine in this process. The exit status is 1 if the load failed, so this is a check
     in a deployment. It shows nothing about other workers.
     """
-    loaded = ready(options["timeout"])
+    loaded = ready(_TIMEOUT)
     record = engine_status().as_dict()
     if record["mode"] == "direct":
         # Nothing is loaded in this mode, so the rows are counted. Raises if a table is missing.

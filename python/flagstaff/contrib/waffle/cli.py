@@ -9,11 +9,12 @@ from django.apps import apps
 from django.core.management.base import CommandError
 
 from flagstaff._words.text import MAX_VALUE, counted
+from flagstaff.actions import Done
 from flagstaff.changes import combined_undo
 from flagstaff.cli.errors import DIFFERS, FAILED, REFUSED
 from flagstaff.cli.options import add_attribution, add_wait, count
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options, Topic, Written, option, verb
+from flagstaff.cli.verb import Options, Topic, option, verb
 from flagstaff.contrib.waffle import comparing, converting
 from flagstaff.contrib.waffle.importing import Imported
 from flagstaff.contrib.waffle.importing import import_waffle as import_rows
@@ -67,7 +68,7 @@ def _require_waffle() -> None:
         add_wait,
     ),
 )
-def import_waffle(options: Options, out: Output) -> Written:
+def import_waffle(options: Options, out: Output) -> Done:
     """Import the flags, switches and samples of django-waffle, in one transaction.
 
     Prints the command that undoes the import. Does not change waffle's tables. The source in the
@@ -82,14 +83,14 @@ def import_waffle(options: Options, out: Output) -> Written:
         out.records(_IMPORT_COLUMNS, records)
     out.message(_sum(counts))
     undo = combined_undo(one.changed for one in imported if one.changed is not None)
-    document = {"rows": records, "counts": counts, "undo": None}
+    document = {"rows": records, "counts": counts}
     problem = None
     if refused := counts[converting.REFUSED]:
         number = counted(refused, "row is", "rows are")
         text = f"{number} refused; the notes say why"
         problem = CommandError(text, returncode=REFUSED)
     written = any(record["action"] for record in records)
-    return Written(document, written, undo=undo, problem=problem)
+    return Done("", [], document, undo, written, problem=problem)
 
 
 def _import_record(one: Imported) -> Record:

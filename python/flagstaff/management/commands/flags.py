@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import RawDescriptionHelpFormatter
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import Any
 
 from django.core.management.base import (
@@ -17,10 +18,10 @@ from django.core.management.base import (
 from django.core.management.base import no_translations as in_english
 from django.core.management.color import no_style
 
-from flagstaff.cli.errors import CancelledError
+from flagstaff.cli.errors import USAGE
 from flagstaff.cli.main import Verbs, run
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import VerbParser, add_verbs
+from flagstaff.cli.verb import VerbParser
 
 __all__ = ["Command"]
 
@@ -59,11 +60,15 @@ class Command(BaseCommand):
             formatter_class=_Formatter,
             called_from_command_line=base.called_from_command_line,
         )
-        add_verbs(parser, Verbs(), dest="verb")
+        parser.add_verbs(Verbs(), dest="verb")
         return parser
 
     def run_from_argv(self, argv: list[str]) -> None:
         """Runs the command. Ctrl-C and a closed pipe end it without a traceback."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, TextIOWrapper):
+                # Old encodings lack many characters.
+                stream.reconfigure(encoding="utf-8")
         try:
             super().run_from_argv(argv)
         except KeyboardInterrupt:
@@ -76,18 +81,16 @@ class Command(BaseCommand):
     @in_english
     def handle(self, *args: Any, **options: Any) -> None:
         """Runs the verb."""
+        if options["verb"] is None:
+            self.stdout.write(self.create_parser("manage.py", "flags").format_help())
+            raise CommandError("no verb: pass one of the verbs above", returncode=USAGE)
         is_process = getattr(self, "_called_from_command_line", False)
         out = Output(self, options, is_process=is_process)
         try:
             run(options, out)
         except CommandError as error:
             # From Python, and with --traceback, the error itself is wanted.
-            is_cancelled = isinstance(error, CancelledError)
-            if not (is_process and (out.is_json or is_cancelled)) or options["traceback"]:
+            if not (is_process and out.is_json) or options["traceback"]:
                 raise
-            if out.is_json:
-                out.error(str(error), error.returncode)
-            else:
-                # No error: a person has decided.
-                out.message(str(error))
+            out.error(str(error), error.returncode)
             sys.exit(error.returncode)
