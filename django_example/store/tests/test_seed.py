@@ -43,14 +43,6 @@ class SeedTests(TestCase):
         experiment = Experiment.objects.get(key="checkout_button")
         self.assertEqual((experiment.state, experiment.primary_metric), ("draft", "orders"))
 
-    def test_release_user_may_toggle_flags_and_change_nothing_else(self) -> None:
-        user = User.objects.get(username="release")
-        self.assertTrue(user.is_staff)
-        self.assertEqual(
-            user.get_all_permissions(),
-            {"flagstaff.view_featureflag", "flagstaff.toggle_featureflag"},
-        )
-
     def test_second_run_adds_nothing(self) -> None:
         before = self.counts()
         call_command("seed")

@@ -4,7 +4,6 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
-from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
@@ -22,7 +21,6 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         seed_users()
         seed_admin()
-        seed_release()
         seed_segments()
         seed_flags()
         seed_values()
@@ -46,16 +44,6 @@ def seed_admin() -> None:
     users = get_user_model().objects
     if not users.filter(username=username).exists():
         users.create_superuser(username=username, password=password)
-
-
-def seed_release() -> None:
-    """Creates a staff user who releases features, but does not write rules."""
-    username, password = samples.RELEASE
-    users = get_user_model().objects
-    if not users.filter(username=username).exists():
-        user = users.create_user(username=username, password=password, is_staff=True)
-        permissions = Permission.objects.filter(codename__in=samples.RELEASE_PERMISSIONS)
-        user.user_permissions.set(permissions)
 
 
 def seed_segments() -> None:
