@@ -30,7 +30,7 @@ DATA = ROOT / ".demo"
 READY = """
   The shop    {address}/
   The crowd   {address}/crowd/
-  The admin   http://localhost:{port}/admin/   log in as admin, password flagstaff
+  The admin   http://localhost:{port}/admin/   log in as admin or release, password flagstaff
   Front end   {address}/front-end/   {front_end}
 
   Try this:

@@ -8,7 +8,9 @@ from typing import Any
 
 from store.keys import BETA_REVIEWS, CHECKOUT_BUTTON, NEW_CHECKOUT, SUMMER_BANNER
 
-ADMIN = ("admin", "flagstaff")
+PASSWORD = "flagstaff"
+# Staff and their permissions; None for all. `release` may turn flags on and off and roll them out.
+STAFF = {"admin": None, "release": ("view_featureflag", "toggle_featureflag")}
 
 # username, first name, last name
 CUSTOMERS = (

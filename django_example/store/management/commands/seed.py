@@ -4,6 +4,7 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import Permission
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
@@ -20,7 +21,7 @@ class Command(BaseCommand):
     @acting_as("seed", reason="sample data")
     def handle(self, *args: Any, **options: Any) -> None:
         seed_users()
-        seed_admin()
+        seed_staff()
         seed_segments()
         seed_flags()
         seed_values()
@@ -39,11 +40,14 @@ def seed_users() -> None:
     user_model.objects.bulk_create([user for user in users if user.get_username() not in present])
 
 
-def seed_admin() -> None:
-    username, password = samples.ADMIN
+def seed_staff() -> None:
     users = get_user_model().objects
-    if not users.filter(username=username).exists():
-        users.create_superuser(username=username, password=password)
+    for username, codenames in samples.STAFF.items():
+        if not users.filter(username=username).exists():
+            user = users.create_user(username, password=samples.PASSWORD, is_staff=True)
+            user.is_superuser = codenames is None
+            user.save()
+            user.user_permissions.set(Permission.objects.filter(codename__in=codenames or ()))
 
 
 def seed_segments() -> None:
