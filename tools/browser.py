@@ -20,6 +20,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.wait import WebDriverWait
 
 from tools.limits import SERVER, seconds
+from tools.ports import LOOPBACK
 
 __all__ = ["PASSWORD", "Visitor", "chromium"]
 
@@ -62,7 +63,10 @@ class Visitor:
         self.username = ""
 
     def visit(self, path: str) -> None:
-        self.driver.get(self.address + path)
+        # As in the shop's links: the admin has another host, and so another session.
+        is_admin = path.startswith("/admin/")
+        address = self.address.replace(LOOPBACK, "localhost") if is_admin else self.address
+        self.driver.get(address + path)
         # The driver may return early when it opens the URL of the open page again.
         script = "return document.readyState"
         self.wait_until(lambda: self.driver.execute_script(script), "complete")
@@ -174,7 +178,7 @@ class Visitor:
         self.write("#id_username", username)
         self.write("#id_password", PASSWORD)
         self.follow("input[type=submit]")
-        self.wait_for_text("h1", "Shop administration")
+        self.wait_for_text("h1", "Site administration")
         self.username = username
 
     def set_width(self, width: int) -> None:

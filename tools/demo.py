@@ -30,7 +30,7 @@ DATA = ROOT / ".demo"
 READY = """
   The shop    {address}/
   The crowd   {address}/crowd/
-  The admin   {address}/admin/   log in as admin or release, password flagstaff
+  The admin   http://localhost:{port}/admin/   log in as admin or release, password flagstaff
   Front end   {address}/front-end/   {front_end}
 
   Try this:
@@ -66,7 +66,9 @@ def main() -> int:
             # A given address may contain a password.
             shown = "$DATABASE_URL" if os.environ.get("DATABASE_URL") else url
             address = f"http://{LOOPBACK}:{port}"
-            print(READY.format(address=address, front_end=front_end, url=shown), flush=True)
+            print(
+                READY.format(address=address, port=port, front_end=front_end, url=shown), flush=True
+            )
             master.wait()
     print("the workers have stopped unexpectedly", file=sys.stderr)
     return 1

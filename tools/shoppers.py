@@ -34,7 +34,6 @@ _ORDER = {
     "name": "A. Shopper",
     "street": "Harbour Street 7",
     "city": "Svolvær",
-    "delivery": "post",
     "confirmed": "1",
 }
 

@@ -12,7 +12,7 @@ from django.urls import reverse
 from crowd.observer import Observer
 from crowd.stream import events
 from flagstaff.models import FeatureFlag
-from store.flag_panel import NEW_CHECKOUT
+from store.keys import NEW_CHECKOUT
 
 # A browser opens at most six connections to a server. The admin needs the other two.
 MAX_PANELS = 4

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from shop.database import database_from
+from django.core.exceptions import ImproperlyConfigured
+from psycopg.conninfo import conninfo_to_dict
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -36,7 +37,6 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "shop.middleware.separate_admin_session",
     "django.contrib.sessions.middleware.SessionMiddleware",
     # Shows the admin in the language of the browser: English or German.
     "django.middleware.locale.LocaleMiddleware",
@@ -76,7 +76,24 @@ FLAGSTAFF = {
     },
 }
 
-DATABASES = {"default": database_from(os.environ)}
+if not os.environ.get("DATABASE_URL"):
+    raise ImproperlyConfigured(
+        "DATABASE_URL is not set: `make demo` sets it and starts a PostgreSQL server. "
+        "For your own server: DATABASE_URL=postgresql://user:password@127.0.0.1:5432/shop"
+    )
+# libpq parses the URL, so all forms that psql accepts work here too.
+_address = conninfo_to_dict(os.environ["DATABASE_URL"])
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _address.pop("dbname", ""),
+        "USER": _address.pop("user", ""),
+        "PASSWORD": _address.pop("password", ""),
+        "HOST": _address.pop("host", ""),
+        "PORT": _address.pop("port", ""),
+        "OPTIONS": _address,
+    }
+}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 LANGUAGE_CODE = "en"
@@ -89,7 +106,5 @@ STATIC_URL = "static/"
 # Serves the files from the apps, so collectstatic is not needed.
 WHITENOISE_USE_FINDERS = True
 
-# One browser may have two sessions (see shop/middleware.py), each with its own CSRF token.
-CSRF_USE_SESSIONS = True
 SESSION_COOKIE_NAME = "shop_session"
 LOGIN_REDIRECT_URL = "/"

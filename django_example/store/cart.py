@@ -9,7 +9,6 @@ from django.http import HttpRequest
 from store.products import BY_SLUG, Product
 
 SESSION_KEY = "cart"
-MAX_QUANTITY = 99
 
 
 @dataclass(frozen=True)
@@ -34,14 +33,12 @@ class Cart:
         return sum(self._quantities.values())
 
     def add(self, product: Product) -> None:
-        self.put(product, self._quantities.get(product.slug, 0) + 1)
+        quantity = self._quantities.get(product.slug, 0) + 1
+        self._quantities[product.slug] = quantity
+        self._session[SESSION_KEY] = self._quantities
 
-    def put(self, product: Product, quantity: int) -> None:
-        """Sets a quantity. Zero or less removes the product."""
-        if quantity > 0:
-            self._quantities[product.slug] = min(quantity, MAX_QUANTITY)
-        else:
-            self._quantities.pop(product.slug, None)
+    def remove(self, product: Product) -> None:
+        self._quantities.pop(product.slug, None)
         self._session[SESSION_KEY] = self._quantities
 
     def clear(self) -> None:

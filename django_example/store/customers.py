@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from flagstaff import flag_enabled
 from store.cart import SESSION_KEY
-from store.flag_panel import NEW_CHECKOUT
+from store.keys import NEW_CHECKOUT
 
 USERNAMES = ("alice", "bob", "carol")
 BACKEND = "django.contrib.auth.backends.ModelBackend"

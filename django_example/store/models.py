@@ -16,7 +16,6 @@ class Order(models.Model):
     lines = models.JSONField(help_text="The lines of the receipt, each with a text and its cents.")
     cents = models.PositiveIntegerField("total in cents")
     gateway = models.CharField(max_length=40)
-    reference = models.CharField(max_length=60)
     checkout = models.CharField(max_length=20)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -6,13 +6,11 @@ from datetime import date
 from itertools import product
 from typing import Any
 
-from store.experiments import CHECKOUT_BUTTON
-from store.flag_panel import BETA_REVIEWS, GIFT_WRAPPING, NEW_CHECKOUT, SUMMER_BANNER
+from store.keys import BETA_REVIEWS, CHECKOUT_BUTTON, NEW_CHECKOUT, SUMMER_BANNER
 
-ADMIN = ("admin", "flagstaff")
-# May turn flags on and off and roll them out, but not change anything else.
-RELEASE = ("release", "flagstaff")
-RELEASE_PERMISSIONS = ("view_featureflag", "toggle_featureflag")
+PASSWORD = "flagstaff"
+# Staff and their permissions; None for all. `release` may turn flags on and off and roll them out.
+STAFF = {"admin": None, "release": ("view_featureflag", "toggle_featureflag")}
 
 # username, first name, last name
 CUSTOMERS = (
@@ -64,15 +62,6 @@ FLAGS: tuple[dict[str, Any], ...] = (
         "description": "Customer reviews on the product pages. Customers see them first.",
         "owner": "catalogue",
         "tags": ["product page"],
-    },
-    {
-        "key": GIFT_WRAPPING,
-        "enabled": True,
-        "rollout_percent": 50,
-        "bucket_by": "visitor",
-        "description": "Free gift wrapping. Half of all browsers see it, also without a login.",
-        "owner": "payments",
-        "tags": ["checkout", "product page"],
     },
 )
 SEGMENTS: tuple[dict[str, Any], ...] = (

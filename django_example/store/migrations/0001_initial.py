@@ -34,7 +34,6 @@ class Migration(migrations.Migration):
                 ),
                 ("cents", models.PositiveIntegerField(verbose_name="total in cents")),
                 ("gateway", models.CharField(max_length=40)),
-                ("reference", models.CharField(max_length=60)),
                 ("checkout", models.CharField(max_length=20)),
                 ("created_at", models.DateTimeField(auto_now_add=True)),
                 (

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from django import template
 
-from store.money import money
-
 register = template.Library()
-register.filter("money", money)
+
+
+@register.filter
+def money(cents: int) -> str:
+    return f"€ {cents // 100}.{cents % 100:02}"

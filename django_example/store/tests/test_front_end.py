@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from django.test import TestCase, override_settings
 
 from flagstaff.models import FeatureFlag
-from store.views.front_end import SCRIPT
+from store.views import SCRIPT
 
 FINDER = "django.contrib.staticfiles.finders.FileSystemFinder"
 

@@ -13,44 +13,16 @@ class PageTests(TestCase):
     def enable(self, key: str) -> None:
         FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=100)
 
-    def test_banner_with_enabled_flag_is_shown(self) -> None:
+    def test_banner_is_shown_by_the_flag(self) -> None:
+        self.assertNotContains(self.client.get("/"), "Summer at the harbour")
         self.enable("summer_banner")
         self.assertContains(self.client.get("/"), "Summer at the harbour")
 
-    def test_banner_without_flag_is_hidden(self) -> None:
-        self.assertNotContains(self.client.get("/"), "Summer at the harbour")
-
-    def test_reviews_with_enabled_flag_are_shown(self) -> None:
+    def test_reviews_are_shown_by_the_flag(self) -> None:
+        url = reverse("product", args=["bell"])
+        self.assertNotContains(self.client.get(url), "Reviews")
         self.enable("beta_reviews")
-        response = self.client.get(reverse("reviews", args=["bell"]))
-        self.assertTemplateUsed(response, "store/reviews.html")
-
-    def test_reviews_without_flag_are_closed(self) -> None:
-        response = self.client.get(reverse("reviews", args=["bell"]))
-        self.assertTemplateUsed(response, "store/reviews_closed.html")
-
-    def test_gift_wrapping_stays_for_a_browser_after_login(self) -> None:
-        FeatureFlag.objects.create(
-            key="gift_wrapping", enabled=True, rollout_percent=50, bucket_by="visitor"
-        )
-        User.objects.create_user("alice", first_name="Alice")
-        url, shown = reverse("product", args=["bell"]), set()
-        # Each browser draws its visitor.
-        for _ in range(100):
-            browser = self.client_class()
-            before = b"as a gift" in browser.get(url).content
-            browser.post(reverse("switch-user"), {"username": "alice"})
-            self.assertEqual(b"as a gift" in browser.get(url).content, before)
-            shown.add(before)
-            if shown == {True, False}:
-                break
-        self.assertEqual(shown, {True, False})
-
-    def test_new_browser_sees_its_own_bucket_in_the_panel(self) -> None:
-        FeatureFlag.objects.create(
-            key="gift_wrapping", enabled=True, rollout_percent=50, bucket_by="visitor"
-        )
-        self.assertContains(self.client.get("/"), "the bucket of your browser is")
+        self.assertContains(self.client.get(url), "Reviews")
 
     def test_pages_without_login_are_ok(self) -> None:
         for url in ("/", "/cart/", "/things/bell/", "/crowd/", "/crowd/?flag=unknown"):
@@ -84,11 +56,3 @@ class AccountMenuTests(TestCase):
         self.client.post(reverse("cart-add", args=["bell"]))
         self.log_in_as("alice")
         self.assertContains(self.client.get(reverse("cart")), "Watch bell")
-
-    def test_admin_session_is_separate_from_shop_session(self) -> None:
-        self.log_in_as("alice")
-        login = {"username": "admin", "password": "flagstaff"}
-        self.client.post(reverse("admin:login"), login)
-        self.log_in_as("alice")
-        self.assertContains(self.client.get(reverse("admin:index")), "admin")
-        self.assertEqual(self.current_user(), "alice")

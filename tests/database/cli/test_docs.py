@@ -12,7 +12,6 @@ import pytest
 from django.db import connection
 
 from flagstaff.contrib.ofrep.settings import hash_of
-from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
 from tests.support.terminals import open_shop, run, typed
@@ -25,11 +24,15 @@ SINGLE = dict(single_verbs())
 # What runs for ever, what needs an engine, and what needs a row of an optional app.
 NOT_RUN = ("run-jobs --loop", "status", "plan", "experiment", "waiting")
 CONDITIONS = [{"attribute": "plan", "operator": "in", "values": ["enterprise"]}]
-# The files that examples name, besides those of the page.
-OTHER_FILES = {
+RULES = [{"name": "big customers", "conditions": [{"segment": "enterprise"}]}]
+CHANGES = {"new_checkout": {"rollout_percent": 50}, "winter_banner": {"enabled": True}}
+# The files that examples name.
+FILES = {
     "beta.csv": "alice,Berlin\nbob,Bern\n",
     "enterprise.json": json.dumps(CONDITIONS),
+    "flags.json": json.dumps({"flagstaff": 1, "flags": CHANGES}),
     "password.json": '"hunter2"',
+    "rules.json": json.dumps(RULES),
     "size.json": "50",
     "sizes.json": json.dumps([{"conditions": CONDITIONS, "value": 100}]),
 }
@@ -50,8 +53,6 @@ IN_HELP = [
     for line in verb.examples
     if line not in ON_PAGE and not line.startswith(NOT_RUN)
 ]
-FILES = re.findall(r"^```json\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
-RULES = FILES[0]
 STATUS, KEY = "flags status", "flags ofrep-key"
 EXAMPLES = [(line, after) for line, after in ALL_EXAMPLES if line not in (STATUS, KEY)]
 
@@ -61,10 +62,9 @@ def test_page_has_the_arguments_of_every_verb() -> None:
 
 
 @pytest.fixture(autouse=True)
-def file_of_page(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Runs each test in a folder with the files that the page shows."""
-    files = dict(zip(("rules.json", "flags.json"), FILES, strict=True))
-    for name, text in (files | OTHER_FILES).items():
+def example_files(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Runs each test in a folder with the files that examples name."""
+    for name, text in FILES.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
 
@@ -76,9 +76,6 @@ def test_example_shows_the_output(line: str, after: str) -> None:
     open_waffle()
     # As after a commit: no table can be altered while checks of its rows are pending.
     connection.check_constraints()
-    if "--context" in line:
-        # The page says so above these examples.
-        FeatureFlag.objects.filter(key="search_v2").update(rules=json.loads(RULES))
     assert typed(line) == after
 
 

@@ -1,4 +1,4 @@
-"""The example with Django Debug Toolbar, and one session for the shop and the admin."""
+"""The example with Django Debug Toolbar."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ from tests.system.browser.settings import INSTALLED_APPS, MIDDLEWARE
 DEBUG = True
 INTERNAL_IPS = ["127.0.0.1"]
 INSTALLED_APPS = [*INSTALLED_APPS, "debug_toolbar"]
-MIDDLEWARE = [
-    "debug_toolbar.middleware.DebugToolbarMiddleware",
-    *(name for name in MIDDLEWARE if name != "shop.middleware.separate_admin_session"),
-]
+MIDDLEWARE = ["debug_toolbar.middleware.DebugToolbarMiddleware", *MIDDLEWARE]
 DEBUG_TOOLBAR_PANELS = [
     "debug_toolbar.panels.history.HistoryPanel",
     "debug_toolbar.panels.sql.SQLPanel",

@@ -127,7 +127,7 @@ def test_refusal_of_the_server_is_shown_after_a_button(conditions: str, visitor:
     open_page(visitor, conditions)
     cookies = visitor.driver.get_cookies()
     try:
-        visitor.driver.delete_cookie("admin_session")
+        visitor.driver.delete_cookie("csrftoken")
         visitor.follow("[name=_edit][value='attribute:0']")
         assert "403" in visitor.driver.title
     finally:

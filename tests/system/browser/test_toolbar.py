@@ -10,6 +10,7 @@ from selenium.webdriver.remote.webelement import WebElement
 
 from tests.system.browser.conftest import Shop, Visitor, serving
 from tests.system.browser.test_accessibility import VIEWS, save_screenshot
+from tools.ports import LOOPBACK
 from tools.postgres import Postgres
 
 BUTTON, PANEL = "#djdt-FlagsPanel a", "#FlagsPanel"
@@ -65,7 +66,9 @@ def test_panel_shows_the_flags_of_a_page_on_desktops_and_phones(visitor: Visitor
     visitor.reset_width()
 
 
-def test_link_leads_to_the_page_of_the_flag(visitor: Visitor) -> None:
+def test_link_leads_to_the_page_of_the_flag(visitor: Visitor, shop: Shop) -> None:
+    # The host of the admin, whose session its pages share.
+    visitor = Visitor(visitor.driver, shop.address.replace(LOOPBACK, "localhost"))
     visitor.log_in_to_admin("admin")
     open_panel(visitor, "/")
     link = toolbar(visitor, f"{PANEL} a[href*='key=summer_banner']")

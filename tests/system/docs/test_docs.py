@@ -62,8 +62,6 @@ def written_in(*languages: str) -> list[Block]:
 OTHER_PROJECTS = (
     "from unfold.admin",
     "from common.models",
-    "from ddtrace",
-    "from wagtail",
     "sentry_sdk.init(",
     # It serves another package under the name of waffle for the whole process.
     "flagstaff.contrib.waffle.install()",

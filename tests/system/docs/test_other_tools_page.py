@@ -1,20 +1,17 @@
-"""The code of the page about other tools, with stand-ins of Datadog and Wagtail."""
+"""The code of the page about other tools."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable, Iterator
-from types import ModuleType, SimpleNamespace
+from collections.abc import Iterator
+from types import ModuleType
 from typing import Any
 
 import pytest
 import structlog
 from asgiref.sync import async_to_sync
 from asgiref.testing import ApplicationCommunicator
-from django.contrib.auth.models import AnonymousUser, Permission, User
-from django.template import Library, RequestContext
-from django.template.engine import Engine
+from django.contrib.auth.models import AnonymousUser, User
 from django.test import AsyncClient, Client, override_settings
 from django.urls import path
 from django.utils.module_loading import import_string
@@ -22,7 +19,7 @@ from django.utils.module_loading import import_string
 from flagstaff import flag_enabled, get_value
 from flagstaff._engine import listeners
 from flagstaff.models import FeatureFlag
-from flagstaff.testing import live_engine, override_flag, override_value
+from flagstaff.testing import live_engine, override_flag
 from tests.support.fixtures import COMMITTED
 from tests.support.pages import code_of, names_of
 from tests.support.views import request_of, with_flags
@@ -43,19 +40,6 @@ def _without_listeners() -> Iterator[None]:
     yield
     listeners._added.clear()
     listeners._set()
-
-
-@pytest.fixture
-def stand_in(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ModuleType]:
-    """Creates a module that can be imported."""
-
-    def create(name: str, **names: object) -> ModuleType:
-        module = ModuleType(name)
-        vars(module).update(names)
-        monkeypatch.setitem(sys.modules, name, module)
-        return module
-
-    return create
 
 
 def test_panel_of_the_debug_toolbar_can_be_imported() -> None:
@@ -165,76 +149,3 @@ def test_structlog_adds_results_to_later_lines() -> None:
     [shown] = code_of(PAGE, "json", having="order failed")
     assert line == json.loads(shown)
     structlog.contextvars.clear_contextvars()
-
-
-def test_datadog_tags_the_root_span(stand_in: Callable[..., ModuleType]) -> None:
-    tags: dict[str, object] = {}
-    span = SimpleNamespace(set_tag=tags.__setitem__)
-    spans: list[object] = [None, span, span, span]
-    tracer = SimpleNamespace(current_root_span=lambda: spans.pop(0))
-    stand_in("ddtrace")
-    stand_in("ddtrace.trace", tracer=tracer)
-    names_of(PAGE, "from ddtrace")["add_listener"]()
-    with override_flag("new_checkout", True), override_value("limit", 3):
-        flag_enabled("before_the_trace")
-        flag_enabled("new_checkout")
-        flag_enabled("unknown")
-        get_value("limit")
-    assert tags == {"feature_flags.new_checkout": "on"}
-
-
-# Wagtail.
-
-
-@pytest.fixture
-def wagtail(stand_in: Callable[..., ModuleType]) -> dict[str, Callable[[], Any]]:
-    """Modules with the names that the page imports, and the functions of its hooks."""
-    registered: dict[str, Callable[[], Any]] = {}
-
-    class MenuItem:
-        def __init__(self, label: str, url: str, *, icon_name: str) -> None:
-            self.label, self.url, self.icon_name = label, url, icon_name
-
-    def register(name: str) -> Callable[[Callable[[], Any]], None]:
-        return lambda function: registered.update({name: function})
-
-    hooks = stand_in("wagtail.hooks", register=register)
-    stand_in("wagtail", hooks=hooks)
-    stand_in("wagtail.admin")
-    stand_in("wagtail.admin.menu", MenuItem=MenuItem)
-    return registered
-
-
-def test_wagtail_menu_links_to_the_flags(
-    wagtail: dict[str, Callable[[], Any]], alice: User, client: Client
-) -> None:
-    names_of(PAGE, "from wagtail")
-    item = wagtail["register_settings_menu_item"]()
-    alice.is_staff = True
-    alice.save()
-    assert not item.is_shown(request_of(alice))
-    alice.user_permissions.add(Permission.objects.get(codename="view_featureflag"))
-    alice = User.objects.get()
-    assert item.is_shown(request_of(alice))
-    client.force_login(alice)
-    assert client.get(item.url).status_code == 200
-
-
-def test_wagtail_template_chooses_by_flag(stand_in: Callable[..., ModuleType], alice: User) -> None:
-    library = Library()
-    library.simple_tag(lambda block: f"block {block}", name="include_block")
-    stand_in("stand_in_wagtailcore_tags", register=library)
-    libraries = {
-        "flagstaff": "flagstaff.templatetags.flagstaff",
-        "wagtailcore_tags": "stand_in_wagtailcore_tags",
-    }
-    [code] = code_of(PAGE, "django")
-    template = Engine(libraries=libraries).from_string(code)
-    page = SimpleNamespace(title="Title", hero="hero")
-
-    def shown() -> str:
-        return template.render(RequestContext(request_of(alice), {"page": page})).strip()
-
-    assert shown() == "Title"
-    with override_flag("new_hero", True):
-        assert shown() == "block hero"

@@ -1,11 +1,10 @@
-"""The reference is complete: public names, fields, settings, reasons and fields of the status."""
+"""The reference is complete: public names, fields, settings and reasons."""
 
 from __future__ import annotations
 
 import inspect
 import re
 from collections.abc import Iterator
-from dataclasses import fields
 from importlib import import_module
 from pkgutil import resolve_name, walk_packages
 from types import ModuleType
@@ -16,7 +15,6 @@ import pytest
 import flagstaff
 from flagstaff import contrib
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._engine.status import Status
 from flagstaff.conf import all_settings
 from tests.conftest import ROOT
 from tools import settings_page
@@ -129,11 +127,6 @@ def test_reason_has_a_heading() -> None:
     assert set(sections(section, "###")) == reasons
     assert len(codes) == 2
     assert codes <= code_in(sections(section, "###")["ERROR"])
-
-
-def test_status_field_has_a_heading() -> None:
-    headings = sections(sections(REASONS, "##")["Status"], "###")
-    assert list(headings) == [field.name for field in fields(Status)]
 
 
 def test_every_mode_has_a_row() -> None:

@@ -21,8 +21,7 @@ class Command(BaseCommand):
     @acting_as("seed", reason="sample data")
     def handle(self, *args: Any, **options: Any) -> None:
         seed_users()
-        seed_admin()
-        seed_release()
+        seed_staff()
         seed_segments()
         seed_flags()
         seed_values()
@@ -41,21 +40,14 @@ def seed_users() -> None:
     user_model.objects.bulk_create([user for user in users if user.get_username() not in present])
 
 
-def seed_admin() -> None:
-    username, password = samples.ADMIN
+def seed_staff() -> None:
     users = get_user_model().objects
-    if not users.filter(username=username).exists():
-        users.create_superuser(username=username, password=password)
-
-
-def seed_release() -> None:
-    """Creates a staff user who releases features, but does not write rules."""
-    username, password = samples.RELEASE
-    users = get_user_model().objects
-    if not users.filter(username=username).exists():
-        user = users.create_user(username=username, password=password, is_staff=True)
-        permissions = Permission.objects.filter(codename__in=samples.RELEASE_PERMISSIONS)
-        user.user_permissions.set(permissions)
+    for username, codenames in samples.STAFF.items():
+        if not users.filter(username=username).exists():
+            user = users.create_user(username, password=samples.PASSWORD, is_staff=True)
+            user.is_superuser = codenames is None
+            user.save()
+            user.user_permissions.set(Permission.objects.filter(codename__in=codenames or ()))
 
 
 def seed_segments() -> None:

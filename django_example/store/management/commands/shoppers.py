@@ -7,7 +7,6 @@ from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY, get_user_model
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.management.base import BaseCommand
-from django.middleware.csrf import CSRF_SESSION_KEY
 from django.utils.crypto import get_random_string
 
 from store.customers import BACKEND
@@ -30,6 +29,7 @@ def log_in(customer: Any) -> dict[str, str]:
     session[SESSION_KEY] = str(customer.pk)
     session[BACKEND_SESSION_KEY] = BACKEND
     session[HASH_SESSION_KEY] = customer.get_session_auth_hash()
-    session[CSRF_SESSION_KEY] = token
     session.create()
-    return {"Cookie": f"{settings.SESSION_COOKIE_NAME}={session.session_key}", "X-CSRFToken": token}
+    cookies = {settings.SESSION_COOKIE_NAME: session.session_key, settings.CSRF_COOKIE_NAME: token}
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+    return {"Cookie": cookie, "X-CSRFToken": token}

@@ -5,12 +5,11 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from store.simulation import simulate
-from store.simulation.shoppers import FIRST_PK
+from store.simulation import FIRST_PK, simulate
 
 
 class Command(BaseCommand):
-    help = "Lets simulated shoppers come to both experiments, in the past three weeks."
+    help = "Lets simulated shoppers come to the experiment, in the past three weeks."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--count", type=int, default=20_000)
@@ -18,8 +17,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         if User.objects.filter(pk__gte=FIRST_PK).exists():
             raise CommandError("the simulated shoppers have come already")
-        done = simulate(options["count"])
+        orders, start = simulate(options["count"])
         self.stdout.write(
-            f"{done.shoppers:,} simulated shoppers, and {done.orders:,} orders with their times "
-            f"moved to {done.start:%Y-%m-%d} and later"
+            f"{options['count']:,} simulated shoppers, and {orders:,} orders with their times "
+            f"moved to {start:%Y-%m-%d} and later"
         )
