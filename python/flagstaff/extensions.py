@@ -113,6 +113,8 @@ KEYS: Hook[Callable[[], Mapping[str, Collection[str]]]] = Hook("keys")
 RULES: Hook[Callable[[], Sequence[OtherRules]]] = Hook("rules")
 #: Returns the primary keys, as text, of flags that the app is about to change by itself.
 PLANNED_FLAGS: Hook[Callable[[], Collection[str]]] = Hook("planned_flags")
+#: Called when a waiting action was asked, approved, refused, done or failed, in its transaction.
+WAITING_EVENTS: Hook[Callable[[Any, str], None]] = Hook("waiting_events")
 
 #: Returns what says whether a request is of a crawler; None if no setting names a function.
 CRAWLERS: Hook[Callable[[], Callable[[object], bool] | None]] = Hook("crawlers")

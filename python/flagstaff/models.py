@@ -104,10 +104,14 @@ class StaleCount(models.Model):
 
 class _WaitingActions(models.QuerySet["WaitingAction"]):
     def of_row(self, kind: str, key: str) -> _WaitingActions:
-        """Returns the actions of a row. Without a history, which SQLite lacks, nothing waits."""
+        """Returns the actions of a row; a flag has those of its plan, too.
+
+        Without a history, which SQLite lacks, nothing waits.
+        """
         if not is_postgresql(connections[self.db]):
             return self.none()
-        return self.filter(kind=kind, keys__contains=[key])
+        of_kind = models.Q(kind=kind) | models.Q(row_kind=kind)
+        return self.filter(of_kind, keys__contains=[key])
 
     def cancel(self, actor: str, why: str) -> None:
         """Cancels those that wait."""
@@ -142,9 +146,11 @@ class WaitingAction(models.Model):
     #: The kind of row and the name of the action, as in `flagstaff.actions`.
     kind: models.Field[Any, str] = models.CharField(max_length=50)
     action: models.Field[Any, str] = models.CharField(max_length=50)
+    #: The kind of the row whose rights decide: "flag" for a plan.
+    row_kind: models.Field[Any, str] = models.CharField(max_length=50)
     keys: models.Field[Any, list[str]] = CheckedJSONField()
     arguments: models.Field[Any, dict[str, Any]] = CheckedJSONField(encoder=DjangoJSONEncoder)
-    #: What the action is refused by if a row has changed: versions by key.
+    #: What the action is refused by if a row has changed: see `flagstaff.actions.Outlook`.
     versions: models.Field[Any, dict[str, Any]] = CheckedJSONField()
     #: A `Consequence` and a sentence about the users: as asked for, or as approved.
     consequence: models.Field[Any, int] = models.PositiveSmallIntegerField()

@@ -53,7 +53,8 @@ def prepare(number: int) -> None:
     action = next(one for one in all_actions(Kind.FLAG) if one.name == "rollout")
     with acting_as(ana):
         for flag in FeatureFlag.objects.bulk_create(flags):
-            ask(Run(action, [flag.key], [flag], {"percent": 50}), timezone.now() + timedelta(1))
+            run = Run(action, [flag.key], [flag], {"percent": 50})
+            ask(Prospect.of(run), timezone.now() + timedelta(1))
     WaitingAction.objects.update(run_at=Now())
 
 
@@ -102,6 +103,7 @@ if __name__ == "__main__":
     from flagstaff.history.kinds import Kind
     from flagstaff.models import Change, FeatureFlag, WaitingAction
     from flagstaff.waiting.asking import ask
+    from flagstaff.waiting.prospect import Prospect
     from flagstaff.waiting.running import run_due
 
     main()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias, get_args, get_type_hints
 
+from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
@@ -63,6 +64,25 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What an action would do: by this it waits for a time or an approval, and is refused."""
+
+    #: The row whose rights decide, such as the flag of a plan; the model of a new row.
+    row: Any
+    #: What it is refused by if something has changed: arguments, or versions by key.
+    expected: Mapping[str, Any]
+    consequence: Consequence
+    #: Returns the sentences about the users, in the active language.
+    users: Callable[[], str]
+    #: Whether the users were counted.
+    is_counted: bool = True
+    #: What a person types to confirm it; empty for nothing.
+    typed: str = ""
+    #: Further models whose pages decide about rights, such as that of plans.
+    models: Sequence[type[Model]] = ()
+
+
+@dataclass(frozen=True)
 class Action:
     """One thing that an operator does to a row."""
 
@@ -103,6 +123,8 @@ class Action:
     facts: Callable[[Sequence[Row]], Mapping[str, str]] | None = None
     #: For rows without a history: what a person confirms with these arguments. Queries.
     question: Callable[..., Question | None] | None = None
+    #: For rows without a history: what lets it wait, with these arguments. Queries.
+    outlook: Callable[..., Outlook] | None = None
     #: Whether it asks this also outside of a terminal, so that a script has to confirm it.
     asks_always: bool = False
     #: The fields that it sets, which depend on the project's model.
@@ -128,6 +150,11 @@ class Action:
     def takes_version(self) -> bool:
         """Whether it can be refused because of the version of the row."""
         return _EXPECT_VERSION in inspect.signature(self.write).parameters
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether it can be asked for to run later, or after an approval."""
+        return self.may_wait and (isinstance(self.kind, Kind) or self.outlook is not None)
 
     def is_asked_about(self, arguments: Mapping[str, object]) -> bool:
         """Whether a person may have to confirm it with these arguments."""

@@ -6,7 +6,7 @@ Their actions return `Done`. The admin of the app says what each action would do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, cast
 
 from django import forms
@@ -19,8 +19,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import localized, quoted
-from flagstaff.actions import Action, Argument, Done
+from flagstaff._words.text import Text, localized, quoted
+from flagstaff.actions import Action, Argument, Done, Outlook
+from flagstaff.actions.running import Run
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.changes.events import rows_of_app
 from flagstaff.admin.confirmation import PreviewRow
@@ -29,7 +30,8 @@ from flagstaff.admin.question import LONG_TIMEOUT, ActionRequest, Preview
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.views import VERSION
-from flagstaff.exceptions import FlagstaffError
+from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.waiting.prospect import Prospect
 
 # A row that changes for weeks has many.
 _MAX_EVENTS = 100
@@ -42,8 +44,8 @@ class AppPreview(Preview):
     rows: Sequence[PreviewRow] = ()
     #: What a person should know, in sentences.
     notes: Sequence[str] = ()
-    #: Further arguments of the action, by which it is refused if something has changed.
-    given: Mapping[str, Any] = field(default_factory=dict)
+    #: What lets the action wait, and refuses it if something has changed.
+    outlook: Outlook | None = None
 
 
 class AppRequest(ActionRequest):
@@ -88,6 +90,8 @@ class AppRequest(ActionRequest):
         except FlagstaffError as error:
             self._refuse(error)
             return None
+        # Those of the preview are not asked for.
+        arguments = {**arguments, **found.arguments}
         return replace(found, arguments=arguments, asks=found.asks and not self.is_urgent)
 
     # What is asked.
@@ -115,14 +119,26 @@ class AppRequest(ActionRequest):
     def _notes_before(self, preview: Preview) -> list[str]:
         return [*cast("AppPreview", preview).notes]
 
+    def _prospect(self, preview: Preview) -> Prospect | None:
+        outlook, row = cast("AppPreview", preview).outlook, self.row
+        if outlook is None or row is None:
+            return None
+        return Prospect(Run(self.action, [row.key], [], preview.arguments), outlook)
+
+    def _ask(self, prospect: Prospect, *, approval: bool) -> HttpResponse:
+        if self.admin.version(self.row) != self.version:
+            raise ConflictError(Text("{key} was changed", key=self.row.key), key=self.row.key)
+        return super()._ask(prospect, approval=approval)
+
     # What was done.
 
     def _finish(self, preview: Preview) -> HttpResponse:
         """Writes what was confirmed, and says so with the receipt of the workers."""
         action, admin, request = self.action, self.admin, self.request
-        arguments = {**preview.arguments, **cast("AppPreview", preview).given}
+        arguments, outlook = {**preview.arguments}, cast("AppPreview", preview).outlook
         key = self.row.key if self.row else arguments.pop("key")
-        done = cast("Done", action.write(key, **arguments))
+        expected = {} if outlook is None else outlook.expected
+        done = cast("Done", action.write(key, **arguments, **expected))
         # What has happened is stored, and shown in English.
         texts = [localized(one).removeprefix(f"{key}: ") for one in done.messages]
         text = " ".join(f"{one.removesuffix('.')}." for one in texts)

@@ -123,6 +123,10 @@ class AdminOfActions(BaseAdmin):
         """Whether rows are used, so that a person types the key to delete them anywhere."""
         return False
 
+    def heading(self, row: Any) -> str:
+        """Returns what pages call a row."""
+        return str(row.key)
+
     def summary(self, row: Any) -> str:
         """Returns the sentence that says what a row means after a change."""
         return ""
@@ -188,9 +192,10 @@ class ActionRequest:
             self._read_time()
         if is_final and preview is not None and self._is_confirmed(preview):
             try:
-                needs_approval = self._needs_approval(preview)
-                if self._is_later or needs_approval:
-                    return self._ask(preview, approval=needs_approval)
+                prospect = self._prospect(preview)
+                needs_approval = prospect is not None and is_approval_needed(prospect)
+                if prospect is not None and (self._is_later or needs_approval):
+                    return self._ask(prospect, approval=needs_approval)
                 return self._finish(preview)
             except ConflictError:
                 self._say_what_is_newer()
@@ -362,18 +367,18 @@ class ActionRequest:
         """Whether this needs a reason, if the settings require one."""
         return not self.is_urgent
 
-    def _needs_approval(self, preview: Preview) -> bool:
-        """Whether a second user has to approve this before it is done."""
-        if self.is_urgent or not isinstance(self.action.kind, Kind):
-            return False
-        prospect = Prospect(self._run(preview), preview.changed, preview.impact)
-        return is_approval_needed(prospect)
+    def _prospect(self, preview: Preview) -> Prospect | None:
+        """Returns what may wait for an approval or a time; None if nothing may delay it."""
+        if self.is_urgent:
+            return None
+        run, versions = self._run(preview), self.versions if self.action.takes_version else ()
+        by_key = dict(zip(run.keys, versions or (), strict=False))
+        return Prospect.counted(run, by_key, preview.changed, preview.impact)
 
     @cached_property
     def _may_wait(self) -> bool:
         """Whether the page offers a time. A secret value would be stored."""
-        is_of_kind = isinstance(self.action.kind, Kind) and self.action.may_wait
-        return is_of_kind and has_history() and not any(map(is_secret, self.rows))
+        return self.action.can_wait and has_history() and not any(map(is_secret, self.rows))
 
     @property
     def _is_later(self) -> bool:
@@ -388,10 +393,9 @@ class ActionRequest:
         except FlagstaffError as error:
             self.problems.append(f"{localized(error.message)}.")
 
-    def _ask(self, preview: Preview, *, approval: bool) -> HttpResponse:
+    def _ask(self, prospect: Prospect, *, approval: bool) -> HttpResponse:
         """Stores the action, and says what it waits for. Raises FlagstaffError."""
-        run = self._run(preview)
-        done = ask(run, self.at, approval=approval, expected=self._expected(run))
+        done = ask(prospect, self.at, approval=approval)
         line = waiting_line(self.admin.admin_site, find(done.key))
         message = format_html("{} {}", _("Nothing is changed yet."), line)
         self.admin.message_user(self.request, message, messages.WARNING)
@@ -473,7 +477,8 @@ class ActionRequest:
         }
         if preview is not None:
             context["notes"] = self._notes_before(preview)
-            if self._needs_approval(preview):
+            prospect = self._prospect(preview)
+            if prospect is not None and is_approval_needed(prospect):
                 context["notes"].append(_("Another user has to approve this before it is done."))
                 context["button"] = _("Request approval")
             context["tables"] = self._tables(preview)
@@ -487,7 +492,7 @@ class ActionRequest:
     def _subject(self) -> str:
         """Returns the key, or the number of rows; empty for a new row."""
         if self.row or not self.rows:
-            return str(self.row.key) if self.row else ""
+            return self.admin.heading(self.row) if self.row else ""
         return f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"
 
     def _button(self, preview: Preview | None) -> str:

@@ -245,9 +245,10 @@ class RowPageAdmin(AdminOfActions):
         links = {one.name: self._link(request, one, row) for one in offered}
         found = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
-        if isinstance(self.action_kind, Kind):
-            waiting = row_lines(self.admin_site, request, self.action_kind, row.key)
-            head = replace(head, notes=[*head.notes, *waiting])
+        kind = self.action_kind
+        name = kind.value if isinstance(kind, Kind) else kind
+        waiting = row_lines(self.admin_site, request, name, row.key)
+        head = replace(head, notes=[*head.notes, *waiting])
         sections = [
             (one, [links.pop(name) for name in one.actions if name in links])
             for one in found
@@ -260,7 +261,7 @@ class RowPageAdmin(AdminOfActions):
             "step": links.pop(step, None),
             "steps": steps,
             "others": [links.pop(name) for name in head.others if name in links],
-            "title": row.key,
+            "title": self.heading(row),
             "subtitle": None,
             "original": row,
             "has_view_permission": True,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -17,14 +18,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._attribution.context import current_actor
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
+from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.cells import two_lines
-from flagstaff.admin.changes.filters import viewable_kinds
 from flagstaff.admin.confirmation import preview_rows
 from flagstaff.admin.fallbacks import once
 from flagstaff.admin.question import lines_of_rows
@@ -32,18 +34,21 @@ from flagstaff.admin.rights import may, needs_view_user_text
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.segment_uses import segment_rows, visible_refusal
 from flagstaff.admin.table import Column, Table
-from flagstaff.admin.waiting_lines import action_text, names_of, shown_actions, state_badge
+from flagstaff.admin.waiting_lines import (
+    action_text,
+    names_of,
+    shown_actions,
+    state_badge,
+    viewable_models,
+)
 from flagstaff.admin.words import colour_of
-from flagstaff.changes.consequence import impact_text, text_to_type
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import KIND, find, prospect_for_approval
-from flagstaff.waiting.prospect import Prospect
 from flagstaff.waiting.records import OPEN, PROBLEMS, State
-from flagstaff.waiting.stored import stored_run
+from flagstaff.waiting.stored import stored_action
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -70,8 +75,8 @@ class WaitingActionAdmin(AppRowAdmin):
         return shown_actions(self.admin_site, request, super().get_queryset(request))
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whether the user may see flags, values or segments; one action is found or not."""
-        return bool(viewable_kinds(self.admin_site, request))
+        """Whether the user may see some kind of row; one action is found or not."""
+        return bool(viewable_models(self.admin_site, request))
 
     has_module_permission = has_view_permission
 
@@ -84,14 +89,14 @@ class WaitingActionAdmin(AppRowAdmin):
         return once(request, name, partial(self._may_change_rows, request, obj))
 
     def _may_change_rows(self, request: HttpRequest, obj: Any) -> bool:
-        try:
-            run = stored_run(obj)
-        except FlagstaffError:
-            # It never runs. Whoever may change such rows may take it off the overview.
-            return may(self.admin_site, request, "change", Kind(obj.kind).model)
-        right = run.action.right
-        rows: Sequence[Any] = run.rows or [Kind(obj.kind).model]
-        return all(may(self.admin_site, request, right, row) for row in rows)
+        site, right = self.admin_site, cast("Right", "change")
+        model = viewable_models(site, request)[obj.row_kind]
+        # If the code has no such action any more, whoever may change such rows may take it off the
+        # overview.
+        with suppress(FlagstaffError):
+            right = stored_action(obj).right
+        rows = [*all_rows(model).filter(key__in=obj.keys)]
+        return all(may(site, request, right, row) for row in rows or [model])
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """The page of each action asks for one."""
@@ -160,16 +165,22 @@ class WaitingActionAdmin(AppRowAdmin):
 
     # The page.
 
+    def heading(self, row: Any) -> str:
+        """What it does, and when."""
+        time = [local_time_text(row.run_at)] if row.run_at else []
+        return ", ".join([action_text(row), *time])
+
     def head(self, request: HttpRequest, row: Any) -> Head:
-        """What it does, and what it waits for or why it did not run."""
+        """What it waits for, or why it did not run."""
         result = localized(row.result)
         is_problem = row.state in PROBLEMS
-        lines: list[SafeString | str] = [format_html("<strong>{}</strong>", action_text(row))]
-        if row.state == State.APPROVAL and row.asked_by == current_actor():
-            lines.append(_("Another user has to approve it."))
+        is_own = row.state == State.APPROVAL and row.asked_by == current_actor()
         return Head(
             state=(colour_of(row.state), str(row.get_state_display())),
-            lines=[*lines, "" if is_problem else result],
+            lines=[
+                _("Another user has to approve it.") if is_own else "",
+                "" if is_problem else result,
+            ],
             main="approve",
             others=("refuse", "cancel"),
             alarms=[result] if is_problem and result else [],
@@ -184,7 +195,7 @@ class WaitingActionAdmin(AppRowAdmin):
     def _prospect(self, request: HttpRequest, row: WaitingAction) -> SafeString | str:
         """Returns the users then and now, and the rows now and afterwards."""
         try:
-            preview = self._preview(request, prospect_for_approval(row), row)
+            preview = self._preview(request, row)
         except FlagstaffError as error:
             text = visible_refusal(self.admin_site, request, error)
             return format_html('<p class="flagstaff-notice flagstaff-alarm">{}.</p>', text)
@@ -193,28 +204,29 @@ class WaitingActionAdmin(AppRowAdmin):
         table = Table(columns, [(one.field, one.now, one.after) for one in preview.rows])
         return format_html("{}{}", notes, table.html(_("What it would do")) if table.rows else "")
 
-    def _preview(
-        self, request: HttpRequest, prospect: Prospect, waiting: WaitingAction
-    ) -> AppPreview:
-        run, found = prospect.run, prospect.impact
+    def _preview(self, request: HttpRequest, waiting: WaitingAction) -> AppPreview:
+        prospect = prospect_for_approval(waiting)
+        run, found, outlook = prospect.run, prospect.impact, prospect.outlook
         lines = [
             preview_rows(request, row, changed)
             for row, changed in zip(run.rows, prospect.changed, strict=False)
         ]
+        notes = [needs_view_user_text()]
         if may_see_users(request.user):
-            now = impact_text(found)
+            now = outlook.users()
             # The stored sentences are in English.
             asked = now if waiting.users == prospect.users else waiting.users
             sides = ((_("When asked"), asked), (_("Now"), now))
             notes = [f"{side}: {text}" for side, text in sides if text]
-        else:
-            notes = [needs_view_user_text()]
         return AppPreview(
-            rows=[*lines_of_rows(run.rows, lines), *segment_rows(self.admin_site, request, found)],
+            {"expect_consequence": int(prospect.consequence)},
+            rows=[
+                *(lines_of_rows(run.rows, lines) if lines else ()),
+                *segment_rows(self.admin_site, request, found),
+            ],
             notes=notes,
             impact=found,
-            typed=text_to_type(found),
-            given={"expect_consequence": int(prospect.consequence)},
+            typed=outlook.typed,
         )
 
     def is_offered(self, action: Action, row: Any) -> bool:
@@ -243,7 +255,7 @@ class WaitingActionAdmin(AppRowAdmin):
     ) -> AppPreview:
         """What an approved action would do now. The others write nothing but the state."""
         if action.name == "approve":
-            return self._preview(request, prospect_for_approval(row), row)
+            return self._preview(request, row)
         return AppPreview(asks=False)
 
     def report_applied(

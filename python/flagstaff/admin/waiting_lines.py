@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from django.contrib.admin import AdminSite
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -18,11 +18,10 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_list, localized
 from flagstaff._words.times import local_time_text
 from flagstaff.actions.table import SAVE
-from flagstaff.admin.app_pages import Level, OverviewLine
-from flagstaff.admin.changes.filters import viewable_kinds
+from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import admin_of, page_url
-from flagstaff.admin.rights import hidden_rows
+from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.table import link
 from flagstaff.admin.words import badge
 from flagstaff.conf import conf
@@ -40,12 +39,18 @@ def shown_actions(
     site: AdminSite, request: HttpRequest, rows: QuerySet[WaitingAction]
 ) -> QuerySet[WaitingAction]:
     """Returns the actions of which the user may see all rows."""
-    kinds = viewable_kinds(site, request)
-    found = uncached(rows.filter(kind__in=[kind.value for kind in kinds]))
-    for kind in kinds:
-        if hidden := [*hidden_rows(site, request, kind.model).values()]:
-            found = found.exclude(kind=kind.value, keys__has_any_keys=hidden)
+    models = viewable_models(site, request)
+    found = uncached(rows.filter(row_kind__in=models))
+    for kind, model in models.items():
+        if hidden := [*hidden_rows(site, request, model).values()]:
+            found = found.exclude(row_kind=kind, keys__has_any_keys=hidden)
     return found
+
+
+def viewable_models(site: AdminSite, request: HttpRequest) -> dict[str, type[Model]]:
+    """Returns the models of which the user may see rows, by the kind of row."""
+    every = {kind.value: kind.model for kind in Kind} | {one.name: one.model for one in PAGES}
+    return {kind: model for kind, model in every.items() if may(site, request, "view", model)}
 
 
 def action_text(waiting: WaitingAction) -> str:
@@ -85,11 +90,11 @@ def waiting_line(site: AdminSite, waiting: WaitingAction, name: str = "") -> Saf
     return format_html("{}: {}", action, _sentence(waiting, name))
 
 
-def row_lines(site: AdminSite, request: HttpRequest, kind: Kind, key: str) -> list[SafeString]:
+def row_lines(site: AdminSite, request: HttpRequest, kind: str, key: str) -> list[SafeString]:
     """Returns a line for each action that waits for a row. Makes up to two queries."""
 
     def read() -> list[SafeString]:
-        every = WaitingAction.objects.using(conf.database).of_row(kind.value, key)
+        every = WaitingAction.objects.using(conf.database).of_row(kind, key)
         rows = [*shown_actions(site, request, every.filter(state__in=OPEN))[:_MAX_LINES]]
         names = names_of(rows)
         return [waiting_line(site, one, names[one.asked_by]) for one in rows]

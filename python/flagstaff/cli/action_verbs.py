@@ -7,7 +7,7 @@ what needs --yes: scripts are trusted, and must not wait for an answer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, cast
@@ -87,7 +87,7 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
     if action.takes_version:
         add_expected_version(parser)
     add_yes(parser)
-    if action.may_wait and isinstance(action.kind, Kind):
+    if action.can_wait:
         add_later(parser)
     if action.always_runs is True:
         # Nothing may delay a kill.
@@ -118,14 +118,23 @@ def _run(action: Action, options: Options, out: Output) -> Done:
         found = impact_of_changes(preview)
         if ask_about_users(found, out, texts, asks_from=action.asks_from):
             versions = seen | versions
-    if options.get("at") or options.get("request"):
-        # A kill does not need it.
-        from flagstaff.waiting.asking import ask  # noqa: PLC0415
-
-        return ask(run, options["at"], approval=options["request"], expected=versions)
+    if _is_later(options):
+        return _ask(run, options, versions)
     with previewed() if out.is_dry_run else nullcontext():
         changes = run.write(versions)
     return report(changes, out)
+
+
+def _is_later(options: Options) -> bool:
+    return bool(options.get("at") or options.get("request"))
+
+
+def _ask(run: Run, options: Options, expected: Mapping[str, Any]) -> Done:
+    # A kill does not need it.
+    from flagstaff.waiting.asking import ask  # noqa: PLC0415
+    from flagstaff.waiting.prospect import Prospect  # noqa: PLC0415
+
+    return ask(Prospect.of(run, expected), options["at"], approval=options["request"])
 
 
 def _run_without_history(action: Action, options: Options, out: Output) -> Done:
@@ -140,6 +149,8 @@ def _run_without_history(action: Action, options: Options, out: Output) -> Done:
             seen = {**(question.expected or {})}
     if expected is not None:
         seen["expect_version"] = expected
+    if _is_later(options):
+        return _ask(Run(action, [key], [], arguments), options, seen)
     return cast("Done", action.write(key, **arguments, **seen))
 
 

@@ -3,29 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, Final
 
+from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine.forced_off import NOTICE
-from flagstaff._words.text import Text, marked
-from flagstaff.actions import Action, Argument, Done, Percent, Question, action
+from flagstaff._words.text import Text, localized, marked
+from flagstaff.actions import Action, Argument, Done, Outlook, Percent, Question, action
 from flagstaff.actions.arguments import JsonFile, Parsed, Several, percent
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
+from flagstaff.changes.consequence import Consequence
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidArgumentError, InvalidExperimentError
+from flagstaff.exceptions import ConflictError, InvalidArgumentError, InvalidExperimentError
 from flagstaff.experiments import editing, lifecycle
-from flagstaff.experiments.conditions import require_now
+from flagstaff.experiments.conditions import require_now, require_variant
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.records import experiment_record
 from flagstaff.experiments.report_rows import possible_harms
 from flagstaff.experiments.reporting import read_report
-from flagstaff.experiments.rows import find, newest_event
+from flagstaff.experiments.rows import events_after, find, newest_event
 from flagstaff.experiments.variants import Variant
 
 #: The kind of row, and the verb that has the actions.
 EXPERIMENT: Final = "experiment"
+_HALF = 50
 
 
 def guardrail_of(text: str) -> tuple[str, float]:
@@ -91,14 +95,27 @@ _SETTINGS: dict[str, Argument] = {
 _Variant = Annotated[str, Argument("a variant", "VARIANT")]
 
 
-def _done(write: Callable[[], Experiment], key: str, *undo: str, instead: str = "") -> Done:
+def _done(
+    write: Callable[[], Experiment],
+    key: str,
+    *undo: str,
+    instead: str = "",
+    expect_event: int | None = None,
+) -> Done:
     """Writes, and returns what was done.
 
     `undo` are the words of the action that takes it back; without one, `instead` says what to do.
+    Raises ConflictError if it is not the next event after the expected one.
     """
     before = Experiment.objects.using(conf.database).filter(key=key).first()
     last = 0 if before is None else newest_event(before)
-    written = newest_event(write()) != last
+    with transaction.atomic(using=conf.database):
+        experiment = write()
+        written = newest_event(experiment) != last
+        # After the write, which has locked the experiment: nobody adds an event now.
+        if expect_event is not None and written and events_after(experiment, expect_event) > 1:
+            text = Text("{key} has been changed meanwhile; run the command again", key=key)
+            raise ConflictError(text, key=key)
     record = experiment_record(find(key))
     messages = [
         f"{key}: {record['events'][-1]['text']}"
@@ -109,6 +126,28 @@ def _done(write: Callable[[], Experiment], key: str, *undo: str, instead: str = 
     ]
     command = Undo((EXPERIMENT, *undo)) if undo and written else None
     return Done(key, [one for one in messages if one], record, command, written)
+
+
+def _outlook(name: str) -> Callable[..., Outlook]:
+    """Returns what lets an action wait that gives variants to a share of all units."""
+
+    def outlook(key: str, **arguments: Any) -> Outlook:
+        experiment = find(key)
+        require_now(experiment, name)
+        given = (arguments.get(one) for one in ("percent", "traffic_percent"))
+        percent = next(filter(None, given), experiment.traffic_percent)
+        text = Text("{percent} % of all units take part.", percent=percent)
+        if winner := arguments.get("winner"):
+            require_variant(experiment, winner)
+            percent, text = 100, Text("All units get {variant}.", variant=winner)
+        return Outlook(
+            experiment,
+            {"expect_event": newest_event(experiment)},
+            Consequence.MOST if percent > _HALF else Consequence.MORE,
+            partial(localized, text),
+        )
+
+    return outlook
 
 
 @action(
@@ -151,10 +190,11 @@ def edit(key: str, **fields: Any) -> Done:
     "experiment start checkout_button --reason launch",
     label=_("Start"),
     button=_("Start %(key)s"),
+    outlook=_outlook("start"),
 )
-def start(key: str) -> Done:
+def start(key: str, *, expect_event: int | None = None) -> Done:
     """Start the experiment, or continue one that was stopped."""
-    return _done(lambda: lifecycle.start(key), key, "stop", key)
+    return _done(lambda: lifecycle.start(key), key, "stop", key, expect_event=expect_event)
 
 
 def _growth_question(key: str, percent: int) -> Question:
@@ -170,16 +210,19 @@ def _growth_question(key: str, percent: int) -> Question:
     "experiment grow checkout_button 50 --yes",
     "experiment grow checkout_button 100 --yes --wait",
     question=_growth_question,
+    outlook=_outlook("grow"),
     label=_("Grow the traffic"),
     button=_("Grow the traffic"),
 )
-def grow(key: str, percent: Percent) -> Done:
+def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done:
     """Let more units take part in an experiment that has started.
 
     The results stay valid.
     """
     instead = "more traffic cannot be taken back without a restart"
-    return _done(lambda: editing.grow(key, percent), key, instead=instead)
+    return _done(
+        lambda: editing.grow(key, percent), key, instead=instead, expect_event=expect_event
+    )
 
 
 def _addition_question(key: str, metric: str, tolerated: float | None = None) -> Question:
@@ -230,6 +273,7 @@ def _restart_question(key: str, **_arguments: object) -> Question:
     "experiment restart checkout_button --yes",
     "experiment restart checkout_button --variant control --variant green:3 --yes",
     question=_restart_question,
+    outlook=_outlook("restart"),
     asks_always=True,
     label=_("Restart"),
     button=_("Restart %(key)s"),
@@ -238,6 +282,8 @@ def restart(
     key: str,
     variants: Annotated[Sequence[str] | None, _VARIANTS["variants"]] = None,
     traffic_percent: Annotated[int | None, _VARIANTS["traffic_percent"]] = None,
+    *,
+    expect_event: int | None = None,
 ) -> Done:
     """Start the experiment anew: all units get other buckets.
 
@@ -248,6 +294,7 @@ def restart(
         lambda: editing.restart(key, variants=variants, traffic_percent=traffic_percent),
         key,
         instead=instead,
+        expect_event=expect_event,
     )
 
 
@@ -310,11 +357,12 @@ def _ship_question(key: str, winner: str) -> Question:
     "experiment ship checkout_button treatment --yes",
     "experiment ship checkout_button treatment --dry-run",
     question=_ship_question,
+    outlook=_outlook("ship"),
     asks_always=True,
     label=_("Ship"),
     button=_("Ship %(winner)s"),
 )
-def ship(key: str, winner: _Variant) -> Done:
+def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done:
     """Give all units a variant, and end the experiment.
 
     To ship another one later, undo the ship first.
@@ -323,6 +371,7 @@ def ship(key: str, winner: _Variant) -> Done:
         lambda: lifecycle.ship(key, winner),
         *(key, "undo", key, "--yes"),
         instead=f"remove {key} from the code: {command_line('references', key)}",
+        expect_event=expect_event,
     )
 
 

@@ -70,6 +70,12 @@ def newest_event(experiment: Experiment) -> int:
     return events.order_by("-id").values_list("id", flat=True).first() or 0
 
 
+def events_after(experiment: Experiment, number: int) -> int:
+    """Returns how many changes there were after the one with this number. Makes one query."""
+    events = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
+    return events.filter(id__gt=number).count()
+
+
 def record(
     experiment: Experiment,
     kind: ExperimentEvent.Kind,

@@ -192,6 +192,7 @@ class Migration(migrations.Migration):
                 ),
                 ("kind", models.CharField(max_length=50)),
                 ("action", models.CharField(max_length=50)),
+                ("row_kind", models.CharField(max_length=50)),
                 ("keys", models.JSONField()),
                 (
                     "arguments",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Final, cast
 
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
-from flagstaff.actions import Action, Done, Question, action
+from flagstaff.actions import Action, Done, Outlook, Question, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import quoted_command
@@ -22,7 +23,7 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.releasing import planned_steps
+from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
 from flagstaff.rollouts.status import newest_texts, plan_record
 from flagstaff.rollouts.steps import parse_step
 from flagstaff.rollouts.traffic import notes_of
@@ -70,21 +71,28 @@ _IgnoreReleases = Annotated[
 _Enable = Annotated[bool, YesNo("also enable the flag, in the same change as the first step")]
 
 
-def _question(write: Callable[..., Plan], key: str, **arguments: Any) -> Question | None:
-    """Returns what the next and the last step of a plan do to the users, if one of them gains."""
+def _ahead(write: Callable[..., Plan], key: str, **arguments: Any) -> PlannedSteps:
+    """Returns what the next and the last step of a plan do to the users."""
     flag, before = flag_row(key), plans.find_plan(key)
-    seen = {
-        "expect_version": version_of(Kind.FLAG, flag.pk),
-        "expect_plan": "" if before is None else before.version,
-    }
+    version, plan_version = version_of(Kind.FLAG, flag.pk), "" if before is None else before.version
     with rolled_back():
         plan = write(key, **arguments)
     enables = arguments.get("enable", False) and not flag.enabled
     ahead = planned_steps(flag, plan.read_steps(), plan.step or 0, enable=enables)
-    if not enables and ahead.consequence < Consequence.MORE:
+    return replace(ahead, version=version, plan_version=plan_version)
+
+
+def _question(write: Callable[..., Plan], key: str, **arguments: Any) -> Question | None:
+    """Returns what a person confirms: nothing if no user gains the flag."""
+    ahead = _ahead(write, key, **arguments)
+    if not ahead.enabling and ahead.consequence < Consequence.MORE:
         return None
     lines = [f"{label}: {now} → {after}" for label, now, after in ahead.rows]
-    return Question(" ".join([*ahead.notes, "Go on?"]), lines, ahead.text_to_type, seen)
+    return Question(" ".join([*ahead.notes, "Go on?"]), lines, ahead.text_to_type, ahead.seen)
+
+
+def _outlook(write: Callable[..., Plan], key: str, **arguments: Any) -> Outlook:
+    return _ahead(write, key, **arguments).outlook
 
 
 def _done(
@@ -138,6 +146,7 @@ def create(
     "plan start new_checkout",
     "plan start new_checkout --step 5:1h --step 100 --guard errors --guard latency=0.5",
     question=partial(_question, plans.start),
+    outlook=partial(_outlook, plans.start),
     label=_("Start"),
     button=_("Start the plan of %(key)s"),
 )
@@ -187,6 +196,7 @@ def pause(key: str) -> Done:
     "plan resume new_checkout",
     "plan resume new_checkout --wait",
     question=partial(_question, plans.resume),
+    outlook=partial(_outlook, plans.resume),
     label=_("Resume"),
     button=_("Resume the plan of %(key)s"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -11,6 +12,7 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import localized
+from flagstaff.actions import Outlook
 from flagstaff.changes.consequence import (
     Consequence,
     consequence_of,
@@ -23,6 +25,7 @@ from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions
 from flagstaff.rollouts.conditions import enabling_message
+from flagstaff.rollouts.models import Plan
 from flagstaff.rollouts.steps import ALL, Step
 
 
@@ -30,11 +33,38 @@ from flagstaff.rollouts.steps import ALL, Step
 class PlannedSteps:
     """The changes of the flag by the next step and by the last one."""
 
-    key: str
+    flag: FlagRow
     next: Impact
     last: Impact
     #: What enabling the flag does besides; empty if the flag is not enabled by the plan.
     enabling: str = ""
+    #: The versions of the flag and of the plan before.
+    version: int | None = None
+    plan_version: str = ""
+
+    @property
+    def key(self) -> str:
+        """The key of the flag."""
+        return self.flag.key
+
+    @property
+    def seen(self) -> dict[str, Any]:
+        """The arguments by which the action is refused if the flag or the plan has changed."""
+        return {"expect_version": self.version, "expect_plan": self.plan_version}
+
+    @property
+    def outlook(self) -> Outlook:
+        """What lets the action wait."""
+        effects = [*self.next.values(), *self.last.values()]
+        return Outlook(
+            self.flag,
+            self.seen,
+            self.consequence,
+            lambda: " ".join(self.notes),
+            all(effect.users is not None for effect in effects),
+            self.text_to_type,
+            (Plan,),
+        )
 
     @property
     def consequence(self) -> Consequence:
@@ -110,4 +140,4 @@ def planned_steps(
         impact([now], [now.after({**enabled, "rollout_percent": step.percent})], viewer=viewer)
         for step in (steps[index], steps[-1])
     )
-    return PlannedSteps(flag.key, first, last, enabling)
+    return PlannedSteps(flag, first, last, enabling)

@@ -14,10 +14,11 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._words.text import Text, is_whole_number, some
 from flagstaff.actions import Action, Done, Question, action
-from flagstaff.changes.consequence import impact_lines, text_to_type
+from flagstaff.changes.consequence import impact_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.models import WaitingAction
+from flagstaff.waiting.hooks import announce
 from flagstaff.waiting.prospect import Prospect, require_user
 from flagstaff.waiting.records import (
     OPEN,
@@ -60,15 +61,17 @@ def _find(rows: Any, key: str) -> WaitingAction:
 def prospect_for_approval(waiting: WaitingAction) -> Prospect:
     """Returns what an action would do now. Raises FlagstaffError if it could not run."""
     prospect = Prospect.of(stored_run(waiting))
-    present = prospect.run.versions()
-    if changed := [key for key, one in waiting.versions.items() if present.get(key) != one]:
+    present = prospect.outlook.expected
+    if changed := [name for name, one in waiting.versions.items() if present.get(name) != one]:
+        # Of an action of an app, the names are those of arguments.
+        keys = [name for name in changed if name in waiting.keys] or waiting.keys
         raise ConflictError(
             Text(
                 "{keys} changed after this was asked for, so it cannot run; refuse it, and ask for "
                 "it again",
-                keys=some(changed),
+                keys=some(keys),
             ),
-            key=changed[0],
+            key=keys[0],
         )
     return prospect
 
@@ -76,10 +79,13 @@ def prospect_for_approval(waiting: WaitingAction) -> Prospect:
 def _question(key: str) -> Question | None:
     waiting = find(key)
     prospect = prospect_for_approval(waiting)
-    found = prospect.impact
-    lines = [what(waiting), f"then: {waiting.users}" if waiting.users else "", *impact_lines(found)]
+    lines = [what(waiting), f"then: {waiting.users}" if waiting.users else ""]
+    if prospect.run.action.outlook is None:
+        lines += impact_lines(prospect.impact)
+    else:
+        lines.append(f"now: {prospect.users}")
     expected = {"expect_consequence": int(prospect.consequence)}
-    return Question("Approve it?", [*filter(None, lines)], text_to_type(found), expected)
+    return Question("Approve it?", [*filter(None, lines)], prospect.outlook.typed, expected)
 
 
 @_action(
@@ -108,7 +114,7 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
         waiting.state, waiting.approved_at = State.WAITING, Now()
         if waiting.run_at is None:
             waiting.run_at = Now()
-        return _saved(waiting)
+        return _saved(waiting, "approved")
 
 
 @_action(
@@ -125,7 +131,7 @@ def refuse(key: str) -> Done:
     waiting, user = _require_state(find(key), State.APPROVAL), require_user(current_actor())
     Prospect.of(stored_run(waiting)).require_approver(user, waiting.asked_by)
     with _locked(key, State.APPROVAL) as waiting:
-        return _end(waiting, State.REFUSED, user)
+        return _end(waiting, State.REFUSED, user, "refused")
 
 
 @_action(
@@ -156,15 +162,17 @@ def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
     return waiting
 
 
-def _end(waiting: WaitingAction, state: str, actor: str) -> Done:
+def _end(waiting: WaitingAction, state: str, actor: str, event: str = "") -> Done:
     # Why an action did not run stays.
     waiting.result = waiting.result or current_reason()
     waiting.state, waiting.ended_by, waiting.ended_at = state, actor, Now()
-    return _saved(waiting)
+    return _saved(waiting, event)
 
 
-def _saved(waiting: WaitingAction) -> Done:
+def _saved(waiting: WaitingAction, event: str) -> Done:
     waiting.save(using=conf.database)
+    if event:
+        announce(waiting, event)
     waiting.refresh_from_db(using=conf.database)
     [record] = records_of([waiting])
     return Done(waiting.key, [sentence(waiting)], record)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 
 from flagstaff._attribution.context import current_actor, current_reason
@@ -14,40 +13,29 @@ from flagstaff.changes.fields import rejections
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
+from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.prospect import (
-    Prospect,
-    is_approval_needed,
-    is_of_secret,
-    kind_of,
-    require_user,
-)
+from flagstaff.waiting.hooks import announce
+from flagstaff.waiting.prospect import Prospect, is_approval_needed, is_of_secret, require_user
 from flagstaff.waiting.records import State, records_of, sentence
 from flagstaff.waiting.times import is_shown_twice
 
 
-def ask(
-    run: Run,
-    at: datetime | None,
-    *,
-    approval: bool = False,
-    expected: Mapping[str, int] | None = None,
-) -> Done:
+def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> Done:
     """Stores an action of the present actor, who must be a user with the right for it.
 
-    `approval` also asks for one where the settings do not. `expected` are the versions that rows
-    must have now, by key. Raises ConflictError, or NoHistoryError without a history: the action is
-    refused if a row has another version when it runs.
+    `approval` also asks for one where the settings do not. Raises ConflictError if a row has
+    changed since the prospect, or NoHistoryError without a history: the action is refused if a row
+    has another version when it runs.
     """
     require_history()
+    run, outlook = prospect.run, prospect.outlook
     _require_may_wait(run)
     asked_by = require_user(current_actor())
-    # Before the preview: then newer changes are a conflict.
-    versions = run.versions()
-    for row in run.rows:
-        require_version(kind_of(run.action), row.key, row.pk, (expected or {}).get(row.key))
-    prospect = Prospect.of(run)
+    if isinstance(run.action.kind, Kind):
+        for row in run.rows:
+            require_version(run.action.kind, row.key, row.pk, outlook.expected.get(row.key))
     prospect.require_right(asked_by)
     approval = approval or is_approval_needed(prospect)
     if at is None and not approval:
@@ -56,9 +44,10 @@ def ask(
         waiting = WaitingAction.objects.using(conf.database).create(
             kind=run.action.noun,
             action=run.action.name,
+            row_kind=prospect.row_kind,
             keys=[*run.keys],
             arguments=dict(run.arguments),
-            versions=versions,
+            versions=dict(outlook.expected),
             consequence=prospect.consequence,
             users=prospect.users,
             asked_by=asked_by,
@@ -67,7 +56,8 @@ def ask(
             needs_approval=approval,
             state=State.APPROVAL if approval else State.WAITING,
         )
-    waiting.refresh_from_db(using=conf.database)
+    announce(waiting, "asked")
+    waiting.refresh_from_db()
     [record], undo = records_of([waiting]), Undo(("waiting", "cancel", waiting.key))
     twice = Text("the clock shows this time twice that day, and it runs the first time")
     notes = [twice] if at is not None and is_shown_twice(at) else []
@@ -77,7 +67,7 @@ def ask(
 def _require_may_wait(run: Run) -> None:
     """Raises InvalidArgumentError for what is done at once or never."""
     name = run.action.name
-    if not run.action.may_wait:
+    if not run.action.can_wait:
         raise InvalidArgumentError("{name} never waits: do it now", name=name)
     if is_of_secret(run):
         raise InvalidArgumentError(

@@ -1,22 +1,36 @@
-"""What retention and the deletion of a user do to waiting actions."""
+"""What retention and the deletion of a user do to waiting actions, and what apps hear of them."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import datetime
 
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
-from flagstaff.extensions import Retention
+from flagstaff.extensions import WAITING_EVENTS, Retention
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.records import OPEN, State
+
+logger = logging.getLogger("flagstaff")
 
 _USERS = "users"
 # The rows that one transaction deletes.
 _BATCH = 1_000
+
+
+def announce(waiting: WaitingAction, event: str) -> None:
+    """Tells apps what happened to an action. In its transaction, which no app can break."""
+    try:
+        with transaction.atomic(using=conf.database):
+            for notify in WAITING_EVENTS:
+                notify(waiting, event)
+    except Exception:
+        logger.exception("flagstaff: “%s” of a waiting action was not announced", event)
 
 
 def _rows() -> QuerySet[WaitingAction]:
@@ -40,7 +54,10 @@ def forget_user(pk: str) -> None:
     """
     of_user = Q(asked_by=pk) | Q(approved_by=pk)
     text = Text("the user who asked for it, or approved it, was deleted")
-    _rows().filter(of_user, state__in=OPEN).update(state=State.FAILED, result=text, ended_at=Now())
+    for waiting in _rows().filter(of_user, state__in=OPEN).select_for_update():
+        waiting.state, waiting.result, waiting.ended_at = State.FAILED, text, Now()
+        waiting.save(using=conf.database, update_fields=["state", "result", "ended_at"])
+        announce(waiting, "failed")
     for name in ("asked_by", "approved_by", "ended_by"):
         _rows().filter(**{name: pk}).update(**{name: ""})
     for waiting in _rows().filter(arguments__has_key=_USERS).select_for_update():

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from itertools import product
+from typing import Any, cast
 
 from django.apps import apps
 from django.db import transaction
-from django.db.models import Model
 from django.utils.module_loading import import_string
 from django.utils.translation import override
 
@@ -20,13 +20,13 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import Text, some
 from flagstaff.actions.rights import lacking, may, overrides
 from flagstaff.actions.running import Run
-from flagstaff.actions.table import Action
+from flagstaff.actions.table import Done, Outlook
 from flagstaff.changes import Changed
-from flagstaff.changes.consequence import Consequence, consequence_of, impact_text
-from flagstaff.changes.impact import impact, states_of
+from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, text_to_type
+from flagstaff.changes.impact import impact, reached, states_of
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import APPROVAL_RULES, conf
-from flagstaff.exceptions import FlagstaffError, InvalidChangeError
+from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 
 logger = logging.getLogger("flagstaff")
@@ -45,60 +45,105 @@ class UncountedError(FlagstaffError):
 
 @dataclass(frozen=True)
 class Prospect:
-    """What an action would do."""
+    """What an action would do, and its users, who have been counted."""
 
     run: Run
-    changed: Sequence[Changed]
-    impact: Impact
+    outlook: Outlook
+    #: Of rows with a history.
+    changed: Sequence[Changed] = ()
+    impact: Impact = field(default_factory=lambda: reached([], []))
 
     @classmethod
-    def of(cls, run: Run) -> Prospect:
-        """Previews an action, and counts the users. Neither locks nor writes."""
-        changed = run.preview()
-        rows: Sequence[Row | None] = run.rows or [None]
-        sides = [states_of(one, row) for one, row in zip(changed, rows, strict=False)]
-        before, after = zip(*sides, strict=True) if sides else ((), ())
-        return cls(run, changed, impact(before, after, timeout=_COUNT_TIMEOUT))
+    def of(cls, run: Run, expected: Mapping[str, Any] | None = None) -> Prospect:
+        """Previews an action, and counts the users. Neither locks nor writes.
+
+        `expected` is what a person has seen, as in the outlook. Raises ConflictError.
+        """
+        expected = expected or {}
+        if run.action.outlook is None:
+            # Before the preview: then newer changes are a conflict.
+            versions = {**run.versions(), **expected}
+            changed = run.preview()
+            rows: Sequence[Row | None] = run.rows or [None]
+            sides = [states_of(one, row) for one, row in zip(changed, rows, strict=False)]
+            before, after = zip(*sides, strict=True) if sides else ((), ())
+            return cls.counted(
+                run, versions, changed, impact(before, after, timeout=_COUNT_TIMEOUT)
+            )
+        [key] = run.keys
+        outlook = run.action.outlook(key, **run.arguments)
+        if expected.items() - outlook.expected.items():
+            text = Text("{key} has been changed since the question; run the command again", key=key)
+            raise ConflictError(text, key=key)
+        return cls(run, outlook)
+
+    @classmethod
+    def counted(
+        cls, run: Run, versions: Mapping[str, Any], changed: Sequence[Changed], found: Impact
+    ) -> Prospect:
+        """Returns the prospect of a preview with its impact. The versions are from before it."""
+        is_counted = all(effect.users is not None for effect in found.values())
+        outlook = Outlook(
+            run.rows[0] if run.rows else cast("Kind", run.action.kind).model,
+            versions,
+            consequence_of(found),
+            partial(impact_text, found),
+            is_counted,
+            text_to_type(found),
+        )
+        return cls(run, outlook, changed, found)
+
+    @property
+    def row_kind(self) -> str:
+        """The kind of the row whose rights decide: "flag" for a plan."""
+        kind = Kind.of_model(type(self.outlook.row))
+        return self.run.action.noun if kind is None else kind.value
 
     @property
     def consequence(self) -> Consequence:
         """What it means for the users: the most if they cannot be counted."""
-        return consequence_of(self.impact) if self.is_counted else Consequence.MOST
-
-    @property
-    def is_counted(self) -> bool:
-        """Whether the users were counted."""
-        return all(effect.users is not None for effect in self.impact.values())
+        return self.outlook.consequence if self.outlook.is_counted else Consequence.MOST
 
     @property
     def users(self) -> str:
         """The sentences about the users, in English, because they are stored."""
         with override(None):
-            return impact_text(self.impact)
+            return self.outlook.users()
+
+    def write(self, expected: Mapping[str, Any]) -> Sequence[Changed | Done]:
+        """Writes all rows, or none. Raises ConflictError unless they are as expected."""
+        run = self.run
+        if run.action.outlook is None:
+            return run.write(expected)
+        return [run.action.write(*run.keys, **run.arguments, **expected)]
 
     def require_right(self, pk: str) -> Any:
         """Returns the user with this primary key. Raises NotAllowedError if the user may not do it.
 
         A ModelAdmin of a project that decides about rights needs a request, so its answer is no.
         """
-        action, user = self.run.action, _active_user(pk)
-        model = kind_of(action).model
-        if deciding := [*_deciding_admins(model)]:
+        action, user, rows = self.run.action, _active_user(pk), self.run.rows
+        rows = rows or [self.outlook.row]
+        if deciding := [*_deciding_admins(self.outlook)]:
             raise NotAllowedError(
                 "{admin} decides about rights by its own methods, which need a request: do it "
                 "without a time and an approval, or move the rights to an authentication backend",
                 admin=some(deciding),
             )
         allowed = partial(may, user)
-        rows: Sequence[Any] = self.run.rows or [model]
-        refused = [getattr(row, "key", "") for row in rows if not allowed(action.right, row)]
-        refused += [state.row.key for state in lacking(allowed, self.impact)]
+        refused: Sequence[str] = [
+            getattr(row, "key", "") for row in rows if not allowed(action.right, row)
+        ]
+        what = some(filter(None, refused)) or f"{action.noun}s"
+        if not refused and lacking(allowed, self.impact):
+            # Without the keys, which are stored: a reader may not see all of them.
+            refused, what = self.run.keys, Text("all that uses {keys}", keys=some(self.run.keys))
         if refused:
             raise NotAllowedError(
                 "user {user} lacks the right to {right} {keys}",
                 user=actor_table().name_of(user),
                 right=action.right,
-                keys=some(filter(None, refused)) or f"{action.noun}s",
+                keys=what,
             )
         return user
 
@@ -158,20 +203,16 @@ def _active_user(pk: str) -> Any:
     return user
 
 
-def kind_of(action: Action) -> Kind:
-    if not isinstance(action.kind, Kind):
-        raise FlagstaffError("an action of a {kind} cannot wait", kind=action.noun)
-    return action.kind
-
-
-def _deciding_admins(model: type[Model]) -> Iterator[str]:
-    """Yields the classes of a project that decide about rights for a model."""
+def _deciding_admins(outlook: Outlook) -> Iterator[str]:
+    """Yields the classes of a project that decide about rights."""
     if not apps.is_installed("django.contrib.admin"):
         return
     from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (only if it is installed)
 
+    row = outlook.row
+    models = [row if isinstance(row, type) else type(row), *outlook.models]
     methods = [f"has_{right}_permission" for right in ("view", "toggle", "change", "add", "delete")]
-    for site in all_sites:
+    for site, model in product(all_sites, models):
         model_admin = site.get_model_admin(model) if site.is_registered(model) else None
         if model_admin is not None and overrides(model_admin, "get_queryset", *methods):
             yield type(model_admin).__name__

@@ -25,12 +25,17 @@ from flagstaff._core import monotonic
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text, joined
 from flagstaff._words.times import full_time
+from flagstaff.actions import Done
 from flagstaff.changes import Changed
+from flagstaff.changes.segment_use import SegmentInUseError
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import Job
 from flagstaff.history.describe import describe_change
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change
 from flagstaff.models import WaitingAction
+from flagstaff.waiting.hooks import announce
 from flagstaff.waiting.prospect import Prospect, UncountedError, is_approval_needed
 from flagstaff.waiting.records import OPEN, PROBLEMS, State, what
 from flagstaff.waiting.stored import stored_run
@@ -124,6 +129,8 @@ def _run_one(pk: int) -> WaitingReport | None:
             if not open_one.update(state=state, result=result, entries=entries, **end):
                 transaction.set_rollback(True, using=conf.database)
                 return None
+            if end:
+                announce(waiting, "done" if state == State.DONE else "failed")
     except DatabaseError as error:
         # Such as a lock that was not free in time, a deadlock, or a connection that is gone.
         if waiting is None:
@@ -154,27 +161,25 @@ def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
     try:
         # A savepoint, so that the outcome can be stored after an error of the database.
         with transaction.atomic(using=conf.database):
-            changed = _write(waiting)
+            return State.DONE, *_write(waiting)
     except OperationalError:
         raise
     except UncountedError as error:
         return State.WAITING, error.message, []
+    except SegmentInUseError as error:
+        # Stored without the keys of what uses it: a reader may not see all of them.
+        others = Text("flags, values and experiments")
+        return State.FAILED, SegmentInUseError(error.key, others).message, []
     except FlagstaffError as error:
         return State.FAILED, error.message, []
     except Exception as error:
         # Of code of the project, whose message may contain data.
         logger.exception("flagstaff: waiting action %s failed", waiting.pk)
         return State.FAILED, type(error).__name__, []
-    written = [one for one in changed if one.written]
-    texts = [
-        Text("{key}: {change}", key=one.key, change=describe_change(one, limit=_MAX_VALUE))
-        for one in written
-    ]
-    text = joined(texts, "; ") if texts else Text("nothing had to be changed")
-    return State.DONE, text, [one.version for one in written if one.version]
 
 
-def _write(waiting: WaitingAction) -> list[Changed]:
+def _write(waiting: WaitingAction) -> tuple[str, list[int]]:
+    """Runs an action, and returns what it did, and its entries. Raises FlagstaffError."""
     prospect = Prospect.of(stored_run(waiting))
     user = prospect.require_right(waiting.asked_by)
     if waiting.needs_approval:
@@ -186,7 +191,21 @@ def _write(waiting: WaitingAction) -> list[Changed]:
     require_consequence(waiting, prospect)
     source = f"{WaitingAction.SOURCE} {waiting.pk}"
     with acting_as(user, reason=waiting.reason, source=source):
-        return prospect.run.write(waiting.versions)
+        written = [one for one in prospect.write(waiting.versions) if one.written]
+    texts, row = [*map(_what_was_done, written)], prospect.outlook.row
+    versions = [one.version for one in written if isinstance(one, Changed) and one.version]
+    if prospect.run.action.outlook is not None and (kind := Kind.of_model(type(row))):
+        # What an app wrote to its flag.
+        own = Change.objects.of_row(kind, row.pk).filter(source=source)
+        versions = [*own.newest().values_list("pk", flat=True)]
+    return joined(texts, "; ") if texts else Text("nothing had to be changed"), versions
+
+
+def _what_was_done(done: Changed | Done) -> str:
+    if isinstance(done, Done):
+        return joined(done.messages, "; ")
+    change = describe_change(done, limit=_MAX_VALUE)
+    return Text("{key}: {change}", key=done.key, change=change)
 
 
 def require_consequence(waiting: WaitingAction, prospect: Prospect) -> None:
@@ -196,7 +215,7 @@ def require_consequence(waiting: WaitingAction, prospect: Prospect) -> None:
     """
     if prospect.consequence <= waiting.consequence:
         return
-    if not prospect.is_counted:
+    if not prospect.outlook.is_counted:
         raise UncountedError(
             "the users could not be counted at {time}", time=full_time(timezone.now())
         )

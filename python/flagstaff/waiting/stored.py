@@ -11,7 +11,6 @@ from flagstaff.actions.running import Run
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.prospect import kind_of
 
 
 def stored_run(waiting: WaitingAction) -> Run:
@@ -31,7 +30,7 @@ def stored_run(waiting: WaitingAction) -> Run:
             name=waiting.action,
             arguments=some(sorted(unknown | missing)),
         )
-    return Run(action, waiting.keys, present_rows(action, waiting.keys), waiting.arguments)
+    return Run(action, waiting.keys, _present_rows(action, waiting.keys), waiting.arguments)
 
 
 def stored_action(waiting: WaitingAction) -> Action:
@@ -47,13 +46,13 @@ def stored_action(waiting: WaitingAction) -> Action:
     return action
 
 
-def present_rows(action: Action, keys: Sequence[str]) -> list[Row]:
+def _present_rows(action: Action, keys: Sequence[str]) -> list[Row]:
     """Returns the rows of an action, in the order of the keys. Raises the error of an unknown one.
 
-    An action that creates a row has none.
+    An action that creates a row has none, and neither has one of an app.
     """
-    kind = kind_of(action)
-    if action.creates:
+    kind = action.kind
+    if action.creates or not isinstance(kind, Kind):
         return []
     found = {row.key: row for row in all_rows(kind.model).filter(key__in=keys)}
     return [found[key] if key in found else kind.row(key) for key in keys]

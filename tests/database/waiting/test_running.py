@@ -25,6 +25,7 @@ from flagstaff.history.retention import forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.waiting import running
 from flagstaff.waiting.asking import ask as ask_for
+from flagstaff.waiting.prospect import Prospect
 from tests.support.admin_pages import permit
 from tests.support.history import flag_history
 from tests.support.terminals import run
@@ -367,7 +368,7 @@ def test_hour_that_the_clock_shows_twice_is_stored_exactly(
     at = datetime(2027, 10, 31, hour, 30, tzinfo=timezone.utc)
     release = next(one for one in all_actions(Kind.FLAG) if one.name == "release")
     with acting_as(ana):
-        ask_for(Run(release, ["pay"], [pay], {}), at)
+        ask_for(Prospect.of(Run(release, ["pay"], [pay], {})), at)
     with connection.cursor() as cursor:
         cursor.execute("SELECT extract(epoch FROM run_at) FROM flagstaff_waitingaction")
         assert cursor.fetchone() == (at.timestamp(),)

@@ -64,6 +64,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
+from flagstaff.waiting.prospect import Prospect
 
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
@@ -301,12 +302,12 @@ class UndoRequest(ActionRequest):
             return page_url(self.site, only.kind.model, "changelist")
         return page_url(self.site, only.kind.model, "change", row.pk)
 
-    def _needs_approval(self, preview: Preview) -> bool:
+    def _prospect(self, preview: Preview) -> Prospect | None:
         """Nothing delays an undo that gives nobody anything."""
         gives = consequence_of(preview.impact) >= Consequence.MORE
-        return gives and super()._needs_approval(preview)
+        return super()._prospect(preview) if gives else None
 
-    def _ask(self, preview: Preview, *, approval: bool) -> HttpResponse:
+    def _ask(self, prospect: Prospect, *, approval: bool) -> HttpResponse:
         """An undo cannot wait: what it undoes may be another change then."""
         raise InvalidChangeError(
             "this needs an approval, and an undo cannot wait; request what it does as an action of "

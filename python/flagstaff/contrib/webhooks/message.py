@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.apps import apps
+from django.db.models import Model
 from django.urls import NoReverseMatch, reverse
 from django.utils.timezone import is_aware, make_aware
 
@@ -91,7 +92,7 @@ def create_message(event: Event) -> WebhookMessage:
         event,
         describe_change(event, limit=_MAX_VALUE),
         describe_actor(event, names),
-        _admin_link(event),
+        None if event.action == "delete" else admin_link(Kind(event.kind).model, event.object_pk),
         keys_that_name(event.key) if event.kind == Kind.SEGMENT.value else {},
         is_by_user=event.actor in names,
     )
@@ -102,17 +103,15 @@ def _sides(difference: Difference) -> dict[str, object]:
     return {**sides, "secret": True} if difference.secret else sides
 
 
-def _admin_link(event: Event) -> str | None:
-    if conf.site_url is None or event.action == "delete":
-        return None
-    if not apps.is_installed("django.contrib.admin"):
+def admin_link(model: type[Model], pk: str) -> str | None:
+    """Returns the URL of the page of a row in the admin; None without one."""
+    if conf.site_url is None or not apps.is_installed("django.contrib.admin"):
         return None
     from django.contrib.admin.utils import quote  # noqa: PLC0415 (only if it is installed)
 
-    meta = Kind(event.kind).model._meta
+    meta = model._meta
     try:
-        name = f"admin:{meta.app_label}_{meta.model_name}_change"
-        path = reverse(name, args=[quote(event.object_pk)])
+        path = reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[quote(pk)])
     except NoReverseMatch:
         return None
     return conf.site_url.rstrip("/") + path

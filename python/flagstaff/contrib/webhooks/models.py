@@ -33,6 +33,8 @@ class Delivery(models.Model):
     key = models.TextField()
     #: The ids of its entries in the history.
     entry_ids = models.JSONField()
+    #: What happened to an action that waits; empty for a change.
+    event = models.TextField(default="")
     queued_at = models.DateTimeField(db_default=Now())
     #: The number of attempts that have begun.
     attempts = models.IntegerField(db_default=0)

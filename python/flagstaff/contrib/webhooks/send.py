@@ -20,6 +20,7 @@ from flagstaff.contrib.webhooks.queue import delete, mark_failure, pause
 from flagstaff.contrib.webhooks.receivers import Receiver
 from flagstaff.contrib.webhooks.sentry import as_sentry, sentry_headers
 from flagstaff.contrib.webhooks.slack import as_slack
+from flagstaff.contrib.webhooks.waiting import WaitingMessage
 
 #: The fields of a report. An event that the format of the receiver has no place for is skipped.
 Outcome = Literal["delivered", "failed_attempts", "expired", "skipped"]
@@ -56,10 +57,9 @@ def send(receiver: Receiver, delivery: Delivery) -> Outcome:
 
 def _attempt(receiver: Receiver, delivery: Delivery) -> Outcome:
     try:
-        event = load_event(delivery.entry_ids)
-        if event is None:
+        message = _message_of(delivery)
+        if message is None:
             return "expired"
-        message = create_message(event)
         content = _content(receiver, message)
         body = json.dumps(content, cls=DjangoJSONEncoder).encode()
     # A message that cannot be created must not block all others.
@@ -80,19 +80,33 @@ def _attempt(receiver: Receiver, delivery: Delivery) -> Outcome:
     return "delivered"
 
 
+def _message_of(delivery: Delivery) -> WebhookMessage | WaitingMessage | None:
+    if delivery.event:
+        return WaitingMessage.of(delivery)
+    event = load_event(delivery.entry_ids)
+    return None if event is None else create_message(event)
+
+
 def retry_delay(attempts: int) -> float:
     """Returns the seconds until the next attempt: 5 s, then twice as long each time."""
     return float(min(_INITIAL_DELAY * 2 ** (attempts - 1), _MAX_DELAY))
 
 
-def _content(receiver: Receiver, message: WebhookMessage) -> Mapping[str, object] | None:
+def _content(
+    receiver: Receiver, message: WebhookMessage | WaitingMessage
+) -> Mapping[str, object] | None:
     """Returns the body as an object; None if the format has no place for the event."""
-    if receiver.format == "sentry":
-        return as_sentry(message)
-    return as_slack(message) if receiver.format == "slack" else message.as_dict(receiver.name)
+    if receiver.format == "json":
+        return message.as_dict(receiver.name)
+    is_slack = receiver.format == "slack"
+    if isinstance(message, WaitingMessage):
+        return message.as_slack() if is_slack else None
+    return as_slack(message) if is_slack else as_sentry(message)
 
 
-def _headers(receiver: Receiver, message: WebhookMessage, body: bytes) -> dict[str, str]:
+def _headers(
+    receiver: Receiver, message: WebhookMessage | WaitingMessage, body: bytes
+) -> dict[str, str]:
     common = {"Content-Type": "application/json", "User-Agent": "django-flagstaff"}
     if receiver.format == "sentry":
         return common | sentry_headers(body, receiver.secrets)

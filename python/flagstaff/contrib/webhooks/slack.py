@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
@@ -16,21 +17,34 @@ _MAX_KEYS = 10
 
 def as_slack(message: WebhookMessage) -> dict[str, Any]:
     """Returns the body of the format "slack": the notification's text, and the channel's blocks."""
-    event = message.event
-    key, summary = _escaped(event.key), _escaped(message.summary)
-    actor = f"by {_escaped(message.actor_name)}"
-    title = f"<{message.link}|{key}>" if message.link else key
-    blocks = [_section(f"*{title}*  {summary}")]
-    if event.reason:
-        blocks.append(_section(f"> {_escaped(event.reason, _MAX_REASON)}"))
-    details = [actor]
+    event, details = message.event, list[str]()
     if event.source:
         details.append(f"source: {_escaped(event.source)}")
     if keys := [*chain.from_iterable(message.used_by.values())]:
         more = len(keys) - _MAX_KEYS
         text = _escaped(", ".join(keys[:_MAX_KEYS]))
         details.append(f"used by {text} and {more:,} more" if more > 0 else f"used by {text}")
-    blocks.append({"type": "context", "elements": [_text("  ·  ".join(details))]})
+    return slack_body(
+        event.key, message.summary, message.actor_name, message.link, event.reason, details
+    )
+
+
+def slack_body(  # noqa: PLR0913, PLR0917 (the parts of a message)
+    key: str,
+    summary: str,
+    actor: str,
+    link: str | None,
+    reason: str | None,
+    details: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Returns a body. The details are escaped already."""
+    key, summary, actor = _escaped(key), _escaped(summary), f"by {_escaped(actor)}"
+    title = f"<{link}|{key}>" if link else key
+    blocks = [_section(f"*{title}*  {summary}")]
+    if reason:
+        blocks.append(_section(f"> {_escaped(reason, _MAX_REASON)}"))
+    context = _text("  ·  ".join([actor, *details]))
+    blocks.append({"type": "context", "elements": [context]})
     return {"text": f"{key}: {summary}, {actor}", "blocks": blocks}
 
 

@@ -132,7 +132,8 @@ def preview_of(
     if rules := arguments.get("rules"):
         notes += rule_notes(rules)
     rows = [*_ROWS[action.name](experiment, arguments)]
-    return AppPreview(rows=rows, notes=notes, asks=action.name != "force")
+    outlook = action.outlook(experiment.key, **arguments) if action.outlook else None
+    return AppPreview(rows=rows, notes=notes, asks=action.name != "force", outlook=outlook)
 
 
 def _new(arguments: Mapping[str, Any]) -> AppPreview:

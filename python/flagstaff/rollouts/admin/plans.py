@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -325,13 +326,10 @@ class PlanAdmin(AppRowAdmin):
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
         steps = plan.read_steps()
         enables = is_new and not flag.enabled
-        given = {
-            # Only a start turns the flag on.
-            **({"enable": enables} if is_new else {}),
-            "expect_version": version_of(Kind.FLAG, flag.pk),
-            "expect_plan": plan.version,
-        }
+        # Before the count: then newer changes are a conflict.
+        version = version_of(Kind.FLAG, flag.pk)
         ahead = planned_steps(flag, steps, index, enable=is_new, viewer=request.user)
+        ahead = replace(ahead, version=version, plan_version=plan.version)
         step, place = steps[index], _("%(step)s of %(steps)s")
         now = NONE if plan.step is None else place % {"step": plan.step + 1, "steps": len(steps)}
         values = {
@@ -346,7 +344,14 @@ class PlanAdmin(AppRowAdmin):
             *starmap(PreviewRow, ahead.rows),
         ]
         notes = [*ahead.notes, *_notes(plan, flag, index)]
-        return AppPreview(rows=rows, notes=notes, typed=ahead.text_to_type, given=given)
+        return AppPreview(
+            # Only a start turns the flag on.
+            {"enable": True} if enables else {},
+            rows=rows,
+            notes=notes,
+            typed=ahead.text_to_type,
+            outlook=ahead.outlook,
+        )
 
 
 _HELP = {

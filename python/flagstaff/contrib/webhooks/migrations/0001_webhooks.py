@@ -34,6 +34,7 @@ class Migration(migrations.Migration):
                 ("object_pk", models.TextField()),
                 ("key", models.TextField()),
                 ("entry_ids", models.JSONField()),
+                ("event", models.TextField(default="")),
                 (
                     "queued_at",
                     models.DateTimeField(db_default=django.db.models.functions.datetime.Now()),

@@ -1,0 +1,98 @@
+"""Messages about actions that wait."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import override_settings
+
+from flagstaff import changes
+from flagstaff.contrib.webhooks import deliver
+from flagstaff.contrib.webhooks.models import Delivery
+from flagstaff.models import WaitingAction
+from tests.support.terminals import run
+from tests.support.waiting import ask, make_due, run_jobs
+from tests.support.webhooks import Webhook
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
+LINE = "release new_checkout"
+
+
+@pytest.fixture(autouse=True)
+def people(_configured: None) -> None:
+    for name in ("ana", "bob"):
+        User.objects.create_superuser(name)
+
+
+def received(hook: Webhook) -> list[Any]:
+    deliver()
+    found = [one.json for one in hook.accepted if one.json["type"].startswith("waiting.")]
+    hook.accepted.clear()
+    return found
+
+
+def test_what_happens_to_an_action_is_sent(hook: Webhook) -> None:
+    waiting = ask(f"{LINE} --request --reason launch")
+    [asked] = received(hook)
+    assert (asked["id"], asked["type"]) == (f"ops-waiting-{waiting.pk}-asked", "waiting.asked")
+    data = asked["data"]
+    assert (data["what"], data["state"]) == ("flag release new_checkout", "approval")
+    assert (data["asked_by_name"], data["reason"], data["link"]) == ("ana", "launch", None)
+    assert "arguments" not in data
+    run(f"waiting approve {waiting.pk} --as bob --yes")
+    run_jobs()
+    assert [one["type"] for one in received(hook)] == ["waiting.approved", "waiting.done"]
+
+
+def test_action_that_fails_or_is_refused_says_why(hook: Webhook) -> None:
+    refused, _failed = ask(f"{LINE} --request"), ask(LINE)
+    run(f"waiting refuse {refused.pk} --as bob --reason sale")
+    changes.flags.set_rollout("new_checkout", 6)
+    make_due()
+    run_jobs()
+    found = received(hook)
+    by_type = {one["type"]: one["data"] for one in found}
+    assert [*by_type] == ["waiting.asked", "waiting.refused", "waiting.failed"]
+    assert by_type["waiting.refused"]["result"] == "sale"
+    assert by_type["waiting.refused"]["ended_by_name"] == "bob"
+    assert "version" in by_type["waiting.failed"]["result"]
+
+
+def test_slack_gets_a_sentence_and_sentry_nothing(hook: Webhook) -> None:
+    receivers = {
+        "chat": hook.settings(format="slack"),
+        "sentry": hook.settings(format="sentry", secret="s" * 32),
+    }
+    with override_settings(FLAGSTAFF={"WEBHOOKS": receivers}):
+        ask(f"{LINE} --request")
+        deliver()
+    [message] = hook.accepted
+    text = "flag release new_checkout: asked, waits for approval, by ana"
+    assert message.json["text"] == text
+
+
+def test_kill_that_cancels_an_action_sends_nothing_of_it(hook: Webhook) -> None:
+    changes.flags.disable("new_checkout")
+    ask(LINE)
+    received(hook)
+    run("kill new_checkout")
+    assert WaitingAction.objects.get().state == "cancelled"
+    assert received(hook) == []
+
+
+def test_queue_that_cannot_be_written_stops_no_action(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_given: object, **_more: object) -> None:
+        raise ValueError("no")
+
+    monkeypatch.setattr(Delivery, "__init__", fail)
+    waiting = ask(LINE)
+    assert waiting.state == "waiting"
+
+
+def test_action_that_retention_has_deleted_expires(hook: Webhook) -> None:
+    ask(LINE)
+    WaitingAction.objects.all().delete()
+    assert received(hook) == []
+    assert not Delivery.objects.exists()
