@@ -17,7 +17,7 @@ _WIDTH = 130
 def written(page: str) -> str:
     """Returns the page with the first paragraphs that the table gives."""
     for name, setting in all_settings().items():
-        fixed = ", and cannot change while the engine runs" if setting.fixed else ""
+        fixed = "; fixed" if setting.fixed else ""
         text = (
             f"{setting.doc}. Accepts {setting.expected}. Defaults to `{setting.default!r}`{fixed}."
         )

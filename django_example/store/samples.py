@@ -56,9 +56,7 @@ FLAGS: tuple[dict[str, Any], ...] = (
         "key": BETA_REVIEWS,
         "enabled": False,
         "rollout_percent": 0,
-        "rules": [
-            {"name": "customers first", "conditions": [{"segment": CUSTOMER_SEGMENT}]},
-        ],
+        "rules": [{"name": "customers first", "conditions": [{"segment": CUSTOMER_SEGMENT}]}],
         "description": "Customer reviews on the product pages. Customers see them first.",
         "owner": "catalogue",
         "tags": ["product page"],

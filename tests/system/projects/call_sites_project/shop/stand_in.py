@@ -223,13 +223,15 @@ def test_order_for_everyone_turns_killed_flag_on(act: Callable[[], object]) -> N
     assert is_on("phones")
 
 
-def test_commands_turn_killed_switch_and_sample_on() -> None:
+def test_command_and_save_turn_killed_switch_and_sample_on() -> None:
     Switch.objects.create(name="shop", active=True)
     Sample.objects.create(name="audit", percent=100)
     for key in ("shop", "audit"):
         changes.flags.disable(key)
     call_command("waffle_switch", "shop", "on", stdout=StringIO())
-    call_command("waffle_sample", "audit", "100", stdout=StringIO())
+    audit = Sample.objects.get(name="audit")
+    audit.percent = 100
+    audit.save()
     assert (waffle.switch_is_active("shop"), waffle.sample_is_active("audit")) == (True, True)
 
 
