@@ -89,7 +89,8 @@ class WaitingActionAdmin(AppRowAdmin):
         return once(request, name, partial(self._may_change_rows, request, obj))
 
     def _may_change_rows(self, request: HttpRequest, obj: Any) -> bool:
-        site, right = self.admin_site, cast("Right", "change")
+        site = self.admin_site
+        right: Right = "change"
         model = viewable_models(site, request)[obj.row_kind]
         # If the code has no such action any more, whoever may change such rows may take it off the
         # overview.

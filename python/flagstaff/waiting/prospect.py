@@ -213,6 +213,6 @@ def _deciding_admins(outlook: Outlook) -> Iterator[str]:
     models = [row if isinstance(row, type) else type(row), *outlook.models]
     methods = [f"has_{right}_permission" for right in ("view", "toggle", "change", "add", "delete")]
     for site, model in product(all_sites, models):
-        model_admin = site.get_model_admin(model) if site.is_registered(model) else None
+        model_admin: Any = site.get_model_admin(model) if site.is_registered(model) else None
         if model_admin is not None and overrides(model_admin, "get_queryset", *methods):
             yield type(model_admin).__name__
