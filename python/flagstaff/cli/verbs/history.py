@@ -188,7 +188,7 @@ def undo_transaction(options: Options, out: Output) -> Changes:
         add_period("changes", since="since"),
         partial(add_key, optional=True),
         add_kinds("only changes of %ss"),
-        switch("--skip-conflicts", "leave out changes that newer changes have overwritten"),
+        switch("--skip-conflicts", "leave out rows of which a newer change has overwritten one"),
         *_CHANGE,
     ),
 )
@@ -202,9 +202,9 @@ def undo_since(options: Options, out: Output) -> Changes:
     done = _undone(entries, options, out, asks_always=True) if entries else []
     out.messages(_conflicts(done))
     conflicts = [
-        {"key": one.key, "versions": conflict.entries, "problem": str(conflict.error)}
+        {"key": one.key, "versions": one.entries, "problem": str(one.problem)}
         for one in done
-        for conflict in one.conflicts
+        if one.problem
     ]
     return Changes(_changes(done), undone={"conflicts": conflicts})
 
@@ -247,8 +247,9 @@ def _undone(
                 expect = {one.id: one.version for one in shown}
                 out.messages(texts_of(_changes(shown)))
                 out.messages(_conflicts(shown))
-                number = sum(len(one.entries) for one in shown)
-                text = f"Undo {counted(number, 'change')} of {counted(len(shown), 'key')}?"
+                taken = [one for one in shown if not one.problem]
+                number = sum(len(one.entries) for one in taken)
+                text = f"Undo {counted(number, 'change')} of {counted(len(taken), 'key')}?"
                 ask(found, options, out, text if asks_always else GO_ON)
         return undo(entries, skip_conflicts=skip, expect=expect)
     except (ConflictError, InvalidChangeError):
@@ -262,7 +263,7 @@ def _changes(done: Sequence[Undone]) -> list[Changed]:
 
 
 def _conflicts(done: Sequence[Undone]) -> Iterator[str]:
-    return (f"conflict: {conflict.error}" for one in done for conflict in one.conflicts)
+    return (f"conflict: {one.problem}" for one in done if one.problem)
 
 
 @verb(
