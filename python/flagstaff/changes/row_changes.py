@@ -55,10 +55,21 @@ def update_row(
     kind: Kind,
     key: str,
     fields: Fields,
+    *,
     expect_version: int | None = None,
     expect: Fields | None = None,
 ) -> Changed:
-    """Sets several fields, and the allowed users if they are among them."""
+    """Changes several fields of a row at once. `allowed_users` replaces the whole list.
+
+    `expect` contains fields as you have read them. If one of them has changed since then, the call
+    raises ConflictError; newer changes of other fields are kept. With `allowed_users` in `expect`,
+    only the users in which the two lists differ are added and removed.
+
+    A new `bucket_by` reassigns every user at once: some gain the flag, and others lose it.
+
+    Raises UnknownFlagError, UnknownValueError or UnknownSegmentError for the key, ConflictError,
+    or InvalidChangeError.
+    """
     fields, expect = dict(fields), dict(expect or {})
     users, seen = _pop_users(fields), _pop_users(expect)
     with locked_row(kind, key) as row:
@@ -94,10 +105,10 @@ def change_row(
     expect_version: int | None,
 ) -> Changed:
     """Changes the fields and the allowed users of a locked row."""
-    to_write = differing(row, fields)
-    if to_write or users:
+    # A text of a file may be a date, so what differs is known when it is clean.
+    values: Fields = differing(row, cleaned(row, differing(row, fields)))
+    if values or users:
         require_version(kind, row.key, row.pk, expect_version)
-    values = cleaned(row, to_write)
     if "key" in values:
         _require_free(kind, values["key"])
     if RULES in values:
@@ -115,7 +126,6 @@ def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange
 
     The result has no version, as those of `insert_row` and `delete_locked`.
     """
-    values = differing(row, values)
     old = _columns(row, values)
     new = {name: values[name] for name in old}
     if users:
@@ -183,8 +193,12 @@ def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
     return Changed(kind, row.key, None, new, written=True, secret=secret, missing=missing)
 
 
-def delete_row(kind: Kind, key: str, expect_version: int | None = None) -> Changed:
-    """Deletes a row and its allowed users. Does nothing if it was deleted already."""
+def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
+    """Deletes a row and its allowed users. Does nothing if it was deleted already.
+
+    Raises UnknownFlagError, UnknownValueError or UnknownSegmentError if it never existed,
+    ConflictError, or InvalidChangeError for a segment that a rule names.
+    """
     with transaction.atomic(using=conf.database):
         row = kind.find(key, lock=not is_preview())
         if row is None:

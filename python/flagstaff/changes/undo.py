@@ -40,7 +40,7 @@ from flagstaff.changes.allowed_users import (
     users_to_change,
 )
 from flagstaff.changes.changed import KIND_OPTIONS, Changed, command_words, quoted_command
-from flagstaff.changes.fields import cleaned, rejections
+from flagstaff.changes.fields import cleaned, differing, rejections
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, write_change
@@ -277,7 +277,8 @@ class Undone:
         elif self._columns is not None:
             fields = {one.name: getattr(past, one.attname) for one in self._to_write}
             self.after = self.before.after({**fields, ALLOWED: allowed})
-            self.changed = write_change(kind, row, cleaned(row, fields), change)
+            values = cleaned(row, differing(row, fields))
+            self.changed = write_change(kind, row, values, change)
 
     def attempt(self, step: Callable[[], None]) -> None:
         """Makes a step of the undo. If it fails, the row stays as it is, and has the problem."""
@@ -309,19 +310,20 @@ class Undone:
             for one in fields
             for value in [columns[str(one.column)]]
         }
+        if not values:
+            return self.kind.model()
         table = connections[conf.database].ops.quote_name(self.kind.model._meta.db_table)
         manager = self.kind.model._base_manager.using(conf.database)
         try:
             with transaction.atomic(using=conf.database):
                 query = fill(sql("past_row_v1"), {"table": table})
-                found = [*manager.raw(query, [json.dumps(values)])] if values else []
+                [row] = manager.raw(query, [json.dumps(values)])
         except DataError as error:
             # A column has another type now.
             raise InvalidChangeError(
                 "{key}: {problem}", key=self.key, problem=error_text(error)
             ) from error
-        taken = {one.attname: getattr(row, one.attname) for row in found for one in fields}
-        return self.kind.model(**taken)
+        return self.kind.model(**{one.attname: getattr(row, one.attname) for one in fields})
 
 
 def _users_in(stored: Sequence[object] | None) -> set[PrimaryKey]:

@@ -88,20 +88,23 @@ class Expected:
         #: The entries that a later undo has taken back, which created the row again.
         self.brought_back: set[int] = set()
         try:
-            for number in reversed(range(len(steps))):
-                before, after = steps[number].before.get(row), steps[number].after.get(row)
-                entries = steps[number].entries_of(row)
-                if before == after:
-                    continue
-                if number not in selected or self.brought_back & {entry.pk for entry in entries}:
-                    self.keep(before, after, entries)
-                else:
-                    self.take_back(before, after)
-            if self.is_lost or (self.columns is None and self.users):
-                raise ConflictError
+            self.walk(row, steps, selected)
         except ConflictError:
             self.is_conflict = True
             self.columns, self.users = split(present)
+
+    def walk(self, row: Id, steps: list[Step], selected: set[int]) -> None:
+        for number in reversed(range(len(steps))):
+            before, after = steps[number].before.get(row), steps[number].after.get(row)
+            entries = steps[number].entries_of(row)
+            if before == after:
+                continue
+            if number not in selected or self.brought_back & {entry.pk for entry in entries}:
+                self.keep(before, after, entries)
+            else:
+                self.take_back(before, after)
+        if self.is_lost or (self.columns is None and self.users):
+            raise ConflictError
 
     @property
     def cells(self) -> Cells:

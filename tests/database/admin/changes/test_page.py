@@ -110,7 +110,6 @@ def test_deleted_row_has_its_whole_history(operator: Client) -> None:
     changes.flags.allow(KEY, User.objects.create(username="alice"))
     changes.flags.delete(KEY)
     row = f"{KEY} no longer exists"
-    assert keys(operator, action="delete") == [row]
     html = page(operator, RECENT)
     count = event_keys(html).count(row)
     assert count > 1
@@ -198,7 +197,11 @@ def test_time_filter_selects_changes(operator: Client) -> None:
     for key, age in ((KEY, timedelta(days=2)), ("gateway", timedelta(hours=2))):
         Change.objects.filter(key=key).update(at=timezone.now() - age)
     found = re.findall(r'<a href="\?(from=[^"]*)">', page(operator, RECENT))
-    assert [len(event_keys(page(operator, f"{RECENT}?{unescape(one)}"))) for one in found] == [1, 2, 3]
+    assert [len(event_keys(page(operator, f"{RECENT}?{unescape(one)}"))) for one in found] == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_from_and_to_select_changes_in_the_time_zone_of_the_project(operator: Client) -> None:
@@ -330,28 +333,16 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
     assert "angelegt: created with the steps 10 % for 1 h, 50 % for 1 h" in text
 
 
-def test_events_of_plans_before_the_oldest_change_are_on_the_next_pages(operator: Client) -> None:
+def test_events_of_plans_before_the_oldest_change_are_on_the_last_page(operator: Client) -> None:
     plan = plans.create(KEY, ["10:1h", "50:1h"], guards=())
-    now = timezone.now()
-    PlanEvent.objects.bulk_create(
-        PlanEvent(
-            plan=plan,
-            kind=PlanEvent.Kind.HELD,
-            message=f"event {number}",
-            at=now - timedelta(days=1, seconds=number),
-        )
-        for number in range(120)
-    )
-    seen: list[str] = []
-    link = url(**{"from": f"{now - timedelta(days=2):%Y-%m-%d}"})
-    while link:
-        html = page(operator, link)
-        seen += re.findall(r"event ([0-9]+)<", html)
-        [*links] = re.findall(r'href="([^"]*)">Older<', html)
-        link = f"{RECENT}{unescape(links[0])}" if links else ""
-    assert [*dict.fromkeys(seen)] == [str(number) for number in range(120)]
-    # The last moment of a page is the first one of the next.
-    assert len(seen) == 122
+    at = timezone.now() - timedelta(days=1)
+    PlanEvent.objects.create(plan=plan, kind=PlanEvent.Kind.HELD, message="early", at=at)
+    for percent in range(60):
+        changes.flags.update(KEY, {"description": str(percent)})
+    first = page(operator, RECENT)
+    [link] = re.findall(r'href="([^"]*)">Older<', first)
+    assert "early" not in first
+    assert "early" in page(operator, f"{RECENT}{unescape(link)}")
 
 
 # Transactions.
