@@ -135,16 +135,13 @@ class Undone:
     @property
     def new_rules(self) -> object:
         """The rules that are written; None if they stay."""
-        return (
-            self._column_after(RULES) if any(one.name == RULES for one in self._to_write) else None
-        )
+        is_written = any(one.name == RULES for one in self._to_write)
+        return self._column_after(RULES) if is_written else None
 
     def _column_after(self, name: str) -> object:
         columns = self._columns or {}
-        return next(
-            (columns[at] for at, one in self._fields.items() if one.name == name and at in columns),
-            None,
-        )
+        [column] = (at for at, one in self._fields.items() if one.name == name)
+        return columns.get(column)
 
     @property
     def frees_key(self) -> bool:
@@ -278,7 +275,8 @@ class Undone:
             fields = {one.name: getattr(past, one.attname) for one in self._to_write}
             self.after = self.before.after({**fields, ALLOWED: allowed})
             values = cleaned(row, differing(row, fields))
-            self.changed = write_change(kind, row, values, change)
+            changed = write_change(kind, row, values, change)
+            self.changed = replace(changed, version=self.version)
 
     def attempt(self, step: Callable[[], None]) -> None:
         """Makes a step of the undo. If it fails, the row stays as it is, and has the problem."""
@@ -287,7 +285,7 @@ class Undone:
         except FlagstaffError as problem:
             self.problem, self.changed, self.after = problem, None, self.before
 
-    @property
+    @cached_property
     def _to_write(self) -> list[AnyField]:
         """The fields that differ. Of a new row, all that the history has."""
         columns, present = self._columns or {}, self._present

@@ -25,7 +25,7 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history import Kind, flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
-from tests.support.concurrency import run_during
+from tests.support.concurrency import in_threads, run_during
 from tests.support.history_fixtures import GERMAN
 from tests.support.sql import rows
 from tools.token_triggers import always
@@ -793,6 +793,24 @@ def test_undo_of_a_segment_and_of_rules_waits_for_rules_that_name_both_segments(
         lambda: changes.flags.update("poster", {"rules": named["last"]}),
     )
     assert all(one.written for one in done)
+
+
+def test_undo_that_waited_for_a_kill_is_refused() -> None:
+    changes.flags.enable(KEY)
+    entries = entries_of_versions([changes.flags.disable(KEY).version or 0])
+    changes.flags.enable(KEY)
+    with pytest.raises(ConflictError, match="enabled was changed again and is false now"):
+        run_during(OFF, lambda: undo(entries))
+    assert flag().enabled is False
+
+
+def test_two_undos_of_a_deletion_at_once_bring_the_row_back_once(users: list[User]) -> None:
+    add()
+    before = state()
+    entries = entries_of_versions([changes.flags.delete(KEY).version or 0])
+    done = in_threads(lambda: undo(entries), lambda: undo(entries))
+    assert sorted(bool(one.written) for [one] in done) == [False, True]
+    assert state() == before
 
 
 @pytest.mark.parametrize("outermost", [True, False])
