@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain, islice
+from itertools import chain
 from random import Random
 from typing import Any, cast
 
@@ -314,9 +314,11 @@ def _read(
         return [*map(sum, zip(counts, (len(users), changed, *chain(*of_keys)), strict=True))]
 
     if rows[: _MAX_USERS + 1].count() <= _MAX_USERS:
-        users = rows.iterator(_BATCH)
-        while batch := [*islice(users, _BATCH)]:
+        by_pk = rows.order_by("pk")
+        batch = [*by_pk[:_BATCH]]
+        while batch:
             exact = plus(exact, batch)
+            batch = [*by_pk.filter(pk__gt=batch[-1][0])[:_BATCH]]
         return exact, False
     for pks in batches(map(table.field.to_python, listed)):
         exact = plus(exact, rows.filter(**{f"{table.field.name}__in": pks}))
