@@ -230,6 +230,20 @@ class UserTable:
         shared = set() if username.unique else self._shared(username.name, names.values())
         return {pk: name for pk, name in names.items() if name not in shared}
 
+    def argument_names(self, pks: Iterable[PrimaryKey]) -> dict[PrimaryKey, str]:
+        """Returns the usernames that `find_many` reads as these users.
+
+        Left out are names that several users share, that are the primary key of another user, or
+        that begin with "-", as options do.
+        """
+        names = {
+            pk: name
+            for pk, name in self.unique_usernames(pks).items()
+            if not name.startswith("-") and name.isprintable()
+        }
+        found = self.find_many(names.values())
+        return {pk: name for pk, name in names.items() if found.get(name) == pk}
+
     def names(self, texts: Iterable[str]) -> dict[str, str]:
         """Returns usernames by the text of the primary key, as the history stores it.
 

@@ -92,7 +92,7 @@ def texts_of(changes: Sequence[Changed]) -> list[str]:
 
 
 def readable_names_of_users(changes: Iterable[Changed]) -> Names:
-    """Returns the names of added and removed users; none if users are not readable.
+    """Returns the added and removed users as arguments name them; none if users are not readable.
 
     Queries the users.
     """
@@ -102,7 +102,7 @@ def readable_names_of_users(changes: Iterable[Changed]) -> Names:
     table = allowed_user_table()
     try:
         with transaction.atomic(using=table.database):
-            return table.names(map(str, pks))
+            return {str(pk): name for pk, name in table.argument_names(pks).items()}
     except Error:
         return {}
 
