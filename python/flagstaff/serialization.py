@@ -9,7 +9,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
-from django.core.exceptions import ValidationError
 from django.db import connections, transaction
 from django.db.models import JSONField, Model
 
@@ -26,7 +25,7 @@ from flagstaff._tables.rows import PrimaryKey, Row, all_rows, unknown_key
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._words.json_text import object_of_pairs
 from flagstaff._words.rule_json import in_reading_order
-from flagstaff._words.text import MASK, Text, is_storable, joined, some, text_of
+from flagstaff._words.text import MASK, Text, is_storable, joined, some
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.preview import rolled_back
@@ -357,7 +356,7 @@ class _Import:
             )
         fields = self._values(kind, item, row)
         if row is not None:
-            return update_row(kind, key, fields, version)
+            return update_row(kind, key, fields, expect_version=version)
         if version is not None:
             raise ConflictError(
                 Text(
@@ -383,7 +382,7 @@ class _Import:
                         field=name,
                     )
             elif name in fields:
-                values[fields[name].attname] = _parsed(fields[name], value)
+                values[fields[name].attname] = value
             elif name != _VERSION:
                 raise InvalidChangeError(
                     "a {kind} has no field {name}", kind=kind.value, name=repr(name)
@@ -452,30 +451,6 @@ def _user(entry: object) -> _User | None:
     if isinstance(pk, bool) or not isinstance(pk, int | str) or pk == "":
         return None
     return _User(pk=pk)
-
-
-def _parsed(field: AnyField, value: object) -> object:
-    """Returns the field's value for a JSON value. Raises InvalidChangeError."""
-    if value is None or isinstance(field, JSONField):
-        # The model refuses null if it would be a change.
-        return value
-    try:
-        parsed = field.to_python(value)
-    except ValidationError as error:
-        raise InvalidChangeError(
-            "{field}: {problem}", field=field.name, problem=text_of(error.error_list)
-        ) from error
-    except (TypeError, OverflowError):  # A date from a number, or an integer from infinity.
-        parsed = ""
-    # Django also reads "25" and 25.7 as 25.
-    is_other = parsed != value or isinstance(parsed, bool) is not isinstance(value, bool)
-    if isinstance(parsed, bool | int | float | str) and is_other:
-        # A description may name attributes of the field, such as its length.
-        described = str(field.description) % vars(field)
-        raise InvalidChangeError(
-            "{field}: must be of the type {type}", field=field.name, type=described.lower()
-        )
-    return parsed
 
 
 def _shown(change: Changed) -> object:

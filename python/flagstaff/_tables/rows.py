@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -25,9 +24,6 @@ from flagstaff.exceptions import (
     UnknownSegmentError,
     UnknownValueError,
 )
-
-_IS_FLAG = marked('there is a flag with this key; run "{command}"')
-_IS_VALUE = marked('there is a value with this key; run "{command}"')
 
 # What a key that no row has raises: the error, its text, and the advice without similar keys.
 _UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {
@@ -205,7 +201,7 @@ def unknown_row(model: type[Model], key: str) -> FlagstaffError:
     """
     kinds = {segment_model(): "segment", conf.value_model: "value"}
     error, text, others = _UNKNOWN[kinds.get(model, "flag")]
-    similar = _in_other_table(key, model) or _similar(key, _keys(model))
+    similar = _similar(key, _keys(model))
     return error(text, key=repr(key), advice=similar or Text(others))
 
 
@@ -227,17 +223,3 @@ def _readable_keys(model: type[Model]) -> list[str]:
 def _similar(key: str, keys: list[str]) -> Text | None:
     similar = most_similar(key, keys)
     return None if similar is None else Text("did you mean {keys}?", keys=repr(similar))
-
-
-def _in_other_table(key: str, model: type[Model]) -> Text | None:
-    """Says that the key belongs to a value instead of a flag, or vice versa."""
-    if model is segment_model():
-        return None
-    other, template, verb = (
-        (conf.value_model, _IS_VALUE, "value show")
-        if model is conf.flag_model
-        else (conf.flag_model, _IS_FLAG, "show")
-    )
-    if key not in _readable_keys(other):
-        return None
-    return Text(template, command=f"manage.py flags {verb} {shlex.quote(key)}")

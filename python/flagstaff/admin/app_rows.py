@@ -229,5 +229,5 @@ class AppRowAdmin(RowPageAdmin):
             return self.missing(request, object_id)
         if not may(self.admin_site, request, "view", row):
             raise PermissionDenied
-        filters = {"key": row.key, "exact": 1, "kind": self.app_kind}
+        filters = {"key": row.key, "kind": self.app_kind}
         return HttpResponseRedirect(changes_url(self.admin_site, filters))

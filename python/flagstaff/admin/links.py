@@ -102,7 +102,7 @@ def changes_url(site: AdminSite, filters: Mapping[str, object]) -> str:
 
 def history_url(site: AdminSite, kind: Kind, key: str) -> str:
     """Returns the URL of the whole history of a key, which also a deleted row has."""
-    return changes_url(site, {"key": key, "exact": 1, "kind": kind.value})
+    return changes_url(site, {"key": key, "kind": kind.value})
 
 
 def undo_url(site: AdminSite, versions: Iterable[int], back: str = "") -> str:

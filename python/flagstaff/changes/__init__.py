@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from flagstaff.changes import flags, segments, values
 from flagstaff.changes.changed import Changed, Undo, combined_undo
-from flagstaff.changes.undo import Conflict, Undone, preview_undo, undo
+from flagstaff.changes.undo import Undone, preview_undo, undo
 
 __all__ = [
     "Changed",
-    "Conflict",
     "Undo",
     "Undone",
     "combined_undo",

@@ -58,7 +58,7 @@ def consequence(
         by_counts = _by_counts(effect, effect.gain, effect.gain)
     else:
         by_counts = _by_counts(effect, effect.gain, effect.on[1])
-    is_rough = effect.is_biased or (effect.is_estimate and by_counts < Consequence.MORE)
+    is_rough = effect.is_estimate and by_counts < Consequence.MORE
     begins = effect.anonymous_changed and not effect.anonymous[0]
     if isinstance(new, FlagState) and _is_raised(old, new):
         # Users who come later gain it, too.
@@ -85,7 +85,7 @@ def consequence_for(impact: Impact, key: Key) -> Consequence:
     effect = impact[key]
     if key[0] is None:
         by_counts = _by_counts(effect, effect.changed, effect.changed)
-        is_rough = effect.is_biased or (effect.is_estimate and not by_counts)
+        is_rough = effect.is_estimate and not by_counts
         is_whole = effect.users and not effect.ignored and not is_rough
         return by_counts if is_whole else Consequence.MOST
     nothing = RowState(key[0], None)

@@ -25,7 +25,6 @@ from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.json_text import is_same_json
 from flagstaff._words.text import Text, joined, text_of
 from flagstaff.changes.preview import is_preview
-from flagstaff.changes.segment_use import require_segments
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 
@@ -35,11 +34,10 @@ def differing(row: Row, fields: Fields) -> dict[str, object]:
     return {name: new for name, new in fields.items() if not _has(row, name, new)}
 
 
-def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any]:
+def cleaned(row: Row, fields: Fields) -> dict[str, Any]:
     """Returns these fields, for a row that exists or a new one, as its model's fields clean them.
 
-    The other fields are not validated, so that disabling a flag never fails because of them. With
-    `is_past` they are those of the history, so values that never match are no reason against them.
+    The other fields are not validated, so that disabling a flag never fails because of them.
     Whether the segments of rules exist is not checked.
 
     Raises InvalidChangeError with all problems, by the names of the fields.
@@ -55,7 +53,7 @@ def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any
         # Django's fields let some values through to Python, such as an int to that of a date.
         except (TypeError, ValueError, OverflowError):
             problems[name] = Text("the value has a wrong type")
-    if problems := problems or _problems_of_row(row, values, is_past=is_past):
+    if problems := problems or _problems_of_row(row, values):
         texts = (
             Text("{field}: {problem}", field=name, problem=text) for name, text in problems.items()
         )
@@ -71,7 +69,7 @@ def _cleaned_value(row: Row, field: AnyField, new: object) -> Any:
     return field.clean(getattr(new, "pk", new), cast("Model", row))
 
 
-def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Text]:
+def _problems_of_row(row: Row, values: Fields) -> dict[str, Text]:
     """Returns why valid fields are refused because of others, or of what was stored before."""
     is_new, problems = row._state.adding, dict[str, Text]()
     if isinstance(row, segment_model()) and "key" in values and not is_new:
@@ -79,7 +77,7 @@ def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Te
             "the key of a segment cannot be changed, because rules name it; create another segment"
         )
     # What is stored and wrong already, such as by SQL, must not stop another change.
-    for name in () if is_past else values.keys() & {RULES, "conditions"}:
+    for name in values.keys() & {RULES, "conditions"}:
         if found := impossible_problem(values[name], None if is_new else getattr(row, name)):
             problems[name] = found
     if isinstance(row, conf.value_model):
@@ -104,11 +102,9 @@ def assign(row: Row, fields: Fields) -> None:
 def write(row: Row, fields: Fields) -> None:
     """Writes these cleaned fields of a row, and its auto_now fields.
 
-    Raises InvalidChangeError if the database refuses them, or if rules name a segment that does not
-    exist. The caller then rolls back the whole change.
+    Raises InvalidChangeError if the database refuses them. The caller then rolls back the whole
+    change.
     """
-    if RULES in fields:
-        require_segments(row, fields[RULES])
     # A secret that cannot be made public stays a secret.
     secret = is_secret(row)
     assign(row, fields)
@@ -118,7 +114,6 @@ def write(row: Row, fields: Fields) -> None:
 
 def insert(row: Row) -> None:
     """Writes a new row. Raises InvalidChangeError as `write` does."""
-    require_segments(row, getattr(row, RULES, []))
     _save(row, secret=is_secret(row), force_insert=True)
 
 

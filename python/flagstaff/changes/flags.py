@@ -11,7 +11,7 @@ from django.db import transaction
 from flagstaff._attribution.context import current_actor, current_source
 from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import Fields, flag_row
+from flagstaff._tables.rows import flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import UserLike
 from flagstaff.changes.allowed_users import AllowedUsersChange, allowed_pks
@@ -45,12 +45,18 @@ __all__ = [
 ]
 
 
+#: `update(key, fields, *, expect_version=None, expect=None)` changes several fields at once.
+update = partial(update_row, Kind.FLAG)
+#: `delete(key, *, expect_version=None)` deletes a flag and its allowed users.
+delete = partial(delete_row, Kind.FLAG)
+
+
 def enable(key: str, *, expect_version: int | None = None) -> Changed:
     """Enables a flag. Its rollout and its allowed users stay.
 
     Raises UnknownFlagError or ConflictError.
     """
-    return update_row(Kind.FLAG, key, {"enabled": True}, expect_version)
+    return update(key, {"enabled": True}, expect_version=expect_version)
 
 
 def disable(key: str, *, expect_version: int | None = None) -> Changed:
@@ -60,7 +66,7 @@ def disable(key: str, *, expect_version: int | None = None) -> Changed:
     if the flag was disabled already. Raises UnknownFlagError or ConflictError.
     """
     with transaction.atomic(using=conf.database):
-        changed = update_row(Kind.FLAG, key, {"enabled": False}, expect_version)
+        changed = update(key, {"enabled": False}, expect_version=expect_version)
         # An action that has waited does not cancel itself.
         has_waited = current_source().startswith(f"{WaitingAction.SOURCE} ")
         if not (changed.written or is_preview() or has_waited):
@@ -77,7 +83,7 @@ def set_rollout(key: str, percent: int, *, expect_version: int | None = None) ->
     number from 0 to 100.
     """
     require_percent(percent)
-    return update_row(Kind.FLAG, key, {"rollout_percent": percent}, expect_version)
+    return update(key, {"rollout_percent": percent}, expect_version=expect_version)
 
 
 def release(key: str, *, expect_version: int | None = None) -> Changed:
@@ -103,26 +109,6 @@ def rules_for_everybody(rules: Any) -> list[dict[str, Any]]:
     return [{**rule, "rollout_percent": ALL_USERS} for rule in readable]
 
 
-def update(
-    key: str,
-    fields: Fields,
-    *,
-    expect_version: int | None = None,
-    expect: Fields | None = None,
-) -> Changed:
-    """Changes several fields of a flag at once. `allowed_users` replaces the whole list.
-
-    `expect` contains fields as you have read them. If one of them has changed since then, the call
-    raises ConflictError; newer changes of other fields are kept. With `allowed_users` in `expect`,
-    only the users in which the two lists differ are added and removed.
-
-    A new `bucket_by` reassigns every user at once: some gain the flag, and others lose it.
-
-    Raises UnknownFlagError, ConflictError, or InvalidChangeError.
-    """
-    return update_row(Kind.FLAG, key, fields, expect_version, expect)
-
-
 def create(key: str, **fields: Any) -> Changed:
     """Creates a flag: disabled, at 0 %, without allowed users, unless `fields` say otherwise.
 
@@ -130,14 +116,6 @@ def create(key: str, **fields: Any) -> Changed:
     key, or if a field is not valid.
     """
     return create_row(Kind.FLAG, key, fields)
-
-
-def delete(key: str, *, expect_version: int | None = None) -> Changed:
-    """Deletes a flag and its allowed users. Does nothing if it was deleted already.
-
-    Raises UnknownFlagError if it never existed, or ConflictError.
-    """
-    return delete_row(Kind.FLAG, key, expect_version)
 
 
 def allow(

@@ -233,8 +233,7 @@ def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
         sides = had > 0, has > 0
         found[key] = replace(found[key], anonymous=sides, anonymous_changed=changed > 0)
     listed = {user for side in allowed for users in side.values() for user in users}
-    pages = _table_pages(model)
-    counted, is_estimate = _read(comparison, read, listed, pages, deadline)
+    counted, is_estimate = _read(comparison, read, listed, deadline)
     users, found.changed, *numbers = counted
     if any(found[key].problem for key in keys):
         found.changed = None
@@ -249,7 +248,6 @@ def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
                 on=(had, has),
                 changed=changed,
                 is_estimate=is_estimate,
-                is_biased=is_estimate and pages is None,
             )
 
 
@@ -298,7 +296,6 @@ def _read(
     comparison: _core.Comparison,
     columns: Mapping[str, str],
     listed: Collection[str],
-    pages: int | None,
     deadline: float,
 ) -> tuple[list[int], bool]:
     """Returns the users, how many results differ, and five counts of each key; and if estimated.
@@ -306,10 +303,8 @@ def _read(
     Of a sample, the allowed users, who are `listed`, are counted apart: all of them matter.
     """
     table, names = allowed_user_table(), [*columns]
-    rows = table.rows.values_list("pk", *columns.values())
-    is_sample = rows.order_by()[: _MAX_USERS + 1].count() > _MAX_USERS
+    rows = table.rows.values_list("pk", *columns.values()).order_by()
     exact = counted = [0] * (2 + 5 * len(comparison.attributes()))
-    share = 1.0
 
     def plus(counts: list[int], users: Iterable[tuple[Any, ...]]) -> list[int]:
         if monotonic() >= deadline:
@@ -318,53 +313,49 @@ def _read(
         changed, of_keys = comparison.count(iter(users), names)
         return [*map(sum, zip(counts, (len(users), changed, *chain(*of_keys)), strict=True))]
 
-    if is_sample:
-        for pks in batches(map(table.field.to_python, listed)):
-            exact = plus(exact, rows.filter(**{f"{table.field.name}__in": pks}))
-    for batch, share in _batches(rows, pages, is_sample=is_sample):  # noqa: B007 (the last one counts)
-        others = (user for user in batch if not is_sample or str(user[0]) not in listed)
-        counted = plus(counted, others)
-        if is_sample and counted[0] >= _SAMPLE:
-            break
-    return [a + round(b / share) for a, b in zip(exact, counted, strict=True)], is_sample
-
-
-def _batches(
-    rows: QuerySet[Model, tuple[Any, ...]], pages: int | None, *, is_sample: bool
-) -> Iterator[tuple[Iterable[tuple[Any, ...]], float]]:
-    """Yields the users in batches, and the share of the table that was read with it.
-
-    A sample is ranges of pages in random order. Without pages, they come by primary key.
-    """
-    if pages is None:
-        total, count = rows.order_by().count() if is_sample else 0, 0
-        rows = rows.order_by("pk")
-        batch = [*rows[:_BATCH]]
+    if rows[: _MAX_USERS + 1].count() <= _MAX_USERS:
+        by_pk = rows.order_by("pk")
+        batch = [*by_pk[:_BATCH]]
         while batch:
-            count += len(batch)
-            yield batch, count / total if is_sample else 1.0
-            batch = [*rows.filter(pk__gt=batch[-1][0])[:_BATCH]]
-        return
+            exact = plus(exact, batch)
+            batch = [*by_pk.filter(pk__gt=batch[-1][0])[:_BATCH]]
+        return exact, False
+    for pks in batches(map(table.field.to_python, listed)):
+        exact = plus(exact, rows.filter(**{f"{table.field.name}__in": pks}))
+    share = 1.0
+    for sample, share in _sample(rows):  # noqa: B007 (the last one counts)
+        counted = plus(counted, (user for user in sample if str(user[0]) not in listed))
+        if counted[0] >= _SAMPLE:
+            break
+    return [a + round(b / share) for a, b in zip(exact, counted, strict=True)], True
+
+
+def _sample(
+    rows: QuerySet[Model, tuple[Any, ...]],
+) -> Iterator[tuple[Iterable[tuple[Any, ...]], float]]:
+    """Yields the users on ranges of pages in random order, and the share that was read with it."""
+    pages = _table_pages(rows.model)
     starts = [*range(0, pages + 1, _PAGES)]
-    if is_sample:
-        Random(0).shuffle(starts)  # noqa: S311 (a fixed seed: the same numbers at each look)
+    Random(0).shuffle(starts)  # noqa: S311 (a fixed seed: the same numbers at each look)
     for number, start in enumerate(starts, start=1):
         # The table may have grown since its pages were counted.
         end = 2**32 - 1 if start + _PAGES > pages else start + _PAGES
         limits = [f"({start},0)", f"({end},0)"]
-        users = rows.order_by().extra(where=[_ON_PAGES], params=limits)  # noqa: S610 (a constant)
+        users = rows.extra(where=[_ON_PAGES], params=limits)  # noqa: S610 (a constant)
         yield users, number / len(starts)
 
 
-def _table_pages(model: type[Model]) -> int | None:
-    """Returns how many pages a table has; None if it has none, or if a user is in two tables."""
-    connection = connections[conf.database]
-    if not is_postgresql(connection) or model._meta.parents:
-        return None
-    with connection.cursor() as cursor:
-        cursor.execute(_TABLE_PAGES, [connection.ops.quote_name(model._meta.db_table)])
-        found = cursor.fetchone()
-    return None if found is None else int(found[0])
+def _table_pages(model: type[Model]) -> int:
+    """Returns how many pages a table has. Raises FlagstaffError if users are not on such pages."""
+    connection, found = connections[conf.database], None
+    # With parents, a user is in two tables.
+    if is_postgresql(connection) and not model._meta.parents:
+        with connection.cursor() as cursor:
+            cursor.execute(_TABLE_PAGES, [connection.ops.quote_name(model._meta.db_table)])
+            found = cursor.fetchone()
+    if found is None:
+        raise FlagstaffError("there are too many users, and their table has no pages to sample")
+    return int(found[0])
 
 
 @contextmanager

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from datetime import date
 from typing import Any, cast
 
 from django.db import transaction
 
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import (
+    RULES,
     is_auto_now,
     is_auto_now_add,
     is_generated,
     stored_fields,
 )
-from flagstaff._tables.rows import Fields, PrimaryKey, Row, model_of
+from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.text import Text, marked, some
@@ -36,7 +38,7 @@ from flagstaff.changes.fields import assign, cleaned, differing, insert, write
 from flagstaff.changes.kept_by_rules import kept_by_rules
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.changes.preview import is_preview
-from flagstaff.changes.segment_use import require_unused
+from flagstaff.changes.segment_use import require_segments, require_unused
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -53,10 +55,21 @@ def update_row(
     kind: Kind,
     key: str,
     fields: Fields,
+    *,
     expect_version: int | None = None,
     expect: Fields | None = None,
 ) -> Changed:
-    """Sets several fields, and the allowed users if they are among them."""
+    """Changes several fields of a row at once. `allowed_users` replaces the whole list.
+
+    `expect` contains fields as you have read them. If one of them has changed since then, the call
+    raises ConflictError; newer changes of other fields are kept. With `allowed_users` in `expect`,
+    only the users in which the two lists differ are added and removed.
+
+    A new `bucket_by` reassigns every user at once: some gain the flag, and others lose it.
+
+    Raises UnknownFlagError, UnknownValueError or UnknownSegmentError for the key, ConflictError,
+    or InvalidChangeError.
+    """
     fields, expect = dict(fields), dict(expect or {})
     users, seen = _pop_users(fields), _pop_users(expect)
     with locked_row(kind, key) as row:
@@ -92,35 +105,42 @@ def change_row(
     expect_version: int | None,
 ) -> Changed:
     """Changes the fields and the allowed users of a locked row."""
-    to_write = differing(row, fields)
-    if to_write or users:
+    # A text of a file may be a date, so what differs is known when it is clean.
+    values: Fields = differing(row, cleaned(row, differing(row, fields)))
+    if values or users:
         require_version(kind, row.key, row.pk, expect_version)
-    values = cleaned(row, to_write)
     if "key" in values:
         _require_free(kind, values["key"])
-    planned = planned_change(kind, row, values, users)
-    if not planned.new:
+    if RULES in values:
+        require_segments(row, values[RULES])
+    changed = write_change(kind, row, values, users)
+    if not changed.written:
         present = _columns(row, fields)
-        kept, version = kept_by_rules(row, fields), version_of(kind, row.pk)
-        return replace(planned, old=present, new=present, kept_by_rules=kept, version=version)
-    write_fields(row, planned, users)
-    return finished(planned, version_of(kind, row.pk))
+        kept = kept_by_rules(row, fields)
+        changed = replace(changed, old=present, new=present, kept_by_rules=kept)
+    return replace(changed, version=version_of(kind, row.pk))
 
 
-def planned_change(kind: Kind, row: Row, fields: Fields, users: AllowedUsersChange) -> Changed:
-    """Returns what `write_fields` would write. Writes nothing, and does not query."""
-    fields = differing(row, fields)
-    old = _columns(row, fields)
-    new = {name: fields[name] for name in old}
+def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange) -> Changed:
+    """Writes cleaned fields and users of a locked row. Whether segments exist is not checked.
+
+    The result has no version, as those of `insert_row` and `delete_locked`.
+    """
+    old = _columns(row, values)
+    new = {name: values[name] for name in old}
     if users:
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
     secret, kept = is_secret(row) or bool(new.get("secret")), kept_by_rules(row, new)
+    key = new.get("key", row.key)
+    change_allowed_users(row, users)
+    if values:
+        write(row, values)
     return Changed(
         kind,
-        row.key,
+        key,
         old,
         new,
-        written=False,
+        written=bool(new),
         secret=secret,
         missing=users.missing,
         kept_by_rules=kept,
@@ -136,19 +156,6 @@ def _columns(row: Row, names: Collection[str]) -> dict[str, Any]:
     return {one.name: getattr(row, one.attname) for one in columns if one.name in names}
 
 
-def write_fields(row: Row, planned: Changed, users: AllowedUsersChange) -> None:
-    """Writes a planned change of a locked row."""
-    change_allowed_users(row, users)
-    fields = planned.new or {}
-    write(row, {name: new for name, new in fields.items() if name != ALLOWED})
-
-
-def finished(planned: Changed, version: int | None) -> Changed:
-    """Returns the result of a planned change that was written."""
-    key = (planned.new or {}).get("key", planned.key)
-    return replace(planned, key=key, written=True, version=version)
-
-
 def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     """Creates a row, unless an equal one exists."""
     fields = dict(fields)
@@ -161,23 +168,37 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
             if present is None:
                 _require_free(kind, key)
                 with transaction.atomic(using=conf.database):
-                    insert(row)
+                    require_segments(row, getattr(row, RULES, []))
+                    changed = insert_row(kind, row, change)
+                return replace(changed, version=version_of(kind, row.pk))
         except InvalidChangeError:
             # A concurrent call may have created the same row.
             present = kind.find(key, lock=True)
             if present is None:
                 raise
-        if present is not None:
-            return _exists_already(kind, present, row, users)
-        change_allowed_users(row, change)
-        version = version_of(kind, row.pk)
-    new = _editable_fields(row) | ({ALLOWED: users} if users else {})
-    secret = is_secret(row)
-    return Changed(kind, row.key, None, new, written=True, version=version, secret=secret)
+        return _exists_already(kind, present, row, users)
 
 
-def delete_row(kind: Kind, key: str, expect_version: int | None = None) -> Changed:
-    """Deletes a row and its allowed users. Does nothing if it was deleted already."""
+def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
+    """Inserts a row. A primary key and a time of creation that it has stay."""
+    fields = (one.attname for one in stored_fields(model_of(row)) if is_auto_now_add(one))
+    times = {name: time for name in fields if isinstance(time := getattr(row, name), date)}
+    insert(row)
+    if times and not is_preview():
+        # Django has set them to the present.
+        all_rows(kind.model).filter(pk=row.pk).update(**times)
+    change_allowed_users(row, users)
+    new = _editable_fields(row) | ({ALLOWED: list(users.added)} if users.added else {})
+    secret, missing = is_secret(row), users.missing
+    return Changed(kind, row.key, None, new, written=True, secret=secret, missing=missing)
+
+
+def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
+    """Deletes a row and its allowed users. Does nothing if it was deleted already.
+
+    Raises UnknownFlagError, UnknownValueError or UnknownSegmentError if it never existed,
+    ConflictError, or InvalidChangeError for a segment that a rule names.
+    """
     with transaction.atomic(using=conf.database):
         row = kind.find(key, lock=not is_preview())
         if row is None:
@@ -186,19 +207,20 @@ def delete_row(kind: Kind, key: str, expect_version: int | None = None) -> Chang
                 kind.row(key)  # Raises, because there is no such row.
             return Changed(kind, key, None, None, written=False, version=version_of(kind, pk))
         require_version(kind, key, row.pk, expect_version)
-        planned = planned_deletion(kind, row, allowed_pks(row) if kind is Kind.FLAG else None)
-        pk = row.pk
         if kind is Kind.SEGMENT:
             require_unused(row.key)
-        if not is_preview():
-            row.delete(using=conf.database)
-        return finished(planned, version_of(kind, pk))
+        pk, changed = row.pk, delete_locked(kind, row)
+        return replace(changed, version=version_of(kind, pk))
 
 
-def planned_deletion(kind: Kind, row: Row, users: Collection[PrimaryKey] | None) -> Changed:
-    """Returns what a deletion would change. `users` are those of a flag; None for others."""
-    old = _editable_fields(row) | ({} if users is None else {ALLOWED: list(in_order(users))})
-    return Changed(kind, row.key, old, None, written=False, secret=is_secret(row))
+def delete_locked(kind: Kind, row: Row) -> Changed:
+    """Deletes a locked row and its allowed users."""
+    old = _editable_fields(row)
+    if kind is Kind.FLAG:
+        old[ALLOWED] = list(in_order(allowed_pks(row)))
+    if not is_preview():
+        row.delete(using=conf.database)
+    return Changed(kind, row.key, old, None, written=True, secret=is_secret(row))
 
 
 def _pop_users(fields: dict[str, object]) -> list[PrimaryKey] | None:

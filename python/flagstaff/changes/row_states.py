@@ -78,8 +78,6 @@ class Effect:
     ignored: tuple[str, ...] = ()
     #: Whether the numbers are estimated from a sample of the users.
     is_estimate: bool = False
-    #: Whether the sample is the first users, who may differ from the others.
-    is_biased: bool = False
     #: Whether texts hide small numbers, from a person who may not view users.
     hides_small: bool = False
     #: Why the users are not counted; empty if they are.

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,16 +38,6 @@ class SegmentInUseError(InvalidChangeError):
         self.key = key
 
 
-@dataclass(frozen=True)
-class _Pending:
-    """What is checked at the end of a block."""
-
-    #: New rules of flags and values.
-    rules: list[object]
-    #: Keys of segments that were deleted.
-    freed: list[str]
-
-
 @dataclass(frozen=True, eq=False)
 class SegmentUse:
     """A flag, a value or an experiment whose rules name a segment."""
@@ -63,6 +51,11 @@ class SegmentUse:
     def key(self) -> str:
         """The key of the flag, value or experiment."""
         return str(self.row.key)
+
+    @property
+    def row_id(self) -> tuple[Kind | None, str]:
+        """The kind and the primary key of the row; the key of an experiment."""
+        return self.kind, self.key if self.kind is None else str(self.row.pk)
 
     @property
     def model(self) -> type[Model]:
@@ -82,28 +75,6 @@ class SegmentUse:
         return text if self.kind is Kind.FLAG else f"{self.model._meta.verbose_name} {text}"
 
 
-_pending: ContextVar[_Pending | None] = ContextVar("pending", default=None)
-
-
-@contextmanager
-def checked_together() -> Iterator[None]:
-    """Checks rules and segments at the end of the block, in few queries.
-
-    In between, a rule may name a segment that does not exist, as while both are undone.
-    """
-    pending = _Pending([], [])
-    token = _pending.set(pending)
-    try:
-        yield
-    finally:
-        _pending.reset(token)
-    if pending.rules:
-        _require_segments(pending.rules)
-    if pending.freed:
-        present = all_rows(segment_model()).filter(key__in=pending.freed)
-        _require_unused({*pending.freed}.difference(present.values_list("key", flat=True)))
-
-
 def require_segments(row: Row | Model, rules: object) -> None:
     """Raises InvalidChangeError if new rules name a segment that does not exist.
 
@@ -111,17 +82,8 @@ def require_segments(row: Row | Model, rules: object) -> None:
     """
     if not isinstance(row, (conf.flag_model, conf.value_model)):
         return
-    if (pending := _pending.get()) is not None:
-        pending.rules.append(rules)
-    else:
-        _require_segments([rules])
-
-
-def _require_segments(written: Sequence[object]) -> None:
-    existing = existing_segments(written, lock=not is_preview())
-    for rules in written:
-        if problem := missing_among(rules, existing):
-            raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
+    if problem := missing_segment(rules, lock=not is_preview()):
+        raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
 
 
 def missing_segment(rules: object, *, lock: bool = False) -> Text | None:
@@ -181,27 +143,13 @@ def require_unused(key: str) -> None:
 
     To be called before the segment is deleted.
     """
-    if (pending := _pending.get()) is not None:
-        pending.freed.append(key)
-    else:
-        _require_unused([key])
+    require_no_uses(key, uses_by_segment()[key])
 
 
-def _require_unused(keys: Collection[str]) -> None:
-    users = rules_that_name(*keys) if keys else {}
-    for key, names in users.items():
-        raise SegmentInUseError(key, some(names))
-
-
-def rules_that_name(*keys: str) -> dict[str, list[str]]:
-    """Returns what uses these segments in words, as "'a'" or "experiment 'b'", by their keys.
-
-    Reads all rules.
-    """
-    uses = uses_by_segment()
-    return {
-        key: [use.label(repr(use.key)) for use in uses[key]] for key in sorted(keys) if key in uses
-    }
+def require_no_uses(key: str, uses: Collection[SegmentUse]) -> None:
+    """Raises SegmentInUseError, which names what uses the segment, if there is anything."""
+    if uses:
+        raise SegmentInUseError(key, some(use.label(repr(use.key)) for use in uses))
 
 
 def keys_that_name(key: str) -> dict[str, list[str]]:

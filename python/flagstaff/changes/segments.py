@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from flagstaff._tables.rows import Fields
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.changes.undo import restore_row, undo_event
@@ -28,29 +27,10 @@ def create(key: str, conditions: object, **fields: Any) -> Changed:
     return create_row(Kind.SEGMENT, key, {"conditions": conditions, **fields})
 
 
-def update(
-    key: str,
-    fields: Fields,
-    *,
-    expect_version: int | None = None,
-    expect: Fields | None = None,
-) -> Changed:
-    """Changes several fields of a segment at once. `expect` works as in `update`.
-
-    Raises UnknownSegmentError, ConflictError, or InvalidChangeError.
-    """
-    return update_row(Kind.SEGMENT, key, fields, expect_version, expect)
-
-
-def delete(key: str, *, expect_version: int | None = None) -> Changed:
-    """Deletes a segment. Does nothing if it was deleted already.
-
-    Raises UnknownSegmentError if it never existed, ConflictError, or InvalidChangeError if a rule
-    of a flag names it.
-    """
-    return delete_row(Kind.SEGMENT, key, expect_version)
-
-
+#: `update(key, fields, *, expect_version=None, expect=None)` changes several fields at once.
+update = partial(update_row, Kind.SEGMENT)
+#: `delete(key, *, expect_version=None)` deletes a segment that no rule names.
+delete = partial(delete_row, Kind.SEGMENT)
 #: `undo(key, version=None, *, expect_version=None)` undoes one event of a segment.
 undo = partial(undo_event, Kind.SEGMENT)
 #: `restore(key, *, to, expect_version=None)` restores a segment as the entry `to` left it.

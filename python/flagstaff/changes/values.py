@@ -39,9 +39,8 @@ def set(  # noqa: A001 (as in the terminal)
 
     Raises UnknownValueError, ConflictError, or InvalidChangeError if JSON cannot hold it.
     """
-    if everyone:
-        return update_row(Kind.VALUE, key, {"value": value, RULES: []}, expect_version)
-    return update_row(Kind.VALUE, key, {"value": value}, expect_version)
+    fields = {"value": value, RULES: []} if everyone else {"value": value}
+    return update_row(Kind.VALUE, key, fields, expect_version=expect_version)
 
 
 def update(
@@ -57,7 +56,7 @@ def update(
     results of those that have run. Raises UnknownValueError, ConflictError, or InvalidChangeError.
     """
     with transaction.atomic(using=conf.database):
-        changed = update_row(Kind.VALUE, key, fields, expect_version, expect)
+        changed = update_row(Kind.VALUE, key, fields, expect_version=expect_version, expect=expect)
         if changed.written and changed.secret and SECRET in fields and not is_preview():
             waiting = WaitingAction.objects.using(conf.database).of_row(Kind.VALUE.value, key)
             why = "the value has become secret"
@@ -76,14 +75,8 @@ def create(key: str, value: object, **fields: Any) -> Changed:
     return create_row(Kind.VALUE, key, {"value": value, **fields})
 
 
-def delete(key: str, *, expect_version: int | None = None) -> Changed:
-    """Deletes a value, so that `get_value` returns its default. Does nothing the second time.
-
-    Raises UnknownValueError if it never existed, or ConflictError.
-    """
-    return delete_row(Kind.VALUE, key, expect_version)
-
-
+#: `delete(key, *, expect_version=None)` deletes a value, so that `get_value` returns its default.
+delete = partial(delete_row, Kind.VALUE)
 #: `undo(key, version=None, *, expect_version=None)` undoes one event of a value.
 undo = partial(undo_event, Kind.VALUE)
 #: `restore(key, *, to, expect_version=None)` restores a value as the entry `to` left it.

@@ -143,19 +143,13 @@ def test_segment_that_is_not_counted_changes_all_rules(
     assert consequence(before, after, effect, by_segment=True) is expected
 
 
-@pytest.mark.parametrize(("is_biased", "expected"), [(False, MORE), (True, MOST)])
-def test_sample_of_the_first_users_is_not_whole(is_biased: bool, expected: Consequence) -> None:
-    effect = counted(gain=1, on=40, is_estimate=True, is_biased=is_biased)
-    assert consequence(flag(), flag(rules=[STAFF]), effect) is expected
-
-
 @pytest.mark.parametrize(
     ("effect", "expected"),
     [
         (Effect(100), NONE),
         (Effect(100, changed=1), MORE),
         (Effect(100, is_estimate=True), MOST),
-        (Effect(100, changed=1, is_estimate=True, is_biased=True), MOST),
+        (Effect(100, changed=1, is_estimate=True), MORE),
     ],
 )
 def test_experiment_that_is_not_counted_whole_is_most(

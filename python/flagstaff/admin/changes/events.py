@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +22,7 @@ from django.utils.translation import ngettext
 from flagstaff._tables.names import own_names, query
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.text import local_number, localized, truncated
+from flagstaff._words.text import local_number
 from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import right_to_undo
 from flagstaff.admin.changes.filters import KIND_LABELS
@@ -42,7 +41,6 @@ from flagstaff.history.describe import (
     ChangePart,
     Names,
     describe_actor,
-    describe_json_change,
     describe_parts,
     field_label,
     source_label,
@@ -75,8 +73,6 @@ class EventRow:
     database_user: str = ""
     #: The version as a text; empty for events of optional apps.
     version: str = ""
-    #: The old and the new value, if the change shows only what differs.
-    whole: tuple[str, str] | None = None
     #: When the event was undone, and by whom; empty if it was not.
     undone: str = ""
     #: What else its transaction changed, and the page of these changes.
@@ -152,7 +148,6 @@ def event_rows(
                 reason=with_links(event.reason or ""),
                 database_user=event.session_user,
                 version=str(event.version),
-                whole=_whole_values(event),
                 undone=_undone_text(undo, actors),
                 others=with_others,
                 others_url=changes_url(site, {"transaction": event.version}) if with_others else "",
@@ -290,16 +285,3 @@ def _change_html(event: Event, users: Names | None) -> SafeString:
 def _part_html(part: ChangePart) -> SafeString | str:
     html = "{} <strong>{}</strong>" if part.words else "{}<strong>{}</strong>"
     return format_html(html, *part) if part.values else part.words
-
-
-def _whole_values(event: Event) -> tuple[str, str] | None:
-    """Returns the old and the new value if the change shows only what differs, or None."""
-    for one in event.differences:
-        is_value = event.action == "change" and one.field == "value"
-        if is_value and describe_json_change(one.old, one.new) is not None:
-            return _indented(one.old), _indented(one.new)
-    return None
-
-
-def _indented(value: object) -> str:
-    return localized(truncated(json.dumps(value, indent=2, ensure_ascii=False), _MAX_WHOLE))

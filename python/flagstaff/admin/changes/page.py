@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from itertools import chain, islice
 from typing import Any, cast
@@ -20,6 +20,7 @@ from django.http import (
     HttpResponseRedirect,
     StreamingHttpResponse,
 )
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -63,13 +64,11 @@ from flagstaff.history.log import (
     events,
     missing_entries,
 )
-from flagstaff.history.user_names import may_see_users
 
 _PAGE_SIZE = 50
 # Events of apps between the first and the last change of a page.
 _MAX_OTHERS = 500
 _BEFORE = "before"
-_ANY_TIME = {"time": "", "from": "", "to": ""}
 
 
 class RecentChanges(Page):
@@ -102,16 +101,19 @@ class RecentChanges(Page):
         """The rows of a page, and the filters."""
         site, request = self.site, self.request
         filters = _filters(site, request)
-        username = request.user.get_username()
-        times = [
-            (text, filters.query(**_ANY_TIME | {"time": name})) for name, text in TIMES.items()
-        ]
+        username, now = request.user.get_username(), timezone.localtime()
         context = {
             "form": filters,
             "query": filters.query(),
             # To which an undo returns.
             "back": request.get_full_path(),
-            "quick": [*times, (_("Mine"), filters.query(actor=username))],
+            "quick": [
+                *(
+                    (text, filters.query(**{"from": f"{now - time:%Y-%m-%dT%H:%M}", "to": ""}))
+                    for text, time in TIMES
+                ),
+                (_("Mine"), filters.query(actor=username)),
+            ],
         }
         if not can_read(request, "change_table"):
             text = _("There is no history: it needs PostgreSQL and “manage.py migrate”.")
@@ -119,8 +121,8 @@ class RecentChanges(Page):
         if filters.errors:
             return context
         kinds, readable = viewable_kinds(site, request), readable_kinds(site, request)
-        if filters.exact_key:
-            context["title"] = _("Changes of %(key)s") % {"key": filters.exact_key}
+        if filters.of_key:
+            context["title"] = _("Changes of %(key)s") % {"key": filters.of_key}
         of_row = _row_of(filters)
         rows, older = self._rows(filters, readable, of_row)
         together = [int(row.version) for row in rows if row.may_undo]
@@ -158,16 +160,9 @@ class RecentChanges(Page):
             since = max(filter(None, (aware(page[-1].at), since)))
         if version is not None:
             until = Change.objects.filter(pk=version).values_list("at", flat=True).first()
-        limit = _MAX_OTHERS if more else _PAGE_SIZE
-        others = _rows_of_apps(site, request, filters, (since, until), limit)
+        rows += _rows_of_apps(site, request, filters, (since, until))
         older = filters.query(**{_BEFORE: str(page[-1].pk)}) if more else ""
-        if len(others) == limit and not more:
-            # What is older is on the next page, of which the last moment of this one is a part.
-            rows = [row for row in rows if row.at >= others[-1].at]
-            end = others[-1].at + timedelta(microseconds=1)
-            begin = filters.since.isoformat() if filters.since else ""
-            older = filters.query(**_ANY_TIME | {"from": begin, "to": end.isoformat()})
-        return sorted([*rows, *others], key=lambda row: row.at, reverse=True), older
+        return sorted(rows, key=lambda row: row.at, reverse=True), older
 
     def _csv(self) -> HttpResponse:
         site, request = self.site, self.request
@@ -185,7 +180,7 @@ class RecentChanges(Page):
 def _filters(site: AdminSite, request: HttpRequest) -> Filters:
     kinds = {kind.value: str(KIND_LABELS[kind]) for kind in viewable_kinds(site, request)}
     labels = kinds | {pages.name: pages.label for pages in PAGES}
-    return Filters(request.GET, labels, may_see_users=may_see_users(request.user))
+    return Filters(request.GET, labels)
 
 
 # The rows.
@@ -194,7 +189,7 @@ def _filters(site: AdminSite, request: HttpRequest) -> Filters:
 def _row_of(filters: Filters) -> Any:
     """Returns the row whose history this is; None if the filters do not name one. One query."""
     kind = next((kind for kind in Kind if kind.value == filters.of_kind), None)
-    return kind.find(filters.exact_key) if kind and filters.exact_key else None
+    return kind.find(filters.of_key) if kind and filters.of_key else None
 
 
 def _rows_of_apps(
@@ -202,22 +197,18 @@ def _rows_of_apps(
     request: HttpRequest,
     filters: Filters,
     times: tuple[datetime | None, datetime | None],
-    limit: int,
 ) -> list[EventRow]:
-    """Returns the newest events of the apps that meet the filters, newest first. Few queries."""
-    if filters.of_action == "delete" or filters.of_transaction is not None:
+    """Returns the newest events of the apps that meet the filters. Few queries."""
+    if filters.of_transaction is not None:
         return []
     events: list[tuple[AppPages, Any]] = []
     for pages in PAGES:
         if filters.of_kind in {"", pages.name} and may_view(site, request, pages.model):
             problem = f"the app {pages.model._meta.app_label} cannot show its events"
-            newest = _events_of_app(site, request, pages, filters, times)[:limit]
+            newest = _events_of_app(site, request, pages, filters, times)[:_MAX_OTHERS]
             found: list[Any] = value_or_default(problem, partial(list, newest), [])
             events += [(pages, event) for event in found]
-    if filters.of_action:
-        is_creation = filters.of_action == "create"
-        events = [(of, one) for of, one in events if (one.kind == "created") is is_creation]
-    rows = [
+    return [
         replace(
             row,
             key=of_event.key,
@@ -229,8 +220,6 @@ def _rows_of_apps(
         )
         for of_event in [getattr(event, pages.name)]
     ]
-    # Of two apps, one may have older events than the other has shown.
-    return sorted(rows, key=lambda row: row.at, reverse=True)[:limit]
 
 
 def _events_of_app(
@@ -241,10 +230,8 @@ def _events_of_app(
     times: tuple[datetime | None, datetime | None],
 ) -> Any:
     """Returns the events of an app that meet the filters, newest first."""
-    key_part = f"{pages.name}__key__icontains"
     conditions = {
-        f"{pages.name}__key": filters.exact_key or None,
-        key_part: filters.key_part or None,
+        f"{pages.name}__key": filters.of_key or None,
         "at__gte": times[0],
         "at__lt": times[1],
         "actor__in": filters.actors,
@@ -253,7 +240,9 @@ def _events_of_app(
         **{name: one for name, one in conditions.items() if one is not None}
     )
     if filters.text:
-        events = events.filter(Q(**{key_part: filters.text}) | Q(actor__in=filters.text_actors))
+        events = events.filter(
+            Q(**{f"{pages.name}__key__icontains": filters.text}) | Q(actor__in=filters.text_actors)
+        )
     # The rows that their list shows.
     shown = site.get_model_admin(pages.model).get_queryset(request).order_by().values("pk")
     events = events.filter(**{f"{pages.name}__in": shown})

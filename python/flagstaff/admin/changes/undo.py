@@ -155,10 +155,10 @@ class UndoRequest(ActionRequest):
             if not may(self.site, self.request, right_of(changed), row):
                 raise PermissionDenied
         self.form.is_valid()
-        conflicts = [conflict for one in self.undone for conflict in one.conflicts]
-        for conflict in conflicts:
+        conflicts = [one.problem for one in self.undone if one.problem]
+        for problem in conflicts:
             text = _("Cannot be undone: %(why)s.")
-            why = visible_refusal(self.site, self.request, conflict.error)
+            why = visible_refusal(self.site, self.request, problem)
             self.form.add_error(None, text % {"why": why})
         if not (written or conflicts):
             self.form.add_error(None, _("There is nothing to undo."))
@@ -218,7 +218,7 @@ class UndoRequest(ActionRequest):
 
     def _advice(self) -> Iterator[str]:
         """Yields what to do if the undo is not possible."""
-        refused = {entry for row in self.undone for one in row.conflicts for entry in one.entries}
+        refused = {entry for one in self.undone if one.problem for entry in one.entries}
         others = [one.version for one in self.events if one.version not in refused]
         if not refused or self.is_restore or not others:
             return

@@ -125,7 +125,7 @@ class FlagListAdmin(BaseAdmin):
         """The shortcuts above the list, and why buttons are disabled."""
         flags, model = flags_of(request, self), self.model
         may_toggle = may(self.admin_site, request, "toggle", model)
-        deleted = {"key": changelist.query, "kind": Kind.FLAG.value, "action": "delete"}
+        deleted = {"q": changelist.query, "kind": Kind.FLAG.value}
         return {
             "flagstaff_shortcuts": [*_shortcuts(request, flags)],
             "flagstaff_total": len(flags.all),

@@ -121,7 +121,7 @@ class Overview(Page):
             return None
         day = today()
         # Selects as the page of recent changes, to which the numbers are links.
-        filters = Filters({"from": f"{day}", "to": f"{day}"}, {}, may_see_users=False)
+        filters = Filters({"from": f"{day}"}, {})
         counted = (
             shown_entries(self.site, self.request, filters, kinds)
             .values("actor", user=_USER)
@@ -142,7 +142,7 @@ class Overview(Page):
     def _actor(self, row: dict[str, Any], names: Mapping[str, str], day: date) -> Sequence[str]:
         user, name = row["user"], names.get(row["actor"], row["actor"])
         text = _("%(user)s (database user)") % {"user": user} if name is None else name
-        url = changes_url(self.site, {"actor": name or user, "from": day, "to": day})
+        url = changes_url(self.site, {"actor": name or user, "from": day})
         return link(url, Truncator(text).chars(_MAX_NAME)), local_number(row["count"])
 
 

@@ -185,7 +185,7 @@ def undo_transaction(options: Options, out: Output) -> Done:
         add_period("changes", since="since"),
         partial(add_key, optional=True),
         add_kinds("only changes of %ss"),
-        switch("--skip-conflicts", "leave out changes that newer changes have overwritten"),
+        switch("--skip-conflicts", "leave out rows of which a newer change has overwritten one"),
         *_CHANGE,
     ),
 )
@@ -223,11 +223,12 @@ def _undo(
             shown = preview_undo(entries, skip_conflicts=skip)
             written = [one for one in shown if one.written]
             texts = texts_of([one.changed for one in shown if one.changed is not None])
-            texts += [f"conflict: {one.error}" for part in shown for one in part.conflicts]
+            texts += [f"conflict: {one.problem}" for one in shown if one.problem]
             question, asks_from = "Go on?", Consequence.FEWER
             if asks_always:
-                number = sum(len(one.entries) for one in shown)
-                question = f"Undo {counted(number, 'change')} of {counted(len(shown), 'key')}?"
+                taken = [one for one in shown if not one.problem]
+                number = sum(len(one.entries) for one in taken)
+                question = f"Undo {counted(number, 'change')} of {counted(len(taken), 'key')}?"
                 asks_from = Consequence.NONE
             found = impact([one.before for one in written], [one.after for one in written])
             if ask_about_users(found, out, texts, question=question, asks_from=asks_from):
@@ -238,11 +239,11 @@ def _undo(
         if "skip_conflicts" in options:
             out.message("pass --skip-conflicts to undo the other changes")
         raise
-    conflicts = [(one.key, conflict) for one in done for conflict in one.conflicts]
-    out.messages(f"conflict: {conflict.error}" for _key, conflict in conflicts)
+    refused = [(one, one.problem) for one in done if one.problem is not None]
+    out.messages(f"conflict: {problem}" for _row, problem in refused)
     documents = [
-        {"key": key, "versions": conflict.entries, "problem": str(conflict.error)}
-        for key, conflict in conflicts
+        {"key": row.key, "versions": row.entries, "problem": str(problem)}
+        for row, problem in refused
     ]
     changed = [one.changed for one in done if one.changed is not None]
     return report(changed, out, undone={"conflicts": documents})

@@ -95,7 +95,7 @@ def test_history_of_a_row_is_the_page_of_its_changes(operator: Client) -> None:
     flag = FeatureFlag.objects.get()
     changes.flags.update(KEY, {"key": "header"})
     response = operator.get(f"{FLAGS}{flag.pk}/history/")
-    address = url(key="header", exact="1", kind="flag")
+    address = url(key="header", kind="flag")
     assert (response.status_code, response["Location"]) == (302, address)
     assert event_keys(page(operator, address)) == ["header", KEY]
     other = staff("view_keyvaluestore")
@@ -110,7 +110,6 @@ def test_deleted_row_has_its_whole_history(operator: Client) -> None:
     changes.flags.allow(KEY, User.objects.create(username="alice"))
     changes.flags.delete(KEY)
     row = f"{KEY} no longer exists"
-    assert keys(operator, action="delete") == [row]
     html = page(operator, RECENT)
     count = event_keys(html).count(row)
     assert count > 1
@@ -166,17 +165,14 @@ def test_missing_entries_are_counted(operator: Client) -> None:
 
 
 FILTERS = {
-    "username": ({"actor": "ana"}, ["gateway value"]),
-    "part of a name": ({"actor": "Schm"}, ["gateway value"]),
+    "username": ({"actor": "ana.schmidt"}, ["gateway value"]),
+    "part of a name": ({"actor": "schmi"}, ["gateway value"]),
     "actor without user": ({"actor": "deploy"}, [KEY]),
-    "part of a key": ({"key": "CHECK"}, [KEY, KEY]),
-    "exact key": ({"key": "gateway", "exact": "1"}, ["gateway value", "gateway value"]),
-    "part is not exact": ({"key": "gate", "exact": "1"}, []),
+    "key": ({"key": "gateway"}, ["gateway value", "gateway value"]),
+    "part of a key is none": ({"key": "gate"}, []),
     "kind": ({"kind": "segment"}, ["german segment"]),
-    "changed": ({"action": "change"}, [KEY, "gateway value"]),
-    "created value": ({"action": "create", "kind": "value"}, ["gateway value"]),
     "search of a key": ({"q": "CHECK"}, [KEY, KEY]),
-    "search of a person": ({"q": "Schm"}, ["gateway value"]),
+    "search of a person": ({"q": "schmi"}, ["gateway value"]),
     "search of a reason": ({"q": "release"}, [KEY]),
     "search of nothing": ({"q": "nowhere"}, []),
     "unknown transaction": ({"transaction": "987654321"}, []),
@@ -187,7 +183,7 @@ FILTERS = {
 def test_filter_selects_changes(
     filters: dict[str, str], expected: list[str], operator: Client
 ) -> None:
-    ana = User.objects.create(username="ana", first_name="Ana", last_name="Schmidt")
+    ana = User.objects.create(username="ana.schmidt")
     with acting_as(ana):
         changes.values.set("gateway", "adyen")
     with acting_as("deploy", reason="Release 42"):
@@ -200,8 +196,12 @@ def test_filter_selects_changes(
 def test_time_filter_selects_changes(operator: Client) -> None:
     for key, age in ((KEY, timedelta(days=2)), ("gateway", timedelta(hours=2))):
         Change.objects.filter(key=key).update(at=timezone.now() - age)
-    for time, count in (("1h", 1), ("24h", 2), ("7d", 3)):
-        assert len(keys(operator, time=time)) == count
+    found = re.findall(r'<a href="\?(from=[^"]*)">', page(operator, RECENT))
+    assert [len(event_keys(page(operator, f"{RECENT}?{unescape(one)}"))) for one in found] == [
+        1,
+        2,
+        3,
+    ]
 
 
 def test_from_and_to_select_changes_in_the_time_zone_of_the_project(operator: Client) -> None:
@@ -210,10 +210,9 @@ def test_from_and_to_select_changes_in_the_time_zone_of_the_project(operator: Cl
     Change.objects.filter(key="gateway").update(at=noon)
     minute, local = timedelta(minutes=1), "%Y-%m-%dT%H:%M"
     inside = {"from": f"{noon - minute:{local}}", "to": f"{noon + minute:{local}}"}
-    # Dates that are typed come before a time.
-    assert keys(operator, **inside, time="1h") == ["gateway value"]
-    day = f"{noon:%Y-%m-%d}"
-    assert keys(operator, **{"from": day, "to": day}) == ["gateway value"]
+    assert keys(operator, **inside) == ["gateway value"]
+    days = {"from": f"{noon:%Y-%m-%d}", "to": f"{noon + timedelta(days=1):%Y-%m-%d}"}
+    assert keys(operator, **days) == ["gateway value"]
     assert keys(operator, to=f"{noon - minute:{local}}") == []
 
 
@@ -229,11 +228,10 @@ def test_time_with_an_offset_that_postgresql_does_not_know_is_that_time(
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
-        ("from", "yesterday", "“yesterday” is not a time. Write it as 2026-11-22 14:30"),
-        ("to", "9999-12-31", "“9999-12-31” is not a time."),
-        ("from", "0001-01-01T00:00:00+23:59", "is not a time."),
+        ("from", "yesterday", "Enter a valid date/time."),
+        ("to", "9999-12-31T23:59:59-12:00", "Enter a valid date/time."),
+        ("from", "0001-01-01T00:00:00+23:59", "Enter a valid date/time."),
         ("kind", "nothing", "Select a valid choice."),
-        ("time", "1y", "Select a valid choice."),
         ("transaction", "x", "Enter a whole number."),
         ("transaction", "9" * 30, "Ensure this value is less than or equal to"),
     ],
@@ -248,7 +246,7 @@ def test_filter_that_is_not_valid_is_named_kept_and_selects_nothing(
     assert page(operator, url(format="csv", **{name: text})).count("\n") == 1
 
 
-def test_person_who_may_not_see_users_searches_by_username_only() -> None:
+def test_search_finds_usernames_and_no_other_names() -> None:
     zoe = User.objects.create(username="zoe", first_name="Chloe", email="zoe@corp.example")
     with acting_as(zoe):
         changes.flags.enable(KEY)
@@ -260,18 +258,9 @@ def test_person_who_may_not_see_users_searches_by_username_only() -> None:
     assert "No change matches the filters. Remove all filters" in text
 
 
-def test_filter_that_is_set_is_a_link_without_it_and_the_form_keeps_it(operator: Client) -> None:
-    html = page(operator, url(actor="ana", kind="flag", time="24h", transaction="7"))
-    chips = re.findall(r'<a href="\?([^"]*)" aria-current="true" title', html)
-    assert [unescape(chip) for chip in chips] == [
-        "time=24h&transaction=7&kind=flag",
-        "actor=ana&transaction=7&kind=flag",
-        "actor=ana&time=24h&kind=flag",
-        "actor=ana&time=24h&transaction=7",
-    ]
-    shown = "Person: ana ✕ 24 hours ✕ One transaction ✕ Flag ✕ Last hour 24 hours 7 days Mine"
-    assert shown in text_of(html)
-    for name, value in (("time", "24h"), ("transaction", "7"), ("actor", "ana")):
+def test_form_keeps_the_filters(operator: Client) -> None:
+    html = page(operator, url(actor="ana", kind="flag", transaction="7"))
+    for name, value in (("transaction", "7"), ("actor", "ana")):
         assert re.search(rf'name="{name}" value="{value}"', html)
 
 
@@ -297,7 +286,7 @@ def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Cli
 
 def test_history_of_a_row_has_at_most_sixteen_queries(operator: Client) -> None:
     # Beside those of the session and the user.
-    assert count_queries(operator, url(key="gateway", exact="1", kind="value")) <= 18
+    assert count_queries(operator, url(key="gateway", kind="value")) <= 18
 
 
 def test_csv_is_sent_while_the_history_is_read(operator: Client) -> None:
@@ -344,28 +333,16 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
     assert "angelegt: created with the steps 10 % for 1 h, 50 % for 1 h" in text
 
 
-def test_events_of_plans_before_the_oldest_change_are_on_the_next_pages(operator: Client) -> None:
+def test_events_of_plans_before_the_oldest_change_are_on_the_last_page(operator: Client) -> None:
     plan = plans.create(KEY, ["10:1h", "50:1h"], guards=())
-    now = timezone.now()
-    PlanEvent.objects.bulk_create(
-        PlanEvent(
-            plan=plan,
-            kind=PlanEvent.Kind.HELD,
-            message=f"event {number}",
-            at=now - timedelta(days=1, seconds=number),
-        )
-        for number in range(120)
-    )
-    seen: list[str] = []
-    link = url(**{"from": f"{now - timedelta(days=2):%Y-%m-%d}"})
-    while link:
-        html = page(operator, link)
-        seen += re.findall(r"event ([0-9]+)<", html)
-        [*links] = re.findall(r'href="([^"]*)">Older<', html)
-        link = f"{RECENT}{unescape(links[0])}" if links else ""
-    assert [*dict.fromkeys(seen)] == [str(number) for number in range(120)]
-    # The last moment of a page is the first one of the next.
-    assert len(seen) == 122
+    at = timezone.now() - timedelta(days=1)
+    PlanEvent.objects.create(plan=plan, kind=PlanEvent.Kind.HELD, message="early", at=at)
+    for percent in range(60):
+        changes.flags.update(KEY, {"description": str(percent)})
+    first = page(operator, RECENT)
+    [link] = re.findall(r'href="([^"]*)">Older<', first)
+    assert "early" not in first
+    assert "early" in page(operator, f"{RECENT}{unescape(link)}")
 
 
 # Transactions.
