@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import localized
 from flagstaff.changes.consequence import (
@@ -19,76 +18,24 @@ from flagstaff.changes.consequence import (
     users_text,
 )
 from flagstaff.changes.impact import impact
-from flagstaff.changes.row_states import Impact, RowState
+from flagstaff.changes.row_states import RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions
 from flagstaff.rollouts.conditions import enabling_message
-from flagstaff.rollouts.steps import ALL, Step
+from flagstaff.rollouts.steps import Step
 
 
-@dataclass(frozen=True)
-class PlannedSteps:
-    """The changes of the flag by the next step and by the last one."""
+class PlannedSteps(NamedTuple):
+    """What the next step and the last one do to the users, in the active language."""
 
-    key: str
-    next: Impact
-    last: Impact
-    #: What enabling the flag does besides; empty if the flag is not enabled by the plan.
-    enabling: str = ""
-
-    @property
-    def consequence(self) -> Consequence:
-        """The larger one of the two steps."""
-        return max(map(consequence_of, (self.next, self.last)))
-
-    @property
-    def text_to_type(self) -> str:
-        """The key, if one of the steps needs it to be typed; else an empty text."""
-        return text_to_type(self.next) or text_to_type(self.last)
-
-    @property
-    def rows(self) -> list[tuple[str, str, str]]:
-        """For each of the two steps a label, and how many users have the flag now and then."""
-        labels = {
-            _("users at the next step, %(percent)s %%"): self.next,
-            _("users at the last step, %(percent)s %%"): self.last,
-        }
-        key = Kind.FLAG, self.key
-        return [
-            (
-                label % {"percent": found.after[key].row.rollout_percent},
-                users_text(found[key], found[key].on[0]),
-                users_text(found[key], found[key].on[1]),
-            )
-            for label, found in labels.items()
-            if key in found
-        ]
-
-    @property
-    def notes(self) -> list[str]:
-        """What happens to the users at once, and what follows without a person."""
-        text = _(
-            "The plan can continue to its last step, %(percent)s %%, without another confirmation."
-        )
-        last = text % {"percent": self.last.after[Kind.FLAG, self.key].row.rollout_percent}
-        enabling = _("%(sentence)s.") % {"sentence": capfirst(localized(self.enabling))}
-        notes = [enabling] if self.enabling else []
-        if self.is_decided_by_rules:
-            notes.append(
-                _(
-                    "Rules and allowed users decide for all of these users: the steps change "
-                    "nothing for them, and guards cannot compare. Change the rules first."
-                )
-            )
-        return [*notes, *(one for one in (impact_text(self.next), last) if one)]
-
-    @property
-    def is_decided_by_rules(self) -> bool:
-        """Whether all users have the flag at the next step, although its rollout is below 100 %."""
-        key = Kind.FLAG, self.key
-        effect, after = self.next.get(key), FlagState.of(self.next.after[key].row)
-        is_partial = bool(after.rules) and after.rollout_percent < ALL
-        return is_partial and effect is not None and 0 < (effect.users or 0) == effect.on[1]
+    #: For each of the two steps a label, and how many users have the flag now and then.
+    rows: list[tuple[str, str, str]]
+    #: What happens to the users at once, and what follows without a person.
+    notes: list[str]
+    #: That of the last step, at which at least as many users have the flag as at the next one.
+    consequence: Consequence
+    #: The key, if it must be typed; else an empty text.
+    text_to_type: str
 
 
 def planned_steps(
@@ -103,11 +50,29 @@ def planned_steps(
 
     `enable` is whether the next step enables a disabled flag.
     """
-    now = RowState(Kind.FLAG, flag)
+    now, key = RowState(Kind.FLAG, flag), (Kind.FLAG, flag.key)
     enabled = {"enabled": True} if enable else {}
-    enabling = enabling_message(flag) if enable and not flag.enabled else ""
-    first, last = (
+    first, last = steps[index], steps[-1]
+    impacts = [
         impact([now], [now.after({**enabled, "rollout_percent": step.percent})], viewer=viewer)
-        for step in (steps[index], steps[-1])
+        for step in (first, last)
+    ]
+    labels = (
+        _("users at the next step, %(percent)s %%") % {"percent": first.percent},
+        _("users at the last step, %(percent)s %%") % {"percent": last.percent},
     )
-    return PlannedSteps(flag.key, first, last, enabling)
+    rows = [
+        (label, users_text(found[key], found[key].on[0]), users_text(found[key], found[key].on[1]))
+        for label, found in zip(labels, impacts, strict=True)
+        if key in found
+    ]
+    text = _(
+        "The plan can continue to its last step, %(percent)s %%, without another confirmation."
+    )
+    notes = [impact_text(impacts[0]), text % {"percent": last.percent}]
+    if enable and not flag.enabled:
+        enabling = capfirst(localized(enabling_message(flag)))
+        notes.insert(0, _("%(sentence)s.") % {"sentence": enabling})
+    return PlannedSteps(
+        rows, [*filter(None, notes)], consequence_of(impacts[1]), text_to_type(impacts[1])
+    )
