@@ -66,8 +66,8 @@ class PlanRow:
     id: int
     run_id: int | None
     step: int | None
-    steps: list[dict[str, Any]]
-    guards: list[dict[str, Any]]
+    steps: list[str]
+    guards: list[str]
     required_users: int
 
 

@@ -8,7 +8,6 @@ from datetime import timedelta
 from typing import Any, Literal, cast
 
 from flagstaff._attribution.writes import acting_as
-from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.rollouts import transitions
@@ -80,7 +79,7 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     if outcomes is None:
         return None
     version = plan.flag_version
-    if problem := foreign_change(plan, _locked_flag(plan)):
+    if problem := foreign_change(plan, transitions.locked_flag(plan)):
         return _pause(plan, problem)
     if plan.flag_version != version:
         transitions.save(plan)
@@ -98,7 +97,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
 
     Pauses the plan instead if somebody else has changed the flag. Raises database errors.
     """
-    flag = _locked_flag(plan)
+    flag = transitions.locked_flag(plan)
     if changed := foreign_change(plan, flag):
         why = Text(
             "{what}; so it was not rolled back, although harm was found: {why}",
@@ -114,10 +113,6 @@ def carry_out_trip(plan: Plan) -> PlanReport:
         transitions.roll_back(plan, flag, message)
         record(plan, PlanEvent.Kind.TRIPPED, message, plan.trip_figures)
     return report_of(plan, PlanEvent.Kind.TRIPPED, message)
-
-
-def _locked_flag(plan: Plan) -> FlagRow | None:
-    return cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
 
 
 def _enter_step(

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import cast
 
 from django.db import IntegrityError, connections, transaction
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
@@ -203,7 +202,7 @@ def rollback(key: str) -> Plan:
     """
     with _locked_plan(key) as plan:
         _require_state(plan, "roll-back")
-        flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
+        flag = transitions.locked_flag(plan)
         reason = current_reason()
         transitions.forget_trip(plan)
         changed = transitions.roll_back(plan, flag, reason)

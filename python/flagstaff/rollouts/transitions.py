@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
-from flagstaff._tables.rows import FlagRow
+from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.text import Text, joined
 from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
@@ -48,6 +48,11 @@ def record(
 def save(plan: Plan) -> None:
     """Writes what changes in the row of a plan. Every worker loads the plans again."""
     plan.save(using=conf.database, update_fields=_CHANGING)
+
+
+def locked_flag(plan: Plan) -> FlagRow | None:
+    """Returns the row with the key of the flag, locked; None if there is none."""
+    return cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
 
 
 def end_run(plan: Plan) -> None:
