@@ -13,7 +13,6 @@ from django.db.models import Case, Q, Value, When
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
@@ -28,8 +27,6 @@ from flagstaff.rollouts.admin.texts import state_name, state_sentence
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
 from flagstaff.rollouts.status import rollout_difference
 
-_MAX_NOTE = 120
-
 
 def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]:
     """Returns the state of active plans, and in red of those that need attention."""
@@ -42,12 +39,12 @@ def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]
 
 
 def _note(plan: Plan, flag: Any) -> str:
-    """Returns the state, and what is wrong, as far as a list has room for it."""
-    text, values = _("plan %(state)s"), {"state": state_name(plan)[1]}
+    """Returns the state, and why it is so if somebody should look at the plan."""
+    text = state_name(plan)[1]
     if plan.needs_attention or rollout_difference(plan, flag):
-        text = _("plan %(state)s: %(sentence)s")
-        values["sentence"] = state_sentence(plan, flag)
-    return Truncator(text % values).chars(_MAX_NOTE)
+        values = {"state": text, "reason": state_sentence(plan, flag)}
+        text = _("%(state)s — %(reason)s") % values
+    return _("plan: %(state)s") % {"state": text}
 
 
 def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, PreviewRow]:

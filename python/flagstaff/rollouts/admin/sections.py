@@ -41,7 +41,7 @@ def _steps(plan: Plan) -> Table:
         bar = '<progress class="flagstaff-bar" max="100" value="{0}" aria-hidden="true"></progress>'
         percent = format_html(bar + " {0} %", step.percent)
         rows.append([percent, localized(duration(step.seconds)) if step.seconds else NONE, state])
-    return Table([Column(_("Step")), Column(_("Shortest time")), Column(_("State"))], rows)
+    return Table([Column(_("Step")), Column(_("Time")), Column(_("State"))], rows)
 
 
 def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:

@@ -234,10 +234,10 @@ def test_stored_texts_are_shown_in_english_beside_the_german_kind(
 @pytest.mark.parametrize(
     ("happens", "text"),
     [
-        (trip, r"plan rolled back: Step 1 of 2, 25 % — .*20 of \d+ users.*"),
-        (hold, "plan holding: Step 1 of 2, 25 % — waits for data: .*"),
-        (pause_by_a_change, "plan paused: Step 1 of 2, 25 % — the flag was changed outside .*"),
-        (leave_unguarded, "plan unguarded: Step 1 of 2, 25 %, until .*"),
+        (trip, r"plan: rolled back — Step 1 of 2, 25 % — .*20 of \d+ users.*"),
+        (hold, "plan: holding — Step 1 of 2, 25 % — waits for data: .*"),
+        (pause_by_a_change, "plan: paused — Step 1 of 2, 25 % — the flag was changed outside .*"),
+        (leave_unguarded, "plan: unguarded — Step 1 of 2, 25 %, until .*"),
     ],
 )
 def test_plan_that_was_stopped_is_red_in_the_list_and_on_the_page_of_its_flag(
@@ -263,9 +263,9 @@ def test_list_of_flags_shows_the_plan_until_a_person_rolls_it_back(
         return [one.removeprefix(KEY).strip() for one in column(page(operator), "flag")]
 
     rollouts.create(KEY, STEPS)
-    assert state() == ["plan pending"]
+    assert state() == ["plan: pending"]
     rollouts.start(KEY)
-    assert state() == ["plan running"]
+    assert state() == ["plan: running"]
     rollouts.rollback(KEY)
     assert state() == [""]
 
