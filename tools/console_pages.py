@@ -210,7 +210,7 @@ _PAST = (
     # A plan that a guard has rolled back.
     """
     UPDATE flagstaff_rollouts_plan SET state = 'rolled_back', ended_at = now(),
-        reason_kind = 'tripped', reason = 'rolled back: 5 of 8 failed',
+        reason = 'rolled back: 5 of 8 failed',
         trip_reason = '5 of 8 failed'
     WHERE key = 'slow_filter'
     """,

@@ -11,10 +11,10 @@ from typing import Any, final
 
 import psycopg
 
-from flagstaff.rollouts.guards import guards_from_json
+from flagstaff.rollouts.guards import parse_guards
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.results import GuardCounts, StepEvidence
-from flagstaff.rollouts.steps import steps_from_json
+from flagstaff.rollouts.steps import parse_step, parse_steps
 from flagstaff.rollouts.verdict import judge
 
 __all__ = ["Event", "PlanRow", "PlanWatch", "Seen"]
@@ -66,8 +66,8 @@ class PlanRow:
     id: int
     run_id: int | None
     step: int | None
-    steps: list[dict[str, Any]]
-    guards: list[dict[str, Any]]
+    steps: list[str]
+    guards: list[str]
     required_users: int
 
 
@@ -162,7 +162,7 @@ class PlanWatch:
         )
 
     def _events(self, plan: PlanRow, seen: Seen) -> Iterator[Event]:
-        percent = None if plan.step is None else plan.steps[plan.step]["percent"]
+        percent = None if plan.step is None else parse_step(plan.steps[plan.step]).percent
         for row in self._session.execute(_EVENTS, [self._last_event]).fetchall():
             self._last_event, at, kind, text, figures = row
             yield Event(at, kind, text, figures, percent, seen)
@@ -182,6 +182,6 @@ class PlanWatch:
             # The brake and the guard of errors do not look at them.
             requests=(0, 0),
         )
-        guards, steps = guards_from_json(plan.guards), steps_from_json(plan.steps)
+        guards, steps = parse_guards(plan.guards), parse_steps(plan.steps)
         if judge(steps, plan.step, guards, evidence, plan.required_users).trip:
             self.allowed_at = now

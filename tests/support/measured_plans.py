@@ -17,9 +17,9 @@ def start_run(query: Query, state: str = "running", limits: str = '{"2": 0}') ->
     """Begins a run of a plan, with a latency guard of this limit. Returns its id."""
     (plan,) = query(
         "INSERT INTO flagstaff_rollouts_plan (flag_pk, key, state, steps, guards, required_users, "
-        "latency_limits, salt, seen_flag, reason, reason_kind, trip_reason, actor, "
+        "latency_limits, salt, seen_flag, reason, trip_reason, actor, "
         "ignore_releases, guarded_until) SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, "
-        "'\\x00', '', '', '', '', '', false, now() + interval '5 min' "
+        "'\\x00', '', '', '', '', false, now() + interval '5 min' "
         "FROM flagstaff_featureflag WHERE key = %s RETURNING id",
         state,
         limits,

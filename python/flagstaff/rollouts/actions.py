@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff.actions import Action, Done, Outlook, Question, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.preview import rolled_back
-from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
@@ -24,7 +23,7 @@ from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
-from flagstaff.rollouts.status import newest_texts, plan_record
+from flagstaff.rollouts.status import plan_record
 from flagstaff.rollouts.steps import parse_step
 from flagstaff.rollouts.traffic import notes_of
 
@@ -46,8 +45,8 @@ _Guards = Annotated[
     Sequence[str] | None,
     Several(
         'a guard: "errors", "latency=0.5" or "function=shop.guards.orders", and after commas '
-        "limit=2 and tolerated=1 (both: times as often as without the flag) or action=hold; can be "
-        "repeated. Without guards: errors",
+        "limit=2 (times as often as without the flag) or action=hold; can be repeated. Without "
+        "guards: errors",
         "GUARD",
         parse_guard,
     ),
@@ -103,7 +102,7 @@ def _done(
     `instead` says what that action does, if it does not bring back the flag as it was.
     """
     record = plan_record(plan)
-    texts = [f"{plan.key}: {text}" for text in newest_texts(record)]
+    texts = [f"{plan.key}: {record['events'][-1]['text']}"]
     command = Undo((PLAN, undo, plan.key, *options))
     return Done(plan.key, texts, record, command, instead=instead, notes=[*notes])
 
@@ -232,8 +231,7 @@ def roll_back(key: str) -> Done:
     Nothing delays it: no question, no reason.
     """
     plan = plans.rollback(key)
-    flag = cast("FlagRow | None", find_row(conf.flag_model, key))
-    is_as_before = plan.step == 0 and flag is not None and flag.enabled
+    is_as_before = plan.step == 0 and plan.flag is not None and plan.flag.enabled
     instead = "" if is_as_before else "begins it again at its first step"
     return _done(plan, "resume", instead=instead)
 

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, cast
 
-from django.db import DataError, IntegrityError, InternalError, transaction
-
 from flagstaff._attribution.writes import acting_as
-from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.evidence import has_lost_for_good, verdict_of
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome
-from flagstaff.rollouts.models import GUARDED_FOR, Plan, PlanEvent, ReasonKind, State, StepRun
+from flagstaff.rollouts.models import GUARDED_FOR, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.releases import release_change
 from flagstaff.rollouts.results import StepVerdict
 from flagstaff.rollouts.steps import ALL
@@ -83,7 +79,7 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     if outcomes is None:
         return None
     version = plan.flag_version
-    if problem := foreign_change(plan, _locked_flag(plan)):
+    if problem := foreign_change(plan, transitions.locked_flag(plan)):
         return _pause(plan, problem)
     if plan.flag_version != version:
         transitions.save(plan)
@@ -101,7 +97,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
 
     Pauses the plan instead if somebody else has changed the flag. Raises database errors.
     """
-    flag = _locked_flag(plan)
+    flag = transitions.locked_flag(plan)
     if changed := foreign_change(plan, flag):
         why = Text(
             "{what}; so it was not rolled back, although harm was found: {why}",
@@ -110,20 +106,13 @@ def carry_out_trip(plan: Plan) -> PlanReport:
         )
         return _pause(plan, why)
 
-    def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
-        # The reason begins with the guard that has tripped.
-        message = Text("rolled back: {why}", why=why)
-        plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, why, figures
-        with acting_as(ACTOR, reason=message, source=_SOURCE):
-            transitions.roll_back(plan, flag, message)
-            record(plan, PlanEvent.Kind.TRIPPED, message, figures)
-        return report_of(plan, PlanEvent.Kind.TRIPPED, message)
-
-    return _whatever_the_text(roll_back, plan.trip_reason, plan.trip_figures or {})
-
-
-def _locked_flag(plan: Plan) -> FlagRow | None:
-    return cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
+    # The reason begins with the guard that has tripped.
+    message = Text("rolled back: {why}", why=plan.trip_reason)
+    plan.trip_run_id = None
+    with acting_as(ACTOR, reason=message, source=_SOURCE):
+        transitions.roll_back(plan, flag, message)
+        record(plan, PlanEvent.Kind.TRIPPED, message, plan.trip_figures)
+    return report_of(plan, PlanEvent.Kind.TRIPPED, message)
 
 
 def _enter_step(
@@ -139,7 +128,7 @@ def _enter_step(
 def _pause(plan: Plan, reason: str) -> PlanReport:
     with acting_as(ACTOR, source=_SOURCE):
         transitions.forget_trip(plan)
-        transitions.pause(plan, reason, ReasonKind.PAUSED)
+        transitions.pause(plan, reason)
     return report_of(plan, PlanEvent.Kind.PAUSED, reason)
 
 
@@ -161,36 +150,19 @@ def _store_trip(plan: Plan, why: str, figures: dict[str, Any]) -> PlanReport:
 
     So no trip is lost if the process ends, or if a guard is fine in the next run.
     """
-
-    def store(why: str, figures: dict[str, Any]) -> PlanReport:
-        plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, str(why), figures
-        plan.reason, plan.reason_kind = str(transitions.trip_text(plan)), ReasonKind.TRIPPED
-        transitions.save(plan)
-        return report_of(plan, PlanEvent.Kind.TRIPPED)
-
-    return _whatever_the_text(store, why, figures)
-
-
-def _whatever_the_text(
-    write: Callable[[str, dict[str, Any]], PlanReport], why: str, figures: dict[str, Any]
-) -> PlanReport:
-    """Writes a trip with its reason and figures, or without them if they cannot be written."""
-    try:
-        with transaction.atomic(using=conf.database):
-            return write(why, figures)
-    except (DataError, IntegrityError, InternalError, TypeError, ValueError):
-        # In ASCII, which every server can store.
-        return write(Text("a guard whose reason cannot be stored"), {})
+    plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, str(why), figures
+    plan.reason = str(transitions.trip_text(plan))
+    transitions.save(plan)
+    return report_of(plan, PlanEvent.Kind.TRIPPED)
 
 
 def _hold(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
-    """Holds a plan. A reason that differs in its figures only is written now and then."""
-    is_news = plan.state != State.HOLDING or _without_figures(plan.reason) != _without_figures(why)
-    if not is_news:
+    """Holds a plan. While it holds, the reason is written now and then."""
+    if plan.state == State.HOLDING:
         _renew(plan, reason=str(why))
         return report_of(plan, None, why)
-    event, text = PlanEvent.Kind.HELD, Text("holds: {why}", why=why)
-    return _change(plan, State.HOLDING, str(why), ReasonKind.HELD, event, text, verdict)
+    text = Text("holds: {why}", why=why)
+    return _change(plan, State.HOLDING, why, PlanEvent.Kind.HELD, text, verdict.figures())
 
 
 def _wait(plan: Plan) -> PlanReport:
@@ -198,28 +170,23 @@ def _wait(plan: Plan) -> PlanReport:
     if plan.state != State.HOLDING:
         _renew(plan)
         return report_of(plan)
-    event, text = (
-        PlanEvent.Kind.CONTINUED,
-        Text("continues; it held because: {why}", why=plan.reason),
-    )
-    return _change(plan, State.RUNNING, "", "", event, text)
+    text = Text("continues; it held because: {why}", why=plan.reason)
+    return _change(plan, State.RUNNING, "", PlanEvent.Kind.CONTINUED, text, {})
 
 
 def _change(  # noqa: PLR0913, PLR0917 (the state and its event)
     plan: Plan,
     state: State,
     reason: str,
-    reason_kind: str,
     event: PlanEvent.Kind,
     text: str,
-    verdict: StepVerdict | None = None,
+    figures: dict[str, Any],
 ) -> PlanReport:
     """Writes that a plan holds, or goes on, with an event."""
-    plan.state, plan.reason, plan.reason_kind = state, reason, reason_kind
-    plan.guarded_until = plan.now + GUARDED_FOR
+    plan.state, plan.reason, plan.guarded_until = state, str(reason), plan.now + GUARDED_FOR
     transitions.save(plan)
     with acting_as(ACTOR, source=_SOURCE):
-        record(plan, event, text, verdict.figures() if verdict else None)
+        record(plan, event, text, figures)
     return report_of(plan, event)
 
 
@@ -245,20 +212,11 @@ def _proceed(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
             why=why,
         )
         return _enter_step(plan, index, PlanEvent.Kind.STEP, message, verdict)
-    plan.reason_kind = ""
     transitions.end(plan, State.DONE)
     message = Text("done; {why}", why=why)
     with acting_as(ACTOR, source=_SOURCE):
         record(plan, PlanEvent.Kind.DONE, message, verdict.figures())
     return report_of(plan, PlanEvent.Kind.DONE, message)
-
-
-def _without_figures(reason: str) -> str:
-    """Returns a reason without the words that have a digit: two that differ in these are alike.
-
-    The text that a guard of the project has returned can have figures, too.
-    """
-    return re.sub(r"\S*\d\S*", "", reason)
 
 
 # What the driver does with a running plan, from the verdict and the function guards. Pure.

@@ -14,16 +14,8 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history, require_triggers
-from flagstaff.rollouts.models import GUARDED_FOR, DriverRun, SignalCount
+from flagstaff.rollouts.models import GUARDED_FOR, DriverRun
 from flagstaff.rollouts.steps import Step
-
-# A standby and a role that is read-only by default start read-only transactions.
-_MAY_WRITE = """
-    SELECT coalesce(
-        pg_catalog.has_table_privilege(pg_catalog.to_regclass(%s)::oid, 'INSERT')
-        AND pg_catalog.current_setting('transaction_read_only') OPERATOR(pg_catalog.=) 'off', false
-    )
-"""
 
 
 def require(key: str, *problems: str | None) -> None:
@@ -48,27 +40,7 @@ def problem_of_database() -> str | None:
         require_triggers(Kind.FLAG)
     except NoHistoryError as error:
         return error.message
-    return _problem_of_engine()
-
-
-def _problem_of_engine() -> str | None:
-    """Returns that the workers cannot write what they count, or None. A plan would only hold."""
-    alias = conf.engine_database
-    if alias == conf.database:
-        return None
-    connection = connections[alias]
-    table = connection.ops.quote_name(SignalCount._meta.db_table)
-    with connection.cursor() as cursor:
-        cursor.execute(_MAY_WRITE, [table])
-        [may_write] = cursor.fetchone()
-    if may_write:
-        return None
-    return Text(
-        "the workers evaluate with database {database}, which may not write what they count to "
-        "{table}; use a database and a role that may write it",
-        database=f'"{alias}"',
-        table=table,
-    )
+    return None
 
 
 def problem_of_driver() -> str | None:

@@ -28,7 +28,7 @@ _RETURN = timedelta(minutes=10)
 def verdict_of(plan: Plan, run: StepRun) -> StepVerdict:
     """Returns what a run of a step shows until its end, or until now.
 
-    Makes up to six queries. Raises InvalidPlanError if the plan cannot be read.
+    Makes up to six queries.
     """
     steps, guards, users = plan.read_steps(), plan.read_guards(), plan.required_users
     evidence = read_evidence(run, run.ended_at or plan.now)

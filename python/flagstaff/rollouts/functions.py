@@ -32,10 +32,8 @@ class GuardOutcome:
 
 
 def has_functions(plan: Plan) -> bool:
-    """Whether a plan has function guards. False if its guards cannot be read."""
-    return isinstance(plan.guards, list) and any(
-        isinstance(one, dict) and one.get("kind") == FUNCTION for one in plan.guards
-    )
+    """Whether a plan has function guards."""
+    return any(guard.kind == FUNCTION for guard in plan.read_guards())
 
 
 def call_guards(plan: Plan) -> tuple[GuardOutcome, ...]:

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime
-from threading import Event
 
-from django.db import connections
-
-from flagstaff._tables.batches import delete_in_batches
-from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._words.cells import Column, Record
 from flagstaff.conf import conf
 from flagstaff.extensions import Job, Retention
-from flagstaff.rollouts.advance import PlanReport
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import PlanEvent
+from flagstaff.rollouts.models import FailedNetwork, PlanEvent
 
 _STOPPED = {PlanEvent.Kind.TRIPPED, PlanEvent.Kind.PAUSED, PlanEvent.Kind.HELD}
 
@@ -24,13 +18,9 @@ def _style(record: Record) -> str | None:
     return "WARNING" if record["error"] or record["event"] in _STOPPED else None
 
 
-def _run(stop: Event) -> Sequence[PlanReport]:
-    return run_plans(stop=stop)
-
-
 PLANS = Job(
     name="plans",
-    run=_run,
+    run=lambda stop: run_plans(stop=stop),
     columns=(
         Column("plan"),
         Column("state"),
@@ -53,9 +43,12 @@ def prune_networks_in_batches(before: datetime) -> Iterator[int]:
 
     Each batch is committed: a caller may stop between two batches.
     """
-    connection = connections[conf.database]
-    statement = fill(sql("prune_networks_v1", "flagstaff.rollouts"), optional_names(connection))
-    return delete_in_batches(connection, statement, {"before": before}, _BATCH)
+    networks = FailedNetwork.objects.using(conf.database)
+    batch = networks.filter(run__ended_at__lt=before).values("pk")[:_BATCH]
+    deleted = _BATCH
+    while deleted == _BATCH:
+        deleted, _tables = networks.filter(pk__in=batch).delete()
+        yield deleted
 
 
 def retention() -> Retention:

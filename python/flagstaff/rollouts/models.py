@@ -19,10 +19,9 @@ from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.text import Text
 from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.clock import ClockTimestamp, database_now
-from flagstaff.rollouts.guards import Guard, guards_from_json
-from flagstaff.rollouts.steps import Step, steps_from_json
+from flagstaff.rollouts.guards import Guard, parse_guards
+from flagstaff.rollouts.steps import Step, parse_steps
 from flagstaff.validators import KEY_MAX_LENGTH
 
 #: A plan is unguarded if no driver has run for this time.
@@ -42,27 +41,16 @@ class State(models.TextChoices):
 
 
 def state_text(state: str) -> Text:
-    """Returns the name of a state for messages. SQL may have written an unknown one."""
+    """Returns the name of a state for messages."""
     return Text(state.replace("_", " "))
-
-
-class ReasonKind(models.TextChoices):
-    """Why a plan needs a person, until somebody resumes it or creates another one.
-
-    It has none if it goes on, or if a person has stopped it.
-    """
-
-    HELD = "held"
-    #: By the driver, because the flag was changed.
-    PAUSED = "paused"
-    #: Until the rollback, the trip is only stored.
-    TRIPPED = "tripped"
 
 
 #: A flag has at most one plan in one of these states.
 ACTIVE_STATES = (State.PENDING, State.RUNNING, State.HOLDING, State.PAUSED)
 #: The states in which a driver watches a plan.
 WATCHED_STATES = (State.RUNNING, State.HOLDING)
+# The states in which a plan waits for something that a person should look at.
+_STOPPED_STATES = (State.HOLDING, State.PAUSED)
 
 
 def new_salt() -> bytes:
@@ -95,8 +83,8 @@ class PlanManager(models.Manager["Plan"]):
     def needing_attention(self) -> QuerySet[Plan]:
         """Returns the plans that need a person, without those that have a newer plan."""
         newer = self.filter(flag_pk=models.OuterRef("flag_pk"), pk__gt=models.OuterRef("pk"))
-        is_newest = ~Q(state=State.ROLLED_BACK) | ~models.Exists(newer)
-        return self.filter(is_newest, ~Q(reason_kind=""))
+        has_tripped = ~Q(trip_reason="") & ~models.Exists(newer)
+        return self.filter(has_tripped | Q(state__in=_STOPPED_STATES))
 
 
 class Plan(models.Model):
@@ -108,9 +96,9 @@ class Plan(models.Model):
     state: models.Field[Any, str] = models.CharField(
         _("state"), max_length=16, choices=State.choices, default=State.PENDING
     )
-    #: Objects with `percent` and `seconds`; see flagstaff.rollouts.steps.
+    #: Texts such as "5:1h"; see flagstaff.rollouts.steps.
     steps: models.Field[Any, Any] = models.JSONField()
-    #: Objects with a `kind`; see flagstaff.rollouts.guards.
+    #: Texts such as "errors"; see flagstaff.rollouts.guards.
     guards: models.Field[Any, Any] = models.JSONField(default=list)
     required_users: models.Field[Any, int] = models.PositiveIntegerField(default=1000)
     #: The index of the present step; None before the start.
@@ -138,7 +126,6 @@ class Plan(models.Model):
     trip_figures: models.Field[Any, Any] = models.JSONField(null=True)
     #: Why the plan is in its state: an English text, or what a person has written.
     reason: models.Field[Any, str] = models.TextField(default="")
-    reason_kind: models.Field[Any, str] = models.CharField(max_length=16, default="")
     actor: models.Field[Any, str] = models.TextField(default="")
     #: Whether a step goes on if a new release appears.
     ignore_releases: models.Field[Any, bool] = models.BooleanField(default=False)
@@ -190,42 +177,23 @@ class Plan(models.Model):
         until = self.guarded_until
         return self.state in WATCHED_STATES and (until is None or until < self.now)
 
-    # SQL can write anything, and a person must be able to stop a plan that cannot be read.
+    @property
+    def needs_attention(self) -> bool:
+        """Whether a person should look at the plan, unless the flag has a newer one."""
+        return self.is_unguarded or self.state in _STOPPED_STATES or self.trip_reason != ""
 
     def read_steps(self) -> tuple[Step, ...]:
-        """Returns the steps. Raises InvalidPlanError if the row is not valid."""
-        steps = steps_from_json(self.steps)
-        if self.step is not None and self.step >= len(steps):
-            raise InvalidPlanError(
-                "the plan is at step {step} of {steps}; create the plan again",
-                step=self.step + 1,
-                steps=len(steps),
-            )
-        return steps
+        """Returns the steps."""
+        return parse_steps(self.steps)
 
     def read_guards(self) -> tuple[Guard, ...]:
-        """Returns the guards. Raises InvalidPlanError if they are not valid."""
-        return guards_from_json(self.guards)
-
-    @property
-    def problem(self) -> str | None:
-        """Why the steps, the guards or the state cannot be read, or None."""
-        if self.state not in State.values:
-            return Text("the plan has the unknown state {value}; delete the plan", value=self.state)
-        try:
-            self.read_steps()
-            self.read_guards()
-        except InvalidPlanError as error:
-            return error.message
-        return None
+        """Returns the guards. Does not import their functions."""
+        return parse_guards(self.guards)
 
     @property
     def percent(self) -> int | None:
-        """The percentage of the present step; None before the start, or if it is not valid."""
-        try:
-            return None if self.step is None else self.read_steps()[self.step].percent
-        except InvalidPlanError:
-            return None
+        """The percentage of the present step; None before the start."""
+        return None if self.step is None else self.read_steps()[self.step].percent
 
 
 class StepRun(models.Model):
@@ -255,7 +223,6 @@ class PlanEvent(models.Model):
 
     class Kind(models.TextChoices):
         CREATED = "created", _("created")
-        ENABLED = "enabled", _("turned on")
         STARTED = "started", _("started")
         STEP = "step", _("step")
         HELD = "held", _("held")

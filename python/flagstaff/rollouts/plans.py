@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import cast
 
 from django.db import IntegrityError, connections, transaction
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
@@ -35,12 +34,7 @@ from flagstaff.rollouts.conditions import (
     require,
 )
 from flagstaff.rollouts.flag_changes import digest_of, foreign_change
-from flagstaff.rollouts.guards import (
-    Guard,
-    guards_as_json,
-    latency_limits,
-    valid_guards,
-)
+from flagstaff.rollouts.guards import ERRORS, latency_limits, parse_guards, require_functions
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
     WATCHED_STATES,
@@ -51,7 +45,7 @@ from flagstaff.rollouts.models import (
     StepRun,
     state_text,
 )
-from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, steps_as_json, valid_steps
+from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, parse_steps
 from flagstaff.rollouts.transitions import continue_run, enter_step, record
 
 _MAX_USERS = 2_000_000_000
@@ -68,9 +62,9 @@ REQUIRED_USERS = 1000
 
 def create(
     key: str,
-    steps: Iterable[Step | str] | None = None,
+    steps: Iterable[str] | None = None,
     *,
-    guards: Iterable[Guard | str] | None = None,
+    guards: Iterable[str] | None = None,
     required_users: int | None = None,
     ignore_releases: bool | None = None,
 ) -> Plan:
@@ -82,15 +76,16 @@ def create(
     """
     with transaction.atomic(using=conf.database):
         flag = flag_row(key)
-        plan_steps = _default_steps(flag) if steps is None else valid_steps(steps)
-        plan_guards = valid_guards(("errors",) if guards is None else guards)
+        plan_steps = _default_steps(flag) if steps is None else parse_steps(steps)
+        plan_guards = parse_guards((ERRORS,) if guards is None else guards)
+        require_functions(plan_guards)
         if problem := problem_of_first_step(flag, plan_steps[0]):
             raise InvalidPlanError(problem)
         plan = Plan(
             flag_pk=str(flag.pk),
             key=flag.key,
-            steps=steps_as_json(plan_steps),
-            guards=guards_as_json(plan_guards),
+            steps=[*map(str, plan_steps)],
+            guards=[*map(str, plan_guards)],
             latency_limits=latency_limits(plan_guards),
             required_users=_valid_users(required_users),
             ignore_releases=bool(ignore_releases),
@@ -109,9 +104,9 @@ def create(
 
 def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     key: str,
-    steps: Iterable[Step | str] | None = None,
+    steps: Iterable[str] | None = None,
     *,
-    guards: Iterable[Guard | str] | None = None,
+    guards: Iterable[str] | None = None,
     required_users: int | None = None,
     ignore_releases: bool | None = None,
     enable: bool = False,
@@ -149,9 +144,9 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         require(plan.key, problem_of_database(), problem_of_driver(), problem)
         old = present_rollout(flag)
         enter_step(plan, 0, enable=enables)
-        if enables:
-            record(plan, PlanEvent.Kind.ENABLED, enabling_message(flag))
         text = Text("started: rollout {old} → {new} %", old=old, new=first.percent)
+        if enables:
+            text = Text("{text}; {enabled}", text=text, enabled=enabling_message(flag))
         record(plan, PlanEvent.Kind.STARTED, text)
         return plan
 
@@ -207,7 +202,7 @@ def rollback(key: str) -> Plan:
     """
     with _locked_plan(key) as plan:
         _require_state(plan, "roll-back")
-        flag = cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
+        flag = transitions.locked_flag(plan)
         reason = current_reason()
         transitions.forget_trip(plan)
         changed = transitions.roll_back(plan, flag, reason)
@@ -232,7 +227,11 @@ def delete(key: str) -> None:
     """
     with _locked_plan(key) as plan:
         if plan.state in WATCHED_STATES:
-            raise still_runs(plan)
+            raise PlanError(
+                "the rollout plan of {key} runs; pause it before you delete it: {command}",
+                key=key,
+                command=quoted_command("plan", "pause", key),
+            )
         _keep_workers_from_writing()
         plan.delete(using=conf.database)
 
@@ -271,28 +270,6 @@ def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     return newest.filter(state__in=ACTIVE_STATES).first() or newest.first()
 
 
-def exists_already(plan: Plan) -> PlanError:
-    """Returns the error of a second plan while this one has not ended."""
-    problem = Text(
-        "{key} has a rollout plan already, which is {state}; end it and delete it before you "
-        "create another: {command}",
-        key=plan.key,
-        state=state_text(plan.state),
-        command=quoted_command("plan", "delete", plan.key),
-    )
-    return PlanError(problem)
-
-
-def still_runs(plan: Plan) -> PlanError:
-    """Returns the error of a deletion while the plan runs or holds."""
-    problem = Text(
-        "the rollout plan of {key} runs; pause it before you delete it: {command}",
-        key=plan.key,
-        command=quoted_command("plan", "pause", plan.key),
-    )
-    return PlanError(problem)
-
-
 def no_plan_text(key: str) -> Text:
     """Returns the message about a flag without a plan. Raises UnknownFlagError without a flag."""
     flag_row(key)
@@ -321,7 +298,14 @@ def _insert(plan: Plan) -> None:
             plan.save(using=conf.database, force_insert=True)
     except IntegrityError as error:
         if found := Plan.objects.active().filter(flag_pk=plan.flag_pk).first():
-            raise exists_already(found) from error
+            problem = Text(
+                "{key} has a rollout plan already, which is {state}; end it and delete it before "
+                "you create another: {command}",
+                key=plan.key,
+                state=state_text(found.state),
+                command=quoted_command("plan", "delete", plan.key),
+            )
+            raise PlanError(problem) from error
         raise
 
 

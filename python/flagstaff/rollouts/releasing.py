@@ -9,7 +9,6 @@ from typing import Any
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import localized
 from flagstaff.actions import Outlook
@@ -26,12 +25,12 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions
 from flagstaff.rollouts.conditions import enabling_message
 from flagstaff.rollouts.models import Plan
-from flagstaff.rollouts.steps import ALL, Step
+from flagstaff.rollouts.steps import Step
 
 
 @dataclass(frozen=True)
 class PlannedSteps:
-    """The changes of the flag by the next step and by the last one."""
+    """What the next step and the last one do to the users; texts are in the active language."""
 
     flag: FlagRow
     next: Impact
@@ -41,11 +40,6 @@ class PlannedSteps:
     #: The versions of the flag and of the plan before.
     version: int | None = None
     plan_version: str = ""
-
-    @property
-    def key(self) -> str:
-        """The key of the flag."""
-        return self.flag.key
 
     @property
     def seen(self) -> dict[str, Any]:
@@ -68,13 +62,13 @@ class PlannedSteps:
 
     @property
     def consequence(self) -> Consequence:
-        """The larger one of the two steps."""
-        return max(map(consequence_of, (self.next, self.last)))
+        """That of the last step, at which at least as many users have the flag as at the next."""
+        return consequence_of(self.last)
 
     @property
     def text_to_type(self) -> str:
-        """The key, if one of the steps needs it to be typed; else an empty text."""
-        return text_to_type(self.next) or text_to_type(self.last)
+        """The key, if it must be typed; else an empty text."""
+        return text_to_type(self.last)
 
     @property
     def rows(self) -> list[tuple[str, str, str]]:
@@ -83,7 +77,7 @@ class PlannedSteps:
             _("users at the next step, %(percent)s %%"): self.next,
             _("users at the last step, %(percent)s %%"): self.last,
         }
-        key = Kind.FLAG, self.key
+        key = Kind.FLAG, self.flag.key
         return [
             (
                 label % {"percent": found.after[key].row.rollout_percent},
@@ -100,25 +94,10 @@ class PlannedSteps:
         text = _(
             "The plan can continue to its last step, %(percent)s %%, without another confirmation."
         )
-        last = text % {"percent": self.last.after[Kind.FLAG, self.key].row.rollout_percent}
+        last = text % {"percent": self.last.after[Kind.FLAG, self.flag.key].row.rollout_percent}
         enabling = _("%(sentence)s.") % {"sentence": capfirst(localized(self.enabling))}
         notes = [enabling] if self.enabling else []
-        if self.is_decided_by_rules:
-            notes.append(
-                _(
-                    "Rules and allowed users decide for all of these users: the steps change "
-                    "nothing for them, and guards cannot compare. Change the rules first."
-                )
-            )
-        return [*notes, *(one for one in (impact_text(self.next), last) if one)]
-
-    @property
-    def is_decided_by_rules(self) -> bool:
-        """Whether all users have the flag at the next step, although its rollout is below 100 %."""
-        key = Kind.FLAG, self.key
-        effect, after = self.next.get(key), FlagState.of(self.next.after[key].row)
-        is_partial = bool(after.rules) and after.rollout_percent < ALL
-        return is_partial and effect is not None and 0 < (effect.users or 0) == effect.on[1]
+        return [*notes, *filter(None, [impact_text(self.next)]), last]
 
 
 def planned_steps(

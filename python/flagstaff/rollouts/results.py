@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, cast
 
-from flagstaff.rollouts.guards import ERROR_NUMBER
-
 Action = Literal["rollback", "hold"]
 
 #: The name of the brake in `StepVerdict.trip`.
@@ -72,8 +70,6 @@ class GuardResult:
     limit: float
     tripped: bool
     passed: bool
-    #: The ratio that is allowed.
-    tolerated: float
     #: Where the number of users passes: the smallest ratio that would have tripped in 4 of 5 cases.
     #: None without failures.
     smallest_harm: float | None = None
@@ -94,22 +90,17 @@ class StepVerdict:
     guards: tuple[GuardResult, ...] = ()
     #: The number of failing users inside that trips the brake if none fails outside; None if off.
     brake: int | None = None
-    #: If a guard passes by the number of users: the largest `smallest_harm` of those guards.
-    smallest_harm: float | None = None
 
     def figures(self) -> dict[str, Any]:
         """Returns the counts and the verdict as a dict for JSON, which has no infinity: None."""
         evidence, own = self.evidence, asdict(self)
         del own["evidence"], own["why"]
         outside, inside = evidence.requests
-        errors = evidence.failed.get(ERROR_NUMBER, GuardCounts())
         figures = {
             "users_inside": round(evidence.users_inside),
             "users_outside": round(evidence.users_outside),
             "requests_inside": inside,
             "requests_outside": outside,
-            "errors_inside": errors.inside,
-            "errors_outside": errors.outside,
             "lost_workers": evidence.lost_workers,
             "dropped": evidence.dropped,
             "left_out": round(evidence.left_out),

@@ -42,42 +42,38 @@ def ratio(inside: float, outside: float, theta: float) -> float | None:
     return inside * (1 - theta) / (outside * theta) if outside else math.inf
 
 
-def log_e_value(inside: float, outside: float, theta: float, tolerated: float = 1.0) -> float:
+def log_e_value(inside: float, outside: float, theta: float) -> float:
     """Returns the natural logarithm of `e_value`, which has no overflow.
 
-    With R = theta·r + 1 - theta, and R0 for the tolerated ratio r0, an alternative r contributes
-    inside·ln(r/r0) - (inside + outside)·ln(R/R0). Without anybody inside or outside there is
-    nothing to compare, and the result is 0.
+    With R = theta·r + 1 - theta, an alternative r contributes
+    inside·ln(r) - (inside + outside)·ln(R). Without anybody inside or outside there is nothing to
+    compare, and the result is 0.
     """
     if not 0 < theta < 1:
         return 0.0
     total = inside + outside
-    scale = theta / (theta * tolerated + 1 - theta)
-    log_tolerated = math.log(tolerated)
     return _log_mean_exp(
         [
-            inside * (log_alternative - log_tolerated)
-            - total * math.log1p(scale * (alternative - tolerated))
+            inside * log_alternative - total * math.log1p(theta * (alternative - 1))
             for alternative, log_alternative in zip(RATIOS, _LOG_RATIOS, strict=True)
-            if alternative > tolerated
         ]
     )
 
 
-def e_value(inside: float, outside: float, theta: float, tolerated: float = 1.0) -> float:
-    """Returns the evidence that inside fail more than `tolerated` times as many users as outside.
+def e_value(inside: float, outside: float, theta: float) -> float:
+    """Returns the evidence that users inside fail more often than those outside.
 
-    The mean over the alternatives r in RATIOS above r0 = `tolerated` of the likelihood ratio
-    (q_r / q_r0)^inside · ((1 - q_r) / (1 - q_r0))^outside. A plan trips at 1/alpha. Also valid if
-    the true ratio is below the tolerated one, because each likelihood ratio only gets smaller.
-    inf if the number is too large.
+    The mean over the alternatives r in RATIOS of the likelihood ratio
+    (q_r / theta)^inside · ((1 - q_r) / (1 - theta))^outside. A plan trips at 1/alpha. Also valid if
+    the true ratio is below 1, because each likelihood ratio only gets smaller. inf if the number is
+    too large.
 
         >>> e_value(0, 0, 0.05)
         1.0
         >>> round(e_value(14, 60, 0.05), 1)
         1883.8
     """
-    return _exp(log_e_value(inside, outside, theta, tolerated))
+    return _exp(log_e_value(inside, outside, theta))
 
 
 def upper_bound(inside: float, outside: float, theta: float, alpha: float) -> float:
@@ -114,9 +110,7 @@ def upper_bound(inside: float, outside: float, theta: float, alpha: float) -> fl
     return _smallest(exceeds, start=max(1.0, inside * odds / max(outside, 1)))
 
 
-def smallest_ratio(
-    outside: float, theta: float, threshold: float, tolerated: float = 1.0
-) -> float | None:
+def smallest_ratio(outside: float, theta: float, threshold: float) -> float | None:
     """Returns the smallest ratio that trips in 4 of 5 cases, with `outside` failing users outside.
 
     A ratio r makes m = r·outside·theta / (1 - theta) users fail inside on average. In 4 of 5 cases
@@ -133,9 +127,9 @@ def smallest_ratio(
 
     def trips(true_ratio: float) -> bool:
         root = max(math.sqrt(true_ratio * usual) - _ONE_IN_FIVE / 2, 0.0)
-        return log_e_value(root * root, outside, theta, tolerated) >= limit
+        return log_e_value(root * root, outside, theta) >= limit
 
-    found = _smallest(trips, start=tolerated)
+    found = _smallest(trips, start=1.0)
     return found if math.isfinite(found) else None
 
 

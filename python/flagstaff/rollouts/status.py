@@ -8,35 +8,15 @@ from flagstaff._tables.rows import FlagRow
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.evidence import verdict_of
-from flagstaff.rollouts.guards import guards_from_json
-from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun, state_text
-from flagstaff.rollouts.steps import steps_from_json
-
-_INVALID = "not valid"
+from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 
 
 def _steps(record: Record) -> str:
-    try:
-        parts = [f"{step.percent} %" for step in steps_from_json(record["steps"])]
-    except InvalidPlanError:
-        return _INVALID
-    present = record["step"]
-    if present is not None and present <= len(parts):
-        parts[present - 1] = f"[{parts[present - 1]}]"
-    return " ".join(parts)
-
-
-def _guards(record: Record) -> str:
-    try:
-        return " ".join(map(str, guards_from_json(record["guards"]))) or "none"
-    except InvalidPlanError:
-        return _INVALID
-
-
-def _evidence(record: Record) -> str:
-    return str((record["evidence"] or {}).get("why", ""))
+    steps, present = [*record["steps"]], record["step"]
+    if present is not None:
+        steps[present - 1] = f"[{steps[present - 1]}]"
+    return " ".join(steps)
 
 
 def _state_style(record: Record) -> str | None:
@@ -61,10 +41,10 @@ PLAN_COLUMNS = (
     *LIST_COLUMNS[:5],
     Column("rollout", _rollout),
     *LIST_COLUMNS[5:],
-    Column("guards", _guards),
+    Column("guards", lambda record: " ".join(record["guards"]) or "none"),
     Column("required_users"),
     Column("ignore_releases"),
-    Column("evidence", _evidence),
+    Column("evidence", lambda record: str((record["evidence"] or {}).get("why", ""))),
 )
 EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", truncate=True))
 
@@ -72,6 +52,7 @@ EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", t
 def plan_record(plan: Plan) -> dict[str, Any]:
     """Returns a plan as a dict for JSON. Makes a few queries."""
     flag = plan.flag
+    events = PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("id")
     return {
         **plan_summary(plan),
         "percent": plan.percent,
@@ -82,8 +63,17 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "required_users": plan.required_users,
         "ignore_releases": plan.ignore_releases,
         "actor": plan.actor or None,
-        "evidence": _present_evidence(plan),
-        "events": [_event(event) for event in _events(plan)],
+        "evidence": evidence_of(plan),
+        "events": [
+            {
+                "at": event.at,
+                "kind": event.kind,
+                "actor": event.actor or None,
+                "text": event.message,
+                "figures": event.figures,
+            }
+            for event in events
+        ],
     }
 
 
@@ -93,9 +83,8 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
         "key": plan.key,
         "state": plan.state,
         "reason": plan.reason or None,
-        "reason_kind": plan.reason_kind or None,
         "unguarded": plan.is_unguarded,
-        "needs_attention": plan.reason_kind != "",
+        "needs_attention": plan.needs_attention,
         "step": None if plan.step is None else plan.step + 1,
         "steps": plan.steps,
         "due_at": plan.due_at,
@@ -103,53 +92,32 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
 
 
 def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
-    """Returns where flag and plan are; None if the flag has the rollout of the present step."""
+    """Returns where flag and plan are; None if the flag has the rollout of the present step.
+
+    A plan that was rolled back has let go of its flag.
+    """
     percent = plan.percent
-    if flag is None or percent is None:
+    if flag is None or percent is None or plan.state == State.ROLLED_BACK:
         return None
-    state = state_text(plan.state)
     if not flag.enabled:
-        return Text("flag is off, plan {state} at {percent} %", state=state, percent=percent)
-    if flag.rollout_percent == percent:
-        return None
+        return Text("flag is off, plan at {percent} %", percent=percent)
     rollout = flag.rollout_percent
-    return Text(
-        "flag is at {rollout} %, plan {state} at {percent} %",
-        rollout=rollout,
-        state=state,
-        percent=percent,
-    )
-
-
-def newest_texts(record: Record) -> list[str]:
-    """Returns the text of the newest event of a record, after that of a flag turned on."""
-    events = record["events"][-2:]
-    newest = events if events[0]["kind"] == PlanEvent.Kind.ENABLED else events[-1:]
-    return [one["text"] for one in newest]
-
-
-def _events(plan: Plan) -> list[PlanEvent]:
-    return [*PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("id")]
-
-
-def _event(event: PlanEvent) -> dict[str, Any]:
-    return {
-        "at": event.at,
-        "kind": event.kind,
-        "actor": event.actor or None,
-        "text": event.message,
-        "figures": event.figures,
-    }
-
-
-def _present_evidence(plan: Plan) -> dict[str, Any] | None:
-    """Returns the figures of the present run, and what follows from them; None without a run."""
-    run = StepRun.objects.using(conf.database).filter(pk=plan.run_id or 0).first()
-    if plan.step is None or run is None:
+    if rollout == percent:
         return None
-    try:
-        verdict = verdict_of(plan, run)
-    except InvalidPlanError as error:
-        # A person must be able to stop a plan that cannot be read.
-        return {"why": str(error)}
-    return {"why": str(verdict.why), **verdict.figures()}
+    return Text("flag is at {rollout} %, plan at {percent} %", rollout=rollout, percent=percent)
+
+
+def evidence_of(plan: Plan) -> dict[str, Any] | None:
+    """Returns the figures of the newest run, or those at a trip; None before the start.
+
+    Reports that come later change the counts of a run. While the plan measures, `why` says what
+    follows from the figures. Makes up to six queries.
+    """
+    if plan.trip_figures:
+        return {"why": plan.trip_reason, **plan.trip_figures}
+    runs = StepRun.objects.using(conf.database).filter(plan=plan).exclude(step=None)
+    run = runs.last()
+    if run is None:
+        return None
+    verdict = verdict_of(plan, run)
+    return {"why": "" if plan.run_id is None else verdict.why, **verdict.figures()}

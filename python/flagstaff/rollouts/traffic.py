@@ -1,8 +1,7 @@
 """What a person should know of a plan: above all whether the site has enough users for its steps.
 
 A created plan measures before its start: how many users evaluate the flag, and how many of them
-fail. From this follows what a step can show in its time. Without an hour of measuring, the accounts
-of the site are what no step can exceed.
+fail. From this follows what a step can show in its time.
 """
 
 from __future__ import annotations
@@ -10,26 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.db import DatabaseError, transaction
-
-from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.rows import FlagRow
-from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import Text, some
 from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
-from flagstaff.rollouts.conditions import present_rollout, rules_can_grant
+from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import FUNCTION, Guard, numbered
 from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.statistics import smallest_ratio, upper_bound
-from flagstaff.rollouts.steps import ALL, DEFAULT_STEPS, Step
+from flagstaff.rollouts.steps import ALL, Step
 from flagstaff.rollouts.verdict import times
 
 _DAY = 86_400
-_TENTH = 10
-# Fewer users than this show nothing.
-_LEAST = 10
 # What was measured in a shorter time says little about a day.
 _LEAST_SECONDS = 3600
 
@@ -99,7 +91,7 @@ def notes_of(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True)
         yield Text("a rule can grant the flag, so a roll back also turns it off")
     steps, guards = plan.read_steps(), plan.read_guards()
     if has_traffic:
-        yield from _notes_of_traffic(plan, flag)
+        yield from _notes_of_traffic(plan)
     if steps[-1].percent == ALL and all(guard.kind != FUNCTION for guard in guards):
         yield Text("at 100 % all users have the flag, so no guard watches the last step")
     if plan.ignore_releases and steps[index].percent < ALL:
@@ -109,14 +101,18 @@ def notes_of(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True)
         )
 
 
-def _notes_of_traffic(plan: Plan, flag: FlagRow) -> Iterator[Text]:
+def _notes_of_traffic(plan: Plan) -> Iterator[Text]:
     """Yields whether the steps can pass at the present traffic."""
     steps = [step for step in plan.read_steps() if step.percent < ALL]
     if not steps or not numbered(plan.read_guards()):
         return
     traffic = traffic_of(plan)
     if traffic is None:
-        yield from _notes_of_accounts(flag, steps[0], plan.required_users)
+        yield Text(
+            "a step needs {required} users with the flag, or enough failures to compare; a plan "
+            "that is created an hour before its start says whether they come",
+            required=plan.required_users,
+        )
         return
     yield Text(
         "at {percent} %, about {users} users a day evaluate this flag with it on; a step needs "
@@ -148,69 +144,8 @@ def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
             traffic.failed.get(number, 0) * step.seconds / traffic.seconds * (1 - share),
             share,
             1 / alpha.guard,
-            guard.tolerated,
         )
-        for number, guard in numbered(guards)
+        for number, _guard in numbered(guards)
     ]
     known = [one for one in found if one is not None]
     return max(known) if len(known) == len(found) else None
-
-
-def _notes_of_accounts(flag: FlagRow, step: Step, required_users: int) -> Iterator[Text]:
-    users = users_of_site(flag, ALL * required_users)
-    if users and users * step.percent < ALL * required_users:
-        yield Text(
-            "{percent} % of the {users} users of this site are fewer than the required {required}, "
-            "so the step can only pass if the guards rule out harm; begin with {least} %, or "
-            "require fewer users",
-            percent=step.percent,
-            users=users,
-            required=required_users,
-            least=_smallest_first_step(users, required_users),
-        )
-    else:
-        yield Text(
-            "a step needs {required} users with the flag, or enough failures to compare; a plan "
-            "that is created an hour before its start says whether they come",
-            required=required_users,
-        )
-
-
-def _smallest_first_step(users: int, required_users: int) -> int:
-    """Returns the smallest percentage that has the required users inside if all users come."""
-    return min(max(-(-ALL * required_users // users), 1), ALL)
-
-
-def proposed_plan(flag: FlagRow | None, most: int) -> tuple[list[Step], int]:
-    """Returns the steps and the required users that the users of the site can reach.
-
-    Up to `most`, a tenth of the users are required, and the first step has as many. The default
-    steps and `most` where the users say nothing. Makes one query.
-    """
-    percent = 0 if flag is None else present_rollout(flag)
-    steps = [step for step in DEFAULT_STEPS if step.percent > percent]
-    users = None if flag is None else users_of_site(flag, most * ALL)
-    if not users:
-        return steps, most
-    required = min(max(users // _TENTH, _LEAST), most)
-    least = _smallest_first_step(users, required)
-    if steps and steps[0].percent < least < ALL:
-        first = Step(least, steps[0].seconds)
-        steps = [first, *(step for step in steps if step.percent > least)]
-    return steps, required
-
-
-def users_of_site(flag: FlagRow, enough: int) -> int | None:
-    """Returns the number of users, counted up to `enough`; None where they say nothing.
-
-    That is for another bucketing unit than the user, and if they cannot be counted. Makes one
-    query. Users who never come count, too, so fewer of them meet the flag.
-    """
-    if flag.bucket_by != USER:
-        return None
-    users = allowed_user_table().rows.order_by()
-    try:
-        with transaction.atomic(using=users.db):
-            return users.values("pk")[:enough].count()
-    except DatabaseError:
-        return None

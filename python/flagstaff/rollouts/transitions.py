@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
-from flagstaff._tables.rows import FlagRow
-from flagstaff._words.text import Text
+from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff._words.text import Text, joined
 from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
 from flagstaff.rollouts.conditions import rules_can_grant
@@ -24,7 +24,7 @@ from flagstaff.rollouts.releases import present_releases
 _CHANGING = (
     *("state", "step", "due_at", "seconds_left", "guarded_until", "ended_at", "run_id"),
     *("flag_version", "seen_flag", "trip_run_id", "trip_reason", "trip_figures"),
-    *("reason", "reason_kind"),
+    "reason",
 )
 
 
@@ -50,6 +50,11 @@ def save(plan: Plan) -> None:
     plan.save(using=conf.database, update_fields=_CHANGING)
 
 
+def locked_flag(plan: Plan) -> FlagRow | None:
+    """Returns the row with the key of the flag, locked; None if there is none."""
+    return cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
+
+
 def end_run(plan: Plan) -> None:
     """Ends the measuring. The plan is not saved."""
     runs = StepRun.objects.using(conf.database).filter(plan=plan, ended_at=None)
@@ -68,7 +73,6 @@ def end(plan: Plan, state: State, reason: str = "") -> None:
 def forget_trip(plan: Plan) -> None:
     """Forgets a trip: if it is only stored, it is not carried out. The plan is not saved."""
     plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, "", None
-    plan.reason_kind = ""
 
 
 def enter_step(
@@ -134,19 +138,13 @@ def trip_text(plan: Plan) -> str:
     return Text("run-jobs will roll it back: {why}", why=plan.trip_reason)
 
 
-def pause(plan: Plan, reason: str, kind: str = "") -> None:
+def pause(plan: Plan, reason: str) -> None:
     """Pauses a plan. The rollout stays as it is, and nothing is measured until it continues.
 
-    A trip that is stored is still carried out, and stays the kind. A person who pauses gives none.
+    A trip that is stored is still carried out.
     """
-    if not plan.has_tripped:
-        plan.reason_kind = kind
-    elif reason:
-        reason = Text(
-            "{text}; run-jobs will roll it back: {why}", text=reason, why=plan.trip_reason
-        )
-    else:
-        reason = trip_text(plan)
+    if plan.has_tripped:
+        reason = joined(filter(None, [reason, trip_text(plan)]), "; ")
     if plan.due_at is not None:
         plan.seconds_left = max((plan.due_at - plan.now).total_seconds(), 0.0)
     plan.state, plan.reason, plan.run_id = State.PAUSED, str(reason), None

@@ -93,7 +93,7 @@ def _result(
     """Returns the figures of a guard. It passes by its bound; by users, see below."""
     failed = evidence.failed.get(number, GuardCounts())
     inside = max(failed.inside - evidence.spare, 0)
-    e_value = statistics.e_value(inside, failed.outside, theta.high, guard.tolerated)
+    e_value = statistics.e_value(inside, failed.outside, theta.high)
     upper = statistics.upper_bound(failed.inside, failed.outside, theta.low, PLAN_ALPHA)
     return GuardResult(
         number=number,
@@ -106,7 +106,6 @@ def _result(
         limit=guard.limit,
         tripped=e_value >= threshold,
         passed=e_value < threshold and upper < guard.limit,
-        tolerated=guard.tolerated,
     )
 
 
@@ -115,12 +114,10 @@ def _with_enough_users(result: GuardResult, theta: _Theta) -> GuardResult:
         return result
     # What a single look would call harm must not pass as fine, also if it could be two networks.
     failed = result.failed
-    e_value = statistics.e_value(failed.inside, failed.outside, theta.high, result.tolerated)
+    e_value = statistics.e_value(failed.inside, failed.outside, theta.high)
     if e_value >= 1 / PLAN_ALPHA:
         return result
-    harm = statistics.smallest_ratio(
-        result.failed.outside, theta.high, result.threshold, result.tolerated
-    )
+    harm = statistics.smallest_ratio(failed.outside, theta.high, result.threshold)
     return replace(result, passed=True, smallest_harm=harm)
 
 
@@ -154,11 +151,8 @@ def _no_trip(
     if not all(result.passed for result in results):
         why = _hold_text(results, evidence, required_users)
         return StepVerdict(evidence, None, None, passed=False, why=why)
-    harms = [result.smallest_harm for result in results if result.upper >= result.limit]
-    known = [one for one in harms if one is not None]
-    harm = max(known) if known and len(known) == len(harms) else None
     why = _pass_text(results, evidence)
-    return StepVerdict(evidence, None, None, passed=True, why=why, smallest_harm=harm)
+    return StepVerdict(evidence, None, None, passed=True, why=why)
 
 
 def _counts_text(result: GuardResult | None, failed: GuardCounts, evidence: StepEvidence) -> Text:

@@ -10,15 +10,7 @@ from flagstaff import acting_as, changes, rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.status import plan_record
-from tests.support.rollouts import (
-    KEY,
-    STEPS,
-    end_dwell_time,
-    harm,
-    plan_of,
-    run_of,
-)
+from tests.support.rollouts import KEY, STEPS, end_dwell_time, harm, leave_unguarded, plan_of
 
 pytestmark = pytest.mark.django_db
 
@@ -29,11 +21,11 @@ def started(flag: FeatureFlag) -> Plan:
 
 
 def needs() -> bool:
-    """Whether the plan needs attention, by its row and by the query of a list."""
+    """Whether the plan needs attention, by its row and by the queries of a list."""
     plan = plan_of()
-    needs = plan.reason_kind != ""
-    assert [plan] * needs == [*Plan.objects.needing_attention()]
-    return needs
+    lists = Plan.objects.needing_attention(), Plan.objects.unguarded()
+    assert plan.needs_attention == any(plan in found for found in lists)
+    return plan.needs_attention
 
 
 def hold() -> None:
@@ -56,34 +48,25 @@ def be_paused_by_a_change() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prepare", "kind"), [(hold, "held"), (trip, "tripped"), (be_paused_by_a_change, "paused")]
+    "happen",
+    [hold, trip, be_paused_by_a_change, leave_unguarded, lambda: rollouts.pause(KEY)],
+    ids=["held", "tripped", "changed", "unguarded", "paused"],
 )
-def test_what_the_driver_has_stopped_needs_attention(prepare: Any, kind: str) -> None:
+def test_plan_that_waits_for_a_person_needs_attention(happen: Any) -> None:
     assert not needs()
-    prepare()
-    assert needs()
-    assert plan_record(plan_of())["reason_kind"] == kind
-
-
-def test_stored_trip_needs_attention() -> None:
-    Plan.objects.update(trip_run_id=run_of(), reason_kind="tripped")
-    assert needs()
-    rollouts.pause(KEY)
+    happen()
     assert needs()
 
 
-@pytest.mark.parametrize("reason", ["support is busy", ""])
-def test_what_a_person_has_stopped_needs_none(reason: str) -> None:
+def test_plan_that_a_person_has_rolled_back_needs_no_attention() -> None:
     hold()
-    with acting_as("ana", reason=reason):
-        for stop in (rollouts.pause, rollouts.rollback):
-            stop(KEY)
-            assert not needs()
-            record = plan_record(plan_of())
-            assert (record["reason"], record["reason_kind"]) == (reason or None, None)
+    with acting_as("ana", reason="support is busy"):
+        rollouts.rollback(KEY)
+    assert not needs()
+    assert plan_of().reason == "support is busy"
 
 
-def test_resume_or_another_plan_is_an_act() -> None:
+def test_resume_or_another_plan_ends_the_attention() -> None:
     trip()
     rollouts.create(KEY, STEPS)
     assert [*Plan.objects.needing_attention()] == []

@@ -71,7 +71,10 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     assert "a step needs 50 users with the flag, or enough failures to compare" in message
     plan = plan_of()
     assert (plan.state, plan.required_users, rollout()) == (State.RUNNING, 50, 5)
-    assert [guard["kind"] for guard in plan.guards] == ["errors", "latency"]
+    assert plan.guards == [
+        "errors,limit=2,action=rollback",
+        "latency=0.5,limit=2,action=hold",
+    ]
 
 
 def test_plan_that_gives_a_flag_to_users_shows_the_next_and_the_last_step_and_asks() -> None:
@@ -152,16 +155,6 @@ def test_printed_undo_brings_back_the_flag_or_a_message_says_what_the_next_comma
         assert [*FeatureFlag.objects.values("enabled", "rollout_percent")] == [old]
 
 
-def test_start_names_the_smallest_first_step_that_the_accounts_of_the_site_can_end() -> None:
-    User.objects.bulk_create(User(username=f"user{number}") for number in range(400))
-    message = ok(f"{START} --required-users 50")
-    assert "can only pass if the guards rule out harm; begin with 13 %" in message
-    ok(f"plan pause {KEY}")
-    ok(f"plan delete {KEY} --yes")
-    FeatureFlag.objects.update(rollout_percent=0)
-    assert "rule out harm" not in ok(f"{START} --required-users 20")
-
-
 def test_start_with_json_prints_the_plan_and_attributes_it() -> None:
     found = document(*START.split(), "--as-name", "deploy", "--reason", "release")
     assert (found["key"], found["state"], found["step"]) == (KEY, "running", 1)
@@ -175,11 +168,8 @@ def test_start_with_json_prints_the_plan_and_attributes_it() -> None:
     ("arguments", "message"),
     [
         ("start", "the following arguments are required: KEY"),
-        (f"start {KEY} --step 5", "step 5 % has no time"),
         (f"start {KEY} --step five", "'five' is not a step"),
         (f"start {KEY} --guard traffic", "'traffic' is not a guard"),
-        (f"start {KEY} --guard latency=fast", "'fast' of 'latency=fast' is not a number; write a"),
-        (f"start {KEY} --required-users 0", "the number of required users is 0; write a whole"),
         (f"start {KEY} --required-users many", "argument --required-users: invalid N: 'many'"),
         (f"pause {KEY}", "has no rollout plan"),
         (f"halt {KEY}", "there is no action 'halt'; --help lists all actions"),
@@ -198,52 +188,35 @@ def test_missing_driver_plan_and_flag_have_exit_statuses() -> None:
     assert 'start "manage.py flags run-jobs --loop" and try again' in ran.err
 
 
-def test_status_shows_the_evidence_and_the_events() -> None:
+def test_status_shows_the_state_the_evidence_and_the_events() -> None:
     ok(START)
     see_enough()
     fail(run_of(), inside=True, users=3)
     fail(run_of(), inside=False, users=7)
     shown = typed(f"flags plan show {KEY}")
     lines = dict(line.split(maxsplit=1) for line in shown.splitlines() if "  " in line)
-    assert (lines["state"], lines["steps"]) == ("running", "[5 %] 25 % 100 %")
+    assert (lines["state"], lines["steps"]) == ("running", "[5:1h] 25:1h 100")
     assert (lines["unguarded"], lines["guards"]) == ("no", "errors,limit=2,action=rollback")
     assert "started: rollout 0 → 5 %" in shown
-    evidence = document("plan", "show", KEY)["evidence"]
-    failed = evidence["guards"][0]["failed"]
+    record = document("plan", "show", KEY)
+    evidence, failed = record["evidence"], record["evidence"]["guards"][0]["failed"]
     assert (failed["inside"], failed["outside"], failed["left_out"]) == (3, 7, 0)
     assert evidence["users_inside"] == pytest.approx(1200, rel=0.05)
+    assert (record["reason"], record["unguarded"]) == (None, False)
+    assert [event["kind"] for event in record["events"]] == ["created", "started"]
     leave_unguarded()
     assert document("plan", "show", KEY)["unguarded"] is True
 
 
-def test_status_has_kinds_and_texts() -> None:
+def test_status_of_a_plan_that_holds_says_why() -> None:
     ok(START)
-    assert document("plan", "show", KEY)["reason"] is None
     end_dwell_time()
     ok("run-jobs")
     record = document("plan", "show", KEY)
     text = "waits for data: no request or task of a user with the flag has ended yet"
-    assert (record["reason"], record["reason_kind"], record["evidence"]["why"]) == (
-        text,
-        "held",
-        text,
-    )
-    kinds = [event["kind"] for event in record["events"]]
-    assert (kinds, record["events"][-1]["text"]) == (
-        ["created", "started", "held"],
-        f"holds: {text}",
-    )
+    assert (record["reason"], record["evidence"]["why"]) == (text, text)
+    assert record["events"][-1]["text"] == f"holds: {text}"
     assert re.search(f"^reason +{text}$", typed(f"flags plan show {KEY}"), re.MULTILINE)
-
-
-@pytest.mark.parametrize("broken", [{"steps": "x"}, {"step": 99}, {"guards": [{"unknown": 1}]}])
-def test_plan_that_cannot_be_read_is_shown_and_stopped(broken: dict[str, object]) -> None:
-    ok(START)
-    Plan.objects.update(**broken)
-    assert "create the plan again" in document("plan", "show", KEY)["evidence"]["why"]
-    assert "paused" in ok(f"plan pause {KEY}")
-    assert "rolled back: rollout 0 %" in ok(f"plan roll-back {KEY}")
-    ok(f"plan delete {KEY} --yes")
 
 
 def test_run_jobs_drives_the_plans_and_a_trip_is_no_failure() -> None:

@@ -99,12 +99,6 @@ def test_locked_flag_is_an_error_of_its_plan_only(monkeypatch: pytest.MonkeyPatc
     assert rollout("dark_mode") == 25
 
 
-def test_undo_pauses_the_plan() -> None:
-    changes.flags.undo(KEY)
-    [report] = run_plans()
-    assert (report.state, rollout()) == ("paused", 0)
-
-
 def test_change_that_was_taken_back_pauses_the_plan_beside_others() -> None:
     pass_step()
     changes.flags.disable(KEY)

@@ -11,13 +11,13 @@ from flagstaff import acting_as, changes, rollouts
 from flagstaff.exceptions import InvalidPlanError, PlanError
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.models import PlanEvent, State, StepRun
 from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import plan_record
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
 from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of
-from tests.support.terminals import asked, run, typed
+from tests.support.terminals import asked, typed
 
 pytestmark = pytest.mark.django_db
 
@@ -38,9 +38,9 @@ def test_start_sets_the_first_step_and_turns_the_flag_on_with_one_undo() -> None
     with acting_as("ana"):
         plan = rollouts.start(KEY, STEPS, enable=True)
     assert (plan.state, plan.step, present()) == (State.RUNNING, 0, (True, 5))
-    assert events() == ["created", "enabled", "started"]
-    texts = [*PlanEvent.objects.order_by("id").values_list("message", flat=True)]
-    assert texts[1:] == ["the flag is turned on", "started: rollout 0 → 5 %"]
+    assert events() == ["created", "started"]
+    text = "started: rollout 0 → 5 %; the flag is turned on"
+    assert PlanEvent.objects.get(kind="started").message == text
     [event, creation] = flag_history(KEY)
     assert (event.actor, creation.action) == ("ana", "create")
     assert {one.field for one in event.differences} == {"enabled", "rollout_percent"}
@@ -48,12 +48,6 @@ def test_start_sets_the_first_step_and_turns_the_flag_on_with_one_undo() -> None
     assert run_plans()[0].state == "running"
     changes.flags.undo(KEY)
     assert present() == (False, 60)
-
-
-def test_start_without_the_confirmation_is_refused_and_names_it() -> None:
-    with pytest.raises(PlanError, match=r"enable it with .* on new_checkout.* pass enable=True"):
-        rollouts.start(KEY, STEPS)
-    assert (present(), Plan.objects.exists()) == ((False, 60), False)
 
 
 def test_disabled_flag_counts_as_zero_percent_until_it_is_enabled() -> None:
@@ -77,13 +71,7 @@ def test_event_and_question_say_who_else_gets_the_flag(rules: Any, users: int) -
     preview = planned_steps(flag, rollouts.create(KEY, STEPS).read_steps(), 0, enable=True)
     assert preview.notes[0] == f"The {text}."
     rollouts.start(KEY, enable=True)
-    assert PlanEvent.objects.get(kind="enabled").message == f"the {text}"
-
-
-def test_flag_that_is_enabled_already_is_started_as_ever() -> None:
-    FeatureFlag.objects.update(enabled=True, rollout_percent=0)
-    rollouts.start(KEY, STEPS, enable=True)
-    assert events() == ["created", "started"]
+    assert PlanEvent.objects.get(kind="started").message.endswith(f"; the {text}")
 
 
 # On the terminal.
@@ -98,17 +86,7 @@ def test_start_that_enables_the_flag_is_asked_about() -> None:
     assert ran.err.splitlines()[-2].endswith("Go on? [y/N]")
     ran = asked(f"{START} --enable", "y")
     assert (ran.status, present()) == (0, (True, 5))
-    assert f"{KEY}: the flag is turned on\n{KEY}: started: rollout 0 → 5 %\n" in ran.err
-
-
-def test_start_enables_the_flag_only_if_told_so() -> None:
-    ran = run(START)
-    assert (ran.status, present()) == (4, (False, 60))
-    assert "or --enable to the command" in ran.err
-    assert run(f"{START} --enable --dry-run").status == 0
-    assert present() == (False, 60)
-    assert run(f"{START} --enable").status == 0
-    assert present() == (True, 5)
+    assert f"{KEY}: started: rollout 0 → 5 %; the flag is turned on\n" in ran.err
 
 
 # Where the flag and the plan are.
@@ -127,12 +105,12 @@ def test_status_says_where_flag_and_plan_are_if_they_differ() -> None:
     assert status_of_rollout() == (None, "5 %")
     rollouts.pause(KEY)
     changes.flags.set_rollout(KEY, 60)
-    text = "flag is at 60 %, plan paused at 5 %"
+    text = "flag is at 60 %, plan at 5 %"
     assert status_of_rollout() == (text, text)
     record = plan_record(plan_of())
     assert (record["rollout"], record["percent"], record["enabled"]) == (60, 5, True)
     changes.flags.disable(KEY)
-    assert status_of_rollout()[0] == "flag is off, plan paused at 5 %"
+    assert status_of_rollout()[0] == "flag is off, plan at 5 %"
     changes.flags.delete(KEY)
     record = plan_record(plan_of())
     assert (record["rollout"], record["rollout_differs"]) == (None, None)

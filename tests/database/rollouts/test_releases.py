@@ -25,7 +25,7 @@ from tests.support.rollouts import (
 
 pytestmark = pytest.mark.django_db
 
-NAMES = {"a": 1, "b": 2, "second": 3, "": 4}
+NAMES = {"a": 1, "b": 2, "": 3}
 
 
 def report(release: str) -> None:
@@ -68,39 +68,25 @@ def test_new_release_starts_the_step_again_with_its_whole_time(started: None) ->
     assert (plan_of().state, rollout()) == (State.HOLDING, 5)
 
 
-def test_last_run_after_a_rolling_deploy_is_about_the_new_build_alone(started: None) -> None:
-    report("b")
-    drive()
-    assert drive()[0] is False
-    stop("a")
-    assert drive() == (True, "step 1 starts again: a release has gone: a")
-    assert StepRun.objects.get(pk=run_of()).releases == ["b"]
-
-
-def test_build_that_is_taken_back_starts_the_step_again_once(started: None) -> None:
-    for release, other in (("b", "a"), ("a", "b")):
-        report(release)
-        drive()
-        stop(other)
-        assert drive()[0] is True
-    assert StepRun.objects.get(pk=run_of()).releases == ["a"]
-    assert drive()[0] is False
-
-
-def test_release_that_comes_back_starts_nothing(started: None) -> None:
-    report("second")
-    drive()
-    stop("second")
-    assert drive()[0] is True
-    report("second")
-    assert drive()[0] is False
-
-
-def test_worker_without_a_release_counts_and_starts_nothing(started: None) -> None:
-    report("")
-    assert drive()[0] is False
-    stop("")
-    assert drive()[0] is False
+@pytest.mark.parametrize(
+    ("happens", "releases"),
+    [
+        (["+b", "-a"], [["a", "b"], ["b"]]),
+        (["+b", "-a", "+a", "-b"], [["a", "b"], ["b"], None, ["a"]]),
+        (["+b", "-b", "+b"], [["a", "b"], ["a"], None]),
+        (["+", "-"], [None, None]),
+    ],
+    ids=["rolling deploy", "taken back", "comes and goes", "without a release"],
+)
+def test_each_new_set_of_releases_starts_the_step_again_once(
+    started: None, happens: list[str], releases: list[list[str] | None]
+) -> None:
+    for one, of_new_run in zip(happens, releases, strict=True):
+        (report if one[0] == "+" else stop)(one[1:])
+        has_begun, _why = drive()
+        assert has_begun is (of_new_run is not None)
+        assert of_new_run in (None, StepRun.objects.get(pk=run_of()).releases)
+        assert drive()[0] is False
 
 
 def test_run_that_began_before_any_worker_measured_is_given_the_releases(flag: FeatureFlag) -> None:

@@ -24,7 +24,7 @@ SIGNALS = """
         unnest(ARRAY[true, false]) AS inside
 """
 HOLD = """
-    UPDATE flagstaff_rollouts_plan SET state = 'holding', reason_kind = 'held'
+    UPDATE flagstaff_rollouts_plan SET state = 'holding'
     WHERE state = 'running'
 """
 
@@ -54,7 +54,7 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     assert "started: rollout 5 → 10 %" in visitor.text(MESSAGE).lower()
     shop.query(SIGNALS)
     visitor.driver.refresh()
-    assert len(visitor.driver.find_elements("css selector", "svg.flagstaff-steps")) == 1
+    assert len(visitor.driver.find_elements("css selector", "progress.flagstaff-bar")) == 2
     assert_fits(visitor)
     assert visitor.find(".flagstaff-main").rect["height"] >= (44 if width < 768 else 20)
     visitor.visit(f"{FLAGS}{pk}/change/")

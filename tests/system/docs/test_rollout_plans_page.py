@@ -19,7 +19,7 @@ from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.statistics import RATIOS
-from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, valid_steps
+from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, parse_steps
 from flagstaff.rollouts.verdict import judge
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of
@@ -29,7 +29,8 @@ from tests.support.terminals import run
 PAGE = "how-to/rollout-plans.md"
 TEXT = (ROOT / "docs" / PAGE).read_text()
 # Those of the first plan of the page, which has one guard.
-STEPS = valid_steps(re.findall(r"--step (\S+)", code_of(PAGE, "console", "--step")[0]))
+TEXTS = re.findall(r"--step (\S+)", code_of(PAGE, "console", "--step")[0])
+STEPS = parse_steps(TEXTS)
 GUARDS = (Guard("errors"),)
 USERS = {"inside": 1_000, "outside": 19_000}
 FAILED_OUTSIDE = 190
@@ -101,7 +102,7 @@ def test_commands_of_the_first_plan_start_it() -> None:
 def test_commands_of_the_table_do_what_it_says() -> None:
     make_flag()
     drive_recently()
-    rollouts.start(KEY, STEPS)
+    rollouts.start(KEY, TEXTS)
     expected = {
         "pause": (State.PAUSED, 5),
         "resume": (State.RUNNING, 5),
@@ -123,7 +124,7 @@ def test_python_of_the_page_starts_a_plan() -> None:
     drive_recently()
     names_of(PAGE, "rollouts.start", "py")["release"](User.objects.create(username="ana"))
     assert (plan_of().state, rollout()) == (State.RUNNING, 5)
-    assert tuple(Step(**one) for one in plan_of().steps) == STEPS
+    assert plan_of().steps == TEXTS
 
 
 def guard_of_the_page(monkeypatch: pytest.MonkeyPatch, orders: int) -> Callable[[Any], Any]:

@@ -53,14 +53,3 @@ def test_run_that_compares_nothing_takes_nothing() -> None:
     assert alpha_of_run(STEPS, 4, GUARDS, 1) == (0, 0)
     only_functions = [Guard("function", path="shop.guards.orders")]
     assert alpha_of_run(STEPS, 0, only_functions, 1).guard == 0
-
-
-def test_judge_uses_the_part_of_the_run() -> None:
-    first, third = (judge(STEPS, 1, GUARDS[:1], EVIDENCE, 1000, number) for number in (1, 3))
-    assert first.guards[0].threshold == pytest.approx(200)
-    assert third.guards[0].threshold == pytest.approx(1200)
-    assert (first.brake, third.brake) == (3, 3)
-    # The same counts trip the first run and not the tenth.
-    counts = replace(EVIDENCE, failed={0: GuardCounts(30, 210)})
-    trips = [judge(STEPS, 1, GUARDS[:1], counts, 1000, number).trip for number in (1, 10)]
-    assert trips == ["errors", None]

@@ -15,7 +15,7 @@ from flagstaff.rollouts.functions import (
     call_guards,
     call_with_timeout,
 )
-from flagstaff.rollouts.guards import Guard, guards_as_json
+from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.models import Plan
 from flagstaff.rollouts.results import StepEvidence, StepVerdict
 
@@ -87,7 +87,7 @@ returns_true, returns_false, returns_none, returns_one = map(returning, (True, F
 def test_function_guard_is_fine_only_if_it_returns_true(
     name: str, fine: bool | None, why: str
 ) -> None:
-    guards = guards_as_json([Guard("errors"), Guard("function", path=f"{__name__}.{name}")])
+    guards = ["errors", f"function={__name__}.{name}"]
     [outcome] = call_guards(Plan(key="new_checkout", guards=guards))
     assert outcome.fine is fine
     assert outcome.why.startswith(why)

@@ -124,12 +124,6 @@ def test_rollback_comes_before_hold() -> None:
     assert (found.trip, found.trip_action) == ("errors", "rollback")
 
 
-def test_tolerated_ratio_does_not_trip() -> None:
-    counts = evidence(errors=(200, 1900))
-    assert judged(counts).trip == "errors"
-    assert judged(counts, guards=(replace(ERRORS, tolerated=1.8),)).trip is None
-
-
 def test_share_of_inside_is_that_of_users_seen() -> None:
     # At 5 % half of the users seen are inside.
     assert judged(evidence(2000, 2000, errors=(60, 50))).trip is None
@@ -168,7 +162,7 @@ def test_brake_needs_more_users_where_more_are_inside_and_is_off_above_fifty_per
 def test_step_with_a_low_upper_bound_passes() -> None:
     found = judged(evidence(500, 9_500, errors=(20, 400)), required=1000)
     assert found.passed
-    assert found.smallest_harm is None
+    assert found.guards[0].smallest_harm is None
     assert found.guards[0].upper < 2
     assert found.why == "fine after 500 users with the flag: errors at most 1.8 times as often"
     # Every guard must pass.
@@ -186,7 +180,6 @@ def test_step_with_a_high_upper_bound_holds_until_there_are_enough_users() -> No
     found = judged(evidence(1_000, 19_000, errors=(2, 38)))
     assert found.passed
     assert found.guards[0].upper > 2
-    assert found.smallest_harm == found.guards[0].smallest_harm
     tripping = "errors would have tripped at 6.0 times as often"
     assert found.why == f"fine after 1,000 users with the flag: {tripping}"
 
@@ -200,18 +193,11 @@ def test_step_with_enough_users_and_signs_of_harm_holds() -> None:
     )
 
 
-def test_smallest_harm_is_the_largest_of_the_guards_without_a_low_bound() -> None:
-    found = judged(evidence(errors=(2, 38), slow=(4, 100)), guards=(ERRORS, SLOW))
-    harms = [one.smallest_harm or 0.0 for one in found.guards]
-    assert found.smallest_harm == max(harms)
-    assert harms[0] > harms[1]
-
-
 def test_step_without_any_failure_passes_with_enough_users_only() -> None:
     seen = "999 of 1,000 users with the flag seen, too few failures to compare errors"
     assert judged(evidence(999, 20_000)).why == f"waits for users: {seen}"
     found = judged(evidence(1_000, 20_000))
-    assert (found.passed, found.smallest_harm) == (True, None)
+    assert (found.passed, found.guards[0].smallest_harm) == (True, None)
     assert (
         found.why == "fine after 1,000 users with the flag: errors with too few failures to compare"
     )

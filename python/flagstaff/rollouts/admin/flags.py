@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -21,35 +21,36 @@ from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import once
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.rights import may
+from flagstaff.admin.words import badge
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidPlanError
-from flagstaff.rollouts.admin.texts import (
-    attention_text,
-    difference_text,
-    plan_note,
-    state_badge,
-    state_name,
-    state_sentence,
-)
+from flagstaff.rollouts.admin.texts import state_name, state_sentence
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
+from flagstaff.rollouts.status import rollout_difference
 
 
 def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]:
-    """Returns the state of active plans, and in red those that were stopped or are unguarded."""
-    by_pk, notes = {str(flag.pk): flag for flag in flags}, {}
-    for pk, plan in _plans_of(request, flags).items():
-        flag = by_pk[pk]
-        if text := attention_text(plan, flag):
-            notes[pk] = FlagNote(text, is_alarm=True)
-        elif plan.state in ACTIVE_STATES:
-            notes[pk] = FlagNote(difference_text(plan, flag) or plan_note(plan))
-    return notes
+    """Returns the state of active plans, and in red of those that need attention."""
+    by_pk = {str(flag.pk): flag for flag in flags}
+    return {
+        pk: FlagNote(_note(plan, by_pk[pk]), is_alarm=plan.needs_attention)
+        for pk, plan in _plans_of(request, flags).items()
+        if plan.needs_attention or plan.state in ACTIVE_STATES
+    }
+
+
+def _note(plan: Plan, flag: Any) -> str:
+    """Returns the state, and why it is so if somebody should look at the plan."""
+    text = state_name(plan)[1]
+    if plan.needs_attention or rollout_difference(plan, flag):
+        values = {"state": text, "reason": state_sentence(plan, flag)}
+        text = _("%(state)s — %(reason)s") % values
+    return _("plan: %(state)s") % {"state": text}
 
 
 def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, PreviewRow]:
     """Returns what another change of flags does to their plans: one that runs is paused."""
     return {
-        pk: PreviewRow(_("plan"), state_name(plan), str(State.PAUSED.label))
+        pk: PreviewRow(_("plan"), str(State(plan.state).label), str(State.PAUSED.label))
         for pk, plan in _plans_of(request, flags).items()
         if plan.state in WATCHED_STATES
     }
@@ -66,11 +67,11 @@ def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
     html = format_html_join(" · ", '<a href="{}">{}</a>', links)
     if plan is None:
         return format_html("<p>{} {}</p>", _("There is no rollout plan."), html)
-    # The head of the page says where flag and plan differ.
-    is_as_planned = plan.state in WATCHED_STATES and not difference_text(plan, flag)
-    hint = _("Another change of this flag pauses the plan.") if is_as_planned else ""
-    sentence = state_sentence(plan)
-    return format_html("<p>{} {} {}</p><p>{}</p>", state_badge(plan), sentence, hint, html)
+    hint = ""
+    if plan.state in WATCHED_STATES:
+        hint = _("Another change of this flag pauses the plan.")
+    sentence = state_sentence(plan, flag)
+    return format_html("<p>{} {} {}</p><p>{}</p>", badge(*state_name(plan)), sentence, hint, html)
 
 
 def _plans_of(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Plan]:
@@ -114,33 +115,22 @@ def _overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]
     shown = site.get_model_admin(Plan).get_queryset(request).filter(_is_shown())
     kind = str(Plan._meta.verbose_name)
     return [
-        OverviewLine(plan.key, text, level, page_url(site, Plan, "change", plan.pk), label, kind)
+        OverviewLine(
+            *(plan.key, state_sentence(plan), _level(plan)),
+            *(page_url(site, Plan, "change", plan.pk), badge(*state_name(plan)), kind),
+        )
         for plan in shown.exclude(state=State.PENDING).order_by("key", "pk")
-        for level, label, text in _texts(plan)
     ]
 
 
-def _texts(plan: Plan) -> Iterator[tuple[Level, SafeString, str]]:
-    """Yields the level, the label and the text of each line of a plan."""
-    label = state_badge(plan)
-    try:
-        text = state_sentence(plan)
-    except InvalidPlanError:
-        yield Level.PROBLEM, label, _("The steps of the plan are not valid.")
-        return
-    if plan.is_unguarded:
-        warning = _("No guard can stop the rollout, because run-jobs does not watch the plan.")
-        yield Level.PROBLEM, label, f"{warning} {text}"
-    elif plan.has_tripped or plan.state == State.ROLLED_BACK:
-        yield Level.PROBLEM, label, text
-    else:
-        # A person who has paused a plan knows it.
-        is_as_planned = plan.state == State.RUNNING or not plan.reason_kind
-        yield Level.RUNNING if is_as_planned else Level.NOTICE, label, text
+def _level(plan: Plan) -> Level:
+    if plan.is_unguarded or plan.trip_reason or plan.state == State.ROLLED_BACK:
+        return Level.PROBLEM
+    return Level.NOTICE if plan.needs_attention else Level.RUNNING
 
 
 def _describe(plan: Plan) -> tuple[SafeString, str]:
-    return state_badge(plan), plan.reason
+    return badge(*state_name(plan)), state_sentence(plan)
 
 
 PAGES = AppPages(

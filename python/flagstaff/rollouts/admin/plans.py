@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import starmap
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Q, QuerySet, When
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.timesince import timeuntil
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
-from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import localized
-from flagstaff._words.times import duration, local_time_text
 from flagstaff.actions import Action
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
 from flagstaff.admin.cells import two_lines
@@ -31,26 +27,17 @@ from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.row_page import Head, Section
-from flagstaff.admin.words import colour_of
+from flagstaff.admin.words import badge, colour_of, key_link
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
-from flagstaff.exceptions import InvalidPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
-from flagstaff.rollouts.admin.sections import Measured, guard_label, guard_text, sections_of
-from flagstaff.rollouts.admin.texts import (
-    NONE,
-    attention_text,
-    difference_text,
-    state_badge,
-    state_name,
-    state_sentence,
-    step_text,
-)
-from flagstaff.rollouts.conditions import present_rollout, problem_of_first_step, rules_can_grant
-from flagstaff.rollouts.guards import Guard, guards_as_json, valid_guards
+from flagstaff.rollouts.admin.sections import guard_text, sections_of
+from flagstaff.rollouts.admin.texts import NONE, state_name, state_sentence
+from flagstaff.rollouts.conditions import present_rollout, rules_can_grant
+from flagstaff.rollouts.guards import parse_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
     WATCHED_STATES,
@@ -60,14 +47,15 @@ from flagstaff.rollouts.models import (
     State,
 )
 from flagstaff.rollouts.releasing import planned_steps
-from flagstaff.rollouts.steps import steps_as_json, valid_steps
-from flagstaff.rollouts.traffic import notes_of, proposed_plan
+from flagstaff.rollouts.status import evidence_of
+from flagstaff.rollouts.steps import DEFAULT_STEPS, parse_steps
+from flagstaff.rollouts.traffic import notes_of
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
-# These give the flag to more users, and need a plan that can be read.
+# These give the flag to more users.
 _GIVING = ("start", "resume")
 
 
@@ -76,16 +64,11 @@ class PlanAdmin(AppRowAdmin):
 
     app_kind = PLAN
     docs_page = "how-to/rollout-plans/"
-    list_display: _ListDisplayT[Plan] = (
-        *("flag", "shown_state", "shown_step", "due", "shown_guards", "started_by"),
-    )
+    list_display: _ListDisplayT[Plan] = ("flag", "shown_state")
     list_display_links = ("flag",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "reason")
     ordering = ("-id",)
-
-    class Media:
-        css = {"all": ("flagstaff/rollouts.css",)}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Plan]:
         """The plans without those of hidden flags."""
@@ -113,19 +96,6 @@ class PlanAdmin(AppRowAdmin):
 
     # The list.
 
-    def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
-        """The list, with the flags and the names of the actors: one query each."""
-        found = super().get_changelist_instance(request)
-        rows: list[Any] = [*found.result_list]
-        flags = all_rows(conf.flag_model).filter(key__in=[plan.key for plan in rows])
-        by_pk = {(str(flag.pk), flag.key): flag for flag in flags}
-        names = actor_table().names({plan.actor for plan in rows if plan.actor})
-        for plan in rows:
-            plan.flag = by_pk.get((plan.flag_pk, plan.key))
-            plan.by_name = names.get(plan.actor, plan.actor)
-        found.result_list = rows
-        return found
-
     def get_ordering(self, request: HttpRequest) -> Any:
         """The plans that need attention first."""
         red = (Plan.objects.needing_attention(), Plan.objects.unguarded())
@@ -136,45 +106,12 @@ class PlanAdmin(AppRowAdmin):
     @admin.display(description=gettext_lazy("flag"), ordering="key")
     def flag(self, plan: Plan) -> SafeString:
         """The key of the flag."""
-        return format_html('<span class="flagstaff-key">{}</span>', plan.key)
+        return key_link(plan.key)
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
-    def shown_state(self, plan: Any) -> SafeString:
+    def shown_state(self, plan: Plan) -> SafeString:
         """The state, and why it is so."""
-        label, text = state_badge(plan), attention_text(plan, plan.flag)
-        reason = text if plan.trip_reason else plan.reason or text
-        return two_lines(label, reason or difference_text(plan, plan.flag))
-
-    @admin.display(description=gettext_lazy("step"))
-    def shown_step(self, plan: Plan) -> str:
-        """The percentage and the number of the present step."""
-        try:
-            return step_text(plan)
-        except InvalidPlanError:
-            return _("not valid")
-
-    @admin.display(description=gettext_lazy("due"), ordering="due_at")
-    def due(self, plan: Plan) -> str:
-        """When the dwell time of the present step ends."""
-        at = plan.due_at
-        if at is None or at < plan.now:
-            return "" if at is None else _("now")
-        text = _("in %(time)s") % {"time": timeuntil(at, plan.now, depth=1)}
-        return format_html('<time title="{}">{}</time>', local_time_text(at), text)
-
-    @admin.display(description=gettext_lazy("guards"))
-    def shown_guards(self, plan: Plan) -> str:
-        """The guards in words."""
-        try:
-            guards = plan.read_guards()
-        except InvalidPlanError:
-            return _("not valid")
-        return ", ".join(map(guard_label, guards)) or _("none")
-
-    @admin.display(description=gettext_lazy("by"))
-    def started_by(self, plan: Any) -> str:
-        """Who created the plan."""
-        return str(plan.by_name)
+        return two_lines(badge(*state_name(plan)), state_sentence(plan))
 
     # The page.
 
@@ -184,34 +121,28 @@ class PlanAdmin(AppRowAdmin):
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """The sentence of the state, what follows from the numbers, and what to look at."""
-        flag, problem = row.flag, row.problem
+        flag, (state, label) = row.flag, state_name(row)
         lines: list[SafeString | str] = []
-        if not problem:
-            lines.append(format_html("<strong>{}</strong>", state_sentence(row)))
-            lines += _measured(row).lines()
+        lines.append(format_html("<strong>{}</strong>", state_sentence(row, flag)))
+        if row.run_id and (why := _evidence(row).get("why")):
+            lines.append(_sentence(why))
         if flag is not None and may_view(self.admin_site, request, conf.flag_model):
             url = page_url(self.admin_site, conf.flag_model, "change", flag.pk)
             text = _("Flag %(key)s") % {"key": row.key}
             lines.append(format_html('<a href="{}">{}</a>', url, text))
-        differs = difference_text(row, flag)
-        alarms = [*([capfirst(f"{localized(problem)}.")] if problem else []), *_alarms(row, flag)]
         possible = [name for name, states in plans.STATES.items() if row.state in states]
         return Head(
-            state=(
-                colour_of("unguarded" if row.is_unguarded else row.state),
-                _("unguarded") if row.is_unguarded else state_name(row),
-            ),
+            state=(colour_of(state), label),
             lines=lines,
             main=possible[0] if possible else "",
             others=possible[1:],
-            alarms=[*alarms, *([f"{capfirst(differs)}."] if differs else [])],
-            notes=[] if problem else _notes(row, flag, row.step or 0),
+            alarms=[*_alarms(row, flag)],
+            notes=_notes(row, flag, row.step or 0),
         )
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """The steps and the guards."""
-        if not row.problem:
-            yield from sections_of(row, _measured(row))
+        yield from sections_of(row, _evidence(row))
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """What can be done now with the newest plan of a flag."""
@@ -219,11 +150,9 @@ class PlanAdmin(AppRowAdmin):
         is_possible = row.state in plans.STATES.get(name, ())
         if name == "delete":
             is_possible = row.state not in WATCHED_STATES
-        if not (is_possible and _is_newest(row)):
-            return False
         # Only a start turns the flag on.
         is_ready = flag is not None and (flag.enabled or row.step is None)
-        return name not in _GIVING or (is_ready and not row.problem)
+        return is_possible and _is_newest(row) and (name not in _GIVING or is_ready)
 
     # The pages of the actions.
 
@@ -237,24 +166,23 @@ class PlanAdmin(AppRowAdmin):
         return action.creates
 
     def initial(self, request: HttpRequest, action: Action, row: Any) -> Mapping[str, Any]:
-        """The last plan of the flag; without one, a plan that the users of the site can pass."""
+        """The last plan of the flag, or the default plan."""
         if not action.creates or row is not None:
             return {}
         key = request.GET.get("key", "")
         found = all_rows(conf.flag_model).filter(key=key).first() if key else None
         flag: Any = found if found and may(self.admin_site, request, "view", found) else None
+        steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
         last = self.get_queryset(request).filter(key=key).order_by("-id").first() if flag else None
-        if last is None or last.problem:
-            steps, users = proposed_plan(flag, plans.REQUIRED_USERS)
-            guards: Sequence[Guard] = [Guard("errors")]
-        else:
-            users, guards, above = last.required_users, last.read_guards(), present_rollout(flag)
-            steps = [step for step in last.read_steps() if step.percent > above]
+        if last is not None:
+            steps, guards = last.read_steps(), last.guards
+            required, ignores = last.required_users, last.ignore_releases
+        above = present_rollout(flag) if flag else 0
         return {
-            "steps": "\n".join(map(str, steps)),
-            "guards": "\n".join(map(str, guards)),
-            "required_users": str(users),
-            "ignore_releases": last is not None and last.ignore_releases,
+            "steps": "\n".join(str(step) for step in steps if step.percent > above),
+            "guards": "\n".join(guards),
+            "required_users": str(required),
+            "ignore_releases": ignores,
         }
 
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
@@ -282,8 +210,6 @@ class PlanAdmin(AppRowAdmin):
             state = str(State.PAUSED.label)
         elif action.name == "roll-back":
             state, after = str(State.ROLLED_BACK.label), "0 %"
-        elif row.state in WATCHED_STATES:
-            raise plans.still_runs(row)
         else:
             state = _("deleted")
             notes.append(
@@ -301,19 +227,14 @@ class PlanAdmin(AppRowAdmin):
             raise unknown_row(conf.flag_model, arguments["key"])
         if not may(self.admin_site, request, "toggle", flag):
             raise PermissionDenied
-        steps, guards = valid_steps(arguments["steps"]), valid_guards(arguments["guards"])
-        if problem := problem_of_first_step(flag, steps[0]):
-            raise InvalidPlanError(problem)
-        before = plans.find_plan(flag.key)
-        if before is not None and before.state in ACTIVE_STATES:
-            raise plans.exists_already(before)
+        steps, guards = parse_steps(arguments["steps"]), parse_guards(arguments["guards"])
         rows, percent = [], present_rollout(flag)
         for number, step in enumerate(steps, 1):
             label = _("Step %(number)s") % {"number": number}
             rows.append(PreviewRow(label, f"{percent} %", localized(step.text)))
             percent = step.percent
         rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
-        plan = Plan(steps=steps_as_json(steps), guards=guards_as_json(guards))
+        plan = Plan(steps=[*map(str, steps)], guards=[*map(str, guards)])
         plan.ignore_releases = bool(arguments.get("ignore_releases"))
         plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
         return AppPreview(rows=rows, notes=_notes(plan, flag, 0))
@@ -322,25 +243,17 @@ class PlanAdmin(AppRowAdmin):
         self, request: HttpRequest, action: Action, plan: Plan, flag: FlagRow
     ) -> AppPreview:
         """The step to which a start or a resume leads, with its users and those of the last."""
-        is_new = action.name == "start"
+        enables = action.name == "start" and not flag.enabled
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
         steps = plan.read_steps()
-        enables = is_new and not flag.enabled
         # Before the count: then newer changes are a conflict.
         version = version_of(Kind.FLAG, flag.pk)
-        ahead = planned_steps(flag, steps, index, enable=is_new, viewer=request.user)
+        ahead = planned_steps(flag, steps, index, enable=enables, viewer=request.user)
         ahead = replace(ahead, version=version, plan_version=plan.version)
-        step, place = steps[index], _("%(step)s of %(steps)s")
-        now = NONE if plan.step is None else place % {"step": plan.step + 1, "steps": len(steps)}
-        values = {
-            "place": place % {"step": index + 1, "steps": len(steps)},
-            "time": localized(duration(step.seconds)),
-        }
         rows = [
             *([PreviewRow(_("flag"), _off(), _on())] if enables else []),
             _plan_row(plan, State.RUNNING.label),
-            PreviewRow(_("rollout"), f"{flag.rollout_percent} %", f"{step.percent} %"),
-            PreviewRow(_("step"), now, _("%(place)s, for %(time)s or longer") % values),
+            PreviewRow(_("rollout"), f"{flag.rollout_percent} %", localized(steps[index].text)),
             *starmap(PreviewRow, ahead.rows),
         ]
         notes = [*ahead.notes, *_notes(plan, flag, index)]
@@ -361,7 +274,7 @@ _HELP = {
     ),
     "guards": gettext_lazy(
         "One on each line: errors, latency=0.5 (in seconds) or function=shop.guards.orders. After "
-        "commas: limit=2 and tolerated=1 (both: times as often as without the flag) or action=hold."
+        "commas: limit=2 (times as often as without the flag) or action=hold."
     ),
     "required_users": gettext_lazy(
         "If the guards cannot decide, a step passes after this many users with the flag."
@@ -386,10 +299,11 @@ def _is_newest(plan: Any) -> bool:
     return bool(plan.is_newest)
 
 
-def _measured(plan: Any) -> Measured:
-    if not hasattr(plan, "measured"):
-        plan.measured = Measured(plan)
-    found: Measured = plan.measured
+def _evidence(plan: Any) -> Mapping[str, Any]:
+    """Returns the evidence of a plan, read once for its page."""
+    if not hasattr(plan, "evidence"):
+        plan.evidence = evidence_of(plan) or {}
+    found: Mapping[str, Any] = plan.evidence
     return found
 
 
@@ -402,7 +316,11 @@ def _off() -> str:
 
 
 def _plan_row(plan: Plan, after: object) -> PreviewRow:
-    return PreviewRow(_("plan"), state_name(plan), str(after))
+    return PreviewRow(_("plan"), str(State(plan.state).label), str(after))
+
+
+def _sentence(text: str) -> str:
+    return _("%(sentence)s.") % {"sentence": capfirst(localized(text))}
 
 
 def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
@@ -417,28 +335,20 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     elif plan.state in {State.PENDING, State.PAUSED} and not DriverRun.is_recent():
         text = _("The plan cannot start, because run-jobs does not run. Start {command}.")
         yield format_html(text, command=command)
-    if plan.state == State.DONE:
-        return
     if flag is None:
-        if plan.state != State.ROLLED_BACK:
-            yield _("The flag no longer exists. Delete this plan.")
-    elif flag.enabled or plan.step is None:
-        return
-    elif plan.state in {State.PAUSED, State.ROLLED_BACK}:
+        yield _("The flag no longer exists. Delete this plan.")
+    elif not flag.enabled and plan.step is not None and plan.state != State.DONE:
         yield _(
             "The flag is off. To go on, set its rollout to 0 %, turn it on, and open this page "
             "again."
         )
-    else:
-        yield _("The flag is off, so the rollout has no effect.")
 
 
 def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
     """Returns what a person should know of the steps from this index on."""
     if flag is None or plan.state not in ACTIVE_STATES:
         return []
-    found = notes_of(plan, flag, index, has_traffic=plan.step is None)
-    notes = [f"{capfirst(localized(note))}." for note in found]
+    notes = [*map(_sentence, notes_of(plan, flag, index, has_traffic=plan.step is None))]
     if not flag.enabled and plan.step is None:
         notes.append(_("The flag is off. The start of the plan turns it on."))
     return notes

@@ -87,7 +87,6 @@ class Migration(migrations.Migration):
                 ("trip_reason", models.TextField(default="")),
                 ("trip_figures", models.JSONField(null=True)),
                 ("reason", models.TextField(default="")),
-                ("reason_kind", models.CharField(default="", max_length=16)),
                 ("actor", models.TextField(default="")),
                 ("ignore_releases", models.BooleanField(default=False)),
                 ("ended_at", models.DateTimeField(null=True)),
@@ -268,7 +267,6 @@ class Migration(migrations.Migration):
                     models.CharField(
                         choices=[
                             ("created", "created"),
-                            ("enabled", "turned on"),
                             ("started", "started"),
                             ("step", "step"),
                             ("held", "held"),
