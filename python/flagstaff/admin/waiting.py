@@ -23,7 +23,6 @@ from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.cells import two_lines
 from flagstaff.admin.changes.filters import viewable_kinds
 from flagstaff.admin.confirmation import preview_rows
 from flagstaff.admin.fallbacks import once
@@ -33,7 +32,7 @@ from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.segment_uses import segment_rows, visible_refusal
 from flagstaff.admin.table import Column, Table
 from flagstaff.admin.waiting_lines import action_text, names_of, shown_actions, state_badge
-from flagstaff.admin.words import colour_of
+from flagstaff.admin.words import colour_of, two_lines
 from flagstaff.changes.consequence import impact_text, text_to_type
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError

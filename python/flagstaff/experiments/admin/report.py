@@ -10,10 +10,9 @@ from django.utils.translation import gettext as _
 
 from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
-from flagstaff.admin.cells import two_lines
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.table import Column, Table
-from flagstaff.admin.words import badge
+from flagstaff.admin.words import badge, two_lines
 from flagstaff.experiments.admin.drawings import Axis, Change
 from flagstaff.experiments.figures import NONE, count_text, p_sentence
 from flagstaff.experiments.models import Experiment, State

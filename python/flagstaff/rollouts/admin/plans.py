@@ -25,12 +25,11 @@ from flagstaff._words.text import localized
 from flagstaff._words.times import duration, local_time_text
 from flagstaff.actions import Action
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
-from flagstaff.admin.cells import two_lines
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.row_page import Head, Section
-from flagstaff.admin.words import colour_of
+from flagstaff.admin.words import colour_of, two_lines
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError

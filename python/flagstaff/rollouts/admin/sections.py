@@ -16,10 +16,9 @@ from django.utils.translation import ngettext
 
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import duration, local_time_text
-from flagstaff.admin.cells import two_lines
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.table import Column, Table
-from flagstaff.admin.words import badge
+from flagstaff.admin.words import badge, two_lines
 from flagstaff.conf import conf
 from flagstaff.rollouts.admin.texts import NONE, state_sentence
 from flagstaff.rollouts.evidence import verdict_of
