@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flagstaff import lazy_names
-from flagstaff.admin.lazy import load, register
+from flagstaff.admin.lazy import register
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
@@ -14,7 +14,6 @@ from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
     from flagstaff.admin.menu import with_pages
-    from flagstaff.admin.pages.user import UserFlagsMixin
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
     from flagstaff.admin.value import KeyValueStoreAdmin
@@ -24,8 +23,6 @@ __all__ = [
     "KeyValueStoreAdmin",
     "Section",
     "SegmentAdmin",
-    "UserFlagsMixin",
-    "load",
     "with_pages",
 ]
 
@@ -34,7 +31,6 @@ _MODULES = {
     "KeyValueStoreAdmin": "flagstaff.admin.value",
     "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",
-    "UserFlagsMixin": "flagstaff.admin.pages.user",
     "with_pages": "flagstaff.admin.menu",
 }
 

@@ -74,8 +74,6 @@ class AppPages:
     flag_preview: Callable[[HttpRequest, Sequence[Any]], Mapping[str, PreviewRow]] | None = None
     #: Returns what the page of a flag shows below the name of the rows, as HTML.
     flag_section: Callable[[AdminSite, HttpRequest, Any], str] | None = None
-    #: Returns the URLs and texts of next steps after a flag was added.
-    flag_steps: Callable[[AdminSite, HttpRequest, Any], Sequence[tuple[str, str]]] | None = None
 
     @property
     def label(self) -> str:

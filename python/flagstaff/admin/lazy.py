@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, cast
 
-from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin import AdminSite
 from django.db.models import Model
@@ -31,17 +30,6 @@ def register(model: type[Model], path: str) -> None:
     # Django calls what it registers with the model and the site.
     lazy = cast("type[admin.ModelAdmin[Any]]", partial(_LazyAdmin, path))
     admin.site.register(model, lazy)
-
-
-def load(site: AdminSite | None = None) -> None:
-    """Imports all admins of a site now; by default of Django's own. Does not query.
-
-    For a server that loads the application before it forks: its workers then share the modules.
-    """
-    site = site or admin.site
-    for model in filter(site.is_registered, apps.get_models()):
-        # To read an attribute is to load.
-        _ = site.get_model_admin(model).opts
 
 
 class _LazyAdmin(_ModelAdmin):

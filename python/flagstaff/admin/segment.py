@@ -21,13 +21,13 @@ from flagstaff._words.rule_text import conditions_text
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
-from flagstaff.admin.cells import key_cell, time_cell
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.rules.sentences import conditions_html
+from flagstaff.admin.words import key_cell, time_cell
 from flagstaff.changes.segment_use import SegmentUse, uses_by_segment
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment

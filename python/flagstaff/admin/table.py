@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
+from django.urls import URLPattern
 from django.utils.html import format_html
+from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import is_whole_number
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.menu import page_link
+from flagstaff.admin.links import list_path, may_view, page_url
+from flagstaff.admin.menu import PAGES, page_link, page_title
+from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.views import environment_context
 from flagstaff.conf import conf
 
@@ -80,8 +86,6 @@ class Content:
     pages: Sequence[Filter] = ()
     #: How to read the page.
     remarks: Sequence[str] = ()
-    #: The label of a button that posts; empty for none.
-    button: str = ""
 
 
 class Page:
@@ -101,7 +105,7 @@ class Page:
         return self.show({"page": self.content()})
 
     def post(self) -> HttpResponse:
-        """Does what a button of the page is for. Most pages have none."""
+        """Does what a form of the page is for. Most pages have none."""
         raise PermissionDenied
 
     def content(self) -> Content:
@@ -123,6 +127,28 @@ class Page:
             **context,
         }
         return self.admin.template_page(self.request, self.template, page)
+
+    def shown_flags(self) -> dict[str, Any]:
+        """Returns the primary keys of the flags that the list shows to the user, by key."""
+        model = conf.flag_model
+        hidden = hidden_rows(self.site, self.request, model)
+        rows = all_rows(model).order_by("key").values_list("key", "pk")
+        return {key: pk for key, pk in rows if str(pk) not in hidden}
+
+
+def page_urls(flag_admin: BaseAdmin) -> Iterator[URLPattern]:
+    """Yields the URLs of the pages."""
+    for name in PAGES:
+        # A page may wait for the workers, which do not see what a transaction has not committed.
+        yield list_path(flag_admin, name, outside_transactions(partial(_view, flag_admin, name)))
+
+
+def _view(flag_admin: BaseAdmin, name: str, request: HttpRequest) -> HttpResponse:
+    if not PAGES[name].may_open(flag_admin.admin_site, request):
+        raise PermissionDenied
+    page_class: type[Page] = import_string(f"{__package__}.{PAGES[name].path}")
+    page = page_class(flag_admin, request, page_title(name))
+    return page.post() if request.method == "POST" else page.get()
 
 
 def page_number(request: HttpRequest) -> int:

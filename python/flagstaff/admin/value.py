@@ -41,7 +41,6 @@ from flagstaff._words.text import MASK, local_number, localized, truncated
 from flagstaff._words.times import local_time_text
 from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action
-from flagstaff.admin.cells import key_cell, newest_change_cells, time_cell, two_lines
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may
@@ -51,6 +50,7 @@ from flagstaff.admin.rules.forms import RuleValues
 from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.rules.sentences import results_html
 from flagstaff.admin.unit_input import UnitInput
+from flagstaff.admin.words import key_cell, newest_change_cells, time_cell, two_lines
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact

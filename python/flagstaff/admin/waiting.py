@@ -26,7 +26,6 @@ from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.cells import two_lines
 from flagstaff.admin.confirmation import preview_rows
 from flagstaff.admin.fallbacks import once
 from flagstaff.admin.question import lines_of_rows
@@ -41,7 +40,7 @@ from flagstaff.admin.waiting_lines import (
     state_badge,
     viewable_models,
 )
-from flagstaff.admin.words import colour_of
+from flagstaff.admin.words import colour_of, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users

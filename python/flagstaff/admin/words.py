@@ -1,9 +1,30 @@
-"""The words of the console as HTML: a state with its colour, and a key."""
+"""The words of the console as HTML: states with their colours, keys, times, and cells."""
 
 from __future__ import annotations
 
-from django.utils.html import format_html
+from collections.abc import Collection, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff._words.text import local_list
+from flagstaff._words.times import ago, aware, full_time, local_time
+from flagstaff.history.describe import describe_actor, describe_parts
+from flagstaff.history.kinds import ALLOWED_USERS
+from flagstaff.history.log import Change, events
+from flagstaff.history.user_names import names_of_actors
+
+# A stylesheet cuts what does not fit.
+_MAX_DESCRIPTION = 200
+# The fields of a change, and the length of each value.
+_MAX_PARTS, _MAX_VALUE = 3, 30
+# An actor that is no user may be any text.
+_MAX_ACTOR = 40
 
 #: The classes of admin.css. Green: works, or all have it. Amber: some have it, or a person should
 # look. Red: harm, or nothing guards against it. Grey: nobody has it, nothing happens.
@@ -76,3 +97,66 @@ def key_link(key: str, url: str = "") -> SafeString:
     if not url:
         return format_html('<span class="flagstaff-key">{}</span>', key)
     return format_html('<a class="flagstaff-key" href="{}">{}</a>', url, key)
+
+
+# Cells of lists and tables.
+
+
+def two_lines(first: str, *others: str) -> SafeString:
+    """Returns a line, and below it those quiet ones that are not empty."""
+    quiet = format_html_join("", "<small>{}</small>", ((one,) for one in others if one))
+    return format_html("{}{}", first, quiet)
+
+
+def key_cell(row: Any) -> SafeString:
+    """Returns the key and the description."""
+    return two_lines(key_link(row.key), short(row.description))
+
+
+def newest_change_cells(versions: Collection[int]) -> dict[str, SafeString]:
+    """Returns changes by the primary key of their row: in a few words, with actor and time.
+
+    `versions` are those of rows of one kind. Makes two queries.
+    """
+    if not versions:
+        return {}
+    entries = [*Change.objects.filter(pk__in=versions).short()]
+    names = names_of_actors(entries)
+    return {entry.object_pk: _newest_change_cell(entry, names) for entry in entries}
+
+
+def _newest_change_cell(entry: Change, names: Mapping[str, str]) -> SafeString:
+    # A new row differs in every field.
+    is_new = entry.action == Change.Action.INSERT and entry.relation != ALLOWED_USERS
+    parts = [] if is_new else describe_parts(next(events([entry])), limit=_MAX_VALUE)
+    text = local_list(map(str, parts), _MAX_PARTS) if parts else _("created")
+    actor = short(describe_actor(entry, names), _MAX_ACTOR)
+    return format_html(
+        '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(entry.at)
+    )
+
+
+def short(text: str, limit: int = _MAX_DESCRIPTION) -> str:
+    """Returns the start of a text, with an ellipsis if it is longer."""
+    return text if len(text) <= limit else f"{text[: limit - 1]}\N{HORIZONTAL ELLIPSIS}"
+
+
+def as_of(at: datetime) -> str:
+    """Returns the time of what a job has computed, such as "as of 14:00"; the date unless today."""
+    local, today = local_time(at), local_time(aware(timezone.now())).date()
+    time = date_format(local, "H:i")
+    if local.date() != today:
+        time = f"{date_format(local, 'DATE_FORMAT')}, {time}"
+    return _("as of %(time)s") % {"time": time}
+
+
+def time_cell(time: datetime | None) -> str:
+    """Returns the time since then, with the date and time as a tooltip; empty without a time."""
+    if time is None:
+        return ""
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>',
+        time.isoformat(),
+        full_time(time),
+        ago(time),
+    )

@@ -16,8 +16,8 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.catalog import find_tables, why_unavailable
 from flagstaff._tables.model_fields import auto_now_columns, stored_fields
-from flagstaff._tables.names import fill, flag_names, own_names, query, sql
-from flagstaff._tables.rows import all_rows, uncached
+from flagstaff._tables.names import flag_names, own_names, query, sql
+from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import triggers_of
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.json_text import ExactDecoder
@@ -444,21 +444,6 @@ def deleted_pk(kind: Kind, key: str) -> str | None:
     """Returns the primary key of the row that last had this key, if it was deleted."""
     newest = entries_of_key(kind, key).newest().first() if has_history() else None
     return None if newest is None or not newest.is_deletion else newest.object_pk
-
-
-def former_rows(kind: Kind, keys: Iterable[str]) -> dict[str, Change]:
-    """Returns the newest entry about the row that had each of these keys, by key.
-
-    Keys that a row has now are left out. A few queries; nothing without a history.
-    """
-    wanted = {key for key in keys if is_storable(key)}
-    if not wanted or not has_history():
-        return {}
-    wanted -= set(all_rows(kind.model).filter(key__in=wanted).values_list("key", flat=True))
-    statement = fill(sql("former_rows_v1"), own_names(connections[conf.database]))
-    values = [sorted(wanted), kind.row_relation, _quoted(kind)]
-    found = Change._base_manager.using(conf.database).raw(statement, values)
-    return {entry.key: entry for entry in found}
 
 
 # Whether there is a history.

@@ -63,14 +63,10 @@ class _Entry(NamedTuple):
         return _recorded(self.new_enabled, self.new_percent, self.new_rules)
 
 
-def history_problem(*, is_readable: bool) -> str:
-    """Returns why the history does not have all changes of flags, or an empty text.
-
-    `is_readable`: the table of the history is known to be readable.
-    """
+def history_problem() -> str:
+    """Returns why the history does not have all changes of flags, or an empty text."""
     try:
-        if not is_readable:
-            require_history()
+        require_history()
         require_triggers(Kind.FLAG)
     except NoHistoryError as error:
         return error.message

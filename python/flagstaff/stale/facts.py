@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from django.db.models import Q
 from django.utils import timezone
 
 from flagstaff._engine import forced_off
@@ -14,9 +15,11 @@ from flagstaff._words.text import Text
 from flagstaff._words.times import aware, local_time
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.stale.entries import Past, history_problem, read_past
-from flagstaff.stale.flag_rows import ALL_FLAGS, AssessedFlag, Selection, read_flags
+from flagstaff.stale.flag_rows import AssessedFlag, read_flags
 from flagstaff.stale.signals import Assessment, Facts, assess
 from flagstaff.stale.usage import evaluations_of
+
+ALL_FLAGS = Q()
 
 
 def stale_flags(days: int | None = None) -> list[Assessment]:
@@ -32,8 +35,8 @@ def stale_flags(days: int | None = None) -> list[Assessment]:
     return [flag for flag in assess_flags(days) if flag.is_stale]
 
 
-def assess_flags(days: int | None = None, selection: Selection = ALL_FLAGS) -> list[Assessment]:
-    """Returns the signals of all flags, or of the selected ones.
+def assess_flags(days: int | None = None, condition: Q = ALL_FLAGS) -> list[Assessment]:
+    """Returns the signals of all flags, or of those that match.
 
     Raises ValueError for days that are no whole number from 1 to 3,650.
     """
@@ -42,22 +45,19 @@ def assess_flags(days: int | None = None, selection: Selection = ALL_FLAGS) -> l
         raise ValueError(f"days must be a whole number from 1 to {MAX_STALE_DAYS:,}, not {days!r}")
     now = aware(timezone.now())
     today = local_time(now).date()
-    facts_by_key = facts_of_flags(now, days, selection)
+    facts_by_key = facts_of_flags(now, days, condition)
     return [assess(facts, now=now, today=today, days=days) for facts in facts_by_key]
 
 
-def facts_of_flags(now: datetime, days: int, selection: Selection) -> Iterator[Facts]:
-    """Yields what is known about the selected flags, by key."""
-    flags = read_flags(selection)
-    since, is_readable = now - timedelta(days=days), selection.is_readable
-    evaluations = evaluations_of(
-        [flag.key for flag in flags], since=since, now=now, is_readable=is_readable
-    )
+def facts_of_flags(now: datetime, days: int, condition: Q) -> Iterator[Facts]:
+    """Yields what is known about the flags that match, by key."""
+    flags, since = read_flags(condition), now - timedelta(days=days)
+    evaluations = evaluations_of([flag.key for flag in flags], since=since, now=now)
     last = evaluations.last
     # If evaluations may be missing, it is not known which flags are unused.
     counted = () if evaluations.problem else flags
     unused = {flag.pk for flag in counted if _is_unused(last.get(flag.key, NOT_USED), since)}
-    problem, today = history_problem(is_readable=is_readable), local_time(now).date()
+    problem, today = history_problem(), local_time(now).date()
     past = {} if problem else read_past(flags, unused, since=since, today=today)
     for flag in flags:
         fields, found = flag.fields, past.get(flag.pk, Past())

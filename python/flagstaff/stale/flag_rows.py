@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,20 +14,6 @@ from flagstaff.stale.constant import Configuration, constant_result
 
 # The annotation's name must not clash with a field of the project's model.
 _ALLOWED = "flagstaff_allowed"
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which flags to read: those that match."""
-
-    condition: Q
-    #: Flags that were read already, with the numbers of their allowed users.
-    rows: Sequence[tuple[Any, int]] | None = None
-    #: Whether the tables of the evidence are known to be readable.
-    is_readable: bool = False
-
-
-ALL_FLAGS = Selection(Q())
 
 
 @dataclass(frozen=True)
@@ -53,11 +38,9 @@ class AssessedFlag:
         return constant_result(self.configuration, has_allowed_users=self.allowed != 0)
 
 
-def read_flags(selection: Selection) -> list[AssessedFlag]:
-    """Returns the selected flags, by key. One query, or none for rows that were read already."""
-    if selection.rows is not None:
-        return [_flag(row, allowed) for row, allowed in selection.rows]
-    rows = all_rows(conf.flag_model).filter(selection.condition).order_by("key")
+def read_flags(condition: Q) -> list[AssessedFlag]:
+    """Returns the flags that match, by key. One query."""
+    rows = all_rows(conf.flag_model).filter(condition).order_by("key")
     counted = rows.annotate(**{_ALLOWED: Count("allowed_users")})
     return [_flag(row, getattr(row, _ALLOWED)) for row in counted]
 

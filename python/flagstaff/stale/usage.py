@@ -56,18 +56,10 @@ class Evaluations:
     problem: str = ""
 
 
-def evaluations_of(
-    keys: Collection[str], *, since: datetime, now: datetime, is_readable: bool = False
-) -> Evaluations:
-    """Returns the last evaluations of keys. `since` is the time from which all must be counted.
-
-    `is_readable`: the table of the usage is known to be readable.
-    """
+def evaluations_of(keys: Collection[str], *, since: datetime, now: datetime) -> Evaluations:
+    """Returns the last evaluations of keys. `since` is the time from which all must be counted."""
     connection = connections[conf.database]
-    reason = None
-    if not is_readable:
-        reason = why_unavailable(connection, own_names(connection)["usage_table"])
-    if reason:
+    if reason := why_unavailable(connection, own_names(connection)["usage_table"]):
         return Evaluations(problem=Text("usage is not available; {reason}", reason=reason))
     coverage = usage_period(since)
     last = key_usage(keys, now)

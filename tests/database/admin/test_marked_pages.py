@@ -301,8 +301,6 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
         RECENT_CHANGES + "?undo={newest}",
         {"_confirmed": "1", "expect_version": "1"},
     ),
-    "flag-allowed-errors": (FLAGS + "{f1}/allowed-users/", {"_add": "1", "names": "u1, u8"}),
-    "flag-allowed-empty": (FLAGS + "{f1}/allowed-users/", {"_remove": "1"}),
     **{
         f"flag-bulk-{name}": (FLAGS, {"action": name, "_selected_action": ["{f1}", "{f2}"]})
         for name in MANY
@@ -331,7 +329,6 @@ FORMS: dict[str, tuple[str, dict[str, Any]]] = {
     "value-delete": (VALUES + "{v1}/delete/", {"post": "yes"}),
     "segment-add-errors": (f"{SEGMENTS}add/", {"_save": "1"}),
     "segment-delete-used": (SEGMENTS + "{s1}/delete/", {"post": "yes"}),
-    "workers-check": (WORKERS, {}),
 }
 
 

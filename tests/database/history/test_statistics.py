@@ -10,9 +10,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff.admin.changes.events import others_of
-from flagstaff.admin.flag.listed import newest_entries
-from flagstaff.history.kinds import Kind
-from flagstaff.history.log import events, former_rows
+from flagstaff.admin.flag.list import newest_entries
+from flagstaff.history.log import events
 from flagstaff.models import Change, FeatureFlag
 from tests.support.sql import rows
 
@@ -97,13 +96,6 @@ def test_list_of_flags_finds_the_entries_of_each_by_its_primary_key() -> None:
     pks = [str(FeatureFlag.objects.create(key=f"flag_{number}").pk) for number in range(20)]
     found = indexes_of(lambda: newest_entries(pks), "newest.id")
     assert found == {"flagstaff_change_object"}
-
-
-@pytest.mark.usefixtures("statistics")
-def test_earlier_rows_of_keys_are_found_by_their_keys() -> None:
-    keys = [f"absent_{number}" for number in range(20)]
-    found = indexes_of(lambda: former_rows(Kind.FLAG, keys), "given (key)")
-    assert found == {"flagstaff_change_key"}
 
 
 def test_changes_of_transactions_are_found_by_their_number() -> None:

@@ -89,10 +89,10 @@ def test_users_are_added_and_removed(visitor: Visitor, shop: Shop, width: int) -
 @pytest.mark.usefixtures("width")
 def test_flag_is_evaluated_for_a_user(visitor: Visitor, shop: Shop) -> None:
     visitor.visit(f"{FLAGS}{pk_of(shop)}/change/")
-    visitor.write("#id_who_user", "alice")
+    visitor.write("#id_user", "alice")
     with visitor.leaving_page():
-        visitor.find("#id_who_user").send_keys(Keys.ENTER)
+        visitor.find("#id_user").send_keys(Keys.ENTER)
     assert visitor.driver.current_url.endswith("?user=alice&context=#who-has-it")
-    assert visitor.text(".flagstaff-answer strong").startswith("On for alice")
+    assert visitor.text("#who-has-it strong").startswith("On for alice")
     assert "Allowed user ✓ passed, decides" in visitor.text(".flagstaff-decides")
     assert_fits(visitor)

@@ -338,11 +338,11 @@ def test_page_of_a_user_links_to_the_flags_of_the_user(
 ) -> None:
     registry: Any = site._registry
     monkeypatch.setitem(registry, User, registry[User])
-    names_of("how-to/admin-set-up.md", "UserFlagsMixin")
+    names_of("how-to/admin-set-up.md", "ShopUserAdmin")
     urls = {"urlpatterns": [path("admin/", site.urls)]}
     settings.ROOT_URLCONF = type("urls", (), urls)
     client.force_login(admin_user)
     html = client.get(f"/admin/auth/user/{admin_user.pk}/change/").content.decode()
-    [url] = re.findall(r'<a href="([^"]*)">Feature flags</a></li>', html)
+    [url] = re.findall(r'<a href="([^"]*)">Flags of this user</a>', html)
     assert url == f"/admin/flagstaff/featureflag/user/?user={admin_user.pk}"
     assert client.get(url).status_code == 200

@@ -37,16 +37,6 @@ print(sorted(name for name in sys.modules if name.startswith(rooms)))
 resolve("/admin/flagstaff/featureflag/", urls)
 print("flagstaff.admin.flag.admin" in sys.modules)
 """
-_PRELOADED = (
-    _LOADED.partition("from django.contrib import admin")[0]
-    + """
-from flagstaff.admin import load
-load()
-rooms = "flag.admin", "segment", "value", "pages.overview", "pages.user"
-print([room for room in rooms if f"flagstaff.admin.{room}" not in sys.modules])
-print("flagstaff.experiments.admin.experiments" in sys.modules)
-"""
-)
 
 
 @pytest.fixture
@@ -63,14 +53,6 @@ def test_page_outside_the_admin_imports_no_module_of_the_admin() -> None:
     ).stdout
 
     assert output.splitlines() == ["['flagstaff.admin.lazy']", "True"]
-
-
-def test_load_imports_the_admins_of_all_apps_before_the_first_request() -> None:
-    output = subprocess.run(
-        [sys.executable, "-c", _PRELOADED], capture_output=True, text=True, check=True
-    ).stdout
-
-    assert output.splitlines() == ["[]", "True"]
 
 
 def test_read_attribute_makes_it_the_registered_class(model_admin: Any) -> None:

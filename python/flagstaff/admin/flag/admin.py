@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -27,28 +28,30 @@ from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.flag.key_facts import facts_of_deletion, is_in_use, key_texts
+from flagstaff.admin.evaluation import who_has_it
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list import FlagListAdmin
-from flagstaff.admin.flag.sections import app_sections, clean_up, evaluations, who_has_it
 from flagstaff.admin.flag.state import (
-    ALLOWED_COUNT,
     alarms_of,
-    class_and_label,
+    allowed_count,
     holds_users_back,
     notes_of_apps,
     partial_rule_notices,
     preview_of_apps,
+    state_and_label,
     users_with_flag,
 )
+from flagstaff.admin.flag.usage import evaluations, facts_of_deletion, is_in_use, key_texts
 from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.links import page_url
-from flagstaff.admin.pages import page_urls
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.admin.rules.sentences import rules_html
+from flagstaff.admin.table import page_urls
 from flagstaff.admin.unit_input import UnitInput
+from flagstaff.admin.words import colour_of
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
@@ -113,12 +116,15 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """The state, who has the flag, the actions of every day, and what to look at."""
         state, percent = FlagState.of(row), row.rollout_percent
         notes = [*notes_of_apps(request, [row]).get(str(row.pk), ()), *alarms_of(row.key, state)]
-        may_toggle = may(self.admin_site, request, "toggle", row)
+        may_toggle, (shown, label) = (
+            may(self.admin_site, request, "toggle", row),
+            state_and_label(row),
+        )
         quiet = '<small class="flagstaff-quiet">{}</small>'
         about = (row.description, row.owner, joined_tags(row.tags), _review_text(row))
         steps = [(f"{one} %", f"?percent={one}") for one in _STEPS if int(one) or percent]
         return Head(
-            state=class_and_label(state, getattr(row, ALLOWED_COUNT)),
+            state=(colour_of(shown.value), label),
             lines=(
                 _who_text(request, row),
                 format_html(quiet, " · ".join(filter(None, about))) if any(about) else "",
@@ -136,9 +142,13 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """Who has the flag and why, its evaluations, what the apps say, and the rest."""
         yield Section(_("Targeting"), self._targeting(request, row), ("rules", "unit"))
         yield who_has_it(request, row)
-        yield evaluations(request, row)
-        yield clean_up(self.admin_site, request, row)
-        yield from app_sections(self.admin_site, request, row)
+        yield evaluations(request, row.key)
+        for pages in PAGES:
+            if pages.flag_section:
+                read = partial(pages.flag_section, self.admin_site, request, row)
+                problem = f"the section of {pages.name} cannot be read"
+                html = value_or_default(problem, read, "\N{EN DASH}")
+                yield Section(capfirst(pages.label), html)
         yield Section(_("About"), self._about(row), ("details", "delete"))
 
     def is_offered(self, action: Action, row: Any) -> bool:
@@ -217,7 +227,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     ) -> Sequence[str]:
         """What is known of a new key, what still uses a flag, and which rules keep users out."""
         if action.creates:
-            return [*key_texts(self.admin_site, request, keys[0])]
+            return [*key_texts(keys[0])]
         if action.deletes:
             return [*facts_of_deletion(request, keys)]
         if action.name == "kill":
@@ -258,23 +268,15 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             (may(site, request, "toggle", row), "on", _("Turn on…"), ""),
         )
         return [
-            *(
-                (page_url(site, self.model, page, row.pk) + query, text)
-                for is_allowed, page, text, query in steps
-                if is_allowed
-            ),
-            *(
-                step
-                for pages in PAGES
-                if pages.flag_steps
-                for step in pages.flag_steps(site, request, row)
-            ),
+            (page_url(site, self.model, page, row.pk) + query, text)
+            for is_allowed, page, text, query in steps
+            if is_allowed
         ]
 
 
 def _who_text(request: HttpRequest, flag: Any) -> SafeString:
     """Which users have a flag, and how many if it is enabled."""
-    summary = state_summary(FlagState.of(flag), getattr(flag, ALLOWED_COUNT))
+    summary = state_summary(FlagState.of(flag), allowed_count(flag))
     if not flag.enabled:
         return format_html("{}", summary)
     found = impact_of_enabling([flag], timeout=_COUNT_TIMEOUT, viewer=request.user)

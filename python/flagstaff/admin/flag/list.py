@@ -1,8 +1,11 @@
-"""The list of flags: its order, its columns and its shortcuts."""
+"""The list of flags: read once, filtered, sorted and counted in Python; its columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -12,39 +15,41 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote as quoted_pk
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core.paginator import InvalidPage
+from django.db import connections
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, gettext_lazy, ngettext
+from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
 from django.utils.translation import gettext as _
 
-from flagstaff._engine.usage import KeyUsage
-from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
-from flagstaff._tables.flag_states import FlagState, ReleaseState
+from flagstaff._connection.vendor import is_postgresql
+from flagstaff._engine.usage import NOT_USED, KeyUsage, key_usage
+from flagstaff._tables.flag_states import STATE_LABELS, FlagState, ReleaseState, state_of
+from flagstaff._tables.names import own_names, query
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import local_list, local_number
-from flagstaff._words.times import full_time, local_days, today
+from flagstaff._words.times import aware, full_time, local_days, today
+from flagstaff.admin.app_pages import FlagNote
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.cells import short, time_cell, two_lines
 from flagstaff.admin.confirmation import count_of_users
-from flagstaff.admin.flag.listed import (
-    ATTENTION,
-    FILTERS,
-    LONG,
-    OWNED_BY_ME,
-    UNCHANGED,
-    Flags,
-    ListedFlag,
-    flags_of,
-    is_counted,
+from flagstaff.admin.fallbacks import once, value_or_default
+from flagstaff.admin.flag.state import (
+    alarms_of,
+    allowed_count,
+    count_users,
+    notes_of_apps,
+    state_and_label,
 )
-from flagstaff.admin.flag.sections import percent_true
-from flagstaff.admin.flag.state import ALLOWED_COUNT, class_and_label, with_allowed_count
-from flagstaff.admin.links import changes_url
+from flagstaff.admin.flag.usage import percent_true
+from flagstaff.admin.links import BACK, changes_url
 from flagstaff.admin.menu import page_link
 from flagstaff.admin.rights import may, why_not_toggle
+from flagstaff.admin.words import colour_of, newest_change_cells, short, time_cell, two_lines
+from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+from flagstaff.stale import stale_flags
 from flagstaff.stale.signals import Signal
 from flagstaff.stale.texts import SIGNAL_LABELS
 from flagstaff.validators import rule_problem
@@ -53,11 +58,285 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
     from django.utils.datastructures import _ListOrTuple
 
+# The choices of flags that are on for any users, and of those that a person should look at.
+_ENABLED, _ATTENTION = "on", "attention"
+# The choice of flags whose owner is the user of the request. No owner begins like this.
+_OWNED_BY_ME = "@me"
+# A long time, in days, for flags that nobody changes or evaluates.
+_LONG = 30
+# The choice of flags that were not changed for a long time.
+_UNCHANGED = f"not-{_LONG}d"
+_DAY = timedelta(days=1)
+# The order of the states, most interesting first.
+_STATES = [
+    *(ReleaseState.ROLLOUT, ReleaseState.BY_RULES, ReleaseState.ALLOWED_USERS),
+    *(ReleaseState.ALL, ReleaseState.NO_USERS, ReleaseState.OFF),
+]
 # The id of the sentence that says why buttons are disabled.
 _WHY_NOT = "flagstaff-why-not"
 _DJANGOS_BOX: Any = admin.ModelAdmin.action_checkbox
 _CHECKBOX = '<input type="checkbox" name="{}" value="{}" class="action-select" aria-label="{}">'
 _MAX_TAGS = 5
+
+
+@dataclass(eq=False, slots=True)
+class ListedFlag:
+    """What the list knows of a flag."""
+
+    row: Any
+    #: As if it had no allowed users, whom only `Flags.state` counts: a flag can have many.
+    state: ReleaseState
+    #: The time of its newest entry in the history, or else that of the row, in seconds.
+    changed: float
+    #: The id of the newest entry in the history.
+    version: int | None
+    #: What a person should look at, and what is good to know.
+    notes: Sequence[FlagNote]
+    needs_attention: bool
+    #: Of the rows of a page: the usage of a day, the newest change, whether the user may toggle
+    #: the flag, and the parameter that leads back to the same list.
+    usage: KeyUsage = NOT_USED
+    newest_change: str = ""
+    may_toggle: bool = False
+    back: str = ""
+
+
+_Test = Callable[[ListedFlag], bool]
+# The choices of a filter: their texts, and the flags that each has.
+_Options = Mapping[str, tuple[str, _Test]]
+
+
+class Flags:
+    """All flags that the user may see, as one request has read them."""
+
+    def __init__(self, request: HttpRequest, admin: Any) -> None:
+        """Reads the flags, their newest entries, and what the apps say of them."""
+        self.request, self.admin = request, admin
+        rows = [*admin.get_queryset(request).order_by()]
+        notes = notes_of_apps(request, rows)
+        read = partial(newest_entries, [str(row.pk) for row in rows])
+        newest: Mapping[str, tuple[int | None, float]] = value_or_default(
+            "the history of flags cannot be read", read, {}
+        )
+        self.all = []
+        for row in rows:
+            pk, fields = str(row.pk), FlagState.of(row)
+            version, changed = newest.get(pk) or (None, _seconds(row.changed_at))
+            said = [*notes.get(pk, ()), *alarms_of(row.key, fields)]
+            is_alarm = any(note.is_alarm for note in said)
+            state = state_of(fields, 0)
+            self.all.append(ListedFlag(row, state, changed, version, said, is_alarm))
+
+    def state(self, flag: ListedFlag) -> ReleaseState:
+        """Returns the state. Queries for the first flag that only allowed users may have."""
+        is_unsure = flag.state is ReleaseState.NO_USERS
+        has_users = is_unsure and flag.row.pk in self._for_allowed_users
+        return ReleaseState.ALLOWED_USERS if has_users else flag.state
+
+    @cached_property
+    def _for_allowed_users(self) -> set[Any]:
+        rows = [flag.row for flag in self.all if flag.state is ReleaseState.NO_USERS]
+        count_users(rows)
+        return {row.pk for row in rows if allowed_count(row)}
+
+    @cached_property
+    def usage(self) -> Mapping[str, KeyUsage]:
+        """The usage of all keys. Most lists need that of a page only."""
+        return _usage_of(self.all)
+
+    def last_use(self, flag: ListedFlag) -> float:
+        """Returns when a flag was last used in any way, in seconds; 0 if it never was."""
+        found = self.usage.get(flag.row.key, NOT_USED)
+        times = found.last_evaluated_at, found.served_in_bulk_at, found.served_to_browsers_at
+        return max((_seconds(at) for at in times if at is not None), default=0)
+
+    @property
+    def sort_keys(self) -> Mapping[str, Callable[[ListedFlag], Any]]:
+        """What each column is sorted by."""
+        return {
+            "flag": lambda flag: flag.row.key,
+            "state": lambda flag: (_STATES.index(self.state(flag)), flag.row.rollout_percent),
+            "usage": self.last_use,
+            "changed": lambda flag: -flag.changed,
+            "owned_by": lambda flag: (flag.row.owner.casefold(), flag.row.key),
+        }
+
+    def rows_of(self, flags: Sequence[ListedFlag]) -> list[Any]:
+        """Returns the rows of a page. Each has what its columns show as the attribute `listed`."""
+        usage = _usage_of(flags)
+        read = partial(newest_change_cells, [flag.version for flag in flags if flag.version])
+        changed: Mapping[str, str] = value_or_default("entries cannot be read", read, {})
+        count_users(flag.row for flag in flags)
+        # The list, with its search, filters and page.
+        back = urlencode({BACK: f"{self.request.get_full_path()}#"})
+        for flag in flags:
+            row = flag.row
+            row.listed, flag.back, flag.usage = flag, back, usage.get(row.key, NOT_USED)
+            flag.newest_change = changed.get(str(row.pk), "")
+            # A row of the query set is not hidden.
+            may_toggle = not conf.read_only and self.admin.has_toggle_permission(self.request, row)
+            flag.may_toggle = may_toggle
+        return [flag.row for flag in flags]
+
+    # The choices of the filters.
+
+    def states(self) -> _Options:
+        """The states, all flags that are on, and those that a person should look at."""
+        labels = {**STATE_LABELS, ReleaseState.ROLLOUT: _("in rollout")}
+        return {
+            _ATTENTION: (_("needs attention"), lambda flag: flag.needs_attention),
+            _ENABLED: (pgettext("state of a flag", "on"), lambda flag: flag.row.enabled),
+            **{
+                state.value: (str(labels[state]), partial(self._has_state, state))
+                for state in _STATES
+            },
+        }
+
+    def _has_state(self, state: ReleaseState, flag: ListedFlag) -> bool:
+        is_of_users = state in {ReleaseState.ALLOWED_USERS, ReleaseState.NO_USERS}
+        return (self.state(flag) if is_of_users else flag.state) is state
+
+    def owners(self) -> _Options:
+        """The owners; nothing if no flag has one."""
+        owners = sorted({flag.row.owner for flag in self.all} - {""}, key=str.casefold)
+        if not owners:
+            return {}
+        me = self.request.user.get_username().casefold()
+        return {
+            _OWNED_BY_ME: (_("owned by me"), lambda flag: flag.row.owner.casefold() == me),
+            **{owner: (owner, partial(_has_owner, owner)) for owner in owners},
+            "": (_("without an owner"), partial(_has_owner, "")),
+        }
+
+    def tags(self) -> _Options:
+        """The tags."""
+        tags = {tag for flag in self.all for tag in usable_tags(flag.row.tags)}
+        return {tag: (tag, partial(_has_tag, tag)) for tag in sorted(tags, key=str.casefold)}
+
+    def changes(self) -> _Options:
+        """Periods with a change, and a long one without."""
+        texts = {
+            "1h": (_("in the last hour"), timedelta(hours=1)),
+            "24h": (_("in the last 24 hours"), _DAY),
+        }
+        for days in (7, _LONG):
+            text = _("in the last %(days)s") % {"days": local_days(days)}
+            texts[f"{days}d"] = text, days * _DAY
+        long_ago = _ago(_LONG * _DAY)
+        return {
+            **{
+                name: (text, partial(_is_changed_since, _ago(period)))
+                for name, (text, period) in texts.items()
+            },
+            _UNCHANGED: (_not_in(_LONG), lambda flag: flag.changed < long_ago),
+        }
+
+    def unused(self) -> _Options:
+        """Periods without an evaluation, and the flags that are probably no longer needed."""
+        found: dict[str, tuple[str, _Test]] = {}
+        if _is_counted():
+            for days in (7, _LONG):
+                found[f"{days}d"] = _not_in(days), partial(self._is_unused, _ago(days * _DAY))
+            found["never"] = _("never"), lambda flag: not self.last_use(flag)
+        return {**found, "stale": (_("stale"), lambda flag: str(flag.row.pk) in self._stale)}
+
+    def _is_unused(self, since: float, flag: ListedFlag) -> bool:
+        return _seconds(flag.row.created_at) < since and self.last_use(flag) < since
+
+    @cached_property
+    def _stale(self) -> set[str]:
+        return {flag.facts.pk for flag in stale_flags()}
+
+
+def _has_owner(owner: str, flag: ListedFlag) -> bool:
+    return bool(flag.row.owner == owner)
+
+
+def _has_tag(tag: str, flag: ListedFlag) -> bool:
+    return tag in usable_tags(flag.row.tags)
+
+
+def _is_changed_since(since: float, flag: ListedFlag) -> bool:
+    return flag.changed >= since
+
+
+def _not_in(days: int) -> str:
+    return _("not in the last %(days)s") % {"days": local_days(days)}
+
+
+def _ago(period: timedelta) -> float:
+    return _seconds(timezone.now() - period)
+
+
+def _seconds(at: datetime) -> float:
+    return aware(at).timestamp()
+
+
+def newest_entries(pks: Sequence[str]) -> dict[str, tuple[int | None, float]]:
+    """Returns the id and the time of the newest entry of each flag that has one. One query."""
+    connection = connections[conf.database]
+    if not is_postgresql(connection):
+        return {}
+    given = {"pks": pks, "table": connection.ops.quote_name(conf.flag_model._meta.db_table)}
+    rows = query(connection, "newest_entries_v1", own_names(connection), given)
+    return {pk: (version, at) for pk, version, at in rows}
+
+
+def _is_counted() -> bool:
+    """Whether evaluations can be counted. Does not query."""
+    return conf.usage_interval != 0 and is_postgresql(connections[conf.database])
+
+
+def _usage_of(flags: Sequence[ListedFlag]) -> Mapping[str, KeyUsage]:
+    """Returns the usage of a day by key. One query."""
+    if not (flags and _is_counted()):
+        return {}
+    read = partial(key_usage, [flag.row.key for flag in flags], timezone.now() - _DAY)
+    return value_or_default("the usage of flags cannot be read", read, {})
+
+
+def flags_of(request: HttpRequest, model_admin: Any) -> Flags:
+    """Returns the flags of the list. Reads them once for a request."""
+    return once(request, "flags", partial(Flags, request, model_admin))
+
+
+class FlagFilter(admin.SimpleListFilter):
+    """A filter by one test for each choice. Without choices, Django does not show it."""
+
+    options: ClassVar[Callable[[Flags], _Options]]
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """The choices."""
+        self._flags = flags_of(request, model_admin)
+        self._options = type(self).options(self._flags)
+        return [(value, text) for value, (text, _test) in self._options.items()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """The flags of the choice; none of a value that is no choice."""
+        value = self.value()
+        if value is None:
+            return queryset
+        _text, test = self._options.get(value, ("", lambda _flag: False))
+        return queryset.filter(pk__in=[one.row.pk for one in self._flags.all if test(one)])
+
+
+def _filter(name: str, title: Any, options: Callable[[Flags], _Options]) -> type[FlagFilter]:
+    return type(
+        "Filter", (FlagFilter,), {"parameter_name": name, "title": title, "options": options}
+    )
+
+
+# In the order of the page.
+_FILTERS = (
+    _filter("state", gettext_lazy("state"), Flags.states),
+    _filter("owner", gettext_lazy("owner"), Flags.owners),
+    _filter("tag", gettext_lazy("tag"), Flags.tags),
+    _filter("changed", gettext_lazy("changed"), Flags.changes),
+    _filter("unused", gettext_lazy("unused"), Flags.unused),
+)
+
+
+# The page.
 
 
 class FlagChangeList(ChangeList):
@@ -68,18 +347,21 @@ class FlagChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Reads the page: first what needs attention, then the last changed."""
         flags = flags_of(request, self.model_admin)
-        found = [*flags.all]
-        if self.params or self.query:
-            by_pk = {flag.pk: flag for flag in flags.all}
+        found, sort_keys, orders = [*flags.all], flags.sort_keys, list[tuple[str, bool]]()
+        if ORDER_VAR in self.params:
+            names = dict(enumerate(self.list_display))
+            columns = self.get_ordering_field_columns().items()
+            orders = [(str(names.get(int(number))), way == "desc") for number, way in columns]
+        # Django sorts by other columns, such as those of a project.
+        is_sorted_here = all(name in sort_keys for name, _is_desc in orders)
+        if self.query or self.params.keys() - {ORDER_VAR} or not is_sorted_here:
+            by_pk = {flag.row.pk: flag for flag in flags.all}
             found = [by_pk[pk] for pk in self.queryset.values_list("pk", flat=True) if pk in by_pk]
         if ORDER_VAR not in self.params:
             found.sort(key=lambda flag: (flag.needs_attention, flag.changed), reverse=True)
-        else:
-            # The last one first. Django has sorted by other columns, such as those of a project.
-            names = dict(enumerate(self.list_display))
-            for number, direction in reversed(self.get_ordering_field_columns().items()):
-                if key := flags.sort_keys.get(str(names.get(int(number)))):
-                    found.sort(key=key, reverse=direction == "desc")
+        for name, is_desc in reversed(orders):
+            if key := sort_keys.get(name):
+                found.sort(key=key, reverse=is_desc)
         self.paginator = self.model_admin.paginator(found, self.list_per_page)
         self.result_count, self.full_result_count = len(found), len(flags.all)
         self.show_full_result_count = True
@@ -95,11 +377,11 @@ class FlagChangeList(ChangeList):
 
 
 class FlagListAdmin(BaseAdmin):
-    """Shows the list. The rows that its columns get have the attributes of `Flags.rows_of`."""
+    """Shows the list. The columns get the rows of `Flags.rows_of`."""
 
     list_display: _ListDisplayT[Any] = ("flag", "state", "usage", "changed", "owned_by", "on_off")
     list_display_links = ("flag",)
-    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (*FILTERS, "kind")
+    list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = (*_FILTERS, "kind")
     search_fields: ClassVar[_ListOrTuple[str]] = ("key", "description", "owner", "tags")
     # The bar is shown while flags are selected.
     actions_on_top, actions_on_bottom = False, True
@@ -108,10 +390,6 @@ class FlagListAdmin(BaseAdmin):
     search_help_text = gettext_lazy("Key, description, owner, tag")
     ordering = ("-changed_at",)
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """The flags, with the number of allowed users where the query reads it."""
-        return with_allowed_count(super().get_queryset(request))
-
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """The list."""
         return FlagChangeList
@@ -119,7 +397,7 @@ class FlagListAdmin(BaseAdmin):
     def get_list_display(self, request: HttpRequest) -> Any:
         """The columns that have something to show."""
         columns: Sequence[Any] = super().get_list_display(request)
-        return [one for one in columns if one != "usage" or is_counted()]
+        return [one for one in columns if one != "usage" or _is_counted()]
 
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> dict[str, Any]:
         """The shortcuts above the list, and why buttons are disabled."""
@@ -173,28 +451,24 @@ class FlagListAdmin(BaseAdmin):
     @admin.display(description=gettext_lazy("state"), ordering="rollout_percent")
     def state(self, flag: Any) -> SafeString:
         """The state; below, the rollout as a bar, and what else decides about users."""
-        allowed: int = getattr(flag, ALLOWED_COUNT)
-        # The second line shows the unit: a phone has no room for both.
-        state = FlagState(flag.enabled, flag.rollout_percent, flag.rules)
-        css_class, label = class_and_label(state, allowed)
+        allowed, (state, label) = allowed_count(flag), state_and_label(flag)
         # The label of other states has it.
-        has_percent = flag.listed.state in {ReleaseState.BY_RULES, ReleaseState.OFF}
+        has_percent = state in {ReleaseState.BY_RULES, ReleaseState.OFF}
         texts = (
             f"{flag.rollout_percent} %" if has_percent else "",
-            _unit_text(flag.bucket_by),
             _rules_text(flag.rules),
             count_of_users(allowed) if allowed else "",
         )
         return format_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span><small><progress class="'
             'flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress> {}</small>',
-            *(css_class, label, flag.rollout_percent, " · ".join(filter(None, texts))),
+            *(colour_of(state.value), label, flag.rollout_percent, " · ".join(filter(None, texts))),
         )
 
     @admin.display(description=gettext_lazy("24 hours"), ordering="key")
     def usage(self, flag: Any) -> SafeString | str:
         """The share of true results in 24 hours, and the time of the last evaluation."""
-        found: KeyUsage = flag.usage_of_day
+        found: KeyUsage = flag.listed.usage
         last, to_browsers = found.last_evaluated_at, found.served_to_browsers_at
         if to_browsers is not None and (last is None or last < to_browsers):
             return two_lines(_("in browsers"), time_cell(to_browsers))
@@ -211,7 +485,7 @@ class FlagListAdmin(BaseAdmin):
     @admin.display(description=gettext_lazy("last change"), ordering="-changed_at")
     def changed(self, flag: Any) -> str:
         """The newest change, its actor and its time; without a history, the time only."""
-        return flag.newest_change or time_cell(flag.changed_at)
+        return flag.listed.newest_change or time_cell(flag.changed_at)
 
     @admin.display(description=gettext_lazy("owner"), ordering="owner", empty_value="")
     def owned_by(self, flag: Any) -> SafeString:
@@ -224,7 +498,7 @@ class FlagListAdmin(BaseAdmin):
         # The accessible name begins with the visible one.
         page, label = ("kill", _("Kill…")) if flag.enabled else ("on", _("Turn on…"))
         name = f"{label} {flag.key}"
-        if not flag.may_toggle:
+        if not flag.listed.may_toggle:
             return format_html(
                 '<button type="button" class="button flagstaff-button" disabled aria-label="{}" '
                 'aria-describedby="{}">{}</button>',
@@ -234,22 +508,22 @@ class FlagListAdmin(BaseAdmin):
         # the list: to look up a URL for each row takes long.
         return format_html(
             '<a class="button flagstaff-button" href="{}/{}/?{}{}" aria-label="{}">{}</a>',
-            *(quoted_pk(flag.pk), page, flag.back, quote(_anchor(flag)), name, label),
+            *(quoted_pk(flag.pk), page, flag.listed.back, quote(_anchor(flag)), name, label),
         )
 
 
 def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, object]]:
     """Yields links to filters, with the numbers of their flags; none without a flag."""
     given = dict(request.GET.items())
-    options = {one.parameter_name: one.options(flags) for one in FILTERS}
+    options = {one.parameter_name: one.options(flags) for one in _FILTERS}
     shortcuts: Sequence[tuple[str, Mapping[str, str]]] = (
-        (_("need attention"), {"state": ATTENTION}),
+        (_("need attention"), {"state": _ATTENTION}),
         (_("in rollout"), {"state": ReleaseState.ROLLOUT.value}),
         (_("changed in 24 hours"), {"changed": "24h"}),
-        (_("owned by me"), {"owner": OWNED_BY_ME}),
+        (_("owned by me"), {"owner": _OWNED_BY_ME}),
         (
-            _("on for all, unchanged for %(days)s") % {"days": local_days(LONG)},
-            {"state": ReleaseState.ALL.value, "changed": UNCHANGED},
+            _("on for all, unchanged for %(days)s") % {"days": local_days(_LONG)},
+            {"state": ReleaseState.ALL.value, "changed": _UNCHANGED},
         ),
     )
     for label, chosen in shortcuts:
@@ -281,13 +555,6 @@ def _anchor(flag: Any) -> str:
     return f"flag-{quote(str(flag.pk), safe='')}"
 
 
-def _unit_text(unit: str) -> str:
-    """What the percentage counts; "" if it counts users."""
-    if unit == USER:
-        return ""
-    return _("of visitors") if unit == VISITOR else _("by %(unit)s") % {"unit": short_unit(unit)}
-
-
 def _rules_text(rules: object) -> str:
     """How many rules there are; "" without rules."""
     if rules == []:
@@ -298,16 +565,8 @@ def _rules_text(rules: object) -> str:
     return text % {"count": local_number(len(rules))}
 
 
-def _share(usage: KeyUsage) -> SafeString:
-    """The share of true results, with the number as a tooltip; empty without an evaluation."""
+def _share(usage: KeyUsage) -> str:
+    """The share of true results; empty without an evaluation."""
     count = usage.true_count + usage.false_count
-    if not count:
-        return SafeString()
-    text = ngettext(
-        "%(count)s evaluation in %(hours)s hours",
-        "%(count)s evaluations in %(hours)s hours",
-        count,
-    )
-    title = text % {"count": local_number(count), "hours": 24}
-    shown = _("%(percent)s %% true") % {"percent": percent_true(usage.true_count, count)}
-    return format_html('<span title="{}">{}</span>', title, shown)
+    percent = percent_true(usage.true_count, count) if count else 0
+    return _("%(percent)s %% true") % {"percent": percent} if count else ""

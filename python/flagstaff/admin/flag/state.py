@@ -6,20 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from django.db.models import (
-    Case,
-    Count,
-    ManyToManyField,
-    Model,
-    OuterRef,
-    Q,
-    QuerySet,
-    Subquery,
-    Value,
-    When,
-)
-from django.db.models.functions import Coalesce
-from django.db.models.lookups import IsNull
+from django.db.models import Count, ManyToManyField, Model
 from django.http import HttpRequest
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -28,6 +15,7 @@ from flagstaff._engine import forced_off
 from flagstaff._tables.flag_states import (
     ALL_USERS,
     FlagState,
+    ReleaseState,
     state_label,
     state_of,
     state_summary,
@@ -37,45 +25,51 @@ from flagstaff._words.text import localized
 from flagstaff.admin.app_pages import PAGES, FlagNote
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.words import COLOURS
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.row_states import Impact, Key, RowState
+from flagstaff.conf import conf
 
 _Said = TypeVar("_Said")
 
-#: The number of allowed users, as an attribute of the flags of the admin.
-ALLOWED_COUNT = "allowed_count"
+# The attribute of a flag with the number of its allowed users.
+_COUNT = "flagstaff_allowed"
 
 
-def with_allowed_count(flags: QuerySet[Any]) -> QuerySet[Any]:
-    """Returns the flags with the number of their allowed users, as ALLOWED_COUNT."""
-    # Not a join, which a query that counts the flags would make, too.
-    links, flag = _links_of_flag(flags.model)
-    number = links.order_by().values(flag).annotate(number=Count("pk")).values("number")
-    counted: QuerySet[Any] = flags.annotate(**{ALLOWED_COUNT: Coalesce(Subquery(number), 0)})
-    return counted
+def allowed_count(flag: Any) -> int:
+    """Returns the number of allowed users of a flag. Queries for the first time."""
+    if not hasattr(flag, _COUNT):
+        setattr(flag, _COUNT, count_allowed_users(flag))
+    count: int = getattr(flag, _COUNT)
+    return count
 
 
-def only_allowed_users(model: type[Model]) -> Case:
-    """Returns whether a flag has allowed users; False if they do not decide about its state."""
-    links, _flag = _links_of_flag(model)
-    # A subquery of one row: the server would read all links for EXISTS.
-    first = IsNull(Subquery(links.values("pk")[:1]), False)  # noqa: FBT003
-    at_zero = Q(enabled=True, rollout_percent__lte=0, rules=[])
-    return Case(When(at_zero, then=first), default=Value(False))  # noqa: FBT003
+def count_users(flags: Iterable[Any]) -> None:
+    """Counts the allowed users of several flags in one query, or none if it has done so before."""
+    missing = {flag.pk: flag for flag in flags if not hasattr(flag, _COUNT)}
+    if not missing:
+        return
+    field = cast("ManyToManyField[Model, Model]", conf.flag_model._meta.get_field(ALLOWED))
+    links, name = through_model(field)._base_manager.using(conf.database), field.m2m_field_name()
+    counts = links.filter(**{f"{name}__in": [*missing]}).values_list(name).annotate(Count("pk"))
+    found = dict(counts)
+    for pk, flag in missing.items():
+        setattr(flag, _COUNT, found.get(pk, 0))
 
 
-def _links_of_flag(model: type[Model]) -> tuple[QuerySet[Model], str]:
-    """The rows between users and the flag of a query, and the name of their key of the flag."""
-    field = cast("ManyToManyField[Model, Model]", model._meta.get_field(ALLOWED))
-    name = field.m2m_field_name()
-    return through_model(field)._base_manager.filter(**{name: OuterRef("pk")}), name
+def count_deciding_users(flags: Iterable[Any]) -> None:
+    """Counts the allowed users of those flags whose state depends on them, in at most one query."""
+    count_users(flag for flag in flags if _is_for_allowed_users(flag))
 
 
-def class_and_label(state: FlagState, allowed: int) -> tuple[str, str]:
-    """Returns the CSS class and the label of a state."""
-    return COLOURS[state_of(state, allowed).value], state_label(state, allowed)
+def _is_for_allowed_users(flag: Any) -> bool:
+    return state_of(FlagState.of(flag), 0) is ReleaseState.NO_USERS
+
+
+def state_and_label(flag: Any) -> tuple[ReleaseState, str]:
+    """Returns the state of a flag and its label. Queries if it depends on the allowed users."""
+    state, allowed = FlagState.of(flag), allowed_count(flag) if _is_for_allowed_users(flag) else 0
+    return state_of(state, allowed), state_label(state, allowed)
 
 
 def users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:

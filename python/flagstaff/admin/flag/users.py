@@ -1,10 +1,10 @@
-"""The allowed users of a flag, of whom it can have 100,000: a line, and a page with search."""
+"""The allowed users of a flag, of whom it can have 100,000: a page with search."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.admin.utils import unquote
@@ -17,12 +17,11 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.text import is_storable, local_list, local_number
+from flagstaff._words.text import is_storable, local_number
 from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.confirmation import count_of_users
-from flagstaff.admin.flag.state import ALLOWED_COUNT
+from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.links import BACK, may_view, page_url, row_links, row_path
 from flagstaff.admin.rights import needs_view_user_text, why_not_change_users
 from flagstaff.admin.views import environment_context
@@ -30,21 +29,15 @@ from flagstaff.changes.allowed_users import links_of
 from flagstaff.history.user_names import may_see_users
 
 PAGE_SIZE = 100
-_MAX_NAMES = 20
 
 
 def allowed_users_line(admin: Any, request: HttpRequest, flag: Any) -> SafeString:
-    """Returns the number of allowed users, the first names, and a link to their page."""
-    names, link = "", ""
+    """Returns the number of allowed users, and a link to their page."""
+    link = ""
     if may_see_users(request.user):
-        count: int = getattr(flag, ALLOWED_COUNT)
-        names = local_list(_first_names(flag), _MAX_NAMES, total=count) if count else ""
         url = page_url(admin.admin_site, admin.model, "allowed_users", flag.pk)
         link = format_html('<a href="{}">{}</a>', url, _("Allowed users…"))
-    return format_html(
-        '<span class="flagstaff-allowed">{} {}<span class="flagstaff-note">{}</span></span>',
-        *(count_of_users(getattr(flag, ALLOWED_COUNT)), link, names),
-    )
+    return format_html("{} {}", count_of_users(allowed_count(flag)), link)
 
 
 def users_path(admin: Any) -> URLPattern:
@@ -76,7 +69,7 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         "subtitle": None,
         "original": flag,
         "crumbs": row_links(site, flag),
-        "total": count_of_users(getattr(flag, ALLOWED_COUNT)),
+        "total": count_of_users(allowed_count(flag)),
         "add_url": f"{add}?{urlencode({BACK: request.get_full_path()})}",
         "why_not": why_not_change_users(site, request, flag),
         "name_of_users": name_of_users(),
@@ -119,11 +112,3 @@ def _matching(links: QuerySet[Model], user: str, column: str, search: str) -> Qu
     if username is not None and is_storable(search):
         matches.append(Q(**{f"{user}__{username.name}__icontains": search}))
     return links.filter(Q(*matches, _connector=Q.OR)) if matches else links.none()
-
-
-def _first_names(flag: Any) -> list[str]:
-    """The names of the first users that exist, or else their primary keys. One query."""
-    (links, to_user), table = links_of(cast("Row", flag)), allowed_user_table()
-    first = links.order_by(to_user.attname).values(to_user.attname)[:_MAX_NAMES]
-    users = table.rows.filter(**{f"{table.field.name}__in": first}).order_by(table.field.name)
-    return [table.name_of(user) or str(getattr(user, table.field.attname)) for user in users]

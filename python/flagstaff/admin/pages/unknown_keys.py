@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from urllib.parse import urlencode
 
@@ -19,23 +18,26 @@ from flagstaff._engine.usage import (
     unknown_keys,
     usage_period,
 )
-from flagstaff._tables.rows import all_rows
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import local_days, local_time_text
-from flagstaff.admin.cells import time_cell, two_lines
-from flagstaff.admin.flag.key_facts import former_texts
-from flagstaff.admin.links import admin_of, may_view, page_url
-from flagstaff.admin.rights import hidden_rows
+from flagstaff.admin.links import history_url, page_url
+from flagstaff.admin.menu import page_link
+from flagstaff.admin.rights import may
 from flagstaff.admin.table import Column, Content, Page, Table, link, page_links, page_number
-from flagstaff.admin.words import key_link
+from flagstaff.admin.words import key_link, time_cell, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
+from flagstaff.history.kinds import Kind
 from flagstaff.validators import key_problem
 
 _DAYS = 7
 _PAGE_SIZE = 50
+# "new_chekout" and "new_checkout" are similar; keys that share only a prefix are not.
+_CUTOFF = 0.8
+# To compare with each of many flags is slow: one typing error leaves one of the ends as it is.
+_END = 3
 
 
 class UnknownKeys(Page):
@@ -51,72 +53,63 @@ class UnknownKeys(Page):
             return Content(notes=[localized(error.message)])
         # Before the keys, which include at least what was reported until then.
         period, number = usage_period(), page_number(self.request)
-        keys, total = _read(number)
-        if not keys and number > 1:
-            # The page became empty, for example because the flags of its keys were created.
-            number = 1
-            keys, total = _read(number)
-        titles = (_("Last"), _("First"), _("Action"))
-        columns = [Column(_("Key")), Column(_("Evaluations"), is_number=True)]
+        offset = (number - 1) * _PAGE_SIZE
+        keys, total = unknown_keys(timedelta(days=_DAYS), limit=_PAGE_SIZE, offset=offset)
+        columns = [
+            *(Column(_("Key")), Column(_("Evaluations"), is_number=True)),
+            *map(Column, (_("Last"), _("First"), _("Action"))),
+        ]
         return Content(
             sentence=_sentence(total, period),
-            tables=[Table([*columns, *map(Column, titles)], self._rows(keys))] if keys else [],
+            tables=[Table(columns, self._rows(keys))] if keys else [],
             pages=page_links(self.request, number, has_next=total > number * _PAGE_SIZE),
             remarks=[
                 _(
                     "Without a flag, a call returns its default. A flag that you create here is "
                     "off, so the call then returns False."
                 ),
-                *filter(None, (_period_text(period), _reports_text())),
+                _period_text(period),
                 _("Only keys of flags are counted, not keys of values."),
             ],
         )
 
     def _rows(self, keys: Sequence[HourlyUsage]) -> list[Sequence[str]]:
-        names = [one.key for one in keys]
-        taken = taken_keys("flag", names)
-        similar, former = self._similar(names), former_texts(self.site, self.request, names)
-        add_url, rows = self._add_url(), list[Sequence[str]]()
-        for one in keys:
+        site, request, model = self.site, self.request, conf.flag_model
+        taken = taken_keys("flag", [one.key for one in keys])
+        known, has_history = self.shown_flags(), page_link(site, request, "changes")
+        add_url = page_url(site, model, "add") if may(site, request, "add", model) else ""
+
+        def row(one: HourlyUsage) -> Sequence[str]:
             problem = _problem(one.key, taken.get(one.key, ""))
-            about = (similar.get(one.key, ""), former.get(one.key, ""), problem)
-            create_url = f"{add_url}?{urlencode({'key': one.key})}"
-            rows.append(
-                [
-                    two_lines(key_link(one.key), *about),
-                    local_number(one.count),
-                    time_cell(one.last_at),
-                    time_cell(one.hour),
-                    link(create_url, _("Create flag…")) if add_url and not problem else "",
-                ]
-            )
-        return rows
+            create = f"{add_url}?{urlencode({'key': one.key})}" if add_url and not problem else ""
+            history = history_url(site, Kind.FLAG, one.key) if has_history else ""
+            guess = ""
+            if similar := similar_key(one.key, known):
+                flag = key_link(similar, page_url(site, model, "change", known[similar]))
+                guess = format_html(_("Did you mean {flag}?"), flag=flag)
+            return [
+                two_lines(key_link(one.key), guess, problem),
+                local_number(one.count),
+                time_cell(one.last_at),
+                time_cell(one.hour),
+                two_lines(
+                    create and link(create, _("Create flag…")),
+                    history and link(history, _("History")),
+                ),
+            ]
 
-    def _similar(self, names: Sequence[str]) -> Mapping[str, str]:
-        """Returns the most similar flag of each key that has one. Makes one query."""
-        model = conf.flag_model
-        has_link = may_view(self.site, self.request, model)
-        hidden = hidden_rows(self.site, self.request, model)
-        rows = all_rows(model).order_by("key").values_list("key", "pk")
-        pks = {key: pk for key, pk in rows if str(pk) not in hidden}
-        text = _("Did you mean {flag}?")
-
-        def shown(name: str) -> str:
-            url = page_url(self.site, model, "change", pks[name]) if has_link else ""
-            return format_html(text, flag=key_link(name, url))
-
-        return {key: shown(name) for key, name in similar_keys(names, pks).items()}
-
-    def _add_url(self) -> str:
-        """The page that adds a flag; empty if the user cannot."""
-        flag_admin = admin_of(self.site, conf.flag_model)
-        may_add = flag_admin is not None and flag_admin.has_add_permission(self.request)
-        return page_url(self.site, conf.flag_model, "add") if may_add else ""
+        return [row(one) for one in keys]
 
 
-def _read(number: int) -> tuple[Sequence[HourlyUsage], int]:
-    offset = (number - 1) * _PAGE_SIZE
-    return unknown_keys(timedelta(days=_DAYS), limit=_PAGE_SIZE, offset=offset)
+def similar_key(key: str, known: Iterable[str]) -> str | None:
+    """Returns the most similar known key; None if none is. Ignores case."""
+    name = key.casefold()
+    near = (
+        one
+        for one in known
+        if (folded := one.casefold())[:_END] == name[:_END] or folded[-_END:] == name[-_END:]
+    )
+    return most_similar(key, near, _CUTOFF)
 
 
 def _sentence(total: int, period: UsagePeriod) -> str:
@@ -133,22 +126,15 @@ def _sentence(total: int, period: UsagePeriod) -> str:
 
 
 def _period_text(period: UsagePeriod) -> str:
-    """Returns which time the counts cover; empty if nothing was counted."""
-    if period.since is None:
-        return ""
-    times = {"since": local_time_text(period.since)}
-    if period.until is None:
-        return _("Counted since %(since)s.") % times
-    times["until"] = local_time_text(period.until)
-    return _("Counted since %(since)s, and until %(until)s.") % times
-
-
-def _reports_text() -> str:
-    """Returns how often workers report, or why they do not."""
+    """Returns which time the counts cover, and how often workers report."""
+    reports = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
+    reports %= {"seconds": f"{conf.usage_interval:g}"}
     if not conf.usage_interval:
-        return _("Usage is turned off: USAGE_INTERVAL is 0.")
-    text = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
-    return text % {"seconds": f"{conf.usage_interval:g}"}
+        reports = _("Usage is turned off: USAGE_INTERVAL is 0.")
+    if period.since is None or period.until is None:
+        return reports
+    times = {"since": local_time_text(period.since), "until": local_time_text(period.until)}
+    return f"{_('Counted since %(since)s, and until %(until)s.') % times} {reports}"
 
 
 def _problem(key: str, kind: str) -> str:
@@ -163,46 +149,3 @@ def _problem(key: str, kind: str) -> str:
     if problem := key_problem(key):
         return _("No flag can have this key: %(problem)s.") % {"problem": localized(problem)}
     return ""
-
-
-# "new_chekout" and "new_checkout" are similar; keys that share only a prefix are not.
-_CUTOFF = 0.8
-# Comparing in full is slow: only the flags with the most parts in common are compared.
-_MAX_COMPARED = 5
-# A part that more flags have, such as a prefix, is ignored.
-_MAX_COMMON = 100
-_PART = 3
-
-
-def similar_keys(keys: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Returns the most similar known key of each key that has one. Ignores case."""
-    folded = {name.casefold(): name for name in known}
-    names_by_part: dict[str, list[str]] = defaultdict(list)
-    for name in folded:
-        for part in _parts(name):
-            names_by_part[part].append(name)
-    similar: dict[str, str] = {}
-    for key in keys:
-        name = key.casefold()
-        near = name if name in folded else _nearest(name, names_by_part)
-        if near:
-            similar[key] = folded[near]
-    return similar
-
-
-def _nearest(name: str, names_by_part: Mapping[str, list[str]]) -> str | None:
-    counts = Counter(
-        other
-        for part in _parts(name)
-        if len(those := names_by_part.get(part, ())) <= _MAX_COMMON
-        for other in those
-    )
-    most = [other for other, _count in counts.most_common(_MAX_COMPARED)]
-    return most_similar(name, most, _CUTOFF)
-
-
-def _parts(name: str) -> set[str]:
-    """The parts of three characters."""
-    # Short names have parts, too.
-    padded = f"  {name} "
-    return {padded[start : start + _PART] for start in range(len(padded) - _PART + 1)}

@@ -1,33 +1,22 @@
-"""The flags and values of one user: a page, and the link to it on the page of the user."""
+"""The flags and values of one user."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from django import forms
-from django.contrib import admin
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
-from django.utils.text import Truncator
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext
+from django.utils.translation import ngettext, pgettext
 
 from flagstaff import _core
 from flagstaff._core import Snapshot
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, ValueExplanation, explanation_of
-from flagstaff._engine.typed_context import parse_text
 from flagstaff._stored_value_schema import is_secret
-from flagstaff._tables.rows import all_rows
-from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.text import local_number, localized
-from flagstaff.actions.arguments import name_of_users
-from flagstaff.admin.flag.steps import why
-from flagstaff.admin.links import admin_of, may_view, page_path, page_url
-from flagstaff.admin.menu import page_link
-from flagstaff.admin.rights import hidden_rows, needs_view_user_text
+from flagstaff._words.text import local_number
+from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
+from flagstaff.admin.links import admin_of, may_view, page_url
+from flagstaff.admin.rights import needs_view_user_text
 from flagstaff.admin.table import (
     PAGE,
     Column,
@@ -39,59 +28,15 @@ from flagstaff.admin.table import (
     page_number,
     with_query,
 )
-from flagstaff.admin.typed_user import TypedUser, typed_user
-from flagstaff.admin.views import extend_template
-from flagstaff.admin.words import badge, key_link
+from flagstaff.admin.words import badge, key_link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.history.user_names import may_see_users
-
-if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin[Any]
-else:
-    _ModelAdmin = object
 
 _ON = "on"
 _PAGE_SIZE = 200
 # The values that the page shows, and the length of each.
 _MAX_VALUES, _MAX_LENGTH = 200, 80
-
-
-class EvaluationForm(forms.Form):
-    """The user and the context of an evaluation, as a person types them."""
-
-    user = forms.CharField(
-        required=False,
-        help_text=gettext_lazy("Leave it empty for an anonymous user."),
-        widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
-    )
-    context = forms.CharField(
-        label=gettext_lazy("Context"),
-        required=False,
-        help_text=gettext_lazy(
-            "What your code passes beside the user: name=value on each line, such as country=DE, "
-            "or JSON."
-        ),
-        widget=forms.Textarea(attrs={"rows": 3}),
-    )
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.fields["user"].label = name_of_users()
-
-    def clean_user(self) -> TypedUser:
-        """Returns the user of the text. Queries the users."""
-        found = typed_user(self.cleaned_data["user"])
-        if found.problem:
-            raise forms.ValidationError(found.problem)
-        return found
-
-    def clean_context(self) -> dict[str, object]:
-        """Returns the attributes of the text."""
-        typed = parse_text(self.cleaned_data["context"])
-        if typed.problems:
-            raise forms.ValidationError([*map(localized, typed.problems)])
-        return typed.attributes
 
 
 class UserFlags(Page):
@@ -101,8 +46,7 @@ class UserFlags(Page):
         """The flags of the user in the URL. The number of queries does not depend on theirs."""
         if not may_see_users(self.request.user):
             return Content(notes=[needs_view_user_text()])
-        is_typed = not {"user", "context"}.isdisjoint(self.request.GET)
-        form = EvaluationForm(self.request.GET if is_typed else None)
+        form = EvaluationForm(self.request.GET)
         if not form.is_valid():
             return Content(form)
         user, context = form.cleaned_data["user"], form.cleaned_data["context"]
@@ -111,7 +55,7 @@ class UserFlags(Page):
             snapshot = _core.snapshot()
             if not snapshot.ready:
                 return Content(form, notes=[_("The flags cannot be read from the database.")])
-            pks = self._visible_flags()
+            pks = self.shown_flags()
             found = {
                 key: explanation_of(
                     Explanation, key, snapshot.explain(key, user.argument, context=context)
@@ -124,8 +68,19 @@ class UserFlags(Page):
         page = Paginator(on if is_only_on else [*pks], _PAGE_SIZE).get_page(
             page_number(self.request)
         )
-        titles = (_("Flag"), _("State"), _("Why"))
-        rows = [(self._key(key, pks), _state(found[key]), why(found[key])) for key in page]
+        labels = {
+            True: badge("on", pgettext("state of a flag", "on")),
+            False: badge("off", pgettext("state of a flag", "off")),
+        }
+        model, titles = conf.flag_model, (_("Flag"), _("State"), _("Why"))
+        rows = [
+            (
+                key_link(key, page_url(self.site, model, "change", pks[key])),
+                *(labels[bool(found[key].value)], why(found[key])),
+            )
+            for key in page
+        ]
+        tables = [Table([*map(Column, titles)], rows), values]
         return Content(
             form,
             sentence=_sentence(len(on), len(pks), user),
@@ -134,10 +89,7 @@ class UserFlags(Page):
                 self._filter(_("All flags"), len(pks), None, is_current=not is_only_on),
                 self._filter(_("Only on"), len(on), "1", is_current=is_only_on),
             ],
-            tables=[
-                *([Table([*map(Column, titles)], rows)] if rows else []),
-                *([values] if values.rows else []),
-            ],
+            tables=[table for table in tables if table.rows],
             pages=page_links(self.request, page.number, has_next=page.has_next()),
             remarks=[
                 _(
@@ -146,16 +98,6 @@ class UserFlags(Page):
                 )
             ],
         )
-
-    def _visible_flags(self) -> dict[str, Any]:
-        """Returns the primary keys of the flags that the list shows to the user, by key."""
-        model = conf.flag_model
-        hidden = hidden_rows(self.site, self.request, model)
-        rows = all_rows(model).order_by("key").values_list("key", "pk")
-        return {key: pk for key, pk in rows if str(pk) not in hidden}
-
-    def _key(self, key: str, pks: Mapping[str, Any]) -> str:
-        return key_link(key, page_url(self.site, conf.flag_model, "change", pks[key]))
 
     def _filter(self, label: str, count: int, value: str | None, *, is_current: bool) -> Filter:
         url = with_query(self.request, {_ON: value, PAGE: None})
@@ -174,7 +116,7 @@ class UserFlags(Page):
             found = explanation_of(ValueExplanation, row.key, one)
             value = describe_value(found.value, secret=is_secret(row))
             key = key_link(row.key, page_url(self.site, model, "change", row.pk))
-            shown.append((key, Truncator(value).chars(_MAX_LENGTH), why(found)))
+            shown.append((key, short(value, _MAX_LENGTH), why(found)))
         titles = (_("Value"), _("Result"), _("Why"))
         return Table([*map(Column, titles)], shown, _("Values with rules"))
 
@@ -187,35 +129,3 @@ def _sentence(on: int, total: int, user: TypedUser) -> str:
     )
     numbers = {"on": local_number(on), "total": local_number(total)}
     return text % {**numbers, "user": user.words}
-
-
-def _state(found: Explanation) -> str:
-    if found.value:
-        return badge("on", pgettext("state of a flag", "on"))
-    return badge("off", pgettext("state of a flag", "off"))
-
-
-# The link from the page of a user in the project's own admin.
-
-
-class UserFlagsMixin(_ModelAdmin):
-    """Adds a link to the flags of a user to the page of the user. Put it before UserAdmin."""
-
-    def render_change_form(
-        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
-    ) -> HttpResponse:
-        """The page, with the link for users who may open it."""
-        response = super().render_change_form(request, context, *args, **kwargs)
-        url = _link(self.admin_site, request, context.get("original"))
-        if url and isinstance(response, TemplateResponse):
-            extend_template(response, "flagstaff/user_link.html", "flagstaff_user_page")
-            response.context_data = {**(response.context_data or {}), "flagstaff_flags_url": url}
-        return response
-
-
-def _link(site: admin.AdminSite, request: HttpRequest, user: Any) -> str:
-    field = allowed_user_table().field
-    may_open = page_link(site, request, "user") and may_see_users(request.user)
-    if not (may_open and isinstance(user, field.model)):
-        return ""
-    return page_path(site, "user", {"user": str(getattr(user, field.attname))})

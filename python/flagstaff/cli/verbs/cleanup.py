@@ -27,7 +27,6 @@ from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import KEYS
 from flagstaff.stale.facts import assess_flags
-from flagstaff.stale.flag_rows import Selection
 from flagstaff.stale.places import UntrackedError, find_places, tracked_files
 from flagstaff.stale.signals import Assessment, Finding, Signal
 from flagstaff.stale.texts import date_of, finding_text, unknown_texts
@@ -141,7 +140,7 @@ def stale(options: Options, out: Output) -> None:
     number of flags that are silent until their review.
     """
     number = conf.stale_days if options["days"] is None else options["days"]
-    flags = assess_flags(number, Selection(ownership_filter(options)))
+    flags = assess_flags(number, ownership_filter(options))
     found = [flag for flag in flags if flag.is_stale]
     silent = [flag for flag in flags if flag.findings and flag.is_silent]
     listed = [flag for flag in flags if flag.findings] if options["all"] else found

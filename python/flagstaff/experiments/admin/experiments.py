@@ -20,10 +20,9 @@ from flagstaff._words.times import aware
 from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
-from flagstaff.admin.cells import time_cell, two_lines
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.words import COLOURS, badge
+from flagstaff.admin.words import COLOURS, badge, time_cell, two_lines
 from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports

@@ -15,9 +15,8 @@ from django.utils.translation import gettext as _
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._words.times import aware
 from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
-from flagstaff.admin.cells import as_of
 from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.words import badge
+from flagstaff.admin.words import as_of, badge
 from flagstaff.conf import conf
 from flagstaff.experiments.admin.report import outcome_label
 from flagstaff.experiments.jobs import verdict_of

@@ -142,5 +142,4 @@ PAGES = AppPages(
     flag_notes=_notes,
     flag_preview=_preview,
     flag_section=_section,
-    flag_steps=_add_links,
 )

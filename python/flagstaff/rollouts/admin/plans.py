@@ -22,12 +22,11 @@ from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
 from flagstaff._words.text import localized
 from flagstaff.actions import Action
 from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
-from flagstaff.admin.cells import two_lines
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.row_page import Head, Section
-from flagstaff.admin.words import badge, colour_of, key_link
+from flagstaff.admin.words import badge, colour_of, key_link, two_lines
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind

@@ -2,11 +2,9 @@
 // with the page as after a button of the form, and parts of it replace those of this page.
 "use strict";
 
-const PAUSE = 300; // milliseconds without an edit
 const FORM = ".flagstaff-question > form";
 const form = document.querySelector(FORM);
-let timer = 0;
-let request = new AbortController();
+let [timer, request] = [0, new AbortController()];
 
 const update = async (button, selector) => {
     clearTimeout(timer);
@@ -21,26 +19,24 @@ const update = async (button, selector) => {
     if (!response.ok || old.length !== fresh.length) throw new Error(response.statusText);
     old.forEach((part, index) => {
         // What is being typed stays.
-        if (part.contains(document.activeElement)) return;
-        part.className = fresh[index].className;
-        part.replaceChildren(...fresh[index].childNodes);
+        if (!part.contains(document.activeElement)) part.replaceChildren(...fresh[index].childNodes);
     });
 };
 
 form.addEventListener("input", (event) => {
     if (!event.target.closest("[data-arguments]")) return;
     clearTimeout(timer);
-    timer = setTimeout(() => update("preview", "[data-fragment]").catch(() => {}), PAUSE);
+    // After 300 milliseconds without an edit.
+    timer = setTimeout(() => update("preview", "[data-fragment]").catch(() => {}), 300);
 });
-form.addEventListener("submit", (event) => {
+form.addEventListener("submit", async (event) => {
     const button = event.submitter;
     // If the form is inert, an update has failed: the browser shows what the server answers.
     if (button?.name !== "_edit" || form.inert) return;
     event.preventDefault();
     document.activeElement.blur();
     form.inert = true;
-    update(button.value, FORM).then(() => {
-        form.inert = false;
-        form.querySelector("[autofocus]")?.focus();
-    }, () => form.requestSubmit(button));
+    await update(button.value, FORM).catch(() => form.requestSubmit(button));
+    form.inert = false;
+    form.querySelector("[autofocus]")?.focus();
 });

@@ -1,4 +1,4 @@
-"""The page of the flags of a user, and the link to it on the page of the user."""
+"""The page of the flags of a user."""
 
 from __future__ import annotations
 
@@ -8,13 +8,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from django.contrib.admin import site
-from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff import changes
-from flagstaff.admin import UserFlagsMixin
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
 from tests.support.admin_pages import FLAGS, bucket_of, listed_keys, page, rows_of, staff
@@ -173,36 +170,6 @@ def test_number_of_queries_does_not_depend_on_that_of_flags(operator: Client, al
     with counted() as many:
         shown(operator, user="alice")
     assert len(many) == len(few)
-
-
-# The link on the page of a user.
-
-
-class LinkedUserAdmin(UserFlagsMixin, UserAdmin):  # type: ignore[type-arg]  # not at run time
-    pass
-
-
-@pytest.fixture
-def linked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Adds the link to the admin of users, which the URLs know already."""
-    monkeypatch.setattr(site.get_model_admin(User), "__class__", LinkedUserAdmin)
-
-
-def user_page(client: Client, user: User) -> str:
-    return page(client, f"/admin/auth/user/{user.pk}/change/")
-
-
-@pytest.mark.usefixtures("linked")
-def test_page_of_a_user_links_to_the_flags_of_the_user(operator: Client, alice: User) -> None:
-    html = user_page(operator, alice)
-    assert f'<li><a href="{URL}?user={alice.pk}">Feature flags</a></li>' in html
-    assert "/history/" in html
-    assert "Feature flags</a></li>" not in page(operator, "/admin/auth/user/add/")
-
-
-@pytest.mark.usefixtures("linked")
-def test_user_who_may_not_see_flags_gets_no_link(alice: User) -> None:
-    assert URL not in user_page(staff("view_user"), alice)
 
 
 def test_values_with_rules_are_shown_with_the_rule_that_decides(operator: Client) -> None:

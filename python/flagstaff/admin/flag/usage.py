@@ -1,0 +1,192 @@
+"""What is known of the usage of flags: on their pages, and before one is created or deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from datetime import timezone as zones
+
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._engine.usage import (
+    HourlyUsage,
+    RecentUsage,
+    hourly_usage,
+    recent_usage,
+    usage_period,
+)
+from flagstaff._words.text import local_number
+from flagstaff._words.times import aware, local_days, local_time
+from flagstaff.actions.flags import evaluated_text
+from flagstaff.admin.fallbacks import can_read, once
+from flagstaff.admin.row_page import Section
+from flagstaff.admin.words import time_cell
+from flagstaff.changes.changed import command_line
+from flagstaff.conf import conf
+
+# The results of evaluations of one flag, and the hours of the chart.
+_RESULTS = {"true", "false"}
+_HOURS = 7 * 24
+# The flags of which a page says when they were evaluated.
+_MAX_KEYS = 20
+# The units of the box: a column with the space beside it, and the room for columns and for labels.
+_STEP, _COLUMN, _HEIGHT, _LABELS = 3, 2, 44, 16
+
+
+def evaluations(request: HttpRequest, key: str) -> Section:
+    """Returns how often a flag was evaluated, by hour. A query or two, and that of `can_read`."""
+    title = _("Evaluations")
+    if not conf.usage_interval or not can_read(request, "usage_table"):
+        return Section(title, "")
+    now = aware(timezone.now()).astimezone(zones.utc)
+    hours = hourly_usage([key], now - timedelta(days=max(conf.stale_days, _HOURS // 24)))
+    sentences = format_html(
+        "<p>{}</p>", format_html_join(" ", "{}", ((one,) for one in _sentences(hours, now)))
+    )
+    first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=_HOURS - 1)
+    counts = [[0, 0] for _hour in range(_HOURS)]
+    for one in hours:
+        # The clock of a worker may be ahead.
+        hour = min((aware(one.hour) - first) // timedelta(hours=1), _HOURS - 1)
+        if hour >= 0 and one.result in _RESULTS:
+            counts[hour][0] += one.count if one.result == "true" else 0
+            counts[hour][1] += one.count
+    if not any(whole for _part, whole in counts):
+        return Section(title, sentences)
+    starts = (local_time(first + timedelta(hours=hour)) for hour in range(_HOURS))
+    days = {hour: date_format(at, "D") for hour, at in enumerate(starts) if at.hour == 0}
+    text = _("True results, and all, by hour in the last %(days)s") % {"days": local_days(7)}
+    chart = bars([(part, whole) for part, whole in counts], days, text)
+    return Section(title, format_html("{}{}", sentences, chart))
+
+
+def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeString | str]:
+    """Says that the flag was not evaluated only where an evaluation would have been counted."""
+    counted = [one for one in hours if one.result in _RESULTS]
+    recent = [one for one in counted if aware(one.last_at) >= now - timedelta(days=1)]
+    count = sum(one.count for one in recent)
+    last, bulk, browsers = (
+        max((one.last_at for one in hours if one.result in results), default=None)
+        for results in (_RESULTS, {"bulk"}, {"browsers"})
+    )
+    if count:
+        text = ngettext(
+            "{count} evaluation in the last 24 hours, {percent} % true, last {time}.",
+            "{count} evaluations in the last 24 hours, {percent} % true, last {time}.",
+            count,
+        )
+        true = sum(one.count for one in recent if one.result == "true")
+        percent = percent_true(true, count)
+        yield format_html(text, count=local_number(count), percent=percent, time=time_cell(last))
+    elif last is not None:
+        text = _("No evaluation in the last 24 hours, last {time}.")
+        yield format_html(text, time=time_cell(last))
+    elif not (bulk or browsers):
+        begin, days = usage_period().since, conf.stale_days
+        is_young = begin is None or begin > now - timedelta(days=days)
+        yield (
+            _("No evaluation since counting began.")
+            if is_young
+            else _("No evaluation in the last %(days)s.") % {"days": local_days(days)}
+        )
+    if browsers:
+        yield format_html(_("Served to browsers, last {time}."), time=time_cell(browsers))
+    if bulk:
+        yield format_html(_("Served in bulk, last {time}."), time=time_cell(bulk))
+        if not (last or browsers):
+            yield _(
+                "It is not known whether the code uses the flag: an evaluation of one key would be "
+                "counted."
+            )
+
+
+def percent_true(true: int, count: int) -> int:
+    """Returns a percentage that is 0 or 100 only if it is exactly that."""
+    percent = round(100 * true / count)
+    return min(max(percent, int(true > 0)), 100 - int(true < count))
+
+
+def bars(counts: Sequence[tuple[int, int]], labels: Mapping[int, str], text: str) -> SafeString:
+    """Returns a column for each whole, and in front of it one for its part.
+
+    `counts` are pairs of a part and its whole, and `labels` the texts below some of them. `text`
+    says the same as the drawing.
+    """
+    most = max((whole for _part, whole in counts), default=0) or 1
+    paths = {
+        "false": _columns(whole / most for _part, whole in counts),
+        "true": _columns(part / most for part, _whole in counts),
+    }
+    return format_html(
+        '<svg class="flagstaff-bars" viewBox="0 0 {} {}" width="100%" role="img" aria-label="{}">'
+        "{}{}</svg>",
+        *(len(counts) * _STEP, _HEIGHT + _LABELS, text),
+        format_html_join("", '<path class="flagstaff-{}" d="{}"></path>', paths.items()),
+        format_html_join(
+            "",
+            '<text x="{}" y="{}">{}</text>',
+            ((place * _STEP, _HEIGHT + _LABELS - 3, label) for place, label in labels.items()),
+        ),
+    )
+
+
+def _columns(shares: Iterable[float]) -> str:
+    """Returns the outline of columns. A share that is not 0 can be seen."""
+    tops = (_HEIGHT - max(round(share * _HEIGHT), int(share > 0)) for share in shares)
+    return "".join(
+        f"M{number * _STEP} {_HEIGHT}V{top}h{_COLUMN}V{_HEIGHT}z"
+        for number, top in enumerate(tops)
+        if top < _HEIGHT
+    )
+
+
+# Before a deletion, and before a creation.
+
+
+def is_in_use(request: HttpRequest, keys: Sequence[str]) -> bool:
+    """Whether one of these flags was evaluated, or in browsers, within a day. Queries."""
+    usage = _usage(request, keys)
+    return usage is not None and any(one.in_use_at for one in usage.today.values())
+
+
+def facts_of_deletion(request: HttpRequest, keys: Sequence[str]) -> Iterator[str]:
+    """Yields sentences: whether flags are in use, how often, and how to find them in the code."""
+    usage = _usage(request, keys)
+    if is_in_use(request, keys):
+        yield _(
+            "The code or browsers still use this. After the deletion, a call returns its default."
+        )
+    # Without usage, the text is the same for all keys.
+    for key in keys[: _MAX_KEYS if usage else 1]:
+        text = _("Evaluated: %(text)s.") % {"text": evaluated_text(usage, key)}
+        yield f"{key}: {text}" if usage and len(keys) > 1 else text
+    text = ngettext(
+        "To find the key in your code, run: %(command)s",
+        "To find the keys in your code, run: %(command)s",
+        len(keys),
+    )
+    yield text % {"command": command_line("references", *keys[:_MAX_KEYS])}
+
+
+def _usage(request: HttpRequest, keys: Sequence[str]) -> RecentUsage | None:
+    return once(request, "usage of keys", lambda: recent_usage(keys))
+
+
+def key_texts(key: str) -> Iterator[str]:
+    """Yields how often the key of a new flag was evaluated without one."""
+    usage = recent_usage([key])
+    if usage is not None and (found := usage.keys.get(key)) and found.count:
+        text = ngettext(
+            "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
+            "call returns its default; while the new flag is off, it returns False.",
+            "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
+            "call returns its default; while the new flag is off, it returns False.",
+            found.count,
+        )
+        yield text % {"days": local_days(usage.days), "count": local_number(found.count)}
