@@ -20,8 +20,10 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern
 from django.utils.functional import Promise
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.model_fields import RULES
 from flagstaff._words.text import is_storable, local_list, local_number, quoted
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.arguments import JsonField
@@ -31,11 +33,14 @@ from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import history_url, page_url, row_path
 from flagstaff.admin.question import ActionRequest, AdminOfActions
 from flagstaff.admin.rights import may, may_see
+from flagstaff.admin.rules.editor import RulesField
+from flagstaff.admin.rules.offers import Offer
 from flagstaff.admin.views import environment_context
 from flagstaff.admin.waiting_lines import row_lines
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history
 
+CONDITIONS = "conditions"
 # The newest events, among a few entries.
 _COUNT, _MAX_ENTRIES = 5, 20
 # A person cannot check more rows on one page.
@@ -89,6 +94,9 @@ class RowPageAdmin(AdminOfActions):
 
     #: The names of actions of the terminal that have no page.
     left_out: ClassVar[Collection[str]] = ()
+    #: What the editor of rules says if there are none, and below it.
+    no_rules: ClassVar[str | Promise] = ""
+    rules_help: ClassVar[str | Promise] = ""
     #: What answers the requests to the pages of the actions.
     request_class: ClassVar[type[ActionRequest]] = ActionRequest
 
@@ -121,7 +129,16 @@ class RowPageAdmin(AdminOfActions):
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
-        """The form field of an argument that is a field of the model."""
+        """The form field of an argument that is a field of the model; for rules, an editor."""
+        if db_field.name in (RULES, CONDITIONS):
+            return RulesField(
+                Offer(self.admin_site, request),
+                of_segment=db_field.name == CONDITIONS,
+                of_value=self.row_kind is Kind.VALUE,
+                no_rules=self.no_rules,
+                label=capfirst(db_field.verbose_name),
+                help_text=self.rules_help,
+            )
         if isinstance(db_field, JSONField):
             kwargs.setdefault("form_class", JsonField)
         field = super().formfield_for_dbfield(db_field, request, **kwargs)

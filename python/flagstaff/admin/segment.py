@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from django import forms
 from django.contrib import admin
 from django.contrib.admin.utils import label_for_field
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -24,9 +22,8 @@ from flagstaff.actions import Action
 from flagstaff.admin.cells import key_cell, time_cell
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
-from flagstaff.admin.row_page import RowPageAdmin, Section
-from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer, rule_notes
+from flagstaff.admin.row_page import CONDITIONS, RowPageAdmin, Section
+from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import conditions_html
 from flagstaff.changes.segment_use import SegmentUse, uses_by_segment
 from flagstaff.history.kinds import Kind
@@ -37,7 +34,6 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT
     from django.utils.datastructures import _ListOrTuple
 
-CONDITIONS = "conditions"
 _MAX_LENGTH_SHOWN = 150
 # The flags that the page of a segment links to.
 _MAX_FLAGS = 50
@@ -122,15 +118,6 @@ class SegmentAdmin(RowPageAdmin):
         return format_html(text, links=links, count=local_number(more))
 
     # The pages of the actions.
-
-    def formfield_for_dbfield(
-        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        """The form field; for the conditions, an editor."""
-        if db_field.name != CONDITIONS:
-            return super().formfield_for_dbfield(db_field, request, **kwargs)
-        label = capfirst(db_field.verbose_name)
-        return RulesField(Offer(self.admin_site, request), of_segment=True, label=label)
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""

@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.bucket_units import BUCKET_BY, USER, short_unit
+from flagstaff._tables.bucket_units import USER, short_unit
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, stored_fields
 from flagstaff._tables.tags import joined_tags
@@ -45,10 +45,8 @@ from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import page_urls
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
-from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer, rule_notes
+from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.unit_input import UnitInput
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
@@ -65,15 +63,16 @@ _EMPTY = (None, "")
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
 _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
-_RULES_HELP = gettext_lazy(
-    "The first rule that matches decides. If no rule matches, the rollout decides."
-)
 
 
 class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
+    no_rules = gettext_lazy("No rules: the rollout decides.")
+    rules_help = gettext_lazy(
+        "The first rule that matches decides. If no rule matches, the rollout decides."
+    )
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
 
@@ -179,19 +178,12 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
-        """The form field: an editor for the rules, and a line for the tags."""
-        if db_field.name == RULES:
-            label, offer = capfirst(db_field.verbose_name), Offer(self.admin_site, request)
-            no_rules = _("No rules: the rollout decides.")
-            return RulesField(offer, no_rules=no_rules, label=label, help_text=_RULES_HELP)
+        """The form field; for the tags, a line."""
         if db_field.name == TAGS:
             separate = _("Separate them with commas.")
             help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and db_field.name == BUCKET_BY:
-            field.widget = UnitInput(field.widget.attrs)
-        return field
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
         """Shows the rollout below the rules, which it follows, and what only several flags need."""

@@ -14,11 +14,11 @@ from django.utils.translation import gettext_lazy
 from flagstaff._words.rule_text import rules_text
 from flagstaff._words.text import Text, local_list, local_number, localized
 from flagstaff.actions import Action, Argument
-from flagstaff.admin.app_rows import AppPreview, AppRequest
+from flagstaff.admin.app_rows import AppRequest
 from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.question import Preview
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, rule_notes
-from flagstaff.admin.unit_input import UnitInput
 from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.actions import guardrails_of
 from flagstaff.experiments.conditions import require_now
@@ -76,8 +76,6 @@ class ExperimentRequest(AppRequest):
         field.label = _LABELS.get(name, field.label)
         if name in ("others", "guardrails") and (names := _names()):
             field.help_text = f"{field.help_text}. {_('Metrics')}: {local_list(names)}."
-        if name == "bucket_by":
-            field.widget = UnitInput(field.widget.attrs)
         if isinstance(field, forms.CharField) and name in ("description", "owner"):
             # An empty text removes what was there.
             field.empty_value = ""
@@ -170,7 +168,7 @@ def _line(variant: Variant) -> str:
 
 def preview_of(
     action: Action, experiment: Experiment | None, arguments: Mapping[str, Any]
-) -> AppPreview:
+) -> Preview:
     """Returns what an action would change. Raises FlagstaffError if the arguments are wrong.
 
     Its notes are those of the terminal's question, and those of the page alone.
@@ -183,16 +181,16 @@ def preview_of(
     if rules := arguments.get("rules"):
         notes += rule_notes(rules)
     rows = [*_ROWS[action.name](experiment, arguments)]
-    return AppPreview(rows=rows, notes=notes, asks=action.name != "force")
+    return Preview(rows=rows, notes=notes, asks=action.name != "force")
 
 
-def _new(arguments: Mapping[str, Any]) -> AppPreview:
+def _new(arguments: Mapping[str, Any]) -> Preview:
     given = {name: one for name, one in arguments.items() if name != "key"}
     experiment = Experiment(key=arguments["key"])
     set_columns(experiment, columns_of(**given))
     rows = [PreviewRow(key, NONE, share) for key, share in _shares(experiment).items()]
     rows.append(PreviewRow(_("who takes part"), NONE, _who(experiment.rules)))
-    return AppPreview(rows=rows, notes=rule_notes(experiment.rules))
+    return Preview(rows=rows, notes=rule_notes(experiment.rules))
 
 
 def shares_text(experiment: Experiment) -> str:
