@@ -145,6 +145,11 @@ class Preview:
     asks: bool = True
     #: What a person has to type; empty for nothing.
     typed: str = ""
+    #: Of a row of an app: what changes, and what a person should know, in sentences.
+    rows: Sequence[PreviewRow] = ()
+    notes: Sequence[str] = ()
+    #: Further arguments of the action, by which it is refused if something has changed.
+    given: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def seal(self) -> str:
@@ -164,7 +169,8 @@ class ActionRequest:
         #: Whether nothing may delay it: no count, no version, no reason.
         self.is_urgent = action.always_runs is True
         #: The versions of the rows; None without a history.
-        self.versions: list[int] | None = None
+        self.versions = None if self.is_urgent or not rows else self._versions_of(rows)
+        # Read after their versions: the page must not show older rows.
         self.rows: list[Any] = self._newest(rows)
         self.is_edited = EDIT in request.POST
         #: Whether the rows are the selection of the list, which posts it without a reason.
@@ -200,11 +206,8 @@ class ActionRequest:
         return self._page(preview)
 
     def _newest(self, rows: Sequence[Any]) -> list[Any]:
-        """Returns the present rows, and reads their versions."""
+        """Returns the present rows."""
         pks = [row.pk for row in rows]
-        if rows and not self.is_urgent and has_history():
-            self.versions = self._versions_of(rows)
-        # Read after their versions: the page must not show older rows.
         newest = {row.pk: row for row in all_rows(self.admin.model).filter(pk__in=pks)}
         return [newest.get(row.pk, row) for row in rows]
 
@@ -212,13 +215,18 @@ class ActionRequest:
         """Returns what a row is."""
         return self.admin.row_kind
 
-    def _versions_of(self, rows: Sequence[Any]) -> list[int]:
-        """Returns the present versions of rows, in their order. A query for each kind."""
+    def _versions_of(self, rows: Sequence[Any]) -> list[str] | None:
+        """Returns the present versions of rows, in their order; None without a history.
+
+        Makes a query for each kind.
+        """
+        if not has_history():
+            return None
         pks = defaultdict[Kind, list[object]](list)
         for row in rows:
             pks[self._kind_of(row)].append(row.pk)
         found = {kind: versions_of(kind, of_kind) for kind, of_kind in pks.items()}
-        return [found[self._kind_of(row)].get(str(row.pk), 0) for row in rows]
+        return [str(found[self._kind_of(row)].get(str(row.pk), 0)) for row in rows]
 
     # What was typed.
 
@@ -409,7 +417,7 @@ class ActionRequest:
         """Returns the versions that the submitted page showed, by key; none without a history."""
         takes_version = self.action.takes_version and self.versions is not None
         shown = (self._shown if takes_version else None) or ()
-        return dict(zip(run.keys, shown, strict=False))
+        return dict(zip(run.keys, map(parse_version, shown), strict=False))
 
     def _is_outdated(self) -> bool:
         """Whether the rows have changed since the page was shown."""
@@ -419,24 +427,25 @@ class ActionRequest:
     @property
     def _version(self) -> str | None:
         """What the page posts as the version of its rows; None without a history."""
-        return None if self.versions is None else ",".join(map(str, self.versions))
+        return None if self.versions is None else ",".join(self.versions)
 
     @property
-    def _shown(self) -> list[int] | None:
+    def _shown(self) -> list[str] | None:
         """The versions that the submitted page showed; None without a history."""
         posted = self.request.POST.get(VERSION)
-        return [parse_version(one) for one in posted.split(",")] if posted else None
+        return posted.split(",") if posted else None
 
     def _say_what_is_newer(self) -> None:
         """Adds a problem: what others have changed since the page was shown."""
         shown, self.versions = self._shown or [], self._versions_of(self.rows)
-        if len(shown) != len(self.rows):
+        if self.versions is None or len(shown) != len(self.rows):
             self.problems.append(_("Some of what you selected no longer exists."))
             return
         for row, old, new in zip(self.rows, shown, self.versions, strict=True):
             if old == new:
                 continue
-            newer = Change.objects.of_row(self._kind_of(row), row.pk).filter(id__gt=old)
+            of_row = Change.objects.of_row(self._kind_of(row), row.pk)
+            newer = of_row.filter(id__gt=parse_version(old))
             found = [*events(newer.short().newest()[:_MAX_NEWER])]
             text = _("“%(key)s” has changed since the page was shown. Press the button again.")
             self.problems += [text % {"key": row.key}, *describe_events(self.request, found)]

@@ -21,13 +21,13 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
-from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
+from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.cells import two_lines
 from flagstaff.admin.changes.filters import viewable_kinds
 from flagstaff.admin.confirmation import preview_rows
 from flagstaff.admin.fallbacks import once
-from flagstaff.admin.question import lines_of_rows
+from flagstaff.admin.question import Preview, lines_of_rows
 from flagstaff.admin.rights import may, needs_view_user_text
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.segment_uses import segment_rows, visible_refusal
@@ -193,9 +193,7 @@ class WaitingActionAdmin(AppRowAdmin):
         table = Table(columns, [(one.field, one.now, one.after) for one in preview.rows])
         return format_html("{}{}", notes, table.html(_("What it would do")) if table.rows else "")
 
-    def _preview(
-        self, request: HttpRequest, prospect: Prospect, waiting: WaitingAction
-    ) -> AppPreview:
+    def _preview(self, request: HttpRequest, prospect: Prospect, waiting: WaitingAction) -> Preview:
         run, found = prospect.run, prospect.impact
         lines = [
             preview_rows(request, row, changed)
@@ -209,7 +207,7 @@ class WaitingActionAdmin(AppRowAdmin):
             notes = [f"{side}: {text}" for side, text in sides if text]
         else:
             notes = [needs_view_user_text()]
-        return AppPreview(
+        return Preview(
             rows=[*lines_of_rows(run.rows, lines), *segment_rows(self.admin_site, request, found)],
             notes=notes,
             impact=found,
@@ -240,11 +238,11 @@ class WaitingActionAdmin(AppRowAdmin):
 
     def preview(
         self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
-    ) -> AppPreview:
+    ) -> Preview:
         """What an approved action would do now. The others write nothing but the state."""
         if action.name == "approve":
             return self._preview(request, prospect_for_approval(row), row)
-        return AppPreview(asks=False)
+        return Preview(asks=False)
 
     def report_applied(
         self, request: HttpRequest, text: str, *, timeout: float, **_others: Any

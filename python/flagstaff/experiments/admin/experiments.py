@@ -19,8 +19,9 @@ from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import aware, local_days
 from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
-from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
+from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.cells import time_cell, two_lines
+from flagstaff.admin.question import Preview
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import COLOURS, badge
@@ -220,7 +221,7 @@ class ExperimentAdmin(AppRowAdmin):
         action: Action,
         row: Experiment | None,
         arguments: Mapping[str, Any],
-    ) -> AppPreview:
+    ) -> Preview:
         """What an action would change."""
         return preview_of(action, row, arguments)
 

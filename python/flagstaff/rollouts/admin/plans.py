@@ -24,10 +24,11 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import localized
 from flagstaff._words.times import duration, local_time_text
 from flagstaff.actions import Action
-from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
+from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.cells import two_lines
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.question import Preview
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.words import colour_of
@@ -268,7 +269,7 @@ class PlanAdmin(AppRowAdmin):
 
     def preview(
         self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
-    ) -> AppPreview:
+    ) -> Preview:
         """What an action does to the plan, to its flag and to the users."""
         if row is None:
             return self._new_plan(request, arguments)
@@ -291,9 +292,9 @@ class PlanAdmin(AppRowAdmin):
         rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
         if after != now and flag is not None and flag.enabled and rules_can_grant(flag):
             rows.append(PreviewRow(_("flag"), _on(), _off()))
-        return AppPreview(rows=rows, notes=notes)
+        return Preview(rows=rows, notes=notes)
 
-    def _new_plan(self, request: HttpRequest, arguments: Mapping[str, Any]) -> AppPreview:
+    def _new_plan(self, request: HttpRequest, arguments: Mapping[str, Any]) -> Preview:
         """The steps and the guards as a table. Nothing is given to users before the start."""
         flag: Any = flag_row(arguments["key"])
         if not may(self.admin_site, request, "view", flag):
@@ -315,11 +316,11 @@ class PlanAdmin(AppRowAdmin):
         plan = Plan(steps=steps_as_json(steps), guards=guards_as_json(guards))
         plan.ignore_releases = bool(arguments.get("ignore_releases"))
         plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
-        return AppPreview(rows=rows, notes=_notes(plan, flag, 0))
+        return Preview(rows=rows, notes=_notes(plan, flag, 0))
 
     def _next_step(
         self, request: HttpRequest, action: Action, plan: Plan, flag: FlagRow
-    ) -> AppPreview:
+    ) -> Preview:
         """The step to which a start or a resume leads, with its users and those of the last."""
         is_new = action.name == "start"
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
@@ -346,7 +347,7 @@ class PlanAdmin(AppRowAdmin):
             *starmap(PreviewRow, ahead.rows),
         ]
         notes = [*ahead.notes, *_notes(plan, flag, index)]
-        return AppPreview(rows=rows, notes=notes, typed=ahead.text_to_type, given=given)
+        return Preview(rows=rows, notes=notes, typed=ahead.text_to_type, given=given)
 
 
 _HELP = {
