@@ -56,7 +56,7 @@ SAVE_TIMEOUT = 1.0
 
 
 class BaseAdmin(_ModelAdmin):
-    """Runs the views of Django's admin: attributes their writes, and shows the environment.
+    """Runs the views of Django's admin, and attributes their writes.
 
     Needs no middleware, and includes the views that a subclass overrides.
     """
@@ -157,7 +157,7 @@ class BaseAdmin(_ModelAdmin):
                 if not is_missing_table(error) and sqlstate(error) != NO_PRIVILEGE:
                     raise
                 response = self._page_before_migration(request)
-            return self._with_environment(request, response)
+            return self._with_links(request, response)
 
         return answer
 
@@ -202,8 +202,8 @@ class BaseAdmin(_ModelAdmin):
         context = {**environment_context(), "problem": f"{problem} {advice}"}
         return self.template_page(request, "flagstaff/problem.html", context)
 
-    def _with_environment(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Adds the environment, and the links to the documentation and to the other pages."""
+    def _with_links(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Adds the links to the documentation and to the other pages."""
         if not isinstance(response, TemplateResponse):
             return response
         context = response.context_data = {**(response.context_data or {})}
@@ -212,13 +212,7 @@ class BaseAdmin(_ModelAdmin):
             # For lists: a phone has no menu.
             context["flagstaff_pages"] = menu_links(self.admin_site, request).values()
         docs_page = context.get("docs_page", self.docs_page)
-        docs = conf.docs_url and f"{conf.docs_url.rstrip('/')}/{docs_page}"
-        context["flagstaff_docs"] = docs
-        # Some pages show the environment themselves.
-        is_own = "flagstaff_environment" in context
-        if not is_own and (conf.environment or conf.read_only or docs):
-            context |= environment_context()
-            extend_template(response, "flagstaff/environment_page.html", "flagstaff_page")
+        context["flagstaff_docs"] = conf.docs_url and f"{conf.docs_url.rstrip('/')}/{docs_page}"
         return response
 
     # The message after a change.

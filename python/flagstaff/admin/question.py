@@ -528,12 +528,13 @@ class ActionRequest:
         return lines_of_rows(self.rows, lines)
 
     def _notes_before(self, preview: Preview) -> list[str]:
-        way = _way_back(self.rows) if self.action.deletes else ""
+        is_lost = self.action.deletes and any(map(is_secret, self.rows))
+        lost = _("A secret value cannot be brought back: the history does not store what it was.")
         is_same = self.rows and not any(one.written for one in preview.changed)
         same = _("Nothing would change.") if is_same else ""
         facts = self._facts(preview)
         return [
-            *filter(None, [impact_text(preview.impact), same, way]),
+            *filter(None, [impact_text(preview.impact), same, lost if is_lost else ""]),
             *self._arguments_notes(preview),
             *facts,
         ]
@@ -652,19 +653,6 @@ def _case_variants_text(model: type[Model], key: str) -> str:
     text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
     keys = local_list(quoted(variant) for variant in similar)
     return text % {"key": key, "keys": keys}
-
-
-def _way_back(rows: Sequence[Any]) -> str:
-    """Returns how these rows can be brought back after their deletion; empty without a history."""
-    if not has_history():
-        return ""
-    if any(map(is_secret, rows)):
-        return _("A secret value cannot be brought back: the history does not store what it was.")
-    return ngettext(
-        "You can bring it back in “Recent changes”.",
-        "You can bring them back in “Recent changes”.",
-        len(rows),
-    )
 
 
 def lines_of_rows(

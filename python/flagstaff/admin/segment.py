@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
-from django.contrib.admin.utils import label_for_field
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
@@ -17,7 +16,6 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._words.rule_text import conditions_text
 from flagstaff._words.text import local_number
-from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.admin.cells import key_cell, time_cell
 from flagstaff.admin.links import page_url
@@ -89,13 +87,7 @@ class SegmentAdmin(RowPageAdmin):
         """The conditions, what uses the segment, and the rest."""
         yield Section(_("Targeting"), conditions_html(row.conditions), (CONDITIONS,))
         yield Section(capfirst(_("used by")), self._used_by(request, row))
-        times = (
-            (capfirst(str(label_for_field(name, Segment))), local_time_text(getattr(row, name)))
-            for name in ("created_at", "changed_at")
-        )
-        lines = format_html_join("", "<br>{}: {}", times)
-        about = format_html("<p>{}{}</p>", row.description, lines)
-        yield Section(_("About"), about, ("details", "delete"))
+        yield self.about(row, CONDITIONS)
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """A segment that a rule uses cannot be deleted."""

@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.utils import display_for_field
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Field, OuterRef, Subquery, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
@@ -34,10 +32,9 @@ from flagstaff._stored_value_schema import (
     value_schema_of,
 )
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import RULES, stored_fields
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.text import MASK, local_number, localized, truncated
-from flagstaff._words.times import local_time_text
 from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action
 from flagstaff.admin.cells import key_cell, newest_change_cells, time_cell, two_lines
@@ -51,7 +48,7 @@ from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import RowState
-from flagstaff.history.describe import describe_value, field_label
+from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, versions_of
 from flagstaff.models import KeyValueStore
@@ -161,31 +158,14 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if is_secret(row):
             targeting += _note(_terminal_text(row.key))
         yield Section(capfirst(_("who gets what")), targeting, ("set-for-everyone", RULES))
-        yield Section(_("About"), self._about(row), ("details", "delete"))
+        unit = () if state.has_rules else (BUCKET_BY,)
+        yield self.about(row, VALUE, RULES, *unit, *secret_fields(row))
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """Rules of a secret value are written by the terminal."""
         if action.name == RULES:
             return not is_secret(row)
         return action.name != "set-for-everyone" or ValueState.of(row).has_rules
-
-    def _about(self, row: Any) -> SafeString:
-        """The description, and the columns that are not empty."""
-        hidden = {"key", "description", VALUE, RULES, *secret_fields(row)}
-        if not ValueState.of(row).has_rules:
-            hidden.add(BUCKET_BY)
-        columns = {
-            one: getattr(row, one.name)
-            for one in stored_fields(self.model)
-            if not (one.primary_key or one.name in hidden)
-        }
-        lines = [
-            format_html("{}: {}", capfirst(field_label(one.name)), _column_text(one, value))
-            for one, value in columns.items()
-            if value is not False and value not in (None, "", [])
-        ]
-        texts = ((one,) for one in (row.description, *lines) if one)
-        return format_html("<p>{}</p>", format_html_join(SafeString("<br>"), "{}", texts))
 
     # The pages of the actions.
 
@@ -264,12 +244,6 @@ def _json_html(value: object) -> SafeString:
     return format_html(
         '<pre class="flagstaff-json">{}</pre>', localized(truncated(text, _MAX_ON_PAGE))
     )
-
-
-def _column_text(field: Any, value: Any) -> str:
-    if isinstance(value, datetime):
-        return local_time_text(value)
-    return str(display_for_field(value, field, ""))
 
 
 def _note(html: str) -> SafeString:

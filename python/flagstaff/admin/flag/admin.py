@@ -7,20 +7,18 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib.admin.utils import display_for_field
 from django.db.models import Field
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import USER, short_unit
 from flagstaff._tables.flag_states import FlagState, state_summary
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, stored_fields
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
 from flagstaff._tables.tags import joined_tags
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
@@ -58,8 +56,7 @@ _STEPS = ("0", "1", "5", "25", "50", "100")
 # The actions that only the page of the allowed users leads to.
 _OF_USERS = ("allow", "disallow")
 # The columns that the page of a flag shows above.
-_ELSEWHERE = ("key", "enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
-_EMPTY = (None, "")
+_ELSEWHERE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
 _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
@@ -138,7 +135,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         yield evaluations(request, row)
         yield clean_up(self.admin_site, request, row)
         yield from app_sections(self.admin_site, request, row)
-        yield Section(_("About"), self._about(row), ("details", "delete"))
+        yield self.about(row, *_ELSEWHERE)
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """What can be done now. The page of the allowed users leads to the actions with them."""
@@ -159,19 +156,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             '<dl class="flagstaff-facts">{}</dl>',
             format_html_join("", "<dt>{}</dt><dd>{}</dd>", lines),
         )
-
-    def _about(self, flag: Any) -> SafeString:
-        """The columns that are nowhere else on the page, also those of a project."""
-        columns = (
-            one
-            for one in stored_fields(self.model)
-            if not (one.primary_key or one.name in _ELSEWHERE or getattr(flag, one.name) in _EMPTY)
-        )
-        lines = (
-            (capfirst(one.verbose_name), display_for_field(getattr(flag, one.name), one, ""))
-            for one in columns
-        )
-        return format_html("<p>{}</p>", format_html_join(" · ", "{}: {}", lines))
 
     # The pages of the actions.
 
