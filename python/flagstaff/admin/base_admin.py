@@ -27,9 +27,7 @@ from flagstaff._words.text import localized
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions.rights import may
-from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import savepoint
-from flagstaff.admin.links import undo_url
 from flagstaff.admin.menu import menu_links, with_pages
 from flagstaff.admin.rights import hidden_rows, refused_rows
 from flagstaff.admin.views import (
@@ -40,7 +38,6 @@ from flagstaff.admin.views import (
     remove_nul,
     with_typed_reason,
 )
-from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 
@@ -217,23 +214,6 @@ class BaseAdmin(_ModelAdmin):
 
     # The message after a change.
 
-    def report_change(
-        self,
-        request: HttpRequest,
-        changed: Changed,
-        *,
-        users: str = "",
-        timeout: float = SAVE_TIMEOUT,
-    ) -> None:
-        """Shows a message about a change that is committed. Waits for the workers.
-
-        `users` says how many of them it is about.
-        """
-        what = {"key": changed.key, "change": describe_changed(request, changed)}
-        text = _("“%(key)s” was changed: %(change)s.") % what
-        sentences = " ".join(filter(None, (text, users)))
-        self.report_applied(request, sentences, timeout=timeout, undo_url=self._undo_url(changed))
-
     def report_applied(
         self,
         request: HttpRequest,
@@ -257,14 +237,6 @@ class BaseAdmin(_ModelAdmin):
             link = '{} <a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
             message = format_html(link, message, undo_url, _("Undo"))
         self.message_user(request, message, level)
-
-    def _undo_url(self, changed: Changed) -> str:
-        """The page that undoes the change; empty if it cannot be undone."""
-        # A message after a creation would offer to delete the row.
-        is_of_row = changed.old is None or changed.new is None
-        if is_of_row or changed.undo is None or not changed.version or changed.secret:
-            return ""
-        return undo_url(self.admin_site, [changed.version])
 
 
 def _menus(changelist: ChangeList) -> Iterator[Mapping[str, object]]:

@@ -600,35 +600,39 @@ class ActionRequest:
             )
             keys = local_list(map(quoted, same))
             admin.message_user(request, text % {"keys": keys}, messages.INFO)
-        if len(written) == 1 and not (action.creates or action.deletes):
-            users = impact_text(preview.impact)
-            if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
-                # The users were not counted.
-                users = admin.summary(row)
-            admin.report_change(request, written[0], users=users, timeout=timeout)
-        elif written:
-            self._report(written, timeout)
+        if written:
+            self._report(preview, written, timeout)
         for note in notes:
             admin.message_user(request, note, messages.WARNING)
         return HttpResponseRedirect(self._back_url(is_done=True))
 
-    def _report(self, written: Sequence[Changed], timeout: float) -> None:
+    def _report(self, preview: Preview, written: Sequence[Changed], timeout: float) -> None:
         """Says which rows were added, deleted or changed, and how to undo it."""
         action, admin, request = self.action, self.admin, self.request
-        site, is_allowed = admin.admin_site, True
+        site, users = admin.admin_site, ""
+        texts = {"keys": local_list(quoted(one.key) for one in written)}
+        undone = [one for one in written if one.version]
         if action.creates:
             text = _("%(keys)s was added.")
-            is_allowed = may(site, request, "delete", self.row)
+            undone = undone if may(site, request, "delete", self.row) else []
         elif action.deletes:
             text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", len(written))
-            is_allowed = may(site, request, "add", admin.model)
+            undone = undone if may(site, request, "add", admin.model) else []
         else:
             text = ngettext("%(keys)s was changed.", "%(keys)s were changed.", len(written))
-        keys = local_list(quoted(one.key) for one in written)
-        versions = [one.version for one in written if one.version and is_allowed]
+            undone = [one for one in undone if one.undo is not None and not one.secret]
+            if len(written) == 1:
+                text = _("“%(key)s” was changed: %(change)s.")
+                change = describe_changed(request, written[0])
+                texts = {"key": written[0].key, "change": change}
+                users = impact_text(preview.impact)
+                if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
+                    # The users were not counted.
+                    users = admin.summary(row)
+        sentences = " ".join(filter(None, (text % texts, users)))
         links = admin.next_steps(request, self.row) if action.creates else ()
-        url, text = undo_url(site, versions), text % {"keys": keys}
-        admin.report_applied(request, text, timeout=timeout, undo_url=url, links=links)
+        url = undo_url(site, [one.version for one in undone if one.version])
+        admin.report_applied(request, sentences, timeout=timeout, undo_url=url, links=links)
 
     def _back_url(self, *, is_done: bool = False) -> str:
         admin, row, site = self.admin, self.row, self.admin.admin_site
