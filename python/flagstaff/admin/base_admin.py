@@ -34,9 +34,7 @@ from flagstaff.admin.views import (
     environment_context,
     extend_template,
     posted_reason,
-    problem_of_post,
     remove_nul,
-    with_typed_reason,
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
@@ -170,8 +168,8 @@ class BaseAdmin(_ModelAdmin):
                 if request.method != "POST":
                     raise
                 # Django capitalises the first letter of a message: a key must not come first.
-                text = _("Not saved: %(why)s") % {"why": problem_of_post(request, error)}
-        self.message_user(request, with_typed_reason(request, text), messages.ERROR)
+                text = _("Not saved: %(why)s") % {"why": localized(error.message)}
+        self.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
     # Pages of flagstaff.
