@@ -203,7 +203,9 @@ class KeyValueStoreAdmin(RowPageAdmin):
             if SECRET in fields:
                 # The details have the schema and the value.
                 fields[SECRET].validators = [partial(_require_typed, form, row)]
-                text = _("The value is not shown. Leave this empty to keep it, or type a new one.")
+                text = _(
+                    "The value is not shown here. Leave this empty to keep it, or type a new one."
+                )
                 fields[VALUE].required, fields[VALUE].help_text = False, text
         elif CHOICES in fields:
             # Empty are no choices; those of a secret are kept.

@@ -8,7 +8,7 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
+from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.model_fields import segment_model
@@ -112,4 +112,5 @@ def _segments_html(rules: object, site: AdminSite, request: HttpRequest) -> Safe
         return format_html('<a href="{}">{}</a>', page_url(site, model, "change", pks[key]), key)
 
     links = format_html_join(", ", "{}", ((shown(key),) for key in keys))
-    return format_html('<p class="flagstaff-note">{}: {}</p>', _("Segments"), links)
+    title = capfirst(model._meta.verbose_name_plural)
+    return format_html('<p class="flagstaff-note">{}: {}</p>', title, links)
