@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from django.db import Error, connections, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Count, Model, QuerySet
 
 from flagstaff._tables.groups import GroupFields, readable_groups
 from flagstaff._tables.names import user_field
@@ -32,6 +32,22 @@ def missing_groups(names: Iterable[str], database: str) -> dict[str, str | None]
     missing = [] if existing is None else [name for name in wanted if name not in {*existing}]
     known = group_names(database, _MAX_COMPARED) if missing else []
     return {name: most_similar(name, known) for name in missing}
+
+
+def group_members(names: Iterable[str], database: str) -> dict[str, int]:
+    """Returns the number of members of each of these groups, by name."""
+    wanted = sorted({*filter(is_storable, names)})
+
+    def read(fields: GroupFields) -> Iterator[tuple[str, int]]:
+        name = f"{fields.group.name}__{fields.name.name}"
+        rows = uncached(fields.membership._base_manager.using(database)).order_by()
+        members = Count(fields.user.name, distinct=True)
+        for batch in batches(wanted):
+            of_groups = rows.filter(**{f"{name}__in": batch}).values_list(name)
+            yield from of_groups.annotate(flagstaff_members=members)
+
+    found = _found(database, read) if wanted else None
+    return {} if found is None else {name: dict(found).get(name, 0) for name in wanted}
 
 
 def group_names(database: str, most: int) -> list[str]:

@@ -409,7 +409,7 @@ def test_undo_of_several_changes_without_the_right_shows_why_and_no_button(
     client = staff("change_segment", "view_segment")
     response = open_undo(client, page, *versions)
     [problem] = errors_of(response)
-    assert problem.startswith("you need the permission to change or toggle 1 flag")
+    assert problem.startswith("you need the permission to change or toggle 1 key")
     assert not asks(response)
     may("toggle_featureflag")
     response = open_undo(client, page, *versions)

@@ -10,20 +10,25 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from flagstaff._tables.group_lookup import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.rule_parts import named_segments
+from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import conditions_text, rule_texts
-from flagstaff._words.text import MASK, Text, localized
+from flagstaff._words.text import MASK, Text, local_list, local_number, localized, quoted
 from flagstaff.admin.links import may_view, page_url
 from flagstaff.admin.rights import hidden_rows
+from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 
 # The number of values that a condition shows, and of characters of JSON without sentences.
 _MAX_VALUES, _MAX_JSON = 20, 1_000
+# The groups whose members are counted.
+_MAX_GROUPS = 20
 # The length of the value that a rule gives.
 _MAX_RESULT = 80
 
@@ -43,7 +48,7 @@ def rules_html(rules: object, site: AdminSite, request: HttpRequest) -> SafeStri
     """Returns a sentence for each rule, and why workers cannot read them."""
     texts = rule_texts(rules, max_values=_MAX_VALUES)
     html = _json(rules) if texts is None else _list(texts)
-    return _problem_html(rule_problem(rules)) + html + _segments_html(rules, site, request)
+    return _with_notes(rule_problem(rules), html, rules) + _segments_html(rules, site, request)
 
 
 def results_html(state: ValueState, site: AdminSite, request: HttpRequest) -> SafeString:
@@ -60,14 +65,15 @@ def results_html(state: ValueState, site: AdminSite, request: HttpRequest) -> Sa
     else:
         last = _("%(value)s for all others") if texts else _("%(value)s for everyone")
         html = _list(texts, last % {"value": result(state.value)})
-    return _problem_html(value_rule_problem(rules)) + html + _segments_html(rules, site, request)
+    problem = value_rule_problem(rules)
+    return _with_notes(problem, html, rules) + _segments_html(rules, site, request)
 
 
 def conditions_html(conditions: object) -> SafeString:
     """Returns the sentence of the conditions of a segment, and why workers cannot read them."""
     text = conditions_text(conditions, max_values=_MAX_VALUES)
     html = _json(conditions) if text is None else format_html("<p>{}</p>", text)
-    return _problem_html(condition_problem(conditions)) + html
+    return _with_notes(condition_problem(conditions), html, conditions)
 
 
 def _list(texts: Iterable[str], own: str = "") -> SafeString:
@@ -83,16 +89,26 @@ def _json(stored: object) -> SafeString:
     return format_html('<span class="flagstaff-json">{}</span>', text)
 
 
-def _problem_html(problem: Text | None) -> SafeString:
-    """Returns why workers cannot read what is stored; empty if they can."""
-    if problem is None:
-        return SafeString()
-    text = _(
-        "Workers cannot read this: %(problem)s. They keep what they could read before; a worker "
-        "without it returns the default of the call, or the value itself."
+def _with_notes(problem: Text | None, html: SafeString, stored: object) -> SafeString:
+    """Returns the sentences below why workers cannot read them, and above what their groups are."""
+    if problem is not None:
+        text = _(
+            "Workers cannot read this: %(problem)s. They keep what they could read before; a "
+            "worker without it returns the default of the call, or the value itself."
+        )
+        text %= {"problem": localized(problem)}
+        html = format_html('<p class="flagstaff-problem">{}</p>{}', text, html)
+    # A change of the members changes who has the flag.
+    counts = group_members(groups_of(stored), conf.database)
+    if not counts:
+        return html
+    texts = (
+        ngettext("%(group)s has %(count)s member", "%(group)s has %(count)s members", count)
+        % {"group": quoted(name), "count": local_number(count)}
+        for name, count in counts.items()
     )
-    text %= {"problem": localized(problem)}
-    return format_html('<p class="flagstaff-problem">{}</p>', text)
+    text = _("Groups: %(groups)s.") % {"groups": local_list(texts, _MAX_GROUPS)}
+    return format_html('{}<p class="flagstaff-note">{}</p>', html, text)
 
 
 def _segments_html(rules: object, site: AdminSite, request: HttpRequest) -> SafeString:
