@@ -24,7 +24,7 @@ from flagstaff._tables.model_fields import (
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows, unknown_key
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._words.json_text import object_of_pairs
-from flagstaff._words.rule_json import in_reading_order
+from flagstaff._words.rule_parts import in_reading_order
 from flagstaff._words.text import MASK, Text, is_storable, joined, some
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of

@@ -15,6 +15,19 @@ IN_PLACES = marked("{places}: {problem}")
 ALL = 100
 _GROUPS = "groups"
 
+# PostgreSQL orders names by length, which puts the values before the attribute.
+_ORDER = (
+    "name",
+    "segment",
+    "attribute",
+    "operator",
+    "values",
+    "negate",
+    "conditions",
+    "rollout_percent",
+    "value",
+)
+
 # The length of a rule's name in a message: SQL can write names of any length.
 _MAX_NAME = 102
 
@@ -113,3 +126,13 @@ def sentence(problem: str) -> str:
     """Returns a problem in the reader's language as a sentence."""
     text = localized(problem)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def in_reading_order(rules: Any) -> Any:
+    """Returns rules or conditions with the members of each object as people write them."""
+    if isinstance(rules, list):
+        return [in_reading_order(one) for one in rules]
+    if not isinstance(rules, dict):
+        return rules
+    names = sorted(rules, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+    return {name: in_reading_order(rules[name]) for name in names}

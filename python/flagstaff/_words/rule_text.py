@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -52,28 +51,14 @@ def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-@dataclass(frozen=True)
-class Style:
-    """How the names and values of a sentence are written. By default, as plain text."""
+def rules_text(rules: object, max_values: int | None = None) -> str | None:
+    """Returns the sentences of rules in one line; None if this is not a list of rules.
 
-    #: Escapes a name or a value, for example for HTML.
-    escape: Callable[[str], str] = str
-    #: Writes the key of a segment.
-    segment: Callable[[str], str] = _quoted
-    #: The number of values that a condition shows; None shows all.
-    max_values: int | None = None
-    #: Writes what a rule of a value gives.
-    value: Callable[[object], str] = _quoted
-
-
-_PLAIN = Style()
-
-
-def rules_text(rules: object, style: Style = _PLAIN) -> str | None:
-    """Returns the sentences of rules in one line; None if this is not a list of rules."""
+    `max_values` is the number of values that a condition shows; None shows all.
+    """
     if rules == []:
         return _("no rules")
-    if not (texts := rule_texts(rules, style)):
+    if not (texts := rule_texts(rules, max_values)):
         return None
     return "; ".join(
         text if "name" in rule else _named(_("rule %(number)d") % {"number": number}, text)
@@ -81,18 +66,25 @@ def rules_text(rules: object, style: Style = _PLAIN) -> str | None:
     )
 
 
-def rule_texts(rules: object, style: Style = _PLAIN) -> list[str] | None:
-    """Returns a sentence for each rule, without its number; None if this is not a list of rules."""
+def rule_texts(
+    rules: object, max_values: int | None = None, result: Callable[[object], str] = _quoted
+) -> list[str] | None:
+    """Returns a sentence for each rule, without its number; None if this is not a list of rules.
+
+    `result` writes what a rule of a value gives.
+    """
     try:
-        return [] if rules == [] else [_rule_text(rule, style) for rule in _items(rules)]
+        if rules == []:
+            return []
+        return [_rule_text(rule, max_values, result) for rule in _items(rules)]
     except _OTHER_FORM:
         return None
 
 
-def conditions_text(conditions: object, style: Style = _PLAIN) -> str | None:
+def conditions_text(conditions: object, max_values: int | None = None) -> str | None:
     """Returns the sentence of conditions; None if this is not a list of conditions."""
     try:
-        return _conditions_text(conditions, style)
+        return _conditions_text(conditions, max_values)
     except _OTHER_FORM:
         return None
 
@@ -103,42 +95,42 @@ def _items(value: object) -> list[Any]:
     raise TypeError(type(value))
 
 
-def _rule_text(rule: Any, style: Style) -> str:
+def _rule_text(rule: Any, max_values: int | None, result: Callable[[object], str]) -> str:
     percent, conditions = rule.get("rollout_percent", ALL), rule["conditions"]
-    texts = {"percent": style.escape(str(percent))}
+    texts = {"percent": str(percent)}
     if "value" in rule:
-        texts["value"] = style.escape(style.value(rule["value"]))
+        texts["value"] = result(rule["value"])
     if "value" in rule and conditions == []:
         text = _("%(value)s for %(percent)s %% of the others") % texts
     else:
-        texts["conditions"] = _conditions_text(conditions, style)
+        texts["conditions"] = _conditions_text(conditions, max_values)
         if "value" not in rule:
             text = _("%(percent)s %% if %(conditions)s") % texts
         elif percent == ALL:
             text = _("%(value)s if %(conditions)s") % texts
         else:
             text = _("%(value)s for %(percent)s %% if %(conditions)s") % texts
-    return _named(style.escape(_quoted(rule["name"])), text) if "name" in rule else text
+    return _named(_quoted(rule["name"]), text) if "name" in rule else text
 
 
 def _named(name: str, text: str) -> str:
     return _("%(name)s: %(rule)s") % {"name": name, "rule": text}
 
 
-def _conditions_text(conditions: object, style: Style) -> str:
-    return _(" and ").join(_condition_text(condition, style) for condition in _items(conditions))
+def _conditions_text(conditions: object, max_values: int | None) -> str:
+    return _(" and ").join(_condition_text(one, max_values) for one in _items(conditions))
 
 
-def _condition_text(condition: Any, style: Style) -> str:
+def _condition_text(condition: Any, max_values: int | None) -> str:
     negated = condition.get("negate") is True
     prefix = "not " if negated else ""
     if "segment" in condition:
-        return _SENTENCES[f"{prefix}segment"] % {"values": style.segment(condition["segment"])}
+        return _SENTENCES[f"{prefix}segment"] % {"values": _quoted(condition["segment"])}
     operator, values = condition["operator"], _items(condition["values"])
     names = {
-        "attribute": style.escape(str(condition.get("attribute"))),
-        "operator": style.escape(str(operator)),
-        "values": _values_text(values, style, negated=negated),
+        "attribute": str(condition.get("attribute")),
+        "operator": str(operator),
+        "values": _values_text(values, max_values, negated=negated),
     }
     if operator == "isnull":
         return str(_SENTENCES["not isnull" if values[0] is negated else "isnull"]) % names
@@ -150,9 +142,9 @@ def _condition_text(condition: Any, style: Style) -> str:
     return _("not (%(condition)s)") % {"condition": text} if negated else text
 
 
-def _values_text(values: list[object], style: Style, *, negated: bool) -> str:
-    texts = [style.escape(_quoted(value)) for value in values]
-    limit = style.max_values or len(texts)
+def _values_text(values: list[object], max_values: int | None, *, negated: bool) -> str:
+    texts = [*map(_quoted, values)]
+    limit = max_values or len(texts)
     shown, count = texts[:limit], len(texts) - limit
     if negated:
         items = _(" nor ").join(shown)

@@ -6,8 +6,6 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flagstaff._words.json_text import scalar_of
-from flagstaff._words.similar import most_similar
 from flagstaff._words.text import Text, some
 
 #: The types that a schema can name. Each integer is also a number.
@@ -53,10 +51,14 @@ def type_of(value: object) -> str:
 def value_problem(value: object, schema: ValueSchema, *, secret: bool = False) -> Text | None:
     """Returns how a value breaks the schema, or None. Does not contain a secret value."""
     if schema.type and not _has_type(value, schema.type):
-        return _type_problem(value, schema.type, secret=secret)
-    if schema.choices and not any(_is_same(value, choice) for choice in schema.choices):
-        return _choice_problem(value, schema.choices, secret=secret)
-    return None
+        wanted, present = TYPE_LABELS[schema.type], TYPE_LABELS[type_of(value)]
+        return Text("the value must be {type}, not {present}", type=wanted, present=present)
+    if not schema.choices or any(_is_same(value, choice) for choice in schema.choices):
+        return None
+    if secret:
+        return Text("the value is not one of its choices")
+    allowed = some(map(_text, schema.choices))
+    return Text("{value} is not one of {allowed}", value=_text(value), allowed=allowed)
 
 
 def choices_problem(choices: object, value_type: str = "") -> Text | None:
@@ -94,35 +96,6 @@ def _has_type(value: object, name: str) -> bool:
 def _is_same(one: object, other: object) -> bool:
     """Whether PostgreSQL finds both equal: 1 and 1.0 are, 1 and true are not."""
     return type_of(one) == type_of(other) and one == other
-
-
-def _type_problem(value: object, name: str, *, secret: bool) -> Text:
-    wanted, present = TYPE_LABELS[name], TYPE_LABELS[type_of(value)]
-    # A person may have written "25" where 25 is needed.
-    meant = scalar_of(value) if isinstance(value, str) and not secret else value
-    if _has_type(meant, name):
-        return Text(
-            "the value must be {type}, not {present}; did you mean {meant} without quotes?",
-            type=wanted,
-            present=present,
-            meant=_text(meant),
-        )
-    return Text("the value must be {type}, not {present}", type=wanted, present=present)
-
-
-def _choice_problem(value: object, choices: Sequence[object], *, secret: bool) -> Text:
-    if secret:
-        return Text("the value is not one of its choices")
-    allowed = some(map(_text, choices))
-    by_text = {str(choice): choice for choice in choices}
-    if similar := most_similar(str(value)[:_MAX_LENGTH], by_text):
-        return Text(
-            "{value} is not one of {allowed}; did you mean {meant}?",
-            value=_text(value),
-            allowed=allowed,
-            meant=_text(by_text[similar]),
-        )
-    return Text("{value} is not one of {allowed}", value=_text(value), allowed=allowed)
 
 
 def _text(value: object) -> str:

@@ -6,7 +6,7 @@ Their actions return `Done`. The admin of the app says what each action would do
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from django import forms
@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import Text, localized, quoted
-from flagstaff.actions import Action, Argument, Done, Outlook
+from flagstaff.actions import Action, Argument, Done
 from flagstaff.actions.running import Run
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.changes.events import rows_of_app
@@ -29,7 +29,6 @@ from flagstaff.admin.links import changes_url, page_url
 from flagstaff.admin.question import LONG_TIMEOUT, ActionRequest, Preview
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
-from flagstaff.admin.views import VERSION
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.waiting.prospect import Prospect
 
@@ -37,27 +36,16 @@ from flagstaff.waiting.prospect import Prospect
 _MAX_EVENTS = 100
 
 
-@dataclass(frozen=True)
-class AppPreview(Preview):
-    """What an action of an app would do."""
-
-    rows: Sequence[PreviewRow] = ()
-    #: What a person should know, in sentences.
-    notes: Sequence[str] = ()
-    #: What lets the action wait, and refuses it if something has changed.
-    outlook: Outlook | None = None
-
-
 class AppRequest(ActionRequest):
     """A request to the page of an action of an app, for a user who may do it."""
 
     admin: AppRowAdmin
-    #: The version of the row; None for a new one, and before what nothing may delay.
-    version: str | None
 
     def _newest(self, rows: Sequence[Any]) -> list[Any]:
-        self.version = self.admin.version(rows[0]) if rows and not self.is_urgent else None
         return [*rows]
+
+    def _versions_of(self, rows: Sequence[Any]) -> list[str] | None:
+        return [*map(self.admin.version, rows)]
 
     # What was typed.
 
@@ -84,7 +72,7 @@ class AppRequest(ActionRequest):
         cleaned = self.form.cleaned_data.items()
         arguments = {name: value for name, value in cleaned if value is not None}
         if self.is_urgent and self.is_answered:
-            return AppPreview(arguments, asks=False)
+            return Preview(arguments, asks=False)
         try:
             found = self.admin.preview(self.request, self.action, self.row, arguments)
         except FlagstaffError as error:
@@ -100,33 +88,25 @@ class AppRequest(ActionRequest):
         """Not for a deletion: the events, which would have the reason, are deleted too."""
         return super()._needs_reason(preview) and not self.action.deletes
 
-    def _is_outdated(self) -> bool:
-        shown = self.request.POST.get(VERSION)
-        return None not in {shown, self.version} and shown != self.version
-
-    @property
-    def _version(self) -> str | None:
-        return self.version
-
     def _say_what_is_newer(self) -> None:
-        self.version = self.admin.version(self.row)
+        self.versions = self._versions_of(self.rows)
         text = _("“%(key)s” has changed since the page was shown. Press the button again.")
         self.problems.append(text % {"key": self.row.key})
 
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
-        return [(cast("AppPreview", preview).rows, _("Field"))]
+        return [(preview.rows, _("Field"))]
 
     def _notes_before(self, preview: Preview) -> list[str]:
-        return [*cast("AppPreview", preview).notes]
+        return [*preview.notes]
 
     def _prospect(self, preview: Preview) -> Prospect | None:
-        outlook, row = cast("AppPreview", preview).outlook, self.row
+        outlook, row = preview.outlook, self.row
         if outlook is None or row is None:
             return None
         return Prospect(Run(self.action, [row.key], [], preview.arguments), outlook)
 
     def _ask(self, prospect: Prospect, *, approval: bool) -> HttpResponse:
-        if self.admin.version(self.row) != self.version:
+        if self._versions_of(self.rows) != self.versions:
             raise ConflictError(Text("{key} was changed", key=self.row.key), key=self.row.key)
         return super()._ask(prospect, approval=approval)
 
@@ -135,7 +115,7 @@ class AppRequest(ActionRequest):
     def _finish(self, preview: Preview) -> HttpResponse:
         """Writes what was confirmed, and says so with the receipt of the workers."""
         action, admin, request = self.action, self.admin, self.request
-        arguments, outlook = {**preview.arguments}, cast("AppPreview", preview).outlook
+        arguments, outlook = {**preview.arguments}, preview.outlook
         key = self.row.key if self.row else arguments.pop("key")
         expected = {} if outlook is None else outlook.expected
         done = cast("Done", action.write(key, **arguments, **expected))
@@ -207,12 +187,12 @@ class AppRowAdmin(RowPageAdmin):
 
     def preview(
         self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
-    ) -> AppPreview:
+    ) -> Preview:
         """Returns what an action would do. Writes and locks nothing. Raises FlagstaffError.
 
         `row` is None for an action that creates one; then the arguments have the key.
         """
-        return AppPreview()
+        return Preview()
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """Returns the section with the events, and the action that deletes them with the row."""

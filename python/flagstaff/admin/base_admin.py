@@ -27,20 +27,15 @@ from flagstaff._words.text import localized
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions.rights import may
-from flagstaff.admin.confirmation import describe_changed
 from flagstaff.admin.fallbacks import savepoint
-from flagstaff.admin.links import undo_url
 from flagstaff.admin.menu import menu_links, with_pages
 from flagstaff.admin.rights import hidden_rows, refused_rows
 from flagstaff.admin.views import (
     environment_context,
     extend_template,
     posted_reason,
-    problem_of_post,
     remove_nul,
-    with_typed_reason,
 )
-from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 
@@ -56,7 +51,7 @@ SAVE_TIMEOUT = 1.0
 
 
 class BaseAdmin(_ModelAdmin):
-    """Runs the views of Django's admin: attributes their writes, and shows the environment.
+    """Runs the views of Django's admin, and attributes their writes.
 
     Needs no middleware, and includes the views that a subclass overrides.
     """
@@ -157,7 +152,7 @@ class BaseAdmin(_ModelAdmin):
                 if not is_missing_table(error) and sqlstate(error) != NO_PRIVILEGE:
                     raise
                 response = self._page_before_migration(request)
-            return self._with_environment(request, response)
+            return self._with_links(request, response)
 
         return answer
 
@@ -173,8 +168,8 @@ class BaseAdmin(_ModelAdmin):
                 if request.method != "POST":
                     raise
                 # Django capitalises the first letter of a message: a key must not come first.
-                text = _("Not saved: %(why)s") % {"why": problem_of_post(request, error)}
-        self.message_user(request, with_typed_reason(request, text), messages.ERROR)
+                text = _("Not saved: %(why)s") % {"why": localized(error.message)}
+        self.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
     # Pages of flagstaff.
@@ -202,8 +197,8 @@ class BaseAdmin(_ModelAdmin):
         context = {**environment_context(), "problem": f"{problem} {advice}"}
         return self.template_page(request, "flagstaff/problem.html", context)
 
-    def _with_environment(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Adds the environment, and the links to the documentation and to the other pages."""
+    def _with_links(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        """Adds the links to the documentation and to the other pages."""
         if not isinstance(response, TemplateResponse):
             return response
         context = response.context_data = {**(response.context_data or {})}
@@ -212,33 +207,10 @@ class BaseAdmin(_ModelAdmin):
             # For lists: a phone has no menu.
             context["flagstaff_pages"] = menu_links(self.admin_site, request).values()
         docs_page = context.get("docs_page", self.docs_page)
-        docs = conf.docs_url and f"{conf.docs_url.rstrip('/')}/{docs_page}"
-        context["flagstaff_docs"] = docs
-        # Some pages show the environment themselves.
-        is_own = "flagstaff_environment" in context
-        if not is_own and (conf.environment or conf.read_only or docs):
-            context |= environment_context()
-            extend_template(response, "flagstaff/environment_page.html", "flagstaff_page")
+        context["flagstaff_docs"] = conf.docs_url and f"{conf.docs_url.rstrip('/')}/{docs_page}"
         return response
 
     # The message after a change.
-
-    def report_change(
-        self,
-        request: HttpRequest,
-        changed: Changed,
-        *,
-        users: str = "",
-        timeout: float = SAVE_TIMEOUT,
-    ) -> None:
-        """Shows a message about a change that is committed. Waits for the workers.
-
-        `users` says how many of them it is about.
-        """
-        what = {"key": changed.key, "change": describe_changed(request, changed)}
-        text = _("“%(key)s” was changed: %(change)s.") % what
-        sentences = " ".join(filter(None, (text, users)))
-        self.report_applied(request, sentences, timeout=timeout, undo_url=self._undo_url(changed))
 
     def report_applied(
         self,
@@ -263,14 +235,6 @@ class BaseAdmin(_ModelAdmin):
             link = '{} <a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
             message = format_html(link, message, undo_url, _("Undo"))
         self.message_user(request, message, level)
-
-    def _undo_url(self, changed: Changed) -> str:
-        """The page that undoes the change; empty if it cannot be undone."""
-        # A message after a creation would offer to delete the row.
-        is_of_row = changed.old is None or changed.new is None
-        if is_of_row or changed.undo is None or not changed.version or changed.secret:
-            return ""
-        return undo_url(self.admin_site, [changed.version])
 
 
 def _menus(changelist: ChangeList) -> Iterator[Mapping[str, object]]:

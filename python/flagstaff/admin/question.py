@@ -30,7 +30,7 @@ from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.rows import all_rows, case_variants
 from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, local_number, localized, quoted
-from flagstaff.actions import Action, Argument
+from flagstaff.actions import Action, Argument, Outlook
 from flagstaff.actions.running import Run
 from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.confirmation import (
@@ -148,6 +148,11 @@ class Preview:
     asks: bool = True
     #: What a person has to type; empty for nothing.
     typed: str = ""
+    #: Of a row of an app: what changes, and what a person should know, in sentences.
+    rows: Sequence[PreviewRow] = ()
+    notes: Sequence[str] = ()
+    #: What lets it wait, and refuses it if something has changed.
+    outlook: Outlook | None = None
 
     @property
     def seal(self) -> str:
@@ -167,7 +172,8 @@ class ActionRequest:
         #: Whether nothing may delay it: no count, no version, no reason.
         self.is_urgent = action.always_runs is True
         #: The versions of the rows; None without a history.
-        self.versions: list[int] | None = None
+        self.versions = None if self.is_urgent or not rows else self._versions_of(rows)
+        # Read after their versions: the page must not show older rows.
         self.rows: list[Any] = self._newest(rows)
         self.is_edited = EDIT in request.POST
         #: Whether the rows are the selection of the list, which posts it without a reason.
@@ -204,11 +210,8 @@ class ActionRequest:
         return self._page(preview)
 
     def _newest(self, rows: Sequence[Any]) -> list[Any]:
-        """Returns the present rows, and reads their versions."""
+        """Returns the present rows."""
         pks = [row.pk for row in rows]
-        if rows and not self.is_urgent and has_history():
-            self.versions = self._versions_of(rows)
-        # Read after their versions: the page must not show older rows.
         newest = {row.pk: row for row in all_rows(self.admin.model).filter(pk__in=pks)}
         return [newest.get(row.pk, row) for row in rows]
 
@@ -216,13 +219,18 @@ class ActionRequest:
         """Returns what a row is."""
         return self.admin.row_kind
 
-    def _versions_of(self, rows: Sequence[Any]) -> list[int]:
-        """Returns the present versions of rows, in their order. A query for each kind."""
+    def _versions_of(self, rows: Sequence[Any]) -> list[str] | None:
+        """Returns the present versions of rows, in their order; None without a history.
+
+        Makes a query for each kind.
+        """
+        if not has_history():
+            return None
         pks = defaultdict[Kind, list[object]](list)
         for row in rows:
             pks[self._kind_of(row)].append(row.pk)
         found = {kind: versions_of(kind, of_kind) for kind, of_kind in pks.items()}
-        return [found[self._kind_of(row)].get(str(row.pk), 0) for row in rows]
+        return [str(found[self._kind_of(row)].get(str(row.pk), 0)) for row in rows]
 
     # What was typed.
 
@@ -372,7 +380,7 @@ class ActionRequest:
         if self.is_urgent:
             return None
         run, versions = self._run(preview), self.versions if self.action.takes_version else ()
-        by_key = dict(zip(run.keys, versions or (), strict=False))
+        by_key = dict(zip(run.keys, map(parse_version, versions or ()), strict=False))
         return Prospect.counted(run, by_key, preview.changed, preview.impact)
 
     @cached_property
@@ -411,7 +419,7 @@ class ActionRequest:
         """Returns the versions that the submitted page showed, by key; none without a history."""
         takes_version = self.action.takes_version and self.versions is not None
         shown = (self._shown if takes_version else None) or ()
-        return dict(zip(run.keys, shown, strict=False))
+        return dict(zip(run.keys, map(parse_version, shown), strict=False))
 
     def _is_outdated(self) -> bool:
         """Whether the rows have changed since the page was shown."""
@@ -421,24 +429,25 @@ class ActionRequest:
     @property
     def _version(self) -> str | None:
         """What the page posts as the version of its rows; None without a history."""
-        return None if self.versions is None else ",".join(map(str, self.versions))
+        return None if self.versions is None else ",".join(self.versions)
 
     @property
-    def _shown(self) -> list[int] | None:
+    def _shown(self) -> list[str] | None:
         """The versions that the submitted page showed; None without a history."""
         posted = self.request.POST.get(VERSION)
-        return [parse_version(one) for one in posted.split(",")] if posted else None
+        return posted.split(",") if posted else None
 
     def _say_what_is_newer(self) -> None:
         """Adds a problem: what others have changed since the page was shown."""
         shown, self.versions = self._shown or [], self._versions_of(self.rows)
-        if len(shown) != len(self.rows):
+        if self.versions is None or len(shown) != len(self.rows):
             self.problems.append(_("Some of what you selected no longer exists."))
             return
         for row, old, new in zip(self.rows, shown, self.versions, strict=True):
             if old == new:
                 continue
-            newer = Change.objects.of_row(self._kind_of(row), row.pk).filter(id__gt=old)
+            of_row = Change.objects.of_row(self._kind_of(row), row.pk)
+            newer = of_row.filter(id__gt=parse_version(old))
             found = [*events(newer.short().newest()[:_MAX_NEWER])]
             text = _("“%(key)s” has changed since the page was shown. Press the button again.")
             self.problems += [text % {"key": row.key}, *describe_events(self.request, found)]
@@ -522,12 +531,13 @@ class ActionRequest:
         return lines_of_rows(self.rows, lines)
 
     def _notes_before(self, preview: Preview) -> list[str]:
-        way = _way_back(self.rows) if self.action.deletes else ""
+        is_lost = self.action.deletes and any(map(is_secret, self.rows))
+        lost = _("A secret value cannot be brought back: the history does not store what it was.")
         is_same = self.rows and not any(one.written for one in preview.changed)
         same = _("Nothing would change.") if is_same else ""
         facts = self._facts(preview)
         return [
-            *filter(None, [impact_text(preview.impact), same, way]),
+            *filter(None, [impact_text(preview.impact), same, lost if is_lost else ""]),
             *self._arguments_notes(preview),
             *facts,
         ]
@@ -593,35 +603,39 @@ class ActionRequest:
             )
             keys = local_list(map(quoted, same))
             admin.message_user(request, text % {"keys": keys}, messages.INFO)
-        if len(written) == 1 and not (action.creates or action.deletes):
-            users = impact_text(preview.impact)
-            if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
-                # The users were not counted.
-                users = admin.summary(row)
-            admin.report_change(request, written[0], users=users, timeout=timeout)
-        elif written:
-            self._report(written, timeout)
+        if written:
+            self._report(preview, written, timeout)
         for note in notes:
             admin.message_user(request, note, messages.WARNING)
         return HttpResponseRedirect(self._back_url(is_done=True))
 
-    def _report(self, written: Sequence[Changed], timeout: float) -> None:
+    def _report(self, preview: Preview, written: Sequence[Changed], timeout: float) -> None:
         """Says which rows were added, deleted or changed, and how to undo it."""
         action, admin, request = self.action, self.admin, self.request
-        site, is_allowed = admin.admin_site, True
+        site, users = admin.admin_site, ""
+        texts = {"keys": local_list(quoted(one.key) for one in written)}
+        undone = [one for one in written if one.version]
         if action.creates:
             text = _("%(keys)s was added.")
-            is_allowed = may(site, request, "delete", self.row)
+            undone = undone if may(site, request, "delete", self.row) else []
         elif action.deletes:
             text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", len(written))
-            is_allowed = may(site, request, "add", admin.model)
+            undone = undone if may(site, request, "add", admin.model) else []
         else:
             text = ngettext("%(keys)s was changed.", "%(keys)s were changed.", len(written))
-        keys = local_list(quoted(one.key) for one in written)
-        versions = [one.version for one in written if one.version and is_allowed]
+            undone = [one for one in undone if one.undo is not None and not one.secret]
+            if len(written) == 1:
+                text = _("“%(key)s” was changed: %(change)s.")
+                change = describe_changed(request, written[0])
+                texts = {"key": written[0].key, "change": change}
+                users = impact_text(preview.impact)
+                if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
+                    # The users were not counted.
+                    users = admin.summary(row)
+        sentences = " ".join(filter(None, (text % texts, users)))
         links = admin.next_steps(request, self.row) if action.creates else ()
-        url, text = undo_url(site, versions), text % {"keys": keys}
-        admin.report_applied(request, text, timeout=timeout, undo_url=url, links=links)
+        url = undo_url(site, [one.version for one in undone if one.version])
+        admin.report_applied(request, sentences, timeout=timeout, undo_url=url, links=links)
 
     def _back_url(self, *, is_done: bool = False) -> str:
         admin, row, site = self.admin, self.row, self.admin.admin_site
@@ -646,19 +660,6 @@ def _case_variants_text(model: type[Model], key: str) -> str:
     text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
     keys = local_list(quoted(variant) for variant in similar)
     return text % {"key": key, "keys": keys}
-
-
-def _way_back(rows: Sequence[Any]) -> str:
-    """Returns how these rows can be brought back after their deletion; empty without a history."""
-    if not has_history():
-        return ""
-    if any(map(is_secret, rows)):
-        return _("A secret value cannot be brought back: the history does not store what it was.")
-    return ngettext(
-        "You can bring it back in “Recent changes”.",
-        "You can bring them back in “Recent changes”.",
-        len(rows),
-    )
 
 
 def lines_of_rows(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property, partial
 from itertools import islice
 from typing import Any, ClassVar, cast
@@ -11,7 +12,7 @@ from typing import Any, ClassVar, cast
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.options import IS_POPUP_VAR
-from django.contrib.admin.utils import unquote
+from django.contrib.admin.utils import display_for_field, unquote
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import PermissionDenied
 from django.db.models import Field, JSONField, QuerySet
@@ -19,10 +20,14 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern
 from django.utils.functional import Promise
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.model_fields import RULES, stored_fields
 from flagstaff._words.text import is_storable, local_list, local_number, quoted
+from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
@@ -31,11 +36,14 @@ from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import history_url, page_url, row_path
 from flagstaff.admin.question import ActionRequest, AdminOfActions
 from flagstaff.admin.rights import may, may_see
+from flagstaff.admin.rules.editor import RulesField
+from flagstaff.admin.rules.offers import Offer
 from flagstaff.admin.views import environment_context
 from flagstaff.admin.waiting_lines import row_lines
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history
 
+CONDITIONS = "conditions"
 # The newest events, among a few entries.
 _COUNT, _MAX_ENTRIES = 5, 20
 # A person cannot check more rows on one page.
@@ -89,6 +97,9 @@ class RowPageAdmin(AdminOfActions):
 
     #: The names of actions of the terminal that have no page.
     left_out: ClassVar[Collection[str]] = ()
+    #: What the editor of rules says if there are none, and below it.
+    no_rules: ClassVar[str | Promise] = ""
+    rules_help: ClassVar[str | Promise] = ""
     #: What answers the requests to the pages of the actions.
     request_class: ClassVar[type[ActionRequest]] = ActionRequest
 
@@ -121,7 +132,16 @@ class RowPageAdmin(AdminOfActions):
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
-        """The form field of an argument that is a field of the model."""
+        """The form field of an argument that is a field of the model; for rules, an editor."""
+        if db_field.name in (RULES, CONDITIONS):
+            return RulesField(
+                Offer(self.admin_site, request),
+                of_segment=db_field.name == CONDITIONS,
+                of_value=self.row_kind is Kind.VALUE,
+                no_rules=self.no_rules,
+                label=capfirst(db_field.verbose_name),
+                help_text=self.rules_help,
+            )
         if isinstance(db_field, JSONField):
             kwargs.setdefault("form_class", JsonField)
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -277,6 +297,24 @@ class RowPageAdmin(AdminOfActions):
         is_allowed = self.may_do(request, action, row)
         return _Link(action, url if is_allowed else "", permission(action.right, row))
 
+    def about(self, row: Any, *elsewhere: str) -> Section:
+        """Returns the section with the columns that are not empty and not `elsewhere` on the page.
+
+        A project may have columns of its own.
+        """
+        values = {
+            one: getattr(row, one.name)
+            for one in stored_fields(self.model)
+            if not (one.primary_key or one.name in ("key", *elsewhere))
+        }
+        lines = (
+            format_html("{}: {}", capfirst(one.verbose_name), _column_text(one, value))
+            for one, value in values.items()
+            if value is not False and value not in (None, "", [])
+        )
+        html = format_html("<p>{}</p>", format_html_join(" · ", "{}", ((one,) for one in lines)))
+        return Section(_("About"), html, ("details", "delete"))
+
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """Returns the section with what has happened to a row."""
         title = _("Last changes")
@@ -295,3 +333,8 @@ class RowPageAdmin(AdminOfActions):
         # The pages of changes undo and restore.
         every = (one for one in all_actions(self.action_kind) if not one.undoes)
         return tuple(one for one in every if one.name not in self.left_out)
+
+
+def _column_text(field: Any, value: Any) -> str:
+    is_time = isinstance(value, datetime)
+    return local_time_text(value) if is_time else str(display_for_field(value, field, ""))

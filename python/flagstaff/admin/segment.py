@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from django import forms
 from django.contrib import admin
-from django.contrib.admin.utils import label_for_field
 from django.contrib.admin.views.main import ChangeList
-from django.db.models import Field
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -19,13 +16,11 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._words.rule_text import conditions_text
 from flagstaff._words.text import local_number
-from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
-from flagstaff.admin.row_page import RowPageAdmin, Section
-from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer, rule_notes
+from flagstaff.admin.row_page import CONDITIONS, RowPageAdmin, Section
+from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import conditions_html
 from flagstaff.admin.words import key_cell, time_cell
 from flagstaff.changes.segment_use import SegmentUse, uses_by_segment
@@ -37,7 +32,6 @@ if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT
     from django.utils.datastructures import _ListOrTuple
 
-CONDITIONS = "conditions"
 _MAX_LENGTH_SHOWN = 150
 # The flags that the page of a segment links to.
 _MAX_FLAGS = 50
@@ -93,13 +87,7 @@ class SegmentAdmin(RowPageAdmin):
         """The conditions, what uses the segment, and the rest."""
         yield Section(_("Targeting"), conditions_html(row.conditions), (CONDITIONS,))
         yield Section(capfirst(_("used by")), self._used_by(request, row))
-        times = (
-            (capfirst(str(label_for_field(name, Segment))), local_time_text(getattr(row, name)))
-            for name in ("created_at", "changed_at")
-        )
-        lines = format_html_join("", "<br>{}: {}", times)
-        about = format_html("<p>{}{}</p>", row.description, lines)
-        yield Section(_("About"), about, ("details", "delete"))
+        yield self.about(row, CONDITIONS)
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """A segment that a rule uses cannot be deleted."""
@@ -122,15 +110,6 @@ class SegmentAdmin(RowPageAdmin):
         return format_html(text, links=links, count=local_number(more))
 
     # The pages of the actions.
-
-    def formfield_for_dbfield(
-        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> forms.Field | None:
-        """The form field; for the conditions, an editor."""
-        if db_field.name != CONDITIONS:
-            return super().formfield_for_dbfield(db_field, request, **kwargs)
-        label = capfirst(db_field.verbose_name)
-        return RulesField(Offer(self.admin_site, request), of_segment=True, label=label)
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
-from itertools import compress
 
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
@@ -37,11 +35,14 @@ def require_reach(site: AdminSite, request: HttpRequest, reached: Impact) -> Non
         return
     if any((one.kind, one.row.key) in reached.rows for one in missing):
         raise PermissionDenied
-    shown = [may_see(site, request, type(one.row), one.row.pk) for one in missing]
-    names = [quoted(one.row.key) for one in compress(missing, shown)]
-    if hidden := [one.kind for one, is_shown in zip(missing, shown, strict=True) if not is_shown]:
-        names.append(_hidden_text(hidden))
-    used = {key for one in missing for key, _place in named_segments(one.row.rules)}
+    rows = [one.row for one in missing]
+    names = [quoted(row.key) for row in rows if may_see(site, request, type(row), row.pk)]
+    if hidden := len(rows) - len(names):
+        text = ngettext(
+            "%(count)s key that you may not see", "%(count)s keys that you may not see", hidden
+        )
+        names.append(text % {"count": local_number(hidden)})
+    used = {key for row in rows for key, _place in named_segments(row.rules)}
     keys = [quoted(key) for kind, key in reached.rows if kind is Kind.SEGMENT and key in used]
     text = ngettext(
         "you need the permission to change or toggle %(flags)s, whose rules use the segment "
@@ -80,17 +81,3 @@ def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[P
     rows = [PreviewRow(use.label(), *use_texts(found, use)) for use in visible[:_MAX_ROWS]]
     counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
     return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
-
-
-def _hidden_text(kinds: Sequence[Kind | None]) -> str:
-    """Returns how many rows of these kinds the user may not see; None is another kind."""
-    count = len(kinds)
-    if all(kind is Kind.FLAG for kind in kinds):
-        text = ngettext(
-            "%(count)s flag that you may not see", "%(count)s flags that you may not see", count
-        )
-    else:
-        text = ngettext(
-            "%(count)s key that you may not see", "%(count)s keys that you may not see", count
-        )
-    return text % {"count": local_number(count)}

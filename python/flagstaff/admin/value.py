@@ -5,20 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.utils import display_for_field
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Field, OuterRef, Subquery, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
@@ -34,28 +32,23 @@ from flagstaff._stored_value_schema import (
     value_schema_of,
 )
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import RULES, stored_fields
+from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.rule_parts import objects_in
 from flagstaff._words.text import MASK, local_number, localized, truncated
-from flagstaff._words.times import local_time_text
 from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
-from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.forms import RuleValues
-from flagstaff.admin.rules.offers import Offer, rule_notes
+from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import results_html
-from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.words import key_cell, newest_change_cells, time_cell, two_lines
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import RowState
-from flagstaff.history.describe import describe_value, field_label
+from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, versions_of
 from flagstaff.models import KeyValueStore
@@ -69,17 +62,9 @@ if TYPE_CHECKING:
 _SHOW = "show"
 # The length of a value in the list, and on its page.
 _MAX_SHOWN, _MAX_ON_PAGE = 80, 10_000
-# The values of rules that the list shows, and the length of each.
-_MAX_LISTED, _MAX_LISTED_LENGTH = 3, 20
-# A form with a longer text is slow, and up to six times as long: HTML escapes quotes.
-_MAX_EDITABLE = 64_000
 _VALUE_HELP = gettext_lazy(
     'JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2]. The order of the '
     "names in an object is not kept."
-)
-_RULES_HELP = gettext_lazy(
-    "The first rule that matches decides. Users outside its percentage, and users whom no rule "
-    "matches, get the value itself."
 )
 
 
@@ -99,6 +84,11 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
     row_kind = Kind.VALUE
     docs_page = "how-to/values/"
+    no_rules = gettext_lazy("No rules: everyone gets the value itself.")
+    rules_help = gettext_lazy(
+        "The first rule that matches decides. Users outside its percentage, and users whom no rule "
+        "matches, get the value itself."
+    )
 
     list_display: _ListDisplayT[KeyValueStore] = (
         "value_key",
@@ -143,15 +133,10 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
     @admin.display(description=gettext_lazy("type"))
     def value_type(self, row: Any) -> str:
-        """The type that the value has to have, or else has, and the number of its choices."""
-        schema = value_schema_of(row)
-        name = schema.type or ("" if is_secret(row) else type_of(row.value))
+        """The type that the value has to have, or else has."""
+        name = value_schema_of(row).type or ("" if is_secret(row) else type_of(row.value))
         labels = {**dict(KeyValueStore.Type.choices), "null": "null"}
-        parts = [str(labels[name])] if name else []
-        if count := len(schema.choices):
-            text = ngettext("%(count)s choice", "%(count)s choices", count)
-            parts.append(text % {"count": local_number(count)})
-        return " · ".join(parts)
+        return str(labels[name]) if name else ""
 
     @admin.display(description=gettext_lazy("changed"), ordering=_NEWEST)
     def changed(self, row: Any) -> str:
@@ -169,35 +154,18 @@ class KeyValueStoreAdmin(RowPageAdmin):
         state = replace(ValueState.of(row), is_secret=is_masked)
         targeting = results_html(state, self.admin_site, request)
         if state.has_rules:
-            targeting += _users_note(request, row) + _calls_note(row.key)
+            targeting += _users_note(request, row)
         if is_secret(row):
             targeting += _note(_terminal_text(row.key))
         yield Section(capfirst(_("who gets what")), targeting, ("set-for-everyone", RULES))
-        yield Section(_("About"), self._about(row), ("details", "delete"))
+        unit = () if state.has_rules else (BUCKET_BY,)
+        yield self.about(row, VALUE, RULES, *unit, *secret_fields(row))
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """Rules of a secret value are written by the terminal."""
         if action.name == RULES:
             return not is_secret(row)
         return action.name != "set-for-everyone" or ValueState.of(row).has_rules
-
-    def _about(self, row: Any) -> SafeString:
-        """The description, and the columns that are not empty."""
-        hidden = {"key", "description", VALUE, RULES, *secret_fields(row)}
-        if not ValueState.of(row).has_rules:
-            hidden.add(BUCKET_BY)
-        columns = {
-            one: getattr(row, one.name)
-            for one in stored_fields(self.model)
-            if not (one.primary_key or one.name in hidden)
-        }
-        lines = [
-            format_html("{}: {}", capfirst(field_label(one.name)), _column_text(one, value))
-            for one, value in columns.items()
-            if value is not False and value not in (None, "", [])
-        ]
-        texts = ((one,) for one in (row.description, *lines) if one)
-        return format_html("<p>{}</p>", format_html_join(SafeString("<br>"), "{}", texts))
 
     # The pages of the actions.
 
@@ -210,18 +178,8 @@ class KeyValueStoreAdmin(RowPageAdmin):
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
-        """The form field; for the rules, an editor."""
-        if db_field.name == RULES:
-            return RulesField(
-                Offer(self.admin_site, request),
-                values=RuleValues(),
-                no_rules=_("No rules: everyone gets the value itself."),
-                label=capfirst(db_field.verbose_name),
-                help_text=_RULES_HELP,
-            )
+        """The form field. A value may be empty in the model, but not in a form."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and db_field.name == BUCKET_BY:
-            field.widget = UnitInput(field.widget.attrs)
         if field and db_field.name == VALUE:
             field.required, field.help_text = True, _VALUE_HELP
         return field
@@ -234,47 +192,48 @@ class KeyValueStoreAdmin(RowPageAdmin):
             for name in (RULES, BUCKET_BY):
                 fields.pop(name, None)
             return
-        if is_secret(row):
-            if RULES in fields:
+        if RULES in fields:
+            if is_secret(row):
                 raise PermissionDenied(_terminal_text(row.key))
+            # No rules are rules, too.
+            fields[RULES].required = False
+        options = row.choices or ([True, False] if row.type == "boolean" else [])
+        if is_secret(row):
             form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
             if SECRET in fields:
+                # The details have the schema and the value.
                 fields[SECRET].validators = [partial(_require_typed, form, row)]
+                text = _(
+                    "The value is not shown here. Leave this empty to keep it, or type a new one."
+                )
+                fields[VALUE].required, fields[VALUE].help_text = False, text
         elif CHOICES in fields:
             # Empty are no choices; those of a secret are kept.
             fields[CHOICES].empty_value = []
-        if VALUE in fields:
-            _prepare_value(form, row, has_schema=CHOICES in fields)
-        if RULES in fields:
-            # No rules are rules, too.
-            fields[RULES].widget.values, fields[RULES].required = RuleValues.of(row), False
+        elif VALUE in fields and options:
+            texts = dict.fromkeys(map(fields[VALUE].prepare_value, [*options, row.value]))
+            fields[VALUE].widget = forms.Select(choices=[(one, one) for one in texts])
 
     def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
         """A new type, attributes that are not known, and groups that do not exist."""
-        rules, types = arguments.get(RULES, []), [""]
-        if row is not None and VALUE in arguments and not (row.type or row.choices):
-            types = [type_of(row.value), type_of(arguments[VALUE])]
+        notes = rule_notes(arguments.get(RULES, []))
+        if row is None or VALUE not in arguments or row.type or row.choices:
+            return notes
+        old, new = (TYPE_LABELS[type_of(one)] for one in (row.value, arguments[VALUE]))
         text = _("The value was %(old)s and becomes %(new)s: code that reads it may fail.")
-        labels = [localized(TYPE_LABELS.get(name, "")) for name in types]
-        changed = text % {"old": labels[0], "new": labels[-1]} if labels[0] != labels[-1] else ""
-        return [*([changed] if changed else []), *rule_notes(rules)]
+        changed = text % {"old": localized(old), "new": localized(new)}
+        return notes if old == new else [changed, *notes]
 
 
 def _rules_note(row: Any) -> str:
-    """Returns a line of the list, such as "2 rules: 50, 20"; empty without rules."""
+    """Returns a line of the list, such as "2 rules"; empty without rules."""
     rules = row.rules
     if rules == []:
         return ""
     if value_rule_problem(rules) is not None:
         return _("unreadable rules")
-    count = len(rules)
-    text = ngettext("%(count)s rule", "%(count)s rules", count) % {"count": local_number(count)}
-    if is_secret(row):
-        return text
-    values = [json.dumps(rule[VALUE], ensure_ascii=False) for rule in objects_in(rules)]
-    shown = [Truncator(value).chars(_MAX_LISTED_LENGTH) for value in values[:_MAX_LISTED]]
-    more = ["…"] if count > _MAX_LISTED else []
-    return f"{text}: {', '.join([*shown, *more])}"
+    text = ngettext("%(count)s rule", "%(count)s rules", len(rules))
+    return text % {"count": local_number(len(rules))}
 
 
 def _masked_html(*, may_show: bool) -> SafeString:
@@ -289,24 +248,8 @@ def _json_html(value: object) -> SafeString:
     )
 
 
-def _column_text(field: Any, value: Any) -> str:
-    if isinstance(value, datetime):
-        return local_time_text(value)
-    return str(display_for_field(value, field, ""))
-
-
 def _note(html: str) -> SafeString:
     return format_html('<p class="flagstaff-note">{}</p>', html)
-
-
-def _calls_note(key: str) -> SafeString:
-    """How to find the calls of a value with rules."""
-    text = _(
-        "A call without a user gets the value itself, unless a rule matches without a user. To "
-        "find all calls in your code, run: {command}"
-    )
-    command = format_html("<code>{}</code>", command_line("references", key))
-    return _note(format_html(text, command=command))
 
 
 def _users_note(request: HttpRequest, row: Any) -> SafeString:
@@ -321,20 +264,6 @@ def _users_note(request: HttpRequest, row: Any) -> SafeString:
 def _terminal_text(key: str) -> str:
     text = _("Rules of a secret value are written in the terminal: %(command)s")
     return text % {"command": command_line("value", "rules", key, "FILE")}
-
-
-def _prepare_value(form: forms.Form, row: Any, *, has_schema: bool) -> None:
-    """Makes the input of a value a menu, unless the form changes its schema, too."""
-    field: Any = form.fields[VALUE]
-    if len(json.dumps(row.value)) > _MAX_EDITABLE:
-        form.initial[VALUE] = None
-    if has_schema and form.initial[VALUE] is None:
-        text = _("The value is not shown here. Leave this empty to keep it, or type a new one.")
-        field.required, field.help_text = False, text
-    options = row.choices or ([True, False] if row.type == "boolean" else [])
-    if options and not (has_schema or is_secret(row)):
-        texts = dict.fromkeys(map(field.prepare_value, [*options, row.value]))
-        field.widget = forms.Select(choices=[(one, one) for one in texts])
 
 
 def _require_typed(form: forms.Form, row: Any, stays_secret: object) -> None:

@@ -6,9 +6,7 @@ from django.http import HttpRequest, QueryDict
 from django.template.response import TemplateResponse
 from django.utils.translation import gettext as _
 
-from flagstaff._words.text import localized
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError
 
 #: The name of the form field. A model may have a column "reason".
 REASON = "_reason"
@@ -23,31 +21,7 @@ def reason_problem(request: HttpRequest) -> str:
     """Returns the error of a posted reason; empty if there is none."""
     if not conf.require_reason or posted_reason(request).strip():
         return ""
-    return reason_required()
-
-
-def reason_required() -> str:
-    """Returns the error of a reason that is missing."""
     return _("A reason is required. Write why you make this change: the history shows it.")
-
-
-def with_typed_reason(request: HttpRequest, text: str) -> str:
-    """Returns a message with the reason that was typed, if the page that follows has no form."""
-    reason = posted_reason(request).strip()
-    if not reason:
-        return text
-    typed = _("The reason that you typed: “%(reason)s”.") % {"reason": reason}
-    return f"{text} {typed}"
-
-
-def problem_of_post(request: HttpRequest, error: FlagstaffError) -> str:
-    """Returns what happened, and what to do next on the page that is shown then."""
-    # The page of an undo has the versions of several rows.
-    shown = request.POST.get(VERSION, "").split(",")
-    if not isinstance(error, ConflictError) or str(error.expected) not in shown:
-        return localized(error.message)
-    text = _("%(problem)s. The page now shows the present state; press the button again.")
-    return text % {"problem": localized(error.problem)}
 
 
 def remove_nul(request: HttpRequest) -> None:

@@ -24,11 +24,11 @@ from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
-from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
+from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.confirmation import preview_rows
 from flagstaff.admin.fallbacks import once
-from flagstaff.admin.question import lines_of_rows
+from flagstaff.admin.question import Preview, lines_of_rows
 from flagstaff.admin.rights import may, needs_view_user_text
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.segment_uses import segment_rows, visible_refusal
@@ -204,7 +204,7 @@ class WaitingActionAdmin(AppRowAdmin):
         table = Table(columns, [(one.field, one.now, one.after) for one in preview.rows])
         return format_html("{}{}", notes, table.html(_("What it would do")) if table.rows else "")
 
-    def _preview(self, request: HttpRequest, waiting: WaitingAction) -> AppPreview:
+    def _preview(self, request: HttpRequest, waiting: WaitingAction) -> Preview:
         prospect = prospect_for_approval(waiting)
         run, found, outlook = prospect.run, prospect.impact, prospect.outlook
         lines = [
@@ -218,7 +218,7 @@ class WaitingActionAdmin(AppRowAdmin):
             asked = now if waiting.users == prospect.users else waiting.users
             sides = ((_("When asked"), asked), (_("Now"), now))
             notes = [f"{side}: {text}" for side, text in sides if text]
-        return AppPreview(
+        return Preview(
             {"expect_consequence": int(prospect.consequence)},
             rows=[
                 *(lines_of_rows(run.rows, lines) if lines else ()),
@@ -252,11 +252,11 @@ class WaitingActionAdmin(AppRowAdmin):
 
     def preview(
         self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
-    ) -> AppPreview:
+    ) -> Preview:
         """What an approved action would do now. The others write nothing but the state."""
         if action.name == "approve":
             return self._preview(request, row)
-        return AppPreview(asks=False)
+        return Preview(asks=False)
 
     def report_applied(
         self, request: HttpRequest, text: str, *, timeout: float, **_others: Any

@@ -11,7 +11,7 @@ from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.cells import FieldEncoder
-from flagstaff._words.rule_text import Style, conditions_text, rules_text
+from flagstaff._words.rule_text import conditions_text, rules_text
 from flagstaff._words.text import MASK, local_list, local_number, localized, truncated
 from flagstaff.history.differences import (
     Difference,
@@ -47,7 +47,7 @@ _FIELDS = {
     "conditions": pgettext_lazy("field", "conditions"),
 }
 # Fields that are described in sentences, unless SQL has written JSON of another form.
-_SENTENCES: dict[str, Callable[[object, Style], str | None]] = {
+_SENTENCES: dict[str, Callable[[object, int | None], str | None]] = {
     "rules": rules_text,
     "conditions": conditions_text,
 }
@@ -159,8 +159,8 @@ def describe_value(
         return localized(truncated(value.start, limit, value.length))
     if field == BUCKET_BY and isinstance(value, str) and value.strip():
         return localized(truncated(value, limit))
-    style = Style(max_values=None if limit is None else _MAX_VALUES)
-    sentence = _SENTENCES[field](value, style) if field in _SENTENCES else None
+    most = None if limit is None else _MAX_VALUES
+    sentence = _SENTENCES[field](value, most) if field in _SENTENCES else None
     text = sentence or json.dumps(value, ensure_ascii=False, cls=FieldEncoder)
     unit = _PERCENT if field == _ROLLOUT and isinstance(value, int) else ""
     return localized(truncated(text, limit)) + unit

@@ -189,7 +189,7 @@ def test_most_users_become_allowed_users_only_after_a_question(
 
 def test_right_to_change_segments_releases_no_flag(team: Segment) -> None:
     client = staff("change_segment", "view_segment")
-    for shown in ("1 flag that you may not see", "“by_team”"):
+    for shown in ("1 key that you may not see", "“by_team”"):
         response = edit_segment(client, team, LOGGED_IN, "team")
         assert f"{shown}, whose rules use the segment “team”" in response.content.decode()
         assert conditions() == STAFF
@@ -232,7 +232,7 @@ def test_segment_comes_back_only_with_the_right_for_its_flags(page: str, team: S
         "restore": restore_url(first),
     }[page]
     response = client.post(url, {"_confirmed": "1"})
-    assert "1 flag that you may not see, whose rules use the segment" in response.content.decode()
+    assert "1 key that you may not see, whose rules use the segment" in response.content.decode()
     assert conditions() == LOGGED_IN
     may("toggle_featureflag")
     undo_at(client, url)
@@ -247,7 +247,7 @@ def test_segment_whose_key_another_row_took_comes_back_only_with_the_right_for_i
     changes.flags.create("by_team", enabled=True, rules=BY_SEGMENT)
     client = staff("add_segment", "change_segment", "delete_segment", "view_segment")
     response = client.post(undo_all_url(version), {"_confirmed": "1"})
-    assert "1 flag that you may not see, whose rules use the segment" in errors_of(response)[0]
+    assert "1 key that you may not see, whose rules use the segment" in errors_of(response)[0]
     assert Segment.objects.get(key="team").conditions == STAFF
     may("toggle_featureflag")
     response = client.get(undo_all_url(version))
@@ -409,7 +409,7 @@ def test_undo_of_several_changes_without_the_right_shows_why_and_no_button(
     client = staff("change_segment", "view_segment")
     response = open_undo(client, page, *versions)
     [problem] = errors_of(response)
-    assert problem.startswith("you need the permission to change or toggle 1 flag")
+    assert problem.startswith("you need the permission to change or toggle 1 key")
     assert not asks(response)
     may("toggle_featureflag")
     response = open_undo(client, page, *versions)

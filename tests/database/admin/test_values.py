@@ -87,8 +87,8 @@ def test_list_shows_the_key_the_value_its_rules_and_its_type(operator: Client) -
     changes.values.create("world", "Ahoj", choices=["Ahoj", "x"], description="a greeting")
     assert cells(operator, "value_key") == ["hosts", "limit", "password", "world a greeting"]
     long, *others = cells(operator, "shown_value")
-    assert (len(long), others) == (80, ["5 5 rules: 0, 1, 2, …", "•••••• 1 rule", '"Ahoj"'])
-    assert cells(operator, "value_type") == ["array", "integer", "-", "string · 2 choices"]
+    assert (len(long), others) == (80, ["5 5 rules", "•••••• 1 rule", '"Ahoj"'])
+    assert cells(operator, "value_type") == ["array", "integer", "-", "string"]
 
 
 @pytest.mark.django_db(transaction=True)
@@ -138,7 +138,6 @@ def test_page_shows_what_is_the_actions_and_the_last_changes(operator: Client) -
     assert '<pre class="flagstaff-json">{\n  &quot;a&quot;: 1\n}</pre>' in html
     assert '"paypal" if is_staff is true{"a": 1} for all others' in text
     assert "Users who get another value than the value itself: 1 of 2." in text
-    assert "manage.py flags references gateway" in text
     assert "Who takes the money" in text
     assert "<p" not in text
     assert links_of(html) == ["Set", "Set for everyone", "Rules", "Details", "Delete"]
@@ -155,7 +154,7 @@ def test_value_without_rules_is_for_everyone(operator: Client) -> None:
 def test_rules_that_workers_cannot_read_are_named_and_can_be_replaced(operator: Client) -> None:
     value = value_of()
     execute("""UPDATE flagstaff_keyvaluestore SET rules = '{"x": 1}'""")
-    assert "Workers cannot read these rules" in page(operator, url_of(value))
+    assert "Workers cannot read this" in page(operator, url_of(value))
     assert cells(operator, "shown_value") == ['"stripe" unreadable rules']
     act(operator, url_of(value, "rules"), rules=json.dumps(RULES))
     value.refresh_from_db()
@@ -164,8 +163,7 @@ def test_rules_that_workers_cannot_read_are_named_and_can_be_replaced(operator: 
 
 def test_large_value_is_cut_and_kept_by_another_change(operator: Client) -> None:
     value = value_of({"text": "x" * 500_000})
-    for view in ("change", "set", "details"):
-        assert len(page(operator, url_of(value, view))) < 60_000
+    assert len(page(operator, url_of(value))) < 60_000
     act(operator, url_of(value, "details"), description="All products")
     value.refresh_from_db()
     assert (value.description, len(value.value["text"])) == ("All products", 500_000)
@@ -271,7 +269,7 @@ def test_object_is_shown_over_several_lines(operator: Client) -> None:
 
 def test_value_is_added_with_a_schema_unless_it_breaks_it(operator: Client) -> None:
     data = {"key": KEY, "value": '"Strpie"', "type": "string", "choices": json.dumps(GATEWAYS)}
-    problem = '"Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?'
+    problem = '"Strpie" is not one of "Stripe", "PayPal"'
     assert errors_of(act(operator, f"{VALUES}add/", **data)) == [problem]
     act(operator, f"{VALUES}add/", **{**data, "value": '"Stripe"'})
     row = KeyValueStore.objects.get()
@@ -307,14 +305,13 @@ def test_schema_is_changed_together_with_the_value_and_cleared(operator: Client)
     assert (value.value, value.type, value.choices) == ("Adyen", "", [])
 
 
-def test_rules_are_edited_as_rows_with_the_input_of_the_type(
-    operator: Client, enterprise: Segment
-) -> None:
+def test_rules_are_edited_as_rows(operator: Client, enterprise: Segment) -> None:
     segment = {"conditions": [{"segment": enterprise.key}], "value": 50}
     value = value_of(10, type="integer", rules=[segment])
     url = url_of(value, "rules")
-    html = page(operator, url)
-    assert re.search(r'<input type="number" name="rules-0-value" value="50"', html)
+    assert typed(operator, url)["rules-0-value"] == "50"
+    [error] = errors_of(act(operator, url, **{"rules-0-value": '"60"'}))
+    assert "the value must be an integer" in error
     act(operator, url, **{"rules-0-value": "60", "rules-0-name": "large"})
     value.refresh_from_db()
     assert value.rules == [{"name": "large", **segment, "value": 60}]

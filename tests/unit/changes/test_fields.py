@@ -122,7 +122,7 @@ def test_invalid_field_is_refused_with_its_name(
         (
             {"value": 2, "type": "integer"},
             {"value": "25"},
-            "value: the value must be an integer, not a string; did you mean 25 without quotes?",
+            "value: the value must be an integer, not a string",
         ),
         ({"value": 2, "type": "integer"}, {"value": 2.5}, "value: the value must be an integer"),
         ({"value": 2, "type": "integer"}, {"value": True}, "value: the value must be an integer"),
@@ -132,7 +132,7 @@ def test_invalid_field_is_refused_with_its_name(
         (
             GATEWAYS,
             {"value": "Strpie"},
-            'value: "Strpie" is not one of "Stripe", "PayPal"; did you mean "Stripe"?',
+            'value: "Strpie" is not one of "Stripe", "PayPal"',
         ),
         ({"value": 1, "choices": [1, 2]}, {"value": True}, "value: true is not one of 1, 2"),
         ({"value": True, "choices": [True]}, {"value": 1}, "value: 1 is not one of true"),
@@ -144,7 +144,7 @@ def test_invalid_field_is_refused_with_its_name(
         (
             {"value": 2, "type": "integer"},
             {"rules": of_values(20, "10")},
-            "rules: rule 2: the value must be an integer, not a string; did you mean 10 without",
+            "rules: rule 2: the value must be an integer, not a string",
         ),
         ({"value": 1, "choices": [1]}, {"rules": of_values(5)}, "rules: rule 1: 5 is not one of 1"),
         (

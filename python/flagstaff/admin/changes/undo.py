@@ -104,7 +104,7 @@ class UndoRequest(ActionRequest):
         self.events = [*events(self.entries)]
         self.undone = preview_undo(self.entries)
         present = [(row, one) for one in self.undone if (row := one.before.row or one.after.row)]
-        self.versions = [one.version for _row, one in present]
+        self.versions = [str(one.version) for _row, one in present]
         return [row for row, _one in present]
 
     def _kind_of(self, row: Any) -> Kind:

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import forms
-from django.contrib.admin.utils import display_for_field
 from django.db.models import Field
 from django.http import HttpRequest
 from django.urls import URLPattern
@@ -19,9 +18,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.bucket_units import BUCKET_BY, USER, short_unit
+from flagstaff._tables.bucket_units import USER, short_unit
 from flagstaff._tables.flag_states import FlagState, state_summary
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, stored_fields
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
 from flagstaff._tables.tags import joined_tags
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
@@ -46,11 +45,9 @@ from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
-from flagstaff.admin.rules.editor import RulesField
-from flagstaff.admin.rules.offers import Offer, rule_notes
+from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.table import page_urls
-from flagstaff.admin.unit_input import UnitInput
 from flagstaff.admin.words import colour_of
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
@@ -63,20 +60,20 @@ _STEPS = ("0", "1", "5", "25", "50", "100")
 # The actions that only the page of the allowed users leads to.
 _OF_USERS = ("allow", "disallow")
 # The columns that the page of a flag shows above.
-_ELSEWHERE = ("key", "enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
-_EMPTY = (None, "")
+_ELSEWHERE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
 _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
-_RULES_HELP = gettext_lazy(
-    "The first rule that matches decides. If no rule matches, the rollout decides."
-)
 
 
 class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
+    no_rules = gettext_lazy("No rules: the rollout decides.")
+    rules_help = gettext_lazy(
+        "The first rule that matches decides. If no rule matches, the rollout decides."
+    )
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
 
@@ -149,7 +146,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
                 problem = f"the section of {pages.name} cannot be read"
                 html = value_or_default(problem, read, "\N{EN DASH}")
                 yield Section(capfirst(pages.label), html)
-        yield Section(_("About"), self._about(row), ("details", "delete"))
+        yield self.about(row, *_ELSEWHERE)
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """What can be done now. The page of the allowed users leads to the actions with them."""
@@ -171,37 +168,17 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             format_html_join("", "<dt>{}</dt><dd>{}</dd>", lines),
         )
 
-    def _about(self, flag: Any) -> SafeString:
-        """The columns that are nowhere else on the page, also those of a project."""
-        columns = (
-            one
-            for one in stored_fields(self.model)
-            if not (one.primary_key or one.name in _ELSEWHERE or getattr(flag, one.name) in _EMPTY)
-        )
-        lines = (
-            (capfirst(one.verbose_name), display_for_field(getattr(flag, one.name), one, ""))
-            for one in columns
-        )
-        return format_html("<p>{}</p>", format_html_join(" · ", "{}: {}", lines))
-
     # The pages of the actions.
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
-        """The form field: an editor for the rules, and a line for the tags."""
-        if db_field.name == RULES:
-            label, offer = capfirst(db_field.verbose_name), Offer(self.admin_site, request)
-            no_rules = _("No rules: the rollout decides.")
-            return RulesField(offer, no_rules=no_rules, label=label, help_text=_RULES_HELP)
+        """The form field; for the tags, a line."""
         if db_field.name == TAGS:
             separate = _("Separate them with commas.")
             help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field and db_field.name == BUCKET_BY:
-            field.widget = UnitInput(field.widget.attrs)
-        return field
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
         """Shows the rollout below the rules, which it follows, and what only several flags need."""

@@ -5,6 +5,7 @@ A page works without a script: each button posts the form, and the server answer
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -16,16 +17,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._words.json_text import is_same_json
-from flagstaff._words.rule_json import rules_json
+from flagstaff._words.rule_parts import in_reading_order
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.forms import (
     JSON_OPERATORS,
     ConditionForm,
     RuleForm,
-    RuleValues,
     SegmentForm,
     Texts,
-    own_text,
+    ValueRuleForm,
     texts_of_rule,
 )
 from flagstaff.admin.rules.offers import Offer
@@ -33,7 +33,7 @@ from flagstaff.validators import condition_problem, rule_problem, value_rule_pro
 
 #: The name of the buttons that change rows, or show what they would change, and save nothing.
 EDIT = "_edit"
-#: The rules and conditions of one page. Django accepts 1,000 fields of a form.
+#: The stored rules and conditions that rows show. Django accepts 1,000 fields of a form.
 MAX_ROWS = 120
 _RULE = ("name", "rollout_percent", "value")
 _CONDITION = ("negate", "attribute", "operator", "values", "segment")
@@ -65,10 +65,6 @@ class Editor:
         """Takes the texts of the rules. Rows that are edited have no problems yet."""
         self._widget, self._name = widget, name
         self.lines = [self._line(*one) for one in enumerate(rules)]
-        count = sum(1 + len(one.conditions) for one in self.lines)
-        self.is_too_long = count > MAX_ROWS
-        #: Whether the form may not get another rule with a condition.
-        self.is_full = count > MAX_ROWS - 2
         #: None if a row has a problem. Blank rows are left out.
         self.rules = self._typed()
         if is_edited:
@@ -86,7 +82,8 @@ class Editor:
         of_rule = _("Rule %(rule)s, condition %(condition)s")
         of_condition = _("Condition %(condition)s") if widget.of_segment else of_rule
         numbers = {"rule": number + 1}
-        form = RuleForm(self._name, place, label % numbers, rule, widget.values)
+        form_class = ValueRuleForm if widget.of_value else RuleForm
+        form = form_class(self._name, place, label % numbers, rule)
         conditions = []
         for at, texts in enumerate(rule["conditions"]):
             of_kind = SegmentForm if "segment" in texts else ConditionForm
@@ -104,14 +101,10 @@ class Editor:
             rows = [rule, *(filled or conditions[:1])]
             for row in rows:
                 row.empty_permitted = False
-            if not all(row.is_valid() for row in rows):
-                is_valid = False
-                continue
-            found.append(
-                {**rule.cleaned_data, "conditions": [one.cleaned_data for one in rows[1:]]}
-            )
-            if problem := self._widget.problem_of(found[-1:]):
-                rule.add_error(None, own_text(problem))
+            if all(row.is_valid() for row in rows):
+                own = {"conditions": [one.cleaned_data for one in rows[1:]]}
+                found.append(rule.cleaned_data | own)
+            else:
                 is_valid = False
         return found if is_valid else None
 
@@ -122,25 +115,25 @@ class RulesWidget(forms.Textarea):
     template_name = "flagstaff/rules.html"
 
     def __init__(
-        self, offer: Offer, values: RuleValues | None, no_rules: str | Promise, *, of_segment: bool
+        self, offer: Offer, no_rules: str | Promise, *, of_segment: bool, of_value: bool
     ) -> None:
         super().__init__({"class": "vLargeTextField flagstaff-json", "rows": 12})
-        self.offer, self.values, self.no_rules = offer, values, no_rules
-        self.of_segment = of_segment
+        self.offer, self.no_rules = offer, no_rules
+        self.of_segment, self.of_value = of_segment, of_value
         #: Whether rows cannot show the JSON that was to be edited as rows.
         self.is_refused = False
 
     def get_context(self, name: str, value: object, attrs: dict[str, Any] | None) -> dict[str, Any]:
         """The context of the template. What rows cannot show is JSON."""
         editor = value if isinstance(value, Editor) else self._rows_of(name, value)
-        text = "" if editor else value if isinstance(value, str) else rules_json(value)
-        example = {**_EXAMPLE, **({"value": 50} if self.values else {})}
+        text = "" if editor else value if isinstance(value, str) else _text_of(value)
+        example = {**_EXAMPLE, **({"value": 50} if self.of_value else {})}
         return {
             **super().get_context(name, text, attrs),
             "editor": editor,
             "edit": EDIT,
             "options": self,
-            "example": rules_json(example["conditions"] if self.of_segment else [example]),
+            "example": _text_of(example["conditions"] if self.of_segment else [example]),
             "operators": JSON_OPERATORS,
         }
 
@@ -162,13 +155,7 @@ class RulesWidget(forms.Textarea):
             return Editor(self, name, rules, is_edited=True)
         editor = Editor(self, name, rules)
         # With a problem, the rows stay.
-        return rules_json(editor.json) if button and editor.json is not None else editor
-
-    def problem_of(self, rules: Any) -> Any:
-        """Returns why workers cannot read rules; None if they can."""
-        if self.of_segment:
-            return condition_problem(rules[0]["conditions"])
-        return rule_problem(rules) if self.values is None else value_rule_problem(rules)
+        return _text_of(editor.json) if button and editor.json is not None else editor
 
     def _rows_of(self, name: str, stored: Any) -> Editor | None:
         """The rows of stored rules; None for a text, and for what rows cannot show."""
@@ -176,12 +163,18 @@ class RulesWidget(forms.Textarea):
             blank: list[Texts] = [{"conditions": [{}]}] if self.of_segment else []
             return Editor(self, name, blank, is_edited=True)
         rules: Any = [{"conditions": stored}] if self.of_segment else stored
-        if isinstance(stored, str) or self.problem_of(rules):
+        if isinstance(stored, str) or self._problem_of(stored):
             return None
-        texts = [texts_of_rule(rule, self.values) for rule in rules]
-        editor = Editor(self, name, texts, is_edited=True)
+        editor = Editor(self, name, [*map(texts_of_rule, rules)], is_edited=True)
         is_same = is_same_json(editor.rules, [*map(_without_false, rules)])
-        return editor if is_same and not editor.is_too_long else None
+        count = sum(1 + len(rule["conditions"]) for rule in rules)
+        return editor if is_same and count <= MAX_ROWS else None
+
+    def _problem_of(self, stored: Any) -> object:
+        """Returns why workers cannot read stored rules; None if they can."""
+        if self.of_segment:
+            return condition_problem(stored)
+        return value_rule_problem(stored) if self.of_value else rule_problem(stored)
 
     def _posted(self, data: Mapping[str, str], name: str) -> list[Texts]:
         def texts(place: str, inputs: Sequence[str]) -> Texts:
@@ -197,7 +190,7 @@ class RulesWidget(forms.Textarea):
         return rules
 
     def _edit(self, rules: list[Texts], button: str) -> None:
-        """Makes the edit of a button, such as "up:0-1". That of a row that is gone does nothing."""
+        """Makes the edit of a button, such as "up:1". That of a row that is gone does nothing."""
         word, place, beginning = [*button.split(":", 2), "", ""][:3]
         with suppress(IndexError, ValueError):
             numbers = [int(one) for one in place.split("-") if one]
@@ -211,13 +204,16 @@ class RulesWidget(forms.Textarea):
                     rules[numbers[0]]["conditions"].append(row)
                 else:
                     rules.append({"conditions": [row]})
-        if self.values:
+        if self.of_value:
             # The rule of a value for all others stays the last one.
             rules.sort(key=lambda rule: not rule["conditions"])
 
 
 class RulesField(forms.Field):
-    """The rules of a flag, a value or an experiment, or the conditions of a segment."""
+    """The rules of a flag, a value or an experiment, or the conditions of a segment.
+
+    Checks that rows are filled in. The action checks the rules.
+    """
 
     widget: RulesWidget
     default_error_messages = {"required": gettext_lazy("write at least one condition")}
@@ -228,11 +224,11 @@ class RulesField(forms.Field):
         *,
         no_rules: str | Promise = "",
         of_segment: bool = False,
-        values: RuleValues | None = None,
+        of_value: bool = False,
         **options: Any,
     ) -> None:
-        """Takes what a page says without rules, and what rules of a value can give."""
-        widget = RulesWidget(offer, values, no_rules, of_segment=of_segment)
+        """Takes what a page says without rules."""
+        widget = RulesWidget(offer, no_rules, of_segment=of_segment, of_value=of_value)
         super().__init__(widget=widget, **options)
         # A segment needs conditions; no rules are rules, too.
         self.empty_values = [[]] if of_segment else []
@@ -247,8 +243,13 @@ class RulesField(forms.Field):
         return value.json
 
 
+def _text_of(rules: object) -> str:
+    """Returns the JSON of rules as people edit it."""
+    return json.dumps(in_reading_order(rules), ensure_ascii=False, indent=2)
+
+
 def _move(rules: list[Texts], word: str, numbers: Sequence[int]) -> None:
-    """Moves or removes a rule or a condition. Raises IndexError if it, or what follows, is gone."""
+    """Moves or removes a rule, or removes a condition. Raises IndexError if a row is gone."""
     *outer, at = numbers
     rows: list[Texts] = rules[outer[0]]["conditions"] if outer else rules
     row = rows.pop(at)

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from django import forms
@@ -14,15 +13,10 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._stored_value_schema import value_schema_of
-from flagstaff._tables.known_attributes import AttributeType
 from flagstaff._words.json_text import scalar_of
-from flagstaff._words.rule_parts import IN_PLACES, sentence
-from flagstaff._words.text import Text, joined
-from flagstaff._words.value_schema import ANY, ValueSchema, type_of, value_problem
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.offers import Mark, Offer, mark_of
-from flagstaff.validators import MAX_PERCENT, condition_problem
+from flagstaff.validators import MAX_PERCENT
 
 #: What is typed into the inputs of a row, by their names; of a rule also the rows of its
 #: "conditions". "focus" is what gets the focus: the input that is empty, or the button named here.
@@ -51,6 +45,7 @@ _OPERATORS = {
 JSON_OPERATORS = [name for name in _OPERATORS if ":" not in name]
 # The values of the others are texts: 1.10 is a version, and no number.
 _TYPED_OPERATORS = ("in", "lt", "lte", "gt", "gte")
+_VALUE = "value"
 _MAX_NAME = 100
 # Inputs of one line that grow with their text; no browser changes what is typed into them.
 _VERBATIM = {"autocapitalize": "none", "spellcheck": "false"}
@@ -65,16 +60,13 @@ class Row(forms.Form):
 
     use_required_attribute = False
 
-    def __init__(
-        self, name: str, place: str, label: str, texts: Texts, **fields: forms.Field
-    ) -> None:
+    def __init__(self, name: str, place: str, label: str, texts: Texts) -> None:
         """Takes the name of the field with the rules, and the place, such as "0-1"."""
         prefix = f"{name}-{place}"
         data = {f"{prefix}-{one}": text for one, text in texts.items()}
         super().__init__(data, prefix=prefix, empty_permitted=True)
         self.place, self.label, self.texts = place, label, texts
         self.focus = texts.get("focus", "")
-        self.fields |= fields
         for field in self.fields.values():
             field.widget.attrs["aria-label"] = f"{label}: {field.label}"
         empty = (one for one in self.fields if one != "negate" and not texts.get(one))
@@ -99,27 +91,21 @@ class RuleForm(Row):
         widget=forms.NumberInput({"placeholder": MAX_PERCENT}),
     )
 
-    def __init__(
-        self, name: str, place: str, label: str, texts: Texts, values: RuleValues | None
-    ) -> None:
-        """Takes what the rules of a value can give; None for other rules."""
-        self._values = values
-        more = {} if values is None else {"value": values.field()}
-        super().__init__(name, place, label, texts, **more)
-
-    def clean_value(self) -> object:
-        """Refuses what breaks the schema of the value."""
-        value: object = self.cleaned_data["value"]
-        if isinstance(value, str):
-            # Browsers send other line ends than they show.
-            value = value.replace("\r\n", "\n")
-        if self._values and (problem := value_problem(value, self._values.schema)):
-            raise ValidationError(sentence(problem))
-        return value
-
     def clean(self) -> dict[str, Any]:
         """Returns the JSON, without what is not typed."""
-        return {name: one for name, one in self.cleaned_data.items() if one not in ("", None)}
+        typed = self.cleaned_data.items()
+        return {name: one for name, one in typed if name == _VALUE or one not in ("", None)}
+
+
+class ValueRuleForm(RuleForm):
+    """A rule of a value without its conditions."""
+
+    value = JsonField(
+        label=gettext_lazy("value"),
+        widget=forms.Textarea(
+            {**_AREA, "placeholder": gettext_lazy("value as JSON"), "class": "flagstaff-json"}
+        ),
+    )
 
 
 class ConditionForm(Row):
@@ -144,16 +130,11 @@ class ConditionForm(Row):
 
     def __init__(self, name: str, place: str, label: str, texts: Texts, offer: Offer) -> None:
         """Takes what the page offers."""
-        texts = {"operator": "in", **texts}
-        found = offer.attributes.get(texts.get("attribute", ""))
-        is_bool = found is not None and found.type is AttributeType.BOOL
-        has_menu = is_bool and texts["operator"] in {"in", *_NULLS}
-        more = {"values": _bools(texts.get("values", ""))} if has_menu else {}
-        super().__init__(name, place, label, texts, **more)
+        super().__init__(name, place, label, {"operator": "in", **texts})
         self.fields["attribute"].widget.attrs["list"] = f"{name}-attributes"
         self._offer = offer
         #: What is typed, also if it is not valid.
-        self.condition: dict[str, Any] = {**texts, "values": []}
+        self.condition: dict[str, Any] = {**self.texts, "values": []}
 
     def clean_values(self) -> list[object]:
         """Parses the values."""
@@ -168,7 +149,7 @@ class ConditionForm(Row):
         return values
 
     def clean(self) -> dict[str, Any]:
-        """Returns the JSON. Refuses what workers cannot read."""
+        """Returns the JSON."""
         typed = self.cleaned_data
         if self.errors:
             return typed
@@ -178,8 +159,6 @@ class ConditionForm(Row):
             "values": typed["values"],
             **({"negate": True} if typed["negate"] else {}),
         }
-        if problem := condition_problem([self.condition]):
-            raise ValidationError({"values": own_text(problem)})
         return self.condition
 
     def mark(self) -> Mark | None:
@@ -187,16 +166,9 @@ class ConditionForm(Row):
         return mark_of(self.condition, self._offer.attributes)
 
     def common_values(self) -> str:
-        """Returns values that users have, as they are typed."""
-        found = self._offer.common_values.get(self.texts.get("attribute", ""), [])
+        """Returns values that users can have, as they are typed."""
+        found = self._offer.common_values(self.texts.get("attribute", ""))
         return values_text(found, "in") if self.texts["operator"] == "in" else ""
-
-
-def _bools(typed: str) -> forms.Field:
-    """A menu for the values of a bool. What is not a choice stays, to be corrected."""
-    choices = {"": _("choose"), "true": _("yes"), "false": _("no")}
-    options = [*({typed: typed} | choices).items()]
-    return forms.CharField(label=_("values"), required=False, widget=forms.Select(choices=options))
 
 
 class SegmentForm(Row):
@@ -218,48 +190,12 @@ class SegmentForm(Row):
         return {name: one for name, one in self.cleaned_data.items() if one is not False}
 
 
-@dataclass(frozen=True)
-class RuleValues:
-    """What the rules of a value can give. Without a type, that of the value itself is typed."""
-
-    schema: ValueSchema = ANY
-    own_type: str = ""
-
-    @classmethod
-    def of(cls, row: Any) -> RuleValues:
-        """Returns what the rules of a row can give."""
-        return cls(value_schema_of(row), type_of(row.value))
-
-    @property
-    def _type(self) -> str:
-        return self.schema.type or self.own_type
-
-    def text(self, value: object) -> str:
-        """Returns the text of a value in its input: a string has no quotes."""
-        is_text = self._type == "string" and not self.schema.choices and isinstance(value, str)
-        return str(value) if is_text else json.dumps(value, ensure_ascii=False)
-
-    def field(self) -> forms.Field:
-        """Returns the input: a menu, a text without quotes, a number, or JSON."""
-        label = _("value")
-        if choices := self.schema.choices or ([True, False] if self._type == "boolean" else []):
-            texts = [*map(self.text, choices)]
-            options = [("", _("choose")), *zip(texts, texts, strict=True)]
-            return forms.TypedChoiceField(label=label, choices=options, coerce=json.loads)
-        if self._type == "string":
-            area = forms.Textarea({**_AREA, "placeholder": label})
-            return forms.CharField(label=label, strip=False, widget=area)
-        if self._type in ("number", "integer"):
-            return JsonField(label=label, widget=forms.NumberInput({"step": "any"}))
-        attrs = {**_AREA, "placeholder": _("value as JSON"), "class": "flagstaff-json"}
-        return JsonField(label=label, widget=forms.Textarea(attrs))
-
-
-def texts_of_rule(rule: Mapping[str, Any], values: RuleValues | None) -> Texts:
+def texts_of_rule(rule: Mapping[str, Any]) -> Texts:
     """Returns the texts of a readable rule, with those of its conditions."""
     texts = {name: _one_line(rule[name]) for name in ("name", "rollout_percent") if name in rule}
-    own = {} if values is None else {"value": values.text(rule["value"])}
-    return texts | own | {"conditions": [*map(_texts_of_condition, rule["conditions"])]}
+    if _VALUE in rule:
+        texts[_VALUE] = json.dumps(rule[_VALUE], ensure_ascii=False)
+    return texts | {"conditions": [*map(_texts_of_condition, rule["conditions"])]}
 
 
 def _texts_of_condition(condition: Mapping[str, Any]) -> Texts:
@@ -280,15 +216,6 @@ def _texts_of_condition(condition: Mapping[str, Any]) -> Texts:
 def _one_line(text: object) -> str:
     """A browser removes line breaks from an input, too."""
     return _LINE_BREAK.sub("", str(text))
-
-
-def own_text(problem: Text) -> str:
-    """Returns the problem of a row as a sentence, without the numbers of rule and condition."""
-    places = getattr(problem.values.get("places"), "values", {}).values()
-    numbers = [one for one in places if getattr(one, "english", "") == "value {number}"]
-    text = problem.values.get("problem")
-    text = text if isinstance(text, Text) else problem
-    return sentence(Text(IN_PLACES, places=joined(numbers), problem=text) if numbers else text)
 
 
 # The values of a condition as the text of an input, and back.

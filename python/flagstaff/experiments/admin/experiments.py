@@ -19,7 +19,8 @@ from flagstaff._words.text import local_list, localized
 from flagstaff._words.times import aware
 from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
-from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
+from flagstaff.admin.app_rows import AppRowAdmin
+from flagstaff.admin.question import Preview
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import COLOURS, badge, time_cell, two_lines
@@ -193,7 +194,7 @@ class ExperimentAdmin(AppRowAdmin):
         action: Action,
         row: Experiment | None,
         arguments: Mapping[str, Any],
-    ) -> AppPreview:
+    ) -> Preview:
         """What an action would change."""
         return preview_of(action, row, arguments)
 

@@ -13,11 +13,11 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._words.text import Text, local_list, localized
 from flagstaff.actions import Action, Argument
-from flagstaff.admin.app_rows import AppPreview, AppRequest
+from flagstaff.admin.app_rows import AppRequest
 from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.question import Preview
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, rule_notes
-from flagstaff.admin.unit_input import UnitInput
 from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.actions import settings_of
 from flagstaff.experiments.conditions import require_now
@@ -60,8 +60,6 @@ class ExperimentRequest(AppRequest):
         field.label = _LABELS.get(name, field.label)
         if name in ("others", "guardrails") and (names := _names()):
             field.help_text = f"{field.help_text}. {_('Metrics')}: {local_list(names)}."
-        if name == "bucket_by":
-            field.widget = UnitInput(field.widget.attrs)
         if isinstance(field, forms.CharField) and name == "description":
             # An empty text removes what was there.
             field.empty_value = ""
@@ -119,7 +117,7 @@ def _line(variant: Variant) -> str:
 
 def preview_of(
     action: Action, experiment: Experiment | None, arguments: Mapping[str, Any]
-) -> AppPreview:
+) -> Preview:
     """Returns what an action would change. Raises FlagstaffError if the arguments are wrong.
 
     Its notes are those of the terminal's question, and those of the page alone.
@@ -133,16 +131,16 @@ def preview_of(
         notes += rule_notes(rules)
     rows = [*_ROWS[action.name](experiment, arguments)]
     outlook = action.outlook(experiment.key, **arguments) if action.outlook else None
-    return AppPreview(rows=rows, notes=notes, asks=action.name != "force", outlook=outlook)
+    return Preview(rows=rows, notes=notes, asks=action.name != "force", outlook=outlook)
 
 
-def _new(arguments: Mapping[str, Any]) -> AppPreview:
+def _new(arguments: Mapping[str, Any]) -> Preview:
     given = {name: one for name, one in arguments.items() if name != "key"}
     experiment = Experiment(key=arguments["key"])
     set_columns(experiment, columns_of(**settings_of(given)))
     texts = setting_texts(experiment)
     rows = [PreviewRow(str(SETTINGS[name]), NONE, texts[name]) for name in ("variants", "rules")]
-    return AppPreview(rows=rows, notes=rule_notes(experiment.rules))
+    return Preview(rows=rows, notes=rule_notes(experiment.rules))
 
 
 def _edited(experiment: Experiment, arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:

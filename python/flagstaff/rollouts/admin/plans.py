@@ -21,9 +21,10 @@ from django.utils.translation import gettext_lazy, pgettext
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
 from flagstaff._words.text import localized
 from flagstaff.actions import Action
-from flagstaff.admin.app_rows import AppPreview, AppRowAdmin
+from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.question import Preview
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.words import badge, colour_of, key_link, two_lines
@@ -196,7 +197,7 @@ class PlanAdmin(AppRowAdmin):
 
     def preview(
         self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
-    ) -> AppPreview:
+    ) -> Preview:
         """What an action does to the plan, to its flag and to the users."""
         if row is None:
             return self._new_plan(request, arguments)
@@ -217,9 +218,9 @@ class PlanAdmin(AppRowAdmin):
         rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
         if after != now and flag is not None and flag.enabled and rules_can_grant(flag):
             rows.append(PreviewRow(_("flag"), _on(), _off()))
-        return AppPreview(rows=rows, notes=notes)
+        return Preview(rows=rows, notes=notes)
 
-    def _new_plan(self, request: HttpRequest, arguments: Mapping[str, Any]) -> AppPreview:
+    def _new_plan(self, request: HttpRequest, arguments: Mapping[str, Any]) -> Preview:
         """The steps and the guards as a table. Nothing is given to users before the start."""
         flag: Any = flag_row(arguments["key"])
         if not may(self.admin_site, request, "view", flag):
@@ -236,11 +237,11 @@ class PlanAdmin(AppRowAdmin):
         plan = Plan(steps=[*map(str, steps)], guards=[*map(str, guards)])
         plan.ignore_releases = bool(arguments.get("ignore_releases"))
         plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
-        return AppPreview(rows=rows, notes=_notes(plan, flag, 0))
+        return Preview(rows=rows, notes=_notes(plan, flag, 0))
 
     def _next_step(
         self, request: HttpRequest, action: Action, plan: Plan, flag: FlagRow
-    ) -> AppPreview:
+    ) -> Preview:
         """The step to which a start or a resume leads, with its users and those of the last."""
         enables = action.name == "start" and not flag.enabled
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
@@ -256,7 +257,7 @@ class PlanAdmin(AppRowAdmin):
             *starmap(PreviewRow, ahead.rows),
         ]
         notes = [*ahead.notes, *_notes(plan, flag, index)]
-        return AppPreview(
+        return Preview(
             # Only a start turns the flag on.
             {"enable": True} if enables else {},
             rows=rows,
