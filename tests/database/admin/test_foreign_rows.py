@@ -139,7 +139,7 @@ def foreign() -> list[Model]:
     plans.create("topsecret_flag", ["60:1h", "100"], required_users=77)
     plan = plans.start("topsecret_flag")
     plans.create("topsecret_gone", ["60:1h", "100"])
-    experiments.create("topsecret_experiment", rules=by_segments, **shown)
+    experiments.create("topsecret_experiment", rules=by_segments, description="classified")
     experiment = experiments.start("topsecret_experiment")
     for key in ("topsecret_gone", "topsecret_idle"):
         changes.flags.delete(key)
