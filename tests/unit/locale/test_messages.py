@@ -47,10 +47,8 @@ SAME_IN_DJANGO = {
         "Search",
         "Show all",
         "Time",
-        "User",
         "and",
         "name",
-        "now",
     ),
 }
 
