@@ -20,6 +20,8 @@ _COMMON = {
     *("reason", "actor", "actor_name", "dry_run", "wait", "no_wait", "expect", "expect_version"),
     *("yes", "at", "request"),
 }
+# Options that are not repeated if a later verb has all of them.
+_MANY = 3
 
 
 def written(page: str) -> str:
@@ -45,13 +47,27 @@ def single_verbs() -> Iterator[tuple[str, Verb]]:
 
 def _tables() -> Iterator[str]:
     verbs = _verbs()
+    shown: dict[tuple[str, ...], str] = {}
     for topic in Topic:
         yield f"## {topic.value}\n\n| verb | what it does |\n|---|---|"
         for name, verb in single_verbs():
             if verbs[name.partition(" ")[0]].topic is topic:
-                arguments = "".join(f" {one}" for one in _arguments(verb))
-                yield f"| `{name}{arguments}` | {verb.help} |"
+                yield _row(name, verb, shown)
         yield ""
+
+
+def _row(name: str, verb: Verb, shown: dict[tuple[str, ...], str]) -> str:
+    """Returns the row of a verb. It names an earlier verb that has the same options."""
+    arguments = [*_arguments(verb)]
+    options = tuple(one for one in arguments if one.startswith("[--"))
+    help_text = verb.help
+    for others, other in shown.items():
+        if set(others) <= set(options):
+            arguments = [one for one in arguments if one not in others]
+            help_text += f"; with the options of `{other}`"
+    if len(options) > _MANY:
+        shown[options] = name
+    return f"| `{' '.join([name, *arguments])}` | {help_text} |"
 
 
 def _arguments(verb: Verb) -> Iterator[str]:

@@ -11,7 +11,7 @@ import django
 from flagstaff.conf import all_settings
 
 PAGE = Path(__file__).parent.parent / "docs" / "reference" / "settings.md"
-_WIDTH = 130
+_WIDTH = 150
 
 
 def written(page: str) -> str:

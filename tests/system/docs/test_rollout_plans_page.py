@@ -27,7 +27,7 @@ from tests.support.rollouts import KEY, drive_recently, make_flag, plan_of, roll
 from tests.support.terminals import run
 
 PAGE = "how-to/rollout-plans.md"
-TEXT = (ROOT / "docs" / PAGE).read_text()
+TEXT = " ".join((ROOT / "docs" / PAGE).read_text().split())
 # Those of the first plan of the page, which has one guard.
 TEXTS = re.findall(r"--step (\S+)", code_of(PAGE, "console", "--step")[0])
 STEPS = parse_steps(TEXTS)

@@ -57,7 +57,7 @@ class _Result:
     ),
 )
 def run_jobs(options: Options, out: Output) -> None:
-    """Run all due jobs: drive rollout plans, send webhooks, delete old rows.
+    """Run all due jobs: drive plans, run what waits, send webhooks, delete old rows.
 
     Also counts the stale flags and computes the verdicts on running experiments, once an hour. An
     error of one job does not stop the others. With `--loop`, it prints a line for what happened.
