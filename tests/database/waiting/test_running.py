@@ -24,7 +24,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.retention import forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.waiting import running
-from flagstaff.waiting.asking import ask as ask_for
+from flagstaff.waiting.actions import ask as ask_for
 from flagstaff.waiting.prospect import Prospect
 from tests.support.admin_pages import permit
 from tests.support.history import flag_history
@@ -224,7 +224,7 @@ def test_short_runs_come_to_each_action(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(running, "_MAX_SECONDS", 0.0)
     monkeypatch.setattr("flagstaff.waiting.prospect._COUNT_TIMEOUT", 0.0)
     tried = [[report["what"] for report in run_jobs()] for _ in range(2)]
-    assert tried == [["flag rollout pay"], ["flag rollout ship"]]
+    assert tried == [["pay: Roll out to 10 %"], ["ship: Roll out to 10 %"]]
 
 
 def test_database_error_leaves_an_action_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
