@@ -7,7 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import Case, QuerySet, When
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -49,8 +49,8 @@ class WaitingActionAdmin(AppRowAdmin):
 
     app_kind = KIND
     docs_page = "how-to/later-and-approval/"
-    list_display: _ListDisplayT[WaitingAction] = ("what", "shown_state", "time")
-    list_display_links = ("what",)
+    list_display: _ListDisplayT[WaitingAction] = ("heading", "shown_state")
+    list_display_links = ("heading",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("keys", "action")
     ordering = ("-id",)
@@ -97,19 +97,11 @@ class WaitingActionAdmin(AppRowAdmin):
 
     # The list.
 
-    def get_ordering(self, request: HttpRequest) -> Any:
-        """What needs a person first, then what waits."""
-        first = Case(
-            When(state__in=(*PROBLEMS, State.APPROVAL), then=0),
-            When(state=State.WAITING, then=1),
-            default=2,
-        )
-        return [first, *self.ordering]
-
     @admin.display(description=gettext_lazy("action"))
-    def what(self, waiting: WaitingAction) -> str:
-        """What it does, with the keys."""
-        return action_text(waiting)
+    def heading(self, row: Any) -> str:
+        """What it does, and when."""
+        time = [local_time_text(row.run_at)] if row.run_at else []
+        return ", ".join([action_text(row), *time])
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def shown_state(self, waiting: WaitingAction) -> SafeString:
@@ -117,16 +109,7 @@ class WaitingActionAdmin(AppRowAdmin):
         why = waiting.result if waiting.state in PROBLEMS else ""
         return two_lines(state_badge(waiting), why)
 
-    @admin.display(description=gettext_lazy("time"), ordering="run_at")
-    def time(self, waiting: WaitingAction) -> str:
-        """When it runs."""
-        return local_time_text(waiting.run_at) if waiting.run_at else ""
-
     # The page.
-
-    def heading(self, row: Any) -> str:
-        """What it does, and when."""
-        return ", ".join(filter(None, [action_text(row), self.time(row)]))
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """What it waits for, or why it did not run."""
@@ -149,7 +132,8 @@ class WaitingActionAdmin(AppRowAdmin):
         """What can be decided in this state; those who asked may only cancel it."""
         if action.name == "cancel":
             return row.state in {*OPEN, *PROBLEMS}
-        return row.state == State.APPROVAL and row.asked_by != current_actor()
+        is_own = row.asked_by == current_actor()
+        return not is_own and row.state in {State.APPROVAL}
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """The row says by itself who did what to it."""

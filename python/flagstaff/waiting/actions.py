@@ -18,7 +18,6 @@ from flagstaff._words.text import Text, is_whole_number, some
 from flagstaff.actions import Action, Done, Question, action
 from flagstaff.actions.running import Run
 from flagstaff.changes import Undo
-from flagstaff.changes.consequence import impact_lines
 from flagstaff.changes.fields import rejections
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
@@ -142,13 +141,11 @@ def prospect_for_approval(waiting: WaitingAction) -> Prospect:
 def _question(key: str) -> Question | None:
     waiting = find(key)
     prospect = prospect_for_approval(waiting)
-    lines = [action_text(waiting), f"then: {waiting.users}" if waiting.users else ""]
-    if prospect.run.action.outlook is None:
-        lines += impact_lines(prospect.impact)
-    else:
-        lines.append(f"now: {prospect.users}")
+    sides = {"then": waiting.users, "now": prospect.users}
+    users = [f"{side}: {text}" for side, text in sides.items() if text]
     expected = {"expect_consequence": int(prospect.consequence)}
-    return Question("Approve it?", [*filter(None, lines)], prospect.outlook.typed, expected)
+    lines = [action_text(waiting), *users]
+    return Question("Approve it?", lines, prospect.outlook.typed, expected)
 
 
 @_action(

@@ -169,7 +169,8 @@ def is_approval_needed(prospect: Prospect) -> bool:
     try:
         # A savepoint, so that an error of the database does not spoil an open transaction.
         with transaction.atomic(using=conf.database):
-            return bool(import_string(rule)(run.action, run.rows, prospect.consequence))
+            rows = run.rows if run.action.outlook is None else [prospect.outlook.row]
+            return bool(import_string(rule)(run.action, rows, prospect.consequence))
     except Exception:
         logger.exception("flagstaff: the function in APPROVAL failed, so an approval is needed")
         return True

@@ -114,7 +114,7 @@ def test_overview_says_why_an_action_did_not_run_until_it_is_cancelled(bob: Clie
 def test_another_user_approves_what_the_page_shows(bob: Client, pay: FeatureFlag) -> None:
     waiting = ask('rollout pay 50 --request --reason "tests are green"')
     shown = page(bob, url_of(waiting))
-    assert "pay: Roll out to 50 %</h1>" in shown
+    assert "<h1>pay: Roll out to 50 %" in shown
     assert "tests are green" in shown
     assert "When asked: " in page(bob, url_of(waiting, "approve"))
     act(bob, url_of(waiting, "approve"))

@@ -26,7 +26,7 @@ def list_(options: Options, out: Output) -> None:
     rows = uncached(WaitingAction.objects.using(conf.database)).order_by("run_at", "id")
     if not options["all"]:
         rows = rows.filter(state__in=(*OPEN, *PROBLEMS))
-    out.records(COLUMNS, records_of(rows[:_MAX_ROWS]), empty="no action waits")
+    out.records(COLUMNS, records_of([*rows[:_MAX_ROWS]]), empty="no action waits")
 
 
 @verb("waiting show 12", "waiting show 12 --json", arguments=(add_key,))
