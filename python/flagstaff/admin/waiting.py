@@ -128,12 +128,11 @@ class WaitingActionAdmin(AppRowAdmin):
         """The arguments, for how many users it was asked, and who did what."""
         yield Section(_("About"), _about(request, row))
 
-    def is_offered(self, action: Action, row: Any) -> bool:
+    def is_offered(self, action: Action, row: WaitingAction) -> bool:
         """What can be decided in this state; those who asked may only cancel it."""
         if action.name == "cancel":
             return row.state in {*OPEN, *PROBLEMS}
-        is_own = row.asked_by == current_actor()
-        return not is_own and row.state in {State.APPROVAL}
+        return row.state == State.APPROVAL and row.asked_by != current_actor()
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """The row says by itself who did what to it."""
