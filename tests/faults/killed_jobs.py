@@ -102,7 +102,7 @@ if __name__ == "__main__":
     from flagstaff.actions.running import Run
     from flagstaff.history.kinds import Kind
     from flagstaff.models import Change, FeatureFlag, WaitingAction
-    from flagstaff.waiting.asking import ask
+    from flagstaff.waiting.actions import ask
     from flagstaff.waiting.prospect import Prospect
     from flagstaff.waiting.running import run_due
 

@@ -66,8 +66,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history, versions_of
-from flagstaff.waiting.actions import find
-from flagstaff.waiting.asking import ask
+from flagstaff.waiting.actions import ask, find
 from flagstaff.waiting.prospect import Prospect, is_approval_needed
 from flagstaff.waiting.times import future_time
 
@@ -404,7 +403,8 @@ class ActionRequest:
     def _ask(self, prospect: Prospect, *, approval: bool) -> HttpResponse:
         """Stores the action, and says what it waits for. Raises FlagstaffError."""
         done = ask(prospect, self.at, approval=approval)
-        line = waiting_line(self.admin.admin_site, find(done.key))
+        name = done.record["asked_by_name"]
+        line = waiting_line(self.admin.admin_site, find(done.key), name)
         message = format_html("{} {}", _("Nothing is changed yet."), line)
         self.admin.message_user(self.request, message, messages.WARNING)
         for note in done.notes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-
 from django.contrib.admin import AdminSite
 from django.db import connections
 from django.db.models import Model, QuerySet
@@ -14,10 +12,7 @@ from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import uncached
-from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.text import local_list, localized
-from flagstaff._words.times import local_time_text
-from flagstaff.actions.table import SAVE
+from flagstaff._words.text import localized
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import admin_of, page_url
@@ -25,11 +20,9 @@ from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.admin.table import link
 from flagstaff.admin.words import badge
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.records import OPEN, PROBLEMS, State
-from flagstaff.waiting.stored import stored_action
+from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, names_of, state_text
 
 # The overview shows no more lines, and a row has few.
 _MAX_LINES = 50
@@ -53,41 +46,19 @@ def viewable_models(site: AdminSite, request: HttpRequest) -> dict[str, type[Mod
     return {kind: model for kind, model in every.items() if may(site, request, "view", model)}
 
 
-def action_text(waiting: WaitingAction) -> str:
-    """Returns what an action does, such as "pay: Roll out to 50 %"."""
-    keys = local_list(waiting.keys)
-    try:
-        action = stored_action(waiting)
-        text = str(action.label if action.button is SAVE else action.button)
-        text %= {**waiting.arguments, "key": keys}
-    except (FlagstaffError, KeyError):
-        # A new version of the code has no such action, or other arguments.
-        text = waiting.action
-    return text if keys in text else f"{keys}: {text}"
-
-
 def state_badge(waiting: WaitingAction) -> SafeString:
     """Returns the state as a coloured label."""
     return badge(waiting.state, waiting.get_state_display())
 
 
-def page_of(site: AdminSite, waiting: WaitingAction) -> str:
-    """Returns the URL of the page of an action; "" if the site has none."""
-    if admin_of(site, WaitingAction) is None:
-        return ""
-    return page_url(site, WaitingAction, "change", waiting.pk)
-
-
-def names_of(rows: Sequence[WaitingAction]) -> dict[str, str]:
-    """Returns who asked by the primary key: a name, or the key itself. Makes up to one query."""
-    pks = {row.asked_by for row in rows}
-    return {pk: pk for pk in pks} | actor_table().names(pks)
-
-
-def waiting_line(site: AdminSite, waiting: WaitingAction, name: str = "") -> SafeString:
-    """Returns what an action does, with a link to its page, its time, who asked, and its state."""
-    action = link(page_of(site, waiting), action_text(waiting))
+def waiting_line(site: AdminSite, waiting: WaitingAction, name: str) -> SafeString:
+    """Returns what an action does, with a link to its page, what it waits for, and who asked."""
+    action = link(_page_of(site, waiting), action_text(waiting))
     return format_html("{}: {}", action, _sentence(waiting, name))
+
+
+def _sentence(waiting: WaitingAction, name: str) -> str:
+    return f"{localized(state_text(waiting))}, {_('by %(name)s') % {'name': name}}"
 
 
 def row_lines(site: AdminSite, request: HttpRequest, kind: str, key: str) -> list[SafeString]:
@@ -96,7 +67,7 @@ def row_lines(site: AdminSite, request: HttpRequest, kind: str, key: str) -> lis
     def read() -> list[SafeString]:
         every = WaitingAction.objects.using(conf.database).of_row(kind, key)
         rows = [*shown_actions(site, request, every.filter(state__in=OPEN))[:_MAX_LINES]]
-        names = names_of(rows)
+        names = names_of(rows) if rows else {}
         return [waiting_line(site, one, names[one.asked_by]) for one in rows]
 
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
@@ -114,7 +85,7 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
             action_text(one),
             _sentence(one, names[one.asked_by]),
             _level(one),
-            page_of(site, one),
+            _page_of(site, one),
             state_badge(one),
             str(WaitingAction._meta.verbose_name),
         )
@@ -122,23 +93,14 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     ]
 
 
+def _page_of(site: AdminSite, waiting: WaitingAction) -> str:
+    """Returns the URL of the page of an action; "" if the site has none."""
+    if admin_of(site, WaitingAction) is None:
+        return ""
+    return page_url(site, WaitingAction, "change", waiting.pk)
+
+
 def _level(waiting: WaitingAction) -> Level:
     if waiting.state in PROBLEMS:
         return Level.PROBLEM
     return Level.NOTICE if waiting.state == State.APPROVAL else Level.RUNNING
-
-
-def _sentence(waiting: WaitingAction, name: str) -> str:
-    """Returns the time, who asked, and what it waits for or why it did not run."""
-    return ", ".join(_parts(waiting, name))
-
-
-def _parts(waiting: WaitingAction, name: str) -> Iterator[str]:
-    if waiting.run_at is not None:
-        yield local_time_text(waiting.run_at)
-    if name:
-        yield _("by %(name)s") % {"name": name}
-    if waiting.state in PROBLEMS:
-        yield localized(waiting.result)
-    else:
-        yield str(waiting.get_state_display())

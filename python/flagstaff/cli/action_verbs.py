@@ -131,7 +131,7 @@ def _is_later(options: Options) -> bool:
 
 def _ask(run: Run, options: Options, expected: Mapping[str, Any]) -> Done:
     # A kill does not need it.
-    from flagstaff.waiting.asking import ask  # noqa: PLC0415
+    from flagstaff.waiting.actions import ask  # noqa: PLC0415
     from flagstaff.waiting.prospect import Prospect  # noqa: PLC0415
 
     return ask(Prospect.of(run, expected), options["at"], approval=options["request"])

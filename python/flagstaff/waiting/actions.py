@@ -1,9 +1,11 @@
-"""The actions of waiting actions: approve, refuse, cancel."""
+"""What people do with actions that wait: ask for one, approve, refuse, or cancel it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
@@ -14,22 +16,32 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._words.text import Text, is_whole_number, some
 from flagstaff.actions import Action, Done, Question, action
-from flagstaff.changes.consequence import impact_lines
+from flagstaff.actions.running import Run
+from flagstaff.changes import Undo
+from flagstaff.changes.fields import rejections
+from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
-from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.exceptions import (
+    ConflictError,
+    FlagstaffError,
+    InvalidArgumentError,
+    InvalidChangeError,
+)
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import require_history
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.hooks import announce
-from flagstaff.waiting.prospect import Prospect, require_user
-from flagstaff.waiting.records import (
+from flagstaff.waiting.prospect import Prospect, is_approval_needed, is_of_secret, require_user
+from flagstaff.waiting.stored import (
     OPEN,
     PROBLEMS,
     State,
+    action_text,
     records_of,
-    sentence,
     state_text,
-    what,
+    stored_run,
 )
-from flagstaff.waiting.stored import stored_run
+from flagstaff.waiting.times import is_shown_twice
 
 #: The kind of row, and the verb that has the actions.
 KIND: Final = "waiting"
@@ -42,12 +54,62 @@ class UnknownWaitingActionError(FlagstaffError, LookupError):
     """there is no waiting action with this number"""
 
 
-def find(key: str) -> WaitingAction:
+def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> Done:
+    """Stores an action of the present actor, who must be a user with the right for it.
+
+    `approval` also asks for one where the settings do not. Raises ConflictError if a row has
+    changed since the prospect, or NoHistoryError without a history: the action is refused if a row
+    has another version when it runs.
+    """
+    require_history()
+    run, outlook = prospect.run, prospect.outlook
+    _require_may_wait(run)
+    asked_by = require_user(current_actor())
+    if isinstance(run.action.kind, Kind):
+        for row in run.rows:
+            require_version(run.action.kind, row.key, row.pk, outlook.expected.get(row.key))
+    prospect.require_right(asked_by)
+    approval = approval or is_approval_needed(prospect)
+    if at is None and not approval:
+        raise InvalidArgumentError("this needs neither a time nor an approval: do it now")
+    waiting = WaitingAction(
+        kind=run.action.noun,
+        action=run.action.name,
+        row_kind=prospect.row_kind,
+        keys=[*run.keys],
+        arguments=dict(run.arguments),
+        versions=dict(outlook.expected),
+        consequence=prospect.consequence,
+        users=prospect.users,
+        asked_by=asked_by,
+        reason=current_reason(),
+        run_at=at,
+        needs_approval=approval,
+        state=State.APPROVAL if approval else State.WAITING,
+    )
+    with transaction.atomic(using=conf.database), rejections(secret=False):
+        done = _saved(waiting, "asked")
+    twice = Text("the clock shows this time twice that day, and it runs the first time")
+    notes = [twice] if at is not None and is_shown_twice(at) else []
+    return replace(done, undo=Undo((KIND, "cancel", waiting.key)), notes=notes)
+
+
+def _require_may_wait(run: Run) -> None:
+    """Raises InvalidArgumentError for what is done at once or never."""
+    name = run.action.name
+    if not run.action.can_wait:
+        raise InvalidArgumentError("{name} never waits: do it now", name=name)
+    if is_of_secret(run):
+        raise InvalidArgumentError(
+            "{name} of a secret value cannot wait: its arguments would be stored, so do it now",
+            name=name,
+        )
+
+
+def find(key: str, *, lock: bool = False) -> WaitingAction:
     """Returns the waiting action with a number. Raises FlagstaffError."""
-    return _find(WaitingAction.objects.using(conf.database), key)
-
-
-def _find(rows: Any, key: str) -> WaitingAction:
+    rows: Any = WaitingAction.objects.using(conf.database)
+    rows = rows.select_for_update() if lock else rows
     is_number = is_whole_number(key, _MAX_DIGITS)
     found: WaitingAction | None = rows.filter(pk=int(key)).first() if is_number else None
     if found is None:
@@ -79,13 +141,11 @@ def prospect_for_approval(waiting: WaitingAction) -> Prospect:
 def _question(key: str) -> Question | None:
     waiting = find(key)
     prospect = prospect_for_approval(waiting)
-    lines = [what(waiting), f"then: {waiting.users}" if waiting.users else ""]
-    if prospect.run.action.outlook is None:
-        lines += impact_lines(prospect.impact)
-    else:
-        lines.append(f"now: {prospect.users}")
+    sides = {"then": waiting.users, "now": prospect.users}
+    users = [f"{side}: {text}" for side, text in sides.items() if text]
     expected = {"expect_consequence": int(prospect.consequence)}
-    return Question("Approve it?", [*filter(None, lines)], prospect.outlook.typed, expected)
+    lines = [action_text(waiting), *users]
+    return Question("Approve it?", lines, prospect.outlook.typed, expected)
 
 
 @_action(
@@ -112,8 +172,7 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
         waiting.consequence, waiting.users = int(prospect.consequence), prospect.users
         waiting.approved_by, waiting.approval = approver, current_reason()
         waiting.state, waiting.approved_at = State.WAITING, Now()
-        if waiting.run_at is None:
-            waiting.run_at = Now()
+        waiting.run_at = waiting.run_at or Now()
         return _saved(waiting, "approved")
 
 
@@ -131,7 +190,7 @@ def refuse(key: str) -> Done:
     waiting, user = _require_state(find(key), State.APPROVAL), require_user(current_actor())
     Prospect.of(stored_run(waiting)).require_approver(user, waiting.asked_by)
     with _locked(key, State.APPROVAL) as waiting:
-        return _end(waiting, State.REFUSED, user, "refused")
+        return _end(waiting, State.REFUSED, "refused")
 
 
 @_action(
@@ -144,15 +203,14 @@ def refuse(key: str) -> Done:
 def cancel(key: str) -> Done:
     """Cancel an action that waits, or take one that did not run off the overview."""
     with _locked(key, *OPEN, *PROBLEMS) as waiting:
-        return _end(waiting, State.CANCELLED, current_actor())
+        return _end(waiting, State.CANCELLED)
 
 
 @contextmanager
 def _locked(key: str, *states: str) -> Iterator[WaitingAction]:
     """Yields an action in one of these states, locked in a transaction. Raises FlagstaffError."""
     with transaction.atomic(using=conf.database):
-        rows = WaitingAction.objects.using(conf.database).select_for_update()
-        yield _require_state(_find(rows, key), *states)
+        yield _require_state(find(key, lock=True), *states)
 
 
 def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
@@ -162,20 +220,22 @@ def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
     return waiting
 
 
-def _end(waiting: WaitingAction, state: str, actor: str, event: str = "") -> Done:
+def _end(waiting: WaitingAction, state: str, event: str = "") -> Done:
     # Why an action did not run stays.
     waiting.result = waiting.result or current_reason()
-    waiting.state, waiting.ended_by, waiting.ended_at = state, actor, Now()
+    waiting.state, waiting.ended_by, waiting.ended_at = state, current_actor(), Now()
     return _saved(waiting, event)
 
 
 def _saved(waiting: WaitingAction, event: str) -> Done:
+    """Saves an action, and returns its number, what it does, and what it waits for."""
     waiting.save(using=conf.database)
     if event:
         announce(waiting, event)
     waiting.refresh_from_db(using=conf.database)
-    [record] = records_of([waiting])
-    return Done(waiting.key, [sentence(waiting)], record)
+    what, state = action_text(waiting), state_text(waiting)
+    text = Text("{number}: {action}: {state}", number=waiting.key, action=what, state=state)
+    return Done(waiting.key, [text], records_of([waiting])[0])
 
 
 #: In the order of the help.

@@ -14,7 +14,6 @@ from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.extensions import WAITING_EVENTS, Retention
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.records import OPEN, State
 
 logger = logging.getLogger("flagstaff")
 
@@ -54,8 +53,8 @@ def forget_user(pk: str) -> None:
     """
     of_user = Q(asked_by=pk) | Q(approved_by=pk)
     text = Text("the user who asked for it, or approved it, was deleted")
-    for waiting in _rows().filter(of_user, state__in=OPEN).select_for_update():
-        waiting.state, waiting.result, waiting.ended_at = State.FAILED, text, Now()
+    for waiting in _rows().filter(of_user, state__in=WaitingAction.OPEN).select_for_update():
+        waiting.state, waiting.result, waiting.ended_at = WaitingAction.State.FAILED, text, Now()
         waiting.save(using=conf.database, update_fields=["state", "result", "ended_at"])
         announce(waiting, "failed")
     for name in ("asked_by", "approved_by", "ended_by"):

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from django.apps import apps
 from django.db import transaction
+from django.db.models import Model
 from django.utils.module_loading import import_string
 from django.utils.translation import override
 
@@ -168,7 +169,8 @@ def is_approval_needed(prospect: Prospect) -> bool:
     try:
         # A savepoint, so that an error of the database does not spoil an open transaction.
         with transaction.atomic(using=conf.database):
-            return bool(import_string(rule)(run.action, run.rows, prospect.consequence))
+            rows = run.rows if run.action.outlook is None else [prospect.outlook.row]
+            return bool(import_string(rule)(run.action, rows, prospect.consequence))
     except Exception:
         logger.exception("flagstaff: the function in APPROVAL failed, so an approval is needed")
         return True
@@ -210,7 +212,7 @@ def _deciding_admins(outlook: Outlook) -> Iterator[str]:
     from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (only if it is installed)
 
     row = outlook.row
-    models = [row if isinstance(row, type) else type(row), *outlook.models]
+    models: list[type[Model]] = [row if isinstance(row, type) else type(row), *outlook.models]
     methods = [f"has_{right}_permission" for right in ("view", "toggle", "change", "add", "delete")]
     for site, model in product(all_sites, models):
         model_admin: Any = site.get_model_admin(model) if site.is_registered(model) else None

@@ -37,14 +37,12 @@ from flagstaff.history.log import Change
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.hooks import announce
 from flagstaff.waiting.prospect import Prospect, UncountedError, is_approval_needed
-from flagstaff.waiting.records import OPEN, PROBLEMS, State, what
-from flagstaff.waiting.stored import stored_run
+from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, stored_run
 
 logger = logging.getLogger("flagstaff")
 
-#: An action whose time has passed by more than this does not run, and neither does one without a
-#: time that nobody has approved for so long.
-MAX_DELAY, MAX_DAYS = timedelta(hours=1), timedelta(days=14)
+#: An action whose time has passed by more than this does not run.
+MAX_DELAY = timedelta(hours=1)
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 # A person's open transaction must not keep the other actions waiting for longer.
 _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
@@ -104,7 +102,7 @@ def run_due(stop: Event) -> Sequence[WaitingReport]:
 
 def _due() -> QuerySet[WaitingAction]:
     """Returns what is to run or has expired, by the clock of the database."""
-    late = Q(run_at__lt=Now() - MAX_DELAY) | Q(run_at=None, asked_at__lt=Now() - MAX_DAYS)
+    late = Q(run_at__lt=Now() - MAX_DELAY)
     return (
         WaitingAction.objects.using(conf.database)
         .annotate(is_late=ExpressionWrapper(late, output_field=BooleanField()))
@@ -136,9 +134,9 @@ def _run_one(pk: int) -> WaitingReport | None:
         if waiting is None:
             raise
         name = type(error.__cause__ or error).__name__
-        return WaitingReport(pk, what(waiting), State.WAITING, "", error=name)
+        return WaitingReport(pk, action_text(waiting), State.WAITING, "", error=name)
     error_text = result if state == State.WAITING else None
-    return WaitingReport(pk, what(waiting), state, result, error=error_text)
+    return WaitingReport(pk, action_text(waiting), state, result, error=error_text)
 
 
 def _claimed(pk: int) -> WaitingAction | None:

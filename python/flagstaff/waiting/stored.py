@@ -1,16 +1,25 @@
-"""A stored action as the code has it now."""
+"""A stored action: what it runs in the present code, its record, and its words."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from flagstaff._tables.rows import Row, all_rows
-from flagstaff._words.text import some
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.cells import Column, Record, with_fields
+from flagstaff._words.text import Text, local_list, some
+from flagstaff._words.times import full_time
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.running import Run
+from flagstaff.actions.table import SAVE
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
+
+State = WaitingAction.State
+OPEN = WaitingAction.OPEN
+#: The states that a person has to look at.
+PROBLEMS = (State.FAILED, State.EXPIRED)
 
 
 def stored_run(waiting: WaitingAction) -> Run:
@@ -35,8 +44,8 @@ def stored_run(waiting: WaitingAction) -> Run:
 
 def stored_action(waiting: WaitingAction) -> Action:
     """Returns the action of this name. Raises FlagstaffError if the code has none any more."""
-    found = (one for one in all_actions(_stored_kind(waiting.kind)) if one.name == waiting.action)
-    action = next(found, None)
+    kind = next((one for one in Kind if one.value == waiting.kind), waiting.kind)
+    action = next((one for one in all_actions(kind) if one.name == waiting.action), None)
     if action is None:
         raise FlagstaffError(
             "there is no action {name} of a {kind} any more; cancel this one, and ask for another",
@@ -58,12 +67,78 @@ def _present_rows(action: Action, keys: Sequence[str]) -> list[Row]:
     return [found[key] if key in found else kind.row(key) for key in keys]
 
 
-def _stored_kind(name: str) -> Kind | str:
-    return next((kind for kind in Kind if kind.value == name), name)
-
-
 def _declared(action: Action) -> Iterator[tuple[str, bool]]:
     """Yields the names of the arguments, and whether each is required."""
     for name, (argument, required) in action.arguments().items():
         columns: Mapping[str, object] | None = getattr(argument, "columns", None)
         yield from ((one, required) for one in ([name] if columns is None else columns))
+
+
+# In words.
+
+
+def action_text(waiting: WaitingAction) -> str:
+    """Returns what an action does, such as "pay: Roll out to 50 %", in the active language."""
+    keys = local_list(waiting.keys)
+    try:
+        action = stored_action(waiting)
+        text = str(action.label if action.button is SAVE else action.button)
+        text %= {**waiting.arguments, "key": keys}
+    except (FlagstaffError, KeyError):
+        # A new version of the code has no such action, or other arguments.
+        text = waiting.action
+    return text if keys in text else f"{keys}: {text}"
+
+
+def state_text(waiting: WaitingAction) -> Text:
+    """Returns what the action waits for, such as "runs at 2026-12-01 09:00:00 CET"."""
+    at = "" if waiting.run_at is None else full_time(waiting.run_at)
+    if waiting.state == State.APPROVAL:
+        if at:
+            return Text("waits for approval, and runs at {time}", time=at)
+        return Text("waits for approval")
+    if waiting.state == State.WAITING:
+        return Text("runs at {time}", time=at)
+    if not waiting.result:
+        return Text(waiting.state)
+    return Text("{state}: {why}", state=waiting.state, why=waiting.result)
+
+
+def _style(record: Record) -> str | None:
+    return "WARNING" if record["state"] in PROBLEMS else None
+
+
+#: Of the list.
+COLUMNS = (
+    Column("id", align_right=True),
+    Column("state", style=_style),
+    Column("what"),
+    Column("run_at"),
+    Column("asked_by_name", header="ASKED BY"),
+    Column("result", truncate=True, style=_style),
+)
+
+
+def records_of(rows: Sequence[WaitingAction]) -> list[Record]:
+    """Returns actions as records. Queries the users."""
+    names, people = names_of(rows), ("asked_by", "approved_by", "ended_by")
+    return [
+        with_fields(
+            row,
+            {
+                "id": row.pk,
+                "what": action_text(row),
+                **{f"{one}_name": names[getattr(row, one)] for one in people},
+            },
+        )
+        for row in rows
+    ]
+
+
+def names_of(rows: Iterable[WaitingAction]) -> dict[str, str]:
+    """Returns who asked, approved and ended actions: names by primary key. A query.
+
+    Without a name, it is the primary key.
+    """
+    pks = {pk for row in rows for pk in (row.asked_by, row.approved_by, row.ended_by)}
+    return {pk: pk for pk in pks} | actor_table().names(pks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Event
 from typing import Any
 
 import pytest
@@ -14,11 +15,13 @@ from flagstaff.experiments.models import Experiment
 from flagstaff.models import Change, FeatureFlag, WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import DriverRun, Plan
+from flagstaff.waiting import running
 from flagstaff.waiting.times import future_time
 from tests.support.admin_pages import act, flag_url, page, permit, staff
+from tests.support.concurrency import in_threads
 from tests.support.form_inputs import inputs_of
 from tests.support.plan_pages import action_url, plan_url
-from tests.support.rollouts import KEY, STEPS, drive_recently, make_flag, rollout
+from tests.support.rollouts import KEY, STEPS, drive_recently, events, make_flag, rollout
 from tests.support.terminals import run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
@@ -143,6 +146,34 @@ def test_kill_of_a_flag_that_is_off_cancels_the_start_of_its_plan() -> None:
     assert waiting.state == "cancelled"
     make_due()
     assert run_jobs() == []
+
+
+def test_kill_while_a_plan_starts_that_enables_its_flag_wins(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    changes.flags.disable(KEY)
+    waiting = ask(f"{START} --enable")
+    make_due()
+    compare = running.require_consequence
+
+    def kill_after_the_count(*given: Any) -> None:
+        compare(*given)
+        in_threads(lambda: changes.flags.disable(KEY))
+
+    monkeypatch.setattr(running, "require_consequence", kill_after_the_count)
+    assert [*running.run_due(Event())] == []
+    waiting.refresh_from_db()
+    assert waiting.state == "cancelled"
+    assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.usefixtures("plan")
+def test_jobs_of_several_processes_start_a_plan_once() -> None:
+    ask(START)
+    make_due()
+    found = in_threads(*[lambda: [one.state for one in running.run_due(Event())]] * 4)
+    assert [state for states in found for state in states] == ["done"]
+    assert events() == ["created", "started"]
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.retention import forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.waiting import running
-from flagstaff.waiting.asking import ask as ask_for
+from flagstaff.waiting.actions import ask as ask_for
 from flagstaff.waiting.prospect import Prospect
 from tests.support.admin_pages import permit
 from tests.support.history import flag_history
@@ -224,7 +224,7 @@ def test_short_runs_come_to_each_action(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(running, "_MAX_SECONDS", 0.0)
     monkeypatch.setattr("flagstaff.waiting.prospect._COUNT_TIMEOUT", 0.0)
     tried = [[report["what"] for report in run_jobs()] for _ in range(2)]
-    assert tried == [["flag rollout pay"], ["flag rollout ship"]]
+    assert tried == [["pay: Roll out to 10 %"], ["ship: Roll out to 10 %"]]
 
 
 def test_database_error_leaves_an_action_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,9 +287,24 @@ def test_right_for_the_flags_of_a_segment_is_needed(ana: User) -> None:
     ask(f"segment conditions few {shlex.quote(conditions)}")
     ana.user_permissions.remove(*ana.user_permissions.filter(codename="change_featureflag"))
     make_due()
-    states = {report["id"]: report["state"] for report in run_jobs()}
-    assert [*states.values()] == ["done", "failed"]
-    assert waiting.pk in states
+    done, failed = run_jobs()
+    assert (done["id"], done["state"], failed["state"]) == (waiting.pk, "done", "failed")
+    # Its readers may not see all flags.
+    assert failed["result"] == "user ana lacks the right to change all that uses few"
+
+
+def test_stored_refusal_does_not_name_what_uses_a_segment(ana: User) -> None:
+    permit(ana, "delete_segment")
+    Segment.objects.create(key="few", conditions=[STAFF])
+    waiting = ask("segment delete few --yes")
+    rules = [{"conditions": [{"segment": "few"}], "rollout_percent": 100}]
+    FeatureFlag.objects.filter(key="pay").update(rules=rules)
+    make_due()
+    run_jobs()
+    waiting.refresh_from_db()
+    assert waiting.state == "failed"
+    assert "is used by the rules of flags, values and experiments" in waiting.result
+    assert "pay" not in waiting.result
 
 
 def test_forgotten_user_leaves_the_arguments(ana: User) -> None:

@@ -3,41 +3,37 @@
 from __future__ import annotations
 
 from flagstaff._tables.rows import uncached
+from flagstaff._words.cells import Column
 from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options, Topic, option, switch, verb, verb_group
+from flagstaff.cli.verb import Options, Topic, switch, verb, verb_group
 from flagstaff.conf import conf
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import KIND, find
-from flagstaff.waiting.records import ALL_COLUMNS, COLUMNS, OPEN, PROBLEMS, State, records_of
+from flagstaff.waiting.stored import COLUMNS, OPEN, PROBLEMS, records_of
 
 _MAX_ROWS = 1_000
 
 
 @verb(
     "waiting list",
-    "waiting list --state done",
-    arguments=(
-        option("--state", "only actions in this state", choices=State.values),
-        switch("--all", "also actions that have ended"),
-    ),
+    "waiting list --all --json",
+    arguments=(switch("--all", "also actions that have ended"),),
 )
 def list_(options: Options, out: Output) -> None:
     """List what waits, and what did not run and needs a decision."""
     rows = uncached(WaitingAction.objects.using(conf.database)).order_by("run_at", "id")
-    if options["state"]:
-        rows = rows.filter(state=options["state"])
-    elif not options["all"]:
+    if not options["all"]:
         rows = rows.filter(state__in=(*OPEN, *PROBLEMS))
-    out.records(COLUMNS, records_of(rows[:_MAX_ROWS]), empty="no action waits")
+    out.records(COLUMNS, records_of([*rows[:_MAX_ROWS]]), empty="no action waits")
 
 
 @verb("waiting show 12", "waiting show 12 --json", arguments=(add_key,))
 def show(options: Options, out: Output) -> None:
     """Show a waiting action: who asked, what it would do, and what became of it."""
     [record] = records_of([find(options["key"])])
-    out.record(ALL_COLUMNS, record)
+    out.record([*map(Column, record)], record)
 
 
 VERBS = (

@@ -14,7 +14,7 @@ from flagstaff.contrib.webhooks.models import Delivery
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.contrib.webhooks.slack import slack_body
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.records import records_of, state_text
+from flagstaff.waiting.stored import records_of, state_text
 
 #: What a message has of an action: no arguments, which may name users.
 _FIELDS = (

@@ -38,7 +38,7 @@ def test_what_happens_to_an_action_is_sent(hook: Webhook) -> None:
     [asked] = received(hook)
     assert (asked["id"], asked["type"]) == (f"ops-waiting-{waiting.pk}-asked", "waiting.asked")
     data = asked["data"]
-    assert (data["what"], data["state"]) == ("flag release new_checkout", "approval")
+    assert (data["what"], data["state"]) == ("Release new_checkout to everybody", "approval")
     assert (data["asked_by_name"], data["reason"], data["link"]) == ("ana", "launch", None)
     assert "arguments" not in data
     run(f"waiting approve {waiting.pk} --as bob --yes")
@@ -69,7 +69,7 @@ def test_slack_gets_a_sentence_and_sentry_nothing(hook: Webhook) -> None:
         ask(f"{LINE} --request")
         deliver()
     [message] = hook.accepted
-    text = "flag release new_checkout: asked, waits for approval, by ana"
+    text = "Release new_checkout to everybody: asked, waits for approval, by ana"
     assert message.json["text"] == text
 
 
