@@ -155,10 +155,9 @@ def refusal(experiment: Experiment, action: str) -> Text | None:
     states = _POSSIBLE.get(action, tuple(State))
     if experiment.state not in states:
         return Text(
-            "{key} is {state}; “{action}” is only for an experiment that is {states}",
+            "{key} is {state}; this action is only for an experiment that is {states}",
             key=experiment.key,
             state=Text(experiment.state),
-            action=action,
             states=joined((Text(one.value) for one in states), " / "),
         )
     if action in _CHANGES_OF_A_RUN and experiment.exposures_deleted_at is not None:

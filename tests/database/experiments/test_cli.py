@@ -60,7 +60,7 @@ def test_decisions_are_asked_about_and_printed_with_the_way_back() -> None:
 
 def test_impossible_action_and_unknown_key_say_what_to_do() -> None:
     change("create")
-    problem = f"refused: {KEY} is draft; “grow” is only for an experiment that is"
+    problem = f"refused: {KEY} is draft; this action is only for an experiment that is"
     assert problem in refusal("grow", "50", "--yes", status=4)
     assert change("delete", "--yes") == {"key": KEY, "deleted": True, "undo": None}
     expected = f'no experiment {KEY}; create it: "manage.py flags experiment create {KEY}"'

@@ -125,10 +125,10 @@ def test_time_for_which_an_experiment_was_stopped_is_not_counted(running: Experi
 def test_change_that_the_state_does_not_allow_is_refused(draft: Experiment) -> None:
     with pytest.raises(ExperimentError) as refused:
         experiments.ship(KEY, "control")
-    expected = f"{KEY} is draft; “ship” is only for an experiment that is running / stopped"
+    expected = f"{KEY} is draft; this action is only for an experiment that is running / stopped"
     assert str(refused.value) == expected
     experiments.start(KEY)
-    with pytest.raises(ExperimentError, match="is running; “edit” is only for"):
+    with pytest.raises(ExperimentError, match="is running; this action is only for"):
         experiments.edit(KEY, description="web")
     experiments.ship(KEY, "treatment")
     for change in (experiments.start, experiments.restart, lambda key: experiments.ship(key, "a")):

@@ -262,7 +262,7 @@ def test_undo_of_a_ship_shows_and_restores_the_running_experiment(
 def test_experiment_is_deleted_unless_it_runs(operator: Client, running: Experiment) -> None:
     url = experiment_url(running, "delete")
     response = operator.get(url)
-    assert any("is running; “delete” is only for" in one for one in errors_of(response))
+    assert any("is running; this action is only for" in one for one in errors_of(response))
     assert not asks(response)
     operator.post(url, {"_confirmed": "1"})
     assert Experiment.objects.exists()

@@ -282,7 +282,7 @@ def test_metric_that_cannot_be_added_is_refused(
 
 def test_traffic_grows_and_does_not_fall() -> None:
     experiments.create(KEY, traffic_percent=20)
-    with pytest.raises(ExperimentError, match="is draft; “grow” is only for"):
+    with pytest.raises(ExperimentError, match="is draft; this action is only for"):
         experiments.grow(KEY, 50)
     experiments.start(KEY)
     assert experiments.grow(KEY, 50).traffic_percent == 50
