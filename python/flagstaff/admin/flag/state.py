@@ -51,7 +51,8 @@ def with_counts(flags: QuerySet[Any]) -> QuerySet[Any]:
     links, name = through_model(field)._base_manager, field.m2m_field_name()
     of_flag = links.filter(**{name: OuterRef("pk")}).order_by().values(name)
     count = Subquery(of_flag.values(count=Count("pk")))
-    return flags.annotate(**{_COUNT: Coalesce(count, 0)})
+    counted: QuerySet[Any] = flags.annotate(**{_COUNT: Coalesce(count, 0)})
+    return counted
 
 
 def _is_for_allowed_users(flag: Any) -> bool:
