@@ -313,12 +313,14 @@ def _read(
         changed, of_keys = comparison.count(iter(users), names)
         return [*map(sum, zip(counts, (len(users), changed, *chain(*of_keys)), strict=True))]
 
-    if rows[: _MAX_USERS + 1].count() <= _MAX_USERS:
-        by_pk = rows.order_by("pk")
-        batch = [*by_pk[:_BATCH]]
-        while batch:
-            exact = plus(exact, batch)
+    by_pk = rows.order_by("pk")
+    batch = [*by_pk[:_BATCH]]
+    # The users of most projects fit into one batch, and take no other query.
+    if len(batch) < _BATCH or rows[: _MAX_USERS + 1].count() <= _MAX_USERS:
+        exact = plus(exact, batch)
+        while len(batch) == _BATCH:
             batch = [*by_pk.filter(pk__gt=batch[-1][0])[:_BATCH]]
+            exact = plus(exact, batch)
         return exact, False
     for pks in batches(map(table.field.to_python, listed)):
         exact = plus(exact, rows.filter(**{f"{table.field.name}__in": pks}))

@@ -247,7 +247,7 @@ def small_integer(value: object) -> object:
     [
         ("is_staff", small_integer, 8),
         ("is_staff", encrypted, None),
-        # The users are read by their key, which must be comparable.
+        # The next batch of users is read by their key, which must be comparable.
         ("id", odd, None),
     ],
 )
@@ -260,6 +260,7 @@ def test_column_with_other_python_values_is_counted_or_reported(
 ) -> None:
     field = User._meta.get_field(column)
     monkeypatch.setattr(field, "from_db_value", lambda value, *_: read(value), raising=False)
+    monkeypatch.setattr(impact_module, "_BATCH", 10)
     now = flag()
     rules = [{"conditions": [condition("is_staff", "in", True)]}]
     effect = only(impact([now], [now.after({"rules": rules})]))
@@ -394,6 +395,7 @@ def test_allowed_users_of_an_open_transaction_are_counted(users: list[Any]) -> N
 @pytest.fixture
 def sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(impact_module, "_MAX_USERS", 1_000)
+    monkeypatch.setattr(impact_module, "_BATCH", 500)
     monkeypatch.setattr(impact_module, "_SAMPLE", 3_000)
     monkeypatch.setattr(impact_module, "_PAGES", 2)
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
-from django.db.models import Count, ManyToManyField, Model
+from django.db.models import Count, ManyToManyField, Model, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -44,22 +45,14 @@ def allowed_count(flag: Any) -> int:
     return count
 
 
-def count_users(flags: Iterable[Any]) -> None:
-    """Counts the allowed users of several flags in one query, or none if it has done so before."""
-    missing = {flag.pk: flag for flag in flags if not hasattr(flag, _COUNT)}
-    if not missing:
-        return
+def with_counts(flags: QuerySet[Any]) -> QuerySet[Any]:
+    """Returns the flags, each with the number of its allowed users. No other query counts them."""
     field = cast("ManyToManyField[Model, Model]", conf.flag_model._meta.get_field(ALLOWED))
-    links, name = through_model(field)._base_manager.using(conf.database), field.m2m_field_name()
-    counts = links.filter(**{f"{name}__in": [*missing]}).values_list(name).annotate(Count("pk"))
-    found = dict(counts)
-    for pk, flag in missing.items():
-        setattr(flag, _COUNT, found.get(pk, 0))
-
-
-def count_deciding_users(flags: Iterable[Any]) -> None:
-    """Counts the allowed users of those flags whose state depends on them, in at most one query."""
-    count_users(flag for flag in flags if _is_for_allowed_users(flag))
+    links, name = through_model(field)._base_manager, field.m2m_field_name()
+    of_flag = links.filter(**{name: OuterRef("pk")}).order_by().values(name)
+    count = Subquery(of_flag.values(count=Count("pk")))
+    counted: QuerySet[Any] = flags.annotate(**{_COUNT: Coalesce(count, 0)})
+    return counted
 
 
 def _is_for_allowed_users(flag: Any) -> bool:

@@ -20,7 +20,7 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.tags import usable_tags
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.state import count_deciding_users, state_and_label
+from flagstaff.admin.flag.state import state_and_label, with_counts
 from flagstaff.admin.links import admin_of, page_url
 from flagstaff.admin.table import Column, Content, Page, Table, link
 from flagstaff.admin.words import badge, key_link, short
@@ -85,10 +85,8 @@ class Search(Page):
         found, has_duplicates = own.get_search_results(self.request, every, self._text)
         is_other = Case(When(key=self._text, then=Value(0)), default=Value(1))
         ordered = (found.distinct() if has_duplicates else found).order_by(is_other, "key", "-pk")
-        rows = [*ordered[: _MAX_ROWS + 1]]
-        if own.model is conf.flag_model:
-            count_deciding_users(rows)
-        return rows
+        counted = with_counts(ordered) if own.model is conf.flag_model else ordered
+        return [*counted[: _MAX_ROWS + 1]]
 
 
 def _searched() -> Iterator[tuple[type[Model], _Describe]]:

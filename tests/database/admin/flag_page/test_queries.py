@@ -19,7 +19,7 @@ from tests.support.terminals import delete_usage
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-MAX_QUERIES = 18
+MAX_QUERIES = 16
 RULES = [
     {"conditions": [{"segment": "team"}]},
     {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]},
