@@ -34,10 +34,11 @@ def differing(row: Row, fields: Fields) -> dict[str, object]:
     return {name: new for name, new in fields.items() if not _has(row, name, new)}
 
 
-def cleaned(row: Row, fields: Fields) -> dict[str, Any]:
+def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any]:
     """Returns these fields, for a row that exists or a new one, as its model's fields clean them.
 
-    The other fields are not validated, so that disabling a flag never fails because of them.
+    The other fields are not validated, so that disabling a flag never fails because of them. With
+    `is_past` they are those of the history, so values that never match are no reason against them.
     Whether the segments of rules exist is not checked.
 
     Raises InvalidChangeError with all problems, by the names of the fields.
@@ -53,7 +54,7 @@ def cleaned(row: Row, fields: Fields) -> dict[str, Any]:
         # Django's fields let some values through to Python, such as an int to that of a date.
         except (TypeError, ValueError, OverflowError):
             problems[name] = Text("the value has a wrong type")
-    if problems := problems or _problems_of_row(row, values):
+    if problems := problems or _problems_of_row(row, values, is_past=is_past):
         texts = (
             Text("{field}: {problem}", field=name, problem=text) for name, text in problems.items()
         )
@@ -69,7 +70,7 @@ def _cleaned_value(row: Row, field: AnyField, new: object) -> Any:
     return field.clean(getattr(new, "pk", new), cast("Model", row))
 
 
-def _problems_of_row(row: Row, values: Fields) -> dict[str, Text]:
+def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Text]:
     """Returns why valid fields are refused because of others, or of what was stored before."""
     is_new, problems = row._state.adding, dict[str, Text]()
     if isinstance(row, segment_model()) and "key" in values and not is_new:
@@ -77,7 +78,7 @@ def _problems_of_row(row: Row, values: Fields) -> dict[str, Text]:
             "the key of a segment cannot be changed, because rules name it; create another segment"
         )
     # What is stored and wrong already, such as by SQL, must not stop another change.
-    for name in values.keys() & {RULES, "conditions"}:
+    for name in () if is_past else values.keys() & {RULES, "conditions"}:
         if found := impossible_problem(values[name], None if is_new else getattr(row, name)):
             problems[name] = found
     if isinstance(row, conf.value_model):

@@ -274,7 +274,7 @@ class Undone:
         elif self._columns is not None:
             fields = {one.name: getattr(past, one.attname) for one in self._to_write}
             self.after = self.before.after({**fields, ALLOWED: allowed})
-            values = cleaned(row, differing(row, fields))
+            values = cleaned(row, differing(row, fields), is_past=True)
             changed = write_change(kind, row, values, change)
             self.changed = replace(changed, version=self.version)
 
