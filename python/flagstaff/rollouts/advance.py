@@ -104,7 +104,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
 
     def pause(why: str, _figures: dict[str, Any]) -> PlanReport:
         text = "{what}; so it was not rolled back, although harm was found: {why}"
-        return _pause(plan, Text(text, what=changed, why=why))
+        return _pause(plan, Text(text, what=changed or "", why=why))
 
     def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
         # The reason begins with the guard that has tripped.
