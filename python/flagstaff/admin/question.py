@@ -386,7 +386,9 @@ class ActionRequest:
     @cached_property
     def _may_wait(self) -> bool:
         """Whether the page offers a time. A secret value would be stored."""
-        return self.action.can_wait and has_history() and not any(map(is_secret, self.rows))
+        # What is urgent is neither counted nor compared, so nothing could be stored of it.
+        can_wait = self.action.can_wait and not self.is_urgent
+        return can_wait and has_history() and not any(map(is_secret, self.rows))
 
     @property
     def _is_later(self) -> bool:

@@ -103,8 +103,12 @@ def carry_out_trip(plan: Plan) -> PlanReport:
     changed = foreign_change(plan, flag)
 
     def pause(why: str, _figures: dict[str, Any]) -> PlanReport:
-        text = "{what}; so it was not rolled back, although harm was found: {why}"
-        return _pause(plan, Text(text, what=changed or "", why=why))
+        reason = Text(
+            "{what}; so it was not rolled back, although harm was found: {why}",
+            what=changed or "",
+            why=why,
+        )
+        return _pause(plan, reason)
 
     def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
         # The reason begins with the guard that has tripped.
