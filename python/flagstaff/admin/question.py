@@ -385,7 +385,9 @@ class ActionRequest:
     @cached_property
     def _may_wait(self) -> bool:
         """Whether the page offers a time. A secret value would be stored."""
-        return self.action.can_wait and has_history() and not any(map(is_secret, self.rows))
+        # What is urgent is neither counted nor compared, so nothing could be stored of it.
+        can_wait = self.action.can_wait and not self.is_urgent
+        return can_wait and has_history() and not any(map(is_secret, self.rows))
 
     @property
     def _is_later(self) -> bool:
@@ -402,6 +404,9 @@ class ActionRequest:
 
     def _ask(self, prospect: Prospect, *, approval: bool) -> HttpResponse:
         """Stores the action, and says what it waits for. Raises FlagstaffError."""
+        if not prospect.outlook.is_counted:
+            # For a person who may not see them, or not within a second. The job compares them.
+            prospect = Prospect.of(prospect.run, prospect.outlook.expected)
         done = ask(prospect, self.at, approval=approval)
         name = done.record["asked_by_name"]
         line = waiting_line(self.admin.admin_site, find(done.key), name)

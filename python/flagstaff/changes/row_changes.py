@@ -6,7 +6,7 @@ things: a flag has allowed users, a value has a schema and may be secret, and ru
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import date
 from typing import Any, cast
@@ -209,15 +209,18 @@ def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Ch
         require_version(kind, key, row.pk, expect_version)
         if kind is Kind.SEGMENT:
             require_unused(row.key)
-        pk, changed = row.pk, delete_locked(kind, row)
+        pk, changed = (
+            row.pk,
+            delete_locked(kind, row, allowed_pks(row) if kind is Kind.FLAG else ()),
+        )
         return replace(changed, version=version_of(kind, pk))
 
 
-def delete_locked(kind: Kind, row: Row) -> Changed:
+def delete_locked(kind: Kind, row: Row, users: Iterable[PrimaryKey]) -> Changed:
     """Deletes a locked row and its allowed users."""
     old = _editable_fields(row)
     if kind is Kind.FLAG:
-        old[ALLOWED] = list(in_order(allowed_pks(row)))
+        old[ALLOWED] = list(in_order(users))
     if not is_preview():
         row.delete(using=conf.database)
     return Changed(kind, row.key, old, None, written=True, secret=is_secret(row))

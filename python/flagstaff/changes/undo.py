@@ -29,7 +29,7 @@ from flagstaff._tables.model_fields import (
 from flagstaff._tables.names import fill, sql, user_field
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows
 from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
-from flagstaff._tables.user_lookup import batches
+from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._taken_keys import OWNERS, keys_of_apps
 from flagstaff._words.json_text import ExactNumber, read_exactly
 from flagstaff._words.text import Text, some
@@ -76,6 +76,8 @@ _Columns: TypeAlias = dict[str, Any]
 _SET_UNDOES = "SELECT pg_catalog.set_config('flagstaff.undoes', %s, true)"
 # Beside the columns, what an entry can change: whether there is a row.
 _EXISTENCE = ""
+# The rows that one query reads: all of them may be long.
+_BATCH = 500
 # The length of a value in a message, which the admin may keep in a cookie.
 _MAX_VALUE = 120
 
@@ -121,6 +123,9 @@ class Undone:
         self._created: _Columns = {}
         # The entries that a later undo has taken back already, which created the row again.
         self._brought_back: set[int] = set()
+        #: A row with what is written, and the users to add who still exist: see `_read_past`.
+        self.past: Any = self.kind.model()
+        self.existing: Collection[PrimaryKey] = ()
 
     @property
     def written(self) -> Changed | None:
@@ -138,6 +143,12 @@ class Undone:
         is_written = any(one.name == RULES for one in self._to_write)
         return self._column_after(RULES) if is_written else None
 
+    @property
+    def rules_after(self) -> object:
+        """The rules after the undo; None if there is no row, or if it has none."""
+        row = self.after.row
+        return None if row is None or self.kind is Kind.SEGMENT else row.rules
+
     def _column_after(self, name: str) -> object:
         columns = self._columns or {}
         [column] = (at for at, one in self._fields.items() if one.name == name)
@@ -147,6 +158,11 @@ class Undone:
     def frees_key(self) -> bool:
         """Whether other rows can have the key after the undo."""
         return self.before.row is not None and self.key_after != self.key
+
+    @property
+    def takes_key(self) -> bool:
+        """Whether the row gets a key that it does not have now."""
+        return self.key_after is not None and not (self.before.row and self.key_after == self.key)
 
     def take_back(self, entries: Iterable[Change], chosen: Collection[int]) -> None:
         """Takes the row back in memory, through the chosen ones among all entries, newest first.
@@ -260,14 +276,14 @@ class Undone:
 
     def write(self) -> None:
         """Writes the row as it was; in a preview, says what that is. Raises InvalidChangeError."""
-        kind, row, past = self.kind, self.before.row and copied(self.before.row), self._past
-        users = {*(self.before.allowed_users or ())}
-        change = users_to_change(users, in_order(self._users), skip_unknown=True)
+        kind, row, past = self.kind, self.before.row and copied(self.before.row), self.past
+        users, target = {*(self.before.allowed_users or ())}, in_order(self._users)
+        change = users_to_change(users, target, skip_unknown=True, existing=self.existing)
         allowed = frozenset(users.difference(change.removed).union(change.added))
         self.after = RowState(kind, None)
         self.changed = Changed(kind, self.key, {}, {}, written=False, version=self.version)
         if self._columns is None and row is not None:
-            self.changed = delete_locked(kind, row)
+            self.changed = delete_locked(kind, row, users)
         elif self._columns is not None and row is None:
             self.after = RowState(kind, past, allowed)
             self.changed = insert_row(kind, copied(past), change)
@@ -296,32 +312,28 @@ class Undone:
             if present is None or not _is_same(columns[name], present.get(name))
         ]
 
-    @cached_property
-    def _past(self) -> Any:
-        """A row with what is written, read with the present types of the columns."""
-        fields, columns = self._to_write, self._columns or {}
-        values = {
+    @property
+    def to_add(self) -> set[PrimaryKey]:
+        """The allowed users who would be added, if they still exist."""
+        return self._users.difference(self.before.allowed_users or ())
+
+    @property
+    def to_read(self) -> _Columns:
+        """What is written as the history stores it, for `set_past`."""
+        columns = self._columns or {}
+        return {
             str(one.column): repr(value)
             # As a number of JSON, a decimal would lose digits.
             if isinstance(value, ExactNumber) and not isinstance(one, JSONField)
             else value
-            for one in fields
+            for one in self._to_write
             for value in [columns[str(one.column)]]
         }
-        if not values:
-            return self.kind.model()
-        table = connections[conf.database].ops.quote_name(self.kind.model._meta.db_table)
-        manager = self.kind.model._base_manager.using(conf.database)
-        try:
-            with transaction.atomic(using=conf.database):
-                query = fill(sql("past_row_v1"), {"table": table})
-                [row] = manager.raw(query, [json.dumps(values)])
-        except DataError as error:
-            # A column has another type now.
-            raise InvalidChangeError(
-                "{key}: {problem}", key=self.key, problem=error_text(error)
-            ) from error
-        return self.kind.model(**{one.attname: getattr(row, one.attname) for one in fields})
+
+    def set_past(self, row: Any) -> None:
+        """Takes a row that has the columns to write."""
+        fields = {one.attname: getattr(row, one.attname) for one in self._to_write}
+        self.past = self.kind.model(**fields)
 
 
 def _users_in(stored: Sequence[object] | None) -> set[PrimaryKey]:
@@ -402,7 +414,8 @@ def _undo(
         if not is_preview():
             # Before a row is inserted: another transaction may wait for its key, and have them.
             existing_segments([row.new_rules for row in rows], lock=True)
-        _plan(rows)
+        _read_past([row for row in rows if not row.problem])
+        _plan([row for row in rows if not row.problem])
         while skip_conflicts and any(row.problem for row in rows):
             left_out += [row for row in rows if row.problem]
             # What is left out keeps its key and its segments, which other rows may have needed.
@@ -469,54 +482,99 @@ def _entries_since(ids: Mapping[RowId, set[int]]) -> dict[RowId, list[Change]]:
     return by_row
 
 
+def _read_past(rows: Sequence[Undone]) -> None:
+    """Reads what is written with the present types of the columns, and the users to add."""
+    existing = allowed_user_table().existing({pk for row in rows for pk in row.to_add})
+    for row in rows:
+        row.existing = existing
+
+    def read(some: Sequence[Undone]) -> None:
+        try:
+            found = _past_rows(some)
+        except InvalidChangeError:
+            if len(some) == 1:
+                raise
+            # Which of them it is.
+            for row in some:
+                row.attempt(partial(read, [row]))
+            return
+        for row, past in zip(some, found, strict=True):
+            row.set_past(past)
+
+    for kind in Kind:
+        for batch in batches((row for row in rows if row.kind is kind and row.to_read), _BATCH):
+            read(batch) if len(batch) > 1 else batch[0].attempt(partial(read, batch))
+
+
+def _past_rows(rows: Sequence[Undone]) -> list[Any]:
+    """Returns rows of one kind with the columns to write. Raises InvalidChangeError."""
+    kind, key = rows[0].kind, rows[0].key
+    table = connections[conf.database].ops.quote_name(kind.model._meta.db_table)
+    manager = kind.model._base_manager.using(conf.database)
+    try:
+        with transaction.atomic(using=conf.database):
+            query = fill(sql("past_rows_v1"), {"table": table})
+            return [*manager.raw(query, [json.dumps([row.to_read for row in rows])])]
+    except DataError as error:
+        # A column has another type now.
+        raise InvalidChangeError("{key}: {problem}", key=key, problem=error_text(error)) from error
+
+
 def _plan(rows: Sequence[Undone]) -> None:
     """Plans what is written, and refuses what is impossible after all rows are undone."""
+    for row in rows:
+        with previewed():
+            row.attempt(row.write)
     possible = [row for row in rows if not row.problem]
     freed = {(row.kind, row.key) for row in possible if row.frees_key}
-    segments = {row.key_after for row in possible if row.kind is Kind.SEGMENT}
-    ids = {row.id for row in possible}
+    owners = _owners_of([row for row in possible if row.takes_key], freed)
+    gone, ids = {key for kind, key in freed if kind is Kind.SEGMENT}, {row.id for row in possible}
+    kept = {row.key_after for row in possible if row.kind is Kind.SEGMENT}
+    kept |= existing_segments([row.rules_after for row in possible]) - gone
+    uses = uses_by_segment() if gone else {}
 
-    def plan(row: Undone) -> None:
-        with previewed():
-            row.write()
-        if row.key_after is not None and not (row.before.row and row.key_after == row.key):
-            _require_free(row, freed)
-        if row.kind is not Kind.SEGMENT:
-            _require_segments(row, freed, segments)
-        elif row.frees_key:
-            uses = uses_by_segment()[row.key]
-            require_no_uses(row.key, [use for use in uses if use.row_id not in ids])
+    def check(row: Undone) -> None:
+        if row.takes_key:
+            _require_free(row, owners)
+        if row.kind is Kind.SEGMENT and row.frees_key:
+            of_row = uses.get(row.key, ())
+            require_no_uses(row.key, [use for use in of_row if use.row_id not in ids])
+        named = row.rules_after if gone or row.new_rules else None
+        if problem := missing_among(named, kept):
+            raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
 
     for row in possible:
-        row.attempt(partial(plan, row))
+        row.attempt(partial(check, row))
 
 
-def _require_free(row: Undone, freed: Collection[tuple[Kind, str]]) -> None:
-    """Raises ConflictError if something else has the key. Flags and values have none in common."""
+def _owners_of(
+    rows: Sequence[Undone], freed: Collection[tuple[Kind, str]]
+) -> dict[tuple[bool, str], str]:
+    """Returns what has the keys that rows get. Flags and values have none in common."""
+    if not rows:
+        return {}
+    wanted = {cast("str", row.key_after) for row in rows}
+    owners = {(False, key): owner for key, owner in keys_of_apps(wanted).items()}
+    for kind in Kind:
+        for batch in batches(wanted):
+            keys = all_rows(kind.model).filter(key__in=batch).values_list("key", flat=True)
+            taken = (key for key in keys if (kind, key) not in freed)
+            owners |= {(kind is Kind.SEGMENT, key): kind.value for key in taken}
+    return owners
+
+
+def _require_free(row: Undone, owners: dict[tuple[bool, str], str]) -> None:
+    """Raises ConflictError if something else has the key; else the row gets it, and no other."""
     key = cast("str", row.key_after)
-    kinds = (Kind.SEGMENT,) if row.kind is Kind.SEGMENT else (Kind.FLAG, Kind.VALUE)
-    owners = [one.value for one in kinds if (one, key) not in freed and one.find(key)]
-    if row.kind is not Kind.SEGMENT:
-        owners += keys_of_apps([key]).values()
-    for owner in owners:
+    place = row.kind is Kind.SEGMENT, key
+    if place in owners:
         text = Text(
             "{key}: {owner} has this key now; rename or delete it first",
             key=key,
-            owner=OWNERS.get(owner, Text("a segment")),
+            owner=OWNERS.get(owners[place], Text("a segment")),
         )
         raise ConflictError(text, key=row.key, actual=row.version)
-
-
-def _require_segments(
-    row: Undone, freed: Collection[tuple[Kind, str]], kept: Collection[str | None]
-) -> None:
-    """Raises InvalidChangeError if a rule names a segment that does not exist afterwards."""
-    gone = {key for kind, key in freed if kind is Kind.SEGMENT}
-    if row.after.row is None or not (gone or row.new_rules):
-        return
-    rules = row.after.row.rules
-    if problem := missing_among(rules, (existing_segments([rules]) - gone) | {*kept}):
-        raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
+    owners[place] = row.kind.value
 
 
 def _write(rows: Sequence[Undone]) -> None:

@@ -28,7 +28,7 @@ from flagstaff.experiments.rows import events_after, find, newest_event
 from flagstaff.experiments.variants import Variant
 
 #: The kind of row, and the verb that has the actions.
-EXPERIMENT: Final = "experiment"
+EXPERIMENT: Final = lifecycle.ROW_KIND
 _HALF = 50
 
 
@@ -136,6 +136,8 @@ def _outlook(name: str) -> Callable[..., Outlook]:
         require_now(experiment, name)
         given = (arguments.get(one) for one in ("percent", "traffic_percent"))
         percent = next(filter(None, given), experiment.traffic_percent)
+        if name == "grow":
+            editing.require_growth(experiment, percent)
         text = Text("{percent} % of all units take part.", percent=percent)
         if winner := arguments.get("winner"):
             require_variant(experiment, winner)

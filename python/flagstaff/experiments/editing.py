@@ -144,20 +144,25 @@ def grow(key: str, traffic_percent: int) -> Experiment:
     require_whole("traffic_percent", traffic_percent)
     with locked(key) as experiment:
         require_now(experiment, "grow")
+        require_growth(experiment, traffic_percent)
         before = experiment.traffic_percent
-        if traffic_percent < before:
-            raise ExperimentError(
-                "the traffic of {key} is {percent} % and can only grow, because units would leave "
-                "the experiment; restart it with less traffic",
-                key=key,
-                percent=before,
-            )
         if traffic_percent > before:
             experiment.traffic_percent = traffic_percent
             experiment.save(using=conf.database)
             text = Text("traffic: {old} % → {new} %", old=before, new=traffic_percent)
             record(experiment, Kind.GROWN, text)
         return experiment
+
+
+def require_growth(experiment: Experiment, traffic_percent: int) -> None:
+    """Raises ExperimentError for less traffic than the experiment has."""
+    if traffic_percent < experiment.traffic_percent:
+        raise ExperimentError(
+            "the traffic of {key} is {percent} % and can only grow, because units would leave "
+            "the experiment; restart it with less traffic",
+            key=experiment.key,
+            percent=experiment.traffic_percent,
+        )
 
 
 def add_metric(key: str, metric: str, *, tolerated: float | None = None) -> Experiment:

@@ -10,6 +10,7 @@ from datetime import datetime
 
 from django.db import transaction
 
+from flagstaff._attribution.context import current_actor
 from flagstaff._words.text import Text, marked, storable
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
@@ -26,7 +27,10 @@ from flagstaff.experiments.rows import (
     record,
     set_state,
 )
+from flagstaff.models import WaitingAction
 
+#: The kind of row of what waits for an experiment.
+ROW_KIND = "experiment"
 _CANNOT_UNDO = marked(
     "{key} cannot be undone: only a stop or a ship can, but the last change is “{what}”. Start, "
     "stop or ship it instead"
@@ -56,12 +60,17 @@ def start(key: str) -> Experiment:
 def stop(key: str) -> Experiment:
     """Stops an experiment, also a shipped one: every call returns its default.
 
-    No unit is recorded. Changes nothing if that is so already. Raises UnknownExperimentError.
+    No unit is recorded. If that is so already, cancels what waits to start it. Raises
+    UnknownExperimentError.
     """
     with locked(key) as experiment:
         if experiment.state in {State.RUNNING, State.SHIPPED}:
             text = Text("stopped: every call returns its default")
             _decide(experiment, State.STOPPED, "", Kind.STOPPED, text)
+        else:
+            # What waits is refused after an event, and there is none.
+            waiting = WaitingAction.objects.using(conf.database).of_row(ROW_KIND, key)
+            waiting.cancel(current_actor(), "the experiment was stopped again")
         return experiment
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, cast
+
+from django.db import Error, InterfaceError, OperationalError, transaction
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._words.text import Text
@@ -98,21 +100,27 @@ def carry_out_trip(plan: Plan) -> PlanReport:
     Pauses the plan instead if somebody else has changed the flag. Raises database errors.
     """
     flag = transitions.locked_flag(plan)
-    if changed := foreign_change(plan, flag):
-        why = Text(
-            "{what}; so it was not rolled back, although harm was found: {why}",
-            what=changed,
-            why=plan.trip_reason,
-        )
-        return _pause(plan, why)
+    changed = foreign_change(plan, flag)
 
-    # The reason begins with the guard that has tripped.
-    message = Text("rolled back: {why}", why=plan.trip_reason)
-    plan.trip_run_id = None
-    with acting_as(ACTOR, reason=message, source=_SOURCE):
-        transitions.roll_back(plan, flag, message)
-        record(plan, PlanEvent.Kind.TRIPPED, message, plan.trip_figures)
-    return report_of(plan, PlanEvent.Kind.TRIPPED, message)
+    def pause(why: str, _figures: dict[str, Any]) -> PlanReport:
+        reason = Text(
+            "{what}; so it was not rolled back, although harm was found: {why}",
+            what=changed or "",
+            why=why,
+        )
+        return _pause(plan, reason)
+
+    def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
+        # The reason begins with the guard that has tripped.
+        message = Text("rolled back: {why}", why=why)
+        plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, why, figures
+        with acting_as(ACTOR, reason=message, source=_SOURCE):
+            transitions.roll_back(plan, flag, message)
+            record(plan, PlanEvent.Kind.TRIPPED, message, figures)
+        return report_of(plan, PlanEvent.Kind.TRIPPED, message)
+
+    write = roll_back if changed is None else pause
+    return _whatever_the_text(write, plan.trip_reason, plan.trip_figures or {})
 
 
 def _enter_step(
@@ -150,10 +158,31 @@ def _store_trip(plan: Plan, why: str, figures: dict[str, Any]) -> PlanReport:
 
     So no trip is lost if the process ends, or if a guard is fine in the next run.
     """
-    plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, str(why), figures
-    plan.reason = str(transitions.trip_text(plan))
-    transitions.save(plan)
-    return report_of(plan, PlanEvent.Kind.TRIPPED)
+
+    def store(why: str, figures: dict[str, Any]) -> PlanReport:
+        plan.trip_run_id, plan.trip_reason, plan.trip_figures = plan.run_id, str(why), figures
+        plan.reason = str(transitions.trip_text(plan))
+        transitions.save(plan)
+        return report_of(plan, PlanEvent.Kind.TRIPPED)
+
+    return _whatever_the_text(store, why, figures)
+
+
+def _whatever_the_text(
+    write: Callable[[str, dict[str, Any]], PlanReport], why: str, figures: dict[str, Any]
+) -> PlanReport:
+    """Writes a trip with its reason and figures, or without them if they are rejected.
+
+    A constraint or a trigger of the project must not keep a trip from rolling back.
+    """
+    try:
+        with transaction.atomic(using=conf.database):
+            return write(why, figures)
+    except (OperationalError, InterfaceError):
+        # Such as a lock that was not free in time. The next run tries again.
+        raise
+    except (Error, TypeError, ValueError):
+        return write(Text("a guard whose reason cannot be stored"), {})
 
 
 def _hold(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
 from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of, rollout
+from tests.support.sql import rows
 
 pytestmark = COMMITTED
 
@@ -73,6 +76,46 @@ def test_trip_with_a_text_that_cannot_be_stored_rolls_back(
     [report] = trip(monkeypatch, text)
     assert (report.event, rollout()) == ("tripped", 0)
     assert plan_of().reason == flag_history(KEY)[0].reason == f"rolled back: {GUARD}: {reason}"
+
+
+@contextmanager
+def rejecting(column: str) -> Iterator[None]:
+    """Lets the database reject the reason, or the figures, of the trips of these tests."""
+    table, name = column.split(".")
+    # Only the figures of a trip have users.
+    bad = "users_inside" if name == "figures" else "few orders"
+    rows(
+        f"ALTER TABLE flagstaff_rollouts_{table} ADD CONSTRAINT narrow "
+        f"CHECK ({name}::text NOT LIKE '%%{bad}%%') NOT VALID"
+    )
+    try:
+        yield
+    finally:
+        rows(f"ALTER TABLE flagstaff_rollouts_{table} DROP CONSTRAINT narrow")
+
+
+@pytest.mark.parametrize(
+    "column", ["plan.trip_reason", "plan.reason", "planevent.message", "planevent.figures"]
+)
+def test_trip_whose_reason_the_database_rejects_rolls_back_without_it(
+    monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    with rejecting(column):
+        [report] = trip(monkeypatch)
+    assert (report.error, report.event, rollout()) == (None, "tripped", 0)
+    constant = "rolled back: a guard whose reason cannot be stored"
+    assert plan_of().reason == flag_history(KEY)[0].reason == constant
+    assert events()[-2:] == ["tripped", "propagated"]
+    assert run_plans() == []
+
+
+@pytest.mark.usefixtures("stored")
+def test_stored_trip_of_a_changed_flag_pauses_the_plan_without_a_rejected_reason() -> None:
+    changes.flags.set_rollout(KEY, 60)
+    with rejecting("planevent.message"):
+        [report] = run_plans()
+    assert (report.error, report.state, rollout()) == (None, "paused", 60)
+    assert run_plans() == []
 
 
 @pytest.mark.usefixtures("stored")

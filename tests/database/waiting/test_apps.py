@@ -262,6 +262,28 @@ def test_experiment_that_was_edited_does_not_start() -> None:
 
 
 @pytest.mark.usefixtures("button")
+def test_stop_of_an_experiment_that_does_not_run_cancels_its_start() -> None:
+    waiting = ask(f"experiment start {BUTTON}")
+    run(f"experiment stop {BUTTON} --dry-run")
+    waiting.refresh_from_db()
+    assert waiting.state == "waiting"
+    run(f"experiment stop {BUTTON}")
+    waiting.refresh_from_db()
+    assert (waiting.state, waiting.result) == ("cancelled", "the experiment was stopped again")
+    make_due()
+    assert run_jobs() == []
+    assert Experiment.objects.get().state == "draft"
+
+
+@pytest.mark.usefixtures("button")
+def test_experiment_cannot_be_asked_to_shrink() -> None:
+    experiments.start(BUTTON)
+    ran = run(f"experiment grow {BUTTON} 50 --yes --as ana --at {TOMORROW}")
+    assert (ran.status, "can only grow" in ran.err) == (4, True)
+    assert not WaitingAction.objects.exists()
+
+
+@pytest.mark.usefixtures("button")
 def test_experiment_is_shipped_after_an_approval(operator: Client, settings: Any) -> None:
     experiments.start(BUTTON)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": "most"}

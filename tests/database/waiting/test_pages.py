@@ -10,6 +10,7 @@ from django.test import Client
 
 from flagstaff import changes
 from flagstaff.admin import question
+from flagstaff.changes.consequence import Consequence
 from flagstaff.models import FeatureFlag, KeyValueStore, WaitingAction
 from flagstaff.waiting.stored import State
 from flagstaff.waiting.times import future_time
@@ -56,6 +57,47 @@ def test_time_on_the_page_of_an_action_stores_it_for_then(
     make_due()
     assert run_jobs()[0]["state"] == State.DONE
     assert state(pay) == (True, 100)
+
+
+def test_request_of_a_page_is_refused_if_its_row_changes_afterwards(
+    operator: Client, pay: FeatureFlag
+) -> None:
+    version = changes.flags.set_rollout("pay", 6).version
+    act(operator, flag_url(pay, "release"), _at=TOMORROW)
+    waiting = WaitingAction.objects.get()
+    assert waiting.versions == {"pay": version}
+    changes.flags.set_rollout("pay", 7)
+    make_due()
+    [report] = run_jobs()
+    assert (report["state"], state(pay)) == (State.FAILED, (True, 7))
+    assert report["result"].startswith("pay has version ")
+
+
+def test_request_for_many_flags_stores_the_version_of_each(
+    operator: Client, pay: FeatureFlag
+) -> None:
+    ship = FeatureFlag.objects.create(key="a_ship", enabled=True)
+    changes.flags.set_rollout("pay", 6)
+    chosen = {"action": "release", "_selected_action": [pay.pk, ship.pk]}
+    response: Any = operator.post("/admin/flagstaff/featureflag/", chosen)
+    shown = inputs_of(response.content.decode(), "")
+    operator.post("/admin/flagstaff/featureflag/", shown | chosen | {"_at": TOMORROW})
+    versions = {one.key: changes.flags.update(one.key, {}).version for one in (pay, ship)}
+    assert WaitingAction.objects.get().versions == versions
+
+
+def test_request_of_a_user_who_may_not_see_users_stores_the_counted_users(
+    pay: FeatureFlag,
+) -> None:
+    rule = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
+    changes.flags.update("pay", {"rules": [{**rule, "rollout_percent": 100}]})
+    expected = ask("rollout pay 10")
+    url = flag_url(pay, "rollout")
+    act(staff("change_featureflag"), url, percent="10", _at=TOMORROW)
+    waiting = WaitingAction.objects.latest("pk")
+    # The job refuses what would reach more users than that.
+    assert waiting.consequence == expected.consequence == Consequence.MORE
+    assert "not counted" not in waiting.users
 
 
 def test_later_without_a_time_writes_nothing(operator: Client, pay: FeatureFlag) -> None:
