@@ -358,7 +358,7 @@ def test_list_without_a_match_says_what_to_do(operator: Client) -> None:
     changes.flags.delete("old_banner")
     html = page(operator, f"{FLAGS}?q=old")
     assert "No flag matches the search and the filters." in html
-    [url] = re.findall(r'href="([^"]*action=delete[^"]*)"', html)
+    [url] = re.findall(r'href="([^"]*kind=flag[^"]*)"', html)
     assert "old_banner" in page(operator, unescape(url))
 
 

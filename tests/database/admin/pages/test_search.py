@@ -37,7 +37,7 @@ def rows() -> None:
     KeyValueStore.objects.create(key="checkout_value", value="stripe")
     KeyValueStore.objects.create(key="checkout_secret", value="s3cret", secret=True)
     Segment.objects.create(key="checkout_segment", conditions=[ANYBODY])
-    Plan.objects.create(flag_pk="7", key="checkout_plan", steps=[{"percent": 5, "seconds": 60}])
+    Plan.objects.create(flag_pk="7", key="checkout_plan", steps=["5:60s"])
     experiments.create("checkout_experiment", ["control", "treatment"])
 
 
