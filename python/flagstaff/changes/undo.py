@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import groupby
 from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import ValidationError
@@ -56,10 +57,10 @@ from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeErr
 from flagstaff.history.describe import describe_value, field_label
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import (
-    AUTHOR,
     Change,
     ChangeQuerySet,
     entries_of_key,
+    event_key,
     require_history,
     require_triggers,
     side_of,
@@ -681,15 +682,17 @@ def entries_of_transaction(version: int) -> list[Change]:
 
 
 def _entries_of_events(chosen: Iterable[Change]) -> list[Change]:
-    """Returns all entries of the events of these entries, by row and newest first."""
+    """Returns all entries of the events of these entries, by row and newest first.
+
+    Another author splits an event, as in the history; what other transactions wrote does not.
+    """
     found: dict[int, Change] = {}
     for entry in chosen:
         if entry.pk not in found:
             of_row = Change.objects.of_row(entry.kind, entry.object_pk).in_transaction(entry)
-            author = [getattr(entry, name) for name in AUTHOR]
-            found |= {
-                one.pk: one for one in of_row if [getattr(one, name) for name in AUTHOR] == author
-            }
+            for _key, event in groupby(of_row.order_by("-pk"), key=event_key):
+                entries = {one.pk: one for one in event}
+                found |= entries if entry.pk in entries else {}
     return sorted(found.values(), key=_by_row)
 
 
