@@ -11,6 +11,7 @@ from django.db import transaction
 from flagstaff import acting_as, changes, experiments, flag_enabled, refresh, status
 from flagstaff.exceptions import (
     DocumentError,
+    ConflictError,
     InvalidChangeError,
     InvalidExperimentError,
     UnknownSegmentError,
@@ -248,7 +249,7 @@ def test_transaction_in_which_sql_changed_the_key_of_a_segment_is_not_undone() -
     with transaction.atomic():
         Segment.objects.update(key="large")
         FeatureFlag.objects.update(rules=rules("large"))
-    with pytest.raises(InvalidChangeError, match=FIXED):
+    with pytest.raises(ConflictError, match=FIXED):
         undo_transaction(Change.objects.latest("id").pk)
     assert Segment.objects.get().key == "large"
     assert FeatureFlag.objects.get().rules == rules("large")

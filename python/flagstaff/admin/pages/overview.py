@@ -44,7 +44,7 @@ class Overview(Page):
         running = _table(every, _("Running"), {Level.RUNNING})
         links = []
         if page_link(self.site, self.request, "changes"):
-            url = changes_url(self.site, {"from": today(), "to": today()})
+            url = changes_url(self.site, {"from": today()})
             links = [Filter(_("Changes of today"), url)]
         return Content(
             notes=[line.text for line in every if line.level is Level.UNKNOWN],

@@ -109,13 +109,13 @@ def test_menu_of_each_page_of_flags_has_the_pages_in_one_block(operator: Client)
         assert links[-5:] == [url(name) for name in PAGES[1:-1]]
 
 
-def test_menu_has_the_pages_that_the_user_may_open_and_a_block_without_lists() -> None:
+def test_menu_has_the_pages_that_the_user_may_open() -> None:
     assert menu(staff("view_keyvaluestore").get(VALUES))["flagstaff"] == [
         *(url("overview"), VALUES, "/admin/flagstaff/waitingaction/", url("changes"))
     ]
     response = staff("view_experiment", name="other").get(EXPERIMENTS)
     assert menu(response) == {
-        "flagstaff": [url("overview")],
+        "flagstaff": [url("overview"), "/admin/flagstaff/waitingaction/"],
         "flagstaff_experiments": [EXPERIMENTS],
     }
 

@@ -118,7 +118,7 @@ def test_key_links_to_its_history_which_brings_a_deleted_flag_back(operator: Cli
     changes.flags.delete("old_banner")
     evaluate_unknown("old_banner")
     [url] = re.findall(r'<a href="([^"]*)">History</a>', page(operator, UNKNOWN))
-    assert unescape(url) == f"{RECENT}?key=old_banner&exact=1&kind=flag"
+    assert unescape(url) == f"{RECENT}?key=old_banner&kind=flag"
     assert "Bring back" in page(operator, unescape(url))
 
 
