@@ -10,8 +10,8 @@ from django.db import transaction
 
 from flagstaff import acting_as, changes, experiments, flag_enabled, refresh, status
 from flagstaff.exceptions import (
-    DocumentError,
     ConflictError,
+    DocumentError,
     InvalidChangeError,
     InvalidExperimentError,
     UnknownSegmentError,
