@@ -58,7 +58,8 @@ def waiting_line(site: AdminSite, waiting: WaitingAction, name: str) -> SafeStri
 
 
 def _sentence(waiting: WaitingAction, name: str) -> str:
-    return f"{localized(state_text(waiting))}, {_('by %(name)s') % {'name': name}}"
+    by = _("by %(name)s") % {"name": name}
+    return f"{localized(state_text(waiting))}, {by}"
 
 
 def row_lines(site: AdminSite, request: HttpRequest, kind: str, key: str) -> list[SafeString]:

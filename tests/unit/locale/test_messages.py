@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -62,6 +63,20 @@ needs_gettext = pytest.mark.skipif(
 @needs_gettext
 def test_catalogue_has_the_messages_of_the_code() -> None:
     assert entries(POT.read_text()) == entries(messages()), "run make messages"
+
+
+# xgettext reads no call inside an f-string, so the text would stay English.
+def test_no_text_is_marked_inside_an_f_string() -> None:
+    found = [
+        f"{path}:{call.lineno}"
+        for path in POT.parents[1].rglob("*.py")
+        for text in ast.walk(ast.parse(path.read_text()))
+        if isinstance(text, ast.JoinedStr)
+        for call in ast.walk(text)
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
+        if call.func.id == "_" or "gettext" in call.func.id
+    ]
+    assert not found
 
 
 @needs_gettext

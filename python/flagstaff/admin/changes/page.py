@@ -27,7 +27,7 @@ from django.utils.translation import ngettext
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import local_number
-from flagstaff._words.times import aware, local_time_text
+from flagstaff._words.times import aware, local_time, local_time_text
 from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.changes.events import (
     EventRow,
@@ -101,7 +101,7 @@ class RecentChanges(Page):
         """The rows of a page, and the filters."""
         site, request = self.site, self.request
         filters = _filters(site, request)
-        username, now = request.user.get_username(), timezone.localtime()
+        username, now = request.user.get_username(), local_time(timezone.now())
         context = {
             "form": filters,
             "query": filters.query(),

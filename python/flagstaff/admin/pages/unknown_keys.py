@@ -134,7 +134,8 @@ def _period_text(period: UsagePeriod) -> str:
     if period.since is None or period.until is None:
         return reports
     times = {"since": local_time_text(period.since), "until": local_time_text(period.until)}
-    return f"{_('Counted since %(since)s, and until %(until)s.') % times} {reports}"
+    counted = _("Counted since %(since)s, and until %(until)s.") % times
+    return f"{counted} {reports}"
 
 
 def _problem(key: str, kind: str) -> str:

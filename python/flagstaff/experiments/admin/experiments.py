@@ -211,7 +211,8 @@ def _state_text(row: Experiment) -> str:
     label = str(State(row.state).label)
     if row.state == State.RUNNING:
         label = f"{label}, {day_text(row, aware(timezone.now()))}"
-    return f"{label}, {_('forced off')}" if row.key in forced_off.keys else label
+    forced = _("forced off")
+    return f"{label}, {forced}" if row.key in forced_off.keys else label
 
 
 def _next_actions(row: Experiment, report: Report | None) -> tuple[str, Sequence[str]]:

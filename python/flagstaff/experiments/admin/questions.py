@@ -59,7 +59,8 @@ class ExperimentRequest(AppRequest):
                 field.help_text = capfirst(localized(argument.help))
         field.label = _LABELS.get(name, field.label)
         if name in ("others", "guardrails") and (names := _names()):
-            field.help_text = f"{field.help_text}. {_('Metrics')}: {local_list(names)}."
+            label = _("Metrics")
+            field.help_text = f"{field.help_text}. {label}: {local_list(names)}."
         if isinstance(field, forms.CharField) and name == "description":
             # An empty text removes what was there.
             field.empty_value = ""
