@@ -187,7 +187,7 @@ def test_async_view_depends_on_the_flag(alice: User) -> None:
 
 
 def test_template_of_an_async_view_evaluates_for_the_user(alice: User, tmp_path: Path) -> None:
-    tag = '{% flag "new_checkout" visitor %}new{% else %}old{% endflag %}'
+    tag = '{% flag "new_checkout" customer %}new{% else %}old{% endflag %}'
     (tmp_path / "page.html").write_text(f"{{% load flagstaff %}}{tag}")
     FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
     page = async_to_sync(names_of(VIEWS, "async def page")["page"])
