@@ -7,7 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.contrib.admin import AdminSite
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
@@ -23,10 +24,12 @@ from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.confirmation import preview_rows
+from flagstaff.admin.links import page_url
 from flagstaff.admin.question import Preview, lines_of_rows
 from flagstaff.admin.rights import may, needs_view_user_text
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.segment_uses import segment_rows
+from flagstaff.admin.table import link
 from flagstaff.admin.waiting_lines import shown_actions, state_badge, viewable_models
 from flagstaff.admin.words import colour_of, two_lines
 from flagstaff.conf import conf
@@ -125,7 +128,7 @@ class WaitingActionAdmin(AppRowAdmin):
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """The arguments, for how many users it was asked, and who did what."""
-        yield Section(_("About"), _about(request, row))
+        yield Section(_("About"), _about(self.admin_site, request, row))
 
     def is_offered(self, action: Action, row: WaitingAction) -> bool:
         """What can be decided in this state; those who asked may only cancel it."""
@@ -189,14 +192,16 @@ class WaitingActionAdmin(AppRowAdmin):
         self.message_user(request, text, messages.SUCCESS)
 
 
-def _about(request: HttpRequest, row: WaitingAction) -> SafeString:
-    """Returns the facts: arguments, users, people, times and reasons."""
+def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeString:
+    """Returns the facts: rows, arguments, users, people, times and reasons."""
     sees_users, names = may_see_users(request.user), names_of([row])
 
     def who(pk: str, at: Any, why: str = "") -> str:
         return ", ".join(filter(None, (names[pk], at and local_time_text(at), why)))
 
+    model = viewable_models(site, request)[row.row_kind]
     facts = [
+        (capfirst(model._meta.verbose_name), _links(site, model, row.keys)),
         *(
             (_(capfirst(name.replace("_", " "))), value)
             for name, value in row.arguments.items()
@@ -209,3 +214,12 @@ def _about(request: HttpRequest, row: WaitingAction) -> SafeString:
     ]
     html = format_html_join("", "<dt>{}</dt><dd>{}</dd>", [fact for fact in facts if fact[1]])
     return format_html('<dl class="flagstaff-facts">{}</dl>', html)
+
+
+def _links(site: AdminSite, model: type[Model], keys: list[str]) -> SafeString:
+    """Returns the keys, with links to the pages of those that exist. Makes a query."""
+    rows = model._default_manager.using(conf.database).filter(key__in=keys)
+    # Of several plans with the key of a flag, the newest.
+    pks = dict(rows.order_by("pk").values_list("key", "pk"))
+    urls = {key: page_url(site, model, "change", pk) for key, pk in pks.items()}
+    return format_html_join(", ", "{}", ((link(urls.get(key, ""), key),) for key in keys))

@@ -29,7 +29,7 @@ from flagstaff.actions import Done
 from flagstaff.changes import Changed
 from flagstaff.changes.segment_use import SegmentInUseError
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError
+from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.extensions import Job
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
@@ -169,7 +169,9 @@ def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
         others = Text("flags, values and experiments")
         return State.FAILED, SegmentInUseError(error.key, others).message, []
     except FlagstaffError as error:
-        return State.FAILED, error.message, []
+        # Without the terminal's advice to expect another version.
+        text = error.problem if isinstance(error, ConflictError) else error.message
+        return State.FAILED, text, []
     except Exception as error:
         # Of code of the project, whose message may contain data.
         logger.exception("flagstaff: waiting action %s failed", waiting.pk)

@@ -71,6 +71,9 @@ def test_request_of_a_page_is_refused_if_its_row_changes_afterwards(
     [report] = run_jobs()
     assert (report["state"], state(pay)) == (State.FAILED, (True, 7))
     assert report["result"].startswith("pay has version ")
+    assert "expect version" not in report["result"]
+    # From the page that says so one gets to the flag.
+    assert f'href="{flag_url(pay)}"' in page(operator, url_of(waiting))
 
 
 def test_request_for_many_flags_stores_the_version_of_each(
