@@ -58,10 +58,6 @@ class JobReport(Protocol):
     def is_news(self) -> bool:
         """Whether something happened. `run-jobs --loop` prints only such reports."""
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as one line: its fields, which tabs separate."""
-
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""
 

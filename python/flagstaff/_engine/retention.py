@@ -43,11 +43,6 @@ class RetentionReport:
         """Whether something happened."""
         return self.deleted > 0 or self.error is not None
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        return self.rows, self.error or f"deleted {self.deleted:,}"
-
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""
         return asdict(self)

@@ -43,11 +43,6 @@ class VerdictReport:
         """Whether there is a problem or an error."""
         return bool(self.problem or self.error)
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        return self.experiment, self.error or self.problem or _outcomes(asdict(self))
-
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""
         return asdict(self)

@@ -48,11 +48,6 @@ class PlanReport:
         """Whether something happened."""
         return self.event is not None or self.error is not None
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        return self.plan, self.event or self.state, self.error or self.text
-
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""
         return dict(vars(self))

@@ -68,11 +68,6 @@ class WaitingReport:
         """Every report is about something that happened."""
         return True
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        return str(self.id), self.what, self.state, self.error or self.result
-
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON."""
         return asdict(self)

@@ -225,7 +225,7 @@ def test_deletion_stops_after_a_second_or_a_signal_and_the_next_round_goes_on(
     monkeypatch.setattr(history_retention, "delete_in_batches", batches)
     monkeypatch.setattr(delivering, "deliver", deliver_nothing)
     ran = flags("run-jobs", "--loop", "0.001")
-    assert ran.out.splitlines() == ["history\tdeleted 3", "history\tdeleted 4"]
+    assert ran.out.splitlines() == ["rows history\tdeleted 3", "rows history\tdeleted 4"]
     assert len(starts) == 1
 
 

@@ -46,13 +46,6 @@ class DeliveryReport:
         """Whether something was sent, tried or dropped."""
         return bool(self.delivered or self.failed_attempts or self.expired)
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        names = ("delivered", "failed_attempts", "expired", "pending", "failed")
-        error = [self.last_error] if self.failed_attempts and self.last_error else []
-        return self.receiver, *(f"{name} {getattr(self, name)}" for name in names), *error
-
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON. Failed deliveries are an error of the run."""
         error = f"deliveries that failed: {self.failed:,}" if self.failed else None
