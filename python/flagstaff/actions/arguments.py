@@ -84,16 +84,10 @@ class Argument:
         """Returns what the action gets, by name; nothing if the argument is not in the options.
 
         `say` prints what a person should know of it. May read a file, the standard input or the
-        database. Raises InvalidArgumentError.
+        database. Raises ValidationError or FlagstaffError.
         """
         typed = options[self._dest(name)]
-        if typed is None:
-            return {}
-        try:
-            return {name: self.value(typed)}
-        except ValidationError as error:
-            problem = " ".join(error.messages)
-            raise InvalidArgumentError("{name}: {problem}", name=name, problem=problem) from error
+        return {} if typed is None else {name: self.value(typed)}
 
     def value(self, typed: Any) -> Any:
         """Returns the value of what was typed. Raises ValidationError."""
@@ -110,23 +104,19 @@ class Parsed(Argument):
 
     parse: Callable[[str], Any] = str
 
-    def parsing(self) -> dict[str, Any]:
-        return {"type": self._parse}
+    def value(self, typed: str) -> Any:
+        try:
+            return self.parse(typed)
+        except ArgumentTypeError as error:
+            raise ValidationError(str(error)) from error
+        except ValueError as error:
+            raise ValidationError(f"invalid {self.metavar}: {typed!r}") from error
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
         return _ReadField(self._read_text, label=label, required=required)
 
     def _read_text(self, text: str) -> Any:
-        try:
-            return self._parse(text) if text else None
-        except ArgumentTypeError as error:
-            raise ValidationError(str(error)) from error
-
-    def _parse(self, text: str) -> Any:
-        try:
-            return self.parse(text)
-        except ValueError as error:
-            raise ArgumentTypeError(f"invalid {self.metavar}: {text!r}") from error
+        return self.value(text) if text else None
 
 
 class _ReadField(forms.CharField):
@@ -327,9 +317,8 @@ class Users(Argument):
         self, name: str, options: Mapping[str, Any], say: Callable[[str], None]
     ) -> dict[str, Any]:
         path = options["file"]
-        rows = () if path is None else csv.reader(StringIO(text_of_file(path)))
-        listed = (row[0].strip() for row in rows if row and row[0].strip())
-        texts = list(dict.fromkeys([*options[name], *listed]))
+        rows = [] if path is None else _rows_of_csv(text_of_file(path))
+        texts = list(dict.fromkeys([*options[name], *(row[0] for row in rows if row[0])]))
         if not texts:
             raise InvalidArgumentError("no users: pass USER or --file")
         table = allowed_user_table()
@@ -355,18 +344,24 @@ class Users(Argument):
 
 def _users_of_text(text: str) -> list[Any]:
     """Returns the primary keys. Raises ValidationError with those that are no users."""
-    # With None, each end of a line becomes "\n". A table that is pasted has tabs.
-    lines = StringIO(text.replace("\t", ","), newline=None)
-    try:
-        cells = chain.from_iterable(csv.reader(lines, skipinitialspace=True))
-        names = list(dict.fromkeys(cell.strip() for cell in cells if cell.strip()))
-    except csv.Error as error:
-        problem = _("This text cannot be read. Remove each double quote that is not closed.")
-        raise ValidationError(problem) from error
+    # A table that is pasted has tabs.
+    rows = _rows_of_csv(text.replace("\t", ","))
+    names = list(dict.fromkeys(filter(None, chain.from_iterable(rows))))
     pks = allowed_user_table().find_many(names)
     if unknown := [name for name in names if name not in pks]:
         raise ValidationError(unknown_users(unknown))
     return list(dict.fromkeys(pks[name] for name in names))
+
+
+def _rows_of_csv(text: str) -> list[list[str]]:
+    """Returns the cells of the lines that are not empty. Raises ValidationError."""
+    try:
+        # With None, each end of a line becomes "\n".
+        rows = csv.reader(StringIO(text, newline=None), skipinitialspace=True)
+        return [[cell.strip() for cell in row] for row in rows if row]
+    except csv.Error as error:
+        problem = _("This text cannot be read. Remove each double quote that is not closed.")
+        raise ValidationError(problem) from error
 
 
 def name_of_users() -> str:
@@ -429,6 +424,18 @@ Text: TypeAlias = Annotated[str, Argument("a text")]
 #: A whole number from 0 to 100.
 Percent: TypeAlias = Annotated[
     int, _Percentage(f"a whole number from 0 to {MAX_PERCENT}", "PERCENT", percent)
+]
+#: The rules of a flag or of a value.
+Rules: TypeAlias = Annotated[
+    Any, JsonFile('a file with the rules as a JSON list; "-" is the standard input')
+]
+#: A bucketing unit.
+Unit: TypeAlias = Annotated[
+    str,
+    Argument(
+        'what the percentages count: "user", "visitor", or an attribute such as "organization"',
+        "UNIT",
+    ),
 ]
 
 

@@ -31,7 +31,7 @@ from flagstaff._tables.rows import all_rows, case_variants
 from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.actions import Action, Argument, Outlook
-from flagstaff.actions.running import Run
+from flagstaff.actions.table import Run
 from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.confirmation import (
     CONFIRMED,

@@ -16,6 +16,7 @@ from django.utils.dateparse import parse_datetime
 
 from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.tags import with_tags
+from flagstaff._words.text import is_whole_number
 from flagstaff.cli.verb import Argument, Options, one_of, option, switch, together
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
@@ -23,6 +24,8 @@ from flagstaff.history.kinds import Kind
 from flagstaff.waiting.times import future_time
 
 _MAX_WAIT = 3_600.0
+# The digits of the largest number.
+_MAX_DIGITS = 18
 #: The seconds of --wait without a number.
 DEFAULT_WAIT = -1.0
 _UTC = fixed_timezone.utc
@@ -41,7 +44,7 @@ def count(least: int = 0, most: int | None = None) -> Callable[[str], int]:
     limits = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def parse(text: str) -> int:
-        number = int(text) if text.isascii() and text.isdigit() else -1
+        number = int(text) if is_whole_number(text, _MAX_DIGITS) else -1
         if number < least or (most is not None and number > most):
             raise ArgumentTypeError(f"expected a whole number {limits}, not {text!r}")
         return number

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._words.text import Text, is_whole_number, some
 from flagstaff.actions import Action, Done, Question, action
-from flagstaff.actions.running import Run
+from flagstaff.actions.table import Run
 from flagstaff.changes import Undo
 from flagstaff.changes.fields import rejections
 from flagstaff.changes.locking import require_version

@@ -371,7 +371,8 @@ def test_allow_by_a_role_that_may_not_read_usernames_shows_primary_keys(
 
 
 @pytest.mark.parametrize(
-    "text", ["alice\nbob\n", "id,name\n1,a\n\n2,b\n", '\ufeff"1"\r\n"bob"\r\n']
+    "text",
+    ["alice\nbob\n", "alice\rbob\r", "id,name\n1,a\n\n2,b\n", '\ufeff"1"\r\n"bob"\r\n'],
 )
 def test_allow_reads_users_from_a_file_or_the_standard_input(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -384,6 +385,14 @@ def test_allow_reads_users_from_a_file_or_the_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO("bob\n"))
     assert run("disallow new_checkout --file -").status == 0
     assert allowed() == ["alice"]
+
+
+def test_file_of_users_that_is_no_csv_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "beta.csv"
+    path.write_text("a" * 200_000)
+    ran = run(f"allow new_checkout --file {path}")
+    assert ran.status == 2
+    assert ran.err.startswith("CommandError: users: This text cannot be read.")
 
 
 def test_unknown_users_are_named_together_and_skipped_on_demand() -> None:
