@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from flagstaff import changes
 from flagstaff.contrib.webhooks import deliver, delivering
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import retention as history_retention
 from flagstaff.models import Change, FeatureFlag
 from tests.support.reports import register_worker
@@ -119,6 +120,19 @@ def test_loop_survives_a_database_error_and_prints_lines(
     # A round without deliveries prints nothing.
     [line] = ran.out.splitlines()
     assert json.loads(line)["delivered"] == 1
+
+
+@COMMITTED
+def test_loop_that_an_error_ends_prints_what_the_other_jobs_did(
+    ops: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_given: object) -> None:
+        raise FlagstaffError("the plans cannot be read")
+
+    monkeypatch.setattr("flagstaff.rollouts.jobs.run_plans", fail)
+    ran = flags("run-jobs", "--loop", "0.001")
+    assert (ran.status, ran.err) == (1, "running jobs\nCommandError: the plans cannot be read\n")
+    assert "\tdelivered 1\t" in ran.out
 
 
 @COMMITTED

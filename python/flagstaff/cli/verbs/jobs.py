@@ -111,14 +111,16 @@ def _loop(pause: float, out: Output) -> None:
         out.message("running jobs; press Ctrl-C to stop" if out.is_interactive else "running jobs")
         while not stop.is_set():
             close_old_connections()
-            for result in _run_all(stop, retention):
+            results = _run_all(stop, retention)
+            for result in results:
+                _print_news(result, out)
+            for result in results:
                 if isinstance(result.error, Error):
                     # Only the type: the message may quote data.
                     name = type(result.error).__name__
                     out.message(f"{result.job.name}: database error, will try again: {name}")
                 elif result.error is not None:
                     raise result.error
-                _print_news(result, out)
             close_old_connections()
             until = monotonic() + pause
             while (left := until - monotonic()) > 0 and not stop.wait(min(left, _MAX_WAIT)):
