@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from argparse import ArgumentTypeError, BooleanOptionalAction
+from argparse import BooleanOptionalAction
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -36,7 +36,7 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import DuplicateNameError, parse_json
-from flagstaff._words.text import local_list, localized, quoted, some
+from flagstaff._words.text import is_whole_number, local_list, localized, quoted
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT, validate_tags
 
@@ -100,17 +100,17 @@ class Argument:
 
 @dataclass(frozen=True)
 class Parsed(Argument):
-    """A text that a function parses. The function raises ArgumentTypeError or ValueError."""
+    """A text that a function parses. The function raises ValidationError or ValueError."""
 
     parse: Callable[[str], Any] = str
 
     def value(self, typed: str) -> Any:
         try:
             return self.parse(typed)
-        except ArgumentTypeError as error:
-            raise ValidationError(str(error)) from error
         except ValueError as error:
-            raise ValidationError(f"invalid {self.metavar}: {typed!r}") from error
+            text = gettext("invalid %(name)s: %(text)s")
+            values = {"name": self.metavar, "text": repr(typed)}
+            raise ValidationError(text % values) from error
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
         return _ReadField(self._read_text, label=label, required=required)
@@ -321,16 +321,12 @@ class Users(Argument):
         texts = list(dict.fromkeys([*options[name], *(row[0] for row in rows if row[0])]))
         if not texts:
             raise InvalidArgumentError("no users: pass USER or --file")
-        table = allowed_user_table()
-        pks = table.find_many(texts)
+        pks = allowed_user_table().find_many(texts)
         if unknown := [text for text in texts if text not in pks]:
-            problem = f"no user has the primary key or username {some(map(repr, unknown))}"
+            problem = unknown_users(unknown)
             if not options["skip_unknown"]:
-                guess = table.guess(unknown[0]) if len(unknown) == 1 else ""
                 raise FlagstaffError(
-                    "{problem}; to skip unknown users, pass --skip-unknown{guess}",
-                    problem=problem,
-                    guess=guess,
+                    "{problem} To skip unknown users, pass --skip-unknown.", problem=problem
                 )
             say(f"skipped: {problem}")
         return {name: [pks[text] for text in texts if text in pks]}
@@ -402,11 +398,12 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def percent(text: str) -> int:
-    """Parses a percentage such as "25" or "25%"."""
+    """Parses a percentage such as "25" or "25%". Raises ValidationError."""
     digits = text.removesuffix("%").strip()
-    if not (digits.isascii() and digits.isdigit() and int(digits) <= MAX_PERCENT):
-        raise ArgumentTypeError(f"expected a whole number from 0 to {MAX_PERCENT}, not {text!r}")
-    return int(digits)
+    if is_whole_number(digits) and int(digits) <= MAX_PERCENT:
+        return int(digits)
+    problem = gettext("expected a whole number from 0 to %(most)s, not %(text)s")
+    raise ValidationError(problem % {"most": MAX_PERCENT, "text": repr(text)})
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ _EXPECT_VERSION = "expect_version"
 
 @dataclass(frozen=True)
 class Done:
-    """What was done to rows without a history, such as a rollout plan."""
+    """What a verb, or an action of an app, has done: what a terminal prints, and a page says."""
 
     key: str
     #: Sentences: what happened and, if no action takes it back, what to do instead.

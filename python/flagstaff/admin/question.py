@@ -412,8 +412,6 @@ class ActionRequest:
         line = waiting_line(self.admin.admin_site, find(done.key), name)
         message = format_html("{} {}", _("Nothing is changed yet."), line)
         self.admin.message_user(self.request, message, messages.WARNING)
-        for note in done.notes:
-            self.admin.message_user(self.request, localized(note), messages.WARNING)
         return HttpResponseRedirect(self._back_url())
 
     def _run(self, preview: Preview) -> Run:

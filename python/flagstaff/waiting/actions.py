@@ -41,12 +41,9 @@ from flagstaff.waiting.stored import (
     state_text,
     stored_run,
 )
-from flagstaff.waiting.times import is_shown_twice
 
 #: The kind of row, and the verb that has the actions.
 KIND: Final = "waiting"
-# The digits of the largest number.
-_MAX_DIGITS = 18
 _action = partial(action, KIND)
 
 
@@ -89,9 +86,7 @@ def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> D
     )
     with transaction.atomic(using=conf.database), rejections(secret=False):
         done = _saved(waiting, "asked")
-    twice = Text("the clock shows this time twice that day, and it runs the first time")
-    notes = [twice] if at is not None and is_shown_twice(at) else []
-    return replace(done, undo=Undo((KIND, "cancel", waiting.key)), notes=notes)
+    return replace(done, undo=Undo((KIND, "cancel", waiting.key)))
 
 
 def _require_may_wait(run: Run) -> None:
@@ -110,8 +105,7 @@ def find(key: str, *, lock: bool = False) -> WaitingAction:
     """Returns the waiting action with a number. Raises FlagstaffError."""
     rows: Any = WaitingAction.objects.using(conf.database)
     rows = rows.select_for_update() if lock else rows
-    is_number = is_whole_number(key, _MAX_DIGITS)
-    found: WaitingAction | None = rows.filter(pk=int(key)).first() if is_number else None
+    found: WaitingAction | None = rows.filter(pk=int(key)).first() if is_whole_number(key) else None
     if found is None:
         raise UnknownWaitingActionError(
             'there is no waiting action {key}; "manage.py flags waiting list" lists them',

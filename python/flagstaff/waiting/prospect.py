@@ -22,7 +22,7 @@ from flagstaff.actions.rights import lacking, may, overrides
 from flagstaff.actions.table import Done, Outlook, Run
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, text_to_type
-from flagstaff.changes.impact import impact_of_changes, reached
+from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import APPROVAL_RULES, conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
@@ -50,7 +50,7 @@ class Prospect:
     outlook: Outlook
     #: Of rows with a history.
     changed: Sequence[Changed] = ()
-    impact: Impact = field(default_factory=lambda: reached([], []))
+    impact: Impact = field(default_factory=lambda: Impact([], []))
 
     @classmethod
     def of(cls, run: Run, expected: Mapping[str, Any] | None = None) -> Prospect:

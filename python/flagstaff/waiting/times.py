@@ -1,4 +1,4 @@
-"""The time at which an action runs: how a person writes it, and how it is shown."""
+"""The time at which an action runs, as a person writes it."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from django.utils.dateparse import parse_datetime
 
 from flagstaff.exceptions import InvalidArgumentError
 
-_UTC = fixed_timezone.utc
 _MAX_DELAY = timedelta(days=366)
 
 
 def future_time(text: str) -> datetime:
     """Parses a time such as "2026-12-01 09:00", in the current time zone without a UTC offset.
 
-    Of a time that the clock shows twice it is the first. Raises InvalidArgumentError.
+    Of a time that the clock shows twice it is the first; one that the clock skips is an hour later.
+    Raises InvalidArgumentError.
     """
     try:
         # A newer Python also reads a date without a time.
@@ -28,26 +28,10 @@ def future_time(text: str) -> datetime:
         raise InvalidArgumentError(
             'expected a time such as "2026-12-01 09:00", not {text}', text=repr(text)
         )
-    if timezone.is_naive(at):
-        zone = timezone.get_current_timezone()
-        written, at = at, at.replace(tzinfo=zone, fold=0)
-        # The way through UTC moves a time that the clock leaves out.
-        if (shown := at.astimezone(_UTC).astimezone(zone).replace(tzinfo=None)) != written:
-            raise InvalidArgumentError(
-                "the clocks of {zone} go forward and never show {text}; write {shown} or another "
-                "time",
-                zone=str(zone),
-                text=text,
-                shown=f"{shown:%H:%M}",
-            )
-    now = datetime.now(_UTC)
+    at = timezone.make_aware(at) if timezone.is_naive(at) else at
+    now = datetime.now(fixed_timezone.utc)
     if not now < at <= now + _MAX_DELAY:
         raise InvalidArgumentError(
             "expected a time from now on, within a year, not {text}", text=repr(text)
         )
     return at
-
-
-def is_shown_twice(at: datetime) -> bool:
-    """Whether the clock shows this time also an hour later, because clocks go back."""
-    return at.replace(fold=0).utcoffset() != at.replace(fold=1).utcoffset()

@@ -50,7 +50,11 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("undo new_checkout 987654", 4, "refused: "),
         # A dry run is refused as the change would be.
         ("value set page_size null --dry-run", 4, "refused: "),
-        ("allow new_checkout carol --dry-run", 1, "no user has the primary key or username"),
+        (
+            "allow new_checkout carol --dry-run",
+            1,
+            "No user has this primary key or username: “carol”.",
+        ),
         # Names.
         ("explain new_checkout alcie", 1, "primary key or username 'alcie'; did you mean 'alice'?"),
         *[
