@@ -17,7 +17,7 @@ from django.utils.dateparse import parse_datetime
 from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.tags import with_tags
 from flagstaff._words.text import is_whole_number
-from flagstaff.cli.verb import Argument, Options, one_of, option, switch, together
+from flagstaff.cli.verb import AddArguments, Options, one_of, option, switch, together
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.kinds import Kind
@@ -108,7 +108,7 @@ def add_key(parser: Any, thing: str = "flag", *, optional: bool = False) -> None
     parser.add_argument("key", metavar="KEY", nargs=nargs, help=f"the key of the {thing}")
 
 
-def add_kinds(help: str) -> Argument:  # noqa: A002 (as in argparse)
+def add_kinds(help: str) -> AddArguments:  # noqa: A002 (as in argparse)
     """Declares --value and --segment. `help` has %s in the place of the kind."""
     return one_of(*(switch(f"--{kind}", help % kind) for kind in ("value", "segment")))
 
@@ -118,7 +118,7 @@ def chosen_kinds(options: Options) -> list[Kind]:
     return [kind for kind in Kind if options.get(kind.value)] or [*Kind]
 
 
-def add_period(things: str, since: str = "--since") -> Argument:
+def add_period(things: str, since: str = "--since") -> AddArguments:
     """Declares --since, or TIME, and --until and --by. `things` is what they select."""
     begin, end = f"only {things} from TIME, {_EXAMPLES}", f"only {things} before TIME"
     by = 'only changes of this actor: a username, primary key, or name such as "deploy"'
