@@ -69,10 +69,11 @@ def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> D
     approval = approval or is_approval_needed(prospect)
     if at is None and not approval:
         raise InvalidArgumentError("this needs neither a time nor an approval: do it now")
+    row_kind = Kind.of_model(type(outlook.row))
     waiting = WaitingAction(
         kind=run.action.noun,
         action=run.action.name,
-        row_kind=prospect.row_kind,
+        row_kind=run.action.noun if row_kind is None else row_kind.value,
         keys=[*run.keys],
         arguments=dict(run.arguments),
         versions=dict(outlook.expected),

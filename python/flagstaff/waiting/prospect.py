@@ -89,12 +89,6 @@ class Prospect:
         return cls(run, outlook, changed, found)
 
     @property
-    def row_kind(self) -> str:
-        """The kind of the row whose rights decide: "flag" for a plan."""
-        kind = Kind.of_model(type(self.outlook.row))
-        return self.run.action.noun if kind is None else kind.value
-
-    @property
     def consequence(self) -> Consequence:
         """What it means for the users: the most if they cannot be counted."""
         return self.outlook.consequence if self.outlook.is_counted else Consequence.MOST
