@@ -405,3 +405,10 @@ def test_label_of_a_project_with_a_percent_sign_is_shown(monkeypatch: pytest.Mon
         monkeypatch.setattr(f"flagstaff.{module}.all_actions", lambda _kind: [widen])
     ask("widen pay")
     assert "pay: Widen to 60 %" in run("waiting list").out
+
+
+def test_list_leaves_out_no_action() -> None:
+    waiting = ask("release pay")
+    fields = {name: value for name, value in vars(waiting).items() if name not in {"_state", "id"}}
+    WaitingAction.objects.bulk_create(WaitingAction(**fields) for _number in range(1_000))
+    assert len(run("waiting list --all").out.splitlines()) == 1_001
