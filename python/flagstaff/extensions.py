@@ -8,10 +8,10 @@ object for each hook that it uses. A path is imported where the hook is used. `c
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from threading import Event
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from django.apps import apps
 from django.db.models import Model
@@ -51,19 +51,18 @@ class Retention:
     by_setting: bool = True
 
 
-class JobReport(Protocol):
+@dataclass(frozen=True)
+class JobReport:
     """What one run of a job did to one thing, such as a plan."""
 
     @property
     def is_news(self) -> bool:
         """Whether something happened. `run-jobs --loop` prints only such reports."""
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as one line: its fields, which tabs separate."""
+        return True
 
     def as_dict(self) -> dict[str, Any]:
-        """Returns the report as a dict for JSON."""
+        """Returns the report as a dict for JSON. Its member `error` is None, or fails the run."""
+        return asdict(self)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,7 @@ if __name__ == "__main__":
 
     from flagstaff import acting_as
     from flagstaff.actions import all_actions
-    from flagstaff.actions.running import Run
+    from flagstaff.actions.table import Run
     from flagstaff.history.kinds import Kind
     from flagstaff.models import Change, FeatureFlag, WaitingAction
     from flagstaff.waiting.actions import ask

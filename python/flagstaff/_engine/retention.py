@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
-from typing import Any
 
 from django.db import Error
 from django.utils import timezone
@@ -18,7 +17,7 @@ from flagstaff._words.cells import Column
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.extensions import RETENTIONS, Retention
+from flagstaff.extensions import RETENTIONS, JobReport, Retention
 from flagstaff.history.retention import prune_in_batches
 
 # For the old rows of one kind: the other jobs of a loop wait for them.
@@ -30,7 +29,7 @@ _RETENTION_PAUSE = 3_600.0
 
 
 @dataclass(frozen=True)
-class RetentionReport:
+class RetentionReport(JobReport):
     """What one run deleted of one kind of rows."""
 
     #: What was deleted, such as "history".
@@ -42,15 +41,6 @@ class RetentionReport:
     def is_news(self) -> bool:
         """Whether something happened."""
         return self.deleted > 0 or self.error is not None
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        return self.rows, self.error or f"deleted {self.deleted:,}"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the report as a dict for JSON."""
-        return asdict(self)
 
 
 class RetentionJob:

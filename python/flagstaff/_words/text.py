@@ -150,8 +150,10 @@ def described(function: Callable[..., object]) -> tuple[str, str, str]:
     return name, text, "\n\n".join(" ".join(one.split()) for one in notes)
 
 
-def is_whole_number(text: str, digits: int) -> bool:
-    """Returns True if `text` is at most so many digits. Python refuses to parse very long numbers.
+def is_whole_number(text: str, digits: int = 18) -> bool:
+    """Returns True if `text` is at most so many digits, by default those that a bigint can hold.
+
+    Python refuses to parse very long numbers.
 
     >>> is_whole_number("12", 5), is_whole_number("-1", 5), is_whole_number("123456", 5)
     (True, False, False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from argparse import ArgumentTypeError, BooleanOptionalAction
+from argparse import BooleanOptionalAction
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from io import StringIO
@@ -36,7 +36,7 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import DuplicateNameError, parse_json
-from flagstaff._words.text import local_list, localized, quoted, some
+from flagstaff._words.text import is_whole_number, local_list, localized, quoted
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT, validate_tags
 
@@ -84,16 +84,10 @@ class Argument:
         """Returns what the action gets, by name; nothing if the argument is not in the options.
 
         `say` prints what a person should know of it. May read a file, the standard input or the
-        database. Raises InvalidArgumentError.
+        database. Raises ValidationError or FlagstaffError.
         """
         typed = options[self._dest(name)]
-        if typed is None:
-            return {}
-        try:
-            return {name: self.value(typed)}
-        except ValidationError as error:
-            problem = " ".join(error.messages)
-            raise InvalidArgumentError("{name}: {problem}", name=name, problem=problem) from error
+        return {} if typed is None else {name: self.value(typed)}
 
     def value(self, typed: Any) -> Any:
         """Returns the value of what was typed. Raises ValidationError."""
@@ -106,27 +100,23 @@ class Argument:
 
 @dataclass(frozen=True)
 class Parsed(Argument):
-    """A text that a function parses. The function raises ArgumentTypeError or ValueError."""
+    """A text that a function parses. The function raises ValidationError or ValueError."""
 
     parse: Callable[[str], Any] = str
 
-    def parsing(self) -> dict[str, Any]:
-        return {"type": self._parse}
+    def value(self, typed: str) -> Any:
+        try:
+            return self.parse(typed)
+        except ValueError as error:
+            text = gettext("invalid %(name)s: %(text)s")
+            values = {"name": self.metavar, "text": repr(typed)}
+            raise ValidationError(text % values) from error
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
         return _ReadField(self._read_text, label=label, required=required)
 
     def _read_text(self, text: str) -> Any:
-        try:
-            return self._parse(text) if text else None
-        except ArgumentTypeError as error:
-            raise ValidationError(str(error)) from error
-
-    def _parse(self, text: str) -> Any:
-        try:
-            return self.parse(text)
-        except ValueError as error:
-            raise ArgumentTypeError(f"invalid {self.metavar}: {text!r}") from error
+        return self.value(text) if text else None
 
 
 class _ReadField(forms.CharField):
@@ -327,21 +317,16 @@ class Users(Argument):
         self, name: str, options: Mapping[str, Any], say: Callable[[str], None]
     ) -> dict[str, Any]:
         path = options["file"]
-        rows = () if path is None else csv.reader(StringIO(text_of_file(path)))
-        listed = (row[0].strip() for row in rows if row and row[0].strip())
-        texts = list(dict.fromkeys([*options[name], *listed]))
+        rows = [] if path is None else _rows_of_csv(text_of_file(path))
+        texts = list(dict.fromkeys([*options[name], *(row[0] for row in rows if row[0])]))
         if not texts:
             raise InvalidArgumentError("no users: pass USER or --file")
-        table = allowed_user_table()
-        pks = table.find_many(texts)
+        pks = allowed_user_table().find_many(texts)
         if unknown := [text for text in texts if text not in pks]:
-            problem = f"no user has the primary key or username {some(map(repr, unknown))}"
+            problem = unknown_users(unknown)
             if not options["skip_unknown"]:
-                guess = table.guess(unknown[0]) if len(unknown) == 1 else ""
                 raise FlagstaffError(
-                    "{problem}; to skip unknown users, pass --skip-unknown{guess}",
-                    problem=problem,
-                    guess=guess,
+                    "{problem} To skip unknown users, pass --skip-unknown.", problem=problem
                 )
             say(f"skipped: {problem}")
         return {name: [pks[text] for text in texts if text in pks]}
@@ -355,18 +340,24 @@ class Users(Argument):
 
 def _users_of_text(text: str) -> list[Any]:
     """Returns the primary keys. Raises ValidationError with those that are no users."""
-    # With None, each end of a line becomes "\n". A table that is pasted has tabs.
-    lines = StringIO(text.replace("\t", ","), newline=None)
-    try:
-        cells = chain.from_iterable(csv.reader(lines, skipinitialspace=True))
-        names = list(dict.fromkeys(cell.strip() for cell in cells if cell.strip()))
-    except csv.Error as error:
-        problem = _("This text cannot be read. Remove each double quote that is not closed.")
-        raise ValidationError(problem) from error
+    # A table that is pasted has tabs.
+    rows = _rows_of_csv(text.replace("\t", ","))
+    names = list(dict.fromkeys(filter(None, chain.from_iterable(rows))))
     pks = allowed_user_table().find_many(names)
     if unknown := [name for name in names if name not in pks]:
         raise ValidationError(unknown_users(unknown))
     return list(dict.fromkeys(pks[name] for name in names))
+
+
+def _rows_of_csv(text: str) -> list[list[str]]:
+    """Returns the cells of the lines that are not empty. Raises ValidationError."""
+    try:
+        # With None, each end of a line becomes "\n".
+        rows = csv.reader(StringIO(text, newline=None), skipinitialspace=True)
+        return [[cell.strip() for cell in row] for row in rows if row]
+    except csv.Error as error:
+        problem = _("This text cannot be read. Remove each double quote that is not closed.")
+        raise ValidationError(problem) from error
 
 
 def name_of_users() -> str:
@@ -407,11 +398,12 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def percent(text: str) -> int:
-    """Parses a percentage such as "25" or "25%"."""
+    """Parses a percentage such as "25" or "25%". Raises ValidationError."""
     digits = text.removesuffix("%").strip()
-    if not (digits.isascii() and digits.isdigit() and int(digits) <= MAX_PERCENT):
-        raise ArgumentTypeError(f"expected a whole number from 0 to {MAX_PERCENT}, not {text!r}")
-    return int(digits)
+    if is_whole_number(digits) and int(digits) <= MAX_PERCENT:
+        return int(digits)
+    problem = gettext("expected a whole number from 0 to %(most)s, not %(text)s")
+    raise ValidationError(problem % {"most": MAX_PERCENT, "text": repr(text)})
 
 
 @dataclass(frozen=True)
@@ -429,6 +421,18 @@ Text: TypeAlias = Annotated[str, Argument("a text")]
 #: A whole number from 0 to 100.
 Percent: TypeAlias = Annotated[
     int, _Percentage(f"a whole number from 0 to {MAX_PERCENT}", "PERCENT", percent)
+]
+#: The rules of a flag or of a value.
+Rules: TypeAlias = Annotated[
+    Any, JsonFile('a file with the rules as a JSON list; "-" is the standard input')
+]
+#: A bucketing unit.
+Unit: TypeAlias = Annotated[
+    str,
+    Argument(
+        'what the percentages count: "user", "visitor", or an attribute such as "organization"',
+        "UNIT",
+    ),
 ]
 
 

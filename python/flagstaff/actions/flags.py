@@ -16,7 +16,7 @@ from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days, local_time_text
-from flagstaff.actions.arguments import Argument, JsonFile, Percent, Tags, Users, fields_of
+from flagstaff.actions.arguments import Percent, Rules, Tags, Unit, Users, fields_of
 from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
@@ -30,19 +30,9 @@ if TYPE_CHECKING:
     from flagstaff._engine.usage import RecentUsage
 
 _STATE = ("enabled", "rollout_percent", "rules")
-_Rules = Annotated[
-    object, JsonFile('a file with the rules as a JSON list; "-" is the standard input')
-]
 _Users = Annotated[list[Any], Users("a user's primary key or username")]
 _AddTags = Annotated[list[str], Tags("a tag to add to those of each flag; can be repeated")]
 _RemoveTags = Annotated[list[str], Tags("a tag to remove from those of each flag; can be repeated")]
-_Unit = Annotated[
-    str,
-    Argument(
-        'what the percentages count: "user", "visitor", or an attribute such as "organization"',
-        "UNIT",
-    ),
-]
 
 
 def evaluated_text(usage: RecentUsage | None, key: str) -> str:
@@ -188,7 +178,7 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
 )
 def rules(
     key: str,
-    rules: _Rules,
+    rules: Rules,
     rollout: Percent | None = None,
     *,
     expect_version: int | None = None,
@@ -208,7 +198,7 @@ def rules(
     "unit new_checkout user --dry-run",
     label=_("Bucketing unit"),
 )
-def unit(key: str, bucket_by: _Unit, *, expect_version: int | None = None) -> Changed:
+def unit(key: str, bucket_by: Unit, *, expect_version: int | None = None) -> Changed:
     """Set what the percentages of a flag count: reassigns every user at once."""
     return changes.flags.update(key, {BUCKET_BY: bucket_by}, expect_version=expect_version)
 

@@ -25,8 +25,8 @@ Right: TypeAlias = Literal["view", "toggle", "change", "add", "delete"]
 #: Whether somebody has a right for a row, or for the rows of a model.
 Ask: TypeAlias = "Callable[[Right, Any], bool]"
 
-#: The fields that the right to toggle writes.
-TOGGLE_FIELDS = frozenset({"enabled", "rollout_percent"})
+# The fields that the right to toggle writes.
+_TOGGLE_FIELDS = frozenset({"enabled", "rollout_percent"})
 
 _INCLUDED_IN: dict[Right, tuple[Right, ...]] = {
     "view": ("view", "toggle", "change"),
@@ -62,7 +62,7 @@ def right_of(change: Changed | Event) -> Right:
         return "add" if change.action == "create" else "delete"
     is_of_users = bool(change.added.count or change.removed.count)
     fields = {one.field for one in change.differences}
-    toggles = Kind(change.kind) is Kind.FLAG and fields <= TOGGLE_FIELDS and not is_of_users
+    toggles = Kind(change.kind) is Kind.FLAG and fields <= _TOGGLE_FIELDS and not is_of_users
     return "toggle" if toggles else "change"
 
 

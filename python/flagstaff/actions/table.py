@@ -1,25 +1,32 @@
-"""An action, the decorator that declares one, and the actions of all kinds of rows."""
+"""An action, the decorator that declares one, a run of it, and the actions of all kinds of rows."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeAlias, get_args, get_type_hints
+from typing import Annotated, Any, Final, TypeAlias, cast, get_args, get_type_hints
 
+from django.db import transaction
 from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.rows import Row
-from flagstaff._words.text import described
+from flagstaff._tables.rows import Row, all_rows, unknown_row
+from flagstaff._words.text import described, is_storable, joined
 from flagstaff.actions.arguments import Argument, Parsed
 from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed, Undo
 from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.locking import read_rows
+from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.undo import restore_row, undo_event
+from flagstaff.conf import conf
+from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
+from flagstaff.history.log import deleted_pk, require_history, require_triggers, versions_of
 
 #: Writes one row: gets its key and the arguments of the action by name.
 Write: TypeAlias = "Callable[..., Changed | Done]"
@@ -31,7 +38,7 @@ _EXPECT_VERSION = "expect_version"
 
 @dataclass(frozen=True)
 class Done:
-    """What was done to rows without a history, such as a rollout plan."""
+    """What a verb, or an action of an app, has done: what a terminal prints, and a page says."""
 
     key: str
     #: Sentences: what happened and, if no action takes it back, what to do instead.
@@ -164,6 +171,72 @@ class Action:
         """Whether nothing may delay it with these arguments."""
         runs = self.always_runs
         return runs(**arguments) if callable(runs) else runs
+
+
+@dataclass(frozen=True)
+class Run:
+    """An action with its arguments, for the rows of some keys."""
+
+    action: Action
+    keys: Sequence[str]
+    #: Those that exist.
+    rows: Sequence[Row]
+    arguments: Mapping[str, Any]
+
+    def versions(self) -> dict[str, int]:
+        """Returns the versions by key. Read before a preview, so newer changes are a conflict."""
+        kind = cast("Kind", self.action.kind)
+        with suppress(NoHistoryError):
+            if self.action.takes_version:
+                require_history()
+                require_triggers(kind)
+                pks = {row.key: str(row.pk) for row in self.rows}
+                # Those of the others, if they were deleted.
+                gone = ((key, deleted_pk(kind, key)) for key in self.keys if key not in pks)
+                pks |= {key: pk for key, pk in gone if pk}
+                found = versions_of(kind, pks.values())
+                return {key: found.get(pk, 0) for key, pk in pks.items()}
+        # A system check reports what is missing.
+        return {}
+
+    def preview(self) -> list[Changed]:
+        """Returns what `write` would do. Neither locks nor writes."""
+        with previewed():
+            return self.write({})
+
+    def write(self, versions: Mapping[str, int]) -> list[Changed]:
+        """Writes all rows, or none. `versions` are those that rows must have, by key."""
+
+        def write(key: str) -> Changed:
+            expected = {"expect_version": versions[key]} if key in versions else {}
+            # Only rows without a history have another result.
+            return cast("Changed", self.action.write(key, **self.arguments, **expected))
+
+        if len(self.keys) == 1 or is_preview():
+            return [*map(write, self.keys)]
+        with transaction.atomic(using=conf.database):
+            # In the order of an import and an undo, so that no two can deadlock.
+            kind = cast("Kind", self.action.kind)
+            read_rows(((kind, str(row.pk)) for row in self.rows), lock=True)
+            return [*map(write, self.keys)]
+
+
+def present_rows(action: Action, keys: Sequence[str], *, also_deleted: bool = False) -> list[Row]:
+    """Returns the rows of an action, in the order of the keys.
+
+    An action that creates a row has none, and neither has one of an app. `also_deleted` leaves out
+    the keys of rows that were deleted. Raises one error that names all unknown keys.
+    """
+    kind = action.kind
+    if action.creates or not isinstance(kind, Kind):
+        return []
+    rows = all_rows(kind.model).filter(key__in=filter(is_storable, keys))
+    found: dict[str, Row] = {row.key: row for row in rows}
+    missing = (key for key in keys if key not in found)
+    unknown = [key for key in missing if not (also_deleted and deleted_pk(kind, key))]
+    if errors := [unknown_row(kind.model, key) for key in unknown]:
+        raise type(errors[0])(joined(map(str, errors), "\n"))
+    return [found[key] for key in keys if key in found]
 
 
 def _arguments_in(hint: object) -> Iterator[Argument]:

@@ -12,7 +12,7 @@ from flagstaff._stored_value_schema import VALUE, is_secret
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Row
-from flagstaff.actions.arguments import Argument, Json, JsonFile, fields_of
+from flagstaff.actions.arguments import Json, Rules, Unit, fields_of
 from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
@@ -22,11 +22,6 @@ from flagstaff.history.kinds import Kind
 _Json = Annotated[
     Any,
     Json("""such as 50, true, '"stripe"' or '["a", "b"]'; "-" is the standard input"""),
-]
-_Rules = Annotated[Any, JsonFile('a file with the rules as a JSON list; "-" is the standard input')]
-_Unit = Annotated[
-    str,
-    Argument('what the percentages count: "user", "visitor", or an attribute', "UNIT"),
 ]
 
 
@@ -77,8 +72,8 @@ def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = Non
 )
 def rules(
     key: str,
-    rules: _Rules,
-    bucket_by: _Unit | None = None,
+    rules: Rules,
+    bucket_by: Unit | None = None,
     *,
     expect_version: int | None = None,
 ) -> Changed:

@@ -21,7 +21,7 @@ from django.utils.translation import ngettext
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import Text, localized, quoted
 from flagstaff.actions import Action, Argument, Done
-from flagstaff.actions.running import Run
+from flagstaff.actions.table import Run
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.changes.events import rows_of_app
 from flagstaff.admin.confirmation import PreviewRow

@@ -31,7 +31,7 @@ from flagstaff._tables.rows import all_rows, case_variants
 from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.actions import Action, Argument, Outlook
-from flagstaff.actions.running import Run
+from flagstaff.actions.table import Run
 from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.confirmation import (
     CONFIRMED,
@@ -412,8 +412,6 @@ class ActionRequest:
         line = waiting_line(self.admin.admin_site, find(done.key), name)
         message = format_html("{} {}", _("Nothing is changed yet."), line)
         self.admin.message_user(self.request, message, messages.WARNING)
-        for note in done.notes:
-            self.admin.message_user(self.request, localized(note), messages.WARNING)
         return HttpResponseRedirect(self._back_url())
 
     def _run(self, preview: Preview) -> Run:

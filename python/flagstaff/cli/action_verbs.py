@@ -7,19 +7,18 @@ what needs --yes: scripts are trusted, and must not wait for an answer.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any, cast
 
+from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
-from django.db.models import QuerySet
 
-from flagstaff._tables.rows import Row, all_rows, unknown_row
-from flagstaff._words.text import is_storable, joined, some
+from flagstaff._words.text import some
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import is_input_closed
-from flagstaff.actions.running import Run
+from flagstaff.actions.table import Run, present_rows
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_lines, text_to_type
 from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_states import Impact
@@ -36,8 +35,8 @@ from flagstaff.cli.options import (
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import report, texts_of
 from flagstaff.cli.verb import Options, Topic, Verb
+from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import deleted_pk
 
 _UNCHANGED = "nothing was changed"
 
@@ -47,27 +46,13 @@ def action_verbs(kind: Kind | str) -> tuple[Verb, ...]:
     return tuple(verb_of(action) for action in all_actions(kind))
 
 
-def existing_rows(kind: Kind, keys: Sequence[str], *, or_deleted: bool = False) -> list[Row]:
-    """Returns the rows of the keys. Raises one error that names all unknown keys.
-
-    With `or_deleted`, the keys of rows that were deleted are left out.
-    """
-    rows: QuerySet[Any] = all_rows(kind.model).filter(key__in=filter(is_storable, keys))
-    found: dict[str, Row] = {row.key: row for row in rows}
-    missing = (key for key in keys if key not in found)
-    unknown = [key for key in missing if not (or_deleted and deleted_pk(kind, key))]
-    if errors := [unknown_row(kind.model, key) for key in unknown]:
-        raise type(errors[0])(joined(map(str, errors), "\n"))
-    return [found[key] for key in keys if key in found]
-
-
 def verb_of(action: Action) -> Verb:
     """Returns the verb of an action."""
     return Verb(
         action.name,
         action.help,
         action.examples,
-        run=partial(_run if isinstance(action.kind, Kind) else _run_without_history, action),
+        run=partial(_run, action),
         add_arguments=partial(_add_arguments, action),
         topic=Topic.INCIDENT if action.waits or action.undoes else Topic.EVERYDAY,
         notes=action.notes,
@@ -96,68 +81,36 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
 
 def _run(action: Action, options: Options, out: Output) -> Done:
     keys = list(dict.fromkeys(options["keys"])) if action.many else [options["key"]]
-    expected, kind = options.get("expect_version"), cast("Kind", action.kind)
-    if len(keys) > 1 and expected is not None:
+    version, has_history = options.get("expect_version"), isinstance(action.kind, Kind)
+    if len(keys) > 1 and version is not None:
         raise CommandError("--expect-version needs one KEY", returncode=USAGE)
     # An unknown key is an error before the standard input is read.
-    or_deleted = action.deletes or action.undoes
-    rows = [] if action.creates else existing_rows(kind, keys, or_deleted=or_deleted)
+    rows = present_rows(action, keys, also_deleted=action.deletes or action.undoes)
     run = Run(action, keys, rows, _arguments_of(action, options, out))
-    if action.facts is not None and rows:
-        out.messages(f"{key}: {text}" for key, text in action.facts(rows).items() if text)
-    if action.deletes and rows:
-        require_confirmation(f"Delete {some(keys)}?", out)
-    versions = {} if expected is None else {keys[0]: expected}
-    if action.is_asked_about(run.arguments) and may_ask(out):
+    expected = _ask_about_changes(run, out) if has_history else _ask_question(run, out)
+    if version is not None:
+        expected[keys[0] if has_history else "expect_version"] = version
+    if options.get("at") or options.get("request"):
         # A kill does not need it.
-        from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
+        from flagstaff.waiting.actions import ask  # noqa: PLC0415
+        from flagstaff.waiting.prospect import Prospect  # noqa: PLC0415
 
-        # Before the preview: then newer changes are a conflict.
-        seen, preview = run.versions(), run.preview()
-        texts = texts_of(preview) if action.undoes else ()
-        found = impact_of_changes(preview)
-        if ask_about_users(found, out, texts, asks_from=action.asks_from):
-            versions = seen | versions
-    if _is_later(options):
-        return _ask(run, options, versions)
+        return ask(Prospect.of(run, expected), options["at"], approval=options["request"])
+    if not has_history:
+        return cast("Done", action.write(*keys, **run.arguments, **expected))
     with previewed() if out.is_dry_run else nullcontext():
-        changes = run.write(versions)
+        changes = run.write(expected)
     return report(changes, out)
 
 
-def _is_later(options: Options) -> bool:
-    return bool(options.get("at") or options.get("request"))
-
-
-def _ask(run: Run, options: Options, expected: Mapping[str, Any]) -> Done:
-    # A kill does not need it.
-    from flagstaff.waiting.actions import ask  # noqa: PLC0415
-    from flagstaff.waiting.prospect import Prospect  # noqa: PLC0415
-
-    return ask(Prospect.of(run, expected), options["at"], approval=options["request"])
-
-
-def _run_without_history(action: Action, options: Options, out: Output) -> Done:
-    """Runs an action of a row that has a question and a record of its own."""
-    key, expected, seen = options["key"], options.get("expect_version"), dict[str, Any]()
-    arguments = _arguments_of(action, options, out)
-    if action.question is not None and (action.asks_always or may_ask(out)):
-        question = action.question(key, **arguments)
-        if question is not None:
-            out.messages(question.lines)
-            require_confirmation(question.text, out, typed=question.typed)
-            seen = {**(question.expected or {})}
-    if expected is not None:
-        seen["expect_version"] = expected
-    if _is_later(options):
-        return _ask(Run(action, [key], [], arguments), options, seen)
-    return cast("Done", action.write(key, **arguments, **seen))
-
-
 def _arguments_of(action: Action, options: Options, out: Output) -> dict[str, Any]:
-    declared, arguments = action.arguments(), dict[str, Any]()
-    for name, (argument, _required) in declared.items():
-        arguments |= argument.read(name, options, out.message)
+    declared, arguments, name = action.arguments(), dict[str, Any](), ""
+    try:
+        for name, (argument, _required) in declared.items():
+            arguments |= argument.read(name, options, out.message)
+    except ValidationError as error:
+        problem = " ".join(error.messages)
+        raise InvalidArgumentError("{name}: {problem}", name=name, problem=problem) from error
     if action.fields is not None and not (arguments or action.creates):
         names = [argument.option(name) for name, (argument, _required) in declared.items()]
         raise CommandError(f"pass at least one of {', '.join(names)}", returncode=USAGE)
@@ -165,6 +118,37 @@ def _arguments_of(action: Action, options: Options, out: Output) -> dict[str, An
 
 
 # The question.
+
+
+def _ask_about_changes(run: Run, out: Output) -> dict[str, Any]:
+    """Asks about a deletion, or if users notice the changes. Returns the versions it was about."""
+    action, rows = run.action, run.rows
+    if action.facts is not None and rows:
+        out.messages(f"{key}: {text}" for key, text in action.facts(rows).items() if text)
+    if action.deletes and rows:
+        require_confirmation(f"Delete {some(run.keys)}?", out)
+    if not (action.is_asked_about(run.arguments) and may_ask(out)):
+        return {}
+    # A kill does not need it.
+    from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
+
+    # Before the preview: then newer changes are a conflict.
+    versions, preview = dict[str, Any](run.versions()), run.preview()
+    texts, found = texts_of(preview) if action.undoes else (), impact_of_changes(preview)
+    has_asked = ask_about_users(found, out, texts, asks_from=action.asks_from)
+    return versions if has_asked else {}
+
+
+def _ask_question(run: Run, out: Output) -> dict[str, Any]:
+    """Asks what an action of an app asks. Returns the arguments by which it is refused."""
+    action, question = run.action, None
+    if action.question is not None and (action.asks_always or may_ask(out)):
+        question = action.question(*run.keys, **run.arguments)
+    if question is None:
+        return {}
+    out.messages(question.lines)
+    require_confirmation(question.text, out, typed=question.typed)
+    return dict(question.expected or {})
 
 
 def is_terminal() -> bool:
@@ -182,18 +166,20 @@ def ask_about_users(
     out: Output,
     texts: Sequence[str] = (),
     *,
-    question: str = "Go on?",
+    always: str = "",
     asks_from: Consequence = Consequence.FEWER,
 ) -> bool:
     """Asks if the users notice a change, and returns whether it has asked.
 
-    `texts` are printed before. Blocks until the answer. Raises CommandError if it is no.
+    `texts` are printed before. `always` is a question that is asked in any case. Blocks until the
+    answer. Raises CommandError if it is no.
     """
-    if consequence_of(found) < asks_from:
+    if not always and consequence_of(found) < asks_from:
         return False
     *lines, last = [*texts, *impact_lines(found)] or [""]
     out.messages(lines)
-    require_confirmation(f"{last} {question}".lstrip(), out, typed=text_to_type(found))
+    question = f"{last} {always or 'Go on?'}".lstrip()
+    require_confirmation(question, out, typed=text_to_type(found))
     return True
 
 

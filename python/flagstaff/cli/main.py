@@ -1,4 +1,4 @@
-"""The list of all verbs, and how the command runs one: who does it, and what a dry run is."""
+"""The list of all verbs, and how the command runs one: who does it, a dry run, and the workers."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ from django.utils.module_loading import import_string
 from flagstaff._attribution.context import attributed, attribution
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff.actions import all_actions
+from flagstaff._workers.wait import forbid_transaction, wait_for_workers
+from flagstaff._workers.words import propagation_messages
+from flagstaff.actions import Done, all_actions
+from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.preview import rolled_back
 from flagstaff.cli.action_verbs import verb_of
-from flagstaff.cli.errors import FAILED, USAGE, exit_statuses
+from flagstaff.cli.errors import FAILED, UNCONFIRMED, UNVERIFIABLE, USAGE, exit_statuses
+from flagstaff.cli.options import DEFAULT_WAIT
 from flagstaff.cli.output import Output
-from flagstaff.cli.receipt import check_wait, finish
+from flagstaff.cli.receipt import COMMITTED
 from flagstaff.cli.verb import Options, Verb
 from flagstaff.conf import conf
+from flagstaff.exceptions import PropagationError
 from flagstaff.extensions import Hook
 from flagstaff.history.kinds import Kind
 
@@ -63,39 +68,35 @@ class Verbs(Mapping[str, Verb]):
     """
 
     def __getitem__(self, name: str) -> Verb:
-        return self.own(name) or {one.name: one for one in _of_apps()}[name]
-
-    def __iter__(self) -> Iterator[str]:
-        actions = (one.name for one in all_actions(Kind.FLAG))
-        others = (name for name in _OWN if name not in _FIRST)
-        return chain(_FIRST, actions, others, (one.name for one in _of_apps()))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
-
-    @staticmethod
-    def own(name: str) -> Verb | None:
-        """Returns a verb of the core, or of an action; None without one."""
         if name in _OWN:
             found: Verb = import_string(f"flagstaff.cli.verbs.{_OWN[name]}")
             return found
         # Lazily: an action of the core needs no code of apps.
-        return next((verb_of(one) for one in all_actions(Kind.FLAG) if one.name == name), None)
+        actions = (verb_of(one) for one in all_actions(Kind.FLAG))
+        for verb in chain(actions, chain.from_iterable(VERBS_OF_APPS)):
+            if verb.name == name:
+                return verb
+        raise KeyError(name)
 
+    def __iter__(self) -> Iterator[str]:
+        actions = (one.name for one in all_actions(Kind.FLAG))
+        others = (name for name in _OWN if name not in _FIRST)
+        of_apps = (one.name for one in chain.from_iterable(VERBS_OF_APPS))
+        return chain(_FIRST, actions, others, of_apps)
 
-def _of_apps() -> Iterator[Verb]:
-    return chain.from_iterable(VERBS_OF_APPS)
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def run(options: Options, out: Output) -> None:
     """Runs the verb. Raises CommandError with the exit status of the error."""
     with exit_statuses(), _attributed(options, out):
-        check_wait(options)
+        # Before the change: inside a transaction, a wait is an error.
+        waits = _waits(options, out)
         with _dry_run(out):
-            verb = Verbs.own(options["verb"]) or Verbs()[options["verb"]]
-            done = verb.run(options, out)
+            done = Verbs()[options["verb"]].run(options, out)
             if done is not None:
-                finish(done, options, out)
+                _finish(done, options, out, waits=waits)
 
 
 @contextmanager
@@ -171,3 +172,83 @@ def _shell_user() -> str | None:
         return None
     # Not UTF-8 in every environment. A name that cannot be stored must not stop a change.
     return os.fsencode(name).decode(errors="replace").replace("\0", "")[:_MAX_SHELL_USER]
+
+
+# What has been written.
+
+
+def _finish(done: Done, options: Options, out: Output, *, waits: bool) -> None:
+    """Prints what a verb has written, and the command that undoes it, and waits for the workers.
+
+    Blocks up to the seconds of --wait. Raises CommandError if not every worker has confirmed the
+    change, or the present state.
+    """
+    out.messages([*done.notes, *done.messages])
+    document, problem, undo = {"undo": None, **done.record}, done.problem, done.undo
+    if out.is_dry_run:
+        # There is nothing to undo.
+        document |= {name: None for name in COMMITTED if name in document}
+        document["dry_run"] = True
+    else:
+        if undo and done.instead:
+            # A person must not expect more of it.
+            out.message(f"{done.key}: {quoted_command(*undo.arguments)} {done.instead}")
+        elif undo:
+            document["undo"] = undo.arguments
+            out.message(f"undo: {undo.command}")
+        if waits:
+            document["propagation"], unconfirmed = _wait(options, out, written=done.written)
+            problem = unconfirmed or problem
+    if out.is_json:
+        out.document(document)
+    if problem:
+        raise problem
+
+
+def _waits(options: Options, out: Output) -> bool:
+    """Whether to wait for the workers: with the options, and by default after a kill.
+
+    Workers do not see a change before it is committed, so inside a transaction the options are an
+    error, and a kill is done without a wait. Raises CommandError or PropagationError.
+    """
+    is_wanted = options.get("wait") is not None or options.get("expect") is not None
+    if options.get("no_wait") and is_wanted:
+        raise CommandError("--no-wait cannot be combined with --expect", returncode=USAGE)
+    if out.is_dry_run or not (is_wanted or not options.get("no_wait", True)):
+        return False
+    try:
+        forbid_transaction()
+    except PropagationError:
+        if is_wanted:
+            raise
+        out.message("not waiting for the workers: they see the change after the commit")
+        return False
+    return True
+
+
+def _wait(
+    options: Options, out: Output, *, written: bool
+) -> tuple[dict[str, object], CommandError | None]:
+    """Returns what became of a change, and the error if it is not confirmed."""
+    state, it = "nothing had to be changed", "the present state"
+    if written:
+        state, it = "the change is committed", "it"
+    timeout = None if options["wait"] == DEFAULT_WAIT else options["wait"]
+    try:
+        found = wait_for_workers(timeout, expect=options["expect"])
+    except PropagationError as error:
+        document: dict[str, object] = {"complete": False, "error": str(error)}
+        text, status = f"the wait failed: {error}", UNVERIFIABLE
+    else:
+        out.messages(propagation_messages(found))
+        document = found.as_dict()
+        if found.complete:
+            return document, None
+        if found.pending or found.missing:
+            workers = "not every worker" if found.applied else "no worker"
+            advice = '"manage.py flags workers" shows which are behind'
+            text, status = f"{workers} has confirmed {it}; {advice}", UNCONFIRMED
+        else:
+            why = "some do not report" if found.unreported else "none is registered"
+            text, status = f"it is not known which workers have {it}: {why}", UNVERIFIABLE
+    return document, CommandError(f"{state}, but {text}", returncode=status)

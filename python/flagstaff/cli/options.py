@@ -16,7 +16,8 @@ from django.utils.dateparse import parse_datetime
 
 from flagstaff._tables.model_fields import OWNER, TAGS
 from flagstaff._tables.tags import with_tags
-from flagstaff.cli.verb import Argument, Options, one_of, option, switch, together
+from flagstaff._words.text import is_whole_number
+from flagstaff.cli.verb import AddArguments, Options, one_of, option, switch, together
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.kinds import Kind
@@ -30,7 +31,6 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 _AGO = re.compile(r"([0-9]{1,6}) ?([smhdw])")
 _TIME_OF_DAY = re.compile("[0-9]{2}:[0-9]{2}(:[0-9]{2})?")
 _EXAMPLES = 'such as "30m", "1h", "2d", "10:00" or "2026-11-22T10:00"'
-_KINDS = {"value": Kind.VALUE, "segment": Kind.SEGMENT}
 
 
 # Types of arguments.
@@ -41,7 +41,7 @@ def count(least: int = 0, most: int | None = None) -> Callable[[str], int]:
     limits = f"of at least {least}" if most is None else f"from {least} to {most}"
 
     def parse(text: str) -> int:
-        number = int(text) if text.isascii() and text.isdigit() else -1
+        number = int(text) if is_whole_number(text) else -1
         if number < least or (most is not None and number > most):
             raise ArgumentTypeError(f"expected a whole number {limits}, not {text!r}")
         return number
@@ -108,17 +108,17 @@ def add_key(parser: Any, thing: str = "flag", *, optional: bool = False) -> None
     parser.add_argument("key", metavar="KEY", nargs=nargs, help=f"the key of the {thing}")
 
 
-def add_kinds(help: str) -> Argument:  # noqa: A002 (as in argparse)
+def add_kinds(help: str) -> AddArguments:  # noqa: A002 (as in argparse)
     """Declares --value and --segment. `help` has %s in the place of the kind."""
-    return one_of(*(switch(f"--{name}", help % name) for name in _KINDS))
+    return one_of(*(switch(f"--{kind}", help % kind) for kind in ("value", "segment")))
 
 
 def chosen_kinds(options: Options) -> list[Kind]:
     """Returns the kind of --value or --segment; all without these options."""
-    return [kind for name, kind in _KINDS.items() if options[name]] or [*Kind]
+    return [kind for kind in Kind if options.get(kind.value)] or [*Kind]
 
 
-def add_period(things: str, since: str = "--since") -> Argument:
+def add_period(things: str, since: str = "--since") -> AddArguments:
     """Declares --since, or TIME, and --until and --by. `things` is what they select."""
     begin, end = f"only {things} from TIME, {_EXAMPLES}", f"only {things} before TIME"
     by = 'only changes of this actor: a username, primary key, or name such as "deploy"'

@@ -46,10 +46,6 @@ class Output:
         for text in texts:
             self.message(text)
 
-    def error(self, message: str, status: int) -> None:
-        """Prints an error as one line of JSON to the standard error."""
-        self._stderr.write(error_as_json(message, status), str)
-
     def document(self, document: object, *, indent: int | None = 2) -> None:
         """Prints a JSON document."""
         self.line(as_json(document, indent=indent))

@@ -1,11 +1,10 @@
-"""What a verb has written: its texts and its document, and the receipt of the workers."""
+"""What changes of rows were: their texts and their document."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from django.core.management.base import CommandError
 from django.db import Error, transaction
 
 from flagstaff._engine import forced_off
@@ -17,30 +16,21 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Record
 from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.text import MAX_VALUE, some
-from flagstaff._workers.wait import forbid_transaction, wait_for_workers
-from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Done
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.changed import Changed, combined_undo, quoted_command
+from flagstaff.changes.changed import Changed, combined_undo
 from flagstaff.changes.consequence import impact_lines
 from flagstaff.changes.row_states import Impact
-from flagstaff.cli.errors import UNCONFIRMED, UNVERIFIABLE, USAGE
-from flagstaff.cli.options import DEFAULT_WAIT
 from flagstaff.cli.output import Output
-from flagstaff.cli.verb import Options
 from flagstaff.conf import conf
-from flagstaff.exceptions import PropagationError
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
 
 # Seconds for the count of users, because a dry run has to be quick.
 _TIMEOUT = 2.0
 _FORCED = f"In this process it is forced off by {forced_off.VARIABLE}."
-# What only a committed change has.
-_COMMITTED = ("version", "undo")
-
-
-# The report of changed rows.
+#: What only the document of a committed change has.
+COMMITTED = ("version", "undo")
 
 
 def report(rows: Sequence[Changed], out: Output, *, undone: Record | None = None) -> Done:
@@ -159,7 +149,7 @@ def _document(changed: Changed, found: Impact | None) -> Record:
     if found is None:
         return document
     impact = found.as_dict(changed.kind, changed.key)
-    return {**document, **dict.fromkeys(_COMMITTED), "impact": impact}
+    return {**document, **dict.fromkeys(COMMITTED), "impact": impact}
 
 
 def _masked(changed: Changed, side: Mapping[str, Any] | None) -> Record | None:
@@ -167,89 +157,3 @@ def _masked(changed: Changed, side: Mapping[str, Any] | None) -> Record | None:
     if side is None:
         return None
     return {name: None if changed.hides(name) else value for name, value in side.items()}
-
-
-# The end of a verb that writes.
-
-
-def finish(done: Done, options: Options, out: Output) -> None:
-    """Prints what a verb has written, and the command that undoes it; waits if wanted.
-
-    Blocks up to the seconds of --wait. Raises CommandError if not every worker has confirmed the
-    change, or the present state.
-    """
-    out.messages([*done.notes, *done.messages])
-    document, problem, undo = {"undo": None, **done.record}, done.problem, done.undo
-    if out.is_dry_run:
-        # There is nothing to undo.
-        document |= {name: None for name in _COMMITTED if name in document}
-        document["dry_run"] = True
-    else:
-        if undo and done.instead:
-            # A person must not expect more of it.
-            out.message(f"{done.key}: {quoted_command(*undo.arguments)} {done.instead}")
-        elif undo:
-            document["undo"] = undo.arguments
-            out.message(f"undo: {undo.command}")
-        if _waits(options, out):
-            document["propagation"], unconfirmed = _wait(options, out, written=done.written)
-            problem = unconfirmed or problem
-    if out.is_json:
-        out.document(document)
-    if problem:
-        raise problem
-
-
-def check_wait(options: Options) -> None:
-    """Raises PropagationError if a wait is wanted inside a transaction. Call it before the change.
-
-    Workers do not see a change before it is committed.
-    """
-    if options.get("no_wait") and options["expect"] is not None:
-        raise CommandError("--no-wait cannot be combined with --expect", returncode=USAGE)
-    if _is_wanted(options) and not options.get("dry_run"):
-        forbid_transaction()
-
-
-def _is_wanted(options: Options) -> bool:
-    return options.get("wait") is not None or options.get("expect") is not None
-
-
-def _waits(options: Options, out: Output) -> bool:
-    """Whether to wait: with the options, and by default where a commit can be waited for."""
-    if _is_wanted(options) or options.get("no_wait", True):
-        return _is_wanted(options)
-    try:
-        forbid_transaction()
-    except PropagationError:
-        out.message("not waiting for the workers: they see the change after the commit")
-        return False
-    return True
-
-
-def _wait(
-    options: Options, out: Output, *, written: bool
-) -> tuple[dict[str, object], CommandError | None]:
-    """Returns what became of a change, and the error if it is not confirmed."""
-    state, it = "nothing had to be changed", "the present state"
-    if written:
-        state, it = "the change is committed", "it"
-    timeout = None if options["wait"] == DEFAULT_WAIT else options["wait"]
-    try:
-        found = wait_for_workers(timeout, expect=options["expect"])
-    except PropagationError as error:
-        document: dict[str, object] = {"complete": False, "error": str(error)}
-        text, status = f"the wait failed: {error}", UNVERIFIABLE
-    else:
-        out.messages(propagation_messages(found))
-        document = found.as_dict()
-        if found.complete:
-            return document, None
-        if found.pending or found.missing:
-            workers = "not every worker" if found.applied else "no worker"
-            advice = '"manage.py flags workers" shows which are behind'
-            text, status = f"{workers} has confirmed {it}; {advice}", UNCONFIRMED
-        else:
-            why = "some do not report" if found.unreported else "none is registered"
-            text, status = f"it is not known which workers have {it}: {why}", UNVERIFIABLE
-    return document, CommandError(f"{state}, but {text}", returncode=status)

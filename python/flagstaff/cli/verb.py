@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 #: The parsed command line, as argparse gives it.
 Options: TypeAlias = Mapping[str, Any]
 #: Adds an argument, or several that belong together, to the parser of a verb.
-Argument: TypeAlias = Callable[[Any], object]
+AddArguments: TypeAlias = Callable[[Any], object]
 #: Returns what it has written, so that the frame says what takes it back and waits for the workers.
-Run: TypeAlias = "Callable[[Options, Output], Done | None]"
+RunVerb: TypeAlias = "Callable[[Options, Output], Done | None]"
 
 # The options of every Django command, so that they may also follow the verb.
 _DJANGO_OPTIONS = (("--settings",), ("--pythonpath",), ("-v", "--verbosity"))
@@ -54,9 +54,9 @@ class Verb:
     help: str
     #: Command lines, without "manage.py flags".
     examples: tuple[str, ...]
-    run: Run
+    run: RunVerb
     #: Adds the arguments to the parser of the verb.
-    add_arguments: Argument = lambda _parser: None
+    add_arguments: AddArguments = lambda _parser: None
     #: The verbs below this one, such as `set` below `value`.
     verbs: tuple[Verb, ...] = ()
     #: The heading under which the help lists the verb.
@@ -69,8 +69,8 @@ def verb(
     *examples: str,
     name: str = "",
     topic: Topic = Topic.EVERYDAY,
-    arguments: Sequence[Argument] = (),
-) -> Callable[[Run], Verb]:
+    arguments: Sequence[AddArguments] = (),
+) -> Callable[[RunVerb], Verb]:
     """Declares a function as a verb, by default of its name. Its docstring is help and notes.
 
     @verb("workers", "workers --json", topic=Topic.INCIDENT)
@@ -79,7 +79,7 @@ def verb(
         out.records(_COLUMNS, read_workers())
     """
 
-    def declare(run: Run) -> Verb:
+    def declare(run: RunVerb) -> Verb:
         own_name, text, notes = described(run)
         add = together(*arguments)
         return Verb(name or own_name, text, examples, run, add, topic=topic, notes=notes)
@@ -106,22 +106,22 @@ def verb_group(
     return Verb(name, help, examples, run, add_arguments, verbs, topic)
 
 
-def option(name: str, text: str, metavar: str | None = None, **how: Any) -> Argument:
+def option(name: str, text: str, metavar: str | None = None, **how: Any) -> AddArguments:
     """Declares an argument with its help. `how` is as for `add_argument` of argparse."""
     return lambda parser: parser.add_argument(name, help=text, metavar=metavar, **how)
 
 
-def switch(name: str, text: str, **how: Any) -> Argument:
+def switch(name: str, text: str, **how: Any) -> AddArguments:
     """Declares an option without a value."""
     return lambda parser: parser.add_argument(name, help=text, action="store_true", **how)
 
 
-def together(*arguments: Argument) -> Argument:
+def together(*arguments: AddArguments) -> AddArguments:
     """Declares several arguments."""
     return lambda parser: [add(parser) for add in arguments]
 
 
-def one_of(*arguments: Argument, required: bool = False) -> Argument:
+def one_of(*arguments: AddArguments, required: bool = False) -> AddArguments:
     """Declares arguments of which at most one can be given, or exactly one."""
     return lambda parser: together(*arguments)(
         parser.add_mutually_exclusive_group(required=required)

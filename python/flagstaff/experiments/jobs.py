@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
-from typing import Any
 
 from django.db import DatabaseError, connections, transaction
 from django.utils import timezone
@@ -20,14 +19,14 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.models import Experiment, State, StoredVerdict
 from flagstaff.experiments.reporting import make_report, metric_error
-from flagstaff.extensions import Job
+from flagstaff.extensions import Job, JobReport
 
 # After this time a run begins no other experiment: the plans and the deliveries wait for it.
 _MAX_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class VerdictReport:
+class VerdictReport(JobReport):
     """The verdict that one run has stored."""
 
     experiment: str
@@ -42,15 +41,6 @@ class VerdictReport:
     def is_news(self) -> bool:
         """Whether there is a problem or an error."""
         return bool(self.problem or self.error)
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        return self.experiment, self.error or self.problem or _outcomes(asdict(self))
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the report as a dict for JSON."""
-        return asdict(self)
 
 
 def store_verdicts(stop: Event) -> list[VerdictReport]:

@@ -12,6 +12,7 @@ from django.db import Error, InterfaceError, OperationalError, transaction
 from flagstaff._attribution.writes import acting_as
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
+from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.evidence import has_lost_for_good, verdict_of
 from flagstaff.rollouts.flag_changes import foreign_change
@@ -31,7 +32,7 @@ _RENEW_BELOW = timedelta(minutes=4)
 
 
 @dataclass(frozen=True)
-class PlanReport:
+class PlanReport(JobReport):
     """What a run of the driver did to one plan."""
 
     plan: str
@@ -47,15 +48,6 @@ class PlanReport:
     def is_news(self) -> bool:
         """Whether something happened."""
         return self.event is not None or self.error is not None
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        return self.plan, self.event or self.state, self.error or self.text
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the report as a dict for JSON."""
-        return dict(vars(self))
 
 
 def report_of(plan: Plan, event: PlanEvent.Kind | None = None, text: str = "") -> PlanReport:

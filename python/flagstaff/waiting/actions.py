@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._words.text import Text, is_whole_number, some
 from flagstaff.actions import Action, Done, Question, action
-from flagstaff.actions.running import Run
+from flagstaff.actions.table import Run
 from flagstaff.changes import Undo
 from flagstaff.changes.fields import rejections
 from flagstaff.changes.locking import require_version
@@ -45,8 +45,6 @@ from flagstaff.waiting.times import is_shown_twice
 
 #: The kind of row, and the verb that has the actions.
 KIND: Final = "waiting"
-# The digits of the largest number.
-_MAX_DIGITS = 18
 _action = partial(action, KIND)
 
 
@@ -72,10 +70,11 @@ def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> D
     approval = approval or is_approval_needed(prospect)
     if at is None and not approval:
         raise InvalidArgumentError("this needs neither a time nor an approval: do it now")
+    row_kind = Kind.of_model(type(outlook.row))
     waiting = WaitingAction(
         kind=run.action.noun,
         action=run.action.name,
-        row_kind=prospect.row_kind,
+        row_kind=run.action.noun if row_kind is None else row_kind.value,
         keys=[*run.keys],
         arguments=dict(run.arguments),
         versions=dict(outlook.expected),
@@ -110,8 +109,7 @@ def find(key: str, *, lock: bool = False) -> WaitingAction:
     """Returns the waiting action with a number. Raises FlagstaffError."""
     rows: Any = WaitingAction.objects.using(conf.database)
     rows = rows.select_for_update() if lock else rows
-    is_number = is_whole_number(key, _MAX_DIGITS)
-    found: WaitingAction | None = rows.filter(pk=int(key)).first() if is_number else None
+    found: WaitingAction | None = rows.filter(pk=int(key)).first() if is_whole_number(key) else None
     if found is None:
         raise UnknownWaitingActionError(
             'there is no waiting action {key}; "manage.py flags waiting list" lists them',

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
 from typing import Any
@@ -30,7 +30,7 @@ from flagstaff.changes import Changed
 from flagstaff.changes.segment_use import SegmentInUseError
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.extensions import Job
+from flagstaff.extensions import Job, JobReport
 from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
@@ -53,7 +53,7 @@ _MAX_VALUE = 120
 
 
 @dataclass(frozen=True)
-class WaitingReport:
+class WaitingReport(JobReport):
     """What a run did with one action."""
 
     id: int
@@ -62,20 +62,6 @@ class WaitingReport:
     result: str
     #: Why it still waits, for the next run to try again.
     error: str | None = None
-
-    @property
-    def is_news(self) -> bool:
-        """Every report is about something that happened."""
-        return True
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        return str(self.id), self.what, self.state, self.error or self.result
-
-    def as_dict(self) -> dict[str, Any]:
-        """Returns the report as a dict for JSON."""
-        return asdict(self)
 
 
 def run_due(stop: Event) -> Sequence[WaitingReport]:

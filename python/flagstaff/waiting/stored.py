@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
-from flagstaff._tables.rows import Row, all_rows
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column, Record, with_fields
 from flagstaff._words.text import Text, local_list, some
 from flagstaff._words.times import full_time
 from flagstaff.actions import Action, all_actions
-from flagstaff.actions.running import Run
-from flagstaff.actions.table import SAVE
+from flagstaff.actions.table import SAVE, Run, present_rows
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
@@ -29,9 +27,9 @@ def stored_run(waiting: WaitingAction) -> Run:
     is gone.
     """
     action = stored_action(waiting)
-    declared = dict(_declared(action))
-    unknown = waiting.arguments.keys() - declared.keys()
-    missing = {name for name, required in declared.items() if required} - waiting.arguments.keys()
+    declared, given = action.arguments(), waiting.arguments.keys()
+    unknown = given - declared.keys()
+    missing = {name for name, (_argument, required) in declared.items() if required} - given
     if unknown or missing:
         raise FlagstaffError(
             "the arguments of {name} have changed since this was asked for: {arguments}; cancel "
@@ -39,7 +37,7 @@ def stored_run(waiting: WaitingAction) -> Run:
             name=waiting.action,
             arguments=some(sorted(unknown | missing)),
         )
-    return Run(action, waiting.keys, _present_rows(action, waiting.keys), waiting.arguments)
+    return Run(action, waiting.keys, present_rows(action, waiting.keys), waiting.arguments)
 
 
 def stored_action(waiting: WaitingAction) -> Action:
@@ -55,25 +53,6 @@ def stored_action(waiting: WaitingAction) -> Action:
     return action
 
 
-def _present_rows(action: Action, keys: Sequence[str]) -> list[Row]:
-    """Returns the rows of an action, in the order of the keys. Raises the error of an unknown one.
-
-    An action that creates a row has none, and neither has one of an app.
-    """
-    kind = action.kind
-    if action.creates or not isinstance(kind, Kind):
-        return []
-    found = {row.key: row for row in all_rows(kind.model).filter(key__in=keys)}
-    return [found[key] if key in found else kind.row(key) for key in keys]
-
-
-def _declared(action: Action) -> Iterator[tuple[str, bool]]:
-    """Yields the names of the arguments, and whether each is required."""
-    for name, (argument, required) in action.arguments().items():
-        columns: Mapping[str, object] | None = getattr(argument, "columns", None)
-        yield from ((one, required) for one in ([name] if columns is None else columns))
-
-
 # In words.
 
 
@@ -82,8 +61,9 @@ def action_text(waiting: WaitingAction) -> str:
     keys = local_list(waiting.keys)
     try:
         action = stored_action(waiting)
-        text = str(action.label if action.button is SAVE else action.button)
-        text %= {**waiting.arguments, "key": keys}
+        text = str(action.label)
+        if action.button is not SAVE:
+            text = str(action.button) % {**waiting.arguments, "key": keys}
     except (FlagstaffError, KeyError):
         # A new version of the code has no such action, or other arguments.
         text = waiting.action

@@ -28,7 +28,7 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
     [
         # Arguments.
         *[
-            (f"rollout new_checkout {text}", 1, f"{PERCENT} ")
+            (f"rollout new_checkout {text}", 2, f"{PERCENT} ")
             for text in ("101", "2.5", "''", "%", "٣", "1_0", "half")
         ],
         ("allow new_checkout", 2, "no users: pass USER or --file"),
@@ -36,6 +36,7 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("off new_checkout dark_mode --expect-version 1", 2, "--expect-version needs one KEY"),
         ("details new_checkout", 2, "pass at least one of --add-tag, --remove-tag, --description"),
         ("details new_checkout --review-on 1.3.2027", 2, "invalid date format"),
+        (f"history --limit {'9' * 30}", 1, "expected a whole number of at least 1, not '999"),
         ("history --since soon", 1, 'such as "30m", "1h", "2d"'),
         ("usage --days x", 1, ""),
         *[(f"run-jobs --loop {text}", 1, "--loop") for text in ("0", "-1", "soon", "nan")],
@@ -49,7 +50,11 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("undo new_checkout 987654", 4, "refused: "),
         # A dry run is refused as the change would be.
         ("value set page_size null --dry-run", 4, "refused: "),
-        ("allow new_checkout carol --dry-run", 1, "no user has the primary key or username"),
+        (
+            "allow new_checkout carol --dry-run",
+            1,
+            "No user has this primary key or username: “carol”.",
+        ),
         # Names.
         ("explain new_checkout alcie", 1, "primary key or username 'alcie'; did you mean 'alice'?"),
         *[

@@ -371,7 +371,8 @@ def test_allow_by_a_role_that_may_not_read_usernames_shows_primary_keys(
 
 
 @pytest.mark.parametrize(
-    "text", ["alice\nbob\n", "id,name\n1,a\n\n2,b\n", '\ufeff"1"\r\n"bob"\r\n']
+    "text",
+    ["alice\nbob\n", "alice\rbob\r", "id,name\n1,a\n\n2,b\n", '\ufeff"1"\r\n"bob"\r\n'],
 )
 def test_allow_reads_users_from_a_file_or_the_standard_input(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -386,16 +387,30 @@ def test_allow_reads_users_from_a_file_or_the_standard_input(
     assert allowed() == ["alice"]
 
 
+def test_file_of_users_that_is_no_csv_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "beta.csv"
+    path.write_text("a" * 200_000)
+    ran = run(f"allow new_checkout --file {path}")
+    assert ran.status == 2
+    assert ran.err.startswith("CommandError: users: This text cannot be read.")
+
+
 def test_unknown_users_are_named_together_and_skipped_on_demand() -> None:
     refused = run("allow new_checkout bob carol 77")
     assert (refused.status, allowed()) == (1, ["alice"])
-    message = "CommandError: no user has the primary key or username {}; to skip unknown users, "
-    assert refused.err == message.format("'carol', '77'") + "pass --skip-unknown\n"
-    assert run("allow new_checkout alcie").err == (
-        message.format("'alcie'") + "pass --skip-unknown; did you mean 'alice'?\n"
-    )
+    skip = "To skip unknown users, pass --skip-unknown.\n"
+    message = "CommandError: No users have these primary keys or usernames: “carol”, “77”. "
+    assert refused.err == f"{message}{skip}"
+    message = "CommandError: No user has this primary key or username: “alcie”. "
+    assert run("allow new_checkout alcie").err == f"{message}Did you mean “alice”? {skip}"
     assert run("allow new_checkout bob carol 77 --skip-unknown").status == 0
     assert allowed() == ["alice", "bob"]
+
+
+def test_username_that_users_share_is_not_called_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(UserTable, "by_username", lambda *_given: ({}, {"alex"}))
+    message = "Several users have this username, so write a primary key: “alex”. "
+    assert message in run("allow new_checkout alex").err
 
 
 @pytest.mark.django_db(transaction=True)  # The change is a transaction of its own.

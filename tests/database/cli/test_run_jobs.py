@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from flagstaff import changes
 from flagstaff.contrib.webhooks import deliver, delivering
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import retention as history_retention
 from flagstaff.models import Change, FeatureFlag
 from tests.support.reports import register_worker
@@ -119,6 +120,19 @@ def test_loop_survives_a_database_error_and_prints_lines(
     # A round without deliveries prints nothing.
     [line] = ran.out.splitlines()
     assert json.loads(line)["delivered"] == 1
+
+
+@COMMITTED
+def test_loop_that_an_error_ends_prints_what_the_other_jobs_did(
+    ops: Webhook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(**_given: object) -> None:
+        raise FlagstaffError("the plans cannot be read")
+
+    monkeypatch.setattr("flagstaff.rollouts.jobs.run_plans", fail)
+    ran = flags("run-jobs", "--loop", "0.001")
+    assert (ran.status, ran.err) == (1, "running jobs\nCommandError: the plans cannot be read\n")
+    assert "\tdelivered 1\t" in ran.out
 
 
 @COMMITTED
@@ -225,7 +239,7 @@ def test_deletion_stops_after_a_second_or_a_signal_and_the_next_round_goes_on(
     monkeypatch.setattr(history_retention, "delete_in_batches", batches)
     monkeypatch.setattr(delivering, "deliver", deliver_nothing)
     ran = flags("run-jobs", "--loop", "0.001")
-    assert ran.out.splitlines() == ["history\tdeleted 3", "history\tdeleted 4"]
+    assert ran.out.splitlines() == ["rows history\tdeleted 3", "rows history\tdeleted 4"]
     assert len(starts) == 1
 
 

@@ -46,7 +46,8 @@ def test_verdict_is_stored_with_its_time_and_run(running: Experiment) -> None:
 
     assert (stored().outcomes, stored().problem, stored().run) == ({"treatment": "better"}, "", 0)
     assert before <= stored().at <= timezone.now()
-    assert (report.is_news, report.fields) == (False, (KEY, "treatment: better"))
+    assert not report.is_news
+    assert (report.experiment, report.outcomes) == (KEY, {"treatment": "better"})
 
 
 def test_wrong_shares_are_stored_even_if_the_metric_fails(

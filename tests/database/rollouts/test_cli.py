@@ -170,7 +170,7 @@ def test_start_with_json_prints_the_plan_and_attributes_it() -> None:
         ("start", "the following arguments are required: KEY"),
         (f"start {KEY} --step five", "'five' is not a step"),
         (f"start {KEY} --guard traffic", "'traffic' is not a guard"),
-        (f"start {KEY} --required-users many", "argument --required-users: invalid N: 'many'"),
+        (f"start {KEY} --required-users many", "required_users: invalid N: 'many'"),
         (f"pause {KEY}", "has no rollout plan"),
         (f"halt {KEY}", "there is no action 'halt'; --help lists all actions"),
     ],
@@ -293,7 +293,7 @@ def test_loop_prints_a_line_for_each_event(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(delivering, "deliver", deliver)
     ran = flags("run-jobs", "--loop", "0.001")
     [line] = ran.out.splitlines()
-    assert line.startswith(f"{KEY}\tstep\tstep 2 of 3: rollout 5 → 25 %; ")
+    assert line.startswith(f"plan {KEY}\tstate running\tevent step\ttext step 2 of 3: rollout 5 →")
     assert ran.err == "running jobs\n"
 
 

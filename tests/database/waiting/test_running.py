@@ -16,8 +16,8 @@ from django.db.models.functions import Now
 from django.utils.translation import override
 
 from flagstaff import acting_as, changes
-from flagstaff.actions import all_actions
-from flagstaff.actions.running import Run
+from flagstaff.actions import action, all_actions
+from flagstaff.actions.table import Run
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.changes.preview import previewed
 from flagstaff.history.kinds import Kind
@@ -393,3 +393,22 @@ def test_users_are_stored_in_english() -> None:
     with override("de"):
         waiting = ask("release pay")
     assert "users gain the flag" in waiting.users
+
+
+def test_label_of_a_project_with_a_percent_sign_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    @action(Kind.FLAG, "widen pay", label="Widen to 60 %")
+    def widen(key: str) -> changes.Changed:
+        """Widen a flag."""
+        return changes.flags.set_rollout(key, 60)
+
+    for module in ("cli.main", "waiting.stored"):
+        monkeypatch.setattr(f"flagstaff.{module}.all_actions", lambda _kind: [widen])
+    ask("widen pay")
+    assert "pay: Widen to 60 %" in run("waiting list").out
+
+
+def test_list_leaves_out_no_action() -> None:
+    waiting = ask("release pay")
+    fields = {name: value for name, value in vars(waiting).items() if name not in {"_state", "id"}}
+    WaitingAction.objects.bulk_create(WaitingAction(**fields) for _number in range(1_000))
+    assert len(run("waiting list --all").out.splitlines()) == 1_001

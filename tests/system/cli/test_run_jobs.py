@@ -45,9 +45,9 @@ def test_loop_stops_cleanly_on_a_signal(
         query("UPDATE flagstaff_featureflag SET enabled = false")
         assert hook.requested.wait(seconds(20))
         assert process.stdout
-        assert (
-            process.stdout.readline()
-            == "ops\tdelivered 1\tfailed_attempts 0\texpired 0\tpending 0\tfailed 0\n"
+        assert process.stdout.readline() == (
+            f"receiver ops\thost 127.0.0.1:{hook.port}\tdelivered 1\tfailed_attempts 0\t"
+            "expired 0\tpending 0\tfailed 0\n"
         )
         process.send_signal(number)
         out, err = process.communicate(timeout=seconds(20))

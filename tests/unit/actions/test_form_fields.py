@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from django.core.exceptions import ValidationError
+from django.utils.translation import override
 
 from flagstaff.actions.arguments import (
     Argument,
@@ -59,3 +60,8 @@ def test_field_refuses_what_the_action_cannot_get(
     with pytest.raises(ValidationError) as error:
         argument.form_field("Label", required=True).clean(typed)
     assert problem in " ".join(error.value.messages)
+
+
+def test_problem_is_in_the_language_of_the_page() -> None:
+    with override("de"), pytest.raises(ValidationError, match="ganze Zahl von 0 bis 100"):
+        PERCENT.form_field("Anteil", required=True).clean("101")

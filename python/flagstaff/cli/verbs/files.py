@@ -14,7 +14,6 @@ from flagstaff._words.text import MAX_VALUE, counted, some
 from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
 from flagstaff.changes.changed import command_line
-from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.cli.action_verbs import ask_about_users, may_ask
 from flagstaff.cli.errors import DIFFERS, FAILED
@@ -125,11 +124,8 @@ def import_(options: Options, out: Output) -> Done:
         planned = apply(dry_run=True)
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
         if asks or deleted:
-            question, asks_from = "Go on?", Consequence.FEWER
-            if deleted:
-                question, asks_from = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?", Consequence.NONE
-            found = impact_of_changes(planned.changed.values())
-            ask_about_users(found, out, question=question, asks_from=asks_from)
+            always = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else ""
+            ask_about_users(impact_of_changes(planned.changed.values()), out, always=always)
         # Also without a question: a row that is created now would be deleted without a question.
         # --expect-plan wins over the plan that was confirmed on the terminal.
         expected = expected or planned.plan

@@ -9,7 +9,7 @@ from django.db.models import Count
 from flagstaff._engine import forced_off
 from flagstaff._tables.flag_states import FlagState, ReleaseState, state_label, state_of
 from flagstaff._tables.model_fields import TAGS
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import all_rows, flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json, with_fields
 from flagstaff._words.rule_text import rules_text
@@ -17,13 +17,11 @@ from flagstaff._words.text import MAX_SHOWN, some
 from flagstaff.changes.allowed_users import allowed_users_of, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.cli.action_verbs import existing_rows
 from flagstaff.cli.options import add_key, add_ownership, ownership_filter
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import flag_summary
 from flagstaff.cli.verb import Options, option, verb
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 from flagstaff.validators import tags_problem
 
 _STYLES = {"off": None, "all": "SUCCESS"}
@@ -137,7 +135,7 @@ def show(options: Options, out: Output) -> None:
     A terminal shows the first ten allowed users, and the rules as sentences; a pipe and `--json`
     show all users, and the rules as JSON.
     """
-    [flag] = existing_rows(Kind.FLAG, [options["key"]])
+    flag = flag_row(options["key"])
     allowed = count_allowed_users(flag)
     # A terminal shows the first users, a program gets all of them.
     users = allowed_users_of(flag).order_by("pk")[: MAX_SHOWN if out.is_terminal else None]

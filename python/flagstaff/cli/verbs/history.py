@@ -15,7 +15,6 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column
 from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.actions import Done
-from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.impact import impact
 from flagstaff.changes.undo import RowId, entries_of_transaction, preview_undo, undo
 from flagstaff.cli.action_verbs import ask_about_users, may_ask, require_confirmation
@@ -224,14 +223,13 @@ def _undo(
             written = [one for one in shown if one.written]
             texts = texts_of([one.changed for one in shown if one.changed is not None])
             texts += [f"conflict: {one.problem}" for one in shown if one.problem]
-            question, asks_from = "Go on?", Consequence.FEWER
+            always = ""
             if asks_always:
                 taken = [one for one in shown if not one.problem]
                 number = sum(len(one.entries) for one in taken)
-                question = f"Undo {counted(number, 'change')} of {counted(len(taken), 'key')}?"
-                asks_from = Consequence.NONE
+                always = f"Undo {counted(number, 'change')} of {counted(len(taken), 'key')}?"
             found = impact([one.before for one in written], [one.after for one in written])
-            if ask_about_users(found, out, texts, question=question, asks_from=asks_from):
+            if ask_about_users(found, out, texts, always=always):
                 expect = {one.id: one.version for one in shown}
         write = preview_undo if out.is_dry_run else undo
         done = write(entries, skip_conflicts=skip, expect=expect) if entries else []

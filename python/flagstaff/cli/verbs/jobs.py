@@ -15,7 +15,6 @@ from django.db import Error, close_old_connections
 
 from flagstaff._core import monotonic
 from flagstaff._engine.retention import RetentionJob
-from flagstaff._words.cells import printable
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.options import seconds
 from flagstaff.cli.output import Output
@@ -112,27 +111,30 @@ def _loop(pause: float, out: Output) -> None:
         out.message("running jobs; press Ctrl-C to stop" if out.is_interactive else "running jobs")
         while not stop.is_set():
             close_old_connections()
-            for result in _run_all(stop, retention):
+            results = _run_all(stop, retention)
+            for result in results:
+                _print_news(result, out)
+            for result in results:
                 if isinstance(result.error, Error):
                     # Only the type: the message may quote data.
                     name = type(result.error).__name__
                     out.message(f"{result.job.name}: database error, will try again: {name}")
                 elif result.error is not None:
                     raise result.error
-                _print_news(result.reports, out)
             close_old_connections()
             until = monotonic() + pause
             while (left := until - monotonic()) > 0 and not stop.wait(min(left, _MAX_WAIT)):
                 pass
 
 
-def _print_news(reports: Sequence[JobReport], out: Output) -> None:
-    """Prints a line for each report of something that happened."""
-    for report in reports:
-        if report.is_news and out.is_json:
-            out.document(report.as_dict(), indent=None)
-        elif report.is_news:
-            out.line("\t".join(map(printable, report.fields)))
+def _print_news(result: _Result, out: Output) -> None:
+    """Prints a line for each report of something that happened: the fields that are not empty."""
+    for record in (report.as_dict() for report in result.reports if report.is_news):
+        if out.is_json:
+            out.document(record, indent=None)
+        else:
+            cells = ((column.name, column.for_pipe(record)) for column in result.job.columns)
+            out.line("\t".join(f"{name} {cell}" for name, cell in cells if cell))
 
 
 @contextmanager

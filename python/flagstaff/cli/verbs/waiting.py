@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flagstaff._tables.rows import uncached
 from flagstaff._words.cells import Column
 from flagstaff.cli.action_verbs import action_verbs
@@ -12,8 +14,6 @@ from flagstaff.conf import conf
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import KIND, find
 from flagstaff.waiting.stored import COLUMNS, OPEN, PROBLEMS, records_of
-
-_MAX_ROWS = 1_000
 
 
 @verb(
@@ -26,10 +26,14 @@ def list_(options: Options, out: Output) -> None:
     rows = uncached(WaitingAction.objects.using(conf.database)).order_by("run_at", "id")
     if not options["all"]:
         rows = rows.filter(state__in=(*OPEN, *PROBLEMS))
-    out.records(COLUMNS, records_of([*rows[:_MAX_ROWS]]), empty="no action waits")
+    out.records(COLUMNS, records_of([*rows]), empty="no action waits")
 
 
-@verb("waiting show 12", "waiting show 12 --json", arguments=(add_key,))
+@verb(
+    "waiting show 12",
+    "waiting show 12 --json",
+    arguments=(partial(add_key, thing="waiting action"),),
+)
 def show(options: Options, out: Output) -> None:
     """Show a waiting action: who asked, what it would do, and what became of it."""
     [record] = records_of([find(options["key"])])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from threading import Event
 from typing import Any
@@ -17,12 +17,12 @@ from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.queue import claim, count_deliveries, enqueue
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS, Receiver
 from flagstaff.contrib.webhooks.send import send
-from flagstaff.extensions import Column, Job, Record
+from flagstaff.extensions import Column, Job, JobReport, Record
 from flagstaff.history import require_history
 
 
 @dataclass(frozen=True)
-class DeliveryReport:
+class DeliveryReport(JobReport):
     """The result of one delivery run for one receiver."""
 
     receiver: str
@@ -46,17 +46,10 @@ class DeliveryReport:
         """Whether something was sent, tried or dropped."""
         return bool(self.delivered or self.failed_attempts or self.expired)
 
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """The report as the fields of one line."""
-        names = ("delivered", "failed_attempts", "expired", "pending", "failed")
-        error = [self.last_error] if self.failed_attempts and self.last_error else []
-        return self.receiver, *(f"{name} {getattr(self, name)}" for name in names), *error
-
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON. Failed deliveries are an error of the run."""
         error = f"deliveries that failed: {self.failed:,}" if self.failed else None
-        return {**asdict(self), "error": error}
+        return {**super().as_dict(), "error": error}
 
 
 def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[DeliveryReport]:

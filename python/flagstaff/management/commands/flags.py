@@ -20,7 +20,7 @@ from django.core.management.color import no_style
 
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.main import Verbs, run
-from flagstaff.cli.output import Output
+from flagstaff.cli.output import Output, error_as_json
 from flagstaff.cli.verb import VerbParser
 
 __all__ = ["Command"]
@@ -92,5 +92,5 @@ class Command(BaseCommand):
             # From Python, and with --traceback, the error itself is wanted.
             if not (is_process and out.is_json) or options["traceback"]:
                 raise
-            out.error(str(error), error.returncode)
+            self.stderr.write(error_as_json(str(error), error.returncode), str)
             sys.exit(error.returncode)
