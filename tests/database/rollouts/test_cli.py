@@ -37,7 +37,7 @@ from tests.support.rollouts import (
     run_of,
     see_enough,
 )
-from tests.support.terminals import Ran, asked, document, flags, run, typed, undo_of
+from tests.support.terminals import Ran, asked, document, flags, ok, run, typed, undo_of
 
 pytestmark = pytest.mark.django_db
 
@@ -49,13 +49,6 @@ def flag(driver: None) -> FeatureFlag:
     return make_flag()
 
 
-def ok(line: str) -> str:
-    """Runs a line that succeeds, and returns its messages."""
-    ran = run(line)
-    assert ran.status == 0, ran.err
-    return ran.err
-
-
 def refused(line: str) -> Ran:
     ran = run(line)
     assert ran.status != 0
@@ -64,7 +57,7 @@ def refused(line: str) -> Ran:
 
 def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     FeatureFlag.objects.update(rules=RULES)
-    message = ok(f"{START} --guard errors --guard latency=0.5,action=hold --required-users 50")
+    message = ok(f"{START} --guard errors --guard latency=0.5,action=hold --required-users 50").err
     assert "new_checkout: started: rollout 0 → 5 %\n" in message
     assert "at 100 % all users have the flag" in message
     assert "a rule can grant the flag, so a roll back also turns it off\n" in message
@@ -147,7 +140,7 @@ def test_printed_undo_brings_back_the_flag_or_a_message_says_what_the_next_comma
     for step in before:
         step()
     [old] = FeatureFlag.objects.values("enabled", "rollout_percent")
-    messages = ok(line)
+    messages = ok(line).err
     assert instead in messages
     assert ("undo: " in messages) is not bool(instead)
     if not instead:

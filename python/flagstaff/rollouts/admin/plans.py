@@ -346,7 +346,7 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
 
 def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
     """Returns what a person should know of the steps from this index on."""
-    if flag is None or plan.state not in ACTIVE_STATES:
+    if flag is None or plan.state not in ACTIVE_STATES or plan.problem:
         return []
     notes = [*map(_sentence, notes_of(plan, flag, index, has_traffic=plan.step is None))]
     if not flag.enabled and plan.step is None:

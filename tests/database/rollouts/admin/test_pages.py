@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
+from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, State
 from flagstaff.stale import entries
@@ -28,7 +30,7 @@ from tests.support.admin_pages import (
     restore_url,
     staff,
 )
-from tests.support.plan_pages import PLANS, plan_url, table, text_of
+from tests.support.plan_pages import PLANS, do, plan_url, table, text_of
 from tests.support.rollouts import (
     KEY,
     RULES,
@@ -38,9 +40,11 @@ from tests.support.rollouts import (
     leave_unguarded,
     make_flag,
     plan_of,
+    rollout,
     run_of,
     see,
 )
+from tests.support.terminals import ok, run
 
 pytestmark = pytest.mark.django_db
 
@@ -203,7 +207,10 @@ def test_page_of_unguarded_plan_warns_with_the_command(operator: Client, running
 
 def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: Plan) -> None:
     drive_recently(minutes=6)
+    # As SQL can write it: no step lasts until then.
+    Plan.objects.update(due_at=ClockTimestamp() + timedelta(hours=1))
     html = page(operator, plan_url(pending))
+    assert "Not started: the workers measure, and the rollout stays as it is." in head(html)
     assert "The plan cannot start, because run-jobs does not run." in html
     assert "a roll back also turns it off" not in html
     FeatureFlag.objects.update(enabled=False, rules=RULES)
@@ -213,6 +220,32 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
     FeatureFlag.objects.all().delete()
     html = page(operator, plan_url(pending))
     assert "The flag no longer exists. Delete this plan." in html
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"steps": []}, "the plan has no steps; add one"),
+        ({"steps": [5]}, "its steps and guards are not two lists of texts"),
+        ({"guards": 5}, "its steps and guards are not two lists of texts"),
+        ({"guards": ["speed"]}, "'speed' is not a guard"),
+        ({"step": 7}, "its steps and guards are not two lists of texts"),
+    ],
+)
+def test_plan_that_sql_has_broken_is_shown_and_can_only_be_stopped(
+    broken: dict[str, Any], why: str, operator: Client, running: Plan, flag: FeatureFlag
+) -> None:
+    Plan.objects.update(**broken)
+    leave_unguarded()
+    why = f"the plan cannot be read: {why}"
+    for url in (PLANS, plan_url(running), FLAGS, flag_url(flag), f"{FLAGS}overview/"):
+        assert why in text_of(page(operator, url)), url
+    assert why in ok(f"plan show {KEY}").out
+    assert KEY in ok("plan list").out
+    do(operator, running, "pause")
+    assert why in run(f"plan resume {KEY}").err
+    ok(f"plan roll-back {KEY}")
+    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
 
 def test_stored_texts_are_shown_in_english_beside_the_german_kind(
