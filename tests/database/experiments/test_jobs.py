@@ -15,19 +15,10 @@ from flagstaff.experiments import jobs
 from flagstaff.experiments.jobs import store_verdicts
 from flagstaff.experiments.models import Experiment, StoredVerdict
 from flagstaff.experiments.reporting import make_report
-from tests.support.experiment_pages import METRICS, expose_both
+from tests.support.experiment_pages import KEY, METRICS, expose_both
 from tests.support.terminals import flags
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
-
-KEY = "checkout_button"
-
-
-@pytest.fixture
-def running() -> Experiment:
-    experiments.create(KEY)
-    experiments.edit(KEY, primary="orders", planned_units=4000)
-    return experiments.start(KEY)
+pytestmark = pytest.mark.django_db
 
 
 def run() -> list[str]:
