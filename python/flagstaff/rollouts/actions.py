@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.rows import FlagRow, flag_row
+from flagstaff._words.rule_parts import can_grant
 from flagstaff.actions import Action, Done, Outlook, Question, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo
@@ -19,7 +20,6 @@ from flagstaff.changes.preview import rolled_back
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
@@ -109,7 +109,7 @@ def _done(
 
 def _unless_new(flag: FlagRow) -> str:
     """Returns what a roll back does, unless it leaves the flag as it is before the start."""
-    is_new = flag.enabled and not flag.rollout_percent and not rules_can_grant(flag)
+    is_new = flag.enabled and not flag.rollout_percent and not can_grant(flag.rules)
     return "" if is_new else "sets the rollout to 0 %"
 
 

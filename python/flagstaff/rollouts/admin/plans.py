@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
+from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import localized
 from flagstaff.actions import Action
 from flagstaff.admin.app_rows import AppRowAdmin
@@ -36,7 +37,7 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
 from flagstaff.rollouts.admin.sections import guard_text, sections_of
 from flagstaff.rollouts.admin.texts import NONE, state_name, state_sentence
-from flagstaff.rollouts.conditions import present_rollout, rules_can_grant
+from flagstaff.rollouts.conditions import present_rollout
 from flagstaff.rollouts.guards import parse_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -216,7 +217,7 @@ class PlanAdmin(AppRowAdmin):
                 _("The flag stays as it is. The events and the figures of the plan are deleted.")
             )
         rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
-        if after != now and flag is not None and flag.enabled and rules_can_grant(flag):
+        if after != now and flag is not None and flag.enabled and can_grant(flag.rules):
             rows.append(PreviewRow(_("flag"), _on(), _off()))
         return Preview(rows=rows, notes=notes)
 
