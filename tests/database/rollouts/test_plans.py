@@ -26,7 +26,9 @@ from flagstaff.rollouts import jobs
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import plan_record
+from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
 from tests.support.rollouts import (
     KEY,
@@ -326,6 +328,62 @@ def test_new_plan_after_a_finished_one_is_the_plan_of_the_flag(started: Plan) ->
     rollouts.start(KEY)
     assert Plan.objects.count() == 2
     assert rollouts.pause(KEY).pk != started.pk
+
+
+# Plans of a disabled flag, which the start turns on.
+
+
+@pytest.fixture
+def disabled() -> FeatureFlag:
+    """A flag that is disabled at 60 %."""
+    return make_flag(enabled=False, rollout_percent=60)
+
+
+@COMMITTED
+def test_start_sets_the_first_step_and_turns_the_flag_on_with_one_undo(
+    driver: None, disabled: FeatureFlag
+) -> None:
+    with acting_as("ana"):
+        plan = rollouts.start(KEY, STEPS, enable=True)
+    disabled.refresh_from_db()
+    assert (plan.step, disabled.enabled, disabled.rollout_percent) == (0, True, 5)
+    assert events() == ["created", "started"]
+    text = "started: rollout 0 → 5 %; the flag is turned on"
+    assert PlanEvent.objects.get(kind="started").message == text
+    [event, creation] = flag_history(KEY)
+    assert (event.actor, creation.action) == ("ana", "create")
+    assert {one.field for one in event.differences} == {"enabled", "rollout_percent"}
+    # The driver does not take it for a change by somebody else.
+    assert run_plans()[0].state == "running"
+    changes.flags.undo(KEY)
+    disabled.refresh_from_db()
+    assert (disabled.enabled, disabled.rollout_percent) == (False, 60)
+
+
+def test_disabled_flag_counts_as_zero_percent_until_it_is_enabled(disabled: FeatureFlag) -> None:
+    plan = rollouts.create(KEY)
+    assert [step.percent for step in plan.read_steps()] == [1, 5, 25, 50, 100]
+    assert StepRun.objects.get().percent == 0
+    changes.flags.enable(KEY)
+    with pytest.raises(PlanError, match="the first step is 1 %, and new_checkout is at 60 %"):
+        rollouts.start(KEY, enable=True)
+    rollouts.delete(KEY)
+    with pytest.raises(InvalidPlanError, match="begin with a higher step"):
+        rollouts.create(KEY, STEPS)
+
+
+@pytest.mark.parametrize(("rules", "users"), [(RULES, 0), ([], 1)])
+def test_event_and_question_say_who_else_gets_a_disabled_flag(
+    rules: Any, users: int, disabled: FeatureFlag
+) -> None:
+    FeatureFlag.objects.update(rules=rules)
+    flag: Any = FeatureFlag.objects.get()
+    flag.allowed_users.set([User.objects.create(username=f"user{n}") for n in range(users)])
+    text = "flag is turned on, so its allowed users and the users of its rules have it, too"
+    preview = planned_steps(flag, rollouts.create(KEY, STEPS).read_steps(), 0, enable=True)
+    assert preview.notes[0] == f"The {text}."
+    rollouts.start(KEY, enable=True)
+    assert PlanEvent.objects.get(kind="started").message.endswith(f"; the {text}")
 
 
 BARE = """
