@@ -199,7 +199,10 @@ class Plan(models.Model):
             self.read_steps()[self.step or 0]
         except InvalidPlanError as error:
             return Text("the plan cannot be read: {why}", why=error.message)
-        except (AttributeError, IndexError, TypeError):
+        except IndexError:
+            number = (self.step or 0) + 1
+            return Text("the plan cannot be read: it has no step {number}", number=number)
+        except (AttributeError, TypeError):
             return Text("the plan cannot be read: its steps and guards are not two lists of texts")
         return None
 

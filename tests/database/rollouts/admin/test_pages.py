@@ -267,7 +267,7 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
         ({"steps": [5]}, "its steps and guards are not two lists of texts"),
         ({"guards": 5}, "its steps and guards are not two lists of texts"),
         ({"guards": ["speed"]}, "'speed' is not a guard"),
-        ({"step": 7}, "its steps and guards are not two lists of texts"),
+        ({"step": 7}, "it has no step 8"),
     ],
 )
 def test_plan_that_sql_has_broken_is_shown_and_can_only_be_stopped(
