@@ -49,7 +49,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
     ({"traffic_percent": 101}, "traffic_percent is 101"),
     ({"traffic_percent": True}, "traffic_percent is True"),
     ({"bucket_by": "is_staff"}, '"is_staff" cannot be the bucketing unit'),
-    ({"bucket_by": "company"}, 'unit="company"'),
+    ({"bucket_by": "company"}, 'is company; use a metric with unit="company"'),
     ({"rules": [{**GERMANY, "rollout_percent": 50}]}, "rule 1 has a rollout of 50 %"),
     ({"rules": [{"op": 1}]}, "rule 1"),
     ({"rules": [{"conditions": [{"segment": "big"}]}]}, "'big'"),

@@ -160,8 +160,6 @@ def test_traffic_grows_and_keeps_the_ratio(operator: Client) -> None:
         "Variants": ["control 5.00 %, treatment 15.0 %", "control 10.0 %, treatment 30.0 %"],
         "Traffic in percent": ["20", "40"],
     }
-    response = act(operator, url, percent="10")
-    assert any("can only grow" in one for one in errors_of(response))
 
 
 def test_restart_is_asked_and_can_change_the_weights(operator: Client, running: Experiment) -> None:
@@ -207,16 +205,9 @@ def test_ship_warns_of_what_the_figures_do_not_show(operator: Client, running: E
     assert [note for note in notes if note in warnings] == warnings
     # The terminal says the same.
     assert all(one in asked(f"experiment ship {KEY} control", "n").err for one in warnings)
-
-
-def test_ship_with_a_failing_metric_says_that_no_report_is_stored(
-    operator: Client, better: Experiment
-) -> None:
     Experiment.objects.update(guardrails={"leaking": 0.1})
-    url = experiment_url(better, "ship")
-    response = operator.post(url, typed(operator, url, winner="control"))
-    text = "No report will be stored: the metric leaking fails"
-    assert any(text in note for note in notes_of(response))
+    notes = notes_of(operator.post(url, typed(operator, url, winner="control")))
+    assert any("No report will be stored: the metric leaking fails" in note for note in notes)
     act(operator, url, winner="control")
     assert (stored().winner, stored().frozen_report) == ("control", None)
 

@@ -37,6 +37,7 @@ wrong_unit = Conversion(lambda: Sql("SELECT 1"), window=DAY, unit="is_staff")
 raising = Conversion(lambda: Sql(str(1 // 0)), window=DAY)
 querying = Conversion(of_new_flags, window=DAY)
 number = 7
+FAILING = "tests.support.failing_metrics.orders"
 
 
 def start(key: str, **settings: Any) -> Experiment:
@@ -97,6 +98,7 @@ def test_flag_can_be_created_before_the_migration_of_experiments() -> None:
     ("setting", "problem"),
     [
         ({"METRICS": {"a": f"{__name__}.missing"}}, "which cannot be imported"),
+        ({"METRICS": {"a": FAILING}}, "cannot be imported: integer division"),
         ({"METRICS": {"a": f"{__name__}.number"}}, "which is no metric"),
         ({"METRICS": {"a": f"{__name__}.raising"}}, "the source of a metric fails: Zero"),
         ({"METRICS": {"a": f"{__name__}.wrong_unit"}}, '"is_staff" cannot be the bucketing unit'),

@@ -97,13 +97,6 @@ def head(html: str) -> str:
 # The list.
 
 
-def test_list_shows_the_state_in_a_sentence(operator: Client, running: Plan) -> None:
-    html = page(operator, PLANS)
-    assert "<h1>Rollout plans</h1>" in html
-    [state] = column(html, "shown_state")
-    assert re.fullmatch(r"running ?Step 1 of 2, 25 %, until .* or later\.", state)
-
-
 def needs_attention() -> bool:
     """Whether the plan needs attention, by its row and by the queries of a list."""
     plan = plan_of()
