@@ -27,7 +27,7 @@ _MAX_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class VerdictReport:
+class JobVerdict:
     """The verdict that one run has stored."""
 
     experiment: str
@@ -53,7 +53,7 @@ class VerdictReport:
         return asdict(self)
 
 
-def store_verdicts(stop: Event) -> list[VerdictReport]:
+def store_verdicts(stop: Event) -> list[JobVerdict]:
     """Computes the verdicts that are not of this hour and of the present run.
 
     Those that were not computed for the longest time come first. Begins none after five seconds:
@@ -62,7 +62,7 @@ def store_verdicts(stop: Event) -> list[VerdictReport]:
     """
     if not is_postgresql(connections[conf.database]):
         return []
-    reports: list[VerdictReport] = []
+    reports: list[JobVerdict] = []
     deadline = monotonic() + _MAX_SECONDS
     for experiment in _due():
         if stop.is_set() or monotonic() >= deadline:
@@ -88,7 +88,7 @@ def verdict_of(experiment: Experiment) -> StoredVerdict | None:
     return stored if stored is not None and stored.run == experiment.run else None
 
 
-def _store(experiment: Experiment) -> VerdictReport:
+def _store(experiment: Experiment) -> JobVerdict:
     outcomes: dict[str, str] = {}
     problem, failure = "", None
     now = timezone.now()
@@ -114,7 +114,7 @@ def _store(experiment: Experiment) -> VerdictReport:
             "at": now,
         },
     )
-    return VerdictReport(experiment.key, outcomes, problem, failure)
+    return JobVerdict(experiment.key, outcomes, problem, failure)
 
 
 def _outcomes(record: Record) -> str:
