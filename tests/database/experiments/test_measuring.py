@@ -27,13 +27,12 @@ from flagstaff.experiments.metrics import (
 )
 from flagstaff.experiments.models import Experiment, Exposure
 from flagstaff.experiments.sources import excluded_units, rows_of
+from tests.support.experiment_pages import DAY, KEY
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
-KEY = "checkout_button"
 HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 START = datetime(2026, 1, 5, 10, 30, tzinfo=timezone.utc)
 #: Unit, value, time.
 Event = tuple[str, float, datetime]
