@@ -7,13 +7,14 @@ object for each hook that it uses. A path is imported where the hook is used. `c
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from threading import Event
 from typing import Any, Generic, TypeVar
 
 from django.apps import apps
+from django.core.checks import CheckMessage
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
@@ -112,6 +113,10 @@ KEYS: Hook[Callable[[], Mapping[str, Collection[str]]]] = Hook("keys")
 RULES: Hook[Callable[[], Sequence[OtherRules]]] = Hook("rules")
 #: Returns the primary keys, as text, of flags that the app is about to change by itself.
 PLANNED_FLAGS: Hook[Callable[[], Collection[str]]] = Hook("planned_flags")
+#: Return the messages of system checks: those that connect to no database, and those that query the
+#: database of the flags.
+CHECKS: Hook[Callable[[], Iterable[CheckMessage]]] = Hook("checks")
+DATABASE_CHECKS: Hook[Callable[[], Iterable[CheckMessage]]] = Hook("database_checks")
 #: Called when a waiting action was asked, approved, refused, done or failed, in its transaction.
 WAITING_EVENTS: Hook[Callable[[Any, str], None]] = Hook("waiting_events")
 

@@ -7,10 +7,22 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from flagstaff.experiments.metrics import Conversion, Mean, Sql
-from flagstaff.experiments.models import Experiment, Exposure
+from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
+KEY = "checkout_button"
 DAY = timedelta(days=1)
+GERMANY = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
+
+
+def stored(key: str = KEY) -> Experiment:
+    """The experiment as it is in the database."""
+    return Experiment.objects.get(key=key)
+
+
+def newest_event() -> ExperimentEvent:
+    """What has happened last to an experiment."""
+    return ExperimentEvent.objects.latest("id")
 
 
 def experiment_url(experiment: Experiment, view: str = "change") -> str:

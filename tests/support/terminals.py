@@ -53,6 +53,13 @@ def run(line: str) -> Ran:
     return flags(*shlex.split(line))
 
 
+def ok(line: str) -> Ran:
+    """Runs a line that succeeds."""
+    ran = run(line)
+    assert ran.status == 0, ran.err
+    return ran
+
+
 def asked(line: str, *answers: str | Callable[[], str]) -> Ran:
     """Runs a line on a terminal where a person types these answers, which are all asked for.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
 
 from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -105,11 +104,20 @@ def install_group_function(schema_editor: BaseDatabaseSchemaEditor) -> None:
 
 
 class WatchAppTable(PostgresOperation):
-    """Installs the triggers that write a change token for each change of an app's table."""
+    """Installs the triggers that write a change token for each change of an app's table.
 
-    #: The model of the table, and the relation of its tokens.
-    model: ClassVar[str]
-    relation: ClassVar[str]
+    `relation` is that of the tokens.
+    """
+
+    def __init__(self, model: str, relation: str) -> None:
+        self.model, self.relation = model, relation
+
+    def describe(self) -> str:
+        return f"Watch the table of {self.model}"
+
+    @property
+    def migration_name_fragment(self) -> str:
+        return f"watch_{self.model.partition('.')[2].lower()}"
 
     def install(
         self, app_label: str, schema_editor: BaseDatabaseSchemaEditor, state: ProjectState

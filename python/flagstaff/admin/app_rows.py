@@ -15,12 +15,14 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import Text, localized, quoted
 from flagstaff.actions import Action, Argument, Done
+from flagstaff.actions.arguments import Several
 from flagstaff.actions.table import Run
 from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.changes.events import rows_of_app
@@ -56,6 +58,16 @@ class AppRequest(ActionRequest):
     def _column(self, name: str) -> Any:
         """The arguments are texts, as in the terminal."""
         return None
+
+    def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
+        """Returns the field of the argument, with what the terminal says about it, too."""
+        field = super()._field(name, argument, required=required)
+        if isinstance(argument.help, Text):
+            text = localized(argument.help)
+            lines = _("One on each line: %(what)s")
+            is_several = isinstance(argument, Several)
+            field.help_text = lines % {"what": text} if is_several else capfirst(text)
+        return field
 
     def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
         return {**self.admin.initial(self.request, self.action, self.row)}

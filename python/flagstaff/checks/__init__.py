@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from itertools import chain
 
 from django.core.checks import CheckMessage
 from django.db import connections
@@ -18,6 +19,7 @@ from flagstaff.checks.settings import (
 )
 from flagstaff.checks.tables import may_migrate, table_messages
 from flagstaff.conf import conf
+from flagstaff.extensions import CHECKS, DATABASE_CHECKS
 
 
 def project_messages() -> list[CheckMessage]:
@@ -31,6 +33,7 @@ def project_messages() -> list[CheckMessage]:
         *unsupported_connection_parameters(),
         *models_written_elsewhere(),
         *models_that_differ(),
+        *chain.from_iterable(check() for check in CHECKS),
     ]
 
 
@@ -46,4 +49,6 @@ def database_messages(databases: Collection[str] | None) -> list[CheckMessage]:
             found += table_messages(connection, is_first=connection is selected[0])
     for connection in filter(is_supported, selected[:1]):
         found += row_messages(connection)
+    if conf.database in (databases or ()) and is_supported(connections[conf.database]):
+        found += chain.from_iterable(check() for check in DATABASE_CHECKS)
     return found

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, register
 from django.utils.translation import gettext_lazy as _
 
 
@@ -15,6 +14,7 @@ class ExperimentsConfig(AppConfig):
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.experiments.requests.SETTINGS",
         "crawlers": "flagstaff.experiments.requests.crawlers",
+        "checks": "flagstaff.experiments.checks.check_metrics",
         "tables": "flagstaff.experiments.models.TABLES",
         "keys": "flagstaff.experiments.hooks.keys",
         "rules": "flagstaff.experiments.hooks.rules",
@@ -25,14 +25,3 @@ class ExperimentsConfig(AppConfig):
         "verbs": "flagstaff.experiments.cli.VERBS",
         "pages": "flagstaff.experiments.admin.overview.PAGES",
     }
-
-    def ready(self) -> None:
-        """Registers the system check."""
-        register(_check_metrics)
-
-
-# Imported only where checks run, as those of flagstaff itself.
-def _check_metrics(**options: Any) -> list[CheckMessage]:
-    from flagstaff.experiments.checks import check_metrics  # noqa: PLC0415
-
-    return check_metrics(**options)

@@ -21,10 +21,8 @@ from flagstaff.validators import unit_problem
 _Use: TypeAlias = tuple[str, Callable[[], object]]
 
 
-def check_metrics(**kwargs: object) -> list[CheckMessage]:
+def check_metrics() -> list[CheckMessage]:
     """Reports the metrics and the queries of excluded units that cannot be used. Does not query."""
-    if conf.problems():
-        return []
     names: list[_Use] = [
         (f"the metric {name}", partial(_use_metric, name)) for name in metric_names()
     ]

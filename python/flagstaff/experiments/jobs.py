@@ -26,7 +26,7 @@ _MAX_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class VerdictReport(JobReport):
+class JobVerdict(JobReport):
     """The verdict that one run has stored."""
 
     experiment: str
@@ -43,7 +43,7 @@ class VerdictReport(JobReport):
         return bool(self.problem or self.error)
 
 
-def store_verdicts(stop: Event) -> list[VerdictReport]:
+def store_verdicts(stop: Event) -> list[JobVerdict]:
     """Computes the verdicts that are not of this hour and of the present run.
 
     Those that were not computed for the longest time come first. Begins none after five seconds:
@@ -52,7 +52,7 @@ def store_verdicts(stop: Event) -> list[VerdictReport]:
     """
     if not is_postgresql(connections[conf.database]):
         return []
-    reports: list[VerdictReport] = []
+    reports: list[JobVerdict] = []
     deadline = monotonic() + _MAX_SECONDS
     for experiment in _due():
         if stop.is_set() or monotonic() >= deadline:
@@ -78,7 +78,7 @@ def verdict_of(experiment: Experiment) -> StoredVerdict | None:
     return stored if stored is not None and stored.run == experiment.run else None
 
 
-def _store(experiment: Experiment) -> VerdictReport:
+def _store(experiment: Experiment) -> JobVerdict:
     outcomes: dict[str, str] = {}
     problem, failure = "", None
     now = timezone.now()
@@ -104,7 +104,7 @@ def _store(experiment: Experiment) -> VerdictReport:
             "at": now,
         },
     )
-    return VerdictReport(experiment.key, outcomes, problem, failure)
+    return JobVerdict(experiment.key, outcomes, problem, failure)
 
 
 def _outcomes(record: Record) -> str:

@@ -71,10 +71,6 @@ def _state_style(record: Record) -> str | None:
     return "SUCCESS" if is_running else None
 
 
-def _no_style(_record: Record) -> None:
-    return None
-
-
 def _state(record: Record) -> str:
     return f"{record['state']} (forced off)" if record["forced_off"] else str(record["state"])
 
@@ -94,16 +90,18 @@ LIST_COLUMNS = (
     Column("started_at"),
     Column("description", truncate=True),
 )
-# What is shown as it is stored.
+# What a record has as it is stored.
 _STORED = (
     *("traffic_percent", "bucket_by", "rules", "overrides", "run"),
     *("other_metrics", "guardrails", "added_metrics", "planned_units"),
     *("description", "created_at", "started_at", "ended_at"),
 )
-_TEXTS = {"state": _state, "variants": _variants, "overrides": _overrides}
-EXPERIMENT_COLUMNS = tuple(
-    Column(name, _TEXTS.get(name), style=_state_style if name == "state" else _no_style)
-    for name in ("key", "state", "winner", "variants", "primary_metric", *_STORED)
+EXPERIMENT_COLUMNS = (
+    *LIST_COLUMNS[:2],
+    Column("winner"),
+    LIST_COLUMNS[2],
+    Column("primary_metric"),
+    *(Column(name, _overrides if name == "overrides" else None) for name in _STORED),
 )
 EVENT_COLUMNS = (
     Column("at"),

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Final
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.rows import FlagRow, flag_row
+from flagstaff._words.rule_parts import can_grant
+from flagstaff._words.text import Text
 from flagstaff.actions import Action, Done, Outlook, Question, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo
@@ -19,7 +21,6 @@ from flagstaff.changes.preview import rolled_back
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
@@ -35,8 +36,10 @@ _action = partial(action, PLAN, right="toggle")
 _Steps = Annotated[
     Sequence[str] | None,
     Several(
-        'a step: its percentage and its shortest time, such as "5:1h"; can be repeated. Without '
-        "steps: 1, 5, 25, 50 and 100 percent",
+        Text(
+            'a step: its percentage and its shortest time, such as "5:1h", each higher than the '
+            "one before; by default 1, 5, 25, 50 and 100 percent"
+        ),
         "PERCENT:TIME",
         parse_step,
     ),
@@ -44,9 +47,11 @@ _Steps = Annotated[
 _Guards = Annotated[
     Sequence[str] | None,
     Several(
-        'a guard: "errors", "latency=0.5" or "function=shop.guards.orders", and after commas '
-        "limit=2 (times as often as without the flag) or action=hold; can be repeated. Without "
-        "guards: errors",
+        Text(
+            'a guard: "errors", "latency=0.5" (in seconds) or "function=shop.guards.orders", and '
+            "after commas limit=2 (times as often as without the flag) or action=hold; by default "
+            "errors"
+        ),
         "GUARD",
         parse_guard,
     ),
@@ -54,8 +59,11 @@ _Guards = Annotated[
 _RequiredUsers = Annotated[
     int | None,
     Parsed(
-        "a step also passes after this many users with the flag, if the guards see no sign of "
-        f"harm; the default is {plans.REQUIRED_USERS:,}",
+        Text(
+            "a step also passes after this many users with the flag, if the guards see no sign of "
+            "harm; by default {users}",
+            users=plans.REQUIRED_USERS,
+        ),
         "N",
         int,
     ),
@@ -63,8 +71,10 @@ _RequiredUsers = Annotated[
 _IgnoreReleases = Annotated[
     bool | None,
     YesNo(
-        "let a step go on when a new build appears: a bad build can then pass with what the build "
-        "before has shown"
+        Text(
+            "let a step go on when a new build appears: a bad build can then pass with what the "
+            "build before has shown"
+        )
     ),
 ]
 _Enable = Annotated[bool, YesNo("also enable the flag, in the same change as the first step")]
@@ -109,7 +119,7 @@ def _done(
 
 def _unless_new(flag: FlagRow) -> str:
     """Returns what a roll back does, unless it leaves the flag as it is before the start."""
-    is_new = flag.enabled and not flag.rollout_percent and not rules_can_grant(flag)
+    is_new = flag.enabled and not flag.rollout_percent and not can_grant(flag.rules)
     return "" if is_new else "sets the rollout to 0 %"
 
 

@@ -1,10 +1,9 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from django.apps import AppConfig
-from django.core.checks import CheckMessage, Tags, register
 from django.utils.translation import gettext_lazy as _
 
 
@@ -17,6 +16,7 @@ class RolloutsConfig(AppConfig):
         "settings": "flagstaff.rollouts.settings.SETTINGS",
         "origin": "flagstaff.rollouts.request_origin.origin_of",
         "observer": "flagstaff.rollouts.request_body.exclude_body",
+        "database_checks": "flagstaff.rollouts.checks.check_plans",
         "tables": "flagstaff.rollouts.models.TABLES",
         "forget_user": "flagstaff.rollouts.hooks.forget_user",
         "planned_flags": "flagstaff.rollouts.hooks.planned_flags",
@@ -28,16 +28,8 @@ class RolloutsConfig(AppConfig):
     }
 
     def ready(self) -> None:
-        """Registers the system checks. Observes Celery's tasks if the project has imported it."""
-        register(_check_plans, Tags.database)
+        """Observes Celery's tasks if the project has imported it."""
         if "celery" in sys.modules:
             from flagstaff.rollouts.celery import connect  # noqa: PLC0415 (needs Celery)
 
             connect()
-
-
-# Imported only where checks run, as those of flagstaff itself.
-def _check_plans(**options: Any) -> list[CheckMessage]:
-    from flagstaff.rollouts.checks import check_plans  # noqa: PLC0415
-
-    return check_plans(**options)

@@ -89,13 +89,8 @@ def present_rollout(flag: FlagRow) -> int:
 
 def enabling_message(flag: FlagRow) -> Text:
     """Returns that the flag is turned on, and who gets it besides the first step. One query."""
-    if count_allowed_users(flag) or rules_can_grant(flag):
+    if count_allowed_users(flag) or can_grant(flag.rules):
         return Text(
             "the flag is turned on, so its allowed users and the users of its rules have it, too"
         )
     return Text("the flag is turned on")
-
-
-def rules_can_grant(flag: FlagRow) -> bool:
-    """Whether a rule can give the flag to a user. True if the rules cannot be read."""
-    return can_grant(flag.rules)

@@ -92,6 +92,8 @@ def _drive(due: tuple[int, str, str], *, calls_functions: bool) -> PlanReport | 
     pk, key, state = due
     try:
         seen = Plan.objects.filter(pk=pk).first()
+        if seen is not None and seen.problem and not seen.has_tripped:
+            return PlanReport(key, state, error=seen.problem)
         if seen is None or (calls_functions and not has_functions(seen)):
             return None
         report = None if seen.has_tripped else _advance(seen, calls_functions=calls_functions)

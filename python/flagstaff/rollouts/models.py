@@ -19,6 +19,7 @@ from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.text import Text
 from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidPlanError
 from flagstaff.rollouts.clock import ClockTimestamp, database_now
 from flagstaff.rollouts.guards import Guard, parse_guards
 from flagstaff.rollouts.steps import Step, parse_steps
@@ -191,9 +192,25 @@ class Plan(models.Model):
         return parse_guards(self.guards)
 
     @property
+    def problem(self) -> Text | None:
+        """Why the steps or the guards cannot be read, as after a change with SQL; or None."""
+        try:
+            self.read_guards()
+            self.read_steps()[self.step or 0]
+        except InvalidPlanError as error:
+            return Text("the plan cannot be read: {why}", why=error.message)
+        except IndexError:
+            number = (self.step or 0) + 1
+            return Text("the plan cannot be read: it has no step {number}", number=number)
+        except (AttributeError, TypeError):
+            return Text("the plan cannot be read: its steps and guards are not two lists of texts")
+        return None
+
+    @property
     def percent(self) -> int | None:
-        """The percentage of the present step; None before the start."""
-        return None if self.step is None else self.read_steps()[self.step].percent
+        """The percentage of the present step; None before the start or if it cannot be read."""
+        is_known = self.step is not None and self.problem is None
+        return self.read_steps()[self.step or 0].percent if is_known else None
 
 
 class StepRun(models.Model):

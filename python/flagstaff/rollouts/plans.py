@@ -138,6 +138,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
                 command=quoted_command("plan", "delete", key),
             )
         _require_state(plan, "start")
+        require(key, plan.problem)
         flag = _flag_of(plan, expect_version)
         first, enables = plan.read_steps()[0], enable and not flag.enabled
         problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
@@ -173,6 +174,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
     """
     with _locked_plan(key) as plan:
         _require_state(plan, "resume")
+        require(key, plan.problem)
         is_paused = plan.state == State.PAUSED
         if not is_paused:
             _make_active(plan)

@@ -50,7 +50,10 @@ EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", t
 
 
 def plan_record(plan: Plan) -> dict[str, Any]:
-    """Returns a plan as a dict for JSON. Makes a few queries."""
+    """Returns a plan as a dict for JSON. Makes a few queries.
+
+    A plan that cannot be read has no steps and guards, and the problem as its evidence.
+    """
     flag = plan.flag
     events = PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("id")
     return {
@@ -59,7 +62,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "rollout": None if flag is None else flag.rollout_percent,
         "enabled": None if flag is None else flag.enabled,
         "rollout_differs": rollout_difference(plan, flag),
-        "guards": plan.guards,
+        "guards": [] if plan.problem else plan.guards,
         "required_users": plan.required_users,
         "ignore_releases": plan.ignore_releases,
         "actor": plan.actor or None,
@@ -79,14 +82,15 @@ def plan_record(plan: Plan) -> dict[str, Any]:
 
 def plan_summary(plan: Plan) -> dict[str, Any]:
     """Returns what a list says about a plan. Makes no query."""
+    steps, index = ([], None) if plan.problem else (plan.steps, plan.step)
     return {
         "key": plan.key,
         "state": plan.state,
         "reason": plan.reason or None,
         "unguarded": plan.is_unguarded,
         "needs_attention": plan.needs_attention,
-        "step": None if plan.step is None else plan.step + 1,
-        "steps": plan.steps,
+        "step": None if index is None else index + 1,
+        "steps": steps,
         "due_at": plan.due_at,
     }
 
@@ -113,6 +117,8 @@ def evidence_of(plan: Plan) -> dict[str, Any] | None:
     Reports that come later change the counts of a run. While the plan measures, `why` says what
     follows from the figures. Makes up to six queries.
     """
+    if plan.problem:
+        return {"why": plan.problem}
     if plan.trip_figures:
         return {"why": plan.trip_reason, **plan.trip_figures}
     runs = StepRun.objects.using(conf.database).filter(plan=plan).exclude(step=None)

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flagstaff._tables.rows import FlagRow
+from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text, some
 from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
-from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import FUNCTION, Guard, numbered
 from flagstaff.rollouts.models import Plan, StepRun
@@ -87,7 +87,7 @@ def traffic_of(plan: Plan) -> Traffic | None:
 
 def notes_of(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -> Iterator[Text]:
     """Yields what a person should know of the steps from this index on. Makes a few queries."""
-    if rules_can_grant(flag):
+    if can_grant(flag.rules):
         yield Text("a rule can grant the flag, so a roll back also turns it off")
     steps, guards = plan.read_steps(), plan.read_guards()
     if has_traffic:

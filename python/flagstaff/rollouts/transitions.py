@@ -12,10 +12,10 @@ from typing import Any, cast
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text, joined
 from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
-from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.flag_changes import see_flag
 from flagstaff.rollouts.models import GUARDED_FOR, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.releases import present_releases
@@ -163,7 +163,7 @@ def roll_back(plan: Plan, flag: FlagRow | None, reason: str) -> Changed | None:
     changed = None
     if flag is not None:
         # Two changes of one field each: broken rules must not stop them.
-        if rules_can_grant(flag):
+        if can_grant(flag.rules):
             changed = changes.flags.disable(plan.key)
         at_zero = changes.flags.set_rollout(plan.key, 0)
         see_flag(plan, at_zero.version)

@@ -8,14 +8,12 @@ from typing import Any
 import pytest
 
 from flagstaff import experiments
-from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.statistics.sequential import units_for_means
+from tests.support.experiment_pages import KEY, stored
 from tests.support.forced_off import forced_off
 from tests.support.terminals import asked, document, flags, rows, run, typed, undo_of
 
 pytestmark = pytest.mark.django_db
-
-KEY = "checkout_button"
 
 
 def change(*arguments: str) -> dict[str, Any]:
@@ -30,10 +28,6 @@ def refusal(*arguments: str, status: int = 2) -> str:
     ran = flags("experiment", name, KEY, *words)
     assert ran.status == status
     return ran.err.strip()
-
-
-def stored() -> Experiment:
-    return Experiment.objects.get(key=KEY)
 
 
 def test_change_that_is_there_already_says_so() -> None:

@@ -15,10 +15,9 @@ from flagstaff._engine import lifecycle
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.testing import live_engine
-from tests.support.experiment_pages import METRICS
+from tests.support.experiment_pages import KEY, stored
 from tests.support.fixtures import COMMITTED
 
-KEY = "checkout_button"
 UNITS = 60
 #: The metrics that can be added.
 ADDED = ["revenue", "complaints"]
@@ -145,11 +144,9 @@ def require_like(model: Model, found: Experiment) -> None:
 @pytest.mark.thorough
 @COMMITTED
 @pytest.mark.parametrize("seed", range(4))
-def test_random_history_of_an_experiment_is_like_the_model(seed: int, settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
+def test_random_history_of_an_experiment_is_like_the_model(seed: int) -> None:
     source, model = random.Random(seed), Model()
-    experiments.create(KEY, traffic_percent=50)
-    experiments.edit(KEY, primary="orders", planned_units=4000)
+    experiments.create(KEY, traffic_percent=50, primary="orders", planned_units=4000)
     recorded: set[tuple[int, str, str]] = set()
     with live_engine():
         for _ in range(25):
@@ -162,7 +159,7 @@ def test_random_history_of_an_experiment_is_like_the_model(seed: int, settings: 
                 with pytest.raises(ExperimentError):
                     act(action, model)
                 assert ExperimentEvent.objects.count() == events
-            found = Experiment.objects.get(key=KEY)
+            found = stored()
             require_like(model, found)
             if is_undo or model.now == decided:
                 assert (found.ended_at, found.frozen_report) == (

@@ -15,19 +15,10 @@ from flagstaff.experiments import jobs
 from flagstaff.experiments.jobs import store_verdicts
 from flagstaff.experiments.models import Experiment, StoredVerdict
 from flagstaff.experiments.reporting import make_report
-from tests.support.experiment_pages import METRICS, expose_both
+from tests.support.experiment_pages import KEY, METRICS, expose_both
 from tests.support.terminals import flags
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
-
-KEY = "checkout_button"
-
-
-@pytest.fixture
-def running() -> Experiment:
-    experiments.create(KEY)
-    experiments.edit(KEY, primary="orders", planned_units=4000)
-    return experiments.start(KEY)
+pytestmark = pytest.mark.django_db
 
 
 def run() -> list[str]:
@@ -35,7 +26,7 @@ def run() -> list[str]:
     return [report.experiment for report in store_verdicts(Event())]
 
 
-def stored() -> StoredVerdict:
+def verdict() -> StoredVerdict:
     return StoredVerdict.objects.get(experiment__key=KEY)
 
 
@@ -44,8 +35,9 @@ def test_verdict_is_stored_with_its_time_and_run(running: Experiment) -> None:
     before = timezone.now()
     [report] = store_verdicts(Event())
 
-    assert (stored().outcomes, stored().problem, stored().run) == ({"treatment": "better"}, "", 0)
-    assert before <= stored().at <= timezone.now()
+    found = verdict()
+    assert (found.outcomes, found.problem, found.run) == ({"treatment": "better"}, "", 0)
+    assert before <= found.at <= timezone.now()
     assert not report.is_news
     assert (report.experiment, report.outcomes) == (KEY, {"treatment": "better"})
 
@@ -57,44 +49,39 @@ def test_wrong_shares_are_stored_even_if_the_metric_fails(
     settings.FLAGSTAFF["METRICS"] = {}
     run()
 
-    assert (stored().outcomes, stored().problem) == ({"treatment": "mismatch"}, "")
+    assert (verdict().outcomes, verdict().problem) == ({"treatment": "mismatch"}, "")
 
 
-def test_verdict_is_computed_once_an_hour(running: Experiment) -> None:
+def test_verdict_is_computed_once_an_hour_for_each_run_of_an_experiment_that_runs(
+    running: Experiment,
+) -> None:
+    def wait_an_hour() -> None:
+        StoredVerdict.objects.update(at=timezone.now() - timedelta(hours=1))
+
+    assert (run(), run()) == ([KEY], [])
+    wait_an_hour()
     assert run() == [KEY]
+    Experiment.objects.update(run=2)
+    assert (run(), verdict().run) == ([KEY], 2)
+    wait_an_hour()
+    experiments.stop(KEY)
     assert run() == []
-    StoredVerdict.objects.update(at=timezone.now() - timedelta(hours=1))
-    assert run() == [KEY]
 
 
 def test_run_jobs_prints_the_verdicts_that_it_has_computed(running: Experiment) -> None:
-    [verdict] = json.loads(flags("run-jobs", "--json").out)["verdicts"]
-    assert (verdict["experiment"], verdict["outcomes"]) == (KEY, {"treatment": "too_early"})
+    [found] = json.loads(flags("run-jobs", "--json").out)["verdicts"]
+    assert (found["experiment"], found["outcomes"]) == (KEY, {"treatment": "too_early"})
     assert "verdicts" not in json.loads(flags("run-jobs", "--json").out)
-
-
-def test_verdict_is_computed_again_for_a_new_run(running: Experiment) -> None:
-    run()
-    Experiment.objects.update(run=2)
-
-    assert run() == [KEY]
-    assert stored().run == 2
-
-
-def test_experiment_that_does_not_run_has_no_verdict(running: Experiment) -> None:
-    experiments.stop(KEY)
-
-    assert run() == []
 
 
 def test_metric_that_fails_is_stored_as_the_problem(running: Experiment, settings: Any) -> None:
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
     [report] = store_verdicts(Event())
 
-    assert stored().outcomes == {}
-    assert stored().problem.startswith("the metric orders fails: ")
-    assert "private@person" not in stored().problem
-    assert (report.is_news, report.problem, report.error) == (True, stored().problem, None)
+    assert verdict().outcomes == {}
+    assert verdict().problem.startswith("the metric orders fails: ")
+    assert "private@person" not in verdict().problem
+    assert (report.is_news, report.problem, report.error) == (True, verdict().problem, None)
 
 
 def test_error_of_one_experiment_does_not_stop_the_others(
@@ -112,7 +99,7 @@ def test_error_of_one_experiment_does_not_stop_the_others(
     reports = store_verdicts(Event())
     errors = {report.experiment: report.error for report in reports}
     assert errors == {KEY: "ValueError", "other": None}
-    assert stored().problem == "ValueError"
+    assert verdict().problem == "ValueError"
 
 
 def test_run_stops_after_five_seconds_and_the_next_one_continues(
@@ -120,15 +107,11 @@ def test_run_stops_after_five_seconds_and_the_next_one_continues(
 ) -> None:
     experiments.create("other")
     experiments.start("other")
-    clock = iter([0.0, 0.0, 5.0, 6.0, 6.0])
+    clock = iter([0.0, 0.0, 5.0, 6.0, 6.0, 6.0])
     monkeypatch.setattr(jobs, "monotonic", lambda: next(clock))
 
     assert run() == [KEY]
-    assert run() == ["other"]
-
-
-def test_stopped_run_begins_no_experiment(running: Experiment) -> None:
     stop = Event()
     stop.set()
-
     assert store_verdicts(stop) == []
+    assert run() == ["other"]

@@ -1,58 +1,32 @@
-"""What a person does with experiments; and their keys, checks, forgotten users and retention."""
+"""What a person does with experiments: create, edit, start, stop, ship, and the way back."""
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from django.core.exceptions import ValidationError
-from django.db import transaction
-from django.test import Client
 from django.utils.translation import override
 
-from flagstaff import changes, experiments
+from flagstaff import acting_as, changes, experiments
 from flagstaff.exceptions import (
     ExperimentError,
-    InvalidChangeError,
     InvalidExperimentError,
     UnknownExperimentError,
 )
-from flagstaff.experiments import retention
-from flagstaff.experiments.checks import check_metrics
-from flagstaff.experiments.metrics import Conversion, Sql
-from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.variants import shares_of
-from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag, KeyValueStore
-from tests.support.admin_pages import FLAGS
-from tests.support.sql import rows
-from tests.support.terminals import document, flags
+from tests.support.concurrency import run_during
+from tests.support.experiment_pages import GERMANY, KEY, newest_event, stored
+from tests.support.fixtures import COMMITTED
+from tests.support.segment_rules import rules
 
 pytestmark = pytest.mark.django_db
 
-KEY = "checkout_button"
-GERMANY = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
-
-
-@pytest.fixture
-def draft() -> Experiment:
-    return experiments.create(KEY)
-
-
-@pytest.fixture
-def running(draft: Experiment) -> Experiment:
-    return experiments.start(KEY)
-
-
-def stored() -> Experiment:
-    return Experiment.objects.get(key=KEY)
-
-
-def newest_event() -> ExperimentEvent:
-    return ExperimentEvent.objects.latest("id")
+LONG_AGO = datetime(2026, 1, 5, tzinfo=timezone.utc)
 
 
 def test_created_experiment_is_a_draft_of_two_halves(draft: Experiment) -> None:
@@ -63,31 +37,57 @@ def test_created_experiment_is_a_draft_of_two_halves(draft: Experiment) -> None:
     assert (newest_event().kind, newest_event().message) == ("created", text)
 
 
-@pytest.mark.parametrize(
-    ("options", "problem"),
-    [
-        ({"variants": ["control"]}, "has 1 variants"),
-        ({"variants": ["a", "a"]}, 'two variants have the key "a"'),
-        ({"variants": ["a:0", "b:0"]}, "all weights are 0"),
-        ({"variants": ["a:x", "b"]}, '"a:x" is no variant'),
-        ({"variants": ["a b", "c"]}, "variant 'a b': the key has"),
-        ({"variants": ["a:10001", "b"]}, "the weight of a is 10001"),
-        ({"traffic_percent": 101}, "traffic_percent is 101"),
-        (
-            {"variants": ["a:1", "b:9999", "c:9999"]},
-            "a would get less than 0.01 % of the units; raise its weight",
-        ),
-        ({"traffic_percent": True}, "traffic_percent is True"),
-        ({"bucket_by": "is_staff"}, '"is_staff" cannot be the bucketing unit'),
-        ({"rules": [{**GERMANY, "rollout_percent": 50}]}, "rule 1 has a rollout of 50 %"),
-        ({"rules": [{"op": 1}]}, "rule 1"),
-    ],
-)
-def test_invalid_experiment_is_refused(options: dict[str, Any], problem: str) -> None:
+#: What neither a new experiment nor an edited one may have.
+INVALID: list[tuple[dict[str, Any], str]] = [
+    ({"variants": ["control"]}, "has 1 variants"),
+    ({"variants": ["a", "a"]}, 'two variants have the key "a"'),
+    ({"variants": ["a:0", "b:0"]}, "all weights are 0"),
+    ({"variants": ["a:x", "b"]}, '"a:x" is no variant'),
+    ({"variants": ["a b", "c"]}, "variant 'a b': the key has"),
+    ({"variants": ["a:10001", "b"]}, "the weight of a is 10001"),
+    ({"variants": ["a:1", "b:9999", "c:9999"]}, "a would get less than 0.01 % of the units; raise"),
+    ({"traffic_percent": 101}, "traffic_percent is 101"),
+    ({"traffic_percent": True}, "traffic_percent is True"),
+    ({"bucket_by": "is_staff"}, '"is_staff" cannot be the bucketing unit'),
+    ({"bucket_by": "company"}, 'is company; use a metric with unit="company"'),
+    ({"rules": [{**GERMANY, "rollout_percent": 50}]}, "rule 1 has a rollout of 50 %"),
+    ({"rules": [{"op": 1}]}, "rule 1"),
+    ({"rules": [{"conditions": [{"segment": "big"}]}]}, "'big'"),
+    ({"primary": "other"}, "has no metric 'other'"),
+    ({"guardrails": {"": 0.1}}, "has no metric ''"),
+    ({"others": ["orders"]}, "the metric orders has two roles"),
+    ({"planned_units": 0}, "planned_units is 0; write a whole number from 1"),
+    ({"planned_units": True}, "planned_units is True"),
+    ({"min_days": -1}, "min_days is -1"),
+    ({"min_units": 10**12}, "min_units is 1000000000000"),
+    ({"smallest_effect": 0}, "the smallest effect is 0; write a number above 0"),
+    ({"smallest_effect": float("nan")}, "the smallest effect is nan"),
+]
+
+
+@pytest.mark.parametrize(("settings_", "problem"), INVALID)
+def test_invalid_setting_is_refused_and_changes_nothing(
+    settings_: dict[str, Any], problem: str, draft: Experiment
+) -> None:
+    before = Experiment.objects.values().get()
     # The error is in English in every language.
     with override("de"), pytest.raises(InvalidExperimentError, match=re.escape(problem)):
-        experiments.create(KEY, **options)
-    assert not Experiment.objects.exists()
+        experiments.create("other", **{"primary": "orders", **settings_})
+    with pytest.raises(InvalidExperimentError, match=re.escape(problem)):
+        experiments.edit(KEY, description="new", **settings_)
+    assert Experiment.objects.values().get() == before
+
+
+def test_variant_that_a_unit_is_forced_to_cannot_be_removed(draft: Experiment) -> None:
+    experiments.force(KEY, "42", "treatment")
+    with pytest.raises(InvalidExperimentError, match="42 is forced to treatment; keep this"):
+        experiments.edit(KEY, variants=["control", "green"])
+
+
+@pytest.mark.parametrize("unit", ["", "7\0", "\N{EURO SIGN}" * 86])
+def test_text_that_no_unit_has_cannot_be_forced(unit: str, running: Experiment) -> None:
+    with pytest.raises(InvalidExperimentError, match="is no unit; write 1 to 255 bytes"):
+        experiments.force(KEY, unit, "control")
 
 
 def test_key_that_is_taken_and_unknown_experiment_or_variant_are_refused(
@@ -107,6 +107,112 @@ def test_key_that_is_taken_and_unknown_experiment_or_variant_are_refused(
         experiments.ship(KEY, "other")
 
 
+# Edit and restart.
+
+
+def test_edit_writes_settings_with_an_event_of_old_and_new_values(draft: Experiment) -> None:
+    # The event is in English in every language.
+    with override("de"), acting_as("ana", reason="typo"):
+        experiments.edit(
+            KEY,
+            description="Is green better?",
+            variants=["control", "green:3"],
+            traffic_percent=40,
+            rules=[GERMANY],
+            primary="revenue",
+            guardrails={"complaints": 0.01},
+        )
+    found = stored()
+    assert (found.description, found.rules) == ("Is green better?", [GERMANY])
+    assert found.variants == [{"key": "control", "weight": 1}, {"key": "green", "weight": 3}]
+    assert (found.primary_metric, found.guardrails) == ("revenue", {"complaints": 0.01})
+    event = newest_event()
+    assert (event.kind, event.actor, event.reason) == ("edited", "ana", "typo")
+    assert event.message == (
+        "edited: Description: Green? → Is green better?; "
+        "Variants: control 50.0 %, treatment 50.0 % → control 10.0 %, green 30.0 %; "
+        'Traffic in percent: 100 → 40; Rules: none → rule 1: 100 % if country is "DE"; '
+        "Primary metric: orders → revenue; Guardrails: none → complaints (0.01)"
+    )
+
+
+def test_weights_with_the_same_shares_are_stored(draft: Experiment) -> None:
+    experiments.edit(KEY, variants=["control:2", "treatment:2"])
+    assert stored().variants[0]["weight"] == 2
+    assert newest_event().message == "edited: no share changes"
+
+
+def test_unknown_setting_is_an_error(draft: Experiment) -> None:
+    with pytest.raises(TypeError, match="has no settings state"):
+        experiments.edit(KEY, state="running")  # type: ignore[call-arg]
+
+
+def test_restart_begins_a_run_with_other_variants_and_all_metrics(running: Experiment) -> None:
+    experiments.add_metric(KEY, "revenue")
+    Experiment.objects.update(started_at=LONG_AGO, runs_since=LONG_AGO)
+    experiments.restart(KEY, variants=["control", "green:3"], traffic_percent=20)
+    found = stored()
+    assert (found.state, found.run, found.traffic_percent) == (State.RUNNING, 1, 20)
+    assert (found.other_metrics, found.added_metrics) == (["revenue"], {})
+    assert found.started_at == found.runs_since
+    assert found.started_at is not None
+    assert found.started_at > LONG_AGO
+    event = newest_event()
+    assert event.kind == "restarted"
+    assert event.message == (
+        "restarted: the exposures so far are no longer reported; Variants: control 50.0 %, "
+        "treatment 50.0 % → control 5.00 %, green 15.0 %; Traffic in percent: 100 → 20"
+    )
+
+
+# What may change after the start, and what the state does not allow.
+
+
+def test_traffic_grows_and_does_not_fall(draft: Experiment) -> None:
+    experiments.edit(KEY, traffic_percent=20)
+    experiments.start(KEY)
+    assert experiments.grow(KEY, 50).traffic_percent == 50
+    assert newest_event().message == "traffic: 20 % → 50 %"
+    events = ExperimentEvent.objects.count()
+    experiments.grow(KEY, 50)
+    assert ExperimentEvent.objects.count() == events
+    with pytest.raises(ExperimentError, match=r"is 50 % and can only grow.*restart it with less"):
+        experiments.grow(KEY, 40)
+
+
+@pytest.mark.parametrize(("metric", "problem"), [("orders", "already"), ("other", "no metric")])
+def test_metric_that_cannot_be_added_is_refused(
+    running: Experiment, metric: str, problem: str
+) -> None:
+    with pytest.raises(InvalidExperimentError, match=problem):
+        experiments.add_metric(KEY, metric)
+
+
+Change = Callable[[str], object]
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "states"),
+    [
+        ([], lambda key: experiments.ship(key, "control"), "draft; * running / stopped"),
+        ([], lambda key: experiments.grow(key, 50), "draft; * running / stopped"),
+        (["start"], lambda key: experiments.edit(key, description="web"), "running; * draft"),
+        (["start", "ship"], experiments.start, "shipped; * draft / stopped"),
+        (["start", "ship"], experiments.restart, "shipped; * running / stopped"),
+        (["start", "ship"], lambda key: experiments.ship(key, "a"), "shipped; * running / stopped"),
+    ],
+)
+def test_change_that_the_state_does_not_allow_is_refused(
+    before: list[str], change: Change, states: str, draft: Experiment
+) -> None:
+    for name in before:
+        getattr(experiments, name)(KEY, *["treatment"] * (name == "ship"))
+    with pytest.raises(ExperimentError) as refused:
+        change(KEY)
+    expected = states.replace("*", "this action is only for an experiment that is")
+    assert str(refused.value) == f"{KEY} is {expected}"
+
+
 def test_time_for_which_an_experiment_was_stopped_is_not_counted(running: Experiment) -> None:
     experiments.stop(KEY)
     began = datetime.now(timezone.utc) - timedelta(days=9)
@@ -122,253 +228,84 @@ def test_time_for_which_an_experiment_was_stopped_is_not_counted(running: Experi
     assert timedelta(days=2) <= ran_for < timedelta(days=3)
 
 
-def test_change_that_the_state_does_not_allow_is_refused(draft: Experiment) -> None:
+# The way back.
+
+
+def test_undo_of_a_stop_runs_with_all_exposures(better: Experiment) -> None:
+    experiments.stop(KEY)
+    with acting_as("ana", reason="wrong experiment"):
+        experiments.undo(KEY)
+    found = stored()
+    assert (found.state, found.run, found.ended_at) == (State.RUNNING, 0, None)
+    assert experiments.report(KEY)["exposures"]["units"] == {"control": 2000, "treatment": 2000}
+    event = newest_event()
+    assert (event.kind, event.actor, event.reason) == ("undone", "ana", "wrong experiment")
+    assert event.message == (
+        "undone: “stopped: every call returns its default”; it is running again, with all exposures"
+    )
+
+
+@pytest.mark.parametrize("change", [experiments.start, experiments.restart])
+def test_undo_is_refused_if_something_else_happened_since(
+    change: Change, running: Experiment
+) -> None:
+    experiments.stop(KEY)
+    change(KEY)
+    last = newest_event().message
     with pytest.raises(ExperimentError) as refused:
-        experiments.ship(KEY, "control")
-    expected = f"{KEY} is draft; this action is only for an experiment that is running / stopped"
-    assert str(refused.value) == expected
-    experiments.start(KEY)
-    with pytest.raises(ExperimentError, match="is running; this action is only for"):
-        experiments.edit(KEY, description="web")
-    experiments.ship(KEY, "treatment")
-    for change in (experiments.start, experiments.restart, lambda key: experiments.ship(key, "a")):
-        with pytest.raises(ExperimentError, match="is shipped"):
+        experiments.undo(KEY)
+    assert str(refused.value) == (
+        f"{KEY} cannot be undone: only a stop or a ship can, but the last change is “{last}”. "
+        "Start, stop or ship it instead"
+    )
+
+
+def test_change_that_would_close_the_way_back_to_a_shipped_experiment_is_refused(
+    shipped: Experiment,
+) -> None:
+    experiments.stop(KEY)
+    changes_of_the_run: list[Change] = [
+        experiments.start,
+        experiments.restart,
+        lambda key: experiments.grow(key, 100),
+        lambda key: experiments.add_metric(key, "revenue"),
+    ]
+    for change in changes_of_the_run:
+        with pytest.raises(ExperimentError, match="its report is stored; undo what was done last"):
             change(KEY)
+    experiments.undo(KEY)
+    assert experiments.undo(KEY).state == State.RUNNING
 
 
-@pytest.mark.parametrize("unit", ["", "7\0", "\N{EURO SIGN}" * 86])
-def test_text_that_no_unit_has_cannot_be_forced(unit: str, running: Experiment) -> None:
-    with pytest.raises(InvalidExperimentError, match="is no unit; write 1 to 255 bytes"):
-        experiments.force(KEY, unit, "control")
-
-
-# Keys and checks.
-
-
-wrong_unit = Conversion(lambda: Sql("SELECT 1"), window=timedelta(days=1), unit="is_staff")
-raising = Conversion(lambda: Sql(str(1 // 0)), window=timedelta(days=1))
-number = 7
-
-
-def of_new_flags() -> Sql:
-    with transaction.atomic():
-        rows("SELECT id FROM not_migrated_yet")
-    return Sql("SELECT 1")
-
-
-querying = Conversion(of_new_flags, window=timedelta(days=1))
-broken = Conversion(lambda: Sql("SELECT nothing"), window=timedelta(days=1))
-
-
-def expose(experiment: Experiment, unit: str, user_pk: str | None = None) -> None:
-    now = datetime.now(timezone.utc)
-    seen: dict[str, Any] = {"unit": unit, "variant": "control", "user_pk": user_pk, "at": now}
-    Exposure.objects.create(experiment=experiment, run=0, **seen)
-
-
-def exposed() -> list[str]:
-    return sorted(Exposure.objects.values_list("unit", flat=True))
-
-
-def test_flag_with_the_key_of_an_experiment_is_refused(
-    running: Experiment, admin_client: Client, tmp_path: Any
+@COMMITTED
+def test_ship_is_refused_if_the_experiment_changes_while_its_report_is_made(
+    running: Experiment,
 ) -> None:
-    problem = f"{KEY} is the key of an experiment"
-    with pytest.raises(InvalidChangeError, match=problem):
-        changes.flags.create(KEY)
-    with pytest.raises(InvalidChangeError, match=problem):
-        changes.values.create(KEY, 1)
-    with pytest.raises(ValidationError, match=problem):
-        FeatureFlag(key=KEY).full_clean()
-    typed = {"key": KEY, "rollout_percent": 0, "kind": "release", "bucket_by": "user"}
-    response = admin_client.post(f"{FLAGS}add/", typed)
-    assert problem in response.content.decode()
-    file = tmp_path / "flags.json"
-    rows_of_file = {KEY: {"enabled": True}, "another": {"enabled": True}}
-    file.write_text(json.dumps({"flagstaff": 1, "flags": rows_of_file}))
-    assert "is the key of an experiment" in flags("import", str(file), "--yes").err
-    assert not FeatureFlag.objects.exists()
+    with pytest.raises(ExperimentError, match="was changed while its report was made; ship it"):
+        run_during(
+            lambda: experiments.restart(KEY, traffic_percent=40),
+            lambda: experiments.ship(KEY, "treatment"),
+        )
+    assert (stored().state, stored().run) == (State.RUNNING, 1)
 
 
-def test_flag_and_value_that_have_the_key_by_sql_can_be_changed(running: Experiment) -> None:
-    FeatureFlag.objects.bulk_create([FeatureFlag(key=KEY)])
-    KeyValueStore.objects.create(key=KEY, value=1)
-    assert changes.flags.enable(KEY).written
-    assert changes.values.set(KEY, 2).written
-
-
-def test_flag_can_be_created_before_the_migration_of_experiments() -> None:
-    rows(f"ALTER TABLE {Experiment._meta.db_table} RENAME TO hidden")
-    assert changes.flags.create("new_flag").written
-
-
-@pytest.mark.parametrize(
-    ("setting", "problem"),
-    [
-        ({"METRICS": {"a": f"{__name__}.missing"}}, "which cannot be imported"),
-        ({"METRICS": {"a": f"{__name__}.number"}}, "which is no metric"),
-        ({"METRICS": {"a": f"{__name__}.raising"}}, "the source of a metric fails: Zero"),
-        ({"METRICS": {"a": f"{__name__}.wrong_unit"}}, '"is_staff" cannot be the bucketing unit'),
-        ({"EXCLUDED_UNITS": {"user": f"{__name__}.missing"}}, "which cannot be imported"),
-        ({"EXCLUDED_UNITS": {"user": f"{__name__}.number"}}, "which is no function"),
-    ],
-)
-def test_metric_that_cannot_be_used_is_an_error(
-    setting: dict[str, Any], problem: str, settings: Any
-) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, **setting}
-    [message] = check_metrics()
-    assert message.id == "flagstaff.E045"
-    assert problem in message.msg
-
-
-def test_source_that_needs_a_missing_table_is_no_error(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"a": f"{__name__}.querying"}}
-    assert check_metrics() == []
-
-
-# Forgotten users.
-
-
-def test_forgotten_user_leaves_no_exposure_override_or_actor(running: Experiment) -> None:
-    by_visitor = experiments.create("banner", bucket_by="visitor")
-    by_company = experiments.create("wine", bucket_by="company")
-    expose(running, "7")
-    expose(running, "8")
-    expose(by_visitor, "visitor-1", user_pk="7")
-    expose(by_visitor, "7")
-    expose(by_company, "acme", user_pk="7")
-    experiments.force(KEY, "7", "treatment")
-    ExperimentEvent.objects.update(actor="7")
-    forget_user("7")
-    # A visitor with the text "7" is somebody else.
-    assert exposed() == ["7", "8", "acme"]
-    assert Exposure.objects.get(unit="7").experiment_id == by_visitor.pk
-    assert Exposure.objects.get(unit="acme").user_pk is None
-    assert Experiment.objects.get(key=KEY).overrides == {}
-    assert not ExperimentEvent.objects.filter(actor="7").exists()
-
-
-def test_forgotten_visitor_leaves_no_earlier_exposure(running: Experiment) -> None:
-    for key in ("banner", "wine"):
-        experiments.create(key, bucket_by="visitor")
-    banner, wine = (Experiment.objects.get(key=key) for key in ("banner", "wine"))
-    expose(banner, "visitor-1", user_pk="7")
-    expose(wine, "visitor-1")
-    expose(wine, "visitor-2")
-    expose(running, "visitor-1")
-    forget_user("7")
-    assert exposed() == ["visitor-1", "visitor-2"]
-    assert Exposure.objects.get(unit="visitor-1").experiment_id == running.pk
-
-
-# Retention.
-
-
-def end_long_ago() -> None:
-    long_ago = datetime.now(timezone.utc) - timedelta(days=400)
-    Experiment.objects.update(ended_at=long_ago)
-
-
-@pytest.fixture
-def ended(running: Experiment) -> Experiment:
-    """An experiment with one exposure that ended long ago."""
-    expose(running, "1")
+def test_undo_to_running_is_refused_after_the_exposures_were_deleted(shipped: Experiment) -> None:
+    assert experiments.prune(timedelta(0)) == 4000
+    report = stored().frozen_report
+    with pytest.raises(ExperimentError, match="its exposures were deleted"):
+        experiments.undo(KEY)
     experiments.stop(KEY)
-    end_long_ago()
-    return running
-
-
-def test_old_exposures_are_deleted_and_the_report_stays(ended: Experiment) -> None:
-    before = experiments.report(KEY)
-    experiments.prune(timedelta(days=365))
-    assert exposed() == []
-    after = experiments.report(KEY)
-    assert after["frozen_at"]
-    assert after["exposures"] == before["exposures"]
-
-
-def test_exposures_of_running_and_newly_ended_experiments_stay(running: Experiment) -> None:
-    expose(running, "1")
-    assert experiments.prune(timedelta(days=1)) == 0
-    experiments.stop(KEY)
-    assert experiments.prune(timedelta(days=1)) == 0
-    assert exposed() == ["1"]
-
-
-def test_run_jobs_delete_exposures_of_experiments_that_ended_so_many_days_ago(
-    ended: Experiment, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(retention, "_BATCH", 2)
-    experiments.create("banner")
-    banner = experiments.start("banner")
-    for unit in ("x", "y", "z"):
-        expose(ended, unit)
-        expose(banner, unit)
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXPOSURE_DAYS": 365}
-    report = {"rows": "exposures", "deleted": 4, "error": None}
-    assert document("run-jobs")["retention"] == [report]
-    assert exposed() == ["x", "y", "z"]
-    assert experiments.report(KEY)["frozen_at"]
-
-
-def test_experiment_without_its_exposures_keeps_its_report(ended: Experiment) -> None:
-    assert experiments.prune(timedelta(days=365)) == 1
-    with pytest.raises(ExperimentError, match="because its exposures were deleted"):
+    with pytest.raises(ExperimentError, match="its exposures were deleted"):
         experiments.start(KEY)
-    experiments.ship(KEY, "control")
-    assert experiments.report(KEY)["frozen_at"]
+    experiments.undo(KEY)
+    assert (stored().winner, stored().frozen_report) == ("treatment", report)
 
 
-def set_failing_metric(settings: Any, key: str, **metrics: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"orders": f"{__name__}.broken"}}
-    columns = {"primary": "primary_metric", "others": "other_metrics"}
-    given = metrics or {"primary": "orders"}
-    found = {columns.get(name, name): value for name, value in given.items()}
-    Experiment.objects.filter(key=key).update(**found)
-
-
-def test_exposures_of_an_experiment_that_was_started_again_meanwhile_stay(
-    ended: Experiment,
-) -> None:
-    experiments.create("banner")
-    expose(experiments.start("banner"), "2")
-    experiments.stop("banner")
-    end_long_ago()
-    batches = retention.prune_in_batches(datetime.now(timezone.utc) - timedelta(days=365))
-    assert next(batches) == 1
-    [unit] = exposed()
-    other = KEY if unit == "1" else "banner"
-    experiments.start(other)
-    experiments.stop(other)
-    assert ([*batches], exposed()) == ([], [unit])
-
-
-@pytest.mark.parametrize(
-    "metrics", [{"primary": "orders"}, {"others": ["orders"]}, {"guardrails": {"orders": 0.1}}]
-)
-def test_failed_report_keeps_its_own_exposures(
-    metrics: dict[str, Any], running: Experiment, settings: Any
-) -> None:
-    set_failing_metric(settings, KEY, **metrics)
-    experiments.create("banner")
-    banner = experiments.start("banner")
-    experiments.create("wine")
-    wine = experiments.start("wine")
-    for one in (running, banner, wine):
-        expose(one, one.key)
-        experiments.stop(one.key)
-    end_long_ago()
-    with pytest.raises(ExperimentError, match=f"2 exposures were deleted, but the report of {KEY}"):
-        experiments.prune(timedelta(days=365))
-    assert exposed() == [KEY]
-
-
-def test_exposures_of_an_experiment_that_was_shipped_without_a_report_are_deleted(
-    running: Experiment, settings: Any
-) -> None:
-    set_failing_metric(settings, KEY)
-    expose(running, "1")
-    experiments.ship(KEY, "control")
-    end_long_ago()
-    assert experiments.prune(timedelta(days=365)) == 1
+def test_undo_to_running_is_refused_without_a_segment_of_the_rules(running: Experiment) -> None:
+    changes.segments.create("big", [{"attribute": "plan", "operator": "in", "values": ["pro"]}])
+    Experiment.objects.update(rules=rules("big"))
+    experiments.ship(KEY, "treatment")
+    changes.segments.delete("big")
+    with pytest.raises(ExperimentError, match="'big'"):
+        experiments.undo(KEY)
+    assert stored().state == State.SHIPPED

@@ -24,17 +24,15 @@ from flagstaff.experiments.metrics import (
     Metric,
     Ratio,
     Sql,
-    find_metric,
 )
 from flagstaff.experiments.models import Experiment, Exposure
 from flagstaff.experiments.sources import excluded_units, rows_of
+from tests.support.experiment_pages import DAY, KEY
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
-KEY = "checkout_button"
 HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
 START = datetime(2026, 1, 5, 10, 30, tzinfo=timezone.utc)
 #: Unit, value, time.
 Event = tuple[str, float, datetime]
@@ -175,15 +173,6 @@ def test_user_of_a_visitor_who_met_two_variants_is_left_out(experiment: Experime
     assert totals(experiment, Conversion(source_of([]), window=DAY)) == {"treatment": (1, 0.0)}
 
 
-def test_metric_of_another_unit_is_refused(experiment: Experiment) -> None:
-    metric = Conversion(source_of([]), window=DAY, unit="company")
-    with pytest.raises(ConfigurationError, match=f"the unit of {KEY} is user"):
-        measure(experiment, metric)
-    experiment.bucket_by = "company"
-    with pytest.raises(ConfigurationError, match='use a metric with unit="company"'):
-        measure(experiment, Conversion(source_of([]), window=DAY))
-
-
 def test_source_is_sql_or_a_query_set(experiment: Experiment) -> None:
     expose(experiment, [("a", "control", START)])
     rows = Exposure.objects.values("unit", time=F("at"), value=Value(2.0))
@@ -286,13 +275,6 @@ def test_time_before_the_exposure_is_refused() -> None:
         Conversion(raising, window=DAY, after=-DAY)
     with pytest.raises(ConfigurationError, match="must not be negative"):
         Mean(raising, window=DAY, covariate=-DAY)
-
-
-def test_module_that_fails_is_an_error_of_the_setting(settings: Any) -> None:
-    path = "tests.support.failing_metrics.orders"
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": {"orders": path}}
-    with pytest.raises(ConfigurationError, match="cannot be imported: integer division"):
-        find_metric("orders")
 
 
 def test_value_that_is_no_finite_number_is_refused(experiment: Experiment) -> None:

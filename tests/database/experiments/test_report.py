@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from typing import Any
 
 import pytest
 from django.db import connection
 
 from flagstaff import experiments
-from flagstaff.exceptions import ConfigurationError, ExperimentError, InvalidExperimentError
+from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.measuring import plan_of
 from flagstaff.experiments.metrics import Mean, Sql
-from flagstaff.experiments.models import (
-    Experiment,
-    ExperimentEvent,
-    Exposure,
-    LostExposures,
-    State,
-)
+from flagstaff.experiments.models import Experiment, Exposure, LostExposures, State
 from flagstaff.experiments.reporting import read_report
-from tests.support.experiment_pages import METRICS, expose, expose_both
+from tests.support.experiment_pages import DAY, KEY, METRICS, expose, expose_both, newest_event
 from tests.support.terminals import flags
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("metrics")]
-
-KEY = "checkout_button"
-DAY = timedelta(days=1)
-HOUR = timedelta(hours=1)
-ARMS = ("control", "treatment")
+pytestmark = pytest.mark.django_db
 
 
 def no_units() -> Sql:
@@ -48,19 +37,6 @@ endless = Mean(
 )
 
 
-@pytest.fixture
-def experiment() -> Experiment:
-    experiments.create(KEY)
-    experiments.edit(KEY, primary="orders", planned_units=4000)
-    return experiments.start(KEY)
-
-
-@pytest.fixture
-def better(experiment: Experiment) -> Experiment:
-    expose_both(experiment, (2000, 200), (2000, 320))
-    return experiment
-
-
 def report_text() -> str:
     return flags("experiment", "report", KEY).out
 
@@ -75,8 +51,8 @@ def result(metric: int = 0) -> dict[str, Any]:
     return dict(found)
 
 
-def test_gates_hold_a_verdict_back_but_not_the_harm_of_a_guardrail(experiment: Experiment) -> None:
-    expose_both(experiment, (1000, 100), (1000, 300), days=3)
+def test_gates_hold_a_verdict_back_but_not_the_harm_of_a_guardrail(running: Experiment) -> None:
+    expose_both(running, (1000, 100), (1000, 300), days=3)
     found = verdict()
     assert found["outcome"] == "too_early"
     assert 1.9 < found["missing_days"] <= 2.0
@@ -128,8 +104,7 @@ def test_terminal_prints_the_verdict_the_metrics_and_the_units(better: Experimen
 
 def test_share_of_visitors_who_never_came_back_is_shown_and_selects_nothing() -> None:
     experiments.create(KEY, bucket_by="visitor")
-    experiment = experiments.start(KEY)
-    expose_both(experiment, (40, 0), (40, 0))
+    expose_both(experiments.start(KEY), (40, 0), (40, 0))
     units = [f"control{number}" for number in range(30)] + ["treatment1"]
     Exposure.objects.filter(unit__in=units).update(returned=True)
     counts = experiments.report(KEY)["exposures"]
@@ -141,9 +116,9 @@ def test_share_of_visitors_who_never_came_back_is_shown_and_selects_nothing() ->
     )
 
 
-def test_excluded_units_are_in_no_figure(experiment: Experiment, settings: Any) -> None:
-    expose_both(experiment, (1000, 100), (1000, 100))
-    expose(experiment, "treatment", 500, 500, name="bot")
+def test_excluded_units_are_in_no_figure(running: Experiment, settings: Any) -> None:
+    expose_both(running, (1000, 100), (1000, 100))
+    expose(running, "treatment", 500, 500, name="bot")
     assert verdict()["outcome"] == "mismatch"
     assert result()["newest"] is None
     text = report_text()
@@ -158,17 +133,17 @@ def test_excluded_units_are_in_no_figure(experiment: Experiment, settings: Any) 
         experiments.report(KEY)
 
 
-def test_unit_that_is_forced_after_its_exposure_is_left_out(experiment: Experiment) -> None:
-    expose_both(experiment, (200, 20), (200, 20))
+def test_unit_that_is_forced_after_its_exposure_is_left_out(running: Experiment) -> None:
+    expose_both(running, (200, 20), (200, 20))
     experiments.force(KEY, "control7+", "treatment")
     found = experiments.report(KEY)
     assert found["exposures"]["units"] == {"control": 199, "treatment": 200}
     assert found["metrics"][0]["units"] == 399
 
 
-def test_units_of_the_present_hour_are_counted_apart(experiment: Experiment) -> None:
+def test_units_of_the_present_hour_are_counted_apart(running: Experiment) -> None:
     now = datetime.now(timezone.utc)
-    Exposure.objects.create(experiment=experiment, run=0, unit="1", variant="control", at=now)
+    Exposure.objects.create(experiment=running, run=0, unit="1", variant="control", at=now)
     found = experiments.report(KEY)["exposures"]
     assert (found["units"]["control"], found["present_hour"]["control"]) == (0, 1)
 
@@ -212,7 +187,7 @@ def test_failing_primary_metric_leaves_no_verdict_and_stores_no_report(
     assert "There is no verdict: the metric orders fails: data exception" in report_text()
     shipped = experiments.ship(KEY, "treatment")
     assert (shipped.state, shipped.frozen_report) == (State.SHIPPED, None)
-    event = ExperimentEvent.objects.latest("id").message
+    event = newest_event().message
     assert "; no report is stored: the metric orders fails: data exception" in event
 
 
@@ -247,13 +222,13 @@ def test_added_metric_counts_only_units_that_were_exposed_after_it(better: Exper
 
 
 def test_unit_that_was_exposed_before_a_metric_and_again_after_it_is_not_counted(
-    experiment: Experiment,
+    running: Experiment,
 ) -> None:
     at = datetime.now(timezone.utc) - 5 * DAY
     # It met its variant before, and another worker has written it again.
-    Exposure.objects.create(experiment=experiment, run=0, unit="1+", variant="control", at=at)
+    Exposure.objects.create(experiment=running, run=0, unit="1+", variant="control", at=at)
     Exposure.objects.create(
-        experiment=experiment, run=0, unit="2+", variant="control", at=at + 2 * DAY
+        experiment=running, run=0, unit="2+", variant="control", at=at + 2 * DAY
     )
     add_metric_days_ago("revenue", 4)
     assert [one["units"] for one in experiments.report(KEY)["metrics"]] == [2, 1]
@@ -270,28 +245,6 @@ def test_added_metric_is_in_the_correction_and_leaves_raw_p_values(better: Exper
     experiments.add_metric(KEY, "complaints", tolerated=0.01)
     assert result()["corrected_p_value"] == after["corrected_p_value"]
     assert experiments.report(KEY)["metrics"][2]["role"] == "guardrail"
-
-
-@pytest.mark.parametrize(("metric", "problem"), [("orders", "already"), ("other", "no metric")])
-def test_metric_that_cannot_be_added_is_refused(
-    experiment: Experiment, metric: str, problem: str
-) -> None:
-    with pytest.raises(InvalidExperimentError, match=problem):
-        experiments.add_metric(KEY, metric)
-
-
-def test_traffic_grows_and_does_not_fall() -> None:
-    experiments.create(KEY, traffic_percent=20)
-    with pytest.raises(ExperimentError, match="is draft; this action is only for"):
-        experiments.grow(KEY, 50)
-    experiments.start(KEY)
-    assert experiments.grow(KEY, 50).traffic_percent == 50
-    assert ExperimentEvent.objects.latest("id").message == "traffic: 20 % → 50 %"
-    events = ExperimentEvent.objects.count()
-    experiments.grow(KEY, 50)
-    assert ExperimentEvent.objects.count() == events
-    with pytest.raises(ExperimentError, match=r"is 50 % and can only grow.*restart it with less"):
-        experiments.grow(KEY, 40)
 
 
 def test_metric_whose_query_exceeds_the_time_limit_is_not_known(

@@ -26,13 +26,12 @@ from flagstaff.experiments.statistics.effects import (
     ratio,
 )
 from flagstaff.experiments.statistics.sequential import Plan, always_valid, holm
-from tests.support.experiment_pages import EXPERIMENTS, METRICS
+from tests.support.experiment_pages import DAY, EXPERIMENTS, KEY, METRICS
 from tests.support.terminals import flags
 
 pytestmark = pytest.mark.django_db
 
-KEY = "checkout_button"
-DAY, HOUR = timedelta(days=1), timedelta(hours=1)
+HOUR = timedelta(hours=1)
 ARMS = ("control", "treatment")
 #: As it was stored by the first release.
 STORED = Path(__file__).parent / "report_v1.json"

@@ -15,11 +15,11 @@ from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.variants import shares_of
 from flagstaff.testing import override_variant
+from tests.support.experiment_pages import GERMANY, KEY
 from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
 
 pytestmark = pytest.mark.django_db
-KEY = "checkout_button"
 
 
 def digest(unit: str, run: int = 0) -> str:
@@ -119,9 +119,6 @@ def test_unknown_experiment_is_explained_or_an_error_as_the_settings_say(
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
     with pytest.raises(UnknownExperimentError, match="there is no experiment 'chekout_button'"):
         get_variant("chekout_button", 1)
-
-
-GERMANY = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
 
 
 @pytest.mark.parametrize(

@@ -15,11 +15,11 @@ from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.experiments.models import Experiment, Exposure, LostExposures
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.testing import live_engine
+from tests.support.experiment_pages import KEY
 from tests.support.fixtures import COMMITTED, Load
 
 pytestmark = pytest.mark.django_db
 
-KEY = "checkout_button"
 COOKIE = "flagstaff_visitor"
 
 _asked: list[HttpRequest] = []

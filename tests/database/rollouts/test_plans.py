@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from threading import Event
 from typing import Any
@@ -13,6 +14,7 @@ from django.db import IntegrityError
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff._engine.retention import RetentionJob, RetentionReport
+from flagstaff._words.rule_parts import can_grant
 from flagstaff.exceptions import (
     InvalidPlanError,
     PlanError,
@@ -23,10 +25,11 @@ from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import jobs
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.conditions import rules_can_grant
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.releasing import planned_steps
 from flagstaff.rollouts.status import plan_record
+from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
 from tests.support.rollouts import (
     KEY,
@@ -109,8 +112,6 @@ def test_pending_plan_is_started_with_its_own_steps_only(flag: FeatureFlag) -> N
     created = rollouts.create(KEY, STEPS)
     with pytest.raises(PlanError, match="has a rollout plan already, which is pending"):
         rollouts.create(KEY, STEPS)
-    with pytest.raises(PlanError, match="is pending; pause needs a plan that is running / holding"):
-        rollouts.pause(KEY)
     with pytest.raises(PlanError, match="plan delete new_checkout"):
         rollouts.start(KEY, ["50:1h"])
     assert rollout() == 0
@@ -119,16 +120,22 @@ def test_pending_plan_is_started_with_its_own_steps_only(flag: FeatureFlag) -> N
 
 
 @pytest.mark.parametrize(
-    ("change", "problem"),
+    ("before", "change", "problem"),
     [
-        (rollouts.start, "is running; start needs a plan that is pending"),
-        (rollouts.resume, "is running; resume needs a plan that is paused / rolled back"),
-        (rollouts.delete, r"runs; pause it before you delete it: .* pause"),
+        ([], rollouts.pause, "is pending; pause needs a plan that is running / holding"),
+        ([rollouts.start], rollouts.start, "is running; start needs a plan that is pending"),
+        ([rollouts.start], rollouts.resume, "is running; resume needs .* paused / rolled back"),
+        ([rollouts.start], rollouts.delete, "runs; pause it before you delete it: .* pause"),
+        ([rollouts.start, rollouts.rollback], rollouts.pause, "is rolled back; pause needs a plan"),
+        ([rollouts.start, rollouts.rollback], rollouts.rollback, "is rolled back; roll-back needs"),
     ],
 )
-def test_running_plan_cannot_be_started_resumed_or_deleted(
-    started: Plan, change: Any, problem: str
+def test_change_that_the_state_does_not_allow_is_refused(
+    before: list[Callable[[str], object]], change: Any, problem: str, flag: FeatureFlag
 ) -> None:
+    rollouts.create(KEY, STEPS)
+    for step in before:
+        step(KEY)
     with pytest.raises(PlanError, match=problem):
         change(KEY)
 
@@ -252,7 +259,7 @@ def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
     ],
 )
 def test_rule_can_grant_a_flag_unless_it_is_for_nobody(rules: Any, can: bool) -> None:
-    assert rules_can_grant(FeatureFlag(rules=rules)) is can  # type: ignore[arg-type]
+    assert can_grant(rules) is can
 
 
 def test_actor_is_the_primary_key_of_the_user_until_it_is_forgotten(flag: FeatureFlag) -> None:
@@ -274,14 +281,9 @@ def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
     assert text == f"rolled back: the flag {KEY} no longer exists, so no rollout was changed"
 
 
-def test_rolled_back_plan_is_resumed_at_the_first_step_only(started: Plan) -> None:
+def test_rolled_back_plan_is_resumed_at_the_first_step(started: Plan) -> None:
     go_to(25)
     rollouts.rollback(KEY)
-    for change in (rollouts.pause, rollouts.rollback):
-        with pytest.raises(
-            PlanError, match=r"is rolled back; .* needs a plan that is running / holding"
-        ):
-            change(KEY)
     plan = rollouts.resume(KEY)
     assert (plan.state, plan.step, plan.ended_at, rollout()) == (State.RUNNING, 0, None, 5)
 
@@ -326,6 +328,62 @@ def test_new_plan_after_a_finished_one_is_the_plan_of_the_flag(started: Plan) ->
     rollouts.start(KEY)
     assert Plan.objects.count() == 2
     assert rollouts.pause(KEY).pk != started.pk
+
+
+# Plans of a disabled flag, which the start turns on.
+
+
+@pytest.fixture
+def disabled() -> FeatureFlag:
+    """A flag that is disabled at 60 %."""
+    return make_flag(enabled=False, rollout_percent=60)
+
+
+@COMMITTED
+def test_start_sets_the_first_step_and_turns_the_flag_on_with_one_undo(
+    driver: None, disabled: FeatureFlag
+) -> None:
+    with acting_as("ana"):
+        plan = rollouts.start(KEY, STEPS, enable=True)
+    disabled.refresh_from_db()
+    assert (plan.step, disabled.enabled, disabled.rollout_percent) == (0, True, 5)
+    assert events() == ["created", "started"]
+    text = "started: rollout 0 → 5 %; the flag is turned on"
+    assert PlanEvent.objects.get(kind="started").message == text
+    [event, creation] = flag_history(KEY)
+    assert (event.actor, creation.action) == ("ana", "create")
+    assert {one.field for one in event.differences} == {"enabled", "rollout_percent"}
+    # The driver does not take it for a change by somebody else.
+    assert run_plans()[0].state == "running"
+    changes.flags.undo(KEY)
+    disabled.refresh_from_db()
+    assert (disabled.enabled, disabled.rollout_percent) == (False, 60)
+
+
+def test_disabled_flag_counts_as_zero_percent_until_it_is_enabled(disabled: FeatureFlag) -> None:
+    plan = rollouts.create(KEY)
+    assert [step.percent for step in plan.read_steps()] == [1, 5, 25, 50, 100]
+    assert StepRun.objects.get().percent == 0
+    changes.flags.enable(KEY)
+    with pytest.raises(PlanError, match="the first step is 1 %, and new_checkout is at 60 %"):
+        rollouts.start(KEY, enable=True)
+    rollouts.delete(KEY)
+    with pytest.raises(InvalidPlanError, match="begin with a higher step"):
+        rollouts.create(KEY, STEPS)
+
+
+@pytest.mark.parametrize(("rules", "users"), [(RULES, 0), ([], 1)])
+def test_event_and_question_say_who_else_gets_a_disabled_flag(
+    rules: Any, users: int, disabled: FeatureFlag
+) -> None:
+    FeatureFlag.objects.update(rules=rules)
+    flag: Any = FeatureFlag.objects.get()
+    flag.allowed_users.set([User.objects.create(username=f"user{n}") for n in range(users)])
+    text = "flag is turned on, so its allowed users and the users of its rules have it, too"
+    preview = planned_steps(flag, rollouts.create(KEY, STEPS).read_steps(), 0, enable=True)
+    assert preview.notes[0] == f"The {text}."
+    rollouts.start(KEY, enable=True)
+    assert PlanEvent.objects.get(kind="started").message.endswith(f"; the {text}")
 
 
 BARE = """

@@ -187,8 +187,9 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_pau
 
 
 @pytest.mark.usefixtures("stored")
-def test_stored_trip_survives_a_change_that_decides_nothing_and_a_rollback_by_a_person() -> None:
+def test_stored_trip_survives_other_changes_broken_steps_and_a_rollback_by_a_person() -> None:
     changes.flags.update(KEY, {"description": "the new checkout"})
+    Plan.objects.update(steps=5)
     with transaction.atomic():
         rollouts.rollback(KEY)
         assert plan_of().trip_run_id is None

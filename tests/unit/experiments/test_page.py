@@ -29,6 +29,7 @@ from flagstaff.experiments.report_rows import MetricRow
 NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 WIDTH = 200.0
 NOW = "2026-11-20T13:00:00Z"
+Bounds = tuple[float | None, float | None]
 
 
 def path(svg: str, css: str) -> list[float]:
@@ -63,24 +64,20 @@ def test_intervals_of_all_metrics_share_a_scale() -> None:
     assert low[2] < high[0]
 
 
-def test_interval_without_bounds_is_a_faint_line_of_the_full_width() -> None:
+def test_interval_that_is_unknown_or_much_wider_than_all_other_numbers_has_the_full_width() -> None:
     [svg] = drawn(Change(0.2, None, None))
     assert path(svg, "range flagstaff-fine") == []
     begin, _middle, end = path(svg, "range flagstaff-unknown")
-    assert (begin, end) == (0, WIDTH)
+    narrow, wide = drawn(Change(0.2, 0.1, 0.3), Change(0.1, -50, 50))
+    low, _middle, high = path(narrow, "range flagstaff-fine")
+    assert high - low > WIDTH / 2
+    low, _middle, high = path(wide, "range flagstaff-fine")
+    assert (begin, end) == (low, high) == (0, WIDTH)
 
 
 def test_tolerated_harm_has_a_mark() -> None:
     [svg] = drawn(Change(0.2, 0.1, 0.3, limit=0.05))
     assert path(svg, "zero")[0] < path(svg, "limit")[0] < path(svg, "range flagstaff-fine")[0]
-
-
-def test_interval_much_wider_than_all_other_numbers_is_cut_off_at_the_edge() -> None:
-    narrow, wide = drawn(Change(0.2, 0.1, 0.3), Change(0.1, -50, 50))
-    low, _middle, high = path(narrow, "range flagstaff-fine")
-    assert high - low > WIDTH / 2
-    low, _middle, high = path(wide, "range flagstaff-fine")
-    assert (low, high) == (0, WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -143,41 +140,41 @@ def test_colour_of_a_metric_is_that_of_its_interval(  # noqa: PLR0913, PLR0917 (
     assert css == colour
 
 
+HARM = "not certain: harm up to {} is possible"
+MORE = "not certain: more harm than tolerated is possible"
+EARLIER = "worse by more than is tolerated: at an earlier look"
+
+
 @pytest.mark.parametrize(
-    ("bound", "drawn", "words", "colour"),
+    ("interval", "bound", "drawn", "words", "colour"),
     [
-        (0.06, (0.06, 0.2), "worse by more than is tolerated: ", "bad"),
-        (0.04, (0.04, 0.2), "not certain: harm up to {} is possible", "open"),
-        (0.3, (0.02, 0.2), "worse by more than is tolerated: at an earlier look", "open"),
-        (None, (0.02, 0.2), "not certain: harm up to {} is possible", "open"),
+        ((0.02, 0.2), 0.06, (0.06, 0.2), "worse by more than is tolerated: ", "bad"),
+        ((0.02, 0.2), 0.04, (0.04, 0.2), HARM, "open"),
+        ((0.02, 0.2), 0.3, (0.02, 0.2), EARLIER, "open"),
+        ((0.02, 0.2), None, (0.02, 0.2), HARM, "open"),
+        ((None, None), None, (None, None), MORE, "open"),
+        ((-0.02, 0.02), -0.01, (-0.01, 0.02), "within what is tolerated: ", "fine"),
     ],
 )
 @pytest.mark.parametrize("higher_is_better", [False, True])
-def test_interval_of_a_guardrail_begins_at_the_bound_that_decides(
+def test_interval_of_a_guardrail_begins_at_the_bound_that_decides(  # noqa: PLR0913, PLR0917 (a table)
+    interval: Bounds,
     bound: float | None,
-    drawn: tuple[float, float],
+    drawn: Bounds,
     words: str,
     colour: str,
     higher_is_better: bool,
 ) -> None:
-    low, high = (-0.2, -0.02) if higher_is_better else (0.02, 0.2)
-    found = row(GUARDRAIL, low, high, bound=bound, higher_is_better=higher_is_better)
+    def turned(ends: Bounds) -> Bounds:
+        low, high = ends
+        return (-high, -low) if higher_is_better and low is not None and high is not None else ends
+
+    found = row(GUARDRAIL, *turned(interval), bound=bound, higher_is_better=higher_is_better)
     assert found.difference is not None
-    ends = (found.difference["low"], found.difference["high"])
-    assert ends == ((-drawn[1], -drawn[0]) if higher_is_better else drawn)
+    assert (found.difference["low"], found.difference["high"]) == turned(drawn)
     worst = f"{MINUS}0.2" if higher_is_better else "+0.2"
     css, text, note = found.verdict
     assert (css, f"{text}: {note}") == (colour, words.format(worst))
-
-
-def test_guardrail_without_a_bound_is_not_certain() -> None:
-    verdict = row(GUARDRAIL, None, None, higher_is_better=False).verdict
-    assert verdict == ("open", "not certain", "more harm than tolerated is possible")
-
-
-def test_guardrail_whose_interval_is_below_what_is_tolerated_is_fine() -> None:
-    found = row(GUARDRAIL, -0.02, 0.02, bound=-0.01, higher_is_better=False)
-    assert found.verdict == ("fine", "within what is tolerated", "")
 
 
 # The numbers.

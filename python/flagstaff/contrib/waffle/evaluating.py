@@ -6,9 +6,9 @@ import random
 from copy import copy
 from typing import Any
 
-from django.conf import settings
 from django.db.models import Model
 from django.utils.functional import LazyObject
+from waffle.utils import get_setting
 
 from flagstaff import explain, resolve_flag, snapshot
 from flagstaff._core import Resolution, current, observed_request
@@ -80,14 +80,14 @@ def has_flag(kind: WaffleKind, name: str) -> bool:
 def url_result(name: str, request: Any) -> bool | None:
     """Returns what the URL says in place of the flag because of WAFFLE_OVERRIDE, or None."""
     query = getattr(request, "GET", _NOTHING)
-    if name in query and getattr(settings, "WAFFLE_OVERRIDE", False):
+    if name in query and get_setting("OVERRIDE"):
         return bool(query[name] == "1")
     return None
 
 
 def test_of_url(name: str, request: Any) -> bool | None:
     """Returns the test parameter in the query or the headers of a request; None without one."""
-    parameter = _cookie_name("TEST_COOKIE", "dwft_%s", name)
+    parameter = get_setting("TEST_COOKIE") % name
     header = f"HTTP_{parameter.replace('-', '_').upper()}"
     in_header = getattr(request, "META", _NOTHING).get(header)
     text = getattr(request, "GET", _NOTHING).get(parameter, in_header)
@@ -96,7 +96,7 @@ def test_of_url(name: str, request: Any) -> bool | None:
 
 def test_of_cookie(name: str, request: Any) -> bool | None:
     """Returns what a tester has set for the session of the browser, or None."""
-    return _cookie(_cookie_name("TEST_COOKIE", "dwft_%s", name), request)
+    return _cookie(get_setting("TEST_COOKIE") % name, request)
 
 
 def kept_result(name: str, request: Any, *, use_cookies: bool = True) -> bool | None:
@@ -104,7 +104,7 @@ def kept_result(name: str, request: Any, *, use_cookies: bool = True) -> bool | 
     given = getattr(request, "waffles", _NOTHING)
     if name in given:
         return bool(given[name][0])
-    return _cookie(_cookie_name("COOKIE", "dwf_%s", name), request) if use_cookies else None
+    return _cookie(get_setting("COOKIE") % name, request) if use_cookies else None
 
 
 def set_flag(request: Any, name: str, active: Any = True, session_only: bool = False) -> None:  # noqa: FBT001, FBT002 (waffle's signature)
@@ -155,10 +155,6 @@ def _resolve(
         return resolve_flag(key, user, context=context)
     with in_request(request):
         return resolve_flag(key, user, context=context)
-
-
-def _cookie_name(setting: str, default: str, name: str) -> str:
-    return str(getattr(settings, f"WAFFLE_{setting}", default) % name)
 
 
 def _cookie(cookie: str, request: Any) -> bool | None:

@@ -7,11 +7,10 @@ from copy import copy
 from typing import Any
 
 from django import forms
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._words.text import Text, local_list, localized
+from flagstaff._words.text import local_list, localized
 from flagstaff.actions import Action, Argument
 from flagstaff.admin.app_rows import AppRequest
 from flagstaff.admin.confirmation import PreviewRow
@@ -54,9 +53,6 @@ class ExperimentRequest(AppRequest):
         field = self._special_field(name, required=required)
         if field is None:
             field = super()._field(name, argument, required=required)
-            if isinstance(argument.help, Text):
-                # What the terminal says, too.
-                field.help_text = capfirst(localized(argument.help))
         field.label = _LABELS.get(name, field.label)
         if name in ("others", "guardrails") and (names := _names()):
             label = _("Metrics")

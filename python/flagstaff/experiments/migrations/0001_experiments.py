@@ -5,7 +5,7 @@ import django.db.models.functions.datetime
 from django.db import migrations, models
 
 import flagstaff.base_models
-from flagstaff.experiments.operations import WatchExperiments
+from flagstaff._tables.migrating import WatchAppTable
 
 
 class Migration(migrations.Migration):
@@ -268,5 +268,5 @@ class Migration(migrations.Migration):
                 name="flagstaff_exposure_user",
             ),
         ),
-        WatchExperiments(),
+        WatchAppTable("flagstaff_experiments.Experiment", "e"),
     ]

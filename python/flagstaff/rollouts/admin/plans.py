@@ -19,6 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
+from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import localized
 from flagstaff.actions import Action
 from flagstaff.admin.app_rows import AppRowAdmin
@@ -36,7 +37,7 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
 from flagstaff.rollouts.admin.sections import guard_text, sections_of
 from flagstaff.rollouts.admin.texts import NONE, state_name, state_sentence
-from flagstaff.rollouts.conditions import present_rollout, rules_can_grant
+from flagstaff.rollouts.conditions import present_rollout
 from flagstaff.rollouts.guards import parse_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -174,7 +175,7 @@ class PlanAdmin(AppRowAdmin):
         flag: Any = found if found and may(self.admin_site, request, "view", found) else None
         steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
         last = self.get_queryset(request).filter(key=key).order_by("-id").first() if flag else None
-        if last is not None:
+        if last is not None and not last.problem:
             steps, guards = last.read_steps(), last.guards
             required, ignores = last.required_users, last.ignore_releases
         above = present_rollout(flag) if flag else 0
@@ -186,14 +187,14 @@ class PlanAdmin(AppRowAdmin):
         }
 
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
-        """Says what is written in the fields of a new plan."""
-        if not form.fields:
-            return
-        form.fields["key"].label = _("Flag")
-        form.fields["required_users"].label = _("Required users")
-        form.fields["ignore_releases"].label = _("Ignore releases")
-        for name, text in _HELP.items():
-            form.fields[name].help_text = text
+        """Names the fields of a new plan."""
+        labels = {
+            "key": _("Flag"),
+            "required_users": _("Required users"),
+            "ignore_releases": _("Ignore releases"),
+        }
+        for name in form.fields.keys() & labels:
+            form.fields[name].label = labels[name]
 
     def preview(
         self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
@@ -216,7 +217,7 @@ class PlanAdmin(AppRowAdmin):
                 _("The flag stays as it is. The events and the figures of the plan are deleted.")
             )
         rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
-        if after != now and flag is not None and flag.enabled and rules_can_grant(flag):
+        if after != now and flag is not None and flag.enabled and can_grant(flag.rules):
             rows.append(PreviewRow(_("flag"), _on(), _off()))
         return Preview(rows=rows, notes=notes)
 
@@ -265,24 +266,6 @@ class PlanAdmin(AppRowAdmin):
             typed=ahead.text_to_type,
             outlook=ahead.outlook,
         )
-
-
-_HELP = {
-    "steps": gettext_lazy(
-        "One on each line: the percentage, and how long it stays at least, such as 5:1h. Each is "
-        "higher than the one before."
-    ),
-    "guards": gettext_lazy(
-        "One on each line: errors, latency=0.5 (in seconds) or function=shop.guards.orders. After "
-        "commas: limit=2 (times as often as without the flag) or action=hold."
-    ),
-    "required_users": gettext_lazy(
-        "If the guards cannot decide, a step passes after this many users with the flag."
-    ),
-    "ignore_releases": gettext_lazy(
-        "Whether a step goes on when a new build is deployed. Otherwise it starts again."
-    ),
-}
 
 
 def _flag_or_model(plan: Plan | None) -> Any:
@@ -346,7 +329,7 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
 
 def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
     """Returns what a person should know of the steps from this index on."""
-    if flag is None or plan.state not in ACTIVE_STATES:
+    if flag is None or plan.state not in ACTIVE_STATES or plan.problem:
         return []
     notes = [*map(_sentence, notes_of(plan, flag, index, has_traffic=plan.step is None))]
     if not flag.enabled and plan.step is None:

@@ -24,7 +24,12 @@ from flagstaff.rollouts.verdict import times
 
 
 def sections_of(plan: Plan, evidence: Mapping[str, Any]) -> Iterator[Section]:
-    """Yields the tables of the steps and of the guards. `evidence` is empty before the start."""
+    """Yields the tables of the steps and of the guards; none if they cannot be read.
+
+    `evidence` is empty before the start.
+    """
+    if plan.problem:
+        return
     for title, table in ((_("Steps"), _steps(plan)), (_("Guards"), _guards(plan, evidence))):
         yield Section(title, table.html(title))
 

@@ -5,7 +5,7 @@ import django.db.models.functions.datetime
 from django.db import migrations, models
 
 import flagstaff.rollouts.models
-from flagstaff.rollouts.operations import WatchPlans
+from flagstaff._tables.migrating import WatchAppTable
 
 
 class Migration(migrations.Migration):
@@ -344,5 +344,5 @@ class Migration(migrations.Migration):
                 fields=("run", "guard", "network"), name="flagstaff_rollouts_failed_network"
             ),
         ),
-        WatchPlans(),
+        WatchAppTable("flagstaff_rollouts.Plan", "p"),
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
+from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, State
 from flagstaff.stale import entries
@@ -28,7 +30,7 @@ from tests.support.admin_pages import (
     restore_url,
     staff,
 )
-from tests.support.plan_pages import PLANS, plan_url, table, text_of
+from tests.support.plan_pages import PLANS, do, plan_url, table, text_of
 from tests.support.rollouts import (
     KEY,
     RULES,
@@ -38,9 +40,11 @@ from tests.support.rollouts import (
     leave_unguarded,
     make_flag,
     plan_of,
+    rollout,
     run_of,
     see,
 )
+from tests.support.terminals import document, ok, run, typed
 
 pytestmark = pytest.mark.django_db
 
@@ -93,32 +97,63 @@ def head(html: str) -> str:
 # The list.
 
 
-def test_list_shows_the_state_in_a_sentence(operator: Client, running: Plan) -> None:
-    html = page(operator, PLANS)
-    assert "<h1>Rollout plans</h1>" in html
-    [state] = column(html, "shown_state")
-    assert re.fullmatch(r"running ?Step 1 of 2, 25 %, until .* or later\.", state)
+def needs_attention() -> bool:
+    """Whether the plan needs attention, by its row and by the queries of a list."""
+    plan = plan_of()
+    lists = Plan.objects.needing_attention(), Plan.objects.unguarded()
+    assert plan.needs_attention == any(plan in found for found in lists)
+    return plan.needs_attention
+
+
+def red(client: Client, flag: FeatureFlag) -> list[str]:
+    """Returns what the list of flags and the page of the flag show in red."""
+    css = r'(?:small class="flagstaff-alert"|p class="flagstaff-notice flagstaff-alarm")[^>]*'
+    html = page(client, FLAGS) + page(client, flag_url(flag))
+    return [text_of(one) for one in re.findall(rf"<{css}>(.*?)</(?:small|p)>", html)]
 
 
 @pytest.mark.parametrize(
-    ("happens", "text"),
+    ("happens", "state", "text"),
     [
-        (trip, r"rolled back ?Step 1 of 2, 25 % — errors: 20 of \d+ users .*"),
-        (hold, "holding ?Step 1 of 2, 25 % — waits for data: .*"),
-        (pause_by_a_change, "paused ?Step 1 of 2, 25 % — the flag was changed outside .*"),
-        (leave_unguarded, "unguarded ?Step 1 of 2, 25 %, .* — no guard can stop it, because .*"),
+        (trip, "rolled back", r"Step 1 of 2, 25 % — errors: 20 of \d+ users .*"),
+        (hold, "holding", "Step 1 of 2, 25 % — waits for data: .*"),
+        (pause_by_a_change, "paused", "Step 1 of 2, 25 % — the flag was changed outside .*"),
+        (leave_unguarded, "unguarded", "Step 1 of 2, 25 %, .* — no guard can stop it, because .*"),
+        (lambda: rollouts.pause(KEY), "paused", r"Step 1 of 2, 25 %\."),
     ],
+    ids=["tripped", "held", "changed", "unguarded", "paused"],
 )
-def test_plans_that_need_attention_come_first_with_their_reason(
-    happens: Any, text: str, operator: Client, running: Plan
+def test_plan_that_waits_for_a_person_is_red_and_comes_first_with_its_reason(  # noqa: PLR0913, PLR0917 (a table)
+    happens: Any, state: str, text: str, operator: Client, running: Plan, flag: FeatureFlag
 ) -> None:
+    assert (needs_attention(), red(operator, flag)) == (False, [])
+    happens()
+    assert needs_attention()
+    shown = red(operator, flag)
+    assert len(shown) == 2
+    for one in shown:
+        assert re.fullmatch(f"plan: {state} — {text}", one)
     for key in ("later", "last"):
         make_flag(key)
         rollouts.create(key, STEPS)
-    happens()
     html = page(operator, PLANS)
     assert column(html, "flag") == [KEY, "last", "later"]
-    assert re.fullmatch(text, column(html, "shown_state")[0])
+    assert re.fullmatch(f"{state} ?{text}", column(html, "shown_state")[0])
+
+
+def test_attention_ends_with_a_roll_back_by_a_person_a_resume_or_another_plan(
+    running: Plan,
+) -> None:
+    hold()
+    rollouts.rollback(KEY)
+    assert not needs_attention()
+    rollouts.resume(KEY)
+    trip()
+    rollouts.create(KEY, STEPS)
+    assert not Plan.objects.needing_attention().exists()
+    rollouts.delete(KEY)
+    rollouts.resume(KEY)
+    assert not needs_attention()
 
 
 def test_list_needs_as_many_queries_for_many_plans(operator: Client, running: Plan) -> None:
@@ -203,7 +238,10 @@ def test_page_of_unguarded_plan_warns_with_the_command(operator: Client, running
 
 def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: Plan) -> None:
     drive_recently(minutes=6)
+    # As SQL can write it: no step lasts until then.
+    Plan.objects.update(due_at=ClockTimestamp() + timedelta(hours=1))
     html = page(operator, plan_url(pending))
+    assert "Not started: the workers measure, and the rollout stays as it is." in head(html)
     assert "The plan cannot start, because run-jobs does not run." in html
     assert "a roll back also turns it off" not in html
     FeatureFlag.objects.update(enabled=False, rules=RULES)
@@ -213,6 +251,32 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
     FeatureFlag.objects.all().delete()
     html = page(operator, plan_url(pending))
     assert "The flag no longer exists. Delete this plan." in html
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"steps": []}, "the plan has no steps; add one"),
+        ({"steps": [5]}, "its steps and guards are not two lists of texts"),
+        ({"guards": 5}, "its steps and guards are not two lists of texts"),
+        ({"guards": ["speed"]}, "'speed' is not a guard"),
+        ({"step": 7}, "it has no step 8"),
+    ],
+)
+def test_plan_that_sql_has_broken_is_shown_and_can_only_be_stopped(
+    broken: dict[str, Any], why: str, operator: Client, running: Plan, flag: FeatureFlag
+) -> None:
+    Plan.objects.update(**broken)
+    leave_unguarded()
+    why = f"the plan cannot be read: {why}"
+    for url in (PLANS, plan_url(running), FLAGS, flag_url(flag), f"{FLAGS}overview/"):
+        assert why in text_of(page(operator, url)), url
+    assert why in ok(f"plan show {KEY}").out
+    assert KEY in ok("plan list").out
+    do(operator, running, "pause")
+    assert why in run(f"plan resume {KEY}").err
+    ok(f"plan roll-back {KEY}")
+    assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
 
 def test_stored_texts_are_shown_in_english_beside_the_german_kind(
@@ -231,31 +295,6 @@ def test_stored_texts_are_shown_in_english_beside_the_german_kind(
 # The list and the page of flags.
 
 
-@pytest.mark.parametrize(
-    ("happens", "text"),
-    [
-        (trip, r"plan: rolled back — Step 1 of 2, 25 % — .*20 of \d+ users.*"),
-        (hold, "plan: holding — Step 1 of 2, 25 % — waits for data: .*"),
-        (pause_by_a_change, "plan: paused — Step 1 of 2, 25 % — the flag was changed outside .*"),
-        (leave_unguarded, "plan: unguarded — Step 1 of 2, 25 %, until .*"),
-    ],
-)
-def test_plan_that_was_stopped_is_red_in_the_list_and_on_the_page_of_its_flag(
-    happens: Any, text: str, operator: Client, running: Plan, flag: FeatureFlag
-) -> None:
-    def red() -> list[str]:
-        css = r'(?:small class="flagstaff-alert"|p class="flagstaff-notice flagstaff-alarm")[^>]*'
-        html = page(operator, FLAGS) + page(operator, flag_url(flag))
-        return [text_of(one) for one in re.findall(rf"<{css}>(.*?)</(?:small|p)>", html)]
-
-    assert red() == []
-    happens()
-    shown = red()
-    assert len(shown) == 2
-    for one in shown:
-        assert re.fullmatch(text, one)
-
-
 def test_list_of_flags_shows_the_plan_until_a_person_rolls_it_back(
     operator: Client, flag: FeatureFlag
 ) -> None:
@@ -270,17 +309,28 @@ def test_list_of_flags_shows_the_plan_until_a_person_rolls_it_back(
     assert state() == [""]
 
 
-def test_pages_say_where_flag_and_plan_are(
+def test_pages_and_terminal_say_where_flag_and_plan_are_if_they_differ(
     operator: Client, running: Plan, flag: FeatureFlag
 ) -> None:
+    def shown() -> str:
+        return " ".join(typed(f"flags plan show {KEY}").split())
+
     rollouts.pause(KEY)
     text = "flag is at 60 %, plan at 25 %"
     assert text not in text_of(page(operator, plan_url(running)))
+    assert "rollout 25 %" in shown()
     changes.flags.set_rollout(KEY, 60)
     for url in (plan_url(running), FLAGS, flag_url(flag)):
         assert text in text_of(page(operator, url))
+    record = document("plan", "show", KEY)
+    assert (record["rollout"], record["percent"], record["enabled"]) == (60, 25, True)
+    assert record["rollout_differs"] == text
+    assert f"rollout {text}" in shown()
     changes.flags.disable(KEY)
     assert "flag is off, plan at 25 %" in text_of(page(operator, plan_url(running)))
+    changes.flags.delete(KEY)
+    record = document("plan", "show", KEY)
+    assert (record["rollout"], record["rollout_differs"]) == (None, None)
 
 
 def test_flags_make_one_query_for_all_plans(
