@@ -34,27 +34,16 @@ class AllowedUsersChange:
 
 
 def users_to_change(
-    present: Iterable[PrimaryKey],
-    target: Iterable[PrimaryKey],
-    *,
-    skip_unknown: bool = False,
-    existing: Collection[PrimaryKey] | None = None,
+    present: Iterable[PrimaryKey], target: Iterable[PrimaryKey]
 ) -> AllowedUsersChange:
     """Returns the change that leads from the present allowed users to those of `target`.
 
-    Raises InvalidChangeError if a user to add does not exist, unless `skip_unknown`. Queries the
-    users, unless the `existing` ones among them are given.
+    Queries the users. Raises InvalidChangeError if a user to add does not exist.
     """
     present, target = set(present), dict.fromkeys(target)
-    new = [pk for pk in target if pk not in present]
-    if existing is None:
-        table = allowed_user_table()
-        existing = table.existing(new) if skip_unknown else table.require(new)
-    return AllowedUsersChange(
-        added=tuple(pk for pk in new if pk in existing),
-        removed=in_order(present - target.keys()),
-        missing=tuple(pk for pk in new if pk not in existing),
-    )
+    new = tuple(pk for pk in target if pk not in present)
+    allowed_user_table().require(new)
+    return AllowedUsersChange(new, in_order(present - target.keys()))
 
 
 def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:

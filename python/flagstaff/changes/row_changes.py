@@ -38,7 +38,7 @@ from flagstaff.changes.fields import assign, cleaned, differing, insert, write
 from flagstaff.changes.kept_by_rules import kept_by_rules
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.changes.preview import is_preview
-from flagstaff.changes.segment_use import require_segments, require_unused
+from flagstaff.changes.segment_use import delete_unused, require_segments, require_unused
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
@@ -209,20 +209,18 @@ def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Ch
         require_version(kind, key, row.pk, expect_version)
         if kind is Kind.SEGMENT:
             require_unused(row.key)
-        pk, changed = (
-            row.pk,
-            delete_locked(kind, row, allowed_pks(row) if kind is Kind.FLAG else ()),
-        )
+        pk = row.pk
+        changed = delete_locked(kind, row, allowed_pks(row) if kind is Kind.FLAG else ())
         return replace(changed, version=version_of(kind, pk))
 
 
 def delete_locked(kind: Kind, row: Row, users: Iterable[PrimaryKey]) -> Changed:
-    """Deletes a locked row and its allowed users."""
+    """Deletes a locked row and its allowed users. Whether rules name a segment is not checked."""
     old = _editable_fields(row)
     if kind is Kind.FLAG:
         old[ALLOWED] = list(in_order(users))
     if not is_preview():
-        row.delete(using=conf.database)
+        delete_unused(row) if kind is Kind.SEGMENT else row.delete(using=conf.database)
     return Changed(kind, row.key, old, None, written=True, secret=is_secret(row))
 
 

@@ -24,6 +24,9 @@ from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk
 
+# An attribute of a segment that no rule names, so that its deletion does not read all rules again.
+_CHECKED = "_flagstaff_checked"
+
 
 class SegmentInUseError(InvalidChangeError):
     """a rule names the segment; nothing was written"""
@@ -130,12 +133,18 @@ def _advice(key: str) -> Text:
 
 def keep_used_segment(segment: Model, using: str) -> None:
     """Raises InvalidChangeError before the ORM deletes a segment that a rule names."""
-    if using != conf.database:
+    if using != conf.database or _CHECKED in vars(segment):
         return
     # Locked, so that a concurrent change of rules, which locks it too, is seen.
     rows = all_rows(segment_model()).select_for_update().filter(pk=segment.pk)
     for key in rows.values_list("key", flat=True):
         require_unused(key)
+
+
+def delete_unused(segment: Row) -> None:
+    """Deletes a locked segment that no rule names: the caller has read the rules."""
+    vars(segment)[_CHECKED] = True
+    segment.delete(using=conf.database)
 
 
 def require_unused(key: str) -> None:
