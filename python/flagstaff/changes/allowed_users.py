@@ -28,9 +28,16 @@ class AllowedUsersChange:
     removed: tuple[PrimaryKey, ...] = ()
     #: Users to add that no longer exist. They are left out.
     missing: tuple[PrimaryKey, ...] = ()
+    #: All allowed users before the change.
+    present: frozenset[PrimaryKey] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed)
+
+    @property
+    def after(self) -> frozenset[PrimaryKey]:
+        """All allowed users after the change."""
+        return self.present.difference(self.removed).union(self.added)
 
 
 def users_to_change(
@@ -40,10 +47,10 @@ def users_to_change(
 
     Queries the users. Raises InvalidChangeError if a user to add does not exist.
     """
-    present, target = set(present), dict.fromkeys(target)
+    present, target = frozenset(present), dict.fromkeys(target)
     new = tuple(pk for pk in target if pk not in present)
     allowed_user_table().require(new)
-    return AllowedUsersChange(new, in_order(present - target.keys()))
+    return AllowedUsersChange(new, in_order(present - target.keys()), present=present)
 
 
 def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:

@@ -12,6 +12,7 @@ from flagstaff._stored_value_schema import SECRET_FIELDS, VALUE
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff._words.text import Text
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.row_states import RowState
 from flagstaff.history.differences import Difference, Users
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Action
@@ -56,6 +57,9 @@ class Changed:
     missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
     #: Which rules give users another value than the new one; None without such rules.
     kept_by_rules: Text | None = dataclass_field(default=None, compare=False)
+    #: The row before and after, which may hold a secret value, for its impact; None if unknown.
+    before: RowState | None = dataclass_field(default=None, compare=False, repr=False)
+    after: RowState | None = dataclass_field(default=None, compare=False, repr=False)
 
     @property
     def undo(self) -> Undo | None:

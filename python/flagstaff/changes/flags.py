@@ -134,10 +134,11 @@ def allow(
     pks = table.pks_of(users)
     with locked_row(Kind.FLAG, key) as flag:
         existing = table.existing(pks) if skip_unknown else table.require(pks)
-        present = allowed_pks(flag)
+        present = frozenset(allowed_pks(flag))
         change = AllowedUsersChange(
             added=tuple(pk for pk in pks if pk in existing and pk not in present),
             missing=tuple(pk for pk in pks if pk not in existing),
+            present=present,
         )
         return change_row(Kind.FLAG, flag, {}, change, expect_version)
 
@@ -151,9 +152,9 @@ def disallow(
     """
     pks = allowed_user_table().pks_of(users)
     with locked_row(Kind.FLAG, key) as flag:
-        present = allowed_pks(flag)
+        present = frozenset(allowed_pks(flag))
         removed = tuple(pk for pk in pks if pk in present)
-        change = AllowedUsersChange(removed=removed)
+        change = AllowedUsersChange(removed=removed, present=present)
         return change_row(Kind.FLAG, flag, {}, change, expect_version)
 
 

@@ -35,7 +35,7 @@ from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import canonical_json
 from flagstaff._words.rule_parts import named_segments
 from flagstaff._words.text import Text, marked
-from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
+from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState
 from flagstaff.changes.segment_use import uses_of_segments
@@ -85,39 +85,23 @@ def impact_of_enabling(
     return impact(off, on, timeout=timeout, viewer=viewer)
 
 
-def states_of(changed: Changed, row: Any) -> tuple[RowState, RowState]:
-    """Returns the row before and after a change, or the preview of one.
-
-    `row` is the one before; None if there was none.
-    """
-    kind, fields, removed = changed.kind, dict(changed.new or {}), changed.old or {}
-    users = fields.pop(ALLOWED, ())
-    if row is None:
-        new = RowState(kind, kind.model(key=changed.key))
-        after = new.after({**fields, ALLOWED: users}) if fields else RowState(kind, None)
-        return RowState(kind, None), after
-    if changed.new is None:
-        return RowState(kind, row), RowState(kind, None)
-    before = RowState(kind, row)
-    if not users and not removed.get(ALLOWED):
-        return before, before.after(fields)
-    present = allowed_pks_of([row])[row.pk]
-    before = replace(before, allowed_users=present)
-    allowed = (present - {*removed.get(ALLOWED, ())}) | {*users}
-    return before, before.after({**fields, ALLOWED: allowed})
-
-
-def impact_of_changes(changes: Iterable[Changed], *, timeout: float = 1.0) -> Impact:
-    """Counts what changes do, or the previews of them. Several of one row follow each other."""
+def sides_of(changes: Iterable[Changed]) -> tuple[list[RowState], list[RowState]]:
+    """Returns the rows before and after changes. Several of one row follow each other."""
     before: dict[Key, RowState] = {}
     after: dict[Key, RowState] = {}
     for changed in changes:
-        if changed.written:
+        if changed.before is not None and changed.after is not None:
             key = changed.kind, changed.key
-            row = after[key].row if key in after else changed.kind.find(changed.key)
-            first, after[key] = states_of(changed, row)
-            before.setdefault(key, first)
-    return impact([*before.values()], [*after.values()], timeout=timeout)
+            before.setdefault(key, changed.before)
+            after[key] = changed.after
+    return [*before.values()], [*after.values()]
+
+
+def impact_of_changes(
+    changes: Iterable[Changed], *, timeout: float = 1.0, viewer: HasPermissions | None = None
+) -> Impact:
+    """Counts what changes do, or the previews of them."""
+    return impact(*sides_of(changes), timeout=timeout, viewer=viewer)
 
 
 def impact(

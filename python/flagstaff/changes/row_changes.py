@@ -38,6 +38,7 @@ from flagstaff.changes.fields import assign, cleaned, differing, insert, write
 from flagstaff.changes.kept_by_rules import kept_by_rules
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.changes.preview import is_preview
+from flagstaff.changes.row_states import RowState, copied
 from flagstaff.changes.segment_use import delete_unused, require_segments, require_unused
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
@@ -132,6 +133,7 @@ def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
     secret, kept = is_secret(row) or bool(new.get("secret")), kept_by_rules(row, new)
     key = new.get("key", row.key)
+    before = RowState(kind, copied(row), users.present if users else None)
     change_allowed_users(row, users)
     if values:
         write(row, values)
@@ -144,6 +146,8 @@ def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange
         secret=secret,
         missing=users.missing,
         kept_by_rules=kept,
+        before=before,
+        after=RowState(kind, row, users.after if users else None),
     )
 
 
@@ -189,8 +193,17 @@ def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
         all_rows(kind.model).filter(pk=row.pk).update(**times)
     change_allowed_users(row, users)
     new = _editable_fields(row) | ({ALLOWED: list(users.added)} if users.added else {})
-    secret, missing = is_secret(row), users.missing
-    return Changed(kind, row.key, None, new, written=True, secret=secret, missing=missing)
+    return Changed(
+        kind,
+        row.key,
+        None,
+        new,
+        written=True,
+        secret=is_secret(row),
+        missing=users.missing,
+        before=RowState(kind, None),
+        after=RowState(kind, row, users.after),
+    )
 
 
 def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
@@ -216,12 +229,21 @@ def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Ch
 
 def delete_locked(kind: Kind, row: Row, users: Iterable[PrimaryKey]) -> Changed:
     """Deletes a locked row and its allowed users. Whether rules name a segment is not checked."""
-    old = _editable_fields(row)
+    before, old = RowState(kind, copied(row), frozenset(users)), _editable_fields(row)
     if kind is Kind.FLAG:
         old[ALLOWED] = list(in_order(users))
     if not is_preview():
         delete_unused(row) if kind is Kind.SEGMENT else row.delete(using=conf.database)
-    return Changed(kind, row.key, old, None, written=True, secret=is_secret(row))
+    return Changed(
+        kind,
+        row.key,
+        old,
+        None,
+        written=True,
+        secret=is_secret(row),
+        before=before,
+        after=RowState(kind, None),
+    )
 
 
 def _pop_users(fields: dict[str, object]) -> list[PrimaryKey] | None:
@@ -256,10 +278,18 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     equal = not differing(present, _editable_fields(row))
     if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
         raise InvalidChangeError(Text(_EXISTS[kind], key=repr(present.key)))
-    version, fields = version_of(kind, present.pk), _editable_fields(present)
-    secret = is_secret(present)
-    key = present.key
-    return Changed(kind, key, fields, fields, written=False, version=version, secret=secret)
+    fields, state = _editable_fields(present), RowState(kind, present)
+    return Changed(
+        kind,
+        present.key,
+        fields,
+        fields,
+        written=False,
+        version=version_of(kind, present.pk),
+        secret=is_secret(present),
+        before=state,
+        after=state,
+    )
 
 
 def _editable_fields(row: Row) -> dict[str, Any]:

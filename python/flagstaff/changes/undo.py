@@ -35,7 +35,6 @@ from flagstaff._taken_keys import OWNERS, keys_of_apps
 from flagstaff._words.json_text import ExactNumber, read_exactly
 from flagstaff._words.text import Text, some
 from flagstaff.changes.allowed_users import (
-    ALLOWED,
     AllowedUsersChange,
     allowed_pks_of,
     in_order,
@@ -318,24 +317,25 @@ class Undone:
     def write(self) -> None:
         """Writes the row as it was; in a preview, says what that is. Raises InvalidChangeError."""
         kind, row = self.kind, self.before.row and copied(self.before.row)
-        present, allowed = {*(self.before.allowed_users or ())}, frozenset(self._users)
+        present, allowed = frozenset(self.before.allowed_users or ()), frozenset(self._users)
         users = AllowedUsersChange(
-            in_order(allowed - present), in_order(present - allowed), in_order(self._missing)
+            in_order(allowed - present),
+            in_order(present - allowed),
+            in_order(self._missing),
+            present,
         )
-        if self._columns is None:
-            self.after = RowState(kind, None)
-            self.changed = Changed(kind, self.key, {}, {}, written=False, version=self.version)
-            if row is not None:
-                self.changed = delete_locked(kind, row, present)
-        elif row is None:
-            self.after = RowState(kind, self._past, allowed)
-            self.changed = insert_row(kind, copied(self._past), users)
-        else:
+        if self._columns is not None and row is not None:
             fields = {one.name: getattr(self._past, one.attname) for one in self._to_write}
-            self.after = self.before.after({**fields, ALLOWED: allowed})
             values = cleaned(row, differing(row, fields), is_past=True)
             self.changed = write_change(kind, row, values, users)
-            self.changed = replace(self.changed, version=self.version)
+        elif self._columns is not None:
+            self.changed = insert_row(kind, copied(self._past), users)
+        elif row is not None:
+            self.changed = delete_locked(kind, row, present)
+        else:
+            self.changed = Changed(kind, self.key, {}, {}, written=False, after=self.before)
+        self.changed = replace(self.changed, version=self.version)
+        self.after = cast("RowState", self.changed.after)
 
 
 def _users_in(stored: Sequence[object] | None) -> set[PrimaryKey]:

@@ -16,7 +16,6 @@ from django.utils.module_loading import import_string
 from django.utils.translation import override
 
 from flagstaff._stored_value_schema import SECRET, is_secret
-from flagstaff._tables.rows import Row
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import Text, some
 from flagstaff.actions.rights import lacking, may, overrides
@@ -24,7 +23,7 @@ from flagstaff.actions.running import Run
 from flagstaff.actions.table import Done, Outlook
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, text_to_type
-from flagstaff.changes.impact import impact, reached, states_of
+from flagstaff.changes.impact import impact_of_changes, reached
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import APPROVAL_RULES, conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
@@ -65,12 +64,8 @@ class Prospect:
             # Before the preview: then newer changes are a conflict.
             versions = {**run.versions(), **expected}
             changed = run.preview()
-            rows: Sequence[Row | None] = run.rows or [None]
-            sides = [states_of(one, row) for one, row in zip(changed, rows, strict=False)]
-            before, after = zip(*sides, strict=True) if sides else ((), ())
-            return cls.counted(
-                run, versions, changed, impact(before, after, timeout=_COUNT_TIMEOUT)
-            )
+            found = impact_of_changes(changed, timeout=_COUNT_TIMEOUT)
+            return cls.counted(run, versions, changed, found)
         [key] = run.keys
         outlook = run.action.outlook(key, **run.arguments)
         if expected.items() - outlook.expected.items():
