@@ -13,7 +13,6 @@ from typing import Any, cast
 
 from django.db import transaction
 
-from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import (
     RULES,
     is_auto_now,
@@ -131,19 +130,17 @@ def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange
     new = {name: values[name] for name in old}
     if users:
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
-    secret, kept = is_secret(row) or bool(new.get("secret")), kept_by_rules(row, new)
-    key = new.get("key", row.key)
+    kept = kept_by_rules(row, new)
     before = RowState(kind, copied(row), users.present if users else None)
     change_allowed_users(row, users)
     if values:
         write(row, values)
     return Changed(
         kind,
-        key,
+        row.key,
         old,
         new,
         written=bool(new),
-        secret=secret,
         missing=users.missing,
         kept_by_rules=kept,
         before=before,
@@ -192,18 +189,8 @@ def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
         # Django has set them to the present.
         all_rows(kind.model).filter(pk=row.pk).update(**times)
     change_allowed_users(row, users)
-    new = _editable_fields(row) | ({ALLOWED: list(users.added)} if users.added else {})
-    return Changed(
-        kind,
-        row.key,
-        None,
-        new,
-        written=True,
-        secret=is_secret(row),
-        missing=users.missing,
-        before=RowState(kind, None),
-        after=RowState(kind, row, users.after),
-    )
+    after = RowState(kind, row, users.after)
+    return _whole_row_changed(RowState(kind, None), after, missing=users.missing)
 
 
 def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
@@ -229,21 +216,10 @@ def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Ch
 
 def delete_locked(kind: Kind, row: Row, users: Iterable[PrimaryKey]) -> Changed:
     """Deletes a locked row and its allowed users. Whether rules name a segment is not checked."""
-    before, old = RowState(kind, copied(row), frozenset(users)), _editable_fields(row)
-    if kind is Kind.FLAG:
-        old[ALLOWED] = list(in_order(users))
+    before = RowState(kind, copied(row), frozenset(users))
     if not is_preview():
         delete_unused(row) if kind is Kind.SEGMENT else row.delete(using=conf.database)
-    return Changed(
-        kind,
-        row.key,
-        old,
-        None,
-        written=True,
-        secret=is_secret(row),
-        before=before,
-        after=RowState(kind, None),
-    )
+    return _whole_row_changed(before, RowState(kind, None))
 
 
 def _pop_users(fields: dict[str, object]) -> list[PrimaryKey] | None:
@@ -278,18 +254,30 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     equal = not differing(present, _editable_fields(row))
     if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
         raise InvalidChangeError(Text(_EXISTS[kind], key=repr(present.key)))
-    fields, state = _editable_fields(present), RowState(kind, present)
+    state = RowState(kind, present)
+    return replace(_whole_row_changed(state, state), version=version_of(kind, present.pk))
+
+
+def _whole_row_changed(
+    before: RowState, after: RowState, *, missing: tuple[PrimaryKey, ...] = ()
+) -> Changed:
+    """Returns a change of all fields: of a row that was created or deleted, or is there already."""
     return Changed(
-        kind,
-        present.key,
-        fields,
-        fields,
-        written=False,
-        version=version_of(kind, present.pk),
-        secret=is_secret(present),
-        before=state,
-        after=state,
+        after.kind,
+        (after.row or before.row).key,
+        *(_whole_row(before), _whole_row(after)),
+        written=before is not after,
+        missing=missing,
+        before=before,
+        after=after,
     )
+
+
+def _whole_row(state: RowState) -> dict[str, Any] | None:
+    if state.row is None:
+        return None
+    users = {ALLOWED: list(in_order(state.allowed_users))} if state.allowed_users else {}
+    return _editable_fields(state.row) | users
 
 
 def _editable_fields(row: Row) -> dict[str, Any]:
