@@ -13,13 +13,7 @@ from django.db.models import JSONField, Model
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._stored_value_schema import SECRET_FIELDS, secret_fields
-from flagstaff._tables.model_fields import (
-    AnyField,
-    is_auto_now,
-    is_auto_now_add,
-    is_generated,
-    stored_fields,
-)
+from flagstaff._tables.model_fields import AnyField, fields_to_set
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows, unknown_key
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._words.json_text import object_of_pairs
@@ -134,17 +128,8 @@ def _section(
 
 
 def _fields(kind: Kind) -> dict[str, AnyField]:
-    """Returns the fields that a file contains, by name, in the order of the model.
-
-    Without the key, which names the item, the primary key, and the fields that the model or the
-    database sets by itself.
-    """
-    return {
-        field.name: field
-        for field in stored_fields(kind.model)
-        if not (field.primary_key or field.name == "key" or is_generated(field))
-        and not (is_auto_now(field) or is_auto_now_add(field))
-    }
+    """Returns the fields that a file contains beside the key, which names the item."""
+    return {field.name: field for field in fields_to_set(kind.model) if field.name != "key"}
 
 
 def _serialized(kind: Kind, field: AnyField, row: Row) -> object:

@@ -41,16 +41,22 @@ class AllowedUsersChange:
 
 
 def users_to_change(
-    present: Iterable[PrimaryKey], target: Iterable[PrimaryKey]
+    present: Iterable[PrimaryKey], target: Iterable[PrimaryKey], *, skip_unknown: bool = False
 ) -> AllowedUsersChange:
     """Returns the change that leads from the present allowed users to those of `target`.
 
-    Queries the users. Raises InvalidChangeError if a user to add does not exist.
+    Queries the users. Raises InvalidChangeError if a user to add does not exist, unless
+    `skip_unknown`.
     """
     present, target = frozenset(present), dict.fromkeys(target)
-    new = tuple(pk for pk in target if pk not in present)
-    allowed_user_table().require(new)
-    return AllowedUsersChange(new, in_order(present - target.keys()), present=present)
+    new, table = [pk for pk in target if pk not in present], allowed_user_table()
+    existing = table.existing(new) if skip_unknown else table.require(new)
+    return AllowedUsersChange(
+        added=tuple(pk for pk in new if pk in existing),
+        removed=in_order(present - target.keys()),
+        missing=tuple(pk for pk in new if pk not in existing),
+        present=present,
+    )
 
 
 def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:

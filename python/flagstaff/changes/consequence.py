@@ -205,19 +205,14 @@ def users_text(effect: Effect, count: int) -> str:
     """Returns a number of all users, and what is not in it; or why the users are not counted."""
     if effect.users is None:
         return _("not counted: %(why)s") % {"why": localized(effect.problem)}
-    text = share_text(effect, count)
+    on, users = number_text(effect, count), _all_users_text(effect)
+    text = localized(Text("{on} of {users}", on=on, users=users))
     if not effect.ignored:
         return text
     return _("%(users)s; rules on %(names)s are not counted") % {
         "users": text,
         "names": local_list(effect.ignored),
     }
-
-
-def share_text(effect: Effect, count: int) -> str:
-    """Returns a number of all users, such as "18 of 90"."""
-    on, users = number_text(effect, count), _all_users_text(effect)
-    return localized(Text("{on} of {users}", on=on, users=users))
 
 
 def ignored_text(effect: Effect) -> str:

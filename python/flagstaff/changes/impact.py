@@ -27,7 +27,7 @@ from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import find_field, segment_model
-from flagstaff._tables.names import names, user_field, user_names
+from flagstaff._tables.names import names, user_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.user_lookup import allowed_user_table, batches
@@ -363,7 +363,8 @@ def _require_all_rows() -> None:
     connection = connections[conf.database]
     if not is_postgresql(connection):
         return
-    places = {**names(connection), **user_names(connection, user_field(conf.flag_model))}
+    user_table = user_field(conf.flag_model).model._meta.db_table
+    places = {**names(connection), "user_table": connection.ops.quote_name(user_table)}
     wanted = [places[table] for table in _TABLES if table in places]
     for table in find_tables(connection, *wanted).values():
         if table.hides_rows:

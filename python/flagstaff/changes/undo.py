@@ -44,11 +44,11 @@ from flagstaff.changes.fields import cleaned, differing, rejections
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, write_change
-from flagstaff.changes.row_states import RowState, copied
+from flagstaff.changes.row_states import Place, RowState, copied
 from flagstaff.changes.segment_use import (
     existing_segments,
     missing_among,
-    require_no_uses,
+    require_unused,
     uses_by_segment,
 )
 from flagstaff.conf import conf
@@ -131,21 +131,6 @@ class Undone:
     def written(self) -> Changed | None:
         """What is written; None if nothing is."""
         return self.changed if self.changed is not None and self.changed.written else None
-
-    @property
-    def key_after(self) -> str | None:
-        """The key after the undo; None if there is no row then."""
-        return None if self.after.row is None else str(self.after.row.key)
-
-    @property
-    def frees_key(self) -> bool:
-        """Whether other rows can have the key after the undo."""
-        return self.before.row is not None and self.key_after != self.key
-
-    @property
-    def takes_key(self) -> bool:
-        """Whether the row gets a key that it does not have now."""
-        return self.key_after is not None and not (self.before.row and self.key_after == self.key)
 
     @property
     def new_rules(self) -> object:
@@ -525,46 +510,46 @@ def _set_past(rows: Sequence[Undone]) -> None:
 def _refuse_together(rows: Sequence[Undone]) -> bool:
     """Refuses what is impossible after all rows are undone, and returns whether anything is."""
     possible = [row for row in rows if not row.problem]
-    freed = {(row.kind, row.key) for row in possible if row.frees_key}
-    owners = _owners_of({row.key_after or "" for row in possible if row.takes_key}, freed)
-    gone, ids = {key for kind, key in freed if kind is Kind.SEGMENT}, {row.id for row in possible}
-    kept = {row.key_after for row in possible if row.kind is Kind.SEGMENT}
+    moved = [row for row in possible if row.before.place != row.after.place]
+    freed = {row.before.place for row in moved if row.before.place}
+    found = _owners_of({row.after.place for row in moved if row.after.place})
+    owners = {place: owner for place, owner in found.items() if place not in freed}
+    ids = {row.id for row in possible}
+    gone = {key for is_segment, key in freed if is_segment}
+    kept = {row.after.row.key for row in possible if row.kind is Kind.SEGMENT and row.after.row}
     kept |= existing_segments([row.rules_after for row in possible]) - gone
     uses = uses_by_segment() if gone else {}
     for row in possible:
         with row.refused():
-            if row.takes_key:
+            if row.after.place not in {None, row.before.place}:
                 _require_free(row, owners)
-            if row.kind is Kind.SEGMENT and row.frees_key:
+            if row.before.place in freed and row.kind is Kind.SEGMENT:
                 of_row = uses.get(row.key, ())
-                require_no_uses(row.key, [use for use in of_row if use.row_id not in ids])
+                require_unused(row.key, [use for use in of_row if use.row_id not in ids])
             named = row.rules_after if gone or row.new_rules else None
             if problem := missing_among(named, kept):
                 raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
     return any(row.problem for row in possible)
 
 
-def _owners_of(
-    wanted: Collection[str], freed: Collection[tuple[Kind, str]]
-) -> dict[tuple[bool, str], str]:
-    """Returns what has the keys that rows get. Flags and values have none in common."""
-    owners = {(False, key): owner for key, owner in keys_of_apps(wanted).items()} if wanted else {}
+def _owners_of(places: Collection[Place]) -> dict[Place, str]:
+    """Returns what has the keys that rows get."""
+    keys = {key for _is_segment, key in places}
+    owners = {(False, key): owner for key, owner in keys_of_apps(keys).items()} if keys else {}
     for kind in Kind:
-        for batch in batches(wanted):
-            keys = all_rows(kind.model).filter(key__in=batch).values_list("key", flat=True)
-            taken = (key for key in keys if (kind, key) not in freed)
-            owners |= {(kind is Kind.SEGMENT, key): kind.value for key in taken}
+        for batch in batches(keys):
+            found = all_rows(kind.model).filter(key__in=batch).values_list("key", flat=True)
+            owners |= {(kind is Kind.SEGMENT, key): kind.value for key in found}
     return owners
 
 
-def _require_free(row: Undone, owners: dict[tuple[bool, str], str]) -> None:
+def _require_free(row: Undone, owners: dict[Place, str]) -> None:
     """Raises ConflictError if something else has the key; else the row gets it, and no other."""
-    key = cast("str", row.key_after)
-    place = row.kind is Kind.SEGMENT, key
+    place = cast("Place", row.after.place)
     if place in owners:
         text = Text(
             "{key}: {owner} has this key now; rename or delete it first",
-            key=key,
+            key=place[1],
             owner=OWNERS.get(owners[place], Text("a segment")),
         )
         raise ConflictError(text, key=row.key, actual=row.version)
