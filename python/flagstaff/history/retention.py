@@ -27,6 +27,7 @@ def prune(older_than: timedelta) -> int:
     state from before the oldest remaining entry can no longer be restored. Each thousand entries
     are a transaction of their own. Raises NoHistoryError.
     """
+    require_history()
     return sum(prune_in_batches(timezone.now() - older_than))
 
 
