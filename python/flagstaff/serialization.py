@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -14,13 +13,7 @@ from django.db.models import JSONField, Model
 
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._stored_value_schema import SECRET_FIELDS, secret_fields
-from flagstaff._tables.model_fields import (
-    AnyField,
-    is_auto_now,
-    is_auto_now_add,
-    is_generated,
-    stored_fields,
-)
+from flagstaff._tables.model_fields import AnyField, fields_to_set
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows, unknown_key
 from flagstaff._tables.user_lookup import allowed_user_table, batches
 from flagstaff._words.json_text import object_of_pairs
@@ -135,17 +128,8 @@ def _section(
 
 
 def _fields(kind: Kind) -> dict[str, AnyField]:
-    """Returns the fields that a file contains, by name, in the order of the model.
-
-    Without the key, which names the item, the primary key, and the fields that the model or the
-    database sets by itself.
-    """
-    return {
-        field.name: field
-        for field in stored_fields(kind.model)
-        if not (field.primary_key or field.name == "key" or is_generated(field))
-        and not (is_auto_now(field) or is_auto_now_add(field))
-    }
+    """Returns the fields that a file contains beside the key, which names the item."""
+    return {field.name: field for field in fields_to_set(kind.model) if field.name != "key"}
 
 
 def _serialized(kind: Kind, field: AnyField, row: Row) -> object:
@@ -274,17 +258,6 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
     return replace(imported, undo=None) if dry_run else imported
 
 
-@dataclass(frozen=True)
-class _User:
-    """An allowed user in a file."""
-
-    name: str | None = None
-    pk: int | str | None = None
-
-    def __str__(self) -> str:
-        return repr(self.pk if self.name is None else self.name)
-
-
 class _Import:
     """The items of a document beside their locked rows."""
 
@@ -297,7 +270,7 @@ class _Import:
         self._sections = [kind for kind, name in SECTIONS.items() if name in document]
         self._fields = {kind: _fields(kind) for kind in self._sections}
         self._items = dict(self._items_of(document))
-        self._pks = self._read_users()
+        self._skipped: set[str] = set()
         self._rows: dict[_Place, Row] = {}
         self._changed: dict[_Place, Changed] = {}
 
@@ -329,9 +302,8 @@ class _Import:
                 advice=Text("export again, or pass --ignore-versions to overwrite the changes"),
             )
         unchanged = len(self._items) + len(missing) - len(self._changed)
-        unknown = sorted(str(user) for user, pk in self._pks.items() if pk is None)
         undo = combined_undo(self._changed.values())
-        return Imported(self._changed, unchanged, tuple(unknown), undo)
+        return Imported(self._changed, unchanged, tuple(sorted(self._skipped)), undo)
 
     def _try(self, kind: Kind, key: str, item: Mapping[str, Any] | None) -> None:
         """Makes one change, in a savepoint of its own, and collects its error. None deletes."""
@@ -405,52 +377,38 @@ class _Import:
                         Text("{place}: must be a mapping", place=_place(kind, key))
                     )
 
-    # Users.
-
-    def _read_users(self) -> dict[_User, PrimaryKey | None]:
-        """Returns the primary keys of the users of the file; None if there is not exactly one."""
-        users: set[_User] = set()
-        for (kind, _key), item in self._items.items():
-            # `_user_pks` reports what is no list of users.
-            with suppress(InvalidChangeError):
-                users |= {*_users(item.get(ALLOWED, []))} if kind is Kind.FLAG else set()
-        table = allowed_user_table()
-        parsed = {user: table.parse(user.pk) for user in users if user.name is None}
-        existing = table.existing(pk for pk in parsed.values() if pk is not None)
-        by_name, _shared = table.by_username({user.name for user in users if user.name is not None})
-        found = {user: pk for user, pk in parsed.items() if pk in existing}
-        found |= {user: by_name[user.name] for user in users if user.name in by_name}
-        return {user: found.get(user) for user in users}
-
     def _user_pks(self, entries: object) -> list[PrimaryKey]:
-        users = _users(entries)
-        unknown = [user for user in users if self._pks[user] is None]
+        """Returns the users of a list in a file, and notes those that are skipped.
+
+        Raises InvalidChangeError if it is no such list, or if users are unknown.
+        """
+        table, listed = allowed_user_table(), entries if isinstance(entries, list) else [None]
+        names = [one for one in listed if isinstance(one, str) and one]
+        keys = [key for one in listed if (key := _key_of_user(one)) is not None]
+        if len(names) + len(keys) < len(listed):
+            raise InvalidChangeError(
+                'allowed_users: must be a list of usernames, or of primary keys such as {"pk": 42}'
+            )
+        by_name, _shared = table.by_username(names)
+        parsed = {key: table.parse(key) for key in keys}
+        existing = table.existing(pk for pk in parsed.values() if pk is not None)
+        unknown = [repr(name) for name in names if name not in by_name]
+        unknown += [repr(key) for key, pk in parsed.items() if pk not in existing]
         if unknown and not self._skip_unknown:
             raise InvalidChangeError(
                 "allowed_users: not exactly one user is {users}; pass --skip-unknown to skip them",
                 users=some(unknown),
             )
-        return sorted({pk for user in users if (pk := self._pks[user]) is not None}, key=str)
+        self._skipped.update(unknown)
+        return sorted({*by_name.values(), *existing}, key=str)
 
 
-def _users(entries: object) -> list[_User]:
-    """Returns the users of a list in a file. Raises InvalidChangeError if it is no such list."""
-    users = [*map(_user, entries)] if isinstance(entries, list) else [None]
-    found = [user for user in users if user is not None]
-    if len(found) < len(users):
-        raise InvalidChangeError(
-            'allowed_users: must be a list of usernames, or of primary keys such as {"pk": 42}'
-        )
-    return found
-
-
-def _user(entry: object) -> _User | None:
+def _key_of_user(entry: object) -> int | str | None:
+    """Returns the primary key in a list of users, in which a text by itself is a username."""
     if isinstance(entry, str):
-        return _User(name=entry) if entry else None
-    pk = entry["pk"] if isinstance(entry, dict) and entry.keys() == {"pk"} else entry
-    if isinstance(pk, bool) or not isinstance(pk, int | str) or pk == "":
         return None
-    return _User(pk=pk)
+    key = entry["pk"] if isinstance(entry, dict) and entry.keys() == {"pk"} else entry
+    return key if isinstance(key, int | str) and not isinstance(key, bool) and key != "" else None
 
 
 def _shown(change: Changed) -> object:

@@ -104,7 +104,6 @@ def test_names_are_read_from_the_models() -> None:
         "flag_rules": '"rules"',
         "allowed_users_table": '"flagstaff_featureflag_allowed_users"',
         "allowed_users_flag": '"featureflag_id"',
-        "allowed_users_flag_type": "bigint",
         "allowed_users_user": '"user_id"',
         "allowed_users_type": "int8",
         "allowed_users_user_type": "int8",

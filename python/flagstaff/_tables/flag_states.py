@@ -115,7 +115,9 @@ def _share(percent: int, unit: str) -> str:
 
 
 def _share_in_sentence(percent: int, unit: str) -> str:
-    """Returns the same for a sentence, in which more words follow."""
+    """Returns the same for a sentence, in which more words follow; of users the percentage only."""
+    if unit == USER:
+        return f"{percent} %"
     if unit == VISITOR:
         return _share(percent, unit)
     return _("%(percent)s %% (by %(unit)s)") % {"percent": percent, "unit": short_unit(unit)}
@@ -134,13 +136,13 @@ def state_label(flag: FlagState, allowed: int) -> str:
 def state_summary(flag: FlagState, allowed: int) -> str:
     """Returns the translated sentence that says which users have a flag."""
     state, unit = state_of(flag, allowed), flag.bucket_by
-    by_rules = state is ReleaseState.BY_RULES
-    texts = {"percent": flag.rollout_percent, "count": local_number(allowed)}
-    if unit != USER and (state is ReleaseState.ROLLOUT or by_rules):
-        texts["share"] = _share_in_sentence(flag.rollout_percent, unit)
-        return _by_unit(allowed, by_rules=by_rules) % texts
-    if by_rules:
+    percent = flag.rollout_percent
+    share = _share_in_sentence(percent, unit)
+    texts = {"percent": percent, "share": share, "count": local_number(allowed)}
+    if state is ReleaseState.BY_RULES:
         return _by_rules(allowed) % texts
+    if state is ReleaseState.ROLLOUT and unit != USER:
+        return _by_unit(allowed) % texts
     if state is ReleaseState.ALL and flag.has_rules:
         return _("On for all users: the rollout and all rules are at 100 %%.") % texts
     if state is ReleaseState.ROLLOUT and allowed:
@@ -165,31 +167,21 @@ def state_summary(flag: FlagState, allowed: int) -> str:
 
 def _by_rules(allowed: int) -> str:
     if not allowed:
-        return _("The rules decide first. If no rule matches, on for %(percent)s %%.")
+        return _("The rules decide first. If no rule matches, on for %(share)s.")
     return ngettext(
         "On for %(count)s allowed user. For all others, the rules decide first. If no rule "
-        "matches, on for %(percent)s %%.",
+        "matches, on for %(share)s.",
         "On for %(count)s allowed users. For all others, the rules decide first. If no rule "
-        "matches, on for %(percent)s %%.",
+        "matches, on for %(share)s.",
         allowed,
     )
 
 
-def _by_unit(allowed: int, *, by_rules: bool) -> str:
-    if by_rules and allowed:
-        return ngettext(
-            "On for %(count)s allowed user. For all others, the rules decide first. If no rule "
-            "matches, on for %(share)s.",
-            "On for %(count)s allowed users. For all others, the rules decide first. If no rule "
-            "matches, on for %(share)s.",
-            allowed,
-        )
-    if by_rules:
-        return _("The rules decide first. If no rule matches, on for %(share)s.")
-    if allowed:
-        return ngettext(
-            "On for %(share)s and %(count)s allowed user.",
-            "On for %(share)s and %(count)s allowed users.",
-            allowed,
-        )
-    return _("On for %(share)s.")
+def _by_unit(allowed: int) -> str:
+    if not allowed:
+        return _("On for %(share)s.")
+    return ngettext(
+        "On for %(share)s and %(count)s allowed user.",
+        "On for %(share)s and %(count)s allowed users.",
+        allowed,
+    )

@@ -47,6 +47,16 @@ def auto_now_columns(model: type[Model]) -> list[str]:
     return [str(field.column) for field in auto_now_fields(model)]
 
 
+def fields_to_set(model: type[Model]) -> list[AnyField]:
+    """Returns the fields that neither the database nor Django's clock sets, nor the primary key."""
+    return [
+        field
+        for field in stored_fields(model)
+        if not (field.primary_key or is_generated(field))
+        and not (is_auto_now(field) or is_auto_now_add(field))
+    ]
+
+
 def is_auto_now(field: AnyField) -> bool:
     """Whether Django sets the field to the current time at every save."""
     return bool(getattr(field, "auto_now", False))

@@ -88,7 +88,6 @@ def flag_names(connection: BaseDatabaseWrapper, model: type[Model]) -> dict[str,
         "allowed_users_table": quote(through.db_table),
         "allowed_users_flag": quote(_own_column(flag)),
         "allowed_users_user": quote(_own_column(user)),
-        "allowed_users_flag_type": str(flag.db_type(connection)),
         "allowed_users_type": _pk_type(user.db_type(connection)),
         **_key_type(connection, "allowed_users_user_type", user),
     }
@@ -148,24 +147,6 @@ def optional_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         for of_app in TABLES
         for placeholder, model in of_app.items()
     }
-
-
-def user_names(connection: BaseDatabaseWrapper, field: AnyField) -> dict[str, str]:
-    """Returns the names of the user table. `field` is its primary key."""
-    column_type = field.db_type(connection) if field.remote_field else field.rel_db_type(connection)
-    return {
-        "user_table": connection.ops.quote_name(field.model._meta.db_table),
-        "user_pk": connection.ops.quote_name(_own_column(field)),
-        "user_pk_type": _pk_type(column_type),
-        "user_name": connection.ops.quote_name(_username_column(field)),
-    }
-
-
-def _username_column(pk: AnyField) -> str:
-    """Returns the column of the USERNAME_FIELD, or the primary key's without such a column."""
-    name = getattr(pk.model, "USERNAME_FIELD", "")
-    found = find_field(pk.model, name) if name else None
-    return str(getattr(found, "column", None) or _own_column(pk))
 
 
 def user_field(model: type[Model]) -> AnyField:

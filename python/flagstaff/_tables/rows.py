@@ -93,12 +93,6 @@ class FlagRow(Row, Protocol):
     def allowed_users(self) -> AllowedUsers: ...
 
 
-class ValueRow(Row, Protocol):
-    """A row of VALUE_MODEL."""
-
-    value: Any
-
-
 def model_of(row: Row) -> type[Model]:
     """Returns the model of a row."""
     return cast("type[Model]", type(row))
@@ -109,23 +103,7 @@ def flag_row(key: str, *, lock: bool = False) -> FlagRow:
 
     Raises UnknownFlagError if there is no such flag.
     """
-    return cast("FlagRow", _row(conf.flag_model, key, lock=lock))
-
-
-def value_row(key: str, *, lock: bool = False) -> ValueRow:
-    """Returns the row of the value `key`. With `lock`, it stays locked until the transaction ends.
-
-    Raises UnknownValueError if there is no such value.
-    """
-    return cast("ValueRow", _row(conf.value_model, key, lock=lock))
-
-
-def segment_row(key: str, *, lock: bool = False) -> Row:
-    """Returns the segment `key`. With `lock`, it stays locked until the transaction ends.
-
-    Raises UnknownSegmentError if there is no such segment.
-    """
-    return _row(segment_model(), key, lock=lock)
+    return cast("FlagRow", existing_row(conf.flag_model, key, lock=lock))
 
 
 def similar_segments(key: str) -> Text | None:
@@ -165,7 +143,8 @@ def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
     return found
 
 
-def _row(model: type[Model], key: str, *, lock: bool) -> Row:
+def existing_row(model: type[Model], key: str, *, lock: bool = False) -> Row:
+    """Returns the row of a key. Raises the error about an unknown key of its kind."""
     row = find_row(model, key, lock=lock)
     if row is None:
         raise unknown_row(model, key)

@@ -14,11 +14,11 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
-from django.core.exceptions import FieldDoesNotExist, ValidationError
+from django.core.exceptions import ValidationError
 from django.db import DEFAULT_DB_ALIAS, connections, router
-from django.db.models import Count, Field, Func, Model, Q, QuerySet, TextField, Value
+from django.db.models import Field, Func, Model, Q, QuerySet, TextField, Value
 
-from flagstaff._tables.model_fields import AnyField
+from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey, uncached
 from flagstaff._words.similar import most_similar
@@ -71,12 +71,8 @@ class UserTable:
     @property
     def username_field(self) -> AnyField | None:
         """The model's USERNAME_FIELD, or None if it has no such column."""
-        try:
-            name = getattr(self.field.model, "USERNAME_FIELD", "")
-            field = self.field.model._meta.get_field(name)
-        except FieldDoesNotExist:
-            return None
-        return field if isinstance(field, Field) else None
+        found = find_field(self.field.model, getattr(self.field.model, "USERNAME_FIELD", ""))
+        return found if isinstance(found, Field) else None
 
     def parse(self, value: object) -> PrimaryKey | None:
         """Returns the primary key that `value` stands for, or None if it cannot be one.
@@ -126,11 +122,8 @@ class UserTable:
 
     def existing(self, pks: Iterable[PrimaryKey]) -> set[PrimaryKey]:
         """Returns the primary keys that belong to a user."""
-        found: set[PrimaryKey] = set()
-        for batch in batches(pks):
-            rows = self.rows.filter(**{f"{self.field.name}__in": batch})
-            found.update(rows.values_list(self.field.name, flat=True))
-        return found
+        found = self._with(self.field, pks)
+        return {pk for rows in found for pk in rows.values_list(self.field.name, flat=True)}
 
     def require(self, pks: Iterable[PrimaryKey]) -> set[PrimaryKey]:
         """Returns the primary keys. Raises InvalidChangeError if no user has one of them."""
@@ -193,8 +186,7 @@ class UserTable:
         shared: set[str] = set()
         if username is None:
             return {}, set()
-        for batch in batches(filter(is_storable, names)):
-            rows = self.rows.filter(**{f"{username.name}__in": batch})
+        for rows in self._with(username, [*filter(is_storable, names)]):
             for name, pk in rows.values_list(username.name, self.field.name):
                 if found.setdefault(name, pk) != pk:
                     shared.add(name)
@@ -222,12 +214,12 @@ class UserTable:
         username = self.username_field
         if username is None:
             return {}
-        found: dict[PrimaryKey, object] = {}
-        for batch in batches(pks):
-            rows = self.rows.filter(**{f"{self.field.name}__in": batch})
-            found.update(rows.values_list(self.field.name, username.name))
-        names = {pk: name for pk, name in found.items() if name and isinstance(name, str)}
-        shared = set() if username.unique else self._shared(username.name, names.values())
+        columns = self.field.name, username.name
+        found = (
+            pair for rows in self._with(self.field, pks) for pair in rows.values_list(*columns)
+        )
+        names = {pk: name for pk, name in found if name and isinstance(name, str)}
+        shared = set[str]() if username.unique else self.by_username(names.values())[1]
         return {pk: name for pk, name in names.items() if name not in shared}
 
     def argument_names(self, pks: Iterable[PrimaryKey]) -> dict[PrimaryKey, str]:
@@ -254,8 +246,8 @@ class UserTable:
         single = [*given, *chain.from_iterable(pairs.values())]
         pks = {pk for text in single if (pk := self.parse_canonical(text)) is not None}
         found: dict[str, str] = {}
-        for batch in batches(pks):
-            for user in self.rows.filter(**{f"{self.field.name}__in": batch}):
+        for rows in self._with(self.field, pks):
+            for user in rows:
                 found[str(getattr(user, self.field.attname))] = self.name_of(user)
         for text, pair in pairs.items():
             if not found.keys().isdisjoint(pair):
@@ -266,6 +258,10 @@ class UserTable:
         """Returns the username, or the primary key if the model has no username. Does not query."""
         return str(getattr(user, getattr(user, "USERNAME_FIELD", self.field.attname)))
 
+    def _with(self, field: AnyField, values: Iterable[object]) -> Iterator[QuerySet[Model]]:
+        """Yields the users with these values of a field, in as few queries as possible."""
+        return (self.rows.filter(**{f"{field.name}__in": batch}) for batch in batches(values))
+
     def _with_username(self, field: str, text: str) -> Model | None:
         found = list(self.rows.filter(**{field: text})[:2]) if is_storable(text) else []
         if len(found) > 1:
@@ -275,14 +271,6 @@ class UserTable:
                 name=repr(text),
             )
         return found[0] if found else None
-
-    def _shared(self, username: str, names: Iterable[str]) -> set[str]:
-        shared: set[str] = set()
-        for batch in batches(set(names)):
-            rows = self.rows.filter(**{f"{username}__in": batch}).order_by().values(username)
-            many = rows.annotate(flagstaff_count=Count("pk")).filter(flagstaff_count__gt=1)
-            shared.update(many.values_list(username, flat=True))
-        return shared
 
 
 def forget_actor(rows: QuerySet[Any], pk: str) -> None:

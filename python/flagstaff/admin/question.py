@@ -60,7 +60,7 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
-from flagstaff.changes.impact import impact, reached, states_of
+from flagstaff.changes.impact import impact_of_changes, reached
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
@@ -318,9 +318,7 @@ class ActionRequest:
         keys = [row.key for row in self.rows] or [arguments.pop("key")]
         try:
             changed = Run(action, keys, self.rows, arguments).preview()
-            rows = self.rows or [None]
-            sides = [states_of(one, row) for one, row in zip(changed, rows, strict=True)]
-            found = self._count(*zip(*sides, strict=True))
+            found = self._count(changed)
             require_reach(self.admin.admin_site, self.request, found)
         except FlagstaffError as error:
             self._refuse(error)
@@ -336,12 +334,12 @@ class ActionRequest:
         typed = text_to_type(found) if asks else ""
         return Preview(arguments, changed, found, asks=asks, typed=typed)
 
-    def _count(self, before: Sequence[Any], after: Sequence[Any]) -> Impact:
+    def _count(self, changed: Sequence[Changed]) -> Impact:
         """Counts users, but not before an urgent action is done."""
         if self.is_urgent and self.is_answered:
             return reached([], [])
         timeout = _SHORT_COUNT if self.is_urgent else 1.0
-        return impact(before, after, timeout=timeout, viewer=self.request.user)
+        return impact_of_changes(changed, timeout=timeout, viewer=self.request.user)
 
     def _refuse(self, error: FlagstaffError) -> None:
         text = visible_refusal(self.admin.admin_site, self.request, error)

@@ -28,32 +28,34 @@ class AllowedUsersChange:
     removed: tuple[PrimaryKey, ...] = ()
     #: Users to add that no longer exist. They are left out.
     missing: tuple[PrimaryKey, ...] = ()
+    #: All allowed users before the change.
+    present: frozenset[PrimaryKey] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.added or self.removed)
 
+    @property
+    def after(self) -> frozenset[PrimaryKey]:
+        """All allowed users after the change."""
+        return self.present.difference(self.removed).union(self.added)
+
 
 def users_to_change(
-    present: Iterable[PrimaryKey],
-    target: Iterable[PrimaryKey],
-    *,
-    skip_unknown: bool = False,
-    existing: Collection[PrimaryKey] | None = None,
+    present: Iterable[PrimaryKey], target: Iterable[PrimaryKey], *, skip_unknown: bool = False
 ) -> AllowedUsersChange:
     """Returns the change that leads from the present allowed users to those of `target`.
 
-    Raises InvalidChangeError if a user to add does not exist, unless `skip_unknown`. Queries the
-    users, unless the `existing` ones among them are given.
+    Queries the users. Raises InvalidChangeError if a user to add does not exist, unless
+    `skip_unknown`.
     """
-    present, target = set(present), dict.fromkeys(target)
-    new = [pk for pk in target if pk not in present]
-    if existing is None:
-        table = allowed_user_table()
-        existing = table.existing(new) if skip_unknown else table.require(new)
+    present, target = frozenset(present), dict.fromkeys(target)
+    new, table = [pk for pk in target if pk not in present], allowed_user_table()
+    existing = table.existing(new) if skip_unknown else table.require(new)
     return AllowedUsersChange(
         added=tuple(pk for pk in new if pk in existing),
         removed=in_order(present - target.keys()),
         missing=tuple(pk for pk in new if pk not in existing),
+        present=present,
     )
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from flagstaff._stored_value_schema import SECRET_FIELDS, VALUE
+from flagstaff._stored_value_schema import SECRET_FIELDS, VALUE, is_secret
 from flagstaff._tables.rows import PrimaryKey
 from flagstaff._words.text import Text
 from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.row_states import RowState
 from flagstaff.history.differences import Difference, Users
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Action
@@ -49,13 +50,18 @@ class Changed:
     written: bool
     #: The version after the change, or None without a history.
     version: int | None = dataclass_field(default=None, compare=False)
-    #: True if `old` or `new` holds a secret value, or its choices. Do not show these fields unless
-    #: a user asks for them.
-    secret: bool = dataclass_field(default=False, compare=False)
     #: Primary keys that were left out, because no user has them.
     missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
     #: Which rules give users another value than the new one; None without such rules.
     kept_by_rules: Text | None = dataclass_field(default=None, compare=False)
+    #: The row before and after, which may hold a secret value, for its impact; None if unknown.
+    before: RowState | None = dataclass_field(default=None, compare=False, repr=False)
+    after: RowState | None = dataclass_field(default=None, compare=False, repr=False)
+
+    @property
+    def secret(self) -> bool:
+        """Whether `old` or `new` holds a secret value, or its choices, which no text may show."""
+        return any(is_secret(state.row) for state in (self.before, self.after) if state)
 
     @property
     def undo(self) -> Undo | None:

@@ -205,7 +205,8 @@ def users_text(effect: Effect, count: int) -> str:
     """Returns a number of all users, and what is not in it; or why the users are not counted."""
     if effect.users is None:
         return _("not counted: %(why)s") % {"why": localized(effect.problem)}
-    text = share_text(effect, count)
+    on, users = number_text(effect, count), _all_users_text(effect)
+    text = localized(Text("{on} of {users}", on=on, users=users))
     if not effect.ignored:
         return text
     return _("%(users)s; rules on %(names)s are not counted") % {
@@ -214,31 +215,16 @@ def users_text(effect: Effect, count: int) -> str:
     }
 
 
-def share_text(effect: Effect, count: int) -> str:
-    """Returns a number of all users, such as "18 of 90"."""
-    on, users = number_text(effect, count), _all_users_text(effect)
-    return localized(Text("{on} of {users}", on=on, users=users))
-
-
-def ignored_text(effect: Effect) -> str:
-    """Returns the sentence about what is not counted; empty if everything is."""
-    if not effect.ignored or effect.users is None:
-        return ""
-    return _("Rules on %(names)s are not counted.") % {"names": local_list(effect.ignored)}
-
-
 def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
-    """Returns how many users have what uses a segment, before and after."""
+    """Returns how many users have a flag that uses a segment, before and after.
+
+    Of a value or an experiment, how many get another result.
+    """
     effect = impact.get((use.kind, use.key))
     if effect is None:
         text = _("not running") if use.kind is None else _("off")
         return text, text
-    return effect_texts(effect, use.kind)
-
-
-def effect_texts(effect: Effect, kind: Kind | None) -> tuple[str, str]:
-    """Returns how many users have a flag, before and after, or get another result."""
-    if kind is Kind.FLAG:
+    if use.kind is Kind.FLAG:
         return users_text(effect, effect.on[0]), users_text(effect, effect.on[1])
     users = users_text(effect, effect.changed)
     return "", _("another result: %(users)s") % {"users": users}
@@ -310,7 +296,10 @@ def _sentences(impact: Impact, key: Key) -> Iterator[str]:
         )
         count, users = number_text(effect, effect.changed), _all_users_text(effect)
         yield text % {"count": count, "users": users}
-    yield from filter(None, [ignored_text(effect), anonymous_text(impact, key)])
+    if effect.ignored and effect.users is not None:
+        yield _("Rules on %(names)s are not counted.") % {"names": local_list(effect.ignored)}
+    if effect.anonymous_changed:
+        yield _anonymous_text(impact, key)
 
 
 def _flag_sentences(effect: Effect) -> Iterator[str]:
@@ -334,15 +323,12 @@ def _flag_sentences(effect: Effect) -> Iterator[str]:
     yield text % {"after": after, "users": users}
 
 
-def anonymous_text(impact: Impact, key: Key) -> str:
-    """Returns the sentence about those who gain or lose it without being logged in, if they do."""
-    effect = impact[key]
-    if not effect.anonymous_changed:
-        return ""
+def _anonymous_text(impact: Impact, key: Key) -> str:
+    """Returns the sentence about those who gain or lose it without being logged in."""
     if key[0] is not Kind.FLAG:
         return _("It changes for everybody who is not logged in.")
     units = {FlagState.of(side[key].row).bucket_by for side in impact.sides if key in side}
-    unit, has = next(iter(units - {USER}), USER), effect.anonymous[1]
+    unit, has = next(iter(units - {USER}), USER), impact[key].anonymous[1]
     if unit == USER:
         return (
             _("Everybody who is not logged in gains the flag.")

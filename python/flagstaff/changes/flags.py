@@ -14,7 +14,7 @@ from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import UserLike
-from flagstaff.changes.allowed_users import AllowedUsersChange, allowed_pks
+from flagstaff.changes.allowed_users import allowed_pks, users_to_change
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import locked_row
 from flagstaff.changes.preview import is_preview
@@ -130,15 +130,10 @@ def allow(
     Raises UnknownFlagError, ConflictError, and InvalidChangeError if one of them does not exist.
     With `skip_unknown`, those are left out instead and returned as `missing`.
     """
-    table = allowed_user_table()
-    pks = table.pks_of(users)
+    pks = allowed_user_table().pks_of(users)
     with locked_row(Kind.FLAG, key) as flag:
-        existing = table.existing(pks) if skip_unknown else table.require(pks)
         present = allowed_pks(flag)
-        change = AllowedUsersChange(
-            added=tuple(pk for pk in pks if pk in existing and pk not in present),
-            missing=tuple(pk for pk in pks if pk not in existing),
-        )
+        change = users_to_change(present, [*present, *pks], skip_unknown=skip_unknown)
         return change_row(Kind.FLAG, flag, {}, change, expect_version)
 
 
@@ -152,8 +147,7 @@ def disallow(
     pks = allowed_user_table().pks_of(users)
     with locked_row(Kind.FLAG, key) as flag:
         present = allowed_pks(flag)
-        removed = tuple(pk for pk in pks if pk in present)
-        change = AllowedUsersChange(removed=removed)
+        change = users_to_change(present, present.difference(pks))
         return change_row(Kind.FLAG, flag, {}, change, expect_version)
 
 

@@ -27,7 +27,7 @@ from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import find_field, segment_model
-from flagstaff._tables.names import names, user_field, user_names
+from flagstaff._tables.names import names, user_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.user_lookup import allowed_user_table, batches
@@ -35,9 +35,9 @@ from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import canonical_json
 from flagstaff._words.rule_parts import named_segments
 from flagstaff._words.text import Text, marked
-from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
+from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.row_states import Effect, Impact, Key, RowState, key_of
+from flagstaff.changes.row_states import Effect, Impact, Key, RowState
 from flagstaff.changes.segment_use import uses_of_segments
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -60,7 +60,6 @@ _TABLES = (
 )
 _PERMISSIONS = ("is_staff", "is_superuser")
 _BUILT_IN = ("is_authenticated", "groups")
-_RULED = (Kind.FLAG, Kind.VALUE)
 _ON_PAGES = (
     "ctid OPERATOR(pg_catalog.>=) %s::pg_catalog.tid "
     "AND ctid OPERATOR(pg_catalog.<) %s::pg_catalog.tid"
@@ -86,39 +85,23 @@ def impact_of_enabling(
     return impact(off, on, timeout=timeout, viewer=viewer)
 
 
-def states_of(changed: Changed, row: Any) -> tuple[RowState, RowState]:
-    """Returns the row before and after a change, or the preview of one.
-
-    `row` is the one before; None if there was none.
-    """
-    kind, fields, removed = changed.kind, dict(changed.new or {}), changed.old or {}
-    users = fields.pop(ALLOWED, ())
-    if row is None:
-        new = RowState(kind, kind.model(key=changed.key))
-        after = new.after({**fields, ALLOWED: users}) if fields else RowState(kind, None)
-        return RowState(kind, None), after
-    if changed.new is None:
-        return RowState(kind, row), RowState(kind, None)
-    before = RowState(kind, row)
-    if not users and not removed.get(ALLOWED):
-        return before, before.after(fields)
-    present = allowed_pks_of([row])[row.pk]
-    before = replace(before, allowed_users=present)
-    allowed = (present - {*removed.get(ALLOWED, ())}) | {*users}
-    return before, before.after({**fields, ALLOWED: allowed})
-
-
-def impact_of_changes(changes: Iterable[Changed], *, timeout: float = 1.0) -> Impact:
-    """Counts what changes do, or the previews of them. Several of one row follow each other."""
+def sides_of(changes: Iterable[Changed]) -> tuple[list[RowState], list[RowState]]:
+    """Returns the rows before and after changes. Several of one row follow each other."""
     before: dict[Key, RowState] = {}
     after: dict[Key, RowState] = {}
     for changed in changes:
-        if changed.written:
+        if changed.before is not None and changed.after is not None:
             key = changed.kind, changed.key
-            row = after[key].row if key in after else changed.kind.find(changed.key)
-            first, after[key] = states_of(changed, row)
-            before.setdefault(key, first)
-    return impact([*before.values()], [*after.values()], timeout=timeout)
+            before.setdefault(key, changed.before)
+            after[key] = changed.after
+    return [*before.values()], [*after.values()]
+
+
+def impact_of_changes(
+    changes: Iterable[Changed], *, timeout: float = 1.0, viewer: HasPermissions | None = None
+) -> Impact:
+    """Counts what changes do, or the previews of them."""
+    return impact(*sides_of(changes), timeout=timeout, viewer=viewer)
 
 
 def impact(
@@ -142,14 +125,17 @@ def impact(
         return found
     hides_small = viewer is not None and not may_see_users(viewer)
     found |= dict.fromkeys(keys, Effect(None, hides_small=hides_small))
+    problem: Any = None
     try:
         with limited(timeout) as deadline:
             _require_all_rows()
             _count(found, keys, deadline)
     except FlagstaffError as error:
-        _give_up(found, keys, error.message)
+        problem = error.message
     except Exception as error:  # noqa: BLE001 (a field of the project, such as one that decrypts)
-        _give_up(found, keys, place_of(error))
+        problem = place_of(error)
+    if problem is not None:
+        found |= {key: replace(found[key], users=None, problem=problem) for key in keys}
     return found
 
 
@@ -159,35 +145,31 @@ def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:
     segments = [key for kind, key in _differing(found) if kind is Kind.SEGMENT]
     found.uses = uses_of_segments(segments) if segments else ()
     for use in found.uses:
-        if use.kind is not None:
-            state = RowState(use.kind, use.row)
-            found.before.setdefault((use.kind, use.key), state)
-            found.after.setdefault((use.kind, use.key), state)
+        key = use.kind, use.key
+        # A row that changes itself has its own states, or is deleted.
+        if use.kind is not None and key not in found.rows:
+            found.before[key] = found.after[key] = RowState(use.kind, use.row)
     return found
 
 
-def _give_up(found: Impact, keys: Iterable[Key], problem: Any) -> None:
-    for key in keys:
-        found[key] = replace(found[key], users=None, problem=problem)
-
-
 def _differing(found: Impact) -> list[Key]:
-    keys = dict.fromkeys([*found.before, *found.after])
-    return [key for key in keys if _state_of(found.before, key) != _state_of(found.after, key)]
+    before, after = found.sides
+    return [key for key in found.rows if _deciding(before.get(key)) != _deciding(after.get(key))]
 
 
-def _state_of(states: Mapping[Key, RowState], key: Key) -> object:
+def _deciding(state: RowState | None) -> object:
     """Returns what decides about results: the core's row, and the given allowed users."""
-    state = states.get(key)
-    users = None if state is None or state.allowed_users is None else {*state.allowed_users}
-    return state and (_core_row(state), users)
+    if state is None:
+        return None
+    users = state.allowed_users
+    return _core_row(state), None if users is None else {*users}
 
 
 def _may_differ(found: Impact, key: Key) -> bool:
     """Whether a result can differ: a segment has none, and a disabled flag is off."""
-    states = (found.before.get(key), found.after.get(key))
-    is_on = any(state is not None and state.row.enabled for state in states if key[0] is Kind.FLAG)
-    return is_on if key[0] is Kind.FLAG else key[0] is not Kind.SEGMENT
+    if key[0] is not Kind.FLAG:
+        return key[0] is not Kind.SEGMENT
+    return any(side[key].row.enabled for side in found.sides if key in side)
 
 
 def _core_row(state: RowState) -> tuple[Any, ...]:
@@ -270,26 +252,21 @@ def _allowed_users(found: Impact) -> list[dict[str, list[str]]]:
 
 def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator[tuple[Any, ...]]:
     """Yields the rows before and after, as `direct.read_all` returns them."""
-    others = [use for use in found.uses if use.kind is None and use.is_active]
-    rules = [use.row.rules for use in others]
-    ruled = (one.state for side in found.sides for one in side.values() if one.kind in _RULED)
-    rules += [state.rules for state in ruled if state]
+    others = [use.row for use in found.uses if use.kind is None and use.is_active]
+    states = [one for side in found.sides for one in side.values()]
+    rules = [one.row.rules for one in states if one.kind is not Kind.SEGMENT]
+    rules += [one.rules for one in others]
     wanted = {key for one in rules for key, _place in named_segments(one)}
-    segments = [RowState(Kind.SEGMENT, one) for one in _segments(wanted)]
-    experiments: list[Any] = []
-    for use in others:
-        experiments += cast("list[Any]", direct.read_all(use.key)[4])
+    wanted -= {key for kind, key in found.rows if kind is Kind.SEGMENT}
+    unchanged = all_rows(segment_model()).filter(key__in=wanted)
+    segments = [RowState(Kind.SEGMENT, one) for one in unchanged]
+    experiments = [row for one in others for row in cast("list[Any]", direct.read_all(one.key)[4])]
     for side, users in zip(found.sides, allowed, strict=True):
-        unchanged = [one for one in segments if key_of(one) not in found.rows]
         by_kind: dict[Kind, list[Any]] = {kind: [] for kind in Kind}
-        for one in (*unchanged, *side.values()):
+        for one in (*segments, *side.values()):
             by_kind[one.kind].append(_core_row(one))
         flags, values, of_segments = by_kind.values()
         yield flags, [*users.items()], of_segments, values, experiments
-
-
-def _segments(keys: Collection[str]) -> Iterable[Any]:
-    return all_rows(segment_model()).filter(key__in=keys) if keys else ()
 
 
 def _read(
@@ -386,7 +363,8 @@ def _require_all_rows() -> None:
     connection = connections[conf.database]
     if not is_postgresql(connection):
         return
-    places = {**names(connection), **user_names(connection, user_field(conf.flag_model))}
+    user_table = user_field(conf.flag_model).model._meta.db_table
+    places = {**names(connection), "user_table": connection.ops.quote_name(user_table)}
     wanted = [places[table] for table in _TABLES if table in places]
     for table in find_tables(connection, *wanted).values():
         if table.hides_rows:

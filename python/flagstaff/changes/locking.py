@@ -28,7 +28,7 @@ from flagstaff.history.user_names import readable_names_of_actors
 
 _VERSION_CONFLICT = marked("{key} has {present}, but version {expected} was expected")
 _VERSION_CONFLICT_WITH_EVENTS = marked(
-    "{key} has {present}, but version {expected} was expected; changes after version {seen}: "
+    "{key} has {present}, but version {expected} was expected; changes after version {expected}: "
     "{events}"
 )
 
@@ -100,7 +100,6 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
         key=key,
         present=Text("version {number}", number=str(actual)) if actual else Text("no version"),
         expected=str(expected),
-        seen=str(expected),
         events=joined((event_text(event, names) for event in newer), "; "),
     )
     return ConflictError(

@@ -6,6 +6,7 @@ things: a flag has allowed users, a value has a schema and may be secret, and ru
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from datetime import date
@@ -13,18 +14,19 @@ from typing import Any, cast
 
 from django.db import transaction
 
-from flagstaff._stored_value_schema import is_secret
+from flagstaff._stored_value_schema import SECRET, VALUE, is_secret
 from flagstaff._tables.model_fields import (
     RULES,
-    is_auto_now,
+    fields_to_set,
     is_auto_now_add,
-    is_generated,
     stored_fields,
 )
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.text import Text, marked, some
+from flagstaff._words.json_text import is_same_json
+from flagstaff._words.rule_parts import ALL, places_of
+from flagstaff._words.text import MASK, Text, joined, marked, some, truncated
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
@@ -35,20 +37,28 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import assign, cleaned, differing, insert, write
-from flagstaff.changes.kept_by_rules import kept_by_rules
 from flagstaff.changes.locking import locked_row, require_version
 from flagstaff.changes.preview import is_preview
-from flagstaff.changes.segment_use import require_segments, require_unused
+from flagstaff.changes.row_states import RowState, copied
+from flagstaff.changes.segment_use import (
+    delete_unused,
+    require_segments,
+    require_unused,
+    uses_by_segment,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk, version_of
+from flagstaff.validators import value_rule_problem
 
 _EXISTS = {
     Kind.FLAG: marked("a flag {key} already exists; change it, or use another key"),
     Kind.VALUE: marked("a value {key} already exists; change it, or use another key"),
     Kind.SEGMENT: marked("a segment {key} already exists; change it, or use another key"),
 }
+# The length of the value of a rule in a text.
+_MAX_LENGTH = 80
 
 
 def update_row(
@@ -116,7 +126,7 @@ def change_row(
     changed = write_change(kind, row, values, users)
     if not changed.written:
         present = _columns(row, fields)
-        kept = kept_by_rules(row, fields)
+        kept = _kept_by_rules(row, fields)
         changed = replace(changed, old=present, new=present, kept_by_rules=kept)
     return replace(changed, version=version_of(kind, row.pk))
 
@@ -130,21 +140,52 @@ def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange
     new = {name: values[name] for name in old}
     if users:
         old[ALLOWED], new[ALLOWED] = list(users.removed), list(users.added)
-    secret, kept = is_secret(row) or bool(new.get("secret")), kept_by_rules(row, new)
-    key = new.get("key", row.key)
+    kept = _kept_by_rules(row, new)
+    before = RowState(kind, copied(row), users.present if users else None)
     change_allowed_users(row, users)
     if values:
         write(row, values)
     return Changed(
         kind,
-        key,
+        row.key,
         old,
         new,
         written=bool(new),
-        secret=secret,
         missing=users.missing,
         kept_by_rules=kept,
+        before=before,
+        after=RowState(kind, row, users.after if users else None),
     )
+
+
+def _kept_by_rules(row: Row, new: Fields) -> Text | None:
+    """Returns which rules give some users another value after a change, or None. Does not query.
+
+    `new` are the fields to write. Without a new value, the users do not expect one.
+    """
+    if VALUE not in new or not isinstance(row, conf.value_model):
+        return None
+    rules = new.get(RULES, getattr(row, RULES))
+    if rules != [] and (problem := value_rule_problem(rules)):
+        return Text(
+            "the rules cannot be read, so workers may keep earlier ones, which give users another "
+            "value: {problem}",
+            problem=problem,
+        )
+    secret, found = is_secret(row) or bool(new.get(SECRET)), []
+    for place, rule in places_of(rules):
+        percent, value = rule.get("rollout_percent", ALL), rule.get(VALUE)
+        if percent == 0 or is_same_json(new[VALUE], value):
+            continue
+        text = MASK if secret else truncated(json.dumps(value, ensure_ascii=False), _MAX_LENGTH)
+        shown = {"place": place, "value": text}
+        found.append(
+            Text("{place} → {value}", **shown)
+            if percent == ALL
+            else Text("{place} → {value} for {percent} %", **shown, percent=str(percent))
+        )
+    kept = Text("users for whom a rule decides keep another value: {rules}", rules=joined(found))
+    return kept if found else None
 
 
 def _columns(row: Row, names: Collection[str]) -> dict[str, Any]:
@@ -188,9 +229,8 @@ def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
         # Django has set them to the present.
         all_rows(kind.model).filter(pk=row.pk).update(**times)
     change_allowed_users(row, users)
-    new = _editable_fields(row) | ({ALLOWED: list(users.added)} if users.added else {})
-    secret, missing = is_secret(row), users.missing
-    return Changed(kind, row.key, None, new, written=True, secret=secret, missing=missing)
+    after = RowState(kind, row, users.after)
+    return _whole_row_changed(RowState(kind, None), after, missing=users.missing)
 
 
 def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
@@ -208,22 +248,18 @@ def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Ch
             return Changed(kind, key, None, None, written=False, version=version_of(kind, pk))
         require_version(kind, key, row.pk, expect_version)
         if kind is Kind.SEGMENT:
-            require_unused(row.key)
-        pk, changed = (
-            row.pk,
-            delete_locked(kind, row, allowed_pks(row) if kind is Kind.FLAG else ()),
-        )
+            require_unused(row.key, uses_by_segment()[row.key])
+        pk = row.pk
+        changed = delete_locked(kind, row, allowed_pks(row) if kind is Kind.FLAG else ())
         return replace(changed, version=version_of(kind, pk))
 
 
 def delete_locked(kind: Kind, row: Row, users: Iterable[PrimaryKey]) -> Changed:
-    """Deletes a locked row and its allowed users."""
-    old = _editable_fields(row)
-    if kind is Kind.FLAG:
-        old[ALLOWED] = list(in_order(users))
+    """Deletes a locked row and its allowed users. Whether rules name a segment is not checked."""
+    before = RowState(kind, copied(row), frozenset(users))
     if not is_preview():
-        row.delete(using=conf.database)
-    return Changed(kind, row.key, old, None, written=True, secret=is_secret(row))
+        delete_unused(row) if kind is Kind.SEGMENT else row.delete(using=conf.database)
+    return _whole_row_changed(before, RowState(kind, None))
 
 
 def _pop_users(fields: dict[str, object]) -> list[PrimaryKey] | None:
@@ -258,18 +294,34 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     equal = not differing(present, _editable_fields(row))
     if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
         raise InvalidChangeError(Text(_EXISTS[kind], key=repr(present.key)))
-    version, fields = version_of(kind, present.pk), _editable_fields(present)
-    secret = is_secret(present)
-    key = present.key
-    return Changed(kind, key, fields, fields, written=False, version=version, secret=secret)
+    state = RowState(kind, present)
+    return replace(_whole_row_changed(state, state), version=version_of(kind, present.pk))
+
+
+def _whole_row_changed(
+    before: RowState, after: RowState, *, missing: tuple[PrimaryKey, ...] = ()
+) -> Changed:
+    """Returns a change of all fields: of a row that was created or deleted, or is there already."""
+    return Changed(
+        after.kind,
+        (after.row or before.row).key,
+        *(_whole_row(before), _whole_row(after)),
+        written=before is not after,
+        missing=missing,
+        before=before,
+        after=after,
+    )
+
+
+def _whole_row(state: RowState) -> dict[str, Any] | None:
+    if state.row is None:
+        return None
+    users = {ALLOWED: list(in_order(state.allowed_users))} if state.allowed_users else {}
+    return _editable_fields(state.row) | users
 
 
 def _editable_fields(row: Row) -> dict[str, Any]:
     """All fields but those that the database or the clock sets."""
-    found = {
-        one.name: getattr(row, one.attname)
-        for one in stored_fields(model_of(row))
-        if not (one.primary_key or is_auto_now(one) or is_auto_now_add(one) or is_generated(one))
-    }
+    found = {one.name: getattr(row, one.attname) for one in fields_to_set(model_of(row))}
     # A new row has an expression where the column has a default of the database only.
     return {name: one for name, one in found.items() if not hasattr(one, "resolve_expression")}

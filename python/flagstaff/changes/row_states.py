@@ -19,6 +19,8 @@ from flagstaff.history.kinds import Kind
 
 #: The kind and the key of a flag, a value or a segment; None is an experiment.
 Key: TypeAlias = "tuple[Kind | None, str]"
+#: Whether it is a segment, and the key: flags and values have no keys in common.
+Place: TypeAlias = tuple[bool, str]
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,11 @@ class RowState:
         users: Any = fields.pop(ALLOWED, self.allowed_users)
         assign(row, fields)
         return replace(self, row=row, allowed_users=users)
+
+    @property
+    def place(self) -> Place | None:
+        """What no two rows have in common; None if there is no row."""
+        return None if self.row is None else (self.kind is Kind.SEGMENT, str(self.row.key))
 
     @property
     def state(self) -> FlagState | ValueState | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connections
-from django.db.models import Model, QuerySet, TextField
+from django.db.models import Model, TextField
 from django.db.models.functions import Cast
 
 from flagstaff._tables.model_fields import RULES, segment_model
@@ -23,6 +23,9 @@ from flagstaff.extensions import RULES as RULES_OF_APPS
 from flagstaff.extensions import OtherRules
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk
+
+# An attribute of a segment that no rule names, so that its deletion does not read all rules again.
+_CHECKED = "_flagstaff_checked"
 
 
 class SegmentInUseError(InvalidChangeError):
@@ -130,24 +133,25 @@ def _advice(key: str) -> Text:
 
 def keep_used_segment(segment: Model, using: str) -> None:
     """Raises InvalidChangeError before the ORM deletes a segment that a rule names."""
-    if using != conf.database:
+    if using != conf.database or _CHECKED in vars(segment):
         return
     # Locked, so that a concurrent change of rules, which locks it too, is seen.
     rows = all_rows(segment_model()).select_for_update().filter(pk=segment.pk)
     for key in rows.values_list("key", flat=True):
-        require_unused(key)
+        require_unused(key, uses_by_segment()[key])
 
 
-def require_unused(key: str) -> None:
-    """Raises InvalidChangeError if a rule names the segment. Reads all rules.
+def delete_unused(segment: Row) -> None:
+    """Deletes a locked segment that no rule names: the caller has read the rules."""
+    vars(segment)[_CHECKED] = True
+    segment.delete(using=conf.database)
+
+
+def require_unused(key: str, uses: Collection[SegmentUse]) -> None:
+    """Raises SegmentInUseError, which names what uses the segment, if there is anything.
 
     To be called before the segment is deleted.
     """
-    require_no_uses(key, uses_by_segment()[key])
-
-
-def require_no_uses(key: str, uses: Collection[SegmentUse]) -> None:
-    """Raises SegmentInUseError, which names what uses the segment, if there is anything."""
     if uses:
         raise SegmentInUseError(key, some(use.label(repr(use.key)) for use in uses))
 
@@ -169,22 +173,15 @@ def uses_by_segment() -> defaultdict[str, list[SegmentUse]]:
 
     Reads all rules: whatever JSON SQL has written.
     """
-    of_rows = (
-        SegmentUse(kind, row)
-        for kind in (Kind.FLAG, Kind.VALUE)
-        for row in _rows_that_may_name_a_segment(kind)
-    )
-    uses = defaultdict[str, list[SegmentUse]](list)
-    for use in (*of_rows, *(SegmentUse(None, rules) for rules in rules_of_apps())):
+    uses, found = list[SegmentUse](), defaultdict[str, list[SegmentUse]](list)
+    for kind in (Kind.FLAG, Kind.VALUE):
+        rows = all_rows(kind.model).alias(text_of_rules=Cast(RULES, TextField())).order_by("key")
+        # Of 10,000 flags with rules, few name a segment.
+        uses += (SegmentUse(kind, row) for row in rows.filter(text_of_rules__contains='"segment"'))
+    for use in (*uses, *(SegmentUse(None, rules) for rules in rules_of_apps())):
         for segment in dict(named_segments(use.row.rules)):
-            uses[segment].append(use)
-    return uses
-
-
-def _rows_that_may_name_a_segment(kind: Kind) -> QuerySet[Any]:
-    """Returns rows by key. Of 10,000 flags with rules, few name a segment."""
-    rows: QuerySet[Any] = all_rows(kind.model).alias(text_of_rules=Cast(RULES, TextField()))
-    return rows.filter(text_of_rules__contains='"segment"').order_by("key")
+            found[segment].append(use)
+    return found
 
 
 def rules_of_apps() -> Iterator[OtherRules]:

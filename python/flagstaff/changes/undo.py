@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property
 from itertools import groupby
 from typing import Any, TypeAlias, cast
 
@@ -27,7 +27,7 @@ from flagstaff._tables.model_fields import (
     is_generated,
     stored_fields,
 )
-from flagstaff._tables.names import fill, sql, user_field
+from flagstaff._tables.names import fill, query, sql, user_field
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows
 from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
 from flagstaff._tables.user_lookup import allowed_user_table, batches
@@ -35,21 +35,20 @@ from flagstaff._taken_keys import OWNERS, keys_of_apps
 from flagstaff._words.json_text import ExactNumber, read_exactly
 from flagstaff._words.text import Text, some
 from flagstaff.changes.allowed_users import (
-    ALLOWED,
+    AllowedUsersChange,
     allowed_pks_of,
     in_order,
-    users_to_change,
 )
 from flagstaff.changes.changed import KIND_OPTIONS, Changed, command_words, quoted_command
 from flagstaff.changes.fields import cleaned, differing, rejections
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, write_change
-from flagstaff.changes.row_states import RowState, copied
+from flagstaff.changes.row_states import Place, RowState, copied
 from flagstaff.changes.segment_use import (
     existing_segments,
     missing_among,
-    require_no_uses,
+    require_unused,
     uses_by_segment,
 )
 from flagstaff.conf import conf
@@ -124,9 +123,9 @@ class Undone:
         self._created: _Columns = {}
         # The entries that a later undo has taken back already, which created the row again.
         self._brought_back: set[int] = set()
-        #: A row with what is written, and the users to add who still exist: see `_read_past`.
-        self.past: Any = self.kind.model()
-        self.existing: Collection[PrimaryKey] = ()
+        # A row with the columns that are written, and the users to add who no longer exist.
+        self._past: Any = self.kind.model()
+        self._missing: set[PrimaryKey] = set()
 
     @property
     def written(self) -> Changed | None:
@@ -134,39 +133,27 @@ class Undone:
         return self.changed if self.changed is not None and self.changed.written else None
 
     @property
-    def key_after(self) -> str | None:
-        """The key after the undo; None if there is no row then."""
-        return cast("str | None", self._column_after("key"))
-
-    @property
     def new_rules(self) -> object:
         """The rules that are written; None if they stay."""
-        is_written = any(one.name == RULES for one in self._to_write)
-        return self._column_after(RULES) if is_written else None
+        return self._past.rules if any(one.name == RULES for one in self._to_write) else None
 
     @property
     def rules_after(self) -> object:
         """The rules after the undo; None if there is no row, or if it has none."""
-        row = self.after.row
-        return None if row is None or self.kind is Kind.SEGMENT else row.rules
+        return getattr(self.after.row, RULES, None)
 
-    def _column_after(self, name: str) -> object:
-        columns = self._columns or {}
-        [column] = (at for at, one in self._fields.items() if one.name == name)
-        return columns.get(column)
+    @contextmanager
+    def refused(self) -> Iterator[None]:
+        """Takes an error of the block as the problem: the row then stays as it is."""
+        try:
+            yield
+        except FlagstaffError as problem:
+            self.problem, self.changed, self.after = problem, None, self.before
 
-    @property
-    def frees_key(self) -> bool:
-        """Whether other rows can have the key after the undo."""
-        return self.before.row is not None and self.key_after != self.key
-
-    @property
-    def takes_key(self) -> bool:
-        """Whether the row gets a key that it does not have now."""
-        return self.key_after is not None and not (self.before.row and self.key_after == self.key)
+    # The row is taken back in memory.
 
     def take_back(self, entries: Iterable[Change], chosen: Collection[int]) -> None:
-        """Takes the row back in memory, through the chosen ones among all entries, newest first.
+        """Takes the row back through the chosen ones among all entries, newest first.
 
         Raises ConflictError or InvalidChangeError.
         """
@@ -236,10 +223,8 @@ class Undone:
     def _undo_deletion(self, old: _Columns) -> None:
         if self._columns is not None or _EXISTENCE in self._since:
             raise self._conflict(Text("it was created again since"))
-        needed = (
-            name for name, one in self._fields.items() if one.primary_key or one.name == "key"
-        )
-        if any(name not in old for name in needed):
+        needed = {at for at, one in self._fields.items() if one.primary_key or one.name == "key"}
+        if not needed <= old.keys():
             raise self._conflict(Text("its key has another column now; create it again"))
         self._columns = dict(old)
 
@@ -275,33 +260,6 @@ class Undone:
 
     # What is written.
 
-    def write(self) -> None:
-        """Writes the row as it was; in a preview, says what that is. Raises InvalidChangeError."""
-        kind, row, past = self.kind, self.before.row and copied(self.before.row), self.past
-        users, target = {*(self.before.allowed_users or ())}, in_order(self._users)
-        change = users_to_change(users, target, skip_unknown=True, existing=self.existing)
-        allowed = frozenset(users.difference(change.removed).union(change.added))
-        self.after = RowState(kind, None)
-        self.changed = Changed(kind, self.key, {}, {}, written=False, version=self.version)
-        if self._columns is None and row is not None:
-            self.changed = delete_locked(kind, row, users)
-        elif self._columns is not None and row is None:
-            self.after = RowState(kind, past, allowed)
-            self.changed = insert_row(kind, copied(past), change)
-        elif self._columns is not None:
-            fields = {one.name: getattr(past, one.attname) for one in self._to_write}
-            self.after = self.before.after({**fields, ALLOWED: allowed})
-            values = cleaned(row, differing(row, fields), is_past=True)
-            changed = write_change(kind, row, values, change)
-            self.changed = replace(changed, version=self.version)
-
-    def attempt(self, step: Callable[[], None]) -> None:
-        """Makes a step of the undo. If it fails, the row stays as it is, and has the problem."""
-        try:
-            step()
-        except FlagstaffError as problem:
-            self.problem, self.changed, self.after = problem, None, self.before
-
     @cached_property
     def _to_write(self) -> list[AnyField]:
         """The fields that differ. Of a new row, all that the history has."""
@@ -312,11 +270,6 @@ class Undone:
             if name in columns
             if present is None or not _is_same(columns[name], present.get(name))
         ]
-
-    @property
-    def to_add(self) -> set[PrimaryKey]:
-        """The allowed users who would be added, if they still exist."""
-        return self._users.difference(self.before.allowed_users or ())
 
     @property
     def to_read(self) -> _Columns:
@@ -334,7 +287,40 @@ class Undone:
     def set_past(self, row: Any) -> None:
         """Takes a row that has the columns to write."""
         fields = {one.attname: getattr(row, one.attname) for one in self._to_write}
-        self.past = self.kind.model(**fields)
+        self._past = self.kind.model(**fields)
+
+    @property
+    def to_add(self) -> set[PrimaryKey]:
+        """The users who would be added."""
+        return self._users.difference(self.before.allowed_users or ())
+
+    def leave_out(self, missing: set[PrimaryKey]) -> None:
+        """Leaves out users who no longer exist."""
+        self._missing = self.to_add & missing
+        self._users -= self._missing
+
+    def write(self) -> None:
+        """Writes the row as it was; in a preview, says what that is. Raises InvalidChangeError."""
+        kind, row = self.kind, self.before.row and copied(self.before.row)
+        present, allowed = frozenset(self.before.allowed_users or ()), frozenset(self._users)
+        users = AllowedUsersChange(
+            in_order(allowed - present),
+            in_order(present - allowed),
+            in_order(self._missing),
+            present,
+        )
+        if self._columns is not None and row is not None:
+            fields = {one.name: getattr(self._past, one.attname) for one in self._to_write}
+            values = cleaned(row, differing(row, fields), is_past=True)
+            self.changed = write_change(kind, row, values, users)
+        elif self._columns is not None:
+            self.changed = insert_row(kind, copied(self._past), users)
+        elif row is not None:
+            self.changed = delete_locked(kind, row, present)
+        else:
+            self.changed = Changed(kind, self.key, {}, {}, written=False, after=self.before)
+        self.changed = replace(self.changed, version=self.version)
+        self.after = cast("RowState", self.changed.after)
 
 
 def _users_in(stored: Sequence[object] | None) -> set[PrimaryKey]:
@@ -403,7 +389,7 @@ def _undo(
     ids: Mapping[RowId, set[int]], expect: Mapping[RowId, int], *, skip_conflicts: bool
 ) -> list[Undone]:
     with transaction.atomic(using=conf.database):
-        rows, left_out = _taken_back(ids) if ids else [], list[Undone]()
+        rows = _taken_back(ids)
         for kind in {kind for kind, _pk in expect}:
             # Without triggers the version stays the same whatever is changed.
             require_triggers(kind)
@@ -412,20 +398,22 @@ def _undo(
             if row.version != seen:
                 advice = Text("read it again")
                 raise conflict_error(row.kind, row.key, row.pk, seen, row.version, advice)
+        _read_past(rows)
         if not is_preview():
             # Before a row is inserted: another transaction may wait for its key, and have them.
             existing_segments([row.new_rules for row in rows], lock=True)
-        _read_past([row for row in rows if not row.problem])
-        _plan([row for row in rows if not row.problem])
-        while skip_conflicts and any(row.problem for row in rows):
-            left_out += [row for row in rows if row.problem]
-            # What is left out keeps its key and its segments, which other rows may have needed.
-            rows = [row for row in rows if not row.problem]
-            _plan(rows)
-        raise_errors(row.problem for row in rows if row.problem)
+        for row in rows:
+            if not row.problem:
+                with row.refused(), previewed():
+                    row.write()
+        # What is left out keeps its key and its segments, which other rows may have needed.
+        while _refuse_together(rows) and skip_conflicts:
+            pass
+        if not skip_conflicts:
+            raise_errors(row.problem for row in rows if row.problem)
         if not is_preview():
             _write([row for row in rows if row.written])
-        return sorted([*rows, *left_out], key=lambda row: row.entries[0], reverse=True)
+        return sorted(rows, key=lambda row: row.entries[0], reverse=True)
 
 
 def _taken_back(ids: Mapping[RowId, set[int]]) -> list[Undone]:
@@ -445,7 +433,8 @@ def _taken_back(ids: Mapping[RowId, set[int]]) -> list[Undone]:
         row = stored.get(row_id)
         allowed = () if row is None else users.get(row.pk, ())
         undone = Undone(row_id, entries[row_id], row, columns.get(row_id), allowed)
-        undone.attempt(partial(undone.take_back, entries[row_id], chosen))
+        with undone.refused():
+            undone.take_back(entries[row_id], chosen)
         rows.append(undone)
     return rows
 
@@ -457,9 +446,8 @@ def _columns_of(stored: Iterable[RowId]) -> dict[RowId, _Columns]:
         meta = kind.model._meta
         names = {"table": quote(meta.db_table), "pk": quote(str(meta.pk.column))}
         for batch in batches(pk for of_kind, pk in stored if of_kind is kind):
-            with connections[conf.database].cursor() as cursor:
-                cursor.execute(fill(sql("current_rows_v1"), names), [batch])
-                columns |= {(kind, pk): read_exactly(text) for pk, text in cursor.fetchall()}
+            found = query(connections[conf.database], "current_rows_v1", names, [batch])
+            columns |= {(kind, pk): read_exactly(text) for pk, text in found}
     return columns
 
 
@@ -484,94 +472,84 @@ def _entries_since(ids: Mapping[RowId, set[int]]) -> dict[RowId, list[Change]]:
 
 
 def _read_past(rows: Sequence[Undone]) -> None:
-    """Reads what is written with the present types of the columns, and the users to add."""
-    existing = allowed_user_table().existing({pk for row in rows for pk in row.to_add})
-    for row in rows:
-        row.existing = existing
-
-    def read(some: Sequence[Undone]) -> None:
-        try:
-            found = _past_rows(some)
-        except InvalidChangeError:
-            if len(some) == 1:
-                raise
-            # Which of them it is.
-            for row in some:
-                row.attempt(partial(read, [row]))
-            return
-        for row, past in zip(some, found, strict=True):
-            row.set_past(past)
-
+    """Reads what is written with the present types of the columns, and who can be added."""
+    possible = [row for row in rows if not row.problem]
+    to_add = {pk for row in possible for pk in row.to_add}
+    missing = to_add - allowed_user_table().existing(to_add)
+    for row in possible:
+        row.leave_out(missing)
     for kind in Kind:
-        for batch in batches((row for row in rows if row.kind is kind and row.to_read), _BATCH):
-            read(batch) if len(batch) > 1 else batch[0].attempt(partial(read, batch))
+        of_kind = (row for row in possible if row.kind is kind and row.to_read)
+        for batch in batches(of_kind, _BATCH):
+            _set_past(batch)
 
 
-def _past_rows(rows: Sequence[Undone]) -> list[Any]:
-    """Returns rows of one kind with the columns to write. Raises InvalidChangeError."""
-    kind, key = rows[0].kind, rows[0].key
-    table = connections[conf.database].ops.quote_name(kind.model._meta.db_table)
-    manager = kind.model._base_manager.using(conf.database)
+def _set_past(rows: Sequence[Undone]) -> None:
+    """Reads the columns to write of rows of one kind, and finds those that no longer fit."""
+    kind, connection = rows[0].kind, connections[conf.database]
+    names = {"table": connection.ops.quote_name(kind.model._meta.db_table)}
+    statement = fill(sql("past_rows_v1"), names)
+    given = json.dumps([row.to_read for row in rows])
     try:
         with transaction.atomic(using=conf.database):
-            query = fill(sql("past_rows_v1"), {"table": table})
-            return [*manager.raw(query, [json.dumps([row.to_read for row in rows])])]
+            found = [*kind.model._base_manager.using(conf.database).raw(statement, [given])]
     except DataError as error:
-        # A column has another type now.
-        raise InvalidChangeError("{key}: {problem}", key=key, problem=error_text(error)) from error
+        # A column has another type now. Which of the rows it is.
+        for row in rows if len(rows) > 1 else ():
+            _set_past([row])
+        if len(rows) == 1:
+            with rows[0].refused():
+                raise InvalidChangeError(
+                    "{key}: {problem}", key=rows[0].key, problem=error_text(error)
+                ) from error
+        return
+    for row, past in zip(rows, found, strict=True):
+        row.set_past(past)
 
 
-def _plan(rows: Sequence[Undone]) -> None:
-    """Plans what is written, and refuses what is impossible after all rows are undone."""
-    for row in rows:
-        with previewed():
-            row.attempt(row.write)
+def _refuse_together(rows: Sequence[Undone]) -> bool:
+    """Refuses what is impossible after all rows are undone, and returns whether anything is."""
     possible = [row for row in rows if not row.problem]
-    freed = {(row.kind, row.key) for row in possible if row.frees_key}
-    owners = _owners_of([row for row in possible if row.takes_key], freed)
-    gone, ids = {key for kind, key in freed if kind is Kind.SEGMENT}, {row.id for row in possible}
-    kept = {row.key_after for row in possible if row.kind is Kind.SEGMENT}
+    moved = [row for row in possible if row.before.place != row.after.place]
+    freed = {row.before.place for row in moved if row.before.place}
+    found = _owners_of({row.after.place for row in moved if row.after.place})
+    owners = {place: owner for place, owner in found.items() if place not in freed}
+    ids = {row.id for row in possible}
+    gone = {key for is_segment, key in freed if is_segment}
+    kept = {row.after.row.key for row in possible if row.kind is Kind.SEGMENT and row.after.row}
     kept |= existing_segments([row.rules_after for row in possible]) - gone
     uses = uses_by_segment() if gone else {}
-
-    def check(row: Undone) -> None:
-        if row.takes_key:
-            _require_free(row, owners)
-        if row.kind is Kind.SEGMENT and row.frees_key:
-            of_row = uses.get(row.key, ())
-            require_no_uses(row.key, [use for use in of_row if use.row_id not in ids])
-        named = row.rules_after if gone or row.new_rules else None
-        if problem := missing_among(named, kept):
-            raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
-
     for row in possible:
-        row.attempt(partial(check, row))
+        with row.refused():
+            if row.after.place not in {None, row.before.place}:
+                _require_free(row, owners)
+            if row.before.place in freed and row.kind is Kind.SEGMENT:
+                of_row = uses.get(row.key, ())
+                require_unused(row.key, [use for use in of_row if use.row_id not in ids])
+            named = row.rules_after if gone or row.new_rules else None
+            if problem := missing_among(named, kept):
+                raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
+    return any(row.problem for row in possible)
 
 
-def _owners_of(
-    rows: Sequence[Undone], freed: Collection[tuple[Kind, str]]
-) -> dict[tuple[bool, str], str]:
-    """Returns what has the keys that rows get. Flags and values have none in common."""
-    if not rows:
-        return {}
-    wanted = {cast("str", row.key_after) for row in rows}
-    owners = {(False, key): owner for key, owner in keys_of_apps(wanted).items()}
+def _owners_of(places: Collection[Place]) -> dict[Place, str]:
+    """Returns what has the keys that rows get."""
+    keys = {key for _is_segment, key in places}
+    owners = {(False, key): owner for key, owner in keys_of_apps(keys).items()} if keys else {}
     for kind in Kind:
-        for batch in batches(wanted):
-            keys = all_rows(kind.model).filter(key__in=batch).values_list("key", flat=True)
-            taken = (key for key in keys if (kind, key) not in freed)
-            owners |= {(kind is Kind.SEGMENT, key): kind.value for key in taken}
+        for batch in batches(keys):
+            found = all_rows(kind.model).filter(key__in=batch).values_list("key", flat=True)
+            owners |= {(kind is Kind.SEGMENT, key): kind.value for key in found}
     return owners
 
 
-def _require_free(row: Undone, owners: dict[tuple[bool, str], str]) -> None:
+def _require_free(row: Undone, owners: dict[Place, str]) -> None:
     """Raises ConflictError if something else has the key; else the row gets it, and no other."""
-    key = cast("str", row.key_after)
-    place = row.kind is Kind.SEGMENT, key
+    place = cast("Place", row.after.place)
     if place in owners:
         text = Text(
             "{key}: {owner} has this key now; rename or delete it first",
-            key=key,
+            key=place[1],
             owner=OWNERS.get(owners[place], Text("a segment")),
         )
         raise ConflictError(text, key=row.key, actual=row.version)

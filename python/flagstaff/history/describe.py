@@ -169,7 +169,7 @@ def describe_value(
 def describe_difference(difference: Difference, limit: int | None = None) -> ChangePart:
     """Returns the change of a field, such as "rollout 25 → 50 %"."""
     if difference.field == _ENABLED and {difference.old, difference.new} == {True, False}:
-        return ChangePart(turned_text(on=difference.new))
+        return ChangePart(_("turned on") if difference.new else _("turned off"))
     is_value = difference.field == "value" and not difference.secret and limit is not None
     parts = describe_json_change(difference.old, difference.new) if is_value else None
     if parts is not None:
@@ -180,11 +180,6 @@ def describe_difference(difference: Difference, limit: int | None = None) -> Cha
     if difference.field == _ROLLOUT and new.endswith(_PERCENT):
         old = old.removesuffix(_PERCENT)
     return ChangePart(field_label(difference.field), f"{old} → {new}")
-
-
-def turned_text(*, on: bool) -> str:
-    """Returns what happened to a flag that was enabled or disabled."""
-    return _("turned on") if on else _("turned off")
 
 
 def describe_sides(difference: Difference, limit: int | None = None) -> tuple[str, str]:

@@ -8,6 +8,8 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from flagstaff._words.json_text import is_same_json
+
 #: Names of members, from the outside in.
 Path: TypeAlias = "tuple[str, ...]"
 
@@ -99,7 +101,7 @@ def json_differences(
             yield JsonDifference("added", place, None, after)
         elif isinstance(before, dict) and isinstance(after, dict) and len(place) < _MAX_DEPTH:
             yield from json_differences(before, after, place)
-        elif _canonical(before) != _canonical(after):
+        elif not is_same_json(before, after):
             yield JsonDifference("changed", place, before, after)
 
 
@@ -112,8 +114,3 @@ def path_text(path: Path) -> str:
         else:
             text += f"[{json.dumps(name, ensure_ascii=False)}]"
     return text
-
-
-def _canonical(value: object) -> str:
-    """Returns the same text for the same JSON, whatever the order of its members."""
-    return json.dumps(value, sort_keys=True, default=str)

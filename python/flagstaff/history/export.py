@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from io import StringIO
 from typing import Any
@@ -38,21 +38,14 @@ def as_csv(events: Iterable[Event]) -> str:
 
 def csv_lines(events: Iterable[Event]) -> Iterator[str]:
     """Yields the lines of `as_csv` as the events are read, for a response of any length."""
-    return csv_of(_COLUMNS, (record for event in events for record in as_dicts([event])))
-
-
-def csv_of(columns: Sequence[str], records: Iterable[Mapping[str, object]]) -> Iterator[str]:
-    """Yields the lines of a CSV, beginning with its header, as the records are read.
-
-    A text that a spreadsheet would take for a formula gets an apostrophe in front.
-    """
     out = StringIO()
-    writer = csv.DictWriter(out, columns, extrasaction="ignore")
+    writer = csv.DictWriter(out, _COLUMNS, extrasaction="ignore")
     writer.writeheader()
     yield out.getvalue()
-    for record in records:
+    for event in events:
         out.seek(0)
         out.truncate()
+        [record] = as_dicts([event])
         writer.writerow({name: _cell(value) for name, value in record.items()})
         yield out.getvalue()
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from enum import Enum
 
 from django.db.models import Model
 
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.rows import Row, find_row, flag_row, segment_row, value_row
+from flagstaff._tables.rows import Row, existing_row, find_row
 from flagstaff.conf import conf
 
 #: The relation of the entries that hold users instead of rows.
@@ -41,7 +40,7 @@ class Kind(Enum):
 
     def row(self, key: str, *, lock: bool = False) -> Row:
         """Returns the row of a key. Raises the error about an unknown key of this kind."""
-        return _ROWS[self](key, lock=lock)
+        return existing_row(self.model, key, lock=lock)
 
     def find(self, key: str, *, lock: bool = False) -> Row | None:
         """Returns the row of a key, or None if there is none."""
@@ -59,8 +58,3 @@ class Kind(Enum):
 
 
 _RELATIONS = {Kind.FLAG: ("f", ALLOWED_USERS), Kind.VALUE: ("k",), Kind.SEGMENT: ("s",)}
-_ROWS: dict[Kind, Callable[..., Row]] = {
-    Kind.FLAG: flag_row,
-    Kind.VALUE: value_row,
-    Kind.SEGMENT: segment_row,
-}

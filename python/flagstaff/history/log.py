@@ -314,23 +314,17 @@ def _field_names(model: type[models.Model]) -> Mapping[str, str]:
     return {column: "" if column in ignored else name for column, name in names.items()}
 
 
-def undos_of(entries: Sequence[Change]) -> Iterable[Change]:
-    """Returns the entries of undos that may have taken these entries back, newest first."""
+def undone_by(entries: Sequence[Change]) -> dict[int, Change]:
+    """Returns the newest undo that took each of these entries back, by the id of the entry.
+
+    An undo that was undone itself takes nothing back.
+    """
     if not entries:
-        return ()
+        return {}
     pks, oldest = {entry.object_pk for entry in entries}, min(entry.pk for entry in entries)
     undos = Change.objects.filter(object_pk__in=pks, id__gt=oldest, undoes__isnull=False)
-    return undos.defer(*_SIDES).newest()
-
-
-def undone_by(undos: Iterable[Change]) -> dict[int, Change]:
-    """Returns the undo that took each entry back, by the id of the entry.
-
-    The undos come newest first; other entries may be among them. One that was undone itself takes
-    nothing back.
-    """
     found: dict[int, Change] = {}
-    for undo in undos:
+    for undo in undos.defer(*_SIDES).newest():
         if undo.pk not in found:
             found |= {pk: undo for pk in undo.undone if pk not in found}
     return found
@@ -355,18 +349,12 @@ def has_text(text: str) -> Q:
     """Returns the condition for entries with a part of the key, or recent ones of the reason."""
     if not is_storable(text):
         return Q(pk__in=())
+    connection = connections[conf.database]
+    # They ignore case.
+    keys = query(connection, "history_keys_v1", own_names(connection), [text, _MAX_KEYS])
     newest = Subquery(Change.objects.newest().values("id")[:1])
     recent = Q(reason__icontains=text, id__gt=newest - Value(_MAX_REASONS))
-    return Q(key__in=keys_with(text)) | recent
-
-
-def keys_with(part: str) -> list[str]:
-    """Returns the keys in the history that contain a text, ignoring case. One query."""
-    if not is_storable(part):
-        return []
-    connection = connections[conf.database]
-    found = query(connection, "history_keys_v1", own_names(connection), [part, _MAX_KEYS])
-    return [key for [key] in found]
+    return Q(key__in=[key for [key] in keys]) | recent
 
 
 def stored_actors(name: str) -> set[str]:
@@ -419,11 +407,8 @@ def segment_version(key: str) -> int | None:
 
 def version_of(kind: Kind, pk: object) -> int | None:
     """Returns the version of the row that has, or had, this primary key; None without history."""
-    return newest_version(kind, pk) if has_history() else None
-
-
-def newest_version(kind: Kind, pk: object) -> int:
-    """Returns the version of a row where there is a history, in one query."""
+    if not has_history():
+        return None
     newest: int | None = Change.objects.of_row(kind, pk).aggregate(newest=Max("id"))["newest"]
     return newest or 0
 

@@ -10,18 +10,8 @@ from django.db import Error, transaction
 from flagstaff._tables.names import user_field
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff.conf import conf
-from flagstaff.history.describe import Authored
-from flagstaff.history.differences import Users
+from flagstaff.history.describe import Authored, DescribableChange
 from flagstaff.history.log import Event
-
-
-class WithUsers(Protocol):
-    """An event, or a change that was written."""
-
-    @property
-    def added(self) -> Users: ...
-    @property
-    def removed(self) -> Users: ...
 
 
 class HasPermissions(Protocol):
@@ -49,7 +39,7 @@ def readable_names_of_actors(events: Collection[Authored]) -> dict[str, str]:
         return {}
 
 
-def names_of_users(events: Iterable[WithUsers]) -> dict[str, str]:
+def names_of_users(events: Iterable[DescribableChange]) -> dict[str, str]:
     """Returns usernames by primary key of the added and removed users. Queries the users."""
     lists = (users for event in events for users in (event.added, event.removed))
     return allowed_user_table().names({str(pk) for users in lists for pk in users.pks})

@@ -23,7 +23,7 @@ from flagstaff.experiments.editing import add_metric, edit, force, grow
 from flagstaff.experiments.lifecycle import undo
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.history import flag_version
-from flagstaff.history.log import newest_version
+from flagstaff.history.log import version_of
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts import plans
@@ -443,7 +443,7 @@ def test_action_is_refused_for_a_missing_row_or_another_version(
     if not action.takes_version:
         return
     kind = sample.kind if isinstance(sample.kind, Kind) else Kind.FLAG
-    version = newest_version(kind, kind.row(sample.key).pk)
+    version = version_of(kind, kind.row(sample.key).pk)
     assert version
     assert run(f"{line} --expect-version {version + 1}").status == 4
     with pytest.raises(ConflictError), transaction.atomic():

@@ -295,7 +295,7 @@ def test_kill_needs_no_question_count_version_or_reason(
     def fail(*_args: object, **_options: object) -> None:
         raise AssertionError
 
-    for name in ("impact", "versions_of", "has_history"):
+    for name in ("impact_of_changes", "versions_of", "has_history"):
         monkeypatch.setattr(question, name, fail)
     response = kill(operator, flag)
     assert state(flag) == (False, 25)

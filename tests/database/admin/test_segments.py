@@ -18,7 +18,7 @@ from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, Percent, Text, action, all_actions
 from flagstaff.admin import question, row_page
 from flagstaff.changes import Changed
-from flagstaff.changes.impact import impact
+from flagstaff.changes.impact import impact_of_changes
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.validators import condition_problem
@@ -339,7 +339,7 @@ def test_change_by_another_person_is_shown_and_can_be_replaced(
     assert segment.conditions == STAFF
 
 
-@pytest.mark.parametrize("name", ["versions_of", "impact"])
+@pytest.mark.parametrize("name", ["versions_of", "impact_of_changes"])
 def test_change_at_the_same_time_is_not_overwritten(
     name: str, operator: Client, segment: Segment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -383,9 +383,9 @@ def test_deletion_after_another_one_is_not_logged(
     def delete_first(*arguments: Any, **options: Any) -> Any:
         monkeypatch.undo()
         changes.segments.delete("enterprise")
-        return impact(*arguments, **options)
+        return impact_of_changes(*arguments, **options)
 
-    monkeypatch.setattr(question, "impact", delete_first)
+    monkeypatch.setattr(question, "impact_of_changes", delete_first)
     assert answer(operator, shown).status_code == 200
     assert not Segment.objects.exists()
     assert not LogEntry.objects.exists()

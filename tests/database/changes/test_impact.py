@@ -358,6 +358,17 @@ def test_created_and_deleted_flag_are_counted(users: list[Any]) -> None:
     assert only(impact([one], [nothing])).lose == 30
 
 
+def test_deleted_flag_is_not_counted_again_as_a_use_of_a_changed_segment(users: list[Any]) -> None:
+    rules = [{"conditions": [{"segment": "one"}]}]
+    segment = Segment.objects.create(key="one", conditions=[condition("is_staff", "in", True)])
+    row = FeatureFlag.objects.create(key="flag", enabled=True, rollout_percent=0, rules=rules)
+    before = [RowState(Kind.FLAG, row), RowState(Kind.SEGMENT, segment)]
+    wider = before[1].after({"conditions": [condition("is_staff", "isnull", False)]})
+    effect = only(impact(before, [RowState(Kind.FLAG, None), wider]))
+    staff = sum(user.is_staff for user in users)
+    assert (effect.gain, effect.lose, effect.on) == (0, staff, (staff, 0))
+
+
 def test_impact_locks_and_writes_nothing(users: list[Any]) -> None:
     row = FeatureFlag.objects.create(key="flag", enabled=True, rollout_percent=0)
     now = RowState(Kind.FLAG, row)

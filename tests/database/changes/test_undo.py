@@ -769,6 +769,15 @@ def test_undo_reads_as_often_for_many_rows_and_writes_each_at_most_three_times(
     assert many == few
 
 
+def test_undo_of_created_segments_reads_all_rules_once() -> None:
+    entries = by_ana(*(partial(changes.segments.create, f"new_{n}", GERMAN) for n in range(5)))
+    with CaptureQueriesContext(connection) as queries:
+        assert all(one.written for one in undo(entries))
+    # Those of flags, and those of values.
+    assert len([one for one in queries if '%"segment"%' in one["sql"]]) == 2
+    assert not Segment.objects.exists()
+
+
 @pytest.mark.thorough
 def test_flag_with_many_allowed_users_returns_with_one_insert() -> None:
     # More than two statements of other lists of users have.

@@ -25,7 +25,7 @@ from flagstaff.history import (
     value_version,
 )
 from flagstaff.history.differences import LongJson
-from flagstaff.history.log import ChangeQuerySet, has_text, undone_by, undos_of
+from flagstaff.history.log import ChangeQuerySet, has_text, undone_by
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.flag_fixtures import flag, gateway
 from tests.support.history import all_events, flag_history, value_history
@@ -306,7 +306,7 @@ def undoing(ids: object, percent: int) -> int:
 
 def undone() -> dict[int, int]:
     """Returns the entry that undid each entry."""
-    return {pk: undo.pk for pk, undo in undone_by(undos_of([*Change.objects.newest()])).items()}
+    return {pk: undo.pk for pk, undo in undone_by([*Change.objects.newest()]).items()}
 
 
 def test_entry_is_undone_until_its_undo_is_undone(flag: FeatureFlag) -> None:

@@ -47,7 +47,7 @@ from flagstaff.history.describe import (
 )
 from flagstaff.history.differences import Users
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, Event, undone_by, undos_of, version_of
+from flagstaff.history.log import Change, Event, undone_by, version_of
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
 
 # A character that ends a sentence or a bracket is not part of the URL.
@@ -117,7 +117,7 @@ def event_rows(
     versions = range(0)
     if history_of is not None and events and may(site, request, "change", history_of):
         versions = _restorable(Kind(events[0].kind), history_of)
-    undone = undone_by(undos_of([entry for event in events for entry in event.entries]))
+    undone = undone_by([entry for event in events for entry in event.entries])
     undos, shown = [*undone.values()], {one.pk for event in events for one in event.entries}
     users: Mapping[str, str] | None = None
     if may_see_users(request.user):

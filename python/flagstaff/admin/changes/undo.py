@@ -47,7 +47,7 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
-from flagstaff.changes.impact import impact, reached
+from flagstaff.changes.impact import impact, reached, sides_of
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.undo import (
@@ -164,7 +164,8 @@ class UndoRequest(ActionRequest):
             self.form.add_error(None, _("There is nothing to undo."))
         if conflicts or not written:
             return None
-        sides = [one.before for one, _changed in written], [one.after for one, _changed in written]
+        changes = [changed for _one, changed in written]
+        sides = sides_of(changes)
         try:
             require_reach(self.site, self.request, reached(*sides))
         except FlagstaffError as error:
@@ -172,12 +173,12 @@ class UndoRequest(ActionRequest):
             return None
         found = impact(*sides, viewer=self.request.user)
         keys = [one.key for one, _changed in written]
-        is_several = len(keys) > 1 or any(after.row is None for after in sides[1])
+        is_several = len(keys) > 1 or any(one.new is None for one in changes)
         typed = text_for_many(keys) if is_several else text_to_type(found)
         # Other rows, entries or uses are another question.
         rows = [(one.kind.value, one.pk, one.entries) for one in self.undone]
         seal = {"rows": rows, "uses": [use.key for use in found.uses]}
-        return Preview(seal, [changed for _one, changed in written], found, typed=typed)
+        return Preview(seal, changes, found, typed=typed)
 
     # What is asked.
 

@@ -15,7 +15,7 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column
 from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.actions import Done
-from flagstaff.changes.impact import impact
+from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.undo import RowId, entries_of_transaction, preview_undo, undo
 from flagstaff.cli.action_verbs import ask_about_users, may_ask, require_confirmation
 from flagstaff.cli.errors import USAGE
@@ -220,7 +220,7 @@ def _undo(
     try:
         if asks_always or may_ask(out):
             shown = preview_undo(entries, skip_conflicts=skip)
-            written = [one for one in shown if one.written]
+            written = [change for one in shown if (change := one.written)]
             texts = texts_of([one.changed for one in shown if one.changed is not None])
             texts += [f"conflict: {one.problem}" for one in shown if one.problem]
             always = ""
@@ -228,7 +228,7 @@ def _undo(
                 taken = [one for one in shown if not one.problem]
                 number = sum(len(one.entries) for one in taken)
                 always = f"Undo {counted(number, 'change')} of {counted(len(taken), 'key')}?"
-            found = impact([one.before for one in written], [one.after for one in written])
+            found = impact_of_changes(written)
             if ask_about_users(found, out, texts, always=always):
                 expect = {one.id: one.version for one in shown}
         write = preview_undo if out.is_dry_run else undo

@@ -7,7 +7,7 @@ from typing import Any
 
 from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import RULES, segment_model
-from flagstaff._tables.rows import all_rows, segment_row, value_row
+from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record, as_json, with_fields
 from flagstaff._words.text import MASK, MAX_VALUE, some, truncated
 from flagstaff.changes.segment_use import keys_that_name
@@ -71,7 +71,7 @@ def show(options: Options, out: Output) -> None:
     A pipe and `--json` show the rules as JSON. What a user gets by the rules, `explain` says. For
     scripts: `flags value show payment_gateway --json | jq .value`.
     """
-    record = _record(value_row(options["key"]), out, shows_secret=options["show_secret"])
+    record = _record(Kind.VALUE.row(options["key"]), out, shows_secret=options["show_secret"])
     columns = {name: Column(name) for name in record} | {RULES: Column(RULES, _rules_text)}
     out.record(list(columns.values()), record)
 
@@ -107,7 +107,7 @@ def list_segments(_options: Options, out: Output) -> None:
 )
 def show_segment(options: Options, out: Output) -> None:
     """Show the conditions of a segment, and what uses it."""
-    row: Any = segment_row(options["key"])
+    row: Any = Kind.SEGMENT.row(options["key"])
     record, used_by = with_fields(row, {"key": row.key}), keys_that_name(row.key)
     columns = [*map(Column, record), *(Column(name, partial(_keys, name)) for name in used_by)]
     out.record(columns, {**record, **used_by})
