@@ -130,12 +130,6 @@ CARGO_MUTANTS := target/cargo-mutants-$(MUTANTS_VERSION)
 mutants: $(CARGO_MUTANTS)/bin/cargo-mutants ## Mutate the core, and fail if its tests catch under 95 % of the mutants; takes minutes
 	@$(PYTHON) -m tools.mutants $< $(ONLY)
 
-# The sample is drawn by a seed. CONTRIBUTING.md says how to compare two suites.
-SEED ?= A
-mutants-python: build ## Mutate a sample of the Python package and run the tests that reach it; takes hours
-	test -d target/python-mutants || $(BIN)/python -m tools.python_mutants record target/python-mutants tests
-	$(BIN)/python -m tools.python_mutants run target/python-mutants target/python-mutants-$(SEED).json --seed $(SEED)
-
 pictures: build ## Make the pictures of the documentation; needs Chromium
 	@$(BIN)/python -m tools.pictures
 
@@ -190,4 +184,4 @@ $(CARGO_MUTANTS)/bin/cargo-mutants:
 	@echo "Installing cargo-mutants $(MUTANTS_VERSION). This takes a few minutes."
 	cargo install --quiet --locked --root $(CARGO_MUTANTS) cargo-mutants@$(MUTANTS_VERSION)
 
-.PHONY: help demo test test-all test-faults lint format build docs wheel messages clean bench sim soak matrix repeats versions fuzz mutants mutants-python pictures requirements test-rust test-python lint-rust lint-python
+.PHONY: help demo test test-all test-faults lint format build docs wheel messages clean bench sim soak matrix repeats versions fuzz mutants pictures requirements test-rust test-python lint-rust lint-python
