@@ -28,13 +28,9 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-if __package__ != "benches":
-    sys.path[:0] = [str(ROOT)]
-
-from benches._project import set_up  # noqa: E402 (the path comes first)
-from tools.lifeline import ends_with_parent  # noqa: E402
-from tools.postgres import Postgres  # noqa: E402
+from benches._project import add_flags, execute, set_up
+from tools.lifeline import ends_with_parent
+from tools.postgres import Postgres
 
 WORKERS, SECONDS, FLAGS = 64, 10, (200, 10_000)
 #: The changes before the windows. The server plans a prepared statement anew five times.
@@ -146,10 +142,11 @@ def main() -> int:
     with Postgres(settings=connections) as server:
         os.environ["DATABASE_URL"] = server.url
         set_up()
-        _execute(WRITE_TOKENS)
+        execute(WRITE_TOKENS)
         print(f"one change per second for {options.seconds} s, milliseconds from COMMIT")
         for flags in options.flags:
-            _add_flags(flags)
+            add_flags(flags)
+            execute("VACUUM ANALYZE")
             name = f"{options.workers} workers, a flag of {flags:,}"
             _show(name, measure(server, options.workers, options.seconds, ROLLOUT))
         _show(f"1 worker, a flag of {flags:,}", measure(server, 1, options.seconds, ROLLOUT))
@@ -161,7 +158,7 @@ def main() -> int:
 
 def measure(server: Postgres, workers: int, seconds: int, change: Change) -> Cost:
     """Returns what changes cost so many workers, one per second for so many seconds."""
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
+    from flagstaff.models import FeatureFlag
 
     FeatureFlag.objects.filter(key="everyone").update(rollout_percent=0)
     notes = Notes(workers, FIRST_CHANGES + seconds)
@@ -177,7 +174,7 @@ def measure(server: Postgres, workers: int, seconds: int, change: Change) -> Cos
         committed = _commit_each_second(change, seconds)
         notes.wait(FIRST_CHANGES + seconds)
         cpu = {name: (raw, idle[name]) for name, raw in used().items()}
-        [connections] = _execute(CONNECTIONS)
+        [connections] = execute(CONNECTIONS)
     noted = [
         (notes.read(worker, number), notes.read(worker, number - 1), sent)
         for number, (sent, _) in committed.items()
@@ -207,7 +204,7 @@ def _commit_each_second(change: Change, seconds: int) -> dict[int, tuple[int, fl
 @contextmanager
 def _forked(notes: Notes, newest: Callable[[int], int], port: int) -> Iterator[list[int]]:
     """Runs the workers, one per row of the notes."""
-    from django.db import connection  # noqa: PLC0415 (after set-up)
+    from django.db import connection
 
     # A child must not use the connection of its parent.
     connection.close()
@@ -235,7 +232,7 @@ def _forked(notes: Notes, newest: Callable[[int], int], port: int) -> Iterator[l
 
 def _follow(notes: Notes, worker: int, newest: Callable[[int], int], port: int) -> None:
     """Notes each change that this process gets, until it is killed."""
-    from flagstaff import _core, ready  # noqa: PLC0415 (after set-up)
+    from flagstaff import _core, ready
 
     changed = socket.socket(fileno=_core.open_change_signal())
     if not ready(PATIENCE):
@@ -303,7 +300,7 @@ def _ticks(pid: int) -> float:
 
 def _commit(change: Change, number: int) -> tuple[int, float]:
     """Makes a change. Returns when COMMIT was sent, and the milliseconds that it took."""
-    from django.db import connection  # noqa: PLC0415 (after set-up)
+    from django.db import connection
 
     connection.set_autocommit(False)
     with connection.cursor() as cursor:
@@ -315,24 +312,14 @@ def _commit(change: Change, number: int) -> tuple[int, float]:
     return sent, took
 
 
-def _execute(*statements: str) -> Any:
-    """Executes statements, and returns the first row of the last one, if it has rows."""
-    from django.db import connection  # noqa: PLC0415 (after set-up)
-
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.fetchone() if cursor.description else None
-
-
 def _rollout(_before: int) -> int:
-    from flagstaff import explain  # noqa: PLC0415 (after set-up)
+    from flagstaff import explain
 
     return explain("everyone").rollout_percent or 0
 
 
 def _allowed(before: int) -> int:
-    from flagstaff import explain  # noqa: PLC0415 (after set-up)
+    from flagstaff import explain
 
     while explain("crowd", USERS + before + 1).value:
         before += 1
@@ -349,29 +336,18 @@ ALLOWED = Change(
 )
 
 
-def _add_flags(count: int) -> None:
-    """Adds flags without rules, up to this number."""
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
-
-    missing = range(FeatureFlag.objects.count(), count)
-    FeatureFlag.objects.bulk_create(
-        [FeatureFlag(key=f"feature_{n}", enabled=True, rollout_percent=50) for n in missing]
-    )
-    _execute("VACUUM ANALYZE")
-
-
 def _add_crowd() -> None:
     """Adds a flag with many allowed users, and users that it does not have yet."""
-    from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
+    from django.contrib.auth import get_user_model
 
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415
+    from flagstaff.models import FeatureFlag
 
     FeatureFlag.objects.create(key="crowd", enabled=True, rollout_percent=0)
     users: Any = get_user_model()
     users.objects.bulk_create(
         [users(pk=USERS + n, username=f"guest {n}") for n in range(1, MOST_CHANGES + 1)]
     )
-    _execute(*ADD_CROWD)
+    execute(*ADD_CROWD)
 
 
 def _show(who: str, cost: Cost) -> None:
