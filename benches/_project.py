@@ -190,7 +190,7 @@ def superuser() -> Any:
 
 def open_page(client: Any, url: str) -> None:
     """Opens a page, and fails if it has an error."""
-    response = client.get(url)
+    response = client.get(url, follow=True)
     if response.status_code != 200:  # noqa: PLR2004
         raise RuntimeError(f"{url} answered {response.status_code}")
 

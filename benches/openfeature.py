@@ -49,7 +49,7 @@ def _candidates() -> dict[str, Callable[[], object]]:
     }
     if find_spec("ld_openfeature"):
         providers["LaunchDarkly"] = _launchdarkly()
-    if find_spec("openfeature.contrib"):
+    if find_spec("openfeature.contrib") and find_spec("openfeature.contrib.provider"):
         providers["flagd, in process"] = _flagd()
     context = EvaluationContext("42", {"country": "AT"})
 
