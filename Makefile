@@ -92,9 +92,6 @@ bench: $(VENV)/.tools $(VENV)/.built-release ## Measure the cost of an evaluatio
 
 sim: build ## Simulate rollout plans and experiments: false results, and how soon effects are found; takes half an hour
 	@$(BIN)/python -m tools.simulation
-	@$(BIN)/python -m tools.simulation.default_plan
-	@$(BIN)/python -m tools.simulation.networks
-	@$(BIN)/python -m tools.experiment_simulation
 
 soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
