@@ -171,10 +171,12 @@ lint-rust: $(VENV)/.tools
 	cargo fmt --all --check
 	for features in "$(CORE)" ""; do cargo clippy --quiet --profile quick $(LOCKED) --all-targets $$features -- --deny warnings || exit; done
 
+# The processes of `make test-all` then need not compile the tests each.
 lint-python: build
 	$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
 	$(BIN)/mypy && $(BIN)/stubtest flagstaff._core --mypy-config-file pyproject.toml
 	$(BIN)/basedpyright --project tests/typing --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest --quiet --collect-only tests tests/faults >/dev/null
 	$(BIN)/lint-imports && $(BESIDE_POSTGRES) $(BIN)/python django_example/manage.py makemigrations --check
 
 $(CARGO_MUTANTS)/bin/cargo-mutants:
