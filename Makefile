@@ -176,7 +176,7 @@ lint-python: build
 	$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
 	$(BIN)/mypy && $(BIN)/stubtest flagstaff._core --mypy-config-file pyproject.toml
 	$(BIN)/basedpyright --project tests/typing --pythonpath $(BIN)/python
-	$(BIN)/python -m pytest --quiet --collect-only tests tests/faults >/dev/null
+	$(BIN)/python -m pytest --quiet --collect-only tests/unit tests/database tests/conformance tests/system tests/faults >/dev/null
 	$(BIN)/lint-imports && $(BESIDE_POSTGRES) $(BIN)/python django_example/manage.py makemigrations --check
 
 $(CARGO_MUTANTS)/bin/cargo-mutants:
