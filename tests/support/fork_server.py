@@ -1,7 +1,7 @@
 """The process that `tests.support.python_processes` forks: it has imported other packages.
 
 It imports nothing of this project: each child does, as a new interpreter would, and ends as one.
-Its standard input is a socket, on which each message is a child to start.
+Its standard input is a socket, on which each line is a child to start.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ def main() -> None:
         message, files, _, _ = socket.recv_fds(channel, _MESSAGE, FILES)
         if not message:
             return
+        while not message.endswith(b"\n"):
+            message += channel.recv(_MESSAGE)
         if os.fork() == 0:
             channel.close()
             _run_and_report(json.loads(message), files)

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -20,6 +21,8 @@ from typing import IO, Any, final
 from tools.limits import CHILD, seconds
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+# Threads of a test start processes, too.
+_starting = threading.Lock()
 #: Options with which a warning is an error.
 STRICT = ("-W", "error")
 
@@ -68,8 +71,11 @@ class PythonProcess:
         reading, writing = os.pipe()
         message = {"arguments": [*arguments], "cwd": str(cwd), "environment": dict(env)}
         opened = [*(file.fileno() for file in files), writing]
+        line = json.dumps(message).encode() + b"\n"
         try:
-            socket.send_fds(_fork_server(), [json.dumps(message).encode()], opened)
+            with _starting:
+                sent = socket.send_fds(_fork_server(), [line], opened)
+                _fork_server().sendall(line[sent:])
         finally:
             os.close(writing)
         self._report = os.fdopen(reading)
@@ -98,7 +104,7 @@ class PythonProcess:
 @cache
 def _fork_server() -> socket.socket:
     """Starts the fork server of this process, and returns the socket to it."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours, theirs = socket.socketpair()
     unwanted = {"DJANGO_SETTINGS_MODULE", "PYTHONPATH"}
     process = subprocess.Popen(
         [sys.executable, str(ROOT / "tests" / "support" / "fork_server.py")],
