@@ -88,13 +88,10 @@ clean: ## Delete environments, builds, and the demo's data
 
 ## Measuring
 bench: $(VENV)/.tools $(VENV)/.built-release ## Measure the cost of an evaluation, as ratios to the floor of the same run
-	$(BESIDE_POSTGRES) $(BIN)/python benches/run.py
+	$(BESIDE_POSTGRES) $(BIN)/python -m benches.run
 
 sim: build ## Simulate rollout plans and experiments: false results, and how soon effects are found; takes half an hour
 	@$(BIN)/python -m tools.simulation
-	@$(BIN)/python -m tools.simulation.default_plan
-	@$(BIN)/python -m tools.simulation.networks
-	@$(BIN)/python -m tools.experiment_simulation
 
 soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 	@$(BIN)/python -m tools.soak
@@ -129,12 +126,6 @@ MUTANTS_VERSION := 27.1.0
 CARGO_MUTANTS := target/cargo-mutants-$(MUTANTS_VERSION)
 mutants: $(CARGO_MUTANTS)/bin/cargo-mutants ## Mutate the core, and fail if its tests catch under 95 % of the mutants; takes minutes
 	@$(PYTHON) -m tools.mutants $< $(ONLY)
-
-# The sample is drawn by a seed. CONTRIBUTING.md says how to compare two suites.
-SEED ?= A
-mutants-python: build ## Mutate a sample of the Python package and run the tests that reach it; takes hours
-	test -d target/python-mutants || $(BIN)/python -m tools.python_mutants record target/python-mutants tests
-	$(BIN)/python -m tools.python_mutants run target/python-mutants target/python-mutants-$(SEED).json --seed $(SEED)
 
 pictures: build ## Make the pictures of the documentation; needs Chromium
 	@$(BIN)/python -m tools.pictures
@@ -180,14 +171,16 @@ lint-rust: $(VENV)/.tools
 	cargo fmt --all --check
 	for features in "$(CORE)" ""; do cargo clippy --quiet --profile quick $(LOCKED) --all-targets $$features -- --deny warnings || exit; done
 
+# The processes of `make test-all` then need not compile the tests each.
 lint-python: build
 	$(BIN)/ruff check --quiet && $(BIN)/ruff format --quiet --check
 	$(BIN)/mypy && $(BIN)/stubtest flagstaff._core --mypy-config-file pyproject.toml
 	$(BIN)/basedpyright --project tests/typing --pythonpath $(BIN)/python
+	$(BIN)/python -m pytest --quiet --collect-only tests/unit tests/database tests/conformance tests/system tests/faults >/dev/null
 	$(BIN)/lint-imports && $(BESIDE_POSTGRES) $(BIN)/python django_example/manage.py makemigrations --check
 
 $(CARGO_MUTANTS)/bin/cargo-mutants:
 	@echo "Installing cargo-mutants $(MUTANTS_VERSION). This takes a few minutes."
 	cargo install --quiet --locked --root $(CARGO_MUTANTS) cargo-mutants@$(MUTANTS_VERSION)
 
-.PHONY: help demo test test-all test-faults lint format build docs wheel messages clean bench sim soak matrix repeats versions fuzz mutants mutants-python pictures requirements test-rust test-python lint-rust lint-python
+.PHONY: help demo test test-all test-faults lint format build docs wheel messages clean bench sim soak matrix repeats versions fuzz mutants pictures requirements test-rust test-python lint-rust lint-python

@@ -11,13 +11,22 @@ compared. Exits with 1 if a page takes more than twice as long as the stock list
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
-from statistics import median
-from time import perf_counter_ns
 from typing import Any
 
-from benches._project import set_up
-from tools.token_triggers import always
+from benches._project import (
+    ADD_GUESTS,
+    ALLOWED_USERS,
+    client_of,
+    disable_triggers,
+    enable_triggers,
+    execute,
+    median_costs,
+    open_page,
+    set_up,
+    superuser,
+)
 
 FLAGS, USERS, ALLOWED, ON_ONE = 10_000, 100_000, 1_000_000, 100_000
 ROUNDS, MAX_RATIO = 30, 2.0
@@ -29,28 +38,24 @@ FILL = (
     """
     INSERT INTO flagstaff_featureflag (key, description, enabled, rollout_percent)
     SELECT 'bulk_' || n, 'The flag number ' || n, mod(n, 3) > 0, mod(n, 101)
-    FROM generate_series(2, %s) AS n
+    FROM generate_series(2, %(flags)s) AS n
     """,
     """
     INSERT INTO flagstaff_featureflag (key, description, enabled, rollout_percent)
-    SELECT 'with_many_users', 'A flag with many users', true, least(25, %s)
-    """,
-    """
-    INSERT INTO auth_user (username, password, first_name, last_name, email, is_superuser, is_staff,
-        is_active, date_joined)
-    SELECT 'guest ' || n, '', '', '', '', false, false, true, now() FROM generate_series(1, %s) n
+    SELECT 'with_many_users', 'A flag with many users', true, 25
     """,
 )
 LINKS = (
     """
     INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
     SELECT f.id, u.id FROM flagstaff_featureflag AS f, auth_user AS u
-    WHERE f.key = 'with_many_users' AND u.username LIKE 'guest %%' LIMIT %s
+    WHERE f.key = 'with_many_users' AND u.username LIKE 'guest %%' LIMIT %(on_one)s
     """,
     """
     INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
     SELECT f.id, u.id
-    FROM (SELECT id FROM flagstaff_featureflag WHERE key LIKE 'bulk_%%' ORDER BY id LIMIT %s) AS f,
+    FROM (SELECT id FROM flagstaff_featureflag WHERE key LIKE 'bulk_%%' ORDER BY id
+            LIMIT %(others)s) AS f,
         (SELECT id FROM auth_user WHERE username LIKE 'guest %%' ORDER BY id LIMIT 1000) AS u
     """,
 )
@@ -78,67 +83,46 @@ def main() -> int:
     """Measures, prints, and returns the exit status."""
     set_up()
     _fill()
-    pages = _pages()
-    for open_page in pages.values():
-        open_page()
-    taken: dict[str, list[float]] = {name: [] for name in pages}
-    for _ in range(ROUNDS):
-        for name, open_page in pages.items():
-            start = perf_counter_ns()
-            open_page()
-            taken[name].append((perf_counter_ns() - start) / 1e6)
-    stock, *others = pages
-    floor = median(taken[stock])
+    costs = median_costs(_pages(), ROUNDS)
+    stock, *others = costs
     print(f"{FLAGS:,} flags, {ALLOWED:,} allowed users, {ON_ONE:,} of them on one flag")
-    print(f"  {stock:34} {floor:8.1f} ms")
-    ratios = {name: median(taken[name]) / floor for name in others}
+    print(f"  {stock:34} {costs[stock] / 1e6:8.1f} ms")
+    ratios = {name: costs[name] / costs[stock] for name in others}
     for name, ratio in ratios.items():
-        print(f"  {name:34} {median(taken[name]):8.1f} ms   ratio {ratio:.2f}")
+        print(f"  {name:34} {costs[name] / 1e6:8.1f} ms   ratio {ratio:.2f}")
     return int(max(ratios.values()) > MAX_RATIO)
 
 
 def _fill() -> None:
-    from django.db import connection  # noqa: PLC0415 (after set-up)
-
-    with connection.cursor() as cursor:
-        for statement, count in zip(FILL, (FLAGS, FLAGS, USERS), strict=True):
-            cursor.execute(statement, [count])
-        # The history of a million links would take longer than the links.
-        table = "flagstaff_featureflag_allowed_users"
-        cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        for statement, count in zip(LINKS, (ON_ONE, OTHERS), strict=True):
-            cursor.execute(statement, [count])
-        cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
-        cursor.execute(always(table))
-        cursor.execute("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
-        cursor.execute(AGE)
-        cursor.execute("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
-        cursor.execute(always("flagstaff_featureflag"))
-        cursor.execute("UPDATE flagstaff_change SET at = at - interval '45 days'")
-        for usage in (USAGE, OLD_USAGE):
-            cursor.execute(usage)
-        cursor.execute("VACUUM ANALYZE")
+    execute(*FILL, flags=FLAGS)
+    execute(ADD_GUESTS, count=USERS)
+    # The history of a million links would take longer than the links.
+    disable_triggers(ALLOWED_USERS)
+    execute(*LINKS, on_one=ON_ONE, others=OTHERS)
+    enable_triggers(ALLOWED_USERS)
+    disable_triggers("flagstaff_featureflag")
+    execute(AGE)
+    enable_triggers("flagstaff_featureflag")
+    execute("UPDATE flagstaff_change SET at = at - interval '45 days'")
+    execute(USAGE, OLD_USAGE, "VACUUM ANALYZE")
 
 
-def _pages() -> dict[str, Any]:
+def _pages() -> dict[str, Callable[[], None]]:
     """Returns functions that open the pages as a superuser; the stock list is the first."""
-    from django.conf import settings  # noqa: PLC0415 (after set-up)
-    from django.contrib.admin import AdminSite, ModelAdmin, site  # noqa: PLC0415
-    from django.contrib.auth import get_user_model  # noqa: PLC0415
-    from django.test import Client  # noqa: PLC0415
-    from django.urls import path  # noqa: PLC0415
+    from django.contrib.admin import AdminSite, ModelAdmin, site
+    from django.urls import path
 
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415
+    from flagstaff.models import FeatureFlag
 
     base: Any = ModelAdmin
 
     class StockAdmin(base):  # type: ignore[misc]
         """What a project would write without this package's admin."""
 
-        list_display = (
+        list_display: tuple[str, ...] = (
             *("key", "description", "enabled", "rollout_percent", "owner", "tags", "changed_at"),
         )
-        list_filter = ("enabled", "kind", "owner")
+        list_filter: tuple[str, ...] = ("enabled", "kind", "owner")
         search_fields = ("key", "description")
 
     class ShortAdmin(StockAdmin):
@@ -158,11 +142,7 @@ def _pages() -> dict[str, Any]:
             path("short/", short.urls),
         ]
 
-    settings.DATABASES["default"]["CONN_MAX_AGE"] = None
-    settings.ROOT_URLCONF = Urls
-    users: Any = get_user_model()
-    client = Client()
-    client.force_login(users.objects.create_superuser("bench"))
+    client = client_of(superuser(), Urls)
     pk = FeatureFlag.objects.get(key=LARGE).pk
     urls = {
         "stock list": "/stock/flagstaff/featureflag/",
@@ -173,13 +153,7 @@ def _pages() -> dict[str, Any]:
         "page of its allowed users": f"{PREFIX}{pk}/allowed-users/",
         "page of its history": f"{PREFIX}{pk}/history/",
     }
-    return {name: partial(_open, client, url) for name, url in urls.items()}
-
-
-def _open(client: Any, url: str) -> None:
-    response = client.get(url)
-    if response.status_code != 200:  # noqa: PLR2004
-        raise RuntimeError(f"{url} answered {response.status_code}")
+    return {name: partial(open_page, client, url) for name, url in urls.items()}
 
 
 if __name__ == "__main__":

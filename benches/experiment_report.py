@@ -51,13 +51,13 @@ revenue = Mean(orders, window=timedelta(days=7), covariate=timedelta(days=14))
 def main() -> None:
     """Fills the tables, and prints how long each part of a report takes."""
     set_up()
-    from django.conf import settings  # noqa: PLC0415 (after set-up)
+    from django.conf import settings
 
-    from flagstaff import experiments  # noqa: PLC0415
-    from flagstaff.experiments.counts import count  # noqa: PLC0415
-    from flagstaff.experiments.measuring import measure  # noqa: PLC0415
-    from flagstaff.experiments.models import Experiment  # noqa: PLC0415
-    from flagstaff.experiments.reporting import make_report  # noqa: PLC0415
+    from flagstaff import experiments
+    from flagstaff.experiments.counts import count
+    from flagstaff.experiments.measuring import measure
+    from flagstaff.experiments.models import Experiment
+    from flagstaff.experiments.reporting import make_report
 
     metrics = {name: f"{__spec__.name}.{name}" for name in ("converted", "revenue")}
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": metrics}
@@ -83,7 +83,7 @@ def main() -> None:
 
 
 def _fill(experiment: int) -> None:
-    from django.db import connection  # noqa: PLC0415 (after set-up)
+    from django.db import connection
 
     with connection.cursor() as cursor:
         cursor.execute(
@@ -100,7 +100,7 @@ def _seconds(work: Callable[[], object]) -> float:
 @contextmanager
 def _plans() -> Iterator[None]:
     """Prints the plan of each query of a report."""
-    from django.db import connection  # noqa: PLC0415 (after set-up)
+    from django.db import connection
 
     def explain(execute: Callable[..., Any], sql: str, params: Any, *rest: Any) -> Any:
         # The package's own queries begin with a comment.

@@ -6,8 +6,8 @@
 The workers are forked from one process that has imported Django, and start their engines
 themselves. After some first changes, a window without and one with a change per second follow. CPU
 is that of the server, with the writer's session, and that of all workers, in % of one core: in the
-window with changes, minus that in the other. A worker waits for its engine's signal, and notes the
-time and the bytes of its connection in shared memory. Needs Linux's /proc.
+window with changes, minus that in the other. A worker waits for its engine's signal, and writes the
+time and the bytes of its connection to a pipe. Needs Linux's /proc.
 """
 
 from __future__ import annotations
@@ -21,20 +21,15 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from mmap import mmap
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
-from typing import Any
+from typing import IO, Any, NamedTuple
 
-ROOT = Path(__file__).resolve().parent.parent
-if __package__ != "benches":
-    sys.path[:0] = [str(ROOT)]
-
-from benches._project import set_up  # noqa: E402 (the path comes first)
-from tools.lifeline import ends_with_parent  # noqa: E402
-from tools.postgres import Postgres  # noqa: E402
+from benches._project import add_flags, execute, set_up
+from tools.lifeline import ends_with_parent
+from tools.postgres import Postgres
 
 WORKERS, SECONDS, FLAGS = 64, 10, (200, 10_000)
 #: The changes before the windows. The server plans a prepared statement anew five times.
@@ -96,38 +91,18 @@ class Cost:
     cpu: dict[str, tuple[float, float]]
     #: Milliseconds of each COMMIT, and from each COMMIT until each worker had the change.
     commits: list[float]
-    delays: list[float]
+    delays: list[float] = field(default_factory=list)
     #: For each change and worker, the bytes that it has received and sent.
-    received: list[int]
-    sent: list[int]
+    received: list[int] = field(default_factory=list)
+    sent: list[int] = field(default_factory=list)
 
 
-class Notes:
-    """Shared memory, with what each worker notes of each change: the time, and its bytes so far."""
+class Noted(NamedTuple):
+    """What a worker notes of a change: the time, and the bytes of its connection until then."""
 
-    def __init__(self, workers: int, changes: int) -> None:
-        size = (workers, 1 + changes, 3)
-        memory = mmap(-1, 8 * workers * (1 + changes) * 3)
-        self._view = memoryview(memory).cast("B").cast("q", size)
-        self.workers = range(workers)
-
-    def write(self, worker: int, change: int, noted: tuple[int, int, int]) -> None:
-        """Notes a change; its time comes last, because others wait for it."""
-        for column in (1, 2, 0):
-            self._view[worker, change, column] = noted[column]
-
-    def read(self, worker: int, change: int) -> tuple[int, int, int]:
-        """Returns the time, and the bytes received and sent until then, as noted."""
-        time_, received, sent = (self._view[worker, change, column] for column in range(3))
-        return time_, received, sent
-
-    def wait(self, change: int) -> None:
-        """Waits until all workers have a change."""
-        deadline = time.monotonic() + PATIENCE
-        while not all(self._view[worker, change, 0] for worker in self.workers):
-            if time.monotonic() > deadline:
-                raise TimeoutError(f"not all workers have change {change} after {PATIENCE:.0f} s")
-            time.sleep(0.02)
+    at: int
+    received: int
+    sent: int
 
 
 def main() -> int:
@@ -146,10 +121,11 @@ def main() -> int:
     with Postgres(settings=connections) as server:
         os.environ["DATABASE_URL"] = server.url
         set_up()
-        _execute(WRITE_TOKENS)
+        execute(WRITE_TOKENS)
         print(f"one change per second for {options.seconds} s, milliseconds from COMMIT")
         for flags in options.flags:
-            _add_flags(flags)
+            add_flags(flags)
+            execute("VACUUM ANALYZE")
             name = f"{options.workers} workers, a flag of {flags:,}"
             _show(name, measure(server, options.workers, options.seconds, ROLLOUT))
         _show(f"1 worker, a flag of {flags:,}", measure(server, 1, options.seconds, ROLLOUT))
@@ -161,94 +137,93 @@ def main() -> int:
 
 def measure(server: Postgres, workers: int, seconds: int, change: Change) -> Cost:
     """Returns what changes cost so many workers, one per second for so many seconds."""
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
+    from flagstaff.models import FeatureFlag
 
     FeatureFlag.objects.filter(key="everyone").update(rollout_percent=0)
-    notes = Notes(workers, FIRST_CHANGES + seconds)
-    with _forked(notes, change.newest, server.port) as pids:
-        notes.wait(0)
+    with _forked(workers, change.newest, server.port) as (pids, pipes):
+        noted = [_read(pipes)]
         for number in range(1, FIRST_CHANGES + 1):
             _commit(change, number)
-            notes.wait(number)
+            noted.append(_read(pipes))
         used = _cpu(server.pid, pids)
         time.sleep(seconds)
         idle = used()
         used = _cpu(server.pid, pids)
-        committed = _commit_each_second(change, seconds)
-        notes.wait(FIRST_CHANGES + seconds)
+        commits = []
+        for number in range(FIRST_CHANGES + 1, FIRST_CHANGES + seconds + 1):
+            ends = time.monotonic() + 1
+            commits.append(_commit(change, number))
+            time.sleep(max(0, ends - time.monotonic()))
+        noted += [_read(pipes) for _ in commits]
         cpu = {name: (raw, idle[name]) for name, raw in used().items()}
-        [connections] = _execute(CONNECTIONS)
-    noted = [
-        (notes.read(worker, number), notes.read(worker, number - 1), sent)
-        for number, (sent, _) in committed.items()
-        for worker in notes.workers
-    ]
-    return Cost(
-        connections,
-        cpu,
-        commits=[took for _, took in committed.values()],
-        delays=[(now[0] - sent) / 1e6 for now, _, sent in noted],
-        received=[now[1] - before[1] for now, before, _ in noted],
-        sent=[now[2] - before[2] for now, before, _ in noted],
-    )
+        [connections] = execute(CONNECTIONS)
+    cost = Cost(connections, cpu, commits=[took for _, took in commits])
+    rounds = zip(commits, noted[FIRST_CHANGES:-1], noted[FIRST_CHANGES + 1 :], strict=True)
+    for (sent, _), earlier, later in rounds:
+        for before, now in zip(earlier, later, strict=True):
+            cost.delays.append((now.at - sent) / 1e6)
+            cost.received.append(now.received - before.received)
+            cost.sent.append(now.sent - before.sent)
+    return cost
 
 
-def _commit_each_second(change: Change, seconds: int) -> dict[int, tuple[int, float]]:
-    """Makes the changes after the first ones. Returns when and how long, by their numbers."""
-    committed = {}
-    for second in range(1, seconds + 1):
-        ends = time.monotonic() + 1
-        number = FIRST_CHANGES + second
-        committed[number] = _commit(change, number)
-        time.sleep(max(0, ends - time.monotonic()))
-    return committed
+def _read(pipes: list[IO[str]]) -> list[Noted]:
+    """Waits until all workers have the next change, and returns what each has noted."""
+    return [Noted(*map(int, pipe.readline().split())) for pipe in pipes]
 
 
 @contextmanager
-def _forked(notes: Notes, newest: Callable[[int], int], port: int) -> Iterator[list[int]]:
-    """Runs the workers, one per row of the notes."""
-    from django.db import connection  # noqa: PLC0415 (after set-up)
+def _forked(
+    workers: int, newest: Callable[[int], int], port: int
+) -> Iterator[tuple[list[int], list[IO[str]]]]:
+    """Runs the workers. Each writes a line when it has loaded, and for each change."""
+    from django.db import connection
 
     # A child must not use the connection of its parent.
     connection.close()
     end_with_parent = ends_with_parent(signal.SIGKILL)
     pids: list[int] = []
-    try:
-        for worker in notes.workers:
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    if end_with_parent:
-                        end_with_parent()
-                    _follow(notes, worker, newest, port)
-                except BaseException:  # noqa: BLE001 (the parent's code must not go on here)
-                    traceback.print_exc()
-                finally:
-                    os._exit(1)
-            pids.append(pid)
-        yield pids
-    finally:
-        for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
+    with ExitStack() as pipes:
+        try:
+            read: list[IO[str]] = []
+            for _ in range(workers):
+                reading, writing = os.pipe()
+                pid = os.fork()
+                if pid == 0:
+                    try:
+                        if end_with_parent:
+                            end_with_parent()
+                        _follow(os.fdopen(writing, "w"), newest, port)
+                    except BaseException:  # noqa: BLE001 (the parent's code must not go on here)
+                        traceback.print_exc()
+                    finally:
+                        os._exit(1)
+                os.close(writing)
+                pids.append(pid)
+                read.append(pipes.enter_context(os.fdopen(reading)))
+            yield pids, read
+        finally:
+            for pid in pids:
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
 
 
-def _follow(notes: Notes, worker: int, newest: Callable[[int], int], port: int) -> None:
+def _follow(pipe: IO[str], newest: Callable[[int], int], port: int) -> None:
     """Notes each change that this process gets, until it is killed."""
-    from flagstaff import _core, ready  # noqa: PLC0415 (after set-up)
+    from flagstaff import _core, ready
 
     changed = socket.socket(fileno=_core.open_change_signal())
     if not ready(PATIENCE):
         raise TimeoutError("a worker has not loaded")
     to_server = _connection_to(port)
     number = newest(0)
-    notes.write(worker, 0, (time.monotonic_ns(), *_traffic(to_server)))
+    print(time.monotonic_ns(), *_traffic(to_server), file=pipe, flush=True)
     while changed.recv(4096):
         before, number = number, newest(number)
-        noted = (time.monotonic_ns(), *_traffic(to_server))
+        line = f"{time.monotonic_ns()} {' '.join(map(str, _traffic(to_server)))}\n"
         # A load can have several changes.
-        for one in range(before + 1, number + 1):
-            notes.write(worker, one, noted)
+        pipe.write(line * (number - before))
+        pipe.flush()
 
 
 def _connection_to(port: int) -> socket.socket:
@@ -303,7 +278,7 @@ def _ticks(pid: int) -> float:
 
 def _commit(change: Change, number: int) -> tuple[int, float]:
     """Makes a change. Returns when COMMIT was sent, and the milliseconds that it took."""
-    from django.db import connection  # noqa: PLC0415 (after set-up)
+    from django.db import connection
 
     connection.set_autocommit(False)
     with connection.cursor() as cursor:
@@ -315,24 +290,14 @@ def _commit(change: Change, number: int) -> tuple[int, float]:
     return sent, took
 
 
-def _execute(*statements: str) -> Any:
-    """Executes statements, and returns the first row of the last one, if it has rows."""
-    from django.db import connection  # noqa: PLC0415 (after set-up)
-
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-        return cursor.fetchone() if cursor.description else None
-
-
 def _rollout(_before: int) -> int:
-    from flagstaff import explain  # noqa: PLC0415 (after set-up)
+    from flagstaff import explain
 
     return explain("everyone").rollout_percent or 0
 
 
 def _allowed(before: int) -> int:
-    from flagstaff import explain  # noqa: PLC0415 (after set-up)
+    from flagstaff import explain
 
     while explain("crowd", USERS + before + 1).value:
         before += 1
@@ -349,29 +314,18 @@ ALLOWED = Change(
 )
 
 
-def _add_flags(count: int) -> None:
-    """Adds flags without rules, up to this number."""
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
-
-    missing = range(FeatureFlag.objects.count(), count)
-    FeatureFlag.objects.bulk_create(
-        [FeatureFlag(key=f"feature_{n}", enabled=True, rollout_percent=50) for n in missing]
-    )
-    _execute("VACUUM ANALYZE")
-
-
 def _add_crowd() -> None:
     """Adds a flag with many allowed users, and users that it does not have yet."""
-    from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
+    from django.contrib.auth import get_user_model
 
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415
+    from flagstaff.models import FeatureFlag
 
     FeatureFlag.objects.create(key="crowd", enabled=True, rollout_percent=0)
     users: Any = get_user_model()
     users.objects.bulk_create(
         [users(pk=USERS + n, username=f"guest {n}") for n in range(1, MOST_CHANGES + 1)]
     )
-    _execute(*ADD_CROWD)
+    execute(*ADD_CROWD)
 
 
 def _show(who: str, cost: Cost) -> None:

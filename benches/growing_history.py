@@ -20,7 +20,15 @@ from statistics import median
 from time import perf_counter
 from typing import Any
 
-from benches._project import set_up
+from benches._project import (
+    client_of,
+    disable_triggers,
+    enable_triggers,
+    execute,
+    open_page,
+    set_up,
+    superuser,
+)
 
 FLAGS, UPDATES = 10_000, 100
 ROUNDS, MAX_RATIO, MAX_SECONDS = 5, 2.0, 0.5
@@ -62,8 +70,9 @@ def main() -> int:
     """Measures, prints, and returns the exit status."""
     set_up()
     pages = _pages()
-    _execute("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER", *FILL)
-    _execute("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
+    disable_triggers("flagstaff_featureflag")
+    execute(*FILL, flags=FLAGS)
+    enable_triggers("flagstaff_featureflag")
     sizes = {"full": 0, "small": UPDATES, "empty": None}
     taken = {name: _measure(pages, first) for name, first in sizes.items()}
     ratios = []
@@ -82,37 +91,21 @@ def main() -> int:
 
 def _measure(pages: dict[str, Callable[[], float]], first: int | None) -> dict[str, float]:
     """Fills the history with the updates from the first one on. Returns medians."""
-    _execute("TRUNCATE flagstaff_change")
+    execute("TRUNCATE flagstaff_change")
     if first is not None:
-        _execute(ENTRIES, first=first)
-    _execute("VACUUM ANALYZE")
+        execute(ENTRIES, first=first, updates=UPDATES)
+    execute("VACUUM ANALYZE")
     taken: dict[str, list[float]] = {name: [] for name in pages}
     for round_number in range(ROUNDS + 1):
-        for name, open_page in pages.items():
+        for name, measure in pages.items():
             # The first round fills the caches.
-            taken[name] += [open_page() * 1e3][:round_number]
+            taken[name] += [measure() * 1e3][:round_number]
     return {name: median(times) for name, times in taken.items()}
-
-
-def _execute(*statements: str, **parameters: object) -> None:
-    from django.db import connection  # noqa: PLC0415 (after set-up)
-
-    given = {"flags": FLAGS, "updates": UPDATES, **parameters}
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement, given if "%(" in statement else None)
 
 
 def _pages() -> dict[str, Callable[[], float]]:
     """Returns functions that measure, in seconds, by name."""
-    from django.conf import settings  # noqa: PLC0415 (after set-up)
-    from django.contrib.auth import get_user_model  # noqa: PLC0415
-    from django.test import Client  # noqa: PLC0415
-
-    settings.DATABASES["default"]["CONN_MAX_AGE"] = None
-    users: Any = get_user_model()
-    client = Client()
-    client.force_login(users.objects.create_superuser("bench"))
+    client = client_of(superuser())
     changes = f"{PREFIX}featureflag/changes/"
     return {
         "list of flags": partial(_open, client, f"{PREFIX}featureflag/"),
@@ -126,16 +119,14 @@ def _pages() -> dict[str, Callable[[], float]]:
 
 
 def _pk() -> object:
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
+    from flagstaff.models import FeatureFlag
 
     return FeatureFlag.objects.get(key="bulk_9").pk
 
 
 def _open(client: Any, url: str) -> float:
     start = perf_counter()
-    response = client.get(url)
-    if response.status_code != 200:  # noqa: PLR2004
-        raise RuntimeError(f"{url} answered {response.status_code}")
+    open_page(client, url)
     return perf_counter() - start
 
 
@@ -155,7 +146,7 @@ def _row(client: Any, url: str) -> float:
 
 
 def _list_stale() -> float:
-    from django.core.management import call_command  # noqa: PLC0415 (after set-up)
+    from django.core.management import call_command
 
     start = perf_counter()
     call_command("flags", "stale", stdout=StringIO(), stderr=StringIO())

@@ -9,20 +9,15 @@ the second of the same table after a vacuum.
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
-from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-if __package__ != "benches":
-    sys.path[:0] = [str(ROOT)]
+import psycopg
+from psycopg.conninfo import make_conninfo
 
-import psycopg  # noqa: E402 (the path comes first)
-from psycopg.conninfo import make_conninfo  # noqa: E402
+from benches._project import execute, run_bench
 
 USERS, ROUNDS = 1_000_000, 5
 KINDS = {
@@ -55,49 +50,47 @@ def main() -> None:
                 "DATABASE_URL": make_conninfo(url, dbname=database),
                 "DJANGO_SETTINGS_MODULE": settings,
             }
-            command = [sys.executable, "-m", "benches.impact", name]
             try:
-                subprocess.run(command, cwd=ROOT, env=os.environ | own, check=True)
+                print(run_bench("impact", name, **own), end="", flush=True)
             finally:
                 session.execute(f"DROP DATABASE {database} WITH (FORCE)".encode())
 
 
 def measure(name: str) -> None:
     """Fills the table and counts, before and after a vacuum."""
-    import django  # noqa: PLC0415
+    import django
 
     django.setup()
-    from django.contrib.auth import get_user_model  # noqa: PLC0415
-    from django.core.management import call_command  # noqa: PLC0415
-    from django.db import connection  # noqa: PLC0415
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+    from django.db import connection
 
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415
+    from flagstaff.models import FeatureFlag
 
     call_command("migrate", run_syncdb=True, verbosity=0)
     FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=10)
     table = connection.ops.quote_name(get_user_model()._meta.db_table)
-    with connection.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = false)")
-        columns = {"id": KINDS[name][1]} | {
-            field.column: COLUMNS[field.column]
-            for field in get_user_model()._meta.local_concrete_fields
-            if field.column in COLUMNS
-        }
-        cursor.execute(
-            f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608 (constant names)
-            f"SELECT {', '.join(columns.values())} FROM generate_series(1, {USERS}) AS n"
-        )
-        show(f"{USERS:,} {name}, just filled", cursor, table)
-        cursor.execute(f"VACUUM ANALYZE {table}")
-        show(f"{USERS:,} {name}, vacuumed", cursor, table)
+    columns = {"id": KINDS[name][1]} | {
+        field.column: COLUMNS[field.column]
+        for field in get_user_model()._meta.local_concrete_fields
+        if field.column in COLUMNS
+    }
+    execute(
+        f"ALTER TABLE {table} SET (autovacuum_enabled = false)",
+        f"INSERT INTO {table} ({', '.join(columns)}) "  # noqa: S608 (constant names)
+        f"SELECT {', '.join(columns.values())} FROM generate_series(1, {USERS}) AS n",
+    )
+    show(f"{USERS:,} {name}, just filled", table)
+    execute(f"VACUUM ANALYZE {table}")
+    show(f"{USERS:,} {name}, vacuumed", table)
 
 
-def show(title: str, cursor: Any, table: str) -> None:
+def show(title: str, table: str) -> None:
     """Prints the first duration and the median of each."""
-    from flagstaff.changes.impact import impact  # noqa: PLC0415
-    from flagstaff.changes.row_states import RowState  # noqa: PLC0415
-    from flagstaff.history.kinds import Kind  # noqa: PLC0415
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415
+    from flagstaff.changes.impact import impact
+    from flagstaff.changes.row_states import RowState
+    from flagstaff.history.kinds import Kind
+    from flagstaff.models import FeatureFlag
 
     def run_impact() -> int:
         now = RowState(Kind.FLAG, FeatureFlag.objects.get())
@@ -106,15 +99,15 @@ def show(title: str, cursor: Any, table: str) -> None:
         return round(effect.users or 0, -5)
 
     def count() -> int:
-        cursor.execute(f"SELECT count(id) FROM {table}")  # noqa: S608 (the model's own table)
-        return int(cursor.fetchone()[0])
+        [found] = execute(f"SELECT count(id) FROM {table}")  # noqa: S608 (the model's own table)
+        return int(found)
 
     print(title)
     first, impact_median = times(run_impact)
     _, count_median = times(count)
     ratio = f"ratio {impact_median / count_median:.1f}"
     print(f"  impact       first {first:5.2f} s   median {impact_median:5.2f} s   {ratio}")
-    print(f"  count(pk)                   median {count_median:5.2f} s", flush=True)
+    print(f"  count(pk)                   median {count_median:5.2f} s")
 
 
 def times(run: Callable[[], int]) -> tuple[float, float]:

@@ -19,17 +19,12 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from statistics import quantiles
 from typing import IO, Any
 
-ROOT = Path(__file__).resolve().parent.parent
-if __package__ != "benches":
-    sys.path[:0] = [str(ROOT)]
+import psycopg
 
-import psycopg  # noqa: E402 (the path comes first)
-
-from benches._project import MEMBERS, add_members, set_up  # noqa: E402
+from benches._project import MEMBERS, ROOT, add_members, set_up
 
 NOTIFIED, POLLED = 500, 100
 POLL_INTERVAL = 0.2
@@ -127,17 +122,16 @@ def follower(what: str, key: str = "", **flagstaff: Any) -> Iterator[IO[str]]:
 
 def results(key: str, flagstaff: dict[str, Any]) -> None:
     """Evaluates until the result changes, and prints when it did."""
-    import django  # noqa: PLC0415
-    from django.conf import settings  # noqa: PLC0415
+    import django
+    from django.conf import settings
 
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
     # The figures are the only output.
     logging.getLogger("flagstaff").addHandler(logging.NullHandler())
     django.setup()
     settings.FLAGSTAFF = flagstaff
-    from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
+    from django.contrib.auth import get_user_model
 
-    from flagstaff import flag_enabled, ready  # noqa: PLC0415
+    from flagstaff import flag_enabled, ready
 
     user: Any = get_user_model().objects.order_by("pk").first()
     result = ready(10) and flag_enabled(key, user)

@@ -94,7 +94,7 @@ def change(session: Session, percent: int) -> float:
 
 
 @contextmanager
-def engines(server_url: str, count: int, **options: object) -> Iterator[Engines]:
+def engines(server_url: str, count: int, **options: Any) -> Iterator[Engines]:
     with Engines(server_url, profile="release") as found:
         found.start(count, **options)
         found.until(modes=["live", "poll"], within=300)
@@ -127,8 +127,12 @@ def _memory(pids: list[int]) -> dict[str, float]:
 def notify(server: Postgres, session: Session) -> None:
     """Prints the cost of a commit with NOTIFY and so many idle listeners."""
     with ExitStack() as stack:
-        connect = lambda: stack.enter_context(psycopg.connect(server.url, autocommit=True))  # noqa: E731
-        sender, listeners, count = connect(), [], 200
+
+        def connect() -> Session:
+            return stack.enter_context(psycopg.connect(server.url, autocommit=True))
+
+        sender, count = connect(), 200
+        listeners: list[Session] = []
         pid = sender.info.backend_pid
         for number in LISTENERS:
             while len(listeners) < number:
@@ -226,7 +230,7 @@ def pooled(server: Postgres, session: Session) -> None:
                             " AND pid <> pg_backend_pid()"
                         )
                     ]
-                    bouncer = pooler._process.pid  # noqa: SLF001
+                    bouncer = pooler.pid
                     before, began, passed = cpu(*backends), time.monotonic(), cpu(bouncer)
                     time.sleep(20)
                     polls = count * (time.monotonic() - began)

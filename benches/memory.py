@@ -10,20 +10,14 @@ extension `floor`, which it reads over Django's connection.
 from __future__ import annotations
 
 import gc
-import os
-import subprocess
 import sys
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-if __package__ != "benches":
-    sys.path[:0] = [str(ROOT)]
-
-from benches._floor import floor  # noqa: E402 (the path comes first)
-from benches._project import set_up  # noqa: E402
+from benches._floor import floor
+from benches._project import add_flags, run_bench, set_up
 
 FLAGS, PROCESSES, CHANGES = 10_000, 5, 20
 MIB = 1024
@@ -46,21 +40,12 @@ def main() -> int:
         print("the memory of a process can be read on Linux only", file=sys.stderr)
         return 0
     set_up()
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415 (after set-up)
-
-    missing = range(FeatureFlag.objects.count(), FLAGS)
-    FeatureFlag.objects.bulk_create(
-        [FeatureFlag(key=f"feature_{n}", enabled=True, rollout_percent=50) for n in missing]
-    )
+    add_flags(FLAGS)
     floor()
     figures: dict[str, list[tuple[int, int]]] = {}
     for _ in range(PROCESSES):
         for kind in (ALONE, FLOOR, LOADED):
-            command = [sys.executable, "-m", "benches.memory", kind]
-            output = subprocess.run(
-                command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
-            )
-            for line in output.stdout.splitlines():
+            for line in run_bench("memory", kind).splitlines():
                 name, rss, private = line.split("\t")
                 figures.setdefault(name, []).append((int(rss), int(private)))
     _print(figures)
@@ -77,15 +62,16 @@ def _print(figures: dict[str, list[tuple[int, int]]]) -> None:
 
 
 def _measure(kind: str) -> int:
-    import django  # noqa: PLC0415
-    from django.conf import settings  # noqa: PLC0415
+    import django
+    from django.conf import settings
 
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
     if kind != LOADED:
-        settings.INSTALLED_APPS.remove("flagstaff")
+        settings.INSTALLED_APPS = [
+            app for app in settings.INSTALLED_APPS if app.startswith("django.")
+        ]
     django.setup()
-    from django.contrib.auth import get_user_model  # noqa: PLC0415 (after set-up)
-    from django.db import connection  # noqa: PLC0415
+    from django.contrib.auth import get_user_model
+    from django.db import connection
 
     users: Any = get_user_model()
     users.objects.first()
@@ -104,8 +90,8 @@ def _measure(kind: str) -> int:
 
 
 def _load() -> None:
-    from flagstaff import flag_enabled, ready  # noqa: PLC0415
-    from flagstaff.models import FeatureFlag  # noqa: PLC0415
+    from flagstaff import flag_enabled, ready
+    from flagstaff.models import FeatureFlag
 
     assert ready(30)  # noqa: S101
     assert flag_enabled("everyone")  # noqa: S101

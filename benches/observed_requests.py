@@ -11,22 +11,16 @@ from __future__ import annotations
 
 import gc
 import os
-import re
-import subprocess
 import sys
-import tempfile
 import time
-from pathlib import Path
+from typing import Any
 
-from benches._project import set_up
+from benches._project import count_instructions, set_up
 
 TIMES = 500
 WARM_UP = 20
-ROOT = Path(__file__).resolve().parent.parent
 APP = "flagstaff.rollouts"
 KEY = "flag_1"
-# A call of this function writes the counts since the one before into a file of their own.
-SEPARATOR = "is_waiting"
 
 
 def main() -> int:
@@ -49,43 +43,35 @@ def _print(name: str, instructions: float, without: float) -> None:
 
 
 def _instructions(project: str) -> float:
-    """Returns the instructions of one request."""
-    with tempfile.TemporaryDirectory() as directory:
-        out = Path(directory) / "callgrind.out"
-        command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        command += ["--separate-threads=yes", f"--dump-before=*__pyfunction_{SEPARATOR}*"]
-        command += [sys.executable, "-m", "benches.observed_requests", project]
-        environment = os.environ | {"PYTHONHASHSEED": "0"}
-        subprocess.run(command, cwd=ROOT, check=True, stderr=subprocess.DEVNULL, env=environment)
-        # The first file has what came before the requests that count, of the main thread.
-        counted = out.with_name(f"{out.name}.2-01").read_text()
-    found = re.search(r"^(?:summary|totals): (\d+)", counted, re.MULTILINE)
-    if found is None:
-        raise RuntimeError("callgrind gave no count")
-    return int(found[1]) / TIMES
+    """Returns the instructions of one request: the last count, after those that warm up."""
+    return count_instructions([], "observed_requests", project)[-1] / TIMES
 
 
 def _start_plan() -> None:
-    from flagstaff.rollouts import create  # noqa: PLC0415 (after set-up)
+    from flagstaff.rollouts import create
 
     create(KEY, ["75:1h", "100"])
 
 
+def _start_response(*_: object) -> Any:
+    """Ignores the status and the headers of a response."""
+
+
 def _handle(*, has_app: bool) -> int:
-    from django.conf import settings  # noqa: PLC0415 (the counted process)
+    from django.conf import settings
 
     if not has_app:
         settings.INSTALLED_APPS.remove(APP)
     settings.MIDDLEWARE.append("flagstaff.middleware.FlagstaffMiddleware")
-    import django  # noqa: PLC0415
+    import django
 
     django.setup()
-    from django.core.handlers.wsgi import WSGIHandler  # noqa: PLC0415
-    from django.http import HttpRequest, HttpResponse  # noqa: PLC0415
-    from django.test import RequestFactory  # noqa: PLC0415
-    from django.urls import path  # noqa: PLC0415
+    from django.core.handlers.wsgi import WSGIHandler
+    from django.http import HttpRequest, HttpResponse
+    from django.test import RequestFactory
+    from django.urls import path
 
-    from flagstaff import _core, flag_enabled, status  # noqa: PLC0415
+    from flagstaff import _core, flag_enabled, status
 
     def page(request: HttpRequest) -> HttpResponse:
         flag_enabled(KEY, 42)
@@ -99,7 +85,7 @@ def _handle(*, has_app: bool) -> int:
 
     def handle(times: int) -> None:
         for _ in range(times):
-            handler(dict(environ), lambda *_: None).close()
+            handler(dict(environ), _start_response).close()
 
     handle(WARM_UP)
     while not status().ready:

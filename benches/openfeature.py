@@ -36,12 +36,12 @@ def main() -> None:
 
 
 def _candidates() -> dict[str, Callable[[], object]]:
-    from openfeature import api  # noqa: PLC0415 (after set-up)
-    from openfeature.evaluation_context import EvaluationContext  # noqa: PLC0415
-    from openfeature.provider.no_op_provider import NoOpProvider  # noqa: PLC0415
+    from openfeature import api
+    from openfeature.evaluation_context import EvaluationContext
+    from openfeature.provider.no_op_provider import NoOpProvider
 
-    from flagstaff import flag_enabled  # noqa: PLC0415
-    from flagstaff.contrib.openfeature import FlagstaffProvider  # noqa: PLC0415
+    from flagstaff import flag_enabled
+    from flagstaff.contrib.openfeature import FlagstaffProvider
 
     providers: dict[str, Any] = {
         "the SDK without a provider": NoOpProvider(),
@@ -49,7 +49,8 @@ def _candidates() -> dict[str, Callable[[], object]]:
     }
     if find_spec("ld_openfeature"):
         providers["LaunchDarkly"] = _launchdarkly()
-    if find_spec("openfeature.contrib"):
+    # The namespace is there: the provider of OFREP, which tests need, is in it.
+    if find_spec("openfeature.contrib.provider.flagd"):
         providers["flagd, in process"] = _flagd()
     context = EvaluationContext("42", {"country": "AT"})
 
@@ -72,9 +73,9 @@ def _candidates() -> dict[str, Callable[[], object]]:
 
 
 def _launchdarkly() -> Any:
-    from ld_openfeature import LaunchDarklyProvider  # noqa: PLC0415 (optional)
-    from ldclient import Config  # noqa: PLC0415
-    from ldclient.integrations.test_data import TestData  # noqa: PLC0415
+    from ld_openfeature import LaunchDarklyProvider
+    from ldclient import Config
+    from ldclient.integrations.test_data import TestData
 
     data = TestData.data_source()
     data.update(data.flag(KEY).boolean_flag().variation_for_all(variation=True))
@@ -82,8 +83,8 @@ def _launchdarkly() -> Any:
 
 
 def _flagd() -> Any:
-    from openfeature.contrib.provider.flagd import FlagdProvider  # noqa: PLC0415 (optional)
-    from openfeature.contrib.provider.flagd.config import ResolverType  # noqa: PLC0415
+    from openfeature.contrib.provider.flagd import FlagdProvider
+    from openfeature.contrib.provider.flagd.config import ResolverType
 
     rule = {"fractional": [["on", 50], ["off", 50]]}
     flag = {

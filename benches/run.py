@@ -8,22 +8,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BENCHES = (
-    "evaluation",
-    "openfeature",
-    "memory",
-    "page",
-    "ofrep",
-    "latency",
-    "fan_out",
-    "outage",
-    "rules",
-    "writers",
-    "impact",
-    "experiment_report",
-    "allowed_users",
-    "references",
-    "admin_pages",
-    "growing_history",
+    *("evaluation", "openfeature", "memory", "requests", "latency", "fan_out", "writers", "impact"),
+    *("experiment_report", "admin_pages", "growing_history"),
 )
 
 

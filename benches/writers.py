@@ -1,9 +1,10 @@
-"""The rate of eight writers, as a ratio to the same writers without triggers.
+"""What the triggers cost writers, as ratios to the same writes without triggers.
 
     python -m benches.writers         (beside a DATABASE_URL; `make bench` runs all)
 
-Each client writes its own flag and sleeps before the commit, so that it does not measure the
-processors. Runs with and without triggers alternate.
+The rate of eight clients, each of which writes its own flag and sleeps before the commit, so that
+it does not measure the processors; and the time of a change of 100,000 allowed users. Runs with and
+without triggers alternate.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 import tempfile
-from pathlib import Path
+import time
+from collections.abc import Callable
 from statistics import median
+from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-if __package__ != "benches":
-    sys.path[:0] = [str(ROOT)]
-
-from benches._project import set_up  # noqa: E402 (the path comes first)
-from tools.postgres_binaries import programs  # noqa: E402
-from tools.token_triggers import always  # noqa: E402
+from benches._project import (
+    ADD_GUESTS,
+    ALLOWED_USERS,
+    disable_triggers,
+    enable_triggers,
+    execute,
+    set_up,
+)
+from tools.postgres_binaries import programs
 
 NEWEST, CLIENTS, SECONDS, ROUNDS = 18, 8, 2, 4
 WRITE = r"""
@@ -31,38 +35,79 @@ UPDATE flagstaff_featureflag SET enabled = NOT enabled WHERE key = 'flag_:client
 \sleep 10 ms
 COMMIT;
 """
-TABLES = (
-    "flagstaff_featureflag",
-    "flagstaff_featureflag_allowed_users",
-    "flagstaff_keyvaluestore",
-)
+TABLES = ("flagstaff_featureflag", ALLOWED_USERS, "flagstaff_keyvaluestore")
+USERS = 100_000
+ADD = f"""
+INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id)
+SELECT f.id, u.id FROM flagstaff_featureflag AS f, auth_user AS u
+WHERE f.key = 'everyone' AND u.username LIKE 'guest %'
+"""  # noqa: S608 (a constant)
 
 
 def main() -> None:
     """Measures and prints."""
     set_up()
-    from django.db import connection  # noqa: PLC0415 (after set-up)
-
-    rates: dict[str, list[float]] = {"DISABLE": [], "ENABLE": []}
-    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script, connection.cursor() as cursor:
+    execute(ADD_GUESTS, count=USERS)
+    execute("VACUUM ANALYZE")
+    with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(WRITE)
         script.flush()
-        for _ in range(ROUNDS):
-            for state, found in rates.items():
-                for table in TABLES:
-                    cursor.execute(f"ALTER TABLE {table} {state} TRIGGER USER")
-                found.append(transactions_per_second(script.name))
-        for table in TABLES:
-            # ENABLE has reset the token triggers to fire only in ordinary sessions.
-            cursor.execute(always(table))
-    bare, with_triggers = median(rates["DISABLE"]), median(rates["ENABLE"])
-    print(
-        f"{CLIENTS} writers: {with_triggers:.0f} transactions/s   without triggers {bare:.0f}   "
-        f"ratio {with_triggers / bare:.2f}"
-    )
+        rates = _with_and_without_triggers(lambda: _transactions_per_second(script.name))
+    print(f"{CLIENTS} writers, transactions/s{_compared(rates)}")
+    for name, change in _changes_of_allowed_users().items():
+        print(f"{USERS:,} allowed users by {name}, s{_compared(change)}")
 
 
-def transactions_per_second(script: str) -> float:
+def _compared(figures: dict[bool, list[float]]) -> str:
+    bare, with_triggers = median(figures[False]), median(figures[True])
+    ratio = with_triggers / bare
+    return f": {with_triggers:.2f}   without triggers {bare:.2f}   ratio {ratio:.2f}"
+
+
+def _with_and_without_triggers(measure: Callable[[], Any]) -> dict[bool, list[Any]]:
+    """Returns what was measured without triggers (False) and with them (True)."""
+    found: dict[bool, list[Any]] = {False: [], True: []}
+    for _ in range(ROUNDS):
+        for has_triggers, figures in found.items():
+            for table in TABLES:
+                (enable_triggers if has_triggers else disable_triggers)(table)
+            figures.append(measure())
+    return found
+
+
+def _changes_of_allowed_users() -> dict[str, dict[bool, list[float]]]:
+    """Returns the seconds of each change, without and with triggers."""
+    from django.contrib.auth import get_user_model
+
+    from flagstaff.models import FeatureFlag
+
+    allowed: Any = FeatureFlag.objects.get(key="everyone").allowed_users
+    guests: Any = get_user_model().objects.filter(username__startswith="guest ")
+    pks = list(guests.values_list("pk", flat=True))
+    changes: dict[str, Callable[[], Any]] = {
+        "SQL, add all": lambda: execute(ADD),
+        "SQL, remove all": lambda: execute(f"DELETE FROM {ALLOWED_USERS}"),  # noqa: S608
+        "the ORM, add all": lambda: allowed.set(pks),
+        "the ORM, remove all": allowed.clear,
+    }
+
+    def measure() -> dict[str, float]:
+        taken = {}
+        execute(f"VACUUM {ALLOWED_USERS}")
+        for name, change in changes.items():
+            started = time.monotonic()
+            change()
+            taken[name] = time.monotonic() - started
+        return taken
+
+    found = _with_and_without_triggers(measure)
+    return {
+        name: {state: [one[name] for one in rounds] for state, rounds in found.items()}
+        for name in changes
+    }
+
+
+def _transactions_per_second(script: str) -> float:
     """Returns what pgbench counts with this script."""
     options = ["--no-vacuum", f"--client={CLIENTS}", f"--time={SECONDS}", f"--file={script}"]
     ran = subprocess.run(

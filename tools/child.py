@@ -1,16 +1,45 @@
-"""A server as a child process: the common part of PostgreSQL and PgBouncer."""
+"""Servers that are started and closed, and those that are a child process."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
+from abc import ABC, abstractmethod
 from pathlib import Path
 
-from tools.closing import Closing
+from typing_extensions import Self
+
 from tools.lifeline import ends_with_parent
 from tools.limits import seconds
 from tools.postgres_account import server_account
+
+
+class ServerError(RuntimeError):
+    """A server failed."""
+
+
+class Closing(ABC):
+    """A context manager that starts a resource and closes it, also after a failed start."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Starts the resource, and returns when it is ready."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Releases everything."""
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class Child(Closing):
@@ -27,6 +56,13 @@ class Child(Closing):
     def __init__(self, log: Path) -> None:
         self.log = log
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """The process id; that of the postmaster or of the pooler."""
+        if self._process is None:
+            raise ServerError("the server is not running")
+        return self._process.pid
 
     def stop(self) -> None:
         """Shuts it down in order, so that its clients get an error message."""
@@ -56,6 +92,10 @@ class Child(Closing):
                 preexec_fn=ends_with_parent(self.STOP_SIGNAL),  # noqa: PLW1509 (only calls prctl)
             )
 
+    def _refuse_a_second_start(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            raise ServerError(f"the server runs already, as process {self.pid}")
+
     def _end(self, by: signal.Signals) -> None:
         if self._process is None:
             return
@@ -67,7 +107,7 @@ class Child(Closing):
             self._process.wait()
         self._process = None
 
-    def _failure(self, what: str) -> str:
-        """Returns an error message with the last lines of the log."""
+    def _failure(self, what: str) -> ServerError:
+        """Returns an error with the last lines of the log."""
         lines = self.log.read_text(errors="replace").splitlines()
-        return "\n".join([f"{what}:", *lines[-10:]])
+        return ServerError("\n".join([f"{what}:", *lines[-10:]]))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tools.browser import Visitor
-from tools.demo_commands import flags
+from tools.demo import flags
 
 FLAGS = "/admin/flagstaff/featureflag/"
 VALUES = "/admin/flagstaff/keyvaluestore/"
@@ -174,8 +174,8 @@ _CHANGES = (
             {"attribute": "country", "operator": "in", "values": ["DE", "FR"]}]}]', '')
     """,
 )
-# Evaluations of a day, and a flag that nobody has changed for a long time.
-_PAST = (
+#: Evaluations of a day, and a flag that nobody has changed for a long time.
+USAGE_AND_AGE = (
     """
     INSERT INTO flagstaff_usage (hour, key, result, count, last_at)
     SELECT date_trunc('hour', at), 'new_checkout', result, 90 + 200 * (result = 'true')::int, at
@@ -184,6 +184,9 @@ _PAST = (
     ON CONFLICT DO NOTHING
     """,
     "UPDATE flagstaff_change SET at = now() - interval '41 days' WHERE key = 'summer_banner'",
+)
+_PAST = (
+    *USAGE_AND_AGE,
     """
     INSERT INTO flagstaff_experiments_exposure (experiment_id, run, unit, variant, at)
     SELECT e.id, 0, (1000000 + n)::text, (ARRAY['control', 'treatment'])[1 + n % 2],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -123,6 +124,38 @@ def manage(command: str, environment: dict[str, str]) -> None:
     with child([sys.executable, "manage.py", command, "--verbosity", "0"], environment) as process:
         if process.wait() != 0:
             sys.exit(f"`manage.py {command}` failed")
+
+
+@contextmanager
+def new_shop(port: int) -> Iterator[tuple[str, dict[str, str]]]:
+    """Yields the URL of a new database with the data of the shop, and its environment."""
+    with Postgres() as server:
+        environment = os.environ | {"DATABASE_URL": server.url, "PORT": str(port)}
+        for command in ("migrate", "seed"):
+            manage(command, environment)
+        yield server.url, environment
+
+
+def flags(arguments: str, environment: dict[str, str]) -> str:
+    """Runs `manage.py flags`, prints the command, and returns its output."""
+    return run(f"flags {arguments}", environment)
+
+
+def run(arguments: str, environment: dict[str, str]) -> str:
+    """Runs `manage.py`, prints the command, and returns its output. Exits if it fails."""
+    command = [sys.executable, "manage.py", *shlex.split(arguments)]
+    done = subprocess.run(
+        command, cwd=EXAMPLE, env=environment, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        sys.exit(f"`manage.py {arguments}` failed: {done.stderr}")
+    say(f"$ manage.py {arguments}")
+    return done.stdout
+
+
+def say(text: str) -> None:
+    """Prints a line with the time."""
+    print(f"  {time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
 @contextmanager

@@ -1,24 +1,29 @@
 """The demo of an experiment: simulated shoppers, and a planted effect.
 
-`python -m tools.demo_experiment` leaves the shop running until Ctrl-C; with `--exit` it ends at
-once. The shoppers get their variants from `get_variant` and buy in the shop's own tables, but the
-times of what they do are moved into the past three weeks: nobody waits a week for a demo. The exit
-status is 1 if the report does not say what was planted.
+`python -m tools.demo_experiment` leaves the shop running until Ctrl-C. The shoppers get their
+variants from `get_variant` and buy in the shop's own tables, but the times of what they do are
+moved into the past three weeks: nobody waits a week for a demo. The exit status is 1 if the report
+does not say what was planted.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 from textwrap import indent
 
 import psycopg
 
-from tools.demo import chosen_port, manage, stop_on_signals, wait_for_answer, workers
-from tools.demo_commands import flags, run, say
+from tools.demo import (
+    chosen_port,
+    flags,
+    new_shop,
+    run,
+    say,
+    stop_on_signals,
+    wait_for_answer,
+    workers,
+)
 from tools.ports import LOOPBACK
-from tools.postgres import Postgres
 
 # The sample data has it as a draft with its metrics.
 KEY = "checkout_button"
@@ -45,29 +50,19 @@ READY = """
 
 def main() -> int:
     """Runs the demo, and returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--exit", action="store_true", help="end after the reports")
-    options = parser.parse_args()
     port = chosen_port("demo SCENE=experiment")
     stop_on_signals()
-    with Postgres() as server:
-        environment = os.environ | {"DATABASE_URL": server.url, "PORT": str(port)}
-        for command in ("migrate", "seed"):
-            manage(command, environment)
+    with new_shop(port) as (url, environment):
         run_experiment(environment)
-        is_as_planted = show_report(environment)
-        if is_as_planted and not options.exit:
-            with workers(environment) as master:
-                wait_for_answer(port, master)
-                ready = READY.format(
-                    address=f"http://{LOOPBACK}:{port}",
-                    url=server.url,
-                    python=sys.executable,
-                    report=page_of_report(server.url),
-                )
-                print(ready, flush=True)
-                master.wait()
-    return 0 if is_as_planted else 1
+        if not show_report(environment):
+            return 1
+        with workers(environment) as master:
+            wait_for_answer(port, master)
+            address, report = f"http://{LOOPBACK}:{port}", page_of_report(url)
+            ready = READY.format(address=address, url=url, python=sys.executable, report=report)
+            print(ready, flush=True)
+            master.wait()
+    return 0
 
 
 def run_experiment(environment: dict[str, str]) -> None:

@@ -1,30 +1,32 @@
 """The demo of a rollout plan: simulated users, a planted fault, and a guard that finds it.
 
-`python -m tools.demo_rollout` leaves the shop running until Ctrl-C; with `--exit` it ends at once.
-The exit status is 1 if the plan is not rolled back in time.
+`python -m tools.demo_rollout` leaves the shop running until Ctrl-C. The exit status is 1 if the
+plan is not rolled back in time.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psycopg
 
 from tools.demo import (
     chosen_port,
+    flags,
     jobs,
-    manage,
+    new_shop,
+    say,
     stop_on_signals,
     wait_for_answer,
     workers,
 )
-from tools.demo_commands import flags, say
 from tools.limits import seconds
-from tools.plan_watch import PlanWatch, Seen
 from tools.ports import LOOPBACK
-from tools.postgres import Postgres
 from tools.shoppers import FAILED, Shop, Shoppers, log_in_all
 
 KEY = "new_checkout"
@@ -34,11 +36,8 @@ STEPS = ("5:8s", "25:1m", "50:1m", "100")
 GUARDS = ("errors", "function=store.guards.orders")
 # So few, because the shop has only 300 customers.
 REQUIRED_USERS = 5
-# The runs of the driver in which the plan must trip once the counts are enough.
-MAX_RUNS = 2
 TIMEOUT = 180.0
-# Seconds between two lines with counts.
-COUNTS_EVERY = 2.0
+PAUSE = 0.1
 
 READY = """
   The plan    {address}/admin/flagstaff_rollouts/plan/{plan}/change/
@@ -47,36 +46,57 @@ READY = """
 
   Ctrl-C stops the demo and deletes its data.
 """
+_PLAN = "SELECT id, steps, step, run_id FROM flagstaff_rollouts_plan ORDER BY id DESC LIMIT 1"
+_EVENTS = """
+    SELECT id, at, kind, message, figures FROM flagstaff_rollouts_planevent
+    WHERE id > %s ORDER BY id
+"""
+_FAILED_USERS = """
+    SELECT count(*) FILTER (WHERE inside), count(*) FILTER (WHERE NOT inside)
+    FROM flagstaff_rollouts_failedunit WHERE run_id = %s AND guard = 0 AND is_counted
+"""
+_PLANT = """
+    UPDATE flagstaff_keyvaluestore SET value = %s::jsonb WHERE key = 'checkout_fault_percent'
+    RETURNING clock_timestamp()
+"""
+Session = psycopg.Connection[Any]
+
+
+@dataclass(frozen=True)
+class Event:
+    """An event of the plan, and the step and the failed users at that time."""
+
+    at: datetime
+    kind: str
+    text: str
+    figures: dict[str, Any]
+    step: str
+    failed: tuple[int, int]
 
 
 def main() -> int:
     """Runs the demo, and returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--exit", action="store_true", help="end after the trip")
-    options = parser.parse_args()
     port = chosen_port("demo SCENE=rollout")
     stop_on_signals()
-    with Postgres() as server:
-        environment = os.environ | {"DATABASE_URL": server.url, "PORT": str(port)}
-        for command in ("migrate", "seed"):
-            manage(command, environment)
+    with new_shop(port) as (url, environment):
         flags(f"rollout {KEY} 0", environment)
         with (
             workers(environment) as master,
             jobs(environment, every=1),
-            PlanWatch(server.url) as watch,
+            psycopg.connect(url, autocommit=True) as session,
         ):
             wait_for_answer(port, master)
-            wait_for(watch.driver_has_run)
-            is_in_time = run_plan(Shop(port), environment, watch)
-            if is_in_time and not options.exit:
-                address = f"http://{LOOPBACK}:{port}"
-                print(READY.format(address=address, plan=watch.plan_id()), flush=True)
-                master.wait()
-    return 0 if is_in_time else 1
+            driver = "SELECT FROM flagstaff_rollouts_driverrun"
+            wait_for(lambda: session.execute(driver).fetchone() is not None)
+            if not run_plan(Shop(port), environment, session):
+                return 1
+            [plan, *_] = session.execute(_PLAN).fetchone() or [None]
+            print(READY.format(address=f"http://{LOOPBACK}:{port}", plan=plan), flush=True)
+            master.wait()
+    return 0
 
 
-def run_plan(shop: Shop, environment: dict[str, str], watch: PlanWatch) -> bool:
+def run_plan(shop: Shop, environment: dict[str, str], session: Session) -> bool:
     """Runs the plan, and plants the fault. Returns whether the plan was rolled back in time."""
     users = log_in_all(environment)
     shoppers = Shoppers(shop, users)
@@ -85,36 +105,43 @@ def run_plan(shop: Shop, environment: dict[str, str], watch: PlanWatch) -> bool:
         # The guard of the shop trips if there are no orders.
         wait_for(lambda: sum(shoppers.orders().values()) >= THREADS)
         flags(start_command(), environment)
-        is_in_time = follow(watch)
+        is_in_time = follow(session)
     orders = shoppers.orders()
     say(f"of {sum(orders.values())} orders, {orders[FAILED]} failed")
     return is_in_time
 
 
-def follow(watch: PlanWatch) -> bool:
+def follow(session: Session) -> bool:
     """Prints what happens until the workers have applied the trip. Plants the fault."""
-    planted, shown = None, 0.0
-    for found in watch.follow(seconds(TIMEOUT)):
-        if isinstance(found, Seen):
-            if time.monotonic() > shown + COUNTS_EVERY:
-                shown = time.monotonic()
-                say(f"  {found}")
-            continue
-        say(found.text)
-        if found.kind == "step" and found.percent == FAULT_AT:
-            planted = watch.set_value("checkout_fault_percent", FAULT_PERCENT)
+    planted = None
+    for event in events(session):
+        say(event.text)
+        if event.kind == "step" and event.step.startswith(f"{FAULT_AT}:"):
+            [planted] = session.execute(_PLANT, [str(FAULT_PERCENT)]).fetchone() or [None]
             say(f"planted: {FAULT_PERCENT} % of the orders in the new checkout fail from now on")
-        if found.kind == "tripped" and planted:
-            took = (found.at - planted).total_seconds()
+        if event.kind == "tripped" and planted:
+            took = (event.at - planted).total_seconds()
+            say("  {} users failed inside, {} outside".format(*event.failed))
             say(f"  this was {took:.1f} s after the fault was planted")
-        if found.kind == "propagated":
-            after = found.figures["applied_after"] or 0.0
-            say(f"0 % in {found.figures['applied']} workers {after:.3f} s after the commit")
+        if event.kind == "propagated":
+            after = event.figures["applied_after"] or 0.0
+            say(f"0 % in {event.figures['applied']} workers {after:.3f} s after the commit")
             return planted is not None
-        if watch.runs > MAX_RUNS:
-            break
-    say(f"the plan was not rolled back: {watch.runs} runs after the counts were enough")
+    say("the plan was not rolled back")
     return False
+
+
+def events(session: Session) -> Iterator[Event]:
+    """Yields each event of the newest plan, until the time is over."""
+    last, deadline = 0, time.monotonic() + seconds(TIMEOUT)
+    while time.monotonic() < deadline:
+        [_, steps, step, run] = session.execute(_PLAN).fetchone() or [None, [], None, None]
+        failed = session.execute(_FAILED_USERS, [run]).fetchone() or (0, 0)
+        for row in session.execute(_EVENTS, [last]).fetchall():
+            last, *columns = row
+            at, kind, text, figures = columns
+            yield Event(at, kind, text, figures, "" if step is None else steps[step], failed)
+        time.sleep(PAUSE)
 
 
 def start_command() -> str:

@@ -31,10 +31,6 @@ SETTINGS = {
 }
 
 
-class PgBouncerError(RuntimeError):
-    """The pooler failed."""
-
-
 @final
 class PgBouncer(Child):
     """A pooler on a free port of the loopback, as a direct child of this process.
@@ -64,8 +60,7 @@ class PgBouncer(Child):
 
     def start(self) -> None:
         """Starts the pooler, and returns when it accepts connections."""
-        if self._process is not None:
-            raise PgBouncerError(f"the pooler runs already, as process {self._process.pid}")
+        self._refuse_a_second_start()
         settings = str(self._directory / "pgbouncer.ini")
         self._process = self._spawn(self._program, settings)
         self._wait_until_ready(self._process)
@@ -89,7 +84,7 @@ class PgBouncer(Child):
                     return
             time.sleep(0.005)
         self.stop()
-        raise PgBouncerError(self._failure("the pooler did not start"))
+        raise self._failure("the pooler did not start")
 
 
 def _program() -> Path:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
@@ -21,10 +20,8 @@ from selenium import webdriver
 
 from tools import console_pages
 from tools.browser import Visitor, chromium
-from tools.demo import ROOT, manage, stop_on_signals, wait_for_answer, workers
-from tools.demo_commands import flags
+from tools.demo import ROOT, flags, new_shop, stop_on_signals, wait_for_answer, workers
 from tools.ports import LOOPBACK, free_port
-from tools.postgres import Postgres
 
 __all__ = ["DIRECTORY", "PICTURES", "SHEET", "Picture"]
 
@@ -140,19 +137,12 @@ PICTURES = {
 
 # Evaluations, and changes by people, so that no page is empty.
 _FILL = (
-    """
-    INSERT INTO flagstaff_usage (hour, key, result, count, last_at)
-    SELECT date_trunc('hour', at), 'new_checkout', result, 90 + 200 * (result = 'true')::int, at
-    FROM generate_series(now() - interval '23 hours', now(), interval '1 hour') AS at,
-        unnest(ARRAY['true', 'false']) AS result
-    ON CONFLICT DO NOTHING
-    """,
+    *console_pages.USAGE_AND_AGE,
     """
     INSERT INTO flagstaff_usage (hour, key, result, count, last_at)
     SELECT date_trunc('hour', now()), key, 'unknown', 977 * n, now() - n * interval '7 minutes'
     FROM unnest(ARRAY['new_chekout', 'old_banner']) WITH ORDINALITY AS keys (key, n)
     """,
-    "UPDATE flagstaff_change SET at = now() - interval '41 days' WHERE key = 'summer_banner'",
 )
 _TIMES = '{"standard": [2, 4], "express": [1, 1]}'
 _COMMANDS = (
@@ -195,16 +185,12 @@ def main() -> int:
 @contextmanager
 def _demo(driver: webdriver.Chrome) -> Iterator[tuple[Visitor, str, dict[str, str]]]:
     """Yields a visitor of a new demo, the URL of its database, and the environment."""
-    with Postgres() as server:
-        port = free_port()
-        environment = os.environ | {"DATABASE_URL": server.url, "PORT": str(port)}
-        for command in ("migrate", "seed"):
-            manage(command, environment)
-        with workers(environment) as process:
-            wait_for_answer(port, process)
-            visitor = Visitor(driver, f"http://{LOOPBACK}:{port}")
-            visitor.log_in_to_admin("admin")
-            yield visitor, server.url, environment
+    port = free_port()
+    with new_shop(port) as (url, environment), workers(environment) as process:
+        wait_for_answer(port, process)
+        visitor = Visitor(driver, f"http://{LOOPBACK}:{port}")
+        visitor.log_in_to_admin("admin")
+        yield visitor, url, environment
 
 
 def _fill(url: str) -> dict[str, int]:

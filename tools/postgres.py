@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import final
 
-from tools.child import Child
+from tools.child import Child, ServerError
 from tools.limits import seconds
 from tools.ports import LOOPBACK, free_port
 from tools.postgres_account import give_to_postgres, open_directory, remove_directory
@@ -32,10 +32,6 @@ SETTINGS = {
 
 
 _BACKENDS_ARE_LEFT = "pre-existing shared memory block"
-
-
-class PostgresError(RuntimeError):
-    """The server failed."""
 
 
 @final
@@ -71,17 +67,9 @@ class Postgres(Child):
         """The address of the database `postgres`, as its owner, without a password."""
         return f"postgres://postgres@{LOOPBACK}:{self.port}/postgres"
 
-    @property
-    def pid(self) -> int:
-        """The process id of the postmaster."""
-        if self._process is None:
-            raise PostgresError("the server is not running")
-        return self._process.pid
-
     def start(self) -> None:
         """Starts the server, and returns when it accepts connections. Creates the cluster first."""
-        if self._process is not None and self._process.poll() is None:
-            raise PostgresError(f"the server runs already, as process {self.pid}")
+        self._refuse_a_second_start()
         if not (self._data / "PG_VERSION").exists():
             self._make_cluster()
         self._wait_for_predecessor()
@@ -92,7 +80,7 @@ class Postgres(Child):
             self._process = self._spawn(self.programs / "postgres", *where, *options)
             try:
                 self._wait_until_ready(self._process)
-            except PostgresError as error:
+            except ServerError as error:
                 # On a busy machine the backends of a killed server end later than the server.
                 if _BACKENDS_ARE_LEFT not in str(error) or time.monotonic() > deadline:
                     raise
@@ -122,7 +110,7 @@ class Postgres(Child):
         status = self._spawn(initdb, "--pgdata", str(self._data), "--no-sync", *what).wait()
         if status != 0:
             remove_directory(self._data)
-            raise PostgresError(self._failure("initdb failed"))
+            raise self._failure("initdb failed")
 
     def _wait_for_predecessor(self) -> None:
         """Waits for a previous server, whose parent was killed, to release the data directory."""
@@ -148,7 +136,7 @@ class Postgres(Child):
                 return
             time.sleep(0.005)
         self._end(signal.SIGKILL)
-        raise PostgresError(self._failure("the server did not start"))
+        raise self._failure("the server did not start")
 
     def _lock_file(self) -> list[str]:
         try:

@@ -10,7 +10,7 @@ from typing import Any, final
 
 import psycopg
 
-from tools.closing import Closing
+from tools.child import Closing, ServerError
 from tools.limits import seconds
 from tools.ports import LOOPBACK
 from tools.postgres import Postgres
@@ -20,10 +20,6 @@ from tools.postgres_binaries import programs
 TIMEOUT = 20.0
 # Its pg_basebackup also works with older servers.
 NEWEST = 18
-
-
-class ReplicaError(RuntimeError):
-    """The standby failed."""
 
 
 @final
@@ -55,7 +51,7 @@ class Replica(Closing):
     def promote(self) -> None:
         """Promotes it, and returns when it accepts writes."""
         if self.ask("SELECT pg_promote(true, %s)", int(seconds(TIMEOUT))) is not True:
-            raise ReplicaError("the standby was not promoted")
+            raise ServerError("the standby was not promoted")
 
     def hold(self) -> None:
         """Pauses the replay: later changes of the primary are not visible here."""
@@ -104,7 +100,7 @@ class Replica(Closing):
             check=False,
         )
         if made.returncode != 0:
-            raise ReplicaError(f"pg_basebackup failed:\n{made.stderr}")
+            raise ServerError(f"pg_basebackup failed:\n{made.stderr}")
         # Written here, because a newer pg_basebackup writes settings that an older server rejects.
         (data / "standby.signal").touch()
         with (data / "postgresql.auto.conf").open("a") as settings:
@@ -118,5 +114,5 @@ def _wait(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + seconds(TIMEOUT)
     while not condition():
         if time.monotonic() > deadline:
-            raise ReplicaError("the standby takes too long")
+            raise ServerError("the standby takes too long")
         time.sleep(0.01)

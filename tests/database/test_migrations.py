@@ -27,9 +27,9 @@ from flagstaff.operations import (
     InstallTriggers,
 )
 from tests.support.fake_workers import join
+from tests.support.python_processes import ROOT
 from tests.support.routers import RefusingRouter
 from tests.support.sql import Tokens, rows
-from tests.support.workers import ROOT
 
 __all__ = ["join"]
 

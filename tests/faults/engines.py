@@ -13,7 +13,7 @@ from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 
 from flagstaff._tables.names import names
-from tests.support.workers import ROOT
+from tests.support.python_processes import ROOT
 from tools.limits import seconds
 
 

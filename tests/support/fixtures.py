@@ -20,7 +20,8 @@ from tests.support.sessions import own_backends, sessions
 from tests.support.terminals import open_shop
 from tests.support.webhooks import hook
 from tests.support.workers import Worker, address
-from tools.postgres import Postgres, PostgresError
+from tools.child import ServerError
+from tools.postgres import Postgres
 
 __all__ = ["hook", "sessions"]
 
@@ -45,7 +46,7 @@ def server(module_postgres_server: Postgres) -> Iterator[Postgres]:
     yield module_postgres_server
     try:
         assert module_postgres_server.pid
-    except PostgresError:
+    except ServerError:
         module_postgres_server.start()
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from functools import cache
 
 import pytest
+from django.apps import apps
 from django.core.management import call_command
 from django.db import connections
 from django.test import TransactionTestCase
@@ -72,9 +73,10 @@ def _statement(alias: str, _database: str) -> str | None:
     connection = connections[alias]
     if connection.vendor != "postgresql" or not _is_superuser(alias):
         return None
-    # Also those that do not exist now: a test of migrations may be the first one.
-    names = connection.introspection.django_table_names(only_existing=False, include_views=False)
-    names = [_HISTORY, *(name for name in names if name not in _OF_MIGRATE)]
+    # Also those that do not exist now, or whose models the settings of one test use.
+    models = apps.get_models(include_auto_created=True, include_swapped=True)
+    found = {model._meta.db_table for model in models if model._meta.managed}
+    names = sorted({_HISTORY, *found} - _OF_MIGRATE)
     quoted = [connection.ops.quote_name(name) for name in names]
     listed = ",".join('"{}"'.format(name.replace('"', r"\"")) for name in quoted)
     return _DELETE.format(tables="{" + listed + "}")

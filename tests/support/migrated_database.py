@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from tests.support.workers import ROOT
+from tests.support.python_processes import run_python
 from tools.postgres import Postgres
 
 MIGRATED = "migrated"
@@ -22,10 +18,6 @@ def create_migrated_database(server: Postgres) -> None:
         if session.execute(exists, [MIGRATED]).fetchone() is not None:
             return
         session.execute(f"CREATE DATABASE {MIGRATED}".encode())
-    url = make_conninfo(server.url, dbname=MIGRATED)
-    subprocess.run(
-        [sys.executable, "-m", "django", "migrate", "--verbosity=0"],
-        cwd=ROOT,
-        env=os.environ | {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": "tests.support.settings"},
-        check=True,
+    run_python(
+        make_conninfo(server.url, dbname=MIGRATED), "-m", "django", "migrate", "--verbosity=0"
     )

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
-from tools.limits import CHILD, seconds
+from tests.support.python_processes import STRICT, run_to_end
 
 TOOLS = Path(__file__).resolve().parent.parent.parent
 PROJECTS = TOOLS / "tests" / "system" / "projects"
-
-
-def command(*arguments: str) -> list[str]:
-    """The command line of a strict interpreter with these arguments."""
-    return [sys.executable, "-W", "error", *arguments]
 
 
 def surroundings(database: str | None, **variables: str) -> dict[str, str]:
@@ -32,16 +25,12 @@ def run(
     database: str | None, *arguments: str, project: str = "users_project", **variables: str
 ) -> str:
     """Runs a command in a project, and returns its output."""
-    result = subprocess.run(
-        command(*arguments),
-        cwd=PROJECTS / project,
-        env=surroundings(database, **variables),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=seconds(CHILD),
-        check=False,
-    )
-    assert result.returncode == 0, result.stdout
-    return result.stdout
+    return run_in(PROJECTS / project, surroundings(database, **variables), *arguments)
+
+
+def run_in(folder: Path, environment: dict[str, str], *arguments: str, status: int = 0) -> str:
+    """Runs Python strictly in a folder, and returns its output. It must exit with this status."""
+    command = [*STRICT, *arguments]
+    ran = run_to_end(command, cwd=folder, env=environment, errors_as_output=True)
+    assert ran.returncode == status, ran.stdout
+    return ran.stdout

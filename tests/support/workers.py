@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, final
 
 from psycopg.conninfo import make_conninfo
 
-from tools.lifeline import ends_with_parent
+from tests.support.python_processes import ROOT, PythonProcess
 from tools.limits import SERVER, seconds
-
-ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def address(url: str, database: str) -> str:
@@ -37,21 +32,18 @@ class Worker:
         self, url: str, *, project: str = "tests.support.settings", **flagstaff: Any
     ) -> None:
         self._errors = tempfile.TemporaryFile(mode="w+")  # noqa: SIM115 (closed with the process)
-        self._process = subprocess.Popen(
-            [sys.executable, "-W", "error", "-m", "tests.support.worker_process"],
-            cwd=ROOT,
-            env=os.environ
-            | {
-                "DATABASE_URL": url,
-                "DJANGO_SETTINGS_MODULE": project,
-                "FLAGSTAFF": json.dumps(flagstaff),
-            },
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            text=True,
-            preexec_fn=ends_with_parent(signal.SIGKILL),  # noqa: PLW1509 (only calls prctl)
-        )
+        environment = {"DATABASE_URL": url, "DJANGO_SETTINGS_MODULE": project}
+        read_commands, write_commands = os.pipe()
+        read_results, write_results = os.pipe()
+        with os.fdopen(read_commands) as stdin, os.fdopen(write_results, "w") as stdout:
+            self._process = PythonProcess(
+                ["-W", "error", "-m", "tests.support.worker_process"],
+                cwd=ROOT,
+                env=os.environ | environment | {"FLAGSTAFF": json.dumps(flagstaff)},
+                files=[stdin, stdout, self._errors],
+            )
+        self._commands = os.fdopen(write_commands, "w")
+        self._results = os.fdopen(read_results)
 
     def __enter__(self) -> Worker:
         return self
@@ -71,14 +63,12 @@ class Worker:
 
     def send(self, name: str, *arguments: Any) -> None:
         """Sends a command, and does not wait for its result."""
-        assert self._process.stdin
-        self._process.stdin.write(json.dumps([name, *arguments]) + "\n")
-        self._process.stdin.flush()
+        self._commands.write(json.dumps([name, *arguments]) + "\n")
+        self._commands.flush()
 
     def receive(self) -> Any:
         """Returns the result of the last command."""
-        assert self._process.stdout
-        line = self._process.stdout.readline()
+        line = self._results.readline()
         assert line, f"the worker has ended: {self.end()}"
         found = json.loads(line)
         assert "error" not in found, found["error"]
@@ -100,16 +90,13 @@ class Worker:
         """Ends the process, and returns its exit status and its standard error."""
         if by is not None:
             self._process.send_signal(by)
-        assert self._process.stdin
-        assert self._process.stdout
         with suppress(BrokenPipeError):
-            self._process.stdin.close()
+            self._commands.close()
         try:
             status = self._process.wait(seconds(SERVER))
         finally:
-            self._process.kill()
-            self._process.wait()
-            self._process.stdout.close()
+            self._process.send_signal(signal.SIGKILL)
+            self._results.close()
         return status, self._read_errors()
 
     def _read_errors(self) -> str:

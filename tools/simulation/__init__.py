@@ -1,1 +1,1 @@
-"""Simulates rollout plans, to measure false trips and how soon harm is found: `make sim`."""
+"""Simulates rollout plans and experiments, to measure false results: `make sim`."""

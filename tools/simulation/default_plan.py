@@ -1,6 +1,6 @@
-"""Simulates plans with the default steps: `python -m tools.simulation.default_plan [--plans N]`.
+"""Plans with the default steps in `make sim`.
 
-A plan of 55 hours would be too long for `tools.simulation`, which draws each request. Here the
+A plan of 55 hours would be too long for `tools.simulation.plan`, which draws each request. Here the
 users of a class are counted only: not seen yet, seen, failed. That is exact, because users of a
 class are alike and each counts once; retries change nothing. The guard is that of errors; looks are
 every minute for two hours, then every ten. Before the start a day is measured, which says whether
@@ -9,26 +9,18 @@ the plan will hold.
 Each row has the plans that tripped, were done or hold, those done within 1.5 times the dwell times,
 and median and maximum of the users who had failed inside at a trip. *Warned* plans were said to
 hold, *in vain* if they were done in time; *surprised* ones hold or were late without a warning.
-Exits with 1 if a bound is broken.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import os
-import random
 import statistics
-import sys
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import django
+import numpy as np
 
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import share_error
@@ -36,16 +28,13 @@ from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.steps import ALL, DEFAULT_STEPS, Step
 from flagstaff.rollouts.verdict import judge
 from tools.simulation.plan import Estimates
-from tools.simulation.printing import print_result
-from tools.simulation.sampling import binomial, share_bound
-from tools.simulation.users import CLASSES, MOST_FAILING, swing
+from tools.simulation.sampling import between, generator, run_all, share_bound
+from tools.simulation.users import MOST_FAILING, OFTEN, RATES, SHARES, swing
 
 if TYPE_CHECKING:
     from flagstaff.rollouts.traffic import Traffic
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
-
-__all__ = ["SCENARIOS", "Outcome", "Scenario", "run_plan"]
+__all__ = ["SCENARIOS", "Outcome", "Scenario", "broken_bounds", "run", "run_plan"]
 
 _GUARD = Guard("errors")
 _DAY = 24 * 60
@@ -55,6 +44,8 @@ _OFTEN, _RARELY = 120, 10
 _IN_TIME, _END = 1.5, 4
 _FAILS_FOR_ALL = math.inf
 _MOST_FALSE_TRIPS, _MOST_BAD_BUILDS, _MOST_FALSE_WARNINGS = 0.05, 0.05, 0.1
+# Plans without harm, and those of each other scenario.
+_PLANS, _OTHERS = 2000, 200
 
 
 def _steps(first: int) -> tuple[Step, ...]:
@@ -124,34 +115,35 @@ class Outcome:
 class _Side:
     """The users inside or outside in one run: of each class not seen, seen, and failed."""
 
-    def __init__(self, sizes: Sequence[int]) -> None:
-        self._unseen, self._fine, self.failed = [*sizes], [0] * len(sizes), 0
+    def __init__(self, source: np.random.Generator, sizes: Sequence[int]) -> None:
+        self._source, self._unseen = source, np.array(sizes)
+        self._fine, self.failed = np.zeros_like(self._unseen), 0
 
     @property
     def seen(self) -> int:
-        return sum(self._fine) + self.failed
+        return int(self._fine.sum()) + self.failed
 
-    def pass_time(self, source: random.Random, hours: float, errors: float) -> None:
-        for kind, (_, rate, often) in enumerate(CLASSES):
-            share = min(errors * often, MOST_FAILING)
-            fails = -math.expm1(-rate * share * hours)
-            first = binomial(source, self._unseen[kind], fails)
-            later = binomial(source, self._fine[kind], fails)
-            others = self._unseen[kind] - first
-            fine = binomial(source, others, -math.expm1(-rate * (1 - share) * hours))
-            self._unseen[kind] = others - fine
-            self._fine[kind] += fine - later
-            self.failed += first + later
+    def pass_time(self, hours: float, errors: float) -> None:
+        binomial, share = self._source.binomial, np.minimum(errors * OFTEN, MOST_FAILING)
+        fails = -np.expm1(-RATES * share * hours)
+        first, later = binomial(self._unseen, fails), binomial(self._fine, fails)
+        others = self._unseen - first
+        fine = binomial(others, -np.expm1(-RATES * (1 - share) * hours))
+        self._unseen = others - fine
+        self._fine += fine - later
+        self.failed += int((first + later).sum())
 
 
 class _Run:
     """The state of a plan between two looks."""
 
-    def __init__(self, source: random.Random, scenario: Scenario, site: random.Random) -> None:
+    def __init__(
+        self, source: np.random.Generator, scenario: Scenario, site: np.random.Generator
+    ) -> None:
         self.source, self.scenario = source, scenario
-        users, self.errors = _between(site, scenario.users), _between(site, scenario.errors)
-        self.outside = [round(users * share) for share, _, _ in CLASSES]
-        self.inside = [0] * len(CLASSES)
+        users, self.errors = between(site, scenario.users), between(site, scenario.errors)
+        self.outside = np.rint(users * SHARES).astype(np.int64)
+        self.inside = np.zeros_like(self.outside)
         self.harm, self.phase = scenario.harm, source.random() * 2 * math.pi
         self.at = self.began = self.index = self.earlier = 0
         self.traffic = self._measure_a_day()
@@ -176,10 +168,8 @@ class _Run:
         """Moves users inside, who stay inside."""
         before = self.scenario.steps[index - 1].percent if index else 0
         share = (self.scenario.steps[index].percent - before) / (ALL - before)
-        for kind, outside in enumerate(self.outside):
-            moved = binomial(self.source, outside, share)
-            self.outside[kind] -= moved
-            self.inside[kind] += moved
+        moved = self.source.binomial(self.outside, share)
+        self.outside, self.inside = self.outside - moved, self.inside + moved
         self.index = index
         self.earlier = self.failed_inside() if index else 0
         self.begin_run(1)
@@ -187,7 +177,7 @@ class _Run:
     def begin_run(self, number: int) -> None:
         """Forgets the evidence."""
         self.number, self.began = number, self.at
-        self.sides = _Side(self.outside), _Side(self.inside)
+        self.sides = [_Side(self.source, users) for users in (self.outside, self.inside)]
         self.estimates = Estimates(self.source)
 
     def deploy(self, harm: float) -> None:
@@ -201,7 +191,7 @@ class _Run:
     def pass_time(self, minutes: int) -> None:
         hours = swing(self.phase, self.at) * self.scenario.activity * minutes / 60
         for side, harm in zip(self.sides, (1.0, self.harm), strict=True):
-            side.pass_time(self.source, hours, self.errors * harm)
+            side.pass_time(hours, self.errors * harm)
         self.at += minutes
 
     def look(self) -> StepVerdict:
@@ -216,11 +206,11 @@ class _Run:
 
 def run_plan(scenario: Scenario, name: str, plan: int) -> Outcome:
     """Returns what a plan did. The same name and number give the same result."""
-    site, source = random.Random(f"site {plan}"), random.Random(f"{name} {plan}")  # noqa: S311
+    site, source = generator("site", plan), generator(name, plan)
     run, steps = _Run(source, scenario, site), scenario.steps
     dwell = sum(step.seconds // 60 for step in steps if step.percent < ALL)
     compared = sum(step.percent < ALL for step in steps)
-    chosen, entered = source.randrange(compared), 0
+    chosen, entered = int(source.integers(compared)), 0
     times = [source.uniform(one.earliest, one.latest) for one in scenario.deploys]
     met, end = 0, "holds"
     while run.at < _END * dwell and end == "holds":
@@ -250,95 +240,49 @@ def run_plan(scenario: Scenario, name: str, plan: int) -> Outcome:
     )
 
 
-@dataclass(frozen=True)
-class Figures:
-    """How the plans of a scenario ended. With deploys, those that have met all of them."""
-
-    plans: int
-    ends: dict[str, int]
-    #: Upper 99 % bounds of the shares.
-    tripped_bound: float
-    done_bound: float
-    #: Users with the flag who had met an error when the plan tripped.
-    failed_median: float | None
-    failed_most: int | None
-    in_time: int
-    #: Plans that were warned before the start, and those of them that were done in time.
-    warned: int
-    warned_in_time: int
-    #: Neither done in time nor tripped nor warned.
-    surprised: int
+def run(scale: float) -> tuple[str, list[str]]:
+    """Runs all scenarios. Returns their figures as text, and what is wrong with them."""
+    found = {}
+    for name, scenario in SCENARIOS.items():
+        plans = round((_PLANS if name == NO_HARM else _OTHERS) * scale)
+        outcomes = run_all(run_plan, [(scenario, name, plan) for plan in range(plans)])
+        # With deploys, those that have met all of them.
+        found[name] = [one for one in outcomes if one.deploys == len(scenario.deploys)]
+    heads = ("plans", "tripped", "done", "holds", "in time", "warned", "in vain", "surprised")
+    lines = [f"{'':<40}{''.join(f'{head:>10}' for head in heads)}  users failed"]
+    lines += [_row(name, outcomes) for name, outcomes in found.items()]
+    return "\n".join(lines), broken_bounds(found)
 
 
-def figures_of(scenario: Scenario, outcomes: Sequence[Outcome]) -> Figures:
-    """Returns the figures of a scenario."""
-    met = [one for one in outcomes if one.deploys == len(scenario.deploys)]
-    ends = Counter(one.end for one in met)
-    failed = [one.failed_inside for one in met if one.end == "tripped"]
-    return Figures(
-        plans=len(met),
-        ends=dict(ends),
-        tripped_bound=share_bound(ends["tripped"], len(met)),
-        done_bound=share_bound(ends["done"], len(met)),
-        failed_median=statistics.median(failed) if failed else None,
-        failed_most=max(failed) if failed else None,
-        in_time=sum(one.in_time for one in met),
-        warned=sum(one.was_warned for one in met),
-        warned_in_time=sum(one.was_warned and one.in_time for one in met),
-        surprised=sum(not (one.in_time or one.was_warned or one.end == "tripped") for one in met),
-    )
-
-
-def broken_bounds(found: Mapping[str, Figures]) -> list[str]:
-    """Returns what is wrong with the figures."""
+def broken_bounds(found: Mapping[str, Sequence[Outcome]]) -> list[str]:
+    """Returns what is wrong with the outcomes."""
     problems = []
-    for name, one in found.items():
-        scenario = SCENARIOS[name]
-        if name == NO_HARM and one.tripped_bound > _MOST_FALSE_TRIPS:
-            problems.append(f"{name}: bound of trips {one.tripped_bound:.1%}")
-        if name == BAD_BUILD and one.done_bound > _MOST_BAD_BUILDS:
-            problems.append(f"{name}: bound of plans that are done {one.done_bound:.1%}")
+    for name, outcomes in found.items():
+        scenario, ends = SCENARIOS[name], Counter(one.end for one in outcomes)
+        tripped, done = (share_bound(ends[end], len(outcomes)) for end in ("tripped", "done"))
+        in_time = sum(one.in_time for one in outcomes)
+        in_vain = sum(one.was_warned and one.in_time for one in outcomes)
+        if name == NO_HARM and tripped > _MOST_FALSE_TRIPS:
+            problems.append(f"{name}: bound of trips {tripped:.1%}")
+        if name == BAD_BUILD and done > _MOST_BAD_BUILDS:
+            problems.append(f"{name}: bound of plans that are done {done:.1%}")
         is_harmless = scenario.harm == 1 and not scenario.deploys
-        if is_harmless and one.warned_in_time > _MOST_FALSE_WARNINGS * one.in_time:
-            problems.append(f"{name}: {one.warned_in_time} of {one.in_time} warned in vain")
+        if is_harmless and in_vain > _MOST_FALSE_WARNINGS * in_time:
+            problems.append(f"{name}: {in_vain} of {in_time} warned in vain")
     return problems
 
 
-def _row(name: str, one: Figures) -> str:
-    failed = "-" if one.failed_most is None else f"{one.failed_median:,.0f} · {one.failed_most:,}"
-    ends = "".join(f"{one.ends.get(end, 0):>9,}" for end in ("tripped", "done", "holds"))
-    return (
-        f"{name:<40}{one.plans:>7,}{ends}{one.in_time:>9,}{failed:>18}"
-        f"{one.warned:>9,}{one.warned_in_time:>9,}{one.surprised:>10,}"
+def _row(name: str, outcomes: Sequence[Outcome]) -> str:
+    ends = Counter(one.end for one in outcomes)
+    failed = [one.failed_inside for one in outcomes if one.end == "tripped"]
+    figures = (
+        len(outcomes),
+        *(ends[end] for end in ("tripped", "done", "holds")),
+        sum(one.in_time for one in outcomes),
+        sum(one.was_warned for one in outcomes),
+        sum(one.was_warned and one.in_time for one in outcomes),
+        # Neither done in time nor tripped nor warned.
+        sum(not (one.in_time or one.was_warned or one.end == "tripped") for one in outcomes),
     )
-
-
-def main() -> int:
-    """Runs all scenarios, prints their figures, and returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--plans", type=int, default=2000, help="plans without harm")
-    parser.add_argument("--others", type=int, default=200, help="plans of each other scenario")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
-    started, found = time.monotonic(), {}
-    with ProcessPoolExecutor(os.cpu_count(), initializer=django.setup) as pool:
-        for name, scenario in SCENARIOS.items():
-            plans = options.plans if name == NO_HARM else options.others
-            run = partial(run_plan, scenario, name)
-            found[name] = figures_of(scenario, [*pool.map(run, range(plans), chunksize=5)])
-    heads = ("tripped", "done", "holds", "in time")
-    columns = "".join(f"{head:>9}" for head in heads)
-    head = f"{'users failed':>18}{'warned':>9}{'in vain':>9}{'surprised':>10}"
-    lines = [f"{'':<40}{'plans':>7}{columns}{head}"]
-    lines += [_row(name, one) for name, one in found.items()]
-    figures = {name: asdict(one) for name, one in found.items()}
-    problems = broken_bounds(found)
-    return print_result("\n".join(lines), figures, problems, started=started, as_json=options.json)
-
-
-def _between(source: random.Random, limits: tuple[float, float]) -> float:
-    return math.exp(source.uniform(*map(math.log, limits)))
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    users = f"{statistics.median(failed):,.0f} · {max(failed):,}" if failed else "-"
+    return f"{name:<40}{''.join(f'{figure:>10,}' for figure in figures)}  {users}"

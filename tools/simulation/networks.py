@@ -1,31 +1,24 @@
-"""Simulates plans whose users share networks: `python -m tools.simulation.networks [--plans N]`.
+"""Plans whose users share networks, and an attacker with two networks, in `make sim`.
 
 The first users of a network count in each worker, and one failing user of a network counts. So a
 plan without harm may trip in at most 5 %, whether 1 % or 90 % of the users are in one network, also
 if all users of that network fail together. An attacker has one IPv4 and one IPv6 network, only
-cookies inside, and failing requests all the time. Exits with 1 if a bound is broken.
+cookies inside, and failing requests all the time.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
 import random
-import sys
-import time
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import judge
-from tools.simulation.printing import print_result
-from tools.simulation.sampling import share_bound
+from tools.simulation.sampling import run_all, share_bound
 
-__all__ = ["SITES", "Site", "trips"]
+__all__ = ["SITES", "Site", "run", "trips"]
 
 _PERCENTS = (1, 5, 25, 50)
 _STEPS = [Step(percent, 3600) for percent in (*_PERCENTS, 100)]
@@ -35,6 +28,8 @@ _LOOKS = 60
 _ATTACKERS = (1, 2)
 _COOKIES = 200
 _MOST_FALSE_TRIPS, _LEAST_FOUND = 0.05, 0.95
+# Plans of each site; a tenth with an attacker.
+_PLANS = 1000
 
 
 @dataclass(frozen=True)
@@ -156,31 +151,16 @@ def _step_trips(  # noqa: PLR0913, PLR0917 (all that a step is made of)
     return False
 
 
-def main() -> int:
-    """Runs all sites, prints the shares of trips, and returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        "--plans", type=int, default=1000, help="plans of each site; a tenth with an attacker"
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
-    started, figures, problems = time.monotonic(), {}, []
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
-        for name, site in SITES.items():
-            plans = max(options.plans // 10, 1) if site.has_attacker else options.plans
-            seeds = [f"{name} {plan}" for plan in range(plans)]
-            found = sum(pool.map(partial(trips, site), seeds, chunksize=5))
-            share = found / plans
-            figures[name] = {"tripped": share, "bound": share_bound(found, plans)}
-            if site.harm > 1 and share < _LEAST_FOUND:
-                problems.append(f"{name}: {share:.1%} tripped, required {_LEAST_FOUND:.0%}")
-            if site.harm == 1 and site.is_limited and share > _MOST_FALSE_TRIPS:
-                problems.append(f"{name}: {share:.1%} tripped, allowed {_MOST_FALSE_TRIPS:.0%}")
-    text = "\n".join(
-        f"{name:<44}{one['tripped']:>8.2%}{one['bound']:>8.2%}" for name, one in figures.items()
-    )
-    return print_result(text, figures, problems, started=started, as_json=options.json)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def run(scale: float) -> tuple[str, list[str]]:
+    """Runs all sites. Returns the shares of trips as text, and what is wrong with them."""
+    lines, problems = [], []
+    for name, site in SITES.items():
+        plans = max(round(_PLANS * scale) // (10 if site.has_attacker else 1), 1)
+        found = sum(run_all(trips, [(site, f"{name} {plan}") for plan in range(plans)]))
+        share = found / plans
+        lines.append(f"{name:<44}{share:>8.2%}{share_bound(found, plans):>8.2%}")
+        if site.harm > 1 and share < _LEAST_FOUND:
+            problems.append(f"{name}: {share:.1%} tripped, required {_LEAST_FOUND:.0%}")
+        if site.harm == 1 and site.is_limited and share > _MOST_FALSE_TRIPS:
+            problems.append(f"{name}: {share:.1%} tripped, allowed {_MOST_FALSE_TRIPS:.0%}")
+    return "\n".join(lines), problems

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import math
-import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+import numpy as np
 
 from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import judge
-from tools.simulation.rules import ALPHA_Z, fixed_threshold, z_of_errors
+from tools.simulation.sampling import generator
 from tools.simulation.users import ERROR, Site, Users
-from tools.simulation.workers import MEAN_RETRIES, Stored
+from tools.simulation.workers import Stored
 
-__all__ = ["PERCENTS", "RULES", "Course", "Estimates", "Result", "run_plan"]
+__all__ = ["PERCENTS", "Course", "Estimates", "Result", "run_plan"]
 
 #: The steps that are compared; at 100 % nobody is outside.
 PERCENTS = (1, 5, 25, 50)
-#: The rules that run side by side; the first one decides about the steps.
-RULES = ("verdict", "threshold", "z-test", "z-test, each minute")
 
 _GUARDS = (Guard("errors"), Guard("latency", seconds=0.5), Guard("latency", seconds=2.0))
 _NUMBERS = (0, 2, 3)
@@ -56,27 +55,25 @@ class Course:
 class Result:
     """What one plan did."""
 
-    #: By rule, the percentage at which it tripped, and the users who had failed inside by then.
-    trips: dict[str, tuple[int, int]] = field(default_factory=dict)
     #: The guard that tripped.
     guard: str | None = None
-    #: All users who failed inside, if nothing tripped.
+    #: All users who failed inside until the trip or the end.
     failed_inside: int = 0
     looks: int = 0
     #: Steps that passed, those of them without data, and those that a person left.
     passes: int = 0
     blind_passes: int = 0
     forced: int = 0
-    #: The percentage at the end.
+    #: The percentage at the trip or the end.
     percent: int = 0
 
 
 class Estimates:
     """Estimated numbers of users, as from a HyperLogLog whose registers change as it grows."""
 
-    def __init__(self, source: random.Random) -> None:
+    def __init__(self, source: np.random.Generator) -> None:
         self._source = source
-        self._errors = [source.gauss(0, 1), source.gauss(0, 1)]
+        self._errors = [source.normal(), source.normal()]
         self._numbers = [0, 0]
 
     def of(self, numbers: list[int]) -> list[float]:
@@ -89,7 +86,7 @@ class Estimates:
         # The part of the estimate that comes from earlier users keeps its error.
         kept = math.sqrt(self._numbers[side] / number)
         fresh = math.sqrt(max(1 - kept * kept, 0))
-        self._errors[side] = kept * self._errors[side] + fresh * self._source.gauss(0, 1)
+        self._errors[side] = kept * self._errors[side] + fresh * self._source.normal()
         self._numbers[side] = number
         found = number * (1 + CARDINALITY_ERROR * self._errors[side])
         return float(round(found)) if number < _FEW else found
@@ -98,11 +95,10 @@ class Estimates:
 class _Run:
     """The state of a plan between two looks."""
 
-    def __init__(self, source: random.Random, course: Course) -> None:
+    def __init__(self, source: np.random.Generator, course: Course) -> None:
         self.source, self.course, self.result = source, course, Result()
         self.steps = [Step(percent, course.dwell_minutes * 60) for percent in (*PERCENTS, 100)]
         self.users = Users(source, course.site, course.harm)
-        self.usual = self.users.usual_error_share(MEAN_RETRIES)
         # Users who failed inside in steps before this one.
         self.earlier = 0
         self.began = self.index = self.restarts = self.number = 0
@@ -117,45 +113,34 @@ class _Run:
     def resume(self, at: int) -> None:
         """Starts the present step again."""
         self.began, self.restarts = at, self.restarts - 1
-        self.earlier = self.result.failed_inside
         self._measure()
 
     def _measure(self) -> None:
         self.number += 1
+        self.earlier = self.result.failed_inside
         self.users.begin_step(PERCENTS[self.index])
         self.stored, self.estimates = Stored(self.source), Estimates(self.source)
         self.failed: set[int] = set()
 
-    def look(self, at: int) -> StepVerdict | None:
-        """Simulates a minute and asks every rule that has not tripped."""
+    def look(self, at: int) -> StepVerdict:
+        """Simulates a minute and judges."""
         minute = self.users.minute(at)
         self.stored.add(at, minute)
         self.failed |= {
             failure.user for failure in minute.failures if failure.inside and failure.kind & ERROR
         }
         self.result.failed_inside = self.earlier + len(self.failed)
-        due = at + 1 - self.began == self.course.dwell_minutes
-        z = z_of_errors(self.stored)
-        self._trip("threshold", holds=fixed_threshold(self.stored, self.usual))
-        self._trip("z-test", holds=due and z > ALPHA_Z)
-        self._trip("z-test, each minute", holds=z > ALPHA_Z)
-        if "verdict" in self.result.trips:
-            return None
         self.result.looks += 1
         evidence, users = self._evidence(), _REQUIRED_USERS
         verdict = judge(self.steps, self.index, _GUARDS, evidence, users, self.number)
-        self._trip("verdict", holds=verdict.trip is not None)
         self.result.guard = verdict.trip
         return verdict
 
-    def goes_on(self, at: int, verdict: StepVerdict | None) -> bool:
+    def goes_on(self, at: int, verdict: StepVerdict) -> bool:
         """Returns whether the next step is due, and counts why."""
         minutes = at + 1 - self.began
         if minutes < self.course.dwell_minutes:
             return False
-        if verdict is None:
-            # The plan is over; the other rules go on.
-            return True
         if verdict.passed:
             self.result.passes += 1
             self.result.blind_passes += self._is_blind()
@@ -173,10 +158,6 @@ class _Run:
         complete = all((*stored.users, *stored.requests)) and not self.course.lost_workers
         return not (compared and complete)
 
-    def _trip(self, rule: str, *, holds: bool) -> None:
-        if holds and rule not in self.result.trips:
-            self.result.trips[rule] = (PERCENTS[self.index], self.result.failed_inside)
-
     def _evidence(self) -> StepEvidence:
         outside, inside = self.estimates.of(self.stored.users)
         counts = {
@@ -188,17 +169,16 @@ class _Run:
         return StepEvidence(inside, outside, error, counts, requests, self.course.lost_workers)
 
 
-def run_plan(seed: str, course: Course) -> Result:
-    """Returns what a plan did. The same seed gives the same result."""
-    run = _Run(random.Random(seed), course)  # noqa: S311 (a simulation)
+def run_plan(name: str, number: int, course: Course) -> Result:
+    """Returns what a plan did. The same name and number give the same result."""
+    run = _Run(generator(name, number), course)
     for at in range(course.minutes):
         verdict = run.look(at)
-        if len(run.result.trips) == len(RULES):
+        if verdict.trip is not None:
             break
         if run.restarts and at + 1 - run.began == _MINUTES_TO_RESUME:
             run.resume(at + 1)
         elif run.goes_on(at, verdict):
-            run.earlier = run.result.failed_inside
             if run.index + 1 == len(PERCENTS):
                 break
             run.begin(run.index + 1, at + 1)

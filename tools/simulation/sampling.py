@@ -1,73 +1,48 @@
-"""Random counts, which the standard library has only from Python 3.12 on, and a bound of them."""
+"""What all simulations share: their random numbers, all cores, and the bound of a share."""
 
 from __future__ import annotations
 
 import math
-import random
+import os
+import zlib
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import Any, TypeVar
 
-__all__ = ["binomial", "poisson", "share_bound"]
+import django
+import numpy as np
+from scipy.stats import beta
 
-# Above this mean the normal distribution is close enough: its error is far below the effects here.
-_EXACT = 20.0
-_HALF = 0.5
-_BISECTIONS = 60
+__all__ = ["between", "generator", "run_all", "share_bound"]
 
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
 
-def poisson(source: random.Random, mean: float) -> int:
-    """Returns a Poisson count: Knuth's product of uniforms, or rounded normal for large means."""
-    if mean > _EXACT:
-        return max(round(source.gauss(mean, math.sqrt(mean))), 0)
-    limit, product, count = math.exp(-mean), source.random(), 0
-    while product > limit:
-        product *= source.random()
-        count += 1
-    return count
+_T = TypeVar("_T")
+_ALPHA = 0.01
 
 
-def binomial(source: random.Random, number: int, chance: float) -> int:
-    """Returns a binomial count: geometric gaps between successes, or rounded normal."""
-    if chance > _HALF:
-        return number - binomial(source, number, 1 - chance)
-    mean = number * chance
-    if mean > _EXACT:
-        found = round(source.gauss(mean, math.sqrt(mean * (1 - chance))))
-        return min(max(found, 0), number)
-    if mean <= 0:
-        return 0
-    count, position, log_failure = -1, 0, math.log1p(-chance)
-    while position <= number:
-        position += int(math.log(1 - source.random()) / log_failure) + 1
-        count += 1
-    return count
+def generator(name: str, number: int = 0) -> np.random.Generator:
+    """Returns random numbers: the same ones for the same name and number."""
+    return np.random.default_rng([zlib.crc32(name.encode()), number])
 
 
-def share_bound(found: int, number: int, alpha: float = 0.01) -> float:
-    """Returns the upper bound of Clopper and Pearson (1934): the share is above it with `alpha`.
-
-    The share at which at most `found` of `number` have the probability alpha.
-
-        >>> round(share_bound(0, 100), 4) == round(1 - 0.01 ** (1 / 100), 4)
-        True
-    """
-    if found >= number:
-        return 1.0
-    low, high = found / number, 1.0
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _at_most(found, number, middle) > alpha else (low, middle)
-    return high
+def between(source: np.random.Generator, limits: tuple[float, float]) -> float:
+    """Returns a log-uniform number between two limits."""
+    low, high = limits
+    return math.exp(source.uniform(math.log(low), math.log(high)))
 
 
-def _at_most(found: int, number: int, chance: float) -> float:
-    if not 0 < chance < 1:
-        return float(chance <= 0)
-    return math.fsum(
-        math.exp(
-            math.lgamma(number + 1)
-            - math.lgamma(one + 1)
-            - math.lgamma(number - one + 1)
-            + one * math.log(chance)
-            + (number - one) * math.log1p(-chance)
-        )
-        for one in range(found + 1)
-    )
+def run_all(run: Callable[..., _T], arguments: Iterable[tuple[Any, ...]]) -> list[_T]:
+    """Returns the results of all calls, in order. Uses all cores."""
+    with ProcessPoolExecutor(os.cpu_count(), initializer=django.setup) as pool:
+        return list(pool.map(partial(_call, run), arguments, chunksize=5))
+
+
+def _call(run: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
+    return run(*arguments)
+
+
+def share_bound(found: int, number: int) -> float:
+    """Returns the upper 99 % bound of Clopper and Pearson (1934) of a share."""
+    return 1.0 if found >= number else float(beta.ppf(1 - _ALPHA, found + 1, number - found))

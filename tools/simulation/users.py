@@ -8,19 +8,20 @@ the user of a failing request that would not have been seen yet is chosen among 
 
 from __future__ import annotations
 
-import itertools
 import math
-import random
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tools.simulation.sampling import binomial, poisson
+import numpy as np
+import numpy.typing as npt
 
 __all__ = [
-    "CLASSES",
     "ERROR",
     "GUARD_BITS",
     "MOST_FAILING",
+    "OFTEN",
+    "RATES",
+    "SHARES",
     "Failure",
     "Minute",
     "Site",
@@ -28,9 +29,9 @@ __all__ = [
     "swing",
 ]
 
-#: (share of users, requests an hour, how many times as often their requests fail). Heavy-tailed:
-#: 1 % of the users make a third of the requests. The last two are broken clients.
-CLASSES = (
+# (share of users, requests an hour, how many times as often their requests fail). Heavy-tailed:
+# 1 % of the users make a third of the requests. The last two are broken clients.
+_CLASSES = (
     (0.500, 0.1, 1.0),
     (0.250, 0.3, 1.0),
     (0.122, 0.8, 1.0),
@@ -42,6 +43,7 @@ CLASSES = (
     (0.002, 1.0, 30.0),
     (0.001, 20.0, 30.0),
 )
+SHARES, RATES, OFTEN = np.array(_CLASSES).T
 #: The bits of a failure: an error, slower than the first limit, slower than the second.
 ERROR, SLOW, SLOWER = 1, 2, 4
 GUARD_BITS = (ERROR, SLOW, SLOWER)
@@ -90,93 +92,56 @@ def swing(phase: float, at: int) -> float:
 
 
 class Users:
-    """All users of a site in one simulated plan."""
+    """All users of a site in one simulated plan. Rows of its arrays are outside and inside."""
 
-    def __init__(self, source: random.Random, site: Site, harm: float = 1.0) -> None:
+    def __init__(self, source: np.random.Generator, site: Site, harm: float = 1.0) -> None:
         """Draws the time of day. Inside, errors are `harm` times as frequent."""
-        self._source, self._site, self._harm = source, site, harm
-        seen_in_an_hour = sum(share * -math.expm1(-rate) for share, rate, _ in CLASSES)
-        pool = site.users_per_hour / seen_in_an_hour
-        self._all = [round(pool * share) for share, _, _ in CLASSES]
-        self._sizes = [[*self._all], [0] * len(CLASSES)]
-        self._seen = [[0] * len(CLASSES), [0] * len(CLASSES)]
-        self._cells: list[list[float]] = [[], []]
+        self._source = source
+        seen_in_an_hour = (SHARES * -np.expm1(-RATES)).sum()
+        everyone = np.rint(site.users_per_hour / seen_in_an_hour * SHARES).astype(np.int64)
+        self._sizes = np.array([everyone, np.zeros_like(everyone)])
+        self._seen = np.zeros_like(self._sizes)
+        self._shares = np.array([_failing_shares(site, 1.0), _failing_shares(site, harm)])
         self._percent = 0
         self._phase = source.random() * 2 * math.pi
 
     def begin_step(self, percent: int) -> None:
         """Moves users inside, who stay inside, and forgets who has been seen."""
         moving = (percent - self._percent) / (100 - self._percent)
-        for kind, outside in enumerate(self._sizes[0]):
-            moved = binomial(self._source, outside, moving)
-            self._sizes[0][kind] -= moved
-            self._sizes[1][kind] += moved
+        moved = self._source.binomial(self._sizes[0], moving)
+        self._sizes += [-moved, moved]
         self._percent = percent
-        self._seen = [[0] * len(CLASSES), [0] * len(CLASSES)]
-        self._cells = [
-            [*itertools.accumulate(self._failing(side, self._harm if side else 1.0))]
-            for side in (0, 1)
-        ]
-
-    def usual_error_share(self, retries: float) -> float:
-        """Returns the share of requests with an error without harm; retries fail as well."""
-        users = [size * rate for size, (_, rate, _) in zip(self._all, CLASSES, strict=True)]
-        errors = sum(
-            many * min(self._site.errors * often, MOST_FAILING)
-            for many, (_, _, often) in zip(users, CLASSES, strict=True)
-        )
-        return errors * (1 + retries) / (sum(users) + errors * retries)
+        self._seen[:] = 0
 
     def minute(self, at: int) -> Minute:
         """Returns the events of the minute."""
-        hours = swing(self._phase, at) / _MINUTES
-        failures: list[Failure] = []
-        new, requests = [0, 0], [0, 0]
-        for side in (0, 1):
-            before = [*self._seen[side]]
-            self._see(side, hours)
-            failures += self._failures(side, hours, before)
-            new[side] = sum(self._seen[side]) - sum(before)
-            mean = sum(
-                size * rate for size, (_, rate, _) in zip(self._sizes[side], CLASSES, strict=True)
-            )
-            requests[side] = poisson(self._source, mean * hours)
-        return Minute((new[0], new[1]), (requests[0], requests[1]), failures)
-
-    def _failing(self, side: int, harm: float) -> list[float]:
-        """Returns failing requests an hour, by class and kind of failure."""
-        site = self._site
-        shares = (
-            site.errors * (1 - _TIMEOUTS) * harm,
-            site.errors * _TIMEOUTS * harm,
-            site.slow - site.slower,
-            site.slower,
-        )
-        return [
-            size * rate * min(share * often, MOST_FAILING)
-            for size, (_, rate, often) in zip(self._sizes[side], CLASSES, strict=True)
-            for share in shares
+        source, hours = self._source, swing(self._phase, at) / _MINUTES
+        before = self._seen.copy()
+        self._seen += source.binomial(self._sizes - before, -np.expm1(-RATES * hours))
+        requests = self._sizes * RATES * hours
+        failing = source.poisson(requests[:, :, np.newaxis] * self._shares)
+        failures = [
+            Failure(side, self._user(side, group, before) << _CLASS_BITS | group, _KINDS[kind])
+            for side, group, kind in np.argwhere(failing).tolist()
+            for _ in range(failing[side, group, kind])
         ]
+        new_outside, new_inside = (self._seen - before).sum(axis=1).tolist()
+        outside, inside = source.poisson(requests.sum(axis=1)).tolist()
+        return Minute((new_outside, new_inside), (outside, inside), failures)
 
-    def _see(self, side: int, hours: float) -> None:
-        seen = self._seen[side]
-        for kind, (_, rate, _) in enumerate(CLASSES):
-            unseen = self._sizes[side][kind] - seen[kind]
-            if unseen:
-                seen[kind] += binomial(self._source, unseen, -math.expm1(-rate * hours))
+    def _user(self, side: int, group: int, before: npt.NDArray[np.int64]) -> int:
+        """Returns a user of a failing request, whom the site has seen then."""
+        seen, known = int(self._seen[side, group]), int(before[side, group])
+        user = int(self._source.random() * self._sizes[side, group])
+        if user >= seen:
+            user = known + int(self._source.random() * (seen - known))
+            self._seen[side, group] = max(seen, user + 1)
+        return user
 
-    def _failures(self, side: int, hours: float, before: list[int]) -> list[Failure]:
-        cells, source = self._cells[side], self._source
-        number = poisson(source, cells[-1] * hours)
-        if not number:
-            return []
-        found = []
-        for cell in source.choices(range(len(cells)), cum_weights=cells, k=number):
-            group, kind = divmod(cell, len(_KINDS))
-            seen = self._seen[side]
-            user = int(source.random() * self._sizes[side][group])
-            if user >= seen[group]:
-                user = before[group] + int(source.random() * (seen[group] - before[group]))
-                seen[group] = max(seen[group], user + 1)
-            found.append(Failure(side, user << _CLASS_BITS | group, _KINDS[kind]))
-        return found
+
+def _failing_shares(site: Site, harm: float) -> npt.NDArray[np.float64]:
+    """Returns the shares of failing requests, by class and kind of failure."""
+    timeouts, others = site.errors * _TIMEOUTS * harm, site.errors * (1 - _TIMEOUTS) * harm
+    kinds = np.array([others, timeouts, site.slow - site.slower, site.slower])
+    shares: npt.NDArray[np.float64] = np.minimum(OFTEN[:, np.newaxis] * kinds, MOST_FAILING)
+    return shares

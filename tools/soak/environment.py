@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.faults.proxy import Proxy
 from tools.lifeline import ends_with_parent
 from tools.ports import LOOPBACK
 from tools.postgres import Postgres
 from tools.postgres_account import open_directory, remove_directory
 from tools.soak.project import DATABASE, ROLE
-from tools.soak.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WORKERS = 4
@@ -49,9 +49,9 @@ FILL = """
 class Worker:
     """A process that evaluates flags."""
 
-    def __init__(self, port: int, passfile: Path) -> None:
+    def __init__(self, port: str, passfile: Path) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "tools.soak.worker", str(port), str(passfile)],
+            [sys.executable, "-m", "tools.soak.worker", port, str(passfile)],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -161,11 +161,12 @@ def environment() -> Iterator[Environment]:
         # Commits must survive a crash, or workers would have changes that the server has lost.
         settings = {"hba_file": str(rules), "synchronous_commit": "on"}
         server = stack.enter_context(Postgres(settings=settings))
-        proxy = stack.enter_context(Proxy(server.port))
+        proxy = stack.enter_context(Proxy(server.url))
         env = Environment(server, proxy, place)
         _create_database(env)
         try:
-            env.workers.extend(Worker(proxy.port, env.passfile) for _ in range(WORKERS))
+            port = str(conninfo_to_dict(proxy.url)["port"])
+            env.workers.extend(Worker(port, env.passfile) for _ in range(WORKERS))
             for worker in env.workers:
                 worker.receive()
             yield env

@@ -28,7 +28,7 @@ class Faults:
         """Returns all faults by name."""
         return {
             "sessions terminated": self.terminate,
-            "links broken": self._env.proxy.reset,
+            "links broken": self._env.proxy.cut,
             "server crashed": self.crash,
             "server stopped": self.stop,
             "backend hung": self.hang_backend,
@@ -88,8 +88,12 @@ class Faults:
 
     def black_hole(self) -> None:
         """Drops all network traffic without closing connections."""
-        with self._log.outage.record(), self._env.proxy.black_hole():
-            time.sleep(8)
+        with self._log.outage.record():
+            self._env.proxy.stop()
+            try:
+                time.sleep(8)
+            finally:
+                self._env.proxy.resume()
 
     def storm(self) -> None:
         """Commits a thousand transactions as fast as possible."""

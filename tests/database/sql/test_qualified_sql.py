@@ -21,7 +21,7 @@ from psycopg import errors
 
 import flagstaff
 from flagstaff._tables.names import fill, names, sql
-from tests.support.workers import ROOT
+from tests.support.python_processes import ROOT
 
 PACKAGE = Path(flagstaff.__path__[0])
 # Roles are global to the server.

@@ -8,6 +8,8 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -19,8 +21,9 @@ from tests.support.conditions import condition
 from tests.support.fixtures import Query
 from tests.support.python_processes import STRICT, run_python
 from tests.support.repeats import repeats
+from tests.support.sessions import within
 from tests.support.workers import Worker
-from tools.limits import seconds
+from tools.limits import SERVER, seconds
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 from tools.token_triggers import always
@@ -83,11 +86,16 @@ def caller(database: str) -> Iterator[Worker]:
         yield caller
 
 
+def is_stopped(worker: Worker) -> bool:
+    state: str = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(") ")[2]
+    return state.startswith("T")
+
+
 @contextmanager
 def stopped(*workers: Worker) -> Iterator[None]:
     for worker in workers:
         os.kill(worker.pid, signal.SIGSTOP)
-        os.waitid(os.P_PID, worker.pid, os.WSTOPPED | os.WNOWAIT)
+        assert within(SERVER, partial(is_stopped, worker))
     try:
         yield
     finally:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 from difflib import ndiff
 from pathlib import Path
 from typing import Any
 
-from tests.support.projects import TOOLS, command, surroundings
-from tools.limits import CHILD, seconds
+from tests.support.projects import TOOLS, run_in, surroundings
 
 HERE = Path(__file__).resolve().parent
 ARTICLE, ADOPTED = HERE / "article", HERE / "adopted"
@@ -82,20 +80,9 @@ class Project:
         return json.loads(printed.splitlines()[-1])
 
     def _run(self, *arguments: str, fails: bool = False) -> str:
-        result = subprocess.run(
-            command(*arguments),
-            cwd=self.folder,
-            env=surroundings(
-                self._database,
-                DJANGO_SETTINGS_MODULE="config.local_settings",
-                PYTHONPATH=f"{self.folder}:{TOOLS}",
-            ),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds(CHILD),
-            check=False,
+        environment = surroundings(
+            self._database,
+            DJANGO_SETTINGS_MODULE="config.local_settings",
+            PYTHONPATH=f"{self.folder}:{TOOLS}",
         )
-        assert (result.returncode != 0) == fails, result.stdout
-        return result.stdout
+        return run_in(self.folder, environment, *arguments, status=int(fails))

@@ -53,7 +53,7 @@ class Shop(NamedTuple):
         return set(children.read_text().split())
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def programs() -> tuple[str, str]:
     """The paths of the browser and its driver."""
     browser, driver = shutil.which("chromium"), shutil.which("chromedriver")
@@ -105,13 +105,28 @@ def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
         yield shop
 
 
-@pytest.fixture(scope="module")
-def driver(
+@pytest.fixture(scope="session")
+def browser(
     programs: tuple[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[webdriver.Chrome]:
-    """A browser with an empty profile."""
+    """A browser that began with an empty profile."""
     with chromium(*programs, tmp_path_factory.mktemp("browser")) as driver:
         yield driver
+
+
+@pytest.fixture(scope="module")
+def driver(browser: webdriver.Chrome) -> Iterator[webdriver.Chrome]:
+    """The browser, for the tests of one file, whose shop is at an address of its own."""
+    yield browser
+    browser.get("about:blank")
+    # Cookies are those of a machine, and not of a port.
+    for command in ("Network.clearBrowserCookies", "Network.clearBrowserCache"):
+        browser.execute_cdp_cmd(command, {})
+    visitor = Visitor(browser, "")
+    visitor.reset_width()
+    visitor.set_scheme("light")
+    # The shop of the file may have ended while a page was open.
+    visitor.console_errors()
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.support.pages import DOCS, code_of
-from tests.support.projects import TOOLS, surroundings
+from tests.support.projects import TOOLS, run_in, surroundings
 from tests.support.workers import address
-from tools.limits import CHILD, seconds
 from tools.postgres import Postgres
 
 PAGE = "how-to/from-waffle.md"
@@ -160,19 +157,8 @@ class Shop:
 
     def manage(self, *arguments: str, status: int = 0) -> str:
         """Returns the output of a command."""
-        result = subprocess.run(
-            [sys.executable, "-W", "error", "manage.py", *arguments],
-            cwd=self.folder,
-            env=surroundings(self._database, PYTHONPATH=f"{self.folder}:{TOOLS}"),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=seconds(CHILD),
-            check=False,
-        )
-        assert result.returncode == status, result.stdout
-        return result.stdout
+        environment = surroundings(self._database, PYTHONPATH=f"{self.folder}:{TOOLS}")
+        return run_in(self.folder, environment, "manage.py", *arguments, status=status)
 
     def visits(self) -> list[list[object]]:
         printed = self.manage("shell", "--no-imports", "-c", VISITS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,8 @@ from urllib.request import urlopen
 import psycopg
 import pytest
 
-from tests.support.projects import PROJECTS, command, run, surroundings
+from tests.support.projects import PROJECTS, run, surroundings
+from tests.support.python_processes import STRICT
 from tests.support.workers import Worker
 from tools.limits import SERVER, seconds
 from tools.ports import LOOPBACK, free_port
@@ -26,9 +28,9 @@ def serving(database: str) -> Iterator[str]:
     """The URL of `manage.py runserver`."""
     port = free_port()
     # Django leaves its socket to the last thread that ends, which warns after the interrupt.
-    unclosed = ("-W", "ignore:unclosed:ResourceWarning")
+    python = [sys.executable, *STRICT, "-W", "ignore:unclosed:ResourceWarning"]
     server = subprocess.Popen(
-        command(*unclosed, "manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"),
+        [*python, "manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"],
         cwd=PROJECTS / "users_project",
         env=surroundings(database),
         stdout=subprocess.DEVNULL,

@@ -19,10 +19,23 @@ from flagstaff.experiments.statistics.effects import (
     ratio,
 )
 from flagstaff.experiments.statistics.sequential import Plan, always_valid, lower_bound
-from tools.experiment_simulation.effects import effects_of
-from tools.experiment_simulation.report import broken_bounds, figures_of, report
-from tools.experiment_simulation.runs import NEVER, Ends, run_all, run_chunk
-from tools.experiment_simulation.units import ArmSums, Kind, Scenario, draw, looks_of
+from tools.simulation.experiment_units import (
+    ArmSums,
+    Kind,
+    Scenario,
+    draw,
+    effects_of,
+    looks_of,
+)
+from tools.simulation.experiments import (
+    NEVER,
+    Ends,
+    broken_bounds,
+    figures_of,
+    report,
+    run_chunk,
+    simulate,
+)
 
 SMALL = Scenario("small", "conversion", 3, units=1_200, every=40, planned=800)
 KINDS: list[Kind] = ["conversion", "lift", "revenue", "ratio", "grow"]
@@ -103,7 +116,7 @@ def test_always_valid_results_are_seldom_false_and_naive_ones_often() -> None:
 
 
 def run(chosen: list[Scenario]) -> list[Ends]:
-    return list(run_all(chosen).values())
+    return list(simulate(chosen).values())
 
 
 def test_broken_bounds_are_named() -> None:

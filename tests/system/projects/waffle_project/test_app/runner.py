@@ -13,9 +13,11 @@ from importlib.util import module_from_spec
 from pathlib import Path
 from typing import Any
 
+import pytest
 from django.test.runner import DiscoverRunner
 
 from flagstaff.contrib.waffle import evaluating
+from tests.support.flush import install
 
 _FUNCTIONS = ("flag_result", "result_for_user", "switch_result", "sample_result")
 _evaluated = 0
@@ -73,6 +75,8 @@ class ReportingRunner(DiscoverRunner):
 
     def setup_test_environment(self, **kwargs: Any) -> None:
         super().setup_test_environment(**kwargs)
+        # All tests of waffle commit their rows; Django would truncate all tables after each.
+        install(pytest.MonkeyPatch())
         for name in _FUNCTIONS:
             setattr(evaluating, name, _counted(getattr(evaluating, name)))
 

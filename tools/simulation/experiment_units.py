@@ -1,4 +1,7 @@
-"""The simulated units, as what those between two looks add to the sums of each arm."""
+"""The units of simulated experiments, and their effect at each look, with arrays.
+
+A test compares the effects with `flagstaff.experiments.statistics`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,14 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ArmSums", "Floats", "Kind", "Scenario", "draw", "looks_of"]
+from flagstaff.experiments.statistics.effects import (
+    LEAST_CONTRIBUTORS,
+    LEAST_CONVERSIONS,
+    LEAST_STANDARD_ERRORS,
+    LEAST_UNITS,
+)
+
+__all__ = ["ArmSums", "Effects", "Floats", "Kind", "Scenario", "draw", "effects_of", "looks_of"]
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["conversion", "lift", "revenue", "ratio", "grow"]
@@ -123,3 +133,56 @@ def _of_units(chosen: npt.NDArray[np.bool_], y: Floats, x: Floats) -> ArmSums:
     products = [y, y * y, x, x * x, x * y]
     sums = [one.sum(axis=2) for one in products]
     return ArmSums(chosen.sum(axis=2).astype(np.float64), *sums)
+
+
+class Effects(NamedTuple):
+    """One row per experiment, one column per look."""
+
+    value: Floats
+    standard_error: Floats
+    is_enough: npt.NDArray[np.bool_]
+
+
+def effects_of(kind: Kind, control: ArmSums, treatment: ArmSums) -> Effects:
+    """Returns the effect at each look: a difference, or for the kind "lift" a relative lift.
+
+    The sums are those between two looks.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        before, after = _arm(kind, _until(control)), _arm(kind, _until(treatment))
+        return _lift(before, after) if kind == "lift" else _difference(before, after)
+
+
+def _difference(control: Effects, treatment: Effects) -> Effects:
+    error = np.hypot(control.standard_error, treatment.standard_error)
+    enough = control.is_enough & treatment.is_enough & (error > 0)
+    return Effects(treatment.value - control.value, error, enough)
+
+
+def _lift(control: Effects, treatment: Effects) -> Effects:
+    ratio = treatment.value / control.value
+    error = np.hypot(ratio * control.standard_error, treatment.standard_error) / control.value
+    enough = control.is_enough & treatment.is_enough & (error > 0)
+    enough &= control.value >= LEAST_STANDARD_ERRORS * control.standard_error
+    return Effects(ratio - 1, error, enough)
+
+
+def _arm(kind: Kind, sums: ArmSums) -> Effects:
+    n, mean = sums.units, sums.y / sums.units
+    if kind in {"conversion", "lift", "grow"}:
+        enough = np.minimum(sums.y, n - sums.y) >= LEAST_CONVERSIONS
+        return Effects(mean, np.sqrt(mean * (1 - mean) / n), enough)
+    squares = sums.yy - sums.y * mean
+    enough = (n >= LEAST_UNITS) & (sums.y**2 >= LEAST_CONTRIBUTORS * sums.yy) & (sums.y > 0)
+    if kind == "revenue":
+        return Effects(mean, np.sqrt(squares / (n - 1) / n), enough)
+    mean_x = sums.x / n
+    of_x, products = sums.xx - sums.x * mean_x, sums.xy - sums.x * mean
+    ratio = sums.y / sums.x
+    squares += ratio * ratio * of_x - 2 * ratio * products
+    enough &= mean_x >= LEAST_STANDARD_ERRORS * np.sqrt(of_x / (n - 1) / n)
+    return Effects(ratio, np.sqrt(squares / (n - 1) / n) / mean_x, enough)
+
+
+def _until(sums: ArmSums) -> ArmSums:
+    return ArmSums(*(np.cumsum(one, axis=1) for one in sums))

@@ -1,1 +1,0 @@
-"""Simulates experiments, to measure false results and lengths: `make sim`."""

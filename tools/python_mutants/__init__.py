@@ -1,1 +1,0 @@
-"""Mutations of the Python package, and the tests that catch them: `make mutants-python`."""

@@ -1,0 +1,263 @@
+"""Experiments in `make sim`: the first look at which each rule speaks, and the bounds of that.
+
+Without an effect: the share of experiments in which a rule ever speaks, with its upper 99 % bound.
+With one: the power of one look at the planned size, the share that always-valid results find, and
+how long that takes, in planned sizes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from flagstaff.experiments.statistics.sequential import (
+    Plan,
+    critical_value,
+    lower_critical_value,
+    units_for_proportions,
+)
+from tools.simulation.experiment_units import Effects, Floats, Scenario, draw, effects_of, looks_of
+from tools.simulation.sampling import generator, run_all, share_bound
+
+#: The end of a run in which a rule never speaks.
+NEVER = 0
+# Two-sided, 5 %.
+_NAIVE = 1.959963984540054
+# So many units are in memory at a time, or so many looks.
+_CHUNK = 1_000_000
+
+_Ends = npt.NDArray[np.int64]
+
+
+class Ends(NamedTuple):
+    """For each run the units of both arms at the first look with a result, or NEVER."""
+
+    always_valid: _Ends
+    #: The one-sided bound of a guardrail is above 0.
+    lower_bound: _Ends
+    #: The one-sided bound of the negated effect is above 0.
+    upper_bound: _Ends
+    #: A z test at 5 % at each look.
+    naive: _Ends
+    #: A z test at 5 % at the planned size only.
+    planned: _Ends
+
+
+def simulate(scenarios: Sequence[Scenario]) -> dict[str, Ends]:
+    """Returns the ends by name of the scenario."""
+    found = {}
+    for scenario in scenarios:
+        of_units = scenario.kind in {"revenue", "ratio"}
+        rows = scenario.units if of_units else len(looks_of(scenario))
+        size = max(_CHUNK // rows, 1)
+        starts = range(0, scenario.runs, size)
+        parts = run_all(
+            run_chunk, [(scenario, start, min(size, scenario.runs - start)) for start in starts]
+        )
+        found[scenario.name] = Ends(*map(np.concatenate, zip(*parts, strict=True)))
+    return found
+
+
+def run_chunk(scenario: Scenario, start: int, runs: int) -> Ends:
+    """Returns the ends of so many runs. The seed is the name of the scenario and the start."""
+    source = generator(scenario.name, start)
+    arms = draw(source, scenario, runs)
+    effects = effects_of(scenario.kind, *arms)
+    looks, plan = looks_of(scenario), Plan(scenario.planned)
+    two_sided = np.array([critical_value(int(units), plan) for units in looks])
+    one_sided = np.array([lower_critical_value(int(units), plan) for units in looks])
+    z = _z(effects)
+    return Ends(
+        _first(looks, np.abs(z) >= two_sided),
+        _first(looks, z > one_sided),
+        _first(looks, -z > one_sided),
+        _first(looks, np.abs(z) >= _NAIVE),
+        _first(looks, (np.abs(z) >= _NAIVE) & (looks == scenario.planned)),
+    )
+
+
+def _z(effects: Effects) -> Floats:
+    enough = effects.is_enough
+    return np.divide(
+        effects.value, effects.standard_error, out=np.zeros_like(effects.value), where=enough
+    )
+
+
+def _first(looks: _Ends, has_spoken: npt.NDArray[np.bool_]) -> _Ends:
+    units = looks[has_spoken.argmax(axis=1)]
+    return np.where(has_spoken.any(axis=1), units, NEVER)
+
+
+# The planned effect: 10 % convert, and a fifth more in the treatment.
+_BASE, _EFFECT = 0.1, 0.2
+# Looks until the planned size: one a day for seven weeks, or for three.
+_DAYS = (50, 20)
+# Longer experiments are stopped at so many times the planned size.
+_LONGEST = 6
+
+
+def _scenarios(runs: int) -> list[Scenario]:
+    """Returns the scenarios. `runs` are those of most of them."""
+    often = Scenario("", "conversion", runs, units=10_000, every=5, planned=10_000)
+    rare = replace(often, kind="lift", units=40_000, every=20, planned=40_000, base=0.01)
+    none = [
+        replace(often, name="20 looks", runs=4 * runs, every=500),
+        replace(often, name="every 5 units"),
+        replace(often, name="every 5 units, 1 %", base=0.01),
+        replace(often, name="every 5 units, 95 %", base=0.95),
+        replace(often, name="every 5 units, 90/10", treated=0.1),
+        replace(often, name="every 5 units, plan 1,000", planned=1_000),
+        replace(often, name="every 5 units, plan 100,000", planned=100_000),
+        replace(often, name="every 5 units, grow", kind="grow"),
+        replace(often, name="every 5 units, lift", kind="lift"),
+        replace(often, name="every 5 units, lift 90/10", kind="lift", treated=0.1),
+        replace(often, name="every 5 units, lift 10/90", kind="lift", treated=0.9),
+        replace(rare, name="every 20 units, lift 1 %"),
+        replace(rare, name="every 20 units, lift, plan 4,000", planned=4_000),
+        replace(often, name="every 5 units, revenue", kind="revenue"),
+        replace(rare, name="every 20 units, revenue 90/10", kind="revenue", base=0.1, treated=0.1),
+        replace(often, name="every 5 units, ratio", kind="ratio"),
+    ]
+    some = [_with_effect(runs, _EFFECT, looks) for looks in _DAYS]
+    return none + some + [_with_effect(runs, effect, _DAYS[0]) for effect in (0.15, 0.3)]
+
+
+def _with_effect(runs: int, effect: float, looks: int) -> Scenario:
+    """Returns experiments that are planned for the effect _EFFECT, with looks until that size."""
+    planned = 2 * units_for_proportions(_BASE, _BASE * (1 + _EFFECT))
+    every = -(-planned // looks)
+    planned = every * looks
+    name = f"effect {effect:.0%}, {looks} looks"
+    return Scenario(
+        name,
+        "conversion",
+        runs,
+        planned * _LONGEST,
+        every,
+        planned,
+        _BASE,
+        effect,
+        planned_effect=_EFFECT,
+    )
+
+
+_MOST_FALSE = 0.05
+# Of lifts only the first one has a bound: they are skewed, and guardrails use differences.
+_RULES = ("always_valid", "lower_bound", "upper_bound", "naive")
+# The naive test has 24.8 % (Armitage, McPherson and Rowe 1969): is the simulation itself right?
+_NAIVE_AT_20_LOOKS = (0.22, 0.28)
+_LONGEST_MEAN, _LATE, _LEAST_ENDED = 1.2, 1.8, 0.8
+
+
+@dataclass(frozen=True)
+class Figures:
+    """How one scenario went. Lengths are in planned sizes."""
+
+    runs: int
+    looks: int
+    #: Whether there is an effect, and whether it is the planned one.
+    has_effect: bool
+    is_planned: bool
+    #: The rules whose false results have a bound.
+    bounded: tuple[str, ...]
+    #: The share of runs with a result, by rule.
+    spoke: dict[str, float]
+    #: Its upper 99 % bound.
+    bound: dict[str, float]
+    #: The mean until the always-valid result or the last look, and quantiles.
+    mean_length: float
+    median_length: float
+    ended_by_planned: float
+    ended_late: float
+
+
+def figures_of(scenario: Scenario, ends: Ends) -> Figures:
+    """Returns the figures of a scenario."""
+    spoke = {rule: int(np.count_nonzero(found != NEVER)) for rule, found in ends._asdict().items()}
+    runs = len(ends.always_valid)
+    last = scenario.units // scenario.every * scenario.every
+    lengths = np.where(ends.always_valid == NEVER, last, ends.always_valid) / scenario.planned
+    has_ended = ends.always_valid != NEVER
+    return Figures(
+        runs=runs,
+        looks=scenario.units // scenario.every,
+        has_effect=scenario.effect != 0,
+        is_planned=scenario.is_as_planned,
+        bounded=_RULES[:1] if scenario.kind == "lift" else _RULES[:3],
+        spoke={rule: number / runs for rule, number in spoke.items()},
+        bound={rule: share_bound(number, runs) for rule, number in spoke.items()},
+        mean_length=float(lengths.mean()),
+        median_length=float(np.median(lengths)),
+        ended_by_planned=float(np.mean(has_ended & (lengths <= 1))),
+        ended_late=float(np.mean(has_ended & (lengths <= _LATE))),
+    )
+
+
+def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE) -> list[str]:
+    """Returns what is wrong with the figures."""
+    problems = []
+    for name, figures in found.items():
+        if not figures.has_effect:
+            problems += [
+                f"{name}: {rule} spoke in {figures.spoke[rule]:.2%}, bound "
+                f"{figures.bound[rule]:.2%}, allowed {most_false:.0%}"
+                for rule in figures.bounded
+                if figures.bound[rule] > most_false
+            ]
+        if figures.is_planned:
+            problems += _broken_lengths(name, figures)
+    if "20 looks" in found:
+        low, high = _NAIVE_AT_20_LOOKS
+        naive = found["20 looks"].spoke["naive"]
+        if not low <= naive <= high:
+            problems.append(f"20 looks: the naive test spoke in {naive:.1%}, expected 24.8%")
+    return problems
+
+
+def _broken_lengths(name: str, figures: Figures) -> list[str]:
+    problems = []
+    if figures.mean_length > _LONGEST_MEAN:
+        problems.append(f"{name}: mean length {figures.mean_length:.2f}, allowed {_LONGEST_MEAN}")
+    if figures.ended_late < _LEAST_ENDED:
+        problems.append(
+            f"{name}: {figures.ended_late:.1%} ended by {_LATE}, required {_LEAST_ENDED:.0%}"
+        )
+    return problems
+
+
+def report(found: Mapping[str, Figures]) -> str:
+    """Returns the tables."""
+    heads = "".join(f"{rule.replace('_', ' '):>14}{'bound':>8}" for rule in _RULES)
+    lines = ["no effect: false results", f"  {'':<34}{'runs':>7}{'looks':>7}{heads}"]
+    lines += [
+        f"  {name:<34}{one.runs:>7,}{one.looks:>7,}"
+        + "".join(f"{one.spoke[rule]:>14.2%}{one.bound[rule]:>8.2%}" for rule in _RULES)
+        for name, one in found.items()
+        if not one.has_effect
+    ]
+    heads = f"{'one look':>10}{'found':>8}{'mean':>7}{'median':>8}{'by 1.0':>8}{'by 1.8':>8}"
+    lines += ["", "effect: found, and lengths in planned sizes", f"  {'':<34}{'runs':>7}{heads}"]
+    lines += [
+        f"  {name:<34}{one.runs:>7,}{one.spoke['planned']:>10.1%}{one.spoke['always_valid']:>8.1%}"
+        f"{one.mean_length:>7.2f}{one.median_length:>8.2f}{one.ended_by_planned:>8.1%}"
+        f"{one.ended_late:>8.1%}"
+        for name, one in found.items()
+        if one.has_effect
+    ]
+    return "\n".join(lines)
+
+
+# Experiments of most scenarios.
+_EXPERIMENTS = 4000
+
+
+def run(scale: float) -> tuple[str, list[str]]:
+    """Runs all scenarios. Returns their figures as text, and what is wrong with them."""
+    chosen = _scenarios(round(_EXPERIMENTS * scale))
+    ends = simulate(chosen)
+    found = {one.name: figures_of(one, ends[one.name]) for one in chosen}
+    return report(found), broken_bounds(found)
