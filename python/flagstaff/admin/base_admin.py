@@ -12,7 +12,7 @@ from django.contrib.admin.templatetags.admin_list import admin_list_filter
 from django.contrib.admin.views.main import ChangeList
 from django.db import DatabaseError, DataError, connections
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils.html import format_html, format_html_join
@@ -30,12 +30,6 @@ from flagstaff.actions.rights import may
 from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.menu import menu_links, with_pages
 from flagstaff.admin.rights import hidden_rows, refused_rows
-from flagstaff.admin.views import (
-    environment_context,
-    extend_template,
-    posted_reason,
-    remove_nul,
-)
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 
@@ -48,6 +42,9 @@ _Context = dict[str, Any]
 
 #: Seconds for which a save waits for the workers. Most need a few milliseconds.
 SAVE_TIMEOUT = 1.0
+#: The name of the form field with the reason. A model may have a column "reason".
+REASON = "_reason"
+_MAX_REASON_LENGTH = 500
 
 
 class BaseAdmin(_ModelAdmin):
@@ -117,9 +114,13 @@ class BaseAdmin(_ModelAdmin):
         # An action may have a page of its own.
         if shown is not None and "cl" in shown and self.change_list_template is None:
             page = cast("TemplateResponse", response)
-            shown.update(environment_context(), flagstaff_menus=[*_menus(shown["cl"])])
-            shown.update(self.list_context(request, shown["cl"]))
-            extend_template(page, self.list_template)
+            shown.update(
+                # The template of this page extends that of Django or of a theme.
+                flagstaff_parent=page.resolve_template(page.template_name),
+                flagstaff_menus=[*_menus(shown["cl"])],
+                **self.list_context(request, shown["cl"]),
+            )
+            page.template_name = self.list_template
         return response
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
@@ -157,7 +158,7 @@ class BaseAdmin(_ModelAdmin):
         return answer
 
     def _attributed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-        remove_nul(request)
+        _remove_nul(request)
         made_by = attribution(actor_of(request), source="admin", reason=posted_reason(request))
         hidden = partial(hidden_rows, self.admin_site, request)
         with attributed(lambda: made_by), hiding(lambda model: hidden(model).values()):
@@ -194,14 +195,18 @@ class BaseAdmin(_ModelAdmin):
             "Run “manage.py migrate”, and check that the database user may use the tables of "
             "flagstaff."
         )
-        context = {**environment_context(), "problem": f"{problem} {advice}"}
+        context = {"problem": f"{problem} {advice}"}
         return self.template_page(request, "flagstaff/problem.html", context)
 
     def _with_links(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Adds the links to the documentation and to the other pages."""
+        """Adds the environment, and the links to the documentation and to the other pages."""
         if not isinstance(response, TemplateResponse):
             return response
-        context = response.context_data = {**(response.context_data or {})}
+        context = response.context_data = {
+            **(response.context_data or {}),
+            "flagstaff_environment": conf.environment,
+            "flagstaff_read_only": conf.read_only,
+        }
         if menu := context.get("available_apps"):
             context["available_apps"] = with_pages(self.admin_site, request, menu)
             # For lists: a phone has no menu.
@@ -235,6 +240,18 @@ class BaseAdmin(_ModelAdmin):
             link = '{} <a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
             message = format_html(link, message, undo_url, _("Undo"))
         self.message_user(request, message, level)
+
+
+def posted_reason(request: HttpRequest) -> str:
+    """Returns the reason, cut to what can be stored. Not all pages have a form for it."""
+    return request.POST.get(REASON, "").replace("\0", "")[:_MAX_REASON_LENGTH]
+
+
+def _remove_nul(request: HttpRequest) -> None:
+    """Removes NUL from the parameters of the URL, which PostgreSQL cannot compare with a text."""
+    query = request.GET.urlencode()
+    if "%00" in query:
+        request.GET = QueryDict(query.replace("%00", ""))
 
 
 def _menus(changelist: ChangeList) -> Iterator[Mapping[str, object]]:

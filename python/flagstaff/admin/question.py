@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -32,26 +32,18 @@ from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.actions import Action, Argument, Outlook
 from flagstaff.actions.running import Run
-from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
+from flagstaff.admin.base_admin import REASON, SAVE_TIMEOUT, BaseAdmin, posted_reason
 from flagstaff.admin.confirmation import (
-    CONFIRMED,
     PreviewRow,
-    answer_problems,
     describe_changed,
     describe_events,
     parse_version,
     preview_rows,
+    segment_rows,
 )
 from flagstaff.admin.links import back_url, list_link, page_url, row_links, undo_url
-from flagstaff.admin.rights import may
+from flagstaff.admin.rights import may, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
-from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
-from flagstaff.admin.views import (
-    REASON,
-    VERSION,
-    environment_context,
-    posted_reason,
-)
 from flagstaff.admin.waiting_lines import waiting_line
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import (
@@ -73,8 +65,11 @@ from flagstaff.waiting.times import future_time
 #: Seconds for which an action that nothing may delay waits for the workers, and its page for the
 # count of users.
 LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
-#: The names of the field with the time of an action, and of the button beside it.
-AT, LATER = "_at", "_later"
+# The names of the fields that confirm, with the key that a person types, and with the version that
+# the page showed.
+_CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
+# The names of the field with the time of an action, and of the button beside it.
+_AT, _LATER = "_at", "_later"
 # The newer changes that a message lists.
 _MAX_NEWER = 5
 # The labels of arguments that are not columns of their row.
@@ -359,16 +354,25 @@ class ActionRequest:
         """Whether the page has asked, and a person has confirmed what is known now."""
         if self._is_outdated():
             self._say_what_is_newer()
-        has_asked = not preview.asks or self.request.POST.get(CONFIRMED) == preview.seal
+        has_asked = not preview.asks or self.request.POST.get(_CONFIRMED) == preview.seal
         if has_asked:
-            needs_reason = self._needs_reason(preview)
-            self.problems += answer_problems(self.request, preview.typed, needs_reason=needs_reason)
-        elif CONFIRMED in self.request.POST and not (self.problems or self.form.fields):
+            self.problems += self._answer_problems(preview)
+        elif _CONFIRMED in self.request.POST and not (self.problems or self.form.fields):
             # Without arguments, it was no edit of the person.
             self.problems.append(
                 _("This has changed since the page was shown. Press the button again.")
             )
         return has_asked and not self.problems
+
+    def _answer_problems(self, preview: Preview) -> Iterator[str]:
+        """Yields what is wrong with the text that a person had to type, and with the reason."""
+        # An input of one line has no line breaks, and a page shows several blanks as one.
+        typed = preview.typed
+        if typed and self.request.POST.get(_TYPED_KEY, "").split() != typed.split():
+            yield _("Not confirmed: type “%(text)s” exactly.") % {"text": typed}
+        has_reason = bool(posted_reason(self.request).strip())
+        if conf.require_reason and self._needs_reason(preview) and not has_reason:
+            yield _("A reason is required. Write why you make this change: the history shows it.")
 
     def _needs_reason(self, preview: Preview | None) -> bool:
         """Whether this needs a reason, if the settings require one."""
@@ -393,12 +397,12 @@ class ActionRequest:
     def _is_later(self) -> bool:
         """Whether a person has typed a time, or asked for one without typing it."""
         posted = self.request.POST
-        return self._may_wait and bool(posted.get(AT, "").strip() or LATER in posted)
+        return self._may_wait and bool(posted.get(_AT, "").strip() or _LATER in posted)
 
     def _read_time(self) -> None:
         """Reads when to do it, or adds a problem."""
         try:
-            self.at = future_time(self.request.POST.get(AT, ""))
+            self.at = future_time(self.request.POST.get(_AT, ""))
         except FlagstaffError as error:
             self.problems.append(f"{localized(error.message)}.")
 
@@ -439,7 +443,7 @@ class ActionRequest:
     @property
     def _shown(self) -> list[str] | None:
         """The versions that the submitted page showed; None without a history."""
-        posted = self.request.POST.get(VERSION)
+        posted = self.request.POST.get(_VERSION)
         return posted.split(",") if posted else None
 
     def _say_what_is_newer(self) -> None:
@@ -466,7 +470,6 @@ class ActionRequest:
         action, admin, row, request = self.action, self.admin, self.row, self.request
         posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, one.pk) for one in self.rows)]
         context: dict[str, Any] = {
-            **environment_context(),
             "title": action.label,
             "subtitle": None,
             "original": row,
@@ -479,14 +482,14 @@ class ActionRequest:
             "problems": self.problems,
             "preview": preview,
             "cannot": action.deletes and preview is None,
-            "version": request.POST.get(VERSION) if self.is_edited else self._version,
+            "version": request.POST.get(_VERSION) if self.is_edited else self._version,
             "reason": posted_reason(request),
             "needs_reason": conf.require_reason and self._needs_reason(preview),
             "is_danger": action.deletes or self.is_urgent,
             "button": self._button(preview),
             "back": self._back_url(),
             "zone": timezone.get_current_timezone_name() if self._may_wait else "",
-            "at": request.POST.get(AT, ""),
+            "at": request.POST.get(_AT, ""),
             "is_later": self._is_later,
         }
         if preview is not None:

@@ -38,7 +38,6 @@ from flagstaff.admin.question import ActionRequest, AdminOfActions
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
-from flagstaff.admin.views import environment_context
 from flagstaff.admin.waiting_lines import row_lines
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history
@@ -288,7 +287,6 @@ class RowPageAdmin(AdminOfActions):
             "sections": sections,
             # Those of apps.
             "links": links.values(),
-            **environment_context(),
         }
         return self.template_page(request, "flagstaff/row.html", context)
 

@@ -24,7 +24,6 @@ from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import list_path, may_view, page_url
 from flagstaff.admin.menu import PAGES, page_link, page_title
 from flagstaff.admin.rights import hidden_rows
-from flagstaff.admin.views import environment_context
 from flagstaff.conf import conf
 
 #: The parameter with the number of the page, from 1 on.
@@ -116,7 +115,6 @@ class Page:
         """Returns the page of a template, with what each page has."""
         flags = conf.flag_model
         page = {
-            **environment_context(),
             "title": self.title,
             "docs_page": self.docs_page,
             "flags_title": flags._meta.verbose_name_plural,

@@ -22,11 +22,10 @@ from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.confirmation import preview_rows
+from flagstaff.admin.confirmation import preview_rows, segment_rows
 from flagstaff.admin.question import Preview, lines_of_rows
 from flagstaff.admin.rights import may, needs_view_user_text
 from flagstaff.admin.row_page import Head, Section
-from flagstaff.admin.segment_uses import segment_rows
 from flagstaff.admin.waiting_lines import shown_actions, state_badge, viewable_models
 from flagstaff.admin.words import colour_of, two_lines
 from flagstaff.conf import conf

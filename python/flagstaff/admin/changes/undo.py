@@ -22,7 +22,13 @@ from flagstaff.actions import Action
 from flagstaff.actions.rights import right_of
 from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
 from flagstaff.admin.changes.filters import KIND_LABELS
-from flagstaff.admin.confirmation import PreviewRow, describe_changed, parse_version, preview_rows
+from flagstaff.admin.confirmation import (
+    PreviewRow,
+    describe_changed,
+    parse_version,
+    preview_rows,
+    segment_rows,
+)
 from flagstaff.admin.links import (
     ALL,
     RESTORE,
@@ -37,8 +43,7 @@ from flagstaff.admin.links import (
 )
 from flagstaff.admin.menu import page_title
 from flagstaff.admin.question import ActionRequest, AdminOfActions, Preview, joined_row
-from flagstaff.admin.rights import may, may_see
-from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
+from flagstaff.admin.rights import may, may_see, require_reach, visible_refusal
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import (
     Consequence,

@@ -24,7 +24,6 @@ from flagstaff.admin.confirmation import count_of_users
 from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.links import BACK, may_view, page_url, row_links, row_path
 from flagstaff.admin.rights import needs_view_user_text, why_not_change_users
-from flagstaff.admin.views import environment_context
 from flagstaff.changes.allowed_users import links_of
 from flagstaff.history.user_names import may_see_users
 
@@ -64,7 +63,6 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     may_see = may_see_users(request.user)
     add = page_url(site, model, "allow", flag.pk)
     context = {
-        **environment_context(),
         "title": _("Allowed users of %(key)s") % {"key": flag.key},
         "subtitle": None,
         "original": flag,
