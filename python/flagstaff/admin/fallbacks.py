@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db import connections, transaction
@@ -49,41 +48,32 @@ def savepoint() -> AbstractContextManager[None]:
     return transaction.atomic(using=database) if is_in_block else nullcontext()
 
 
-@dataclass(frozen=True)
-class _Readable:
-    """The tables of which all rows can be read."""
-
-    tables: frozenset[str]
-    #: The kinds whose table the role may not read.
-    hidden_kinds: Sequence[Kind] = ()
-
-
 def can_read(request: HttpRequest, *tables: str) -> bool:
     """Whether all rows of these tables can be read, such as "usage_table".
 
     Queries for the first part of a page only.
     """
-    return once(request, "readable tables", _find).tables.issuperset(tables)
+    return once(request, "readable tables", _readable).issuperset(tables)
 
 
 def hidden_kinds(request: HttpRequest) -> Sequence[Kind]:
     """Returns the kinds whose table the role may not read. Queries as `can_read`."""
-    return once(request, "readable tables", _find).hidden_kinds
+    readable = once(request, "readable tables", _readable)
+    return [kind for kind in Kind if kind.value not in readable]
 
 
-def _find() -> _Readable:
+def _readable() -> frozenset[str]:
+    """Returns the tables of which all rows can be read, and the kinds of whose rows some can."""
     connection = connections[conf.database]
     if not is_postgresql(connection):
-        return _Readable(frozenset())
-    names = own_names(connection)
-    of_kinds = {kind: connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind}
-    found = find_tables(connection, *(names[table] for table in _TABLES), *of_kinds.values())
-    readable = {name for name, table in found.items() if table.may_read}
-    return _Readable(
-        frozenset(
-            table
-            for table in _TABLES
-            if (name := names[table]) in readable and not found[name].hides_rows
-        ),
-        [kind for kind, name in of_kinds.items() if name in found and name not in readable],
+        return frozenset()
+    own, quote = own_names(connection), connection.ops.quote_name
+    names = {table: own[table] for table in _TABLES}
+    names |= {kind.value: quote(kind.model._meta.db_table) for kind in Kind}
+    found = find_tables(connection, *names.values())
+    tables = {name: found[table] for name, table in names.items() if table in found}
+    return frozenset(
+        name
+        for name, table in tables.items()
+        if table.may_read and not (name in _TABLES and table.hides_rows)
     )

@@ -39,23 +39,19 @@ def _views_anything(site: AdminSite, request: HttpRequest) -> bool:
 @dataclass(frozen=True)
 class _Entry:
     title: str | Promise
-    #: The class of the page, below this package. The first request imports it.
-    path: str
     may_open: Callable[[AdminSite, HttpRequest], bool] = _views_flags
     is_in_menu: bool = True
 
 
 #: By the name in the URL.
 PAGES: Mapping[str, _Entry] = {
-    "overview": _Entry(gettext_lazy("overview"), "pages.overview.Overview", _views_anything),
-    "changes": _Entry(gettext_lazy("recent changes"), "changes.page.RecentChanges", _views_changes),
-    "user": _Entry(gettext_lazy("flags of a user"), "pages.user.UserFlags"),
-    "unknown_keys": _Entry(gettext_lazy("unknown keys"), "pages.unknown_keys.UnknownKeys"),
-    "workers": _Entry(gettext_lazy("workers"), "pages.workers.WorkersPage"),
-    "stale": _Entry(gettext_lazy("stale flags"), "pages.stale.StaleFlags"),
-    "search": _Entry(
-        gettext_lazy("Search"), "pages.search.Search", _views_anything, is_in_menu=False
-    ),
+    "overview": _Entry(gettext_lazy("overview"), _views_anything),
+    "changes": _Entry(gettext_lazy("recent changes"), _views_changes),
+    "user": _Entry(gettext_lazy("flags of a user")),
+    "unknown_keys": _Entry(gettext_lazy("unknown keys")),
+    "workers": _Entry(gettext_lazy("workers")),
+    "stale": _Entry(gettext_lazy("stale flags")),
+    "search": _Entry(gettext_lazy("Search"), _views_anything, is_in_menu=False),
 }
 
 

@@ -6,7 +6,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
@@ -94,17 +94,13 @@ class AdminOfActions(BaseAdmin):
     def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
         """Adapts the form of an action to its row; None for a new row, or for several."""
 
-    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """Returns what a person should know of an action with these arguments, in sentences.
+    def notes(
+        self, request: HttpRequest, action: Action, row: Any, preview: Preview
+    ) -> Sequence[str]:
+        """Returns what a person should know before the action, in sentences.
 
         `row` is None for an action that creates one, or that changes several.
         """
-        return []
-
-    def facts(
-        self, request: HttpRequest, action: Action, keys: Sequence[str], found: Impact
-    ) -> Sequence[str]:
-        """Returns what a person should know of the rows before the action, in sentences."""
         return []
 
     def lines(
@@ -128,6 +124,19 @@ class AdminOfActions(BaseAdmin):
     def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
         """Returns the URLs and texts of what a person may do with a new row."""
         return []
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was done, as the message says it."""
+
+    #: Empty if nothing was written.
+    text: str
+    undo_url: str = ""
+    #: The URLs and texts of what a person may do next.
+    links: Sequence[tuple[str, str]] = ()
+    #: What was asked for, but is so already.
+    unchanged: str = ""
 
 
 @dataclass(frozen=True)
@@ -211,7 +220,7 @@ class ActionRequest:
 
     def _kind_of(self, row: Any) -> Kind:
         """Returns what a row is."""
-        return self.admin.row_kind
+        return cast("Kind", Kind.of_model(type(row)))
 
     def _versions_of(self, rows: Sequence[Any]) -> list[str] | None:
         """Returns the present versions of rows, in their order; None without a history.
@@ -543,39 +552,42 @@ class ActionRequest:
         lost = _("A secret value cannot be brought back: the history does not store what it was.")
         is_same = self.rows and not any(one.written for one in preview.changed)
         same = _("Nothing would change.") if is_same else ""
-        facts = self._facts(preview)
-        return [
-            *filter(None, [impact_text(preview.impact), same, lost if is_lost else ""]),
-            *self._arguments_notes(preview),
-            *facts,
-        ]
+        texts = filter(None, [impact_text(preview.impact), same, lost if is_lost else ""])
+        return [*texts, *self._notes(preview)]
 
-    def _notes_after(self, preview: Preview) -> list[str]:
-        facts = self._facts(preview) if self.action.creates else []
-        return [*self._arguments_notes(preview), *facts]
+    def _notes_after(self, preview: Preview) -> Sequence[str]:
+        """Returns what to know of what was done; nothing of what is deleted or killed."""
+        return [] if self.action.deletes or self.is_urgent else self._notes(preview)
 
-    def _facts(self, preview: Preview) -> Sequence[str]:
-        keys = [one.key for one in preview.changed]
-        return self.admin.facts(self.request, self.action, keys, preview.impact)
-
-    def _arguments_notes(self, preview: Preview) -> list[str]:
-        key, model = preview.changed[0].key, self.admin.model
-        similar = _case_variants_text(model, key) if self.action.creates else ""
+    def _notes(self, preview: Preview) -> list[str]:
+        similar = ""
+        if self.action.creates:
+            similar = _case_variants_text(self.admin.model, preview.changed[0].key)
         kept = [sentence(one.kept_by_rules) for one in preview.changed if one.kept_by_rules]
-        notes = self.admin.notes(self.action, self.row, preview.arguments)
+        notes = self.admin.notes(self.request, self.action, self.row, preview)
         return [*filter(None, [similar]), *kept, *notes]
 
     # What was done.
 
     def _finish(self, preview: Preview) -> HttpResponse:
-        """Writes what was confirmed, and says so."""
+        """Writes what was confirmed, says so with the receipt of the workers, and goes back."""
+        admin, request = self.admin, self.request
         # Read before the write, which makes some of them wrong.
         notes = self._notes_after(preview)
-        return self._done(preview, self._write(preview), notes)
+        done = self._write(preview)
+        if done.unchanged:
+            admin.message_user(request, done.unchanged, messages.INFO)
+        if done.text:
+            timeout = LONG_TIMEOUT if self.action.waits else SAVE_TIMEOUT
+            admin.report_applied(
+                request, done.text, timeout=timeout, undo_url=done.undo_url, links=done.links
+            )
+        for note in notes:
+            admin.message_user(request, note, messages.WARNING)
+        return HttpResponseRedirect(self._back_url(is_done=True))
 
-    def _write(self, preview: Preview) -> list[Changed]:
+    def _write(self, preview: Preview) -> Written:
         """Writes all rows or none."""
-        action, admin, kind = self.action, self.admin, self.admin.row_kind
         run = self._run(preview)
         with transaction.atomic(using=conf.database):
             try:
@@ -583,44 +595,39 @@ class ActionRequest:
             except NoHistoryError:
                 # Without triggers there are no versions: a system check reports that.
                 changed = run.write({})
-            if action.creates:
-                self.rows = [kind.row(changed[0].key)]
-            pairs = zip(self.rows, changed, strict=True)
-            written = [(row, one) for row, one in pairs if one.written]
-            if action.deletes:
-                # Only the type asks for a query set.
-                admin.log_deletions(self.request, cast("Any", [row for row, _one in written]))
-                return changed
-            for row, one in written:
-                log = admin.log_addition if action.creates else admin.log_change
-                log(self.request, row, describe_changed(self.request, one))
-        return changed
-
-    def _done(
-        self, preview: Preview, changed: Sequence[Changed], notes: Sequence[str]
-    ) -> HttpResponse:
-        """Says what was done, and goes to the page that the person came from."""
-        action, admin, request = self.action, self.admin, self.request
-        timeout = LONG_TIMEOUT if action.waits else SAVE_TIMEOUT
-        written = [one for one in changed if one.written]
+            if self.action.creates:
+                self.rows = [self.admin.row_kind.row(changed[0].key)]
+            for row, one in zip(self.rows, changed, strict=True):
+                if one.written:
+                    self._log(row, describe_changed(self.request, one))
+        unchanged = ""
         if same := [one.key for one in changed if not one.written]:
             text = ngettext(
                 "Nothing was changed: %(keys)s already has these values.",
                 "Nothing was changed: %(keys)s already have these values.",
                 len(same),
             )
-            keys = local_list(map(quoted, same))
-            admin.message_user(request, text % {"keys": keys}, messages.INFO)
-        if written:
-            self._report(preview, written, timeout)
-        for note in notes:
-            admin.message_user(request, note, messages.WARNING)
-        return HttpResponseRedirect(self._back_url(is_done=True))
+            unchanged = text % {"keys": local_list(map(quoted, same))}
+        written = [one for one in changed if one.written]
+        return replace(self._report(preview, written), unchanged=unchanged)
 
-    def _report(self, preview: Preview, written: Sequence[Changed], timeout: float) -> None:
-        """Says which rows were added, deleted or changed, and how to undo it."""
+    def _log(self, row: Any, text: str) -> None:
+        """Adds what was done to a row to Django's log."""
+        admin, request = self.admin, self.request
+        if self.action.deletes:
+            # Only the type asks for a query set.
+            admin.log_deletions(request, cast("Any", [row]))
+        elif self.action.creates:
+            admin.log_addition(request, row, text)
+        else:
+            admin.log_change(request, row, text)
+
+    def _report(self, preview: Preview, written: Sequence[Changed]) -> Written:
+        """Returns which rows were added, deleted or changed, and how to undo it."""
         action, admin, request = self.action, self.admin, self.request
         site, users = admin.admin_site, ""
+        if not written:
+            return Written("")
         texts = {"keys": local_list(quoted(one.key) for one in written)}
         undone = [one for one in written if one.version]
         if action.creates:
@@ -641,9 +648,9 @@ class ActionRequest:
                     # The users were not counted.
                     users = admin.summary(row)
         sentences = " ".join(filter(None, (text % texts, users)))
-        links = admin.next_steps(request, self.row) if action.creates else ()
         url = undo_url(site, [one.version for one in undone if one.version])
-        admin.report_applied(request, sentences, timeout=timeout, undo_url=url, links=links)
+        links = admin.next_steps(request, self.row) if action.creates else ()
+        return Written(sentences, url, links)
 
     def _back_url(self, *, is_done: bool = False) -> str:
         admin, row, site = self.admin, self.row, self.admin.admin_site

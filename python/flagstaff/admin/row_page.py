@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern
 from django.utils.functional import Promise
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -39,6 +39,7 @@ from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
 from flagstaff.admin.waiting_lines import row_lines
+from flagstaff.admin.words import joined
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history
 
@@ -310,7 +311,7 @@ class RowPageAdmin(AdminOfActions):
             for one, value in values.items()
             if value is not False and value not in (None, "", [])
         )
-        html = format_html("<p>{}</p>", format_html_join(" · ", "{}", ((one,) for one in lines)))
+        html = format_html("<p>{}</p>", joined(" · ", lines))
         return Section(_("About"), html, ("details", "delete"))
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
@@ -18,6 +18,7 @@ from flagstaff._words.rule_text import conditions_text
 from flagstaff._words.text import local_number
 from flagstaff.actions import Action
 from flagstaff.admin.links import page_url
+from flagstaff.admin.question import Preview
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import CONDITIONS, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
@@ -111,9 +112,11 @@ class SegmentAdmin(RowPageAdmin):
 
     # The pages of the actions.
 
-    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
+    def notes(
+        self, request: HttpRequest, action: Action, row: Any, preview: Preview
+    ) -> Sequence[str]:
         """Attributes that are not known, and groups that do not exist."""
-        return rule_notes(arguments.get(CONDITIONS, []))
+        return rule_notes(preview.arguments.get(CONDITIONS, []))
 
 
 def _uses_of(segment: Any) -> Sequence[SegmentUse]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
@@ -13,7 +13,6 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern
 from django.utils.html import format_html
-from django.utils.module_loading import import_string
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
@@ -22,7 +21,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import is_whole_number
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import list_path, may_view, page_url
-from flagstaff.admin.menu import PAGES, page_link, page_title
+from flagstaff.admin.menu import page_link, page_title
 from flagstaff.admin.rights import hidden_rows
 from flagstaff.conf import conf
 
@@ -90,14 +89,28 @@ class Content:
 class Page:
     """A page below the list of flags."""
 
+    #: The name in the URL, by which `menu.PAGES` has the title and who may open it.
+    name: ClassVar[str]
     #: The page of the documentation, below DOCS_URL.
     docs_page: ClassVar[str] = "how-to/admin/"
     template: ClassVar[str] = "flagstaff/table_page.html"
 
-    def __init__(self, admin: BaseAdmin, request: HttpRequest, title: str) -> None:
-        """Takes the admin of flags, a request of a user who may open the page, and its title."""
-        self.admin, self.site = admin, admin.admin_site
-        self.request, self.title = request, title
+    def __init__(self, admin: BaseAdmin, request: HttpRequest) -> None:
+        """Takes the admin of flags, and a request of a user who may open the page."""
+        self.admin, self.site, self.request = admin, admin.admin_site, request
+
+    @classmethod
+    def url_pattern(cls, admin: BaseAdmin) -> URLPattern:
+        """Returns the URL of the page, below that of the list of flags."""
+        # A page may wait for the workers, which do not see what a transaction has not committed.
+        return list_path(admin, cls.name, outside_transactions(partial(cls._answer, admin)))
+
+    @classmethod
+    def _answer(cls, admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
+        if not page_link(admin.admin_site, request, cls.name):
+            raise PermissionDenied
+        page = cls(admin, request)
+        return page.post() if request.method == "POST" else page.get()
 
     def get(self) -> HttpResponse:
         """Returns the page."""
@@ -115,7 +128,7 @@ class Page:
         """Returns the page of a template, with what each page has."""
         flags = conf.flag_model
         page = {
-            "title": self.title,
+            "title": page_title(self.name),
             "docs_page": self.docs_page,
             "flags_title": flags._meta.verbose_name_plural,
             "flags_url": page_url(self.site, flags, "changelist")
@@ -132,21 +145,6 @@ class Page:
         hidden = hidden_rows(self.site, self.request, model)
         rows = all_rows(model).order_by("key").values_list("key", "pk")
         return {key: pk for key, pk in rows if str(pk) not in hidden}
-
-
-def page_urls(flag_admin: BaseAdmin) -> Iterator[URLPattern]:
-    """Yields the URLs of the pages."""
-    for name in PAGES:
-        # A page may wait for the workers, which do not see what a transaction has not committed.
-        yield list_path(flag_admin, name, outside_transactions(partial(_view, flag_admin, name)))
-
-
-def _view(flag_admin: BaseAdmin, name: str, request: HttpRequest) -> HttpResponse:
-    if not PAGES[name].may_open(flag_admin.admin_site, request):
-        raise PermissionDenied
-    page_class: type[Page] = import_string(f"{__package__}.{PAGES[name].path}")
-    page = page_class(flag_admin, request, page_title(name))
-    return page.post() if request.method == "POST" else page.get()
 
 
 def page_number(request: HttpRequest) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -97,6 +97,27 @@ def key_link(key: str, url: str = "") -> SafeString:
     if not url:
         return format_html('<span class="flagstaff-key">{}</span>', key)
     return format_html('<a class="flagstaff-key" href="{}">{}</a>', url, key)
+
+
+def joined(separator: str, parts: Iterable[str]) -> SafeString:
+    """Returns the parts that are not empty, as HTML."""
+    return format_html_join(separator, "{}", ((one,) for one in parts if one))
+
+
+def facts_html(facts: Iterable[tuple[object, object]]) -> SafeString:
+    """Returns labels, and what is to be known below each."""
+    lines = format_html_join("", "<dt>{}</dt><dd>{}</dd>", facts)
+    return format_html('<dl class="flagstaff-facts">{}</dl>', lines)
+
+
+def json_html(text: str) -> SafeString:
+    """Returns a text that is JSON."""
+    return format_html('<span class="flagstaff-json">{}</span>', text)
+
+
+def note_html(text: str) -> SafeString:
+    """Returns a quiet line."""
+    return format_html('<p class="flagstaff-note">{}</p>', text)
 
 
 # Cells of lists and tables.

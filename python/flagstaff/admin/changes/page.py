@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
@@ -32,6 +31,7 @@ from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.changes.events import (
     EventRow,
     event_rows,
+    named,
     rows_of_app,
     without_hidden_users,
 )
@@ -74,6 +74,7 @@ _BEFORE = "before"
 class RecentChanges(Page):
     """One page: users who may view flags, values or segments see their changes."""
 
+    name = "changes"
     template = "flagstaff/changes.html"
     docs_page = "how-to/history/"
 
@@ -135,7 +136,7 @@ class RecentChanges(Page):
             "missing": _missing_text(),
             "is_secret": of_row is not None and is_secret(of_row),
             "unreadable": [str(KIND_LABELS[kind]) for kind in kinds if kind not in readable],
-            "may_select": any(row.undo_url for row in rows),
+            "may_select": any(row.is_selectable for row in rows),
             "undo_all": f"?{filters.query()}&{UNDO}={ALL}" if is_whole else undo_all,
             "undo_all_count": len(together) if filters.is_narrow else 0,
             "is_whole": is_whole,
@@ -208,18 +209,12 @@ def _rows_of_apps(
             newest = _events_of_app(site, request, pages, filters, times)[:_MAX_OTHERS]
             found: list[Any] = value_or_default(problem, partial(list, newest), [])
             events += [(pages, event) for event in found]
-    return [
-        replace(
-            row,
-            key=of_event.key,
-            url=page_url(site, pages.model, "change", of_event.pk),
-            kind=pages.label,
-        )
-        for (pages, event), row in zip(
-            events, rows_of_app([one for _pages, one in events]), strict=True
-        )
-        for of_event in [getattr(event, pages.name)]
-    ]
+    rows = []
+    for (pages, event), row in zip(events, rows_of_app([one for _p, one in events]), strict=True):
+        subject = getattr(event, pages.name)
+        url = page_url(site, pages.model, "change", subject.pk)
+        rows.append(named(row, subject.key, url, pages.label))
+    return rows
 
 
 def _events_of_app(

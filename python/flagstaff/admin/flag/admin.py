@@ -12,7 +12,7 @@ from django.db.models import Field
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.formats import date_format
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -26,6 +26,7 @@ from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.app_pages import PAGES
+from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.evaluation import who_has_it
 from flagstaff.admin.fallbacks import value_or_default
@@ -43,12 +44,18 @@ from flagstaff.admin.flag.state import (
 from flagstaff.admin.flag.usage import evaluations, facts_of_deletion, is_in_use, key_texts
 from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.links import page_url
+from flagstaff.admin.pages.overview import Overview
+from flagstaff.admin.pages.search import Search
+from flagstaff.admin.pages.stale import StaleFlags
+from flagstaff.admin.pages.unknown_keys import UnknownKeys
+from flagstaff.admin.pages.user import UserFlags
+from flagstaff.admin.pages.workers import WorkersPage
+from flagstaff.admin.question import Preview
 from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.table import page_urls
-from flagstaff.admin.words import colour_of
+from flagstaff.admin.words import colour_of, facts_html
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
@@ -56,6 +63,8 @@ from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 
+# Those that are about no single row.
+_PAGES = (Overview, RecentChanges, UserFlags, UnknownKeys, WorkersPage, StaleFlags, Search)
 _STEPS = ("0", "1", "5", "25", "50", "100")
 # The actions that only the page of the allowed users leads to.
 _OF_USERS = ("allow", "disallow")
@@ -79,7 +88,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     def own_urls(self) -> Iterator[URLPattern]:
         """The pages that are about no single row, the page of the allowed users, and the others."""
-        yield from page_urls(self)
+        yield from (page.url_pattern(self) for page in _PAGES)
         yield users_path(self)
         yield from super().own_urls()
 
@@ -163,10 +172,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             *([(_("Rules"), rules)] if rules else []),
             (_("Everyone else"), rest),
         )
-        return format_html(
-            '<dl class="flagstaff-facts">{}</dl>',
-            format_html_join("", "<dt>{}</dt><dd>{}</dd>", lines),
-        )
+        return facts_html(lines)
 
     # The pages of the actions.
 
@@ -195,14 +201,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             form.fields["rollout"].label = _("Everyone else, in percent")
             form.initial["rollout"] = row.rollout_percent
 
-    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """Attributes that are not known, and groups that do not exist."""
-        return rule_notes(arguments.get(RULES, []))
-
-    def facts(
-        self, request: HttpRequest, action: Action, keys: Sequence[str], found: Impact
+    def notes(
+        self, request: HttpRequest, action: Action, row: Any, preview: Preview
     ) -> Sequence[str]:
-        """What is known of a new key, what still uses a flag, and which rules keep users out."""
+        """What is known of a new key, what still uses a flag, and what to know of its rules."""
+        keys, found = [one.key for one in preview.changed], preview.impact
         if action.creates:
             return [*key_texts(keys[0])]
         if action.deletes:
@@ -210,7 +213,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         if action.name == "kill":
             return [_("Rollout, rules and allowed users stay as they are.")]
         after = [one.row for key, one in found.after.items() if key in found.rows]
-        return [text for row in after for text in partial_rule_notices(FlagState.of(row))]
+        partial_rules = (text for row in after for text in partial_rule_notices(FlagState.of(row)))
+        return [*rule_notes(preview.arguments.get(RULES, [])), *partial_rules]
 
     def lines(
         self, request: HttpRequest, rows: Sequence[Any], found: Impact

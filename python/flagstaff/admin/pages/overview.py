@@ -36,6 +36,8 @@ _Read = Callable[[], Sequence[OverviewLine]]
 class Overview(Page):
     """Users who may view something of flagstaff see what concerns it."""
 
+    name = "overview"
+
     def content(self) -> Content:
         """The tables. Makes a dozen queries, whatever the numbers."""
         every = self._lines()

@@ -25,6 +25,7 @@ from flagstaff.stale.texts import evidence_of, unknown_lines
 class StaleFlags(Page):
     """One page for users who may view flags."""
 
+    name = "stale"
     docs_page = "how-to/clean-up/"
 
     def content(self) -> Content:

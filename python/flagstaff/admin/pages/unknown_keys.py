@@ -43,6 +43,7 @@ _END = 3
 class UnknownKeys(Page):
     """Users who may view flags see the keys. Those who may add flags can create them."""
 
+    name = "unknown_keys"
     docs_page = "how-to/clean-up/"
 
     def content(self) -> Content:

@@ -42,6 +42,8 @@ _MAX_VALUES, _MAX_LENGTH = 200, 80
 class UserFlags(Page):
     """Users who may view flags and users see which flags and values a user has."""
 
+    name = "user"
+
     def content(self) -> Content:
         """The flags of the user in the URL. The number of queries does not depend on theirs."""
         if not may_see_users(self.request.user):

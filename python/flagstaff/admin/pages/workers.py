@@ -24,6 +24,7 @@ _STATES = {True: "behind", False: "up to date", None: "unknown"}
 class WorkersPage(Page):
     """Users who may view flags see the workers."""
 
+    name = "workers"
     docs_page = "how-to/propagation/"
 
     def content(self) -> Content:
