@@ -126,19 +126,18 @@ class AppRequest(ActionRequest):
         if action.creates:
             self.rows = [all_rows(self.admin.model).filter(key=key).latest("pk")]
         self._log(self.row, text)
-        url, links = self._next(done)
-        return Written(text, url, links)
+        return Written(text, *self._way_back(done))
 
-    def _next(self, done: Done) -> tuple[str, Sequence[tuple[str, str]]]:
-        """Returns the page of the action that undoes it, or a link if that does something else."""
+    def _way_back(self, done: Done) -> tuple[str, str]:
+        """Returns the page of the action that undoes it, and a label if it does something else."""
         if done.undo is None or self.action.deletes:
-            return "", ()
+            return "", ""
         _kind, name, *_more = done.undo.arguments
-        action = next(one for one in self.admin.page_actions if one.name == name)
+        action = self.admin.page_actions[name]
         if not self.admin.may_do(self.request, action, self.row):
-            return "", ()
+            return "", ""
         url = page_url(self.admin.admin_site, self.admin.model, name, self.row.pk)
-        return ("", [(url, f"{action.label}…")]) if done.instead else (url, ())
+        return url, f"{action.label}…" if done.instead else ""
 
 
 class AppRowAdmin(RowPageAdmin):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -223,22 +223,19 @@ class BaseAdmin(_ModelAdmin):
         text: str,
         *,
         timeout: float,
-        undo_url: str = "",
-        links: Sequence[tuple[str, str]] = (),
+        undo: tuple[str, str] = ("", ""),
     ) -> None:
         """Shows a message about what is committed, and which workers have applied it. Waits.
 
-        `links` are the URLs and texts of what a person may do next.
+        `undo` are the URL and the text of a link, which is left out without a URL.
         """
         applied = applied_by_workers(timeout)
         level = messages.SUCCESS if applied.complete else messages.WARNING
         message = format_html("{}", " ".join(filter(None, (text, applied.text))))
-        if links:
-            shown = format_html_join(" · ", '<a href="{}">{}</a>', links)
-            message = format_html("{} {}", message, shown)
-        if undo_url:
+        url, label = undo
+        if url:
             link = '{} <a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
-            message = format_html(link, message, undo_url, _("Undo"))
+            message = format_html(link, message, url, label)
         self.message_user(request, message, level)
 
 

@@ -91,39 +91,9 @@ class AdminOfActions(BaseAdmin):
         is_fixed = any(arguments[name][1] for name in arguments.keys() & readonly)
         return not is_fixed and may(self.admin_site, request, action.right, row)
 
-    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
-        """Adapts the form of an action to its row; None for a new row, or for several."""
-
-    def notes(
-        self, request: HttpRequest, action: Action, row: Any, preview: Preview
-    ) -> Sequence[str]:
-        """Returns what a person should know before the action, in sentences.
-
-        `row` is None for an action that creates one, or that changes several.
-        """
-        return []
-
-    def lines(
-        self, request: HttpRequest, rows: Sequence[Any], found: Impact
-    ) -> Mapping[str, Sequence[PreviewRow]]:
-        """Returns what a change does beside the fields, by the text of the primary key."""
-        return {}
-
-    def in_use(self, request: HttpRequest, keys: Sequence[str]) -> bool:
-        """Whether rows are used, so that a person types the key to delete them anywhere."""
-        return False
-
     def heading(self, row: Any) -> str:
         """Returns what pages call a row."""
         return str(row.key)
-
-    def summary(self, row: Any) -> str:
-        """Returns the sentence that says what a row means after a change."""
-        return ""
-
-    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
-        """Returns the URLs and texts of what a person may do with a new row."""
-        return []
 
 
 @dataclass(frozen=True)
@@ -133,8 +103,8 @@ class Written:
     #: Empty if nothing was written.
     text: str
     undo_url: str = ""
-    #: The URLs and texts of what a person may do next.
-    links: Sequence[tuple[str, str]] = ()
+    #: What the link says; without a text, that it undoes the change.
+    undo_label: str = ""
     #: What was asked for, but is so already.
     unchanged: str = ""
 
@@ -192,6 +162,29 @@ class ActionRequest:
     def row(self) -> Any:
         """The row; None if there is none, or if there are several."""
         return self.rows[0] if len(self.rows) == 1 else None
+
+    # What a kind of row adds.
+
+    def prepare_form(self, form: forms.Form) -> None:
+        """Adapts the form to the row and the action."""
+
+    def notes(self, preview: Preview) -> Sequence[str]:
+        """Returns what a person should know before the action, in sentences."""
+        return []
+
+    def lines(self, found: Impact) -> Mapping[str, Sequence[PreviewRow]]:
+        """Returns what a change does beside the fields, by the text of the primary key."""
+        return {}
+
+    def summary(self, row: Any) -> str:
+        """Returns the sentence that says what a row means after a change."""
+        return ""
+
+    def in_use(self, keys: Sequence[str]) -> bool:
+        """Whether rows are used, so that a person types the key to delete them anywhere."""
+        return False
+
+    # The answer.
 
     def answer(self) -> HttpResponse:
         """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
@@ -257,7 +250,7 @@ class ActionRequest:
         # The page says what is missing, as Django's forms do.
         options = {**fields, "use_required_attribute": False}
         form: forms.Form = type("ArgumentForm", (forms.Form,), options)(data, initial=initial)
-        self.admin.prepare_form(form, self.action, self.row)
+        self.prepare_form(form)
         return form
 
     def _arguments(self) -> Mapping[str, tuple[Argument, bool]]:
@@ -331,7 +324,7 @@ class ActionRequest:
             return None
         if action.deletes:
             typed = text_for_many(keys)
-            if not typed and self.admin.in_use(self.request, keys):
+            if not typed and self.in_use(keys):
                 typed = keys[0] if self.row else str(len(keys))
             return Preview(arguments, changed, found, asks=True, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
@@ -391,9 +384,8 @@ class ActionRequest:
         """Returns what may wait for an approval or a time; None if nothing may delay it."""
         if self.is_urgent:
             return None
-        run, versions = self._run(preview), self.versions if self.action.takes_version else ()
-        by_key = dict(zip(run.keys, map(parse_version, versions or ()), strict=False))
-        return Prospect.counted(run, by_key, preview.changed, preview.impact)
+        run = self._run(preview)
+        return Prospect.counted(run, self._expected(run), preview.changed, preview.impact)
 
     @cached_property
     def _may_wait(self) -> bool:
@@ -434,10 +426,9 @@ class ActionRequest:
         return Run(self.action, keys, self.rows, preview.arguments)
 
     def _expected(self, run: Run) -> dict[str, int]:
-        """Returns the versions that the submitted page showed, by key; none without a history."""
-        takes_version = self.action.takes_version and self.versions is not None
-        shown = (self._shown if takes_version else None) or ()
-        return dict(zip(run.keys, map(parse_version, shown), strict=False))
+        """Returns the versions that the rows must have, by key; none without a history."""
+        versions = (self.versions if self.action.takes_version else None) or ()
+        return dict(zip(run.keys, map(int, versions), strict=False))
 
     def _is_outdated(self) -> bool:
         """Whether the rows have changed since the page was shown."""
@@ -537,10 +528,10 @@ class ActionRequest:
     def _lines(self, preview: Preview) -> Sequence[PreviewRow]:
         """Returns the lines of the table: of a row one for each field, else one for each row."""
         if self.action.deletes:
-            return [PreviewRow(one.key, self.admin.summary(one), _("deleted")) for one in self.rows]
+            return [PreviewRow(one.key, self.summary(one), _("deleted")) for one in self.rows]
         if self.action.creates:
             return []
-        more = self.admin.lines(self.request, self.rows, preview.impact)
+        more = self.lines(preview.impact)
         lines = [
             [*preview_rows(self.request, row, changed), *more.get(str(row.pk), ())]
             for row, changed in zip(self.rows, preview.changed, strict=True)
@@ -564,7 +555,7 @@ class ActionRequest:
         if self.action.creates:
             similar = _case_variants_text(self.admin.model, preview.changed[0].key)
         kept = [sentence(one.kept_by_rules) for one in preview.changed if one.kept_by_rules]
-        notes = self.admin.notes(self.request, self.action, self.row, preview)
+        notes = self.notes(preview)
         return [*filter(None, [similar]), *kept, *notes]
 
     # What was done.
@@ -579,9 +570,8 @@ class ActionRequest:
             admin.message_user(request, done.unchanged, messages.INFO)
         if done.text:
             timeout = LONG_TIMEOUT if self.action.waits else SAVE_TIMEOUT
-            admin.report_applied(
-                request, done.text, timeout=timeout, undo_url=done.undo_url, links=done.links
-            )
+            undo = done.undo_url, done.undo_label or _("Undo")
+            admin.report_applied(request, done.text, timeout=timeout, undo=undo)
         for note in notes:
             admin.message_user(request, note, messages.WARNING)
         return HttpResponseRedirect(self._back_url(is_done=True))
@@ -646,11 +636,10 @@ class ActionRequest:
                 users = impact_text(preview.impact)
                 if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
                     # The users were not counted.
-                    users = admin.summary(row)
+                    users = self.summary(row)
         sentences = " ".join(filter(None, (text % texts, users)))
         url = undo_url(site, [one.version for one in undone if one.version])
-        links = admin.next_steps(request, self.row) if action.creates else ()
-        return Written(sentences, url, links)
+        return Written(sentences, url)
 
     def _back_url(self, *, is_done: bool = False) -> str:
         admin, row, site = self.admin, self.row, self.admin.admin_site

@@ -30,7 +30,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, has_history
-from flagstaff.history.user_names import may_see_users, permission_to_see_users
+from flagstaff.history.user_names import permission_to_see_users
 
 _DELETIONS = (Change.Action.DELETE, Change.Action.TRUNCATE)
 
@@ -212,17 +212,6 @@ def why_not_toggle(model: type[Model]) -> str:
         return _("These pages are read-only: the setting READ_ONLY is True.")
     text = _("To turn flags on or off, you need the permission “%(permission)s”.")
     return text % {"permission": rights.permission("toggle", model)}
-
-
-def why_not_change_users(site: AdminSite, request: HttpRequest, flag: Any) -> str:
-    """Returns why the user of the request may not add and remove allowed users, or ""."""
-    if not may_see_users(request.user):
-        return needs_view_user_text()
-    if conf.read_only:
-        return _("These pages are read-only: the setting READ_ONLY is True.")
-    if not may(site, request, "change", flag):
-        return _("To add or remove users, you need the permission to change this flag.")
-    return ""
 
 
 def needs_view_user_text() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -84,7 +84,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class _Link:
+class ActionLink:
     """An action on the page of a row; without a URL, the user lacks the permission."""
 
     action: Action
@@ -153,7 +153,7 @@ class RowPageAdmin(AdminOfActions):
 
     def own_urls(self) -> Iterator[URLPattern]:
         """The URL of each action."""
-        for one in self.page_actions:
+        for one in self.page_actions.values():
             if not (one.creates or one.deletes):
                 yield row_path(self, one.name, partial(self._action_view, one))
 
@@ -214,9 +214,8 @@ class RowPageAdmin(AdminOfActions):
         found.pop("delete_selected", None)
         if IS_POPUP_VAR in request.GET:
             return found
-        own = (
-            one for one in self.page_actions if one.many and self.may_do(request, one, self.model)
-        )
+        every = self.page_actions.values()
+        own = (one for one in every if one.many and self.may_do(request, one, self.model))
         return {one.name: (partial(self._act, one), one.name, one.label) for one in own} | found
 
     def _act(
@@ -238,7 +237,7 @@ class RowPageAdmin(AdminOfActions):
 
     def _first(self, option: str) -> Action | None:
         """Returns the action with an option, such as "creates"."""
-        return next((one for one in self.page_actions if getattr(one, option)), None)
+        return next((one for one in self.page_actions.values() if getattr(one, option)), None)
 
     def _action_view(
         self, action: Action | None, request: HttpRequest, object_id: str
@@ -259,10 +258,11 @@ class RowPageAdmin(AdminOfActions):
     # The page.
 
     def _page(self, request: HttpRequest, row: Any) -> HttpResponse:
-        offered = (
-            one for one in self.page_actions if not one.creates and self.is_offered(one, row)
-        )
-        links = {one.name: self._link(request, one, row) for one in offered}
+        links = {
+            name: self.link_to(request, name, row)
+            for name, one in self.page_actions.items()
+            if not one.creates and self.is_offered(one, row)
+        }
         found = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
         kind = self.action_kind
@@ -291,10 +291,11 @@ class RowPageAdmin(AdminOfActions):
         }
         return self.template_page(request, "flagstaff/row.html", context)
 
-    def _link(self, request: HttpRequest, action: Action, row: Any) -> _Link:
-        url = page_url(self.admin_site, self.model, action.name, row.pk)
+    def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
+        """Returns an action on the page of a row."""
+        action, url = self.page_actions[name], page_url(self.admin_site, self.model, name, row.pk)
         is_allowed = self.may_do(request, action, row)
-        return _Link(action, url if is_allowed else "", permission(action.right, row))
+        return ActionLink(action, url if is_allowed else "", permission(action.right, row))
 
     def about(self, row: Any, *elsewhere: str) -> Section:
         """Returns the section with the columns that are not empty and not `elsewhere` on the page.
@@ -327,11 +328,11 @@ class RowPageAdmin(AdminOfActions):
         return Section(title, html if rows else "", is_aside=True)
 
     @cached_property
-    def page_actions(self) -> tuple[Action, ...]:
-        """The actions that have pages."""
+    def page_actions(self) -> Mapping[str, Action]:
+        """The actions that have pages, by name."""
         # The pages of changes undo and restore.
         every = (one for one in all_actions(self.action_kind) if not one.undoes)
-        return tuple(one for one in every if one.name not in self.left_out)
+        return {one.name: one for one in every if one.name not in self.left_out}
 
 
 def _column_text(field: Any, value: Any) -> str:

@@ -25,8 +25,8 @@ from flagstaff.admin.menu import page_link, page_title
 from flagstaff.admin.rights import hidden_rows
 from flagstaff.conf import conf
 
-#: The parameter with the number of the page, from 1 on.
-PAGE = "p"
+# The parameter with the number of the page, from 1 on.
+_PAGE = "p"
 _MAX_DIGITS = 5
 
 
@@ -61,16 +61,6 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Filter:
-    """A link that changes which rows the page shows."""
-
-    label: str
-    url: str
-    is_current: bool = False
-    count: str = ""
-
-
-@dataclass(frozen=True)
 class Content:
     """What a page says, from top to bottom."""
 
@@ -78,10 +68,9 @@ class Content:
     sentence: str = ""
     #: What is wrong, or what a person should know or do.
     notes: Sequence[str] = ()
-    filters: Sequence[Filter] = ()
     tables: Sequence[Table] = ()
-    #: Links to the previous and the next page.
-    pages: Sequence[Filter] = ()
+    #: The URLs and texts of links below the tables, such as to the next page.
+    links: Sequence[tuple[str, str]] = ()
     #: How to read the page.
     remarks: Sequence[str] = ()
 
@@ -149,26 +138,20 @@ class Page:
 
 def page_number(request: HttpRequest) -> int:
     """Returns the number of the page in the URL, from 1 on."""
-    text = request.GET.get(PAGE, "")
+    text = request.GET.get(_PAGE, "")
     # Longer numbers are pages that do not exist.
     return max(int(text), 1) if is_whole_number(text, _MAX_DIGITS) else 1
 
 
-def page_links(request: HttpRequest, number: int, *, has_next: bool) -> list[Filter]:
+def page_links(request: HttpRequest, number: int, *, has_next: bool) -> list[tuple[str, str]]:
     """Returns the links to the previous and the next page, where there is one."""
     links = [(_("Previous page"), number - 1)] if number > 1 else []
     links += [(_("Next page"), number + 1)] if has_next else []
-    return [Filter(label, with_query(request, {PAGE: str(to)})) for label, to in links]
-
-
-def with_query(request: HttpRequest, changed: Mapping[str, str | None]) -> str:
-    """Returns the query of the URL with other values of some parameters; None leaves one out."""
-    query = request.GET.copy()
-    for name, value in changed.items():
-        query.pop(name, None)
-        if value is not None:
-            query[name] = value
-    return f"?{query.urlencode()}"
+    query, urls = request.GET.copy(), []
+    for label, to in links:
+        query[_PAGE] = str(to)
+        urls.append((f"?{query.urlencode()}", label))
+    return urls
 
 
 def link(url: str, text: str) -> SafeString | str:

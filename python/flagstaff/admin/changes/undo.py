@@ -29,6 +29,7 @@ from flagstaff.admin.confirmation import (
     preview_rows,
     segment_rows,
 )
+from flagstaff.admin.flag.state import lines_of_flags, summary_of
 from flagstaff.admin.links import (
     ALL,
     RESTORE,
@@ -260,7 +261,7 @@ class UndoRequest(ActionRequest):
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         """A line for each field of a single row, or for each of several rows."""
         flags = [one.after.row for one in self.undone if one.kind is Kind.FLAG and one.after.row]
-        more = self.admin.lines(self.request, flags, preview.impact) if flags else {}
+        more = lines_of_flags(self.request, flags, preview.impact)
         lines = {one.id: self._lines_of(one) for one in self.undone}
         for pk, of_flag in more.items():
             lines[Kind.FLAG, pk] += of_flag
@@ -281,13 +282,9 @@ class UndoRequest(ActionRequest):
         if one.before.row is None:
             return [PreviewRow(one.key, "", _("created again, as it was before"))]
         if one.after.row is None:
-            summary = self._summary(one.kind, one.before.row)
+            summary = summary_of(one.before.row) if one.kind is Kind.FLAG else ""
             return [PreviewRow(one.key, summary, _("deleted"))]
         return preview_rows(self.request, one.before.row, one.written)
-
-    def _summary(self, kind: Kind, row: Any) -> str:
-        """Returns which users have a flag; empty for other rows. The admin is that of flags."""
-        return self.admin.summary(row) if kind is Kind.FLAG else ""
 
     def _back_url(self, *, is_done: bool = False) -> str:
         """The page that the person came from: else of the only row, or of the changes."""
@@ -331,7 +328,7 @@ class UndoRequest(ActionRequest):
             sentences = [self._undone_text(changes[0])]
             if changes[0].old is None:
                 [((kind, _pk), row)] = rows.items()
-                sentences.append(self._summary(kind, row))
+                sentences.append(summary_of(row) if kind is Kind.FLAG else "")
         sentences += [_skipped_text(changes), impact_text(preview.impact)]
         versions = [changed.version for changed in changes if changed.version]
         url = undo_url(self.site, versions)

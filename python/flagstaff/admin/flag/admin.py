@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from django import forms
 from django.db.models import Field
@@ -35,28 +34,27 @@ from flagstaff.admin.flag.state import (
     alarms_of,
     allowed_count,
     holds_users_back,
+    lines_of_flags,
     notes_of_apps,
     partial_rule_notices,
-    preview_of_apps,
     state_and_label,
-    users_with_flag,
+    summary_of,
 )
 from flagstaff.admin.flag.usage import evaluations, facts_of_deletion, is_in_use, key_texts
 from flagstaff.admin.flag.users import allowed_users_line, users_path
-from flagstaff.admin.links import page_url
 from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
 from flagstaff.admin.pages.stale import StaleFlags
 from flagstaff.admin.pages.unknown_keys import UnknownKeys
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
-from flagstaff.admin.question import Preview
-from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
+from flagstaff.admin.question import ActionRequest, Preview
+from flagstaff.admin.rights import has_toggle_permission, may, why_not_toggle
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import colour_of, facts_html
-from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import Impact, RowState
@@ -72,13 +70,58 @@ _OF_USERS = ("allow", "disallow")
 _ELSEWHERE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
-_FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
+
+
+class FlagRequest(ActionRequest):
+    """A request to the page of an action of flags."""
+
+    def prepare_form(self, form: forms.Form) -> None:
+        """Shows the rollout below the rules, which it follows, and what only several flags need."""
+        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
+        for name in form.fields.keys() & labels:
+            form.fields[name].label = labels[name]
+            form.fields[name].help_text = _("Separate them with commas.")
+            if self.row is not None:
+                # The line of its tags says both.
+                del form.fields[name]
+        if self.action.name == "rules":
+            # An empty list removes them.
+            form.fields[RULES].required = False
+            form.fields["rollout"].label = _("Everyone else, in percent")
+            form.initial["rollout"] = self.row.rollout_percent
+
+    def notes(self, preview: Preview) -> Sequence[str]:
+        """What is known of a new key, what still uses a flag, and what to know of its rules."""
+        action, found = self.action, preview.impact
+        keys = [one.key for one in preview.changed]
+        if action.creates:
+            return [*key_texts(keys[0])]
+        if action.deletes:
+            return [*facts_of_deletion(self.request, keys)]
+        if action.name == "kill":
+            return [_("Rollout, rules and allowed users stay as they are.")]
+        after = [one.row for key, one in found.after.items() if key in found.rows]
+        partial_rules = (text for row in after for text in partial_rule_notices(FlagState.of(row)))
+        return [*rule_notes(preview.arguments.get(RULES, [])), *partial_rules]
+
+    def lines(self, found: Impact) -> Mapping[str, Sequence[PreviewRow]]:
+        """Who has the flags before and after, and what changes in the apps."""
+        return lines_of_flags(self.request, self.rows, found)
+
+    def summary(self, row: Any) -> str:
+        """Which users have the flag."""
+        return summary_of(row)
+
+    def in_use(self, keys: Sequence[str]) -> bool:
+        """Whether a flag was evaluated, or in browsers, within a day."""
+        return is_in_use(self.request, keys)
 
 
 class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
+    request_class = FlagRequest
     no_rules = gettext_lazy("No rules: the rollout decides.")
     rules_help = gettext_lazy(
         "The first rule that matches decides. If no rule matches, the rollout decides."
@@ -185,74 +228,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
-
-    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
-        """Shows the rollout below the rules, which it follows, and what only several flags need."""
-        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
-        for name in form.fields.keys() & labels:
-            form.fields[name].label = labels[name]
-            form.fields[name].help_text = _("Separate them with commas.")
-            if row is not None:
-                # The line of its tags says both.
-                del form.fields[name]
-        if action.name == "rules":
-            # An empty list removes them.
-            form.fields[RULES].required = False
-            form.fields["rollout"].label = _("Everyone else, in percent")
-            form.initial["rollout"] = row.rollout_percent
-
-    def notes(
-        self, request: HttpRequest, action: Action, row: Any, preview: Preview
-    ) -> Sequence[str]:
-        """What is known of a new key, what still uses a flag, and what to know of its rules."""
-        keys, found = [one.key for one in preview.changed], preview.impact
-        if action.creates:
-            return [*key_texts(keys[0])]
-        if action.deletes:
-            return [*facts_of_deletion(request, keys)]
-        if action.name == "kill":
-            return [_("Rollout, rules and allowed users stay as they are.")]
-        after = [one.row for key, one in found.after.items() if key in found.rows]
-        partial_rules = (text for row in after for text in partial_rule_notices(FlagState.of(row)))
-        return [*rule_notes(preview.arguments.get(RULES, [])), *partial_rules]
-
-    def lines(
-        self, request: HttpRequest, rows: Sequence[Any], found: Impact
-    ) -> Mapping[str, Sequence[PreviewRow]]:
-        """Who has the flags before and after, and what changes in the apps."""
-        of_apps = preview_of_apps(request, rows) if found else {}
-        return {
-            str(row.pk): [
-                *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(found.rows) == 1),
-                *of_apps.get(str(row.pk), ()),
-            ]
-            for row in rows
-            if (Kind.FLAG, row.key) in found
-        }
-
-    def in_use(self, request: HttpRequest, keys: Sequence[str]) -> bool:
-        """Whether a flag was evaluated, or in browsers, within a day."""
-        return is_in_use(request, keys)
-
-    def summary(self, row: Any) -> str:
-        """Which users have the flag."""
-        return state_summary(FlagState.of(row), count_allowed_users(row))
-
-    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
-        """What gives a new flag to users."""
-        site, may_change = self.admin_site, may(self.admin_site, request, "change", row)
-        may_add = not why_not_change_users(site, request, row)
-        steps = (
-            (may_change, "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
-            (may_change, "rules", _("Rules…"), ""),
-            (may_add, "allowed_users", _("Allowed users…"), ""),
-            (may(site, request, "toggle", row), "on", _("Turn on…"), ""),
-        )
-        return [
-            (page_url(site, self.model, page, row.pk) + query, text)
-            for is_allowed, page, text, query in steps
-            if is_allowed
-        ]
 
 
 def _who_text(request: HttpRequest, flag: Any) -> SafeString:

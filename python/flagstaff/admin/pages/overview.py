@@ -22,7 +22,7 @@ from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import changes_url
 from flagstaff.admin.menu import page_link, page_title
-from flagstaff.admin.table import Column, Content, Filter, Page, Table, link
+from flagstaff.admin.table import Column, Content, Page, Table, link
 from flagstaff.admin.waiting_lines import overview_lines
 from flagstaff.admin.words import as_of, badge, key_link, two_lines
 from flagstaff.conf import conf
@@ -47,11 +47,11 @@ class Overview(Page):
         links = []
         if page_link(self.site, self.request, "changes"):
             url = changes_url(self.site, {"from": today()})
-            links = [Filter(_("Changes of today"), url)]
+            links = [(url, _("Changes of today"))]
         return Content(
             notes=[line.text for line in every if line.level is Level.UNKNOWN],
             tables=[attention, running] if running.rows else [attention],
-            pages=links,
+            links=links,
         )
 
     def _lines(self) -> list[OverviewLine]:

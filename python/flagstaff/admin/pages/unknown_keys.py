@@ -63,7 +63,7 @@ class UnknownKeys(Page):
         return Content(
             sentence=_sentence(total, period),
             tables=[Table(columns, self._rows(keys))] if keys else [],
-            pages=page_links(self.request, number, has_next=total > number * _PAGE_SIZE),
+            links=page_links(self.request, number, has_next=total > number * _PAGE_SIZE),
             remarks=[
                 _(
                     "Without a flag, a call returns its default. A flag that you create here is "

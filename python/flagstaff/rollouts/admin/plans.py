@@ -88,6 +88,16 @@ class PlanRequest(AppRequest):
             "ignore_releases": ignores,
         }
 
+    def prepare_form(self, form: forms.Form) -> None:
+        """Says what is written in the fields of a new plan."""
+        if not form.fields:
+            return
+        form.fields["key"].label = _("Flag")
+        form.fields["required_users"].label = _("Required users")
+        form.fields["ignore_releases"].label = _("Ignore releases")
+        for name, text in _HELP.items():
+            form.fields[name].help_text = text
+
     def _may(self, right: Right, flag: Any) -> bool:
         return may(self.admin.admin_site, self.request, right, flag)
 
@@ -257,22 +267,10 @@ class PlanAdmin(AppRowAdmin):
         is_ready = flag is not None and (flag.enabled or row.step is None)
         return is_possible and _is_newest(row) and (name not in _GIVING or is_ready)
 
-    # The pages of the actions.
-
     def version(self, row: Any) -> str:
         """A text that differs whenever the plan or its flag has changed."""
         plan = Plan.objects.filter(pk=row.pk).first()
         return f"{plan.version if plan else ''}-{version_of(Kind.FLAG, row.flag_pk)}"
-
-    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
-        """Says what is written in the fields of a new plan."""
-        if not form.fields:
-            return
-        form.fields["key"].label = _("Flag")
-        form.fields["required_users"].label = _("Required users")
-        form.fields["ignore_releases"].label = _("Ignore releases")
-        for name, text in _HELP.items():
-            form.fields[name].help_text = text
 
 
 _HELP = {
