@@ -27,7 +27,7 @@ from flagstaff.admin.links import changes_url, page_url
 from flagstaff.admin.question import ActionRequest, Preview, Written
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import ConflictError
 from flagstaff.waiting.prospect import Prospect
 
 # A row that changes for weeks has many.
@@ -45,10 +45,6 @@ class AppRequest(ActionRequest):
     def _versions_of(self, rows: Sequence[Any]) -> list[str] | None:
         return [*map(self.admin.version, rows)]
 
-    def preview(self, arguments: Mapping[str, Any]) -> Preview:
-        """Returns what the action would do. Writes and locks nothing. Raises FlagstaffError."""
-        return Preview()
-
     # What was typed.
 
     def _column(self, name: str) -> Any:
@@ -62,20 +58,11 @@ class AppRequest(ActionRequest):
         return initial if is_complete else None
 
     def _preview(self) -> Preview | None:
-        if not self.form.is_valid():
-            return None
-        cleaned = self.form.cleaned_data.items()
-        arguments = {name: value for name, value in cleaned if value is not None}
-        if self.is_urgent and self.is_answered:
-            return Preview(arguments, asks=False)
-        try:
-            found = self.preview(arguments)
-        except FlagstaffError as error:
-            self._refuse(error)
-            return None
-        # Those of the preview are not asked for.
-        arguments = {**arguments, **found.arguments}
-        return replace(found, arguments=arguments, asks=found.asks and not self.is_urgent)
+        if not self.is_urgent:
+            return super()._preview()
+        # Nothing delays it, such as a mistake in what would be shown.
+        found = None if self.is_answered else super()._preview()
+        return replace(found or Preview(), asks=False)
 
     # What is asked.
 
@@ -136,7 +123,7 @@ class AppRequest(ActionRequest):
         action = self.admin.page_actions[name]
         if not self.admin.may_do(self.request, action, self.row):
             return "", ""
-        url = page_url(self.admin.admin_site, self.admin.model, name, self.row.pk)
+        url = page_url(self.site, self.admin.model, name, self.row.pk)
         return url, f"{action.label}…" if done.instead else ""
 
 

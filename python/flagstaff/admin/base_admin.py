@@ -26,12 +26,13 @@ from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
 from flagstaff._words.text import localized
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
-from flagstaff.actions.rights import may
+from flagstaff.actions import Action, rights
 from flagstaff.admin.fallbacks import savepoint
-from flagstaff.admin.menu import menu_links, with_pages
-from flagstaff.admin.rights import hidden_rows, refused_rows
+from flagstaff.admin.links import menu_links, with_pages
+from flagstaff.admin.rights import hidden_rows, may, refused_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
+from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -53,10 +54,10 @@ class BaseAdmin(_ModelAdmin):
     Needs no middleware, and includes the views that a subclass overrides.
     """
 
+    #: What the rows are, if they have a history.
+    row_kind: ClassVar[Kind]
     #: The page of the documentation about the pages of this admin, below DOCS_URL.
     docs_page: ClassVar[str] = "how-to/admin/"
-    #: The template of the list, which extends Django's or that of a theme.
-    list_template: ClassVar[str] = "flagstaff/list.html"
 
     class Media:
         css: ClassVar = {"all": ("flagstaff/admin.css",)}
@@ -74,19 +75,33 @@ class BaseAdmin(_ModelAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may see rows."""
-        return may(request.user, "view", self.model if obj is None else obj)
+        return rights.may(request.user, "view", self.model if obj is None else obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whether the user may create rows."""
-        return may(request.user, "add", self.model)
+        return rights.may(request.user, "add", self.model)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may change rows."""
-        return may(request.user, "change", self.model if obj is None else obj)
+        return rights.may(request.user, "change", self.model if obj is None else obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may delete rows."""
-        return may(request.user, "delete", self.model if obj is None else obj)
+        return rights.may(request.user, "delete", self.model if obj is None else obj)
+
+    def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
+        """Whether the user may do an action to a row, or to the rows of a model.
+
+        Not if it writes a field that a project has made read-only.
+        """
+        readonly = {*self.get_readonly_fields(request, None if isinstance(row, type) else row)}
+        arguments = action.arguments() if readonly else {}
+        is_fixed = any(arguments[name][1] for name in arguments.keys() & readonly)
+        return not is_fixed and may(self.admin_site, request, action.right, row)
+
+    def heading(self, row: Any) -> str:
+        """Returns what pages call a row."""
+        return str(row.key)
 
     # The views.
 
@@ -120,7 +135,7 @@ class BaseAdmin(_ModelAdmin):
                 flagstaff_menus=[*_menus(shown["cl"])],
                 **self.list_context(request, shown["cl"]),
             )
-            page.template_name = self.list_template
+            page.template_name = "flagstaff/list.html"
         return response
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:

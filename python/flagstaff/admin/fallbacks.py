@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeVar
 
@@ -14,7 +14,6 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.names import own_names
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 
 _Value = TypeVar("_Value")
 
@@ -48,32 +47,19 @@ def savepoint() -> AbstractContextManager[None]:
     return transaction.atomic(using=database) if is_in_block else nullcontext()
 
 
-def can_read(request: HttpRequest, *tables: str) -> bool:
-    """Whether all rows of these tables can be read, such as "usage_table".
+def can_read(request: HttpRequest, table: str) -> bool:
+    """Whether all rows of a table can be read, such as "usage_table".
 
     Queries for the first part of a page only.
     """
-    return once(request, "readable tables", _readable).issuperset(tables)
+    return table in once(request, "readable tables", _readable)
 
 
-def hidden_kinds(request: HttpRequest) -> Sequence[Kind]:
-    """Returns the kinds whose table the role may not read. Queries as `can_read`."""
-    readable = once(request, "readable tables", _readable)
-    return [kind for kind in Kind if kind.value not in readable]
-
-
-def _readable() -> frozenset[str]:
-    """Returns the tables of which all rows can be read, and the kinds of whose rows some can."""
+def _readable() -> Collection[str]:
     connection = connections[conf.database]
     if not is_postgresql(connection):
-        return frozenset()
-    own, quote = own_names(connection), connection.ops.quote_name
-    names = {table: own[table] for table in _TABLES}
-    names |= {kind.value: quote(kind.model._meta.db_table) for kind in Kind}
-    found = find_tables(connection, *names.values())
-    tables = {name: found[table] for name, table in names.items() if table in found}
-    return frozenset(
-        name
-        for name, table in tables.items()
-        if table.may_read and not (name in _TABLES and table.hides_rows)
-    )
+        return ()
+    names = own_names(connection)
+    found = find_tables(connection, *(names[table] for table in _TABLES))
+    tables = {table: found.get(names[table]) for table in _TABLES}
+    return {name for name, one in tables.items() if one and one.may_read and not one.hides_rows}

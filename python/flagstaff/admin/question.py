@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
@@ -46,12 +46,7 @@ from flagstaff.admin.rights import may, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.waiting_lines import waiting_line
 from flagstaff.changes import Changed
-from flagstaff.changes.consequence import (
-    consequence_of,
-    impact_text,
-    text_for_many,
-    text_to_type,
-)
+from flagstaff.changes.consequence import consequence_of, impact_text, text_for_many, text_to_type
 from flagstaff.changes.impact import impact, reached, states_of
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
@@ -74,26 +69,6 @@ _AT, _LATER = "_at", "_later"
 _MAX_NEWER = 5
 # The labels of arguments that are not columns of their row.
 _LABELS: Mapping[str, Any] = {"percent": gettext_lazy("Percent"), "users": gettext_lazy("Users")}
-
-
-class AdminOfActions(BaseAdmin):
-    """Rows that are changed by the actions of their kind, and by nothing else."""
-
-    row_kind: ClassVar[Kind]
-
-    def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
-        """Whether the user may do an action to a row, or to the rows of a model.
-
-        Not if it writes a field that a project has made read-only.
-        """
-        readonly = {*self.get_readonly_fields(request, None if isinstance(row, type) else row)}
-        arguments = action.arguments() if readonly else {}
-        is_fixed = any(arguments[name][1] for name in arguments.keys() & readonly)
-        return not is_fixed and may(self.admin_site, request, action.right, row)
-
-    def heading(self, row: Any) -> str:
-        """Returns what pages call a row."""
-        return str(row.key)
 
 
 @dataclass(frozen=True)
@@ -138,10 +113,11 @@ class ActionRequest:
     """A request to the page of an action, for a user who may do it."""
 
     def __init__(
-        self, admin: AdminOfActions, request: HttpRequest, action: Action, rows: Sequence[Any]
+        self, admin: BaseAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
     ) -> None:
         """Takes the rows that the action changes, by key; none for one that creates a row."""
-        self.admin, self.request, self.action = admin, request, action
+        self.admin, self.site = admin, admin.admin_site
+        self.request, self.action = request, action
         #: Whether nothing may delay it: no count, no version, no reason.
         self.is_urgent = action.always_runs is True
         #: The versions of the rows; None without a history.
@@ -300,7 +276,7 @@ class ActionRequest:
 
     def _preview(self) -> Preview | None:
         """Returns what the arguments would change; None if there are none, or if they are wrong."""
-        form, action = self.form, self.action
+        form = self.form
         if not form.is_valid():
             return None
         arguments = {
@@ -312,26 +288,32 @@ class ActionRequest:
                 else value is not None
             )
         }
-        keys = [row.key for row in self.rows] or [arguments.pop("key")]
         try:
-            changed = Run(action, keys, self.rows, arguments).preview()
-            rows = self.rows or [None]
-            sides = [states_of(one, row) for one, row in zip(changed, rows, strict=True)]
-            found = self._count(*zip(*sides, strict=True))
-            require_reach(self.admin.admin_site, self.request, found)
+            found = self.preview(arguments)
         except FlagstaffError as error:
             self._refuse(error)
             return None
+        # Those of the preview are not asked for.
+        return replace(found, arguments={**arguments, **found.arguments})
+
+    def preview(self, arguments: dict[str, Any]) -> Preview:
+        """Returns what the action would do. Writes and locks nothing. Raises FlagstaffError."""
+        action, rows = self.action, self.rows or [None]
+        keys = [row.key for row in self.rows] or [arguments.pop("key")]
+        changed = Run(action, keys, self.rows, arguments).preview()
+        sides = [states_of(one, row) for one, row in zip(changed, rows, strict=True)]
+        found = self._count(*zip(*sides, strict=True))
+        require_reach(self.site, self.request, found)
         if action.deletes:
             typed = text_for_many(keys)
             if not typed and self.in_use(keys):
                 typed = keys[0] if self.row else str(len(keys))
-            return Preview(arguments, changed, found, asks=True, typed=typed)
+            return Preview({}, changed, found, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
         is_kept = any(one.kept_by_rules for one in changed)
         asks = least is not None and (is_kept or consequence_of(found) >= least)
         typed = text_to_type(found) if asks else ""
-        return Preview(arguments, changed, found, asks=asks, typed=typed)
+        return Preview({}, changed, found, asks=asks, typed=typed)
 
     def _count(self, before: Sequence[Any], after: Sequence[Any]) -> Impact:
         """Counts users, but not before an urgent action is done."""
@@ -341,7 +323,7 @@ class ActionRequest:
         return impact(before, after, timeout=timeout, viewer=self.request.user)
 
     def _refuse(self, error: FlagstaffError) -> None:
-        text = visible_refusal(self.admin.admin_site, self.request, error)
+        text = visible_refusal(self.site, self.request, error)
         # What is wrong with a field begins with its name.
         name, _colon, problem = text.partition(": ")
         if name in self.form.fields:
@@ -414,7 +396,7 @@ class ActionRequest:
             prospect = Prospect.of(prospect.run, prospect.outlook.expected)
         done = ask(prospect, self.at, approval=approval)
         name = done.record["asked_by_name"]
-        line = waiting_line(self.admin.admin_site, find(done.key), name)
+        line = waiting_line(self.site, find(done.key), name)
         message = format_html("{} {}", _("Nothing is changed yet."), line)
         self.admin.message_user(self.request, message, messages.WARNING)
         for note in done.notes:
@@ -503,8 +485,9 @@ class ActionRequest:
 
     def _crumbs(self) -> list[tuple[str, str]]:
         """Returns the URLs and texts of the pages above this one."""
-        site = self.admin.admin_site
-        return row_links(site, self.row) if self.row else [list_link(site, self.admin.model)]
+        return (
+            row_links(self.site, self.row) if self.row else [list_link(self.site, self.admin.model)]
+        )
 
     def _subject(self) -> str:
         """Returns the key, or the number of rows; empty for a new row."""
@@ -522,7 +505,7 @@ class ActionRequest:
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         """Returns the tables of what is now and afterwards, and their headings."""
         heading = _("Field") if self.row else capfirst(self.admin.opts.verbose_name)
-        uses = segment_rows(self.admin.admin_site, self.request, preview.impact)
+        uses = segment_rows(self.site, self.request, preview.impact)
         return [(self._lines(preview), heading), (uses, capfirst(_("used by")))]
 
     def _lines(self, preview: Preview) -> Sequence[PreviewRow]:
@@ -615,7 +598,7 @@ class ActionRequest:
     def _report(self, preview: Preview, written: Sequence[Changed]) -> Written:
         """Returns which rows were added, deleted or changed, and how to undo it."""
         action, admin, request = self.action, self.admin, self.request
-        site, users = admin.admin_site, ""
+        site, users = self.site, ""
         if not written:
             return Written("")
         texts = {"keys": local_list(quoted(one.key) for one in written)}
@@ -642,7 +625,7 @@ class ActionRequest:
         return Written(sentences, url)
 
     def _back_url(self, *, is_done: bool = False) -> str:
-        admin, row, site = self.admin, self.row, self.admin.admin_site
+        admin, row, site = self.admin, self.row, self.site
         if url := back_url(self.request):
             return url
         if self.is_of_list:

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin.exceptions import NotRegistered
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.db.models import Model
 from django.http import HttpRequest
@@ -23,7 +24,6 @@ from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
 from flagstaff.admin.fallbacks import once
-from flagstaff.admin.links import admin_of
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.segment_use import SegmentInUseError, uses_by_segment
 from flagstaff.conf import conf
@@ -33,6 +33,20 @@ from flagstaff.history.log import Change, has_history
 from flagstaff.history.user_names import permission_to_see_users
 
 _DELETIONS = (Change.Action.DELETE, Change.Action.TRUNCATE)
+
+
+def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Any] | None:
+    """Returns the admin of a model, or None if this site has none."""
+    try:
+        return site.get_model_admin(model)
+    except NotRegistered:
+        return None
+
+
+def may_view(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
+    """Whether the user of the request may open the pages of a model's rows."""
+    admin = admin_of(site, model)
+    return admin is not None and admin.has_view_permission(request)
 
 
 def may(site: AdminSite, request: HttpRequest, right: Right, row: Any) -> bool:

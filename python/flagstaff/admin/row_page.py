@@ -31,10 +31,11 @@ from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
-from flagstaff.admin.changes.events import event_rows, without_hidden_users
+from flagstaff.admin.base_admin import BaseAdmin
+from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import history_url, page_url, row_path
-from flagstaff.admin.question import ActionRequest, AdminOfActions
+from flagstaff.admin.question import ActionRequest
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
@@ -92,7 +93,7 @@ class ActionLink:
     permission: str
 
 
-class RowPageAdmin(AdminOfActions):
+class RowPageAdmin(BaseAdmin):
     """Shows a row as text, with its actions."""
 
     #: The names of actions of the terminal that have no page.
@@ -322,7 +323,7 @@ class RowPageAdmin(AdminOfActions):
             return Section(title, "")
         site, kind = self.admin_site, self.row_kind
         newest = Change.objects.of_row(kind, row.pk).short().newest()[:_MAX_ENTRIES]
-        shown = [*islice(without_hidden_users(request, events(newest)), _COUNT)]
+        shown = [*islice(events(newest), _COUNT)]
         rows = event_rows(site, request, shown, row=row)
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(title, html if rows else "", is_aside=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -44,7 +44,7 @@ _USERS = "users"
 class WaitingRequest(AppRequest):
     """A request to a page that decides about an action."""
 
-    def preview(self, arguments: Mapping[str, Any]) -> Preview:
+    def preview(self, arguments: dict[str, Any]) -> Preview:
         """What an approved action would do now, beside what the user saw who asked for it.
 
         The other actions write nothing but the state.
@@ -69,7 +69,7 @@ class WaitingRequest(AppRequest):
             {"expect_consequence": int(prospect.consequence)},
             rows=[
                 *(lines_of_rows(rows, lines) if rows else ()),
-                *segment_rows(self.admin.admin_site, request, found),
+                *segment_rows(self.site, request, found),
             ],
             notes=notes,
             impact=found,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
@@ -120,7 +122,42 @@ def note_html(text: str) -> SafeString:
     return format_html('<p class="flagstaff-note">{}</p>', text)
 
 
-# Cells of lists and tables.
+# Tables, and the cells of tables and lists.
+
+
+@dataclass(frozen=True)
+class Column:
+    """The heading of a column, and how its cells are aligned."""
+
+    title: str
+    is_number: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells. A cell is a text, or HTML with a badge, a link or a time."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    #: What the page says instead of a table without rows.
+    empty: str = ""
+    #: What follows the table.
+    note: str = ""
+
+    @property
+    def cells(self) -> list[list[tuple[Column, str]]]:
+        """The cells of each row, with their columns."""
+        return [[*zip(self.columns, row, strict=True)] for row in self.rows]
+
+    def html(self, label: str) -> SafeString:
+        """Returns the table for a section of a page. Screen readers say the label."""
+        return render_to_string("flagstaff/table.html", {"table": self, "label": label})
+
+
+def link(url: str, text: str) -> SafeString | str:
+    """Returns a text, as a link unless the URL is empty."""
+    return format_html('<a href="{}">{}</a>', url, text) if url else text
 
 
 def two_lines(first: str, *others: str) -> SafeString:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -27,15 +27,8 @@ from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import right_to_undo
 from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import MAX_TEXT
-from flagstaff.admin.links import (
-    RESTORE,
-    admin_of,
-    changes_url,
-    history_url,
-    page_url,
-    undo_url,
-)
-from flagstaff.admin.rights import may
+from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
+from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.words import joined, key_link
 from flagstaff.conf import conf
 from flagstaff.history.describe import (
@@ -46,7 +39,6 @@ from flagstaff.history.describe import (
     field_label,
     source_label,
 )
-from flagstaff.history.differences import Users
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, undone_by, undos_of, version_of
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
@@ -232,16 +224,6 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
 def _labelled(kind: str, text: str) -> str:
     """Returns a text that begins with the kind of an event."""
     return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
-
-
-def without_hidden_users(request: HttpRequest, events: Iterator[Event]) -> Iterator[Event]:
-    """Yields the events with the numbers of users only, if their names may not be seen."""
-    if may_see_users(request.user):
-        return events
-    return (
-        replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
-        for event in events
-    )
 
 
 def with_links(text: str) -> SafeString:

@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import is_storable
-from flagstaff.admin.fallbacks import hidden_kinds, value_or_default
+from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.rights import hidden_rows, may
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import (
@@ -27,6 +27,7 @@ from flagstaff.history.log import (
     about_key,
     has_text,
     stored_actors,
+    unreadable_kinds,
 )
 
 # The number of users whose name contains the text that are searched for.
@@ -176,8 +177,8 @@ def _users_named(text: str) -> set[str]:
 
 
 def readable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
-    """Returns the kinds whose rows the user may see and the role may read. Queries as can_read."""
-    hidden = hidden_kinds(request)
+    """Returns the kinds whose rows the user may see and the role may read. One query."""
+    hidden = unreadable_kinds()
     return [kind for kind in viewable_kinds(site, request) if kind not in hidden]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain, islice
@@ -13,12 +14,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
-from django.http import (
-    HttpRequest,
-    HttpResponse,
-    HttpResponseRedirect,
-    StreamingHttpResponse,
-)
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -28,13 +24,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import local_number
 from flagstaff._words.times import aware, local_time, local_time_text
 from flagstaff.admin.app_pages import PAGES, AppPages
-from flagstaff.admin.changes.events import (
-    EventRow,
-    event_rows,
-    named,
-    rows_of_app,
-    without_hidden_users,
-)
+from flagstaff.admin.changes.events import EventRow, event_rows, named, rows_of_app
 from flagstaff.admin.changes.filters import (
     KIND_LABELS,
     TIMES,
@@ -46,24 +36,14 @@ from flagstaff.admin.changes.filters import (
 from flagstaff.admin.changes.undo import undo_page
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.fallbacks import can_read, value_or_default
-from flagstaff.admin.links import (
-    ALL,
-    RESTORE,
-    TRANSACTION,
-    UNDO,
-    back_url,
-    may_view,
-    page_url,
-    undo_url,
-)
-from flagstaff.admin.table import Page
+from flagstaff.admin.links import ALL, RESTORE, TRANSACTION, UNDO, back_url, page_url, undo_url
+from flagstaff.admin.pages import Page
+from flagstaff.admin.rights import may_view
+from flagstaff.history.differences import Users
 from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import (
-    Change,
-    events,
-    missing_entries,
-)
+from flagstaff.history.log import Change, events, missing_entries
+from flagstaff.history.user_names import may_see_users
 
 _PAGE_SIZE = 50
 # Events of apps between the first and the last change of a page.
@@ -153,8 +133,7 @@ class RecentChanges(Page):
         newest = entries.short().newest(version, few=filters.is_short)[: _PAGE_SIZE + 1]
         [*found] = newest if kinds else ()
         page, more = found[:_PAGE_SIZE], found[_PAGE_SIZE:]
-        shown = [*without_hidden_users(request, events(page))]
-        rows = event_rows(site, request, shown, history_of=of_row)
+        rows = event_rows(site, request, [*events(page)], history_of=of_row)
         # The events of the apps between the first and the last change of the page.
         since, until = filters.since, filters.until
         if more:
@@ -170,7 +149,13 @@ class RecentChanges(Page):
         filters = _filters(site, request)
         found = shown_entries(site, request, filters, readable_kinds(site, request))
         entries = () if filters.errors else found.in_batches(few=filters.is_short)
-        shown = without_hidden_users(request, events(entries))
+        shown = events(entries)
+        if not may_see_users(request.user):
+            # The numbers stay.
+            shown = (
+                replace(one, added=Users(one.added.count), removed=Users(one.removed.count))
+                for one in shown
+            )
         # A first event is read here, so that a problem is not in the middle of the response.
         lines = csv_lines(chain([*islice(shown, 1)], shown))
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")

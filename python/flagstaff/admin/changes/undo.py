@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -35,22 +35,15 @@ from flagstaff.admin.links import (
     RESTORE,
     TRANSACTION,
     UNDO,
-    admin_of,
     back_url,
     changes_url,
     history_url,
+    page_title,
     page_url,
     undo_url,
 )
-from flagstaff.admin.menu import page_title
-from flagstaff.admin.question import (
-    ActionRequest,
-    AdminOfActions,
-    Preview,
-    Written,
-    joined_row,
-)
-from flagstaff.admin.rights import may, may_see, require_reach, visible_refusal
+from flagstaff.admin.question import ActionRequest, Preview, Written, joined_row
+from flagstaff.admin.rights import admin_of, may, may_see, require_reach, visible_refusal
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import (
     Consequence,
@@ -86,7 +79,7 @@ _UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), gettext_lazy("Undo"), 
 def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
     """Answers a request to the page. A version that does not exist is a message."""
     try:
-        return UndoRequest(cast("AdminOfActions", admin), request).answer()
+        return UndoRequest(admin, request).answer()
     except FlagstaffError as error:
         site = admin.admin_site
         text = _("Not undone: %(why)s") % {"why": visible_refusal(site, request, error)}
@@ -102,9 +95,9 @@ class UndoRequest(ActionRequest):
     events: Sequence[Event]
     undone: Sequence[Undone]
 
-    def __init__(self, admin: AdminOfActions, request: HttpRequest) -> None:
+    def __init__(self, admin: BaseAdmin, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
-        self.is_restore, self.site = RESTORE in request.GET, admin.admin_site
+        self.is_restore = RESTORE in request.GET
         super().__init__(admin, request, _UNDO, [])
 
     # What is undone.

@@ -49,7 +49,7 @@ from flagstaff.admin.pages.unknown_keys import UnknownKeys
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
 from flagstaff.admin.question import ActionRequest, Preview
-from flagstaff.admin.rights import has_toggle_permission, may, why_not_toggle
+from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
@@ -165,10 +165,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """The state, who has the flag, the actions of every day, and what to look at."""
         state, percent = FlagState.of(row), row.rollout_percent
         notes = [*notes_of_apps(request, [row]).get(str(row.pk), ()), *alarms_of(row.key, state)]
-        may_toggle, (shown, label) = (
-            may(self.admin_site, request, "toggle", row),
-            state_and_label(row),
-        )
+        shown, label = state_and_label(row)
         quiet = '<small class="flagstaff-quiet">{}</small>'
         about = (row.description, row.owner, joined_tags(row.tags), _review_text(row))
         steps = [(f"{one} %", f"?percent={one}") for one in _STEPS if int(one) or percent]
@@ -177,7 +174,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             lines=(
                 _who_text(request, row),
                 format_html(quiet, " · ".join(filter(None, about))) if any(about) else "",
-                "" if may_toggle else why_not_toggle(self.model),
             ),
             main="kill" if row.enabled else "on",
             steps=("rollout", [*steps, (_("other…"), "")]),

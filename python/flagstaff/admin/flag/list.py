@@ -44,8 +44,7 @@ from flagstaff.admin.flag.state import (
     state_and_label,
 )
 from flagstaff.admin.flag.usage import percent_true
-from flagstaff.admin.links import BACK, changes_url
-from flagstaff.admin.menu import page_link
+from flagstaff.admin.links import BACK, changes_url, page_link
 from flagstaff.admin.rights import may, why_not_toggle
 from flagstaff.admin.rules.sentences import rules_note
 from flagstaff.admin.words import (

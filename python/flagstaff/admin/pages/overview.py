@@ -20,11 +20,11 @@ from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.links import changes_url
-from flagstaff.admin.menu import page_link, page_title
-from flagstaff.admin.table import Column, Content, Page, Table, link
+from flagstaff.admin.links import changes_url, page_link, page_title
+from flagstaff.admin.pages import Content, Page
+from flagstaff.admin.rights import may_view
 from flagstaff.admin.waiting_lines import overview_lines
-from flagstaff.admin.words import as_of, badge, key_link, two_lines
+from flagstaff.admin.words import Column, Table, as_of, badge, key_link, link, two_lines
 from flagstaff.conf import conf
 from flagstaff.models import StaleCount, WaitingAction
 
@@ -70,14 +70,16 @@ class Overview(Page):
 
     def _sources(self) -> Iterator[tuple[str, _Read]]:
         """Yields the name of each part, and what reads it."""
-        for pages in PAGES:
-            name = str(apps.get_app_config(pages.model._meta.app_label).verbose_name)
-            yield name, partial(pages.overview_lines, self.site, self.request)
-        plural = str(WaitingAction._meta.verbose_name_plural)
-        yield plural, partial(overview_lines, self.site, self.request)
         own = {"stale": _stale_flags}
+        # On SQLite, nothing runs.
         if is_postgresql(connections[conf.database]):
             own |= {"workers": _workers, "unknown_keys": _unknown_keys}
+            for pages in PAGES:
+                if may_view(self.site, self.request, pages.model):
+                    name = str(apps.get_app_config(pages.model._meta.app_label).verbose_name)
+                    yield name, partial(pages.overview_lines, self.site, self.request)
+            plural = str(WaitingAction._meta.verbose_name_plural)
+            yield plural, partial(overview_lines, self.site, self.request)
         for page, read in own.items():
             if url := page_link(self.site, self.request, page):
                 title = page_title(page)

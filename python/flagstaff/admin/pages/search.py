@@ -20,9 +20,10 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.state import state_and_label, with_counts
-from flagstaff.admin.links import admin_of, page_url
-from flagstaff.admin.table import Column, Content, Page, Table, link
-from flagstaff.admin.words import badge, json_html, key_link, short
+from flagstaff.admin.links import page_url
+from flagstaff.admin.pages import Content, Page
+from flagstaff.admin.rights import admin_of
+from flagstaff.admin.words import Column, Table, badge, json_html, key_link, link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 

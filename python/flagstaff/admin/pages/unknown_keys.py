@@ -22,11 +22,10 @@ from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import local_days, local_time_text
-from flagstaff.admin.links import history_url, page_url
-from flagstaff.admin.menu import page_link
+from flagstaff.admin.links import history_url, page_link, page_url
+from flagstaff.admin.pages import Content, Page, page_links, page_number
 from flagstaff.admin.rights import may
-from flagstaff.admin.table import Column, Content, Page, Table, link, page_links, page_number
-from flagstaff.admin.words import key_link, time_cell, two_lines
+from flagstaff.admin.words import Column, Table, key_link, link, time_cell, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 from flagstaff.history.kinds import Kind

@@ -15,10 +15,10 @@ from flagstaff._engine.explain import Explanation, ValueExplanation, explanation
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._words.text import local_number
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
-from flagstaff.admin.links import admin_of, may_view, page_url
-from flagstaff.admin.rights import needs_view_user_text
-from flagstaff.admin.table import Column, Content, Page, Table, page_links, page_number
-from flagstaff.admin.words import badge, key_link, short
+from flagstaff.admin.links import page_url
+from flagstaff.admin.pages import Content, Page, page_links, page_number
+from flagstaff.admin.rights import admin_of, may_view, needs_view_user_text
+from flagstaff.admin.words import Column, Table, badge, key_link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.history.user_names import may_see_users

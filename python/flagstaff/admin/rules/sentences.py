@@ -20,8 +20,8 @@ from flagstaff._tables.value_states import ValueState
 from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import conditions_text, rule_texts
 from flagstaff._words.text import MASK, Text, local_list, local_number, localized, quoted
-from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.rights import hidden_rows
+from flagstaff.admin.links import page_url
+from flagstaff.admin.rights import hidden_rows, may_view
 from flagstaff.admin.words import joined, json_html, note_html
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value

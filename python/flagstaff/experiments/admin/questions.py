@@ -58,7 +58,7 @@ class ExperimentRequest(AppRequest):
             "percent": experiment.traffic_percent,
         }
 
-    def preview(self, arguments: Mapping[str, Any]) -> Preview:
+    def preview(self, arguments: dict[str, Any]) -> Preview:
         """What the action would change. Its notes are those of the terminal's question, and more.
 
         Raises FlagstaffError if the arguments are wrong.
@@ -101,7 +101,7 @@ class ExperimentRequest(AppRequest):
     def _special_field(self, name: str, *, required: bool) -> forms.Field | None:
         if name == "rules":
             return RulesField(
-                Offer(self.admin.admin_site, self.request),
+                Offer(self.site, self.request),
                 no_rules=_("No rules: all units take part."),
                 help_text=_("The first rule that matches decides."),
                 required=False,

@@ -24,9 +24,9 @@ from flagstaff.actions import Action, Argument
 from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppRequest, AppRowAdmin
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.links import page_url
 from flagstaff.admin.question import Preview
-from flagstaff.admin.rights import hidden_rows, may
+from flagstaff.admin.rights import hidden_rows, may, may_view
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.words import badge, colour_of, key_link, two_lines
 from flagstaff.changes.changed import quoted_command
@@ -99,9 +99,9 @@ class PlanRequest(AppRequest):
             form.fields[name].help_text = text
 
     def _may(self, right: Right, flag: Any) -> bool:
-        return may(self.admin.admin_site, self.request, right, flag)
+        return may(self.site, self.request, right, flag)
 
-    def preview(self, arguments: Mapping[str, Any]) -> Preview:
+    def preview(self, arguments: dict[str, Any]) -> Preview:
         """What an action does to the plan, to its flag and to the users."""
         action, row = self.action, self.row
         if row is None:
