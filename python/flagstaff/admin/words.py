@@ -13,11 +13,12 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flagstaff._words.text import local_list
 from flagstaff._words.times import ago, aware, full_time, local_time
 from flagstaff.history.describe import describe_actor, describe_parts
-from flagstaff.history.kinds import ALLOWED_USERS
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import Change, events
 from flagstaff.history.user_names import names_of_actors
 
@@ -28,6 +29,12 @@ _MAX_PARTS, _MAX_VALUE = 3, 30
 # An actor that is no user may be any text.
 _MAX_ACTOR = 40
 
+#: What rows with a history are called.
+KIND_LABELS = {
+    Kind.FLAG: gettext_lazy("flag"),
+    Kind.VALUE: gettext_lazy("value"),
+    Kind.SEGMENT: gettext_lazy("segment"),
+}
 #: The classes of admin.css. Green: works, or all have it. Amber: some have it, or a person should
 # look. Red: harm, or nothing guards against it. Grey: nobody has it, nothing happens.
 _OK, _PART, _BAD, _OFF = "on", "partial", "tripped", "off"

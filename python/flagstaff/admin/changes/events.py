@@ -25,11 +25,10 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number
 from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import right_to_undo
-from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
 from flagstaff.admin.rights import admin_of, may
-from flagstaff.admin.words import joined, key_link
+from flagstaff.admin.words import KIND_LABELS, joined, key_link
 from flagstaff.conf import conf
 from flagstaff.history.describe import (
     ChangePart,

@@ -21,7 +21,6 @@ from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import right_of
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import (
     PreviewRow,
     describe_changed,
@@ -44,6 +43,7 @@ from flagstaff.admin.links import (
 )
 from flagstaff.admin.question import ActionRequest, Preview, Written, joined_row
 from flagstaff.admin.rights import admin_of, may, may_see, require_reach, visible_refusal
+from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import (
     Consequence,
