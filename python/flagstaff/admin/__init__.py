@@ -13,7 +13,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 
 if TYPE_CHECKING:
     from flagstaff.admin.flag.admin import FeatureFlagAdmin
-    from flagstaff.admin.menu import with_pages
+    from flagstaff.admin.links import with_pages
     from flagstaff.admin.row_page import Section
     from flagstaff.admin.segment import SegmentAdmin
     from flagstaff.admin.value import KeyValueStoreAdmin
@@ -31,7 +31,7 @@ _MODULES = {
     "KeyValueStoreAdmin": "flagstaff.admin.value",
     "Section": "flagstaff.admin.row_page",
     "SegmentAdmin": "flagstaff.admin.segment",
-    "with_pages": "flagstaff.admin.menu",
+    "with_pages": "flagstaff.admin.links",
 }
 
 __getattr__ = lazy_names(__name__, _MODULES)

@@ -64,8 +64,8 @@ class AppPages:
     name: str
     #: Returns the state of a row, which may be HTML, and a text about it, for the search.
     describe: Callable[[Any], tuple[str, str]]
-    #: Returns what the overview shows to the user of the request. Makes few queries, whose number
-    #: depends on nothing; a job computes what takes longer.
+    #: Returns what the overview shows to a user who may view the rows, on PostgreSQL. Makes few
+    #: queries, whose number depends on nothing; a job computes what takes longer.
     overview_lines: Callable[[AdminSite, HttpRequest], Sequence[OverviewLine]]
     #: Returns what the app says of some flags, by the text of the primary key. Makes a number of
     #: queries that does not depend on the number of flags.

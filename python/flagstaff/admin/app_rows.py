@@ -1,6 +1,6 @@
 """The pages of the rows of optional apps, such as rollout plans, which have events but no history.
 
-Their actions return `Done`. The admin of the app says what each action would do.
+Their actions return `Done`. The request class of the app says what each action would do.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 from django import forms
-from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,17 +20,16 @@ from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import Text, localized, quoted
-from flagstaff.actions import Action, Argument, Done
+from flagstaff.actions import Argument, Done
 from flagstaff.actions.arguments import Several
 from flagstaff.actions.table import Run
-from flagstaff.admin.base_admin import SAVE_TIMEOUT
 from flagstaff.admin.changes.events import rows_of_app
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.links import changes_url, page_url
-from flagstaff.admin.question import LONG_TIMEOUT, ActionRequest, Preview
+from flagstaff.admin.question import ActionRequest, Preview, Written
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
-from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.exceptions import ConflictError
 from flagstaff.waiting.prospect import Prospect
 
 # A row that changes for weeks has many.
@@ -51,10 +49,6 @@ class AppRequest(ActionRequest):
 
     # What was typed.
 
-    def _arguments(self) -> Mapping[str, tuple[Argument, bool]]:
-        asked = super()._arguments().items()
-        return {name: one for name, one in asked if self.admin.asks_for(self.action, name)}
-
     def _column(self, name: str) -> Any:
         """The arguments are texts, as in the terminal."""
         return None
@@ -69,9 +63,6 @@ class AppRequest(ActionRequest):
             field.help_text = lines % {"what": text} if is_several else capfirst(text)
         return field
 
-    def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
-        return {**self.admin.initial(self.request, self.action, self.row)}
-
     def _given(
         self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
@@ -79,20 +70,11 @@ class AppRequest(ActionRequest):
         return initial if is_complete else None
 
     def _preview(self) -> Preview | None:
-        if not self.form.is_valid():
-            return None
-        cleaned = self.form.cleaned_data.items()
-        arguments = {name: value for name, value in cleaned if value is not None}
-        if self.is_urgent and self.is_answered:
-            return Preview(arguments, asks=False)
-        try:
-            found = self.admin.preview(self.request, self.action, self.row, arguments)
-        except FlagstaffError as error:
-            self._refuse(error)
-            return None
-        # Those of the preview are not asked for.
-        arguments = {**arguments, **found.arguments}
-        return replace(found, arguments=arguments, asks=found.asks and not self.is_urgent)
+        if not self.is_urgent:
+            return super()._preview()
+        # Nothing delays it, such as a mistake in what would be shown.
+        found = None if self.is_answered else super()._preview()
+        return replace(found or Preview(), asks=False)
 
     # What is asked.
 
@@ -111,6 +93,9 @@ class AppRequest(ActionRequest):
     def _notes_before(self, preview: Preview) -> list[str]:
         return [*preview.notes]
 
+    def _notes_after(self, preview: Preview) -> Sequence[str]:
+        return ()
+
     def _prospect(self, preview: Preview) -> Prospect | None:
         outlook, row = preview.outlook, self.row
         if outlook is None or row is None:
@@ -124,12 +109,10 @@ class AppRequest(ActionRequest):
 
     # What was done.
 
-    def _finish(self, preview: Preview) -> HttpResponse:
-        """Writes what was confirmed, and says so with the receipt of the workers."""
-        action, admin, request = self.action, self.admin, self.request
-        arguments, outlook = {**preview.arguments}, preview.outlook
+    def _write(self, preview: Preview) -> Written:
+        action, arguments = self.action, {**preview.arguments}
         key = self.row.key if self.row else arguments.pop("key")
-        expected = {} if outlook is None else outlook.expected
+        expected = {} if preview.outlook is None else preview.outlook.expected
         done = cast("Done", action.write(key, **arguments, **expected))
         # What has happened is stored, and shown in English.
         texts = [localized(one).removeprefix(f"{key}: ") for one in done.messages]
@@ -138,31 +121,22 @@ class AppRequest(ActionRequest):
             text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", 1)
             text %= {"keys": quoted(key)}
         if not done.written:
-            admin.message_user(request, text, messages.INFO)
-            return HttpResponseRedirect(self._back_url())
+            return Written("", unchanged=text)
         if action.creates:
-            self.rows = [all_rows(admin.model).filter(key=key).latest("pk")]
-            admin.log_addition(request, self.row, text)
-        elif action.deletes:
-            # Only the type asks for a query set.
-            admin.log_deletions(request, cast("Any", self.rows))
-        else:
-            admin.log_change(request, self.row, text)
-        timeout = LONG_TIMEOUT if action.waits else SAVE_TIMEOUT
-        url, links = self._next(done)
-        admin.report_applied(request, text, timeout=timeout, undo_url=url, links=links)
-        return HttpResponseRedirect(self._back_url(is_done=True))
+            self.rows = [all_rows(self.admin.model).filter(key=key).latest("pk")]
+        self._log(self.row, text)
+        return Written(text, *self._way_back(done))
 
-    def _next(self, done: Done) -> tuple[str, Sequence[tuple[str, str]]]:
-        """Returns the page of the action that undoes it, or a link if that does something else."""
+    def _way_back(self, done: Done) -> tuple[str, str]:
+        """Returns the page of the action that undoes it, and a label if it does something else."""
         if done.undo is None or self.action.deletes:
-            return "", ()
+            return "", ""
         _kind, name, *_more = done.undo.arguments
-        action = self.admin.action(name)
+        action = self.admin.page_actions[name]
         if not self.admin.may_do(self.request, action, self.row):
-            return "", ()
-        url = page_url(self.admin.admin_site, self.admin.model, name, self.row.pk)
-        return ("", [(url, f"{action.label}…")]) if done.instead else (url, ())
+            return "", ""
+        url = page_url(self.site, self.admin.model, name, self.row.pk)
+        return url, f"{action.label}…" if done.instead else ""
 
 
 class AppRowAdmin(RowPageAdmin):
@@ -184,27 +158,6 @@ class AppRowAdmin(RowPageAdmin):
     def version(self, row: Any) -> str:
         """Returns a text that differs after each change that a person must see. Queries."""
         raise NotImplementedError
-
-    def action(self, name: str) -> Action:
-        """Returns the action with a name."""
-        return next(one for one in self.page_actions if one.name == name)
-
-    def asks_for(self, action: Action, name: str) -> bool:
-        """Whether the page of an action asks for an argument."""
-        return True
-
-    def initial(self, request: HttpRequest, action: Action, row: Any) -> Mapping[str, Any]:
-        """Returns what the form of an action contains at first, by name."""
-        return {}
-
-    def preview(
-        self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
-    ) -> Preview:
-        """Returns what an action would do. Writes and locks nothing. Raises FlagstaffError.
-
-        `row` is None for an action that creates one; then the arguments have the key.
-        """
-        return Preview()
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """Returns the section with the events, and the action that deletes them with the row."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
@@ -12,10 +12,10 @@ from django.contrib.admin.templatetags.admin_list import admin_list_filter
 from django.contrib.admin.views.main import ChangeList
 from django.db import DatabaseError, DataError, connections
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -26,18 +26,13 @@ from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
 from flagstaff._words.text import localized
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
-from flagstaff.actions.rights import may
+from flagstaff.actions import Action, rights
 from flagstaff.admin.fallbacks import savepoint
-from flagstaff.admin.menu import menu_links, with_pages
-from flagstaff.admin.rights import hidden_rows, refused_rows
-from flagstaff.admin.views import (
-    environment_context,
-    extend_template,
-    posted_reason,
-    remove_nul,
-)
+from flagstaff.admin.links import menu_links, with_pages
+from flagstaff.admin.rights import hidden_rows, may, refused_rows
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
+from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     _ModelAdmin = admin.ModelAdmin[Any]
@@ -48,6 +43,9 @@ _Context = dict[str, Any]
 
 #: Seconds for which a save waits for the workers. Most need a few milliseconds.
 SAVE_TIMEOUT = 1.0
+#: The name of the form field with the reason. A model may have a column "reason".
+REASON = "_reason"
+_MAX_REASON_LENGTH = 500
 
 
 class BaseAdmin(_ModelAdmin):
@@ -56,10 +54,10 @@ class BaseAdmin(_ModelAdmin):
     Needs no middleware, and includes the views that a subclass overrides.
     """
 
+    #: What the rows are, if they have a history.
+    row_kind: ClassVar[Kind]
     #: The page of the documentation about the pages of this admin, below DOCS_URL.
     docs_page: ClassVar[str] = "how-to/admin/"
-    #: The template of the list, which extends Django's or that of a theme.
-    list_template: ClassVar[str] = "flagstaff/list.html"
 
     class Media:
         css: ClassVar = {"all": ("flagstaff/admin.css",)}
@@ -77,19 +75,33 @@ class BaseAdmin(_ModelAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may see rows."""
-        return may(request.user, "view", self.model if obj is None else obj)
+        return rights.may(request.user, "view", self.model if obj is None else obj)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Whether the user may create rows."""
-        return may(request.user, "add", self.model)
+        return rights.may(request.user, "add", self.model)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may change rows."""
-        return may(request.user, "change", self.model if obj is None else obj)
+        return rights.may(request.user, "change", self.model if obj is None else obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Whether the user may delete rows."""
-        return may(request.user, "delete", self.model if obj is None else obj)
+        return rights.may(request.user, "delete", self.model if obj is None else obj)
+
+    def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
+        """Whether the user may do an action to a row, or to the rows of a model.
+
+        Not if it writes a field that a project has made read-only.
+        """
+        readonly = {*self.get_readonly_fields(request, None if isinstance(row, type) else row)}
+        arguments = action.arguments() if readonly else {}
+        is_fixed = any(arguments[name][1] for name in arguments.keys() & readonly)
+        return not is_fixed and may(self.admin_site, request, action.right, row)
+
+    def heading(self, row: Any) -> str:
+        """Returns what pages call a row."""
+        return str(row.key)
 
     # The views.
 
@@ -117,9 +129,13 @@ class BaseAdmin(_ModelAdmin):
         # An action may have a page of its own.
         if shown is not None and "cl" in shown and self.change_list_template is None:
             page = cast("TemplateResponse", response)
-            shown.update(environment_context(), flagstaff_menus=[*_menus(shown["cl"])])
-            shown.update(self.list_context(request, shown["cl"]))
-            extend_template(page, self.list_template)
+            shown.update(
+                # The template of this page extends that of Django or of a theme.
+                flagstaff_parent=page.resolve_template(page.template_name),
+                flagstaff_menus=[*_menus(shown["cl"])],
+                **self.list_context(request, shown["cl"]),
+            )
+            page.template_name = "flagstaff/list.html"
         return response
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
@@ -157,7 +173,7 @@ class BaseAdmin(_ModelAdmin):
         return answer
 
     def _attributed(self, request: HttpRequest, view: Callable[[], HttpResponse]) -> HttpResponse:
-        remove_nul(request)
+        _remove_nul(request)
         made_by = attribution(actor_of(request), source="admin", reason=posted_reason(request))
         hidden = partial(hidden_rows, self.admin_site, request)
         with attributed(lambda: made_by), hiding(lambda model: hidden(model).values()):
@@ -194,14 +210,18 @@ class BaseAdmin(_ModelAdmin):
             "Run “manage.py migrate”, and check that the database user may use the tables of "
             "flagstaff."
         )
-        context = {**environment_context(), "problem": f"{problem} {advice}"}
+        context = {"problem": f"{problem} {advice}"}
         return self.template_page(request, "flagstaff/problem.html", context)
 
     def _with_links(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """Adds the links to the documentation and to the other pages."""
+        """Adds the environment, and the links to the documentation and to the other pages."""
         if not isinstance(response, TemplateResponse):
             return response
-        context = response.context_data = {**(response.context_data or {})}
+        context = response.context_data = {
+            **(response.context_data or {}),
+            "flagstaff_environment": conf.environment,
+            "flagstaff_read_only": conf.read_only,
+        }
         if menu := context.get("available_apps"):
             context["available_apps"] = with_pages(self.admin_site, request, menu)
             # For lists: a phone has no menu.
@@ -218,23 +238,32 @@ class BaseAdmin(_ModelAdmin):
         text: str,
         *,
         timeout: float,
-        undo_url: str = "",
-        links: Sequence[tuple[str, str]] = (),
+        undo: tuple[str, str] = ("", ""),
     ) -> None:
         """Shows a message about what is committed, and which workers have applied it. Waits.
 
-        `links` are the URLs and texts of what a person may do next.
+        `undo` are the URL and the text of a link, which is left out without a URL.
         """
         applied = applied_by_workers(timeout)
         level = messages.SUCCESS if applied.complete else messages.WARNING
         message = format_html("{}", " ".join(filter(None, (text, applied.text))))
-        if links:
-            shown = format_html_join(" · ", '<a href="{}">{}</a>', links)
-            message = format_html("{} {}", message, shown)
-        if undo_url:
+        url, label = undo
+        if url:
             link = '{} <a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'
-            message = format_html(link, message, undo_url, _("Undo"))
+            message = format_html(link, message, url, label)
         self.message_user(request, message, level)
+
+
+def posted_reason(request: HttpRequest) -> str:
+    """Returns the reason, cut to what can be stored. Not all pages have a form for it."""
+    return request.POST.get(REASON, "").replace("\0", "")[:_MAX_REASON_LENGTH]
+
+
+def _remove_nul(request: HttpRequest) -> None:
+    """Removes NUL from the parameters of the URL, which PostgreSQL cannot compare with a text."""
+    query = request.GET.urlencode()
+    if "%00" in query:
+        request.GET = QueryDict(query.replace("%00", ""))
 
 
 def _menus(changelist: ChangeList) -> Iterator[Mapping[str, object]]:

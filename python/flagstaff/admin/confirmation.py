@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from django.contrib.admin import AdminSite
 from django.http import Http404, HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
 from flagstaff._words.text import is_whole_number, local_number
-from flagstaff.admin.views import (
-    reason_problem,
-)
+from flagstaff.admin.rights import may_see
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.changes.changed import Changed
+from flagstaff.changes.consequence import use_texts
+from flagstaff.changes.row_states import Impact
 from flagstaff.history.describe import (
     Names,
     describe_actor,
@@ -26,14 +28,12 @@ from flagstaff.history.describe import (
 from flagstaff.history.log import Event
 from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
 
-#: The name of the field that confirms.
-CONFIRMED = "_confirmed"
-#: The name of the field in which a person types the key.
-TYPED_KEY = "_typed_key"
 #: The length of each value on the pages of the history.
 MAX_TEXT = 300
 # The length of each value in a message.
 _MAX_VALUE = 120
+# The flags and experiments that use a segment, on one page.
+_MAX_USES = 50
 # The digits of the largest version.
 _MAX_DIGITS = 19
 
@@ -45,15 +45,6 @@ class PreviewRow:
     field: str
     now: str
     after: str
-
-
-def answer_problems(request: HttpRequest, typed: str, *, needs_reason: bool) -> Iterator[str]:
-    """Yields what is wrong with the text that a person had to type, and with the reason."""
-    # An input of one line has no line breaks, and a page shows several blanks as one.
-    if typed and request.POST.get(TYPED_KEY, "").split() != typed.split():
-        yield _("Not confirmed: type “%(text)s” exactly.") % {"text": typed}
-    if needs_reason and (problem := reason_problem(request)):
-        yield problem
 
 
 def describe_events(request: HttpRequest, found: Sequence[Event]) -> list[str]:
@@ -79,6 +70,22 @@ def preview_rows(request: HttpRequest, row: Row, planned: Changed) -> list[Previ
     if planned.added.count or planned.removed.count:
         lines.append(_users(request, row, planned))
     return lines
+
+
+def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[PreviewRow]:
+    """Returns a line for what uses a segment: how many users have it now, and afterwards.
+
+    Those that the user may not see are a number. Empty if no segment changes.
+    """
+    sees = partial(may_see, site, request)
+    visible = [use for use in found.uses if sees(use.model, use.row.pk)]
+    numbers = {
+        _("more flags, values and experiments"): len(visible) - _MAX_USES,
+        _("flags, values and experiments that you may not see"): len(found.uses) - len(visible),
+    }
+    rows = [PreviewRow(use.label(), *use_texts(found, use)) for use in visible[:_MAX_USES]]
+    counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
+    return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
 
 
 def describe_changed(request: HttpRequest, changed: Changed, limit: int = _MAX_VALUE) -> str:

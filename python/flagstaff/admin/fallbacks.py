@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from django.db import connections, transaction
@@ -15,7 +14,6 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.names import own_names
 from flagstaff.conf import conf
-from flagstaff.history.kinds import Kind
 
 _Value = TypeVar("_Value")
 
@@ -49,41 +47,19 @@ def savepoint() -> AbstractContextManager[None]:
     return transaction.atomic(using=database) if is_in_block else nullcontext()
 
 
-@dataclass(frozen=True)
-class _Readable:
-    """The tables of which all rows can be read."""
-
-    tables: frozenset[str]
-    #: The kinds whose table the role may not read.
-    hidden_kinds: Sequence[Kind] = ()
-
-
-def can_read(request: HttpRequest, *tables: str) -> bool:
-    """Whether all rows of these tables can be read, such as "usage_table".
+def can_read(request: HttpRequest, table: str) -> bool:
+    """Whether all rows of a table can be read, such as "usage_table".
 
     Queries for the first part of a page only.
     """
-    return once(request, "readable tables", _find).tables.issuperset(tables)
+    return table in once(request, "readable tables", _readable)
 
 
-def hidden_kinds(request: HttpRequest) -> Sequence[Kind]:
-    """Returns the kinds whose table the role may not read. Queries as `can_read`."""
-    return once(request, "readable tables", _find).hidden_kinds
-
-
-def _find() -> _Readable:
+def _readable() -> Collection[str]:
     connection = connections[conf.database]
     if not is_postgresql(connection):
-        return _Readable(frozenset())
+        return ()
     names = own_names(connection)
-    of_kinds = {kind: connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind}
-    found = find_tables(connection, *(names[table] for table in _TABLES), *of_kinds.values())
-    readable = {name for name, table in found.items() if table.may_read}
-    return _Readable(
-        frozenset(
-            table
-            for table in _TABLES
-            if (name := names[table]) in readable and not found[name].hides_rows
-        ),
-        [kind for kind, name in of_kinds.items() if name in found and name not in readable],
-    )
+    found = find_tables(connection, *(names[table] for table in _TABLES))
+    tables = {table: found.get(names[table]) for table in _TABLES}
+    return {name for name, one in tables.items() if one and one.may_read and not one.hides_rows}

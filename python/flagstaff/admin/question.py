@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from hashlib import sha256
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 from django import forms
 from django.contrib import messages
@@ -32,34 +32,21 @@ from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.actions import Action, Argument, Outlook
 from flagstaff.actions.table import Run
-from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
+from flagstaff.admin.base_admin import REASON, SAVE_TIMEOUT, BaseAdmin, posted_reason
 from flagstaff.admin.confirmation import (
-    CONFIRMED,
     PreviewRow,
-    answer_problems,
     describe_changed,
     describe_events,
     parse_version,
     preview_rows,
+    segment_rows,
 )
 from flagstaff.admin.links import back_url, list_link, page_url, row_links, undo_url
-from flagstaff.admin.rights import may
+from flagstaff.admin.rights import may, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
-from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
-from flagstaff.admin.views import (
-    REASON,
-    VERSION,
-    environment_context,
-    posted_reason,
-)
 from flagstaff.admin.waiting_lines import waiting_line
 from flagstaff.changes import Changed
-from flagstaff.changes.consequence import (
-    consequence_of,
-    impact_text,
-    text_for_many,
-    text_to_type,
-)
+from flagstaff.changes.consequence import consequence_of, impact_text, text_for_many, text_to_type
 from flagstaff.changes.impact import impact_of_changes, reached
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
@@ -73,66 +60,28 @@ from flagstaff.waiting.times import future_time
 #: Seconds for which an action that nothing may delay waits for the workers, and its page for the
 # count of users.
 LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
-#: The names of the field with the time of an action, and of the button beside it.
-AT, LATER = "_at", "_later"
+# The names of the fields that confirm, with the key that a person types, and with the version that
+# the page showed.
+_CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
+# The names of the field with the time of an action, and of the button beside it.
+_AT, _LATER = "_at", "_later"
 # The newer changes that a message lists.
 _MAX_NEWER = 5
 # The labels of arguments that are not columns of their row.
 _LABELS: Mapping[str, Any] = {"percent": gettext_lazy("Percent"), "users": gettext_lazy("Users")}
 
 
-class AdminOfActions(BaseAdmin):
-    """Rows that are changed by the actions of their kind, and by nothing else."""
+@dataclass(frozen=True)
+class Written:
+    """What was done, as the message says it."""
 
-    row_kind: ClassVar[Kind]
-
-    def may_do(self, request: HttpRequest, action: Action, row: Any) -> bool:
-        """Whether the user may do an action to a row, or to the rows of a model.
-
-        Not if it writes a field that a project has made read-only.
-        """
-        readonly = {*self.get_readonly_fields(request, None if isinstance(row, type) else row)}
-        arguments = action.arguments() if readonly else {}
-        is_fixed = any(arguments[name][1] for name in arguments.keys() & readonly)
-        return not is_fixed and may(self.admin_site, request, action.right, row)
-
-    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
-        """Adapts the form of an action to its row; None for a new row, or for several."""
-
-    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """Returns what a person should know of an action with these arguments, in sentences.
-
-        `row` is None for an action that creates one, or that changes several.
-        """
-        return []
-
-    def facts(
-        self, request: HttpRequest, action: Action, keys: Sequence[str], found: Impact
-    ) -> Sequence[str]:
-        """Returns what a person should know of the rows before the action, in sentences."""
-        return []
-
-    def lines(
-        self, request: HttpRequest, rows: Sequence[Any], found: Impact
-    ) -> Mapping[str, Sequence[PreviewRow]]:
-        """Returns what a change does beside the fields, by the text of the primary key."""
-        return {}
-
-    def in_use(self, request: HttpRequest, keys: Sequence[str]) -> bool:
-        """Whether rows are used, so that a person types the key to delete them anywhere."""
-        return False
-
-    def heading(self, row: Any) -> str:
-        """Returns what pages call a row."""
-        return str(row.key)
-
-    def summary(self, row: Any) -> str:
-        """Returns the sentence that says what a row means after a change."""
-        return ""
-
-    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
-        """Returns the URLs and texts of what a person may do with a new row."""
-        return []
+    #: Empty if nothing was written.
+    text: str
+    undo_url: str = ""
+    #: What the link says; without a text, that it undoes the change.
+    undo_label: str = ""
+    #: What was asked for, but is so already.
+    unchanged: str = ""
 
 
 @dataclass(frozen=True)
@@ -164,10 +113,11 @@ class ActionRequest:
     """A request to the page of an action, for a user who may do it."""
 
     def __init__(
-        self, admin: AdminOfActions, request: HttpRequest, action: Action, rows: Sequence[Any]
+        self, admin: BaseAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
     ) -> None:
         """Takes the rows that the action changes, by key; none for one that creates a row."""
-        self.admin, self.request, self.action = admin, request, action
+        self.admin, self.site = admin, admin.admin_site
+        self.request, self.action = request, action
         #: Whether nothing may delay it: no count, no version, no reason.
         self.is_urgent = action.always_runs is True
         #: The versions of the rows; None without a history.
@@ -188,6 +138,29 @@ class ActionRequest:
     def row(self) -> Any:
         """The row; None if there is none, or if there are several."""
         return self.rows[0] if len(self.rows) == 1 else None
+
+    # What a kind of row adds.
+
+    def prepare_form(self, form: forms.Form) -> None:
+        """Adapts the form to the row and the action."""
+
+    def notes(self, preview: Preview) -> Sequence[str]:
+        """Returns what a person should know before the action, in sentences."""
+        return []
+
+    def lines(self, found: Impact) -> Mapping[str, Sequence[PreviewRow]]:
+        """Returns what a change does beside the fields, by the text of the primary key."""
+        return {}
+
+    def summary(self, row: Any) -> str:
+        """Returns the sentence that says what a row means after a change."""
+        return ""
+
+    def in_use(self, keys: Sequence[str]) -> bool:
+        """Whether rows are used, so that a person types the key to delete them anywhere."""
+        return False
+
+    # The answer.
 
     def answer(self) -> HttpResponse:
         """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
@@ -216,7 +189,7 @@ class ActionRequest:
 
     def _kind_of(self, row: Any) -> Kind:
         """Returns what a row is."""
-        return self.admin.row_kind
+        return cast("Kind", Kind.of_model(type(row)))
 
     def _versions_of(self, rows: Sequence[Any]) -> list[str] | None:
         """Returns the present versions of rows, in their order; None without a history.
@@ -253,7 +226,7 @@ class ActionRequest:
         # The page says what is missing, as Django's forms do.
         options = {**fields, "use_required_attribute": False}
         form: forms.Form = type("ArgumentForm", (forms.Form,), options)(data, initial=initial)
-        self.admin.prepare_form(form, self.action, self.row)
+        self.prepare_form(form)
         return form
 
     def _arguments(self) -> Mapping[str, tuple[Argument, bool]]:
@@ -303,7 +276,7 @@ class ActionRequest:
 
     def _preview(self) -> Preview | None:
         """Returns what the arguments would change; None if there are none, or if they are wrong."""
-        form, action = self.form, self.action
+        form = self.form
         if not form.is_valid():
             return None
         arguments = {
@@ -315,24 +288,31 @@ class ActionRequest:
                 else value is not None
             )
         }
-        keys = [row.key for row in self.rows] or [arguments.pop("key")]
         try:
-            changed = Run(action, keys, self.rows, arguments).preview()
-            found = self._count(changed)
-            require_reach(self.admin.admin_site, self.request, found)
+            found = self.preview(arguments)
         except FlagstaffError as error:
             self._refuse(error)
             return None
+        # Those of the preview are not asked for.
+        return replace(found, arguments={**arguments, **found.arguments})
+
+    def preview(self, arguments: dict[str, Any]) -> Preview:
+        """Returns what the action would do. Writes and locks nothing. Raises FlagstaffError."""
+        action = self.action
+        keys = [row.key for row in self.rows] or [arguments.pop("key")]
+        changed = Run(action, keys, self.rows, arguments).preview()
+        found = self._count(changed)
+        require_reach(self.site, self.request, found)
         if action.deletes:
             typed = text_for_many(keys)
-            if not typed and self.admin.in_use(self.request, keys):
+            if not typed and self.in_use(keys):
                 typed = keys[0] if self.row else str(len(keys))
-            return Preview(arguments, changed, found, asks=True, typed=typed)
+            return Preview({}, changed, found, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
         is_kept = any(one.kept_by_rules for one in changed)
         asks = least is not None and (is_kept or consequence_of(found) >= least)
         typed = text_to_type(found) if asks else ""
-        return Preview(arguments, changed, found, asks=asks, typed=typed)
+        return Preview({}, changed, found, asks=asks, typed=typed)
 
     def _count(self, changed: Sequence[Changed]) -> Impact:
         """Counts users, but not before an urgent action is done."""
@@ -342,7 +322,7 @@ class ActionRequest:
         return impact_of_changes(changed, timeout=timeout, viewer=self.request.user)
 
     def _refuse(self, error: FlagstaffError) -> None:
-        text = visible_refusal(self.admin.admin_site, self.request, error)
+        text = visible_refusal(self.site, self.request, error)
         # What is wrong with a field begins with its name.
         name, _colon, problem = text.partition(": ")
         if name in self.form.fields:
@@ -357,16 +337,25 @@ class ActionRequest:
         """Whether the page has asked, and a person has confirmed what is known now."""
         if self._is_outdated():
             self._say_what_is_newer()
-        has_asked = not preview.asks or self.request.POST.get(CONFIRMED) == preview.seal
+        has_asked = not preview.asks or self.request.POST.get(_CONFIRMED) == preview.seal
         if has_asked:
-            needs_reason = self._needs_reason(preview)
-            self.problems += answer_problems(self.request, preview.typed, needs_reason=needs_reason)
-        elif CONFIRMED in self.request.POST and not (self.problems or self.form.fields):
+            self.problems += self._answer_problems(preview)
+        elif _CONFIRMED in self.request.POST and not (self.problems or self.form.fields):
             # Without arguments, it was no edit of the person.
             self.problems.append(
                 _("This has changed since the page was shown. Press the button again.")
             )
         return has_asked and not self.problems
+
+    def _answer_problems(self, preview: Preview) -> Iterator[str]:
+        """Yields what is wrong with the text that a person had to type, and with the reason."""
+        # An input of one line has no line breaks, and a page shows several blanks as one.
+        typed = preview.typed
+        if typed and self.request.POST.get(_TYPED_KEY, "").split() != typed.split():
+            yield _("Not confirmed: type “%(text)s” exactly.") % {"text": typed}
+        has_reason = bool(posted_reason(self.request).strip())
+        if conf.require_reason and self._needs_reason(preview) and not has_reason:
+            yield _("A reason is required. Write why you make this change: the history shows it.")
 
     def _needs_reason(self, preview: Preview | None) -> bool:
         """Whether this needs a reason, if the settings require one."""
@@ -376,9 +365,8 @@ class ActionRequest:
         """Returns what may wait for an approval or a time; None if nothing may delay it."""
         if self.is_urgent:
             return None
-        run, versions = self._run(preview), self.versions if self.action.takes_version else ()
-        by_key = dict(zip(run.keys, map(parse_version, versions or ()), strict=False))
-        return Prospect.counted(run, by_key, preview.changed, preview.impact)
+        run = self._run(preview)
+        return Prospect.counted(run, self._expected(run), preview.changed, preview.impact)
 
     @cached_property
     def _may_wait(self) -> bool:
@@ -391,12 +379,12 @@ class ActionRequest:
     def _is_later(self) -> bool:
         """Whether a person has typed a time, or asked for one without typing it."""
         posted = self.request.POST
-        return self._may_wait and bool(posted.get(AT, "").strip() or LATER in posted)
+        return self._may_wait and bool(posted.get(_AT, "").strip() or _LATER in posted)
 
     def _read_time(self) -> None:
         """Reads when to do it, or adds a problem."""
         try:
-            self.at = future_time(self.request.POST.get(AT, ""))
+            self.at = future_time(self.request.POST.get(_AT, ""))
         except FlagstaffError as error:
             self.problems.append(f"{localized(error.message)}.")
 
@@ -407,9 +395,11 @@ class ActionRequest:
             prospect = Prospect.of(prospect.run, prospect.outlook.expected)
         done = ask(prospect, self.at, approval=approval)
         name = done.record["asked_by_name"]
-        line = waiting_line(self.admin.admin_site, find(done.key), name)
+        line = waiting_line(self.site, find(done.key), name)
         message = format_html("{} {}", _("Nothing is changed yet."), line)
         self.admin.message_user(self.request, message, messages.WARNING)
+        for note in done.notes:
+            self.admin.message_user(self.request, localized(note), messages.WARNING)
         return HttpResponseRedirect(self._back_url())
 
     def _run(self, preview: Preview) -> Run:
@@ -417,10 +407,9 @@ class ActionRequest:
         return Run(self.action, keys, self.rows, preview.arguments)
 
     def _expected(self, run: Run) -> dict[str, int]:
-        """Returns the versions that the submitted page showed, by key; none without a history."""
-        takes_version = self.action.takes_version and self.versions is not None
-        shown = (self._shown if takes_version else None) or ()
-        return dict(zip(run.keys, map(parse_version, shown), strict=False))
+        """Returns the versions that the rows must have, by key; none without a history."""
+        versions = (self.versions if self.action.takes_version else None) or ()
+        return dict(zip(run.keys, map(int, versions), strict=False))
 
     def _is_outdated(self) -> bool:
         """Whether the rows have changed since the page was shown."""
@@ -435,7 +424,7 @@ class ActionRequest:
     @property
     def _shown(self) -> list[str] | None:
         """The versions that the submitted page showed; None without a history."""
-        posted = self.request.POST.get(VERSION)
+        posted = self.request.POST.get(_VERSION)
         return posted.split(",") if posted else None
 
     def _say_what_is_newer(self) -> None:
@@ -462,7 +451,6 @@ class ActionRequest:
         action, admin, row, request = self.action, self.admin, self.row, self.request
         posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, one.pk) for one in self.rows)]
         context: dict[str, Any] = {
-            **environment_context(),
             "title": action.label,
             "subtitle": None,
             "original": row,
@@ -475,14 +463,14 @@ class ActionRequest:
             "problems": self.problems,
             "preview": preview,
             "cannot": action.deletes and preview is None,
-            "version": request.POST.get(VERSION) if self.is_edited else self._version,
+            "version": request.POST.get(_VERSION) if self.is_edited else self._version,
             "reason": posted_reason(request),
             "needs_reason": conf.require_reason and self._needs_reason(preview),
             "is_danger": action.deletes or self.is_urgent,
             "button": self._button(preview),
             "back": self._back_url(),
             "zone": timezone.get_current_timezone_name() if self._may_wait else "",
-            "at": request.POST.get(AT, ""),
+            "at": request.POST.get(_AT, ""),
             "is_later": self._is_later,
         }
         if preview is not None:
@@ -496,8 +484,9 @@ class ActionRequest:
 
     def _crumbs(self) -> list[tuple[str, str]]:
         """Returns the URLs and texts of the pages above this one."""
-        site = self.admin.admin_site
-        return row_links(site, self.row) if self.row else [list_link(site, self.admin.model)]
+        return (
+            row_links(self.site, self.row) if self.row else [list_link(self.site, self.admin.model)]
+        )
 
     def _subject(self) -> str:
         """Returns the key, or the number of rows; empty for a new row."""
@@ -515,16 +504,16 @@ class ActionRequest:
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         """Returns the tables of what is now and afterwards, and their headings."""
         heading = _("Field") if self.row else capfirst(self.admin.opts.verbose_name)
-        uses = segment_rows(self.admin.admin_site, self.request, preview.impact)
+        uses = segment_rows(self.site, self.request, preview.impact)
         return [(self._lines(preview), heading), (uses, capfirst(_("used by")))]
 
     def _lines(self, preview: Preview) -> Sequence[PreviewRow]:
         """Returns the lines of the table: of a row one for each field, else one for each row."""
         if self.action.deletes:
-            return [PreviewRow(one.key, self.admin.summary(one), _("deleted")) for one in self.rows]
+            return [PreviewRow(one.key, self.summary(one), _("deleted")) for one in self.rows]
         if self.action.creates:
             return []
-        more = self.admin.lines(self.request, self.rows, preview.impact)
+        more = self.lines(preview.impact)
         lines = [
             [*preview_rows(self.request, row, changed), *more.get(str(row.pk), ())]
             for row, changed in zip(self.rows, preview.changed, strict=True)
@@ -536,39 +525,41 @@ class ActionRequest:
         lost = _("A secret value cannot be brought back: the history does not store what it was.")
         is_same = self.rows and not any(one.written for one in preview.changed)
         same = _("Nothing would change.") if is_same else ""
-        facts = self._facts(preview)
-        return [
-            *filter(None, [impact_text(preview.impact), same, lost if is_lost else ""]),
-            *self._arguments_notes(preview),
-            *facts,
-        ]
+        texts = filter(None, [impact_text(preview.impact), same, lost if is_lost else ""])
+        return [*texts, *self._notes(preview)]
 
-    def _notes_after(self, preview: Preview) -> list[str]:
-        facts = self._facts(preview) if self.action.creates else []
-        return [*self._arguments_notes(preview), *facts]
+    def _notes_after(self, preview: Preview) -> Sequence[str]:
+        """Returns what to know of what was done; nothing of what is deleted or killed."""
+        return [] if self.action.deletes or self.is_urgent else self._notes(preview)
 
-    def _facts(self, preview: Preview) -> Sequence[str]:
-        keys = [one.key for one in preview.changed]
-        return self.admin.facts(self.request, self.action, keys, preview.impact)
-
-    def _arguments_notes(self, preview: Preview) -> list[str]:
-        key, model = preview.changed[0].key, self.admin.model
-        similar = _case_variants_text(model, key) if self.action.creates else ""
+    def _notes(self, preview: Preview) -> list[str]:
+        similar = ""
+        if self.action.creates:
+            similar = _case_variants_text(self.admin.model, preview.changed[0].key)
         kept = [sentence(one.kept_by_rules) for one in preview.changed if one.kept_by_rules]
-        notes = self.admin.notes(self.action, self.row, preview.arguments)
+        notes = self.notes(preview)
         return [*filter(None, [similar]), *kept, *notes]
 
     # What was done.
 
     def _finish(self, preview: Preview) -> HttpResponse:
-        """Writes what was confirmed, and says so."""
+        """Writes what was confirmed, says so with the receipt of the workers, and goes back."""
+        admin, request = self.admin, self.request
         # Read before the write, which makes some of them wrong.
         notes = self._notes_after(preview)
-        return self._done(preview, self._write(preview), notes)
+        done = self._write(preview)
+        if done.unchanged:
+            admin.message_user(request, done.unchanged, messages.INFO)
+        if done.text:
+            timeout = LONG_TIMEOUT if self.action.waits else SAVE_TIMEOUT
+            undo = done.undo_url, done.undo_label or _("Undo")
+            admin.report_applied(request, done.text, timeout=timeout, undo=undo)
+        for note in notes:
+            admin.message_user(request, note, messages.WARNING)
+        return HttpResponseRedirect(self._back_url(is_done=True))
 
-    def _write(self, preview: Preview) -> list[Changed]:
+    def _write(self, preview: Preview) -> Written:
         """Writes all rows or none."""
-        action, admin, kind = self.action, self.admin, self.admin.row_kind
         run = self._run(preview)
         with transaction.atomic(using=conf.database):
             try:
@@ -576,44 +567,39 @@ class ActionRequest:
             except NoHistoryError:
                 # Without triggers there are no versions: a system check reports that.
                 changed = run.write({})
-            if action.creates:
-                self.rows = [kind.row(changed[0].key)]
-            pairs = zip(self.rows, changed, strict=True)
-            written = [(row, one) for row, one in pairs if one.written]
-            if action.deletes:
-                # Only the type asks for a query set.
-                admin.log_deletions(self.request, cast("Any", [row for row, _one in written]))
-                return changed
-            for row, one in written:
-                log = admin.log_addition if action.creates else admin.log_change
-                log(self.request, row, describe_changed(self.request, one))
-        return changed
-
-    def _done(
-        self, preview: Preview, changed: Sequence[Changed], notes: Sequence[str]
-    ) -> HttpResponse:
-        """Says what was done, and goes to the page that the person came from."""
-        action, admin, request = self.action, self.admin, self.request
-        timeout = LONG_TIMEOUT if action.waits else SAVE_TIMEOUT
-        written = [one for one in changed if one.written]
+            if self.action.creates:
+                self.rows = [self.admin.row_kind.row(changed[0].key)]
+            for row, one in zip(self.rows, changed, strict=True):
+                if one.written:
+                    self._log(row, describe_changed(self.request, one))
+        unchanged = ""
         if same := [one.key for one in changed if not one.written]:
             text = ngettext(
                 "Nothing was changed: %(keys)s already has these values.",
                 "Nothing was changed: %(keys)s already have these values.",
                 len(same),
             )
-            keys = local_list(map(quoted, same))
-            admin.message_user(request, text % {"keys": keys}, messages.INFO)
-        if written:
-            self._report(preview, written, timeout)
-        for note in notes:
-            admin.message_user(request, note, messages.WARNING)
-        return HttpResponseRedirect(self._back_url(is_done=True))
+            unchanged = text % {"keys": local_list(map(quoted, same))}
+        written = [one for one in changed if one.written]
+        return replace(self._report(preview, written), unchanged=unchanged)
 
-    def _report(self, preview: Preview, written: Sequence[Changed], timeout: float) -> None:
-        """Says which rows were added, deleted or changed, and how to undo it."""
+    def _log(self, row: Any, text: str) -> None:
+        """Adds what was done to a row to Django's log."""
+        admin, request = self.admin, self.request
+        if self.action.deletes:
+            # Only the type asks for a query set.
+            admin.log_deletions(request, cast("Any", [row]))
+        elif self.action.creates:
+            admin.log_addition(request, row, text)
+        else:
+            admin.log_change(request, row, text)
+
+    def _report(self, preview: Preview, written: Sequence[Changed]) -> Written:
+        """Returns which rows were added, deleted or changed, and how to undo it."""
         action, admin, request = self.action, self.admin, self.request
-        site, users = admin.admin_site, ""
+        site, users = self.site, ""
+        if not written:
+            return Written("")
         texts = {"keys": local_list(quoted(one.key) for one in written)}
         undone = [one for one in written if one.version]
         if action.creates:
@@ -632,14 +618,13 @@ class ActionRequest:
                 users = impact_text(preview.impact)
                 if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
                     # The users were not counted.
-                    users = admin.summary(row)
+                    users = self.summary(row)
         sentences = " ".join(filter(None, (text % texts, users)))
-        links = admin.next_steps(request, self.row) if action.creates else ()
         url = undo_url(site, [one.version for one in undone if one.version])
-        admin.report_applied(request, sentences, timeout=timeout, undo_url=url, links=links)
+        return Written(sentences, url)
 
     def _back_url(self, *, is_done: bool = False) -> str:
-        admin, row, site = self.admin, self.row, self.admin.admin_site
+        admin, row, site = self.admin, self.row, self.site
         if url := back_url(self.request):
             return url
         if self.is_of_list:

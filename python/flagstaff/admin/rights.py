@@ -10,23 +10,43 @@ from functools import partial
 from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
-from django.core.exceptions import ObjectDoesNotExist, ValidationError
+from django.contrib.admin.exceptions import NotRegistered
+from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from flagstaff._tables.model_fields import stored_fields
 from flagstaff._tables.rows import all_rows
+from flagstaff._words.rule_parts import named_segments
+from flagstaff._words.text import local_list, local_number, localized, quoted
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
 from flagstaff.admin.fallbacks import once
-from flagstaff.admin.links import admin_of
+from flagstaff.changes.row_states import Impact
+from flagstaff.changes.segment_use import SegmentInUseError, uses_by_segment
 from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, has_history
-from flagstaff.history.user_names import may_see_users, permission_to_see_users
+from flagstaff.history.user_names import permission_to_see_users
 
 _DELETIONS = (Change.Action.DELETE, Change.Action.TRUNCATE)
+
+
+def admin_of(site: AdminSite, model: type[Model]) -> ModelAdmin[Any] | None:
+    """Returns the admin of a model, or None if this site has none."""
+    try:
+        return site.get_model_admin(model)
+    except NotRegistered:
+        return None
+
+
+def may_view(site: AdminSite, request: HttpRequest, model: type[Model]) -> bool:
+    """Whether the user of the request may open the pages of a model's rows."""
+    admin = admin_of(site, model)
+    return admin is not None and admin.has_view_permission(request)
 
 
 def may(site: AdminSite, request: HttpRequest, right: Right, row: Any) -> bool:
@@ -152,6 +172,51 @@ def _shows_deleted(model_admin: ModelAdmin[Any], request: HttpRequest, deletion:
         return False
 
 
+# What uses segments.
+
+
+def require_reach(site: AdminSite, request: HttpRequest, reached: Impact) -> None:
+    """Refuses a change, or its preview, without the right for all flags that it reaches.
+
+    Raises PermissionDenied, or InvalidChangeError with what uses a segment that changes.
+    """
+    missing = rights.lacking(partial(may, site, request), reached)
+    if not missing:
+        return
+    if any((one.kind, one.row.key) in reached.rows for one in missing):
+        raise PermissionDenied
+    rows = [one.row for one in missing]
+    names = [quoted(row.key) for row in rows if may_see(site, request, type(row), row.pk)]
+    if hidden := len(rows) - len(names):
+        text = ngettext(
+            "%(count)s key that you may not see", "%(count)s keys that you may not see", hidden
+        )
+        names.append(text % {"count": local_number(hidden)})
+    used = {key for row in rows for key, _place in named_segments(row.rules)}
+    keys = [quoted(key) for kind, key in reached.rows if kind is Kind.SEGMENT and key in used]
+    text = ngettext(
+        "you need the permission to change or toggle %(flags)s, whose rules use the segment "
+        "%(keys)s",
+        "you need the permission to change or toggle %(flags)s, whose rules use the segments "
+        "%(keys)s",
+        len(keys),
+    )
+    raise InvalidChangeError(text % {"flags": local_list(names), "keys": local_list(keys)})
+
+
+def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError) -> str:
+    """Returns a message in the user's language, without flags and experiments the user may not see.
+
+    Queries the experiments if it says what uses a segment.
+    """
+    if isinstance(error, SegmentInUseError):
+        uses = uses_by_segment()[error.key]
+        if not uses or not all(may_see(site, request, use.model, use.row.pk) for use in uses):
+            hidden = _("flags, values and experiments that you may not see")
+            error = SegmentInUseError(error.key, hidden)
+    return localized(error.message)
+
+
 # What the pages say.
 
 
@@ -161,17 +226,6 @@ def why_not_toggle(model: type[Model]) -> str:
         return _("These pages are read-only: the setting READ_ONLY is True.")
     text = _("To turn flags on or off, you need the permission “%(permission)s”.")
     return text % {"permission": rights.permission("toggle", model)}
-
-
-def why_not_change_users(site: AdminSite, request: HttpRequest, flag: Any) -> str:
-    """Returns why the user of the request may not add and remove allowed users, or ""."""
-    if not may_see_users(request.user):
-        return needs_view_user_text()
-    if conf.read_only:
-        return _("These pages are read-only: the setting READ_ONLY is True.")
-    if not may(site, request, "change", flag):
-        return _("To add or remove users, you need the permission to change this flag.")
-    return ""
 
 
 def needs_view_user_text() -> str:

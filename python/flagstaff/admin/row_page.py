@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
@@ -20,7 +20,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern
 from django.utils.functional import Promise
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -31,15 +31,16 @@ from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
-from flagstaff.admin.changes.events import event_rows, without_hidden_users
+from flagstaff.admin.base_admin import BaseAdmin
+from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import history_url, page_url, row_path
-from flagstaff.admin.question import ActionRequest, AdminOfActions
+from flagstaff.admin.question import ActionRequest
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
-from flagstaff.admin.views import environment_context
 from flagstaff.admin.waiting_lines import row_lines
+from flagstaff.admin.words import joined
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history
 
@@ -84,7 +85,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class _Link:
+class ActionLink:
     """An action on the page of a row; without a URL, the user lacks the permission."""
 
     action: Action
@@ -92,7 +93,7 @@ class _Link:
     permission: str
 
 
-class RowPageAdmin(AdminOfActions):
+class RowPageAdmin(BaseAdmin):
     """Shows a row as text, with its actions."""
 
     #: The names of actions of the terminal that have no page.
@@ -153,7 +154,7 @@ class RowPageAdmin(AdminOfActions):
 
     def own_urls(self) -> Iterator[URLPattern]:
         """The URL of each action."""
-        for one in self.page_actions:
+        for one in self.page_actions.values():
             if not (one.creates or one.deletes):
                 yield row_path(self, one.name, partial(self._action_view, one))
 
@@ -214,9 +215,8 @@ class RowPageAdmin(AdminOfActions):
         found.pop("delete_selected", None)
         if IS_POPUP_VAR in request.GET:
             return found
-        own = (
-            one for one in self.page_actions if one.many and self.may_do(request, one, self.model)
-        )
+        every = self.page_actions.values()
+        own = (one for one in every if one.many and self.may_do(request, one, self.model))
         return {one.name: (partial(self._act, one), one.name, one.label) for one in own} | found
 
     def _act(
@@ -238,7 +238,7 @@ class RowPageAdmin(AdminOfActions):
 
     def _first(self, option: str) -> Action | None:
         """Returns the action with an option, such as "creates"."""
-        return next((one for one in self.page_actions if getattr(one, option)), None)
+        return next((one for one in self.page_actions.values() if getattr(one, option)), None)
 
     def _action_view(
         self, action: Action | None, request: HttpRequest, object_id: str
@@ -259,10 +259,11 @@ class RowPageAdmin(AdminOfActions):
     # The page.
 
     def _page(self, request: HttpRequest, row: Any) -> HttpResponse:
-        offered = (
-            one for one in self.page_actions if not one.creates and self.is_offered(one, row)
-        )
-        links = {one.name: self._link(request, one, row) for one in offered}
+        links = {
+            name: self.link_to(request, name, row)
+            for name, one in self.page_actions.items()
+            if not one.creates and self.is_offered(one, row)
+        }
         found = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
         kind = self.action_kind
@@ -288,14 +289,14 @@ class RowPageAdmin(AdminOfActions):
             "sections": sections,
             # Those of apps.
             "links": links.values(),
-            **environment_context(),
         }
         return self.template_page(request, "flagstaff/row.html", context)
 
-    def _link(self, request: HttpRequest, action: Action, row: Any) -> _Link:
-        url = page_url(self.admin_site, self.model, action.name, row.pk)
+    def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
+        """Returns an action on the page of a row."""
+        action, url = self.page_actions[name], page_url(self.admin_site, self.model, name, row.pk)
         is_allowed = self.may_do(request, action, row)
-        return _Link(action, url if is_allowed else "", permission(action.right, row))
+        return ActionLink(action, url if is_allowed else "", permission(action.right, row))
 
     def about(self, row: Any, *elsewhere: str) -> Section:
         """Returns the section with the columns that are not empty and not `elsewhere` on the page.
@@ -312,7 +313,7 @@ class RowPageAdmin(AdminOfActions):
             for one, value in values.items()
             if value is not False and value not in (None, "", [])
         )
-        html = format_html("<p>{}</p>", format_html_join(" · ", "{}", ((one,) for one in lines)))
+        html = format_html("<p>{}</p>", joined(" · ", lines))
         return Section(_("About"), html, ("details", "delete"))
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
@@ -322,17 +323,17 @@ class RowPageAdmin(AdminOfActions):
             return Section(title, "")
         site, kind = self.admin_site, self.row_kind
         newest = Change.objects.of_row(kind, row.pk).short().newest()[:_MAX_ENTRIES]
-        shown = [*islice(without_hidden_users(request, events(newest)), _COUNT)]
+        shown = [*islice(events(newest), _COUNT)]
         rows = event_rows(site, request, shown, row=row)
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(title, html if rows else "", is_aside=True)
 
     @cached_property
-    def page_actions(self) -> tuple[Action, ...]:
-        """The actions that have pages."""
+    def page_actions(self) -> Mapping[str, Action]:
+        """The actions that have pages, by name."""
         # The pages of changes undo and restore.
         every = (one for one in all_actions(self.action_kind) if not one.undoes)
-        return tuple(one for one in every if one.name not in self.left_out)
+        return {one.name: one for one in every if one.name not in self.left_out}
 
 
 def _column_text(field: Any, value: Any) -> str:

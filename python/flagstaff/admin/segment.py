@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
@@ -18,6 +18,7 @@ from flagstaff._words.rule_text import conditions_text
 from flagstaff._words.text import local_number
 from flagstaff.actions import Action
 from flagstaff.admin.links import page_url
+from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import CONDITIONS, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
@@ -37,10 +38,19 @@ _MAX_LENGTH_SHOWN = 150
 _MAX_FLAGS = 50
 
 
+class SegmentRequest(ActionRequest):
+    """A request to the page of an action of segments."""
+
+    def notes(self, preview: Preview) -> Sequence[str]:
+        """Attributes that are not known, and groups that do not exist."""
+        return rule_notes(preview.arguments.get(CONDITIONS, []))
+
+
 class SegmentAdmin(RowPageAdmin):
     """Segments: key, conditions, description, and the flags and experiments that use them."""
 
     row_kind = Kind.SEGMENT
+    request_class = SegmentRequest
     docs_page = "how-to/targeting/"
 
     list_display: _ListDisplayT[Segment] = ("segment", "short_conditions", "use", "changed")
@@ -108,12 +118,6 @@ class SegmentAdmin(RowPageAdmin):
             return links
         text = ngettext("{links} and {count} more", "{links} and {count} more", more)
         return format_html(text, links=links, count=local_number(more))
-
-    # The pages of the actions.
-
-    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """Attributes that are not known, and groups that do not exist."""
-        return rule_notes(arguments.get(CONDITIONS, []))
 
 
 def _uses_of(segment: Any) -> Sequence[SegmentUse]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django import forms
 from django.contrib import admin
@@ -20,7 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from flagstaff._stored_value_schema import (
     CHOICES,
@@ -34,16 +34,23 @@ from flagstaff._stored_value_schema import (
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.value_states import ValueState
-from flagstaff._words.text import MASK, local_number, localized, truncated
+from flagstaff._words.text import MASK, localized, truncated
 from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action
 from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.links import page_url
+from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
-from flagstaff.admin.rules.sentences import results_html
-from flagstaff.admin.words import key_cell, newest_change_cells, time_cell, two_lines
+from flagstaff.admin.rules.sentences import results_html, rules_note
+from flagstaff.admin.words import (
+    json_html,
+    key_cell,
+    newest_change_cells,
+    note_html,
+    time_cell,
+    two_lines,
+)
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact
@@ -79,10 +86,56 @@ def _newest_entry() -> Subquery:
 _NEWEST: Any = SimpleLazyObject(_newest_entry)
 
 
+class ValueRequest(ActionRequest):
+    """A request to the page of an action of values."""
+
+    def prepare_form(self, form: forms.Form) -> None:
+        """Offers what the schema allows, and leaves out what a form must not contain."""
+        row, fields = self.row, cast("dict[str, Any]", form.fields)
+        if row is None:
+            # The page of the value leads to its rules.
+            for name in (RULES, BUCKET_BY):
+                fields.pop(name, None)
+            return
+        if RULES in fields:
+            if is_secret(row):
+                raise PermissionDenied(_terminal_text(row.key))
+            # No rules are rules, too.
+            fields[RULES].required = False
+        options = row.choices or ([True, False] if row.type == "boolean" else [])
+        if is_secret(row):
+            form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
+            if SECRET in fields:
+                # The details have the schema and the value.
+                fields[SECRET].validators = [partial(_require_typed, form, row)]
+                text = _(
+                    "The value is not shown here. Leave this empty to keep it, or type a new one."
+                )
+                fields[VALUE].required, fields[VALUE].help_text = False, text
+        elif CHOICES in fields:
+            # Empty are no choices; those of a secret are kept.
+            fields[CHOICES].empty_value = []
+        elif VALUE in fields and options:
+            texts = dict.fromkeys(map(fields[VALUE].prepare_value, [*options, row.value]))
+            fields[VALUE].widget = forms.Select(choices=[(one, one) for one in texts])
+
+    def notes(self, preview: Preview) -> Sequence[str]:
+        """A new type, attributes that are not known, and groups that do not exist."""
+        row, arguments = self.row, preview.arguments
+        notes = rule_notes(arguments.get(RULES, []))
+        if row is None or VALUE not in arguments or row.type or row.choices:
+            return notes
+        old, new = (TYPE_LABELS[type_of(one)] for one in (row.value, arguments[VALUE]))
+        text = _("The value was %(old)s and becomes %(new)s: code that reads it may fail.")
+        changed = text % {"old": localized(old), "new": localized(new)}
+        return notes if old == new else [changed, *notes]
+
+
 class KeyValueStoreAdmin(RowPageAdmin):
     """Values, also those of a project's own value model."""
 
     row_kind = Kind.VALUE
+    request_class = ValueRequest
     docs_page = "how-to/values/"
     no_rules = gettext_lazy("No rules: everyone gets the value itself.")
     rules_help = gettext_lazy(
@@ -127,9 +180,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
     def shown_value(self, row: Any) -> SafeString:
         """The value as JSON, truncated, and its rules. A secret value is masked."""
         text = Truncator(describe_value(row.value, secret=is_secret(row))).chars(_MAX_SHOWN)
-        html = format_html('<span class="flagstaff-json">{}</span>', text)
-        note = _rules_note(row)
-        return two_lines(html, note)
+        return two_lines(json_html(text), rules_note(row.rules, value_rule_problem))
 
     @admin.display(description=gettext_lazy("type"))
     def value_type(self, row: Any) -> str:
@@ -156,7 +207,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if state.has_rules:
             targeting += _users_note(request, row)
         if is_secret(row):
-            targeting += _note(_terminal_text(row.key))
+            targeting += note_html(_terminal_text(row.key))
         yield Section(capfirst(_("who gets what")), targeting, ("set-for-everyone", RULES))
         unit = () if state.has_rules else (BUCKET_BY,)
         yield self.about(row, VALUE, RULES, *unit, *secret_fields(row))
@@ -169,12 +220,6 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
     # The pages of the actions.
 
-    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
-        """The page of the rules, which the page of a new value lacks."""
-        may_change = may(self.admin_site, request, "change", row)
-        url = page_url(self.admin_site, self.model, RULES, row.pk)
-        return [(url, _("Rules…"))] if may_change and not is_secret(row) else []
-
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
     ) -> forms.Field | None:
@@ -183,57 +228,6 @@ class KeyValueStoreAdmin(RowPageAdmin):
         if field and db_field.name == VALUE:
             field.required, field.help_text = True, _VALUE_HELP
         return field
-
-    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
-        """Offers what the schema allows, and leaves out what a form must not contain."""
-        fields: dict[str, Any] = form.fields
-        if row is None:
-            # The page of the value leads to its rules.
-            for name in (RULES, BUCKET_BY):
-                fields.pop(name, None)
-            return
-        if RULES in fields:
-            if is_secret(row):
-                raise PermissionDenied(_terminal_text(row.key))
-            # No rules are rules, too.
-            fields[RULES].required = False
-        options = row.choices or ([True, False] if row.type == "boolean" else [])
-        if is_secret(row):
-            form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
-            if SECRET in fields:
-                # The details have the schema and the value.
-                fields[SECRET].validators = [partial(_require_typed, form, row)]
-                text = _(
-                    "The value is not shown here. Leave this empty to keep it, or type a new one."
-                )
-                fields[VALUE].required, fields[VALUE].help_text = False, text
-        elif CHOICES in fields:
-            # Empty are no choices; those of a secret are kept.
-            fields[CHOICES].empty_value = []
-        elif VALUE in fields and options:
-            texts = dict.fromkeys(map(fields[VALUE].prepare_value, [*options, row.value]))
-            fields[VALUE].widget = forms.Select(choices=[(one, one) for one in texts])
-
-    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """A new type, attributes that are not known, and groups that do not exist."""
-        notes = rule_notes(arguments.get(RULES, []))
-        if row is None or VALUE not in arguments or row.type or row.choices:
-            return notes
-        old, new = (TYPE_LABELS[type_of(one)] for one in (row.value, arguments[VALUE]))
-        text = _("The value was %(old)s and becomes %(new)s: code that reads it may fail.")
-        changed = text % {"old": localized(old), "new": localized(new)}
-        return notes if old == new else [changed, *notes]
-
-
-def _rules_note(row: Any) -> str:
-    """Returns a line of the list, such as "2 rules"; empty without rules."""
-    rules = row.rules
-    if rules == []:
-        return ""
-    if value_rule_problem(rules) is not None:
-        return _("unreadable rules")
-    text = ngettext("%(count)s rule", "%(count)s rules", len(rules))
-    return text % {"count": local_number(len(rules))}
 
 
 def _masked_html(*, may_show: bool) -> SafeString:
@@ -248,17 +242,13 @@ def _json_html(value: object) -> SafeString:
     )
 
 
-def _note(html: str) -> SafeString:
-    return format_html('<p class="flagstaff-note">{}</p>', html)
-
-
 def _users_note(request: HttpRequest, row: Any) -> SafeString:
     """How many users get something else than the value itself."""
     now = RowState(Kind.VALUE, row)
     found = impact([now.after({RULES: []})], [now], viewer=request.user)
     text = _("Users who get another value than the value itself: %(users)s.")
     [effect] = found.values()
-    return _note(text % {"users": users_text(effect, effect.changed)})
+    return note_html(text % {"users": users_text(effect, effect.changed)})
 
 
 def _terminal_text(key: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin import AdminSite
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -21,17 +21,15 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
-from flagstaff.admin.app_rows import AppRowAdmin
+from flagstaff.admin.app_rows import AppRequest, AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.confirmation import preview_rows
+from flagstaff.admin.confirmation import preview_rows, segment_rows
 from flagstaff.admin.links import page_url
 from flagstaff.admin.question import Preview, lines_of_rows
 from flagstaff.admin.rights import may, needs_view_user_text
 from flagstaff.admin.row_page import Head, Section
-from flagstaff.admin.segment_uses import segment_rows
-from flagstaff.admin.table import link
 from flagstaff.admin.waiting_lines import shown_actions, state_badge, viewable_models
-from flagstaff.admin.words import colour_of, two_lines
+from flagstaff.admin.words import colour_of, facts_html, link, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
@@ -46,10 +44,47 @@ if TYPE_CHECKING:
 _USERS = "users"
 
 
+class WaitingRequest(AppRequest):
+    """A request to a page that decides about an action."""
+
+    def preview(self, arguments: dict[str, Any]) -> Preview:
+        """What an approved action would do now, beside what the user saw who asked for it.
+
+        The other actions write nothing but the state.
+        """
+        if self.action.name != "approve":
+            return Preview(asks=False)
+        waiting, request = self.row, self.request
+        prospect = prospect_for_approval(waiting)
+        rows, found = prospect.run.rows, prospect.impact
+        lines = [
+            preview_rows(request, one, changed)
+            for one, changed in zip(rows, prospect.changed, strict=False)
+        ]
+        notes = [needs_view_user_text()]
+        if may_see_users(request.user):
+            now = prospect.outlook.users()
+            # The stored sentences are in English.
+            asked = now if waiting.users == prospect.users else waiting.users
+            sides = ((_("When asked"), asked), (_("Now"), now))
+            notes = [f"{side}: {text}" for side, text in sides if text]
+        return Preview(
+            {"expect_consequence": int(prospect.consequence)},
+            rows=[
+                *(lines_of_rows(rows, lines) if rows else ()),
+                *segment_rows(self.site, request, found),
+            ],
+            notes=notes,
+            impact=found,
+            typed=prospect.outlook.typed,
+        )
+
+
 class WaitingActionAdmin(AppRowAdmin):
     """Actions that wait. The rights for their rows decide."""
 
     app_kind = KIND
+    request_class = WaitingRequest
     docs_page = "how-to/later-and-approval/"
     list_display: _ListDisplayT[WaitingAction] = ("heading", "shown_state")
     list_display_links = ("heading",)
@@ -152,39 +187,6 @@ class WaitingActionAdmin(AppRowAdmin):
         """The state; an approval also compares the versions of the rows."""
         return find(row.key).state
 
-    def preview(
-        self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
-    ) -> Preview:
-        """What an approved action would do now, beside what the user saw who asked for it.
-
-        The other actions write nothing but the state.
-        """
-        if action.name != "approve":
-            return Preview(asks=False)
-        prospect = prospect_for_approval(row)
-        rows, found = prospect.run.rows, prospect.impact
-        lines = [
-            preview_rows(request, one, changed)
-            for one, changed in zip(rows, prospect.changed, strict=False)
-        ]
-        notes = [needs_view_user_text()]
-        if may_see_users(request.user):
-            now = prospect.outlook.users()
-            # The stored sentences are in English.
-            asked = now if row.users == prospect.users else row.users
-            sides = ((_("When asked"), asked), (_("Now"), now))
-            notes = [f"{side}: {text}" for side, text in sides if text]
-        return Preview(
-            {"expect_consequence": int(prospect.consequence)},
-            rows=[
-                *(lines_of_rows(rows, lines) if rows else ()),
-                *segment_rows(self.admin_site, request, found),
-            ],
-            notes=notes,
-            impact=found,
-            typed=prospect.outlook.typed,
-        )
-
     def report_applied(
         self, request: HttpRequest, text: str, *, timeout: float, **_others: Any
     ) -> None:
@@ -212,8 +214,7 @@ def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeStr
         (_("Approved by"), who(row.approved_by, row.approved_at, row.approval)),
         (_("Ended by"), who(row.ended_by, row.ended_at)),
     ]
-    html = format_html_join("", "<dt>{}</dt><dd>{}</dd>", [fact for fact in facts if fact[1]])
-    return format_html('<dl class="flagstaff-facts">{}</dl>', html)
+    return facts_html(fact for fact in facts if fact[1])
 
 
 def _links(site: AdminSite, model: type[Model], keys: list[str]) -> SafeString:

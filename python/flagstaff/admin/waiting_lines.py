@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from django.contrib.admin import AdminSite
-from django.db import connections
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.rows import uncached
 from flagstaff._words.text import localized
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.links import admin_of, page_url
-from flagstaff.admin.rights import hidden_rows, may
-from flagstaff.admin.table import link
-from flagstaff.admin.words import badge
+from flagstaff.admin.links import page_url
+from flagstaff.admin.rights import admin_of, hidden_rows, may
+from flagstaff.admin.words import badge, link
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
@@ -76,8 +73,6 @@ def row_lines(site: AdminSite, request: HttpRequest, kind: str, key: str) -> lis
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns what waits, and what did not run and why. Makes up to two queries."""
-    if not is_postgresql(connections[conf.database]):
-        return []
     every = WaitingAction.objects.using(conf.database).filter(state__in=(*OPEN, *PROBLEMS))
     rows = [*shown_actions(site, request, every).order_by("run_at", "id")[:_MAX_LINES]]
     names = names_of(rows)

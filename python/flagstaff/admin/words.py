@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.template.loader import render_to_string
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
 from flagstaff._words.text import local_list
 from flagstaff._words.times import ago, aware, full_time, local_time
 from flagstaff.history.describe import describe_actor, describe_parts
-from flagstaff.history.kinds import ALLOWED_USERS
+from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import Change, events
 from flagstaff.history.user_names import names_of_actors
 
@@ -26,6 +29,12 @@ _MAX_PARTS, _MAX_VALUE = 3, 30
 # An actor that is no user may be any text.
 _MAX_ACTOR = 40
 
+#: What rows with a history are called.
+KIND_LABELS = {
+    Kind.FLAG: gettext_lazy("flag"),
+    Kind.VALUE: gettext_lazy("value"),
+    Kind.SEGMENT: gettext_lazy("segment"),
+}
 #: The classes of admin.css. Green: works, or all have it. Amber: some have it, or a person should
 # look. Red: harm, or nothing guards against it. Grey: nobody has it, nothing happens.
 _OK, _PART, _BAD, _OFF = "on", "partial", "tripped", "off"
@@ -99,7 +108,63 @@ def key_link(key: str, url: str = "") -> SafeString:
     return format_html('<a class="flagstaff-key" href="{}">{}</a>', url, key)
 
 
-# Cells of lists and tables.
+def joined(separator: str, parts: Iterable[str]) -> SafeString:
+    """Returns the parts that are not empty, as HTML."""
+    return format_html_join(separator, "{}", ((one,) for one in parts if one))
+
+
+def facts_html(facts: Iterable[tuple[object, object]]) -> SafeString:
+    """Returns labels, and what is to be known below each."""
+    lines = format_html_join("", "<dt>{}</dt><dd>{}</dd>", facts)
+    return format_html('<dl class="flagstaff-facts">{}</dl>', lines)
+
+
+def json_html(text: str) -> SafeString:
+    """Returns a text that is JSON."""
+    return format_html('<span class="flagstaff-json">{}</span>', text)
+
+
+def note_html(text: str) -> SafeString:
+    """Returns a quiet line."""
+    return format_html('<p class="flagstaff-note">{}</p>', text)
+
+
+# Tables, and the cells of tables and lists.
+
+
+@dataclass(frozen=True)
+class Column:
+    """The heading of a column, and how its cells are aligned."""
+
+    title: str
+    is_number: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of cells. A cell is a text, or HTML with a badge, a link or a time."""
+
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[str]]
+    title: str = ""
+    #: What the page says instead of a table without rows.
+    empty: str = ""
+    #: What follows the table.
+    note: str = ""
+
+    @property
+    def cells(self) -> list[list[tuple[Column, str]]]:
+        """The cells of each row, with their columns."""
+        return [[*zip(self.columns, row, strict=True)] for row in self.rows]
+
+    def html(self, label: str) -> SafeString:
+        """Returns the table for a section of a page. Screen readers say the label."""
+        return render_to_string("flagstaff/table.html", {"table": self, "label": label})
+
+
+def link(url: str, text: str) -> SafeString | str:
+    """Returns a text, as a link unless the URL is empty."""
+    return format_html('<a href="{}">{}</a>', url, text) if url else text
 
 
 def two_lines(first: str, *others: str) -> SafeString:

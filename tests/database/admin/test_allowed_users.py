@@ -160,7 +160,7 @@ def test_user_who_may_not_change_flags_only_sees_the_users(
 ) -> None:
     html = page(staff(permission, "view_user"), url(flag))
     assert listed(html) == ["alice"]
-    assert "you need the permission to change this flag" in html
+    assert "Add allowed users <small>(flagstaff.change_featureflag)</small>" in html
     assert "/allow/" not in html
     assert 'name="remove"' not in html
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -14,7 +14,7 @@ from django.db import connections
 from django.db.models import TextField, Value
 from django.db.models.functions import Cast
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
@@ -25,17 +25,10 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import local_number
 from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import right_to_undo
-from flagstaff.admin.changes.filters import KIND_LABELS
 from flagstaff.admin.confirmation import MAX_TEXT
-from flagstaff.admin.links import (
-    RESTORE,
-    admin_of,
-    changes_url,
-    history_url,
-    page_url,
-    undo_url,
-)
-from flagstaff.admin.rights import may
+from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
+from flagstaff.admin.rights import admin_of, may
+from flagstaff.admin.words import KIND_LABELS, joined, key_link
 from flagstaff.conf import conf
 from flagstaff.history.describe import (
     ChangePart,
@@ -45,7 +38,6 @@ from flagstaff.history.describe import (
     field_label,
     source_label,
 )
-from flagstaff.history.differences import Users
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, undone_by, version_of
 from flagstaff.history.user_names import may_see_users, names_in, names_of_actors
@@ -66,38 +58,24 @@ class EventRow:
 
     at: datetime
     change: SafeString | str
-    actor: str
-    source: str = ""
-    reason: SafeString | str = ""
-    #: What a tooltip says about the actor.
-    database_user: str = ""
+    #: Who made it, through what, when, why, and what became of it.
+    details: SafeString
+    #: The key as a link to its page, and what it is; empty on the page of the row itself.
+    subject: SafeString | str = ""
+    key: str = ""
     #: The version as a text; empty for events of optional apps.
     version: str = ""
-    #: When the event was undone, and by whom; empty if it was not.
-    undone: str = ""
-    #: What else its transaction changed, and the page of these changes.
-    others: str = ""
-    others_url: str = ""
-    #: The key, its page, and its kind if it is no flag; empty on the page of the row itself.
-    key: str = ""
-    url: str = ""
-    kind: str = ""
-    is_deleted: bool = False
+    #: The URLs and labels of what the user may do.
+    links: Sequence[tuple[str, str]] = ()
+    #: Whether the user may undo it now, so that it can be selected.
+    is_selectable: bool = False
     #: Whether the user may undo it, alone or with others; also if that was done already.
     may_undo: bool = False
-    undo_url: str = ""
-    undo_label: str = ""
-    restore_url: str = ""
 
     @property
     def time(self) -> str:
         """The date and time, with the time zone."""
         return local_time_text(self.at)
-
-    @property
-    def short_time(self) -> str:
-        """The time, with the date if it is not today's, and how long ago it is."""
-        return f"{local_clock_text(self.at)} · {ago(self.at)}"
 
 
 def event_rows(
@@ -130,43 +108,70 @@ def event_rows(
             may(site, request, one, row or kind.model) for one in ("view", right)
         )
     )
-    others, found = others_of(events), []
-    for event in events:
-        undo, kind = undone.get(event.version), Kind(event.kind)
+    others = others_of(events)
+
+    def shown_row(event: Event) -> EventRow:
+        version, undo, kind = event.version, undone.get(event.version), Kind(event.kind)
         exists = row is not None or (event.kind, event.object_pk) in existing
-        is_present = exists is not (event.action == "delete")
+        is_deletion = event.action == "delete"
         # What a secret value was is not stored.
         is_lost = event.action != "create" and any(one.secret for one in event.differences)
+        is_present = exists is not is_deletion
         may_undo = is_present and not is_lost and ask(right_to_undo(event), kind)
-        with_others = others.get(event.transaction_id, "")
-        found.append(
-            EventRow(
-                at=aware(event.at),
-                change=_change_html(event, users),
-                actor=describe_actor(event, actors),
-                source=source_label(event.source),
-                reason=with_links(event.reason or ""),
-                database_user=event.session_user,
-                version=str(event.version),
-                undone=_undone_text(undo, actors),
-                others=with_others,
-                others_url=changes_url(site, {"transaction": event.version}) if with_others else "",
-                # Without the event, the undo of its undo would do it again.
-                may_undo=may_undo and (undo is None or undo.pk in shown),
-                undo_url=undo_url(site, [event.version]) if may_undo and not undo else "",
-                undo_label=_("Bring back…") if event.action == "delete" else _("Undo…"),
-                key="" if row else event.key,
-                kind="" if row or kind is Kind.FLAG else str(KIND_LABELS[kind]),
-                is_deleted=not exists,
-                url="" if row else _url_of(site, event, exists=exists),
-                restore_url=changes_url(site, {RESTORE: event.version})
-                if event.version in versions
-                and event.object_pk == str(history_of.pk)
-                and event.action != "delete"
-                else "",
-            )
+        links = []
+        if is_selectable := may_undo and not undo:
+            label = _("Bring back…") if is_deletion else _("Undo…")
+            links.append((undo_url(site, [version]), label))
+        is_of_row = history_of is not None and event.object_pk == str(history_of.pk)
+        if version in versions and is_of_row and not is_deletion:
+            links.append((changes_url(site, {RESTORE: version}), _("Restore…")))
+        together = others.get(event.transaction_id, "")
+        url = changes_url(site, {"transaction": version})
+        details = _details(
+            *(describe_actor(event, actors), aware(event.at)),
+            source_label(event.source),
+            event.reason or "",
+            together and format_html('<a href="{}">{}</a>', url, together),
+            _undone_html(undo, actors),
+            database_user=event.session_user,
         )
-    return found
+        found = EventRow(
+            *(aware(event.at), _change_html(event, users), details),
+            version=str(version),
+            links=links,
+            is_selectable=is_selectable,
+            # Without the event, the undo of its undo would do it again.
+            may_undo=may_undo and (undo is None or undo.pk in shown),
+        )
+        if row is not None:
+            return found
+        label = "" if kind is Kind.FLAG else str(KIND_LABELS[kind])
+        state = "" if exists else _("no longer exists")
+        return named(found, event.key, _url_of(site, event, exists=exists), label, state)
+
+    return [*map(shown_row, events)]
+
+
+def named(row: EventRow, key: str, url: str, *quiet: str) -> EventRow:
+    """Returns a row that begins with a key and quiet texts, such as the kind."""
+    texts = ", ".join(filter(None, quiet))
+    more = format_html(' <span class="flagstaff-quiet">{}</span>', texts) if texts else ""
+    return replace(row, key=key, subject=format_html("{}{} ", key_link(key, url), more))
+
+
+def _details(
+    actor: str, at: datetime, source: str, reason: str, *others: str, database_user: str = ""
+) -> SafeString:
+    title = _("database user %(user)s") % {"user": database_user} if database_user else ""
+    time = '<time datetime="{}" title="{}">{} · {}</time>'
+    parts = (
+        format_html('<span title="{}">{}</span>', title, actor),
+        source,
+        format_html(time, at.isoformat(), local_time_text(at), local_clock_text(at), ago(at)),
+        reason and format_html(_("“{text}”"), text=with_links(reason)),
+        *others,
+    )
+    return joined(" · ", parts)
 
 
 def _url_of(site: AdminSite, event: Event, *, exists: bool) -> str:
@@ -205,31 +210,19 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
     """Returns the rows of events of an optional app, which nothing undoes. One query."""
     actors = {event.actor for event in events if event.actor}
     names = actor_table().names(actors) if actors else {}
-    return [
-        EventRow(
-            at=aware(event.at),
-            change=_labelled(event.get_kind_display(), event.message),
-            actor=names.get(event.actor, event.actor) or _("not known"),
-            # Plans have none.
-            reason=with_links(getattr(event, "reason", "")),
-        )
-        for event in events
-    ]
+
+    def shown_row(event: Any) -> EventRow:
+        actor, at = names.get(event.actor, event.actor) or _("not known"), aware(event.at)
+        # Plans have none.
+        details = _details(actor, at, "", getattr(event, "reason", ""))
+        return EventRow(at, _labelled(event.get_kind_display(), event.message), details)
+
+    return [*map(shown_row, events)]
 
 
 def _labelled(kind: str, text: str) -> str:
     """Returns a text that begins with the kind of an event."""
     return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
-
-
-def without_hidden_users(request: HttpRequest, events: Iterator[Event]) -> Iterator[Event]:
-    """Yields the events with the numbers of users only, if their names may not be seen."""
-    if may_see_users(request.user):
-        return events
-    return (
-        replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
-        for event in events
-    )
 
 
 def with_links(text: str) -> SafeString:
@@ -243,7 +236,7 @@ def with_links(text: str) -> SafeString:
     for number, address in enumerate(parts):
         if number % 2 and _CUT not in address:
             parts[number] = format_html('<a href="{0}" rel="noreferrer">{0}</a>', address)
-    return format_html_join("", "{}", zip(parts))
+    return joined("", parts)
 
 
 def others_of(events: Sequence[Event]) -> dict[int, str]:
@@ -267,11 +260,12 @@ def others_of(events: Sequence[Event]) -> dict[int, str]:
     return texts
 
 
-def _undone_text(undo: Change | None, actors: Names) -> str:
+def _undone_html(undo: Change | None, actors: Names) -> SafeString | str:
     if undo is None:
         return ""
     values = {"time": local_clock_text(undo.at), "actor": describe_actor(undo, actors)}
-    return _("undone %(time)s by %(actor)s") % values
+    text = _("undone %(time)s by %(actor)s") % values
+    return format_html("<strong>{}</strong>", text)
 
 
 def _change_html(event: Event, users: Names | None) -> SafeString:
@@ -279,7 +273,7 @@ def _change_html(event: Event, users: Names | None) -> SafeString:
     parts = describe_parts(event, users, limit=MAX_TEXT)
     label = field_label("value") if (event.kind, event.action) == ("value", "change") else None
     shown = (part._replace(words="") if part.words == label else part for part in parts)
-    return format_html_join(", ", "{}", ([_part_html(part)] for part in shown))
+    return joined(", ", map(_part_html, shown))
 
 
 def _part_html(part: ChangePart) -> SafeString | str:

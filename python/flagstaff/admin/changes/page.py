@@ -2,78 +2,230 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from functools import partial
+from datetime import datetime, timedelta
+from functools import cached_property, partial
 from itertools import chain, islice
 from typing import Any, cast
 from urllib.parse import urlencode
 
+from django import forms
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
-from django.http import (
-    HttpRequest,
-    HttpResponse,
-    HttpResponseRedirect,
-    StreamingHttpResponse,
-)
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import local_number
+from flagstaff._tables.user_lookup import actor_table
+from flagstaff._words.text import is_storable, local_number
 from flagstaff._words.times import aware, local_time, local_time_text
 from flagstaff.admin.app_pages import PAGES, AppPages
-from flagstaff.admin.changes.events import (
-    EventRow,
-    event_rows,
-    rows_of_app,
-    without_hidden_users,
-)
-from flagstaff.admin.changes.filters import (
-    KIND_LABELS,
-    TIMES,
-    Filters,
-    readable_kinds,
-    shown_entries,
-    viewable_kinds,
-)
+from flagstaff.admin.changes.events import EventRow, event_rows, named, rows_of_app
 from flagstaff.admin.changes.undo import undo_page
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.fallbacks import can_read, value_or_default
-from flagstaff.admin.links import (
-    ALL,
-    RESTORE,
-    TRANSACTION,
-    UNDO,
-    back_url,
-    may_view,
-    page_url,
-    undo_url,
-)
-from flagstaff.admin.table import Page
+from flagstaff.admin.links import ALL, RESTORE, TRANSACTION, UNDO, back_url, page_url, undo_url
+from flagstaff.admin.pages import Page
+from flagstaff.admin.rights import hidden_rows, may, may_view
+from flagstaff.admin.words import KIND_LABELS
+from flagstaff.history.differences import Users
 from flagstaff.history.export import csv_lines
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import (
     Change,
+    ChangeQuerySet,
+    about_key,
     events,
+    has_text,
     missing_entries,
+    stored_actors,
+    unreadable_kinds,
 )
+from flagstaff.history.user_names import may_see_users
 
 _PAGE_SIZE = 50
+# The number of users whose name contains the text that are searched for.
+_MAX_USERS = 50
+_MAX_VERSION = 2**63 - 1
+_SHORT = timedelta(days=7)
+_SEARCH = gettext_lazy("Search keys, people, reasons")
+# The times that are links.
+_TIMES = (
+    (gettext_lazy("Last hour"), timedelta(hours=1)),
+    (gettext_lazy("24 hours"), timedelta(days=1)),
+    (gettext_lazy("7 days"), timedelta(days=7)),
+)
 # Events of apps between the first and the last change of a page.
 _MAX_OTHERS = 500
 _BEFORE = "before"
 
 
+# The filters, which are the parameters of the URL.
+
+
+class _TimeField(forms.DateTimeField):
+    """A time as a browser writes it, in the current time zone. A date is its first moment."""
+
+    widget = forms.TextInput(attrs={"type": "datetime-local", "step": 1})
+
+    def to_python(self, value: Any) -> datetime | None:
+        found = super().to_python(value)
+        try:
+            # PostgreSQL knows no offset of 16 hours or more, which is a valid one of Python.
+            return found and found.astimezone(timezone.get_default_timezone())
+        except OverflowError:
+            raise forms.ValidationError(self.error_messages["invalid"]) from None
+
+
+class Filters(forms.Form):
+    """The filters of a request. Those that are empty select everything."""
+
+    q = forms.CharField(
+        required=False,
+        widget=forms.TextInput(
+            attrs={"type": "search", "placeholder": _SEARCH, "aria-label": _SEARCH}
+        ),
+    )
+    actor = forms.CharField(
+        label=gettext_lazy("Person"),
+        help_text=gettext_lazy("A name, a source or a database user"),
+        required=False,
+    )
+    key = forms.CharField(label=gettext_lazy("Key"), required=False)
+    transaction = forms.IntegerField(
+        required=False, min_value=0, max_value=_MAX_VERSION, widget=forms.HiddenInput
+    )
+
+    def __init__(self, query: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
+        """Takes the labels of the kinds by name, also of those of optional apps."""
+        super().__init__(query, auto_id="id_%s")
+        # No attribute of a class can have the first name.
+        self.fields |= {
+            "from": _TimeField(label=_("From"), required=False),
+            "to": _TimeField(label=_("To"), required=False),
+            "kind": forms.ChoiceField(
+                label=_("Kind"), required=False, choices={"": _("all kinds"), **kinds}
+            ),
+        }
+        self.is_valid()
+        chosen = self.cleaned_data
+        #: The name of a kind of rows, or of an optional app; empty for all.
+        self.of_kind: str = chosen.get("kind", "")
+        #: The present key of rows, or an earlier one.
+        self.of_key: str = chosen.get("key", "")
+        #: A part of the key or of the reason, or an actor.
+        self.text: str = chosen.get("q", "")
+        self.since: datetime | None = chosen.get("from")
+        self.until: datetime | None = chosen.get("to")
+        #: The version of any entry of a transaction.
+        self.of_transaction: int | None = chosen.get("transaction")
+        self._actor: str = chosen.get("actor", "")
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether they select an actor, a time or a transaction, which may be undone as a whole."""
+        return bool(self._actor or self.since or self.until or self.of_transaction is not None)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the time is short; it may be long ago."""
+        return bool(self.since and self.until and self.until - self.since <= _SHORT)
+
+    @cached_property
+    def actors(self) -> set[str] | None:
+        """The actors as they are stored; None for all. Queries the users."""
+        return _actors(self._actor) if self._actor else None
+
+    @cached_property
+    def text_actors(self) -> set[str]:
+        """The actors that the text may mean. Queries the users."""
+        return _actors(self.text) if self.text else set()
+
+    def query(self, **changed: str) -> str:
+        """Returns the parameters for links, with others; an empty one is left out."""
+        values = {name: self.data.get(name, "") for name in self.fields} | changed
+        return urlencode({name: text for name, text in values.items() if text})
+
+    def entries(self, kinds: Collection[Kind]) -> ChangeQuerySet:
+        """Returns the entries of these kinds that meet all conditions. Queries the users."""
+        kinds = [kind for kind in kinds if self.of_kind in {"", kind.value}]
+        entries = Change.objects.of_kinds(kinds)
+        if self.of_key:
+            entries = entries.filter(about_key(kinds, self.of_key))
+        if self.since:
+            entries = entries.since(self.since)
+        if self.until:
+            entries = entries.until(self.until)
+        if self.actors is not None:
+            entries = entries.filter(_made_by(self.actors, self._actor))
+        if self.text:
+            entries = entries.filter(has_text(self.text) | _made_by(self.text_actors, self.text))
+        if self.of_transaction is not None:
+            [*found] = Change.objects.filter(pk=self.of_transaction)
+            entries = entries.in_transaction(found[0]) if found else entries.none()
+        return entries
+
+
+def _made_by(actors: Collection[str], name: str) -> Q:
+    """The condition for entries of actors, or of a database user or a source without an actor."""
+    by = Q(actor__in=actors)
+    if not is_storable(name):
+        return by
+    return by | (Q(actor__isnull=True) & (Q(session_user=name) | Q(source=name)))
+
+
+def _actors(text: str) -> set[str]:
+    """Returns the actors that a text may mean: an actor or a username, or else parts of one."""
+    exact = stored_actors(text)
+    if len(exact) > 1 or not is_storable(text):
+        return exact
+    named = partial(_users_named, text)
+    return exact | value_or_default("users cannot be searched", named, set[str]())
+
+
+def _users_named(text: str) -> set[str]:
+    users = actor_table()
+    if users.username_field is None:
+        return set()
+    found = users.rows.filter(**{f"{users.username_field.name}__icontains": text}).order_by()
+    return {str(pk) for pk in found.values_list(users.field.name, flat=True)[:_MAX_USERS]}
+
+
+def readable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
+    """Returns the kinds whose rows the user may see and the role may read. One query."""
+    hidden = unreadable_kinds()
+    return [kind for kind in viewable_kinds(site, request) if kind not in hidden]
+
+
+def viewable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
+    """Returns the kinds whose rows the user may see. Without an admin, the permission decides."""
+    return [kind for kind in Kind if may(site, request, "view", kind.model)]
+
+
+def shown_entries(
+    site: AdminSite, request: HttpRequest, filters: Filters, kinds: Collection[Kind]
+) -> ChangeQuerySet:
+    """Returns the entries that meet the filters, without those about hidden rows."""
+    entries = filters.entries(kinds)
+    for kind in kinds:
+        if hidden := hidden_rows(site, request, kind.model):
+            entries = entries.exclude(relation__in=kind.relations, object_pk__in=[*hidden])
+    return entries
+
+
+# The page.
+
+
 class RecentChanges(Page):
     """One page: users who may view flags, values or segments see their changes."""
 
+    name = "changes"
     template = "flagstaff/changes.html"
     docs_page = "how-to/history/"
 
@@ -110,7 +262,7 @@ class RecentChanges(Page):
             "quick": [
                 *(
                     (text, filters.query(**{"from": f"{now - time:%Y-%m-%dT%H:%M}", "to": ""}))
-                    for text, time in TIMES
+                    for text, time in _TIMES
                 ),
                 (_("Mine"), filters.query(actor=username)),
             ],
@@ -135,7 +287,7 @@ class RecentChanges(Page):
             "missing": _missing_text(),
             "is_secret": of_row is not None and is_secret(of_row),
             "unreadable": [str(KIND_LABELS[kind]) for kind in kinds if kind not in readable],
-            "may_select": any(row.undo_url for row in rows),
+            "may_select": any(row.is_selectable for row in rows),
             "undo_all": f"?{filters.query()}&{UNDO}={ALL}" if is_whole else undo_all,
             "undo_all_count": len(together) if filters.is_narrow else 0,
             "is_whole": is_whole,
@@ -152,8 +304,7 @@ class RecentChanges(Page):
         newest = entries.short().newest(version, few=filters.is_short)[: _PAGE_SIZE + 1]
         [*found] = newest if kinds else ()
         page, more = found[:_PAGE_SIZE], found[_PAGE_SIZE:]
-        shown = [*without_hidden_users(request, events(page))]
-        rows = event_rows(site, request, shown, history_of=of_row)
+        rows = event_rows(site, request, [*events(page)], history_of=of_row)
         # The events of the apps between the first and the last change of the page.
         since, until = filters.since, filters.until
         if more:
@@ -169,7 +320,13 @@ class RecentChanges(Page):
         filters = _filters(site, request)
         found = shown_entries(site, request, filters, readable_kinds(site, request))
         entries = () if filters.errors else found.in_batches(few=filters.is_short)
-        shown = without_hidden_users(request, events(entries))
+        shown = events(entries)
+        if not may_see_users(request.user):
+            # The numbers stay.
+            shown = (
+                replace(one, added=Users(one.added.count), removed=Users(one.removed.count))
+                for one in shown
+            )
         # A first event is read here, so that a problem is not in the middle of the response.
         lines = csv_lines(chain([*islice(shown, 1)], shown))
         response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
@@ -208,18 +365,12 @@ def _rows_of_apps(
             newest = _events_of_app(site, request, pages, filters, times)[:_MAX_OTHERS]
             found: list[Any] = value_or_default(problem, partial(list, newest), [])
             events += [(pages, event) for event in found]
-    return [
-        replace(
-            row,
-            key=of_event.key,
-            url=page_url(site, pages.model, "change", of_event.pk),
-            kind=pages.label,
-        )
-        for (pages, event), row in zip(
-            events, rows_of_app([one for _pages, one in events]), strict=True
-        )
-        for of_event in [getattr(event, pages.name)]
-    ]
+    rows = []
+    for (pages, event), row in zip(events, rows_of_app([one for _p, one in events]), strict=True):
+        subject = getattr(event, pages.name)
+        url = page_url(site, pages.model, "change", subject.pk)
+        rows.append(named(row, subject.key, url, pages.label))
+    return rows
 
 
 def _events_of_app(

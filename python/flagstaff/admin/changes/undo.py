@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import messages
@@ -20,25 +20,30 @@ from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import right_of
-from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin
-from flagstaff.admin.changes.filters import KIND_LABELS
-from flagstaff.admin.confirmation import PreviewRow, describe_changed, parse_version, preview_rows
+from flagstaff.admin.base_admin import BaseAdmin
+from flagstaff.admin.confirmation import (
+    PreviewRow,
+    describe_changed,
+    parse_version,
+    preview_rows,
+    segment_rows,
+)
+from flagstaff.admin.flag.state import lines_of_flags, summary_of
 from flagstaff.admin.links import (
     ALL,
     RESTORE,
     TRANSACTION,
     UNDO,
-    admin_of,
     back_url,
     changes_url,
     history_url,
+    page_title,
     page_url,
     undo_url,
 )
-from flagstaff.admin.menu import page_title
-from flagstaff.admin.question import ActionRequest, AdminOfActions, Preview, joined_row
-from flagstaff.admin.rights import may, may_see
-from flagstaff.admin.segment_uses import require_reach, segment_rows, visible_refusal
+from flagstaff.admin.question import ActionRequest, Preview, Written, joined_row
+from flagstaff.admin.rights import admin_of, may, may_see, require_reach, visible_refusal
+from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import (
     Consequence,
@@ -49,7 +54,6 @@ from flagstaff.changes.consequence import (
 )
 from flagstaff.changes.impact import impact, reached, sides_of
 from flagstaff.changes.locking import read_rows
-from flagstaff.changes.row_states import Impact
 from flagstaff.changes.undo import (
     RowId,
     Undone,
@@ -75,7 +79,7 @@ _UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), gettext_lazy("Undo"), 
 def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
     """Answers a request to the page. A version that does not exist is a message."""
     try:
-        return UndoRequest(cast("AdminOfActions", admin), request).answer()
+        return UndoRequest(admin, request).answer()
     except FlagstaffError as error:
         site = admin.admin_site
         text = _("Not undone: %(why)s") % {"why": visible_refusal(site, request, error)}
@@ -91,9 +95,9 @@ class UndoRequest(ActionRequest):
     events: Sequence[Event]
     undone: Sequence[Undone]
 
-    def __init__(self, admin: AdminOfActions, request: HttpRequest) -> None:
+    def __init__(self, admin: BaseAdmin, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
-        self.is_restore, self.site = RESTORE in request.GET, admin.admin_site
+        self.is_restore = RESTORE in request.GET
         super().__init__(admin, request, _UNDO, [])
 
     # What is undone.
@@ -106,9 +110,6 @@ class UndoRequest(ActionRequest):
         present = [(row, one) for one in self.undone if (row := one.before.row or one.after.row)]
         self.versions = [str(one.version) for _row, one in present]
         return [row for row, _one in present]
-
-    def _kind_of(self, row: Any) -> Kind:
-        return cast("Kind", Kind.of_model(type(row)))
 
     def _entries(self) -> Sequence[Change]:
         """The entries to undo. Raises Http404, and FlagstaffError if there is no such version."""
@@ -230,9 +231,12 @@ class UndoRequest(ActionRequest):
             yield format_html('<a href="{}">{}</a>', url, text)
 
     def _notes_before(self, preview: Preview) -> list[str]:
-        return [*self._notes(preview)]
+        return [*self._notes_of(preview)]
 
-    def _notes(self, preview: Preview) -> Iterator[str]:
+    def _notes_after(self, preview: Preview) -> Sequence[str]:
+        return ()
+
+    def _notes_of(self, preview: Preview) -> Iterator[str]:
         if self.is_restore:
             version = parse_version(self.request.GET[RESTORE])
             at = Change.objects.values_list("at", flat=True).get(pk=version)
@@ -250,8 +254,11 @@ class UndoRequest(ActionRequest):
 
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         """A line for each field of a single row, or for each of several rows."""
-        more = self._more_lines(preview.impact)
-        lines = {one.id: [*self._lines_of(one), *more.get(one.id, ())] for one in self.undone}
+        flags = [one.after.row for one in self.undone if one.kind is Kind.FLAG and one.after.row]
+        more = lines_of_flags(self.request, flags, preview.impact)
+        lines = {one.id: self._lines_of(one) for one in self.undone}
+        for pk, of_flag in more.items():
+            lines[Kind.FLAG, pk] += of_flag
         uses = segment_rows(self.site, self.request, preview.impact), capfirst(_("used by"))
         if len(self.undone) == 1:
             return [(lines[self.undone[0].id], _("Field")), uses]
@@ -269,27 +276,9 @@ class UndoRequest(ActionRequest):
         if one.before.row is None:
             return [PreviewRow(one.key, "", _("created again, as it was before"))]
         if one.after.row is None:
-            admin = self._admin(one.kind)
-            return [
-                PreviewRow(one.key, admin.summary(one.before.row) if admin else "", _("deleted"))
-            ]
+            summary = summary_of(one.before.row) if one.kind is Kind.FLAG else ""
+            return [PreviewRow(one.key, summary, _("deleted"))]
         return preview_rows(self.request, one.before.row, one.written)
-
-    def _more_lines(self, found: Impact) -> dict[RowId, Sequence[PreviewRow]]:
-        """Returns who has the rows before and after, and what changes in the optional apps."""
-        lines: dict[RowId, Sequence[PreviewRow]] = {}
-        for kind in Kind:
-            kept = [one for one in self.undone if one.kind is kind and one.after.row]
-            if kept and (admin := self._admin(kind)):
-                rows = [one.before.row or one.after.row for one in kept]
-                of_kind = admin.lines(self.request, rows, found)
-                lines |= {(kind, pk): of_row for pk, of_row in of_kind.items()}
-        return lines
-
-    def _admin(self, kind: Kind) -> AdminOfActions | None:
-        """The admin of a kind, unless it is one of a project that knows nothing of actions."""
-        admin = admin_of(self.site, kind.model)
-        return admin if isinstance(admin, AdminOfActions) else None
 
     def _back_url(self, *, is_done: bool = False) -> str:
         """The page that the person came from: else of the only row, or of the changes."""
@@ -317,16 +306,15 @@ class UndoRequest(ActionRequest):
 
     # What was done.
 
-    def _finish(self, preview: Preview) -> HttpResponse:
-        """Undoes all of it, and says so with a link that undoes it. Waits for the workers."""
+    def _write(self, preview: Preview) -> Written:
+        """Undoes all of it."""
         expect = {one.id: one.version for one in self.undone}
         with transaction.atomic(using=conf.database):
             done = undo(self.entries, expect=expect)
             written = {one.id: changed for one in done if (changed := one.written)}
             rows = read_rows(written, lock=False)
             for row_id, row in rows.items():
-                if (admin := admin_of(self.site, row_id[0].model)) is not None:
-                    admin.log_change(self.request, row, self._undone_text(written[row_id]))
+                self._log(row, self._undone_text(written[row_id]))
         changes = [*written.values()]
         keys = local_list(quoted(changed.key) for changed in changes)
         sentences = [_("Undone: %(keys)s.") % {"keys": keys}]
@@ -334,17 +322,13 @@ class UndoRequest(ActionRequest):
             sentences = [self._undone_text(changes[0])]
             if changes[0].old is None:
                 [((kind, _pk), row)] = rows.items()
-                of_kind = self._admin(kind)
-                sentences.append(of_kind.summary(row) if of_kind else "")
+                sentences.append(summary_of(row) if kind is Kind.FLAG else "")
         sentences += [_skipped_text(changes), impact_text(preview.impact)]
         versions = [changed.version for changed in changes if changed.version]
         url = undo_url(self.site, versions)
         if len(versions) > _MAX_EVENTS:
             url = changes_url(self.site, {TRANSACTION: versions[0], UNDO: ALL})
-        self.admin.report_applied(
-            self.request, " ".join(filter(None, sentences)), timeout=SAVE_TIMEOUT, undo_url=url
-        )
-        return HttpResponseRedirect(self._back_url(is_done=True))
+        return Written(" ".join(filter(None, sentences)), url)
 
     def _undone_text(self, changed: Changed) -> str:
         key = {"key": changed.key}

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
-from urllib.parse import urlencode
 
 from django import forms
 from django.db.models import Field
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils.formats import date_format
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -26,6 +25,7 @@ from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.app_pages import PAGES
+from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.evaluation import who_has_it
 from flagstaff.admin.fallbacks import value_or_default
@@ -34,28 +34,35 @@ from flagstaff.admin.flag.state import (
     alarms_of,
     allowed_count,
     holds_users_back,
+    lines_of_flags,
     notes_of_apps,
     partial_rule_notices,
-    preview_of_apps,
     state_and_label,
-    users_with_flag,
+    summary_of,
 )
 from flagstaff.admin.flag.usage import evaluations, facts_of_deletion, is_in_use, key_texts
 from flagstaff.admin.flag.users import allowed_users_line, users_path
-from flagstaff.admin.links import page_url
-from flagstaff.admin.rights import has_toggle_permission, may, why_not_change_users, why_not_toggle
+from flagstaff.admin.pages.overview import Overview
+from flagstaff.admin.pages.search import Search
+from flagstaff.admin.pages.stale import StaleFlags
+from flagstaff.admin.pages.unknown_keys import UnknownKeys
+from flagstaff.admin.pages.user import UserFlags
+from flagstaff.admin.pages.workers import WorkersPage
+from flagstaff.admin.question import ActionRequest, Preview
+from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_page import Head, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.table import page_urls
-from flagstaff.admin.words import colour_of
-from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
+from flagstaff.admin.words import colour_of, facts_html
+from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 
+# Those that are about no single row.
+_PAGES = (Overview, RecentChanges, UserFlags, UnknownKeys, WorkersPage, StaleFlags, Search)
 _STEPS = ("0", "1", "5", "25", "50", "100")
 # The actions that only the page of the allowed users leads to.
 _OF_USERS = ("allow", "disallow")
@@ -63,13 +70,58 @@ _OF_USERS = ("allow", "disallow")
 _ELSEWHERE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
-_FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
+
+
+class FlagRequest(ActionRequest):
+    """A request to the page of an action of flags."""
+
+    def prepare_form(self, form: forms.Form) -> None:
+        """Shows the rollout below the rules, which it follows, and what only several flags need."""
+        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
+        for name in form.fields.keys() & labels:
+            form.fields[name].label = labels[name]
+            form.fields[name].help_text = _("Separate them with commas.")
+            if self.row is not None:
+                # The line of its tags says both.
+                del form.fields[name]
+        if self.action.name == "rules":
+            # An empty list removes them.
+            form.fields[RULES].required = False
+            form.fields["rollout"].label = _("Everyone else, in percent")
+            form.initial["rollout"] = self.row.rollout_percent
+
+    def notes(self, preview: Preview) -> Sequence[str]:
+        """What is known of a new key, what still uses a flag, and what to know of its rules."""
+        action, found = self.action, preview.impact
+        keys = [one.key for one in preview.changed]
+        if action.creates:
+            return [*key_texts(keys[0])]
+        if action.deletes:
+            return [*facts_of_deletion(self.request, keys)]
+        if action.name == "kill":
+            return [_("Rollout, rules and allowed users stay as they are.")]
+        after = [one.row for key, one in found.after.items() if key in found.rows]
+        partial_rules = (text for row in after for text in partial_rule_notices(FlagState.of(row)))
+        return [*rule_notes(preview.arguments.get(RULES, [])), *partial_rules]
+
+    def lines(self, found: Impact) -> Mapping[str, Sequence[PreviewRow]]:
+        """Who has the flags before and after, and what changes in the apps."""
+        return lines_of_flags(self.request, self.rows, found)
+
+    def summary(self, row: Any) -> str:
+        """Which users have the flag."""
+        return summary_of(row)
+
+    def in_use(self, keys: Sequence[str]) -> bool:
+        """Whether a flag was evaluated, or in browsers, within a day."""
+        return is_in_use(self.request, keys)
 
 
 class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
+    request_class = FlagRequest
     no_rules = gettext_lazy("No rules: the rollout decides.")
     rules_help = gettext_lazy(
         "The first rule that matches decides. If no rule matches, the rollout decides."
@@ -79,7 +131,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     def own_urls(self) -> Iterator[URLPattern]:
         """The pages that are about no single row, the page of the allowed users, and the others."""
-        yield from page_urls(self)
+        yield from (page.url_pattern(self) for page in _PAGES)
         yield users_path(self)
         yield from super().own_urls()
 
@@ -113,10 +165,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """The state, who has the flag, the actions of every day, and what to look at."""
         state, percent = FlagState.of(row), row.rollout_percent
         notes = [*notes_of_apps(request, [row]).get(str(row.pk), ()), *alarms_of(row.key, state)]
-        may_toggle, (shown, label) = (
-            may(self.admin_site, request, "toggle", row),
-            state_and_label(row),
-        )
+        shown, label = state_and_label(row)
         quiet = '<small class="flagstaff-quiet">{}</small>'
         about = (row.description, row.owner, joined_tags(row.tags), _review_text(row))
         steps = [(f"{one} %", f"?percent={one}") for one in _STEPS if int(one) or percent]
@@ -125,7 +174,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             lines=(
                 _who_text(request, row),
                 format_html(quiet, " · ".join(filter(None, about))) if any(about) else "",
-                "" if may_toggle else why_not_toggle(self.model),
             ),
             main="kill" if row.enabled else "on",
             steps=("rollout", [*steps, (_("other…"), "")]),
@@ -163,10 +211,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             *([(_("Rules"), rules)] if rules else []),
             (_("Everyone else"), rest),
         )
-        return format_html(
-            '<dl class="flagstaff-facts">{}</dl>',
-            format_html_join("", "<dt>{}</dt><dd>{}</dd>", lines),
-        )
+        return facts_html(lines)
 
     # The pages of the actions.
 
@@ -179,76 +224,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
-
-    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
-        """Shows the rollout below the rules, which it follows, and what only several flags need."""
-        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
-        for name in form.fields.keys() & labels:
-            form.fields[name].label = labels[name]
-            form.fields[name].help_text = _("Separate them with commas.")
-            if row is not None:
-                # The line of its tags says both.
-                del form.fields[name]
-        if action.name == "rules":
-            # An empty list removes them.
-            form.fields[RULES].required = False
-            form.fields["rollout"].label = _("Everyone else, in percent")
-            form.initial["rollout"] = row.rollout_percent
-
-    def notes(self, action: Action, row: Any, arguments: Mapping[str, Any]) -> Sequence[str]:
-        """Attributes that are not known, and groups that do not exist."""
-        return rule_notes(arguments.get(RULES, []))
-
-    def facts(
-        self, request: HttpRequest, action: Action, keys: Sequence[str], found: Impact
-    ) -> Sequence[str]:
-        """What is known of a new key, what still uses a flag, and which rules keep users out."""
-        if action.creates:
-            return [*key_texts(keys[0])]
-        if action.deletes:
-            return [*facts_of_deletion(request, keys)]
-        if action.name == "kill":
-            return [_("Rollout, rules and allowed users stay as they are.")]
-        after = [one.row for key, one in found.after.items() if key in found.rows]
-        return [text for row in after for text in partial_rule_notices(FlagState.of(row))]
-
-    def lines(
-        self, request: HttpRequest, rows: Sequence[Any], found: Impact
-    ) -> Mapping[str, Sequence[PreviewRow]]:
-        """Who has the flags before and after, and what changes in the apps."""
-        of_apps = preview_of_apps(request, rows) if found else {}
-        return {
-            str(row.pk): [
-                *users_with_flag(found, (Kind.FLAG, row.key), is_one=len(found.rows) == 1),
-                *of_apps.get(str(row.pk), ()),
-            ]
-            for row in rows
-            if (Kind.FLAG, row.key) in found
-        }
-
-    def in_use(self, request: HttpRequest, keys: Sequence[str]) -> bool:
-        """Whether a flag was evaluated, or in browsers, within a day."""
-        return is_in_use(request, keys)
-
-    def summary(self, row: Any) -> str:
-        """Which users have the flag."""
-        return state_summary(FlagState.of(row), count_allowed_users(row))
-
-    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
-        """What gives a new flag to users."""
-        site, may_change = self.admin_site, may(self.admin_site, request, "change", row)
-        may_add = not why_not_change_users(site, request, row)
-        steps = (
-            (may_change, "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
-            (may_change, "rules", _("Rules…"), ""),
-            (may_add, "allowed_users", _("Allowed users…"), ""),
-            (may(site, request, "toggle", row), "on", _("Turn on…"), ""),
-        )
-        return [
-            (page_url(site, self.model, page, row.pk) + query, text)
-            for is_allowed, page, text, query in steps
-            if is_allowed
-        ]
 
 
 def _who_text(request: HttpRequest, flag: Any) -> SafeString:

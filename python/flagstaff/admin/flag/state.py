@@ -30,6 +30,7 @@ from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.row_states import Impact, Key, RowState
 from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 
 _Said = TypeVar("_Said")
 
@@ -55,6 +56,15 @@ def with_counts(flags: QuerySet[Any]) -> QuerySet[Any]:
     return counted
 
 
+def read_counts(flags: Sequence[Any]) -> None:
+    """Counts the allowed users of flags in one query. No other query counts them."""
+    rows = conf.flag_model._base_manager.using(conf.database)
+    pks = [flag.pk for flag in flags]
+    counts = dict(with_counts(rows.filter(pk__in=pks)).values_list("pk", _COUNT))
+    for flag in flags:
+        setattr(flag, _COUNT, counts.get(flag.pk, 0))
+
+
 def _is_for_allowed_users(flag: Any) -> bool:
     return state_of(FlagState.of(flag), 0) is ReleaseState.NO_USERS
 
@@ -65,7 +75,7 @@ def state_and_label(flag: Any) -> tuple[ReleaseState, str]:
     return state_of(state, allowed), state_label(state, allowed)
 
 
-def users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
+def _users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
     """Returns how many users have a flag before and after a change; of one flag, also which."""
     effect = found[key]
     before, after = effect.on
@@ -78,6 +88,29 @@ def users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow
         for side in found.sides
     ]
     return [PreviewRow(_("who has the flag"), *texts), counted]
+
+
+def lines_of_flags(
+    request: HttpRequest, flags: Sequence[Any], found: Impact
+) -> Mapping[str, list[PreviewRow]]:
+    """Returns who has flags before and after a change, and what changes in the apps.
+
+    By the text of the primary key.
+    """
+    of_apps = _preview_of_apps(request, flags) if found else {}
+    return {
+        str(flag.pk): [
+            *_users_with_flag(found, (Kind.FLAG, flag.key), is_one=len(found.rows) == 1),
+            *of_apps.get(str(flag.pk), ()),
+        ]
+        for flag in flags
+        if (Kind.FLAG, flag.key) in found
+    }
+
+
+def summary_of(flag: Any) -> str:
+    """Returns the sentence that says which users have a flag. Queries."""
+    return state_summary(FlagState.of(flag), count_allowed_users(flag))
 
 
 def _allowed(state: RowState) -> int:
@@ -121,7 +154,7 @@ def notes_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, li
     return _from_apps(((pages.name, pages.flag_notes) for pages in PAGES), request, flags)
 
 
-def preview_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
+def _preview_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
     """Returns what a change of who has flags does in the apps, by primary key."""
     return _from_apps(((pages.name, pages.flag_preview) for pages in PAGES), request, flags)
 

@@ -26,7 +26,7 @@ from flagstaff._words.times import aware, local_days, local_time
 from flagstaff.actions.flags import evaluated_text
 from flagstaff.admin.fallbacks import can_read, once
 from flagstaff.admin.row_page import Section
-from flagstaff.admin.words import time_cell
+from flagstaff.admin.words import joined, time_cell
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 
@@ -46,9 +46,7 @@ def evaluations(request: HttpRequest, key: str) -> Section:
         return Section(title, "")
     now = aware(timezone.now()).astimezone(zones.utc)
     hours = hourly_usage([key], now - timedelta(days=max(conf.stale_days, _HOURS // 24)))
-    sentences = format_html(
-        "<p>{}</p>", format_html_join(" ", "{}", ((one,) for one in _sentences(hours, now)))
-    )
+    sentences = format_html("<p>{}</p>", joined(" ", _sentences(hours, now)))
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=_HOURS - 1)
     counts = [[0, 0] for _hour in range(_HOURS)]
     for one in hours:

@@ -22,9 +22,8 @@ from flagstaff._words.text import is_storable, local_number
 from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.confirmation import count_of_users
 from flagstaff.admin.flag.state import allowed_count
-from flagstaff.admin.links import BACK, may_view, page_url, row_links, row_path
-from flagstaff.admin.rights import needs_view_user_text, why_not_change_users
-from flagstaff.admin.views import environment_context
+from flagstaff.admin.links import BACK, page_url, row_links, row_path
+from flagstaff.admin.rights import may_view, needs_view_user_text
 from flagstaff.changes.allowed_users import links_of
 from flagstaff.history.user_names import may_see_users
 
@@ -62,16 +61,14 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         url = page_url(site, model, "disallow", flag.pk)
         return HttpResponseRedirect(f"{url}?{query}")
     may_see = may_see_users(request.user)
-    add = page_url(site, model, "allow", flag.pk)
     context = {
-        **environment_context(),
         "title": _("Allowed users of %(key)s") % {"key": flag.key},
         "subtitle": None,
         "original": flag,
         "crumbs": row_links(site, flag),
         "total": count_of_users(allowed_count(flag)),
-        "add_url": f"{add}?{urlencode({BACK: request.get_full_path()})}",
-        "why_not": why_not_change_users(site, request, flag),
+        "add": admin.link_to(request, "allow", flag),
+        "back": urlencode({BACK: request.get_full_path()}),
         "name_of_users": name_of_users(),
         "needs_permission": "" if may_see else needs_view_user_text(),
         **(_listed(admin, request, flag) if may_see else {}),

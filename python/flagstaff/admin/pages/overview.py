@@ -20,11 +20,11 @@ from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.links import changes_url
-from flagstaff.admin.menu import page_link, page_title
-from flagstaff.admin.table import Column, Content, Filter, Page, Table, link
+from flagstaff.admin.links import changes_url, page_link, page_title
+from flagstaff.admin.pages import Content, Page
+from flagstaff.admin.rights import may_view
 from flagstaff.admin.waiting_lines import overview_lines
-from flagstaff.admin.words import as_of, badge, key_link, two_lines
+from flagstaff.admin.words import Column, Table, as_of, badge, key_link, link, two_lines
 from flagstaff.conf import conf
 from flagstaff.models import StaleCount, WaitingAction
 
@@ -36,6 +36,8 @@ _Read = Callable[[], Sequence[OverviewLine]]
 class Overview(Page):
     """Users who may view something of flagstaff see what concerns it."""
 
+    name = "overview"
+
     def content(self) -> Content:
         """The tables. Makes a dozen queries, whatever the numbers."""
         every = self._lines()
@@ -45,11 +47,11 @@ class Overview(Page):
         links = []
         if page_link(self.site, self.request, "changes"):
             url = changes_url(self.site, {"from": today()})
-            links = [Filter(_("Changes of today"), url)]
+            links = [(url, _("Changes of today"))]
         return Content(
             notes=[line.text for line in every if line.level is Level.UNKNOWN],
             tables=[attention, running] if running.rows else [attention],
-            pages=links,
+            links=links,
         )
 
     def _lines(self) -> list[OverviewLine]:
@@ -68,14 +70,16 @@ class Overview(Page):
 
     def _sources(self) -> Iterator[tuple[str, _Read]]:
         """Yields the name of each part, and what reads it."""
-        for pages in PAGES:
-            name = str(apps.get_app_config(pages.model._meta.app_label).verbose_name)
-            yield name, partial(pages.overview_lines, self.site, self.request)
-        plural = str(WaitingAction._meta.verbose_name_plural)
-        yield plural, partial(overview_lines, self.site, self.request)
         own = {"stale": _stale_flags}
+        # On SQLite, nothing runs.
         if is_postgresql(connections[conf.database]):
             own |= {"workers": _workers, "unknown_keys": _unknown_keys}
+            for pages in PAGES:
+                if may_view(self.site, self.request, pages.model):
+                    name = str(apps.get_app_config(pages.model._meta.app_label).verbose_name)
+                    yield name, partial(pages.overview_lines, self.site, self.request)
+            plural = str(WaitingAction._meta.verbose_name_plural)
+            yield plural, partial(overview_lines, self.site, self.request)
         for page, read in own.items():
             if url := page_link(self.site, self.request, page):
                 title = page_title(page)

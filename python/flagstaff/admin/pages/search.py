@@ -11,7 +11,6 @@ from django.contrib.admin import ModelAdmin
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Case, Model, Value, When
 from django.http import HttpResponse
-from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
@@ -21,9 +20,10 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.state import state_and_label, with_counts
-from flagstaff.admin.links import admin_of, page_url
-from flagstaff.admin.table import Column, Content, Page, Table, link
-from flagstaff.admin.words import badge, key_link, short
+from flagstaff.admin.links import page_url
+from flagstaff.admin.pages import Content, Page
+from flagstaff.admin.rights import admin_of
+from flagstaff.admin.words import Column, Table, badge, json_html, key_link, link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 
@@ -38,6 +38,8 @@ _Describe = Callable[[Any], tuple[str, str]]
 
 class Search(Page):
     """Users find the rows of all kinds that they may view."""
+
+    name = "search"
 
     def get(self) -> HttpResponse:
         """Returns the page, with the text in the box of the search."""
@@ -105,5 +107,4 @@ def _flag(flag: Any) -> tuple[str, str]:
 
 def _value(row: Any) -> tuple[str, str]:
     value = describe_value(row.value, secret=is_secret(row), limit=_MAX_VALUE)
-    shown = format_html('<span class="flagstaff-json">{}</span>', value)
-    return shown, short(row.description, _MAX_TEXT)
+    return json_html(value), short(row.description, _MAX_TEXT)

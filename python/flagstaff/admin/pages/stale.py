@@ -12,9 +12,9 @@ from django.utils.translation import ngettext, pgettext
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days
 from flagstaff.admin.links import page_url
+from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.rights import hidden_rows, may
-from flagstaff.admin.table import Column, Content, Page, Table, link
-from flagstaff.admin.words import key_link
+from flagstaff.admin.words import Column, Table, key_link, link
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 from flagstaff.stale.facts import assess_flags
@@ -25,6 +25,7 @@ from flagstaff.stale.texts import evidence_of, unknown_lines
 class StaleFlags(Page):
     """One page for users who may view flags."""
 
+    name = "stale"
     docs_page = "how-to/clean-up/"
 
     def content(self) -> Content:

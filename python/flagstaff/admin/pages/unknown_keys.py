@@ -22,11 +22,10 @@ from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import local_days, local_time_text
-from flagstaff.admin.links import history_url, page_url
-from flagstaff.admin.menu import page_link
+from flagstaff.admin.links import history_url, page_link, page_url
+from flagstaff.admin.pages import Content, Page, page_links, page_number
 from flagstaff.admin.rights import may
-from flagstaff.admin.table import Column, Content, Page, Table, link, page_links, page_number
-from flagstaff.admin.words import key_link, time_cell, two_lines
+from flagstaff.admin.words import Column, Table, key_link, link, time_cell, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 from flagstaff.history.kinds import Kind
@@ -43,6 +42,7 @@ _END = 3
 class UnknownKeys(Page):
     """Users who may view flags see the keys. Those who may add flags can create them."""
 
+    name = "unknown_keys"
     docs_page = "how-to/clean-up/"
 
     def content(self) -> Content:
@@ -62,7 +62,7 @@ class UnknownKeys(Page):
         return Content(
             sentence=_sentence(total, period),
             tables=[Table(columns, self._rows(keys))] if keys else [],
-            pages=page_links(self.request, number, has_next=total > number * _PAGE_SIZE),
+            links=page_links(self.request, number, has_next=total > number * _PAGE_SIZE),
             remarks=[
                 _(
                     "Without a flag, a call returns its default. A flag that you create here is "

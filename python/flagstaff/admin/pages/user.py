@@ -15,25 +15,14 @@ from flagstaff._engine.explain import Explanation, ValueExplanation, explanation
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._words.text import local_number
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
-from flagstaff.admin.links import admin_of, may_view, page_url
-from flagstaff.admin.rights import needs_view_user_text
-from flagstaff.admin.table import (
-    PAGE,
-    Column,
-    Content,
-    Filter,
-    Page,
-    Table,
-    page_links,
-    page_number,
-    with_query,
-)
-from flagstaff.admin.words import badge, key_link, short
+from flagstaff.admin.links import page_url
+from flagstaff.admin.pages import Content, Page, page_links, page_number
+from flagstaff.admin.rights import admin_of, may_view, needs_view_user_text
+from flagstaff.admin.words import Column, Table, badge, key_link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.history.user_names import may_see_users
 
-_ON = "on"
 _PAGE_SIZE = 200
 # The values that the page shows, and the length of each.
 _MAX_VALUES, _MAX_LENGTH = 200, 80
@@ -41,6 +30,8 @@ _MAX_VALUES, _MAX_LENGTH = 200, 80
 
 class UserFlags(Page):
     """Users who may view flags and users see which flags and values a user has."""
+
+    name = "user"
 
     def content(self) -> Content:
         """The flags of the user in the URL. The number of queries does not depend on theirs."""
@@ -63,11 +54,9 @@ class UserFlags(Page):
                 for key in pks
             }
             values = self._values(snapshot, user.argument, context)
-        on = [key for key in pks if found[key].value]
-        is_only_on = _ON in self.request.GET
-        page = Paginator(on if is_only_on else [*pks], _PAGE_SIZE).get_page(
-            page_number(self.request)
-        )
+        # First those that are on.
+        keys = sorted(pks, key=lambda key: not found[key].value)
+        page = Paginator(keys, _PAGE_SIZE).get_page(page_number(self.request))
         labels = {
             True: badge("on", pgettext("state of a flag", "on")),
             False: badge("off", pgettext("state of a flag", "off")),
@@ -83,14 +72,10 @@ class UserFlags(Page):
         tables = [Table([*map(Column, titles)], rows), values]
         return Content(
             form,
-            sentence=_sentence(len(on), len(pks), user),
+            sentence=_sentence(sum(1 for key in keys if found[key].value), len(keys), user),
             notes=[*user.notes()],
-            filters=[
-                self._filter(_("All flags"), len(pks), None, is_current=not is_only_on),
-                self._filter(_("Only on"), len(on), "1", is_current=is_only_on),
-            ],
             tables=[table for table in tables if table.rows],
-            pages=page_links(self.request, page.number, has_next=page.has_next()),
+            links=page_links(self.request, page.number, has_next=page.has_next()),
             remarks=[
                 _(
                     "The flags are evaluated as they are stored, and not counted as usage. A user "
@@ -98,10 +83,6 @@ class UserFlags(Page):
                 )
             ],
         )
-
-    def _filter(self, label: str, count: int, value: str | None, *, is_current: bool) -> Filter:
-        url = with_query(self.request, {_ON: value, PAGE: None})
-        return Filter(label, url, is_current, local_number(count))
 
     def _values(self, snapshot: Snapshot, user: Any, context: dict[str, object]) -> Table:
         """Returns the values with rules that the list of values shows to the user."""

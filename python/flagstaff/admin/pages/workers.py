@@ -14,8 +14,8 @@ from flagstaff._words.text import localized
 from flagstaff._words.times import duration, local_time_text
 from flagstaff._workers.register import Worker, Workers, read_workers
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary, worker_label
-from flagstaff.admin.table import Column, Content, Page, Table
-from flagstaff.admin.words import badge, key_link, time_cell, two_lines
+from flagstaff.admin.pages import Content, Page
+from flagstaff.admin.words import Column, Table, badge, key_link, time_cell, two_lines
 from flagstaff.conf import conf
 
 _STATES = {True: "behind", False: "up to date", None: "unknown"}
@@ -24,6 +24,7 @@ _STATES = {True: "behind", False: "up to date", None: "unknown"}
 class WorkersPage(Page):
     """Users who may view flags see the workers."""
 
+    name = "workers"
     docs_page = "how-to/propagation/"
 
     def content(self) -> Content:

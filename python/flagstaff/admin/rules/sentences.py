@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
@@ -19,8 +20,9 @@ from flagstaff._tables.value_states import ValueState
 from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import conditions_text, rule_texts
 from flagstaff._words.text import MASK, Text, local_list, local_number, localized, quoted
-from flagstaff.admin.links import may_view, page_url
-from flagstaff.admin.rights import hidden_rows
+from flagstaff.admin.links import page_url
+from flagstaff.admin.rights import hidden_rows, may_view
+from flagstaff.admin.words import joined, json_html, note_html
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
@@ -86,7 +88,7 @@ def _list(texts: Iterable[str], own: str = "") -> SafeString:
 def _json(stored: object) -> SafeString:
     """Returns JSON of another form, which SQL has written."""
     text = describe_value(stored, limit=_MAX_JSON)
-    return format_html('<span class="flagstaff-json">{}</span>', text)
+    return json_html(text)
 
 
 def _with_notes(problem: Text | None, html: SafeString, stored: object) -> SafeString:
@@ -108,7 +110,7 @@ def _with_notes(problem: Text | None, html: SafeString, stored: object) -> SafeS
         for name, count in counts.items()
     )
     text = _("Groups: %(groups)s.") % {"groups": local_list(texts, _MAX_GROUPS)}
-    return format_html('{}<p class="flagstaff-note">{}</p>', html, text)
+    return html + note_html(text)
 
 
 def _segments_html(rules: object, site: AdminSite, request: HttpRequest) -> SafeString:
@@ -127,6 +129,15 @@ def _segments_html(rules: object, site: AdminSite, request: HttpRequest) -> Safe
             return key
         return format_html('<a href="{}">{}</a>', page_url(site, model, "change", pks[key]), key)
 
-    links = format_html_join(", ", "{}", ((shown(key),) for key in keys))
     title = capfirst(model._meta.verbose_name_plural)
-    return format_html('<p class="flagstaff-note">{}: {}</p>', title, links)
+    return note_html(format_html("{}: {}", title, joined(", ", map(shown, keys))))
+
+
+def rules_note(rules: Any, problem_of: Callable[[Any], object]) -> str:
+    """Returns a line of a list, such as "2 rules"; empty without rules."""
+    if rules == []:
+        return ""
+    if problem_of(rules) is not None:
+        return _("unreadable rules")
+    text = ngettext("%(count)s rule", "%(count)s rules", len(rules))
+    return text % {"count": local_number(len(rules))}

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -20,20 +20,14 @@ from flagstaff._words.times import aware
 from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.app_rows import AppRowAdmin
-from flagstaff.admin.question import Preview
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.words import COLOURS, badge, time_cell, two_lines
+from flagstaff.admin.words import COLOURS, badge, facts_html, time_cell, two_lines
 from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports
 from flagstaff.experiments.admin.overview import day_text, state_label, verdict_lines
-from flagstaff.experiments.admin.questions import (
-    ExperimentRequest,
-    initial_texts,
-    preview_of,
-    undone_event,
-)
+from flagstaff.experiments.admin.questions import ExperimentRequest, undone_event
 from flagstaff.experiments.conditions import refusal
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
@@ -174,29 +168,7 @@ class ExperimentAdmin(AppRowAdmin):
         forced = [f"{unit}: {variant}" for unit, variant in row.overrides.items()]
         if forced:
             lines.append((_("Forced units"), local_list(forced, _MAX_FORCED)))
-        html = format_html(
-            '<dl class="flagstaff-facts">{}</dl>',
-            format_html_join("", "<dt>{}</dt><dd>{}</dd>", lines),
-        )
-        return Section(_("Settings"), html, ("edit", "force"))
-
-    # The pages of the actions.
-
-    def initial(
-        self, request: HttpRequest, action: Action, row: Experiment | None
-    ) -> Mapping[str, Any]:
-        """What the form contains at first."""
-        return initial_texts(row)
-
-    def preview(
-        self,
-        request: HttpRequest,
-        action: Action,
-        row: Experiment | None,
-        arguments: Mapping[str, Any],
-    ) -> Preview:
-        """What an action would change."""
-        return preview_of(action, row, arguments)
+        return Section(_("Settings"), facts_html(lines), ("edit", "force"))
 
 
 def _report_of(row: Any) -> tuple[Report | None, str]:

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._words.text import local_list, localized
-from flagstaff.actions import Action, Argument
+from flagstaff.actions import Argument
 from flagstaff.admin.app_rows import AppRequest
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.question import Preview
@@ -42,6 +42,38 @@ _LABELS: Mapping[str, Any] = {
 class ExperimentRequest(AppRequest):
     """A request to the page of an action of an experiment."""
 
+    def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
+        """What is usual; for a draft what it has, as a person writes it."""
+        experiment = self.row
+        if experiment is None:
+            return {"variants": "control\ntreatment", "traffic_percent": 100, "bucket_by": "user"}
+        guardrails = experiment.guardrails.items()
+        stored = {name: getattr(experiment, COLUMNS.get(name, name)) for name in SETTINGS}
+        return {
+            **stored,
+            "variants": "\n".join(map(_line, variants_of(experiment.variants))),
+            "others": "\n".join(experiment.other_metrics),
+            "guardrails": "\n".join(f"{name}={tolerated!r}" for name, tolerated in guardrails),
+            "percent": experiment.traffic_percent,
+        }
+
+    def preview(self, arguments: dict[str, Any]) -> Preview:
+        """What the action would change. Its notes are those of the terminal's question, and more.
+
+        Raises FlagstaffError if the arguments are wrong.
+        """
+        action, experiment = self.action, self.row
+        if experiment is None:
+            return _new(arguments)
+        notes = _NOTES[action.name](experiment) if action.name in _NOTES else []
+        if action.question is not None and (asked := action.question(experiment.key, **arguments)):
+            notes += map(localized, asked.lines)
+        if rules := arguments.get("rules"):
+            notes += rule_notes(rules)
+        rows = [*_ROWS[action.name](experiment, arguments)]
+        outlook = action.outlook(experiment.key, **arguments) if action.outlook else None
+        return Preview(rows=rows, notes=notes, asks=action.name != "force", outlook=outlook)
+
     def _given(
         self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
@@ -65,7 +97,7 @@ class ExperimentRequest(AppRequest):
     def _special_field(self, name: str, *, required: bool) -> forms.Field | None:
         if name == "rules":
             return RulesField(
-                Offer(self.admin.admin_site, self.request),
+                Offer(self.site, self.request),
                 no_rules=_("No rules: all units take part."),
                 help_text=_("The first rule that matches decides."),
                 required=False,
@@ -90,45 +122,11 @@ def _names() -> list[str]:
         return []
 
 
-def initial_texts(experiment: Experiment | None) -> dict[str, Any]:
-    """Returns what the forms contain at first: for a draft what it has, as a person writes it."""
-    if experiment is None:
-        return {"variants": "control\ntreatment", "traffic_percent": 100, "bucket_by": "user"}
-    guardrails = experiment.guardrails.items()
-    stored = {name: getattr(experiment, COLUMNS.get(name, name)) for name in SETTINGS}
-    return {
-        **stored,
-        "variants": "\n".join(map(_line, variants_of(experiment.variants))),
-        "others": "\n".join(experiment.other_metrics),
-        "guardrails": "\n".join(f"{name}={tolerated!r}" for name, tolerated in guardrails),
-        "percent": experiment.traffic_percent,
-    }
-
-
 def _line(variant: Variant) -> str:
     return variant.key if variant.weight == 1 else f"{variant.key}:{variant.weight}"
 
 
 # What an action would change.
-
-
-def preview_of(
-    action: Action, experiment: Experiment | None, arguments: Mapping[str, Any]
-) -> Preview:
-    """Returns what an action would change. Raises FlagstaffError if the arguments are wrong.
-
-    Its notes are those of the terminal's question, and those of the page alone.
-    """
-    if experiment is None:
-        return _new(arguments)
-    notes = _NOTES[action.name](experiment) if action.name in _NOTES else []
-    if action.question is not None and (asked := action.question(experiment.key, **arguments)):
-        notes += map(localized, asked.lines)
-    if rules := arguments.get("rules"):
-        notes += rule_notes(rules)
-    rows = [*_ROWS[action.name](experiment, arguments)]
-    outlook = action.outlook(experiment.key, **arguments) if action.outlook else None
-    return Preview(rows=rows, notes=notes, asks=action.name != "force", outlook=outlook)
 
 
 def _new(arguments: Mapping[str, Any]) -> Preview:

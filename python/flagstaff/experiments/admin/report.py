@@ -13,8 +13,7 @@ from django.utils.translation import gettext as _
 from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
 from flagstaff.admin.row_page import Section
-from flagstaff.admin.table import Column, Table
-from flagstaff.admin.words import badge, two_lines
+from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.experiments.figures import NONE, count_text, p_sentence, percent_number_text, signed
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import PRIMARY, MetricReport, Report

@@ -21,12 +21,13 @@ from django.utils.translation import gettext_lazy, pgettext
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
 from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import localized
-from flagstaff.actions import Action
-from flagstaff.admin.app_rows import AppRowAdmin
+from flagstaff.actions import Action, Argument
+from flagstaff.actions.rights import Right
+from flagstaff.admin.app_rows import AppRequest, AppRowAdmin
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.links import may_view, page_url
+from flagstaff.admin.links import page_url
 from flagstaff.admin.question import Preview
-from flagstaff.admin.rights import hidden_rows, may
+from flagstaff.admin.rights import hidden_rows, may, may_view
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.words import badge, colour_of, key_link, two_lines
 from flagstaff.changes.changed import quoted_command
@@ -60,10 +61,122 @@ if TYPE_CHECKING:
 _GIVING = ("start", "resume")
 
 
+class PlanRequest(AppRequest):
+    """A request to the page of an action of a plan."""
+
+    def _arguments(self) -> Mapping[str, tuple[Argument, bool]]:
+        """What has been planned does not change: only a new plan has arguments."""
+        return super()._arguments() if self.action.creates else {}
+
+    def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
+        """The last plan of the flag, or the default plan."""
+        if not self.action.creates:
+            return {}
+        key = self.request.GET.get("key", "")
+        found = all_rows(conf.flag_model).filter(key=key).first() if key else None
+        flag: Any = found if found and self._may("view", found) else None
+        steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
+        every = self.admin.get_queryset(self.request)
+        last = every.filter(key=key).order_by("-id").first() if flag else None
+        if last is not None and not last.problem:
+            steps, guards = last.read_steps(), last.guards
+            required, ignores = last.required_users, last.ignore_releases
+        above = present_rollout(flag) if flag else 0
+        return {
+            "steps": "\n".join(str(step) for step in steps if step.percent > above),
+            "guards": "\n".join(guards),
+            "required_users": str(required),
+            "ignore_releases": ignores,
+        }
+
+    def prepare_form(self, form: forms.Form) -> None:
+        """Names the fields of a new plan."""
+        labels = {
+            "key": _("Flag"),
+            "required_users": _("Required users"),
+            "ignore_releases": _("Ignore releases"),
+        }
+        for name in form.fields.keys() & labels:
+            form.fields[name].label = labels[name]
+
+    def _may(self, right: Right, flag: Any) -> bool:
+        return may(self.site, self.request, right, flag)
+
+    def preview(self, arguments: dict[str, Any]) -> Preview:
+        """What an action does to the plan, to its flag and to the users."""
+        action, row = self.action, self.row
+        if row is None:
+            return self._new_plan(arguments)
+        flag = row.flag
+        now = NONE if flag is None else f"{flag.rollout_percent} %"
+        if action.name in _GIVING and flag is not None:
+            return self._next_step(row, flag)
+        notes, after = list[str](), now
+        if action.name == "pause":
+            state = str(State.PAUSED.label)
+        elif action.name == "roll-back":
+            state, after = str(State.ROLLED_BACK.label), "0 %"
+        else:
+            state = _("deleted")
+            notes.append(
+                _("The flag stays as it is. The events and the figures of the plan are deleted.")
+            )
+        rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
+        if after != now and flag is not None and flag.enabled and can_grant(flag.rules):
+            rows.append(PreviewRow(_("flag"), _on(), _off()))
+        return Preview(rows=rows, notes=notes)
+
+    def _new_plan(self, arguments: Mapping[str, Any]) -> Preview:
+        """The steps and the guards as a table. Nothing is given to users before the start."""
+        flag: Any = flag_row(arguments["key"])
+        if not self._may("view", flag):
+            raise unknown_row(conf.flag_model, arguments["key"])
+        if not self._may("toggle", flag):
+            raise PermissionDenied
+        steps, guards = parse_steps(arguments["steps"]), parse_guards(arguments["guards"])
+        rows, percent = [], present_rollout(flag)
+        for number, step in enumerate(steps, 1):
+            label = _("Step %(number)s") % {"number": number}
+            rows.append(PreviewRow(label, f"{percent} %", localized(step.text)))
+            percent = step.percent
+        rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
+        plan = Plan(steps=[*map(str, steps)], guards=[*map(str, guards)])
+        plan.ignore_releases = bool(arguments.get("ignore_releases"))
+        plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
+        return Preview(rows=rows, notes=_notes(plan, flag, 0))
+
+    def _next_step(self, plan: Plan, flag: FlagRow) -> Preview:
+        """The step to which a start or a resume leads, with its users and those of the last."""
+        enables = self.action.name == "start" and not flag.enabled
+        index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
+        steps = plan.read_steps()
+        # Before the count: then newer changes are a conflict.
+        version = version_of(Kind.FLAG, flag.pk)
+        viewer = self.request.user
+        ahead = planned_steps(flag, steps, index, enable=enables, viewer=viewer)
+        ahead = replace(ahead, version=version, plan_version=plan.version)
+        rows = [
+            *([PreviewRow(_("flag"), _off(), _on())] if enables else []),
+            _plan_row(plan, State.RUNNING.label),
+            PreviewRow(_("rollout"), f"{flag.rollout_percent} %", localized(steps[index].text)),
+            *starmap(PreviewRow, ahead.rows),
+        ]
+        notes = [*ahead.notes, *_notes(plan, flag, index)]
+        return Preview(
+            # Only a start turns the flag on.
+            {"enable": True} if enables else {},
+            rows=rows,
+            notes=notes,
+            typed=ahead.text_to_type,
+            outlook=ahead.outlook,
+        )
+
+
 class PlanAdmin(AppRowAdmin):
     """Rollout plans. The rights for their flags decide."""
 
     app_kind = PLAN
+    request_class = PlanRequest
     docs_page = "how-to/rollout-plans/"
     list_display: _ListDisplayT[Plan] = ("flag", "shown_state")
     list_display_links = ("flag",)
@@ -155,117 +268,10 @@ class PlanAdmin(AppRowAdmin):
         is_ready = flag is not None and (flag.enabled or row.step is None)
         return is_possible and _is_newest(row) and (name not in _GIVING or is_ready)
 
-    # The pages of the actions.
-
     def version(self, row: Any) -> str:
         """A text that differs whenever the plan or its flag has changed."""
         plan = Plan.objects.filter(pk=row.pk).first()
         return f"{plan.version if plan else ''}-{version_of(Kind.FLAG, row.flag_pk)}"
-
-    def asks_for(self, action: Action, name: str) -> bool:
-        """What has been planned does not change: only a new plan has arguments."""
-        return action.creates
-
-    def initial(self, request: HttpRequest, action: Action, row: Any) -> Mapping[str, Any]:
-        """The last plan of the flag, or the default plan."""
-        if not action.creates or row is not None:
-            return {}
-        key = request.GET.get("key", "")
-        found = all_rows(conf.flag_model).filter(key=key).first() if key else None
-        flag: Any = found if found and may(self.admin_site, request, "view", found) else None
-        steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
-        last = self.get_queryset(request).filter(key=key).order_by("-id").first() if flag else None
-        if last is not None and not last.problem:
-            steps, guards = last.read_steps(), last.guards
-            required, ignores = last.required_users, last.ignore_releases
-        above = present_rollout(flag) if flag else 0
-        return {
-            "steps": "\n".join(str(step) for step in steps if step.percent > above),
-            "guards": "\n".join(guards),
-            "required_users": str(required),
-            "ignore_releases": ignores,
-        }
-
-    def prepare_form(self, form: forms.Form, action: Action, row: Any) -> None:
-        """Names the fields of a new plan."""
-        labels = {
-            "key": _("Flag"),
-            "required_users": _("Required users"),
-            "ignore_releases": _("Ignore releases"),
-        }
-        for name in form.fields.keys() & labels:
-            form.fields[name].label = labels[name]
-
-    def preview(
-        self, request: HttpRequest, action: Action, row: Any, arguments: Mapping[str, Any]
-    ) -> Preview:
-        """What an action does to the plan, to its flag and to the users."""
-        if row is None:
-            return self._new_plan(request, arguments)
-        flag = row.flag
-        now = NONE if flag is None else f"{flag.rollout_percent} %"
-        if action.name in _GIVING and flag is not None:
-            return self._next_step(request, action, row, flag)
-        notes, after = list[str](), now
-        if action.name == "pause":
-            state = str(State.PAUSED.label)
-        elif action.name == "roll-back":
-            state, after = str(State.ROLLED_BACK.label), "0 %"
-        else:
-            state = _("deleted")
-            notes.append(
-                _("The flag stays as it is. The events and the figures of the plan are deleted.")
-            )
-        rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
-        if after != now and flag is not None and flag.enabled and can_grant(flag.rules):
-            rows.append(PreviewRow(_("flag"), _on(), _off()))
-        return Preview(rows=rows, notes=notes)
-
-    def _new_plan(self, request: HttpRequest, arguments: Mapping[str, Any]) -> Preview:
-        """The steps and the guards as a table. Nothing is given to users before the start."""
-        flag: Any = flag_row(arguments["key"])
-        if not may(self.admin_site, request, "view", flag):
-            raise unknown_row(conf.flag_model, arguments["key"])
-        if not may(self.admin_site, request, "toggle", flag):
-            raise PermissionDenied
-        steps, guards = parse_steps(arguments["steps"]), parse_guards(arguments["guards"])
-        rows, percent = [], present_rollout(flag)
-        for number, step in enumerate(steps, 1):
-            label = _("Step %(number)s") % {"number": number}
-            rows.append(PreviewRow(label, f"{percent} %", localized(step.text)))
-            percent = step.percent
-        rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
-        plan = Plan(steps=[*map(str, steps)], guards=[*map(str, guards)])
-        plan.ignore_releases = bool(arguments.get("ignore_releases"))
-        plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
-        return Preview(rows=rows, notes=_notes(plan, flag, 0))
-
-    def _next_step(
-        self, request: HttpRequest, action: Action, plan: Plan, flag: FlagRow
-    ) -> Preview:
-        """The step to which a start or a resume leads, with its users and those of the last."""
-        enables = action.name == "start" and not flag.enabled
-        index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
-        steps = plan.read_steps()
-        # Before the count: then newer changes are a conflict.
-        version = version_of(Kind.FLAG, flag.pk)
-        ahead = planned_steps(flag, steps, index, enable=enables, viewer=request.user)
-        ahead = replace(ahead, version=version, plan_version=plan.version)
-        rows = [
-            *([PreviewRow(_("flag"), _off(), _on())] if enables else []),
-            _plan_row(plan, State.RUNNING.label),
-            PreviewRow(_("rollout"), f"{flag.rollout_percent} %", localized(steps[index].text)),
-            *starmap(PreviewRow, ahead.rows),
-        ]
-        notes = [*ahead.notes, *_notes(plan, flag, index)]
-        return Preview(
-            # Only a start turns the flag on.
-            {"enable": True} if enables else {},
-            rows=rows,
-            notes=notes,
-            typed=ahead.text_to_type,
-            outlook=ahead.outlook,
-        )
 
 
 def _flag_or_model(plan: Plan | None) -> Any:

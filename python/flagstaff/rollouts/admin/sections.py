@@ -14,8 +14,7 @@ from django.utils.translation import gettext as _
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import duration
 from flagstaff.admin.row_page import Section
-from flagstaff.admin.table import Column, Table
-from flagstaff.admin.words import badge, two_lines
+from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.rollouts.admin.texts import NONE, state_name
 from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, numbered
 from flagstaff.rollouts.models import Plan, State

@@ -29,9 +29,8 @@ def state_sentence(plan: Plan, flag: FlagRow | None = None) -> str:
     elif plan.step is None:
         text = _("Not started: the workers measure, and the rollout stays as it is")
     else:
-        steps = plan.read_steps()
+        text, steps = _("Step %(step)s of %(steps)s, %(percent)s %%"), plan.read_steps()
         values = {"step": plan.step + 1, "steps": len(steps), "percent": plan.percent}
-        text = _("Step %(step)s of %(steps)s, %(percent)s %%")
         if plan.due_at is not None and plan.due_at > plan.now:
             text = _("Step %(step)s of %(steps)s, %(percent)s %%, until %(time)s or later")
             values["time"] = local_time_text(plan.due_at)

@@ -1,5 +1,4 @@
-// Shows what the arguments of an action would change, while they are edited. The server answers
-// with the page as after a button of the form, and parts of it replace those of this page.
+// While an action is edited, parts of the page are replaced by those of the server's answer.
 "use strict";
 
 const FORM = ".flagstaff-question > form";

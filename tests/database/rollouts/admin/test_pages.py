@@ -77,6 +77,12 @@ def trip(key: str = KEY) -> None:
     assert plan_of(key).state == State.ROLLED_BACK
 
 
+def test_plan_that_sql_has_reset_is_shown_as_not_started(operator: Client, running: Plan) -> None:
+    # Its step keeps the end of its time.
+    Plan.objects.update(state=State.PENDING, step=None)
+    assert "Not started" in column(page(operator, PLANS), "shown_state")[0]
+
+
 def hold() -> None:
     end_dwell_time()
     run_plans()
