@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 from django.urls import URLPattern
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
@@ -239,14 +239,19 @@ class BaseAdmin(_ModelAdmin):
         *,
         timeout: float,
         undo: tuple[str, str] = ("", ""),
+        links: Sequence[tuple[str, str]] = (),
     ) -> None:
         """Shows a message about what is committed, and which workers have applied it. Waits.
 
-        `undo` are the URL and the text of a link, which is left out without a URL.
+        `undo` are the URL and the text of a link, which is left out without a URL. `links` are
+        those of what a person may do next.
         """
         applied = applied_by_workers(timeout)
         level = messages.SUCCESS if applied.complete else messages.WARNING
         message = format_html("{}", " ".join(filter(None, (text, applied.text))))
+        if links:
+            shown = format_html_join(" · ", '<a href="{}">{}</a>', links)
+            message = format_html("{} {}", message, shown)
         url, label = undo
         if url:
             link = '{} <a class="button flagstaff-button flagstaff-undo" href="{}">{}</a>'

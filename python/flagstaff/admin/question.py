@@ -82,6 +82,8 @@ class Written:
     undo_label: str = ""
     #: What was asked for, but is so already.
     unchanged: str = ""
+    #: The URLs and texts of what a person may do next with a new row.
+    links: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -553,7 +555,7 @@ class ActionRequest:
         if done.text:
             timeout = LONG_TIMEOUT if self.action.waits else SAVE_TIMEOUT
             undo = done.undo_url, done.undo_label or _("Undo")
-            admin.report_applied(request, done.text, timeout=timeout, undo=undo)
+            admin.report_applied(request, done.text, timeout=timeout, undo=undo, links=done.links)
         for note in notes:
             admin.message_user(request, note, messages.WARNING)
         return HttpResponseRedirect(self._back_url(is_done=True))
@@ -621,7 +623,11 @@ class ActionRequest:
                     users = self.summary(row)
         sentences = " ".join(filter(None, (text % texts, users)))
         url = undo_url(site, [one.version for one in undone if one.version])
-        return Written(sentences, url)
+        return Written(sentences, url, links=self.next_steps() if action.creates else ())
+
+    def next_steps(self) -> Sequence[tuple[str, str]]:
+        """Returns the URLs and texts of what a person may do next with a new row."""
+        return []
 
     def _back_url(self, *, is_done: bool = False) -> str:
         admin, row, site = self.admin, self.row, self.site

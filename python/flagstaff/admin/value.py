@@ -38,6 +38,7 @@ from flagstaff._words.text import MASK, localized, truncated
 from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action
 from flagstaff.admin.fallbacks import can_read
+from flagstaff.admin.links import page_url
 from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
@@ -118,6 +119,12 @@ class ValueRequest(ActionRequest):
         elif VALUE in fields and options:
             texts = dict.fromkeys(map(fields[VALUE].prepare_value, [*options, row.value]))
             fields[VALUE].widget = forms.Select(choices=[(one, one) for one in texts])
+
+    def next_steps(self) -> Sequence[tuple[str, str]]:
+        """The page of the rules, which the page of a new value lacks."""
+        may_change = may(self.site, self.request, "change", self.row)
+        url = page_url(self.site, self.admin.model, RULES, self.row.pk)
+        return [(url, _("Rules…"))] if may_change and not is_secret(self.row) else []
 
     def notes(self, preview: Preview) -> Sequence[str]:
         """A new type, attributes that are not known, and groups that do not exist."""

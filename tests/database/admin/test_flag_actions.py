@@ -408,17 +408,31 @@ def test_way_back_is_the_list_and_cannot_leave_the_site(
 # Add and delete.
 
 
-def test_new_flag_is_off_and_its_page_follows(operator: Client) -> None:
+def test_new_flag_is_off_and_its_message_leads_on(operator: Client) -> None:
     response = act(operator, f"{FLAGS}add/", key="beta", description="Beta", owner="ana")
     flag = FeatureFlag.objects.get()
     assert (flag.key, flag.enabled, flag.rollout_percent, flag.owner) == ("beta", False, 0, "ana")
     assert response.redirect_chain == [(flag_url(flag), 302)]
     assert LogEntry.objects.get().action_flag == ADDITION
+    links = re.findall(r'href="([^"]*)">([^<]*)…<', unescape(str(messages_of(response)[0])))
+    pages = [(url.partition("?")[0], text) for url, text in links]
+    assert pages == [
+        (flag_url(flag, "rules"), "Rules for staff"),
+        (flag_url(flag, "rules"), "Rules"),
+        (flag_url(flag, "allowed-users"), "Allowed users"),
+        (flag_url(flag, "on"), "Turn on"),
+    ]
+    # The first one has filled in the rule.
+    data = typed(operator, links[0][0])
+    operator.post(flag_url(flag, "rules"), data)
+    assert [one["conditions"] for one in reload(flag).rules] == [STAFF[0]["conditions"]]
 
 
-def test_message_of_a_new_flag_has_no_undo_without_the_permission_to_delete() -> None:
+def test_message_of_a_new_flag_leads_to_what_the_user_may_do() -> None:
     client = staff("add_featureflag", "view_featureflag")
-    assert undo_urls(act(client, f"{FLAGS}add/", key="beta")) == []
+    response = act(client, f"{FLAGS}add/", key="beta")
+    assert "href" not in messages_of(response)[0]
+    assert undo_urls(response) == []
 
 
 def test_user_who_may_only_add_gets_back_to_the_index() -> None:

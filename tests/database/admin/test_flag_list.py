@@ -253,12 +253,26 @@ def test_flags_served_in_bulk_are_shown_as_in_browsers_or_not_known(operator: Cl
     assert title[1].endswith(". An evaluation of one key would be counted.")
 
 
+def test_unused_flags_are_those_without_any_use_since_a_time(operator: Client) -> None:
+    for key in ("browser", "bulk", "evaluated", "old", "unused"):
+        make_flag(key)
+    make_flag("young", days=2)
+    serve("bulk", 6)
+    serve("browser", 6, to_browsers=True)
+    evaluate("evaluated")
+    serve("old", 20)
+    assert keys(operator, "?unused=7d&o=1") == ["old", "unused"]
+    assert keys(operator, "?unused=30d") == ["unused"]
+    assert keys(operator, "?unused=never&o=1") == ["unused", "young"]
+    assert keys(operator, "?o=-3")[0] == "evaluated"
+
+
 def test_stale_flags_are_filtered(operator: Client) -> None:
     collect_usage()
     make_flag("a", rollout_percent=100)
     make_flag("b")
     evaluate("b")
-    assert keys(operator, "?state=stale") == ["a"]
+    assert keys(operator, "?unused=stale") == ["a"]
 
 
 def test_list_has_the_styles_of_the_admin(operator: Client) -> None:
@@ -270,7 +284,7 @@ def test_list_has_the_styles_of_the_admin(operator: Client) -> None:
 
 
 def test_owners_and_tags_are_shown_and_filtered(operator: Client) -> None:
-    assert menus(operator) == ["State", "Changed", "Kind"]
+    assert menus(operator) == ["State", "Changed", "Unused", "Kind"]
     FeatureFlag.objects.create(key="a", owner="web", tags=["x", "y"])
     FeatureFlag.objects.create(key="b", owner="ADMIN")
     FeatureFlag.objects.create(key="c")
@@ -423,7 +437,7 @@ def test_list_works_without_the_tables_of_numbers(table: str, operator: Client) 
     make_flag("a")
     execute(f"ALTER TABLE {table} RENAME TO hidden")
     assert keys(operator) == ["a"]
-    assert keys(operator, "?changed=not-30d&o=-3") == ["a"]
+    assert keys(operator, "?changed=not-30d&unused=never") == ["a"]
 
 
 def hiding(key: str) -> type[FeatureFlagAdmin]:
@@ -470,6 +484,8 @@ def test_list_makes_few_queries_whatever_it_shows(
     # A search, a filter and an order take one more.
     for query in ("?o=-2", "?o=4", "?state=all", "?changed=24h", "?q=flag"):
         assert count_queries(client, f"{FLAGS}{query}") <= few + 1
+    # Those of all flags.
+    assert count_queries(client, f"{FLAGS}?unused=30d") <= few + 2
     more = [FeatureFlag(key=f"more_{n}", enabled=n % 2 == 0) for n in range(300)]
     FeatureFlag.objects.bulk_create(more)
     for query in ("", "?p=2"):

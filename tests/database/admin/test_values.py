@@ -40,6 +40,7 @@ from tests.support.admin_pages import (
     text_to_type,
     typed,
     undo_url,
+    undo_urls,
 )
 from tests.support.form_inputs import inputs_of
 from tests.support.models_of_others import value_model_of
@@ -177,6 +178,26 @@ def test_large_value_is_cut_and_kept_by_another_change(operator: Client) -> None
 def value() -> KeyValueStore:
     with acting_as("ana"):
         return value_of(rules=RULES)
+
+
+@pytest.mark.parametrize(("is_secret", "count"), [(False, 1), (True, 0)])
+def test_message_links_to_the_undo_unless_the_value_is_secret(
+    is_secret: bool, count: int, operator: Client
+) -> None:
+    value = value_of("hunter2", secret=is_secret)
+    response = act(operator, url_of(value, "set"), value='"hunter3"')
+    assert undo_urls(response) == [undo_url(value_version(KEY))] * count
+
+
+@pytest.mark.parametrize(("is_secret", "count"), [(False, 1), (True, 0)])
+def test_message_after_a_new_value_links_to_its_rules(
+    is_secret: bool, count: int, operator: Client
+) -> None:
+    arguments = {"secret": "on"} if is_secret else {}
+    response = act(operator, f"{VALUES}add/", key=KEY, value="1", **arguments)
+    links = " ".join(str(one.message) for one in response.context["messages"])
+    url = url_of(KeyValueStore.objects.get(), "rules")
+    assert links.count(f'<a href="{url}">Rules…</a>') == count
 
 
 def test_user_who_may_not_see_values_gets_back_to_the_index() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from django import forms
 from django.db.models import Field
@@ -42,6 +43,7 @@ from flagstaff.admin.flag.state import (
 )
 from flagstaff.admin.flag.usage import evaluations, facts_of_deletion, is_in_use, key_texts
 from flagstaff.admin.flag.users import allowed_users_line, users_path
+from flagstaff.admin.links import page_url
 from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
 from flagstaff.admin.pages.stale import StaleFlags
@@ -70,6 +72,7 @@ _OF_USERS = ("allow", "disallow")
 _ELSEWHERE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
 # Seconds for which the page waits for the count of users.
 _COUNT_TIMEOUT = 0.5
+_FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
 
 
 class FlagRequest(ActionRequest):
@@ -115,6 +118,23 @@ class FlagRequest(ActionRequest):
     def in_use(self, keys: Sequence[str]) -> bool:
         """Whether a flag was evaluated, or in browsers, within a day."""
         return is_in_use(self.request, keys)
+
+    def next_steps(self) -> Sequence[tuple[str, str]]:
+        """What gives a new flag to users."""
+        site, request, row = self.site, self.request, self.row
+        may_change = may(site, request, "change", row)
+        may_add = may_change and may_see_users(request.user)
+        steps = (
+            (may_change, "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
+            (may_change, "rules", _("Rules…"), ""),
+            (may_add, "allowed_users", _("Allowed users…"), ""),
+            (may(site, request, "toggle", row), "on", _("Turn on…"), ""),
+        )
+        return [
+            (page_url(site, self.admin.model, page, row.pk) + query, text)
+            for is_allowed, page, text, query in steps
+            if is_allowed
+        ]
 
 
 class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):

@@ -193,18 +193,13 @@ class Flags:
     # The choices of the filters.
 
     def states(self) -> _Options:
-        """The states, all flags that are on, and those that a person should look at or remove."""
+        """The states, all flags that are on, and those that a person should look at."""
         labels = {**STATE_LABELS, ReleaseState.ROLLOUT: _("in rollout")}
         return {
             _ATTENTION: (_("needs attention"), lambda flag: flag.needs_attention),
             _ENABLED: (pgettext("state of a flag", "on"), lambda flag: flag.row.enabled),
             **{state.value: (str(labels[state]), self._has_state(state)) for state in _STATES},
-            "stale": (_("stale"), lambda flag: str(flag.row.pk) in self._stale),
         }
-
-    @cached_property
-    def _stale(self) -> set[str]:
-        return {flag.facts.pk for flag in stale_flags()}
 
     def _has_state(self, state: ReleaseState) -> _Test:
         if state in {ReleaseState.ALLOWED_USERS, ReleaseState.NO_USERS}:
@@ -238,14 +233,30 @@ class Flags:
         for days in (7, _LONG):
             text = _("in the last %(days)s") % {"days": local_days(days)}
             texts[f"{days}d"] = text, days * _DAY
-        unchanged = _("not in the last %(days)s") % {"days": local_days(_LONG)}
         return {
             **{
                 name: (text, partial(_is_changed_since, now - period))
                 for name, (text, period) in texts.items()
             },
-            _UNCHANGED: (unchanged, lambda flag: flag.changed < now - long),
+            _UNCHANGED: (_not_in(_LONG), lambda flag: flag.changed < now - long),
         }
+
+    def unused(self) -> _Options:
+        """Periods without an evaluation, and the flags that are probably no longer needed."""
+        found: dict[str, tuple[str, _Test]] = {}
+        if _is_counted():
+            for days in (7, _LONG):
+                since = aware(timezone.now()) - days * _DAY
+                found[f"{days}d"] = _not_in(days), partial(self._is_unused, since)
+            found["never"] = _("never"), lambda flag: not self.last_use(flag)
+        return {**found, "stale": (_("stale"), lambda flag: str(flag.row.pk) in self._stale)}
+
+    def _is_unused(self, since: datetime, flag: ListedFlag) -> bool:
+        return aware(flag.row.created_at) < since and self.last_use(flag) < since.timestamp()
+
+    @cached_property
+    def _stale(self) -> set[str]:
+        return {flag.facts.pk for flag in stale_flags()}
 
 
 def _has_owner(owner: str, flag: ListedFlag) -> bool:
@@ -254,6 +265,10 @@ def _has_owner(owner: str, flag: ListedFlag) -> bool:
 
 def _has_tag(tag: str, flag: ListedFlag) -> bool:
     return tag in usable_tags(flag.row.tags)
+
+
+def _not_in(days: int) -> str:
+    return _("not in the last %(days)s") % {"days": local_days(days)}
 
 
 def _is_changed_since(since: datetime, flag: ListedFlag) -> bool:
@@ -320,6 +335,7 @@ _FILTERS = (
     _filter("owner", gettext_lazy("owner"), Flags.owners),
     _filter("tag", gettext_lazy("tag"), Flags.tags),
     _filter("changed", gettext_lazy("changed"), Flags.changes),
+    _filter("unused", gettext_lazy("unused"), Flags.unused),
 )
 
 
