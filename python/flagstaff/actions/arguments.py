@@ -196,6 +196,7 @@ class Tags(Several):
 class TagsField(forms.JSONField):
     """A line of tags with commas between them."""
 
+    widget = forms.TextInput({"class": "vTextField"})
     default_validators = [validate_tags]
 
     def prepare_value(self, value: object) -> Any:
