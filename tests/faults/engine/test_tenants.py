@@ -9,7 +9,6 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.support.pages import code_of
 from tests.support.python_processes import run_python
 
 pytestmark = pytest.mark.timeout(180)
@@ -74,12 +73,11 @@ def test_flags_of_tenants_have_the_same_results_in_tests_as_in_workers(
     assert "RESULT False FLAG_NOT_FOUND" in output
 
 
-def test_command_of_the_page_removes_the_tables_of_tenants(empty_database: str) -> None:
+def test_tables_of_tenants_are_removed_by_a_migration(empty_database: str) -> None:
     before = Project(empty_database, "auth flagstaff", "auth flagstaff")
     before.migrate()
     assert schemas_with_flags(empty_database) == ["acme", "globex", "public"]
-    [line] = code_of("how-to/databases.md", "sh")
-    before.manage(*line.split()[2:])
+    before.manage("migrate_schemas", "--tenant", "--skip-checks", "flagstaff", "zero")
     assert schemas_with_flags(empty_database) == ["public"]
 
 
