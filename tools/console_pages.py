@@ -141,7 +141,6 @@ PAGES = {
     "unknown-keys-as-release": Page(UNKNOWN, user="release"),
     "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),
     "workers": Page(WORKERS),
-    "workers-check": Page(WORKERS, ("form[method=post] .flagstaff-button",)),
     "user-flags": Page(f"{USER_FLAGS}?user=alice&context=country%3DDE"),
     "user-flags-errors": Page(f"{USER_FLAGS}?user=alcie&context=country"),
     "user-flags-as-release": Page(USER_FLAGS, user="release"),
