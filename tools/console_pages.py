@@ -126,15 +126,13 @@ PAGES = {
     "experiment-shipped": Page(f"{EXPERIMENTS}{{shipped}}/change/"),
     "experiment-undo": Page(f"{EXPERIMENTS}{{shipped}}/undo/"),
     "recent-changes": Page(RECENT),
-    "recent-changes-filtered": Page(f"{RECENT}?key=CHECK&action=change&time=24h"),
+    "recent-changes-filtered": Page(f"{RECENT}?q=CHECK&kind=flag&from=2026-01-01"),
     "recent-changes-errors": Page(f"{RECENT}?from=yesterday"),
     "recent-changes-no-match": Page(f"{RECENT}?actor=nobody"),
     "recent-changes-undo": Page(
-        f"{RECENT}?kind=flag&action=change&time=1h", ("a[href*='undo=']:not([aria-label])",)
+        f"{RECENT}?kind=segment&from=2026-01-01", ("a[href*='undo=']:not([aria-label])",)
     ),
-    "recent-changes-bring-back": Page(
-        f"{RECENT}?action=delete", (".flagstaff-event a[href*='undo=']",)
-    ),
+    "recent-changes-bring-back": Page(f"{RECENT}?kind=flag", ("a[aria-label^='Bring back']",)),
     "recent-changes-transaction": Page(RECENT, ("a[href*='?transaction=']",)),
     "stale-flags": Page(STALE),
     "unknown-keys": Page(UNKNOWN),
