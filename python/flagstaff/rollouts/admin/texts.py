@@ -23,16 +23,15 @@ def state_name(plan: Plan) -> tuple[str, str]:
 
 def state_sentence(plan: Plan, flag: FlagRow | None = None) -> str:
     """Returns the step, the reason of the state, and where the flag is if it differs."""
-    text = _("Step %(step)s of %(steps)s, %(percent)s %%")
+    text = _("Not started: the workers measure, and the rollout stays as it is")
     values: dict[str, object] = {}
-    if plan.step is None:
-        text = _("Not started: the workers measure, and the rollout stays as it is")
-    else:
+    if plan.step is not None:
+        text = _("Step %(step)s of %(steps)s, %(percent)s %%")
         steps = plan.read_steps()
         values = {"step": plan.step + 1, "steps": len(steps), "percent": plan.percent}
-    if plan.due_at is not None and plan.due_at > plan.now:
-        text = _("Step %(step)s of %(steps)s, %(percent)s %%, until %(time)s or later")
-        values["time"] = local_time_text(plan.due_at)
+        if plan.due_at is not None and plan.due_at > plan.now:
+            text = _("Step %(step)s of %(steps)s, %(percent)s %%, until %(time)s or later")
+            values["time"] = local_time_text(plan.due_at)
     # What a guard has found says more than that it has rolled back.
     reasons = [plan.trip_reason or plan.reason, localized(rollout_difference(plan, flag) or "")]
     if plan.is_unguarded:
