@@ -126,22 +126,19 @@ PAGES = {
     "experiment-shipped": Page(f"{EXPERIMENTS}{{shipped}}/change/"),
     "experiment-undo": Page(f"{EXPERIMENTS}{{shipped}}/undo/"),
     "recent-changes": Page(RECENT),
-    "recent-changes-filtered": Page(f"{RECENT}?key=CHECK&action=change&time=24h"),
+    "recent-changes-filtered": Page(f"{RECENT}?q=CHECK&kind=flag&from=2026-01-01"),
     "recent-changes-errors": Page(f"{RECENT}?from=yesterday"),
     "recent-changes-no-match": Page(f"{RECENT}?actor=nobody"),
     "recent-changes-undo": Page(
-        f"{RECENT}?kind=flag&action=change&time=1h", ("a[href*='undo=']:not([aria-label])",)
+        f"{RECENT}?kind=segment&from=2026-01-01", ("a[href*='undo=']:not([aria-label])",)
     ),
-    "recent-changes-bring-back": Page(
-        f"{RECENT}?action=delete", (".flagstaff-event a[href*='undo=']",)
-    ),
+    "recent-changes-bring-back": Page(f"{RECENT}?kind=flag", ("a[aria-label^='Bring back']",)),
     "recent-changes-transaction": Page(RECENT, ("a[href*='?transaction=']",)),
     "stale-flags": Page(STALE),
     "unknown-keys": Page(UNKNOWN),
     "unknown-keys-as-release": Page(UNKNOWN, user="release"),
     "unknown-keys-create": Page(UNKNOWN, ("a[href$='?key=old_banner']",)),
     "workers": Page(WORKERS),
-    "workers-check": Page(WORKERS, ("form[method=post] .flagstaff-button",)),
     "user-flags": Page(f"{USER_FLAGS}?user=alice&context=country%3DDE"),
     "user-flags-errors": Page(f"{USER_FLAGS}?user=alcie&context=country"),
     "user-flags-as-release": Page(USER_FLAGS, user="release"),

@@ -221,12 +221,6 @@ def links_of(html: str) -> list[str]:
     return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
 
 
-def problems_in(response: Any) -> list[str]:
-    """Returns why a page of an action has to be confirmed again."""
-    assert response.status_code == 200
-    return list(response.context["problems"])
-
-
 def errors_of(response: Any) -> list[str]:
     """Returns why a page of an action was not accepted."""
     assert response.status_code == 200
@@ -261,6 +255,7 @@ def notes_of(response: Any) -> list[str]:
 
 def problems_of(response: Any) -> list[str]:
     """Returns why a page that asks is shown again."""
+    assert response.status_code == 200
     html = response.content.decode()
     found = re.findall(r'id="flagstaff-problems"[^>]*>(.*?)</ul>', html, re.DOTALL)
     return [unescape(one) for part in found for one in re.findall(r"<li>(.*?)</li>", part)]

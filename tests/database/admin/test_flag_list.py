@@ -165,33 +165,23 @@ def test_what_an_app_says_is_shown_as_attention_or_as_a_note(
     assert "rolled <b>" not in page(operator)
 
 
-def test_flag_that_is_forced_off_needs_attention(operator: Client) -> None:
-    FeatureFlag.objects.create(key="a")
-    with forced_off(["a"]):
-        assert cells(operator, "flag") == ["a Forced off in this process by FLAGSTAFF_FORCE_OFF."]
-
-
-def test_flag_past_its_review_date_says_so(operator: Client) -> None:
+def test_flag_that_is_forced_off_or_past_its_review_date_says_so(operator: Client) -> None:
     FeatureFlag.objects.create(key="a", review_on=timezone.localdate() - timedelta(days=1))
     FeatureFlag.objects.create(key="b", review_on=timezone.localdate())
-    assert cells(operator, "flag", "?o=1") == ["a stale: past review date", "b"]
+    FeatureFlag.objects.create(key="c")
+    forced = "c Forced off in this process by FLAGSTAFF_FORCE_OFF."
+    with forced_off(["c"]):
+        assert cells(operator, "flag", "?o=1") == ["a stale: past review date", "b", forced]
+        assert keys(operator, "?state=attention") == ["c"]
 
 
 # Changes.
 
 
-def test_newest_change_is_shown_with_its_actor(operator: Client, admin_user: User) -> None:
-    changes.flags.create("a", rollout_percent=25, enabled=True)
-    with acting_as(admin_user):
-        changes.flags.set_rollout("a", 50)
-    assert cells(operator, "changed") == ["rollout 25 → 50 % admin · just now"]
-    Change.objects.all().delete()
-    assert cells(operator, "changed") == ["just now"]
-
-
 @pytest.mark.parametrize(
     ("change", "text"),
     [
+        (lambda _user: changes.flags.set_rollout("a", 51), "rollout 50 → 51 %"),
         (lambda _user: changes.flags.disable("a"), "turned off"),
         (
             lambda _user: changes.flags.update("a", {"description": "x", "owner": "y"}),
@@ -205,8 +195,14 @@ def test_newest_change_is_described(
     change: Callable[[User], object], text: str, operator: Client, alice: User
 ) -> None:
     make_flag("a", days=1)
-    change(alice)
-    assert cells(operator, "changed")[0].startswith(f"{text} ")
+    with acting_as(alice):
+        change(alice)
+    [newest, *_others] = cells(operator, "changed")
+    assert newest.startswith(f"{text} ")
+    assert newest.endswith(" alice · just now")
+    # Without an entry, the row has a time.
+    Change.objects.all().delete()
+    assert cells(operator, "changed")[0] in {"just now", "1 day ago"}
 
 
 def test_changes_by_sql_are_shown_sorted_and_filtered(operator: Client) -> None:
@@ -273,11 +269,6 @@ def test_stale_flags_are_filtered(operator: Client) -> None:
     make_flag("b")
     evaluate("b")
     assert keys(operator, "?unused=stale") == ["a"]
-
-
-def test_list_has_the_styles_of_the_admin(operator: Client) -> None:
-    html = page(operator)
-    assert "flagstaff/admin.css" in html
 
 
 # Owners, tags, shortcuts.
@@ -363,26 +354,18 @@ def test_list_without_a_match_says_what_to_do(operator: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    "query",
+    "url",
     [
-        "changed_at__gte=2026-01-01T00:00%2B23:59",
-        "p=x",
-        "o=99.-4.x",
-        "state=%00",
-        "owner=%3Cb%3E",
-        "changed_at__gte=x",
+        *(f"{one}?changed_at__gte=2026-01-01T00:00%2B23:59" for one in (FLAGS, VALUES)),
+        *(f"{FLAGS}?{one}" for one in ("p=x", "o=99.-4.x", "state=%00", "changed_at__gte=x")),
+        f"{FLAGS}?owner=%3Cb%3E",
     ],
 )
-def test_odd_parameters_are_no_error(query: str, operator: Client) -> None:
+def test_odd_parameters_are_no_error(url: str, operator: Client) -> None:
     make_flag("a", owner="web")
-    response = operator.get(f"{FLAGS}?{query}", follow=True)
+    response = operator.get(url, follow=True)
     assert response.status_code == 200
     assert "<b>" not in response.content.decode().partition("changelist-form")[2]
-
-
-def test_lookup_that_only_the_server_refuses_is_no_error_in_another_list(operator: Client) -> None:
-    response = operator.get(f"{VALUES}?changed_at__gte=2026-01-01T00:00%2B23:59")
-    assert response.headers["location"] == f"{VALUES}?e=1"
 
 
 # Buttons.

@@ -5,13 +5,11 @@ The URLs are those of the admins, so a new page is requested, too.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.admin import site
 from django.contrib.auth.models import User
 from django.contrib.messages import get_messages
 from django.db import transaction
@@ -27,6 +25,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, Waitin
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import PlanEvent
 from tests.support.admin_pages import RECENT, asks, page, staff
+from tests.support.admin_urls import EDITS, models, urls_of
 from tests.support.form_inputs import inputs_of
 from tests.support.rollouts import drive_recently
 from tests.support.usage_rows import add_usage
@@ -44,27 +43,6 @@ PERMISSIONS = [
     for model in ("featureflag", "keyvaluestore", "segment", "experiment")
     for action in ("view", "add", "change", "delete")
 ]
-CONFIRMED = {"_confirmed": "1", "post": "yes", "_save": "1"}
-#: The fields of all forms.
-EDITS = {
-    "rollout_percent": "100",
-    "enabled": "on",
-    "kind": "ops",
-    "bucket_by": "user",
-    "key": "opsecret_flag",
-    "description": "edited",
-    "value": "1",
-    "names": "staff",
-    "_add": "1",
-    "owner": "edited",
-    "tags": "edited",
-    "review_on": "2100-01-01",
-    "percent": "100",
-    "users": "staff",
-    "_reason": "edited",
-    "winner": "treatment",
-    "conditions": json.dumps(LOGGED_IN),
-}
 BUTTONS = ("start", "pause", "resume", "rollback", "jump", "stop", "ship", "undo", "shuffle")
 
 
@@ -169,19 +147,6 @@ def foreign() -> list[Model]:
     ]
 
 
-def urls(model: type[Model]) -> Iterator[str]:
-    """Yields the URLs of a model's pages; "{pk}" stands for the primary key."""
-    meta = model._meta
-    for one in site.get_model_admin(model).get_urls():
-        route = str(one.pattern).replace("<path:object_id>", "{pk}")
-        yield f"/admin/{meta.app_label}/{meta.model_name}/{route}"
-
-
-def models() -> list[type[Model]]:
-    """Returns the models whose pages belong to flagstaff."""
-    return [one for one in site._registry if one.__module__.startswith("flagstaff")]
-
-
 def addresses(foreign: list[Model]) -> Iterator[str]:
     """Yields the URL of each page, for rows of the other team, with each parameter that it reads.
 
@@ -192,7 +157,7 @@ def addresses(foreign: list[Model]) -> Iterator[str]:
     ours, shared = FeatureFlag.objects.get(key="ours"), Segment.objects.get(key="shared")
     for model in models():
         pks = [row.pk for row in (*foreign, ours, shared) if isinstance(row, model)]
-        for url in urls(model):
+        for url in urls_of(model):
             if "{pk}" not in url:
                 yield from (f"{url}{query}" for query in ("", "?q=opsecre", "?format=csv"))
                 continue
@@ -214,14 +179,14 @@ ACTIONS = ("delete_selected", "kill", "on", "rollout", "release", "details", "de
 
 def bodies(url: str, foreign: list[Model]) -> Iterator[dict[str, Any]]:
     """Yields what is posted to a page: each button and action, for the rows of the other team."""
-    yield CONFIRMED | EDITS
+    yield EDITS
     if url.endswith("/change/"):
-        yield from ({"_button": button, "_confirmed": "1", **EDITS} for button in BUTTONS)
+        yield from ({"_button": button, **EDITS} for button in BUTTONS)
     for model in models():
         if url == f"/admin/{model._meta.app_label}/{model._meta.model_name}/":
             pks = [row.pk for row in foreign if isinstance(row, model)]
             for action in ACTIONS:
-                yield CONFIRMED | EDITS | {"action": action, "_selected_action": pks}
+                yield EDITS | {"action": action, "_selected_action": pks}
 
 
 def post_and_confirm(client: Client, url: str, body: dict[str, Any]) -> Any:

@@ -22,7 +22,7 @@ from tests.support.admin_pages import (
     messages_of,
     page,
     preview_of,
-    problems_in,
+    problems_of,
     production,
     staff,
     text_to_type,
@@ -109,7 +109,7 @@ def test_most_users_of_several_flags_type_the_environment(
     production(settings)
     shown = select(operator, "on", "a", "c")
     assert text_to_type(shown) == "Production"
-    assert problems_in(answer(operator, shown, _typed_key="Prod")) == [
+    assert problems_of(answer(operator, shown, _typed_key="Prod")) == [
         "Not confirmed: type “Production” exactly."
     ]
     answer(operator, shown, _typed_key="Production")
@@ -154,7 +154,7 @@ def test_newer_change_asks_again(operator: Client, flags: list[FeatureFlag]) -> 
     shown = select(operator, "on")
     changes.flags.set_rollout("c", 5)
     response = answer(operator, shown)
-    assert "“c” has changed since the page was shown." in problems_in(response)[0]
+    assert "“c” has changed since the page was shown." in problems_of(response)[0]
     assert enabled()["c"] is False
 
 
@@ -164,7 +164,7 @@ def test_flag_that_was_deleted_meanwhile_asks_again(
     shown = select(operator, "on")
     changes.flags.delete("a")
     response = answer(operator, shown)
-    assert problems_in(response) == ["Some of what you selected no longer exists."]
+    assert problems_of(response) == ["Some of what you selected no longer exists."]
     assert enabled() == {"b": True, "c": False}
 
 

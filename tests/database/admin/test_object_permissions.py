@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from django.test import Client
 
 from flagstaff import changes
 from flagstaff.admin import FeatureFlagAdmin
-from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, Segment
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan
@@ -72,6 +72,10 @@ def make(owner: str, **fields: Any) -> FeatureFlag:
     return FeatureFlag.objects.get()
 
 
+def set_rollout(key: str) -> Any:
+    return changes.flags.set_rollout(key, 5)
+
+
 @pytest.fixture
 def member() -> Client:
     """Has all permissions for flags and segments."""
@@ -79,16 +83,31 @@ def member() -> Client:
 
 
 @THEIRS
-def test_deletion_of_a_flag_is_undone_for_the_own_team_only(
+@pytest.mark.parametrize("change", [changes.flags.delete, set_rollout])
+def test_change_is_undone_by_the_own_team_only(
+    change: Callable[[str], Any], owner: str, is_allowed: bool, member: Client
+) -> None:
+    make(owner)
+    version = change("new_checkout").version
+    response = member.post(undo_url(version), {"_confirmed": "1"})
+    assert response.status_code == (200 if is_allowed else 403)
+    undo(member, version)
+    assert FeatureFlag.objects.filter(rollout_percent=50).exists() is is_allowed
+
+
+@THEIRS
+@pytest.mark.usefixtures("of_one_list")
+def test_pages_of_plans_show_those_of_the_own_team_only(
     owner: str, is_allowed: bool, member: Client
 ) -> None:
     make(owner)
-    version = changes.flags.delete("new_checkout").version
-    assert member.post(undo_url(version), {"_confirmed": "1"}).status_code == (
-        200 if is_allowed else 403
-    )
-    undo(member, version)
-    assert FeatureFlag.objects.exists() is is_allowed
+    plans.create("new_checkout", ["60:1h", "100"], required_users=77)
+    html = page(member, f"{PLANS}add/?key=new_checkout")
+    assert ('value="77"' in html) is is_allowed
+    assert ("60:1h" in html) is is_allowed
+    assert ("new_checkout" in page(member, PLANS)) is is_allowed
+    changes.flags.delete("new_checkout")
+    assert ("new_checkout" in page(member, PLANS)) is is_allowed
 
 
 @THEIRS
@@ -113,50 +132,6 @@ def test_segment_that_a_flag_uses_is_changed_by_its_team_only(
     act(member, f"{SEGMENTS}{segment.pk}/conditions/", conditions=json.dumps(LOGGED_IN))
     segment.refresh_from_db()
     assert (segment.conditions == LOGGED_IN) is is_allowed
-
-
-@THEIRS
-def test_change_of_the_rollout_is_undone_by_the_own_team_only(
-    owner: str, is_allowed: bool, member: Client
-) -> None:
-    make(owner)
-    changes.flags.set_rollout("new_checkout", 5)
-    version = flag_version("new_checkout")
-    undo(member, version)
-    assert (FeatureFlag.objects.get().rollout_percent == 50) is is_allowed
-
-
-@THEIRS
-@pytest.mark.usefixtures("of_one_list")
-def test_form_of_a_plan_copies_those_of_the_own_team_only(
-    owner: str, is_allowed: bool, member: Client
-) -> None:
-    make(owner)
-    plans.create("new_checkout", ["60:1h", "100"], required_users=77)
-    html = page(member, f"{PLANS}add/?key=new_checkout")
-    assert ('value="77"' in html) is is_allowed
-    assert ("60:1h" in html) is is_allowed
-
-
-@THEIRS
-@pytest.mark.usefixtures("of_one_list")
-def test_list_of_plans_shows_those_of_the_own_team_only(
-    owner: str, is_allowed: bool, member: Client
-) -> None:
-    make(owner)
-    plans.create("new_checkout", ["60:1h", "100"])
-    assert ("new_checkout" in page(member, PLANS)) is is_allowed
-
-
-@THEIRS
-@pytest.mark.usefixtures("of_one_list")
-def test_plan_of_a_deleted_flag_is_shown_to_the_own_team_only(
-    owner: str, is_allowed: bool, member: Client
-) -> None:
-    make(owner)
-    plans.create("new_checkout", ["60:1h", "100"])
-    changes.flags.delete("new_checkout")
-    assert ("new_checkout" in page(member, PLANS)) is is_allowed
 
 
 @THEIRS

@@ -18,9 +18,7 @@ from tests.support.admin_pages import (
     SEGMENTS,
     VALUES,
     confirmed,
-    flag_url,
     page,
-    production,
     restore_url,
     staff,
     toggle_url,
@@ -109,18 +107,17 @@ def test_pages_that_ask_and_history_of_large_value_are_readable(
     assert len(problem) < 1_000
 
 
-# The key.
-
-
 # Titles, and the name of the environment.
 
 
 @pytest.fixture
 def small_rows() -> dict[str, int]:
     """The primary key of a flag, a value and a segment, each with a history."""
-    changes.flags.create("a", enabled=True)
-    changes.values.create("b", 1)
-    changes.segments.create("a", [{"attribute": "is_staff", "operator": "in", "values": [True]}])
+    changes.flags.create("my_key", enabled=True)
+    changes.values.create("my_key_of_a_value", 1)
+    changes.segments.create(
+        "my_key", [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+    )
     models: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
     return {url: model.objects.get().pk for url, model in models.items()}
 
@@ -136,48 +133,32 @@ def title(html: str) -> str:
     return " ".join(found.split())
 
 
+@pytest.mark.parametrize("is_production", [True, False])
 @pytest.mark.parametrize("models", [FLAGS, VALUES, SEGMENTS])
-def test_page_names_the_environment_once(
-    models: str, operator: Client, small_rows: dict[str, int], settings: Any
+def test_page_names_the_environment_once_and_the_key_in_its_title(
+    models: str,
+    *,
+    is_production: bool,
+    operator: Client,
+    small_rows: dict[str, int],
+    settings: Any,
 ) -> None:
-    environment = {"name": "Staging", "color": "purple"}
+    environment = {"name": "<b>shop</b>", "color": "purple", "production": is_production}
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ENVIRONMENT": environment}
-    for view in VIEWS:
+    of_flag = ("kill", "allowed-users", "release", "rules", "rollout")
+    own = [f"{{}}/{one}/" for one in of_flag] if models == FLAGS else []
+    name = "&lt;b&gt;shop&lt;/b&gt;"
+    for view in (*VIEWS, *own):
         html = page(operator, models + view.format(small_rows[models]))
-        assert strips(html) == ["Staging"]
-        assert title(html).startswith("Staging | ")
+        assert strips(html) == [f"⚠ {name}" if is_production else name]
         assert '"flagstaff-environment flagstaff-environment-purple"' in html
-
-
-def test_page_that_asks_names_the_environment_once(
-    operator: Client, small_rows: dict[str, int], settings: Any
-) -> None:
-    production(settings)
-    asked = operator.get(f"{flag_url(FeatureFlag.objects.get(), 'rollout')}?percent=50")
-    pages = [page(operator, f"{FLAGS}{small_rows[FLAGS]}/{view}/") for view in ("kill", "history")]
-    for html in (asked.content.decode(), *pages):
-        assert strips(html) == ["⚠ Production"]
-        assert title(html).startswith("Production | ")
+        assert "<b>shop" not in html
+        assert title(html).startswith(f"{name} | ")
+        assert "my_key" in title(html) or "{}" not in view
+    if models == FLAGS:
+        html = page(operator, f"{FLAGS}{small_rows[FLAGS]}/rollout/?percent=50")
+        assert strips(html) == [f"⚠ {name}" if is_production else name]
     assert strips(page(operator, "/admin/auth/user/")) == []
-
-
-@pytest.mark.parametrize("models", [FLAGS, VALUES, SEGMENTS])
-def test_page_of_a_row_has_the_environment_and_the_key_in_its_title(
-    models: str, operator: Client, settings: Any
-) -> None:
-    production(settings)
-    changes.flags.create("my_key", enabled=True)
-    changes.values.create("my_key_of_a_value", 1)
-    changes.segments.create(
-        "my_key", [{"attribute": "is_staff", "operator": "in", "values": [True]}]
-    )
-    by_url: dict[str, Any] = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}
-    row = by_url[models].objects.get()
-    own = {FLAGS: ["kill", "allowed-users", "release", "rules"]}.get(models, [])
-    for view in ("change", "history", "delete", *own):
-        shown = title(page(operator, f"{models}{row.pk}/{view}/"))
-        assert shown.startswith("Production | ")
-        assert "my_key" in shown
 
 
 def test_page_about_several_rows_has_no_key_in_its_title(operator: Client) -> None:
@@ -200,12 +181,3 @@ def test_page_without_the_setting_has_its_own_title_only(
         html = page(operator, url)
         assert title(html).partition(" | ")[0] == text
         assert f"<h1>{text}</h1>" in html
-
-
-def test_name_is_escaped(operator: Client, small_rows: dict[str, int], settings: Any) -> None:
-    production(settings, "<b>shop</b>")
-    flag = FeatureFlag.objects.get()
-    asked = page(operator, f"{flag_url(flag, 'rollout')}?percent=50")
-    for html in (asked, *(page(operator, FLAGS + view) for view in ("", f"{flag.pk}/change/"))):
-        assert "<b>shop" not in html
-        assert "&lt;b&gt;shop" in title(html)

@@ -20,7 +20,6 @@ from tests.support.admin_pages import (
     FLAGS,
     SEGMENTS,
     act,
-    answer,
     asks,
     confirmed,
     errors_of,
@@ -66,7 +65,6 @@ def team() -> Segment:
 NOT_COUNTED = "not counted: the time limit was reached"
 # For a person who may not view users.
 HIDDEN = "not counted: the rules read attributes of users, which you may not view"
-NOW_MOST = "8 users gain the flag. Afterwards 10 of 11 users have it."
 
 
 @pytest.fixture
@@ -109,29 +107,24 @@ def conditions() -> object:
 # Flags.
 
 
+@pytest.mark.parametrize("together", [False, True])
 @pytest.mark.parametrize(("enabled", "status"), [(True, 403), (False, 200)])
-def test_right_to_add_brings_back_a_flag_for_nobody_only(enabled: bool, status: int) -> None:
+def test_right_to_add_brings_back_a_flag_for_nobody_only(
+    enabled: bool, status: int, *, together: bool
+) -> None:
     changes.flags.create("gone", enabled=enabled, rollout_percent=100)
-    version = changes.flags.delete("gone").version
+    changes.flags.create("other")
+    with transaction.atomic():
+        version = changes.flags.delete("gone").version
+        changes.flags.delete("other")
     client = staff("add_featureflag", "view_featureflag")
-    url = undo_url(version)
+    url = undo_all_url(version) if together else undo_url(version)
     assert client.post(url, {"_confirmed": "1"}).status_code == status
     assert undo_at(client, url).status_code == status
     assert FeatureFlag.objects.exists() is not enabled
     may("toggle_featureflag")
     undo_at(client, url)
-    assert FeatureFlag.objects.exists()
-
-
-def test_flag_that_is_brought_back_for_all_users_types_its_key_in_production(
-    operator: Client, settings: Any
-) -> None:
-    production(settings)
-    changes.flags.create("gone", enabled=True, rollout_percent=100)
-    url = undo_url(changes.flags.delete("gone").version)
-    assert text_to_type(operator.get(url)) == "gone"
-    assert asks(operator.post(url, {"_confirmed": "1"}))
-    assert not FeatureFlag.objects.exists()
+    assert FeatureFlag.objects.count() == 1 + together
 
 
 def test_right_to_delete_takes_no_flag_from_users() -> None:
@@ -151,70 +144,36 @@ def test_right_to_delete_takes_no_flag_from_users() -> None:
     assert not FeatureFlag.objects.exists()
 
 
-def test_transaction_that_is_undone_brings_no_flag_back_without_the_right() -> None:
-    changes.flags.create("gone", enabled=True, rollout_percent=100)
-    changes.flags.create("other")
-    with transaction.atomic():
-        version = changes.flags.delete("gone").version
-        changes.flags.delete("other")
-    client = staff("add_featureflag", "view_featureflag")
-    url = undo_all_url(version)
-    assert client.post(url, {"_confirmed": "1"}).status_code == 403
-    assert not FeatureFlag.objects.exists()
-    may("toggle_featureflag")
-    undo_at(client, url)
-    assert FeatureFlag.objects.count() == 2
-
-
-def test_most_users_become_allowed_users_only_after_a_question(
-    operator: Client, settings: Any
-) -> None:
-    production(settings)
-    changes.flags.create("beta", enabled=True)
-    flag = FeatureFlag.objects.get()
-    url = flag_url(flag, "allow")
-    act(operator, url, users="user0,user1")
-    assert flag.allowed_users.count() == 2
-    names = ",".join(f"user{number}" for number in range(10))
-    response = operator.post(url, typed(operator, url, users=names))
-    assert (notes_of(response), text_to_type(response)) == ([NOW_MOST], "beta")
-    assert asks(answer(operator, response, _typed_key="x"))
-    assert flag.allowed_users.count() == 2
-    answer(operator, response, _typed_key="beta")
-    assert flag.allowed_users.count() == 10
-
-
 # Segments.
 
 
-def test_right_to_change_segments_releases_no_flag(team: Segment) -> None:
-    client = staff("change_segment", "view_segment")
+@pytest.mark.parametrize("model", ["featureflag", "keyvaluestore"])
+def test_right_to_change_segments_changes_no_flag_and_no_value(model: str) -> None:
+    changes.segments.create("team", STAFF)
+    if model == "featureflag":
+        changes.flags.create("by_team", enabled=True, rules=BY_SEGMENT)
+        row, now = "by_team", HIDDEN
+    else:
+        changes.values.create("by_team", 10, rules=[{**BY_SEGMENT[0], "value": 50}])
+        row, now = "value by_team", ""
+    team, client = Segment.objects.get(), staff("change_segment", "view_segment")
     for shown in ("1 key that you may not see", "“by_team”"):
         response = edit_segment(client, team, LOGGED_IN, "team")
         assert f"{shown}, whose rules use the segment “team”" in response.content.decode()
         assert conditions() == STAFF
-        may("view_featureflag")
+        may(f"view_{model}")
     act(client, segment_url(team, "details"), description="The team")
     assert Segment.objects.get().description == "The team"
-    changes.flags.disable("by_team")
-    edit_segment(client, team, LOGGED_IN, "")
+    may(f"change_{model}")
+    after = HIDDEN if now else f"another result: {HIDDEN}"
+    assert preview_of(edit_segment(client, team, LOGGED_IN))[row] == [now, after]
+    edit_segment(client, team, LOGGED_IN, "team")
     assert conditions() == LOGGED_IN
 
 
-def test_right_to_change_segments_changes_no_value() -> None:
-    changes.segments.create("team", STAFF)
-    changes.values.create("max_items", 10, rules=[{**BY_SEGMENT[0], "value": 50}])
-    team = Segment.objects.get()
-    client = staff("change_segment", "view_segment")
-    for shown in ("1 key that you may not see", "“max_items”"):
-        response = edit_segment(client, team, LOGGED_IN, "team")
-        assert f"{shown}, whose rules use the segment “team”" in response.content.decode()
-        assert conditions() == STAFF
-        may("view_keyvaluestore")
-    may("change_keyvaluestore")
-    response = edit_segment(client, team, LOGGED_IN)
-    assert preview_of(response)["value max_items"] == ["", f"another result: {HIDDEN}"]
-    edit_segment(client, team, LOGGED_IN, "team")
+def test_segment_of_disabled_flags_only_needs_no_right_for_them(team: Segment) -> None:
+    changes.flags.disable("by_team")
+    edit_segment(staff("change_segment", "view_segment"), team, LOGGED_IN, "")
     assert conditions() == LOGGED_IN
 
 
@@ -325,19 +284,6 @@ def test_segment_that_cannot_be_counted_in_time_says_so_and_types_its_key(
     assert text_to_type(response) == "team"
 
 
-def test_segment_that_only_narrows_asks_and_types_nothing(
-    operator: Client, team: Segment, settings: Any
-) -> None:
-    production(settings)
-    Group.objects.create(name="none")
-    response = edit_segment(
-        operator, team, [{"attribute": "groups", "operator": "in", "values": ["none"]}]
-    )
-    assert asks(response)
-    assert notes_of(response) == ["1 user gains or loses something."]
-    assert text_to_type(response) == ""
-
-
 @pytest.mark.parametrize(
     ("changed", "key"),
     [
@@ -345,8 +291,9 @@ def test_segment_that_only_narrows_asks_and_types_nothing(
         ([{"attribute": "is_authenticated", "operator": "in", "values": [False]}], "team"),
         ([{"attribute": "plan", "operator": "in", "values": ["paid"]}], "team"),
         ([*LOGGED_IN, {"attribute": "groups", "operator": "in", "values": ["beta"]}], ""),
+        ([{"attribute": "groups", "operator": "in", "values": ["none"]}], ""),
     ],
-    ids=["most", "anonymous", "not counted", "few"],
+    ids=["most", "anonymous", "not counted", "few", "fewer"],
 )
 def test_segment_in_production_types_its_key_for_the_largest_consequence(
     changed: Any, key: str, operator: Client, team: Segment, settings: Any
@@ -354,6 +301,7 @@ def test_segment_in_production_types_its_key_for_the_largest_consequence(
     production(settings)
     beta = Group.objects.create(name="beta")
     beta.user_set.add(*User.objects.filter(username__in=["user1", "user2"]))
+    Group.objects.create(name="none")
     response = edit_segment(operator, team, changed)
     assert (asks(response), text_to_type(response)) == (True, key)
     edit_segment(operator, team, changed, "x")
@@ -470,6 +418,8 @@ def test_undo_refused_by_a_flag_that_the_user_may_not_see_does_not_name_it() -> 
     for shown in ("flags, values and experiments that you may not see", "'by_team'"):
         html = unescape(page(client, undo_url(version)))
         assert f"the segment 'team' is used by the rules of {shown}; change these" in html
+        client.post(undo_url(version), {"_confirmed": "1"})
+        assert Segment.objects.exists()
         may("view_featureflag")
 
 

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
 from django.test import Client
 
 from flagstaff import changes, experiments, rollouts
-from flagstaff.history import flag_version, value_version
+from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts.models import State
 from tests.support.admin_pages import (
     FLAGS,
-    VALUES,
-    act,
     confirmed,
-    flag_url,
-    problems_in,
     problems_of,
     restore_url,
     state,
@@ -48,20 +43,6 @@ def newest_reason() -> str | None:
     return flag_history(KEY)[0].reason
 
 
-# The forms of the admin.
-
-
-def test_new_rows_need_a_reason(operator: Client) -> None:
-    for url, arguments in (FLAGS, {"key": "a"}), (VALUES, {"key": "b", "value": "1"}):
-        response = act(operator, f"{url}add/", **arguments)
-        assert problems_in(response) == [REQUIRED]
-        act(operator, f"{url}add/", **arguments, _reason="why not")
-    assert (FeatureFlag.objects.count(), KeyValueStore.objects.count()) == (1, 1)
-
-
-# The pages.
-
-
 @pytest.mark.parametrize("page", ["undo", "undo all", "restore"])
 def test_undo_and_restore_need_a_reason(page: str, operator: Client, flag: FeatureFlag) -> None:
     before = flag_version(KEY)
@@ -78,33 +59,20 @@ def test_undo_and_restore_need_a_reason(page: str, operator: Client, flag: Featu
     assert (state(flag), newest_reason()) == ((True, 25), "wrong flag")
 
 
-def test_undo_of_a_value_needs_a_reason_and_one_that_turns_a_flag_off_none(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    version = changes.values.set("gateway", "paypal").version
-    assert problems_of(undo(operator, version)) == [REQUIRED]
-    assert value_version("gateway") == version
-    undo(operator, version, _reason="back")
-    value.refresh_from_db()
-    assert value.value == "stripe"
+def test_undo_that_turns_a_flag_off_needs_no_reason(operator: Client, flag: FeatureFlag) -> None:
     changes.flags.disable(KEY)
     undo(operator, changes.flags.enable(KEY).version)
     assert state(flag) == (False, 25)
 
 
 @pytest.mark.usefixtures("unused")
-@pytest.mark.parametrize("keys", [[], ["banner"]], ids=["one", "several"])
-def test_deletion_needs_a_reason(keys: list[str], operator: Client, flag: FeatureFlag) -> None:
-    url = flag_url(flag, "delete")
-    data: dict[str, Any] = {"post": "yes"}
-    for key in keys:
-        pks = [flag.pk, FeatureFlag.objects.create(key=key).pk]
-        url, data = FLAGS, {"action": "delete", "index": "0", "_selected_action": pks}
-    response = operator.post(url, confirmed(operator.post(url, data)))
+def test_deletion_of_several_flags_needs_a_reason(operator: Client, flag: FeatureFlag) -> None:
+    pks = [flag.pk, FeatureFlag.objects.create(key="banner").pk]
+    data = {"action": "delete", "index": "0", "_selected_action": pks}
+    response = operator.post(FLAGS, confirmed(operator.post(FLAGS, data)))
     assert problems_of(response) == [REQUIRED]
-    assert FeatureFlag.objects.count() == 1 + len(keys)
-    operator.post(url, confirmed(response, _reason="unused"))
+    assert FeatureFlag.objects.count() == 2
+    operator.post(FLAGS, confirmed(response, _reason="unused"))
     assert not FeatureFlag.objects.exists()
     assert newest_reason() == "unused"
 
@@ -161,11 +129,6 @@ def test_verb_without_a_reason_is_refused(line: str, flag: FeatureFlag) -> None:
     assert "a reason is required by the setting REQUIRE_REASON: pass --reason" in err
     assert flag_version(KEY) == version
     assert not KeyValueStore.objects.exists()
-
-
-def test_verb_with_a_reason_is_run(flag: FeatureFlag) -> None:
-    assert run(f"rollout {KEY} 50 --reason release").status == 0
-    assert (state(flag), newest_reason()) == ((True, 50), "release")
 
 
 @pytest.mark.parametrize("stop", ["pause", "roll-back"])

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from html import unescape
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils.html import strip_tags
 
-from flagstaff.models import FeatureFlag, Segment
-from flagstaff.validators import rule_problem
+from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 from tests.support.admin_pages import (
+    FLAGS,
     SEGMENTS,
+    VALUES,
+    act,
     column,
     flag_url,
     kill,
@@ -28,12 +33,10 @@ pytestmark = pytest.mark.django_db
 
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
-RULES = [
+RULES: list[dict[str, Any]] = [
     {"name": "team", "conditions": [STAFF]},
     {"conditions": [COUNTRY, {"segment": "enterprise"}], "rollout_percent": 25},
 ]
-# Valid JSON that is no list of rules.
-OTHER_JSON = {"x": "<b>"}
 
 
 @pytest.fixture
@@ -100,7 +103,7 @@ def test_all_rules_are_removed(rows: dict[str, str], operator: Client, flag: Fea
 # Rules that workers cannot read.
 
 
-@pytest.mark.parametrize("rules", [OTHER_JSON, "", {}, 0])
+@pytest.mark.parametrize("rules", [{"x": "<b>"}, "", {}, 0])
 def test_unreadable_rules_are_named_and_stay_when_the_flag_is_disabled(
     rules: object, operator: Client, flag: FeatureFlag
 ) -> None:
@@ -112,6 +115,35 @@ def test_unreadable_rules_are_named_and_stay_when_the_flag_is_disabled(
     kill(operator, flag)
     flag.refresh_from_db()
     assert (flag.enabled, flag.rules) == (False, rules)
+
+
+@pytest.mark.parametrize(
+    ("pages", "column_of_list", "name", "problem_of", "good"),
+    [
+        (FLAGS, "state", "rules", rule_problem, RULES),
+        (VALUES, "shown_value", "rules", value_rule_problem, [{**RULES[0], "value": "x"}]),
+        (SEGMENTS, "short_conditions", "conditions", condition_problem, [STAFF]),
+    ],
+)
+def test_unreadable_json_is_named_and_can_be_replaced(  # noqa: PLR0913, PLR0917
+    pages: str,
+    column_of_list: str,
+    name: str,
+    problem_of: Callable[[object], str | None],
+    good: list[Any],
+    operator: Client,
+    flag: FeatureFlag,
+) -> None:
+    KeyValueStore.objects.create(key="gateway", value="stripe")
+    model: Any = {FLAGS: FeatureFlag, VALUES: KeyValueStore, SEGMENTS: Segment}[pages]
+    execute(f"UPDATE {model._meta.db_table} SET {name} = '{{\"x\": 1}}'")
+    url = f"{pages}{model.objects.get().pk}"
+    assert f"Workers cannot read this: {problem_of({'x': 1})}." in page(operator, f"{url}/change/")
+    [shown] = column(page(operator, pages), column_of_list)
+    assert f"unreadable {name}" in shown
+    assert json.loads(typed(operator, f"{url}/{name}/")[name]) == {"x": 1}
+    act(operator, f"{url}/{name}/", **{name: json.dumps(good)})
+    assert getattr(model.objects.get(), name) == good
 
 
 # The list.

@@ -7,15 +7,12 @@ from html import unescape
 from typing import Any
 
 import pytest
-from django.contrib.admin import AdminSite
 from django.contrib.auth.models import User
-from django.http import HttpRequest
 from django.test import Client
 from django.utils.html import strip_tags
 
 from flagstaff import changes
 from flagstaff._engine import forced_off
-from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import flag_url, page, staff
 from tests.support.conditions import condition
@@ -95,10 +92,6 @@ def test_what_a_user_may_not_do_names_the_permission(
         assert f"(flagstaff.{name}_featureflag)" in html
 
 
-def test_read_only_page_has_no_links(operator: Client, flag: FeatureFlag, read_only: None) -> None:
-    assert links_of(page(operator, flag_url(flag))) == []
-
-
 def test_targeting_is_in_words_in_the_order_of_the_evaluation(
     operator: Client, flag: FeatureFlag
 ) -> None:
@@ -109,15 +102,6 @@ def test_targeting_is_in_words_in_the_order_of_the_evaluation(
     assert re.search(
         r"Allowed users 1 user .* 10 % if is_staff is true .* 25 % by organization", text
     )
-
-
-def test_rules_that_sql_has_broken_are_said_and_do_not_stop_other_actions(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    FeatureFlag.objects.update(rules={"x": 1})
-    assert "cannot read this" in page(operator, flag_url(flag))
-    assert operator.post(flag_url(flag, "kill")).status_code == 302
-    assert not FeatureFlag.objects.get().enabled
 
 
 def test_rule_that_keeps_users_out_and_a_forced_off_flag_are_alarms(
@@ -132,28 +116,3 @@ def test_rule_that_keeps_users_out_and_a_forced_off_flag_are_alarms(
         "Forced off in this process by FLAGSTAFF_FORCE_OFF.",
         "Rule 1 keeps 90 % of its users out, also at a rollout of 100 %.",
     ]
-
-
-@pytest.mark.django_db(transaction=True)
-def test_last_changes_are_shown_and_undone(operator: Client, flag: FeatureFlag) -> None:
-    changes.flags.set_rollout("new_checkout", 50)
-    text = section(page(operator, flag_url(flag)), "Last changes")
-    assert "25 → 50 %" in text
-    assert "Undo…" in text
-
-
-def test_page_without_the_permission_is_refused(flag: FeatureFlag) -> None:
-    assert staff().get(flag_url(flag)).status_code == 403
-
-
-def test_project_adds_a_section_and_its_columns_stay(flag: FeatureFlag) -> None:
-    class Admin(FeatureFlagAdmin):
-        def sections(self, request: HttpRequest, row: Any) -> Any:
-            yield from super().sections(request, row)
-            yield "Runbook"
-
-    admin = Admin(FeatureFlag, AdminSite())
-    request = HttpRequest()
-    request.user = User(is_superuser=True, is_active=True)
-    row = admin.get_object(request, str(flag.pk))
-    assert [*admin.sections(request, row)][-1] == "Runbook"

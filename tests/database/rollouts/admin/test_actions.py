@@ -23,7 +23,7 @@ from tests.support.admin_pages import (
     notes_of,
     page,
     preview_of,
-    problems_in,
+    problems_of,
     production,
     staff,
     text_to_type,
@@ -194,7 +194,7 @@ def test_last_step_decides_about_the_typed_key_in_production(
     assert text_to_type(operator.get(action_url(plan, "start"))) == key
     response = do(operator, plan, "start")
     if key:
-        assert problems_in(response) == [f"Not confirmed: type “{KEY}” exactly."]
+        assert problems_of(response) == [f"Not confirmed: type “{KEY}” exactly."]
         assert stored() == (State.PENDING, None, 0)
         do(operator, plan, "start", _typed_key=key)
     assert stored() == (State.RUNNING, 0, 5)
@@ -234,7 +234,7 @@ def test_question_is_asked_again_if_the_flag_or_the_plan_has_changed(
         data = typed(operator, url)
         change()
         response = operator.post(url, data)
-        assert problems_in(response)[0].startswith(f"“{KEY}” has changed since the page was shown.")
+        assert problems_of(response)[0].startswith(f"“{KEY}” has changed since the page was shown.")
     assert stored() == (State.PAUSED, 0, 5)
 
 

@@ -1,11 +1,13 @@
-"""The section "Who has it?" on the page of a flag."""
+"""An evaluation on the page of a flag, and its form, which the page of a user has, too."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
@@ -21,6 +23,8 @@ from tests.support.admin_pages import FLAGS, bucket_of, page, staff
 from tests.support.forced_off import forced_off
 from tests.support.translations import german
 
+Show = Callable[..., str]
+
 pytestmark = pytest.mark.django_db
 
 GERMAN = {"attribute": "country", "operator": "in", "values": ["DE"]}
@@ -33,6 +37,12 @@ def section(client: Client, flag: FeatureFlag, **parameters: str) -> str:
     html = response.content.decode()
     [found] = re.findall(r'<\w+ id="who-has-it".*?</section>', html, re.DOTALL)
     return str(found)
+
+
+def page_of_user(client: Client, _flag: FeatureFlag, **parameters: str) -> str:
+    """Returns the HTML of the page of a user."""
+    html = page(client, f"{FLAGS}user/?{urlencode(parameters)}")
+    return html.partition('id="content"')[2]
 
 
 def words(html: str) -> str:
@@ -55,24 +65,91 @@ def whys(html: str) -> list[str]:
     return [unescape(text) for text in re.findall(r'<td class="flagstaff-why">(.*?)</td>', html)]
 
 
-def problems(html: str, field: str) -> str:
-    found = re.findall(rf'<ul class="errorlist" id="id_{field}_error">(.*?)</ul>', html, re.DOTALL)
-    return " ".join(map(words, found))
-
-
 def set_flag(flag: FeatureFlag, **fields: Any) -> None:
     for name, value in fields.items():
         setattr(flag, name, value)
     flag.save()
 
 
-def test_page_without_parameters_has_only_the_form(operator: Client, flag: FeatureFlag) -> None:
-    html = section(operator, flag, _changelist_filters="q=new")
+# The form, also of the page of a user.
+
+both_pages = pytest.mark.parametrize("show", [section, page_of_user])
+
+
+@both_pages
+def test_page_without_parameters_has_only_the_form(
+    show: Show, operator: Client, flag: FeatureFlag
+) -> None:
+    html = show(operator, flag, _changelist_filters="q=new")
     assert 'name="user"' in html
     assert 'name="context"' in html
-    assert 'name="_changelist_filters" value="q=new"' in html
-    assert "<strong>" not in html
+    assert not re.search("<strong>|<tbody>", html)
+    assert (show is page_of_user) or 'name="_changelist_filters" value="q=new"' in html
     assert "who-has-it" not in page(operator, f"{FLAGS}add/")
+
+
+@both_pages
+def test_unknown_user_is_an_error_with_a_guess(
+    show: Show, operator: Client, flag: FeatureFlag, alice: User
+) -> None:
+    html = show(operator, flag, user="alcie", context="country=DE")
+    problem = "No user has this primary key or username: “alcie”. Did you mean “alice”?"
+    assert problem in words(html)
+    assert 'value="alcie"' in html
+    assert "country=DE</textarea>" in html
+    assert not re.search("<strong>|<tbody>", html)
+
+
+@both_pages
+@pytest.mark.parametrize(
+    ("typed", "problem"),
+    [
+        ('{"a": 1, "a": 2}', 'the JSON cannot be read: an object has the name "a" twice'),
+        ("country", 'expected name=value, such as country=DE, not "country"'),
+    ],
+)
+def test_invalid_context_is_an_error_beside_what_was_typed(
+    typed: str, problem: str, show: Show, operator: Client, flag: FeatureFlag
+) -> None:
+    html = show(operator, flag, user="", context=typed)
+    assert problem in words(html)
+    assert not re.search("<strong>|<tbody>", html)
+    assert f"\n{typed}</textarea>" in html.replace("&quot;", '"')
+
+
+@both_pages
+@pytest.mark.parametrize("user", ["'", "9" * 400, "%", "<b>"])
+def test_odd_user_is_error_and_is_escaped(
+    user: str, show: Show, operator: Client, flag: FeatureFlag
+) -> None:
+    html = show(operator, flag, user=user, context="<i>")
+    assert 'class="errorlist" id="id_user_error"' in html
+    assert not re.search("<[bi]>", html)
+
+
+@both_pages
+def test_form_needs_the_permission_to_view_users(
+    show: Show, flag: FeatureFlag, alice: User
+) -> None:
+    html = show(staff("change_featureflag"), flag, user="alice")
+    assert "you need the permission “auth.view_user”" in words(html)
+    # Only the search over everything is there.
+    assert html.count("<form") == (show is page_of_user)
+    assert "alice" not in html
+    assert (show is section) or flag.key not in html
+    viewer = staff("view_featureflag", "view_user", name="viewer")
+    assert "alice (primary key" in words(show(viewer, flag, user="alice"))
+
+
+# The section "Who has it?".
+
+
+def test_primary_key_without_a_user_is_evaluated_with_a_note(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    html = section(operator, flag, user="987654")
+    assert "No user has the primary key 987654." in words(html)
+    assert result(html).endswith("for primary key 987654.")
 
 
 def test_user_in_rollout_passes_each_step(operator: Client, flag: FeatureFlag, alice: User) -> None:
@@ -155,38 +232,6 @@ def test_context_in_json_is_read_and_a_missing_visitor_named(
     assert whys(html)[-1].startswith(f"{bucket_of('new_checkout', '42')} is ")
 
 
-def test_unknown_user_is_error_with_guess_and_a_primary_key_evaluated_with_a_note(
-    operator: Client, flag: FeatureFlag, alice: User
-) -> None:
-    html = section(operator, flag, user="alcie", context="country=DE")
-    assert problems(html, "user") == (
-        "No user has this primary key or username: “alcie”. Did you mean “alice”?"
-    )
-    assert 'value="alcie"' in html
-    assert "country=DE</textarea>" in html
-    assert "<strong>" not in html
-    html = section(operator, flag, user="987654")
-    assert "No user has the primary key 987654." in words(html)
-    assert result(html).endswith("for primary key 987654.")
-
-
-def test_invalid_context_is_an_error_beside_what_was_typed(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    html = section(operator, flag, user="", context='{"a": 1, "a": 2}')
-    problem = 'the JSON cannot be read: an object has the name "a" twice'
-    assert problems(html, "context") == problem
-    assert "<strong>" not in html
-    assert "{&quot;a&quot;: 1, &quot;a&quot;: 2}" in html
-
-
-@pytest.mark.parametrize("user", ["'", "9" * 400, "%", "<b>"])
-def test_odd_user_is_error_and_is_escaped(user: str, operator: Client, flag: FeatureFlag) -> None:
-    html = section(operator, flag, user=user, context="<i>")
-    assert problems(html, "user")
-    assert not re.search("<[bi]>", html)
-
-
 def test_forced_off_flag_reaches_no_other_step(
     operator: Client, flag: FeatureFlag, alice: User
 ) -> None:
@@ -214,15 +259,6 @@ def test_process_that_is_not_live_says_so(
     assert f"This process is not live ({why}), so its own results may be older." in text
     with german({why: "der Server ist ein Standby"}):
         assert "(der Server ist ein Standby)" in words(section(operator, flag, user=""))
-
-
-def test_section_needs_the_permission_to_view_users(flag: FeatureFlag, alice: User) -> None:
-    html = section(staff("change_featureflag"), flag, user="alice")
-    assert "you need the permission “auth.view_user”" in html
-    assert "<form" not in html
-    assert "alice" not in html
-    viewer = staff("view_featureflag", "view_user", name="viewer")
-    assert "for alice" in result(section(viewer, flag, user="alice"))
 
 
 @pytest.mark.parametrize(
