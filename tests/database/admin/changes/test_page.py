@@ -307,6 +307,9 @@ def test_plan_is_among_the_changes(operator: Client) -> None:
     assert row in keys(operator)
     assert {*keys(operator, kind="plan")} == {row}
     assert keys(operator, kind="plan", actor="bob") == []
+    yesterday = f"{timezone.localtime() - timedelta(days=1):%Y-%m-%d}"
+    assert keys(operator, kind="plan", to=yesterday) == []
+    assert {*keys(operator, **{"kind": "plan", "from": yesterday})} == {row}
     for text, is_found in (("CHECKOUT", True), ("ana", True), ("bob", False)):
         assert (row in keys(operator, q=text)) is is_found
     with override_settings(LANGUAGE_CODE="de"):
