@@ -15,7 +15,7 @@ from flagstaff._core import Resolution, current, observed_request
 from flagstaff._engine.request_flags import in_request
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE, SAMPLE_UNIT, TEST_ATTRIBUTE
-from flagstaff.contrib.waffle.settings import WaffleKind, key_of, waffle_settings
+from flagstaff.contrib.waffle.settings import key_of, waffle_settings
 from flagstaff.typing import UserLike
 
 _ALL = 100
@@ -28,7 +28,7 @@ def flag_result(name: str, request: Any, *, read_only: bool = False) -> bool | N
     """Returns whether a flag is on for a request; None if there is no such flag."""
     key = key_of("flag", name)
     by_url = url_result(name, request)
-    if by_url is not None and has_flag("flag", name):
+    if by_url is not None and current(key).kind_of(key) == "flag":
         return by_url
     user, context = _user_of(request), _context(name, request)
     found = _resolve(key, request, user, context)
@@ -69,12 +69,6 @@ def result_for_user(name: str, user: Any) -> bool | None:
     if found.reason == "DISABLED":
         return False
     return True if found.value and found.reason in {"STATIC", "TARGETING_MATCH"} else None
-
-
-def has_flag(kind: WaffleKind, name: str) -> bool:
-    """Whether there is a flag of a name of waffle."""
-    key = key_of(kind, name)
-    return current(key).kind_of(key) == "flag"
 
 
 def url_result(name: str, request: Any) -> bool | None:
