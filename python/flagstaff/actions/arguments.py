@@ -106,7 +106,8 @@ class Parsed(Argument):
 
     def value(self, typed: str) -> Any:
         try:
-            return self.parse(typed)
+            # Django's call_command passes a number as it is.
+            return self.parse(str(typed))
         except ValueError as error:
             text = gettext("invalid %(name)s: %(text)s")
             values = {"name": self.metavar, "text": repr(typed)}
@@ -370,7 +371,7 @@ def name_of_users() -> str:
 
 
 def unknown_users(unknown: Sequence[str]) -> str:
-    """Returns why these texts stand for no user, for a page. Queries the users."""
+    """Returns why these texts stand for no user. Queries the users."""
     table = allowed_user_table()
     _found, shared = table.by_username(unknown)
     missing = [text for text in unknown if text not in shared]

@@ -147,7 +147,7 @@ class ActionRequest:
         """Adapts the form to the row and the action."""
 
     def notes(self, preview: Preview) -> Sequence[str]:
-        """Returns what a person should know before the action, in sentences."""
+        """Returns what a person should know of the action, before and after it, in sentences."""
         return []
 
     def lines(self, found: Impact) -> Mapping[str, Sequence[PreviewRow]]:

@@ -41,6 +41,7 @@ from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
 from flagstaff.admin.waiting_lines import row_lines
 from flagstaff.admin.words import joined
+from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history
 
@@ -86,10 +87,11 @@ class Head:
 
 @dataclass(frozen=True)
 class ActionLink:
-    """An action on the page of a row; without a URL, the user lacks the permission."""
+    """An action on the page of a row; without a URL, the user may not do it."""
 
     action: Action
     url: str
+    #: The permission that the user lacks, or the setting that forbids it.
     permission: str
 
 
@@ -296,7 +298,8 @@ class RowPageAdmin(BaseAdmin):
         """Returns an action on the page of a row."""
         action, url = self.page_actions[name], page_url(self.admin_site, self.model, name, row.pk)
         is_allowed = self.may_do(request, action, row)
-        return ActionLink(action, url if is_allowed else "", permission(action.right, row))
+        missing = "READ_ONLY" if conf.read_only else permission(action.right, row)
+        return ActionLink(action, url if is_allowed else "", missing)
 
     def about(self, row: Any, *elsewhere: str) -> Section:
         """Returns the section with the columns that are not empty and not `elsewhere` on the page.

@@ -26,7 +26,7 @@ from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.confirmation import preview_rows, segment_rows
 from flagstaff.admin.links import page_url
 from flagstaff.admin.question import Preview, lines_of_rows
-from flagstaff.admin.rights import may, needs_view_user_text
+from flagstaff.admin.rights import admin_of, may, needs_view_user_text
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.waiting_lines import shown_actions, state_badge, viewable_models
 from flagstaff.admin.words import colour_of, facts_html, link, two_lines
@@ -219,8 +219,9 @@ def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeStr
 
 def _links(site: AdminSite, model: type[Model], keys: list[str]) -> SafeString:
     """Returns the keys, with links to the pages of those that exist. Makes a query."""
-    rows = model._default_manager.using(conf.database).filter(key__in=keys)
-    # Of several plans with the key of a flag, the newest.
-    pks = dict(rows.order_by("pk").values_list("key", "pk"))
-    urls = {key: page_url(site, model, "change", pk) for key, pk in pks.items()}
+    urls: dict[str, str] = {}
+    if admin_of(site, model):
+        # Of several plans with the key of a flag, the newest.
+        rows = all_rows(model).filter(key__in=keys).order_by("pk").values_list("key", "pk")
+        urls = {key: page_url(site, model, "change", pk) for key, pk in rows}
     return format_html_join(", ", "{}", ((link(urls.get(key, ""), key),) for key in keys))

@@ -54,7 +54,7 @@ class Changed:
     missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
     #: Which rules give users another value than the new one; None without such rules.
     kept_by_rules: Text | None = dataclass_field(default=None, compare=False)
-    #: The row before and after, which may hold a secret value, for its impact; None if unknown.
+    #: The row before and after, for its impact and to know a secret value; None if unknown.
     before: RowState | None = dataclass_field(default=None, compare=False, repr=False)
     after: RowState | None = dataclass_field(default=None, compare=False, repr=False)
 

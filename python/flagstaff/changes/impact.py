@@ -86,15 +86,9 @@ def impact_of_enabling(
 
 
 def sides_of(changes: Iterable[Changed]) -> tuple[list[RowState], list[RowState]]:
-    """Returns the rows before and after changes. Several of one row follow each other."""
-    before: dict[Key, RowState] = {}
-    after: dict[Key, RowState] = {}
-    for changed in changes:
-        if changed.before is not None and changed.after is not None:
-            key = changed.kind, changed.key
-            before.setdefault(key, changed.before)
-            after[key] = changed.after
-    return [*before.values()], [*after.values()]
+    """Returns the rows before and after changes. No two changes may be of one row."""
+    states = [(one.before, one.after) for one in changes if one.before and one.after]
+    return [before for before, _after in states], [after for _before, after in states]
 
 
 def impact_of_changes(

@@ -316,8 +316,9 @@ def _whole_row_changed(
 def _whole_row(state: RowState) -> dict[str, Any] | None:
     if state.row is None:
         return None
-    users = {ALLOWED: list(in_order(state.allowed_users))} if state.allowed_users else {}
-    return _editable_fields(state.row) | users
+    users = state.allowed_users
+    known = {} if users is None else {ALLOWED: list(in_order(users))}
+    return _editable_fields(state.row) | known
 
 
 def _editable_fields(row: Row) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.value_states import ValueState
-from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.fields import assign
 from flagstaff.changes.segment_use import SegmentUse
 from flagstaff.history.kinds import Kind
@@ -35,10 +34,9 @@ class RowState:
 
     def after(self, fields: Mapping[str, object]) -> RowState:
         """Returns the state with these fields in place of its own. Does not validate."""
-        row, fields = copied(self.row), dict(fields)
-        users: Any = fields.pop(ALLOWED, self.allowed_users)
+        row = copied(self.row)
         assign(row, fields)
-        return replace(self, row=row, allowed_users=users)
+        return replace(self, row=row)
 
     @property
     def place(self) -> Place | None:

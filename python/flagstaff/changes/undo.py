@@ -318,7 +318,8 @@ class Undone:
         elif row is not None:
             self.changed = delete_locked(kind, row, present)
         else:
-            self.changed = Changed(kind, self.key, {}, {}, written=False, after=self.before)
+            same = self.before
+            self.changed = Changed(kind, self.key, {}, {}, written=False, before=same, after=same)
         self.changed = replace(self.changed, version=self.version)
         self.after = cast("RowState", self.changed.after)
 

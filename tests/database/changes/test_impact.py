@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timezone
 from random import Random
 from typing import Any
@@ -423,7 +424,7 @@ def test_sample_is_close_and_counts_allowed_users_exactly() -> None:
     made = many_users(6_000)
     now = flag(rollout_percent=0)
     allowed = [user.pk for user in made[:3]]
-    effect = only(impact([now], [now.after({"allowed_users": allowed})]))
+    effect = only(impact([now], [replace(now, allowed_users=allowed)]))
     assert (effect.gain, effect.lose, effect.is_estimate) == (3, 0, True)
     effect = only(impact([now], [now.after({"rollout_percent": 50})]))
     assert effect.users == pytest.approx(6_000, rel=0.3)

@@ -16,6 +16,8 @@ from django.test.utils import CaptureQueriesContext
 from flagstaff import acting_as, changes
 from flagstaff.changes import preview_undo, undo
 from flagstaff.changes.allowed_users import AllowedUsersChange
+from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.row_changes import write_change
 from flagstaff.changes.undo import Undone, entries_of_transaction, entries_of_versions
 from flagstaff.exceptions import (
@@ -863,3 +865,16 @@ def test_deadlock_is_retried_once_unless_a_transaction_surrounds_the_undo(
     with pytest.raises(OperationalError), transaction.atomic():
         undo(entries)
     assert len(calls) == 1
+
+
+def test_row_that_gets_the_key_of_a_deleted_one_is_counted() -> None:
+    User.objects.bulk_create(User(username=f"user{number}") for number in range(20))
+    changes.flags.create("a", enabled=True, rollout_percent=100)
+    with transaction.atomic():
+        changes.flags.update("a", {"key": "b"})
+        changes.flags.create("a")
+        last = changes.flags.update("b", {"enabled": False, "rollout_percent": 0})
+    assert last.version
+    undone = preview_undo(entries_of_transaction(last.version))
+    found = impact_of_changes([one.written for one in undone if one.written])
+    assert consequence_of(found) is Consequence.MOST

@@ -66,6 +66,8 @@ from flagstaff.history.user_names import may_see_users
 # Those that are about no single row.
 _PAGES = (Overview, RecentChanges, UserFlags, UnknownKeys, WorkersPage, StaleFlags, Search)
 _STEPS = ("0", "1", "5", "25", "50", "100")
+# The actions after which one expects all users of a percentage to have the flag.
+_GIVING = ("on", "rollout", "rules")
 # The actions that only the page of the allowed users leads to.
 _OF_USERS = ("allow", "disallow")
 # The columns that the page of a flag shows above.
@@ -103,9 +105,13 @@ class FlagRequest(ActionRequest):
             return [*facts_of_deletion(self.request, keys)]
         if action.name == "kill":
             return [_("Rollout, rules and allowed users stay as they are.")]
-        after = [one.row for key, one in found.after.items() if key in found.rows]
-        partial_rules = (text for row in after for text in partial_rule_notices(FlagState.of(row)))
-        return [*rule_notes(preview.arguments.get(RULES, [])), *partial_rules]
+        notes = [*rule_notes(preview.arguments.get(RULES, []))]
+        if action.name in _GIVING:
+            after = [one.row for key, one in found.after.items() if key in found.rows]
+            for row in after:
+                texts = partial_rule_notices(FlagState.of(row))
+                notes += texts if len(after) == 1 else [f"{row.key}: {one}" for one in texts]
+        return notes
 
     def lines(self, found: Impact) -> Mapping[str, Sequence[PreviewRow]]:
         """Who has the flags before and after, and what changes in the apps."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from datetime import timezone as zones
-from functools import cached_property, partial
+from functools import cache, cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -17,7 +17,8 @@ from django.contrib.admin.utils import quote as quoted_pk
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core.paginator import InvalidPage
 from django.db import connections
-from django.db.models import QuerySet
+from django.db.models import JSONField, QuerySet, TextField, Value
+from django.db.models.functions import Cast, NullIf
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
@@ -26,6 +27,7 @@ from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
 from django.utils.translation import gettext as _
 
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._engine import forced_off
 from flagstaff._engine.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff._tables.flag_states import STATE_LABELS, FlagState, ReleaseState, state_of
 from flagstaff._tables.names import own_names, query
@@ -40,8 +42,8 @@ from flagstaff.admin.flag.state import (
     alarms_of,
     allowed_count,
     notes_of_apps,
-    read_counts,
     state_and_label,
+    with_counts,
 )
 from flagstaff.admin.flag.usage import percent_true
 from flagstaff.admin.links import BACK, changes_url, page_link
@@ -71,7 +73,7 @@ if TYPE_CHECKING:
 _ENABLED, _ATTENTION = "on", "attention"
 # The choice of flags whose owner is the user of the request. No owner begins like this.
 _OWNED_BY_ME = "@me"
-# A long time, in days, for flags that nobody changes.
+# A long time, in days, for flags that nobody changes or evaluates.
 _LONG = 30
 # The choice of flags that were not changed for a long time.
 _UNCHANGED = f"not-{_LONG}d"
@@ -88,29 +90,34 @@ _CHECKBOX = '<input type="checkbox" name="{}" value="{}" class="action-select" a
 _MAX_TAGS = 5
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ListedFlag:
-    """A flag, and what the list knows of it beside its fields."""
+    """What the list knows of a flag."""
 
-    row: Any
+    pk: Any
+    key: str
+    enabled: bool
+    rollout_percent: int
+    owner: str
+    changed_at: datetime
+    #: As JSON; None for none.
+    rules: str | None
+    tags: str | None
     #: As if it had no allowed users, whom only `Flags.state` counts: a flag can have many.
-    state: ReleaseState
-    #: The id of the newest entry in the history, and its time, or else that of the row.
-    version: int | None
-    changed: datetime
+    state: ReleaseState = ReleaseState.OFF
+    #: The time of its newest entry in the history, or else that of the row, in seconds.
+    changed: float = 0.0
+    #: The id of the newest entry in the history.
+    version: int | None = None
     #: What a person should look at, and what is good to know.
-    notes: Sequence[FlagNote]
-    #: Of the flags of a page: the usage of a day, the newest change, whether the user may toggle
+    notes: Sequence[FlagNote] = ()
+    needs_attention: bool = False
+    #: Of the rows of a page: the usage of a day, the newest change, whether the user may toggle
     #: the flag, and the parameter that leads back to the same list.
     usage: KeyUsage = NOT_USED
     newest_change: str = ""
     may_toggle: bool = False
     back: str = ""
-
-    @property
-    def needs_attention(self) -> bool:
-        """Whether a person should look at it."""
-        return any(note.is_alarm for note in self.notes)
 
 
 _Test = Callable[[ListedFlag], bool]
@@ -125,23 +132,35 @@ class Flags:
         """Reads the flags, their newest entries, and what the apps say of them."""
         self.request, self.admin = request, admin
         self._rows: QuerySet[Any] = admin.get_queryset(request).order_by()
-        rows = [*self._rows]
-        notes = notes_of_apps(request, rows)
-        read = partial(newest_entries, [str(row.pk) for row in rows])
-        newest: Mapping[str, tuple[int, datetime]] = value_or_default(
+        # Most flags have neither. Django calls functions for each JSON, and none for a text.
+        texts = (
+            Cast(NullIf(name, Value([], JSONField())), TextField()) for name in ("rules", "tags")
+        )
+        columns = ("pk", "key", "enabled", "rollout_percent", "owner", "changed_at", *texts)
+        self.all = [ListedFlag(*row) for row in self._rows.values_list(*columns)]
+        notes = notes_of_apps(request, self.all)
+        read = partial(newest_entries, [str(flag.pk) for flag in self.all])
+        newest: Mapping[str, tuple[int | None, float]] = value_or_default(
             "the history of flags cannot be read", read, {}
         )
-        self.all = []
-        for row in rows:
-            pk, state = str(row.pk), FlagState.of(row)
-            version, changed = newest.get(pk) or (None, aware(row.changed_at))
-            said = [*notes.get(pk, ()), *alarms_of(row.key, state)]
-            self.all.append(ListedFlag(row, state_of(state, 0), version, changed, said))
+        # Without rules, there are few different ones.
+        state_without_rules = cache(lambda *state: state_of(FlagState(*state), 0))
+        for flag in self.all:
+            pk, fields = str(flag.pk), (flag.enabled, flag.rollout_percent)
+            flag.version, flag.changed = newest.get(pk) or (None, _seconds(flag.changed_at))
+            said = notes.get(pk, ())
+            if flag.rules or flag.key in forced_off.keys:
+                state = FlagState(*fields, json.loads(flag.rules or "[]"))
+                flag.state, said = state_of(state, 0), [*said, *alarms_of(flag.key, state)]
+            else:
+                flag.state = state_without_rules(*fields)
+            if said:
+                flag.notes, flag.needs_attention = said, any(note.is_alarm for note in said)
 
     def state(self, flag: ListedFlag) -> ReleaseState:
         """Returns the state. Queries for the first flag that only allowed users may have."""
         is_unsure = flag.state is ReleaseState.NO_USERS
-        has_users = is_unsure and flag.row.pk in self._with_users
+        has_users = is_unsure and flag.pk in self._with_users
         return ReleaseState.ALLOWED_USERS if has_users else flag.state
 
     @cached_property
@@ -151,26 +170,25 @@ class Flags:
         return {*unsure.values_list("pk", flat=True).distinct()}
 
     @cached_property
-    def _usage(self) -> Mapping[str, KeyUsage]:
+    def usage(self) -> Mapping[str, KeyUsage]:
         """The usage of all keys. Most lists need that of a page only."""
         return _usage_of(self.all)
 
     def last_use(self, flag: ListedFlag) -> float:
         """Returns when a flag was last used in any way, in seconds; 0 if it never was."""
-        found = self._usage.get(flag.row.key, NOT_USED)
+        found = self.usage.get(flag.key, NOT_USED)
         times = found.last_evaluated_at, found.served_in_bulk_at, found.served_to_browsers_at
-        return max((aware(at).timestamp() for at in times if at is not None), default=0)
+        return max((_seconds(at) for at in times if at is not None), default=0)
 
     @property
     def sort_keys(self) -> Mapping[str, Callable[[ListedFlag], Any]]:
         """What each column is sorted by."""
         return {
-            "flag": lambda flag: flag.row.key,
-            "state": lambda flag: (_STATES.index(self.state(flag)), flag.row.rollout_percent),
+            "flag": lambda flag: flag.key,
+            "state": lambda flag: (_STATES.index(self.state(flag)), flag.rollout_percent),
             "usage": self.last_use,
-            # The first click shows the newest changes.
-            "changed": lambda flag: -flag.changed.timestamp(),
-            "owned_by": lambda flag: (flag.row.owner.casefold(), flag.row.key),
+            "changed": lambda flag: -flag.changed,
+            "owned_by": lambda flag: (flag.owner.casefold(), flag.key),
         }
 
     def rows_of(self, flags: Sequence[ListedFlag]) -> list[Any]:
@@ -178,17 +196,19 @@ class Flags:
         usage = _usage_of(flags)
         read = partial(newest_change_cells, [flag.version for flag in flags if flag.version])
         changed: Mapping[str, str] = value_or_default("entries cannot be read", read, {})
-        read_counts([flag.row for flag in flags])
+        found = with_counts(self._rows).in_bulk([flag.pk for flag in flags])
         # The list, with its search, filters and page.
         back = urlencode({BACK: f"{self.request.get_full_path()}#"})
+        # Others may just have been deleted.
+        flags = [flag for flag in flags if flag.pk in found]
         for flag in flags:
-            row = flag.row
-            row.listed, flag.back, flag.usage = flag, back, usage.get(row.key, NOT_USED)
-            flag.newest_change = changed.get(str(row.pk), "")
+            row = found[flag.pk]
+            row.listed, flag.back, flag.usage = flag, back, usage.get(flag.key, NOT_USED)
+            flag.newest_change = changed.get(str(flag.pk), "")
             # A row of the query set is not hidden.
             may_toggle = not conf.read_only and self.admin.has_toggle_permission(self.request, row)
             flag.may_toggle = may_toggle
-        return [flag.row for flag in flags]
+        return [found[flag.pk] for flag in flags]
 
     # The choices of the filters.
 
@@ -197,7 +217,7 @@ class Flags:
         labels = {**STATE_LABELS, ReleaseState.ROLLOUT: _("in rollout")}
         return {
             _ATTENTION: (_("needs attention"), lambda flag: flag.needs_attention),
-            _ENABLED: (pgettext("state of a flag", "on"), lambda flag: flag.row.enabled),
+            _ENABLED: (pgettext("state of a flag", "on"), lambda flag: flag.enabled),
             **{state.value: (str(labels[state]), self._has_state(state)) for state in _STATES},
         }
 
@@ -208,24 +228,23 @@ class Flags:
 
     def owners(self) -> _Options:
         """The owners; nothing if no flag has one."""
-        owners = sorted({flag.row.owner for flag in self.all} - {""}, key=str.casefold)
+        owners = sorted({flag.owner for flag in self.all} - {""}, key=str.casefold)
         if not owners:
             return {}
         me = self.request.user.get_username().casefold()
         return {
-            _OWNED_BY_ME: (_("owned by me"), lambda flag: flag.row.owner.casefold() == me),
+            _OWNED_BY_ME: (_("owned by me"), lambda flag: flag.owner.casefold() == me),
             **{owner: (owner, partial(_has_owner, owner)) for owner in owners},
             "": (_("without an owner"), partial(_has_owner, "")),
         }
 
     def tags(self) -> _Options:
         """The tags."""
-        tags = {tag for flag in self.all for tag in usable_tags(flag.row.tags)}
+        tags = {tag for text in {flag.tags for flag in self.all} for tag in _tags_in(text)}
         return {tag: (tag, partial(_has_tag, tag)) for tag in sorted(tags, key=str.casefold)}
 
     def changes(self) -> _Options:
         """Periods with a change, and a long one without."""
-        now, long = aware(timezone.now()), _LONG * _DAY
         texts = {
             "1h": (_("in the last hour"), timedelta(hours=1)),
             "24h": (_("in the last 24 hours"), _DAY),
@@ -233,12 +252,13 @@ class Flags:
         for days in (7, _LONG):
             text = _("in the last %(days)s") % {"days": local_days(days)}
             texts[f"{days}d"] = text, days * _DAY
+        long_ago = _ago(_LONG * _DAY)
         return {
             **{
-                name: (text, partial(_is_changed_since, now - period))
+                name: (text, partial(_is_changed_since, _ago(period)))
                 for name, (text, period) in texts.items()
             },
-            _UNCHANGED: (_not_in(_LONG), lambda flag: flag.changed < now - long),
+            _UNCHANGED: (_not_in(_LONG), lambda flag: flag.changed < long_ago),
         }
 
     def unused(self) -> _Options:
@@ -246,13 +266,16 @@ class Flags:
         found: dict[str, tuple[str, _Test]] = {}
         if _is_counted():
             for days in (7, _LONG):
-                since = aware(timezone.now()) - days * _DAY
-                found[f"{days}d"] = _not_in(days), partial(self._is_unused, since)
+                found[f"{days}d"] = _not_in(days), partial(self._is_unused, _ago(days * _DAY))
             found["never"] = _("never"), lambda flag: not self.last_use(flag)
-        return {**found, "stale": (_("stale"), lambda flag: str(flag.row.pk) in self._stale)}
+        return {**found, "stale": (_("stale"), lambda flag: str(flag.pk) in self._stale)}
 
-    def _is_unused(self, since: datetime, flag: ListedFlag) -> bool:
-        return aware(flag.row.created_at) < since and self.last_use(flag) < since.timestamp()
+    def _is_unused(self, since: float, flag: ListedFlag) -> bool:
+        return self._created[flag.pk] < since and self.last_use(flag) < since
+
+    @cached_property
+    def _created(self) -> Mapping[Any, float]:
+        return {pk: _seconds(at) for pk, at in self._rows.values_list("pk", "created_at")}
 
     @cached_property
     def _stale(self) -> set[str]:
@@ -260,29 +283,41 @@ class Flags:
 
 
 def _has_owner(owner: str, flag: ListedFlag) -> bool:
-    return bool(flag.row.owner == owner)
+    return bool(flag.owner == owner)
 
 
 def _has_tag(tag: str, flag: ListedFlag) -> bool:
-    return tag in usable_tags(flag.row.tags)
+    return tag in _tags_in(flag.tags)
+
+
+def _tags_in(text: str | None) -> Collection[str]:
+    return usable_tags(json.loads(text)) if text else ()
+
+
+def _is_changed_since(since: float, flag: ListedFlag) -> bool:
+    return flag.changed >= since
 
 
 def _not_in(days: int) -> str:
     return _("not in the last %(days)s") % {"days": local_days(days)}
 
 
-def _is_changed_since(since: datetime, flag: ListedFlag) -> bool:
-    return flag.changed >= since
+def _ago(period: timedelta) -> float:
+    return _seconds(timezone.now() - period)
 
 
-def newest_entries(pks: Sequence[str]) -> dict[str, tuple[int, datetime]]:
+def _seconds(at: datetime) -> float:
+    return aware(at).timestamp()
+
+
+def newest_entries(pks: Sequence[str]) -> dict[str, tuple[int | None, float]]:
     """Returns the id and the time of the newest entry of each flag that has one. One query."""
     connection = connections[conf.database]
     if not is_postgresql(connection):
         return {}
     given = {"pks": pks, "table": connection.ops.quote_name(conf.flag_model._meta.db_table)}
     rows = query(connection, "newest_entries_v1", own_names(connection), given)
-    return {pk: (version, datetime.fromtimestamp(at, zones.utc)) for pk, version, at in rows}
+    return {pk: (version, at) for pk, version, at in rows}
 
 
 def _is_counted() -> bool:
@@ -294,7 +329,7 @@ def _usage_of(flags: Sequence[ListedFlag]) -> Mapping[str, KeyUsage]:
     """Returns the usage of a day by key. One query."""
     if not (flags and _is_counted()):
         return {}
-    read = partial(key_usage, [flag.row.key for flag in flags], timezone.now() - _DAY)
+    read = partial(key_usage, [flag.key for flag in flags], timezone.now() - _DAY)
     return value_or_default("the usage of flags cannot be read", read, {})
 
 
@@ -320,7 +355,7 @@ class FlagFilter(admin.SimpleListFilter):
         if value is None:
             return queryset
         _text, test = self._options.get(value, ("", lambda _flag: False))
-        return queryset.filter(pk__in=[one.row.pk for one in self._flags.all if test(one)])
+        return queryset.filter(pk__in=[one.pk for one in self._flags.all if test(one)])
 
 
 def _filter(name: str, title: Any, options: Callable[[Flags], _Options]) -> type[FlagFilter]:
@@ -358,7 +393,7 @@ class FlagChangeList(ChangeList):
         # Django sorts by other columns, such as those of a project.
         is_sorted_here = all(name in sort_keys for name, _is_desc in orders)
         if self.query or self.params.keys() - {ORDER_VAR} or not is_sorted_here:
-            by_pk = {flag.row.pk: flag for flag in flags.all}
+            by_pk = {flag.pk: flag for flag in flags.all}
             found = [by_pk[pk] for pk in self.queryset.values_list("pk", flat=True) if pk in by_pk]
         if ORDER_VAR not in self.params:
             found.sort(key=lambda flag: (flag.needs_attention, flag.changed), reverse=True)
