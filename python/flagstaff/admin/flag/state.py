@@ -56,15 +56,6 @@ def with_counts(flags: QuerySet[Any]) -> QuerySet[Any]:
     return counted
 
 
-def read_counts(flags: Sequence[Any]) -> None:
-    """Counts the allowed users of flags in one query. No other query counts them."""
-    rows = conf.flag_model._base_manager.using(conf.database)
-    pks = [flag.pk for flag in flags]
-    counts = dict(with_counts(rows.filter(pk__in=pks)).values_list("pk", _COUNT))
-    for flag in flags:
-        setattr(flag, _COUNT, counts.get(flag.pk, 0))
-
-
 def _is_for_allowed_users(flag: Any) -> bool:
     return state_of(FlagState.of(flag), 0) is ReleaseState.NO_USERS
 
