@@ -228,8 +228,10 @@ def test_evaluations_are_shown_with_share_of_true_results(operator: Client, sett
     add_usage("c", "false", 9)
     assert cells(operator, "usage", "?o=1") == ["never", "3 days ago", "25 % true just now"]
     assert keys(operator, "?o=-3") == ["c", "b", "a"]
+    assert "unused=never" in page(operator)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": 0}
     assert cells(operator, "usage") == []
+    assert "unused=never" not in page(operator)
 
 
 def test_flags_served_in_bulk_are_shown_as_in_browsers_or_not_known(operator: Client) -> None:

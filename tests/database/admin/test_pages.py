@@ -158,6 +158,8 @@ def test_page_names_the_environment_once_and_the_key_in_its_title(
     if models == FLAGS:
         html = page(operator, f"{FLAGS}{small_rows[FLAGS]}/rollout/?percent=50")
         assert strips(html) == [f"⚠ {name}" if is_production else name]
+        assert title(html).startswith(f"{name} | ")
+        assert "my_key" in title(html)
     assert strips(page(operator, "/admin/auth/user/")) == []
 
 

@@ -37,6 +37,7 @@ from tests.support.admin_pages import (
     undo_at,
     undo_url,
 )
+from tests.support.conditions import condition
 from tests.support.sql import rows as execute
 
 # Each change is a transaction of its own, as in production: an undo reads the history.
@@ -62,6 +63,7 @@ def team() -> Segment:
     return Segment.objects.get()
 
 
+ONE_USER = "1 user gains or loses something."
 NOT_COUNTED = "not counted: the time limit was reached"
 # For a person who may not view users.
 HIDDEN = "not counted: the rules read attributes of users, which you may not view"
@@ -142,6 +144,15 @@ def test_right_to_delete_takes_no_flag_from_users() -> None:
     changes.flags.disable("live")
     assert confirm(client, flag_url(flag, "delete")).redirect_chain
     assert not FeatureFlag.objects.exists()
+
+
+def test_question_of_allow_counts_the_users(operator: Client, settings: Any) -> None:
+    production(settings)
+    changes.flags.create("beta", enabled=True, allowed_users=User.objects.order_by("pk")[:2])
+    url = flag_url(FeatureFlag.objects.get(), "allow")
+    names = ",".join(f"user{number}" for number in range(10))
+    response = operator.post(url, typed(operator, url, users=names))
+    assert notes_of(response) == ["8 users gain the flag. Afterwards 10 of 11 users have it."]
 
 
 # Segments.
@@ -285,18 +296,22 @@ def test_segment_that_cannot_be_counted_in_time_says_so_and_types_its_key(
 
 
 @pytest.mark.parametrize(
-    ("changed", "key"),
+    ("changed", "key", "note"),
     [
-        (LOGGED_IN, "team"),
-        ([{"attribute": "is_authenticated", "operator": "in", "values": [False]}], "team"),
-        ([{"attribute": "plan", "operator": "in", "values": ["paid"]}], "team"),
-        ([*LOGGED_IN, {"attribute": "groups", "operator": "in", "values": ["beta"]}], ""),
-        ([{"attribute": "groups", "operator": "in", "values": ["none"]}], ""),
+        (LOGGED_IN, "team", "10 different users gain or lose something."),
+        ([condition("is_authenticated", "in", False)], "team", ONE_USER),
+        ([condition("plan", "in", "paid")], "team", f"{ONE_USER} Not all could be counted."),
+        (
+            [*LOGGED_IN, condition("groups", "in", "beta")],
+            "",
+            "3 different users gain or lose something.",
+        ),
+        ([condition("groups", "in", "none")], "", ONE_USER),
     ],
     ids=["most", "anonymous", "not counted", "few", "fewer"],
 )
-def test_segment_in_production_types_its_key_for_the_largest_consequence(
-    changed: Any, key: str, operator: Client, team: Segment, settings: Any
+def test_segment_in_production_types_its_key_for_the_largest_consequence(  # noqa: PLR0913, PLR0917
+    changed: Any, key: str, note: str, operator: Client, team: Segment, settings: Any
 ) -> None:
     production(settings)
     beta = Group.objects.create(name="beta")
@@ -304,6 +319,7 @@ def test_segment_in_production_types_its_key_for_the_largest_consequence(
     Group.objects.create(name="none")
     response = edit_segment(operator, team, changed)
     assert (asks(response), text_to_type(response)) == (True, key)
+    assert notes_of(response)[0] == note
     edit_segment(operator, team, changed, "x")
     assert (conditions() == changed) is not bool(key)
     edit_segment(operator, team, changed, "team")

@@ -236,6 +236,11 @@ def test_problem_stands_at_its_input(
     assert typed.items() <= inputs_of(html, "rules").items()
 
 
+def test_each_row_shows_its_problem(page: Page) -> None:
+    data = page.rows() | {"rules-0-0-values": "", "rules-1-rollout_percent": "200"}
+    assert len(problems(page.html(data))) == 2
+
+
 # Buttons, which save nothing.
 
 
@@ -448,6 +453,7 @@ def test_rule_for_all_others_stays_the_last_one(button: str) -> None:
 
 def test_button_adds_a_rule_for_all_others_to_those_of_a_value_only() -> None:
     assert 'value="others"' not in Page([]).html()
+    assert 'value="others"' in of_value([]).html()
     page = of_value(OTHERS[:1])
     assert 'value="others"' in page.html()
     rows = inputs_of(page.press("others"), "rules")

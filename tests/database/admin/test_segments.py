@@ -30,6 +30,7 @@ from tests.support.admin_pages import (
     answer,
     asks,
     column,
+    confirmed,
     count_queries,
     errors_of,
     links_of,
@@ -39,6 +40,7 @@ from tests.support.admin_pages import (
     preview_of,
     problems_of,
     production,
+    restore_url,
     staff,
     text_to_type,
     typed,
@@ -339,6 +341,25 @@ def test_used_segment_is_not_deleted_and_its_flags_are_named(
         assert not asks(response)
     assert Segment.objects.exists()
     assert "Delete" not in links_of(page(operator, url_of(segment)))
+
+
+# The history.
+
+
+def test_older_conditions_are_shown_in_words_and_restored(
+    operator: Client, segment: Segment
+) -> None:
+    url = restore_url(segment_version("enterprise"))
+    with acting_as("bob"):
+        changes.segments.update("enterprise", {"conditions": PAYING})
+    shown = unescape(page(operator, url_of(segment, "history")))
+    assert f'conditions <strong>{SENTENCE} → plan is "paid"</strong>' in shown
+    assert staff("view_segment").post(url, {"_confirmed": "1"}).status_code == 403
+    response = operator.get(url)
+    assert preview_of(response)["conditions"] == ['plan is "paid"', SENTENCE]
+    operator.post(url, confirmed(response))
+    segment.refresh_from_db()
+    assert segment.conditions == LARGE
 
 
 # What a project adds.

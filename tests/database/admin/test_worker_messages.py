@@ -71,13 +71,12 @@ def test_message_counts_the_workers_after_five_seconds_for_a_kill_and_one_for_ot
 ) -> None:
     calls = replace_wait(monkeypatch, ALL)
     counted = "Applied by 4 of 4 workers after 0.03 s."
-    for url, arguments in (
-        (flag_url(flag, "rollout"), {"percent": "5"}),
-        (flag_url(flag, "rollout"), {"percent": "50"}),
-        (f"{FLAGS}add/", {"key": "new_search"}),
-    ):
-        [message] = messages_of(act(operator, url, **arguments))
-        assert counted in message
+    for percent in ("5", "50"):
+        [message] = messages_of(act(operator, flag_url(flag, "rollout"), percent=percent))
+        assert message.endswith(counted)
+    # What to do next follows.
+    [message] = messages_of(act(operator, f"{FLAGS}add/", key="new_search"))
+    assert counted in message
     response = kill(operator, flag)
     [message] = messages_of(response)
     assert message == f"“new_checkout” was changed: turned off. Off for all users. {counted}"

@@ -136,6 +136,11 @@ def test_edit_writes_settings_with_an_event_of_old_and_new_values(draft: Experim
     )
 
 
+def test_edit_without_a_change_leaves_no_event(draft: Experiment) -> None:
+    experiments.edit(KEY, description="Green?", variants=["control", "treatment"])
+    assert newest_event().kind == "created"
+
+
 def test_weights_with_the_same_shares_are_stored(draft: Experiment) -> None:
     experiments.edit(KEY, variants=["control:2", "treatment:2"])
     assert stored().variants[0]["weight"] == 2

@@ -173,6 +173,15 @@ def test_user_of_a_visitor_who_met_two_variants_is_left_out(experiment: Experime
     assert totals(experiment, Conversion(source_of([]), window=DAY)) == {"treatment": (1, 0.0)}
 
 
+def test_metric_of_another_unit_is_refused(experiment: Experiment) -> None:
+    metric = Conversion(source_of([]), window=DAY, unit="company")
+    with pytest.raises(ConfigurationError, match=f"the unit of {KEY} is user"):
+        measure(experiment, metric)
+    experiment.bucket_by = "company"
+    with pytest.raises(ConfigurationError, match='use a metric with unit="company"'):
+        measure(experiment, Conversion(source_of([]), window=DAY))
+
+
 def test_source_is_sql_or_a_query_set(experiment: Experiment) -> None:
     expose(experiment, [("a", "control", START)])
     rows = Exposure.objects.values("unit", time=F("at"), value=Value(2.0))

@@ -160,6 +160,8 @@ def test_traffic_grows_and_keeps_the_ratio(operator: Client) -> None:
         "Variants": ["control 5.00 %, treatment 15.0 %", "control 10.0 %, treatment 30.0 %"],
         "Traffic in percent": ["20", "40"],
     }
+    [error] = errors_of(act(operator, url, percent="10"))
+    assert "can only grow" in error
 
 
 def test_restart_is_asked_and_can_change_the_weights(operator: Client, running: Experiment) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from threading import Event
 from typing import Any
@@ -25,6 +26,7 @@ from tests.support.rollouts import (
     KEY,
     RULES,
     drive_recently,
+    end_dwell_time,
     fail,
     harm,
     leave_unguarded,
@@ -89,10 +91,25 @@ def test_plan_that_gives_a_flag_to_users_shows_the_next_and_the_last_step_and_as
     assert rollout() == 5
 
 
+def test_start_that_enables_the_flag_is_asked_about() -> None:
+    FeatureFlag.objects.update(enabled=False, rollout_percent=60)
+    stored = FeatureFlag.objects.values_list("enabled", "rollout_percent")
+    for answer, status, after in (("n", 2, (False, 60)), ("y", 0, (True, 5))):
+        ran = asked(f"{START} --enable", answer)
+        assert (ran.status, stored.get()) == (status, after)
+        assert "The flag is turned on. " in ran.err
+        assert "Go on? [y/N]" in ran.err
+    assert f"{KEY}: started: rollout 0 → 5 %; the flag is turned on\n" in ran.err
+
+
 def test_start_is_refused_if_the_flag_or_the_plan_changes_while_the_key_is_typed(
     settings: Any,
 ) -> None:
     production(settings)
+    # The last step decides that the key is typed.
+    ran = asked(START, "y")
+    assert (ran.status, rollout(), Plan.objects.exists()) == (2, 0, False)
+    assert f"not confirmed: type {KEY} exactly; nothing was changed" in ran.err
 
     def change() -> str:
         changes.flags.update(KEY, {"description": "One"})
@@ -189,6 +206,19 @@ def test_status_shows_the_state_the_evidence_and_the_events() -> None:
     assert [event["kind"] for event in record["events"]] == ["created", "started"]
     leave_unguarded()
     assert document("plan", "show", KEY)["unguarded"] is True
+
+
+def test_json_of_a_start_has_the_plan_and_that_of_a_hold_says_why() -> None:
+    found = document(*START.split())
+    assert (found["key"], found["state"], found["step"]) == (KEY, "running", 1)
+    assert [event["kind"] for event in found["events"]] == ["created", "started"]
+    end_dwell_time()
+    ok("run-jobs")
+    record = document("plan", "show", KEY)
+    text = "waits for data: no request or task of a user with the flag has ended yet"
+    assert (record["reason"], record["evidence"]["why"]) == (text, text)
+    assert record["events"][-1]["text"] == f"holds: {text}"
+    assert re.search(f"^reason +{text}$", typed(f"flags plan show {KEY}"), re.MULTILINE)
 
 
 def test_run_jobs_drives_the_plans_and_a_trip_is_no_failure() -> None:

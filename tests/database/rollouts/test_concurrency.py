@@ -13,12 +13,13 @@ from django.db import connection, transaction
 from flagstaff import changes, rollouts
 from flagstaff.exceptions import ConflictError, PlanError
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import functions
+from flagstaff.rollouts import advance, functions, transitions
 from flagstaff.rollouts.advance import PlanReport
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
+from tests.support.history import flag_history
 from tests.support.rollouts import (
     KEY,
     STEPS,
@@ -106,6 +107,42 @@ def test_change_that_was_taken_back_pauses_the_plan_beside_others() -> None:
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 5)
     assert "changed outside of the plan" in report.text
+
+
+@pytest.mark.parametrize("after", ["end_run", "save", "record", "set_rollout"])
+def test_driver_that_is_killed_leaves_nothing_half_done(
+    monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    pass_step()
+    owner = {"record": advance, "set_rollout": changes.flags}.get(after, transitions)
+    original = getattr(owner, after)
+
+    def killed(*arguments: Any, **options: Any) -> Any:
+        original(*arguments, **options)
+        # As a process that is killed: the server ends the session.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+        raise AssertionError
+
+    before = (
+        Plan._base_manager.values().get(),
+        [*StepRun.objects.values()],
+        [*PlanEvent.objects.values()],
+    )
+    version = flag_history(KEY)[0].version
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, after, killed)
+        [report] = in_another_session(run_plans)
+    assert report.error in {"OperationalError", "InterfaceError"}
+    assert report.is_news
+    assert before == (
+        Plan._base_manager.values().get(),
+        [*StepRun.objects.values()],
+        [*PlanEvent.objects.values()],
+    )
+    assert (rollout(), flag_history(KEY)[0].version) == (5, version)
+    run_plans()
+    assert rollout() == 25
 
 
 def test_driver_killed_after_a_trip_loses_one_event(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -241,8 +241,11 @@ def test_search_finds_usernames_and_no_other_names() -> None:
     for text in ("Chloe", "corp.example"):
         assert keys(client, actor=text) == []
     assert keys(client, actor="zoe") == [KEY]
-    text = text_of(page(client, url(actor="Chloe")))
-    assert "No change matches the filters. Remove all filters" in text
+    html = page(client, url(actor="Chloe", transaction="7"))
+    assert "No change matches the filters. Remove all filters" in text_of(html)
+    # The form keeps its filters, also the hidden one.
+    for name, value in (("transaction", "7"), ("actor", "Chloe")):
+        assert re.search(rf'name="{name}" value="{value}"', html)
 
 
 # Pages, and the CSV.

@@ -484,7 +484,7 @@ def test_undo_for_most_users_in_production_types_the_key(
     assert problems_of(response) == [f"Not confirmed: type “{key}” exactly."]
     assert Change.objects.count() == entries
     operator.post(url, confirmed(response, _typed_key=key))
-    assert FeatureFlag.objects.get().rollout_percent == 100
+    assert stored() == (100, "stripe")
     assert Change.objects.count() > entries
 
 

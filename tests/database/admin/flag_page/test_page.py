@@ -92,6 +92,10 @@ def test_what_a_user_may_not_do_names_the_permission(
         assert f"(flagstaff.{name}_featureflag)" in html
 
 
+def test_read_only_page_has_no_links(operator: Client, flag: FeatureFlag, read_only: None) -> None:
+    assert links_of(page(operator, flag_url(flag))) == []
+
+
 def test_targeting_is_in_words_in_the_order_of_the_evaluation(
     operator: Client, flag: FeatureFlag
 ) -> None:
@@ -116,3 +120,11 @@ def test_rule_that_keeps_users_out_and_a_forced_off_flag_are_alarms(
         "Forced off in this process by FLAGSTAFF_FORCE_OFF.",
         "Rule 1 keeps 90 % of its users out, also at a rollout of 100 %.",
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_last_changes_are_shown_with_their_undo(operator: Client, flag: FeatureFlag) -> None:
+    changes.flags.set_rollout("new_checkout", 50)
+    text = section(page(operator, flag_url(flag)), "Last changes")
+    assert "25 → 50 %" in text
+    assert "Undo…" in text

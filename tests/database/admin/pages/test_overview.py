@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
+from django.utils.translation import override
 
 from flagstaff import acting_as, changes, experiments, rollouts
 from flagstaff.experiments.models import Experiment, StoredVerdict
@@ -116,6 +117,14 @@ def test_quiet_page_says_that_nothing_needs_attention(operator: Client) -> None:
     html = page(operator, OVERVIEW)
     assert text_of(html).count(NOTHING) == 1
     assert "Running</h2>" not in html
+
+
+def test_page_is_german(operator: Client, experiment: Experiment) -> None:
+    store(treatment="worse")
+    with override("de"):
+        html = page(operator, OVERVIEW)
+    [row] = block(html, "Handlungsbedarf")
+    assert re.search(r"die Testvariante ist schlechter Tag 1, Stand \d\d:00", row)
 
 
 def test_page_works_without_time_zones(
@@ -224,7 +233,7 @@ STEP, HOUR = "Step 1 of 3, 5 %", r"as of \d\d:00"
 UNGUARDED = r"no guard can stop it, because run-jobs does not watch the plan\."
 NO_VERDICT = r"No verdict yet: run-jobs has not run since the start\."
 WRONG, HARM = "no verdict: the shares are wrong", "stop: a guardrail got worse"
-BETTER = "the treatment is better"
+BETTER, WORSE = "the treatment is better", "the treatment is worse"
 # What happens to the row, and its block, its label and its text; no block without a row.
 PLANS: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "running": (lambda: None, RUNNING, "running", f"{STEP}, until .*"),
@@ -241,6 +250,7 @@ EXPERIMENTS: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "old": (store_old, RUNNING, "running", r"Day 1: undecided, as of Jan\. 2, 2026, 14:00"),
     "mismatch": (lambda: store(a="mismatch"), ATTENTION, WRONG, f"Day 1, {HOUR}"),
     "harm": (lambda: store(a="harm"), ATTENTION, HARM, f"Day 1, {HOUR}"),
+    "worse": (lambda: store(a="worse"), ATTENTION, WORSE, f"Day 1, {HOUR}"),
     "better": (lambda: store(a="better"), ATTENTION, BETTER, f"Day 1, {HOUR}"),
     "most urgent": (
         lambda: store(red="better", blue="harm"),
@@ -251,7 +261,8 @@ EXPERIMENTS: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "problem": (lambda: store("it fails"), ATTENTION, "no verdict", f"it fails, {HOUR}"),
     "stopped": (stop, "", "", ""),
 }
-COLOURS = dict.fromkeys(("unguarded", "rolled back", WRONG, HARM), "tripped") | {BETTER: "on"}
+RED = "unguarded", "rolled back", WRONG, HARM, WORSE
+COLOURS = dict.fromkeys(RED, "tripped") | {BETTER: "on"}
 ROWS = [("plan", *row) for row in PLANS.values()]
 ROWS += [("experiment", *row) for row in EXPERIMENTS.values()]
 

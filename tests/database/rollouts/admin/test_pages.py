@@ -133,6 +133,8 @@ def test_plan_that_waits_for_a_person_is_red_and_comes_first_with_its_reason(  #
     happens: Any, state: str, text: str, operator: Client, running: Plan, flag: FeatureFlag
 ) -> None:
     assert (needs_attention(), red(operator, flag)) == (False, [])
+    [shown_state] = column(page(operator, PLANS), "shown_state")
+    assert re.fullmatch(r"running ?Step 1 of 2, 25 %, until .* or later\.", shown_state)
     happens()
     assert needs_attention()
     shown = red(operator, flag)
