@@ -40,10 +40,10 @@ impl LoadedTable for Experiments {
         let mut experiments = Unique::new(RowKind::Experiment, self, rows.len());
         let mut bad = Vec::new();
         for row in rows {
-            let pk = row.pk.clone();
+            let (pk, is_off) = (row.pk.clone(), is_off(&row.state));
             match next(row, self, rules) {
                 Ok(experiment) => experiments.insert(experiment),
-                Err(problem) => bad.push((pk, problem)),
+                Err(problem) => bad.push((pk, is_off, problem)),
             }
         }
         // The last good version gets the current segments.
@@ -53,10 +53,15 @@ impl LoadedTable for Experiments {
             }
         }
         // Last: a row that lost its key must not hide the row that has the key now.
-        for (pk, problem) in bad {
+        for (pk, is_off, problem) in bad {
             experiments.problems.push(problem);
             if let Some(last) = self.iter().find(|experiment| experiment.identity.pk == pk) {
-                experiments.entries.add(current(last, rules));
+                let mut last = current(last, rules);
+                // A stop needs none of the columns that cannot be read.
+                if is_off {
+                    last.state = ExperimentState::Off;
+                }
+                experiments.entries.add(last);
             }
         }
         (experiments.entries, experiments.problems)
@@ -152,11 +157,16 @@ impl Design {
 /// The state. A winner that is not a variant cannot be given to anyone.
 fn state(state: &str, winner: &str, allocation: &Allocation) -> Option<ExperimentState> {
     match state {
-        "draft" | "stopped" => Some(ExperimentState::Off),
+        _ if is_off(state) => Some(ExperimentState::Off),
         "running" => Some(ExperimentState::Running),
         "shipped" => allocation.number(winner).map(ExperimentState::Shipped),
         _ => None,
     }
+}
+
+/// Whether every call gets its default in this state.
+fn is_off(state: &str) -> bool {
+    matches!(state, "draft" | "stopped")
 }
 
 /// The variants of forced units, from a JSON object of keys by unit.

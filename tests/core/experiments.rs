@@ -55,6 +55,17 @@ fn row_that_cannot_be_used_keeps_its_last_good_version() {
 }
 
 #[test]
+fn row_that_cannot_be_used_is_stopped_with_its_state() {
+    for state in ["stopped", "draft"] {
+        let (state, variants) = (state.into(), Ok("[5]".into()));
+        let bad = ExperimentRow { state, variants, ..row() };
+        let after = snapshot([experiments([row()]), experiments([bad])]);
+        assert_eq!(running(&after), Some(false));
+        assert!(problems(&after)[0].starts_with("experiment \"a\" is set aside: its variants"));
+    }
+}
+
+#[test]
 fn allocation_has_at_most_100_variants_and_a_weight_above_0() {
     let cases =
         [(100, 1, true), (101, 1, false), (2, 0, false), (0, 1, false), (2, u32::MAX, true)];

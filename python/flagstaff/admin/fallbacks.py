@@ -14,6 +14,7 @@ from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
 from flagstaff._tables.names import own_names
 from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 
 _Value = TypeVar("_Value")
 
@@ -47,19 +48,23 @@ def savepoint() -> AbstractContextManager[None]:
     return transaction.atomic(using=database) if is_in_block else nullcontext()
 
 
-def can_read(request: HttpRequest, table: str) -> bool:
-    """Whether all rows of a table can be read, such as "usage_table".
+def can_read(request: HttpRequest, table: str | Kind) -> bool:
+    """Whether all rows of a table can be read, such as "usage_table", or those of a kind.
 
     Queries for the first part of a page only.
     """
     return table in once(request, "readable tables", _readable)
 
 
-def _readable() -> Collection[str]:
+def _readable() -> Collection[str | Kind]:
     connection = connections[conf.database]
     if not is_postgresql(connection):
         return ()
     names = own_names(connection)
-    found = find_tables(connection, *(names[table] for table in _TABLES))
+    kinds = {kind: connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind}
+    found = find_tables(connection, *(names[table] for table in _TABLES), *kinds.values())
     tables = {table: found.get(names[table]) for table in _TABLES}
-    return {name for name, one in tables.items() if one and one.may_read and not one.hides_rows}
+    return {
+        *(name for name, one in tables.items() if one and one.may_read and not one.hides_rows),
+        *(kind for kind, name in kinds.items() if name not in found or found[name].may_read),
+    }

@@ -317,7 +317,9 @@ def force(
     Without `--variant`, its bucket decides again. A unit that begins with "-" comes last, after
     `--`: `experiment force checkout_button --variant treatment -- -a7`.
     """
-    before = find(key).overrides.get(unit)
+    experiment = find(key)
+    require_now(experiment, "force")
+    before = experiment.overrides.get(unit)
     option = () if before is None else ("--variant", before)
     words = (*option, "--", unit) if unit.startswith("-") else (unit, *option)
     return _done(lambda: editing.force(key, unit, variant), key, "force", key, *words)
@@ -379,6 +381,7 @@ def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done
 
 def _undo_question(key: str) -> Question:
     experiment = find(key)
+    require_now(experiment, "undo")
     decision = lifecycle.last_decision(experiment)
     lines = [Text("All exposures are kept.")]
     if decision.before["state"] == State.RUNNING and experiment.winner:

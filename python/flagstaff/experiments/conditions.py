@@ -148,10 +148,15 @@ _POSSIBLE = {
 #: What a stored report rules out: it stays, and nothing runs any more. A change would also keep the
 #: ship from being undone, which is the way back.
 _CHANGES_OF_A_RUN = ("start", "grow", "add-metric", "restart")
+# What is possible if the settings cannot be read: what needs none of them.
+_READS_NO_SETTINGS = ("stop", "delete")
 
 
 def refusal(experiment: Experiment, action: str) -> Text | None:
     """Returns why an action is not possible now; None if it is."""
+    problem = experiment.problem
+    if problem and action not in _READS_NO_SETTINGS:
+        return Text("{key}: {why}", key=experiment.key, why=problem)
     states = _POSSIBLE.get(action, tuple(State))
     if experiment.state not in states:
         return Text(

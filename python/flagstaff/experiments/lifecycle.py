@@ -148,6 +148,7 @@ def undo(key: str) -> Experiment:
         # Segments are locked before experiments.
         problem = missing_segment(find(key).rules, lock=True)
         with locked(key) as experiment:
+            require_now(experiment, "undo")
             event = last_decision(experiment)
             before = event.before
             if before["state"] == State.RUNNING:

@@ -6,6 +6,7 @@ worker's clock, which also stamps most of what metrics read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,10 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._words.text import Text
 from flagstaff.base_models import finite_times, readable_json
+from flagstaff.exceptions import InvalidExperimentError
+from flagstaff.experiments.variants import valid_variants, variants_of
 from flagstaff.validators import KEY_MAX_LENGTH, UNIT_MAX_LENGTH
 
 __all__ = [
@@ -25,6 +29,15 @@ __all__ = [
     "State",
     "StoredVerdict",
 ]
+
+
+# The types of columns with JSON, and of what is in them.
+_JSON_TYPES: Mapping[str, tuple[type, type | tuple[type, ...]]] = {
+    "other_metrics": (list, str),
+    "guardrails": (dict, (int, float)),
+    "overrides": (dict, str),
+    "added_metrics": (dict, str),
+}
 
 
 class State(models.TextChoices):
@@ -119,6 +132,29 @@ class Experiment(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    @property
+    def problem(self) -> Text | None:
+        """Why the settings cannot be read, as after a change with SQL; or None."""
+        try:
+            valid_variants(variants_of(self.variants))
+        except InvalidExperimentError as error:
+            return Text("the experiment cannot be read: {why}", why=error.message)
+        except (KeyError, TypeError):
+            return _unreadable("variants")
+        for column, (outer, inner) in _JSON_TYPES.items():
+            stored = getattr(self, column)
+            values = stored.values() if isinstance(stored, dict) else stored
+            if not (isinstance(stored, outer) and all(isinstance(one, inner) for one in values)):
+                return _unreadable(column)
+        return None
+
+
+def _unreadable(column: str) -> Text:
+    return Text(
+        "the experiment cannot be read: the column {column} has JSON of another type",
+        column=column,
+    )
 
 
 class ExperimentEvent(models.Model):

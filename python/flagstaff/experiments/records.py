@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff._engine import forced_off
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.rule_text import rules_text
-from flagstaff._words.text import local_number
+from flagstaff._words.text import local_number, localized
 from flagstaff.conf import conf
 from flagstaff.experiments.figures import number_text, percent_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
@@ -58,7 +58,9 @@ def setting_texts(experiment: Experiment) -> dict[str, str]:
 
 
 def shares_text(experiment: Experiment) -> str:
-    """Returns the variants with their shares of all units."""
+    """Returns the variants with their shares of all units; or why they cannot be read."""
+    if problem := experiment.problem:
+        return localized(problem)
     traffic, shares = experiment.traffic_percent / MAX_PERCENT, shares_of(experiment.variants)
     return ", ".join(f"{key} {percent_text(traffic * share)}" for key, share in shares.items())
 
@@ -76,10 +78,14 @@ def _state(record: Record) -> str:
 
 
 def _variants(record: Record) -> str:
+    if record["problem"]:
+        return str(record["problem"])
     return ", ".join(f"{one['key']} {one['share']:.4g} %" for one in record["variants"])
 
 
 def _overrides(record: Record) -> str:
+    if record["problem"]:
+        return ""
     return ", ".join(f"{unit}: {variant}" for unit, variant in record["overrides"].items())
 
 
@@ -112,16 +118,19 @@ EVENT_COLUMNS = (
 
 
 def experiment_record(experiment: Experiment, *, with_events: bool = True) -> dict[str, Any]:
-    """Returns an experiment as a dict for JSON. Makes one query for its events."""
-    shares = shares_of(experiment.variants)
+    """Returns an experiment as a dict for JSON. Makes one query for its events.
+
+    One that cannot be read has no variants, and its other columns as they are stored.
+    """
+    variants = [] if (problem := experiment.problem) else experiment.variants
+    shares = shares_of(variants)
     record = {
         "key": experiment.key,
         "state": experiment.state,
         "forced_off": experiment.key in forced_off.keys,
         "winner": experiment.winner or None,
-        "variants": [
-            {**variant, "share": 100 * shares[variant["key"]]} for variant in experiment.variants
-        ],
+        "problem": problem,
+        "variants": [{**one, "share": 100 * shares[one["key"]]} for one in variants],
         "primary_metric": experiment.primary_metric or None,
         **{name: getattr(experiment, name) for name in _STORED},
     }

@@ -147,8 +147,10 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
     """Returns the report of an experiment. Makes a query for each metric, and a few others.
 
     A metric that fails has an error instead of results. Raises ConfigurationError if the exposures
-    cannot be read because of EXCLUDED_UNITS.
+    cannot be read because of EXCLUDED_UNITS, or the settings because of a change with SQL.
     """
+    if problem := experiment.problem:
+        raise ConfigurationError(problem)
     counts = count(experiment)
     plan = plan_of(experiment)
     has_mismatch = counts["mismatch_p_value"] < MISMATCH_ALPHA

@@ -102,6 +102,15 @@ def test_error_of_one_experiment_does_not_stop_the_others(
     assert verdict().problem == "ValueError"
 
 
+def test_experiment_that_sql_has_broken_does_not_stop_the_others(running: Experiment) -> None:
+    Experiment.objects.update(variants=[5])
+    experiments.create("other")
+    experiments.start("other")
+    assert run() == [KEY, "other"]
+    assert verdict().problem.startswith("the experiment cannot be read: the column variants")
+    assert StoredVerdict.objects.get(experiment__key="other").problem == ""
+
+
 def test_run_stops_after_five_seconds_and_the_next_one_continues(
     running: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,16 @@ from flagstaff import experiments
 from flagstaff._engine import forced_off
 from flagstaff.experiments.models import Experiment, StoredVerdict
 from flagstaff.experiments.verdict import SHARES_ARE_WRONG
-from tests.support.admin_pages import column, count_queries, page
+from flagstaff.models import FeatureFlag
+from tests.support.admin_pages import (
+    FLAGS,
+    column,
+    count_queries,
+    errors_of,
+    flag_url,
+    messages_of,
+    page,
+)
 from tests.support.experiment_pages import (
     EXPERIMENTS,
     KEY,
@@ -24,8 +33,10 @@ from tests.support.experiment_pages import (
     experiment_url,
     expose,
     expose_both,
+    stored,
 )
 from tests.support.plan_pages import INLINE, table, text_of
+from tests.support.terminals import ok, run, typed
 
 pytestmark = pytest.mark.django_db
 
@@ -222,6 +233,61 @@ def test_page_says_what_is_missing_and_what_was_left_out(operator: Client) -> No
     text = text_of(shown(operator, found))
     assert "too early for a verdict A verdict needs 100 more units" in text
     assert "Units that met two variants: 3. They are left out of all figures." in text
+
+
+@pytest.mark.parametrize(
+    ("broken", "why"),
+    [
+        ({"variants": 5}, "the column variants has JSON of another type"),
+        ({"variants": [5]}, "the column variants has JSON of another type"),
+        ({"variants": [{"key": "a"}]}, "the column variants has JSON of another type"),
+        ({"variants": [{"key": "a", "weight": 1}]}, "the experiment has 1 variants"),
+        ({"other_metrics": [5]}, "the column other_metrics has JSON of another type"),
+        ({"guardrails": 5}, "the column guardrails has JSON of another type"),
+        ({"overrides": 5}, "the column overrides has JSON of another type"),
+        ({"added_metrics": {"orders": 5}}, "the column added_metrics has JSON of another type"),
+    ],
+)
+def test_experiment_that_sql_has_broken_is_shown_and_can_only_be_stopped_and_deleted(
+    broken: dict[str, Any], why: str, operator: Client, running: Experiment
+) -> None:
+    Experiment.objects.update(**broken)
+    why = f"the experiment cannot be read: {why}"
+    for url in (EXPERIMENTS, experiment_url(running), f"{FLAGS}overview/"):
+        assert why in text_of(page(operator, url)).replace("The exp", "the exp"), url
+    assert page(operator, FLAGS)
+    assert page(operator, flag_url(FeatureFlag.objects.create(key="new_checkout")))
+    for verb in ("list", f"show {KEY}"):
+        assert why in " ".join(typed(f"flags experiment {verb}").split()), verb
+        assert why in ok(f"experiment {verb} --json").out, verb
+    assert why in run(f"experiment report {KEY}").err
+    assert actions_of(page(operator, experiment_url(running))) == {"Stop"}
+    others = {
+        "edit": "--description web",
+        "start": "",
+        "grow": "100 --yes",
+        "restart": "--yes",
+        "add-metric": "revenue --yes",
+        "force": "7",
+        "ship": "treatment --yes",
+        "undo": "--yes",
+    }
+    for action, words in others.items():
+        assert why in run(f"experiment {action} {KEY} {words}").err, action
+        url = experiment_url(running, action)
+        for response in (operator.get(url), operator.post(url, {"_confirmed": "1"})):
+            assert any(why in error for error in errors_of(response)), action
+    assert stored().state == "running"
+    url = experiment_url(running, "stop")
+    assert page(operator, url)
+    assert "stopped" in messages_of(operator.post(url, {}, follow=True))[0]
+    assert stored().state == "stopped"
+    assert why in text_of(page(operator, EXPERIMENTS))
+    Experiment.objects.update(state="running")
+    ok(f"experiment stop {KEY}")
+    assert stored().state == "stopped"
+    assert page(operator, experiment_url(running, "delete"))
+    ok(f"experiment delete {KEY} --yes")
 
 
 def test_pages_have_no_inline_style_or_script(operator: Client, better: Experiment) -> None:

@@ -245,3 +245,14 @@ def test_exposures_of_an_experiment_that_was_shipped_without_a_report_are_delete
     experiments.ship(KEY, "control")
     end_long_ago()
     assert experiments.prune(365 * DAY) == 1
+
+
+def test_experiment_that_sql_has_broken_keeps_its_own_exposures_only(running: Experiment) -> None:
+    for one in (running, start("banner")):
+        expose(one, one.key)
+        experiments.stop(one.key)
+    Experiment.objects.filter(key=KEY).update(variants=[5])
+    end_long_ago()
+    with pytest.raises(ExperimentError, match="the experiment cannot be read"):
+        experiments.prune(365 * DAY)
+    assert exposed() == [KEY]

@@ -218,3 +218,11 @@ def test_forced_off_experiment_is_not_a_flag(running: Load) -> None:
     with forced_off([KEY, "search_v2"]):
         assert status().forced_off == (KEY, "search_v2")
         assert all_flags(1) == snapshot().all_flags(1) == {"search_v2": False}
+
+
+@pytest.mark.parametrize("broken", [{"variants": [5]}, {"overrides": 5}, {"guardrails": 5}])
+def test_experiment_that_sql_has_broken_is_stopped(running: Load, broken: dict[str, Any]) -> None:
+    Experiment.objects.update(**broken)
+    experiments.stop(KEY)
+    running()
+    assert get_variant(KEY, 1, default="none") == "none"

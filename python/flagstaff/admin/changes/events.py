@@ -46,8 +46,6 @@ from flagstaff.history.user_names import may_see_users, names_in, names_of_actor
 _ADDRESS = re.compile(r"(https?://[^\s<>\"']*[^\s<>\"'/.,;:!?)\]}]/*)")
 # The text was truncated here, so the URL is not complete.
 _CUT = "…"
-# Characters of a whole value, which is folded: a page has up to 100 of them.
-_MAX_WHOLE = 4_000
 # A transaction may have changed all flags, and a page shows many transactions.
 _MAX_ENTRIES = 100
 

@@ -45,7 +45,6 @@ from flagstaff.history.log import (
     has_text,
     missing_entries,
     stored_actors,
-    unreadable_kinds,
 )
 from flagstaff.history.user_names import may_see_users
 
@@ -198,9 +197,8 @@ def _users_named(text: str) -> set[str]:
 
 
 def readable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
-    """Returns the kinds whose rows the user may see and the role may read. One query."""
-    hidden = unreadable_kinds()
-    return [kind for kind in viewable_kinds(site, request) if kind not in hidden]
+    """Returns the kinds whose rows the user may see and the role may read. Queries as can_read."""
+    return [kind for kind in viewable_kinds(site, request) if can_read(request, kind)]
 
 
 def viewable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:

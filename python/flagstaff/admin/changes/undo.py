@@ -314,7 +314,9 @@ class UndoRequest(ActionRequest):
             written = {one.id: changed for one in done if (changed := one.written)}
             rows = read_rows(written, lock=False)
             for row_id, row in rows.items():
-                self._log(row, self._undone_text(written[row_id]))
+                # That of the kind, which a project may have replaced.
+                if (admin := admin_of(self.site, row_id[0].model)) is not None:
+                    admin.log_change(self.request, row, self._undone_text(written[row_id]))
         changes = [*written.values()]
         keys = local_list(quoted(changed.key) for changed in changes)
         sentences = [_("Undone: %(keys)s.") % {"keys": keys}]

@@ -22,9 +22,19 @@ from flagstaff.admin.rights import hidden_rows, may_view
 from flagstaff.admin.words import Table
 from flagstaff.conf import conf
 
-# The parameter with the number of the page, from 1 on.
-_PAGE = "p"
+#: The parameter with the number of the page, from 1 on.
+PAGE = "p"
 _MAX_DIGITS = 5
+
+
+@dataclass(frozen=True)
+class Filter:
+    """A link that changes which rows the page shows, with their number."""
+
+    label: str
+    url: str
+    count: str
+    is_current: bool
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Content:
     sentence: str = ""
     #: What is wrong, or what a person should know or do.
     notes: Sequence[str] = ()
+    filters: Sequence[Filter] = ()
     tables: Sequence[Table] = ()
     #: The URLs and texts of links below the tables, such as to the next page.
     links: Sequence[tuple[str, str]] = ()
@@ -105,7 +116,7 @@ class Page:
 
 def page_number(request: HttpRequest) -> int:
     """Returns the number of the page in the URL, from 1 on."""
-    text = request.GET.get(_PAGE, "")
+    text = request.GET.get(PAGE, "")
     # Longer numbers are pages that do not exist.
     return max(int(text), 1) if is_whole_number(text, _MAX_DIGITS) else 1
 
@@ -114,8 +125,14 @@ def page_links(request: HttpRequest, number: int, *, has_next: bool) -> list[tup
     """Returns the links to the previous and the next page, where there is one."""
     links = [(_("Previous page"), number - 1)] if number > 1 else []
     links += [(_("Next page"), number + 1)] if has_next else []
-    query, urls = request.GET.copy(), []
-    for label, to in links:
-        query[_PAGE] = str(to)
-        urls.append((f"?{query.urlencode()}", label))
-    return urls
+    return [(with_query(request, {PAGE: str(to)}), label) for label, to in links]
+
+
+def with_query(request: HttpRequest, given: Mapping[str, str | None]) -> str:
+    """Returns the URL of the page with other parameters. None removes one."""
+    query = request.GET.copy()
+    for name, value in given.items():
+        query.pop(name, None)
+        if value is not None:
+            query[name] = value
+    return f"?{query.urlencode()}"

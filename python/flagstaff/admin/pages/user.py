@@ -16,13 +16,14 @@ from flagstaff._stored_value_schema import is_secret
 from flagstaff._words.text import local_number
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
 from flagstaff.admin.links import page_url
-from flagstaff.admin.pages import Content, Page, page_links, page_number
+from flagstaff.admin.pages import PAGE, Content, Filter, Page, page_links, page_number, with_query
 from flagstaff.admin.rights import admin_of, may_view, needs_view_user_text
 from flagstaff.admin.words import Column, Table, badge, key_link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.history.user_names import may_see_users
 
+_ON = "on"
 _PAGE_SIZE = 200
 # The values that the page shows, and the length of each.
 _MAX_VALUES, _MAX_LENGTH = 200, 80
@@ -54,8 +55,10 @@ class UserFlags(Page):
                 for key in pks
             }
             values = self._values(snapshot, user.argument, context)
+        on = [key for key in pks if found[key].value]
+        is_only_on = _ON in self.request.GET
         # First those that are on.
-        keys = sorted(pks, key=lambda key: not found[key].value)
+        keys = on if is_only_on else sorted(pks, key=lambda key: not found[key].value)
         page = Paginator(keys, _PAGE_SIZE).get_page(page_number(self.request))
         labels = {
             True: badge("on", pgettext("state of a flag", "on")),
@@ -72,8 +75,12 @@ class UserFlags(Page):
         tables = [Table([*map(Column, titles)], rows), values]
         return Content(
             form,
-            sentence=_sentence(sum(1 for key in keys if found[key].value), len(keys), user),
+            sentence=_sentence(len(on), len(pks), user),
             notes=[*user.notes()],
+            filters=[
+                self._filter(_("All flags"), len(pks), None, is_current=not is_only_on),
+                self._filter(_("Only on"), len(on), "1", is_current=is_only_on),
+            ],
             tables=[table for table in tables if table.rows],
             links=page_links(self.request, page.number, has_next=page.has_next()),
             remarks=[
@@ -83,6 +90,10 @@ class UserFlags(Page):
                 )
             ],
         )
+
+    def _filter(self, label: str, count: int, value: str | None, *, is_current: bool) -> Filter:
+        url = with_query(self.request, {_ON: value, PAGE: None})
+        return Filter(label, url, local_number(count), is_current)
 
     def _values(self, snapshot: Snapshot, user: Any, context: dict[str, object]) -> Table:
         """Returns the values with rules that the list of values shows to the user."""

@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._engine import forced_off
+from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, localized
 from flagstaff._words.times import aware
 from flagstaff.actions import Action
@@ -77,7 +78,7 @@ class ExperimentAdmin(AppRowAdmin):
             '<span class="flagstaff-key" title="{}">{}</span>',
             *(experiment.description, experiment.key),
         )
-        return two_lines(key, shares_text(experiment))
+        return two_lines(key, "" if experiment.problem else shares_text(experiment))
 
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def shown_state(self, experiment: Experiment) -> SafeString:
@@ -92,8 +93,8 @@ class ExperimentAdmin(AppRowAdmin):
 
     @admin.display(description=gettext_lazy("verdict"))
     def verdict(self, experiment: Experiment) -> str:
-        """The last verdict of a running experiment, in red if somebody must look at it."""
-        if experiment.state != State.RUNNING:
+        """The last verdict of a running experiment, or what is wrong, in red."""
+        if experiment.state != State.RUNNING and not experiment.problem:
             return ""
         level, label, text = next(verdict_lines(experiment, aware(timezone.now())))
         shown = "" if level is Level.RUNNING else label
@@ -116,10 +117,11 @@ class ExperimentAdmin(AppRowAdmin):
 
     def is_offered(self, action: Action, row: Experiment) -> bool:
         """What the state of the experiment allows."""
+        if refusal(row, action.name):
+            return False
         if action.name == "undo":
             return undone_event(row) is not None
-        is_over = row.state in {State.DRAFT, State.STOPPED}
-        return not (refusal(row, action.name) or (action.name == "stop" and is_over))
+        return action.name != "stop" or row.state not in {State.DRAFT, State.STOPPED}
 
     def head(self, request: HttpRequest, row: Experiment) -> Head:
         """The state and the verdict, what comes next, and what somebody must look at."""
@@ -127,7 +129,9 @@ class ExperimentAdmin(AppRowAdmin):
         main, others = _next_actions(row, report)
         about = (row.description, reports.state_sentence(row))
         alarms = []
-        if error and (report is None or not report["has_mismatch"]):
+        if row.problem:
+            alarms.append(sentence(row.problem))
+        elif error and (report is None or not report["has_mismatch"]):
             text = (
                 _("There is no verdict: %(error)s")
                 if report
@@ -157,7 +161,8 @@ class ExperimentAdmin(AppRowAdmin):
             yield reports.metrics(report)
             yield reports.conclusions(report)
             yield reports.units(report)
-        yield self._settings(request, row)
+        if not row.problem:
+            yield self._settings(request, row)
 
     def _settings(self, request: HttpRequest, row: Experiment) -> Section:
         """What does not change after the start."""

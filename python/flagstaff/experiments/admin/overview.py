@@ -11,6 +11,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff._words.text import localized
 from flagstaff._words.times import aware
 from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
 from flagstaff.admin.links import page_url
@@ -42,17 +43,10 @@ def _search_texts(experiment: Experiment) -> tuple[SafeString, str]:
     return state_label(experiment.state), experiment.description
 
 
-_COLUMNS = (
-    *("key", "run", "started_at"),
-    *("stored_verdict__run", "stored_verdict__outcomes"),
-    *("stored_verdict__problem", "stored_verdict__at"),
-)
-
-
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns the lines, by key. Makes one query."""
     shown = site.get_model_admin(Experiment).get_queryset(request)
-    found = shown.filter(state=State.RUNNING).only(*_COLUMNS)
+    found = shown.filter(state=State.RUNNING)
     now = aware(timezone.now())
     return [
         OverviewLine(
@@ -69,7 +63,13 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
 
 
 def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level, str, str]]:
-    """Yields the level, the label and the text of each line of a running experiment."""
+    """Yields the level, the label and the text of each line of a running experiment.
+
+    For one that cannot be read, in any state, yields why.
+    """
+    if problem := experiment.problem:
+        yield Level.PROBLEM, badge("no verdict", _("no verdict")), localized(problem)
+        return
     running, day = state_label(State.RUNNING), day_text(experiment, now)
     stored = verdict_of(experiment)
     if stored is None:

@@ -42,11 +42,18 @@ _LABELS: Mapping[str, Any] = {
 class ExperimentRequest(AppRequest):
     """A request to the page of an action of an experiment."""
 
+    def _arguments(self) -> Mapping[str, tuple[Argument, bool]]:
+        """A row that cannot be read has no fields, and `preview` says why."""
+        is_broken = self.row is not None and self.row.problem
+        return {} if is_broken else super()._arguments()
+
     def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
         """What is usual; for a draft what it has, as a person writes it."""
         experiment = self.row
         if experiment is None:
             return {"variants": "control\ntreatment", "traffic_percent": 100, "bucket_by": "user"}
+        if not fields:
+            return {}
         guardrails = experiment.guardrails.items()
         stored = {name: getattr(experiment, COLUMNS.get(name, name)) for name in SETTINGS}
         return {
@@ -65,6 +72,7 @@ class ExperimentRequest(AppRequest):
         action, experiment = self.action, self.row
         if experiment is None:
             return _new(arguments)
+        require_now(experiment, action.name)
         notes = _NOTES[action.name](experiment) if action.name in _NOTES else []
         if action.question is not None and (asked := action.question(experiment.key, **arguments)):
             notes += map(localized, asked.lines)
@@ -78,7 +86,7 @@ class ExperimentRequest(AppRequest):
         self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
         # What is edited is no answer yet.
-        return None if self.action.fields else super()._given(fields, initial)
+        return None if fields and self.action.fields else super()._given(fields, initial)
 
     def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
         """Returns the field of the argument: an editor of rules, a choice, or a text."""
@@ -220,7 +228,6 @@ _ROWS: Mapping[str, Callable[[Experiment, Mapping[str, Any]], Iterator[PreviewRo
 
 
 def _notes_of_a_start(experiment: Experiment) -> list[str]:
-    require_now(experiment, "start")
     notes = [
         _(
             "From now on, each unit that meets it gets a variant and is recorded. Nothing but the "

@@ -38,7 +38,7 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
 from flagstaff.rollouts.admin.sections import guard_text, sections_of
 from flagstaff.rollouts.admin.texts import NONE, state_name, state_sentence
-from flagstaff.rollouts.conditions import present_rollout
+from flagstaff.rollouts.conditions import present_rollout, require
 from flagstaff.rollouts.guards import parse_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -109,6 +109,8 @@ class PlanRequest(AppRequest):
             return self._new_plan(arguments)
         flag = row.flag
         now = NONE if flag is None else f"{flag.rollout_percent} %"
+        if action.name in _GIVING:
+            require(row.key, row.problem)
         if action.name in _GIVING and flag is not None:
             return self._next_step(row, flag)
         notes, after = list[str](), now
@@ -265,7 +267,7 @@ class PlanAdmin(AppRowAdmin):
         if name == "delete":
             is_possible = row.state not in WATCHED_STATES
         # Only a start turns the flag on.
-        is_ready = flag is not None and (flag.enabled or row.step is None)
+        is_ready = flag is not None and (flag.enabled or row.step is None) and not row.problem
         return is_possible and _is_newest(row) and (name not in _GIVING or is_ready)
 
     def version(self, row: Any) -> str:

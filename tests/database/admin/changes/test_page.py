@@ -268,6 +268,11 @@ def test_pages_and_csv_have_each_change_once_with_the_same_queries(operator: Cli
     assert operator.get(url(before="9" * 5000)).status_code == 404
 
 
+def test_page_asks_the_catalog_once_what_the_role_may_read(operator: Client) -> None:
+    statements = statements_of(lambda: page(operator, RECENT))
+    assert sum("has_table_privilege" in one for one in statements) == 1
+
+
 def test_history_of_a_row_has_at_most_sixteen_queries(operator: Client) -> None:
     # Beside those of the session and the user.
     assert count_queries(operator, url(key="gateway", kind="value")) <= 18

@@ -9,6 +9,7 @@ from html import unescape
 from typing import Any
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
@@ -101,6 +102,23 @@ def test_undo_of_a_kill_is_shown_written_and_undone_itself(
     *_others, url = undo_urls(response)
     undo_at(operator, url)
     assert state(flag) == (False, 25)
+
+
+def test_undo_is_logged_by_the_admin_of_the_kind(
+    operator: Client, gateway: KeyValueStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logged: list[tuple[object, str]] = []
+    # As a project's own admin of values may do.
+    monkeypatch.setattr(
+        admin.site.get_model_admin(KeyValueStore),
+        "log_change",
+        lambda _request, row, message: logged.append((row, message)),
+    )
+    changes.values.set("gateway", "adyen")
+    undo(operator, value_version("gateway"))
+    [(row, message)] = logged
+    assert row == gateway
+    assert message.startswith("The change of “gateway” was undone: ")
 
 
 def test_undo_counts_the_users_and_returns_to_the_filtered_list(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,7 +14,7 @@ from django.test import Client
 from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
-from tests.support.admin_pages import FLAGS, bucket_of, page, rows_of, staff
+from tests.support.admin_pages import FLAGS, bucket_of, listed_keys, page, rows_of, staff
 from tests.support.driver import counted
 from tests.support.forced_off import forced_off
 from tests.support.plan_pages import text_of
@@ -106,6 +107,17 @@ def test_flags_that_are_on_come_first(operator: Client, alice: User) -> None:
     html = shown(operator, user="alice")
     assert re.findall(r'class="flagstaff-key" href="[^"]*">(\w+)<', html) == ["on", "off"]
     assert f"1 of 2 flags are on for alice (primary key {alice.pk})." in text_of(html)
+
+
+def test_filter_shows_only_flags_that_are_on(operator: Client, alice: User) -> None:
+    create("on", 100)
+    create("off")
+    html = shown(operator, user="alice", on="1")
+    assert listed_keys(html) == []
+    assert re.findall(r'class="flagstaff-key" href="[^"]*">(\w+)<', html) == ["on"]
+    assert f"1 of 2 flags are on for alice (primary key {alice.pk})." in text_of(html)
+    links = [unescape(url) for url in re.findall(r'<li><a href="(\?[^"]*)"', html)]
+    assert links == ["?user=alice", "?user=alice&on=1"]
 
 
 def test_texts_of_people_are_escaped(operator: Client) -> None:

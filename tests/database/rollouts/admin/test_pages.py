@@ -23,6 +23,7 @@ from tests.support.admin_pages import (
     FLAGS,
     column,
     count_queries,
+    errors_of,
     events_of,
     flag_url,
     page,
@@ -30,7 +31,7 @@ from tests.support.admin_pages import (
     restore_url,
     staff,
 )
-from tests.support.plan_pages import PLANS, do, plan_url, table, text_of
+from tests.support.plan_pages import PLANS, action_url, do, plan_url, table, text_of
 from tests.support.rollouts import (
     KEY,
     RULES,
@@ -283,6 +284,14 @@ def test_plan_that_sql_has_broken_is_shown_and_can_only_be_stopped(
     assert KEY in ok("plan list").out
     do(operator, running, "pause")
     assert why in run(f"plan resume {KEY}").err
+    for state, action in ((State.PAUSED, "resume"), (State.PENDING, "start")):
+        Plan.objects.update(state=state)
+        url = action_url(running, action)
+        assert f'href="{url}' not in page(operator, plan_url(running))
+        for response in (operator.get(url), operator.post(url, {"_confirmed": "1"})):
+            assert any(why in error for error in errors_of(response)), action
+        assert plan_of().state == state
+    Plan.objects.update(state=State.PAUSED)
     ok(f"plan roll-back {KEY}")
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
