@@ -1,10 +1,12 @@
-"""Users and flags of the tests of pages, and groups in another database."""
+"""Users and flags of the tests of pages, groups in another database, and no sites of others."""
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import pytest
+from django.contrib.admin.sites import all_sites
 from django.contrib.auth.models import User
 
 from flagstaff.models import FeatureFlag
@@ -13,6 +15,16 @@ from tests.support.history_fixtures import GERMAN
 from tests.support.routers import GroupsElsewhere
 
 __all__ = ["gateway"]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def only_the_present_sites() -> None:
+    """Removes the sites of earlier tests, of which Django has weak references.
+
+    Where the admin of a site decides about rights by methods of its own, nothing can wait.
+    """
+    if len(all_sites) > 1:
+        gc.collect()
 
 
 @pytest.fixture
