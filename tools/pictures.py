@@ -94,7 +94,6 @@ def _ask_workers(visitor: Visitor, _environment: dict[str, str]) -> None:
         return "workers: 4." in " ".join(visitor.texts(".flagstaff-summary"))
 
     visitor.wait_until(are_listed, expected=True)
-    visitor.press("form[method=post] .flagstaff-button")
 
 
 def _watch(visitor: Visitor, environment: dict[str, str]) -> None:
@@ -123,7 +122,7 @@ PICTURES = {
     "allowed-users": Picture(f"{_FLAGS}{{new_checkout}}/allowed-users/", ("#content > *",)),
     "stale-flags": Picture("/admin/flagstaff/featureflag/stale/", ("#content > *",)),
     "recent-changes": Picture(
-        "/admin/flagstaff/featureflag/changes/?time=1h",
+        "/admin/flagstaff/featureflag/changes/",
         (".flagstaff-title", ".flagstaff-filters", ".flagstaff-event"),
         _shorten,
         width=_WIDE,
