@@ -213,6 +213,16 @@ def test_rule_that_keeps_users_out_of_100_percent_is_said_before(
     assert "Rule 1 keeps 95 % of its users out, also at a rollout of 100 %." in notes
 
 
+def test_rollout_of_a_flag_that_is_off_says_that_it_stays_off(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    url = f"{flag_url(flag, 'rollout')}?percent=25"
+    note = f"“{flag.key}” is off, and stays off."
+    assert note not in notes_of(operator.get(url))
+    FeatureFlag.objects.update(enabled=False)
+    assert note in notes_of(operator.get(url))
+
+
 def test_unknown_attribute_is_said_before_and_after(operator: Client, flag: FeatureFlag) -> None:
     rules = [{"conditions": [{"attribute": "contry", "operator": "in", "values": ["DE"]}]}]
     response = act(operator, flag_url(flag, "rules"), rules=json.dumps(rules))

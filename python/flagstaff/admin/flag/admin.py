@@ -16,12 +16,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.bucket_units import USER, short_unit
 from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
 from flagstaff._tables.tags import joined_tags
+from flagstaff._words.text import local_list, quoted
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
@@ -106,6 +107,11 @@ class FlagRequest(ActionRequest):
         if action.name == "kill":
             return [_("Rollout, rules and allowed users stay as they are.")]
         notes = [*rule_notes(preview.arguments.get(RULES, []))]
+        if action.name == "rollout" and (off := [row.key for row in self.rows if not row.enabled]):
+            text = ngettext(
+                "%(keys)s is off, and stays off.", "%(keys)s are off, and stay off.", len(off)
+            )
+            notes.append(text % {"keys": local_list(map(quoted, off))})
         if action.name in _GIVING:
             after = [one.row for key, one in found.after.items() if key in found.rows]
             for row in after:
