@@ -138,6 +138,12 @@ def test_forgotten_user_leaves_no_exposure_override_or_actor(running: Experiment
     assert not ExperimentEvent.objects.filter(actor="7").exists()
 
 
+def test_forgotten_user_leaves_overrides_that_sql_has_broken(running: Experiment) -> None:
+    Experiment.objects.update(overrides=["7"])
+    forget_user("7")
+    assert stored().overrides == {}
+
+
 def test_forgotten_visitor_leaves_no_earlier_exposure(running: Experiment) -> None:
     banner, wine = (experiments.create(key, bucket_by="visitor") for key in ("banner", "wine"))
     expose(banner, "visitor-1", user_pk="7")
