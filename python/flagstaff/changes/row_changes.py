@@ -305,7 +305,7 @@ def _whole_row_changed(
     return Changed(
         after.kind,
         (after.row or before.row).key,
-        *(_whole_row(before), _whole_row(after)),
+        *(_whole_row(before, is_deleted=after.row is None), _whole_row(after)),
         written=before is not after,
         missing=missing,
         before=before,
@@ -313,12 +313,14 @@ def _whole_row_changed(
     )
 
 
-def _whole_row(state: RowState) -> dict[str, Any] | None:
+def _whole_row(state: RowState, *, is_deleted: bool = False) -> dict[str, Any] | None:
     if state.row is None:
         return None
-    users = state.allowed_users
-    known = {} if users is None else {ALLOWED: list(in_order(users))}
-    return _editable_fields(state.row) | known
+    fields, users = _editable_fields(state.row), state.allowed_users or ()
+    # Of a deleted flag also that it had none.
+    if users or (is_deleted and state.kind is Kind.FLAG):
+        fields[ALLOWED] = list(in_order(users))
+    return fields
 
 
 def _editable_fields(row: Row) -> dict[str, Any]:

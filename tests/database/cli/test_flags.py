@@ -347,6 +347,8 @@ def test_allow_and_disallow_take_primary_keys_and_usernames() -> None:
     removed = run("disallow new_checkout alice bob").err
     assert removed.startswith("new_checkout: removed 2 allowed users (alice, bob)\n")
     assert allowed() == []
+    # Of a flag that is deleted also that it has none.
+    assert document("delete", "new_checkout", "--dry-run")["old"]["allowed_users"] == []
     assert document("allow", "new_checkout", "bob")["new"] == {"allowed_users": [2]}
 
 
