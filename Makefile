@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Some processes share the tests, each with its own server; with DATABASE_URL they run one by one.
 # tests/conftest.py puts the longest files first, so that all processes end at the same time.
 pytest = $(BIN)/python -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '$(1)*popen//python=$(BIN)/python')
-PYTEST = $(call pytest,2)
+PYTEST = $(call pytest,3)
 # Tests of processes, browsers and faults wait for half of their time.
 WAITING_PYTEST = $(call pytest,4)
 # Without processes and browsers, and one test of each kind of the others.
