@@ -124,7 +124,7 @@ class AppRequest(ActionRequest):
             return Written("", unchanged=text)
         if action.creates:
             self.rows = [all_rows(self.admin.model).filter(key=key).latest("pk")]
-        self._log(self.row, text)
+        self._log([self.row], [text])
         return Written(text, *self._way_back(done))
 
     def _way_back(self, done: Done) -> tuple[str, str]:

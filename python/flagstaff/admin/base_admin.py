@@ -168,7 +168,7 @@ class BaseAdmin(_ModelAdmin):
                 if not is_missing_table(error) and sqlstate(error) != NO_PRIVILEGE:
                     raise
                 response = self._page_before_migration(request)
-            return self._with_links(request, response)
+            return self._with_shared_context(request, response)
 
         return answer
 
@@ -213,7 +213,7 @@ class BaseAdmin(_ModelAdmin):
         context = {"problem": f"{problem} {advice}"}
         return self.template_page(request, "flagstaff/problem.html", context)
 
-    def _with_links(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    def _with_shared_context(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
         """Adds the environment, and the links to the documentation and to the other pages."""
         if not isinstance(response, TemplateResponse):
             return response

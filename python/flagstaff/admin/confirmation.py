@@ -1,4 +1,4 @@
-"""What a page that asks for a confirmation shows, and what it posts."""
+"""What a page that asks for a confirmation shows."""
 
 from __future__ import annotations
 

@@ -168,7 +168,7 @@ def with_pages(
     ]
     if not pages or any(one["admin_url"] == pages[0]["admin_url"] for one in models):
         return apps
-    # Whoever may open a page may open the overview.
+    # A user who may open any page may open the overview.
     overview, *others = pages
     block = own or {
         "name": django_apps.get_app_config(_APP).verbose_name,

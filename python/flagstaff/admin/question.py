@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -571,9 +571,9 @@ class ActionRequest:
                 changed = run.write({})
             if self.action.creates:
                 self.rows = [self.admin.row_kind.row(changed[0].key)]
-            for row, one in zip(self.rows, changed, strict=True):
-                if one.written:
-                    self._log(row, describe_changed(self.request, one))
+            rows = [row for row, one in zip(self.rows, changed, strict=True) if one.written]
+            written = [one for one in changed if one.written]
+            self._log(rows, (describe_changed(self.request, one) for one in written))
         unchanged = ""
         if same := [one.key for one in changed if not one.written]:
             text = ngettext(
@@ -582,19 +582,17 @@ class ActionRequest:
                 len(same),
             )
             unchanged = text % {"keys": local_list(map(quoted, same))}
-        written = [one for one in changed if one.written]
         return replace(self._report(preview, written), unchanged=unchanged)
 
-    def _log(self, row: Any, text: str) -> None:
-        """Adds what was done to a row to Django's log."""
-        admin, request = self.admin, self.request
+    def _log(self, rows: Sequence[Any], texts: Iterable[str]) -> None:
+        """Adds what was done to rows to Django's log, which has no text of a deletion."""
         if self.action.deletes:
             # Only the type asks for a query set.
-            admin.log_deletions(request, cast("Any", [row]))
-        elif self.action.creates:
-            admin.log_addition(request, row, text)
-        else:
-            admin.log_change(request, row, text)
+            self.admin.log_deletions(self.request, cast("Any", rows))
+            return
+        log = self.admin.log_addition if self.action.creates else self.admin.log_change
+        for row, text in zip(rows, texts, strict=True):
+            log(self.request, row, text)
 
     def _report(self, preview: Preview, written: Sequence[Changed]) -> Written:
         """Returns which rows were added, deleted or changed, and how to undo it."""

@@ -91,7 +91,7 @@ class ActionLink:
 
     action: Action
     url: str
-    #: The permission that the user lacks, or the setting that forbids it.
+    #: The permission that it needs, or the setting that forbids it.
     permission: str
 
 
@@ -295,7 +295,7 @@ class RowPageAdmin(BaseAdmin):
         return self.template_page(request, "flagstaff/row.html", context)
 
     def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
-        """Returns an action on the page of a row."""
+        """Returns the link to an action of a row."""
         action, url = self.page_actions[name], page_url(self.admin_site, self.model, name, row.pk)
         is_allowed = self.may_do(request, action, row)
         missing = "READ_ONLY" if conf.read_only else permission(action.right, row)

@@ -90,6 +90,8 @@ _NEWEST: Any = SimpleLazyObject(_newest_entry)
 class ValueRequest(ActionRequest):
     """A request to the page of an action of values."""
 
+    admin: KeyValueStoreAdmin
+
     def prepare_form(self, form: forms.Form) -> None:
         """Offers what the schema allows, and leaves out what a form must not contain."""
         row, fields = self.row, cast("dict[str, Any]", form.fields)
@@ -122,9 +124,10 @@ class ValueRequest(ActionRequest):
 
     def next_steps(self) -> Sequence[tuple[str, str]]:
         """The page of the rules, which the page of a new value lacks."""
-        may_change = may(self.site, self.request, "change", self.row)
-        url = page_url(self.site, self.admin.model, RULES, self.row.pk)
-        return [(url, _("Rules…"))] if may_change and not is_secret(self.row) else []
+        admin, row = self.admin, self.row
+        may_change = admin.may_do(self.request, admin.page_actions[RULES], row)
+        url = page_url(self.site, admin.model, RULES, row.pk)
+        return [(url, _("Rules…"))] if may_change and not is_secret(row) else []
 
     def notes(self, preview: Preview) -> Sequence[str]:
         """A new type, attributes that are not known, and groups that do not exist."""

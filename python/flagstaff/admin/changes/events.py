@@ -145,12 +145,12 @@ def event_rows(
             return found
         label = "" if kind is Kind.FLAG else str(KIND_LABELS[kind])
         state = "" if exists else _("no longer exists")
-        return named(found, event.key, _url_of(site, event, exists=exists), label, state)
+        return with_subject(found, event.key, _url_of(site, event, exists=exists), label, state)
 
     return [*map(shown_row, events)]
 
 
-def named(row: EventRow, key: str, url: str, *quiet: str) -> EventRow:
+def with_subject(row: EventRow, key: str, url: str, *quiet: str) -> EventRow:
     """Returns a row that begins with a key and quiet texts, such as the kind."""
     texts = ", ".join(filter(None, quiet))
     more = format_html(' <span class="flagstaff-quiet">{}</span>', texts) if texts else ""

@@ -26,7 +26,7 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import is_storable, local_number
 from flagstaff._words.times import aware, local_time, local_time_text
 from flagstaff.admin.app_pages import PAGES, AppPages
-from flagstaff.admin.changes.events import EventRow, event_rows, named, rows_of_app
+from flagstaff.admin.changes.events import EventRow, event_rows, rows_of_app, with_subject
 from flagstaff.admin.changes.undo import undo_page
 from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.fallbacks import can_read, value_or_default
@@ -367,7 +367,7 @@ def _rows_of_apps(
     for (pages, event), row in zip(events, rows_of_app([one for _p, one in events]), strict=True):
         subject = getattr(event, pages.name)
         url = page_url(site, pages.model, "change", subject.pk)
-        rows.append(named(row, subject.key, url, pages.label))
+        rows.append(with_subject(row, subject.key, url, pages.label))
     return rows
 
 

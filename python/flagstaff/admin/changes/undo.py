@@ -52,7 +52,7 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
-from flagstaff.changes.impact import impact, reached, sides_of
+from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.undo import (
     RowId,
@@ -166,13 +166,12 @@ class UndoRequest(ActionRequest):
         if conflicts or not written:
             return None
         changes = [changed for _one, changed in written]
-        sides = sides_of(changes)
+        found = impact_of_changes(changes, viewer=self.request.user)
         try:
-            require_reach(self.site, self.request, reached(*sides))
+            require_reach(self.site, self.request, found)
         except FlagstaffError as error:
             self._refuse(error)
             return None
-        found = impact(*sides, viewer=self.request.user)
         keys = [one.key for one, _changed in written]
         is_several = len(keys) > 1 or any(one.new is None for one in changes)
         typed = text_for_many(keys) if is_several else text_to_type(found)

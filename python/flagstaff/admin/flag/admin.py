@@ -81,6 +81,8 @@ _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "valu
 class FlagRequest(ActionRequest):
     """A request to the page of an action of flags."""
 
+    admin: FeatureFlagAdmin
+
     def prepare_form(self, form: forms.Form) -> None:
         """Shows the rollout below the rules, which it follows, and what only several flags need."""
         labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
@@ -133,19 +135,17 @@ class FlagRequest(ActionRequest):
 
     def next_steps(self) -> Sequence[tuple[str, str]]:
         """What gives a new flag to users."""
-        site, request, row = self.site, self.request, self.row
-        may_change = may(site, request, "change", row)
-        may_add = may_change and may_see_users(request.user)
+        admin, row = self.admin, self.row
         steps = (
-            (may_change, "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
-            (may_change, "rules", _("Rules…"), ""),
-            (may_add, "allowed_users", _("Allowed users…"), ""),
-            (may(site, request, "toggle", row), "on", _("Turn on…"), ""),
+            ("rules", "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
+            ("rules", "rules", _("Rules…"), ""),
+            ("allow", "allowed_users", _("Allowed users…"), ""),
+            ("on", "on", _("Turn on…"), ""),
         )
         return [
-            (page_url(site, self.admin.model, page, row.pk) + query, text)
-            for is_allowed, page, text, query in steps
-            if is_allowed
+            (page_url(self.site, admin.model, page, row.pk) + query, text)
+            for name, page, text, query in steps
+            if admin.may_do(self.request, admin.page_actions[name], row)
         ]
 
 
