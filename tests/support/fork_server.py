@@ -40,10 +40,10 @@ def main() -> None:
     """Starts children until the other end of the socket is closed."""
     channel = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    # The folder of this file, whose modules have the names of others.
+    del sys.path[0]
     for name in MODULES:
         importlib.import_module(name)
-    # The folder of this file.
-    del sys.path[0]
     # The kernel reaps the processes that wait for the children.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     gc.collect()

@@ -18,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO, Any, final
 
-from tools.limits import CHILD, seconds
+from tools.limits import CHILD, SERVER, seconds
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Threads of a test start processes, too.
@@ -56,8 +56,8 @@ class PythonProcess:
     """A Python process with these arguments: like `subprocess.Popen`, with three open files.
 
     It is forked from a process that has imported other packages, which saves most of the start. Its
-    arguments may be `-c code`, `-m module` or a file, also after `-W error`. It ends with this
-    process.
+    arguments may be `-c code`, `-m module` or a file, also after `-W error`. Variables that Python
+    reads at its start, such as PYTHONIOENCODING, have no effect. It ends with this process.
     """
 
     def __init__(
@@ -99,6 +99,12 @@ class PythonProcess:
         if self.returncode is None:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """Ends it at once, and waits for that; does nothing after the end."""
+        if self.returncode is None:
+            self.send_signal(signal.SIGKILL)
+            self.wait(seconds(SERVER))
 
 
 @cache
@@ -142,7 +148,7 @@ def run_to_end(
         try:
             status = process.wait(seconds(CHILD))
         finally:
-            process.send_signal(signal.SIGKILL)
+            process.kill()
         out.seek(0)
         errors.seek(0)
         return subprocess.CompletedProcess([*arguments], status, out.read(), errors.read())

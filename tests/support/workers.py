@@ -95,7 +95,7 @@ class Worker:
         try:
             status = self._process.wait(seconds(SERVER))
         finally:
-            self._process.send_signal(signal.SIGKILL)
+            self._process.kill()
             self._results.close()
         return status, self._read_errors()
 

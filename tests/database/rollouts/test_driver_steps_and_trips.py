@@ -291,10 +291,6 @@ def without_entry(change: Callable[[], Any]) -> Any:
     return changed
 
 
-def update_without_entry(**fields: Any) -> None:
-    without_entry(lambda: FeatureFlag.objects.update(**fields))
-
-
 def recreate() -> None:
     FeatureFlag.objects.all().delete()
     make_flag()
