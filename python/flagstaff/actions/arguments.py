@@ -57,15 +57,15 @@ class Argument:
 
     def add(self, parser: CommandParser, name: str, *, required: bool) -> None:
         """Adds it to the parser of a verb."""
-        more = self.parsing()
+        more = {"help": self.help, **self.parsing()}
         if self.metavar is not None:
             more["metavar"] = self.metavar
         if required:
-            parser.add_argument(name, help=self.help, **more)
+            parser.add_argument(name, **more)
         elif self.is_word:
-            parser.add_argument(name, help=self.help, nargs="?", **more)
+            parser.add_argument(name, nargs="?", **more)
         else:
-            parser.add_argument(self.option(name), dest=self._dest(name), help=self.help, **more)
+            parser.add_argument(self.option(name), dest=self._dest(name), **more)
 
     def option(self, name: str) -> str:
         """Returns the option of an argument that is not required."""
@@ -161,7 +161,8 @@ class Several(Argument):
         return super().option(name.removesuffix("s"))
 
     def parsing(self) -> dict[str, Any]:
-        return {"action": "append"}
+        # A page has lines instead.
+        return {"action": "append", "help": f"{self.help}; can be repeated"}
 
     def value(self, typed: Any) -> Any:
         return [] if typed == [""] else typed
@@ -477,7 +478,7 @@ def _argument_of(field: AnyField, *, is_own: bool) -> Argument:
     if isinstance(field, BooleanField):
         return YesNo(text, is_own=is_own)
     if field.name == TAGS:
-        return Tags(f'{text}; can be repeated, replaces all, "" for none')
+        return Tags(f'{text}; replaces all, "" for none')
     if field.name == RULES:
         # They are long, so a file may have them.
         return JsonFile(f"{text}; JSON, or a file with it")

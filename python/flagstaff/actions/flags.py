@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 _STATE = ("enabled", "rollout_percent", "rules")
 _Users = Annotated[list[Any], Users("a user's primary key or username")]
-_AddTags = Annotated[list[str], Tags("a tag to add to those of each flag; can be repeated")]
-_RemoveTags = Annotated[list[str], Tags("a tag to remove from those of each flag; can be repeated")]
+_AddTags = Annotated[list[str], Tags("a tag to add to those of each flag")]
+_RemoveTags = Annotated[list[str], Tags("a tag to remove from those of each flag")]
 
 
 def evaluated_text(usage: RecentUsage | None, key: str) -> str:

@@ -47,7 +47,7 @@ from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.waiting_lines import waiting_line
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import consequence_of, impact_text, text_for_many, text_to_type
-from flagstaff.changes.impact import impact_of_changes, reached
+from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError, NoHistoryError
@@ -93,7 +93,7 @@ class Preview:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     #: The changes of the rows, in their order.
     changed: Sequence[Changed] = ()
-    impact: Impact = field(default_factory=lambda: reached([], []))
+    impact: Impact = field(default_factory=lambda: Impact([], []))
     #: Whether a person has to see it first.
     asks: bool = True
     #: What a person has to type; empty for nothing.
@@ -319,7 +319,7 @@ class ActionRequest:
     def _count(self, changed: Sequence[Changed]) -> Impact:
         """Counts users, but not before an urgent action is done."""
         if self.is_urgent and self.is_answered:
-            return reached([], [])
+            return Impact([], [])
         timeout = _SHORT_COUNT if self.is_urgent else 1.0
         return impact_of_changes(changed, timeout=timeout, viewer=self.request.user)
 

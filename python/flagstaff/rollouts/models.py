@@ -209,8 +209,9 @@ class Plan(models.Model):
     @property
     def percent(self) -> int | None:
         """The percentage of the present step; None before the start or if it cannot be read."""
-        is_known = self.step is not None and self.problem is None
-        return self.read_steps()[self.step or 0].percent if is_known else None
+        if self.step is None or self.problem:
+            return None
+        return self.read_steps()[self.step].percent
 
 
 class StepRun(models.Model):

@@ -52,7 +52,7 @@ EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", t
 def plan_record(plan: Plan) -> dict[str, Any]:
     """Returns a plan as a dict for JSON. Makes a few queries.
 
-    A plan that cannot be read has no steps and guards, and the problem as its evidence.
+    A plan that cannot be read has no steps and guards, and the problem as its reason.
     """
     flag = plan.flag
     events = PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("id")
@@ -86,7 +86,7 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
     return {
         "key": plan.key,
         "state": plan.state,
-        "reason": plan.reason or None,
+        "reason": plan.problem or plan.reason or None,
         "unguarded": plan.is_unguarded,
         "needs_attention": plan.needs_attention,
         "step": None if index is None else index + 1,
@@ -112,15 +112,16 @@ def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
 
 
 def evidence_of(plan: Plan) -> dict[str, Any] | None:
-    """Returns the figures of the newest run, or those at a trip; None before the start.
+    """Returns the figures of the newest run, or those at a trip.
 
+    None before the start, and of a run of a plan that cannot be read.
     Reports that come later change the counts of a run. While the plan measures, `why` says what
     follows from the figures. Makes up to six queries.
     """
-    if plan.problem:
-        return {"why": plan.problem}
     if plan.trip_figures:
         return {"why": plan.trip_reason, **plan.trip_figures}
+    if plan.problem:
+        return None
     runs = StepRun.objects.using(conf.database).filter(plan=plan).exclude(step=None)
     run = runs.last()
     if run is None:

@@ -27,6 +27,8 @@ _DEFAULT_PAUSE = 5.0
 _MIN_PAUSE, _MAX_PAUSE = 0.001, 86_400.0
 # A signal just before a wait does not interrupt it.
 _MAX_WAIT = 1.0
+# What a line of news leaves out. Numbers stay, also 0.
+_EMPTY: tuple[object, ...] = (None, "", {})
 
 
 @dataclass(frozen=True)
@@ -133,8 +135,8 @@ def _print_news(result: _Result, out: Output) -> None:
         if out.is_json:
             out.document(record, indent=None)
         else:
-            cells = ((column.name, column.for_pipe(record)) for column in result.job.columns)
-            out.line("\t".join(f"{name} {cell}" for name, cell in cells if cell))
+            columns = (one for one in result.job.columns if record[one.name] not in _EMPTY)
+            out.line("\t".join(f"{one.name} {one.for_pipe(record)}" for one in columns))
 
 
 @contextmanager
