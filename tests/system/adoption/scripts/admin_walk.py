@@ -24,6 +24,8 @@ from tests.support.admin_pages import confirmed
 from tests.support.form_inputs import inputs_of
 from tests.support.history import flag_history, value_history
 
+PROBLEM = r'class="(errorlist|errornote|error|warning)[^>]*>(.*)'
+
 call_command("check")
 # Otherwise each page warns that no worker is connected.
 assert ready(30)
@@ -32,13 +34,14 @@ client = Client()
 client.force_login(admin)
 
 
-def page(response: Any) -> str:
-    """Returns the HTML of the page that a request leads to."""
+def page(response: Any, *, warns: str = "") -> str:
+    """Returns the HTML of the page that a request leads to. It must show this warning, or none."""
     if response.status_code != 200:
         raise SystemExit(f"{response.status_code}: {response.content.decode()[:2000]}")
     html = str(response.content.decode())
-    if problem := re.search(r'class="(errorlist|errornote|error|warning)[^>]*>(.*)', html):
-        raise SystemExit(problem[2])
+    shown = [text for _, text in re.findall(PROBLEM, html)]
+    if len(shown) != bool(warns) or any(warns not in text for text in shown):
+        raise SystemExit(f"expected {warns!r}, but the page shows {shown}")
     return html
 
 
@@ -46,8 +49,8 @@ def get(path: str) -> str:
     return page(client.get(f"/admin/common/{path}", follow=True))
 
 
-def post(path: str, data: dict[str, Any]) -> str:
-    return page(client.post(f"/admin/common/{path}", data, follow=True))
+def post(path: str, data: dict[str, Any], *, warns: str = "") -> str:
+    return page(client.post(f"/admin/common/{path}", data, follow=True), warns=warns)
 
 
 def undo(version: int) -> None:
@@ -67,8 +70,8 @@ post("featureflag/add/", {**inputs_of(get("featureflag/add/"), ""), "key": "adde
 flag = FeatureFlag.objects.get(key="added")
 change = get(f"featureflag/{flag.pk}/change/")
 details = get(f"featureflag/{flag.pk}/details/")
-post(f"featureflag/{flag.pk}/rollout/", {"percent": "5"})
-post(f"featureflag/{flag.pk}/rollout/", {"percent": "30", "_reason": "wider"})
+for rollout in {"percent": "5"}, {"percent": "30", "_reason": "wider"}:
+    post(f"featureflag/{flag.pk}/rollout/", rollout, warns="is off, and stays off")
 get("featureflag/?q=added")
 question = get(f"featureflag/{flag.pk}/on/")
 post(f"featureflag/{flag.pk}/on/", inputs_of(question, ""))
