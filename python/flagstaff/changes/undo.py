@@ -598,10 +598,21 @@ def undo_event(
     """Undoes the event of a row that has this version; by default the newest event.
 
     Raises as `undo`, and UnknownFlagError, UnknownValueError or UnknownSegmentError for the key.
+    Without a version, raises InvalidChangeError if the newest event is an undo.
     """
     of_row = _entries_of_row(kind, key)
     if version is None:
-        version = of_row.values_list("pk", flat=True).first() or 0
+        newest = of_row.first()
+        version = newest.pk if newest else 0
+        if newest and newest.undone:
+            # A command that is sent twice must not bring back what the first one took away.
+            raise InvalidChangeError(
+                "the newest change of {key} is an undo itself; to take it back, use {undo}; older "
+                "versions are in {history}",
+                key=key,
+                undo=quoted_command(*command_words(kind, "undo", key, str(version))),
+                history=quoted_command("history", key, *KIND_OPTIONS[kind]),
+            )
     chosen = _require(of_row, [version], key, *KIND_OPTIONS[kind])
     return _undo_row(kind, key, _entries_of_events(chosen), expect_version)
 

@@ -131,8 +131,15 @@ def test_undo_of_the_newest_event_returns_what_it_changed() -> None:
     assert (changed.old, changed.new) == ({"rollout_percent": 50}, {"rollout_percent": 10})
     assert (changed.written, changed.version) == (True, flag_version(KEY))
     assert flag().rollout_percent == 10
-    # The newest event is the undo.
-    changes.flags.undo(KEY)
+
+
+def test_second_undo_is_refused_and_names_the_command_that_takes_the_first_back() -> None:
+    changes.flags.set_rollout(KEY, 50)
+    first = changes.flags.undo(KEY)
+    with pytest.raises(InvalidChangeError, match=f'flags undo {KEY} {first.version}"'):
+        changes.flags.undo(KEY)
+    assert flag().rollout_percent == 10
+    changes.flags.undo(KEY, first.version)
     assert flag().rollout_percent == 50
 
 
