@@ -3,7 +3,7 @@
     python -m benches.instructions        (beside a DATABASE_URL; needs valgrind)
 
 On a shared machine, durations are noisy and instructions are not. A count covers the extension's
-function from entry to exit. valgrind has no SHA instructions: with a hash, some 3,400 instructions
+functions from entry to exit. valgrind has no SHA instructions: with a hash, some 3,400 instructions
 are their emulation. All evaluations run in one process, because Python's start takes most of the
 time.
 """
@@ -21,7 +21,10 @@ from benches.evaluation import evaluations
 
 TIMES = 20_000
 # Counting is on inside these functions only: the start of the engine would be counted too.
-COUNTED = ("flag_enabled", "get_value", "get_variant", "resolve_flag")
+COUNTED = (
+    *("__pyfunction_flag_enabled", "__pyfunction_get_value", "__pyfunction_get_variant"),
+    *("__pyfunction_current", "__pymethod_resolve_flag__"),
+)
 
 
 def main() -> int:
@@ -33,12 +36,14 @@ def main() -> int:
         return 1
     set_up()
     add_members()
-    options = [f"--toggle-collect=*__pyfunction_{function}*" for function in COUNTED]
+    options = [f"--toggle-collect=*{function}*" for function in COUNTED]
     with tempfile.NamedTemporaryFile("w+") as file:
         counts = count_instructions(options, "instructions", file.name)
         names = file.read().splitlines()
     # Loads wait for the engine by the separator, too. The last counts are those of evaluations.
     for name, count in zip(names, counts[-len(names) :], strict=True):
+        if not count:
+            raise RuntimeError(f"{name}: none of the counted functions was called")
         print(f"{name:36}{count / TIMES:8.0f} instructions")
     return 0
 
