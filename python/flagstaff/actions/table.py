@@ -118,7 +118,7 @@ class Action:
     #: Whether it takes changes back: the question shows them, and the row may be deleted.
     undoes: bool = False
     #: Whether the terminal waits for the workers unless told otherwise.
-    waits: bool = False
+    waits_for_workers: bool = False
     #: Whether it is never asked about, for any arguments or for these. If for any, it also needs no
     #: reason.
     always_runs: bool | Callable[..., bool] = False

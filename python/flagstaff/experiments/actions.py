@@ -329,7 +329,7 @@ def force(
     EXPERIMENT,
     'experiment stop checkout_button --reason "orders fail"',
     "experiment stop checkout_button --no-wait",
-    waits=True,
+    waits_for_workers=True,
     always_runs=True,
     label=_("Stop"),
     button=_("Stop %(key)s"),

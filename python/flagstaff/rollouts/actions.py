@@ -230,7 +230,7 @@ def resume(
 @_action(
     "plan roll-back new_checkout",
     'plan roll-back new_checkout --reason "orders fail" --no-wait',
-    waits=True,
+    waits_for_workers=True,
     always_runs=True,
     label=_("Roll back"),
     button=_("Roll back %(key)s"),
