@@ -11,13 +11,13 @@ mod error;
 mod explain;
 mod group_references;
 mod json;
+mod matching;
 mod moment;
 mod number;
 mod operator;
 mod parse;
 mod parsed;
 mod pattern;
-mod test;
 mod texts;
 mod version;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::attributes::{Attribute, Attributes};
-use super::test::Test;
+use super::matching::Test;
 
 /// What came of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use super::attributes::GROUPS;
 use super::condition::{AttributeCondition, Condition};
 use super::decide::Rules;
-use super::test::Test;
+use super::matching::Test;
 use crate::groups::GroupReferences;
 
 impl Rules {

@@ -6,10 +6,10 @@ use serde_json::value::RawValue;
 use super::attributes::{NoAttributes, Value};
 use super::error::{RuleError, listed, numbered, quoted};
 use super::json::{Json, wrong_kind};
+use super::matching::{Bound, Comparison, Members, Test, Texts};
 use super::moment::Moment;
 use super::number::Number;
 use super::pattern::{MAX_PATTERNS, compile};
-use super::test::{Bound, Comparison, Members, Test, Texts};
 use super::texts;
 use super::version::Version;
 

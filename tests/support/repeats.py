@@ -1,6 +1,6 @@
 """How often a test is repeated, how much data it has, and which of its runs counts.
 
-`make test-faults` uses the reduced numbers, `make test-repeats` the full ones.
+`make repeats` uses the full numbers, all other runs the reduced ones.
 """
 
 from __future__ import annotations

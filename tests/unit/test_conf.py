@@ -16,17 +16,7 @@ from flagstaff.contrib.ofrep.settings import KEYS
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.models import FeatureFlag, KeyValueStore
 
-NAMES = (
-    "DATABASE, FLAG_MODEL, VALUE_MODEL, LISTEN, POLL_INTERVAL, MAX_STALENESS, STARTUP_TIMEOUT, "
-    "POOL_SIZE, POOL_IDLE, USAGE_INTERVAL, MEASURE_INTERVAL, RELEASE, STALE_DAYS, "
-    "HISTORY_DAYS, USAGE_DAYS, EXPOSURE_DAYS, METRICS, "
-    "EXCLUDED_UNITS, NEW_VISITORS_PER_HOUR, UNKNOWN_KEY, ATTRIBUTES, VISITOR_COOKIE, "
-    "VISITOR_COOKIE_NAME, "
-    "VISITOR_COOKIE_AGE, VISITOR_COOKIE_DOMAIN, SITE_URL, DOCS_URL, ENVIRONMENT, "
-    "REQUIRE_REASON, APPROVAL, READ_ONLY, CLIENT_ADDRESS, IS_CRAWLER, OFREP_KEYS, "
-    "OFREP_CLIENT_ATTRIBUTES, OFREP_LIMIT, WEBHOOKS, WAFFLE; an optional app adds its own if it "
-    "is in INSTALLED_APPS"
-)
+NAMES = f"{', '.join(all_settings())}; an optional app adds its own if it is in INSTALLED_APPS"
 
 
 def with_settings(**settings: object) -> override_settings:

@@ -13,7 +13,7 @@ from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._attribution.context import attributed, attribution, current_attribution
-from flagstaff._connection.driver import run
+from flagstaff._connection.raw_cursor import run
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import flag_names, segment_names, value_names

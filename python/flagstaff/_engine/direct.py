@@ -19,7 +19,7 @@ from django.db import connections
 
 from flagstaff import _core
 from flagstaff._connection.vendor import is_postgresql
-from flagstaff._engine.raw_cursor import NotReadyError, Row, run_in_connection_thread, select
+from flagstaff._engine.direct_queries import NotReadyError, Row, run_in_connection_thread, select
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.names import group_names, optional_names
 from flagstaff.conf import conf

@@ -87,7 +87,7 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     button=_("Kill %(key)s"),
     right="toggle",
     many=True,
-    waits=True,
+    waits_for_workers=True,
     always_runs=True,
     may_wait=False,
 )

@@ -118,7 +118,7 @@ class Action:
     #: Whether it takes changes back: the question shows them, and the row may be deleted.
     undoes: bool = False
     #: Whether the terminal waits for the workers unless told otherwise.
-    waits: bool = False
+    waits_for_workers: bool = False
     #: Whether it is never asked about, for any arguments or for these. If for any, it also needs no
     #: reason.
     always_runs: bool | Callable[..., bool] = False
@@ -279,9 +279,9 @@ def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
     ) -> Changed:
         """Undo one change, by default the newest.
 
-        Newer changes of other fields stay. If the same field has been changed again since then, the
-        undo is refused: the message says what is in the field now. Also takes the key of a row that
-        was deleted.
+        Without a version, it is refused if the newest change is an undo itself. Newer changes of
+        other fields stay. If the same field has been changed again since then, the undo is refused:
+        the message says what is in the field now. Also takes the key of a row that was deleted.
         """
         return undo_event(kind, key, version, expect_version=expect_version)
 

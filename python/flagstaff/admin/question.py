@@ -553,7 +553,7 @@ class ActionRequest:
         if done.unchanged:
             admin.message_user(request, done.unchanged, messages.INFO)
         if done.text:
-            timeout = LONG_TIMEOUT if self.action.waits else SAVE_TIMEOUT
+            timeout = LONG_TIMEOUT if self.action.waits_for_workers else SAVE_TIMEOUT
             undo = done.undo_url, done.undo_label or _("Undo")
             admin.report_applied(request, done.text, timeout=timeout, undo=undo, links=done.links)
         for note in notes:

@@ -54,7 +54,7 @@ def verb_of(action: Action) -> Verb:
         action.examples,
         run=partial(_run, action),
         add_arguments=partial(_add_arguments, action),
-        topic=Topic.INCIDENT if action.waits or action.undoes else Topic.EVERYDAY,
+        topic=Topic.INCIDENT if action.waits_for_workers or action.undoes else Topic.EVERYDAY,
         notes=action.notes,
     )
 
@@ -68,7 +68,7 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
     for name, (argument, required) in action.arguments().items():
         argument.add(parser, name, required=required)
     add_attribution(parser)
-    (add_no_wait if action.waits else add_wait)(parser)
+    (add_no_wait if action.waits_for_workers else add_wait)(parser)
     if action.takes_version:
         add_expected_version(parser)
     add_yes(parser)

@@ -19,11 +19,11 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidArgumentError, InvalidExperimentError
 from flagstaff.experiments import editing, lifecycle
-from flagstaff.experiments.conditions import require_now, require_variant
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.records import experiment_record
 from flagstaff.experiments.report_rows import possible_harms
 from flagstaff.experiments.reporting import read_report
+from flagstaff.experiments.requirements import require_now, require_variant
 from flagstaff.experiments.rows import events_after, find, newest_event
 from flagstaff.experiments.variants import Variant
 
@@ -329,7 +329,7 @@ def force(
     EXPERIMENT,
     'experiment stop checkout_button --reason "orders fail"',
     "experiment stop checkout_button --no-wait",
-    waits=True,
+    waits_for_workers=True,
     always_runs=True,
     label=_("Stop"),
     button=_("Stop %(key)s"),

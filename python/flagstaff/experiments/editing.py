@@ -15,15 +15,15 @@ from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
-from flagstaff.experiments.conditions import (
+from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.records import SETTINGS, setting_texts
+from flagstaff.experiments.requirements import (
     require_free,
     require_now,
     require_valid,
     require_variant,
     require_whole,
 )
-from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.records import SETTINGS, setting_texts
 from flagstaff.experiments.rows import Kind, begin_run, database_time, locked, record
 from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 

@@ -15,9 +15,9 @@ from flagstaff._words.text import Text, marked, storable
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
-from flagstaff.experiments.conditions import lost_exposures, require_now, require_variant
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.reporting import frozen_report, time_as_json
+from flagstaff.experiments.requirements import lost_exposures, require_now, require_variant
 from flagstaff.experiments.rows import (
     Kind,
     begin_run,

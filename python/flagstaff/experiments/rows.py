@@ -12,8 +12,8 @@ from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff.conf import conf
-from flagstaff.experiments.conditions import unknown
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.requirements import unknown
 
 Kind = ExperimentEvent.Kind
 

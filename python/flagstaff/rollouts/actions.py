@@ -23,7 +23,7 @@ from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.releasing import PlannedSteps, planned_steps
+from flagstaff.rollouts.planned_steps import PlannedSteps, planned_steps
 from flagstaff.rollouts.status import plan_record
 from flagstaff.rollouts.steps import parse_step
 from flagstaff.rollouts.traffic import notes_of
@@ -230,7 +230,7 @@ def resume(
 @_action(
     "plan roll-back new_checkout",
     'plan roll-back new_checkout --reason "orders fail" --no-wait',
-    waits=True,
+    waits_for_workers=True,
     always_runs=True,
     label=_("Roll back"),
     button=_("Roll back %(key)s"),

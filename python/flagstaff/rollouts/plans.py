@@ -24,15 +24,6 @@ from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, Unk
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.conditions import (
-    enabling_message,
-    present_rollout,
-    problem_of_database,
-    problem_of_driver,
-    problem_of_first_step,
-    problem_of_flag,
-    require,
-)
 from flagstaff.rollouts.flag_changes import digest_of, foreign_change
 from flagstaff.rollouts.guards import ERRORS, latency_limits, parse_guards, require_functions
 from flagstaff.rollouts.models import (
@@ -44,6 +35,15 @@ from flagstaff.rollouts.models import (
     State,
     StepRun,
     state_text,
+)
+from flagstaff.rollouts.requirements import (
+    enabling_message,
+    present_rollout,
+    problem_of_database,
+    problem_of_driver,
+    problem_of_first_step,
+    problem_of_flag,
+    require,
 )
 from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, parse_steps
 from flagstaff.rollouts.transitions import continue_run, enter_step, record

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from flagstaff import changes, experiments, rollouts
 from flagstaff.admin.links import changes_url, history_url, undo_url
+from flagstaff.admin.rules.forms import JSON_OPERATORS
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.history import flag_version
 from flagstaff.history.kinds import Kind
@@ -57,10 +58,7 @@ RULES = [
         ],
     }
 ]
-OPERATORS = (
-    *("in", "contains", "startswith", "endswith", "regex"),
-    *("lt", "lte", "gt", "gte", "version_lt", "version_gte"),
-)
+OPERATORS = [name for name in JSON_OPERATORS if name != "isnull"]
 CONDITIONS = [
     {"attribute": "a1", "operator": operator, "values": ["1", "2"], "negate": negate}
     for operator in OPERATORS

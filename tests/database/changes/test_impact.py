@@ -16,7 +16,7 @@ from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff._engine import direct
-from flagstaff._engine.raw_cursor import NotReadyError
+from flagstaff._engine.direct_queries import NotReadyError
 from flagstaff.changes import impact as impact_module
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import HIDDEN, impact, impact_of_enabling

@@ -51,7 +51,7 @@ def test_workers_names_those_that_reload_of_an_older_version_lost_or_silent(join
     ran = flags("workers", "--json")
     for note in (
         "It is not known whether these are up to date: web-2 (pid 8).",
-        "An older version, which cannot read format 2 of rules: web-1 (pid 7).",
+        f"An older version, which cannot read format {RULE_FORMAT} of rules: web-1 (pid 7).",
         "Connected workers that do not report: 1.",
         "Lost (killed, or without a connection): web-3 (pid 9).",
     ):

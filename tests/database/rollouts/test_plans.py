@@ -27,7 +27,7 @@ from flagstaff.rollouts import jobs
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.releasing import planned_steps
+from flagstaff.rollouts.planned_steps import planned_steps
 from flagstaff.rollouts.status import plan_record
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history

@@ -28,6 +28,7 @@ from flagstaff._engine.request_flags import RequestFlags
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
+from tests.conftest import RunIsolated
 from tests.support import terminals
 from tests.support.pages import (
     DOCS,
@@ -331,6 +332,24 @@ def test_history_page_code_reads_and_changes(alice: User) -> None:
         flag.allowed_users.add(alice)
     last = names_of(HISTORY, "def last_change")["last_change"]("new_checkout")
     assert last == (now + 1, "deploy", "release 42", {}, 1)
+
+
+def test_admin_site_of_the_page_can_be_the_default_site(
+    run_isolated: RunIsolated, tmp_path: Path
+) -> None:
+    [code] = code_of("how-to/admin-set-up.md", "python", having="ShopAdminSite")
+    (tmp_path / "own_site.py").write_text(code)
+    script = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import django
+from django.contrib.admin import site
+from django.contrib.admin.apps import AdminConfig
+AdminConfig.default_site = "own_site.ShopAdminSite"
+django.setup()
+print(type(site._wrapped).__name__)
+"""
+    assert run_isolated(script, str(tmp_path)) == "ShopAdminSite\n"
 
 
 def test_page_of_a_user_links_to_the_flags_of_the_user(

@@ -19,7 +19,7 @@ from django.utils.safestring import mark_safe
 
 from flagstaff import explain, flag_enabled, get_value
 from flagstaff._engine import direct
-from flagstaff._engine.raw_cursor import NotReadyError
+from flagstaff._engine.direct_queries import NotReadyError
 
 #: Enabled, and the rollout in percent.
 Row = tuple[bool, int]

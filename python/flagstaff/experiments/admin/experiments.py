@@ -29,12 +29,12 @@ from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports
 from flagstaff.experiments.admin.overview import day_text, state_label, verdict_lines
 from flagstaff.experiments.admin.questions import ExperimentRequest, undone_event
-from flagstaff.experiments.conditions import refusal
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
 from flagstaff.experiments.report_data import Report
 from flagstaff.experiments.report_rows import notes
 from flagstaff.experiments.reporting import read_report
+from flagstaff.experiments.requirements import refusal
 from flagstaff.experiments.rows import newest_event
 
 if TYPE_CHECKING:

@@ -19,13 +19,13 @@ from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.exceptions import ConfigurationError, ExperimentError
 from flagstaff.experiments.actions import settings_of
-from flagstaff.experiments.conditions import require_now
 from flagstaff.experiments.editing import COLUMNS, changed_texts, columns_of, set_columns
 from flagstaff.experiments.figures import NONE
 from flagstaff.experiments.lifecycle import last_decision
 from flagstaff.experiments.metrics import metric_names
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
+from flagstaff.experiments.requirements import require_now
 from flagstaff.experiments.variants import Variant, variants_of
 
 _LABELS: Mapping[str, Any] = {

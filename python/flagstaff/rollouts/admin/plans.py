@@ -38,7 +38,6 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
 from flagstaff.rollouts.admin.sections import guard_text, sections_of
 from flagstaff.rollouts.admin.texts import NONE, state_name, state_sentence
-from flagstaff.rollouts.conditions import present_rollout, require
 from flagstaff.rollouts.guards import parse_guards
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
@@ -48,7 +47,8 @@ from flagstaff.rollouts.models import (
     PlanEvent,
     State,
 )
-from flagstaff.rollouts.releasing import planned_steps
+from flagstaff.rollouts.planned_steps import planned_steps
+from flagstaff.rollouts.requirements import present_rollout, require
 from flagstaff.rollouts.status import evidence_of
 from flagstaff.rollouts.steps import DEFAULT_STEPS, parse_steps
 from flagstaff.rollouts.traffic import notes_of

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
+from flagstaff._core import RULE_FORMAT
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, count_queries, page, rows_of
 from tests.support.fake_workers import Join, join, let_pass
@@ -72,7 +73,7 @@ def test_worker_of_an_older_version_or_that_reloads_is_named(operator: Client, j
     assert "reload: cannot see which table has changed" in text(html)
     join("web-2", pid=8, rule_format=1).load()
     html = page(operator, WORKERS)
-    older = "An older version, which cannot read format 2 of rules: web-2 (pid 8)."
+    older = f"An older version, which cannot read format {RULE_FORMAT} of rules: web-2 (pid 8)."
     assert f"{older} Deploy this version there." in text(html)
 
 

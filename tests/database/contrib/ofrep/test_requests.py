@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from django.test import Client
 
 from flagstaff._engine import direct, log_once
-from flagstaff._engine.raw_cursor import NotReadyError
+from flagstaff._engine.direct_queries import NotReadyError
 from flagstaff._engine.usage import usage
 from flagstaff.contrib.ofrep.views import evaluate_all, evaluate_one
 from flagstaff.models import FeatureFlag

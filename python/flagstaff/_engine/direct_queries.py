@@ -1,4 +1,4 @@
-"""Queries through the driver's own cursor, below Django's.
+"""The queries of direct mode: through the driver's own cursor, below Django's.
 
 The raw cursor sees the open transaction, does not count in `assertNumQueries`, and leaves Django's
 connection as it was.
@@ -16,7 +16,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._connection.driver import run, savepoint
+from flagstaff._connection.raw_cursor import run, savepoint
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.names import engine_names, fill
 from flagstaff.conf import conf

@@ -1,4 +1,4 @@
-"""When a plan may start, and whether run-jobs watches it: database, driver and flag."""
+"""What a plan needs to start or to continue: of the database, of run-jobs and of the flag."""
 
 from __future__ import annotations
 

@@ -23,8 +23,8 @@ from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions
-from flagstaff.rollouts.conditions import enabling_message
 from flagstaff.rollouts.models import Plan
+from flagstaff.rollouts.requirements import enabling_message
 from flagstaff.rollouts.steps import Step
 
 
