@@ -58,8 +58,8 @@ from flagstaff.waiting.prospect import Prospect, is_approval_needed
 from flagstaff.waiting.times import future_time
 
 #: Seconds for which an action that nothing may delay waits for the workers, and its page for the
-# count of users.
-LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
+#: count of users.
+LONG_TIMEOUT, SHORT_COUNT = 5.0, 0.3
 # The names of the fields that confirm, with the key that a person types, and with the version that
 # the page showed.
 _CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
@@ -320,7 +320,7 @@ class ActionRequest:
         """Counts users, but not before an urgent action is done."""
         if self.is_urgent and self.is_answered:
             return Impact([], [])
-        timeout = _SHORT_COUNT if self.is_urgent else 1.0
+        timeout = SHORT_COUNT if self.is_urgent else 1.0
         return impact_of_changes(changed, timeout=timeout, viewer=self.request.user)
 
     def _refuse(self, error: FlagstaffError) -> None:

@@ -263,6 +263,14 @@ def test_plan_is_paused_resumed_rolled_back_and_begun_again(
     assert actions_of(page(operator, plan_url(running))) == ["delete"]
 
 
+def test_roll_back_says_how_many_users_lose_the_flag(operator: Client, running: Plan) -> None:
+    go_to(100)
+    many_users(9)
+    response = operator.get(action_url(running, "roll-back"))
+    assert preview_of(response)["users with the flag"] == ["10 of 10", "0 of 10"]
+    assert notes_of(response)[0].startswith("100 → 0 %: 10 users lose the flag.")
+
+
 def test_resume_sets_the_step_again_and_counts_its_users(operator: Client, running: Plan) -> None:
     go_to(25)
     rollouts.pause(KEY)
