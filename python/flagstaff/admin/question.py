@@ -615,7 +615,8 @@ class ActionRequest:
                 text = _("“%(key)s” was changed: %(change)s.")
                 change = describe_changed(request, written[0])
                 texts = {"key": written[0].key, "change": change}
-                users = impact_text(preview.impact)
+                # The change has them already.
+                users = impact_text(preview.impact, percents=False)
                 if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
                     # The users were not counted.
                     users = self.summary(row)
