@@ -363,6 +363,14 @@ class ActionRequest:
         """Whether this needs a reason, if the settings require one."""
         return not self.is_urgent
 
+    def _focus(self, preview: Preview | None) -> str:
+        """Returns what a person does next: type a reason or a text, or press the button."""
+        if preview is None or self.is_edited:
+            return ""
+        if conf.require_reason and self._needs_reason(preview) and not posted_reason(self.request):
+            return "reason"
+        return "typed" if preview.typed else "button"
+
     def _prospect(self, preview: Preview) -> Prospect | None:
         """Returns what may wait for an approval or a time; None if nothing may delay it."""
         if self.is_urgent:
@@ -468,6 +476,7 @@ class ActionRequest:
             "version": request.POST.get(_VERSION) if self.is_edited else self._version,
             "reason": posted_reason(request),
             "needs_reason": conf.require_reason and self._needs_reason(preview),
+            "focus": self._focus(preview),
             "is_danger": action.deletes or self.is_urgent,
             "button": self._button(preview),
             "back": self._back_url(),

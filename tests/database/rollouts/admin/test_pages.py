@@ -326,6 +326,11 @@ def test_list_of_flags_shows_the_plan_until_a_person_rolls_it_back(
     assert state() == [""]
 
 
+def test_german_event_has_its_kind_once(operator: Client, running: Plan) -> None:
+    with override_settings(LANGUAGE_CODE="de"):
+        assert "gestartet: rollout 0 → 25 %" in events_of(page(operator, plan_url(running)))[0]
+
+
 def test_pages_say_that_a_changed_flag_will_pause_its_plan(
     operator: Client, running: Plan, flag: FeatureFlag
 ) -> None:
