@@ -269,6 +269,8 @@ class RecentChanges(Page):
             "form": filters,
             "query": filters.query(),
             "chosen": filters.chosen,
+            # It has a search of its own.
+            "search_url": "",
             # To which an undo returns.
             "back": request.get_full_path(),
             "quick": [

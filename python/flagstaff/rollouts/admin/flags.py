@@ -54,7 +54,7 @@ def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Preview
 
 
 def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
-    """Returns the state of the plan of a flag, and links."""
+    """Returns the state of the plan of a flag, and links; nothing if there is neither."""
     plan = _plans_of(request, [flag]).get(str(flag.pk))
     links = []
     if plan is not None and may_view(site, request, Plan):
@@ -63,7 +63,7 @@ def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
         links += _add_links(site, request, flag)
     html = format_html_join(" · ", '<a href="{}">{}</a>', links)
     if plan is None:
-        return format_html("<p>{} {}</p>", _("There is no rollout plan."), html)
+        return format_html("<p>{}</p>", html) if links else SafeString()
     hint = ""
     if plan.state in WATCHED_STATES and not will_pause(plan, flag):
         hint = _("Another change of this flag pauses the plan.")
