@@ -140,7 +140,8 @@ def state_summary(flag: FlagState, allowed: int) -> str:
     share = _share_in_sentence(percent, unit)
     texts = {"percent": percent, "share": share, "count": local_number(allowed)}
     if state is ReleaseState.BY_RULES:
-        return _by_rules(allowed) % texts
+        rest = _("on for %(share)s") % texts if percent else str(STATE_LABELS[ReleaseState.OFF])
+        return _by_rules(allowed) % {**texts, "rest": rest}
     if state is ReleaseState.ROLLOUT and unit != USER:
         return _by_unit(allowed) % texts
     if state is ReleaseState.ALL and flag.has_rules:
@@ -167,12 +168,12 @@ def state_summary(flag: FlagState, allowed: int) -> str:
 
 def _by_rules(allowed: int) -> str:
     if not allowed:
-        return _("The rules decide first. If no rule matches, on for %(share)s.")
+        return _("The rules decide; %(rest)s if no rule matches.")
     return ngettext(
-        "On for %(count)s allowed user. For all others, the rules decide first. If no rule "
-        "matches, on for %(share)s.",
-        "On for %(count)s allowed users. For all others, the rules decide first. If no rule "
-        "matches, on for %(share)s.",
+        "On for %(count)s allowed user. For all others, the rules decide; %(rest)s if no rule "
+        "matches.",
+        "On for %(count)s allowed users. For all others, the rules decide; %(rest)s if no rule "
+        "matches.",
         allowed,
     )
 

@@ -175,6 +175,7 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
     "rules new_checkout rules.json",
     "rules new_checkout - --rollout 25 < rules.json",
     label=_("Rules"),
+    button=_("Save the rules"),
 )
 def rules(
     key: str,
@@ -197,6 +198,7 @@ def rules(
     "unit new_checkout organization",
     "unit new_checkout user --dry-run",
     label=_("Bucketing unit"),
+    button=_("Save the bucketing unit"),
 )
 def unit(key: str, bucket_by: Unit, *, expect_version: int | None = None) -> Changed:
     """Set what the percentages of a flag count: reassigns every user at once."""
@@ -243,6 +245,7 @@ def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> C
     'details search_v2 dark_mode --owner payments --review-on ""',
     "details search_v2 dark_mode --add-tag q3 --remove-tag q2",
     label=_("Details"),
+    button=_("Save the details"),
     many=True,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=(*_STATE, BUCKET_BY)),
 )

@@ -23,6 +23,7 @@ _Description = Annotated[str, Argument("which users the segment has")]
     "segment conditions enterprise enterprise.json",
     "segment conditions enterprise - --dry-run < enterprise.json",
     label=_("Conditions"),
+    button=_("Save the conditions"),
 )
 def conditions(key: str, conditions: _Conditions, *, expect_version: int | None = None) -> Changed:
     """Replace the conditions of a segment.
@@ -37,6 +38,7 @@ def conditions(key: str, conditions: _Conditions, *, expect_version: int | None 
     'segment details enterprise "Customers with 100 seats"',
     'segment details enterprise ""',
     label=_("Details"),
+    button=_("Save the details"),
 )
 def details(key: str, description: _Description, *, expect_version: int | None = None) -> Changed:
     """Change the description of a segment."""

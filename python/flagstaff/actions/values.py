@@ -69,6 +69,7 @@ def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = Non
     "value rules page_size sizes.json --bucket-by organization",
     "value rules page_size []",
     label=_("Rules"),
+    button=_("Save the rules"),
 )
 def rules(
     key: str,
@@ -90,6 +91,7 @@ def rules(
     "value details page_size --type integer",
     'value details payment_gateway --choices \'["stripe", "paypal"]\' --value \'"stripe"\'',
     label=_("Details"),
+    button=_("Save the details"),
     fields=fields_of(
         lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE, RULES, BUCKET_BY)
     ),

@@ -58,8 +58,8 @@ from flagstaff.waiting.prospect import Prospect, is_approval_needed
 from flagstaff.waiting.times import future_time
 
 #: Seconds for which an action that nothing may delay waits for the workers, and its page for the
-# count of users.
-LONG_TIMEOUT, _SHORT_COUNT = 5.0, 0.3
+#: count of users.
+LONG_TIMEOUT, SHORT_COUNT = 5.0, 0.3
 # The names of the fields that confirm, with the key that a person types, and with the version that
 # the page showed.
 _CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
@@ -320,7 +320,7 @@ class ActionRequest:
         """Counts users, but not before an urgent action is done."""
         if self.is_urgent and self.is_answered:
             return Impact([], [])
-        timeout = _SHORT_COUNT if self.is_urgent else 1.0
+        timeout = SHORT_COUNT if self.is_urgent else 1.0
         return impact_of_changes(changed, timeout=timeout, viewer=self.request.user)
 
     def _refuse(self, error: FlagstaffError) -> None:
@@ -362,6 +362,14 @@ class ActionRequest:
     def _needs_reason(self, preview: Preview | None) -> bool:
         """Whether this needs a reason, if the settings require one."""
         return not self.is_urgent
+
+    def _focus(self, preview: Preview | None) -> str:
+        """Returns what a person does next: type a reason or a text, or press the button."""
+        if preview is None or self.is_edited:
+            return ""
+        if conf.require_reason and self._needs_reason(preview) and not posted_reason(self.request):
+            return "reason"
+        return "typed" if preview.typed else "button"
 
     def _prospect(self, preview: Preview) -> Prospect | None:
         """Returns what may wait for an approval or a time; None if nothing may delay it."""
@@ -468,6 +476,7 @@ class ActionRequest:
             "version": request.POST.get(_VERSION) if self.is_edited else self._version,
             "reason": posted_reason(request),
             "needs_reason": conf.require_reason and self._needs_reason(preview),
+            "focus": self._focus(preview),
             "is_danger": action.deletes or self.is_urgent,
             "button": self._button(preview),
             "back": self._back_url(),
@@ -615,7 +624,8 @@ class ActionRequest:
                 text = _("“%(key)s” was changed: %(change)s.")
                 change = describe_changed(request, written[0])
                 texts = {"key": written[0].key, "change": change}
-                users = impact_text(preview.impact)
+                # The change has them already.
+                users = impact_text(preview.impact, percents=False)
                 if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
                     # The users were not counted.
                     users = self.summary(row)

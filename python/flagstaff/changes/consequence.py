@@ -9,6 +9,7 @@ from enum import IntEnum
 from itertools import takewhile
 from typing import Any
 
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -230,10 +231,14 @@ def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
     return "", _("another result: %(users)s") % {"users": users}
 
 
-def impact_text(impact: Impact) -> str:
-    """Returns the sentences that say who gains or loses what; empty if no result can change."""
+def impact_text(impact: Impact, *, percents: bool = True) -> str:
+    """Returns the sentences that say who gains or loses what; empty if no result can change.
+
+    `percents` is whether they begin with the change of the rollout.
+    """
     own = [key for key in impact.rows if key in impact]
-    return row_text(impact, own[0]) if own[:1] == [*impact] != [] else summary_text(impact)
+    is_one = own[:1] == [*impact] != []
+    return row_text(impact, own[0], percents=percents) if is_one else summary_text(impact)
 
 
 def impact_lines(found: Impact) -> Iterator[str]:
@@ -252,9 +257,9 @@ def impact_lines(found: Impact) -> Iterator[str]:
         yield f"{', '.join(segments)}: {summary_text(found)}"
 
 
-def row_text(impact: Impact, key: Key) -> str:
+def row_text(impact: Impact, key: Key, *, percents: bool = True) -> str:
     """Returns the sentences about one of the flags, values and experiments."""
-    return " ".join(_sentences(impact, key))
+    return " ".join(_sentences(impact, key, percents=percents))
 
 
 def summary_text(impact: Impact) -> str:
@@ -264,18 +269,33 @@ def summary_text(impact: Impact) -> str:
     counted = [one for one in impact.values() if one.users is not None]
     if impact.changed is None or not counted:
         return localized(Text("The users cannot be counted."))
-    text = ngettext(
-        "%(count)s user gains or loses something.",
-        "%(count)s different users gain or lose something.",
-        _plural(counted[0], impact.changed),
-    )
+    text = _gain_or_loss(impact, _plural(counted[0], impact.changed))
     text = text if impact.changed else _("No user gains or loses anything.")
+    text = capfirst(text % {"count": number_text(counted[0], impact.changed)})
     ignored = any(one.ignored for one in impact.values())
     rest = [_("Not all could be counted.")] if len(counted) < len(impact) or ignored else []
-    return " ".join([text % {"count": number_text(counted[0], impact.changed)}, *rest])
+    return " ".join([text, *rest])
 
 
-def _sentences(impact: Impact, key: Key) -> Iterator[str]:
+def _gain_or_loss(impact: Impact, number: int) -> str:
+    """Returns what a number of users gain or lose, which is known of flags."""
+    are_flags = all(kind is Kind.FLAG for kind, _key in impact)
+    if are_flags and not any(one.gain for one in impact.values()):
+        return ngettext(
+            "%(count)s user loses something.", "%(count)s different users lose something.", number
+        )
+    if are_flags and not any(one.lose for one in impact.values()):
+        return ngettext(
+            "%(count)s user gains something.", "%(count)s different users gain something.", number
+        )
+    return ngettext(
+        "%(count)s user gains or loses something.",
+        "%(count)s different users gain or lose something.",
+        number,
+    )
+
+
+def _sentences(impact: Impact, key: Key, *, percents: bool) -> Iterator[str]:
     effect, sides = impact[key], [side[key].state for side in impact.sides if key in side]
     if len({side.bucket_by for side in sides if side}) > 1:
         yield _("The new unit reassigns every user at once.")
@@ -284,10 +304,10 @@ def _sentences(impact: Impact, key: Key) -> Iterator[str]:
     elif isinstance(sides[-1], FlagState):
         text = " ".join(_flag_sentences(effect))
         old, new = sides[0], sides[-1]
-        if isinstance(old, FlagState) and old.rollout_percent != new.rollout_percent:
-            percents = {"old": old.rollout_percent, "new": new.rollout_percent}
-            text = _("%(old)s → %(new)s %%: %(text)s") % {**percents, "text": text}
-        yield text
+        if percents and isinstance(old, FlagState) and old.rollout_percent != new.rollout_percent:
+            values = {"old": old.rollout_percent, "new": new.rollout_percent, "text": text}
+            text = _("%(old)s → %(new)s %%: %(text)s") % values
+        yield capfirst(text)
     else:
         text = ngettext(
             "The value changes for %(count)s of %(users)s user.",

@@ -26,6 +26,7 @@ from flagstaff.experiments.reporting import read_report
 from flagstaff.experiments.requirements import require_now, require_variant
 from flagstaff.experiments.rows import events_after, find, newest_event
 from flagstaff.experiments.variants import Variant
+from flagstaff.experiments.verdict import outcome_text
 
 #: The kind of row, and the verb that has the actions.
 EXPERIMENT: Final = lifecycle.ROW_KIND
@@ -349,10 +350,15 @@ def _ship_question(key: str, winner: str) -> Question:
     if error:
         lines.append(Text("No report will be stored: {error}", error=error))
     if found is not None:
+        for one in found["verdicts"]:
+            outcome = outcome_text(one["outcome"])
+            lines.append(
+                Text("{treatment}: {outcome}.", treatment=one["treatment"], outcome=outcome)
+            )
         if not any(one["outcome"] == "better" for one in found["verdicts"]):
             lines.append(Text("No treatment has been shown to be better."))
         harm = marked("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
-        lines += [Text(harm, metric=one) for one in possible_harms(found)]
+        lines += [Text(harm, metric=one) for one in possible_harms(found, winner)]
     return Question(f"Ship {winner} to all units of {key}?", lines)
 
 

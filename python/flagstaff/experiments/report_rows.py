@@ -159,8 +159,11 @@ def _contains_zero(effect: EffectReport) -> bool:
     return (low is None or low <= 0) and (high is None or high >= 0)
 
 
-def possible_harms(report: Report) -> list[str]:
-    """Returns the guardrails whose harm beyond what is tolerated is neither shown nor excluded."""
+def possible_harms(report: Report, treatment: str) -> list[str]:
+    """Returns the guardrails whose harm by a treatment is neither shown nor excluded.
+
+    What is tolerated is no harm, and neither is the control.
+    """
     return [
         metric["metric"]
         for metric in report["metrics"]
@@ -168,6 +171,7 @@ def possible_harms(report: Report) -> list[str]:
         and any(
             not one["is_harmed"] and MetricRow(metric, one).verdict[0] == "open"
             for one in metric["treatments"]
+            if one["treatment"] == treatment
         )
     ]
 

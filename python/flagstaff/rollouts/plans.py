@@ -98,7 +98,8 @@ def create(
         plan.run_id = runs.create(plan_id=plan.pk, percent=percent).pk
         plan.save(using=conf.database, update_fields=["run_id"])
         texts = joined([step.text for step in plan_steps])
-        record(plan, PlanEvent.Kind.CREATED, Text("created with the steps {steps}", steps=texts))
+        text = Text("created with the steps {steps}", steps=texts)
+        record(plan, PlanEvent.Kind.CREATED, _with_reason(text))
         return plan
 
 
@@ -148,7 +149,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         text = Text("started: rollout {old} → {new} %", old=old, new=first.percent)
         if enables:
             text = Text("{text}; {enabled}", text=text, enabled=enabling_message(flag))
-        record(plan, PlanEvent.Kind.STARTED, text)
+        record(plan, PlanEvent.Kind.STARTED, _with_reason(text))
         return plan
 
 
@@ -182,7 +183,8 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
         require(key, problem_of_database(), problem_of_driver(), problem_of_flag(flag))
         old = flag.rollout_percent
         if is_paused and foreign_change(plan, flag) is None and continue_run(plan):
-            record(plan, PlanEvent.Kind.RESUMED, Text("resumed at {percent} %", percent=old))
+            text = Text("resumed at {percent} %", percent=old)
+            record(plan, PlanEvent.Kind.RESUMED, _with_reason(text))
             return plan
         index = (plan.step or 0) if is_paused else 0
         enter_step(plan, index)
@@ -192,7 +194,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
             old=old,
             new=plan.read_steps()[index].percent,
         )
-        record(plan, PlanEvent.Kind.RESUMED, message)
+        record(plan, PlanEvent.Kind.RESUMED, _with_reason(message))
         return plan
 
 
@@ -205,21 +207,22 @@ def rollback(key: str) -> Plan:
     with _locked_plan(key) as plan:
         _require_state(plan, "roll-back")
         flag = transitions.locked_flag(plan)
-        reason = current_reason()
         transitions.forget_trip(plan)
-        changed = transitions.roll_back(plan, flag, reason)
+        changed = transitions.roll_back(plan, flag, current_reason())
         what = Text("rollout 0 %")
         if changed is None:
             what = Text("the flag {key} no longer exists, so no rollout was changed", key=key)
         elif "enabled" in (changed.new or {}):
             what = Text("rollout 0 %, and the flag was disabled, because a rule can grant it")
-        message = (
-            Text("rolled back: {what}; reason: {reason}", what=what, reason=reason)
-            if reason
-            else Text("rolled back: {what}", what=what)
-        )
-        record(plan, PlanEvent.Kind.ROLLED_BACK, message)
+        text = Text("rolled back: {what}", what=what)
+        record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text))
         return plan
+
+
+def _with_reason(text: Text) -> Text:
+    """Returns the text of an event with the reason of the person."""
+    reason = current_reason()
+    return Text("{what}; reason: {reason}", what=text, reason=reason) if reason else text
 
 
 def delete(key: str) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Model
+
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.rollouts.evidence import verdict_of
-from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
+from flagstaff.rollouts.flag_changes import digest_of
+from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
 
 
 def _steps(record: Record) -> str:
@@ -109,6 +112,19 @@ def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
     if rollout == percent:
         return None
     return Text("flag is at {rollout} %, plan at {percent} %", rollout=rollout, percent=percent)
+
+
+def will_pause(plan: Plan, flag: FlagRow | None) -> bool:
+    """Whether the next run of a driver pauses a plan, because the row of its flag has changed.
+
+    Makes no query, so it does not see changed allowed users.
+    """
+    if flag is None or plan.state not in WATCHED_STATES:
+        return False
+    # The list of flags does not read all columns.
+    if not isinstance(flag, Model):
+        return rollout_difference(plan, flag) is not None
+    return digest_of(flag) != plan.seen_flag
 
 
 def evidence_of(plan: Plan) -> dict[str, Any] | None:

@@ -159,11 +159,11 @@ def test_user_in_rollout_passes_each_step(operator: Client, flag: FeatureFlag, a
     is_on = bucket < 99
     assert result(html) == f"{'On' if is_on else 'Off'} for alice (primary key {alice.pk})."
     assert steps(html) == [
-        ("Enabled", "passed"),
-        ("Allowed user", "failed"),
-        ("Rollout of 100 %", "failed"),
-        ("Known user", "passed"),
-        ("Bucket below the rollout", f"{'passed' if is_on else 'failed'}, decides"),
+        ("Enabled", "yes"),
+        ("Allowed user", "no"),
+        ("Rollout of 100 %", "no"),
+        ("Known user", "yes"),
+        ("Bucket below the rollout", f"{'yes' if is_on else 'no'}, decides"),
     ]
     for percent in (max(bucket, 1), min(bucket + 1, 99)):
         set_flag(flag, rollout_percent=percent)
@@ -178,16 +178,16 @@ def test_user_in_rollout_passes_each_step(operator: Client, flag: FeatureFlag, a
 def test_step_that_decides_stops_others(operator: Client, flag: FeatureFlag, alice: User) -> None:
     html = section(operator, flag, user="", context="")
     assert result(html) == "Off for anonymous users."
-    assert ("Known user", "failed, decides") in steps(html)
+    assert ("Known user", "no, decides") in steps(html)
     flag.allowed_users.add(alice)
     set_flag(flag, rollout_percent=0)
     html = section(operator, flag, user="alice")
     assert result(html).startswith("On for alice")
-    assert ("Allowed user", "passed, decides") in steps(html)
+    assert ("Allowed user", "yes, decides") in steps(html)
     set_flag(flag, enabled=False)
     html = section(operator, flag, user="alice")
     assert result(html) == f"Off for alice (primary key {alice.pk})."
-    assert steps(html)[:2] == [("Enabled", "failed, decides"), ("Allowed user", "not reached")]
+    assert steps(html)[:2] == [("Enabled", "no, decides"), ("Allowed user", "not reached")]
 
 
 def test_rule_shows_each_condition_and_its_rollout(
@@ -203,12 +203,12 @@ def test_rule_shows_each_condition_and_its_rollout(
     html = section(operator, flag, user="alice", context="country=DE\nseats = 3")
     assert result(html).startswith("On for alice")
     assert steps(html)[2:] == [
-        ("Rule 1", "failed"),
-        ("Condition 1", "failed"),
-        ("Condition 2", "passed"),
-        ("Rule 2", "passed, decides"),
-        ("Condition 1", "passed"),
-        ("Condition 1", "passed"),
+        ("Rule 1", "no"),
+        ("Condition 1", "no"),
+        ("Condition 2", "yes"),
+        ("Rule 2", "yes, decides"),
+        ("Condition 1", "yes"),
+        ("Condition 1", "yes"),
         ("Rollout of 100 %", "not reached"),
         ("Known user", "not reached"),
         ("Bucket below the rollout", "not reached"),
@@ -238,7 +238,7 @@ def test_forced_off_flag_reaches_no_other_step(
     with forced_off(["new_checkout"]):
         html = section(operator, flag, user="alice")
     assert result(html).startswith("Off for alice")
-    assert steps(html) == [("Not forced off", "failed, decides")]
+    assert steps(html) == [("Not forced off", "no, decides")]
     assert whys(html)[0] == "forced off in this process by FLAGSTAFF_FORCE_OFF"
 
 
@@ -246,7 +246,7 @@ def test_unreadable_rules_return_the_default(operator: Client, flag: FeatureFlag
     FeatureFlag.objects.update(rules=[{"conditions": [{"attribute": 5}]}])
     html = section(operator, flag, user="")
     assert result(html) == "The flag returns the default of the call for anonymous users."
-    assert ("Rules", "failed, decides") in steps(html)
+    assert ("Rules", "no, decides") in steps(html)
 
 
 def test_process_that_is_not_live_says_so(

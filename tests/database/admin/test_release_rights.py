@@ -63,7 +63,7 @@ def team() -> Segment:
     return Segment.objects.get()
 
 
-ONE_USER = "1 user gains or loses something."
+ONE_USER = "1 user loses something."
 NOT_COUNTED = "not counted: the time limit was reached"
 # For a person who may not view users.
 HIDDEN = "not counted: the rules read attributes of users, which you may not view"
@@ -298,7 +298,7 @@ def test_segment_that_cannot_be_counted_in_time_says_so_and_types_its_key(
 @pytest.mark.parametrize(
     ("changed", "key", "note"),
     [
-        (LOGGED_IN, "team", "10 different users gain or lose something."),
+        (LOGGED_IN, "team", "10 different users gain something."),
         ([condition("is_authenticated", "in", False)], "team", ONE_USER),
         ([condition("plan", "in", "paid")], "team", f"{ONE_USER} Not all could be counted."),
         (
@@ -357,7 +357,7 @@ def test_undo_of_several_segments_counts_all_of_them_at_once(
     response = open_undo(operator, page, *versions)
     flags = ["by_two", *(f"by_{key}" for key in keys)]
     assert preview_of(response) == {flag: ["1 of 11", "11 of 11"] for flag in flags}
-    assert notes_of(response)[-1] == "10 different users gain or lose something."
+    assert notes_of(response)[-1] == "10 different users gain something."
 
 
 @undo_pages
@@ -409,7 +409,7 @@ def test_undo_of_a_segment_asks_with_its_uses_and_types_its_key(
     response = operator.get(url)
     html = response.content.decode()
     assert text_to_type(response) == "team"
-    assert "10 different users gain or lose something." in notes_of(response)
+    assert "10 different users gain something." in notes_of(response)
     assert ("by_team" in html, "11 of 11" in html) == (True, True)
     for wrong, after in (("", STAFF), ("team", LOGGED_IN)):
         undo_at(operator, url, _typed_key=wrong)

@@ -43,6 +43,12 @@ def newest_reason() -> str | None:
     return flag_history(KEY)[0].reason
 
 
+def test_required_reason_has_the_focus(operator: Client, flag: FeatureFlag) -> None:
+    html = operator.get(f"{FLAGS}{flag.pk}/rollout/?percent=5").content.decode()
+    [focused] = re.findall(r"<[^>]*\sautofocus[^>]*>", html)
+    assert 'name="_reason"' in focused
+
+
 @pytest.mark.parametrize("page", ["undo", "undo all", "restore"])
 def test_undo_and_restore_need_a_reason(page: str, operator: Client, flag: FeatureFlag) -> None:
     before = flag_version(KEY)

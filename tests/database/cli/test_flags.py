@@ -134,8 +134,8 @@ def test_list_and_show_have_owner_tags_and_review_date() -> None:
 STAFF = condition("is_staff", "in", True)
 RULES = [{"conditions": [STAFF]}]
 PARTLY = [*RULES, {"conditions": [condition("country", "in", "DE")], "rollout_percent": 10}]
-BY_RULES = "rules decide first. If no rule matches, on for 25 % of visitors."
-FOR_OTHERS = "For all others, the rules decide first. If no rule matches, on for 25 %."
+BY_RULES = "rules decide; on for 25 % of visitors if no rule matches."
+FOR_OTHERS = "For all others, the rules decide; on for 25 % if no rule matches."
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ FOR_OTHERS = "For all others, the rules decide first. If no rule matches, on for
             {"bucket_by": "user", "rules": RULES, "rollout_percent": 0},
             0,
             "by-rules",
-            "The rules decide first. If no rule matches, on for 0 %.",
+            "The rules decide; off if no rule matches.",
         ),
         (
             {"rules": RULES, "rollout_percent": 100},
@@ -179,8 +179,8 @@ FOR_OTHERS = "For all others, the rules decide first. If no rule matches, on for
             "all",
             "On for all users: the rollout and all rules are at 100 %.",
         ),
-        ({"rules": PARTLY, "rollout_percent": 100}, 0, "by-rules", "The rules decide first."),
-        ({"rules": {"a": 1}}, 0, "by-rules", "The rules decide first."),
+        ({"rules": PARTLY, "rollout_percent": 100}, 0, "by-rules", "The rules decide;"),
+        ({"rules": {"a": 1}}, 0, "by-rules", "The rules decide;"),
     ],
 )
 def test_summary_and_state_say_who_has_the_flag(

@@ -67,7 +67,7 @@ def stored() -> list[Any]:
         ("rules search_v2 rules.json", "1 user gains the flag. Afterwards 1 of 2 users have"),
         ("unit new_checkout visitor", "The new unit reassigns every user at once."),
         ("allow search_v2 alice bob", f"search_v2: {TO_BOTH} Go on? [y/N]"),
-        ("segment conditions team known.json", "team: 1 user gains or loses something."),
+        ("segment conditions team known.json", "team: 1 user gains something."),
         ("undo dark_mode", f"dark_mode: turned on\ndark_mode: {TO_BOTH}"),
         ("undo-transaction {after}", f"dark_mode: {TO_BOTH}"),
         ("undo-since 1h --by ana", "gains the flag. Undo 1 change of 1 key? [y/N]"),
@@ -197,7 +197,7 @@ def test_question_with_json_is_on_stderr() -> None:
 def test_dry_run_of_a_segment_has_a_line_for_each_flag_that_uses_it() -> None:
     line = "segment conditions team known.json --dry-run"
     assert run(line).err.splitlines()[1:] == [
-        *("by_team: 1 of 2 → 2 of 2", "later: off", "team: 1 user gains or loses something."),
+        *("by_team: 1 of 2 → 2 of 2", "later: off", "team: 1 user gains something."),
         "dry run: nothing was written",
     ]
     impact = document(*line.split())["impact"]

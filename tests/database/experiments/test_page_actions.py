@@ -199,19 +199,30 @@ def test_ship_warns_of_what_the_figures_do_not_show(operator: Client, running: E
     Experiment.objects.update(guardrails={"complaints": 0.05})
     expose_both(running, (300, 30), (300, 34))
     url = experiment_url(running, "ship")
-    notes = notes_of(operator.post(url, typed(operator, url, winner="control")))
+    notes = notes_of(operator.post(url, typed(operator, url, winner="treatment")))
     warnings = [
         "No treatment has been shown to be better.",
         "Guardrail complaints: harm beyond what is tolerated is not excluded.",
     ]
     assert [note for note in notes if note in warnings] == warnings
+    # The control harms nothing.
+    of_control = notes_of(operator.post(url, typed(operator, url, winner="control")))
+    assert warnings[1] not in of_control
     # The terminal says the same.
-    assert all(one in asked(f"experiment ship {KEY} control", "n").err for one in warnings)
+    assert all(one in asked(f"experiment ship {KEY} treatment", "n").err for one in warnings)
     Experiment.objects.update(guardrails={"leaking": 0.1})
     notes = notes_of(operator.post(url, typed(operator, url, winner="control")))
     assert any("No report will be stored: the metric leaking fails" in note for note in notes)
     act(operator, url, winner="control")
     assert (stored().winner, stored().frozen_report) == ("control", None)
+
+
+def test_ship_of_the_control_says_that_the_treatment_is_better(
+    operator: Client, better: Experiment
+) -> None:
+    url = experiment_url(better, "ship")
+    notes = notes_of(operator.post(url, typed(operator, url, winner="control")))
+    assert notes == ["treatment: the treatment is better."]
 
 
 def test_undo_of_a_ship_shows_and_restores_the_running_experiment(

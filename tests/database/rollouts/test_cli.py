@@ -59,7 +59,7 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     FeatureFlag.objects.update(rules=RULES)
     options = "--guard errors --guard latency=0.5,action=hold --required-users 50"
     message = ok(f"{START} {options} --as-name deploy --reason release").err
-    assert "new_checkout: started: rollout 0 → 5 %\n" in message
+    assert "new_checkout: started: rollout 0 → 5 %; reason: release\n" in message
     assert "at 100 % all users have the flag" in message
     assert "a rule can grant the flag, so a roll back also turns it off\n" in message
     assert "a step needs 50 users with the flag, or enough failures to compare" in message

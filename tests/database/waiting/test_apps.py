@@ -77,7 +77,8 @@ def test_plan_starts_at_its_time_for_the_user_who_asked() -> None:
     entry = Change.objects.latest("id")
     assert (entry.source, entry.reason) == (f"waiting {waiting.pk}", "launch")
     waiting.refresh_from_db()
-    assert (waiting.entries, waiting.result) == ([entry.pk], f"{KEY}: started: rollout 0 → 5 %")
+    text = f"{KEY}: started: rollout 0 → 5 %; reason: launch"
+    assert (waiting.entries, waiting.result) == ([entry.pk], text)
 
 
 def test_plan_that_is_given_with_the_start_is_created_then() -> None:

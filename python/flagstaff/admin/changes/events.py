@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, override
 
 from flagstaff._tables.names import own_names, query
 from flagstaff._tables.rows import all_rows
@@ -213,13 +213,17 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
         actor, at = names.get(event.actor, event.actor) or _("not known"), aware(event.at)
         # Plans have none.
         details = _details(actor, at, "", getattr(event, "reason", ""))
-        return EventRow(at, _labelled(event.get_kind_display(), event.message), details)
+        return EventRow(at, _event_text(event), details)
 
     return [*map(shown_row, events)]
 
 
-def _labelled(kind: str, text: str) -> str:
-    """Returns a text that begins with the kind of an event."""
+def _event_text(event: Any) -> str:
+    """Returns the text of an event, which is stored in English, after its translated kind."""
+    kind = event.get_kind_display()
+    with override("en"):
+        english = event.get_kind_display()
+    text = event.message.removeprefix(f"{english}: ")
     return text if text.casefold().startswith(kind.casefold()) else f"{kind}: {text}"
 
 

@@ -104,6 +104,7 @@ class Filters(forms.Form):
     def __init__(self, query: Mapping[str, Any], kinds: Mapping[str, str]) -> None:
         """Takes the labels of the kinds by name, also of those of optional apps."""
         super().__init__(query, auto_id="id_%s")
+        self._kinds = kinds
         # No attribute of a class can have the first name.
         self.fields |= {
             "from": _TimeField(label=_("From"), required=False),
@@ -130,6 +131,18 @@ class Filters(forms.Form):
     def is_narrow(self) -> bool:
         """Whether they select an actor, a time or a transaction, which may be undone as a whole."""
         return bool(self._actor or self.since or self.until or self.of_transaction is not None)
+
+    @property
+    def chosen(self) -> str:
+        """What the filters behind the button select; those with an error are shown anyway."""
+        found = self.cleaned_data
+        texts = {name: found.get(name) for name in ("actor", "key", "from", "to", "kind")}
+        texts |= {
+            name: local_time_text(at) for name, at in texts.items() if isinstance(at, datetime)
+        }
+        texts["kind"] = self._kinds.get(self.of_kind)
+        labels = {name: self.fields[name].label for name in texts}
+        return ", ".join(f"{labels[name]} {text}" for name, text in texts.items() if text)
 
     @property
     def is_short(self) -> bool:
@@ -255,6 +268,9 @@ class RecentChanges(Page):
         context = {
             "form": filters,
             "query": filters.query(),
+            "chosen": filters.chosen,
+            # It has a search of its own.
+            "search_url": "",
             # To which an undo returns.
             "back": request.get_full_path(),
             "quick": [

@@ -66,12 +66,18 @@ def state_and_label(flag: Any) -> tuple[ReleaseState, str]:
     return state_of(state, allowed), state_label(state, allowed)
 
 
-def _users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
-    """Returns how many users have a flag before and after a change; of one flag, also which."""
+def users_row(found: Impact, key: Key) -> PreviewRow:
+    """Returns how many users have a flag before and after a change."""
     effect = found[key]
     before, after = effect.on
-    numbers = users_text(effect, before), users_text(effect, after)
-    counted = PreviewRow(_("users with the flag"), *numbers)
+    return PreviewRow(
+        _("users with the flag"), users_text(effect, before), users_text(effect, after)
+    )
+
+
+def _users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
+    """Returns how many users have a flag before and after a change; of one flag, also which."""
+    counted = users_row(found, key)
     if not is_one:
         return [counted]
     texts = [

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -105,7 +106,7 @@ def rule_notes(rules: object) -> list[str]:
         mark = mark_of(condition, known)
         # An error is refused.
         if mark is not None and not mark.is_error:
-            notes.append(f"{localized(place)}: {mark.text}" if place else mark.text)
+            notes.append(f"{capfirst(localized(place))}: {mark.text}" if place else mark.text)
     if missing := missing_groups(groups_of(rules), conf.database):
         text = ngettext(
             "No user is in this group, because it does not exist: %(names)s. Create it, or correct "

@@ -22,7 +22,7 @@ from flagstaff.admin.rights import may, may_view
 from flagstaff.admin.words import badge
 from flagstaff.rollouts.admin.texts import state_name, state_sentence
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
-from flagstaff.rollouts.status import rollout_difference
+from flagstaff.rollouts.status import rollout_difference, will_pause
 
 
 def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]:
@@ -38,7 +38,7 @@ def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]
 def _note(plan: Plan, flag: Any) -> str:
     """Returns the state, and why it is so if somebody should look at the plan."""
     text = state_name(plan)[1]
-    if plan.needs_attention or rollout_difference(plan, flag):
+    if plan.needs_attention or will_pause(plan, flag) or rollout_difference(plan, flag):
         values = {"state": text, "reason": state_sentence(plan, flag)}
         text = _("%(state)s — %(reason)s") % values
     return _("plan: %(state)s") % {"state": text}
@@ -54,7 +54,7 @@ def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Preview
 
 
 def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
-    """Returns the state of the plan of a flag, and links."""
+    """Returns the state of the plan of a flag, and links; nothing if there is neither."""
     plan = _plans_of(request, [flag]).get(str(flag.pk))
     links = []
     if plan is not None and may_view(site, request, Plan):
@@ -63,9 +63,9 @@ def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
         links += _add_links(site, request, flag)
     html = format_html_join(" · ", '<a href="{}">{}</a>', links)
     if plan is None:
-        return format_html("<p>{} {}</p>", _("There is no rollout plan."), html)
+        return format_html("<p>{}</p>", html) if links else SafeString()
     hint = ""
-    if plan.state in WATCHED_STATES:
+    if plan.state in WATCHED_STATES and not will_pause(plan, flag):
         hint = _("Another change of this flag pauses the plan.")
     sentence = state_sentence(plan, flag)
     return format_html("<p>{} {} {}</p><p>{}</p>", badge(*state_name(plan)), sentence, hint, html)

@@ -25,12 +25,16 @@ from flagstaff.actions import Action, Argument
 from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppRequest, AppRowAdmin
 from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.admin.flag.state import users_row
 from flagstaff.admin.links import page_url
-from flagstaff.admin.question import Preview
+from flagstaff.admin.question import SHORT_COUNT, Preview
 from flagstaff.admin.rights import hidden_rows, may, may_view
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.words import badge, colour_of, key_link, two_lines
 from flagstaff.changes.changed import quoted_command
+from flagstaff.changes.consequence import impact_text
+from flagstaff.changes.impact import impact
+from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
@@ -124,9 +128,19 @@ class PlanRequest(AppRequest):
                 _("The flag stays as it is. The events and the figures of the plan are deleted.")
             )
         rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
-        if after != now and flag is not None and flag.enabled and can_grant(flag.rules):
-            rows.append(PreviewRow(_("flag"), _on(), _off()))
+        if action.name == "roll-back" and flag is not None:
+            is_off = flag.enabled and can_grant(flag.rules)
+            rows += [PreviewRow(_("flag"), _on(), _off())] if is_off else []
+            found = self._count_roll_back(flag)
+            rows += [users_row(found, key) for key in found]
+            notes += filter(None, [impact_text(found)])
         return Preview(rows=rows, notes=notes)
+
+    def _count_roll_back(self, flag: FlagRow) -> Impact:
+        """Counts who loses the flag. Nothing may delay the page."""
+        fields = {"rollout_percent": 0, **({"enabled": False} if can_grant(flag.rules) else {})}
+        now = RowState(Kind.FLAG, flag)
+        return impact([now], [now.after(fields)], timeout=SHORT_COUNT, viewer=self.request.user)
 
     def _new_plan(self, arguments: Mapping[str, Any]) -> Preview:
         """The steps and the guards as a table. Nothing is given to users before the start."""

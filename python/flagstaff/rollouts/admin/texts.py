@@ -8,7 +8,7 @@ from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.status import rollout_difference
+from flagstaff.rollouts.status import rollout_difference, will_pause
 
 #: Instead of a number that does not exist.
 NONE = "\N{EN DASH}"
@@ -23,7 +23,7 @@ def state_name(plan: Plan) -> tuple[str, str]:
 
 def state_sentence(plan: Plan, flag: FlagRow | None = None) -> str:
     """Returns the step, the reason of the state, and where the flag is if it differs."""
-    text, values = "", dict[str, object]()
+    text, values, pauses = "", dict[str, object](), will_pause(plan, flag)
     if plan.problem:
         text = localized(plan.problem)
     elif plan.step is None:
@@ -31,11 +31,13 @@ def state_sentence(plan: Plan, flag: FlagRow | None = None) -> str:
     else:
         text, steps = _("Step %(step)s of %(steps)s, %(percent)s %%"), plan.read_steps()
         values = {"step": plan.step + 1, "steps": len(steps), "percent": plan.percent}
-        if plan.due_at is not None and plan.due_at > plan.now:
+        if plan.due_at is not None and plan.due_at > plan.now and not pauses:
             text = _("Step %(step)s of %(steps)s, %(percent)s %%, until %(time)s or later")
             values["time"] = local_time_text(plan.due_at)
     # What a guard has found says more than that it has rolled back.
     reasons = [plan.trip_reason or plan.reason, localized(rollout_difference(plan, flag) or "")]
+    if pauses:
+        reasons.append(_("the flag was changed, so the next run of run-jobs pauses the plan"))
     if plan.is_unguarded:
         reasons.append(_("no guard can stop it, because run-jobs does not watch the plan"))
     sentence = text % values if values else text

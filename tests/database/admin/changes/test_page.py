@@ -180,6 +180,11 @@ def test_filter_selects_changes(
     assert len(keys(operator, actor=connection.settings_dict["USER"])) == 3
 
 
+def test_folded_filters_say_what_they_select(operator: Client) -> None:
+    found = text_of(page(operator, url(actor="ana", key=KEY, kind="flag")))
+    assert f"Filters: Person ana, Key {KEY}, Kind flag" in found
+
+
 def test_time_filter_selects_changes(operator: Client) -> None:
     for key, age in ((KEY, timedelta(days=2)), ("gateway", timedelta(hours=2))):
         Change.objects.filter(key=key).update(at=timezone.now() - age)

@@ -93,7 +93,10 @@ def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: U
     assert (plan.state, plan.required_users, rollout()) == (State.PENDING, 1000, 0)
     assert plan.steps == [*map(str, DEFAULT_STEPS)]
     assert plan.guards == ["errors,limit=2,action=rollback"]
-    assert PlanEvent.objects.get().actor == str(admin_user.pk)
+    event = PlanEvent.objects.get()
+    assert event.actor == str(admin_user.pk)
+    # No other row has it.
+    assert event.message.endswith("; reason: launch")
 
 
 def test_new_plan_is_shown_as_a_table_before_it_is_created(operator: Client) -> None:
@@ -155,7 +158,7 @@ def test_start_begins_at_the_first_step_for_the_user_with_a_reason(
 ) -> None:
     response = do(operator, pending, "start", _reason="campaign")
     message, *_notes = messages_of(response)
-    assert message.startswith("started: rollout 0 → 5 %.")
+    assert message.startswith("started: rollout 0 → 5 %; reason: campaign.")
     assert undo_urls(response) == [action_url(pending, "roll-back")]
     assert stored() == (State.RUNNING, 0, 5)
     event = flag_history(KEY)[0]
@@ -261,6 +264,14 @@ def test_plan_is_paused_resumed_rolled_back_and_begun_again(
     assert stored() == (State.RUNNING, 0, 5)
     Plan.objects.update(state=State.DONE)
     assert actions_of(page(operator, plan_url(running))) == ["delete"]
+
+
+def test_roll_back_says_how_many_users_lose_the_flag(operator: Client, running: Plan) -> None:
+    go_to(100)
+    many_users(9)
+    response = operator.get(action_url(running, "roll-back"))
+    assert preview_of(response)["users with the flag"] == ["10 of 10", "0 of 10"]
+    assert notes_of(response)[0].startswith("100 → 0 %: 10 users lose the flag.")
 
 
 def test_resume_sets_the_step_again_and_counts_its_users(operator: Client, running: Plan) -> None:

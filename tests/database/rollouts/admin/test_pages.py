@@ -326,6 +326,27 @@ def test_list_of_flags_shows_the_plan_until_a_person_rolls_it_back(
     assert state() == [""]
 
 
+def test_german_event_has_its_kind_once(operator: Client, running: Plan) -> None:
+    with override_settings(LANGUAGE_CODE="de"):
+        assert "gestartet: rollout 0 → 25 %" in events_of(page(operator, plan_url(running)))[0]
+
+
+def test_pages_say_that_a_changed_flag_will_pause_its_plan(
+    operator: Client, running: Plan, flag: FeatureFlag
+) -> None:
+    rules = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
+    changes.flags.update(KEY, {"rules": rules})
+    text = "the flag was changed, so the next run of run-jobs pauses the plan"
+    for url in (plan_url(running), flag_url(flag)):
+        found = text_of(page(operator, url))
+        assert text in found
+        assert "or later" not in found
+    # The list does not read the rules for this.
+    assert text not in text_of(page(operator, FLAGS))
+    changes.flags.disable(KEY)
+    assert text in text_of(page(operator, FLAGS))
+
+
 def test_pages_and_terminal_say_where_flag_and_plan_are_if_they_differ(
     operator: Client, running: Plan, flag: FeatureFlag
 ) -> None:
@@ -381,7 +402,7 @@ def test_page_of_a_flag_without_an_active_plan_offers_one(
     offer = f'<a href="{PLANS}add/?key={KEY}">Plan a rollout</a>'
     assert offer in page(operator, flag_url(flag))
     html = page(staff("view_featureflag"), flag_url(flag))
-    assert "There is no rollout plan." in html
+    assert "Rollout plan<" not in html
     assert "Plan a rollout" not in html
     rollouts.start(KEY, STEPS)
     plan = rollouts.rollback(KEY)
