@@ -270,6 +270,15 @@ def test_page_of_a_kill_focuses_its_button_and_says_what_stays(
     assert "The users cannot be counted." in html
 
 
+def test_receipt_of_a_rollout_has_the_percentages_once(operator: Client, flag: FeatureFlag) -> None:
+    [message] = messages_of(act(operator, flag_url(flag, "rollout"), percent="26"))
+    assert message.count("25 → 26 %") == 1
+
+
+def test_turn_on_says_what_an_empty_percentage_means(operator: Client, flag: FeatureFlag) -> None:
+    assert "If it is empty, the rollout stays as it is." in page(operator, flag_url(flag, "on"))
+
+
 @pytest.mark.parametrize(("name", "enabled"), [("kill", False), ("on", True)])
 def test_flag_that_somebody_has_changed_already_is_no_error(
     name: str, enabled: bool, operator: Client, flag: FeatureFlag

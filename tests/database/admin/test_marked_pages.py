@@ -209,7 +209,9 @@ def problems(response: Any, same: frozenset[str] = STORED) -> list[str]:
         *(PlanEvent.objects.values_list("message"), ExperimentEvent.objects.values_list("message")),
         WaitingAction.objects.exclude(users="").values_list("users"),
     )
-    stored = tuple(text.casefold() for found in texts for (text,) in found)
+    stored = {text.casefold() for found in texts for (text,) in found}
+    # The kind in front of it is translated.
+    stored |= {rest for text in stored if (rest := text.partition(": ")[2])}
     return [
         text
         for text in unmarked_texts(html, same)

@@ -234,8 +234,8 @@ def test_sentence_about_anonymous_users(anonymous: tuple[bool, bool], unit: str,
         (counted(ignored=("country",)), "Afterwards 0 of 100"),
         (counted(is_estimate=True), "Afterwards 0 of 100"),
         # The singular would say that it is one.
-        (counted(gain=1, on=1, hides_small=True), "fewer than 5 users gain the flag."),
-        (counted(lose=1, hides_small=True), "fewer than 5 users lose the flag."),
+        (counted(gain=1, on=1, hides_small=True), "Fewer than 5 users gain the flag."),
+        (counted(lose=1, hides_small=True), "Fewer than 5 users lose the flag."),
     ],
 )
 def test_sentence_says_only_what_the_numbers_say(effect: Effect, text: str) -> None:

@@ -92,6 +92,8 @@ class FlagRequest(ActionRequest):
             if self.row is not None:
                 # The line of its tags says both.
                 del form.fields[name]
+        if self.action.name == "on":
+            form.fields["percent"].help_text = _("If it is empty, the rollout stays as it is.")
         if self.action.name == "rules":
             # An empty list removes them.
             form.fields[RULES].required = False
