@@ -14,7 +14,6 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.text import Text
-from flagstaff.changes.changed import quoted_command
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, version_of
 from flagstaff.rollouts.models import Plan
@@ -50,8 +49,7 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> Text | None:
     # Without a history, which no step can do without, a trip still compares the row.
     has_entries = version is not None and version != plan.flag_version
     if digest_of(flag) != plan.seen_flag or (has_entries and _has_deciding_entry(plan)):
-        command = quoted_command("history", plan.key)
-        return Text("the flag was changed outside of the plan; see {command}", command=command)
+        return Text("the flag was changed outside of the plan, as its history shows")
     plan.flag_version = plan.flag_version if version is None else version
     return None
 

@@ -63,7 +63,7 @@ def orders_fine(plan: Plan) -> object:
 
 
 #: Why the plan of a changed flag is paused.
-CHANGED = f'the flag was changed outside of the plan; see "manage.py flags history {KEY}"'
+CHANGED = "the flag was changed outside of the plan, as its history shows"
 GONE = "the flag was deleted or renamed"
 
 

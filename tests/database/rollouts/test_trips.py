@@ -180,7 +180,7 @@ def test_stored_trip_of_a_changed_flag_pauses_the_plan_with_its_reason(*, is_pau
     [report] = run_plans()
     assert (report.state, rollout()) == ("paused", 60)
     assert report.text == (
-        f'the flag was changed outside of the plan; see "manage.py flags history {KEY}"; so it was '
+        "the flag was changed outside of the plan, as its history shows; so it was "
         f"not rolled back, although harm was found: {GUARD}: few orders"
     )
     assert (run_plans(), plan_of().reason) == ([], report.text)
