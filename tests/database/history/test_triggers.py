@@ -255,13 +255,17 @@ def test_entry_has_author_role_session_user_and_application_name(
         "SET LOCAL ROLE shopkeeper"
     )
     FeatureFlag.objects.update(enabled=False)
-    rows("RESET ROLE")
+    # The owner of the trigger's function is another one.
+    rows("RESET ROLE; SET LOCAL SESSION AUTHORIZATION shopkeeper")
+    FeatureFlag.objects.update(enabled=True)
+    rows("RESET SESSION AUTHORIZATION")
     [[user, transaction_id]] = rows("SELECT session_user, pg_current_xact_id()::text::bigint")
-    entry, of_the_role = history()
+    entry, of_the_role, of_the_user = history()
     assert (entry.actor, entry.source, entry.reason) == ("alice", "admin", None)
     assert (entry.session_user, entry.role, entry.application_name) == (user, user, "psql")
     assert entry.transaction_id == transaction_id
     assert (of_the_role.session_user, of_the_role.role) == (user, "shopkeeper")
+    assert (of_the_user.session_user, of_the_user.role) == ("shopkeeper", "shopkeeper")
 
 
 BROKEN = {
