@@ -154,6 +154,13 @@ def test_page_without_view_user_permission_has_only_the_number(
     assert "/allow/" not in html
 
 
+def test_list_without_view_user_permission_cannot_be_filtered_by_allowed_user(alice: User) -> None:
+    filtered = f"{FLAGS}?allowed_users={alice.pk}"
+    assert staff("view_featureflag").get(filtered).status_code == 400
+    seeing = staff("view_featureflag", "view_user", name="seeing")
+    assert seeing.get(filtered).status_code == 200
+
+
 @pytest.mark.parametrize("permission", ["toggle_featureflag", "view_featureflag"])
 def test_user_who_may_not_change_flags_only_sees_the_users(
     permission: str, flag: FeatureFlag, alice: User

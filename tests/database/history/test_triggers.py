@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -16,6 +17,7 @@ from flagstaff.history.log import missing_entries
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.concurrency import run_during
 from tests.support.sql import copy_in, rows, without_table
+from tools.limits import seconds
 
 pytestmark = pytest.mark.django_db
 
@@ -253,13 +255,17 @@ def test_entry_has_author_role_session_user_and_application_name(
         "SET LOCAL ROLE shopkeeper"
     )
     FeatureFlag.objects.update(enabled=False)
-    rows("RESET ROLE")
+    # The owner of the trigger's function is another one.
+    rows("RESET ROLE; SET LOCAL SESSION AUTHORIZATION shopkeeper")
+    FeatureFlag.objects.update(enabled=True)
+    rows("RESET SESSION AUTHORIZATION")
     [[user, transaction_id]] = rows("SELECT session_user, pg_current_xact_id()::text::bigint")
-    entry, of_the_role = history()
+    entry, of_the_role, of_the_user = history()
     assert (entry.actor, entry.source, entry.reason) == ("alice", "admin", None)
     assert (entry.session_user, entry.role, entry.application_name) == (user, user, "psql")
     assert entry.transaction_id == transaction_id
     assert (of_the_role.session_user, of_the_role.role) == (user, "shopkeeper")
+    assert (of_the_user.session_user, of_the_user.role) == ("shopkeeper", "shopkeeper")
 
 
 BROKEN = {
@@ -349,15 +355,23 @@ def test_two_changes_after_a_restore_do_not_set_the_sequence_back(flag: FeatureF
 
 @pytest.mark.django_db(transaction=True)
 def test_change_waits_at_most_a_second_for_a_locked_history(
-    flag: FeatureFlag, warnings: list[str]
+    flag: FeatureFlag, bob: User, warnings: list[str]
 ) -> None:
+    writes: dict[str, Callable[[], object]] = {
+        "UPDATE on flagstaff_featureflag": lambda: FeatureFlag.objects.update(enabled=True),
+        "INSERT on flagstaff_featureflag_allowed_users": lambda: flag.allowed_users.add(bob),
+    }
     locker = connection.get_new_connection(connection.get_connection_params())
+    waited = []
     with locker:
         locker.execute("LOCK TABLE flagstaff_change")
-        FeatureFlag.objects.update(enabled=True)
-    [warning] = warnings
-    assert warning == (
-        "flagstaff: no history of this UPDATE on flagstaff_featureflag: "
-        "canceling statement due to lock timeout (55P03)"
-    )
-    assert missing_entries()[0] == 1
+        for write in writes.values():
+            started = time.monotonic()
+            write()
+            waited.append(time.monotonic() - started)
+    assert warnings == [
+        f"flagstaff: no history of this {write}: canceling statement due to lock timeout (55P03)"
+        for write in writes
+    ]
+    assert max(waited) < seconds(4)
+    assert missing_entries()[0] == 2

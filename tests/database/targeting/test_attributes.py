@@ -352,6 +352,20 @@ def test_callable_gets_the_user_and_returns_attributes(
         assert outcome(None) == "missing"
 
 
+def test_context_wins_over_a_column_and_over_the_callable(
+    load: Load, alice: User, settings: Any
+) -> None:
+    other = {"email": "alice@example.org"}
+    store(condition("email", "in", other["email"]))
+    read_columns(settings, "email")
+    load()
+    assert not flag_enabled("beta", alice)
+    assert flag_enabled("beta", alice, context=other)
+    with attributes_from(settings, lambda user, _request: {"email": user.email}):
+        assert not flag_enabled("beta", alice)
+        assert flag_enabled("beta", alice, context=other)
+
+
 def test_callable_runs_once_per_evaluation_and_only_if_a_rule_needs_it(
     load: Load, alice: User, calls: list[object]
 ) -> None:

@@ -1,6 +1,8 @@
-"""New processes import the public names of `flagstaff`, without settings and without connecting."""
+"""New processes import the public names without settings, and set the app up at little cost."""
 
 from __future__ import annotations
+
+import json
 
 from tests.conftest import RunIsolated
 
@@ -34,3 +36,28 @@ if sys.argv[1:]:
     assert run_isolated(script, **UNSET) == "set()\n"
     settings = {"DJANGO_SETTINGS_MODULE": "tests.support.settings"}
     assert run_isolated(script, "connects", **settings) == "set()\n[] 1 idle\n"
+
+
+def test_setup_of_the_core_imports_only_itself_and_needs_little_memory(
+    run_isolated: RunIsolated,
+) -> None:
+    script = """
+import json, sys, tracemalloc
+from django.conf import settings
+needed = ["auth", "contenttypes", "sessions", "messages", "admin"]
+apps = [f"django.contrib.{name}" for name in needed] + sys.argv[1:]
+database = {"ENGINE": "django.db.backends.postgresql"}
+settings.configure(INSTALLED_APPS=apps, DATABASES={"default": database})
+import django
+tracemalloc.start()
+django.setup()
+print(json.dumps([tracemalloc.get_traced_memory()[0], *sys.modules]))
+"""
+    alone, *modules_alone = json.loads(run_isolated(script, **UNSET))
+    with_core, *modules = json.loads(run_isolated(script, "flagstaff", **UNSET))
+    added = {name for name in modules if name not in modules_alone}
+    assert {name.partition(".")[0] for name in added} == {"flagstaff"}
+    optional = tuple(f"flagstaff.{name}" for name in ("contrib", "experiments", "rollouts"))
+    assert [name for name in added if name.startswith(optional)] == []
+    # The rest of the 5 MiB is for the pages of the extension.
+    assert (with_core - alone) / 2**20 < 2.5

@@ -160,18 +160,19 @@ def test_refused_log_in_shows_no_credentials_and_no_address(
 
 
 def test_error_of_the_server_is_shown_without_its_message(database: str, query: Query) -> None:
-    # The conversion fails, and the message of the server quotes the text.
+    # A load fails at a row, which the message of the server quotes.
     query(
-        "ALTER TABLE flagstaff_featureflag "
-        "DROP CONSTRAINT flagstaff_featureflag_rollout_percent_range,"
-        " DROP CONSTRAINT flagstaff_featureflag_rollout_percent_check,"
-        " ALTER rollout_percent DROP DEFAULT, ALTER rollout_percent TYPE text USING 'hunter2'"
+        "ALTER TABLE flagstaff_featureflag RENAME TO stored;"
+        "CREATE VIEW flagstaff_featureflag AS SELECT id, key, enabled, client_side, rules,"
+        " bucket_by, (key || 'hunter2')::int AS rollout_percent FROM stored"
     )
+    with pytest.raises(psycopg.DataError, match="hunter2"):
+        query("SELECT rollout_percent FROM flagstaff_featureflag")
     with Worker(database, STARTUP_TIMEOUT=0.3) as worker:
         worker.ask(*NEW_CHECKOUT)
         worker.sees(["failed", 1], True, within=3)
         texts = worker.ask("call", f"{__name__}.texts_of_a_failure")
-    assert "SQLSTATE" in texts[0]
+    assert "SQLSTATE 22P02" in texts[0]
     assert not [text for text in texts if "hunter2" in text]
 
 

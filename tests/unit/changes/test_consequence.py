@@ -62,6 +62,10 @@ def test_whole_counts_decide(effect: Effect, expected: Consequence) -> None:
     assert consequence(flag(), flag(rules=[STAFF]), effect) is expected
 
 
+def test_raised_rollout_that_no_present_user_gains_is_more() -> None:
+    assert consequence(flag(), flag(percent=26), counted(on=25)) is MORE
+
+
 @pytest.mark.parametrize(
     ("effect", "expected"),
     [
