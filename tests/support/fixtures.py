@@ -8,7 +8,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.db import connection
 from django.test import Client
 
@@ -31,7 +30,7 @@ Query = Callable[..., Any]
 Load = Callable[[], None]
 
 # The engine has its own connection and sees committed rows only.
-COMMITTED = pytest.mark.django_db(transaction=True, available_apps=settings.INSTALLED_APPS)
+COMMITTED = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture

@@ -24,7 +24,35 @@ from tests.support import sql
 from tests.support.usage_rows import add_usage
 
 OPENED = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
-REVIEWS, PAGE = "Reviews before everybody sees them", "One page instead of three"
+# In SQL, because hundreds of tests open this shop, and the ORM would write other times.
+_SHOP = f"""
+    INSERT INTO flagstaff_featureflag
+        (id, key, enabled, rollout_percent, kind, description, created_at, changed_at)
+    SELECT *, '{OPENED}'::timestamptz, '{OPENED}'::timestamptz FROM (VALUES
+        (1, 'beta_reviews', true, 0, 'permission', 'Reviews before everybody sees them'),
+        (2, 'dark_mode', true, 100, 'release', ''),
+        (3, 'new_checkout', true, 25, 'release', 'One page instead of three'),
+        (4, 'search_v2', true, 0, 'ops', ''),
+        (5, 'summer_banner', false, 100, 'release', '')
+    ) AS flags;
+    INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
+    VALUES (1, 1), (1, 2), (3, 1);
+    INSERT INTO flagstaff_keyvaluestore (id, key, value, description, secret, changed_at)
+    SELECT *, '{OPENED}'::timestamptz FROM (VALUES
+        (1, 'payment_gateway', '"stripe"'::jsonb, 'Who takes the money', false),
+        (2, 'page_size', '20', '', false),
+        (3, 'mail_password', '"hunter2"', '', true)
+    ) AS key_values;
+    INSERT INTO flagstaff_segment (id, key, conditions, description, created_at, changed_at)
+    VALUES (
+        1,
+        'enterprise',
+        '[{{"attribute": "plan", "operator": "in", "values": ["enterprise"]}}]',
+        'Customers with a contract',
+        '{OPENED}',
+        '{OPENED}'
+    )
+"""
 
 
 class Ran(NamedTuple):
@@ -128,36 +156,8 @@ def _run(
 
 def open_shop() -> None:
     """Creates the flags and values of the documentation's examples: a flag in every state."""
-    alice = User.objects.create(pk=1, username="alice")
-    bob = User.objects.create(pk=2, username="bob")
-    flags = [
-        FeatureFlag(pk=1, key="beta_reviews", enabled=True, kind="permission", description=REVIEWS),
-        FeatureFlag(pk=2, key="dark_mode", enabled=True, rollout_percent=100),
-        FeatureFlag(pk=3, key="new_checkout", enabled=True, rollout_percent=25, description=PAGE),
-        FeatureFlag(pk=4, key="search_v2", enabled=True, kind="ops"),
-        FeatureFlag(pk=5, key="summer_banner", rollout_percent=100),
-    ]
-    FeatureFlag.objects.bulk_create(flags)
-    FeatureFlag.objects.get(key="beta_reviews").allowed_users.add(alice, bob)
-    FeatureFlag.objects.get(key="new_checkout").allowed_users.add(alice)
-    FeatureFlag.objects.update(created_at=OPENED, changed_at=OPENED)
-    # In one statement, because hundreds of tests open this shop.
-    values = [
-        KeyValueStore(
-            pk=1, key="payment_gateway", value="stripe", description="Who takes the money"
-        ),
-        KeyValueStore(pk=2, key="page_size", value=20),
-        KeyValueStore(pk=3, key="mail_password", value="hunter2", secret=True),
-    ]
-    KeyValueStore.objects.bulk_create(values)
-    KeyValueStore.objects.update(changed_at=OPENED)
-    Segment.objects.create(
-        pk=1,
-        key="enterprise",
-        conditions=[{"attribute": "plan", "operator": "in", "values": ["enterprise"]}],
-        description="Customers with a contract",
-    )
-    Segment.objects.update(created_at=OPENED, changed_at=OPENED)
+    User.objects.bulk_create([User(pk=1, username="alice"), User(pk=2, username="bob")])
+    sql.rows(_SHOP)
     _reset_sequences()
     _create_usage()
 

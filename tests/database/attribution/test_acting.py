@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from asgiref.sync import async_to_sync
-from django.conf import settings as django_settings
 from django.contrib import admin
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.signing import TimestampSigner
@@ -41,7 +40,7 @@ from tests.support.admin_pages import act
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
-COMMITTED = pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS)
+COMMITTED = pytest.mark.django_db(transaction=True)
 # In the transaction of a test, and with each statement in its own transaction.
 BOTH = pytest.mark.usefixtures("both_modes")
 

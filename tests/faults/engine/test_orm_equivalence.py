@@ -6,7 +6,6 @@ import json
 from typing import Any, TypeVar
 
 import pytest
-from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.db import connection
 from hypothesis import HealthCheck, Phase, given, settings
@@ -19,7 +18,7 @@ from tests.conformance.oracle import Article
 from tests.support.repeats import repeats
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True, available_apps=django_settings.INSTALLED_APPS),
+    pytest.mark.django_db(transaction=True),
     pytest.mark.timeout(600),
 ]
 
