@@ -5,7 +5,7 @@ holds a deletion of everything. Here a superuser deletes the rows without trigge
 rows of `migrate` (content types and permissions) stay, so no test has to create them again. On
 SQLite, and for other roles, Django flushes.
 
-Django also closes the connections. A new backend reads the catalogue again, which takes 20 ms, so
+Django also closes the connections. A new backend reads the catalogue again, which takes 10 ms, so
 here they stay open, as after the other tests, without the state of the session.
 """
 
