@@ -21,10 +21,7 @@ from benches.evaluation import evaluations
 
 TIMES = 20_000
 # Counting is on inside these functions only: the start of the engine would be counted too.
-COUNTED = (
-    *("__pyfunction_flag_enabled", "__pyfunction_get_value", "__pyfunction_get_variant"),
-    *("__pyfunction_current", "__pymethod_resolve_flag__"),
-)
+COUNTED = ("flag_enabled", "get_value", "get_variant", "resolve_flag")
 
 
 def main() -> int:
@@ -36,7 +33,7 @@ def main() -> int:
         return 1
     set_up()
     add_members()
-    options = [f"--toggle-collect=*{function}*" for function in COUNTED]
+    options = [f"--toggle-collect=*__pyfunction_{function}*" for function in COUNTED]
     with tempfile.NamedTemporaryFile("w+") as file:
         counts = count_instructions(options, "instructions", file.name)
         names = file.read().splitlines()

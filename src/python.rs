@@ -53,7 +53,7 @@ mod _core {
     const RULE_FORMAT: u32 = crate::rules::RULE_FORMAT;
 
     #[pymodule_export]
-    use super::api::{current, flag_enabled, get_value, snapshot};
+    use super::api::{current, flag_enabled, get_value, resolve_flag, snapshot};
     #[pymodule_export]
     use super::attribute_settings::reset_attributes;
     #[pymodule_export]

@@ -40,7 +40,7 @@ _MODULES = {
     "read_own_writes": "flagstaff._engine.direct",
     "ready": "flagstaff._engine.lifecycle",
     "refresh": "flagstaff._engine.lifecycle",
-    "resolve_flag": "flagstaff._engine.results",
+    "resolve_flag": "flagstaff._core",
     "resolve_value": "flagstaff._engine.results",
     "snapshot": "flagstaff._core",
     "status": "flagstaff._engine.status",

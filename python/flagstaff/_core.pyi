@@ -42,6 +42,7 @@ __all__ = [
     "reconfigure",
     "refresh",
     "reset_attributes",
+    "resolve_flag",
     "served_kind",
     "served_values",
     "set_forced_off",
@@ -85,6 +86,15 @@ def flag_enabled(
 
     Its rules may read `context` beside the attributes of the user. Does not block, except for the
     first evaluation of a process.
+    """
+
+def resolve_flag(
+    key: str, user: UserLike = None, *, default: bool = False, context: Context = None
+) -> Resolution[bool]:
+    """Returns the result of `flag_enabled` with its reason. Counts as `flag_enabled` does.
+
+    The variant is "on" or "off". Never raises for an unknown key. The user is read only if the
+    result depends on it, so the reason of a flag at 100 % is STATIC for its allowed users, too.
     """
 
 @overload

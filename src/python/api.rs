@@ -6,6 +6,7 @@ use pyo3::types::PyString;
 use super::context::Context;
 use super::evaluation::Evaluator;
 use super::maintenance;
+use super::resolution::{PyResolution, Resolved};
 use super::snapshot::PySnapshot;
 use super::state::LIVE;
 use super::subject::UserArgument;
@@ -58,6 +59,29 @@ fn flag_outside_memory<'py>(
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<bool> {
     PySnapshot::current(Some(key)).flag_enabled(key, user, default, context)
+}
+
+/// The result of `flag_enabled` with its reason. Counts as `flag_enabled` does.
+///
+/// The variant is "on" or "off". Never raises for an unknown key. The user is read only if the
+/// result depends on it, so the reason of a flag at 100 % is STATIC for its allowed users, too.
+#[pyfunction]
+#[pyo3(signature = (key, user=None, *, default=false, context=None))]
+pub(super) fn resolve_flag<'py>(
+    key: &Bound<'py, PyString>,
+    user: Option<&Bound<'py, PyAny>>,
+    default: bool,
+    context: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Py<PyResolution>> {
+    maintenance::count_evaluation(key.py())?;
+    let current = LIVE.current();
+    let Some(state) = current.as_ref().filter(|state| state.is_in_memory()) else {
+        drop(current);
+        return PySnapshot::current(Some(key)).resolve_flag(key, user, default, context);
+    };
+    let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
+    let resolved: Resolved = Evaluator::of(state).flag(key, user, context, default, false)?;
+    resolved.to_python(key.py())
 }
 
 /// The value of `key` for `user`.

@@ -196,7 +196,7 @@ impl PySnapshot {
 
     /// The same result with its reason.
     #[pyo3(signature = (key, user=None, *, default=false, context=None))]
-    fn resolve_flag<'py>(
+    pub(super) fn resolve_flag<'py>(
         &self,
         key: &Bound<'py, PyString>,
         user: Option<&Bound<'py, PyAny>>,

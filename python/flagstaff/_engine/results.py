@@ -8,17 +8,6 @@ from flagstaff import _core
 from flagstaff._types import Context, UserLike
 
 
-def resolve_flag(
-    key: str, user: UserLike = None, *, default: bool = False, context: Context = None
-) -> _core.Resolution[bool]:
-    """Returns the result of `flag_enabled` with its reason. Counts as `flag_enabled` does.
-
-    The variant is "on" or "off". Never raises for an unknown key. The user is read only if the
-    result depends on it, so the reason of a flag at 100 % is STATIC for its allowed users, too.
-    """
-    return _core.current(key).resolve_flag(key, user, default=default, context=context)
-
-
 def resolve_value(
     key: str, default: object = None, *, user: UserLike = None, context: Context = None
 ) -> _core.Resolution[Any]:
