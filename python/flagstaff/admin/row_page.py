@@ -46,6 +46,8 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history
 
 CONDITIONS = "conditions"
+#: Seconds for which the page of a row waits for a count of users.
+COUNT_TIMEOUT = 0.5
 # The newest events, among a few entries.
 _COUNT, _MAX_ENTRIES = 5, 20
 # A person cannot check more rows on one page.

@@ -20,11 +20,14 @@ from flagstaff.actions import Action
 from flagstaff.admin.links import page_url
 from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import may_see
-from flagstaff.admin.row_page import CONDITIONS, RowPageAdmin, Section
+from flagstaff.admin.row_page import CONDITIONS, COUNT_TIMEOUT, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import conditions_html
-from flagstaff.admin.words import key_cell, time_cell
+from flagstaff.admin.words import key_cell, note_html, time_cell
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.segment_use import SegmentUse, uses_by_segment
+from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem
@@ -95,7 +98,10 @@ class SegmentAdmin(RowPageAdmin):
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """The conditions, what uses the segment, and the rest."""
-        yield Section(_("Targeting"), conditions_html(row.conditions), (CONDITIONS,))
+        targeting = conditions_html(row.conditions)
+        if not condition_problem(row.conditions):
+            targeting += _users_note(request, row)
+        yield Section(_("Targeting"), targeting, (CONDITIONS,))
         yield Section(capfirst(_("used by")), self._used_by(request, row))
         yield self.about(row, CONDITIONS)
 
@@ -118,6 +124,15 @@ class SegmentAdmin(RowPageAdmin):
             return links
         text = ngettext("{links} and {count} more", "{links} and {count} more", more)
         return format_html(text, links=links, count=local_number(more))
+
+
+def _users_note(request: HttpRequest, segment: Segment) -> SafeString:
+    """How many users are in a segment: those who would have a flag with a rule for it."""
+    rules = [{"conditions": [{"segment": segment.key}], "rollout_percent": 100}]
+    flag = conf.flag_model(key=segment.key, rules=rules)
+    [effect] = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user).values()
+    text = _("Users in the segment: %(users)s.")
+    return note_html(text % {"users": users_text(effect, effect.on[1])})
 
 
 def _uses_of(segment: Any) -> Sequence[SegmentUse]:

@@ -41,7 +41,7 @@ from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import page_url
 from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import may
-from flagstaff.admin.row_page import RowPageAdmin, Section
+from flagstaff.admin.row_page import COUNT_TIMEOUT, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import results_html, rules_note
 from flagstaff.admin.words import (
@@ -255,7 +255,8 @@ def _json_html(value: object) -> SafeString:
 def _users_note(request: HttpRequest, row: Any) -> SafeString:
     """How many users get something else than the value itself."""
     now = RowState(Kind.VALUE, row)
-    found = impact([now.after({RULES: []})], [now], viewer=request.user)
+    before = [now.after({RULES: []})]
+    found = impact(before, [now], timeout=COUNT_TIMEOUT, viewer=request.user)
     text = _("Users who get another value than the value itself: %(users)s.")
     [effect] = found.values()
     return note_html(text % {"users": users_text(effect, effect.changed)})

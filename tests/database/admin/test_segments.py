@@ -126,6 +126,18 @@ def test_page_shows_what_is_the_actions_and_the_last_changes(
     assert count_queries(operator, url_of(segment)) <= 20
 
 
+def test_page_shows_how_many_users_are_in_the_segment(operator: Client) -> None:
+    condition = {"attribute": "is_superuser", "operator": "in", "values": [True]}
+    segment = changes.segments.create("admins", [condition])
+    User.objects.bulk_create(User(username=f"u{number}") for number in range(4))
+    url = url_of(Segment.objects.get(key=segment.key))
+    assert "Users in the segment: 1 of 5." in page(operator, url)
+    # The numbers of rules that read attributes are for those who may view users.
+    assert "Users in the segment: not counted" in page(staff("view_segment"), url)
+    store("no conditions")
+    assert "Users in the segment" not in page(operator, url)
+
+
 def test_page_shows_unusual_conditions_escaped(operator: Client, segment: Segment) -> None:
     store([{"attribute": "<i>", "operator": "in", "values": ["<b>"]}, {"segment": "<a>"}])
     html = page(operator, url_of(segment))

@@ -53,7 +53,7 @@ from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
 from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import has_toggle_permission, may
-from flagstaff.admin.row_page import Head, RowPageAdmin, Section
+from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import colour_of, facts_html
@@ -73,8 +73,6 @@ _GIVING = ("on", "rollout", "rules")
 _OF_USERS = ("allow", "disallow")
 # The columns that the page of a flag shows above.
 _ELSEWHERE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, REVIEW_ON)
-# Seconds for which the page waits for the count of users.
-_COUNT_TIMEOUT = 0.5
 _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
 
 
@@ -265,7 +263,7 @@ def _who_text(request: HttpRequest, flag: Any) -> SafeString:
     summary = state_summary(FlagState.of(flag), allowed_count(flag))
     if not flag.enabled:
         return format_html("{}", summary)
-    found = impact_of_enabling([flag], timeout=_COUNT_TIMEOUT, viewer=request.user)
+    found = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user)
     [effect] = found.values()
     users = users_text(effect, effect.on[1])
     return format_html("{} {}: <strong>{}</strong>", summary, _("Users with the flag"), users)
