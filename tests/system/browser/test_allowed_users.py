@@ -93,5 +93,5 @@ def test_flag_is_evaluated_for_a_user(visitor: Visitor, shop: Shop) -> None:
         visitor.find("#id_user").send_keys(Keys.ENTER)
     assert visitor.driver.current_url.endswith("?user=alice&context=#who-has-it")
     assert visitor.text("#who-has-it strong").startswith("On for alice")
-    assert "Allowed user ✓ passed, decides" in visitor.text(".flagstaff-decides")
+    assert "Allowed user ✓ yes, decides" in visitor.text(".flagstaff-decides")
     assert_fits(visitor)
