@@ -154,6 +154,12 @@ def pause(plan: Plan, reason: str) -> None:
     record(plan, PlanEvent.Kind.PAUSED, message)
 
 
+def rolled_back_fields(flag: FlagRow) -> dict[str, object]:
+    """Returns what a roll back writes to a flag: 0 %, and off if a rule can grant it."""
+    fields: dict[str, object] = {"rollout_percent": 0}
+    return fields | {"enabled": False} if can_grant(flag.rules) else fields
+
+
 def roll_back(plan: Plan, flag: FlagRow | None, reason: str) -> Changed | None:
     """Sets the rollout to 0 %, and disables the flag if a rule can grant it.
 
@@ -163,7 +169,7 @@ def roll_back(plan: Plan, flag: FlagRow | None, reason: str) -> Changed | None:
     changed = None
     if flag is not None:
         # Two changes of one field each: broken rules must not stop them.
-        if can_grant(flag.rules):
+        if "enabled" in rolled_back_fields(flag):
             changed = changes.flags.disable(plan.key)
         at_zero = changes.flags.set_rollout(plan.key, 0)
         see_flag(plan, at_zero.version)

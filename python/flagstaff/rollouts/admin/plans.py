@@ -19,7 +19,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
-from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import localized
 from flagstaff.actions import Action, Argument
 from flagstaff.actions.rights import Right
@@ -34,7 +33,7 @@ from flagstaff.admin.words import badge, colour_of, key_link, two_lines
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.consequence import impact_text
 from flagstaff.changes.impact import impact
-from flagstaff.changes.row_states import Impact, RowState
+from flagstaff.changes.row_states import RowState
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
@@ -56,6 +55,7 @@ from flagstaff.rollouts.requirements import present_rollout, require
 from flagstaff.rollouts.status import evidence_of
 from flagstaff.rollouts.steps import DEFAULT_STEPS, parse_steps
 from flagstaff.rollouts.traffic import notes_of
+from flagstaff.rollouts.transitions import rolled_back_fields
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -129,18 +129,15 @@ class PlanRequest(AppRequest):
             )
         rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
         if action.name == "roll-back" and flag is not None:
-            is_off = flag.enabled and can_grant(flag.rules)
-            rows += [PreviewRow(_("flag"), _on(), _off())] if is_off else []
-            found = self._count_roll_back(flag)
+            present = RowState(Kind.FLAG, flag)
+            rolled_back = present.after(rolled_back_fields(flag))
+            if flag.enabled and not rolled_back.row.enabled:
+                rows.append(PreviewRow(_("flag"), _on(), _off()))
+            viewer = self.request.user
+            found = impact([present], [rolled_back], timeout=SHORT_COUNT, viewer=viewer)
             rows += [users_row(found, key) for key in found]
             notes += filter(None, [impact_text(found)])
         return Preview(rows=rows, notes=notes)
-
-    def _count_roll_back(self, flag: FlagRow) -> Impact:
-        """Counts who loses the flag. Nothing may delay the page."""
-        fields = {"rollout_percent": 0, **({"enabled": False} if can_grant(flag.rules) else {})}
-        now = RowState(Kind.FLAG, flag)
-        return impact([now], [now.after(fields)], timeout=SHORT_COUNT, viewer=self.request.user)
 
     def _new_plan(self, arguments: Mapping[str, Any]) -> Preview:
         """The steps and the guards as a table. Nothing is given to users before the start."""
