@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from difflib import SequenceMatcher
+from typing import Any, cast
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -58,12 +59,45 @@ def rules_text(rules: object, max_values: int | None = None) -> str | None:
     """
     if rules == []:
         return _("no rules")
-    if not (texts := rule_texts(rules, max_values)):
+    texts = _numbered(rules, max_values)
+    return "; ".join(texts) if texts else None
+
+
+def rule_changes(old: object, new: object, max_values: int | None = None) -> list[str] | None:
+    """Returns a text for each rule that differs, such as 'added rule 2: 50 % if country is "DE"'.
+
+    None if these are not lists of rules, or if only their order differs.
+    """
+    olds, news = _numbered(old, max_values), _numbered(new, max_values)
+    if olds is None or news is None:
         return None
-    return "; ".join(
+    # As JSON: for Python, 1 equals true.
+    before, after = (
+        [json.dumps(rule, sort_keys=True) for rule in cast("list[Any]", side)]
+        for side in (old, new)
+    )
+    if sorted(before) == sorted(after):
+        return None
+    texts = []
+    found = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
+    for change, first, last, start, stop in found:
+        if change == "equal":
+            continue
+        removed, added = olds[first:last], news[start:stop]
+        both = min(len(removed), len(added))
+        texts += [f"{one} → {other}" for one, other in zip(removed, added, strict=False)]
+        texts += [_("removed %(rule)s") % {"rule": rule} for rule in removed[both:]]
+        texts += [_("added %(rule)s") % {"rule": rule} for rule in added[both:]]
+    return texts
+
+
+def _numbered(rules: object, max_values: int | None) -> list[str] | None:
+    """Returns a sentence for each rule, with its name or its number; None for another form."""
+    texts = rule_texts(rules, max_values)
+    return texts and [
         text if "name" in rule else _named(_("rule %(number)d") % {"number": number}, text)
         for number, (rule, text) in enumerate(zip(_items(rules), texts, strict=True), start=1)
-    )
+    ]
 
 
 def rule_texts(

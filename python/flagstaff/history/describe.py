@@ -11,7 +11,7 @@ from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.cells import FieldEncoder
-from flagstaff._words.rule_text import conditions_text, rules_text
+from flagstaff._words.rule_text import conditions_text, rule_changes, rules_text
 from flagstaff._words.text import MASK, local_list, local_number, localized, truncated
 from flagstaff.history.differences import (
     Difference,
@@ -51,7 +51,8 @@ _SENTENCES: dict[str, Callable[[object, int | None], str | None]] = {
     "rules": rules_text,
     "conditions": conditions_text,
 }
-_BY_USER = (BUCKET_BY, USER)
+# What most rows have says nothing of a row that was created or deleted.
+_DEFAULTS = ((BUCKET_BY, USER), ("kind", "release"))
 _ENABLED, _ROLLOUT, _PERCENT = "enabled", "rollout_percent", " %"
 # How much of a changed JSON document is shown: parts, and characters of each.
 _MAX_PARTS, _MAX_PART = 5, 80
@@ -172,6 +173,8 @@ def describe_difference(difference: Difference, limit: int | None = None) -> Cha
         return ChangePart(_("turned on") if difference.new else _("turned off"))
     is_value = difference.field == "value" and not difference.secret and limit is not None
     parts = describe_json_change(difference.old, difference.new) if is_value else None
+    if parts is None and difference.field == "rules":
+        parts = _changed_rules(difference, limit)
     if parts is not None:
         return ChangePart(field_label(difference.field), parts)
     old, new = describe_sides(difference, limit)
@@ -195,11 +198,25 @@ def describe_json_change(old: object, new: object) -> str | None:
     if not (isinstance(old, dict) and isinstance(new, dict)):
         return None
     parts = list(json_differences(old, new))
-    text = "; ".join(map(_part_text, parts[:_MAX_PARTS]))
-    if count := len(parts) - min(len(parts), _MAX_PARTS):
+    return _first_parts([*map(_part_text, parts)]) if parts else None
+
+
+def _first_parts(texts: Sequence[str]) -> str:
+    """Returns some parts of a change, and the number of the others."""
+    text = "; ".join(texts[:_MAX_PARTS])
+    if count := len(texts) - min(len(texts), _MAX_PARTS):
         more = ngettext("%(parts)s; and %(count)s more", "%(parts)s; and %(count)s more", count)
         return more % {"parts": text, "count": local_number(count)}
-    return text or None
+    return text
+
+
+def _changed_rules(difference: Difference, limit: int | None) -> str | None:
+    """Returns the rules that differ; None if they can only be shown as a whole."""
+    most = None if limit is None else _MAX_VALUES
+    texts = rule_changes(difference.old, difference.new, most)
+    if texts is None:
+        return None
+    return _first_parts([localized(truncated(one, limit)) for one in texts])
 
 
 def _part_text(part: JsonDifference) -> str:
@@ -223,9 +240,7 @@ def _row(change: DescribableChange, limit: int | None) -> list[ChangePart]:
 def _fields(
     change: DescribableChange, side: Literal["old", "new"], limit: int | None
 ) -> list[ChangePart]:
-    """The fields of a whole row that are not empty. Its key is shown elsewhere.
-
-    The unit "user" is that of most flags.
+    """The fields of a whole row that are neither empty nor as in most. Its key is shown elsewhere.
 
     The value of a key-value pair is always shown: 0 and false are values, too.
     """
@@ -239,7 +254,7 @@ def _fields(
         or (
             value
             and difference.field not in ("key", "created_at")
-            and (difference.field, value) != _BY_USER
+            and (difference.field, value) not in _DEFAULTS
         )
     ]
 

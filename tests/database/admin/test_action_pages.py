@@ -45,7 +45,7 @@ PAYING = [condition("plan", "in", "paid")]
 RULES = [{"conditions": STAFF, "value": "paypal"}]
 FLAG_RULES = [{"conditions": PAYING}]
 SENTENCE = 'plan is "paid"'
-NO_RULES = 'rule 1: "paypal" if is_staff is true → no rules'
+NO_RULES = 'removed rule 1: "paypal" if is_staff is true'
 MODELS: dict[str, type[Model]] = {
     FLAGS: FeatureFlag,
     VALUES: KeyValueStore,

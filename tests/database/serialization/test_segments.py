@@ -188,7 +188,7 @@ def test_rules_of_a_value_are_exported_and_an_import_brings_them_back() -> None:
     before, exported = value_row(), export_text()
     changes.values.update(KEY, {"rules": [], "bucket_by": "user"})
     summary = (
-        'rules no rules → rule 1: 50 if in segment "enterprise"; rule 2: 20 for 25 % of the '
+        'rules added rule 1: 50 if in segment "enterprise"; added rule 2: 20 for 25 % of the '
         "others, bucketing unit user → organization"
     )
     assert summaries(import_text(exported)) == {KEY: summary}

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flagstaff._words.rule_parts import in_reading_order
-from flagstaff._words.rule_text import conditions_text, rule_texts, rules_text
+from flagstaff._words.rule_text import conditions_text, rule_changes, rule_texts, rules_text
 from flagstaff._words.value_schema import choices_problem
 from flagstaff.history.describe import describe_value
 
@@ -54,6 +54,46 @@ def test_conditions_and_rules_are_joined() -> None:
     assert rules_text([staff, others]) == f"{first}; rule 2: {second}"
     assert rule_texts([staff, others]) == [first, second]
     assert rule_texts([]) == []
+
+
+def _rules(*percents: int) -> list[dict[str, Any]]:
+    return [
+        {"conditions": [condition("in", "DE")], "rollout_percent": percent} for percent in percents
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ([1, 2], [1, 5], ["rule 2: 2 % {} → rule 2: 5 % {}"]),
+        ([], [1], ["added rule 1: 1 % {}"]),
+        ([1, 2, 3], [2, 3], ["removed rule 1: 1 % {}"]),
+        ([1, 2], [3, 1, 2, 4], ["added rule 1: 3 % {}", "added rule 4: 4 % {}"]),
+        ([1, 2], [3, 4], ["rule 1: 1 % {} → rule 1: 3 % {}", "rule 2: 2 % {} → rule 2: 4 % {}"]),
+        (
+            [1, 2, 3],
+            [4],
+            ["rule 1: 1 % {} → rule 1: 4 % {}", *[f"removed rule {n}: {n} % {{}}" for n in (2, 3)]],
+        ),
+    ],
+)
+def test_change_of_rules_names_those_that_differ(
+    old: list[int], new: list[int], expected: list[str]
+) -> None:
+    texts = [text.replace("{}", 'if country is "DE"') for text in expected]
+    assert rule_changes(_rules(*old), _rules(*new)) == texts
+
+
+def test_other_order_of_rules_and_json_of_another_form_are_no_change_of_single_rules() -> None:
+    assert rule_changes(_rules(1, 2), _rules(2, 1)) is None
+    assert rule_changes(_rules(1), {"a": 1}) is None
+
+
+def test_rule_of_the_number_one_differs_from_that_of_true() -> None:
+    one, true = ([{"conditions": [condition("in", value)]}] for value in (1, True))
+    assert rule_changes(one, true) == [
+        "rule 1: 100 % if country is 1 → rule 1: 100 % if country is true"
+    ]
 
 
 def test_number_of_values_is_limited() -> None:

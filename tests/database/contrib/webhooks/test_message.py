@@ -206,7 +206,7 @@ def test_rules_of_a_value_are_in_a_message_unless_it_is_secret(hook: Webhook) ->
     deliver()
     shown, masked = (hook.accepted[at].data for at in (-2, -1))
     assert shown["changes"] == {"rules": {"old": [], "new": rules}}
-    assert shown["summary"] == 'rules no rules → rule 1: "hunter2" if country is "DE"'
+    assert shown["summary"] == 'rules added rule 1: "hunter2" if country is "DE"'
     assert masked["changes"] == {"rules": {"old": None, "new": None, "secret": True}}
     assert b"hunter2" not in hook.accepted[-1].body
 
