@@ -29,6 +29,7 @@ from flagstaff.admin.links import changes_url, page_url
 from flagstaff.admin.question import ActionRequest, Preview, Written
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
+from flagstaff.changes.consequence import impact_text
 from flagstaff.exceptions import ConflictError
 from flagstaff.waiting.prospect import Prospect
 
@@ -125,7 +126,10 @@ class AppRequest(ActionRequest):
         if action.creates:
             self.rows = [all_rows(self.admin.model).filter(key=key).latest("pk")]
         self._log([self.row], [text])
-        return Written(text, *self._way_back(done))
+        # The users of an urgent action were not counted.
+        impact = impact_text(preview.impact, percents=False)
+        users = self.summary(self.row) if self.is_urgent else impact
+        return Written(" ".join(filter(None, [text, users])), *self._way_back(done))
 
     def _way_back(self, done: Done) -> tuple[str, str]:
         """Returns the page of the action that undoes it, and a label if it does something else."""

@@ -18,13 +18,13 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
-from flagstaff._tables.rows import FlagRow, all_rows, flag_row, unknown_row
+from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, unknown_row
 from flagstaff._words.text import localized
 from flagstaff.actions import Action, Argument
 from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppRequest, AppRowAdmin
 from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.flag.state import users_row
+from flagstaff.admin.flag.state import summary_of, users_row
 from flagstaff.admin.links import page_url
 from flagstaff.admin.question import SHORT_COUNT, Preview
 from flagstaff.admin.rights import hidden_rows, may, may_view
@@ -139,6 +139,11 @@ class PlanRequest(AppRequest):
             notes += filter(None, [impact_text(found)])
         return Preview(rows=rows, notes=notes)
 
+    def summary(self, row: Any) -> str:
+        """The sentence that says which users have the flag now."""
+        flag = find_row(conf.flag_model, row.key)
+        return "" if flag is None else summary_of(flag)
+
     def _new_plan(self, arguments: Mapping[str, Any]) -> Preview:
         """The steps and the guards as a table. Nothing is given to users before the start."""
         flag: Any = flag_row(arguments["key"])
@@ -180,6 +185,7 @@ class PlanRequest(AppRequest):
             {"enable": True} if enables else {},
             rows=rows,
             notes=notes,
+            impact=ahead.next,
             typed=ahead.text_to_type,
             outlook=ahead.outlook,
         )

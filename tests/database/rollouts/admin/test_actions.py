@@ -185,6 +185,8 @@ def test_start_counts_the_users_of_the_next_and_of_the_last_step(
     assert rows["users at the last step, 100 %"] == ["0 of 201", "201 of 201"]
     notes = " ".join(notes_of(response))
     assert "The plan can continue to its last step, 100 %, without another" in notes
+    message, *_notes = messages_of(do(operator, pending, "start"))
+    assert re.search(r"rollout 0 → 5 %\. \d+ users gain the flag\. Afterwards \d+ of 201", message)
 
 
 @pytest.mark.parametrize(("last", "key"), [("100", KEY), ("30", "")])
@@ -272,6 +274,8 @@ def test_roll_back_says_how_many_users_lose_the_flag(operator: Client, running: 
     response = operator.get(action_url(running, "roll-back"))
     assert preview_of(response)["users with the flag"] == ["10 of 10", "0 of 10"]
     assert notes_of(response)[0].startswith("100 → 0 %: 10 users lose the flag.")
+    [message, *_notes] = messages_of(do(operator, running, "roll-back"))
+    assert message.startswith("rolled back: rollout 0 %. On for no users: the rollout is 0 %")
 
 
 def test_resume_sets_the_step_again_and_counts_its_users(operator: Client, running: Plan) -> None:
