@@ -17,8 +17,8 @@ from flagstaff._connection.atomic_requests import outside_transactions
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import is_whole_number
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.links import list_path, page_link, page_title, page_url
-from flagstaff.admin.rights import hidden_rows, may_view
+from flagstaff.admin.links import list_path, page_link, page_title
+from flagstaff.admin.rights import hidden_rows
 from flagstaff.admin.words import Table
 from flagstaff.conf import conf
 
@@ -93,14 +93,9 @@ class Page:
 
     def show(self, context: Mapping[str, object]) -> HttpResponse:
         """Returns the page of a template, with what each page has."""
-        flags = conf.flag_model
         page = {
             "title": page_title(self.name),
             "docs_page": self.docs_page,
-            "flags_title": flags._meta.verbose_name_plural,
-            "flags_url": page_url(self.site, flags, "changelist")
-            if may_view(self.site, self.request, flags)
-            else "",
             "search_url": page_link(self.site, self.request, "search"),
             **context,
         }
