@@ -19,9 +19,13 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
 @pytest.fixture(autouse=True)
 def people() -> None:
     FeatureFlag.objects.create(key="pay", enabled=True, rollout_percent=5)
-    for name in ("ana", "bob"):
-        permit(User.objects.create_user(name), "change_featureflag")
-    User.objects.create_user("eve")
+    # None of these keys is in 10 % of the users of "pay".
+    ana, bob, _eve = (
+        User.objects.create_user(name, pk=pk)
+        for pk, name in enumerate(("ana", "bob", "eve"), start=2_000_003)
+    )
+    for user in (ana, bob):
+        permit(user, "change_featureflag")
 
 
 def percent() -> int:
