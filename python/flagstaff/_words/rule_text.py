@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -52,6 +53,16 @@ def _quoted(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+class _Rule(NamedTuple):
+    """A rule in a list: its place, from 1 on, its sentence, and the same with its number."""
+
+    place: int
+    name: object
+    json: str
+    sentence: str
+    text: str
+
+
 def rules_text(rules: object, max_values: int | None = None) -> str | None:
     """Returns the sentences of rules in one line; None if this is not a list of rules.
 
@@ -59,45 +70,66 @@ def rules_text(rules: object, max_values: int | None = None) -> str | None:
     """
     if rules == []:
         return _("no rules")
-    texts = _numbered(rules, max_values)
-    return "; ".join(texts) if texts else None
+    found = _rules(rules, max_values)
+    return "; ".join(rule.text for rule in found) if found else None
 
 
 def rule_changes(old: object, new: object, max_values: int | None = None) -> list[str] | None:
     """Returns a text for each rule that differs, such as 'added rule 2: 50 % if country is "DE"'.
 
-    None if these are not lists of rules, or if only their order differs.
+    None if these are not lists of rules.
     """
-    olds, news = _numbered(old, max_values), _numbered(new, max_values)
-    if olds is None or news is None:
+    before, after = _rules(old, max_values), _rules(new, max_values)
+    if before is None or after is None:
         return None
-    # As JSON: for Python, 1 equals true.
-    before, after = (
-        [json.dumps(rule, sort_keys=True) for rule in cast("list[Any]", side)]
-        for side in (old, new)
+    gone, come = _without(before, after), _without(after, before)
+    moved = _moved(
+        [one for one in before if one not in gone], [one for one in after if one not in come]
     )
-    if sorted(before) == sorted(after):
-        return None
     texts = []
-    found = SequenceMatcher(None, before, after, autojunk=False).get_opcodes()
-    for change, first, last, start, stop in found:
-        if change == "equal":
-            continue
-        removed, added = olds[first:last], news[start:stop]
-        both = min(len(removed), len(added))
-        texts += [f"{one} → {other}" for one, other in zip(removed, added, strict=False)]
-        texts += [_("removed %(rule)s") % {"rule": rule} for rule in removed[both:]]
-        texts += [_("added %(rule)s") % {"rule": rule} for rule in added[both:]]
-    return texts
+    for rule in [*come]:
+        # A rule that was changed keeps its name, or has none.
+        if same := next((one for one in gone if one.name == rule.name), None):
+            texts.append(f"{same.text} → {rule.text}")
+            gone.remove(same)
+            come.remove(rule)
+    texts += [_("removed %(rule)s") % {"rule": rule.text} for rule in gone]
+    texts += [_("added %(rule)s") % {"rule": rule.text} for rule in come]
+    to_place = _("moved to place %(number)d: %(rule)s")
+    return texts + [to_place % {"number": one.place, "rule": one.sentence} for one in moved]
 
 
-def _numbered(rules: object, max_values: int | None) -> list[str] | None:
-    """Returns a sentence for each rule, with its name or its number; None for another form."""
+def _rules(rules: object, max_values: int | None) -> list[_Rule] | None:
+    """Returns the rules of a list; None if this is not a list of rules."""
     texts = rule_texts(rules, max_values)
-    return texts and [
-        text if "name" in rule else _named(_("rule %(number)d") % {"number": number}, text)
-        for number, (rule, text) in enumerate(zip(_items(rules), texts, strict=True), start=1)
-    ]
+    if texts is None:
+        return None
+    found = []
+    for place, (rule, text) in enumerate(zip(cast("list[Any]", rules), texts, strict=True), 1):
+        name = rule.get("name")
+        numbered = _named(_("rule %(number)d") % {"number": place}, text)
+        # As JSON: for Python, 1 equals true.
+        stored = json.dumps(rule, sort_keys=True)
+        found.append(_Rule(place, name, stored, text, text if "name" in rule else numbered))
+    return found
+
+
+def _without(rules: Sequence[_Rule], others: Sequence[_Rule]) -> list[_Rule]:
+    """Returns the rules that the other list does not have, or not as often."""
+    left, found = Counter(rule.json for rule in others), []
+    for rule in rules:
+        left[rule.json] -= 1
+        if left[rule.json] < 0:
+            found.append(rule)
+    return found
+
+
+def _moved(before: Sequence[_Rule], after: Sequence[_Rule]) -> list[_Rule]:
+    """Returns the rules of `after`, which are those of `before`, that have another order."""
+    old, new = ([rule.json for rule in side] for side in (before, after))
+    blocks = SequenceMatcher(None, old, new, autojunk=False).get_matching_blocks()
+    still = {block.b + number for block in blocks for number in range(block.size)}
+    return [rule for number, rule in enumerate(after) if number not in still]
 
 
 def rule_texts(

@@ -115,7 +115,7 @@ def test_import_is_attributed_and_reverted_by_the_printed_undo_command(file: Pat
     assert (undone.status, percent()) == (0, 25)
     assert undone.err.splitlines()[:3] == [
         "page_size: value 50 → 20",
-        'winter_banner: deleted, rollout 100 %',
+        "winter_banner: deleted, rollout 100 %",
         "new_checkout: rollout 5 → 25 %",
     ]
     assert run(undo_of(undone.err)).status == 0

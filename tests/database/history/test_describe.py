@@ -39,7 +39,7 @@ def test_describe_change_names_fields_and_users(flag: FeatureFlag, alice: User, 
         "rollout 25 → 50 %, added 1 allowed user (bob), removed 1 allowed user (alice)"
     )
     assert describe_actor(event, names_of_actors([event])) == "alice"
-    assert describe_change(created) == 'created, rollout 25 %'
+    assert describe_change(created) == "created, rollout 25 %"
     assert describe_actor(created) == f"{created.session_user} (database user)"
     assert describe_change(users) == "added 1 allowed user"
 

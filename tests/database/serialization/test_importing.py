@@ -47,7 +47,7 @@ def test_dry_run_describes_changes_like_the_history_and_writes_nothing(cli_shop:
     User.objects.create(pk=3, username="carol")
     assert summaries(dry_run(EDITED)) == {
         "beta_reviews": "added 1 allowed user (carol), removed 1 allowed user (alice)",
-        "brand_new": 'created, on, rollout 5 %, added 1 allowed user (alice)',
+        "brand_new": "created, on, rollout 5 %, added 1 allowed user (alice)",
         "new_checkout": 'rollout 25 → 50 %, description "One page instead of three" → "One page"',
         "motto": 'created, value "on"',
         "page_size": "value 20 → 50",

@@ -56,37 +56,42 @@ def test_conditions_and_rules_are_joined() -> None:
     assert rule_texts([]) == []
 
 
-def _rules(*percents: int) -> list[dict[str, Any]]:
+def _rules(text: str) -> list[dict[str, Any]]:
+    """The rules of a text such as "5 staff": one without a name for 5 %, and one for 100 %."""
     return [
-        {"conditions": [condition("in", "DE")], "rollout_percent": percent} for percent in percents
+        {"conditions": [condition("in", "DE")]}
+        | ({"rollout_percent": int(word)} if word.isdecimal() else {"name": word})
+        for word in text.split()
     ]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ([1, 2], [1, 5], ["rule 2: 2 % {} → rule 2: 5 % {}"]),
-        ([], [1], ["added rule 1: 1 % {}"]),
-        ([1, 2, 3], [2, 3], ["removed rule 1: 1 % {}"]),
-        ([1, 2], [3, 1, 2, 4], ["added rule 1: 3 % {}", "added rule 4: 4 % {}"]),
-        ([1, 2], [3, 4], ["rule 1: 1 % {} → rule 1: 3 % {}", "rule 2: 2 % {} → rule 2: 4 % {}"]),
-        (
-            [1, 2, 3],
-            [4],
-            ["rule 1: 1 % {} → rule 1: 4 % {}", *[f"removed rule {n}: {n} % {{}}" for n in (2, 3)]],
-        ),
+        ("1 2", "1 5", ["rule 2: 2 % {} → rule 2: 5 % {}"]),
+        ("", "1", ["added rule 1: 1 % {}"]),
+        ("1 2 3", "2 3", ["removed rule 1: 1 % {}"]),
+        ("1 2", "3 1 2 4", ["added rule 1: 3 % {}", "added rule 4: 4 % {}"]),
+        ("1 2", "4", ["rule 1: 1 % {} → rule 1: 4 % {}", "removed rule 2: 2 % {}"]),
+        ("a b", "c b", ['removed "a": 100 % {}', 'added "c": 100 % {}']),
+        ("a b 3", "3 a b", ["moved to place 1: 3 % {}"]),
+        ("a b c", "c b", ['removed "a": 100 % {}', 'moved to place 1: "c": 100 % {}']),
+        ("1 1", "1", ["removed rule 2: 1 % {}"]),
     ],
 )
-def test_change_of_rules_names_those_that_differ(
-    old: list[int], new: list[int], expected: list[str]
-) -> None:
+def test_change_of_rules_names_those_that_differ(old: str, new: str, expected: list[str]) -> None:
     texts = [text.replace("{}", 'if country is "DE"') for text in expected]
-    assert rule_changes(_rules(*old), _rules(*new)) == texts
+    assert rule_changes(_rules(old), _rules(new)) == texts
 
 
-def test_other_order_of_rules_and_json_of_another_form_are_no_change_of_single_rules() -> None:
-    assert rule_changes(_rules(1, 2), _rules(2, 1)) is None
-    assert rule_changes(_rules(1), {"a": 1}) is None
+def test_rule_that_was_changed_is_the_one_of_the_same_name() -> None:
+    old, new = _rules("a b c"), _rules("b a c")
+    new[1]["rollout_percent"] = 5
+    assert rule_changes(old, new) == ['"a": 100 % if country is "DE" → "a": 5 % if country is "DE"']
+
+
+def test_json_of_another_form_has_no_changed_rules() -> None:
+    assert rule_changes(_rules("1"), {"a": 1}) is None
 
 
 def test_rule_of_the_number_one_differs_from_that_of_true() -> None:
