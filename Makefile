@@ -49,7 +49,7 @@ help:
 demo: $(VENV)/.built-quick ## Run the example shop with several workers; SCENE=rollout or experiment shows these
 	@$(BIN)/python -m tools.demo$(if $(SCENE),_$(SCENE))
 
-test: test-rust build ## Run the quick tests: all but processes and browsers, of which it runs one of each kind
+test: test-rust build ## Run the quick tests: some of processes, browsers and long lists of cases, and all others
 	$(PYTEST) $(QUICK)
 	$(EXAMPLE_TESTS)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol
@@ -99,10 +100,22 @@ def pytest_collection_modifyitems(
     items[:], left_out = split_by_parameters(items)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
+    _mark_most_cases(items)
     yield
     # A run of one process keeps the order of its arguments.
     if "PYTEST_XDIST_WORKER" in os.environ:
         _put_longest_files_first(items)
+
+
+def _mark_most_cases(items: list[pytest.Item]) -> None:
+    """Marks the cases that `make test` leaves out of long lists of one kind."""
+    seen = Counter[str]()
+    for item in items:
+        if marker := item.get_closest_marker("one_in"):
+            function = item.nodeid.partition("[")[0]
+            if seen[function] % marker.args[0]:
+                item.add_marker("thorough")
+            seen[function] += 1
 
 
 def _put_longest_files_first(items: list[pytest.Item]) -> None:

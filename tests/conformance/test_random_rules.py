@@ -98,6 +98,7 @@ def test_random_rules_return_the_results_of_the_reference(mode: str) -> None:
         assert_no_differences(triples(), by_context_of_snapshot, expected)
 
 
+@pytest.mark.thorough
 def test_random_triples_have_all_kinds_of_results() -> None:
     results = [expected(triple) for triple in triples()]
     assert 0.3 < sum(value for value, *_ in results) / len(results) < 0.7

@@ -111,6 +111,7 @@ def test_request_outside_of_the_admin_changes_no_row(admin: Client, method: str)
     assert state() == before
 
 
+@pytest.mark.thorough
 def test_get_request_of_any_page_of_the_admin_changes_no_row(admin: Client) -> None:
     before, entry = state(), Change.objects.latest("id").pk
     queries: list[dict[str, str | int]] = [
@@ -126,6 +127,7 @@ def test_get_request_of_any_page_of_the_admin_changes_no_row(admin: Client) -> N
     assert state() == before
 
 
+@pytest.mark.thorough
 def test_text_of_a_request_is_never_part_of_a_statement(admin: Client) -> None:
     statements: list[str] = []
 

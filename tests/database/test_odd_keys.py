@@ -63,6 +63,7 @@ def test_odd_key_is_refused_by_changes_and_imports(key: str) -> None:
 
 
 @ODD
+@pytest.mark.one_in(4)
 def test_odd_key_is_refused_in_a_terminal_and_the_admin(key: str, admin_client: Client) -> None:
     for ran in (flags("create", "--", key), flags("value", "create", "--", key, "1")):
         assert (ran.status, ran.err) == (4, f"CommandError: refused: key: {reason(key)}\n")
@@ -81,6 +82,7 @@ def test_new_key_that_differs_in_case_is_reported_in_the_admin(admin_client: Cli
 
 
 @ODD
+@pytest.mark.one_in(4)
 def test_flag_with_an_odd_key_is_evaluated_and_changed(key: str, admin_client: Client) -> None:
     FeatureFlag.objects.create(key=key, rollout_percent=100)
     changes.flags.enable(key)
@@ -105,6 +107,7 @@ def test_flag_with_an_odd_key_is_evaluated_and_changed(key: str, admin_client: C
 
 
 @ODD
+@pytest.mark.one_in(4)
 def test_value_with_an_odd_key_is_read_and_changed(key: str, admin_client: Client) -> None:
     row = KeyValueStore.objects.create(key=key, value=1)
     changes.values.set(key, 2)

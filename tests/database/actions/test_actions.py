@@ -408,6 +408,7 @@ def test_action_writes_the_same_wherever_it_is_called(sample: Sample, tmp_path: 
 
 
 @each_sample
+@pytest.mark.one_in(4)
 def test_action_writes_the_same_if_it_waits(sample: Sample, tmp_path: Path) -> None:
     if not isinstance(sample.kind, Kind):
         return
@@ -430,6 +431,7 @@ def test_action_writes_the_same_if_it_waits(sample: Sample, tmp_path: Path) -> N
 
 
 @each_sample
+@pytest.mark.one_in(4)
 def test_action_is_refused_for_a_missing_row_or_another_version(
     sample: Sample, tmp_path: Path
 ) -> None:
@@ -452,6 +454,7 @@ def test_action_is_refused_for_a_missing_row_or_another_version(
 
 
 @each_sample
+@pytest.mark.one_in(4)
 def test_action_refuses_bad_input_and_writes_nothing(sample: Sample, tmp_path: Path) -> None:
     line = line_of(sample, sample.bad or "--no-such-option", tmp_path)
     before = result_of(lambda: None)
@@ -461,6 +464,7 @@ def test_action_refuses_bad_input_and_writes_nothing(sample: Sample, tmp_path: P
 
 
 @each_sample
+@pytest.mark.one_in(4)
 def test_action_says_that_workers_have_it_and_what_takes_it_back(
     sample: Sample, tmp_path: Path
 ) -> None:

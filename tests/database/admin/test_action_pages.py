@@ -198,6 +198,7 @@ def test_action_writes_its_fields_with_actor_and_reason_and_is_undone(
 
 
 @every_action
+@pytest.mark.one_in(4)
 def test_page_of_an_action_locks_and_writes_nothing(case: Case, operator: Client) -> None:
     data = typed(operator, case.url, **case.arguments)
     assert count_queries(operator, case.url) <= MAX_QUERIES[case.pages]
@@ -213,6 +214,7 @@ def test_page_of_an_action_locks_and_writes_nothing(case: Case, operator: Client
 
 @every_delayed_action
 @pytest.mark.usefixtures("reason_required")
+@pytest.mark.one_in(4)
 def test_action_needs_a_reason_if_the_setting_says_so(case: Case, operator: Client) -> None:
     before = case.stored()
     [problem] = problems_of(act(operator, case.url, **case.arguments))
@@ -224,6 +226,7 @@ def test_action_needs_a_reason_if_the_setting_says_so(case: Case, operator: Clie
 
 
 @every_delayed_change
+@pytest.mark.one_in(4)
 def test_change_by_another_person_is_shown_before_the_action(case: Case, operator: Client) -> None:
     data = typed(operator, case.url, _reason="pilot", **case.arguments)
     with acting_as("bob"):
@@ -271,6 +274,7 @@ EDITED = {*TOGGLED, "release", "rules", "unit", "details"}
     ],
 )
 @pytest.mark.parametrize("method", ["get", "post"])
+@pytest.mark.one_in(4)
 def test_pages_need_a_permission(
     method: str, pages: str, permissions: str, allowed: set[str]
 ) -> None:
@@ -337,6 +341,7 @@ def test_user_who_may_only_add_rows_gets_back_to_the_index(case: Case) -> None:
 
 
 @every_action
+@pytest.mark.one_in(4)
 def test_page_of_a_row_that_is_gone_says_so(case: Case, operator: Client) -> None:
     urls = {f"{case.pages}{{}}/{name}/" for name in (case.name, "change", "history")}
     for url in urls - {f"{case.pages}{{}}/add/"}:

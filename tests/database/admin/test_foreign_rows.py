@@ -54,7 +54,7 @@ def is_ours(row: Any) -> bool:
 @pytest.fixture(
     params=[
         ("methods", True),
-        ("query set", False),
+        pytest.param(("query set", False), marks=pytest.mark.thorough),
         pytest.param(("methods", False), marks=pytest.mark.thorough),
         pytest.param(("query set", True), marks=pytest.mark.thorough),
     ],

@@ -338,6 +338,7 @@ def delete_by_sql(pk: int) -> None:
 
 
 @pytest.mark.timeout(repeats(3_600, 300))
+@pytest.mark.thorough
 def test_random_changes_are_undone_exactly_or_refused() -> None:
     for name in ("ana", "bob", "eve"):
         User.objects.create(username=name)

@@ -166,6 +166,7 @@ def test_undo_keeps_newer_changes_of_other_columns_and_users(users: list[User]) 
         ),
     ],
 )
+@pytest.mark.one_in(4)
 def test_undo_and_restore_return_the_same_json(old: Any, new: Any) -> None:
     created = changes.values.create("limit", old).version or 0
     changed = changes.values.set("limit", new).version
@@ -218,6 +219,7 @@ TRANSACTIONS: dict[str, list[Step]] = {
 
 
 @pytest.mark.parametrize("steps", TRANSACTIONS.values(), ids=TRANSACTIONS)
+@pytest.mark.one_in(4)
 def test_undo_of_a_transaction_restores_all_rows_exactly(
     steps: list[Step], users: list[User]
 ) -> None:

@@ -85,6 +85,7 @@ def test_help_of_every_verb_has_two_examples() -> None:
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("line", IN_HELP)
+@pytest.mark.one_in(4)
 def test_example_of_a_help_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     open_shop()
     open_waffle()

@@ -153,6 +153,7 @@ UNNEEDED: dict[str, tuple[Callable[[Any], Any], Any]] = {
 
 
 @pytest.mark.parametrize(("call", "expected"), NEEDED.values(), ids=NEEDED)
+@pytest.mark.one_in(4)
 def test_evaluation_that_needs_the_user_returns_its_default(
     call: Callable[[Any], Any], expected: Any
 ) -> None:
@@ -401,6 +402,7 @@ IN_REQUEST: dict[str, tuple[Callable[[Any], Any], Any]] = {
 
 
 @pytest.mark.parametrize(("call", "expected"), IN_REQUEST.values(), ids=IN_REQUEST)
+@pytest.mark.one_in(4)
 def test_evaluation_in_a_request_returns_its_default(
     call: Callable[[Any], Any], expected: Any
 ) -> None:

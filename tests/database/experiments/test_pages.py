@@ -248,6 +248,7 @@ def test_page_says_what_is_missing_and_what_was_left_out(operator: Client) -> No
         ({"added_metrics": {"orders": 5}}, "the column added_metrics has JSON of another type"),
     ],
 )
+@pytest.mark.one_in(4)
 def test_experiment_that_sql_has_broken_is_shown_and_can_only_be_stopped_and_deleted(
     broken: dict[str, Any], why: str, operator: Client, running: Experiment
 ) -> None:

@@ -110,6 +110,7 @@ def test_change_that_was_taken_back_pauses_the_plan_beside_others() -> None:
 
 
 @pytest.mark.parametrize("after", ["end_run", "save", "record", "set_rollout"])
+@pytest.mark.one_in(4)
 def test_driver_that_is_killed_leaves_nothing_half_done(
     monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
@@ -243,6 +244,7 @@ def guarded() -> None:
     ],
     ids=["BEGIN", "no autocommit", "open block", "exit"],
 )
+@pytest.mark.one_in(4)
 def test_mess_of_a_guard_does_not_keep_other_plans_from_running(
     guarded: None, monkeypatch: pytest.MonkeyPatch, mess: Callable[[], object]
 ) -> None:

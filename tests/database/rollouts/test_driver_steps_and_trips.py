@@ -324,6 +324,7 @@ def recreate() -> None:
         *("deleted", "created again", "renamed"),
     ],
 )
+@pytest.mark.one_in(4)
 def test_change_by_somebody_else_pauses_the_plan(started: None, change: Any, why: str) -> None:
     pass_step()
     with acting_as(User.objects.create_user("ana")):

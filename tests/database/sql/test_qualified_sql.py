@@ -167,6 +167,7 @@ def plan(session: psycopg.Connection[Any], template: str, types: str = "") -> No
         session.execute("DEALLOCATE ALL")
 
 
+@pytest.mark.one_in(4)
 def test_no_statement_calls_a_function_of_another_role(
     hostile_session: psycopg.Connection[Any], subtests: pytest.Subtests
 ) -> None:

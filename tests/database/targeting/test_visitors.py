@@ -195,6 +195,7 @@ NOT_NEEDED: dict[str, tuple[dict[str, Any], bool]] = {
 
 
 @pytest.mark.parametrize(("fields", "result"), NOT_NEEDED.values(), ids=NOT_NEEDED)
+@pytest.mark.one_in(4)
 def test_result_that_needs_no_visitor_sets_no_cookie(
     load: Load, url: str, fields: dict[str, Any], result: bool
 ) -> None:

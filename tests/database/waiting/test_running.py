@@ -148,6 +148,7 @@ def rename_an_argument(_ana: User) -> None:
         (rename_an_argument, "the arguments of rollout have changed"),
     ],
 )
+@pytest.mark.one_in(4)
 def test_action_that_may_not_run_any_more_says_why_and_is_not_tried_again(
     meanwhile: Callable[[User], None], why: str, ana: User
 ) -> None:

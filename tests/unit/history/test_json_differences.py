@@ -80,6 +80,7 @@ def test_deep_members_are_compared_as_a_whole() -> None:
 
 @settings(deadline=None)
 @given(_OBJECTS, _OBJECTS)
+@pytest.mark.thorough
 def test_each_difference_is_true_and_only_equal_objects_have_none(old: Any, new: Any) -> None:
     assert differences(old, copy.deepcopy(old)) == []
     found = [*json_differences(old, new)]

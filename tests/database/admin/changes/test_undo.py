@@ -530,6 +530,7 @@ RIGHTS: dict[str, tuple[Callable[[], int | None], str]] = {
 
 
 @pytest.mark.parametrize("name", RIGHTS)
+@pytest.mark.one_in(3)
 def test_undo_needs_the_permission_of_the_change(
     name: str, flag: FeatureFlag, gateway: KeyValueStore
 ) -> None:
@@ -550,6 +551,7 @@ def test_undo_needs_the_permission_of_the_change(
 
 
 @pytest.mark.parametrize("name", RIGHTS)
+@pytest.mark.one_in(3)
 def test_undo_of_a_transaction_needs_the_permissions_for_all_its_changes(
     name: str, flag: FeatureFlag, gateway: KeyValueStore
 ) -> None:

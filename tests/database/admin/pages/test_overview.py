@@ -270,6 +270,7 @@ ROWS += [("experiment", *row) for row in EXPERIMENTS.values()]
 @pytest.mark.parametrize(
     ("name", "happens", "heading", "label", "text"), ROWS, ids=[*PLANS, *EXPERIMENTS]
 )
+@pytest.mark.one_in(4)
 def test_plan_and_experiment_are_shown_by_what_they_need(  # noqa: PLR0913, PLR0917
     name: str,
     happens: Callable[[], object],

@@ -110,6 +110,7 @@ def fails(found: Details, code: ErrorCode, default: Any) -> bool:
         ("object-flag", "object", {}, VALUES["object-flag"]),
     ],
 )
+@pytest.mark.one_in(4)
 def test_key_of_the_requested_type_returns_its_value(
     evaluate: Evaluate, key: str, kind: str, default: Any, expected: Any
 ) -> None:
@@ -149,6 +150,7 @@ def test_false_is_a_value_and_no_absence(evaluate: Evaluate) -> None:
         ("boolean-flag", "object"),
     ],
 )
+@pytest.mark.one_in(4)
 def test_key_of_another_type_returns_the_default_with_type_mismatch(
     evaluate: Evaluate, key: str, kind: str
 ) -> None:
@@ -159,6 +161,7 @@ def test_key_of_another_type_returns_the_default_with_type_mismatch(
 @pytest.mark.usefixtures("canonical")
 @pytest.mark.parametrize("unknown_key", ["ignore", "raise"])
 @pytest.mark.parametrize("kind", DEFAULTS)
+@pytest.mark.one_in(4)
 def test_unknown_key_returns_the_default_with_flag_not_found(
     evaluate: Evaluate, kind: str, unknown_key: str, settings: Settings
 ) -> None:

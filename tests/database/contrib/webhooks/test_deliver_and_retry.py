@@ -76,6 +76,7 @@ def test_redirect_is_not_followed(hook: Webhook) -> None:
         assert target.received == []
 
 
+@pytest.mark.thorough
 def test_random_failures_keep_the_order_of_each_flag(
     hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -272,6 +272,7 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
         ({"step": 7}, "it has no step 8"),
     ],
 )
+@pytest.mark.one_in(4)
 def test_plan_that_sql_has_broken_is_shown_and_can_only_be_stopped(
     broken: dict[str, Any], why: str, operator: Client, running: Plan, flag: FeatureFlag
 ) -> None:

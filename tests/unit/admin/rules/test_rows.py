@@ -41,6 +41,7 @@ def plain(stored: Any) -> str:
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.one_in(4)
 def test_random_rules_and_conditions_survive_as_rows(seed: int) -> None:
     flags = random_flags(Random(seed), FLAGS_A_SEED)
     for conditions in decoded(flags[0].segments).values():
