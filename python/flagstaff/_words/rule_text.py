@@ -63,6 +63,14 @@ class _Rule(NamedTuple):
     text: str
 
 
+class RuleChange(NamedTuple):
+    """A rule before and after a change, empty for none, and both in one text."""
+
+    old: str
+    new: str
+    text: str
+
+
 def rules_text(rules: object, max_values: int | None = None) -> str | None:
     """Returns the sentences of rules in one line; None if this is not a list of rules.
 
@@ -74,29 +82,33 @@ def rules_text(rules: object, max_values: int | None = None) -> str | None:
     return "; ".join(rule.text for rule in found) if found else None
 
 
-def rule_changes(old: object, new: object, max_values: int | None = None) -> list[str] | None:
-    """Returns a text for each rule that differs, such as 'added rule 2: 50 % if country is "DE"'.
-
-    None if these are not lists of rules.
-    """
+def rule_changes(
+    old: object, new: object, max_values: int | None = None
+) -> list[RuleChange] | None:
+    """Returns what differs between two lists of rules; None if they are no lists of rules."""
     before, after = _rules(old, max_values), _rules(new, max_values)
     if before is None or after is None:
         return None
     gone, come = _without(before, after), _without(after, before)
-    moved = _moved(
-        [one for one in before if one not in gone], [one for one in after if one not in come]
+    kept, still = (
+        [one for one in before if one not in gone],
+        [one for one in after if one not in come],
     )
-    texts = []
+    found = []
     for rule in [*come]:
         # A rule that was changed keeps its name, or has none.
         if same := next((one for one in gone if one.name == rule.name), None):
-            texts.append(f"{same.text} → {rule.text}")
+            found.append(RuleChange(same.text, rule.text, f"{same.text} → {rule.text}"))
             gone.remove(same)
             come.remove(rule)
-    texts += [_("removed %(rule)s") % {"rule": rule.text} for rule in gone]
-    texts += [_("added %(rule)s") % {"rule": rule.text} for rule in come]
-    to_place = _("moved to place %(number)d: %(rule)s")
-    return texts + [to_place % {"number": one.place, "rule": one.sentence} for one in moved]
+    removed, added = _("removed %(rule)s"), _("added %(rule)s")
+    found += [RuleChange(one.text, "", removed % {"rule": one.text}) for one in gone]
+    found += [RuleChange("", one.text, added % {"rule": one.text}) for one in come]
+    for rule in _moved(kept, still):
+        values = {"number": rule.place, "rule": rule.sentence}
+        text = _("moved to place %(number)d: %(rule)s") % values
+        found.append(RuleChange(rule.sentence, text, text))
+    return found
 
 
 def _rules(rules: object, max_values: int | None) -> list[_Rule] | None:

@@ -22,6 +22,7 @@ from flagstaff.history.describe import (
     Names,
     describe_actor,
     describe_change,
+    describe_rules,
     describe_sides,
     field_label,
 )
@@ -62,11 +63,16 @@ def parse_version(text: str | None) -> int:
 
 
 def preview_rows(request: HttpRequest, row: Row, planned: Changed) -> list[PreviewRow]:
-    """Returns a line for each field that a planned change would write. Secret values are masked."""
-    lines = [
-        PreviewRow(field_label(difference.field), *describe_sides(difference, MAX_TEXT))
-        for difference in planned.differences
-    ]
+    """Returns a line for each field that a planned change would write. Secret values are masked.
+
+    Of rules there is a line for each one that differs.
+    """
+    lines = []
+    for difference in planned.differences:
+        sides = [describe_sides(difference, MAX_TEXT)]
+        if rules := describe_rules(difference, MAX_TEXT):
+            sides = [(one.old, one.new) for one in rules]
+        lines += [PreviewRow(field_label(difference.field), *one) for one in sides]
     if planned.added.count or planned.removed.count:
         lines.append(_users(request, row, planned))
     return lines

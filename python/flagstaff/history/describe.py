@@ -11,7 +11,7 @@ from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
 from flagstaff._tables.bucket_units import BUCKET_BY, USER
 from flagstaff._words.cells import FieldEncoder
-from flagstaff._words.rule_text import conditions_text, rule_changes, rules_text
+from flagstaff._words.rule_text import RuleChange, conditions_text, rule_changes, rules_text
 from flagstaff._words.text import MASK, local_list, local_number, localized, truncated
 from flagstaff.history.differences import (
     Difference,
@@ -173,8 +173,8 @@ def describe_difference(difference: Difference, limit: int | None = None) -> Cha
         return ChangePart(_("turned on") if difference.new else _("turned off"))
     is_value = difference.field == "value" and not difference.secret and limit is not None
     parts = describe_json_change(difference.old, difference.new) if is_value else None
-    if parts is None and difference.field == "rules":
-        parts = _changed_rules(difference, limit)
+    if changed := describe_rules(difference, limit):
+        parts = _first_parts([one.text for one in changed])
     if parts is not None:
         return ChangePart(field_label(difference.field), parts)
     old, new = describe_sides(difference, limit)
@@ -183,6 +183,17 @@ def describe_difference(difference: Difference, limit: int | None = None) -> Cha
     if difference.field == _ROLLOUT and new.endswith(_PERCENT):
         old = old.removesuffix(_PERCENT)
     return ChangePart(field_label(difference.field), f"{old} → {new}")
+
+
+def describe_rules(difference: Difference, limit: int | None = None) -> list[RuleChange] | None:
+    """Returns the rules that differ; None for another field, and for rules of another form."""
+    most = None if limit is None else _MAX_VALUES
+    is_rules = difference.field == "rules"
+    found = rule_changes(difference.old, difference.new, most) if is_rules else None
+    # SQL can write rules of any length.
+    return found and [
+        RuleChange(*(localized(truncated(text, limit)) for text in one)) for one in found
+    ]
 
 
 def describe_sides(difference: Difference, limit: int | None = None) -> tuple[str, str]:
@@ -208,15 +219,6 @@ def _first_parts(texts: Sequence[str]) -> str:
         more = ngettext("%(parts)s; and %(count)s more", "%(parts)s; and %(count)s more", count)
         return more % {"parts": text, "count": local_number(count)}
     return text
-
-
-def _changed_rules(difference: Difference, limit: int | None) -> str | None:
-    """Returns the rules that differ; None if they can only be shown as a whole."""
-    most = None if limit is None else _MAX_VALUES
-    texts = rule_changes(difference.old, difference.new, most)
-    if texts is None:
-        return None
-    return _first_parts([localized(truncated(one, limit)) for one in texts])
 
 
 def _part_text(part: JsonDifference) -> str:

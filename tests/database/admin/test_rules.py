@@ -25,6 +25,7 @@ from tests.support.admin_pages import (
     kill,
     page,
     permit,
+    preview_of,
     typed,
 )
 from tests.support.sql import rows as execute
@@ -98,6 +99,17 @@ def test_all_rules_are_removed(rows: dict[str, str], operator: Client, flag: Fea
     assert operator.post(url, shown | rows).status_code == 302
     flag.refresh_from_db()
     assert flag.rules == []
+
+
+def test_page_that_asks_shows_the_rules_that_differ(operator: Client, flag: FeatureFlag) -> None:
+    FeatureFlag.objects.update(enabled=True)
+    url, (team, country) = flag_url(flag, "rules"), flag.rules
+    fields = {name: text for name, text in typed(operator, url).items() if "rules" not in name}
+    rules = [team, {**country, "rollout_percent": 30}]
+    response = operator.post(url, {**fields, "rules": json.dumps(rules), "_confirmed": ""})
+    now, after = preview_of(response)["rules"]
+    assert now.startswith("rule 2: 25 % if country")
+    assert after.startswith("rule 2: 30 % if country")
 
 
 # Rules that workers cannot read.
