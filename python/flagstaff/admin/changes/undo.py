@@ -221,7 +221,13 @@ class UndoRequest(ActionRequest):
         """Yields what to do if the undo is not possible."""
         refused = {entry for one in self.undone if one.problem for entry in one.entries}
         others = [one.version for one in self.events if one.version not in refused]
-        if not refused or self.is_restore or not others:
+        if not refused or self.is_restore:
+            return
+        if not others:
+            if self.row is not None:
+                url = history_url(self.site, self._kind_of(self.row), self.row.key)
+                text = _("Restore an earlier state")
+                yield format_html('<a href="{}">{}</a>', url, text)
             return
         yield _("Nothing can be undone, because some of these changes cannot be.")
         if len(others) <= _MAX_EVENTS:

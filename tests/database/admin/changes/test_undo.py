@@ -201,6 +201,14 @@ def test_undo_that_is_not_possible_says_why_and_has_no_button(
     assert Change.objects.count() == entries
 
 
+def test_change_that_was_changed_again_leads_to_the_states_that_can_be_restored(
+    operator: Client, flag: FeatureFlag
+) -> None:
+    html = page(operator, changed_again())
+    [url] = re.findall(r'<a href="([^"]*)">Restore an earlier state</a>', html)
+    assert "Restore…" in page(operator, unescape(url))
+
+
 def test_conflict_of_one_row_refuses_all_and_can_be_left_out(
     operator: Client, flag: FeatureFlag, gateway: KeyValueStore
 ) -> None:
