@@ -8,11 +8,14 @@ from functools import partial
 
 from django.apps import apps
 from django.db import connections
+from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._engine import forced_off
 from flagstaff._engine.usage import require_usage, unknown_keys
+from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import uncached
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import today
@@ -20,7 +23,8 @@ from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.links import changes_url, page_link, page_title
+from flagstaff.admin.flag.state import alarms_of, state_and_label, with_counts
+from flagstaff.admin.links import changes_url, page_link, page_title, page_url
 from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.rights import may_view
 from flagstaff.admin.waiting_lines import overview_lines
@@ -71,6 +75,8 @@ class Overview(Page):
     def _sources(self) -> Iterator[tuple[str, _Read]]:
         """Yields the name of each part, and what reads it."""
         own = {"stale": _stale_flags}
+        if may_view(self.site, self.request, conf.flag_model):
+            yield str(conf.flag_model._meta.verbose_name_plural), self._flags
         # On SQLite, nothing runs.
         if is_postgresql(connections[conf.database]):
             own |= {"workers": _workers, "unknown_keys": _unknown_keys}
@@ -84,6 +90,23 @@ class Overview(Page):
             if url := page_link(self.site, self.request, page):
                 title = page_title(page)
                 yield title, partial(read, title, url)
+
+    def _flags(self) -> Sequence[OverviewLine]:
+        """The flags with an alarm of their own. The apps have lines for theirs."""
+        keeps_users_out = ~Q(rules=[]) & Q(enabled=True, rollout_percent__gte=ALL_USERS)
+        rows = self.admin.get_queryset(self.request).order_by("key")
+        found = rows.filter(keeps_users_out | Q(key__in=forced_off.keys))
+        return [
+            OverviewLine(
+                *(flag.key, note.text, Level.PROBLEM),
+                page_url(self.site, type(flag), "change", flag.pk),
+                badge(state.value, label),
+                str(flag._meta.verbose_name),
+            )
+            for flag in with_counts(found)
+            for state, label in [state_and_label(flag)]
+            for note in alarms_of(flag.key, FlagState.of(flag))
+        ]
 
 
 def _table(every: list[OverviewLine], title: str, levels: set[Level], empty: str = "") -> Table:

@@ -186,6 +186,16 @@ def test_page_makes_at_most_eleven_queries_whatever_the_numbers(
     assert len(running(page(operator, OVERVIEW))) == 41
 
 
+def test_flag_whose_rules_keep_users_out_needs_attention(operator: Client) -> None:
+    staff = {"attribute": "is_staff", "operator": "in", "values": [True]}
+    rules = [{"conditions": [staff], "rollout_percent": 10}]
+    make_flag("by_rules", rollout_percent=100, rules=rules)
+    make_flag("in_rollout", rollout_percent=50, rules=rules)
+    [row] = attention(page(operator, OVERVIEW))
+    assert row.startswith("by_rules flag")
+    assert "Rule 1 keeps 90 % of its users out" in row
+
+
 # Permissions.
 
 
