@@ -45,12 +45,19 @@ def _note(plan: Plan, flag: Any) -> str:
 
 
 def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, PreviewRow]:
-    """Returns what another change of flags does to their plans: one that runs is paused."""
-    return {
-        pk: PreviewRow(_("plan"), str(State(plan.state).label), str(State.PAUSED.label))
-        for pk, plan in _plans_of(request, flags).items()
-        if plan.state in WATCHED_STATES
-    }
+    """Returns what another change of flags does to their plans: one that runs is paused.
+
+    Of a plan that has tripped, returns why.
+    """
+    rows = {}
+    for pk, plan in _plans_of(request, flags).items():
+        now = str(State(plan.state).label)
+        if plan.state in WATCHED_STATES:
+            rows[pk] = PreviewRow(_("plan"), now, str(State.PAUSED.label))
+        elif plan.trip_reason:
+            text = _("%(state)s — %(reason)s") % {"state": now, "reason": plan.trip_reason}
+            rows[pk] = PreviewRow(_("plan"), text, text)
+    return rows
 
 
 def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:

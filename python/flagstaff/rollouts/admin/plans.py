@@ -179,7 +179,9 @@ class PlanRequest(AppRequest):
             PreviewRow(_("rollout"), f"{flag.rollout_percent} %", localized(steps[index].text)),
             *starmap(PreviewRow, ahead.rows),
         ]
-        notes = [*ahead.notes, *_notes(plan, flag, index)]
+        # Why it was paused or rolled back.
+        why = [state_sentence(plan, flag)] if plan.reason or plan.trip_reason else []
+        notes = [*why, *ahead.notes, *_notes(plan, flag, index)]
         return Preview(
             # Only a start turns the flag on.
             {"enable": True} if enables else {},

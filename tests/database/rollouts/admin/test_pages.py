@@ -26,10 +26,12 @@ from tests.support.admin_pages import (
     errors_of,
     events_of,
     flag_url,
+    notes_of,
     page,
     preview_of,
     restore_url,
     staff,
+    undo_url,
 )
 from tests.support.plan_pages import PLANS, action_url, do, plan_url, table, text_of
 from tests.support.rollouts import (
@@ -424,6 +426,19 @@ def test_confirmations_of_a_change_of_the_flag_say_that_the_plan_is_paused(
         assert preview_of(operator.get(f"{FLAGS}{flag.pk}/{path}"))["plan"] == paused
     rollouts.pause(KEY)
     assert "plan" not in preview_of(operator.get(f"{FLAGS}{flag.pk}/kill/"))
+
+
+def test_confirmations_after_a_trip_say_why_the_plan_was_rolled_back(
+    operator: Client, running: Plan, flag: FeatureFlag
+) -> None:
+    trip()
+    rolled_back = version_of(Kind.FLAG, flag.pk)
+    for url in (f"{FLAGS}{flag.pk}/rollout/?percent=25", undo_url(rolled_back)):
+        now, after = preview_of(operator.get(url))["plan"]
+        assert re.match(r"rolled back — errors: 20 of \d+ users", now)
+        assert now == after
+    [why, *_others] = notes_of(operator.get(action_url(running, "resume")))
+    assert "— errors: 20 of" in why
 
 
 def test_confirmation_of_several_flags_says_which_plans_are_paused(
