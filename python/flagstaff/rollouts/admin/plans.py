@@ -51,7 +51,14 @@ from flagstaff.rollouts.models import (
     State,
 )
 from flagstaff.rollouts.planned_steps import planned_steps
-from flagstaff.rollouts.requirements import present_rollout, require
+from flagstaff.rollouts.requirements import (
+    present_rollout,
+    problem_of_database,
+    problem_of_driver,
+    problem_of_first_step,
+    problem_of_flag,
+    require,
+)
 from flagstaff.rollouts.status import evidence_of
 from flagstaff.rollouts.steps import DEFAULT_STEPS, parse_steps
 from flagstaff.rollouts.traffic import notes_of
@@ -114,7 +121,7 @@ class PlanRequest(AppRequest):
         flag = row.flag
         now = NONE if flag is None else f"{flag.rollout_percent} %"
         if action.name in _GIVING:
-            require(row.key, row.problem)
+            require(row.key, row.problem, problem_of_database(), problem_of_driver())
         if action.name in _GIVING and flag is not None:
             return self._next_step(row, flag)
         notes, after = list[str](), now
@@ -161,13 +168,16 @@ class PlanRequest(AppRequest):
         plan = Plan(steps=[*map(str, steps)], guards=[*map(str, guards)])
         plan.ignore_releases = bool(arguments.get("ignore_releases"))
         plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
-        return Preview(rows=rows, notes=_notes(plan, flag, 0))
+        return Preview(rows=rows, notes=[*_alarms(plan, flag), *_notes(plan, flag, 0)])
 
     def _next_step(self, plan: Plan, flag: FlagRow) -> Preview:
         """The step to which a start or a resume leads, with its users and those of the last."""
         enables = self.action.name == "start" and not flag.enabled
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
-        steps = plan.read_steps()
+        steps, problem = plan.read_steps(), problem_of_flag(flag, enable=enables)
+        if plan.state == State.PENDING:
+            problem = problem_of_first_step(flag, steps[0])
+        require(plan.key, problem)
         # Before the count: then newer changes are a conflict.
         version = version_of(Kind.FLAG, flag.pk)
         viewer = self.request.user

@@ -34,6 +34,7 @@ from tests.support.history import flag_history
 from tests.support.plan_pages import PLANS, action_url, actions_of, do, plan_url, text_of
 from tests.support.rollouts import (
     KEY,
+    drive_recently,
     go_to,
     make_flag,
     plan_of,
@@ -173,6 +174,27 @@ def test_page_of_an_action_writes_and_locks_nothing(operator: Client, pending: P
         written = re.compile(r"^(INSERT|UPDATE|DELETE)|FOR UPDATE|LOCK TABLE")
         assert not [one for one in statements if written.search(one) and "session" not in one]
     assert stored() == before
+
+
+def test_page_says_at_once_that_run_jobs_does_not_run(operator: Client, pending: Plan) -> None:
+    make_flag("other")
+    drive_recently(minutes=6)
+    new = operator.get(f"{PLANS}add/?key=other")
+    assert "because run-jobs does not run" in " ".join(notes_of(new))
+    [why] = errors_of(operator.get(action_url(pending, "start")))
+    assert "run-jobs has not run in the last 5 minutes" in why
+    assert errors_of(do(operator, pending, "start")) == [why]
+    Plan.objects.update(state=State.PAUSED, step=0)
+    assert errors_of(operator.get(action_url(pending, "resume"))) == [why]
+
+
+def test_page_says_at_once_that_the_flag_is_above_the_first_step(
+    operator: Client, pending: Plan
+) -> None:
+    changes.flags.set_rollout(KEY, 5)
+    [why] = errors_of(operator.get(action_url(pending, "start")))
+    assert "the first step is 5 %" in why
+    assert "begin with a higher step" in why
 
 
 def test_start_counts_the_users_of_the_next_and_of_the_last_step(
