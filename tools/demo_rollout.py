@@ -46,14 +46,10 @@ READY = """
 
   Ctrl-C stops the demo and deletes its data.
 """
-_PLAN = "SELECT id, steps, step, run_id FROM flagstaff_rollouts_plan ORDER BY id DESC LIMIT 1"
+_PLAN = "SELECT id, steps, step FROM flagstaff_rollouts_plan ORDER BY id DESC LIMIT 1"
 _EVENTS = """
     SELECT id, at, kind, message, figures FROM flagstaff_rollouts_planevent
     WHERE id > %s ORDER BY id
-"""
-_FAILED_USERS = """
-    SELECT count(*) FILTER (WHERE inside), count(*) FILTER (WHERE NOT inside)
-    FROM flagstaff_rollouts_failedunit WHERE run_id = %s AND guard = 0 AND is_counted
 """
 _PLANT = """
     UPDATE flagstaff_keyvaluestore SET value = %s::jsonb WHERE key = 'checkout_fault_percent'
@@ -64,14 +60,13 @@ Session = psycopg.Connection[Any]
 
 @dataclass(frozen=True)
 class Event:
-    """An event of the plan, and the step and the failed users at that time."""
+    """An event of the plan, and the step at that time."""
 
     at: datetime
     kind: str
     text: str
     figures: dict[str, Any]
     step: str
-    failed: tuple[int, int]
 
 
 def main() -> int:
@@ -121,7 +116,6 @@ def follow(session: Session) -> bool:
             say(f"planted: {FAULT_PERCENT} % of the orders in the new checkout fail from now on")
         if event.kind == "tripped" and planted:
             took = (event.at - planted).total_seconds()
-            say("  {} users failed inside, {} outside".format(*event.failed))
             say(f"  this was {took:.1f} s after the fault was planted")
         if event.kind == "propagated":
             after = event.figures["applied_after"] or 0.0
@@ -135,12 +129,11 @@ def events(session: Session) -> Iterator[Event]:
     """Yields each event of the newest plan, until the time is over."""
     last, deadline = 0, time.monotonic() + seconds(TIMEOUT)
     while time.monotonic() < deadline:
-        [_, steps, step, run] = session.execute(_PLAN).fetchone() or [None, [], None, None]
-        failed = session.execute(_FAILED_USERS, [run]).fetchone() or (0, 0)
+        [_, steps, step] = session.execute(_PLAN).fetchone() or [None, [], None]
         for row in session.execute(_EVENTS, [last]).fetchall():
             last, *columns = row
             at, kind, text, figures = columns
-            yield Event(at, kind, text, figures, "" if step is None else steps[step], failed)
+            yield Event(at, kind, text, figures, "" if step is None else steps[step])
         time.sleep(PAUSE)
 
 
