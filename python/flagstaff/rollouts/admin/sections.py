@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from typing import Any
@@ -80,8 +81,12 @@ def _guard(
 ) -> list[str]:
     """Returns the cells of a guard."""
     name = two_lines(localized(guard_name(guard)), _options(guard))
+    tripped = badge("harm", _("tripped"))
+    # The reason begins with the guard that has tripped, also by the brake.
+    found = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", evidence.get("why", ""))
     if guard.kind == FUNCTION:
-        return [name, NONE, NONE, NONE, _("the function returns True")]
+        fine = _("the function returns True")
+        return [name, NONE, NONE, NONE, tripped if found else fine]
     if result is None:
         return [name, NONE, NONE, NONE, NONE]
     failed, ratio, upper = result["failed"], result["ratio"], result["upper"]
@@ -94,8 +99,8 @@ def _guard(
             bound = _("at most %(ratio)s") % {"ratio": _rounded(upper)}
         often = two_lines(_("unlimited") if ratio is None else _rounded(ratio), bound)
         verdict = badge("undecided", _("not decided"))
-    if result["tripped"]:
-        verdict = badge("harm", _("harm found"))
+    if result["tripped"] or found:
+        verdict = tripped
     elif result["passed"]:
         verdict = badge("passes", _("passes"))
     inside, outside = evidence["users_inside"], evidence["users_outside"]

@@ -209,7 +209,7 @@ def test_line_of_a_guard_compares_the_users_with_the_flag_and_without_it(
     assert re.fullmatch(r"(9\.\d|10) %100 of [\d,]+ users", errors[1])
     assert re.fullmatch(r"(0\.9\d|1) %30 of [\d,]+ users", errors[2])
     assert re.fullmatch(r"(9\.\d|1\d)at most \d+", errors[3])
-    assert errors[4] == "harm found"
+    assert errors[4] == "tripped"
     assert latency[4] == "not decided"
 
 
@@ -223,6 +223,24 @@ def test_page_shows_the_figures_at_a_trip_and_not_those_since(
     html = page(operator, plan_url(running))
     assert re.search(r"rolled back .*Step 1 of 2, 25 % — .*20 of \d+ users", head(html))
     assert re.search(r"%20 of (39|40|41) users", table(html, ">Guards<")[0][1])
+
+
+@pytest.mark.parametrize(
+    ("reason", "tripped"),
+    [("errors: 5 of 17 users", [True, False]), ("shop.guards.orders: none", [False, True])],
+)
+def test_guard_is_shown_as_tripped_by_the_brake_or_by_its_function(
+    reason: str, tripped: list[bool], operator: Client, running: Plan
+) -> None:
+    failed = {"inside": 5, "outside": 0}
+    errors = {"number": 0, "failed": failed, "ratio": None, "upper": None}
+    figures = {"users_inside": 17, "users_outside": 9, "trip": "brake"}
+    figures["guards"] = [{**errors, "tripped": False, "passed": False}]
+    guards = ["errors", "function=shop.guards.orders"]
+    Plan.objects.update(guards=guards, trip_reason=reason, trip_figures=figures)
+    red = '<span class="flagstaff-state flagstaff-tripped">tripped</span>'
+    section = page(operator, plan_url(running)).partition(">Guards<")[2]
+    assert [red in row for row in section.split("</tr>")[1:3]] == tripped
 
 
 def test_page_after_a_roll_back_by_a_person_shows_what_was_measured(
