@@ -126,9 +126,10 @@ class AppRequest(ActionRequest):
         if action.creates:
             self.rows = [all_rows(self.admin.model).filter(key=key).latest("pk")]
         self._log([self.row], [text])
-        # The users of an urgent action were not counted.
-        impact = impact_text(preview.impact, percents=False)
-        users = self.summary(self.row) if self.is_urgent else impact
+        users = impact_text(preview.impact, percents=False)
+        # The users of an urgent action were not counted, and others may gain nothing.
+        if not (users or action.creates or action.deletes):
+            users = self.summary(self.row)
         return Written(" ".join(filter(None, [text, users])), *self._way_back(done))
 
     def _way_back(self, done: Done) -> tuple[str, str]:

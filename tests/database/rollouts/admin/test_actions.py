@@ -275,9 +275,11 @@ def test_plan_is_paused_resumed_rolled_back_and_begun_again(
     assert stored() == (State.PAUSED, 0, 5)
     assert undo_urls(response) == [action_url(running, "resume")]
     html = response.content.decode()
+    assert re.search(r"busy\. On for .*5 %", messages_of(response)[0])
     assert "support is busy" in text_of(html)
     assert actions_of(html)[:2] == ["resume", "roll-back"]
     response = do(operator, running, "resume")
+    assert re.match(r"resumed at 5 %\. On for .*5 %", messages_of(response)[0])
     assert undo_urls(response) == [action_url(running, "pause")]
     assert stored() == (State.RUNNING, 0, 5)
     go_to(25)
