@@ -31,6 +31,8 @@ def state_sentence(plan: Plan, flag: FlagRow | None = None) -> str:
     else:
         text, steps = _("Step %(step)s of %(steps)s, %(percent)s %%"), plan.read_steps()
         values = {"step": plan.step + 1, "steps": len(steps), "percent": plan.percent}
+        if plan.state == State.ROLLED_BACK:
+            text = _("Step %(step)s of %(steps)s, %(percent)s → 0 %%")
         if plan.due_at is not None and plan.due_at > plan.now and not pauses:
             text = _("Step %(step)s of %(steps)s, %(percent)s %%, until %(time)s or later")
             values["time"] = local_time_text(plan.due_at)

@@ -250,7 +250,7 @@ PLANS: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "unguarded": (leave_unguarded, ATTENTION, "unguarded", f"{STEP}, until .*{UNGUARDED}"),
     "holding": (partial(wait_in, State.HOLDING), ATTENTION, "holding", f"{STEP}.*for users."),
     "paused": (partial(wait_in, State.PAUSED), ATTENTION, "paused", f"{STEP}.*for users."),
-    "tripped": (trip, ATTENTION, "rolled back", f"{STEP}.* 300 of .*"),
+    "tripped": (trip, ATTENTION, "rolled back", "Step 1 of 3, 5 → 0 %.* 300 of .*"),
     "rolled back": (partial(rollouts.rollback, KEY), "", "", ""),
 }
 EXPERIMENTS: dict[str, tuple[Callable[[], object], str, str, str]] = {

@@ -124,7 +124,7 @@ def red(client: Client, flag: FeatureFlag) -> list[str]:
 @pytest.mark.parametrize(
     ("happens", "state", "text"),
     [
-        (trip, "rolled back", r"Step 1 of 2, 25 % — errors: 20 of \d+ users .*"),
+        (trip, "rolled back", r"Step 1 of 2, 25 → 0 % — errors: 20 of \d+ users .*"),
         (hold, "holding", "Step 1 of 2, 25 % — waits for data: .*"),
         (pause_by_a_change, "paused", "Step 1 of 2, 25 % — the flag was changed outside .*"),
         (leave_unguarded, "unguarded", "Step 1 of 2, 25 %, .* — no guard can stop it, because .*"),
@@ -221,7 +221,7 @@ def test_page_shows_the_figures_at_a_trip_and_not_those_since(
     for number in (500, 501):
         FailedUnit.objects.create(run_id=run_id, guard=0, inside=True, unit=number)
     html = page(operator, plan_url(running))
-    assert re.search(r"rolled back .*Step 1 of 2, 25 % — .*20 of \d+ users", head(html))
+    assert re.search(r"rolled back .*Step 1 of 2, 25 → 0 % — .*20 of \d+ users", head(html))
     assert re.search(r"%20 of (39|40|41) users", table(html, ">Guards<")[0][1])
 
 
@@ -251,7 +251,7 @@ def test_page_after_a_roll_back_by_a_person_shows_what_was_measured(
     with acting_as("ann", reason="broken baskets"):
         rollouts.rollback(KEY)
     html = page(operator, plan_url(running))
-    assert "Step 1 of 2, 25 % — broken baskets." in head(html)
+    assert "Step 1 of 2, 25 → 0 % — broken baskets." in head(html)
     assert "41 of" in table(html, ">Guards<")[0][1]
     assert "ann" in events_of(html)[0]
 
@@ -428,7 +428,7 @@ def test_page_of_a_flag_without_an_active_plan_offers_one(
     rollouts.start(KEY, STEPS)
     plan = rollouts.rollback(KEY)
     html = page(operator, flag_url(flag))
-    assert "Step 1 of 2, 25 %." in html
+    assert "Step 1 of 2, 25 → 0 %." in html
     assert plan_url(plan) in html
     assert offer in html
 
