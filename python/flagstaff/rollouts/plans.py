@@ -76,7 +76,7 @@ def create(
     """
     with transaction.atomic(using=conf.database):
         flag = flag_row(key)
-        plan_steps = _default_steps(flag) if steps is None else parse_steps(steps)
+        plan_steps = default_steps(flag) if steps is None else parse_steps(steps)
         plan_guards = parse_guards((ERRORS,) if guards is None else guards)
         require_functions(plan_guards)
         if problem := problem_of_first_step(flag, plan_steps[0]):
@@ -330,7 +330,8 @@ def _make_active(plan: Plan) -> None:
         raise PlanError(problem) from error
 
 
-def _default_steps(flag: FlagRow) -> tuple[Step, ...]:
+def default_steps(flag: FlagRow) -> tuple[Step, ...]:
+    """Returns those above the present rollout. Raises InvalidPlanError at 100 %."""
     steps = tuple(step for step in DEFAULT_STEPS if step.percent > present_rollout(flag))
     if not steps:
         raise InvalidPlanError(

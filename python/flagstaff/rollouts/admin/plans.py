@@ -158,6 +158,8 @@ class PlanRequest(AppRequest):
             raise unknown_row(conf.flag_model, arguments["key"])
         if not self._may("toggle", flag):
             raise PermissionDenied
+        # At 100 %, no steps are possible.
+        plans.default_steps(flag)
         steps, guards = parse_steps(arguments["steps"]), parse_guards(arguments["guards"])
         rows, percent = [], present_rollout(flag)
         for number, step in enumerate(steps, 1):

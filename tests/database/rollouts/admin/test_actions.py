@@ -138,12 +138,14 @@ def test_form_copies_the_last_plan_of_the_flag(operator: Client) -> None:
         ({"key": ""}, "This field is required."),
         ({"key": "planned"}, "has a rollout plan already"),
         ({"key": "at_ten"}, "begin with a higher step"),
+        ({"key": "at_all", "steps": ""}, "at_all is at 100 % already"),
     ],
 )
 def test_mistake_is_explained_and_nothing_is_created(
     fields: dict[str, str], message: str, operator: Client
 ) -> None:
     make_flag("at_ten", rollout_percent=10)
+    make_flag("at_all", rollout_percent=100)
     make_flag("planned")
     rollouts.create("planned")
     response = act(operator, ADD, **fields)
