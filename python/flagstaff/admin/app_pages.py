@@ -49,8 +49,13 @@ class FlagNote:
     """What is to be known of a flag in a few words, which may be HTML."""
 
     text: SafeString | str
-    #: Whether somebody must look at it. Then the list and the page of the flag show it in red.
-    is_alarm: bool = False
+    #: The page of the flag shows a problem in red.
+    level: Level = Level.RUNNING
+
+    @property
+    def is_alarm(self) -> bool:
+        """Whether somebody should look at it. Then the list of flags shows it in red."""
+        return self.level in {Level.PROBLEM, Level.NOTICE}
 
 
 @dataclass(frozen=True)

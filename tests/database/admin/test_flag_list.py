@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes, rollouts
-from flagstaff.admin.app_pages import FlagNote
+from flagstaff.admin.app_pages import FlagNote, Level
 from flagstaff.admin.flag.admin import FeatureFlagAdmin
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
@@ -150,7 +150,7 @@ def test_what_an_app_says_is_shown_as_attention_or_as_a_note(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = {
-        "a": FlagNote("rolled <b>back</b>", is_alarm=True),
+        "a": FlagNote("rolled <b>back</b>", Level.PROBLEM),
         "b": FlagNote("plan: running"),
     }
 

@@ -26,7 +26,7 @@ from flagstaff._words.text import local_list, quoted
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
-from flagstaff.admin.app_pages import PAGES
+from flagstaff.admin.app_pages import PAGES, Level
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.evaluation import who_has_it
@@ -211,8 +211,8 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             steps=("rollout", [*steps, (_("other…"), "")]),
             step=f"{percent} %",
             others=("release",),
-            alarms=[note.text for note in notes if note.is_alarm],
-            notes=[note.text for note in notes if not note.is_alarm],
+            alarms=[note.text for note in notes if note.level is Level.PROBLEM],
+            notes=[note.text for note in notes if note.level is not Level.PROBLEM],
         )
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:

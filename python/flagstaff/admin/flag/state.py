@@ -23,7 +23,7 @@ from flagstaff._tables.flag_states import (
 )
 from flagstaff._tables.model_fields import through_model
 from flagstaff._words.text import localized
-from flagstaff.admin.app_pages import PAGES, FlagNote
+from flagstaff.admin.app_pages import PAGES, FlagNote, Level
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
@@ -122,10 +122,10 @@ def alarms_of(key: str, state: FlagState) -> Iterator[FlagNote]:
     """Yields why this process does not use a flag, and which rules keep users out of it."""
     if key in forced_off.keys:
         text = _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
-        yield FlagNote(text, is_alarm=True)
+        yield FlagNote(text, Level.PROBLEM)
     # Most flags have no rules.
     for text in partial_rule_notices(state) if state.has_rules else ():
-        yield FlagNote(text, is_alarm=True)
+        yield FlagNote(text, Level.PROBLEM)
 
 
 def partial_rule_notices(state: FlagState) -> list[str]:

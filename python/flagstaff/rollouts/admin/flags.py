@@ -26,10 +26,10 @@ from flagstaff.rollouts.status import rollout_difference, will_pause
 
 
 def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]:
-    """Returns the state of active plans, and in red of those that need attention."""
+    """Returns the state of active plans, and of those that need attention."""
     by_pk = {str(flag.pk): flag for flag in flags}
     return {
-        pk: FlagNote(_note(plan, by_pk[pk]), is_alarm=plan.needs_attention)
+        pk: FlagNote(_note(plan, by_pk[pk]), _level(plan))
         for pk, plan in _plans_of(request, flags).items()
         if plan.needs_attention or plan.state in ACTIVE_STATES
     }
