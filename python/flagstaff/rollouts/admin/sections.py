@@ -67,7 +67,10 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
             Column(_("Times as often"), is_number=True),
             Column(_("Result")),
         ],
-        [_guard(guard, results.get(numbers.get(guard, -1)), evidence) for guard in guards],
+        [
+            _guard(guard, results.get(numbers.get(guard, -1)), evidence, plan.trip_reason)
+            for guard in guards
+        ],
         empty=_(
             "No guard. The plan is only rolled back if several users with the flag fail before any "
             "user without it."
@@ -77,13 +80,13 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
 
 
 def _guard(
-    guard: Guard, result: Mapping[str, Any] | None, evidence: Mapping[str, Any]
+    guard: Guard, result: Mapping[str, Any] | None, evidence: Mapping[str, Any], trip_reason: str
 ) -> list[str]:
     """Returns the cells of a guard."""
     name = two_lines(localized(guard_name(guard)), _options(guard))
     tripped = badge("harm", _("tripped"))
-    # The reason begins with the guard that has tripped, also by the brake.
-    found = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", evidence.get("why", ""))
+    # A trip begins with the name of its guard, also one by the brake.
+    found = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", trip_reason)
     if guard.kind == FUNCTION:
         fine = _("the function returns True")
         return [name, NONE, NONE, NONE, tripped if found else fine]
