@@ -16,6 +16,7 @@ import psycopg
 from tools.demo import (
     chosen_port,
     flags,
+    jobs,
     new_shop,
     run,
     say,
@@ -56,7 +57,9 @@ def main() -> int:
         run_experiment(environment)
         if not show_report(environment):
             return 1
-        with workers(environment) as master:
+        # The overview shows the verdict that they have stored.
+        flags("run-jobs", environment)
+        with workers(environment) as master, jobs(environment, every=5):
             wait_for_answer(port, master)
             address, report = f"http://{LOOPBACK}:{port}", page_of_report(url)
             ready = READY.format(address=address, url=url, python=sys.executable, report=report)

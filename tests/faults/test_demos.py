@@ -19,7 +19,7 @@ from tools.ports import free_port, is_free
     [
         (
             "demo_experiment",
-            ["treatment: the treatment is better"],
+            ["treatment: the treatment is better", "$ manage.py flags run-jobs"],
             ["flagstaff_experiments/experiment/1/change/"],
         ),
         (
