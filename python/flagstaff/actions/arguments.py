@@ -109,8 +109,9 @@ class Parsed(Argument):
             # Django's call_command passes a number as it is.
             return self.parse(str(typed))
         except ValueError as error:
-            text = gettext("invalid %(name)s: %(text)s")
-            values = {"name": self.metavar, "text": repr(typed)}
+            text = gettext("expected a number such as %(example)s, no separators, not %(text)s")
+            example = "0.01" if self.parse is float else "20000"
+            values = {"example": example, "text": repr(typed)}
             raise ValidationError(text % values) from error
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:

@@ -61,7 +61,7 @@ def settings_of(fields: Mapping[str, Any]) -> dict[str, Any]:
 _HARM = Text("how much worse it may get: of a share, 0.01 is one percentage point")
 _VARIANTS: dict[str, Argument] = {
     "variants": Several(
-        Text("a variant with its weight, the control first; replaces all"),
+        Text("a variant with its weight, the control first"),
         "KEY[:WEIGHT]",
         parse=Variant.parse,
     ),
@@ -74,9 +74,9 @@ _SETTINGS: dict[str, Argument] = {
     "rules": JsonFile('a file with the rules as a JSON list; "-" is the standard input'),
     "description": Argument(Text("what the experiment is about")),
     "primary": Argument(Text("the metric that decides"), "METRIC"),
-    "others": Several(Text("another metric; replaces all. Each widens all intervals"), "METRIC"),
+    "others": Several(Text("another metric. Each widens all intervals"), "METRIC"),
     "guardrails": Several(
-        Text("a metric that must not get worse, and {harm}; replaces all", harm=_HARM),
+        Text("a metric that must not get worse, and {harm}, such as refunds=0.01", harm=_HARM),
         "METRIC[=TOLERATED]",
         parse=guardrail_of,
     ),
@@ -181,7 +181,7 @@ def create(key: str, **fields: Any) -> Done:
 def edit(key: str, **fields: Any) -> Done:
     """Change an experiment that has not started.
 
-    Only the given options are written.
+    Only the given options are written. Variants, other metrics and guardrails replace all.
     """
     instead = "to take it back, set the old values"
     return _done(lambda: editing.edit(key, **settings_of(fields)), key, instead=instead)

@@ -92,6 +92,7 @@ def test_edit_is_prefilled_and_changes_a_draft(operator: Client, draft: Experime
     experiments.edit(KEY, guardrails={"complaints": 0.012}, smallest_effect=0.02)
     url = experiment_url(draft, "edit")
     html = page(operator, url)
+    assert "replaces all" not in page(operator, ADD)
     assert "complaints=0.012</textarea>" in html
     assert '<option value="orders" selected>orders</option>' in html
     assert 'name="key"' not in html

@@ -170,7 +170,7 @@ def test_printed_undo_brings_back_the_flag_or_a_message_says_what_the_next_comma
         ("start", "the following arguments are required: KEY"),
         (f"start {KEY} --step five", "'five' is not a step"),
         (f"start {KEY} --guard traffic", "'traffic' is not a guard"),
-        (f"start {KEY} --required-users many", "required_users: invalid N: 'many'"),
+        (f"start {KEY} --required-users many", "required_users: expected a number such as 20000"),
         (f"pause {KEY}", "has no rollout plan"),
         (f"halt {KEY}", "there is no action 'halt'; --help lists all actions"),
     ],

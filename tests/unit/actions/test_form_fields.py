@@ -49,7 +49,11 @@ def test_field_reads_what_the_action_gets(argument: Argument, typed: str, value:
         (TEXT, "", "required"),
         (PERCENT, "101", "a whole number from 0 to 100, not '101'"),
         (PERCENT, "", "required"),
-        (Parsed("users", "N", int), "many", "invalid N: 'many'"),
+        (
+            Parsed("users", "N", int),
+            "many",
+            "a number such as 20000, no separators, not 'many'",
+        ),
         (JsonFile("rules"), "[", "not valid JSON"),
         (Json("choices"), '{"a": 1, "a": 2}', "has a name twice"),
     ],

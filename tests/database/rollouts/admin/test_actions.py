@@ -133,7 +133,7 @@ def test_form_copies_the_last_plan_of_the_flag(operator: Client) -> None:
         ({"steps": ""}, "the plan has no steps"),
         ({"guards": "errors\n\nspeed"}, "Line 3: 'speed' is not a guard"),
         ({"guards": "function=no.such"}, "cannot be imported"),
-        ({"required_users": "many"}, "invalid N: 'many'"),
+        ({"required_users": "many"}, "expected a number such as 20000"),
         ({"key": "no_such_flag"}, "there is no flag"),
         ({"key": ""}, "This field is required."),
         ({"key": "planned"}, "has a rollout plan already"),
