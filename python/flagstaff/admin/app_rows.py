@@ -116,8 +116,7 @@ class AppRequest(ActionRequest):
         expected = {} if preview.outlook is None else preview.outlook.expected
         done = cast("Done", action.write(key, **arguments, **expected))
         # What has happened is stored, and shown in English.
-        texts = [localized(one).removeprefix(f"{key}: ") for one in done.messages]
-        text = " ".join(f"{one.removesuffix('.')}." for one in texts)
+        text = " ".join(_sentence(key, localized(one)) for one in done.messages)
         if action.deletes:
             text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", 1)
             text %= {"keys": quoted(key)}
@@ -142,6 +141,13 @@ class AppRequest(ActionRequest):
             return "", ""
         url = page_url(self.site, self.admin.model, name, self.row.pk)
         return url, f"{action.label}…" if done.instead else ""
+
+
+def _sentence(key: str, text: str) -> str:
+    # Django capitalises the first letter of a message: a key must not come first.
+    if text.startswith(f"{key}: "):
+        text = text.replace(key, quoted(key), 1)
+    return f"{capfirst(text).removesuffix('.')}."
 
 
 class AppRowAdmin(RowPageAdmin):

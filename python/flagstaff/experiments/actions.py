@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Final
 
@@ -26,7 +27,7 @@ from flagstaff.experiments.reporting import read_report
 from flagstaff.experiments.requirements import require_now, require_variant
 from flagstaff.experiments.rows import events_after, find, newest_event
 from flagstaff.experiments.variants import Variant
-from flagstaff.experiments.verdict import outcome_text
+from flagstaff.experiments.verdict import Outcome, outcome_text
 
 #: The kind of row, and the verb that has the actions.
 EXPERIMENT: Final = lifecycle.ROW_KIND
@@ -377,12 +378,16 @@ def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done
 
     To ship another one later, undo the ship first.
     """
-    return _done(
-        lambda: lifecycle.ship(key, winner),
-        *(key, "undo", key, "--yes"),
-        instead=f"remove {key} from the code: {command_line('references', key)}",
-        expect_event=expect_event,
-    )
+    undo = (key, "undo", key, "--yes")
+    done = _done(lambda: lifecycle.ship(key, winner), *undo, expect_event=expect_event)
+    experiment = find(key)
+    verdicts = (experiment.frozen_report or {"verdicts": ()})["verdicts"]
+    outcomes = {one["outcome"] for one in verdicts}
+    # Before a verdict, it may well be undone.
+    if experiment.primary_metric and outcomes == {Outcome.TOO_EARLY.value}:
+        return done
+    advice = f"remove {key} from the code: {command_line('references', key)}"
+    return replace(done, messages=[*done.messages, advice])
 
 
 def _undo_question(key: str) -> Question:

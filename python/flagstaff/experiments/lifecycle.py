@@ -11,7 +11,7 @@ from datetime import datetime
 from django.db import transaction
 
 from flagstaff._attribution.context import current_actor
-from flagstaff._words.text import Text, marked, storable
+from flagstaff._words.text import Text, joined, marked, storable
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
@@ -27,6 +27,7 @@ from flagstaff.experiments.rows import (
     record,
     set_state,
 )
+from flagstaff.experiments.variants import shares_of
 from flagstaff.models import WaitingAction
 
 #: The kind of row of what waits for an experiment.
@@ -50,7 +51,10 @@ def start(key: str) -> Experiment:
         require_now(experiment, "start")
         if experiment.state == State.DRAFT:
             begin_run(experiment)
-            record(experiment, Kind.STARTED, Text("started"))
+            traffic, shares = experiment.traffic_percent, shares_of(experiment.variants)
+            texts = joined(f"{one} {share * traffic:.4g} %" for one, share in shares.items())
+            text = Text("started: {variants} of all units", variants=texts)
+            record(experiment, Kind.STARTED, text)
         else:
             set_state(experiment, State.RUNNING)
             record(experiment, Kind.STARTED, Text("continued with all exposures"))

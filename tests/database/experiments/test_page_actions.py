@@ -133,7 +133,8 @@ def test_start_says_who_takes_part_and_asks_once(
     assert problem in notes_of(operator.get(other))
     assert problem not in notes
     response = act(operator, url, _reason="launch")
-    assert "started" in messages_of(response)[0]
+    text = f"“{KEY}”: started: control 50 %, treatment 50 % of all units."
+    assert messages_of(response)[0].startswith(text)
     [undo] = undo_urls(response)
     assert undo == experiment_url(draft, "stop")
     event = newest_event()
@@ -191,7 +192,8 @@ def test_ship_shows_what_follows_and_can_be_undone(operator: Client, better: Exp
     lines = preview(operator, url, winner="treatment")
     assert lines["who gets what"] == [SHARES, "everyone gets “treatment”"]
     response = act(operator, url, winner="treatment")
-    assert f"manage.py flags references {KEY}" in messages_of(response)[0]
+    advice = f"Remove {KEY} from the code: python manage.py flags references {KEY}"
+    assert advice in messages_of(response)[0]
     assert undo_urls(response) == [experiment_url(better, "undo")]
     assert (stored().state, stored().winner) == (State.SHIPPED, "treatment")
 
@@ -216,6 +218,13 @@ def test_ship_warns_of_what_the_figures_do_not_show(operator: Client, running: E
     assert any("No report will be stored: the metric leaking fails" in note for note in notes)
     act(operator, url, winner="control")
     assert (stored().winner, stored().frozen_report) == ("control", None)
+
+
+def test_ship_before_a_verdict_does_not_advise_to_remove_the_code(
+    operator: Client, running: Experiment
+) -> None:
+    response = act(operator, experiment_url(running, "ship"), winner="treatment")
+    assert "the code" not in messages_of(response)[0]
 
 
 def test_ship_of_the_control_says_that_the_treatment_is_better(

@@ -52,7 +52,7 @@ def create(visitor: Visitor) -> None:
     assert "50.0" in visitor.text(".flagstaff-preview")
     assert_fits(visitor)
     visitor.press(CONFIRM)
-    assert "Created with control 1" in visitor.text(MESSAGE)
+    assert "created with control 1" in visitor.text(MESSAGE)
 
 
 def edit(visitor: Visitor) -> None:
@@ -78,7 +78,7 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     assert_fits(visitor)
     edit(visitor)
     act(visitor, "start")
-    assert "Started" in visitor.text(MESSAGE)
+    assert "started: control " in visitor.text(MESSAGE)
     shop.query(EXPOSURES)
     visitor.driver.refresh()
     # No user of this test has ordered, so no metric has an interval.
@@ -99,12 +99,12 @@ def test_experiment_is_created_started_and_shipped_without_scripts(
     assert "everyone gets “control”" in visitor.text(".flagstaff-preview")
     assert_fits(visitor)
     visitor.press(CONFIRM)
-    assert f"flags references {KEY}" in visitor.text(MESSAGE)
+    assert "shipped: all units get control" in visitor.text(MESSAGE)
     assert_fits(visitor)
     visitor.press(f"{MESSAGE} .flagstaff-undo")
     assert_fits(visitor)
     visitor.press(CONFIRM)
-    assert "Undone" in visitor.text(MESSAGE)
+    assert "undone: " in visitor.text(MESSAGE)
     act(visitor, "stop")
     act(visitor, "delete")
     assert "was deleted" in visitor.text(MESSAGE)

@@ -89,7 +89,7 @@ def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: U
     plan = plan_of()
     assert response.redirect_chain == [(plan_url(plan), 302)]
     [message] = messages_of(response)
-    assert message.startswith("created with the steps 1 % for 1 h, 5 % for 6 h")
+    assert message.startswith("“new_checkout”: created with the steps 1 % for 1 h, 5 % for 6 h")
     assert undo_urls(response) == [action_url(plan, "delete")]
     assert (plan.state, plan.required_users, rollout()) == (State.PENDING, 1000, 0)
     assert plan.steps == [*map(str, DEFAULT_STEPS)]
@@ -161,7 +161,7 @@ def test_start_begins_at_the_first_step_for_the_user_with_a_reason(
 ) -> None:
     response = do(operator, pending, "start", _reason="campaign")
     message, *_notes = messages_of(response)
-    assert message.startswith("started: rollout 0 → 5 %; reason: campaign.")
+    assert message.startswith("“new_checkout”: started: rollout 0 → 5 %; reason: campaign.")
     assert undo_urls(response) == [action_url(pending, "roll-back")]
     assert stored() == (State.RUNNING, 0, 5)
     event = flag_history(KEY)[0]
@@ -281,7 +281,7 @@ def test_plan_is_paused_resumed_rolled_back_and_begun_again(
     assert "support is busy" in text_of(html)
     assert actions_of(html)[:2] == ["resume", "roll-back"]
     response = do(operator, running, "resume")
-    assert re.match(r"resumed at 5 %\. On for .*5 %", messages_of(response)[0])
+    assert re.match(r"“new_checkout”: resumed at 5 %\. On for .*5 %", messages_of(response)[0])
     assert undo_urls(response) == [action_url(running, "pause")]
     assert stored() == (State.RUNNING, 0, 5)
     go_to(25)
@@ -301,7 +301,9 @@ def test_roll_back_says_how_many_users_lose_the_flag(operator: Client, running: 
     assert preview_of(response)["users with the flag"] == ["10 of 10", "0 of 10"]
     assert notes_of(response)[0].startswith("100 → 0 %: 10 users lose the flag.")
     [message, *_notes] = messages_of(do(operator, running, "roll-back"))
-    assert message.startswith("rolled back: rollout 0 %. On for no users: the rollout is 0 %")
+    assert message.startswith(
+        "“new_checkout”: rolled back: rollout 0 %. On for no users: the rollout is 0 %"
+    )
 
 
 def test_resume_sets_the_step_again_and_counts_its_users(operator: Client, running: Plan) -> None:
