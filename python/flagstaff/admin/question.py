@@ -41,7 +41,7 @@ from flagstaff.admin.confirmation import (
     preview_rows,
     segment_rows,
 )
-from flagstaff.admin.links import back_url, list_link, page_url, row_links, undo_url
+from flagstaff.admin.links import back_url, list_link, page_url, undo_url
 from flagstaff.admin.rights import may, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.waiting_lines import waiting_line
@@ -495,9 +495,9 @@ class ActionRequest:
 
     def _crumbs(self) -> list[tuple[str, str]]:
         """Returns the URLs and texts of the pages above this one."""
-        return (
-            row_links(self.site, self.row) if self.row else [list_link(self.site, self.admin.model)]
-        )
+        site, model, row = self.site, self.admin.model, self.row
+        own = [(page_url(site, model, "change", row.pk), self._subject())] if row else []
+        return [list_link(site, model), *own]
 
     def _subject(self) -> str:
         """Returns the key, or the number of rows; empty for a new row."""

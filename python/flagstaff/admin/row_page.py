@@ -34,7 +34,7 @@ from flagstaff.actions.rights import permission
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.links import history_url, page_url, row_path
+from flagstaff.admin.links import history_url, list_link, page_url, row_path
 from flagstaff.admin.question import ActionRequest
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.rules.editor import RulesField
@@ -289,6 +289,7 @@ class RowPageAdmin(BaseAdmin):
             "title": self.heading(row),
             "subtitle": None,
             "original": row,
+            "crumbs": [list_link(self.admin_site, self.model)],
             "has_view_permission": True,
             "sections": sections,
             # Those of apps.
