@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -10,9 +10,11 @@ from django.core.serializers.json import DjangoJSONEncoder
 from django.db import connections, models
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._words.times import aware
 from flagstaff.base_models import (
     AbstractFeatureFlag,
     AbstractKeyValueStore,
@@ -140,6 +142,8 @@ class WaitingAction(models.Model):
     SOURCE = "waiting"
     #: The states of actions that may still run.
     OPEN = (State.APPROVAL, State.WAITING)
+    #: The states that a person has to look at.
+    PROBLEMS = (State.FAILED, State.EXPIRED)
 
     objects = _WaitingActions.as_manager()
 
@@ -199,3 +203,21 @@ class WaitingAction(models.Model):
     def key(self) -> str:
         """What the terminal and the pages call it."""
         return str(self.pk)
+
+    @property
+    def is_overdue(self) -> bool:
+        """Whether it is due for so long that no `run-jobs` seems to run."""
+        if self.state != self.State.WAITING or self.run_at is None:
+            return False
+        return aware(timezone.now()) - aware(self.run_at) > timedelta(minutes=5)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether a person has to look at it."""
+        return self.state in self.PROBLEMS or self.is_overdue
+
+    @property
+    def shown_state(self) -> tuple[str, str]:
+        """The name of its colour, and its label."""
+        label = _("overdue") if self.is_overdue else self.get_state_display()
+        return "overdue" if self.is_overdue else self.state, str(label)

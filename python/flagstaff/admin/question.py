@@ -21,6 +21,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
@@ -44,7 +45,7 @@ from flagstaff.admin.confirmation import (
 from flagstaff.admin.links import back_url, list_link, page_url, undo_url
 from flagstaff.admin.rights import may, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
-from flagstaff.admin.waiting_lines import waiting_line
+from flagstaff.admin.waiting_lines import row_lines, waiting_line
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import consequence_of, impact_text, text_for_many, text_to_type
 from flagstaff.changes.impact import impact_of_changes
@@ -485,13 +486,20 @@ class ActionRequest:
             "is_later": self._is_later,
         }
         if preview is not None:
-            context["notes"] = self._notes_before(preview)
+            context["notes"] = [*self._notes_before(preview), *self._what_would_not_run()]
             prospect = self._prospect(preview)
             if prospect is not None and is_approval_needed(prospect):
                 context["notes"].append(_("Another user has to approve this before it is done."))
                 context["button"] = _("Request approval")
             context["tables"] = self._tables(preview)
         return context
+
+    def _what_would_not_run(self) -> list[SafeString]:
+        """Returns what waits for the row. An action is refused if its row has changed."""
+        key = getattr(self.row, "key", None)
+        found = row_lines(self.site, self.request, self.action.noun, key) if key else []
+        text = _("If you change it now, this will not run:")
+        return [format_html("{} {}", text, line) for _is_alarm, line in found]
 
     def _crumbs(self) -> list[tuple[str, str]]:
         """Returns the URLs and texts of the pages above this one."""

@@ -44,6 +44,7 @@ from flagstaff.admin.words import joined
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, events, has_history
+from flagstaff.waiting.stored import OPEN, PROBLEMS
 
 CONDITIONS = "conditions"
 #: Seconds for which the page of a row waits for a count of users.
@@ -272,8 +273,9 @@ class RowPageAdmin(BaseAdmin):
         head = self.head(request, row)
         kind = self.action_kind
         name = kind.value if isinstance(kind, Kind) else kind
-        waiting = row_lines(self.admin_site, request, name, row.key)
-        head = replace(head, notes=[*head.notes, *waiting])
+        waiting = row_lines(self.admin_site, request, name, row.key, (*OPEN, *PROBLEMS))
+        alarms, notes = ([line for bad, line in waiting if bad is side] for side in (True, False))
+        head = replace(head, alarms=[*head.alarms, *alarms], notes=[*head.notes, *notes])
         sections = [
             (one, [links.pop(name) for name in one.actions if name in links])
             for one in found
@@ -287,9 +289,9 @@ class RowPageAdmin(BaseAdmin):
             "steps": steps,
             "others": [links.pop(name) for name in head.others if name in links],
             "title": self.heading(row),
+            "crumbs": [list_link(self.admin_site, self.model)],
             "subtitle": None,
             "original": row,
-            "crumbs": [list_link(self.admin_site, self.model)],
             "has_view_permission": True,
             "sections": sections,
             # Those of apps.

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import all_rows
+from flagstaff._words.text import localized, quoted
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
@@ -25,7 +26,7 @@ from flagstaff.admin.app_rows import AppRequest, AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.confirmation import preview_rows, segment_rows
 from flagstaff.admin.links import page_url
-from flagstaff.admin.question import Preview, lines_of_rows
+from flagstaff.admin.question import Preview, Written, lines_of_rows
 from flagstaff.admin.rights import admin_of, may, needs_view_user_text
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.waiting_lines import shown_actions, state_badge, viewable_models
@@ -35,7 +36,7 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import KIND, find, prospect_for_approval
-from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, names_of, stored_action
+from flagstaff.waiting.stored import State, action_text, names_of, state_text, stored_action
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -78,6 +79,12 @@ class WaitingRequest(AppRequest):
             impact=found,
             typed=prospect.outlook.typed,
         )
+
+    def _write(self, preview: Preview) -> Written:
+        super()._write(preview)
+        # Its number is no name.
+        waiting = find(self.row.key)
+        return Written(f"{quoted(action_text(waiting))}: {localized(state_text(waiting))}.")
 
 
 class WaitingActionAdmin(AppRowAdmin):
@@ -143,22 +150,22 @@ class WaitingActionAdmin(AppRowAdmin):
     @admin.display(description=gettext_lazy("state"), ordering="state")
     def shown_state(self, waiting: WaitingAction) -> SafeString:
         """The state, and why it did not run."""
-        why = waiting.result if waiting.state in PROBLEMS else ""
+        why = localized(state_text(waiting)) if waiting.needs_attention else ""
         return two_lines(state_badge(waiting), why)
 
     # The page.
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """What it waits for, or why it did not run."""
-        is_problem = row.state in PROBLEMS
+        state, label = row.shown_state
         is_own = row.state == State.APPROVAL and row.asked_by == current_actor()
         own = [_("Another user has to approve it.")] if is_own else []
         return Head(
-            state=(colour_of(row.state), str(row.get_state_display())),
-            lines=[*own, "" if is_problem else row.result],
+            state=(colour_of(state), label),
+            lines=[*own, "" if row.needs_attention else row.result],
             main="approve",
             others=("refuse", "cancel"),
-            alarms=[row.result] if is_problem and row.result else [],
+            alarms=[localized(state_text(row))] if row.needs_attention else [],
         )
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
@@ -168,7 +175,7 @@ class WaitingActionAdmin(AppRowAdmin):
     def is_offered(self, action: Action, row: WaitingAction) -> bool:
         """What can be decided in this state; those who asked may only cancel it."""
         if action.name == "cancel":
-            return row.state in {*OPEN, *PROBLEMS}
+            return row.state in {*row.OPEN, *row.PROBLEMS}
         return row.state == State.APPROVAL and row.asked_by != current_actor()
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from django.contrib.admin import AdminSite
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
@@ -45,7 +47,7 @@ def viewable_models(site: AdminSite, request: HttpRequest) -> dict[str, type[Mod
 
 def state_badge(waiting: WaitingAction) -> SafeString:
     """Returns the state as a coloured label."""
-    return badge(waiting.state, waiting.get_state_display())
+    return badge(*waiting.shown_state)
 
 
 def waiting_line(site: AdminSite, waiting: WaitingAction, name: str) -> SafeString:
@@ -55,18 +57,23 @@ def waiting_line(site: AdminSite, waiting: WaitingAction, name: str) -> SafeStri
 
 
 def _sentence(waiting: WaitingAction, name: str) -> str:
-    by = _("by %(name)s") % {"name": name}
+    by = _("asked by %(name)s") % {"name": name}
     return f"{localized(state_text(waiting))}, {by}"
 
 
-def row_lines(site: AdminSite, request: HttpRequest, kind: str, key: str) -> list[SafeString]:
-    """Returns a line for each action that waits for a row. Makes up to two queries."""
+def row_lines(
+    site: AdminSite, request: HttpRequest, kind: str, key: str, states: Sequence[str] = OPEN
+) -> list[tuple[bool, SafeString]]:
+    """Returns a line for each action of a row in these states, and whether it is an alarm.
 
-    def read() -> list[SafeString]:
+    Makes up to two queries.
+    """
+
+    def read() -> list[tuple[bool, SafeString]]:
         every = WaitingAction.objects.using(conf.database).of_row(kind, key)
-        rows = [*shown_actions(site, request, every.filter(state__in=OPEN))[:_MAX_LINES]]
+        rows = [*shown_actions(site, request, every.filter(state__in=states))[:_MAX_LINES]]
         names = names_of(rows) if rows else {}
-        return [waiting_line(site, one, names[one.asked_by]) for one in rows]
+        return [(one.needs_attention, waiting_line(site, one, names[one.asked_by])) for one in rows]
 
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
 
@@ -97,6 +104,6 @@ def _page_of(site: AdminSite, waiting: WaitingAction) -> str:
 
 
 def _level(waiting: WaitingAction) -> Level:
-    if waiting.state in PROBLEMS:
+    if waiting.needs_attention:
         return Level.PROBLEM
     return Level.NOTICE if waiting.state == State.APPROVAL else Level.RUNNING

@@ -157,6 +157,9 @@ def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
     except FlagstaffError as error:
         # Without the terminal's advice to expect another version.
         text = error.problem if isinstance(error, ConflictError) else error.message
+        if "events" in text.values:
+            # In words, instead of the versions of a conflict.
+            text = Text("{key} was changed after this was asked for: {events}", **text.values)
         return State.FAILED, text, []
     except Exception as error:
         # Of code of the project, whose message may contain data.

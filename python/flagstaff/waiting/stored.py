@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column, Record, with_fields
-from flagstaff._words.text import Text, local_list, some
+from flagstaff._words.text import Text, local_list, marked, some
 from flagstaff._words.times import full_time
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows
@@ -16,8 +16,8 @@ from flagstaff.models import WaitingAction
 
 State = WaitingAction.State
 OPEN = WaitingAction.OPEN
-#: The states that a person has to look at.
-PROBLEMS = (State.FAILED, State.EXPIRED)
+PROBLEMS = WaitingAction.PROBLEMS
+_NOT_RUN = marked("no run-jobs has run it")
 
 
 def stored_run(waiting: WaitingAction) -> Run:
@@ -77,6 +77,8 @@ def state_text(waiting: WaitingAction) -> Text:
         if at:
             return Text("waits for approval, and runs at {time}", time=at)
         return Text("waits for approval")
+    if waiting.is_overdue:
+        return Text("due since {time}: {why}", time=at, why=waiting.result or Text(_NOT_RUN))
     if waiting.state == State.WAITING:
         return Text("runs at {time}", time=at)
     if not waiting.result:
@@ -84,18 +86,26 @@ def state_text(waiting: WaitingAction) -> Text:
     return Text("{state}: {why}", state=waiting.state, why=waiting.result)
 
 
+def _row(record: Record) -> WaitingAction:
+    return WaitingAction(state=record["state"], run_at=record["run_at"])
+
+
+def _why(record: Record) -> str:
+    return str(record["result"] or (_NOT_RUN if _row(record).is_overdue else ""))
+
+
 def _style(record: Record) -> str | None:
-    return "WARNING" if record["state"] in PROBLEMS else None
+    return "WARNING" if _row(record).needs_attention else None
 
 
 #: Of the list.
 COLUMNS = (
     Column("id", align_right=True),
-    Column("state", style=_style),
+    Column("state", lambda record: _row(record).shown_state[0], style=_style),
     Column("what"),
     Column("run_at"),
     Column("asked_by_name", header="ASKED BY"),
-    Column("result", truncate=True, style=_style),
+    Column("result", _why, truncate=True, style=_style),
 )
 
 

@@ -124,7 +124,7 @@ def start_it() -> None:
 @pytest.mark.parametrize(
     ("meanwhile", "text"),
     [
-        (change_the_flag, f"{KEY} has version"),
+        (change_the_flag, f"{KEY} was changed after this was asked for: "),
         (replace_the_plan, f"the rollout plan of {KEY} has been changed"),
         (start_it, f"the rollout plan of {KEY}"),
         (take_the_right, f"user ana lacks the right to toggle {KEY}"),

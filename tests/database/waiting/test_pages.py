@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from flagstaff import changes
 from flagstaff.admin import question
 from flagstaff.changes.consequence import Consequence
 from flagstaff.models import FeatureFlag, KeyValueStore, WaitingAction
-from flagstaff.waiting.stored import State
+from flagstaff.waiting.stored import COLUMNS, State, records_of
 from flagstaff.waiting.times import future_time
 from tests.support.admin_pages import act, flag_url, messages_of, page, staff, state
 from tests.support.form_inputs import inputs_of
@@ -21,6 +22,7 @@ from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
 LIST = "/admin/flagstaff/waitingaction/"
 OVERVIEW = "/admin/flagstaff/featureflag/overview/"
+ALARM = re.compile(r'<p class="flagstaff-notice flagstaff-alarm">(.*)</p>')
 
 # An action that waits compares the versions of the history.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,8 +72,8 @@ def test_request_of_a_page_is_refused_if_its_row_changes_afterwards(
     make_due()
     [report] = run_jobs()
     assert (report["state"], state(pay)) == (State.FAILED, (True, 7))
-    assert report["result"].startswith("pay has version ")
-    assert "expect version" not in report["result"]
+    assert report["result"].startswith("pay was changed after this was asked for: ")
+    assert report["result"].endswith(": rollout 6 → 7 %")
     # From the page that says so one gets to the flag.
     assert f'href="{flag_url(pay)}"' in page(operator, url_of(waiting))
 
@@ -140,20 +142,58 @@ def test_row_and_overview_say_what_waits(operator: Client, pay: FeatureFlag) -> 
         shown = page(operator, url)
         assert url_of(waiting) in shown
         assert "pay: Roll out to 50 %" in shown
-        assert "waits for approval, by ana" in shown
+        assert "waits for approval, asked by ana" in shown
 
 
-def test_overview_says_why_an_action_did_not_run_until_it_is_cancelled(bob: Client) -> None:
+def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
+    bob: Client, pay: FeatureFlag
+) -> None:
     waiting = ask("rollout pay 50")
     changes.flags.set_rollout("pay", 6)
     make_due()
     run_jobs()
     waiting.refresh_from_db()
     assert waiting.result in page(bob, OVERVIEW)
+    [alarm] = ALARM.findall(page(bob, flag_url(pay)))
+    assert waiting.result in alarm
     act(bob, url_of(waiting, "cancel"))
     waiting.refresh_from_db()
     assert waiting.state == State.CANCELLED
-    assert url_of(waiting) not in page(bob, OVERVIEW)
+    for url in (OVERVIEW, flag_url(pay)):
+        assert url_of(waiting) not in page(bob, url)
+
+
+def test_action_that_is_due_for_six_minutes_needs_attention(bob: Client, pay: FeatureFlag) -> None:
+    waiting = ask("rollout pay 50")
+    make_due(minutes=6)
+    waiting.refresh_from_db()
+    for url in (LIST, OVERVIEW, flag_url(pay), url_of(waiting)):
+        assert re.search(r"due since [^:]+:[^:]+:[^:]+: no run-jobs has run it", page(bob, url))
+    assert 'flagstaff-tripped">overdue' in page(bob, LIST)
+    assert len(ALARM.findall(page(bob, flag_url(pay)))) == 1
+    [record] = records_of([waiting])
+    cells = [one.for_terminal(record) for one in COLUMNS]
+    assert (cells[1], cells[-1]) == ("overdue", "no run-jobs has run it")
+
+
+def test_page_of_a_change_names_what_will_not_run_afterwards(
+    operator: Client, pay: FeatureFlag
+) -> None:
+    waiting = ask("rollout pay 50")
+    notes = re.findall(r"this will not run: (.*)</p>", page(operator, flag_url(pay, "release")))
+    assert url_of(waiting) in notes[0]
+
+
+def test_pages_of_a_decision_are_named_after_the_action(bob: Client) -> None:
+    waiting = ask("rollout pay 50")
+    for name in ("change", "cancel"):
+        shown = page(bob, url_of(waiting, name))
+        assert "<title>pay: Roll out to 50 %, " in " ".join(shown.split()).replace("> ", ">")
+        assert f"&rsaquo; {waiting.pk}\n" not in shown
+        assert f">{waiting.pk}</a>" not in shown
+    response = act(bob, url_of(waiting, "cancel"))
+    # Django would capitalise a key at the start.
+    assert messages_of(response) == ["“pay: Roll out to 50 %”: cancelled."]
 
 
 def test_another_user_approves_what_the_page_shows(bob: Client, pay: FeatureFlag) -> None:

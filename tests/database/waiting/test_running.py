@@ -135,11 +135,11 @@ def rename_an_argument(_ana: User) -> None:
 @pytest.mark.parametrize(
     ("meanwhile", "why"),
     [
-        (change_the_flag, "pay has version"),
-        (change_the_flag_by_sql, "pay has version"),
-        (kill_the_flag, "pay has version"),
+        (change_the_flag, "pay was changed after this was asked for: "),
+        (change_the_flag_by_sql, "pay was changed after this was asked for: "),
+        (kill_the_flag, "pay was changed after this was asked for: "),
         (delete_the_flag, "there is no flag 'pay'"),
-        (replace_the_flag, "pay has version"),
+        (replace_the_flag, "pay was changed after this was asked for: "),
         (take_the_right, "user ana lacks the right to toggle pay"),
         (deactivate, "user ana is not active"),
         (delete_the_user, "no longer exists"),
