@@ -158,8 +158,9 @@ $(VENV)/.built-quick: $$(SOURCES) | $(VENV)/.demo
 $(VENV)/.built-release: $$(SOURCES) | $(VENV)/.demo
 	$(call develop,release)
 
+# The tests with a server wait for most of their time.
 test-rust: $(VENV)/.tools
-	$(BESIDE_POSTGRES) $(CARGO_TEST) --lib --test core_alone --test core_allocations --test core_postgres
+	RUST_TEST_THREADS=8 $(BESIDE_POSTGRES) $(CARGO_TEST) --lib --test core_alone --test core_allocations --test core_postgres
 
 test-python: build
 	$(PYTEST) $(QUICK)
