@@ -45,6 +45,8 @@ _SENTENCES = {
     "isnull": gettext_lazy("%(attribute)s is missing"),
     "not isnull": gettext_lazy("%(attribute)s is present"),
 }
+# Workers read no more. Only SQL can write more, and each is compared with each.
+_MAX_RULES = 100
 # What JSON of another form raises: SQL can write any.
 _OTHER_FORM = (AttributeError, KeyError, TypeError)
 
@@ -85,9 +87,9 @@ def rules_text(rules: object, max_values: int | None = None) -> str | None:
 def rule_changes(
     old: object, new: object, max_values: int | None = None
 ) -> list[RuleChange] | None:
-    """Returns what differs between two lists of rules; None if they are no lists of rules."""
+    """Returns what differs between two lists of rules; None if they are no such lists, or long."""
     before, after = _rules(old, max_values), _rules(new, max_values)
-    if before is None or after is None:
+    if before is None or after is None or max(len(before), len(after)) > _MAX_RULES:
         return None
     gone, come = _without(before, after), _without(after, before)
     kept, still = (

@@ -94,8 +94,9 @@ def test_rule_that_was_changed_is_the_one_of_the_same_name() -> None:
     assert texts_of(old, new) == ['"a": 100 % if country is "DE" → "a": 5 % if country is "DE"']
 
 
-def test_json_of_another_form_has_no_changed_rules() -> None:
+def test_json_of_another_form_and_rules_without_end_have_no_changed_rules() -> None:
     assert rule_changes(_rules("1"), {"a": 1}) is None
+    assert rule_changes(_rules("1"), _rules("1") * 101) is None
 
 
 def test_rule_of_the_number_one_differs_from_that_of_true() -> None:
