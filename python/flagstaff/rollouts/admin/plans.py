@@ -121,7 +121,7 @@ class PlanRequest(AppRequest):
         flag = row.flag
         now = NONE if flag is None else f"{flag.rollout_percent} %"
         if action.name in _GIVING:
-            require(row.key, row.problem, problem_of_database(), problem_of_driver())
+            require(row.key, row.problem, problem_of_database())
         if action.name in _GIVING and flag is not None:
             return self._next_step(row, flag)
         notes, after = list[str](), now
@@ -191,8 +191,10 @@ class PlanRequest(AppRequest):
             PreviewRow(_("rollout"), f"{flag.rollout_percent} %", localized(steps[index].text)),
             *starmap(PreviewRow, ahead.rows),
         ]
-        # Why it was paused or rolled back.
-        why = [state_sentence(plan, flag)] if plan.reason or plan.trip_reason else []
+        # It refuses the action now, but the action can wait.
+        why = [_sentence(problem)] if (problem := problem_of_driver()) else []
+        # Why the plan was paused or rolled back.
+        why += [state_sentence(plan, flag)] if plan.reason or plan.trip_reason else []
         notes = [*why, *ahead.notes, *_notes(plan, flag, index)]
         return Preview(
             # Only a start turns the flag on.

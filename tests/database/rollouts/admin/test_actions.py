@@ -183,11 +183,12 @@ def test_page_says_at_once_that_run_jobs_does_not_run(operator: Client, pending:
     drive_recently(minutes=6)
     new = operator.get(f"{PLANS}add/?key=other")
     assert "because run-jobs does not run" in " ".join(notes_of(new))
-    [why] = errors_of(operator.get(action_url(pending, "start")))
-    assert "run-jobs has not run in the last 5 minutes" in why
-    assert errors_of(do(operator, pending, "start")) == [why]
+    why = "un-jobs has not run in the last 5 minutes"
+    assert why in notes_of(operator.get(action_url(pending, "start")))[0]
+    [refusal] = errors_of(do(operator, pending, "start"))
+    assert why in refusal
     Plan.objects.update(state=State.PAUSED, step=0)
-    assert errors_of(operator.get(action_url(pending, "resume"))) == [why]
+    assert why in notes_of(operator.get(action_url(pending, "resume")))[0]
 
 
 def test_page_says_at_once_that_the_flag_is_above_the_first_step(
