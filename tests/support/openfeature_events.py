@@ -13,6 +13,8 @@ from flagstaff.contrib.openfeature import FlagstaffProvider
 
 _emitted: list[list[Any]] = []
 _handled: list[list[Any]] = []
+# Processes in which a thread has waited for changes as soon as the provider was set.
+_with_thread: list[int] = []
 
 
 class RecordingProvider(FlagstaffProvider):
@@ -27,6 +29,8 @@ def set_provider(timeout: float = 8.0, *, waits: bool = True) -> None:
     """Sets the provider, which starts the engine."""
     provider = RecordingProvider(timeout=timeout)
     (api.set_provider_and_wait if waits else api.set_provider)(provider)
+    if has_thread():
+        _with_thread.append(os.getpid())
 
 
 def set_provider_without_waiting(timeout: float = 8.0) -> None:
@@ -92,4 +96,10 @@ def _record(event: ProviderEvent) -> Any:
 
 def events() -> dict[str, Any]:
     """Returns all of these, with the process."""
-    return {"pid": os.getpid(), "emitted": emitted(), "handled": handled(), "status": status()}
+    return {
+        "pid": os.getpid(),
+        "emitted": emitted(),
+        "handled": handled(),
+        "status": status(),
+        "parent_has_thread": os.getppid() in _with_thread,
+    }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
@@ -123,8 +124,15 @@ def remove(watch: Watch) -> None:
 
 
 def _start_thread() -> None:
-    """Starts a thread that compares now and after each change. It ends the earlier one."""
+    """Starts a thread that compares now and after each change. It ends the earlier one.
+
+    The workers of uWSGI start their own, and its master starts none: it forks without the GIL, and
+    if a thread of the master holds that, the worker waits for it for ever.
+    """
     global _signal  # noqa: PLW0603 (one thread per process)
+    uwsgi = sys.modules.get("uwsgi")
+    if uwsgi is not None and uwsgi.masterpid() == os.getpid():
+        return
     _signal = socket.socket(fileno=_core.open_change_signal())
     Thread(target=_run, args=(_signal,), name="flagstaff-changes", daemon=True).start()
 
