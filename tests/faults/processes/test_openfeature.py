@@ -106,7 +106,7 @@ def test_workers_of_uwsgi_emit_events_after_a_fork_without_hooks_of_python(
         workers = server.get_from_each(WORKERS)
         assert server.pid not in workers
         change(query, "paypal")
-        read = lambda: server.get_from_each(WORKERS, "/events")  # noqa: E731
+        read: Callable[[], Found] = lambda: server.get_from_each(WORKERS, "/events")  # noqa: E731
         all_have_emitted(read, CHANGED, is_handled=False)
         # While it holds the GIL, uWSGI would fork workers that never get it.
         assert not any(one["parent_has_thread"] for one in read().values())
