@@ -92,9 +92,8 @@ def rule_changes(
     if before is None or after is None or max(len(before), len(after)) > _MAX_RULES:
         return None
     gone, come = _without(before, after), _without(after, before)
-    kept, still = (
-        [one for one in before if one not in gone],
-        [one for one in after if one not in come],
+    moved = _moved(
+        [one for one in before if one not in gone], [one for one in after if one not in come]
     )
     found = []
     for rule in [*come]:
@@ -106,7 +105,7 @@ def rule_changes(
     removed, added = _("removed %(rule)s"), _("added %(rule)s")
     found += [RuleChange(one.text, "", removed % {"rule": one.text}) for one in gone]
     found += [RuleChange("", one.text, added % {"rule": one.text}) for one in come]
-    for rule in _moved(kept, still):
+    for rule in moved:
         values = {"number": rule.place, "rule": rule.sentence}
         text = _("moved to place %(number)d: %(rule)s") % values
         found.append(RuleChange(rule.sentence, text, text))

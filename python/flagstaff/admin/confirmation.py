@@ -69,10 +69,11 @@ def preview_rows(request: HttpRequest, row: Row, planned: Changed) -> list[Previ
     """
     lines = []
     for difference in planned.differences:
-        sides = [describe_sides(difference, MAX_TEXT)]
-        if rules := describe_rules(difference, MAX_TEXT):
-            sides = [(one.old, one.new) for one in rules]
-        lines += [PreviewRow(field_label(difference.field), *one) for one in sides]
+        label, rules = field_label(difference.field), describe_rules(difference, MAX_TEXT)
+        if rules:
+            lines += [PreviewRow(label, one.old, one.new) for one in rules]
+        else:
+            lines.append(PreviewRow(label, *describe_sides(difference, MAX_TEXT)))
     if planned.added.count or planned.removed.count:
         lines.append(_users(request, row, planned))
     return lines

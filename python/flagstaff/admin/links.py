@@ -48,12 +48,10 @@ def page_path(site: AdminSite, name: str, query: Mapping[str, object] | None = N
     return f"{url}?{urlencode(query, doseq=True)}" if query else url
 
 
-def row_links(site: AdminSite, row: Any) -> list[tuple[str, str]]:
+def row_links(site: AdminSite, row: Any, heading: str) -> list[tuple[str, str]]:
     """Returns the URLs and the texts of a row's list and of its page, for breadcrumbs."""
-    return [
-        list_link(site, row._meta.model),
-        (page_url(site, row._meta.model, "change", row.pk), row.key),
-    ]
+    model = row._meta.model
+    return [list_link(site, model), (page_url(site, model, "change", row.pk), heading)]
 
 
 def back_url(request: HttpRequest) -> str:

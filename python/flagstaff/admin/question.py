@@ -42,7 +42,7 @@ from flagstaff.admin.confirmation import (
     preview_rows,
     segment_rows,
 )
-from flagstaff.admin.links import back_url, list_link, page_url, undo_url
+from flagstaff.admin.links import back_url, list_link, page_url, row_links, undo_url
 from flagstaff.admin.rights import may, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.waiting_lines import row_lines, waiting_line
@@ -503,9 +503,9 @@ class ActionRequest:
 
     def _crumbs(self) -> list[tuple[str, str]]:
         """Returns the URLs and texts of the pages above this one."""
-        site, model, row = self.site, self.admin.model, self.row
-        own = [(page_url(site, model, "change", row.pk), self._subject())] if row else []
-        return [list_link(site, model), *own]
+        if self.row is None:
+            return [list_link(self.site, self.admin.model)]
+        return row_links(self.site, self.row, self._subject())
 
     def _subject(self) -> str:
         """Returns the key, or the number of rows; empty for a new row."""

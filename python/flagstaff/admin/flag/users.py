@@ -65,7 +65,7 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         "title": _("Allowed users of %(key)s") % {"key": flag.key},
         "subtitle": None,
         "original": flag,
-        "crumbs": row_links(site, flag),
+        "crumbs": row_links(site, flag, flag.key),
         "total": count_of_users(allowed_count(flag)),
         "add": admin.link_to(request, "allow", flag),
         "back": urlencode({BACK: request.get_full_path()}),

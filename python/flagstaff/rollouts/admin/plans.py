@@ -176,10 +176,10 @@ class PlanRequest(AppRequest):
         """The step to which a start or a resume leads, with its users and those of the last."""
         enables = self.action.name == "start" and not flag.enabled
         index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
-        steps, problem = plan.read_steps(), problem_of_flag(flag, enable=enables)
+        steps = plan.read_steps()
+        require(plan.key, problem_of_flag(flag, enable=enables))
         if plan.state == State.PENDING:
-            problem = problem_of_first_step(flag, steps[0])
-        require(plan.key, problem)
+            require(plan.key, problem_of_first_step(flag, steps[0]))
         # Before the count: then newer changes are a conflict.
         version = version_of(Kind.FLAG, flag.pk)
         viewer = self.request.user
