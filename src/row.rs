@@ -251,11 +251,11 @@ impl FlagRow {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem(Message);
 
-/// What has rules: the kind of row, and its key.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Ruled {
-    pub(crate) kind: RowKind,
-    pub(crate) key: Box<str>,
+/// The rows whose rules name the same: the first one, and how many others.
+#[derive(Debug)]
+pub(crate) struct RowsNaming<'a> {
+    pub(crate) first: (RowKind, &'a str),
+    pub(crate) others: usize,
 }
 
 /// What a row is.
@@ -280,10 +280,21 @@ impl RowKind {
     }
 }
 
-impl From<Ruled> for Value {
-    fn from(Ruled { kind, key }: Ruled) -> Self {
-        kind.named(&key).into()
+impl RowsNaming<'_> {
+    /// The first row and how many others.
+    fn message(&self) -> Message {
+        let (kind, key) = self.first;
+        let first = kind.named(key);
+        match self.others {
+            0 => first,
+            others => texts::MORE.with([("items", first.into()), ("others", others.into())]),
+        }
     }
+}
+
+/// The flag with this key and how many others, such as `flag "a" and 3 more`.
+pub(crate) fn flags_named(first: &str, others: usize) -> Message {
+    RowsNaming { first: (RowKind::Flag, first), others }.message()
 }
 
 fn quoted(name: &str) -> Value {
@@ -334,13 +345,19 @@ impl Problem {
     }
 
     /// The rules of this row cannot be read.
-    pub(crate) fn of_rules(of: Ruled, has_last_good: bool, why: &Unreadable) -> Self {
-        let effect = match of.kind {
+    pub(crate) fn of_rules(
+        kind: RowKind,
+        key: &str,
+        has_last_good: bool,
+        why: &Unreadable,
+    ) -> Self {
+        let effect = match kind {
             _ if has_last_good => &texts::LAST_RULES,
             RowKind::Value => &texts::OWN_VALUE,
             _ => &texts::DEFAULT,
         };
-        let values = [("row", of.into()), ("effect", effect.into()), ("problem", why.into())];
+        let row = kind.named(key).into();
+        let values = [("row", row), ("effect", effect.into()), ("problem", why.into())];
         Self(texts::RULES.with(values))
     }
 
@@ -351,10 +368,9 @@ impl Problem {
         Self(texts::CONDITIONS.with(values))
     }
 
-    /// A rule of this row names a segment that does not exist.
-    pub(crate) fn of_missing_segment(of: Ruled, rule: u8, segment: &str) -> Self {
-        let number = rule.to_string().into();
-        let values = [("number", number), ("row", of.into()), ("segment", quoted(segment))];
+    /// The rules of these rows name a segment that does not exist.
+    pub(crate) fn of_missing_segment(rows: &RowsNaming<'_>, segment: &str) -> Self {
+        let values = [("row", rows.message().into()), ("segment", quoted(segment))];
         Self(texts::MISSING_SEGMENT.with(values))
     }
 
@@ -363,20 +379,15 @@ impl Problem {
         Self(texts::LATENCY_LIMITS.with([("key", quoted(flag))]))
     }
 
-    /// The rules of this row name a group that does not exist.
-    pub(crate) fn of_missing_group(of: Ruled, group: &str) -> Self {
-        Self(texts::MISSING_GROUP.with([("row", of.into()), ("group", quoted(group))]))
+    /// The rules of these rows name a group that does not exist.
+    pub(crate) fn of_missing_group(rows: &RowsNaming<'_>, group: &str) -> Self {
+        Self(texts::MISSING_GROUP.with([("row", rows.message().into()), ("group", quoted(group))]))
     }
 
     /// The members of groups cannot be read.
     pub(crate) fn of_groups(has_last_good: bool, why: impl Into<Value>) -> Self {
         let effect = if has_last_good { &texts::LAST_MEMBERS } else { &texts::NO_MEMBERS };
         Self(texts::GROUPS.with([("effect", effect.into()), ("problem", why.into())]))
-    }
-
-    /// Whether rules cannot be read.
-    pub(crate) fn is_of_rules(&self) -> bool {
-        self.0.template == &texts::RULES
     }
 
     /// Whether the members of groups cannot be read.

@@ -10,10 +10,12 @@ mod experiments;
 mod flags;
 mod groups;
 mod key_table;
+mod missing_names;
 mod next;
 mod next_groups;
 mod pattern_limit;
 mod plans;
+mod problems;
 mod ruled;
 mod segments;
 mod slot;
@@ -30,6 +32,7 @@ use self::flags::Flags;
 use self::groups::KnownGroups;
 use self::key_table::Keyed;
 use self::plans::Plans;
+use self::problems::Problems;
 use self::segments::Segments;
 use self::slot::TableSlot;
 pub use self::values::Stored;
@@ -56,6 +59,7 @@ pub struct Snapshot {
     plans: TableSlot<Plans>,
     experiments: TableSlot<Experiments>,
     values: TableSlot<Values>,
+    missing_segments: Problems,
 }
 
 /// The rows of one load, all at the same point in time. A table that was not read is `None`.
@@ -189,13 +193,34 @@ impl Snapshot {
         self.plans.unguarded(now)
     }
 
-    /// The rows that could not be used, or not as they are.
+    /// The rows that could not be used, or not as they are, and the names that do not exist.
     pub fn problems(&self) -> impl Iterator<Item = &Problem> {
-        self.problems_of_tables().chain(self.groups.problems())
+        self.all_problems().flat_map(|problems| problems.iter())
     }
 
-    /// The same without those of groups.
-    fn problems_of_tables(&self) -> impl Iterator<Item = &Problem> {
+    /// The number of problems.
+    #[must_use]
+    pub fn problem_count(&self) -> usize {
+        self.all_problems().map(|problems| problems.len()).sum()
+    }
+
+    /// Identifies the problems of this process at one point in time; other ones of a later load have
+    /// a higher version.
+    #[must_use]
+    pub fn problems_version(&self) -> u64 {
+        self.all_problems().map(Problems::version).max().unwrap_or_default()
+    }
+
+    fn all_problems(&self) -> impl Iterator<Item = &Problems> {
+        self.problems_without_groups().chain([self.groups.problems()])
+    }
+
+    /// The same as `problems`, without those of groups.
+    fn problems_of_rows(&self) -> impl Iterator<Item = &Problem> {
+        self.problems_without_groups().flat_map(|problems| problems.iter())
+    }
+
+    fn problems_without_groups(&self) -> impl Iterator<Item = &Problems> {
         let tables = [
             self.flags.problems(),
             self.segments.problems(),
@@ -204,6 +229,6 @@ impl Snapshot {
             self.plans.problems(),
             self.experiments.problems(),
         ];
-        tables.into_iter().flatten().flatten()
+        tables.into_iter().flatten().chain([&self.missing_segments])
     }
 }

@@ -98,8 +98,9 @@ templates! {
         "a full load has found changes that no change token had named ({number}, such as {row}): \
          run \"manage.py check --database\"";
     // Problems of this worker.
+    MORE_PROBLEMS, "{count} more problems";
     UNGUARDED,
-        "the rollout plan of flag {key} is unguarded, because run-jobs has not watched it for \
+        "the rollout plan of {flag} is unguarded, because run-jobs has not watched it for \
          about five minutes: run \"manage.py flags run-jobs\" to watch it now, or to see the \
          error";
     UNREGISTERED,

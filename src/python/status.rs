@@ -1,9 +1,11 @@
 //! What `flagstaff.status()` shows.
 
+use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyDict, PyTuple};
 
 use super::state::{ENGINE, LIVE};
 use crate::live::EvaluationMode;
@@ -11,8 +13,23 @@ use crate::message::Message;
 use crate::overrides::Overrides;
 use crate::postgres::status::StatusReport;
 use crate::postgres::texts;
+use crate::row::{Problem, flags_named};
 use crate::snapshot::Snapshot;
 use crate::token_set::{MissingEntries, TokenSet};
+
+/// The most problems that have texts; the last one says how many more there are.
+const MAX_TEXTS: usize = 100;
+
+/// The texts of the last report. A report with the same problems has the same object.
+static TEXTS: ArcSwapOption<ProblemTexts> = ArcSwapOption::const_empty();
+
+/// The texts of problems, and what they are made of.
+struct ProblemTexts {
+    /// The problems that are not of rows.
+    own: Vec<Message>,
+    version_of_rows: u64,
+    texts: Py<PyTuple>,
+}
 
 /// The fields of `flagstaff.status()`, as a dict.
 #[pyfunction]
@@ -54,11 +71,7 @@ fn add_problems(
     snapshot: Option<&Snapshot>,
     report: &StatusReport,
 ) -> PyResult<()> {
-    let rows = snapshot.into_iter().flat_map(Snapshot::problems);
-    let rows = rows.map(|problem| problem.message().clone());
-    let unguarded = snapshot.into_iter().flat_map(|snapshot| snapshot.unguarded(Instant::now()));
-    let unguarded =
-        unguarded.map(|flag| texts::UNGUARDED.with([("key", format!("{flag:?}").into())]));
+    let unguarded = snapshot.and_then(unguarded);
     let unwritten =
         [(&texts::COUNTS, report.measure_problem), (&texts::EXPOSURES, report.exposure_problem)];
     let unwritten = unwritten
@@ -66,9 +79,44 @@ fn add_problems(
         .filter_map(|(template, why)| Some(template.with([("problem", why?.into())])));
     let missing = snapshot.and_then(Snapshot::token_set).and_then(missing_entries);
     let problems = report.schema_problems.iter().cloned();
-    let problems: Vec<_> =
-        problems.chain(missing).chain(unwritten).chain(unguarded).chain(rows).collect();
-    dict.set_item("problems", problems)
+    let own: Vec<_> = problems.chain(missing).chain(unwritten).chain(unguarded).collect();
+    let count = own.len() + snapshot.map_or(0, Snapshot::problem_count);
+    dict.set_item("problem_count", count)?;
+    dict.set_item("problems", problem_texts(dict.py(), own, snapshot, count)?)
+}
+
+/// The texts of all problems. They are made once for each version of the rows' problems.
+fn problem_texts(
+    py: Python<'_>,
+    own: Vec<Message>,
+    snapshot: Option<&Snapshot>,
+    count: usize,
+) -> PyResult<Py<PyTuple>> {
+    let version_of_rows = snapshot.map_or(0, Snapshot::problems_version);
+    if let Some(last) = TEXTS.load().as_ref()
+        && (last.version_of_rows, &last.own) == (version_of_rows, &own)
+    {
+        return Ok(last.texts.clone_ref(py));
+    }
+    let of_rows = snapshot.into_iter().flat_map(Snapshot::problems);
+    let all = own.iter().chain(of_rows.map(Problem::message));
+    let shown = if count > MAX_TEXTS { MAX_TEXTS - 1 } else { count };
+    let mut messages: Vec<_> = all.take(shown).cloned().collect();
+    if count > shown {
+        messages.push(texts::MORE_PROBLEMS.with([("count", (count - shown).into())]));
+    }
+    let texts = PyTuple::new(py, messages)?.unbind();
+    let made = ProblemTexts { own, version_of_rows, texts: texts.clone_ref(py) };
+    TEXTS.store(Some(Arc::new(made)));
+    Ok(texts)
+}
+
+/// What `problems` says about the flags whose plans nobody watches, `None` without one.
+fn unguarded(snapshot: &Snapshot) -> Option<Message> {
+    let now = Instant::now();
+    let first = snapshot.unguarded(now).min()?;
+    let flags = flags_named(first, snapshot.unguarded(now).count().saturating_sub(1));
+    Some(texts::UNGUARDED.with([("flag", flags.into())]))
 }
 
 /// What `problems` says about changes without an entry in the history, `None` without one.

@@ -22,9 +22,10 @@ templates! {
     LATENCY_LIMITS,
         "the latency limits of the rollout plan for flag {key} cannot be read, so its latency \
          guards measure nothing: delete the plan and create it again";
-    MISSING_SEGMENT, "rule {number} of {row} names a segment that does not exist: {segment}";
+    MISSING_SEGMENT, "the rules of {row} name a segment that does not exist: {segment}";
     MISSING_GROUP, "the rules of {row} name a group that does not exist: {group}";
-    // Parts of these sentences.
+    // Parts of these sentences. The first is also a text of Python.
+    MORE, "{items} and {others} more";
     FLAG, "flag {key}";
     VALUE, "value {key}";
     SEGMENT, "segment {key}";

@@ -106,16 +106,9 @@ impl Rules {
         })
     }
 
-    /// The segments that do not exist: the number of the first rule that names each, and its key.
-    pub fn missing_segments(&self) -> impl Iterator<Item = (u8, &str)> {
-        let segments = self.segments.iter().zip(&self.parsed.segments).enumerate();
-        let missing = segments.filter(|(_, (segment, _))| segment.is_none());
-        missing.filter_map(|(index, (_, key))| Some((self.first_rule_with(index)?, &**key)))
-    }
-
-    fn first_rule_with(&self, segment: usize) -> Option<u8> {
-        let names = |condition: &Condition| matches!(condition, Condition::Segment { index, .. } if *index == segment);
-        let matches = |(rule, _): &(&Rule, u8)| rule.conditions.iter().any(names);
-        self.parsed.rules.iter().zip(1..).find(matches).map(|(_, number)| number)
+    /// The keys of the segments that do not exist.
+    pub fn missing_segments(&self) -> impl Iterator<Item = &str> {
+        let segments = self.segments.iter().zip(&self.parsed.segments);
+        segments.filter(|(segment, _)| segment.is_none()).map(|(_, key)| &**key)
     }
 }

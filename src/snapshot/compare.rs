@@ -23,7 +23,7 @@ impl Snapshot {
         });
         found.add_keys(RowKind::Flag, self.plans.differences(&other.plans));
         let (own, others): (Vec<_>, Vec<_>) =
-            (self.problems_of_tables().collect(), other.problems_of_tables().collect());
+            (self.problems_of_rows().collect(), other.problems_of_rows().collect());
         let only_own = own.iter().filter(|one| !others.contains(one));
         let problems = only_own.chain(others.iter().filter(|one| !own.contains(one)));
         let rows = found.0.into_iter().map(|(kind, key)| kind.named(key));

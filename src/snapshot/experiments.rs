@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::key_table::{KeyTable, Keyed};
 use super::ruled::with_rows;
-use super::segments::{NextRules, rule_problems};
+use super::segments::{NextRules, unreadable_rules};
 use super::slot::LoadedTable;
 use super::unique::Unique;
 use crate::allocation::{Allocation, VariantNumber};
@@ -85,8 +85,8 @@ impl LoadedTable for Experiments {
         (!is_current).then(|| self.iter().map(|last| current(last, rules)).collect())
     }
 
-    fn rule_problems(&self, rules: &NextRules<'_, Experiment>) -> Vec<Problem> {
-        rule_problems(self, rules.segments.now)
+    fn rule_problems(&self) -> Vec<Problem> {
+        unreadable_rules(self)
     }
 }
 

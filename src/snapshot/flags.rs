@@ -6,7 +6,7 @@ use super::allowed_users::AllowedUsersByFlag;
 use super::key_table::{KeyTable, Keyed};
 use super::plans::Plans;
 use super::ruled::with_rows;
-use super::segments::{NextRules, rule_problems};
+use super::segments::{NextRules, unreadable_rules};
 use super::slot::{LoadedTable, Versions};
 use super::unique::Unique;
 use crate::flag::{Flag, Identity};
@@ -123,7 +123,7 @@ impl LoadedTable for Flags {
         (!is_current).then(|| self.iter().map(|flag| sources.current(flag)).collect())
     }
 
-    fn rule_problems(&self, sources: &FlagSources<'_>) -> Vec<Problem> {
-        rule_problems(self, sources.rules.segments.now)
+    fn rule_problems(&self) -> Vec<Problem> {
+        unreadable_rules(self)
     }
 }

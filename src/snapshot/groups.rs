@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use hashbrown::HashMap;
 
-use super::key_table::KeyTable;
-use super::ruled::Ruled;
+use super::problems::Problems;
 use crate::boot_time::since_boot;
 use crate::groups::{GroupReferences, Groups};
 use crate::message::Value;
@@ -19,7 +18,7 @@ pub(super) struct KnownGroups {
     groups: Option<Arc<Groups>>,
     /// Whether the next load must read them, although no token says so.
     must_be_read: bool,
-    problems: Arc<[Problem]>,
+    problems: Problems,
     /// When all members were read, as a time since the boot.
     read_at: Duration,
 }
@@ -44,7 +43,7 @@ impl KnownGroups {
         self.problems.iter().any(Problem::is_of_groups)
     }
 
-    pub(super) fn problems(&self) -> &[Problem] {
+    pub(super) fn problems(&self) -> &Problems {
         &self.problems
     }
 
@@ -56,7 +55,12 @@ impl KnownGroups {
         let must_be_read = self.known().is_some_and(|known| !known.cover(&references));
         let members = by_name(rows).into_iter().map(|(name, users)| (name, users.into()));
         let groups = Some(Arc::new(Groups::new(references, members)));
-        Self { groups, must_be_read, problems: Arc::default(), read_at: since_boot() }
+        let problems = if self.are_unreadable() {
+            self.problems.next(Vec::new())
+        } else {
+            self.problems.clone()
+        };
+        Self { groups, must_be_read, problems, read_at: since_boot() }
     }
 
     /// These groups after changes of some members; `None` if one of the groups is unknown.
@@ -70,8 +74,8 @@ impl KnownGroups {
 
     /// The same groups, because the present ones cannot be read.
     pub(super) fn stale(self, why: impl Into<Value>) -> Self {
-        let problems = [Problem::of_groups(self.groups.is_some(), why)].into();
-        Self { must_be_read: true, problems, ..self }
+        let problem = Problem::of_groups(self.groups.is_some(), why);
+        Self { must_be_read: true, ..self.with_problems(vec![problem]) }
     }
 
     /// The groups that could be read at the last attempt.
@@ -86,7 +90,8 @@ impl KnownGroups {
 
     /// The same groups with other problems.
     pub(super) fn with_problems(self, problems: Vec<Problem>) -> Self {
-        Self { problems: problems.into(), ..self }
+        let problems = self.problems.next(problems);
+        Self { problems, ..self }
     }
 }
 
@@ -101,26 +106,4 @@ fn by_name(rows: Vec<GroupRow>) -> HashMap<Box<str>, Users> {
         }
     }
     members
-}
-
-/// Adds the groups that these rules refer to.
-pub(super) fn add_group_references<T: Ruled>(rows: &KeyTable<T>, references: &mut GroupReferences) {
-    for rules in rows.iter().filter_map(|row| row.rules()?.rules()) {
-        rules.add_group_references(references);
-    }
-}
-
-/// The groups that rules name and that do not exist.
-pub(super) fn missing_groups<T: Ruled>(rows: &KeyTable<T>, groups: &Groups) -> Vec<Problem> {
-    let mut missing = Vec::new();
-    for row in rows.iter() {
-        let Some(rules) = row.rules().and_then(|rules| rules.rules()) else { continue };
-        let mut references = GroupReferences::default();
-        rules.add_group_references(&mut references);
-        let absent = references.names().unwrap_or_default().into_iter();
-        let absent = absent.filter(|name| !groups.contains(name));
-        missing.extend(absent.map(|name| (row.name(), Box::<str>::from(name))));
-    }
-    missing.sort_unstable();
-    missing.into_iter().map(|(row, group)| Problem::of_missing_group(row, &group)).collect()
 }

@@ -65,17 +65,20 @@ impl Snapshot {
             plans,
             experiments,
             values,
+            missing_segments: self.missing_segments.clone(),
         };
         Some(if next.has_rules_of(self) {
             next
         } else {
-            next.without_unnamed_groups().with_missing_groups()
+            let missing_segments = self.missing_segments.next(next.missing_segments());
+            Self { missing_segments, ..next }.without_unnamed_groups().with_missing_groups()
         })
     }
 
-    /// Whether all that has rules is as in `before`.
+    /// Whether all that has rules is as in `before`, and the segments that these may name.
     fn has_rules_of(&self, before: &Self) -> bool {
-        self.flags.is_same(&before.flags)
+        self.segments.is_same(&before.segments)
+            && self.flags.is_same(&before.flags)
             && self.experiments.is_same(&before.experiments)
             && self.values.is_same(&before.values)
     }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Snapshot;
-use super::groups::{add_group_references, missing_groups};
 use crate::groups::{GroupReferences, Groups};
 use crate::message::Value;
 use crate::row::GroupRow;
@@ -54,9 +53,9 @@ impl Snapshot {
     /// The groups that rules refer to.
     fn group_references(&self) -> GroupReferences {
         let mut references = GroupReferences::default();
-        add_group_references(&self.flags, &mut references);
-        add_group_references(&self.experiments, &mut references);
-        add_group_references(self.values.by_key(), &mut references);
+        for (_, rules) in self.rules() {
+            rules.add_group_references(&mut references);
+        }
         references
     }
 
@@ -94,12 +93,7 @@ impl Snapshot {
     /// that name further groups make the load read groups again.
     #[must_use]
     pub(super) fn with_missing_groups(self) -> Self {
-        let missing = |groups: &Groups| {
-            let of_flags = missing_groups(&self.flags, groups);
-            let of_experiments = missing_groups(&self.experiments, groups);
-            [of_flags, of_experiments, missing_groups(self.values.by_key(), groups)].concat()
-        };
-        match self.groups.readable().map(missing) {
+        match self.groups.readable().map(|groups| self.missing_groups(groups)) {
             None => self,
             Some(problems) => Self { groups: self.groups.with_problems(problems), ..self },
         }

@@ -6,7 +6,7 @@ use super::key_table::{KeyTable, Keyed};
 use crate::experiment::Experiment;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
-use crate::row::{self, RowKind};
+use crate::row::RowKind;
 use crate::row_rules::RowRules;
 use crate::rules::RuleKind;
 
@@ -22,11 +22,6 @@ pub(super) trait Ruled: Keyed {
 
     /// Its rules, `None` if it has none.
     fn rules(&self) -> Option<&Arc<RowRules>>;
-
-    /// The row, for problems.
-    fn name(&self) -> row::Ruled {
-        row::Ruled { kind: Self::KIND, key: self.key().into() }
-    }
 }
 
 impl Ruled for Flag {

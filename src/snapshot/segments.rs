@@ -14,7 +14,7 @@ use crate::last_good::LastGood;
 use crate::primary_key::PrimaryKey;
 use crate::row::{Fault, Problem, RowKind, SegmentRow};
 use crate::row_rules::RowRules;
-use crate::rules::{Rules, SegmentConditions};
+use crate::rules::SegmentConditions;
 use crate::token_set::Relation;
 
 /// The segments by key.
@@ -191,23 +191,12 @@ impl<'a, T: Ruled> NextRules<'a, T> {
     }
 }
 
-/// The rules of these rows that cannot be read, and the segments in them that do not exist.
-pub(super) fn rule_problems<T: Ruled>(rows: &KeyTable<T>, segments: &Segments) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for row in rows.iter() {
-        let (key, Some(rules)) = (row.key(), row.rules()) else { continue };
-        if let Some(why) = rules.unreadable() {
-            let has_last_good = rules.rules().is_some();
-            problems.push((key, Problem::of_rules(row.name(), has_last_good, why)));
-        }
-        let missing = rules.rules().into_iter().flat_map(Rules::missing_segments);
-        // Unreadable segments are problems of their own.
-        let missing = missing.filter(|(_, segment)| segments.get(segment).is_none());
-        problems.extend(
-            missing.map(|(rule, segment)| {
-                (key, Problem::of_missing_segment(row.name(), rule, segment))
-            }),
-        );
-    }
-    in_order(problems)
+/// The rules of these rows that cannot be read.
+pub(super) fn unreadable_rules<T: Ruled>(rows: &KeyTable<T>) -> Vec<Problem> {
+    let unreadable = rows.iter().filter_map(|row| {
+        let rules = row.rules()?;
+        let why = rules.unreadable()?;
+        Some((row.key(), Problem::of_rules(T::KIND, row.key(), rules.rules().is_some(), why)))
+    });
+    in_order(unreadable.collect())
 }

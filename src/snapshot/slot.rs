@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::problems::Problems;
 use crate::primary_key::PrimaryKey;
 use crate::row::Problem;
 use crate::token_set::Relation;
@@ -44,8 +45,8 @@ pub(super) trait LoadedTable: Sized {
         None
     }
 
-    /// What is wrong with its rules.
-    fn rule_problems(&self, _others: &Self::Others<'_>) -> Vec<Problem> {
+    /// The rules that cannot be read.
+    fn rule_problems(&self) -> Vec<Problem> {
         Vec::new()
     }
 }
@@ -55,8 +56,9 @@ pub(super) trait LoadedTable: Sized {
 pub(super) struct TableSlot<T> {
     table: Arc<T>,
     /// The rows that could not be used.
-    row_problems: Arc<[Problem]>,
-    rule_problems: Arc<[Problem]>,
+    row_problems: Problems,
+    /// The rules that cannot be read.
+    rule_problems: Problems,
 }
 
 impl<T: LoadedTable> TableSlot<T> {
@@ -73,7 +75,7 @@ impl<T: LoadedTable> TableSlot<T> {
             (Some(rows), None) => {
                 let (table, problems) = self.table.load(rows, others);
                 next.table = Arc::new(table);
-                next.row_problems = problems.into();
+                next.row_problems = self.row_problems.next(problems);
             }
             (Some(rows), Some(asked)) => {
                 next.table = Arc::new(self.updated(asked, rows, others)?);
@@ -85,7 +87,7 @@ impl<T: LoadedTable> TableSlot<T> {
                 }
             }
         }
-        next.rule_problems = next.table.rule_problems(others).into();
+        next.rule_problems = self.rule_problems.next(next.table.rule_problems());
         Some(next)
     }
 
@@ -113,11 +115,11 @@ impl<T> TableSlot<T> {
 
     /// Whether a load may replace some rows: all could be used, and their rules could be read.
     pub(super) fn takes_rows(&self) -> bool {
-        self.row_problems.is_empty() && !self.rule_problems.iter().any(Problem::is_of_rules)
+        self.row_problems.is_empty() && self.rule_problems.is_empty()
     }
 
-    /// The rows that could not be used, and what is wrong with rules.
-    pub(super) fn problems(&self) -> [&[Problem]; 2] {
+    /// The rows that could not be used, and the rules that cannot be read.
+    pub(super) fn problems(&self) -> [&Problems; 2] {
         [&self.row_problems, &self.rule_problems]
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::key_table::{KeyTable, Keyed};
 use super::ruled::{Ruled, with_rows};
-use super::segments::{NextRules, rule_problems};
+use super::segments::{NextRules, unreadable_rules};
 use super::slot::LoadedTable;
 use super::unique::Unique;
 use crate::primary_key::PrimaryKey;
@@ -241,7 +241,7 @@ impl LoadedTable for Values {
         })
     }
 
-    fn rule_problems(&self, sources: &ValueSources<'_>) -> Vec<Problem> {
-        rule_problems(&self.by_key, sources.rules.segments.now)
+    fn rule_problems(&self) -> Vec<Problem> {
+        unreadable_rules(&self.by_key)
     }
 }

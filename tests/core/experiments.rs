@@ -137,7 +137,7 @@ fn rules_name_their_experiment_in_problems() {
     let unreadable = snapshot([experiments([rules("[1]")])]);
     assert_eq!(
         problems(&missing),
-        ["rule 1 of experiment \"a\" names a segment that does not exist: \"beta\""]
+        ["the rules of experiment \"a\" name a segment that does not exist: \"beta\""]
     );
     let problem =
         "the rules of experiment \"a\" cannot be read, so it returns the default of the call";

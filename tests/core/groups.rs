@@ -309,6 +309,20 @@ mod missing {
     }
 
     #[test]
+    fn group_that_several_flags_name_is_one_problem() {
+        let rules = rule(&condition("in", r#"["gone", "beta", "lost"]"#, false));
+        let rows = ["3", "1", "2"].map(|key| flag_with_rules(key, key, &rules));
+        let problem = |group| {
+            format!(
+                r#"the rules of flag "1" and 2 more name a group that does not exist: "{group}""#
+            )
+        };
+        let after = with_groups(Snapshot::default().next(flags(rows)));
+        assert_eq!(problems(&after), [problem("gone"), problem("lost")]);
+        assert_eq!(after.problem_count(), 2);
+    }
+
+    #[test]
     fn group_that_a_changed_segment_names_is_a_problem() {
         let rules = r#"[{"conditions": [{"segment": "a"}]}]"#;
         let flags = flags([flag_with_rules("1", KEY, rules)]);

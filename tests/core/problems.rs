@@ -5,7 +5,7 @@ use flagstaff::row::{Fault, FlagRow, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot, Stored};
 use flagstaff::stored_value::{StoredValue, Undecodable};
 
-use crate::rows::{flag, flags, problems, snapshot, value, values};
+use crate::rows::{flag, flag_with_rules, flags, problems, snapshot, value, values};
 
 /// Each fault with what its message says of a column.
 const FAULTS: [(Fault, &str); 5] = [
@@ -84,6 +84,22 @@ fn problems_of_all_tables_are_listed() {
          shorten it, or keep large data in a table of your own",
     ];
     assert_eq!(problems(&after), expected);
+}
+
+#[test]
+fn version_of_problems_changes_with_them_only() {
+    let rows = |rollout| {
+        let names_segment = r#"[{"conditions": [{"segment": "x"}]}]"#;
+        let banner = FlagRow { enabled: None, ..flag("1", "banner", rollout) };
+        flags([banner, flag_with_rules("2", "search", names_segment), flag("3", "other", rollout)])
+    };
+    let before = snapshot([rows(0)]);
+    assert_eq!(before.problem_count(), 2);
+    let same = before.next(rows(50)).next(values([value("1", "gateway", "1")]));
+    assert_eq!(same.problems_version(), before.problems_version());
+    let fewer = same.next(flags([flag("1", "banner", 0)]));
+    assert!(fewer.problems_version() > same.problems_version());
+    assert_eq!((fewer.problem_count(), snapshot([]).problems_version()), (0, 0));
 }
 
 #[test]

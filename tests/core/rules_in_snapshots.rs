@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use flagstaff::evaluate::{Evaluation, Reason, evaluate};
 use flagstaff::flag::Flag;
-use flagstaff::row::{Fault, FlagRow, SegmentRow};
+use flagstaff::row::{Fault, FlagRow, SegmentRow, ValueRow};
 use flagstaff::snapshot::{Loaded, Snapshot};
 use flagstaff::subject::Subject;
 use flagstaff::targeting::Dependent;
@@ -12,7 +12,7 @@ use flagstaff::targeting::Dependent;
 use crate::attributes;
 use crate::rows::{
     allow, allowed_users, flag, flag_with_rules, flags, problems, segment, segments, snapshot,
-    values,
+    value, values,
 };
 
 const GERMANY: &str = r#"[{"attribute": "country", "operator": "in", "values": ["DE"]}]"#;
@@ -294,13 +294,35 @@ mod segments_of_rules {
     }
 
     #[test]
+    fn segment_that_several_rows_name_is_one_problem() {
+        let of_segment = r#"[{"conditions": [{"segment": "x"}]}]"#;
+        let rows = ["b", "a", "c"].map(|key| flag_with_rules(key, key, of_segment));
+        let rules = Some(r#"[{"conditions": [{"segment": "x"}], "value": 1}]"#.into());
+        let value = ValueRow { rules, ..value("1", "limit", "0") };
+        let after = snapshot([Loaded { values: Some(vec![value]), ..flags(rows) }]);
+        assert_eq!(
+            problems(&after),
+            [r#"the rules of flag "a" and 3 more name a segment that does not exist: "x""#]
+        );
+    }
+
+    #[test]
+    fn problem_of_a_segment_without_readable_conditions_follows_when_it_is_deleted() {
+        let before = with_segment("[1]");
+        assert_eq!(problems(&before).len(), 1);
+        let after = before.next(segments([]));
+        let expected = r#"the rules of flag "a" name a segment that does not exist: "dach""#;
+        assert_eq!(problems(&after), [expected]);
+    }
+
+    #[test]
     fn segment_that_does_not_exist_is_a_problem_of_the_flag() {
         let rules = format!(
             r#"[{{"conditions": {GERMANY}}}, {{"conditions": [{{"segment": "x"}}, {{"segment": "y"}}]}}, {{"conditions": [{{"segment": "y"}}]}}]"#
         );
         let before = snapshot([flags([flag_with_rules("1", "a", &rules)])]);
         let of =
-            |key| format!(r#"rule 2 of flag "a" names a segment that does not exist: "{key}""#);
+            |key| format!(r#"the rules of flag "a" name a segment that does not exist: "{key}""#);
         assert_eq!(problems(&before), [of("x"), of("y")]);
         let after = before.next(segments([segment("1", "y", GERMANY)]));
         assert_eq!(problems(&after), [of("x")]);

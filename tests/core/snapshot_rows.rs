@@ -243,7 +243,7 @@ mod of_flags {
     fn segment_that_rules_name_and_that_does_not_exist_is_a_problem() {
         let rules = OF_SEGMENT.replace("beta", "gone");
         let after = with(&base(), flags_of(&["2"], [flag_with_rules("2", "checkout", &rules)]));
-        let expected = r#"rule 1 of flag "checkout" names a segment that does not exist: "gone""#;
+        let expected = r#"the rules of flag "checkout" name a segment that does not exist: "gone""#;
         assert_eq!(problems(&after), [expected]);
         let after = with(&after, flags_of(&["2"], [flag("2", "checkout", 20)]));
         assert!(problems(&after).is_empty());

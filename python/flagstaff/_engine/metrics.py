@@ -105,8 +105,8 @@ METRICS = (
     StatusMetric("values", "Number of values in memory.", _number(lambda status: status.values)),
     StatusMetric(
         "problems",
-        "Number of rows that cannot be evaluated, and of missing tables and columns.",
-        _number(lambda status: len(status.problems)),
+        "Number of rows that cannot be evaluated, and of missing names, tables and columns.",
+        _number(lambda status: status.problem_count),
     ),
     StatusMetric(
         "forced_off",

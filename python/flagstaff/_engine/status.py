@@ -41,9 +41,12 @@ class Status:
     last_error: Text | None
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
     usage_problem: Text | None
-    #: Rows that are ignored because they cannot be evaluated, tables and columns that the database
-    #: lacks until `migrate`, and how many recent changes have no entry in the history.
+    #: Rows that are ignored because they cannot be evaluated, names in rules that do not exist,
+    #: tables and columns that the database lacks until `migrate`, and how many recent changes have
+    #: no entry in the history. At most 100 texts: the last one then says how many more there are.
     problems: tuple[Text, ...]
+    #: The number of all problems.
+    problem_count: int
     #: The keys of the flags and experiments that FLAGSTAFF_FORCE_OFF turns off in this process.
     forced_off: tuple[str, ...]
     pid: int
@@ -63,6 +66,5 @@ def status() -> Status:
 def status_report() -> dict[str, Any]:
     """Returns what the extension reports about this worker."""
     report = _core.status_report()
-    report["problems"] = tuple(report["problems"])
     report["forced_off"] = tuple(report["forced_off"])
     return report

@@ -28,6 +28,7 @@ class StatusReport(TypedDict):
     last_error: str | None
     usage_problem: Text | None
     problems: Sequence[str]
+    problem_count: int
 
 
 class StatusLog:
@@ -38,6 +39,7 @@ class StatusLog:
         self._state: tuple[str, str | None] = ("live", None)
         self._down_since: float | None = None
         self._problems: Sequence[str] = ()
+        self._problem_count = 0
         self._parameters_error: str | None = None
         self._usage_problem: Text | None = None
 
@@ -54,7 +56,7 @@ class StatusLog:
         elif state != self._state:
             before, self._state = self._state, state
             _log_state(before[0], mode, report["mode_reason"])
-        self._note_problems(report["problems"])
+        self._note_problems(report["problems"], report["problem_count"])
         self._note_usage(report["usage_problem"])
 
     def _is_brief_outage(self, mode: str) -> bool:
@@ -83,11 +85,16 @@ class StatusLog:
             if error:
                 logger.warning("new connection parameters cannot be read: %s", error)
 
-    def _note_problems(self, problems: Sequence[str]) -> None:
-        before, self._problems = self._problems, problems
+    def _note_problems(self, problems: Sequence[str], count: int) -> None:
+        # Reports with the same problems share their texts.
+        if problems is self._problems:
+            return
+        before, self._problems = {*self._problems}, problems
         new = [problem for problem in problems if problem not in before]
+        # Those beyond the texts are counted, too.
+        total, self._problem_count = max(len(new), count - self._problem_count), count
         if new:
-            logger.warning("%s", some(new, separator="; "))
+            logger.warning("%s", some(new, total=total, separator="; "))
 
     def _note_usage(self, problem: Text | None) -> None:
         if problem != self._usage_problem:

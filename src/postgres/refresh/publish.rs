@@ -39,16 +39,16 @@ impl<'a> Cycle<'a> {
             return Err(Error::behind());
         }
         let Self { context, base, read_at } = self;
-        let has_problems = next.problems().next().is_some();
-        // Objects of the old values are dropped soon: one may be a secret.
-        let has_values =
-            base.as_deref().map(Snapshot::values_version) != Some(next.values_version());
+        // Other problems are logged, and objects of old values dropped: one may be a secret.
+        let versions =
+            |snapshot: &Snapshot| (snapshot.problems_version(), snapshot.values_version());
+        let is_event = base.as_deref().map(versions) != Some(versions(&next));
         // Before publishing: from then on evaluations count.
         context.registry.add(&next);
         context.watches.add(&next);
         if !context.signals.is_stopped() && context.live.publish(base.as_ref(), next, read_at) {
             CHANGE_SIGNAL.send();
-            context.status.loaded(since_boot().saturating_sub(read_at), has_problems || has_values);
+            context.status.loaded(since_boot().saturating_sub(read_at), is_event);
         }
         Ok(())
     }

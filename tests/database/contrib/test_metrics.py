@@ -32,6 +32,7 @@ DOWN: dict[str, Any] = {
     "failures": 12,
     "last_error": "connect: the server cannot be reached (connection refused)",
     "problems": ('flag "new_checkout" is set aside: its enabled is NULL',),
+    "problem_count": 1,
     "forced_off": ("search_v2",),
     "pid": 4711,
     "load_seconds": 0.25,

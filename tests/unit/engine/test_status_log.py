@@ -28,6 +28,7 @@ def report(
         "last_error": error,
         "usage_problem": usage_problem,
         "problems": problems,
+        "problem_count": len(problems),
     }
 
 
@@ -55,6 +56,37 @@ def test_log_line_is_english_in_a_request_in_another_language(
         StatusLog().note(report("live", problems=[f"row {number}" for number in range(12)]))
     [line] = caplog.messages
     assert line.endswith("row 9 and 2 more")
+
+
+class CountedText(str):
+    """A text that counts how often it is compared or hashed."""
+
+    __slots__ = ()
+    uses = 0
+
+    def __eq__(self, other: object) -> bool:
+        CountedText.uses += 1
+        return str.__eq__(self, str(other))
+
+    def __hash__(self) -> int:
+        CountedText.uses += 1
+        return str.__hash__(self)
+
+
+def test_texts_of_problems_are_compared_once_however_many_reports_have_them(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = StatusLog()
+    before = [CountedText(f"row {number}") for number in range(1_000)]
+    log.note(report("live", problems=before))
+    CountedText.uses = 0
+    for _ in range(10):
+        log.note(report("live", problems=before))
+    assert CountedText.uses == 0
+    # Each text of both lists is hashed, and found by its hash.
+    log.note(report("live", problems=[*map(CountedText, before), CountedText("new row")]))
+    assert CountedText.uses <= 4 * len(before)
+    assert caplog.messages[1:] == ["new row"]
 
 
 @pytest.mark.parametrize(
