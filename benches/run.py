@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BENCHES = (
     *("evaluation", "openfeature", "memory", "requests", "latency", "fan_out", "writers", "impact"),
-    *("experiment_report", "admin_pages", "growing_history"),
+    *("experiment_report", "admin_pages", "growing_history", "many_problems"),
 )
 
 

@@ -293,7 +293,7 @@ impl RowsNaming<'_> {
 }
 
 /// The flag with this key and how many others, such as `flag "a" and 3 more`.
-pub(crate) fn flags_named(first: &str, others: usize) -> Message {
+pub fn flags_named(first: &str, others: usize) -> Message {
     RowsNaming { first: (RowKind::Flag, first), others }.message()
 }
 

@@ -36,12 +36,12 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import DuplicateNameError, parse_json
-from flagstaff._words.text import is_whole_number, local_list, localized, quoted
+from flagstaff._words.text import is_whole_number, local_list, local_number, localized, quoted
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT, validate_tags
 
-# The unknown users that a page names.
-_MAX_LISTED = 10
+# The unknown users that a page names, and the users that it looks up in one request.
+_MAX_LISTED, _MAX_PASTED = 10, 10_000
 
 
 @dataclass(frozen=True)
@@ -347,6 +347,13 @@ def _users_of_text(text: str) -> list[Any]:
     # A table that is pasted has tabs.
     rows = _rows_of_csv(text.replace("\t", ","))
     names = list(dict.fromkeys(filter(None, chain.from_iterable(rows))))
+    if len(names) > _MAX_PASTED:
+        problem = gettext(
+            "These are %(count)s users; a page takes at most %(most)s at a time. Write them in "
+            "several parts, or pass a file to the command in the terminal: --file PATH."
+        )
+        counts = {"count": local_number(len(names)), "most": local_number(_MAX_PASTED)}
+        raise ValidationError(problem % counts)
     pks = allowed_user_table().find_many(names)
     if unknown := [name for name in names if name not in pks]:
         raise ValidationError(unknown_users(unknown))

@@ -23,7 +23,7 @@ from django.views.decorators.cache import never_cache
 from flagstaff._attribution.context import actor_of, attributed, attribution
 from flagstaff._tables.rows import hiding, uncached
 from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
-from flagstaff._words.text import localized
+from flagstaff._words.text import local_number, localized
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Action, rights
@@ -46,6 +46,16 @@ SAVE_TIMEOUT = 1.0
 #: The name of the form field with the reason. A model may have a column "reason".
 REASON = "_reason"
 _MAX_REASON_LENGTH = 500
+#: The characters of a search: each word of it is a condition on each field.
+MAX_SEARCH = 200
+
+
+def search_problem(text: str) -> str:
+    """Returns why nothing is searched for: the text is too long. "" if it is not."""
+    if len(text) <= MAX_SEARCH:
+        return ""
+    problem = _("The search has %(count)s characters; use at most %(most)s.")
+    return problem % {"count": local_number(len(text)), "most": MAX_SEARCH}
 
 
 class BaseAdmin(_ModelAdmin):
@@ -146,6 +156,15 @@ class BaseAdmin(_ModelAdmin):
         except DataError as error:
             # A lookup of the URL whose value only the server refuses, such as a time zone.
             raise IncorrectLookupParameters from error
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        """The rows that have the text; none and a message if it is too long."""
+        if problem := search_problem(search_term):
+            self.message_user(request, problem, messages.ERROR)
+            return queryset.none(), False
+        return super().get_search_results(request, queryset, search_term)
 
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> _Context:
         """Returns what the template of the list shows besides the rows."""

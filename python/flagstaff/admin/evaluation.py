@@ -96,6 +96,8 @@ class EvaluationForm(forms.Form):
     context = forms.CharField(
         label=gettext_lazy("Context"),
         required=False,
+        # Each flag of the page of a user is evaluated with it.
+        max_length=10_000,
         help_text=gettext_lazy(
             "What your code passes beside the user: name=value on each line, such as country=DE, "
             "or JSON."

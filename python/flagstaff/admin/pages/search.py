@@ -18,6 +18,7 @@ from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.tags import usable_tags
 from flagstaff.admin.app_pages import PAGES
+from flagstaff.admin.base_admin import search_problem
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.state import state_and_label, with_counts
 from flagstaff.admin.links import page_url
@@ -29,8 +30,8 @@ from flagstaff.history.describe import describe_value
 
 # The rows of a kind that the page shows.
 _MAX_ROWS = 20
-# The length of what is typed, of a description, and of a value.
-_MAX_SEARCH, _MAX_TEXT, _MAX_VALUE = 200, 150, 60
+# The length of a description, and of a value.
+_MAX_TEXT, _MAX_VALUE = 150, 60
 
 #: Returns the state of a row, which may be HTML, and a text about it.
 _Describe = Callable[[Any], tuple[str, str]]
@@ -50,13 +51,15 @@ class Search(Page):
         if not self._text:
             text = _("Type a part of a key, a description, an owner or a tag.")
             return Content(sentence=text)
+        if problem := search_problem(self._text):
+            return Content(sentence=problem)
         tables = [*filter(None, (self._table(*searched) for searched in _searched()))]
         none = _("Nothing has “%(search)s” in its key, description, owner or tags.")
         return Content(sentence="" if tables else none % {"search": self._text}, tables=tables)
 
     @property
     def _text(self) -> str:
-        return self.request.GET.get(SEARCH_VAR, "").strip()[:_MAX_SEARCH]
+        return self.request.GET.get(SEARCH_VAR, "").strip()
 
     def _table(self, model: type[Model], describe: _Describe) -> Table | None:
         """The rows of a kind; None if there are none, or if the user may not search them."""
