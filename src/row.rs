@@ -293,6 +293,7 @@ impl RowsNaming<'_> {
 }
 
 /// The flag with this key and how many others, such as `flag "a" and 3 more`.
+#[must_use]
 pub fn flags_named(first: &str, others: usize) -> Message {
     RowsNaming { first: (RowKind::Flag, first), others }.message()
 }
