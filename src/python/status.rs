@@ -50,7 +50,8 @@ pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     add_problems(&dict, snapshot, &report)?;
     add_loads(&dict, mode, &report)?;
     let overrides = state.and_then(|state| state.overrides.as_deref());
-    dict.set_item("forced_off", overrides.map(Overrides::forced_off).unwrap_or_default())?;
+    let forced_off = overrides.map(Overrides::forced_off).unwrap_or_default();
+    dict.set_item("forced_off", PyTuple::new(py, forced_off)?)?;
     dict.set_item("pid", std::process::id())?;
     Ok(dict)
 }

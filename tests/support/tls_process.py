@@ -19,7 +19,6 @@ django.setup()
 from flagstaff import _core  # noqa: E402
 from flagstaff._engine import lifecycle  # noqa: E402
 from flagstaff._engine.hooks import EngineOptions  # noqa: E402
-from flagstaff._engine.status import status_report  # noqa: E402
 from flagstaff._tables.names import names  # noqa: E402
 
 # The database is empty, so this error proves that the connection works.
@@ -44,7 +43,7 @@ def engine(parameters: dict[str, str]) -> str | None:
     lifecycle._engine_options = lambda: options
     try:
         _core.start(in_memory=True, wait=False)
-        while not (report := status_report())["last_error"]:
+        while not (report := _core.status_report())["last_error"]:
             time.sleep(0.001)
     except Exception as error:  # noqa: BLE001 (the error is the result)
         return str(error)

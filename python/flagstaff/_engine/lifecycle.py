@@ -27,7 +27,6 @@ from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
 from flagstaff._engine import attributes, direct, listeners, log_once
 from flagstaff._engine.hooks import EngineOptions, Hooks, StartOptions
-from flagstaff._engine.status import status_report
 from flagstaff._engine.status_log import StatusLog, StatusReport, logger
 from flagstaff._engine.user_keys import classify
 from flagstaff._tables.names import engine_names
@@ -294,7 +293,7 @@ def _reconfigure() -> None:
 
 
 def _report() -> StatusReport:
-    return cast("StatusReport", status_report())
+    return cast("StatusReport", _core.status_report())
 
 
 def _engine_options() -> EngineOptions:

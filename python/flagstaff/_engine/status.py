@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from flagstaff import _core
 from flagstaff._words.text import Text
@@ -58,13 +57,6 @@ class Status:
 
 def status() -> Status:
     """Returns the state of this worker. Does not block, and starts nothing."""
-    report = status_report()
+    report = _core.status_report()
     age = report["age"]
     return Status(**report, stale=age is not None and age > conf.max_staleness)
-
-
-def status_report() -> dict[str, Any]:
-    """Returns what the extension reports about this worker."""
-    report = _core.status_report()
-    report["forced_off"] = tuple(report["forced_off"])
-    return report

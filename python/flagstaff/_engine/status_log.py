@@ -91,7 +91,6 @@ class StatusLog:
             return
         before, self._problems = {*self._problems}, problems
         new = [problem for problem in problems if problem not in before]
-        # Those beyond the texts are counted, too.
         total, self._problem_count = max(len(new), count - self._problem_count), count
         if new:
             logger.warning("%s", some(new, total=total, separator="; "))
