@@ -74,6 +74,7 @@ hooks! {
     call {
         classify(user: &Bound<'py, PyAny>) -> (String, String);
         reads_own_writes() -> bool;
+        load_lazy_user(user: &Bound<'py, PyAny>);
 
         kept_snapshots() -> Bound<'py, PyDict>;
         read_all(key: Option<&str>) -> Bound<'py, PyAny>;

@@ -179,9 +179,7 @@ fn unwrapped<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     if let Some(wrapped) = wrapped_object(lazy)? {
         return Ok(wrapped);
     }
-    let call = Call::begin(lazy.py());
-    lazy.call_method0(intern!(lazy.py(), "_setup"))?;
-    drop(call);
+    Hooks::load_lazy_user(lazy.py(), lazy)?;
     wrapped_object(lazy)?.map_or_else(|| Ok(lazy.py().None().into_bound(lazy.py())), Ok)
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ from django.utils.module_loading import import_string
 from django.utils.timezone import get_default_timezone, is_naive
 
 from flagstaff import _core
+from flagstaff._core import monotonic
 from flagstaff._engine.log_once import log_each_minute, log_once, place_of
 from flagstaff._engine.visitor_cookie import visitor_of_request
 from flagstaff._tables.bucket_units import VISITOR
@@ -44,6 +45,10 @@ _MICROSECOND = timedelta(microseconds=1)
 _MAX_USERS = 1000
 # What drivers raise if the database is away. All other errors are those of the project's code.
 DATABASE_ERRORS = (InterfaceError, OperationalError)
+# Where a user object keeps that it could not be read: the error, the request, and the time.
+_FAILURE = "_flagstaff_failure"
+# Seconds until an object is read again that is not that of one request.
+_RETRY_AFTER = 5.0
 # The transaction status "in error", which has the same number in both drivers.
 _IN_ERROR = 3
 # The class of SQLSTATEs of a transaction that is to be repeated: a deadlock, for example.
@@ -366,10 +371,9 @@ def report_database_error(error: Exception) -> bool:
     Returns False if the error has to be raised: it has left a transaction broken, whose end would
     silently be a rollback, or it is an answer to the project's query.
     """
-    present = connections.all(initialized_only=True)
-    if _is_for_the_project(error) or any(map(_has_broken_transaction, present)):
+    if _must_rise(error):
         return False
-    for connection in present:
+    for connection in connections.all(initialized_only=True):
         _close_if_lost(connection)
     log_each_minute(
         "database",
@@ -377,6 +381,11 @@ def report_database_error(error: Exception) -> bool:
         "evaluations that need it return their default until it is back",
     )
     return True
+
+
+def _must_rise(error: Exception) -> bool:
+    present = connections.all(initialized_only=True)
+    return _is_for_the_project(error) or any(map(_has_broken_transaction, present))
 
 
 def _is_for_the_project(error: Exception) -> bool:
@@ -388,9 +397,12 @@ def _is_for_the_project(error: Exception) -> bool:
 
 
 def _close_if_lost(connection: BaseDatabaseWrapper) -> None:
-    """Closes a connection that was lost: outside of a request, Django would keep it for ever."""
-    has_failed = connection.errors_occurred and not connection.in_atomic_block
-    if has_failed and connection.get_autocommit() and not connection.is_usable():
+    """Closes a connection that was lost: outside of a request, Django would keep it for ever.
+
+    Reads what the driver knows: Django's own methods would connect, query or raise.
+    """
+    is_lost = getattr(connection.connection, "closed", False)
+    if is_lost and connection.autocommit and not connection.in_atomic_block:
         # The event loop closes no connection; its own are those of threads.
         with suppress(SynchronousOnlyOperation):
             connection.close()
@@ -399,6 +411,31 @@ def _close_if_lost(connection: BaseDatabaseWrapper) -> None:
 def _has_broken_transaction(connection: BaseDatabaseWrapper) -> bool:
     info = getattr(connection.connection, "info", None)
     return connection.needs_rollback or getattr(info, "transaction_status", None) == _IN_ERROR
+
+
+@contextmanager
+def once_per_request(user: object) -> Iterator[None]:
+    """A block that reads the user. If the database is away, only the first one waits for it.
+
+    The later ones of the request raise its error. The object keeps it: a request has its own.
+    """
+    kept = getattr(user, "__dict__", {})
+    error, context, at = kept.get(_FAILURE, (None, None, 0.0))
+    is_of_request = context is not None and context is _observed_context()
+    if error is not None and (is_of_request or monotonic() - at < _RETRY_AFTER):
+        raise error
+    try:
+        yield
+    except DATABASE_ERRORS as error:
+        if not _must_rise(error):
+            kept[_FAILURE] = error, _observed_context(), monotonic()
+        raise
+
+
+def load_lazy_user(user: Any) -> None:
+    """Loads a lazy user. Called by the extension."""
+    with once_per_request(user):
+        user._setup()  # noqa: SLF001 (Django's)
 
 
 def unreadable_user(error: Exception) -> UserLike:

@@ -87,7 +87,8 @@ class Hooks:
     utc_of: Callable[[int], int]
     note_evaluation: Callable[[], None]
 
-    # What keeps them from being read.
+    # What keeps them, or the user, from being read.
+    load_lazy_user: Callable[[object], None]
     is_database_error: Callable[[BaseException], bool]
     report_database_error: Callable[[Exception], bool]
     report_needed_user: Callable[[str], None]

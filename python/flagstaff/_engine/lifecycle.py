@@ -378,6 +378,7 @@ _core.install(
         microseconds=attributes.microseconds,
         utc_of=attributes.utc_of,
         note_evaluation=attributes.note_evaluation,
+        load_lazy_user=attributes.load_lazy_user,
         is_database_error=attributes.is_database_error,
         report_database_error=attributes.report_database_error,
         report_needed_user=attributes.report_needed_user,

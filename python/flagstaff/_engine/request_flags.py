@@ -16,6 +16,7 @@ from flagstaff import _core
 from flagstaff._engine.attributes import (
     DATABASE_ERRORS,
     RequestContext,
+    once_per_request,
     prepare_attributes,
     unreadable_user,
 )
@@ -346,7 +347,9 @@ async def _read_user(
         if not hasattr(request, "auser"):
             user = getattr(request, "user", None)
         elif is_needed:
-            user = await request.auser()
+            # Sync code of the request reads the lazy user.
+            with once_per_request(getattr(request, "user", None)):
+                user = await request.auser()
     except DATABASE_ERRORS as error:
         return unreadable_user(error)
     # The evaluation gets the same error, if it needs the attributes.

@@ -20,6 +20,7 @@ from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
 
 from flagstaff import _core, ready
 from flagstaff._engine import change_watch
+from flagstaff._engine.attributes import DATABASE_ERRORS, once_per_request
 from flagstaff._engine.request_flags import aobserved_snapshot, observed_snapshot
 from flagstaff.conf import conf
 from flagstaff.typing import Context, UserLike
@@ -204,7 +205,12 @@ def _user_of(given: EvaluationContext) -> UserLike:
     user: Any = given.attributes.get("user")
     if key is None or user is None:
         return user if key is None else key
-    pk = getattr(user, "pk", None)
+    try:
+        with once_per_request(user):
+            pk = getattr(user, "pk", None)
+    except DATABASE_ERRORS:
+        # The evaluation logs it and returns the default, if it needs the user.
+        return cast("UserLike", user)
     if pk is None:
         return key
     if str(pk) != str(key):

@@ -128,8 +128,8 @@ def variant(
 
 
 def _subject(context: Context, user: Any, tag: str) -> tuple[Evaluator, Any]:
-    # A simple tag gets an empty text for a missing variable.
-    user = None if isinstance(user, str) and not user else user
+    # A simple tag gets an empty text for a missing variable. isinstance would load a lazy user.
+    user = None if issubclass(type(user), str) and not user else user
     return subject_of_template(context, user, tag, getattr(context.template, "name", None))
 
 

@@ -24,6 +24,7 @@ from django.http import HttpResponse
 from django.template import engines
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
+from openfeature.evaluation_context import EvaluationContext
 from openfeature.exception import ErrorCode
 from pytest_django import Settings
 
@@ -38,7 +39,7 @@ from flagstaff import (
     resolve_value,
     snapshot,
 )
-from flagstaff._engine import log_once
+from flagstaff._engine import attributes, log_once
 from flagstaff._engine.request_flags import flags_of
 from flagstaff.contrib.ofrep.views import evaluate_all, evaluate_one
 from flagstaff.contrib.openfeature import FlagstaffProvider
@@ -338,6 +339,123 @@ def test_lost_connection_is_opened_again_outside_of_a_request(load: Load) -> Non
         for _ in range(2)
     ]
     assert found == ["GENERAL", None]
+
+
+@pytest.mark.parametrize("load", [pytest.param("memory", marks=COMMITTED)], indirect=True)
+def test_evaluation_while_django_cannot_connect_returns_its_default(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alice = User.objects.create(username="alice", is_staff=True)
+    load()
+    alice_by_query = lambda: SimpleLazyObject(lambda: User.objects.get(pk=alice.pk))  # noqa: E731
+    with monkeypatch.context() as patch:
+        patch.setitem(connection.settings_dict, "HOST", "gone.invalid")
+        connection.close()
+        assert [flag_enabled("staff", alice_by_query()) for _ in range(2)] == [False, False]
+    assert flag_enabled("staff", alice_by_query()) is True
+
+
+# A user whose reading waits for the database.
+
+
+class Waiting:
+    """A lazy user that cannot be read, with the number of times that this was tried."""
+
+    def __init__(self, error: Exception = AWAY[0]) -> None:
+        self.error = error
+        self.reads = 0
+        self.user: Any = SimpleLazyObject(self._read)
+
+    def _read(self) -> object:
+        self.reads += 1
+        raise self.error
+
+    async def auser(self) -> object:
+        return self._read()
+
+
+def in_request_of(waiting: Waiting, view: Callable[[Any], Any]) -> None:
+    request: Any = RequestFactory().post("/", {"context": {}}, "application/json")
+    request.user, request.auser = waiting.user, waiting.auser
+
+    def respond(request: Any) -> HttpResponse:
+        view(request)
+        return HttpResponse()
+
+    FlagstaffMiddleware(respond)(request)
+
+
+def test_user_is_read_once_per_request_and_again_in_the_next_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # A slow request: the time alone does not end what it keeps.
+    monkeypatch.setattr(attributes, "_RETRY_AFTER", -1)
+    waiting = Waiting()
+    for reads in (1, 2):
+        in_request_of(waiting, lambda request: [call(request) for call, _ in IN_REQUEST.values()])
+        assert waiting.reads == reads
+
+
+def test_async_evaluations_read_the_user_once_per_request() -> None:
+    waiting = Waiting()
+    in_request_of(waiting, async_to_sync(in_async_view))
+    assert waiting.reads == 1
+
+
+def test_user_outside_of_a_request_is_read_again_after_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    times = iter([1000.0, 1000.0, 1004.9, 1005.0, 1005.0])
+    monkeypatch.setattr(attributes, "monotonic", lambda: next(times))
+    waiting = Waiting()
+    found = []
+    for _ in range(4):
+        assert flag_enabled("half", waiting.user, default=True) is True
+        found.append(waiting.reads)
+    assert found == [1, 1, 1, 2]
+
+
+def test_user_whose_query_was_refused_is_read_each_time() -> None:
+    waiting = Waiting(caused_by(sqlstate="40001"))
+    for _ in range(2):
+        with pytest.raises(OperationalError, match="refused"):
+            flag_enabled("half", waiting.user)
+    assert waiting.reads == 2
+
+
+def test_code_of_the_project_reads_a_user_again_that_could_not_be_read() -> None:
+    waiting = Waiting()
+    flag_enabled("half", waiting.user)
+    with pytest.raises(OperationalError):
+        _ = waiting.user.pk
+    assert waiting.reads == 2
+
+
+def test_tag_reads_the_user_that_it_names_only_if_it_needs_the_user() -> None:
+    def results(key: str, user: object) -> str:
+        text = (
+            "{% load flagstaff %}{% flag key user %}new{% else %}old{% endflag %} "
+            "{% value 'limit' 7 user=user %} {% variant 'shipped' user %}"
+        )
+        return str(engines["django"].from_string(text).render({"key": key, "user": user}))
+
+    waiting = Waiting()
+    assert results("half", waiting.user) == "old 7 treatment"
+    assert waiting.reads == 1
+    text = "{% load flagstaff %}{% flag 'all' user %}new{% endflag %}"
+    waiting = Waiting()
+    assert engines["django"].from_string(text).render({"user": waiting.user}) == "new"
+    assert waiting.reads == 0
+
+
+def test_openfeature_with_a_targeting_key_and_a_user_returns_its_default() -> None:
+    waiting = Waiting()
+    given = EvaluationContext("1", {"user": waiting.user})
+    resolve = FlagstaffProvider().resolve_boolean_details
+    found = [resolve(key, True, given) for key in ("half", "staff", "all")]
+    general = ErrorCode.GENERAL
+    assert [one.error_code for one in found] == [general, general, None]
+    assert waiting.reads == 1
 
 
 # A request whose session cannot be read.

@@ -16,7 +16,10 @@ from tests.faults.served.broker import application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.faults.served.settings")
 django.setup()
 
-from flagstaff import (  # noqa: E402 (after setup)
+from django.contrib.auth.models import User  # noqa: E402 (after setup)
+from django.utils.functional import SimpleLazyObject  # noqa: E402
+
+from flagstaff import (  # noqa: E402
     acting_as,
     changes,
     flag_enabled,
@@ -71,6 +74,13 @@ def survey(users: int) -> int:
     for user in range(users):
         flag_enabled("new_checkout", user)
     return os.getpid()
+
+
+@app.task(name="admit")  # type: ignore[untyped-decorator]
+def admit(username: str) -> bool:
+    """Evaluates a flag for a user who is read only if it is needed."""
+    user = SimpleLazyObject(lambda: User.objects.get(username=username))
+    return flag_enabled("staff", user)
 
 
 @app.task(name="buy")  # type: ignore[untyped-decorator]

@@ -1,0 +1,105 @@
+"""Pages that evaluate for the user who is logged in, and what their tests do to the process."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import Any
+
+from django.contrib.auth import login
+from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.models import User
+from django.db import connection
+from django.http import JsonResponse
+from django.template import engines
+from django.urls import include, path
+
+from flagstaff import flag_enabled
+
+_TAGS = (
+    "{% load flagstaff %}{% flag 'staff' %}new{% else %}old{% endflag %}"
+    "{% flag 'staff' user %}new{% else %}old{% endflag %}{% value 'limit' 7 user=user %}"
+)
+_released = threading.Event()
+
+
+class CountingBackend(ModelBackend):
+    """Counts how often a user is read."""
+
+    reads = 0
+
+    def get_user(self, user_id: int) -> Any:
+        CountingBackend.reads += 1
+        return super().get_user(user_id)
+
+    async def aget_user(self, user_id: int) -> Any:
+        CountingBackend.reads += 1
+        return await super().aget_user(user_id)
+
+
+def page(request: Any) -> JsonResponse:
+    """Returns the results of this request, and how often it has read its user."""
+    CountingBackend.reads = 0
+    results = {
+        "tags": engines["django"].from_string(_TAGS).render({}, request),
+        "function": flag_enabled("staff", request.user),
+        "flags": [request.flags.enabled("staff"), request.flags.all()["staff"]],
+        "value": request.flags.value("limit", 7),
+    }
+    return JsonResponse(results | {"reads": CountingBackend.reads})
+
+
+async def async_page(request: Any) -> JsonResponse:
+    """Returns the same from an async view."""
+    CountingBackend.reads = 0
+    flags = request.flags
+    results = {
+        "flags": [await flags.aenabled("staff"), (await flags.aall())["staff"]],
+        "value": await flags.avalue("limit", 7),
+    }
+    return JsonResponse(results | {"reads": CountingBackend.reads})
+
+
+def log_in(request: Any) -> JsonResponse:
+    """Logs the only user in."""
+    login(request, User.objects.get())
+    return JsonResponse({"pid": os.getpid()})
+
+
+def set_host(request: Any, host: str) -> JsonResponse:
+    """Connects to another host from now on."""
+    connection.settings_dict["HOST"] = host
+    return JsonResponse({})
+
+
+def hold(request: Any) -> JsonResponse:
+    """Holds a connection in another thread until `release` is called."""
+    held = threading.Event()
+
+    def hold_connection() -> None:
+        connection.ensure_connection()
+        held.set()
+        _released.wait()
+        connection.close()
+
+    _released.clear()
+    threading.Thread(target=hold_connection, daemon=True).start()
+    held.wait()
+    return JsonResponse({})
+
+
+def release(request: Any) -> JsonResponse:
+    """Ends what `hold` has begun."""
+    _released.set()
+    return JsonResponse({})
+
+
+urlpatterns = [
+    path("", page),
+    path("async", async_page),
+    path("login", log_in),
+    path("host/<str:host>", set_host),
+    path("hold", hold),
+    path("release", release),
+    path("", include("flagstaff.contrib.ofrep.urls")),
+]
