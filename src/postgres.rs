@@ -17,6 +17,7 @@ mod refresh;
 pub mod reports;
 mod signals;
 pub mod status;
+mod suspension;
 mod tables;
 pub mod texts;
 mod threads;

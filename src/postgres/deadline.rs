@@ -4,6 +4,7 @@
 //! handshake, and every query, forever. A wait that is over is dropped, which closes its socket; the pool
 //! shuts the socket down.
 //! A load has no deadline as long as bytes arrive: there may be many, and the line may be slow.
+//! A deadline counts the time in which the process runs: what was suspended goes on afterwards.
 
 use std::future::Future;
 use std::pin::pin;
@@ -12,9 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use tokio::time::{timeout, timeout_at};
-
 use crate::postgres::error::Error;
+use crate::postgres::suspension;
 
 /// Name look-up, TCP, log-in.
 pub(crate) const CONNECT: Duration = Duration::from_secs(3);
@@ -28,6 +28,8 @@ pub(crate) const LOAD: Duration = Duration::from_secs(15);
 /// Closing a connection.
 pub(crate) const CLOSE: Duration = Duration::from_millis(200);
 
+/// How often a wait for the server checks whether the process was suspended.
+const BEAT: Duration = Duration::from_millis(250);
 /// How much longer a caller waits than its work: the work's own error says more.
 const GRACE: Duration = Duration::from_millis(100);
 /// The time between two checks whether a caller is interrupted.
@@ -39,7 +41,25 @@ pub(crate) async fn within<T>(
     doing: &'static str,
     future: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
-    timeout(limit, future).await.unwrap_or_else(|_| Err(Error::deadline(doing)))
+    let mut until = tokio::time::Instant::now() + limit;
+    let outcome = running_until(&mut until, &mut pin!(future)).await;
+    outcome.unwrap_or_else(|| Err(Error::deadline(doing)))
+}
+
+/// Waits for `future` until `until`, which a suspension of the process delays by its duration. `None`
+/// if the time is over.
+async fn running_until<F: Future + Unpin>(
+    until: &mut tokio::time::Instant,
+    future: &mut F,
+) -> Option<F::Output> {
+    loop {
+        let beat = (tokio::time::Instant::now() + BEAT).min(*until);
+        let (output, suspended) = suspension::wait_until(beat, &mut *future).await;
+        if output.is_some() || (suspended.is_zero() && beat == *until) {
+            return output;
+        }
+        *until += suspended;
+    }
 }
 
 /// When a server last sent a byte. Clones share the time.
@@ -77,7 +97,7 @@ pub(crate) async fn while_receiving<T>(
     let mut future = pin!(future);
     let mut until = tokio::time::Instant::now() + limit;
     loop {
-        if let Ok(outcome) = timeout_at(until, &mut future).await {
+        if let Some(outcome) = running_until(&mut until, &mut future).await {
             return outcome;
         }
         let extended = last_byte.at() + limit;
@@ -162,6 +182,26 @@ mod tests {
         let (outcome, took) = run(receive_after(&[14; 10]));
         assert!(outcome.is_ok());
         assert_eq!(took.as_secs(), 140);
+    }
+
+    /// Works, is suspended and works again, for these seconds.
+    async fn suspended(before: u64, suspension: u64, after: u64) -> Result<(), Error> {
+        sleep(Duration::from_secs(before)).await;
+        time::advance(Duration::from_secs(suspension)).await;
+        sleep(Duration::from_secs(after)).await;
+        Ok(())
+    }
+
+    #[test]
+    fn deadline_counts_the_time_in_which_the_process_runs() {
+        for (after, is_in_time) in [(7, true), (8, false)] {
+            let work = || suspended(7, 3600, after);
+            let outcome = run(within(LIMIT, "poll", work()));
+            assert_eq!(outcome.is_ok(), is_in_time, "{after}");
+            let outcome =
+                run(async { while_receiving(&LastByte::now(), LIMIT, "load", work()).await });
+            assert_eq!(outcome.is_ok(), is_in_time, "{after}");
+        }
     }
 
     #[test]

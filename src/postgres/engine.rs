@@ -22,6 +22,7 @@ use crate::postgres::refresh::stepped::SteppedWorker;
 use crate::postgres::reports::{exposures, measurements, usage};
 use crate::postgres::signals::Signals;
 use crate::postgres::status::{RefreshMode, SharedStatus, StatusReport};
+use crate::postgres::suspension;
 use crate::postgres::threads;
 use crate::usage::CounterRegistry;
 use crate::watch_registry::WatchRegistry;
@@ -209,12 +210,13 @@ impl Engine {
     }
 
     /// Asks for a poll that is overdue. Returns whether a request should wait for it: true for 0.3 s
-    /// after the first call. All threads wait together, and again only after a later outage.
+    /// after the first call. All threads wait together, and again only after a later outage, or after
+    /// the process was suspended.
     #[must_use]
     pub fn ask_for_poll(&self) -> bool {
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
         let now = since_boot();
-        if self.context.live.is_current_since(*asked) {
+        if self.context.live.is_current_since(*asked) || suspension::is_after(*asked) {
             *asked = now;
             self.wake();
         }

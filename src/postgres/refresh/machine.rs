@@ -3,39 +3,47 @@
 //!
 //! LISTEN is an optimisation, the poll is the guarantee: a lost notification costs at most one poll
 //! interval. LISTEN comes before the first load, every new connection loads everything, and a
-//! failed load publishes nothing.
+//! failed load publishes nothing. An attempt during which the process was suspended is no failure: it
+//! begins again at once, because the process may run only for a moment.
 
 use std::mem::take;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::sleep;
+use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::connection::RefreshConnection;
 use super::register::Register;
 use super::session::Session;
+use crate::boot_time::since_boot;
 use crate::postgres::connect::target::Target;
 use crate::postgres::context::Context;
 use crate::postgres::deadline::within;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::random::fraction;
+use crate::postgres::suspension;
 
 /// The time for a new connection at the worker's end.
 const END: Duration = Duration::from_millis(500);
 
 /// Keeps the snapshot up to date until the engine is stopped.
 pub(crate) async fn run(context: &Context) {
+    suspension::thread_starts();
     let (mut backoff, mut register) = (Backoff::default(), Register::new());
     // The position of the server to try first: the next one after a standby that is behind.
     let mut first = 0;
     while !context.signals.is_stopped() {
-        let target = context.target.load_full();
+        let (target, began) = (context.target.load_full(), since_boot());
         let connected = use_connection(context, &target, &mut first, &mut backoff, &mut register);
         let Err(error) = Box::pin(connected).await else { break };
         if context.signals.is_stopped() {
             break;
+        }
+        let resumed = suspension::resumed();
+        if resumed > began && !context.live.is_current_since(resumed) {
+            continue;
         }
         let pause = backoff.next(error.kind(), fraction());
         context.status.down(error);
@@ -104,8 +112,5 @@ async fn wait(context: &Context, pause: Duration, tried: &Arc<Target>) {
     if signals.is_stopped() || has_changed || signals.is_attempt_requested() {
         return;
     }
-    tokio::select! {
-        () = context.signals.woken() => {}
-        () = sleep(pause) => {}
-    }
+    suspension::wait_until(Instant::now() + pause, context.signals.woken()).await;
 }

@@ -2,10 +2,11 @@
 
 pub mod stepped;
 
+use std::future::pending;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 
 use super::clock::{Clock, SLOW_GROUPS};
 use super::connection::RefreshConnection;
@@ -22,6 +23,7 @@ use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::postgres::queries::LoadQueries;
 use crate::postgres::status::RefreshMode;
+use crate::postgres::suspension;
 use crate::postgres::texts;
 use crate::snapshot::Snapshot;
 
@@ -142,10 +144,8 @@ impl<'a> Session<'a> {
 
     /// Waits for a notification, and returns true, or until work is due, and returns false.
     async fn wait(&self) -> bool {
-        tokio::select! {
-            () = self.context.signals.woken() => true,
-            () = sleep_until(self.clock.next_due()) => false,
-        }
+        let woken = self.context.signals.woken();
+        suspension::wait_until(self.clock.next_due(), woken).await.0.is_some()
     }
 
     async fn step(&mut self, woken: bool) -> Result<(), Error> {
@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
     /// Waits if the last load was too recent.
     async fn keep_gap(&mut self) {
         let gap = self.pace.gap(self.server.has_tokens());
-        sleep_until(self.clock.last_step + gap).await;
+        suspension::wait_until(self.clock.last_step + gap, pending::<()>()).await;
         self.pace.gap_ended(self.connection.notifications());
         // The load that follows covers the notifications during the gap.
         let _ = self.context.signals.woken().now_or_never();

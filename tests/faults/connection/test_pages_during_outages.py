@@ -28,7 +28,7 @@ OFREP = "/ofrep/v1/evaluate/flags/staff"
 # What a user of the staff gets, and what everybody gets while the user cannot be read.
 RESULTS = {"tags": "newnew5", "function": True, "flags": [True, True], "value": 5, "reads": 1}
 DEFAULTS = {"tags": "oldold7", "function": False, "flags": [False, False], "value": 7, "reads": 1}
-# The module psycopg_pool is needed for "pooled".
+# How Django keeps its connections.
 CONNECTIONS = ["closed", "kept", "pooled"]
 
 
@@ -47,7 +47,9 @@ class Browser:
             connection.request(method, path, json.dumps(body), headers)
             response = connection.getresponse()
             self._cookie = (response.getheader("Set-Cookie") or self._cookie).partition(";")[0]
-            return response.status, json.loads(response.read())
+            content = response.read().decode()
+            is_json = response.getheader("Content-Type") == "application/json"
+            return response.status, json.loads(content) if is_json else content
         finally:
             connection.close()
 

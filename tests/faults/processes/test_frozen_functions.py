@@ -1,0 +1,73 @@
+"""A function of a cloud: its process runs only while it serves a request."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.faults.proxy import Proxy
+from tests.support.fixtures import Query
+from tests.support.workers import Worker
+from tests.system.engine.test_suspension import OVERDUE, POLL, SERVED
+from tools.postgres import Postgres
+
+pytestmark = pytest.mark.timeout(90)
+
+# When the process is stopped, in ten rounds. The deadline of a poll is two seconds.
+AT_ONCE, IN_A_POLL, CUT_OFF = "at once", "in a poll", "in a poll, and its connection is lost"
+ROUNDS = [AT_ONCE] * 4 + [IN_A_POLL, CUT_OFF] * 3
+
+
+def serve_after(seconds: float, worker: Worker, query: Query, gateway: str) -> None:
+    """Sends a request to the stopped process, which has been stopped for so long, with a change."""
+    query("UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)", gateway)
+    query("SELECT pg_sleep(%s)", seconds)
+    worker.send("call", SERVED, "sync")
+
+
+@contextmanager
+def stopped(worker: Worker) -> Iterator[None]:
+    os.kill(worker.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(worker.pid, signal.SIGCONT)
+
+
+def test_process_that_runs_only_during_requests_has_each_change(proxy: Proxy, query: Query) -> None:
+    with Worker(proxy.url, POLL_INTERVAL=POLL) as worker:
+        assert worker.ask("call", SERVED, "sync")[0] == "stripe"
+        worker.sees(["mode"], "live", within=5)
+        for number, when in enumerate(ROUNDS):
+            if when != AT_ONCE:
+                proxy.stop()
+                query("SELECT pg_sleep(%s)", 2 * POLL)
+            with stopped(worker):
+                if when == CUT_OFF:
+                    proxy.cut()
+                proxy.resume()
+                frozen = OVERDUE + 0.1 if when == AT_ONCE else 2
+                serve_after(frozen, worker, query, str(number))
+            assert worker.receive()[0] == str(number), when
+        assert worker.ask("mode") == "live"
+        assert worker.ask("status")["failures"] == 0
+
+
+def test_first_request_after_an_outage_and_a_suspension_has_the_change(
+    server: Postgres, database: str, query: Query
+) -> None:
+    with Worker(database, POLL_INTERVAL=POLL) as worker:
+        assert worker.ask("call", SERVED, "sync")[0] == "stripe"
+        server.stop()
+        worker.sees(["fresh", OVERDUE], False, within=OVERDUE + 3)
+        # It waits for the only time in this outage.
+        assert worker.ask("call", SERVED, "sync")[0] == "stripe"
+        with stopped(worker):
+            server.start()
+            # Longer than the delay between two attempts to connect.
+            serve_after(3.5, worker, query, "paypal")
+        assert worker.receive()[0] == "paypal"
