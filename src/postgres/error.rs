@@ -146,8 +146,17 @@ impl Error {
     /// The SQLSTATE, if the error is the server's.
     #[must_use]
     pub fn sqlstate(&self) -> Option<&str> {
-        let source = self.source.as_ref()?.downcast_ref::<tokio_postgres::Error>()?;
-        source.code().map(SqlState::code)
+        self.reply().map(|reply| reply.code().code())
+    }
+
+    /// What the server, or a pooler, has replied.
+    fn reply(&self) -> Option<&DbError> {
+        self.source.as_ref()?.downcast_ref::<tokio_postgres::Error>()?.as_db_error()
+    }
+
+    /// Whether a pooler refuses transactions. It has one SQLSTATE for all, and is not translated.
+    fn is_of_statement_pooling(&self) -> bool {
+        self.reply().is_some_and(|reply| reply.message().contains("statement pooling mode"))
     }
 
     /// The operating system's text ("connection refused"), if the error is not the server's.
@@ -180,6 +189,7 @@ impl Error {
             ErrorKind::Lost => &texts::LOST,
             ErrorKind::Role => &texts::ROLE,
             ErrorKind::Behind => &texts::BEHIND,
+            ErrorKind::Query if self.is_of_statement_pooling() => &texts::STATEMENT_POOLING,
             // The others have a problem.
             _ => &texts::QUERY,
         }

@@ -28,6 +28,9 @@ templates! {
     ROLE, "{step}: no server has the role that target_session_attrs requires{details}";
     BEHIND, "{step}: the standby is behind, see MAX_STALENESS{details}";
     QUERY, "{step}: the server refused a statement{details}";
+    STATEMENT_POOLING,
+        "{step}: PgBouncer is in statement mode, set its pool_mode to session or transaction\
+         {details}";
     // Why a log-in was refused.
     PASSWORD,
         "USER or PASSWORD in DATABASES is wrong, or the role's password has expired (VALID UNTIL) \

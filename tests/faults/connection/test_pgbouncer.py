@@ -60,7 +60,7 @@ def test_worker_behind_a_pooler_reads_the_rows_that_tokens_name(
         assert worker.ask("get_value", "gateway") == "unnamed"
 
 
-def test_statement_pooling_is_reported_as_an_error(server: Postgres, database: str) -> None:
+def test_statement_pooling_is_reported_with_the_modes_that_work(server: Postgres, database: str) -> None:
     with (
         PgBouncer(server.port, settings={"pool_mode": "statement"}) as pooler,
         Worker(at(database, pooler.port), STARTUP_TIMEOUT=0.5) as worker,
@@ -69,7 +69,8 @@ def test_statement_pooling_is_reported_as_an_error(server: Postgres, database: s
         worker.sees(["failed", 3], True, within=5)
         status = worker.ask("status")
         assert (status["mode"], status["ready"]) == ("down", False)
-        assert status["last_error"] == "load: the server refused a statement (SQLSTATE 08P01)"
+        advice = "PgBouncer is in statement mode, set its pool_mode to session or transaction"
+        assert status["last_error"] == f"load: {advice} (SQLSTATE 08P01)"
 
 
 def test_worker_reconnects_after_the_pooler_restarts(
