@@ -61,6 +61,11 @@ class JobReport:
         """Whether something happened. `run-jobs --loop` prints only such reports."""
         return True
 
+    @property
+    def has_given_up(self) -> bool:
+        """Whether the run ended something as expired or failed, which the exit status says."""
+        return False
+
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON. Its member `error` is None, or fails the run."""
         return asdict(self)
@@ -85,6 +90,18 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Backlog:
+    """What `run-jobs` still has to do or has given up: a metric with a number for each state."""
+
+    #: The name of the metric without the prefix, such as "webhooks".
+    name: str
+    #: A description in one sentence.
+    help: str
+    #: Returns the numbers by state. Makes one query, and raises database errors.
+    count: Callable[[], Mapping[str, int]]
+
+
+@dataclass(frozen=True)
 class OtherRules:
     """Rules that are not those of a flag, such as the rules of an experiment."""
 
@@ -102,6 +119,7 @@ ACTIONS: Hook[Sequence[Any]] = Hook("actions")
 #: The settings that the app adds to FLAGSTAFF: each one a `flagstaff.conf.Setting`.
 SETTINGS: Hook[Sequence[Any]] = Hook("settings")
 JOBS: Hook[Job] = Hook("jobs")
+BACKLOGS: Hook[Backlog] = Hook("backlog")
 RETENTIONS: Hook[Callable[[], Retention]] = Hook("retention")
 #: The models whose tables the engine uses, by placeholder. They are in the database of the flags.
 TABLES: Hook[Mapping[str, type[Model]]] = Hook("tables")

@@ -1,7 +1,7 @@
 """Health and metrics endpoints of a worker. Include them: `include("flagstaff.health")`.
 
-No endpoint queries the database, except `details`, which needs a login. The responses of the
-others contain no names of flags, hosts or users.
+No endpoint queries the database, except `jobs`, and `details`, which needs a login. The responses
+of the others contain no names of flags, hosts or users.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.contrib.auth.decorators import login_not_required
+from django.db import Error
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.cache import never_cache
@@ -18,12 +19,13 @@ from django.views.decorators.http import require_safe
 from flagstaff._connection.atomic_requests import outside_transactions
 from flagstaff._core import start
 from flagstaff._engine import lifecycle
+from flagstaff._engine.job_metrics import job_metrics_text
 from flagstaff._engine.metrics import CONTENT_TYPE, prometheus_text
 from flagstaff._engine.status import Status, status
 from flagstaff.actions.rights import may
 from flagstaff.conf import conf
 
-__all__ = ["app_name", "details", "fresh", "live", "metrics", "ready", "urlpatterns"]
+__all__ = ["app_name", "details", "fresh", "jobs", "live", "metrics", "ready", "urlpatterns"]
 
 _View = Callable[[HttpRequest], HttpResponse]
 
@@ -31,7 +33,7 @@ _OK, _UNAVAILABLE = 200, 503
 
 
 def _public(view: _View) -> _View:
-    """Needs no login and no database."""
+    """Needs no login and no transaction."""
     return require_safe(never_cache(login_not_required(outside_transactions(view))))
 
 
@@ -68,6 +70,20 @@ def metrics(request: HttpRequest) -> HttpResponse:
     return HttpResponse(prometheus_text(status()), content_type=CONTENT_TYPE)
 
 
+@_public
+def jobs(request: HttpRequest) -> HttpResponse:
+    """Returns the metrics of `run-jobs` in Prometheus' text format, or 503 without the database.
+
+    The same in each worker. Makes a query for the last run, and one for each kind of backlog.
+    """
+    try:
+        text, code = job_metrics_text(), _OK
+    except Error as error:
+        # Only the type: the message may quote data.
+        text, code = f"# the database cannot be read: {type(error).__name__}\n", _UNAVAILABLE
+    return HttpResponse(text, content_type=CONTENT_TYPE, status=code)
+
+
 @require_safe
 @never_cache
 def details(request: HttpRequest) -> HttpResponse:
@@ -100,5 +116,6 @@ urlpatterns = [
     path("ready", ready, name="ready"),
     path("fresh", fresh, name="fresh"),
     path("metrics", metrics, name="metrics"),
+    path("jobs", jobs, name="jobs"),
     path("details", details, name="details"),
 ]

@@ -104,6 +104,19 @@ class StaleCount(models.Model):
         return f"{self.count} stale flags"
 
 
+class JobsRun(models.Model):
+    """When `run-jobs` last ran without an error. The table has one row, with the primary key 1."""
+
+    last_run_at: models.Field[Any, datetime] = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = (finite_times("last_run_at"),)
+
+    def __str__(self) -> str:
+        return f"run-jobs at {self.last_run_at}"
+
+
 class _WaitingActions(models.QuerySet["WaitingAction"]):
     def of_row(self, kind: str, key: str) -> _WaitingActions:
         """Returns the actions of a row; a flag has those of its plan, too.
@@ -144,6 +157,8 @@ class WaitingAction(models.Model):
     OPEN = (State.APPROVAL, State.WAITING)
     #: The states that a person has to look at.
     PROBLEMS = (State.FAILED, State.EXPIRED)
+    #: No `run-jobs` seems to run if an action is due for longer.
+    OVERDUE_AFTER = timedelta(minutes=5)
 
     objects = _WaitingActions.as_manager()
 
@@ -206,10 +221,10 @@ class WaitingAction(models.Model):
 
     @property
     def is_overdue(self) -> bool:
-        """Whether it is due for so long that no `run-jobs` seems to run."""
+        """Whether it is due for longer than OVERDUE_AFTER."""
         if self.state != self.State.WAITING or self.run_at is None:
             return False
-        return aware(timezone.now()) - aware(self.run_at) > timedelta(minutes=5)
+        return aware(timezone.now()) - aware(self.run_at) > self.OVERDUE_AFTER
 
     @property
     def needs_attention(self) -> bool:

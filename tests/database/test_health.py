@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.db.models.functions import Now
 from django.test import Client
 from django.urls import include, path
+from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
 
 from flagstaff._engine import lifecycle
+from flagstaff._engine.job_metrics import record_run
 from flagstaff._engine.status import Status, status
 from flagstaff._words.text import Text
-from flagstaff.models import FeatureFlag
+from flagstaff.contrib.webhooks.models import Delivery
+from flagstaff.models import FeatureFlag, JobsRun, WaitingAction
 from tests.support.admin_pages import permit
+from tests.support.sql import rows
+from tools.limits import CHILD
 
 urlpatterns = [path("health/", include("flagstaff.health"))]
 
 pytestmark = pytest.mark.urls(__name__)
 PUBLIC = ("live", "ready", "fresh", "metrics")
+DELIVERY = {"receiver": "ops", "kind": "flag", "object_pk": "1", "key": "k", "entry_ids": []}
 
 
 @pytest.fixture
@@ -102,6 +112,69 @@ def test_details_have_the_texts_of_problems(alice: User, client: Client, set_sta
     client.force_login(alice)
     _code, content = response_of(client, "details")
     assert (content["last_error"], content["problems"]) == (text, [text])
+
+
+@pytest.mark.django_db
+def test_jobs_have_the_age_of_the_last_run_and_what_waits_or_was_given_up(
+    client: Client, django_assert_num_queries: Any
+) -> None:
+    response = client.get("/health/jobs")
+    # Before the first run.
+    assert "flagstaff_jobs_age_seconds " not in re.sub("(?m)^#.*", "", response.content.decode())
+    record_run()
+    record_run()
+    JobsRun.objects.update(last_run_at=Now() - timedelta(minutes=20))
+    hours = {"waiting": (-1, 0.01, 1), "approval": (None,), "done": (1,)}
+    for state, ages in (hours | {"expired": (3,), "failed": (3, 3)}).items():
+        for age in ages:
+            at = None if age is None else timezone.now() - timedelta(hours=age)
+            ask_at(at, state)
+    Delivery.objects.create(**DELIVERY)
+    Delivery.objects.create(**DELIVERY, failed_at=timezone.now())
+    with django_assert_num_queries(3):
+        response = client.get("/health/jobs")
+    assert response["Content-Type"] == client.get("/health/metrics")["Content-Type"]
+    numbers = {
+        (one.name, one.labels.get("state")): one.value
+        for family in text_string_to_metric_families(response.content.decode())
+        for one in family.samples
+    }
+    assert 1200 <= numbers.pop(("flagstaff_jobs_age_seconds", None)) < 1200 + CHILD
+    assert numbers == {
+        ("flagstaff_waiting", "pending"): 3,
+        ("flagstaff_waiting", "overdue"): 1,
+        ("flagstaff_waiting", "expired"): 1,
+        ("flagstaff_waiting", "failed"): 2,
+        ("flagstaff_webhooks", "pending"): 1,
+        ("flagstaff_webhooks", "failed"): 1,
+    }
+
+
+def ask_at(at: datetime | None, state: str) -> None:
+    WaitingAction.objects.create(
+        kind="flag",
+        action="off",
+        row_kind="flag",
+        keys=["new_checkout"],
+        arguments={},
+        versions={},
+        consequence=0,
+        asked_by="1",
+        needs_approval=state == "approval",
+        run_at=at,
+        state=state,
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_jobs_without_their_tables_are_unavailable(client: Client) -> None:
+    rows("ALTER TABLE flagstaff_jobsrun RENAME TO away")
+    try:
+        response = client.get("/health/jobs")
+    finally:
+        rows("ALTER TABLE away RENAME TO flagstaff_jobsrun")
+    assert response.status_code == 503
+    assert response.content == b"# the database cannot be read: ProgrammingError\n"
 
 
 @pytest.fixture

@@ -23,7 +23,8 @@ from flagstaff.exceptions import (
 
 # UNCONFIRMED: the change is committed, but a known worker has not confirmed it.
 # UNVERIFIABLE: the change is committed, but nothing is known about some workers.
-FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN, DIFFERS, UNVERIFIABLE = 1, 2, 3, 4, 5, 6, 7
+# GIVEN_UP: run-jobs has ended something as expired or failed.
+FAILED, USAGE, UNCONFIRMED, REFUSED, UNKNOWN, DIFFERS, UNVERIFIABLE, GIVEN_UP = range(1, 9)
 
 _REFUSED = (ConflictError, ExperimentError, InvalidChangeError, PlanError)
 # Insufficient privilege, read-only transaction.

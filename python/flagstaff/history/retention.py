@@ -6,18 +6,24 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.db import connections, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.names import fill, names, own_names, sql
+from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import allowed_user_table
+from flagstaff._words.times import full_time
 from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import FORGET_USER
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import require_history
+from flagstaff.history.log import Change, require_history
 
 # The entries that one transaction deletes: some ten milliseconds.
 _BATCH = 1_000
+# Transactions that overlap, and clocks that differ a little, do not stop the deletion for long.
+_MAX_DISORDER = timedelta(days=1)
 
 
 def prune(older_than: timedelta) -> int:
@@ -25,7 +31,8 @@ def prune(older_than: timedelta) -> int:
 
     The newest entry of each existing flag, value and segment stays, because it is its version. A
     state from before the oldest remaining entry can no longer be restored. Each thousand entries
-    are a transaction of their own. Raises NoHistoryError.
+    are a transaction of their own. Raises NoHistoryError, and FlagstaffError if an entry with a
+    late time keeps the older ones after it.
     """
     require_history()
     return sum(prune_in_batches(timezone.now() - older_than))
@@ -34,14 +41,34 @@ def prune(older_than: timedelta) -> int:
 def prune_in_batches(before: datetime) -> Iterator[int]:
     """Deletes entries older than a time, and yields the number of each batch, which is committed.
 
-    A caller may stop between two batches. Raises NoHistoryError.
+    A caller may stop between two batches. Raises NoHistoryError, and FlagstaffError as `prune`.
     """
     require_history()
     connection = connections[conf.database]
     statement = fill(sql("prune_history_v1"), names(connection))
     quote = connection.ops.quote_name
     tables = {f"{kind.value}s": quote(kind.model._meta.db_table) for kind in Kind}
-    return delete_in_batches(connection, statement, {**tables, "before": before}, _BATCH)
+    yield from delete_in_batches(connection, statement, {**tables, "before": before}, _BATCH)
+    _require_order(before)
+
+
+def _require_order(before: datetime) -> None:
+    """Raises FlagstaffError if the deletion has stopped before entries that are much older."""
+    # Also of tables that are no longer watched.
+    entries = uncached(QuerySet(Change, using=conf.database))
+    stop = entries.filter(at__gte=before).order_by("id").only("at").first()
+    if stop is None:
+        return
+    # In the order of the index: there are few old entries, and perhaps millions of new ones.
+    older = entries.filter(at__lt=before - _MAX_DISORDER, id__gt=stop.pk).order_by("at")
+    if older.exists():
+        raise FlagstaffError(
+            "stopped at entry {id}, whose time is {time}: older entries after it stay until it is "
+            "as old; if its time is wrong, correct it in {table}",
+            id=stop.pk,
+            time=full_time(stop.at),
+            table=Change._meta.db_table,
+        )
 
 
 def forget_user(pk: object) -> int:

@@ -182,6 +182,30 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
+            name="JobsRun",
+            fields=[
+                (
+                    "id",
+                    models.BigAutoField(
+                        auto_created=True, primary_key=True, serialize=False, verbose_name="ID"
+                    ),
+                ),
+                ("last_run_at", models.DateTimeField()),
+            ],
+            options={
+                "default_permissions": (),
+                "constraints": [
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("last_run_at__year__gt", 1), ("last_run_at__year__lt", 9000)
+                        ),
+                        name="flagstaff_jobsrun_finite_times",
+                        violation_error_message="times and days must be in the years 2 to 8999",
+                    )
+                ],
+            },
+        ),
+        migrations.CreateModel(
             name="WaitingAction",
             fields=[
                 (

@@ -63,6 +63,11 @@ class WaitingReport(JobReport):
     #: Why it still waits, for the next run to try again.
     error: str | None = None
 
+    @property
+    def has_given_up(self) -> bool:
+        """Whether the action has expired or failed."""
+        return self.state in PROBLEMS
+
 
 def run_due(stop: Event) -> Sequence[WaitingReport]:
     """Runs each action that is due, one after the other, until `stop` is set.

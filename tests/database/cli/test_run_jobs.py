@@ -16,10 +16,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flagstaff import changes
+from flagstaff._words.times import full_time
 from flagstaff.contrib.webhooks import deliver, delivering
+from flagstaff.contrib.webhooks.delivering import DeliveryReport
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history import retention as history_retention
-from flagstaff.models import Change, FeatureFlag
+from flagstaff.models import Change, FeatureFlag, JobsRun
 from tests.support.reports import register_worker
 from tests.support.sql import keep_indexes, rows
 from tests.support.stale_flags import age_history, evaluate, make_flag
@@ -89,6 +91,59 @@ def test_failed_attempt_is_printed_and_is_no_error_also_of_a_removed_receiver(op
     assert flags("run-jobs") == (0, shown, "")
     with override_settings(FLAGSTAFF={}):
         assert flags("run-jobs").out == "ops\t\t0\t0\t0\t1\t0\tConnection refused\n"
+
+
+@COMMITTED
+def test_expired_delivery_has_an_exit_status_of_its_own_and_ends_no_loop(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rounds = iter(range(3))
+
+    def expire(*, stop: Event) -> list[DeliveryReport]:
+        if next(rounds) == 2:
+            stop.set()
+        return [DeliveryReport("ops", "ops.example", expired=1)]
+
+    monkeypatch.setattr(delivering, "deliver", expire)
+    message = "CommandError: deliveries: 1 of 1 expired or failed; the output says which\n"
+    ran = flags("run-jobs")
+    assert (ran.status, ran.err) == (8, message)
+    ran = flags("run-jobs", "--loop", "0.001")
+    assert (ran.status, len(ran.out.splitlines()), [*rounds]) == (0, 2, [])
+
+
+@COMMITTED
+@pytest.mark.parametrize("loop", [(), ("--loop", "0.001")])
+def test_run_counts_only_without_an_error_of_a_job(
+    loop: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rounds = iter([OperationalError("hunter2"), None])
+    seen: list[int] = []
+
+    def one_round(*, stop: Event) -> list[object]:
+        failure = next(rounds)
+        seen.append(JobsRun.objects.count())
+        if failure:
+            raise failure
+        stop.set()
+        return []
+
+    JobsRun.objects.all().delete()
+    monkeypatch.setattr(delivering, "deliver", one_round)
+    while len(seen) < 2:
+        flags("run-jobs", *loop)
+    assert (seen, JobsRun.objects.count()) == ([0, 0], 1)
+
+
+@COMMITTED
+def test_heartbeat_without_its_table_leaves_the_jobs_and_is_an_error(ops: Webhook) -> None:
+    rows("ALTER TABLE flagstaff_jobsrun RENAME TO away")
+    try:
+        ran = flags("run-jobs")
+    finally:
+        rows("ALTER TABLE away RENAME TO flagstaff_jobsrun")
+    assert (ran.status, 'run "manage.py migrate"' in ran.err) == (1, True)
+    assert len(ops.received) == 1
 
 
 @COMMITTED
@@ -195,6 +250,27 @@ def test_history_days_delete_old_entries_but_the_newest_of_each_row(
     assert list(kept) == ["2"]
     assert Change.objects.get(key="later").pk == newest
     assert document("run-jobs")["retention"] == [{**report, "deleted": 0}]
+
+
+def test_entry_with_a_late_time_that_stops_retention_is_named(keep: Callable[..., None]) -> None:
+    old_changes(3)
+    keep(HISTORY_DAYS=90)
+    _first, second, *_others = Change.objects.order_by("id")
+    # Transactions that overlap do as much.
+    Change.objects.filter(pk=second.pk).update(at=timezone.now() - timedelta(days=89.5))
+    Change.objects.filter(pk__gt=second.pk).update(at=timezone.now() - timedelta(days=90.5))
+    assert document("run-jobs")["retention"] == [{"rows": "history", "deleted": 1, "error": None}]
+    at = timezone.now()
+    Change.objects.filter(pk=second.pk).update(at=at)
+    Change.objects.filter(pk__gt=second.pk).update(at=timezone.now() - timedelta(days=100))
+    count = Change.objects.count()
+    ran = flags("run-jobs", "--json")
+    [report] = json.loads(ran.out)["retention"]
+    assert (ran.status, report["deleted"], Change.objects.count()) == (1, 0, count)
+    assert report["error"] == (
+        f"stopped at entry {second.pk}, whose time is {full_time(at)}: older entries after it stay "
+        "until it is as old; if its time is wrong, correct it in flagstaff_change"
+    )
 
 
 def test_usage_days_delete_old_hours(keep: Callable[..., None]) -> None:

@@ -195,14 +195,15 @@ def test_action_that_would_reach_more_users_than_when_it_was_asked_for_does_not_
     assert stored() == (False, 5)
 
 
-@pytest.mark.parametrize(("since", "state"), [(59, "done"), (61, "expired")])
+@pytest.mark.parametrize(("since", "state", "status"), [(59, "done", 0), (61, "expired", 8)])
 def test_action_whose_time_passed_more_than_an_hour_ago_does_not_run(
-    since: float, state: str
+    since: float, state: str, status: int
 ) -> None:
     ask("rollout pay 50")
     make_due(minutes=since)
-    [report] = run_jobs()
-    assert report["state"] == state
+    ran = run("run-jobs --json")
+    [report] = json.loads(ran.out)["waiting"]
+    assert (report["state"], ran.status) == (state, status)
     assert stored() == (True, 50 if state == "done" else 5)
 
 

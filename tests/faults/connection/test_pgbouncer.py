@@ -60,7 +60,9 @@ def test_worker_behind_a_pooler_reads_the_rows_that_tokens_name(
         assert worker.ask("get_value", "gateway") == "unnamed"
 
 
-def test_statement_pooling_is_reported_with_the_modes_that_work(server: Postgres, database: str) -> None:
+def test_statement_pooling_is_reported_with_the_modes_that_work(
+    server: Postgres, database: str
+) -> None:
     with (
         PgBouncer(server.port, settings={"pool_mode": "statement"}) as pooler,
         Worker(at(database, pooler.port), STARTUP_TIMEOUT=0.5) as worker,

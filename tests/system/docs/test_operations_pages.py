@@ -12,11 +12,16 @@ from django.test import Client
 
 from flagstaff._engine.metrics import METRICS, MODES, prometheus_text
 from flagstaff._engine.status import status
+from flagstaff.extensions import BACKLOGS
 from tests.conftest import ROOT
 from tests.support.pages import DOCS, code_of, names_of, rows_of
 
 OPERATIONS = "operations.md"
-NAMES = {metric.prometheus_name for metric in METRICS}
+TYPES = {
+    **{metric.prometheus_name: "counter" if metric.is_counter else "gauge" for metric in METRICS},
+    **{f"flagstaff_{backlog.name}": "gauge" for backlog in BACKLOGS},
+    "flagstaff_jobs_age_seconds": "gauge",
+}
 
 
 def cells(page: str, column: int) -> list[str]:
@@ -29,15 +34,14 @@ def cells(page: str, column: int) -> list[str]:
 def test_metric_has_a_row_with_its_type() -> None:
     text = (DOCS / OPERATIONS).read_text()
     shown = re.findall(r"^\| `(flagstaff_\w+)\S*` \| (\w+) \|", text, re.MULTILINE)
-    types = {m.prometheus_name: "counter" if m.is_counter else "gauge" for m in METRICS}
-    assert dict(shown) == types
+    assert dict(shown) == TYPES
 
 
 def test_alarm_uses_existing_metrics_and_modes() -> None:
     [block] = code_of(OPERATIONS, "yaml", having="alert:")
     [group] = yaml.safe_load(block)["groups"]
     for rule in group["rules"]:
-        assert set(re.findall(r"flagstaff_[a-z_]+", rule["expr"])) <= NAMES, rule["alert"]
+        assert set(re.findall(r"flagstaff_[a-z_]+", rule["expr"])) <= TYPES.keys(), rule["alert"]
         modes = re.findall(r'mode=~?"([a-z|]+)"', rule["expr"])
         assert {mode for found in modes for mode in found.split("|")} <= set(MODES)
         assert rule["expr"].count("(") == rule["expr"].count(")")
@@ -75,10 +79,11 @@ def addresses() -> Any:
     return names_of(OPERATIONS, "urlpatterns")["urlpatterns"]
 
 
+@pytest.mark.django_db
 def test_url_of_the_page_responds(addresses: Any, settings: Any, client: Client) -> None:
     settings.ROOT_URLCONF = type("Pages", (), {"urlpatterns": addresses})
     quoted = [cell.strip("`") for cell in cells(OPERATIONS, 1) if cell.startswith("`flagstaff/")]
-    assert len(quoted) == 5
+    assert len(quoted) == 6
     for address in quoted:
         expected = 404 if address.endswith("details") else 200
         assert client.get(f"/{address}").status_code == expected

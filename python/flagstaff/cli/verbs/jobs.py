@@ -14,8 +14,9 @@ from django.core.management.base import CommandError
 from django.db import Error, close_old_connections
 
 from flagstaff._core import monotonic
+from flagstaff._engine.job_metrics import record_run
 from flagstaff._engine.retention import RetentionJob
-from flagstaff.cli.errors import FAILED
+from flagstaff.cli.errors import FAILED, GIVEN_UP
 from flagstaff.cli.options import seconds
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, verb
@@ -76,34 +77,58 @@ def run_jobs(options: Options, out: Output) -> None:
             out.message("no job was due")
         for result in done:
             out.records(result.job.columns, records[result.job.name])
+    _require_success(results)
+
+
+def _require_success(results: Sequence[_Result]) -> None:
+    """Raises the first error of a job, or else CommandError for errors, or for what was ended."""
     for result in results:
         if result.error is not None:
             raise result.error
     for result in results:
-        failed = sum(1 for record in records[result.job.name] if record["error"])
+        failed = sum(1 for report in result.reports if report.as_dict()["error"])
         if failed:
             raise CommandError(
                 f"{result.job.name}: {failed} of {len(result.reports)} had an error; "
                 f"{result.job.advice}",
                 returncode=FAILED,
             )
+    for result in results:
+        given_up = sum(1 for report in result.reports if report.has_given_up)
+        if given_up:
+            raise CommandError(
+                f"{result.job.name}: {given_up} of {len(result.reports)} expired or failed; the "
+                "output says which",
+                returncode=GIVEN_UP,
+            )
 
 
 def _run_all(stop: Event, retention: RetentionJob) -> list[_Result]:
     """Runs all jobs, the slow ones after the others, and returns their results.
 
-    An error of one job does not keep the others from running.
+    An error of one job does not keep the others from running, but this run does not count then.
     """
     deletion = Job("retention", retention.run, retention.columns, is_quiet=True)
-    results = []
-    for job in sorted((STALE, *JOBS, deletion), key=lambda job: job.is_slow):
-        try:
-            result = _Result(job, job.run(stop))
-        except (Error, FlagstaffError) as error:
-            result = _Result(job, error=error)
-        if result.reports or result.error is not None or not job.is_quiet:
-            results.append(result)
-    return results
+    jobs = sorted((STALE, *JOBS, deletion), key=lambda job: job.is_slow)
+    results = [_run(job, stop) for job in jobs]
+    if not any(result.error for result in results):
+        results.append(_run(_HEARTBEAT, stop))
+    return [one for one in results if one.reports or one.error or not one.job.is_quiet]
+
+
+def _run(job: Job, stop: Event) -> _Result:
+    try:
+        return _Result(job, job.run(stop))
+    except (Error, FlagstaffError) as error:
+        return _Result(job, error=error)
+
+
+def _beat(_stop: Event) -> Sequence[JobReport]:
+    record_run()
+    return ()
+
+
+_HEARTBEAT = Job("heartbeat", _beat, (), is_quiet=True)
 
 
 def _loop(pause: float, out: Output) -> None:

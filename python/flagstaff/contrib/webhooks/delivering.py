@@ -17,7 +17,7 @@ from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.queue import claim, count_deliveries, enqueue
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS, Receiver
 from flagstaff.contrib.webhooks.send import send
-from flagstaff.extensions import Column, Job, JobReport, Record
+from flagstaff.extensions import Backlog, Column, Job, JobReport, Record
 from flagstaff.history import require_history
 
 
@@ -45,6 +45,11 @@ class DeliveryReport(JobReport):
     def is_news(self) -> bool:
         """Whether something was sent, tried or dropped."""
         return bool(self.delivered or self.failed_attempts or self.expired)
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether deliveries were dropped. Those that failed are an error until they are ended."""
+        return self.expired > 0
 
     def as_dict(self) -> dict[str, Any]:
         """Returns the report as a dict for JSON. Failed deliveries are an error of the run."""
@@ -91,6 +96,15 @@ def _serve(receiver: Receiver, deadline: float, stop: Event) -> dict[str, int]:
         connections.close_all()
     del outcomes["skipped"]
     return outcomes
+
+
+def _counts() -> dict[str, int]:
+    """Returns the numbers of all receivers together: their names are not public."""
+    by_receiver = count_deliveries().values()
+    return {state: sum(one[state] for one in by_receiver) for state in ("pending", "failed")}
+
+
+BACKLOG = Backlog("webhooks", "Number of deliveries in the queue, by state.", _counts)
 
 
 def _style(record: Record) -> str | None:
