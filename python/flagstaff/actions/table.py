@@ -119,8 +119,8 @@ class Action:
     undoes: bool = False
     #: Whether the terminal waits for the workers unless told otherwise.
     waits_for_workers: bool = False
-    #: Whether it is never asked about, for any arguments or for these. If for any, it also needs no
-    #: reason.
+    #: Whether nothing may delay it, for any arguments or for these: no question, no reason, no
+    #: approval.
     always_runs: bool | Callable[..., bool] = False
     #: Whether it can be asked for to run later.
     may_wait: bool = True

@@ -136,6 +136,9 @@ class ActionRequest:
         self.problems: list[str] = []
         #: When to do it, if not now.
         self.at: datetime | None = None
+        if callable(action.always_runs) and not self._is_later and self.form.is_valid():
+            self.is_urgent = action.runs_always(self._typed_arguments())
+            self.versions = None if self.is_urgent else self.versions
 
     @property
     def row(self) -> Any:
@@ -279,10 +282,20 @@ class ActionRequest:
 
     def _preview(self) -> Preview | None:
         """Returns what the arguments would change; None if there are none, or if they are wrong."""
-        form = self.form
-        if not form.is_valid():
+        if not self.form.is_valid():
             return None
-        arguments = {
+        arguments = self._typed_arguments()
+        try:
+            found = self.preview(arguments)
+        except FlagstaffError as error:
+            self._refuse(error)
+            return None
+        # Those of the preview are not asked for.
+        return replace(found, arguments={**arguments, **found.arguments})
+
+    def _typed_arguments(self) -> dict[str, Any]:
+        form = self.form
+        return {
             name: value
             for name, value in form.cleaned_data.items()
             if (
@@ -291,13 +304,6 @@ class ActionRequest:
                 else value is not None
             )
         }
-        try:
-            found = self.preview(arguments)
-        except FlagstaffError as error:
-            self._refuse(error)
-            return None
-        # Those of the preview are not asked for.
-        return replace(found, arguments={**arguments, **found.arguments})
 
     def preview(self, arguments: dict[str, Any]) -> Preview:
         """Returns what the action would do. Writes and locks nothing. Raises FlagstaffError."""

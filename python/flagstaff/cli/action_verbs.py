@@ -74,9 +74,14 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
     add_yes(parser)
     if action.can_wait:
         add_later(parser)
-    if action.always_runs is True:
-        # Nothing may delay a kill.
-        parser.set_defaults(needs_reason=False)
+    if action.always_runs:
+        parser.set_defaults(needs_reason=partial(_needs_reason, action))
+
+
+def _needs_reason(action: Action, options: Options, out: Output) -> bool:
+    """Nothing may delay a kill, or a rollout to 0 %."""
+    is_fixed = not callable(action.always_runs)
+    return not action.runs_always({} if is_fixed else _arguments_of(action, options, out))
 
 
 def _run(action: Action, options: Options, out: Output) -> Done:

@@ -125,8 +125,9 @@ def _attributed(options: Options, out: Output) -> Iterator[None]:
     if "actor" not in options:
         yield
         return
+    needs = options.get("needs_reason")
     # A wrong setting does not stop a kill, either.
-    needs_reason = options.get("needs_reason", True) and not out.is_dry_run
+    needs_reason = not out.is_dry_run and (needs is None or needs(options, out))
     if needs_reason and conf.require_reason and not options["reason"].strip():
         raise CommandError(
             "a reason is required by the setting REQUIRE_REASON: pass --reason TEXT",

@@ -31,7 +31,7 @@ from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.conftest import ROOT
 from tests.support.experiment_pages import METRICS
 from tests.support.rollouts import drive_recently
-from tests.support.terminals import asked, run, undo_of
+from tests.support.terminals import run, undo_of
 from tests.support.waiting import TOMORROW, make_due
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
@@ -481,14 +481,6 @@ def test_action_says_that_workers_have_it_and_what_takes_it_back(
     assert undone.status == 0, undone.err
     if isinstance(sample.kind, Kind):
         assert rows_now() == before
-
-
-@pytest.mark.parametrize("line", ["kill new_checkout", "off new_checkout", "rollout dark_mode 0"])
-def test_brake_is_never_asked_about_and_counts_nobody(
-    line: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delattr("flagstaff.changes.impact.impact_of_changes")
-    assert asked(line).status in {0, 3, 7}
 
 
 def test_several_keys_are_changed_together_or_not_at_all() -> None:

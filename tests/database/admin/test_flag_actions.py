@@ -14,7 +14,6 @@ from django.db import transaction
 from django.test import Client
 
 from flagstaff import changes
-from flagstaff.admin import question
 from flagstaff.changes import impact
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
@@ -25,7 +24,6 @@ from tests.support.admin_pages import (
     confirmed,
     errors_of,
     flag_url,
-    kill,
     messages_of,
     notes_of,
     page,
@@ -230,21 +228,6 @@ def test_unknown_attribute_is_said_before_and_after(operator: Client, flag: Feat
 
 
 # Kill.
-
-
-def test_kill_needs_no_question_count_version_or_reason(
-    operator: Client, flag: FeatureFlag, reason_required: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_args: object, **_options: object) -> None:
-        raise AssertionError
-
-    for name in ("impact_of_changes", "versions_of", "has_history"):
-        monkeypatch.setattr(question, name, fail)
-    response = kill(operator, flag)
-    assert state(flag) == (False, 25)
-    assert messages_of(response)[0] == (
-        "“new_checkout” was changed: turned off. Off for all users."
-    )
 
 
 def test_kill_wins_over_a_newer_change(operator: Client, flag: FeatureFlag) -> None:
