@@ -32,7 +32,6 @@ class FlagstaffConfig(AppConfig):
     flagstaff_hooks: ClassVar = {
         "actions": "flagstaff.waiting.actions.ACTIONS",
         "jobs": "flagstaff.waiting.running.WAITING",
-        "backlog": "flagstaff.waiting.hooks.BACKLOG",
         "retention": "flagstaff.waiting.hooks.retention",
         "forget_user": "flagstaff.waiting.hooks.forget_user",
         "verbs": "flagstaff.cli.verbs.waiting.VERBS",

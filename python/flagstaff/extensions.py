@@ -87,18 +87,8 @@ class Job:
     is_slow: bool = False
     #: What to do about reports with an error.
     advice: str = "the next run tries again"
-
-
-@dataclass(frozen=True)
-class Backlog:
-    """What `run-jobs` still has to do or has given up: a metric with a number for each state."""
-
-    #: The name of the metric without the prefix, such as "webhooks".
-    name: str
-    #: A description in one sentence.
-    help: str
-    #: Returns the numbers by state. Makes one query, and raises database errors.
-    count: Callable[[], Mapping[str, int]]
+    #: Returns how much it has to do or has given up, by state, for a metric. Makes one query.
+    backlog: Callable[[], Mapping[str, int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,7 +109,6 @@ ACTIONS: Hook[Sequence[Any]] = Hook("actions")
 #: The settings that the app adds to FLAGSTAFF: each one a `flagstaff.conf.Setting`.
 SETTINGS: Hook[Sequence[Any]] = Hook("settings")
 JOBS: Hook[Job] = Hook("jobs")
-BACKLOGS: Hook[Backlog] = Hook("backlog")
 RETENTIONS: Hook[Callable[[], Retention]] = Hook("retention")
 #: The models whose tables the engine uses, by placeholder. They are in the database of the flags.
 TABLES: Hook[Mapping[str, type[Model]]] = Hook("tables")

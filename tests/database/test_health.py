@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from threading import Event
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from flagstaff._engine import lifecycle
-from flagstaff._engine.job_metrics import record_run
+from flagstaff._engine.job_metrics import HEARTBEAT
 from flagstaff._engine.status import Status, status
 from flagstaff._words.text import Text
 from flagstaff.contrib.webhooks.models import Delivery
@@ -121,8 +122,8 @@ def test_jobs_have_the_age_of_the_last_run_and_what_waits_or_was_given_up(
     response = client.get("/health/jobs")
     # Before the first run.
     assert "flagstaff_jobs_age_seconds " not in re.sub("(?m)^#.*", "", response.content.decode())
-    record_run()
-    record_run()
+    for _ in range(2):
+        HEARTBEAT.run(Event())
     JobsRun.objects.update(last_run_at=Now() - timedelta(minutes=20))
     hours = {"waiting": (-1, 0.01, 1), "approval": (None,), "done": (1,)}
     for state, ages in (hours | {"expired": (3,), "failed": (3, 3)}).items():
@@ -145,8 +146,8 @@ def test_jobs_have_the_age_of_the_last_run_and_what_waits_or_was_given_up(
         ("flagstaff_waiting", "overdue"): 1,
         ("flagstaff_waiting", "expired"): 1,
         ("flagstaff_waiting", "failed"): 2,
-        ("flagstaff_webhooks", "pending"): 1,
-        ("flagstaff_webhooks", "failed"): 1,
+        ("flagstaff_deliveries", "pending"): 1,
+        ("flagstaff_deliveries", "failed"): 1,
     }
 
 

@@ -235,9 +235,8 @@ class Expected:
         if row is None:
             return False
         allowed = frozenset(map(str, row["allowed"]))
-        flag = Flag(
-            *(key, row["enabled"], row["rollout_percent"], allowed, row["rules"], self.segments)
-        )
+        enabled, percent = row["enabled"], row["rollout_percent"]
+        flag = Flag(key, enabled, percent, allowed, row["rules"], self.segments)
         groups = [name for name, members in self.members.items() if pk in members]
         attributes = {"is_staff": pk <= _USERS // 2, "groups": groups}
         return bool(evaluate(flag, str(pk), attributes, timezone.utc).value)

@@ -40,12 +40,10 @@ def _built_wheel(work: Path) -> Path:
     target = work / "target"
     _copy_dependencies(target / "quick")
     maturin = [str(Path(sys.executable).parent / "maturin"), "build", "--quiet", "--locked"]
+    maturin += ["--profile", "quick", "--features", "python,tests", "--compatibility", "off"]
+    maturin += ["--interpreter", sys.executable, "--target-dir", str(target), "--out", str(work)]
     subprocess.run(
-        [
-            *(*maturin, "--profile", "quick", "--features", "python,tests"),
-            *("--interpreter", sys.executable, "--compatibility", "off"),
-            *("--target-dir", str(target), "--out", str(work)),
-        ],
+        maturin,
         cwd=work / "source",
         env=os.environ | {"PYO3_PYTHON": sys.executable, "VIRTUAL_ENV": sys.prefix},
         check=True,

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
+from threading import Event
 
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
-from flagstaff._engine.metrics import Sample, metric_text
 from flagstaff.conf import conf
-from flagstaff.extensions import BACKLOGS
+from flagstaff.extensions import JOBS, Job, JobReport
 from flagstaff.models import JobsRun
 
-_AGE = "Time since run-jobs last ran all jobs without an error."
 
-
-def record_run() -> None:
-    """Writes that `run-jobs` has run now. Makes one query, and raises database errors."""
+def _record_run(_stop: Event) -> Sequence[JobReport]:
+    run = JobsRun(pk=1, last_run_at=Now())
     JobsRun.objects.using(conf.database).bulk_create(
-        [JobsRun(pk=1, last_run_at=Now())],
-        update_conflicts=True,
-        unique_fields=["id"],
-        update_fields=["last_run_at"],
+        [run], update_conflicts=True, unique_fields=["id"], update_fields=["last_run_at"]
     )
+    return ()
+
+
+HEARTBEAT = Job(name="heartbeat", run=_record_run, columns=(), is_quiet=True)
 
 
 def job_metrics_text() -> str:
@@ -32,10 +32,11 @@ def job_metrics_text() -> str:
     """
     # By one clock, that of the database.
     age = ExpressionWrapper(Now() - F("last_run_at"), output_field=DurationField())
-    ages = JobsRun.objects.using(conf.database).values_list(age, flat=True)
-    seconds: list[Sample] = [({}, age / timedelta(seconds=1)) for age in ages]
-    texts = [metric_text("flagstaff_jobs_age_seconds", _AGE, seconds)]
-    for backlog in BACKLOGS:
-        numbers = [({"state": state}, count) for state, count in backlog.count().items()]
-        texts.append(metric_text(f"flagstaff_{backlog.name}", backlog.help, numbers))
-    return "".join(texts)
+    ages: Iterable[timedelta] = JobsRun.objects.using(conf.database).values_list(age, flat=True)
+    name = "flagstaff_jobs_age_seconds"
+    lines = [f"# TYPE {name} gauge", *(f"{name} {age.total_seconds()!r}" for age in ages)]
+    for job in JOBS:
+        name, counts = f"flagstaff_{job.name}", job.backlog() if job.backlog else {}
+        samples = [f'{name}{{state="{state}"}} {count}' for state, count in counts.items()]
+        lines += [f"# TYPE {name} gauge", *samples] if samples else []
+    return "\n".join([*lines, ""])

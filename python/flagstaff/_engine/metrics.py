@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flagstaff._engine.status import Status
@@ -43,31 +43,20 @@ def prometheus_text(status: Status) -> str:
 
     The label `pid` tells workers behind the same address apart.
     """
-    pid = {"pid": str(status.pid)}
-    return "".join(
-        metric_text(
-            metric.prometheus_name,
-            metric.help,
-            [({**pid, **labels}, value) for labels, value in metric.read(status)],
-            is_counter=metric.is_counter,
-        )
-        for metric in METRICS
-    )
+    return "".join(line for metric in METRICS for line in _lines(metric, status))
 
 
-def metric_text(
-    name: str, help_text: str, samples: Iterable[Sample], *, is_counter: bool = False
-) -> str:
-    """Returns one metric in Prometheus' text format."""
-    kind = "counter" if is_counter else "gauge"
-    lines = [f"{name}{_label_text(labels)} {value!r}\n" for labels, value in samples]
-    return "".join([f"# HELP {name} {help_text}\n# TYPE {name} {kind}\n", *lines])
+def _lines(metric: StatusMetric, status: Status) -> Iterator[str]:
+    name = metric.prometheus_name
+    yield f"# HELP {name} {metric.help}\n"
+    yield f"# TYPE {name} {'counter' if metric.is_counter else 'gauge'}\n"
+    for labels, value in metric.read(status):
+        yield f"{name}{_label_text({'pid': str(status.pid), **labels})} {value!r}\n"
 
 
 def _label_text(labels: Mapping[str, str]) -> str:
     # Digits and constants: nothing to escape.
-    text = ",".join(f'{name}="{value}"' for name, value in labels.items())
-    return f"{{{text}}}" if labels else ""
+    return "{" + ",".join(f'{name}="{value}"' for name, value in labels.items()) + "}"
 
 
 def _number(read: Callable[[Status], float | None]) -> Callable[[Status], Sequence[Sample]]:

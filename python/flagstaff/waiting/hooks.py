@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
-from flagstaff.extensions import WAITING_EVENTS, Backlog, Retention
+from flagstaff.extensions import WAITING_EVENTS, Retention
 from flagstaff.models import WaitingAction
 
 logger = logging.getLogger("flagstaff")
@@ -34,22 +34,6 @@ def announce(waiting: WaitingAction, event: str) -> None:
 
 def _rows() -> QuerySet[WaitingAction]:
     return WaitingAction.objects.using(conf.database)
-
-
-def _counts() -> dict[str, int]:
-    """Returns the numbers of the open actions, and of those that a person has to look at."""
-    due_at = Now() - WaitingAction.OVERDUE_AFTER
-    overdue = Q(state=WaitingAction.State.WAITING, run_at__lt=due_at)
-    states = {
-        "pending": Q(state__in=WaitingAction.OPEN) & ~overdue,
-        "overdue": overdue,
-        **{state.value: Q(state=state) for state in WaitingAction.PROBLEMS},
-    }
-    counted = {state: Count("pk", filter=filter_) for state, filter_ in states.items()}
-    return _rows().aggregate(**counted)
-
-
-BACKLOG = Backlog("waiting", "Number of actions that wait or did not run, by state.", _counts)
 
 
 def retention() -> Retention:

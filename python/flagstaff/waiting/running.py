@@ -14,7 +14,7 @@ from threading import Event
 from typing import Any
 
 from django.db import DatabaseError, OperationalError, connections, transaction
-from django.db.models import BooleanField, ExpressionWrapper, Q, QuerySet
+from django.db.models import BooleanField, Count, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import override
@@ -65,7 +65,6 @@ class WaitingReport(JobReport):
 
     @property
     def has_given_up(self) -> bool:
-        """Whether the action has expired or failed."""
         return self.state in PROBLEMS
 
 
@@ -220,6 +219,14 @@ def require_consequence(waiting: WaitingAction, prospect: Prospect) -> None:
     )
 
 
+def _backlog() -> dict[str, int]:
+    overdue = Q(state=State.WAITING, run_at__lt=Now() - WaitingAction.OVERDUE_AFTER)
+    states = {"pending": Q(state__in=OPEN) & ~overdue, "overdue": overdue}
+    states |= {state.value: Q(state=state) for state in PROBLEMS}
+    counts = {state: Count("pk", filter=found) for state, found in states.items()}
+    return WaitingAction.objects.using(conf.database).aggregate(**counts)
+
+
 def _style(record: Record) -> str | None:
     return "WARNING" if record["error"] or record["state"] in PROBLEMS else None
 
@@ -234,6 +241,7 @@ WAITING = Job(
         Column("result", truncate=True),
         Column("error", truncate=True, style=_style),
     ),
+    backlog=_backlog,
     is_quiet=True,
     # Each action counts users, and the guards of plans come first.
     is_slow=True,

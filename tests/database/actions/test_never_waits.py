@@ -61,18 +61,22 @@ def plan_case(name: str, code: Callable[[str], object], after: str) -> Case:
         return f"/admin/flagstaff_rollouts/plan/{Plan.objects.get().pk}/{name}/"
 
     return Case(
-        f"plan {name} {PLANNED}",
-        lambda: code(PLANNED),
-        page,
-        "toggle_featureflag",
-        lambda: Plan.objects.get().state,
-        after,
-        f"release {PLANNED}",
+        line=f"plan {name} {PLANNED}",
+        code=lambda: code(PLANNED),
+        page=page,
+        right=TOGGLE,
+        stored=lambda: Plan.objects.get().state,
+        after=after,
+        beside=f"release {PLANNED}",
     )
 
 
 def waiting() -> Any:
     return WaitingAction.objects.get()
+
+
+def experiment() -> Any:
+    return Experiment.objects.get()
 
 
 def is_on() -> object:
@@ -82,32 +86,49 @@ def is_on() -> object:
 TOGGLE = "toggle_featureflag"
 CASES = {
     "kill": Case(
-        *(f"kill {FLAG}", lambda: changes.flags.disable(FLAG), lambda: flag_page("kill")),
-        *(TOGGLE, is_on, False),
+        line=f"kill {FLAG}",
+        code=lambda: changes.flags.disable(FLAG),
+        page=lambda: flag_page("kill"),
+        right=TOGGLE,
+        stored=is_on,
+        after=False,
     ),
     "off": Case(
-        *(f"off {FLAG}", lambda: changes.flags.disable(FLAG), lambda: flag_page("off")),
-        *(TOGGLE, is_on, False),
+        line=f"off {FLAG}",
+        code=lambda: changes.flags.disable(FLAG),
+        page=lambda: flag_page("off"),
+        right=TOGGLE,
+        stored=is_on,
+        after=False,
     ),
     "rollout": Case(
-        *(f"rollout {FLAG} 0", lambda: changes.flags.set_rollout(FLAG, 0)),
-        *(lambda: flag_page("rollout"), TOGGLE, lambda: flag(FLAG).rollout_percent, 0),
+        line=f"rollout {FLAG} 0",
+        code=lambda: changes.flags.set_rollout(FLAG, 0),
+        page=lambda: flag_page("rollout"),
+        right=TOGGLE,
+        stored=lambda: flag(FLAG).rollout_percent,
+        after=0,
         posted={"percent": "0"},
     ),
     "plan pause": plan_case("pause", rollouts.pause, "paused"),
     "plan roll-back": plan_case("roll-back", rollouts.rollback, "rolled_back"),
     "experiment stop": Case(
-        *(f"experiment stop {BUTTON}", lambda: experiments.stop(BUTTON)),
-        lambda: f"/admin/flagstaff_experiments/experiment/{Experiment.objects.get().pk}/stop/",
-        *("change_experiment", lambda: Experiment.objects.get().state, "stopped"),
-        f"experiment ship {BUTTON} treatment",
+        line=f"experiment stop {BUTTON}",
+        code=lambda: experiments.stop(BUTTON),
+        page=lambda: f"/admin/flagstaff_experiments/experiment/{experiment().pk}/stop/",
+        right="change_experiment",
+        stored=lambda: experiment().state,
+        after="stopped",
+        beside=f"experiment ship {BUTTON} treatment",
     ),
     "waiting cancel": Case(
-        "waiting cancel {waiting}",
-        lambda: cancel.write(waiting().key),
-        lambda: f"/admin/flagstaff/waitingaction/{waiting().pk}/cancel/",
-        *(TOGGLE, lambda: waiting().state, "cancelled"),
-        "waiting approve {waiting} --as bob",
+        line="waiting cancel {waiting}",
+        code=lambda: cancel.write(waiting().key),
+        page=lambda: f"/admin/flagstaff/waitingaction/{waiting().pk}/cancel/",
+        right=TOGGLE,
+        stored=lambda: waiting().state,
+        after="cancelled",
+        beside="waiting approve {waiting} --as bob",
     ),
 }
 

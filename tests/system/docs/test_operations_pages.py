@@ -12,14 +12,14 @@ from django.test import Client
 
 from flagstaff._engine.metrics import METRICS, MODES, prometheus_text
 from flagstaff._engine.status import status
-from flagstaff.extensions import BACKLOGS
+from flagstaff.extensions import JOBS
 from tests.conftest import ROOT
 from tests.support.pages import DOCS, code_of, names_of, rows_of
 
 OPERATIONS = "operations.md"
 TYPES = {
     **{metric.prometheus_name: "counter" if metric.is_counter else "gauge" for metric in METRICS},
-    **{f"flagstaff_{backlog.name}": "gauge" for backlog in BACKLOGS},
+    **{f"flagstaff_{job.name}": "gauge" for job in JOBS if job.backlog},
     "flagstaff_jobs_age_seconds": "gauge",
 }
 

@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from django.db import Error, close_old_connections
 
 from flagstaff._core import monotonic
-from flagstaff._engine.job_metrics import record_run
+from flagstaff._engine.job_metrics import HEARTBEAT
 from flagstaff._engine.retention import RetentionJob
 from flagstaff.cli.errors import FAILED, GIVEN_UP
 from flagstaff.cli.options import seconds
@@ -109,26 +109,18 @@ def _run_all(stop: Event, retention: RetentionJob) -> list[_Result]:
     An error of one job does not keep the others from running, but this run does not count then.
     """
     deletion = Job("retention", retention.run, retention.columns, is_quiet=True)
+    results: list[_Result] = []
     jobs = sorted((STALE, *JOBS, deletion), key=lambda job: job.is_slow)
-    results = [_run(job, stop) for job in jobs]
-    if not any(result.error for result in results):
-        results.append(_run(_HEARTBEAT, stop))
-    return [one for one in results if one.reports or one.error or not one.job.is_quiet]
-
-
-def _run(job: Job, stop: Event) -> _Result:
-    try:
-        return _Result(job, job.run(stop))
-    except (Error, FlagstaffError) as error:
-        return _Result(job, error=error)
-
-
-def _beat(_stop: Event) -> Sequence[JobReport]:
-    record_run()
-    return ()
-
-
-_HEARTBEAT = Job("heartbeat", _beat, (), is_quiet=True)
+    for job in (*jobs, HEARTBEAT):
+        if job is HEARTBEAT and any(result.error for result in results):
+            break
+        try:
+            result = _Result(job, job.run(stop))
+        except (Error, FlagstaffError) as error:
+            result = _Result(job, error=error)
+        if result.reports or result.error is not None or not job.is_quiet:
+            results.append(result)
+    return results
 
 
 def _loop(pause: float, out: Output) -> None:

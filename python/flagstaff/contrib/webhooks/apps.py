@@ -14,7 +14,6 @@ class WebhooksConfig(AppConfig):
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.contrib.webhooks.receivers.SETTINGS",
         "jobs": "flagstaff.contrib.webhooks.delivering.DELIVERIES",
-        "backlog": "flagstaff.contrib.webhooks.delivering.BACKLOG",
         "waiting_events": "flagstaff.contrib.webhooks.waiting.enqueue_waiting",
         "verbs": "flagstaff.contrib.webhooks.cli.VERBS",
     }

@@ -17,7 +17,7 @@ from flagstaff.conf import conf
 from flagstaff.contrib.webhooks.queue import claim, count_deliveries, enqueue
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS, Receiver
 from flagstaff.contrib.webhooks.send import send
-from flagstaff.extensions import Backlog, Column, Job, JobReport, Record
+from flagstaff.extensions import Column, Job, JobReport, Record
 from flagstaff.history import require_history
 
 
@@ -48,7 +48,7 @@ class DeliveryReport(JobReport):
 
     @property
     def has_given_up(self) -> bool:
-        """Whether deliveries were dropped. Those that failed are an error until they are ended."""
+        # Those that failed are an error until they are retried or discarded.
         return self.expired > 0
 
     def as_dict(self) -> dict[str, Any]:
@@ -98,13 +98,10 @@ def _serve(receiver: Receiver, deadline: float, stop: Event) -> dict[str, int]:
     return outcomes
 
 
-def _counts() -> dict[str, int]:
+def _backlog() -> dict[str, int]:
     """Returns the numbers of all receivers together: their names are not public."""
     by_receiver = count_deliveries().values()
     return {state: sum(one[state] for one in by_receiver) for state in ("pending", "failed")}
-
-
-BACKLOG = Backlog("webhooks", "Number of deliveries in the queue, by state.", _counts)
 
 
 def _style(record: Record) -> str | None:
@@ -125,5 +122,6 @@ DELIVERIES = Job(
         Column("last_error", truncate=True),
     ),
     is_slow=True,
+    backlog=_backlog,
     advice='run "manage.py flags webhooks retry" or "webhooks discard"',
 )
