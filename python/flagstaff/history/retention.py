@@ -61,7 +61,7 @@ def _require_order(before: datetime) -> None:
         return
     # In the order of the index: there are few old entries, and perhaps millions of new ones.
     older = entries.filter(at__lt=before - _MAX_DISORDER, id__gt=stop.pk).order_by("at")
-    if older.exists():
+    if older.only("pk").first() is not None:
         raise FlagstaffError(
             "stopped at entry {id}, whose time is {time}: older entries after it stay until it is "
             "as old; if its time is wrong, correct it in {table}",

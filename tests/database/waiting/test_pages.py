@@ -129,6 +129,16 @@ def test_change_while_a_time_is_asked_for_is_a_conflict(
     assert not WaitingAction.objects.exists()
 
 
+def test_time_beside_a_rollout_to_0_is_kept_and_nothing_is_done_before(
+    operator: Client, pay: FeatureFlag
+) -> None:
+    url = f"{flag_url(pay, 'rollout')}?percent=0"
+    operator.post(url, inputs_of(page(operator, url), "") | {"_at": TOMORROW})
+    waiting = WaitingAction.objects.get()
+    assert (waiting.state, waiting.arguments) == (State.WAITING, {"percent": 0})
+    assert state(pay) == (True, 5)
+
+
 def test_kill_and_secret_values_offer_no_time(operator: Client, pay: FeatureFlag) -> None:
     secret = KeyValueStore.objects.create(key="password", value="old", secret=True)
     assert "Later…" in page(operator, flag_url(pay, "release"))
