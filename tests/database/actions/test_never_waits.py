@@ -27,8 +27,7 @@ from tests.support.rollouts import drive_recently
 from tests.support.terminals import asked, run
 from tests.support.waiting import ask
 
-# The history and the locks need commits.
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
 
 FLAG, PLANNED, BUTTON = "pay", "search", "button"
 
@@ -203,6 +202,7 @@ def test_action_needs_no_approval_name_reason_typed_key_count_or_other_right(
     assert WaitingAction.objects.count() == 1
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", CASES)
 def test_action_waits_for_no_lock_of_a_question_about_its_row(name: str) -> None:
     case, seen = CASES[name], list[object]()
