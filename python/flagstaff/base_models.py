@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import date, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -37,8 +37,9 @@ from flagstaff.validators import (
 )
 
 # The other names are internal.
-__all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore"]
+__all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "KeyManager"]
 
+_Row = TypeVar("_Row", bound=models.Model)
 _YEARS = (("gt", 1), ("lt", 9000))
 # Python's decoder is recursive, and refuses integers of more than 4,300 digits.
 _READABLE = """(
@@ -197,7 +198,37 @@ def _require_free(row: Any, kind: str, exclude: Collection[str] | None) -> None:
             raise ValidationError({"key": TextError(key_is_taken(key, other))})
 
 
-class AbstractFeatureFlag(models.Model):
+class KeyManager(models.Manager[_Row]):
+    """The manager of flags and values: finds a row by its key, so fixtures need no primary key.
+
+    A manager of your own inherits from it, or has `get_by_natural_key`.
+    """
+
+    def get_by_natural_key(self, key: str) -> _Row:
+        """Returns the row of a key, for `loaddata`. Raises DoesNotExist."""
+        return self.get(key=key)
+
+
+class KeyedModel(models.Model):
+    """A row with a key."""
+
+    key: models.Field[str | Combinable, str]
+    # Type checkers keep the type of Django's own, so that any manager of a project may replace it.
+    if not TYPE_CHECKING:
+        objects = KeyManager()
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return self.key
+
+    def natural_key(self) -> tuple[str]:
+        """Returns the key, by which `dumpdata --natural-primary` identifies the row."""
+        return (self.key,)
+
+
+class AbstractFeatureFlag(KeyedModel):
     """A flag: enabled or disabled, with a rollout percentage and allowed users.
 
     Every column except the key has a database default, so that plain SQL can omit it.
@@ -318,16 +349,13 @@ class AbstractFeatureFlag(models.Model):
             finite_times("review_on", "created_at", "changed_at"),
         )
 
-    def __str__(self) -> str:
-        return self.key
-
     def validate_unique(self, exclude: Collection[str] | None = None) -> None:
         """Raises ValidationError for the key of another flag, or of a value or an experiment."""
         super().validate_unique(exclude)
         _require_free(self, "flag", exclude)
 
 
-class AbstractKeyValueStore(models.Model):
+class AbstractKeyValueStore(KeyedModel):
     """A value that can be changed without a deploy."""
 
     class Type(models.TextChoices):
@@ -420,9 +448,6 @@ class AbstractKeyValueStore(models.Model):
             readable_json("choices", "rules", value="value"),
             finite_times("changed_at"),
         )
-
-    def __str__(self) -> str:
-        return self.key
 
     def clean_fields(self, exclude: Collection[str] | None = None) -> None:
         """Raises ValidationError for invalid fields, also for those that break the schema."""

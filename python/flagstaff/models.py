@@ -19,6 +19,7 @@ from flagstaff.base_models import (
     AbstractFeatureFlag,
     AbstractKeyValueStore,
     CheckedJSONField,
+    KeyedModel,
     finite_times,
     readable_json,
 )
@@ -51,7 +52,7 @@ class KeyValueStore(AbstractKeyValueStore):
     """A value that can be changed without a deploy."""
 
 
-class Segment(models.Model):
+class Segment(KeyedModel):
     """Named conditions that the rules of several flags can use."""
 
     key: models.Field[str | Combinable, str] = models.CharField(
@@ -85,9 +86,6 @@ class Segment(models.Model):
             readable_json("conditions"),
             finite_times("created_at", "changed_at"),
         )
-
-    def __str__(self) -> str:
-        return self.key
 
 
 class StaleCount(models.Model):

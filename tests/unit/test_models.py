@@ -26,7 +26,7 @@ def validation_errors(row: Model) -> dict[str, list[str]]:
     return {}
 
 
-NEEDED = {
+NEEDED: dict[type[Model], set[str]] = {
     FeatureFlag: {"key"},
     KeyValueStore: {"key", "value"},
     Segment: {"key", "conditions"},

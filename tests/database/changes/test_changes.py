@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 
 from flagstaff import changes
 from flagstaff.actions.flags import details
-from flagstaff.base_models import AbstractFeatureFlag
+from flagstaff.base_models import AbstractFeatureFlag, KeyManager
 from flagstaff.changes import Changed, flags
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
@@ -198,7 +198,7 @@ def test_two_concurrent_equal_changes_write_once(change: Callable[[], Changed]) 
     assert [first[0].written, second.written] == [True, False]
 
 
-class _Visible(models.Manager[Any]):
+class _Visible(KeyManager[Any]):
     def get_queryset(self) -> models.QuerySet[Any]:
         return super().get_queryset().filter(hidden=False)
 
