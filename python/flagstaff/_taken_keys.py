@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from django.db import Error, transaction
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 
 from flagstaff._words.text import Text, is_storable
 from flagstaff.conf import conf
@@ -47,7 +47,7 @@ def key_is_taken(key: str, kind: str) -> Text:
 
 def _keys_of(model: type[Model], keys: set[str]) -> set[str]:
     """Returns those of the keys that rows have; none if the role may not read the table."""
-    rows = model._base_manager.using(conf.database).filter(key__in=keys)
+    rows = QuerySet(model, using=conf.database).filter(key__in=keys)
     try:
         with transaction.atomic(using=conf.database):
             return keys.intersection(rows.values_list("key", flat=True))

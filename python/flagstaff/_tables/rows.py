@@ -122,8 +122,8 @@ def hiding(hidden_keys: _HiddenKeys) -> Iterator[None]:
 
 
 def all_rows(model: type[Model]) -> QuerySet[Any]:
-    """Returns all rows, also those that the model's own manager hides: evaluations use them too."""
-    return uncached(model._base_manager.using(conf.database))
+    """Returns all rows, also those that managers of the model hide: evaluations use them too."""
+    return uncached(QuerySet(model, using=conf.database))
 
 
 def uncached(rows: QuerySet[Any]) -> QuerySet[Any]:

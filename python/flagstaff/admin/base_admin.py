@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
 from flagstaff._attribution.context import actor_of, attributed, attribution
-from flagstaff._tables.rows import hiding, uncached
+from flagstaff._tables.rows import all_rows, hiding, uncached
 from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
 from flagstaff._words.text import local_number, localized
 from flagstaff._workers.wait import wait_for_workers
@@ -78,6 +78,9 @@ class BaseAdmin(_ModelAdmin):
         Leaves out those that the class of a project refuses to show.
         """
         rows: QuerySet[Any] = uncached(super().get_queryset(request).using(conf.database))
+        if Kind.of_model(self.model):
+            # Evaluations also use rows that a project's manager hides.
+            rows = all_rows(self.model).order_by(*rows.query.order_by or self.opts.ordering)
         refused = refused_rows(self, request)
         return rows.exclude(pk__in=refused) if refused else rows
 

@@ -9,7 +9,7 @@ from django.core.checks import CheckMessage
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql, is_supported
-from flagstaff.checks.models import models_that_differ
+from flagstaff.checks.models import managers_that_hide_rows, models_that_differ
 from flagstaff.checks.rows import row_messages
 from flagstaff.checks.settings import (
     models_written_elsewhere,
@@ -33,6 +33,7 @@ def project_messages() -> list[CheckMessage]:
         *unsupported_connection_parameters(),
         *models_written_elsewhere(),
         *models_that_differ(),
+        *managers_that_hide_rows(),
         *chain.from_iterable(check() for check in CHECKS),
     ]
 

@@ -1,12 +1,13 @@
-"""The check that FLAG_MODEL and VALUE_MODEL inherit from our abstract models."""
+"""The checks of FLAG_MODEL and VALUE_MODEL: they inherit from ours, and show all rows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
 
-from django.core.checks import CheckMessage, Error
-from django.db.models import Model
+from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
+from django.core.exceptions import EmptyResultSet
+from django.db.models import Manager, Model, QuerySet
 
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._words.text import joined
@@ -29,6 +30,41 @@ def models_that_differ() -> Iterator[CheckMessage]:
             yield from _differences(model, base)
         else:
             yield _without_base(model, base)
+
+
+def managers_that_hide_rows() -> Iterator[CheckMessage]:
+    """Yields models whose managers leave out rows, such as those that are deleted softly."""
+    for model in (conf.flag_model, conf.value_model):
+        managers = (model._default_manager, model._base_manager, getattr(model, "objects", None))
+        hiding = {one.name for one in managers if isinstance(one, Manager) and _hides_rows(one)}
+        for name in sorted(hiding):
+            yield Warning(
+                f"its manager {name} hides rows, but evaluations, lists and commands read the "
+                "whole table: a flag that it hides can still be on",
+                hint="disable or delete such rows instead of hiding them, or let this manager "
+                "return all rows and give another one the filter; if both are meant, silence this "
+                "with SILENCED_SYSTEM_CHECKS",
+                obj=model,
+                id="flagstaff.W006",
+            )
+
+
+def _hides_rows(manager: Manager[Any]) -> bool:
+    """Whether a manager's query can lack rows of the table. Annotations and an order are nothing.
+
+    False if that cannot be known: its code may fail, or need a database, which a check must not.
+    """
+    try:
+        rows: QuerySet[Any] = manager.db_manager(conf.database).all()
+        query = rows.query
+        if query.is_sliced or query.combinator or query.distinct_fields:
+            return True
+        condition, _values = query.get_compiler(rows.db).compile(query.where)
+    except EmptyResultSet:
+        return True
+    except Exception:  # noqa: BLE001 (also FullResultSet: no condition)
+        return False
+    return bool(condition)
 
 
 def _without_base(model: type[Model], base: type[Model]) -> CheckMessage:

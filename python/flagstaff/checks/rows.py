@@ -94,7 +94,7 @@ def _all_rules(connection: BaseDatabaseWrapper) -> Iterator[object]:
 
 
 def _rows(connection: BaseDatabaseWrapper, model: type[Model]) -> QuerySet[Model]:
-    return uncached(model._base_manager.using(connection.alias))
+    return uncached(QuerySet(model, using=connection.alias))
 
 
 def _is_ours(path: str) -> bool:

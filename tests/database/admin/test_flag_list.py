@@ -12,14 +12,16 @@ from typing import Any
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 from django.test import Client
 from django.urls import path
 from django.utils import timezone
 from django.utils.html import strip_tags
 
-from flagstaff import acting_as, changes, rollouts
+from flagstaff import acting_as, changes, flag_enabled, rollouts
 from flagstaff.admin.app_pages import FlagNote, Level
 from flagstaff.admin.flag.admin import FeatureFlagAdmin
+from flagstaff.base_models import KeyManager
 from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
 from tests.support.admin_pages import FLAGS, VALUES, column, count_queries, listed_keys, page, staff
@@ -50,6 +52,19 @@ def alice() -> User:
 def keys(client: Client, query: str = "") -> list[str]:
     """Returns the keys that the list shows for a query."""
     return listed_keys(page(client, FLAGS + query))
+
+
+def test_flag_that_the_manager_of_a_project_hides_is_listed_and_killed(
+    admin_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes.flags.create("new_checkout", enabled=True, rollout_percent=100)
+    monkeypatch.setattr(KeyManager, "get_queryset", lambda self: QuerySet(self.model).none())
+    assert FeatureFlag.objects.count() == 0
+    assert keys(admin_client) == ["new_checkout"]
+    [flag] = FeatureFlag._base_manager.all()
+    page(admin_client, f"{FLAGS}{flag.pk}/change/")
+    admin_client.post(f"{FLAGS}{flag.pk}/kill/", {"_confirmed": "1"})
+    assert flag_enabled("new_checkout") is False
 
 
 def cells(client: Client, name: str, query: str = "") -> list[str]:

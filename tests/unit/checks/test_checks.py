@@ -13,7 +13,7 @@ import pytest
 from django.contrib.auth.models import Group, User
 from django.core.checks import CheckMessage, run_checks
 from django.core.validators import MaxValueValidator
-from django.db import connections, models
+from django.db import OperationalError, connections, models
 from django.test import override_settings
 
 import flagstaff
@@ -362,6 +362,88 @@ def test_model_with_more_fields_defaults_and_validators_is_accepted(
     monkeypatch.setattr(Conf, "flag_model", flags)
     monkeypatch.setattr(Conf, "value_model", value_model_of(team=models.TextField()))
     assert messages() == []
+
+
+class Rows(models.Manager[Any]):
+    """A project's manager whose rows `of` has made."""
+
+    def __init__(self, of: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self._of = of
+
+    def get_queryset(self) -> Any:
+        return self._of(super().get_queryset())
+
+
+class Connecting(models.Func):
+    """An expression whose SQL depends on the server."""
+
+    def as_sql(self, *arguments: Any, **options: Any) -> Any:
+        raise OperationalError("no server")
+
+
+LESS_ROWS: dict[str, Callable[[Any], Any]] = {
+    "soft deletion": lambda rows: rows.filter(team=""),
+    "a condition on another table": lambda rows: rows.filter(allowed_users__is_active=True),
+    "a condition on an aggregate": lambda rows: rows.alias(n=models.Count("pk")).filter(n__gt=0),
+    "extra": lambda rows: rows.extra(where=["team = ''"]),
+    "a part": lambda rows: rows[:10],
+    "one of each": lambda rows: rows.order_by("team").distinct("team"),
+    "a union": lambda rows: rows.filter(team="a").union(rows.filter(team="b")),
+    "nothing": lambda rows: rows.none(),
+}
+ALL_ROWS: dict[str, Callable[[Any], Any]] = {
+    "another class": lambda rows: rows,
+    "an order": lambda rows: rows.order_by("-team"),
+    "annotations": lambda rows: rows.annotate(users=models.Count("allowed_users")),
+    "fewer columns": lambda rows: rows.defer("team"),
+    "relations": lambda rows: rows.prefetch_related("allowed_users").distinct(),
+    "an empty condition": lambda rows: rows.exclude(pk__in=[]).filter(models.Q()),
+    # Nobody knows what they return.
+    "an error": lambda rows: rows.filter(missing=1),
+    "a query": lambda rows: rows.filter(pk__in=list(rows)),
+    "a query for its SQL": lambda rows: rows.filter(team=Connecting(models.Value("a"))),
+}
+
+
+def hiding_model(of: Callable[[Any], Any], **fields: Any) -> Any:
+    """A flag model with a manager."""
+    return flag_model_of(team=models.TextField(), **{"objects": Rows(of), **fields})
+
+
+@pytest.mark.parametrize("of", LESS_ROWS.values(), ids=LESS_ROWS)
+def test_manager_that_hides_rows_is_reported(
+    of: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Conf, "flag_model", hiding_model(of))
+    check, message, _hint = only_message()
+    assert (check, message.partition(",")[0]) == (
+        "flagstaff.W006",
+        "common.Switch: its manager objects hides rows",
+    )
+
+
+@pytest.mark.parametrize("of", ALL_ROWS.values(), ids=ALL_ROWS)
+def test_manager_that_returns_all_rows_is_accepted(
+    of: Callable[[Any], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Conf, "flag_model", hiding_model(of))
+    assert messages() == []
+
+
+def test_each_manager_that_pages_and_code_use_by_default_is_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    less, every = LESS_ROWS["soft deletion"], ALL_ROWS["another class"]
+    # The first one is the default.
+    for managers, name in (
+        ({"visible": less, "objects": every}, "visible"),
+        ({"everything": every, "objects": less}, "objects"),
+        ({"objects": every, "visible": less}, None),
+    ):
+        own = {attribute: Rows(of) for attribute, of in managers.items()}
+        monkeypatch.setattr(Conf, "flag_model", flag_model_of(team=models.TextField(), **own))
+        assert [message.msg.split()[2] for message in messages()] == [name] * bool(name)
 
 
 def copied(fields: dict[str, Any]) -> dict[str, Any]:
