@@ -9,11 +9,11 @@ from django.apps import AppConfig
 from django.core.checks import CheckMessage, Tags, register
 from django.db.backends.signals import connection_created
 from django.db.models import Model
-from django.db.models.signals import pre_delete
+from django.db.models.signals import pre_delete, pre_save
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import _core
-from flagstaff._attribution.writes import wrap_connection
+from flagstaff._attribution.writes import note_load, wrap_connection
 from flagstaff._engine.forced_off import read_environment
 from flagstaff._tables.group_changes import connect_group_signals
 from flagstaff._tables.names import user_field
@@ -49,6 +49,8 @@ class FlagstaffConfig(AppConfig):
         pre_delete.connect(_keep_used_segment, "flagstaff.Segment", dispatch_uid="flagstaff")
         with suppress(ConfigurationError):  # a check reports it
             connect_group_signals(user_field(conf.flag_model).model)
+            for model in (conf.flag_model, conf.value_model, "flagstaff.Segment"):
+                pre_save.connect(note_load, model, dispatch_uid="flagstaff")
         register(_check_project, "flagstaff")
         register(_check_databases, Tags.database)
 

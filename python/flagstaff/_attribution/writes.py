@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, cast
 
 from django.core.signals import setting_changed
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._attribution.context import attributed, attribution, current_attribution
+from flagstaff._attribution.context import (
+    Attribution,
+    attributed,
+    attribution,
+    current_attribution,
+)
 from flagstaff._connection.raw_cursor import run
 from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import flag_names, segment_names, value_names
+from flagstaff._tables.user_lookup import LOADDATA
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
@@ -72,6 +78,13 @@ def wrap_connection(
     return ours
 
 
+def note_load(using: str, *, raw: bool, **_: object) -> None:
+    """Tells the connection that `loaddata` saves a row; a receiver of `pre_save`."""
+    writes = wrap_connection(connections[using]) if raw else None
+    if writes:
+        writes.begin_load(connections[using])
+
+
 class ConnectionAttribution:
     """Sets the attribution before a statement that writes to a watched table, where it changes."""
 
@@ -80,6 +93,8 @@ class ConnectionAttribution:
         self._present: dict[str, str] | None = None
         # Django's list of hooks, which it replaces when a transaction ends or is rolled back.
         self._hooks: object = None
+        # The savepoints and the hooks when `loaddata` last saved a row.
+        self._load: tuple[list[str], object] | None = None
 
     def __call__(
         self,
@@ -91,6 +106,8 @@ class ConnectionAttribution:
     ) -> Any:
         """Executes a statement; one of Django's `execute_wrappers`."""
         current, connection = current_attribution(), context["connection"]
+        if current is None and self._load is not None:
+            current = self._attribution_of_load(connection)
         # A cursor may outlive its connection; Django then raises its own error.
         if connection.connection is None or (current is None and self._present is None):
             return execute(sql, params, many, context)
@@ -112,6 +129,18 @@ class ConnectionAttribution:
                 # The statement may undo what was just set.
                 self._present = {}
             return execute(sql, params, many, context)
+
+    def begin_load(self, connection: BaseDatabaseWrapper) -> None:
+        """Attributes what has no other attribution to `loaddata`, until its block ends."""
+        self._load = [*connection.savepoint_ids], connection.run_on_commit
+
+    def _attribution_of_load(self, connection: BaseDatabaseWrapper) -> Attribution | None:
+        savepoints, hooks = cast("tuple[list[str], object]", self._load)
+        is_inside = connection.savepoint_ids[: len(savepoints)] == savepoints
+        if connection.in_atomic_block and hooks is connection.run_on_commit and is_inside:
+            return partial(attribution, source=LOADDATA)
+        self._load = None
+        return None
 
     def change(self, connection: BaseDatabaseWrapper, wanted: dict[str, str]) -> None:
         """Sets the parameters until the end of the transaction."""

@@ -28,6 +28,8 @@ from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 
 #: Between an operator and the user that the operator acts as, in the actor of an entry.
 ACTS_AS = " as "
+#: The source of what `loaddata` writes, unless it is attributed: no person has decided it.
+LOADDATA = "loaddata"
 _DELETED_USER = "a deleted user"
 # The history gets one entry per statement, so statements are large.
 _MAX_PER_STATEMENT = 10_000

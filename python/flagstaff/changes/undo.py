@@ -30,7 +30,7 @@ from flagstaff._tables.model_fields import (
 from flagstaff._tables.names import fill, query, sql, user_field
 from flagstaff._tables.rows import PrimaryKey, Row, all_rows
 from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
-from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table, batches
 from flagstaff._taken_keys import OWNERS, keys_of_apps
 from flagstaff._words.json_text import ExactNumber, read_exactly
 from flagstaff._words.text import Text, some
@@ -152,13 +152,17 @@ class Undone:
 
     # The row is taken back in memory.
 
-    def take_back(self, entries: Iterable[Change], chosen: Collection[int]) -> None:
+    def take_back(self, entries: Sequence[Change], chosen: Collection[int]) -> None:
         """Takes the row back through the chosen ones among all entries, newest first.
 
         Raises ConflictError or InvalidChangeError.
         """
         self.entries = tuple(sorted(chosen, reverse=True))
+        # What loaddata has written beside its history undoes nothing.
+        loaded = {*_loaded_with_history([one for one in entries if one.pk in chosen])}
         for entry in entries:
+            if entry.pk in loaded:
+                continue
             old, new = side_of(entry, "old"), side_of(entry, "new")
             stays = entry.pk not in chosen or entry.pk in self._brought_back
             if entry.relation == ALLOWED_USERS:
@@ -322,6 +326,23 @@ class Undone:
             self.changed = Changed(kind, self.key, {}, {}, written=False, before=same, after=same)
         self.changed = replace(self.changed, version=self.version)
         self.after = cast("RowState", self.changed.after)
+
+
+def _loaded_with_history(newest_first: Sequence[Change]) -> Iterator[int]:
+    """Yields the entries of `loaddata` that create a row which its history has already.
+
+    Also those of its allowed users. Queries for each such entry.
+    """
+    transaction_id = None
+    for entry in reversed(newest_first):
+        if entry.source == LOADDATA and entry.action == Change.Action.INSERT:
+            if entry.relation != ALLOWED_USERS:
+                older = Change.objects.of_row(entry.kind, entry.object_pk).filter(pk__lt=entry.pk)
+                before = older.filter(relation=entry.relation).newest().first()
+                exists = before is not None and not before.is_deletion
+                transaction_id = entry.transaction_id if exists else None
+            if transaction_id == entry.transaction_id:
+                yield entry.pk
 
 
 def _users_in(stored: Sequence[object] | None) -> set[PrimaryKey]:
@@ -602,9 +623,16 @@ def undo_event(
     """
     of_row = _entries_of_row(kind, key)
     if version is None:
-        newest = of_row.first()
-        version = newest.pk if newest else 0
-        if newest and newest.undone:
+        newest = of_row.without_loads().first()
+        if newest is None:
+            raise InvalidChangeError(
+                "the history has no change of {key} to undo, but at most what loaddata wrote; see "
+                "{history}",
+                key=key,
+                history=quoted_command("history", key, *KIND_OPTIONS[kind]),
+            )
+        version = newest.pk
+        if newest.undone:
             # A command that is sent twice must not bring back what the first one took away.
             raise InvalidChangeError(
                 "the newest change of {key} is an undo itself; to take it back, use {undo}; older "

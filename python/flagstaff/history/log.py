@@ -19,7 +19,7 @@ from flagstaff._tables.model_fields import auto_now_columns, stored_fields
 from flagstaff._tables.names import flag_names, own_names, query, sql
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import triggers_of
-from flagstaff._tables.user_lookup import actor_table
+from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._words.json_text import ExactDecoder
 from flagstaff._words.text import is_storable
 from flagstaff._words.times import aware
@@ -75,6 +75,10 @@ class ChangeQuerySet(models.QuerySet["Change"]):
     def by(self, actor: str) -> ChangeQuerySet:
         """Returns the entries of an actor: as stored, such as "deploy", or a username. Queries."""
         return self.filter(actor__in=stored_actors(actor))
+
+    def without_loads(self) -> ChangeQuerySet:
+        """Returns the entries but those of `loaddata`, which change nothing as people do."""
+        return self.exclude(source=LOADDATA)
 
     def in_transaction(self, entry: Change) -> ChangeQuerySet:
         """Returns the entries of the transaction that wrote `entry`.

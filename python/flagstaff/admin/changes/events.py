@@ -21,7 +21,7 @@ from django.utils.translation import ngettext, override
 
 from flagstaff._tables.names import own_names, query
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.user_lookup import actor_table
+from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._words.text import local_number
 from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import right_to_undo
@@ -115,7 +115,9 @@ def event_rows(
         # What a secret value was is not stored.
         is_lost = event.action != "create" and any(one.secret for one in event.differences)
         is_present = exists is not is_deletion
-        may_undo = is_present and not is_lost and ask(right_to_undo(event), kind)
+        # Nobody asked for this row.
+        is_loaded = event.action == "create" and event.source == LOADDATA
+        may_undo = is_present and not (is_lost or is_loaded) and ask(right_to_undo(event), kind)
         links = []
         if is_selectable := may_undo and not undo:
             label = _("Bring back…") if is_deletion else _("Undo…")

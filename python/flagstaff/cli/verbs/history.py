@@ -195,7 +195,7 @@ def undo_since(options: Options, out: Output) -> Done:
     written, unless you pass `--skip-conflicts`. At most 1,000 changes are undone at once.
     """
     keys = [] if options["key"] is None else [options["key"]]
-    found = _matching_entries(options, chosen_kinds(options), keys)
+    found = _matching_entries(options, chosen_kinds(options), keys).without_loads()
     entries = [*found.short().newest()[: _MAX_ENTRIES + 1]]
     if len(entries) > _MAX_ENTRIES:
         raise CommandError(
