@@ -47,7 +47,7 @@ def key_is_taken(key: str, kind: str) -> Text:
 
 def _keys_of(model: type[Model], keys: set[str]) -> set[str]:
     """Returns those of the keys that rows have; none if the role may not read the table."""
-    rows = QuerySet(model, using=conf.database).filter(key__in=keys)
+    rows: QuerySet[Model] = QuerySet(model, using=conf.database).filter(key__in=keys)
     try:
         with transaction.atomic(using=conf.database):
             return keys.intersection(rows.values_list("key", flat=True))

@@ -86,6 +86,9 @@ class InvalidArgumentError(FlagstaffError):
 class InvalidChangeError(FlagstaffError, ValueError):
     """the change is not valid; nothing was written"""
 
+    #: The names of the fields that are refused, as far as they are known.
+    fields: tuple[str, ...] = ()
+
 
 class NoHistoryError(FlagstaffError):
     """history is not available; use PostgreSQL and run manage.py migrate"""

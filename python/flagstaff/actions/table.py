@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.rows import Row, all_rows, unknown_row
 from flagstaff._words.text import described, is_storable, joined
-from flagstaff.actions.arguments import Argument, Parsed
+from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed, Undo
 from flagstaff.changes.consequence import Consequence
@@ -266,6 +266,7 @@ def action(kind: Kind | str, *examples: str, **options: Any) -> Callable[[Write]
     return declare
 
 
+_Without = Annotated[Sequence[str], Several("a column whose old value no longer fits", "FIELD")]
 _Version = Annotated[int, Parsed("a version that `history` shows", "VERSION", int, is_word=True)]
 
 
@@ -275,7 +276,11 @@ def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
 
     @action(kind, f"{verb}undo {key}", f"{verb}undo {key} 17", undoes=True, may_wait=False)
     def undo(
-        key: str, version: _Version | None = None, *, expect_version: int | None = None
+        key: str,
+        version: _Version | None = None,
+        *,
+        without: _Without = (),
+        expect_version: int | None = None,
     ) -> Changed:
         """Undo one change, by default the newest.
 
@@ -283,7 +288,7 @@ def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
         other fields stay. If the same field has been changed again since then, the undo is refused:
         the message says what is in the field now. Also takes the key of a row that was deleted.
         """
-        return undo_event(kind, key, version, expect_version=expect_version)
+        return undo_event(kind, key, version, without=without, expect_version=expect_version)
 
     @action(
         kind,
@@ -292,12 +297,14 @@ def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
         undoes=True,
         may_wait=False,
     )
-    def restore(key: str, version: _Version, *, expect_version: int | None = None) -> Changed:
+    def restore(
+        key: str, version: _Version, *, without: _Without = (), expect_version: int | None = None
+    ) -> Changed:
         """Restore the state after a change, by undoing all newer changes.
 
         Also takes the key of a row that was deleted. Users who no longer exist are skipped and
         listed.
         """
-        return restore_row(kind, key, to=version, expect_version=expect_version)
+        return restore_row(kind, key, to=version, without=without, expect_version=expect_version)
 
     return undo, restore

@@ -80,7 +80,8 @@ class BaseAdmin(_ModelAdmin):
         rows: QuerySet[Any] = uncached(super().get_queryset(request).using(conf.database))
         if Kind.of_model(self.model):
             # Evaluations also use rows that a project's manager hides.
-            rows = all_rows(self.model).order_by(*rows.query.order_by or self.opts.ordering)
+            order = rows.query.order_by or self.opts.ordering or ()
+            rows = all_rows(self.model).order_by(*order)
         refused = refused_rows(self, request)
         return rows.exclude(pk__in=refused) if refused else rows
 

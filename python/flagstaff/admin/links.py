@@ -24,8 +24,9 @@ from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 
 #: The parameters of the page of changes: what is undone; the version to restore; and, with
-#: "undo=all", any version of a transaction.
+#: "undo=all", any version of a transaction. And the fields that an undo leaves out.
 UNDO, RESTORE, TRANSACTION, ALL = "undo", "restore", "transaction", "all"
+WITHOUT = "without"
 #: The parameter with the path to which a page returns.
 BACK = "back"
 _APP = "flagstaff"

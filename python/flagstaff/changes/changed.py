@@ -52,6 +52,8 @@ class Changed:
     version: int | None = dataclass_field(default=None, compare=False)
     #: Primary keys that were left out, because no user has them.
     missing: tuple[PrimaryKey, ...] = dataclass_field(default=(), compare=False)
+    #: Columns of the history that an undo left out: the table lacks them, or the caller named them.
+    left_out: tuple[str, ...] = dataclass_field(default=(), compare=False)
     #: Which rules give users another value than the new one; None without such rules.
     kept_by_rules: Text | None = dataclass_field(default=None, compare=False)
     #: The row before and after, for its impact and to know a secret value; None if unknown.

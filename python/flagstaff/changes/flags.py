@@ -151,7 +151,7 @@ def disallow(
         return change_row(Kind.FLAG, flag, {}, change, expect_version)
 
 
-#: `undo(key, version=None, *, expect_version=None)` undoes one event of a flag.
+#: `undo(key, version=None, *, without=(), expect_version=None)` undoes one event of a flag.
 undo = partial(undo_event, Kind.FLAG)
-#: `restore(key, *, to, expect_version=None)` restores a flag as the entry `to` left it.
+#: `restore(key, *, to, without=(), expect_version=None)` restores a flag as the entry `to` left it.
 restore = partial(restore_row, Kind.FLAG)

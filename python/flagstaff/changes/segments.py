@@ -31,7 +31,7 @@ def create(key: str, conditions: object, **fields: Any) -> Changed:
 update = partial(update_row, Kind.SEGMENT)
 #: `delete(key, *, expect_version=None)` deletes a segment that no rule names.
 delete = partial(delete_row, Kind.SEGMENT)
-#: `undo(key, version=None, *, expect_version=None)` undoes one event of a segment.
+#: `undo(key, version=None, *, without=(), expect_version=None)` undoes one event of a segment.
 undo = partial(undo_event, Kind.SEGMENT)
-#: `restore(key, *, to, expect_version=None)` restores a segment as the entry `to` left it.
+#: `restore(key, *, to, without=(), expect_version=None)` restores a segment as of the entry `to`.
 restore = partial(restore_row, Kind.SEGMENT)

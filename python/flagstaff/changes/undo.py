@@ -11,24 +11,25 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import groupby
 from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import ValidationError
 from django.db import DataError, Error, OperationalError, connections, transaction
-from django.db.models import JSONField, Q
+from django.db.models import ForeignKey, JSONField, Q, QuerySet
 
 from flagstaff._stored_value_schema import SECRET, SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import (
     RULES,
     AnyField,
+    fields_to_set,
     is_auto_now,
     is_generated,
     stored_fields,
 )
 from flagstaff._tables.names import fill, query, sql, user_field
-from flagstaff._tables.rows import PrimaryKey, Row, all_rows
+from flagstaff._tables.rows import PrimaryKey, all_rows
 from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
 from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table, batches
 from flagstaff._taken_keys import OWNERS, keys_of_apps
@@ -40,7 +41,7 @@ from flagstaff.changes.allowed_users import (
     in_order,
 )
 from flagstaff.changes.changed import KIND_OPTIONS, Changed, command_words, quoted_command
-from flagstaff.changes.fields import cleaned, differing, rejections
+from flagstaff.changes.fields import cleaned, differing, refusal, rejections
 from flagstaff.changes.locking import conflict_error, raise_errors, read_rows, require_version
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.row_changes import delete_locked, insert_row, write_change
@@ -89,32 +90,34 @@ class Undone:
         self,
         row_id: RowId,
         entries: Sequence[Change],
-        row: Row | None,
+        before: RowState,
         columns: _Columns | None,
-        users: Collection[PrimaryKey],
+        without: Collection[str],
     ) -> None:
         self.id = row_id
         #: The primary key is as the history stores it.
         self.kind, self.pk = row_id
-        self.key = entries[0].key if row is None else row.key
+        self.key = entries[0].key if before.row is None else before.row.key
         #: The version before the undo, which `expect` of `undo` takes.
         self.version = entries[0].pk
         #: The entries that are undone, newest first.
         self.entries: tuple[int, ...] = ()
-        self.before = self.after = RowState(self.kind, row, frozenset(users))
+        self.before = self.after = before
         #: What is written, or would be; None if the row cannot be taken back.
         self.changed: Changed | None = None
-        #: Why the row cannot be taken back.
+        #: Why the row cannot be taken back, and the fields that can be left out because of it.
         self.problem: FlagstaffError | None = None
-        # The columns that an undo writes. Django sets the others, or the database.
+        self.unfit: tuple[str, ...] = ()
+        # The columns that an undo writes. Django sets the computed ones, or the database.
+        stored = {str(one.column): one for one in stored_fields(self.kind.model)}
+        self._computed = {at for at, one in stored.items() if is_auto_now(one) or is_generated(one)}
+        self._without = {at: one.name for at, one in stored.items() if one.name in without}
         self._fields = {
-            str(one.column): one
-            for one in stored_fields(self.kind.model)
-            if not (is_auto_now(one) or is_generated(one))
+            at: stored[at] for at in stored if at not in self._computed and at not in self._without
         }
         # The columns and the users before and after the undo; None if there is no row.
         self._present, self._columns = columns, columns and dict(columns)
-        self._users = {*users}
+        self._users = {*(before.allowed_users or ())}
         # Whether an update is undone of a row that a later entry has deleted.
         self._is_lost = False
         # What later entries that stay have changed, and the last row that they have created.
@@ -148,7 +151,20 @@ class Undone:
         try:
             yield
         except FlagstaffError as problem:
-            self.problem, self.changed, self.after = problem, None, self.before
+            self.problem, self.changed, self.after = self.advised(problem), None, self.before
+
+    def advised(self, problem: FlagstaffError) -> FlagstaffError:
+        """Returns the problem, with the options that leave out what does not fit."""
+        possible = _fields_to_leave_out(self.kind)
+        self.unfit = tuple(one for one in getattr(problem, "fields", ()) if one in possible)
+        if not self.unfit:
+            return problem
+        return InvalidChangeError(
+            "{key}: {problem}; to leave it out, pass {options}",
+            key=self.key,
+            problem=problem.message,
+            options=" ".join(f"--without {name}" for name in self.unfit),
+        )
 
     # The row is taken back in memory.
 
@@ -239,7 +255,10 @@ class Undone:
             return
         for name in _differing(old, new):
             # Of columns that were added since, the entry says nothing.
-            if name not in old or name not in self._fields:
+            if name not in old:
+                continue
+            if name not in self._fields:
+                self._columns[name] = old[name]
                 continue
             present = self._columns.get(name)
             if not _is_same(present, old[name]):
@@ -265,15 +284,24 @@ class Undone:
     # What is written.
 
     @cached_property
-    def _to_write(self) -> list[AnyField]:
-        """The fields that differ. Of a new row, all that the history has."""
+    def _differing(self) -> list[str]:
+        """The columns that differ. Of a new row, all that the history has."""
         columns, present = self._columns or {}, self._present
         return [
-            one
-            for name, one in self._fields.items()
-            if name in columns
-            if present is None or not _is_same(columns[name], present.get(name))
+            name
+            for name, old in columns.items()
+            if present is None or not _is_same(old, present.get(name))
         ]
+
+    @property
+    def _to_write(self) -> list[AnyField]:
+        return [self._fields[name] for name in self._differing if name in self._fields]
+
+    @property
+    def _left_out(self) -> tuple[str, ...]:
+        """The columns that an undo does not write: named ones, and those that are gone."""
+        known = self._computed | self._fields.keys()
+        return tuple(self._without.get(at, at) for at in self._differing if at not in known)
 
     @property
     def to_read(self) -> _Columns:
@@ -318,14 +346,43 @@ class Undone:
             values = cleaned(row, differing(row, fields), is_past=True)
             self.changed = write_change(kind, row, values, users)
         elif self._columns is not None:
+            if is_preview():
+                self._require_fit()
             self.changed = insert_row(kind, copied(self._past), users)
         elif row is not None:
             self.changed = delete_locked(kind, row, present)
         else:
             same = self.before
             self.changed = Changed(kind, self.key, {}, {}, written=False, before=same, after=same)
-        self.changed = replace(self.changed, version=self.version)
+        self.changed = replace(self.changed, version=self.version, left_out=self._left_out)
         self.after = cast("RowState", self.changed.after)
+
+    def _require_fit(self) -> None:
+        """Raises InvalidChangeError for what the table would refuse in a row that is inserted."""
+        problems, new = dict[str, Text](), self.kind.model()
+        for field in fields_to_set(self.kind.model):
+            value = getattr(self._past, field.attname)
+            if value is None and not field.null:
+                problems[field.name] = Text("the column needs a value")
+            elif value is not None and _is_gone(field, value):
+                problems[field.name] = Text("it refers to a row that does not exist")
+            if field.name in problems and not field.null and getattr(new, field.attname) is None:
+                raise InvalidChangeError(
+                    "{key}: {field}: {problem}, and has no default; create the row again",
+                    key=self.key,
+                    field=field.name,
+                    problem=problems[field.name],
+                )
+        if problems:
+            raise refusal(problems)
+
+
+def _is_gone(field: AnyField, value: object) -> bool:
+    """Whether a foreign key names a row that does not exist. One query."""
+    if not (isinstance(field, ForeignKey) and getattr(field, "db_constraint", True)):
+        return False
+    rows: QuerySet[Any] = QuerySet(field.target_field.model, using=conf.database)
+    return not rows.filter(**{field.target_field.name: value}).exists()
 
 
 def _loaded_with_history(newest_first: Sequence[Change]) -> Iterator[int]:
@@ -370,13 +427,16 @@ def undo(
     entries: Iterable[Change],
     *,
     skip_conflicts: bool = False,
+    without: Collection[str] = (),
     expect: Mapping[RowId, int] | None = None,
 ) -> list[Undone]:
     """Undoes entries of the history in one transaction, newest first, all or none.
 
     What a later entry has changed again is a conflict. With `skip_conflicts`, the rows that have
     one are left out. `expect` has the versions that rows must have, as `preview_undo` returns them.
-    A deadlock is retried once, unless a transaction surrounds the call.
+    `without` names fields to leave out, because their old values no longer fit: they stay as they
+    are, and in a row that was deleted they get their default. A deadlock is retried once, unless a
+    transaction surrounds the call.
 
     Raises ConflictError, NoHistoryError, and InvalidChangeError for what cannot be written again.
     """
@@ -384,8 +444,11 @@ def undo(
     ids: dict[RowId, set[int]] = defaultdict(set)
     for entry in entries:
         ids[entry.kind, entry.object_pk].add(entry.pk)
+    if unknown := {*without}.difference(*(_fields_to_leave_out(kind) for kind, _pk in ids)):
+        raise InvalidChangeError("{names}: not a field to leave out", names=some(unknown))
+    attempt = partial(_undo, ids, expect or {}, without, skip_conflicts=skip_conflicts)
     try:
-        return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
+        return attempt()
     except (OperationalError, InvalidChangeError) as error:
         cause = error if isinstance(error, OperationalError) else error.__cause__
         state = sqlstate(cause) if isinstance(cause, Error) else None
@@ -393,25 +456,34 @@ def undo(
         # A row that another undo has inserted meanwhile exists now.
         if not is_deadlock and state != UNIQUE_VIOLATION:
             raise
-    return _undo(ids, expect or {}, skip_conflicts=skip_conflicts)
+    return attempt()
+
+
+def _fields_to_leave_out(kind: Kind) -> set[str]:
+    return {one.name for one in fields_to_set(kind.model)} - {"key"}
 
 
 def preview_undo(
     entries: Iterable[Change],
     *,
     skip_conflicts: bool = True,
+    without: Collection[str] = (),
     expect: Mapping[RowId, int] | None = None,
 ) -> list[Undone]:
     """Returns what `undo` would do. Neither locks rows nor writes. Raises as `undo`."""
     with previewed():
-        return undo(entries, skip_conflicts=skip_conflicts, expect=expect)
+        return undo(entries, skip_conflicts=skip_conflicts, without=without, expect=expect)
 
 
 def _undo(
-    ids: Mapping[RowId, set[int]], expect: Mapping[RowId, int], *, skip_conflicts: bool
+    ids: Mapping[RowId, set[int]],
+    expect: Mapping[RowId, int],
+    without: Collection[str],
+    *,
+    skip_conflicts: bool,
 ) -> list[Undone]:
     with transaction.atomic(using=conf.database):
-        rows = _taken_back(ids)
+        rows = _taken_back(ids, without)
         for kind in {kind for kind, _pk in expect}:
             # Without triggers the version stays the same whatever is changed.
             require_triggers(kind)
@@ -438,7 +510,7 @@ def _undo(
         return sorted(rows, key=lambda row: row.entries[0], reverse=True)
 
 
-def _taken_back(ids: Mapping[RowId, set[int]]) -> list[Undone]:
+def _taken_back(ids: Mapping[RowId, set[int]], without: Collection[str]) -> list[Undone]:
     """Locks the rows, and returns them as they were before these entries."""
     # Locked before anything else is read. The rules that are written may name any segment. Locked
     # later than other segments, they could deadlock with a change of rules: all are locked.
@@ -453,8 +525,9 @@ def _taken_back(ids: Mapping[RowId, set[int]]) -> list[Undone]:
     rows = []
     for row_id, chosen in ids.items():
         row = stored.get(row_id)
-        allowed = () if row is None else users.get(row.pk, ())
-        undone = Undone(row_id, entries[row_id], row, columns.get(row_id), allowed)
+        allowed = frozenset(() if row is None else users.get(row.pk, ()))
+        before = RowState(row_id[0], row, allowed)
+        undone = Undone(row_id, entries[row_id], before, columns.get(row_id), without)
         with undone.refused():
             undone.take_back(entries[row_id], chosen)
         rows.append(undone)
@@ -508,25 +581,36 @@ def _read_past(rows: Sequence[Undone]) -> None:
 
 def _set_past(rows: Sequence[Undone]) -> None:
     """Reads the columns to write of rows of one kind, and finds those that no longer fit."""
-    kind, connection = rows[0].kind, connections[conf.database]
-    names = {"table": connection.ops.quote_name(kind.model._meta.db_table)}
-    statement = fill(sql("past_rows_v1"), names)
-    given = json.dumps([row.to_read for row in rows])
     try:
-        with transaction.atomic(using=conf.database):
-            found = [*kind.model._base_manager.using(conf.database).raw(statement, [given])]
-    except DataError as error:
-        # A column has another type now. Which of the rows it is.
+        found = _past_rows(rows[0].kind, [row.to_read for row in rows])
+    except DataError:
+        # A column has another type now. Which of the rows, and which of its columns, it is.
         for row in rows if len(rows) > 1 else ():
             _set_past([row])
         if len(rows) == 1:
             with rows[0].refused():
-                raise InvalidChangeError(
-                    "{key}: {problem}", key=rows[0].key, problem=error_text(error)
-                ) from error
+                raise refusal(dict(_unfit_columns(rows[0]))) from None
         return
     for row, past in zip(rows, found, strict=True):
         row.set_past(past)
+
+
+def _past_rows(kind: Kind, columns: Sequence[_Columns]) -> list[Any]:
+    table = {"table": connections[conf.database].ops.quote_name(kind.model._meta.db_table)}
+    with transaction.atomic(using=conf.database):
+        rows = kind.model._base_manager.using(conf.database)
+        return [*rows.raw(fill(sql("past_rows_v1"), table), [json.dumps(columns)])]
+
+
+def _unfit_columns(row: Undone) -> Iterator[tuple[str, Text]]:
+    """Yields the fields whose old values have another type than the column, with the problem."""
+    names = {str(one.column): one.name for one in stored_fields(row.kind.model)}
+    for column, old in row.to_read.items():
+        alone = {column: old}
+        try:
+            _past_rows(row.kind, [alone])
+        except DataError as error:
+            yield names[column], Text("{problem}", problem=error_text(error))
 
 
 def _refuse_together(rows: Sequence[Undone]) -> bool:
@@ -581,11 +665,14 @@ def _require_free(row: Undone, owners: dict[Place, str]) -> None:
 def _write(rows: Sequence[Undone]) -> None:
     for row in sorted(rows, key=_order):
         _record_undo_of(row.entries)
-        row.write()
+        try:
+            row.write()
+        except InvalidChangeError as problem:
+            raise row.advised(problem) from problem.__cause__
     _record_undo_of(())
     if any(row.before.row is None for row in rows):
         # The row that a foreign key names may be gone, which is only found at the commit.
-        with rejections(secret=True):
+        with rejections(conf.flag_model, secret=True):
             connections[conf.database].check_constraints()
     for kind in {row.kind for row in rows}:
         of_kind = [row for row in rows if row.kind is kind]
@@ -614,20 +701,26 @@ def _record_undo_of(entries: Sequence[int]) -> None:
 
 
 def undo_event(
-    kind: Kind, key: str, version: int | None = None, *, expect_version: int | None = None
+    kind: Kind,
+    key: str,
+    version: int | None = None,
+    *,
+    without: Collection[str] = (),
+    expect_version: int | None = None,
 ) -> Changed:
     """Undoes the event of a row that has this version; by default the newest event.
 
-    Raises as `undo`, and UnknownFlagError, UnknownValueError or UnknownSegmentError for the key.
-    Without a version, raises InvalidChangeError if the newest event is an undo.
+    `without` names fields to leave out, as of `undo`. Raises as `undo`, and UnknownFlagError,
+    UnknownValueError or UnknownSegmentError for the key. Without a version, leaves out what
+    `loaddata` wrote, and raises InvalidChangeError if the newest event is an undo.
     """
     of_row = _entries_of_row(kind, key)
     if version is None:
         newest = of_row.without_loads().first()
         if newest is None:
             raise InvalidChangeError(
-                "the history has no change of {key} to undo, but at most what loaddata wrote; see "
-                "{history}",
+                "the history has no change of {key} to undo, because what loaddata wrote is none; "
+                "see {history}",
                 key=key,
                 history=quoted_command("history", key, *KIND_OPTIONS[kind]),
             )
@@ -642,27 +735,39 @@ def undo_event(
                 history=quoted_command("history", key, *KIND_OPTIONS[kind]),
             )
     chosen = _require(of_row, [version], key, *KIND_OPTIONS[kind])
-    return _undo_row(kind, key, _entries_of_events(chosen), expect_version)
+    return _undo_row(kind, key, _entries_of_events(chosen), without, expect_version)
 
 
-def restore_row(kind: Kind, key: str, *, to: int, expect_version: int | None = None) -> Changed:
+def restore_row(
+    kind: Kind,
+    key: str,
+    *,
+    to: int,
+    without: Collection[str] = (),
+    expect_version: int | None = None,
+) -> Changed:
     """Restores a row and its allowed users as the entry `to` left them: undoes the newer entries.
 
     A deleted row gets its old primary key back. Users who no longer exist are left out and returned
-    as `missing`. Raises as `undo_event`.
+    as `missing`. `without` names fields to leave out, as of `undo`. Raises as `undo_event`.
     """
-    return _undo_row(kind, key, entries_after(kind, key, to), expect_version)
+    return _undo_row(kind, key, entries_after(kind, key, to), without, expect_version)
 
 
 def _undo_row(
-    kind: Kind, key: str, entries: Sequence[Change], expect_version: int | None
+    kind: Kind,
+    key: str,
+    entries: Sequence[Change],
+    without: Collection[str],
+    expect_version: int | None,
 ) -> Changed:
     if not entries:
         row = kind.row(key)
         require_version(kind, key, row.pk, expect_version)
         return Changed(kind, key, {}, {}, written=False, version=version_of(kind, row.pk))
     row_id = kind, entries[0].object_pk
-    [done] = undo(entries, expect={} if expect_version is None else {row_id: expect_version})
+    expect = {} if expect_version is None else {row_id: expect_version}
+    [done] = undo(entries, without=without, expect=expect)
     return cast("Changed", done.changed)
 
 

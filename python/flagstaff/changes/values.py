@@ -77,7 +77,7 @@ def create(key: str, value: object, **fields: Any) -> Changed:
 
 #: `delete(key, *, expect_version=None)` deletes a value, so that `get_value` returns its default.
 delete = partial(delete_row, Kind.VALUE)
-#: `undo(key, version=None, *, expect_version=None)` undoes one event of a value.
+#: `undo(key, version=None, *, without=(), expect_version=None)` undoes one event of a value.
 undo = partial(undo_event, Kind.VALUE)
-#: `restore(key, *, to, expect_version=None)` restores a value as the entry `to` left it.
+#: `restore(key, *, to, without=(), expect_version=None)` restores a value as of the entry `to`.
 restore = partial(restore_row, Kind.VALUE)

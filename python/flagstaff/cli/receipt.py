@@ -106,6 +106,8 @@ def _texts(changed: Changed, names: Names) -> Iterator[str]:
         yield f"{changed.key}: {changed.kept_by_rules}"
     if changed.missing:
         yield f"skipped users that do not exist: {some(changed.missing)}"
+    if changed.left_out:
+        yield f"{changed.key}: left out: {some(changed.left_out)}"
 
 
 def _state(key: str, found: Impact | None, *, is_single: bool) -> str:
@@ -143,6 +145,7 @@ def _document(changed: Changed, found: Impact | None) -> Record:
         "version": changed.version,
         "undo": changed.undo and changed.undo.arguments,
         "skipped_users": changed.missing,
+        "left_out": changed.left_out,
     }
     if changed.kind is Kind.VALUE:
         document["kept_by_rules"] = changed.kept_by_rules

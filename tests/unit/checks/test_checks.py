@@ -441,7 +441,7 @@ def test_each_manager_that_pages_and_code_use_by_default_is_checked(
         ({"everything": every, "objects": less}, "objects"),
         ({"objects": every, "visible": less}, None),
     ):
-        own = {attribute: Rows(of) for attribute, of in managers.items()}
+        own: dict[str, Any] = {attribute: Rows(of) for attribute, of in managers.items()}
         monkeypatch.setattr(Conf, "flag_model", flag_model_of(team=models.TextField(), **own))
         assert [message.msg.split()[2] for message in messages()] == [name] * bool(name)
 

@@ -34,6 +34,7 @@ from flagstaff.admin.links import (
     RESTORE,
     TRANSACTION,
     UNDO,
+    WITHOUT,
     back_url,
     changes_url,
     history_url,
@@ -98,6 +99,7 @@ class UndoRequest(ActionRequest):
     def __init__(self, admin: BaseAdmin, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
         self.is_restore = RESTORE in request.GET
+        self._without = request.GET.getlist(WITHOUT)
         super().__init__(admin, request, _UNDO, [])
 
     # What is undone.
@@ -106,7 +108,7 @@ class UndoRequest(ActionRequest):
         self.entries = self._entries()
         self._require_view(self.entries)
         self.events = [*events(self.entries)]
-        self.undone = preview_undo(self.entries)
+        self.undone = preview_undo(self.entries, without=self._without)
         present = [(row, one) for one in self.undone if (row := one.before.row or one.after.row)]
         self.versions = [str(one.version) for _row, one in present]
         return [row for row, _one in present]
@@ -219,6 +221,11 @@ class UndoRequest(ActionRequest):
 
     def _advice(self) -> Iterator[str]:
         """Yields what to do if the undo is not possible."""
+        if unfit := {name for one in self.undone for name in one.unfit}:
+            query = self.request.GET.copy()
+            query.setlist(WITHOUT, [*self._without, *sorted(unfit)])
+            text = _("Leave out %(fields)s") % {"fields": local_list(sorted(unfit))}
+            yield format_html('<a href="?{}">{}</a>', query.urlencode(), text)
         refused = {entry for one in self.undone if one.problem for entry in one.entries}
         others = [one.version for one in self.events if one.version not in refused]
         if not refused or self.is_restore:
@@ -255,7 +262,7 @@ class UndoRequest(ActionRequest):
             )
             shown = local_list(map(quoted, keys))
             yield text % {"count": local_number(len(keys)), "keys": shown}
-        yield from filter(None, [_skipped_text(preview.changed), impact_text(preview.impact)])
+        yield from filter(None, [_left_out_text(preview.changed), impact_text(preview.impact)])
 
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         """A line for each field of a single row, or for each of several rows."""
@@ -315,7 +322,7 @@ class UndoRequest(ActionRequest):
         """Undoes all of it."""
         expect = {one.id: one.version for one in self.undone}
         with transaction.atomic(using=conf.database):
-            done = undo(self.entries, expect=expect)
+            done = undo(self.entries, without=self._without, expect=expect)
             written = {one.id: changed for one in done if (changed := one.written)}
             rows = read_rows(written, lock=False)
             for row_id, row in rows.items():
@@ -330,7 +337,7 @@ class UndoRequest(ActionRequest):
             if changes[0].old is None:
                 [((kind, _pk), row)] = rows.items()
                 sentences.append(summary_of(row) if kind is Kind.FLAG else "")
-        sentences += [_skipped_text(changes), impact_text(preview.impact)]
+        sentences += [_left_out_text(changes), impact_text(preview.impact)]
         versions = [changed.version for changed in changes if changed.version]
         url = undo_url(self.site, versions)
         if len(versions) > _MAX_EVENTS:
@@ -353,12 +360,15 @@ def _id_of(entry: Change) -> RowId:
     return entry.kind, entry.object_pk
 
 
-def _skipped_text(changes: Collection[Changed]) -> str:
-    """Returns the sentence about users who no longer exist; empty without any."""
+def _left_out_text(changes: Collection[Changed]) -> str:
+    """Returns the sentences about columns and users that are left out; empty without any."""
+    columns = {name for changed in changes for name in changed.left_out}
+    shown = _("Left out: %(fields)s.") % {"fields": local_list(sorted(columns))} if columns else ""
     count = len({pk for changed in changes for pk in changed.missing})
     text = ngettext(
         "%(count)s user no longer exists and was skipped.",
         "%(count)s users no longer exist and were skipped.",
         count,
     )
-    return text % {"count": local_number(count)} if count else ""
+    skipped = text % {"count": local_number(count)} if count else ""
+    return " ".join(filter(None, (shown, skipped)))

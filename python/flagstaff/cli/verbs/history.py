@@ -48,7 +48,11 @@ from flagstaff.history.user_names import names_of_actors
 
 # Entries that one undo takes.
 _MAX_ENTRIES = 1_000
-_CHANGE = (add_attribution, add_wait, add_yes)
+_WITHOUT = "a column whose old value no longer fits; can be repeated"
+_UNDO = (
+    option("--without", _WITHOUT, "FIELD", action="append", default=[]),
+    *(add_attribution, add_wait, add_yes),
+)
 _COLUMNS = (
     Column("version", align_right=True),
     Column("at", header="WHEN"),
@@ -165,7 +169,7 @@ def _print_similar_actor(name: str | None, out: Output) -> None:
     "undo-transaction 19",
     "undo-transaction 19 --dry-run",
     topic=Topic.INCIDENT,
-    arguments=(option("version", "a version that `history` shows", "VERSION", type=int), *_CHANGE),
+    arguments=(option("version", "a version that `history` shows", "VERSION", type=int), *_UNDO),
 )
 def undo_transaction(options: Options, out: Output) -> Done:
     """Undo all changes of one transaction, such as an import.
@@ -185,7 +189,7 @@ def undo_transaction(options: Options, out: Output) -> Done:
         partial(add_key, optional=True),
         add_kinds("only changes of %ss"),
         switch("--skip-conflicts", "leave out rows of which a newer change has overwritten one"),
-        *_CHANGE,
+        *_UNDO,
     ),
 )
 def undo_since(options: Options, out: Output) -> Done:
@@ -216,10 +220,10 @@ def _undo(
     question, and as `undo` does.
     """
     skip, expect = options.get("skip_conflicts", False), dict[RowId, int]()
-    asks_always = asks_always and not out.is_confirmed
+    asks_always, without = asks_always and not out.is_confirmed, options["without"]
     try:
         if asks_always or may_ask(out):
-            shown = preview_undo(entries, skip_conflicts=skip)
+            shown = preview_undo(entries, skip_conflicts=skip, without=without)
             written = [change for one in shown if (change := one.written)]
             texts = texts_of([one.changed for one in shown if one.changed is not None])
             texts += [f"conflict: {one.problem}" for one in shown if one.problem]
@@ -232,7 +236,9 @@ def _undo(
             if ask_about_users(found, out, texts, always=always):
                 expect = {one.id: one.version for one in shown}
         write = preview_undo if out.is_dry_run else undo
-        done = write(entries, skip_conflicts=skip, expect=expect) if entries else []
+        done = []
+        if entries:
+            done = write(entries, skip_conflicts=skip, without=without, expect=expect)
     except (ConflictError, InvalidChangeError):
         if "skip_conflicts" in options:
             out.message("pass --skip-conflicts to undo the other changes")

@@ -48,6 +48,7 @@ from tests.support.admin_pages import (
 from tests.support.history import all_events, flag_history
 from tests.support.history_fixtures import GERMAN, disabled_triggers
 from tests.support.plan_pages import text_of
+from tests.support.sql import rows as execute
 from tests.support.sql import statements_of
 
 # Each change is a transaction of its own, as in production.
@@ -608,3 +609,19 @@ def test_users_without_the_permission_to_view_users_see_only_numbers(
     assert f'""pks"": [{robert.pk}]' in page(operator, f"{RECENT}?format=csv")
     [message] = messages_of(undo(editor, change))
     assert message.startswith("The change of “new_checkout” was undone: removed 1 allowed user.")
+
+
+def test_page_offers_to_leave_out_a_column_whose_old_value_no_longer_fits(
+    operator: Client,
+) -> None:
+    changes.flags.create("banner", rollout_percent=5)
+    version = changes.flags.delete("banner").version or 0
+    # It was a text then.
+    execute('UPDATE flagstaff_change SET old = old || \'{"review_on": "soon"}\'')
+    html = page(operator, undo_url(version))
+    assert "banner: review_on: " in text_of(html)
+    [query] = re.findall(r'href="(\?[^"]*without=review_on[^"]*)"', html)
+    url = f"{RECENT}{unescape(query)}"
+    assert "Left out: review_on." in text_of(page(operator, url))
+    operator.post(url, confirmed(operator.get(url)))
+    assert FeatureFlag.objects.get(key="banner").rollout_percent == 5
