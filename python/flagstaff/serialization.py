@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from dataclasses import field as dataclass_field
+from itertools import chain
+from typing import Any, Final, TypeAlias, cast
 
 from django.db import connections, transaction
 from django.db.models import JSONField, Model
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._stored_value_schema import SECRET_FIELDS, secret_fields
-from flagstaff._tables.model_fields import AnyField, fields_to_set
-from flagstaff._tables.rows import PrimaryKey, Row, all_rows, unknown_key
+from flagstaff._tables.model_fields import RULES, AnyField, fields_to_set
+from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, unknown_key
 from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.json_text import object_of_pairs
-from flagstaff._words.rule_parts import in_reading_order
+from flagstaff._words.rule_parts import in_reading_order, named_segments
 from flagstaff._words.text import MASK, Text, is_storable, joined, some
 from flagstaff.changes import Changed, Undo, combined_undo
-from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
-from flagstaff.changes.preview import rolled_back
-from flagstaff.changes.row_changes import create_row, delete_row, update_row
+from flagstaff.changes.allowed_users import (
+    ALLOWED,
+    AllowedUsersChange,
+    allowed_pks_of,
+    in_order,
+)
+from flagstaff.changes.fields import cleaned, differing, rejections
+from flagstaff.changes.locking import conflict_error
+from flagstaff.changes.preview import previewed
+from flagstaff.changes.row_changes import delete_locked, insert_row, new_row, write_change
+from flagstaff.changes.row_states import Key, RowState, copied
+from flagstaff.changes.segment_use import (
+    SegmentUse,
+    existing_segments,
+    missing_among,
+    require_unused,
+    uses_by_segment,
+)
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConflictError,
@@ -31,7 +49,7 @@ from flagstaff.exceptions import (
     InvalidChangeError,
 )
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import require_history, versions_of
+from flagstaff.history.log import has_history, require_history, require_triggers, versions_of
 
 __all__ = ["Imported", "apply", "as_text", "export", "read"]
 
@@ -43,13 +61,12 @@ SECTIONS: Final = {Kind.SEGMENT: "segments", Kind.FLAG: "flags", Kind.VALUE: "va
 # The number at the top of a file. Any addition to the format raises it.
 _FORMAT = 1
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
-# A dry run must not wait for long, because it holds the locks that it has.
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '1s'"
+_ADVICE: Final = Text("export again, or pass --ignore-versions to overwrite the changes")
 
 # Fields without a default, which the model then refuses.
 _REQUIRED: Final = {Kind.SEGMENT: {"conditions": None}, Kind.VALUE: {"value": None}}
 
-_Place = tuple[Kind, str]
+_Place: TypeAlias = tuple[Kind, str]
 
 
 # Export.
@@ -199,18 +216,10 @@ class Imported:
     unchanged: int
     #: The users of the file that were skipped, as text.
     skipped_users: tuple[str, ...]
+    #: A hash of the keys and values that are written. It does not cover secret values.
+    plan: str
     #: Undoes the whole import; None if nothing was written, or if a secret value was replaced.
-    undo: Undo | None
-
-    @property
-    def plan(self) -> str:
-        """A hash of the keys and values that are written. It does not cover secret values."""
-        written = [
-            [kind.value, key, change.new is None, _shown(change), (change.old or {}).get(ALLOWED)]
-            for (kind, key), change in self.changed.items()
-        ]
-        text = json.dumps(written, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+    undo: Undo | None = None
 
 
 def apply(  # noqa: PLR0913 (each is a question of its own)
@@ -225,41 +234,75 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
     """Imports a document in one transaction: all of it or nothing. Writes only what differs.
 
     Rows that are not in the document stay; with `delete_missing` they are deleted, if the document
-    has their section. A dry run writes, and rolls back: receivers of Django's signals are called.
+    has their section. A dry run only reads: it calls no receivers of Django's signals, and does not
+    find what only the database would reject, such as by a constraint of the project.
 
-    Blocks while other transactions lock the rows; a dry run for at most a second. Raises
-    DocumentError with all problems, ConflictError if a row to be changed has another version than
-    the document, or if the plan is not `expect_plan`, and InvalidChangeError for `delete_missing`
-    with a partial document.
+    Compares without locks. Then locks the rows that differ, and writes them: a change of one of
+    them, such as a kill, waits meanwhile. Blocks while other transactions lock these rows; a dry
+    run, and an import without differences, never block.
+
+    Raises DocumentError with all problems, InvalidChangeError for `delete_missing` with a partial
+    document, and ConflictError if a row to be changed has another version than the document, or has
+    changed since it was compared, or if the plan is not `expect_plan`.
     """
     if delete_missing and document.get(_PARTIAL):
         raise InvalidChangeError(
             "the file was exported with some keys only; import it without --delete-missing"
         )
-    connection = connections[conf.database]
-    with rolled_back() if dry_run else transaction.atomic(using=connection.alias):
-        if dry_run and is_postgresql(connection):
-            with connection.cursor() as cursor:
-                cursor.execute(_LOCK_TIMEOUT)
-        run = _Import(document, skip_unknown=skip_unknown_users, ignore_versions=ignore_versions)
-        imported = run.write_all(delete_missing=delete_missing)
-        if expect_plan not in {None, imported.plan}:
-            raise ConflictError(
-                Text(
-                    "the plan is now {present}, not {expected}, because something has changed; "
-                    "review the new plan with --dry-run",
-                    present=imported.plan,
-                    expected=str(expect_plan),
-                )
+    run = _Import(document, skip_unknown=skip_unknown_users, ignore_versions=ignore_versions)
+    with previewed():
+        planned = run.plan(delete_missing=delete_missing)
+    if expect_plan not in {None, planned.plan}:
+        raise ConflictError(
+            Text(
+                "the plan is now {present}, not {expected}, because something has changed; "
+                "review the new plan with --dry-run",
+                present=planned.plan,
+                expected=str(expect_plan),
             )
-        if dry_run:
-            # What a commit would check.
-            connection.check_constraints()
-    return replace(imported, undo=None) if dry_run else imported
+        )
+    return planned if dry_run or not planned.changed else run.write(planned)
+
+
+@dataclass(frozen=True)
+class _RowChange:
+    """What an import does to a row, decided by the row as it was read."""
+
+    kind: Kind
+    #: None if there is none.
+    row: Row | None
+    users: AllowedUsersChange
+    #: A row to insert; else the cleaned fields that differ.
+    new: Row | None = None
+    fields: Fields = dataclass_field(default_factory=dict)
+    deletes: bool = False
+    #: The version that the row must have; None for any.
+    version: int | None = None
+
+    @property
+    def new_rules(self) -> object:
+        """The rules after the import; None if they stay."""
+        return [] if self.deletes else getattr(self.new, RULES, self.fields.get(RULES))
+
+    def write(self) -> Changed:
+        """Writes it; in a preview, returns what that would be. Raises InvalidChangeError."""
+        if self.new is not None:
+            return insert_row(self.kind, copied(self.new), self.users)
+        row = copied(self.row)
+        if self.deletes:
+            return delete_locked(self.kind, row, self.users.present)
+        return write_change(self.kind, row, self.fields, self.users)
+
+    def is_as_read(self, locked: Row | None, users: Collection[PrimaryKey]) -> bool:
+        """Whether the locked row is the one that was read, with its allowed users."""
+        if self.row is None or locked is None or self.row.pk != locked.pk:
+            return self.row is locked
+        read = {one.name: getattr(self.row, one.attname) for one in _fields(self.kind).values()}
+        return self.users.present == users and not differing(locked, read)
 
 
 class _Import:
-    """The items of a document beside their locked rows."""
+    """The items of a document, and the changes that make the rows like them."""
 
     def __init__(
         self, document: Mapping[str, Any], *, skip_unknown: bool, ignore_versions: bool
@@ -272,16 +315,20 @@ class _Import:
         self._items = dict(self._items_of(document))
         self._skipped: set[str] = set()
         self._rows: dict[_Place, Row] = {}
-        self._changed: dict[_Place, Changed] = {}
+        # By the primary key of the flag; then the users whom the lists of the file name.
+        self._allowed: dict[PrimaryKey, set[PrimaryKey]] = {}
+        self._by_username: dict[str, PrimaryKey] = {}
+        self._existing: set[PrimaryKey] = set()
+        self._changes: dict[_Place, _RowChange] = {}
 
-    def write_all(self, *, delete_missing: bool) -> Imported:
-        """Writes the items, and deletes rows that are missing. Raises all problems together."""
+    def plan(self, *, delete_missing: bool) -> Imported:
+        """Decides what differs. Neither locks nor writes. Raises all problems together."""
         deleted = set(self._sections) if delete_missing else set()
-        # In the order of `Kind`, because a change of a flag locks it before its segments.
         for kind in Kind:
             keys = [key for of_kind, key in self._items if of_kind is kind]
-            for row in _rows(kind, None if kind in deleted else keys, lock=True):
+            for row in _rows(kind, None if kind in deleted else keys):
                 self._rows[kind, row.key] = row
+        self._read_users()
         # Of the other kinds, only rows of the file were read.
         missing = [place for place in self._rows if place not in self._items]
         # A deletion frees a key for the other kind; segments stay until no rule names them.
@@ -290,45 +337,162 @@ class _Import:
             *self._items.items(),
             *((place, None) for place in missing if place[0] is Kind.SEGMENT),
         ]
-        for (kind, key), item in steps:
-            self._try(kind, key, item)
-        if self._problems:
-            raise DocumentError(sorted(self._problems))
-        if self._conflicts:
-            text = joined((error.problem for error in self._conflicts), "\n")
-            raise ConflictError(
-                text,
-                key=self._conflicts[0].key,
-                advice=Text("export again, or pass --ignore-versions to overwrite the changes"),
-            )
-        unchanged = len(self._items) + len(missing) - len(self._changed)
-        undo = combined_undo(self._changed.values())
-        return Imported(self._changed, unchanged, tuple(sorted(self._skipped)), undo)
+        for place, item in steps:
+            with self._collected(place):
+                if change := self._change_of(place, item):
+                    self._changes[place] = change
+        self._check()
+        changed = {place: change.write() for place, change in self._changes.items()}
+        skipped = tuple(sorted(self._skipped))
+        return Imported(changed, len(steps) - len(changed), skipped, _plan_of(changed))
 
-    def _try(self, kind: Kind, key: str, item: Mapping[str, Any] | None) -> None:
-        """Makes one change, in a savepoint of its own, and collects its error. None deletes."""
+    def write(self, planned: Imported) -> Imported:
+        """Writes what was planned. Raises ConflictError if a row has changed since it was read."""
         try:
-            change = delete_row(kind, key) if item is None else self._write(kind, key, item)
+            changed = self._write()
+        except InvalidChangeError:
+            # Again, in savepoints, to name every row that the database rejects.
+            changed = self._write(savepoints=True)
+        return replace(planned, changed=changed, undo=combined_undo(changed.values()))
+
+    def _write(self, *, savepoints: bool = False) -> dict[_Place, Changed]:
+        connection, changed = connections[conf.database], dict[_Place, Changed]()
+        with transaction.atomic(using=connection.alias):
+            self._lock()
+            for place, change in self._changes.items():
+                with (
+                    self._collected(place) if savepoints else nullcontext(),
+                    transaction.atomic(using=connection.alias, savepoint=savepoints),
+                ):
+                    changed[place] = change.write()
+            self._raise_problems()
+            # What a commit would check: a user may have been deleted meanwhile.
+            with rejections(secret=True):
+                connection.check_constraints()
+            rows = {
+                at: self._changes[at].row or cast("RowState", one.after).row
+                for at, one in changed.items()
+            }
+            versions = _versions_of(rows) if has_history() else {}
+            return {at: replace(one, version=versions.get(at)) for at, one in changed.items()}
+
+    def _lock(self) -> None:
+        """Locks the rows that differ, and compares them with those that were read.
+
+        In the order of an undo, and of a change of a flag, which locks the segments of its rules.
+        """
+        to_lock, locked = {*self._changes}, dict[_Place, Row]()
+        for change in self._changes.values():
+            to_lock |= {(Kind.SEGMENT, key) for key, _ in named_segments(change.new_rules)}
+        for kind in Kind:
+            keys = [key for of_kind, key in to_lock if of_kind is kind]
+            locked |= {(kind, row.key): row for row in _rows(kind, keys, lock=True)}
+        # Again: what the changes need may be gone, and what they must not meet may be there.
+        self._check()
+        users = allowed_pks_of([row for (kind, _), row in locked.items() if kind is Kind.FLAG])
+        for place, change in self._changes.items():
+            row = locked.get(place)
+            if not change.is_as_read(row, users.get(row.pk, set()) if row else set()):
+                text = Text("{key} has changed while the import ran", key=place[1])
+                self._conflicts.append(ConflictError(text, key=place[1]))
+            self._changes[place] = replace(change, row=row)
+        self._raise_problems(Text("nothing was written; run it again"))
+
+    def _check(self) -> None:
+        """Raises all problems that the changes have with versions, keys and segments."""
+        changes = self._changes.items()
+        rules: dict[Key, object] = {place: change.new_rules for place, change in changes}
+        segments = {key for kind, key in self._items if kind is Kind.SEGMENT}
+        existing = segments | existing_segments(rules.values())
+        deletes = any(kind is Kind.SEGMENT and change.deletes for (kind, _), change in changes)
+        uses = uses_by_segment() if deletes else {}
+        versions, owners = self._present_versions(), self._owners()
+        for (kind, key), change in changes:
+            with self._collected((kind, key)):
+                present, expected = versions.get((kind, key)), change.version
+                if change.row is not None and expected is not None and present != expected:
+                    raise conflict_error(kind, key, change.row.pk, expected, present, "")
+                if change.new is not None and (kind, key) in owners:
+                    raise InvalidChangeError(key_is_taken(key, owners[kind, key]))
+                if problem := missing_among(rules[kind, key], existing):
+                    raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
+                if kind is Kind.SEGMENT and change.deletes:
+                    kept = [use for use in uses[key] if rules.get((use.kind, use.key)) is None]
+                    require_unused(key, [*kept, *self._new_uses(key)])
+        self._raise_problems()
+
+    def _new_uses(self, segment: str) -> Iterator[SegmentUse]:
+        """Yields the rows whose new rules name a segment."""
+        for (kind, _key), change in self._changes.items():
+            if segment in dict(named_segments(change.new_rules)):
+                yield SegmentUse(kind, change.row or change.new)
+
+    def _present_versions(self) -> Mapping[_Place, int]:
+        """Returns the versions of the rows whose version the file has. Raises NoHistoryError."""
+        rows = {
+            place: change.row
+            for place, change in self._changes.items()
+            if change.version is not None and change.row is not None
+        }
+        for kind in {kind for kind, _key in rows}:
+            require_history()
+            # Without triggers the version stays the same whatever is changed.
+            require_triggers(kind)
+        return _versions_of(rows)
+
+    def _owners(self) -> dict[_Place, str]:
+        """Returns what else has the keys of new flags and values, after the import."""
+        freed = {place for place, change in self._changes.items() if change.deletes}
+        new = [place for place, change in self._changes.items() if change.new is not None]
+        owners = {(Kind.VALUE, key): Kind.FLAG.value for kind, key in new if kind is Kind.FLAG}
+        for kind, other in ((Kind.FLAG, Kind.VALUE), (Kind.VALUE, Kind.FLAG)):
+            keys = (key for of_kind, key in new if of_kind is kind and (other, key) not in freed)
+            for batch in batches(keys):
+                taken = taken_keys(kind.value, batch)
+                owners |= {(kind, key): owner for key, owner in taken.items()}
+        return owners
+
+    @contextmanager
+    def _collected(self, place: _Place) -> Iterator[None]:
+        """Collects an error about a row."""
+        try:
+            yield
         except ConflictError as error:
             self._conflicts.append(error)
         except InvalidChangeError as error:
             self._problems.append(
-                Text("{place}: {problem}", place=_place(kind, key), problem=error.message)
+                Text("{place}: {problem}", place=_place(*place), problem=error.message)
             )
-        else:
-            if change.written:
-                self._changed[kind, key] = change
 
-    def _write(self, kind: Kind, key: str, item: Mapping[str, Any]) -> Changed:
-        row = self._rows.get((kind, key))
+    def _raise_problems(self, advice: Text = _ADVICE) -> None:
+        if self._problems:
+            raise DocumentError(sorted(self._problems))
+        if self._conflicts:
+            text = joined((error.problem for error in self._conflicts), "\n")
+            raise ConflictError(text, key=self._conflicts[0].key, advice=advice)
+
+    def _change_of(self, place: _Place, item: Mapping[str, Any] | None) -> _RowChange | None:
+        """Returns what makes a row like an item; None if it is. Without an item, deletes the row.
+
+        Raises InvalidChangeError or ConflictError.
+        """
+        (kind, key), row = place, self._rows.get(place)
+        present = frozenset(self._allowed.get(getattr(row, "pk", None), ()))
+        if item is None:
+            return _RowChange(kind, row, AllowedUsersChange(present=present), deletes=True)
         version = None if self._ignore_versions else item.get(_VERSION)
         if type(version) is not int and version is not None:
             raise InvalidChangeError(
                 "the version must be an integer, as `export --versions` writes it"
             )
         fields = self._values(kind, item, row)
+        listed = cast("list[PrimaryKey]", fields.pop(ALLOWED, present))
+        added = tuple(pk for pk in listed if pk not in present)
+        users = AllowedUsersChange(added, in_order(present.difference(listed)), (), present)
         if row is not None:
-            return update_row(kind, key, fields, expect_version=version)
+            fields = differing(row, cleaned(row, differing(row, fields)))
+            change = _RowChange(kind, row, users, fields=fields, version=version)
+            return change if fields or users else None
         if version is not None:
             raise ConflictError(
                 Text(
@@ -338,7 +502,8 @@ class _Import:
                 ),
                 key=key,
             )
-        return create_row(kind, key, {**_REQUIRED.get(kind, {}), **fields})
+        new = new_row(kind, key, {**_REQUIRED.get(kind, {}), **fields})
+        return _RowChange(kind, None, users, new)
 
     def _values(self, kind: Kind, item: Mapping[str, Any], row: Row | None) -> dict[str, object]:
         """Returns the values of an item by the model's attributes, without masked ones."""
@@ -377,6 +542,18 @@ class _Import:
                         Text("{place}: must be a mapping", place=_place(kind, key))
                     )
 
+    def _read_users(self) -> None:
+        """Reads the allowed users of the flags, and the users that the file lists."""
+        flags = [row for (kind, _key), row in self._rows.items() if kind is Kind.FLAG]
+        self._allowed = allowed_pks_of(flags)
+        lists = (item.get(ALLOWED) for item in self._items.values())
+        entries = [*chain.from_iterable(entry for entry in lists if isinstance(entry, list))]
+        table = allowed_user_table()
+        names = {entry for entry in entries if isinstance(entry, str)}
+        self._by_username, _shared = table.by_username(names)
+        pks = {table.parse(key) for entry in entries if (key := _key_of_user(entry)) is not None}
+        self._existing = table.existing(pks - {None})
+
     def _user_pks(self, entries: object) -> list[PrimaryKey]:
         """Returns the users of a list in a file, and notes those that are skipped.
 
@@ -389,18 +566,17 @@ class _Import:
             raise InvalidChangeError(
                 'allowed_users: must be a list of usernames, or of primary keys such as {"pk": 42}'
             )
-        by_name, _shared = table.by_username(names)
-        parsed = {key: table.parse(key) for key in keys}
-        existing = table.existing(pk for pk in parsed.values() if pk is not None)
+        by_name, parsed = self._by_username, {key: table.parse(key) for key in keys}
         unknown = [repr(name) for name in names if name not in by_name]
-        unknown += [repr(key) for key, pk in parsed.items() if pk not in existing]
+        unknown += [repr(key) for key, pk in parsed.items() if pk not in self._existing]
         if unknown and not self._skip_unknown:
             raise InvalidChangeError(
                 "allowed_users: not exactly one user is {users}; pass --skip-unknown to skip them",
                 users=some(unknown),
             )
         self._skipped.update(unknown)
-        return sorted({*by_name.values(), *existing}, key=str)
+        named = {by_name[name] for name in names if name in by_name}
+        return sorted(named | self._existing.intersection(parsed.values()), key=str)
 
 
 def _key_of_user(entry: object) -> int | str | None:
@@ -409,6 +585,26 @@ def _key_of_user(entry: object) -> int | str | None:
         return None
     key = entry["pk"] if isinstance(entry, dict) and entry.keys() == {"pk"} else entry
     return key if isinstance(key, int | str) and not isinstance(key, bool) and key != "" else None
+
+
+def _versions_of(rows: Mapping[_Place, Row]) -> dict[_Place, int]:
+    """Returns the versions of rows. One query for each kind."""
+    versions = dict[_Place, int]()
+    for kind in {kind for kind, _key in rows}:
+        pks = {place: str(row.pk) for place, row in rows.items() if place[0] is kind}
+        newest = versions_of(kind, pks.values())
+        versions |= {place: newest.get(pk, 0) for place, pk in pks.items()}
+    return versions
+
+
+def _plan_of(changed: Mapping[_Place, Changed]) -> str:
+    """Returns a hash of what is written. It does not cover secret values."""
+    written = [
+        [kind.value, key, change.new is None, _shown(change), (change.old or {}).get(ALLOWED)]
+        for (kind, key), change in changed.items()
+    ]
+    text = json.dumps(written, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _shown(change: Changed) -> object:

@@ -32,7 +32,7 @@ def is_preview() -> bool:
 def rolled_back() -> Iterator[None]:
     """Runs the block in a transaction, or a savepoint, and rolls back what it has written.
 
-    For an import, a rollout plan and an experiment, which write more than rows of flags.
+    For a rollout plan and an experiment, which write more than rows of flags.
     """
     with transaction.atomic(using=conf.database):
         yield

@@ -201,7 +201,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     """Creates a row, unless an equal one exists."""
     fields = dict(fields)
     users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
-    row = _new_row(kind, key, fields)
+    row = new_row(kind, key, fields)
     with transaction.atomic(using=conf.database):
         present = kind.find(key, lock=not is_preview())
         change = users_to_change((), () if present else users)
@@ -275,7 +275,8 @@ def _merge(
     return [*(present - removed), *(pk for pk in users if pk not in old)]
 
 
-def _new_row(kind: Kind, key: str, fields: Fields) -> Row:
+def new_row(kind: Kind, key: str, fields: Fields) -> Row:
+    """Returns a row to insert, with cleaned fields. Raises InvalidChangeError."""
     try:
         row = cast("Row", kind.model(key=key, **fields))
     except TypeError as error:

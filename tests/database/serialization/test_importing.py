@@ -101,11 +101,15 @@ def test_import_of_new_rows_calls_the_receivers_of_the_project(cli_shop: None) -
     assert saved == ["one", "two"]
 
 
-def test_import_of_new_rows_that_the_database_rejects_names_the_reason(cli_shop: None) -> None:
-    rows("ALTER TABLE flagstaff_featureflag ADD CONSTRAINT no_two CHECK (key <> 'two')")
-    [problem] = import_problems("flagstaff: 1\nflags: {one: {enabled: true}, two: {}}")
-    assert "flags.two: the database rejected the change" in problem
-    assert 'violates check constraint "no_two"' in problem
+def test_import_of_rows_that_the_database_rejects_names_each_and_the_reason(cli_shop: None) -> None:
+    rows("ALTER TABLE flagstaff_featureflag ADD CONSTRAINT few CHECK (key NOT IN ('one', 'two'))")
+    text = "flagstaff: 1\nflags: {dark_mode: {rollout_percent: 5}, one: {}, three: {}, two: {}}"
+    assert len(dry_run(text).changed) == 4
+    problems = import_problems(text)
+    assert len(problems) == 2
+    for key, problem in zip(("one", "two"), problems, strict=True):
+        assert f"flags.{key}: the database rejected the change" in problem
+        assert 'violates check constraint "few"' in problem
 
 
 def test_missing_flags_are_deleted_only_with_delete_missing(cli_shop: None) -> None:

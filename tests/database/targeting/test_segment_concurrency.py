@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 
-from flagstaff import acting_as, changes, experiments
+from flagstaff import acting_as, changes, experiments, serialization
 from flagstaff._words.rule_parts import named_segments
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError, InvalidExperimentError
 from flagstaff.experiments.models import Experiment
@@ -95,6 +95,14 @@ def test_undo_of_rules_that_waited_for_other_conditions_is_written() -> None:
 def test_segments_undos_and_changes_of_rules_do_not_deadlock() -> None:
     both = rules("other", "enterprise")
     newest = flag_history("new_checkout")[0].version
+    documents = [
+        {
+            "flagstaff": 1,
+            "segments": {key: {"conditions": conditions} for key in ("enterprise", "other")},
+            "flags": {"banner": {"rules": rules(*names)}, "new_checkout": {"rules": rules(*names)}},
+        }
+        for conditions, names in ((LARGE, ("enterprise",)), (PAYING, ("other", "enterprise")))
+    ]
 
     def attempt(*calls: Callable[[], object]) -> None:
         for call in calls:
@@ -120,4 +128,5 @@ def test_segments_undos_and_changes_of_rules_do_not_deadlock() -> None:
                 partial(changes.flags.restore, "new_checkout", to=newest),
             ),
             partial(attempt, partial(changes.segments.create, "other", LARGE)),
+            partial(attempt, *(partial(serialization.apply, document) for document in documents)),
         )
