@@ -47,7 +47,13 @@ from flagstaff.admin.rights import may, require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.waiting_lines import row_lines, waiting_line
 from flagstaff.changes import Changed
-from flagstaff.changes.consequence import consequence_of, impact_text, text_for_many, text_to_type
+from flagstaff.changes.consequence import (
+    consequence_of,
+    impact_text,
+    needs_question,
+    text_for_many,
+    text_to_type,
+)
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
@@ -319,7 +325,7 @@ class ActionRequest:
             return Preview({}, changed, found, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
         is_kept = any(one.kept_by_rules for one in changed)
-        asks = least is not None and (is_kept or consequence_of(found) >= least)
+        asks = least is not None and (is_kept or needs_question(found, least))
         typed = text_to_type(found) if asks else ""
         return Preview({}, changed, found, asks=asks, typed=typed)
 

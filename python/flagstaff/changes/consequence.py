@@ -81,6 +81,24 @@ def consequence_of(impact: Impact) -> Consequence:
     return max((consequence_for(impact, key) for key in impact), default=Consequence.NONE)
 
 
+def needs_question(impact: Impact, least: Consequence) -> bool:
+    """Whether a person confirms a change of this consequence or a larger one.
+
+    Not if all users are counted and none of them notices it, unless it is the largest one: users
+    who come later may gain a flag by a rollout that was confirmed.
+    """
+    largest = consequence_of(impact)
+    is_noticed = largest is Consequence.MOST or any(_is_noticed(impact, key) for key in impact)
+    return largest >= least and is_noticed
+
+
+def _is_noticed(impact: Impact, key: Key) -> bool:
+    effect, states = impact[key], [side[key].state for side in impact.sides if key in side]
+    is_counted = effect.users and {state.bucket_by for state in states if state} <= {USER}
+    is_exact = is_counted and not (effect.ignored or effect.is_estimate)
+    return not is_exact or bool(effect.changed or effect.anonymous_changed)
+
+
 def consequence_for(impact: Impact, key: Key) -> Consequence:
     """Returns the consequence for one of them."""
     effect = impact[key]
@@ -257,6 +275,14 @@ def impact_lines(found: Impact) -> Iterator[str]:
         yield f"{', '.join(segments)}: {summary_text(found)}"
 
 
+def written_lines(found: Impact) -> Iterator[str]:
+    """Yields a line for each of the first rows: how many users had a flag before, and have it."""
+    for key in [*found][:_MAX_USES]:
+        yield f"{key[1]}: {' '.join(_sentences(found, key, percents=False, is_written=True))}"
+    if (more := len(found) - _MAX_USES) > 0:
+        yield f"and {more:,} more"
+
+
 def row_text(impact: Impact, key: Key, *, percents: bool = True) -> str:
     """Returns the sentences about one of the flags, values and experiments."""
     return " ".join(_sentences(impact, key, percents=percents))
@@ -295,12 +321,18 @@ def _gain_or_loss(impact: Impact, number: int) -> str:
     )
 
 
-def _sentences(impact: Impact, key: Key, *, percents: bool) -> Iterator[str]:
+def _sentences(
+    impact: Impact, key: Key, *, percents: bool, is_written: bool = False
+) -> Iterator[str]:
     effect, sides = impact[key], [side[key].state for side in impact.sides if key in side]
     if len({side.bucket_by for side in sides if side}) > 1:
         yield _("The new unit reassigns every user at once.")
     if effect.users is None:
         yield localized(Text("The users cannot be counted."))
+    elif is_written and key[0] is Kind.FLAG:
+        before, after = (number_text(effect, count) for count in effect.on)
+        users = "user" if effect.users == 1 else "users"
+        yield f"{before} → {after} of {_all_users_text(effect)} {users}."
     elif isinstance(sides[-1], FlagState):
         text = " ".join(_flag_sentences(effect))
         old, new = sides[0], sides[-1]

@@ -1,7 +1,8 @@
 """The verbs of actions: their arguments, the question, and the write.
 
-The question and the counts are those of the admin. Without a terminal nothing is asked, but for
-what needs --yes: scripts are trusted, and must not wait for an answer.
+The question and the counts are those of the admin. Without a terminal nothing is asked: scripts are
+trusted, and must not wait for an answer. What needs --yes is refused there without it: deletions,
+and in production what reaches most users.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from flagstaff._words.text import some
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import is_input_closed
 from flagstaff.actions.table import Run, present_rows
-from flagstaff.changes.consequence import Consequence, consequence_of, impact_lines, text_to_type
+from flagstaff.changes.consequence import Consequence, impact_lines, needs_question, text_to_type
 from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_states import Impact
 from flagstaff.cli.errors import USAGE
@@ -35,6 +36,7 @@ from flagstaff.cli.options import (
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import report, texts_of
 from flagstaff.cli.verb import Options, Topic, Verb
+from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.kinds import Kind
 
@@ -92,7 +94,8 @@ def _run(action: Action, options: Options, out: Output) -> Done:
     # An unknown key is an error before the standard input is read.
     rows = present_rows(action, keys, also_deleted=action.deletes or action.undoes)
     run = Run(action, keys, rows, _arguments_of(action, options, out))
-    expected = _ask_about_changes(run, out) if has_history else _ask_question(run, out)
+    confirmed = _ask_about_changes(run, out) if has_history else _ask_question(run, out)
+    expected = confirmed or {}
     if version is not None:
         expected[keys[0] if has_history else "expect_version"] = version
     if options.get("at") or options.get("request"):
@@ -105,7 +108,8 @@ def _run(action: Action, options: Options, out: Output) -> Done:
         return cast("Done", action.write(*keys, **run.arguments, **expected))
     with previewed() if out.is_dry_run else nullcontext():
         changes = run.write(expected)
-    return report(changes, out)
+    is_counted = confirmed is None and action.is_asked_about(run.arguments)
+    return report(changes, out, is_counted=is_counted)
 
 
 def _arguments_of(action: Action, options: Options, out: Output) -> dict[str, Any]:
@@ -125,15 +129,18 @@ def _arguments_of(action: Action, options: Options, out: Output) -> dict[str, An
 # The question.
 
 
-def _ask_about_changes(run: Run, out: Output) -> dict[str, Any]:
-    """Asks about a deletion, or if users notice the changes. Returns the versions it was about."""
+def _ask_about_changes(run: Run, out: Output) -> dict[str, Any] | None:
+    """Asks about a deletion, or if users notice the changes.
+
+    Returns the versions that the question about users was about; None without one.
+    """
     action, rows = run.action, run.rows
     if action.facts is not None and rows:
         out.messages(f"{key}: {text}" for key, text in action.facts(rows).items() if text)
     if action.deletes and rows:
         require_confirmation(f"Delete {some(run.keys)}?", out)
-    if not (action.is_asked_about(run.arguments) and may_ask(out)):
-        return {}
+    if not (action.is_asked_about(run.arguments) and (may_ask(out) or may_need_yes(out))):
+        return None
     # A kill does not need it.
     from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
 
@@ -141,16 +148,17 @@ def _ask_about_changes(run: Run, out: Output) -> dict[str, Any]:
     versions, preview = dict[str, Any](run.versions()), run.preview()
     texts, found = texts_of(preview) if action.undoes else (), impact_of_changes(preview)
     has_asked = ask_about_users(found, out, texts, asks_from=action.asks_from)
-    return versions if has_asked else {}
+    return versions if has_asked else None
 
 
-def _ask_question(run: Run, out: Output) -> dict[str, Any]:
+def _ask_question(run: Run, out: Output) -> dict[str, Any] | None:
     """Asks what an action of an app asks. Returns the arguments by which it is refused."""
     action, question = run.action, None
-    if action.question is not None and (action.asks_always or may_ask(out)):
+    is_asked = action.asks_always or may_ask(out)
+    if action.question is not None and (is_asked or may_need_yes(out)):
         question = action.question(*run.keys, **run.arguments)
-    if question is None:
-        return {}
+    if question is None or not (is_asked or question.typed):
+        return None
     out.messages(question.lines)
     require_confirmation(question.text, out, typed=question.typed)
     return dict(question.expected or {})
@@ -166,6 +174,11 @@ def may_ask(out: Output) -> bool:
     return out.is_attended and is_terminal() and not out.is_confirmed
 
 
+def may_need_yes(out: Output) -> bool:
+    """Whether what reaches most users is refused unless a person confirms it: in production."""
+    return conf.is_production and not out.is_confirmed
+
+
 def ask_about_users(
     found: Impact,
     out: Output,
@@ -177,14 +190,17 @@ def ask_about_users(
     """Asks if the users notice a change, and returns whether it has asked.
 
     `texts` are printed before. `always` is a question that is asked in any case. Blocks until the
-    answer. Raises CommandError if it is no.
+    answer. Raises CommandError if it is no, or if nobody can answer and --yes is needed.
     """
-    if not always and consequence_of(found) < asks_from:
+    typed = text_to_type(found)
+    is_asked = needs_question(found, asks_from) and (may_ask(out) or typed)
+    if not (always or is_asked):
         return False
-    *lines, last = [*texts, *impact_lines(found)] or [""]
+    lines = [*texts, *impact_lines(found)]
+    last = lines.pop() if lines and is_terminal() else ""
     out.messages(lines)
     question = f"{last} {always or 'Go on?'}".lstrip()
-    require_confirmation(question, out, typed=text_to_type(found))
+    require_confirmation(question, out, typed=typed)
     return True
 
 

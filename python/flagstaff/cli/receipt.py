@@ -19,7 +19,7 @@ from flagstaff._words.text import MAX_VALUE, some
 from flagstaff.actions import Done
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import Changed, combined_undo
-from flagstaff.changes.consequence import impact_lines
+from flagstaff.changes.consequence import impact_lines, written_lines
 from flagstaff.changes.row_states import Impact
 from flagstaff.cli.output import Output
 from flagstaff.conf import conf
@@ -33,18 +33,21 @@ _FORCED = f"In this process it is forced off by {forced_off.VARIABLE}."
 COMMITTED = ("version", "undo")
 
 
-def report(rows: Sequence[Changed], out: Output, *, undone: Record | None = None) -> Done:
+def report(
+    rows: Sequence[Changed],
+    out: Output,
+    *,
+    undone: Record | None = None,
+    is_counted: bool = False,
+) -> Done:
     """Returns what changes of one transaction were, and which users have the flags now.
 
-    Of a dry run, it also says who gains and who loses. `undone` are further members of the document
-    of an undo of any rows.
+    Of a dry run, it also says who gains and who loses; if `is_counted`, how many users had the
+    flags before, and have them. `undone` are further members of the document of an undo of any
+    rows.
     """
-    is_single, found = undone is None and len(rows) == 1, None
-    if out.is_dry_run:
-        # A kill does not need it.
-        from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
-
-        found = impact_of_changes(rows, timeout=_TIMEOUT)
+    is_single = undone is None and len(rows) == 1
+    found = counted_impact(rows) if out.is_dry_run else None
     combined = None if is_single else combined_undo(rows)
     texts, names = list[str](), names_of_users(rows)
     for changed in rows:
@@ -54,11 +57,20 @@ def report(rows: Sequence[Changed], out: Output, *, undone: Record | None = None
             texts.append(f"undo: {changed.undo.command}")
         if changed.kind is Kind.FLAG and undone is None:
             texts.append(_state(changed.key, found, is_single=is_single))
-    texts += () if found is None else impact_lines(found)
+    texts += impact_lines(found) if found is not None else ()
+    texts += written_lines(counted_impact(rows)) if is_counted and found is None else ()
     texts += (text for changed in rows for text in _warnings(changed))
     documents = [_document(changed, found) for changed in rows]
     document = documents[0] if is_single else {"changes": documents, **(undone or {})}
     return Done("", texts, document, combined, any(changed.written for changed in rows))
+
+
+def counted_impact(changes: Iterable[Changed]) -> Impact:
+    """Counts users for at most two seconds."""
+    # A kill does not need it.
+    from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
+
+    return impact_of_changes(changes, timeout=_TIMEOUT)
 
 
 def texts_of(changes: Sequence[Changed]) -> list[str]:

@@ -341,6 +341,7 @@ def test_allow_and_disallow_take_primary_keys_and_usernames() -> None:
         "new_checkout: added 1 allowed user (bob)",
         f"undo: python manage.py flags undo new_checkout {flag_version('new_checkout')}",
         "On for 25 % of all users and 2 allowed users.",
+        "new_checkout: 1 → 2 of 2 users.",
     ]
     again = run("allow new_checkout 2 alice")
     assert again.err.startswith("new_checkout: already up to date\n")

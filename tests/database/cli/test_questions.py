@@ -97,6 +97,8 @@ def test_change_that_users_notice_asks_first(
     [
         *("off new_checkout", "kill by_team", "rollout new_checkout 0", "rollout summer_banner 50"),
         *("on search_v2", "allow new_checkout bob", "rules by_team rules.json"),
+        # Alice has it already, and the bucket of bob is 51.
+        "rollout new_checkout 50",
         *("details new_checkout --description One", "segment details team One", "import one.json"),
         *("on summer_banner --dry-run", "on summer_banner --yes", "import flags.json --yes"),
         "undo-since 1h --by ana --yes",
@@ -104,6 +106,80 @@ def test_change_that_users_notice_asks_first(
 )
 def test_change_by_which_nobody_gains_a_flag_or_with_yes_is_not_asked_about(line: str) -> None:
     assert asked(line).status == 0
+
+
+@pytest.mark.parametrize(
+    ("line", "numbers"),
+    [
+        ("on summer_banner", "summer_banner: 0 → 2 of 2 users. Everybody who is not logged in"),
+        ("rollout new_checkout 60", "new_checkout: 1 → 2 of 2 users."),
+        ("rollout half 6", "half: 2 → 0 of 2 users."),
+        ("allow search_v2 alice", "search_v2: 0 → 1 of 2 users."),
+        ("segment conditions team known.json", "by_team: 1 → 2 of 2 users."),
+        ("value set page_size 21", "page_size: The value changes for 2 of 2 users."),
+        ("undo dark_mode", "dark_mode: 0 → 2 of 2 users."),
+        ("undo-transaction {after}", "dark_mode: 0 → 2 of 2 users."),
+        ("import flags.json", "summer_banner: 0 → 2 of 2 users. Everybody"),
+    ],
+)
+def test_receipt_of_what_was_not_asked_about_says_the_numbers(
+    line: str, numbers: str, versions: dict[str, int | None]
+) -> None:
+    ran = run(line.format(**versions))
+    assert any(text.startswith(numbers) for text in ran.err.splitlines())
+
+
+@pytest.mark.parametrize(
+    "line", ["on summer_banner", "rollout new_checkout 60", "import flags.json"]
+)
+def test_receipt_does_not_repeat_the_numbers_of_the_question(line: str) -> None:
+    assert "2 of 2 users." not in asked(line, "y").err.replace("Afterwards 2 of 2 users", "")
+
+
+@pytest.mark.parametrize("line", ["kill half", "off half", "rollout half 0"])
+def test_what_never_waits_counts_no_users(line: str) -> None:
+    with patch("flagstaff.changes.impact.impact", side_effect=AssertionError):
+        assert run(line).status == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("on summer_banner", "release half", "unit half visitor", "rollout new_checkout 60"),
+        *("segment conditions team known.json", "undo dark_mode", "undo-transaction {after}"),
+        *("restore dark_mode {before}", "import flags.json", "value set page_size 21"),
+    ],
+)
+def test_what_reaches_most_users_in_production_needs_yes_without_a_terminal(
+    line: str, versions: dict[str, int | None], settings: Any
+) -> None:
+    line, before = line.format(**versions), stored()
+    production(settings)
+    ran = run(line)
+    assert (ran.status, stored()) == (2, before)
+    assert ran.err.endswith("CommandError: not a terminal: pass --yes to confirm\n")
+    assert " user" in ran.err
+    assert run(f"{line} --yes").status == 0
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *(
+            "kill half",
+            "off half",
+            "rollout half 0",
+            "rollout half 6",
+            "rules search_v2 rules.json",
+        ),
+        *("rollout new_checkout 50", "create new --description One", "on summer_banner --dry-run"),
+    ],
+)
+def test_what_does_not_reach_most_users_needs_no_yes_in_production(
+    line: str, settings: Any
+) -> None:
+    production(settings)
+    assert run(line).status == 0
 
 
 def test_release_without_a_person_at_the_terminal_is_not_asked_about() -> None:

@@ -102,6 +102,19 @@ def test_start_that_enables_the_flag_is_asked_about() -> None:
     assert f"{KEY}: started: rollout 0 → 5 %; the flag is turned on\n" in ran.err
 
 
+def test_start_needs_yes_in_production_without_a_terminal_and_what_never_waits_does_not(
+    settings: Any,
+) -> None:
+    production(settings)
+    assert refused(START).err.endswith("not a terminal: pass --yes to confirm\n")
+    assert (rollout(), Plan.objects.exists()) == (0, False)
+    ok(f"{START} --yes")
+    ok(f"plan pause {KEY}")
+    assert refused(f"plan resume {KEY}").err.endswith("not a terminal: pass --yes to confirm\n")
+    ok(f"plan roll-back {KEY}")
+    assert rollout() == 0
+
+
 def test_start_is_refused_if_the_flag_or_the_plan_changes_while_the_key_is_typed(
     settings: Any,
 ) -> None:

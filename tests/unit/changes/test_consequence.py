@@ -11,6 +11,7 @@ from flagstaff.changes.consequence import (
     consequence,
     consequence_of,
     impact_text,
+    needs_question,
     number_text,
     text_to_type,
     users_text,
@@ -64,6 +65,37 @@ def test_whole_counts_decide(effect: Effect, expected: Consequence) -> None:
 
 def test_raised_rollout_that_no_present_user_gains_is_more() -> None:
     assert consequence(flag(), flag(percent=26), counted(on=25)) is MORE
+
+
+@pytest.mark.parametrize(
+    ("percent", "effect", "asks"),
+    [
+        # Users who come later gain it by a rollout that nobody gains now.
+        (26, counted(on=25), False),
+        (26, counted(gain=1, on=25), True),
+        (24, counted(lose=1, on=25), True),
+        (26, counted(on=25, anonymous=(False, True), anonymous_changed=True), True),
+        # Who is not counted may gain it.
+        (26, counted(on=25, ignored=("country",)), True),
+        (26, counted(on=25, is_estimate=True), True),
+        (26, Effect(0), True),
+        (26, Effect(None, problem="slow"), True),
+        # Everybody who comes later.
+        (100, counted(on=25), True),
+    ],
+)
+def test_question_is_needed_if_a_counted_user_notices_or_not_all_are_counted(
+    percent: int, effect: Effect, asks: bool
+) -> None:
+    found = impact_of(flag(), flag(percent=percent), effect)
+    assert needs_question(found, FEWER) is asks
+    # As the admin's page of the action and the terminal ask, whatever the least is.
+    assert needs_question(found, MOST) is (consequence_of(found) is MOST)
+
+
+def test_question_about_another_unit_than_the_user_is_needed() -> None:
+    before, after = (flag(percent=percent, bucket_by="organization") for percent in (25, 26))
+    assert needs_question(impact_of(before, after, counted()), FEWER)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ from flagstaff._words.text import MAX_VALUE, counted, some
 from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
 from flagstaff.changes.changed import command_line
-from flagstaff.changes.impact import impact_of_changes
-from flagstaff.cli.action_verbs import ask_about_users, may_ask
+from flagstaff.changes.consequence import written_lines
+from flagstaff.cli.action_verbs import ask_about_users, may_ask, may_need_yes
 from flagstaff.cli.errors import DIFFERS, FAILED
 from flagstaff.cli.options import add_attribution, add_wait, add_yes
 from flagstaff.cli.output import Output
-from flagstaff.cli.receipt import names_of_users
+from flagstaff.cli.receipt import counted_impact, names_of_users
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.history.describe import describe_change
 
@@ -119,13 +119,14 @@ def import_(options: Options, out: Output) -> Done:
     """
     document = serialization.read(text_of_file(options["path"]))
     apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
-    expected, asks = options["expect_plan"], may_ask(out)
-    if asks or (options["delete_missing"] and not out.is_confirmed):
+    expected, has_asked = options["expect_plan"], False
+    deletes = options["delete_missing"] and not out.is_confirmed
+    if deletes or may_ask(out) or may_need_yes(out):
         planned = apply(dry_run=True)
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
-        if asks or deleted:
-            always = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else ""
-            ask_about_users(impact_of_changes(planned.changed.values()), out, always=always)
+        always = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else ""
+        found = counted_impact(planned.changed.values())
+        has_asked = ask_about_users(found, out, always=always)
         # Also without a question: a row that is created now would be deleted without a question.
         # --expect-plan wins over the plan that was confirmed on the terminal.
         expected = expected or planned.plan
@@ -147,6 +148,8 @@ def import_(options: Options, out: Output) -> Done:
         out.message(f"skipped users that do not exist: {some(imported.skipped_users)}")
     if changes and not out.is_json:
         out.records(_COLUMNS, changes)
+    if not (has_asked or out.is_dry_run):
+        out.messages(written_lines(counted_impact(imported.changed.values())))
     if imported.unchanged or not changes:
         number = f"{imported.unchanged:,} " if changes else ""
         out.message(f"{number}already up to date")

@@ -17,7 +17,12 @@ from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.actions import Done
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.undo import RowId, entries_of_transaction, preview_undo, undo
-from flagstaff.cli.action_verbs import ask_about_users, may_ask, require_confirmation
+from flagstaff.cli.action_verbs import (
+    ask_about_users,
+    may_ask,
+    may_need_yes,
+    require_confirmation,
+)
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
@@ -220,9 +225,10 @@ def _undo(
     question, and as `undo` does.
     """
     skip, expect = options.get("skip_conflicts", False), dict[RowId, int]()
-    asks_always, without = asks_always and not out.is_confirmed, options["without"]
+    asks_always, has_asked = asks_always and not out.is_confirmed, False
+    without = options["without"]
     try:
-        if asks_always or may_ask(out):
+        if asks_always or may_ask(out) or may_need_yes(out):
             shown = preview_undo(entries, skip_conflicts=skip, without=without)
             written = [change for one in shown if (change := one.written)]
             texts = texts_of([one.changed for one in shown if one.changed is not None])
@@ -233,7 +239,7 @@ def _undo(
                 number = sum(len(one.entries) for one in taken)
                 always = f"Undo {counted(number, 'change')} of {counted(len(taken), 'key')}?"
             found = impact_of_changes(written)
-            if ask_about_users(found, out, texts, always=always):
+            if has_asked := ask_about_users(found, out, texts, always=always):
                 expect = {one.id: one.version for one in shown}
         write = preview_undo if out.is_dry_run else undo
         done = []
@@ -250,7 +256,7 @@ def _undo(
         for row, problem in refused
     ]
     changed = [one.changed for one in done if one.changed is not None]
-    return report(changed, out, undone={"conflicts": documents})
+    return report(changed, out, undone={"conflicts": documents}, is_counted=not has_asked)
 
 
 @verb(
