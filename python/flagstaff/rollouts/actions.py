@@ -16,7 +16,7 @@ from flagstaff.actions import Action, Done, Outlook, Question, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import quoted_command
-from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.consequence import Consequence, needs_question
 from flagstaff.changes.preview import rolled_back
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
@@ -94,7 +94,7 @@ def _ahead(write: Callable[..., Plan], key: str, **arguments: Any) -> PlannedSte
 def _question(write: Callable[..., Plan], key: str, **arguments: Any) -> Question | None:
     """Returns what a person confirms: nothing if no user gains the flag."""
     ahead = _ahead(write, key, **arguments)
-    if not ahead.enabling and ahead.consequence < Consequence.MORE:
+    if not (ahead.enabling or needs_question(ahead.last, Consequence.MORE)):
         return None
     lines = [f"{label}: {now} → {after}" for label, now, after in ahead.rows]
     return Question(" ".join([*ahead.notes, "Go on?"]), lines, ahead.text_to_type, ahead.seen)

@@ -102,6 +102,14 @@ def test_start_that_enables_the_flag_is_asked_about() -> None:
     assert f"{KEY}: started: rollout 0 → 5 %; the flag is turned on\n" in ran.err
 
 
+def test_start_of_a_plan_by_which_no_user_gains_the_flag_is_not_asked_about() -> None:
+    User.objects.all().delete()
+    # In bucket 51.
+    User.objects.create(pk=2, username="bob")
+    assert asked(f"plan start {KEY} --step 5:1h --step 52:1h", "n").status == 2
+    assert asked(f"plan start {KEY} --step 5:1h --step 51:1h").status == 0
+
+
 def test_start_needs_yes_in_production_without_a_terminal_and_what_never_waits_does_not(
     settings: Any,
 ) -> None:
