@@ -120,6 +120,11 @@ KEYS: Hook[Callable[[], Mapping[str, Collection[str]]]] = Hook("keys")
 RULES: Hook[Callable[[], Sequence[OtherRules]]] = Hook("rules")
 #: Returns the primary keys, as text, of flags that the app is about to change by itself.
 PLANNED_FLAGS: Hook[Callable[[], Collection[str]]] = Hook("planned_flags")
+#: Returns the code of the project that decides who has a flag unless the flag is off, such as
+#: "is_active() of shop.Flag", by key, of the flags with these keys. Queries.
+DECIDING_CODE: Hook[Callable[[Collection[str]], Mapping[str, str]]] = Hook("deciding_code")
+#: Returns the fields of a new flag with a key, if the caller does not say whether it is enabled.
+NEW_FLAGS: Hook[Callable[[str], Mapping[str, Any]]] = Hook("new_flags")
 #: Return the messages of system checks: those that connect to no database, and those that query the
 #: database of the flags.
 CHECKS: Hook[Callable[[], Iterable[CheckMessage]]] = Hook("checks")
@@ -134,6 +139,11 @@ CRAWLERS: Hook[Callable[[], Callable[[object], bool] | None]] = Hook("crawlers")
 ORIGINS: Hook[Callable[[Any], tuple[bytes | None, int | None]]] = Hook("origin")
 #: Called by the middleware before the view, with the request and what observes its evaluations.
 OBSERVERS: Hook[Callable[[HttpRequest, Any], None]] = Hook("observer")
+
+
+def deciding_code(keys: Collection[str]) -> dict[str, str]:
+    """Returns the code of the project that decides who has flags unless they are off, by key."""
+    return {key: code for find in DECIDING_CODE for key, code in find(keys).items()} if keys else {}
 
 
 def model_of(placeholder: str) -> type[Model] | None:

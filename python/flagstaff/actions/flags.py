@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff import changes
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_states import FlagState, state_summary
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import usable_tags
@@ -21,9 +21,10 @@ from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.consequence import Consequence, code_text, flag_text
 from flagstaff.changes.locking import locked_row
 from flagstaff.conf import conf
+from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
@@ -71,9 +72,11 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     from flagstaff._engine.usage import recent_usage  # noqa: PLC0415
 
     usage = recent_usage({row.key: row for row in rows})
+    off = deciding_code([row.key for row in rows if not FlagState.of(row).enabled])
     return {
-        row.key: f"{state_summary(FlagState.of(row), count_allowed_users(row))} "
+        row.key: f"{flag_text(row, count_allowed_users(row))} "
         f"Evaluated: {evaluated_text(usage, row.key)}."
+        + (f" After this, {code_text(off[row.key], is_again=True)}." if row.key in off else "")
         for row in rows
     }
 

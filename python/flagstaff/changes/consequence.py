@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.bucket_units import USER, short_unit
-from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import is_same_json
 from flagstaff._words.rule_parts import ALL
@@ -22,6 +22,7 @@ from flagstaff._words.text import Text, local_list, local_number, localized
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState
 from flagstaff.changes.segment_use import SegmentUse
 from flagstaff.conf import conf
+from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 
 _HALF = 50
@@ -52,6 +53,8 @@ def consequence(
     The fields decide, too, where the numbers do not say everything: what cannot be counted is never
     "none".
     """
+    if effect.code and is_off(before) is not is_off(after):
+        return Consequence.MOST if is_off(before) else Consequence.FEWER
     old, new = before.state, after.state
     if after.kind is not Kind.FLAG:
         by_counts = _by_counts(effect, effect.changed, effect.changed)
@@ -69,6 +72,27 @@ def consequence(
     if effect.users and not (effect.ignored or begins or is_rough or units != {USER}):
         return by_counts
     return max(by_counts, _by_fields(before, after, effect, by_segment=by_segment))
+
+
+def is_off(side: RowState | None) -> bool:
+    """Whether a flag exists and is disabled. Code of the project decides about others."""
+    return side is not None and side.row is not None and not side.row.enabled
+
+
+def code_text(code: str, *, is_again: bool = False) -> Text:
+    """Returns that code of the project decides about a flag, as a part of a sentence."""
+    if is_again:
+        return Text("{code} decides again who has it", code=code)
+    return Text("{code} decides who has it", code=code)
+
+
+def flag_text(flag: Any, allowed: int) -> str:
+    """Returns the sentence that says which users have a flag. Queries if the flag is on."""
+    state = FlagState.of(flag)
+    code = deciding_code([flag.key]).get(flag.key) if state.enabled else None
+    if code is None:
+        return state_summary(state, allowed)
+    return _("On: %(why)s, so its users cannot be counted.") % {"why": localized(code_text(code))}
 
 
 def _is_raised(old: FlagState | ValueState | None, new: FlagState) -> bool:
@@ -325,6 +349,11 @@ def _sentences(
     impact: Impact, key: Key, *, percents: bool, is_written: bool = False
 ) -> Iterator[str]:
     effect, sides = impact[key], [side[key].state for side in impact.sides if key in side]
+    if effect.code:
+        before, after = (is_off(side.get(key)) for side in impact.sides)
+        why = localized(code_text(effect.code, is_again=before and not after))
+        yield _("%(why)s, so its users cannot be counted.") % {"why": why}
+        return
     if len({side.bucket_by for side in sides if side}) > 1:
         yield _("The new unit reassigns every user at once.")
     if effect.users is None:

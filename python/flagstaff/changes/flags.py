@@ -26,6 +26,7 @@ from flagstaff.changes.row_changes import (
 )
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
+from flagstaff.extensions import NEW_FLAGS
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.validators import require_percent, rule_problem
@@ -112,9 +113,12 @@ def rules_for_everybody(rules: Any) -> list[dict[str, Any]]:
 def create(key: str, **fields: Any) -> Changed:
     """Creates a flag: disabled, at 0 %, without allowed users, unless `fields` say otherwise.
 
-    Does nothing if an equal flag exists. Raises InvalidChangeError if a different flag has the
-    key, or if a field is not valid.
+    Enabled if code of the project decides who has it: creating it takes it from nobody. Does
+    nothing if an equal flag exists. Raises InvalidChangeError if a different flag has the key, or
+    if a field is not valid.
     """
+    if "enabled" not in fields:
+        fields = {name: value for new in NEW_FLAGS for name, value in new(key).items()} | fields
     return create_row(Kind.FLAG, key, fields)
 
 

@@ -37,10 +37,12 @@ from flagstaff._words.rule_parts import named_segments
 from flagstaff._words.text import Text, marked
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.changed import Changed
+from flagstaff.changes.consequence import code_text, is_off
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState
 from flagstaff.changes.segment_use import uses_of_segments
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions, may_see_users
 
@@ -114,7 +116,10 @@ def impact(
     """
     found = reached(before, after)
     used = [(use.kind, use.key) for use in found.uses if use.is_active]
-    keys = [key for key in dict.fromkeys([*_differing(found), *used]) if _may_differ(found, key)]
+    differing = _differing(found)
+    found |= _effects_of_code(found, differing)
+    keys = [key for key in dict.fromkeys([*differing, *used]) if _may_differ(found, key)]
+    keys = [key for key in keys if key not in found]
     if not keys:
         return found
     hides_small = viewer is not None and not may_see_users(viewer)
@@ -149,6 +154,16 @@ def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:
 def _differing(found: Impact) -> list[Key]:
     before, after = found.sides
     return [key for key in found.rows if _deciding(before.get(key)) != _deciding(after.get(key))]
+
+
+def _effects_of_code(found: Impact, keys: Iterable[Key]) -> dict[Key, Effect]:
+    """Returns the effects on flags about which code of the project decides unless they are off."""
+    codes = deciding_code([key for kind, key in keys if kind is Kind.FLAG])
+    return {
+        (Kind.FLAG, key): Effect(None, problem=code_text(code), code=code)
+        for key, code in codes.items()
+        if not all(is_off(side.get((Kind.FLAG, key))) for side in found.sides)
+    }
 
 
 def _deciding(state: RowState | None) -> object:

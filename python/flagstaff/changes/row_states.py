@@ -87,10 +87,13 @@ class Effect:
     hides_small: bool = False
     #: Why the users are not counted; empty if they are.
     problem: str = ""
+    #: The code of the project that decides who has the flag unless it is off; mostly empty.
+    code: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Returns the numbers as a dict that JSON can hold."""
-        return {name: value for name, value in vars(self).items() if name != "hides_small"}
+        hidden = ("hides_small", "code")
+        return {name: value for name, value in vars(self).items() if name not in hidden}
 
 
 class Impact(dict[Key, Effect]):

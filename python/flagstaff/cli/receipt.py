@@ -8,7 +8,6 @@ from typing import Any
 from django.db import Error, transaction
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.flag_states import FlagState, state_summary
 from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import case_variants
@@ -19,10 +18,11 @@ from flagstaff._words.text import MAX_VALUE, some
 from flagstaff.actions import Done
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import Changed, combined_undo
-from flagstaff.changes.consequence import impact_lines, written_lines
+from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines
 from flagstaff.changes.row_states import Impact
 from flagstaff.cli.output import Output
 from flagstaff.conf import conf
+from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
 
@@ -97,7 +97,7 @@ def names_of_users(changes: Iterable[Changed]) -> Names:
 
 def flag_summary(flag: Any, allowed: int) -> str:
     """Returns the sentence that says which users have a flag."""
-    summary = state_summary(FlagState.of(flag), allowed)
+    summary = flag_text(flag, allowed)
     return f"{summary} {_FORCED}" if flag.key in forced_off.keys else summary
 
 
@@ -128,7 +128,9 @@ def _state(key: str, found: Impact | None, *, is_single: bool) -> str:
     if found is not None and (after := found.after.get((Kind.FLAG, key))):
         row, users = after.row, after.allowed_users
     if row is None:
-        return f"{key}: the flag no longer exists"
+        codes = deciding_code([key])
+        code = f"; {code_text(codes[key])}" if codes else ""
+        return f"{key}: the flag no longer exists{code}"
     text = flag_summary(row, count_allowed_users(row) if users is None else len(users))
     return text if is_single else f"{key}: {text}"
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 
 from tests.support.projects import run
@@ -28,6 +31,31 @@ def test_call_sites_behave_alike_with_waffle_and_with_stand_in(
     with_waffle = passed(module_postgres_server, *options)
     stand_in = passed(module_postgres_server, *options, STAND_IN="1")
     assert with_waffle.split(" in ")[0] == stand_in.split(" in ")[0]
+
+
+OWN_CODE = ["--ds=own_code.settings", "-p", "own_code.tables"]
+
+
+@pytest.mark.timeout(180)
+def test_own_code_has_the_results_of_waffle(
+    module_postgres_server: Postgres, tmp_path: Path
+) -> None:
+    results = []
+    for name, variables in {"waffle": {}, "stand_in": {"STAND_IN": "1"}}.items():
+        folder = tmp_path / name
+        folder.mkdir()
+        options, variables["RESULTS"] = ["own_code/contract.py", *OWN_CODE], str(folder)
+        passed(module_postgres_server, *options, **variables)
+        texts = [(folder / file).read_text() for file in ("flags", "others")]
+        results.append({place: one for text in texts for place, one in json.loads(text).items()})
+    waffle, stand_in = results
+    assert len(waffle) > 5_000
+    assert waffle == stand_in
+
+
+@pytest.mark.timeout(180)
+def test_kill_precedes_own_code(module_postgres_server: Postgres) -> None:
+    assert "passed" in passed(module_postgres_server, "own_code/kill.py", *OWN_CODE, STAND_IN="1")
 
 
 @pytest.mark.timeout(180)

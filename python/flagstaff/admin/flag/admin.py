@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.bucket_units import USER, short_unit
-from flagstaff._tables.flag_states import FlagState, state_summary
+from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
 from flagstaff._tables.tags import joined_tags
 from flagstaff._words.text import local_list, quoted
@@ -58,7 +58,7 @@ from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import colour_of, facts_html
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.consequence import users_text
+from flagstaff.changes.consequence import flag_text, users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
@@ -260,7 +260,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
 def _who_text(request: HttpRequest, flag: Any) -> SafeString:
     """Which users have a flag, and how many if it is enabled."""
-    summary = state_summary(FlagState.of(flag), allowed_count(flag))
+    summary = flag_text(flag, allowed_count(flag))
     if not flag.enabled:
         return format_html("{}", summary)
     found = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user)

@@ -19,7 +19,6 @@ from flagstaff._tables.flag_states import (
     ReleaseState,
     state_label,
     state_of,
-    state_summary,
 )
 from flagstaff._tables.model_fields import through_model
 from flagstaff._words.text import localized
@@ -27,9 +26,10 @@ from flagstaff.admin.app_pages import PAGES, FlagNote, Level
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.changes.consequence import users_text
+from flagstaff.changes.consequence import code_text, flag_text, users_text
 from flagstaff.changes.row_states import Impact, Key, RowState
 from flagstaff.conf import conf
+from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 
 _Said = TypeVar("_Said")
@@ -81,8 +81,7 @@ def _users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRo
     if not is_one:
         return [counted]
     texts = [
-        state_summary(FlagState.of(side[key].row), _allowed(side[key])) if key in side else ""
-        for side in found.sides
+        flag_text(side[key].row, _allowed(side[key])) if key in side else "" for side in found.sides
     ]
     return [PreviewRow(_("who has the flag"), *texts), counted]
 
@@ -107,7 +106,7 @@ def lines_of_flags(
 
 def summary_of(flag: Any) -> str:
     """Returns the sentence that says which users have a flag. Queries."""
-    return state_summary(FlagState.of(flag), count_allowed_users(flag))
+    return flag_text(flag, count_allowed_users(flag))
 
 
 def _allowed(state: RowState) -> int:
@@ -147,8 +146,18 @@ def holds_users_back(flag: Any) -> bool:
 
 
 def notes_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[FlagNote]]:
-    """Returns what the apps say of flags, by primary key. Calls each app once for all flags."""
-    return _from_apps(((pages.name, pages.flag_notes) for pages in PAGES), request, flags)
+    """Returns what the apps say of flags, and what decides about them, by primary key.
+
+    Calls each app once for all flags.
+    """
+    found = _from_apps(((pages.name, pages.flag_notes) for pages in PAGES), request, flags)
+    codes = deciding_code([flag.key for flag in flags if flag.enabled])
+    of_code = {
+        str(flag.pk): [FlagNote(localized(code_text(codes[flag.key])))]
+        for flag in flags
+        if flag.key in codes
+    }
+    return {pk: [*of_code.get(pk, ()), *found.get(pk, ())] for pk in {*of_code, *found}}
 
 
 def _preview_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:

@@ -12,6 +12,8 @@ class WaffleConfig(AppConfig):
     verbose_name = _("Feature flags: django-waffle")
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.contrib.waffle.settings.SETTINGS",
-        "checks": "flagstaff.contrib.waffle.checks.check_models",
+        "checks": "flagstaff.contrib.waffle.checks.check_waffle",
+        "deciding_code": "flagstaff.contrib.waffle.own_code.deciding_code",
+        "new_flags": "flagstaff.contrib.waffle.own_code.new_flag",
         "verbs": "flagstaff.contrib.waffle.cli.VERBS",
     }

@@ -1,33 +1,34 @@
-"""The system check of the project's own models of waffle."""
+"""The system checks of the project's own models of waffle, and of the version of waffle."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 
 from django.apps import apps
 from django.core.checks import CheckMessage, Warning  # noqa: A004
-from django.db.models import Model
 
-from flagstaff.contrib.waffle.rows import overridden_methods, waffle_model
+from flagstaff.contrib.waffle.rows import code_text, waffle_model
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS
+from flagstaff.contrib.waffle.versions import version_text
 
 
-def check_models() -> list[CheckMessage]:
-    """Names the project's models of waffle whose rows flagstaff does not evaluate."""
+def check_waffle() -> Iterator[CheckMessage]:
+    """Yields the project's models whose own code decides, and what waffle's version changes."""
     if not apps.is_installed("waffle"):
-        return []
-    models = map(waffle_model, WAFFLE_KINDS)
-    return [
-        _evaluates_itself(model, names) for model in models if (names := overridden_methods(model))
-    ]
-
-
-def _evaluates_itself(model: type[Model], names: Iterable[str]) -> CheckMessage:
-    methods = ", ".join(f"{name}()" for name in names)
-    return Warning(
-        f"{model._meta.label} overrides {methods}, so its own code evaluates its rows: changes of "
-        "flags, such as a kill, have no effect on them",
-        hint="express what it adds by rules and remove the methods, or change its rows themselves",
-        obj=model,
-        id="flagstaff.W057",
-    )
+        return
+    for model in map(waffle_model, WAFFLE_KINDS):
+        if code := code_text(model):
+            yield Warning(
+                f"{code} decides about its rows: a flag here turns them off, but its rollout, its "
+                "rules and its allowed users have no effect on them",
+                hint="to count and roll out here, express what it adds by rules, and remove it",
+                obj=model,
+                id="flagstaff.W057",
+            )
+    if text := version_text():
+        yield Warning(
+            text,
+            hint="upgrade to django-waffle 5 first, and run your tests; or compare the results by "
+            "`manage.py flags compare-waffle`",
+            id="flagstaff.W058",
+        )

@@ -18,6 +18,7 @@ from flagstaff.cli.verb import Options, Topic, option, verb
 from flagstaff.contrib.waffle import comparing, converting
 from flagstaff.contrib.waffle.importing import Imported
 from flagstaff.contrib.waffle.importing import import_waffle as import_rows
+from flagstaff.contrib.waffle.versions import version_text
 from flagstaff.extensions import Column, Record
 from flagstaff.history.describe import describe_change
 
@@ -76,6 +77,7 @@ def import_waffle(options: Options, out: Output) -> Done:
     has changed in waffle, but for flags whose newest change does not come from an import.
     """
     _require_waffle()
+    out.messages(filter(None, [version_text()]))
     imported = import_rows(overwrite=options["overwrite"])
     records = [_import_record(one) for one in imported]
     counts = _counts(records, "status", converting.STATUSES)
@@ -138,9 +140,10 @@ def compare_waffle(options: Options, out: Output) -> None:
 
     Writes nothing. The people are an anonymous visitor, users who are spread over the whole table,
     a member of the staff, a superuser, a member of each group that a flag names, and visitors with
-    the languages of a flag.
+    the languages of a flag. Own code that overrides a method of waffle is run for each of them.
     """
     _require_waffle()
+    out.messages(filter(None, [version_text()]))
     records, people = comparing.compare(options["users"])
     counts = _counts(records, "outcome", comparing.OUTCOMES)
     # Of equal rows only those with percentages, which are not compared.

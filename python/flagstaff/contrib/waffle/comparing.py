@@ -2,12 +2,13 @@
 
 Waffle's results are computed from the stored columns, so that this works before `install()`, and
 also afterwards, when the package `waffle` is the stand-in: its tables stay as waffle would read
-them after a way back.
+them after a way back. Rows with own code are evaluated by it, with the methods of the package and
+with those of the stand-in.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -23,15 +24,16 @@ from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.conf import conf
+from flagstaff.contrib.waffle.comparing_code import Failed, code_results
 from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE
-from flagstaff.contrib.waffle.rows import Row, overridden_methods, read_rows, waffle_model
+from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows, waffle_model
 from flagstaff.extensions import Record
 from flagstaff.models import Segment
 
 #: The outcomes after which a swap, or the way back, changes results: results differ; the flag is
 #: off here, and on for some users in waffle's table; there is no flag with its key.
 DIFFERING = DIFFERS, OFF_HERE, NO_FLAG = "differs", "off here", "no flag"
-#: The project's own code evaluates the row; or the results are equal, apart from percentages.
+#: The project's own code failed for a person; or the results are equal, apart from percentages.
 OWN_CODE, EQUAL = "own code", "equal"
 #: All outcomes of a row, in the order of the report.
 OUTCOMES = (*DIFFERING, OWN_CODE, EQUAL)
@@ -100,16 +102,17 @@ def _compare(row: Row, people: list[Person], ours: Snapshot) -> Record:
     record: dict[str, Any] = {"outcome": EQUAL, "kind": row.kind, "name": row.name, "key": row.key}
     record |= {"waffle": "", "flagstaff": "", "people": 0, "examples": []}
     present = explanation_of(Explanation, row.key, ours.explain(row.key))
-    if overridden_methods(waffle_model(row.kind)):
-        return {**record, "outcome": OWN_CODE}
+    languages = [Person(f"anonymous, language {one}", language=one) for one in row.languages]
+    # Only flags depend on a visitor.
+    people = [*people, *languages] if row.kind == "flag" else people[:1]
+    if has_own_code(waffle_model(row.kind)):
+        return {**record, **_compare_code(row, people, is_off=present.reason == "DISABLED")}
     if present.error_code == "FLAG_NOT_FOUND":
         return {**record, "outcome": NO_FLAG}
     if present.reason == "DISABLED" and _may_be_on(row):
         return {**record, "outcome": OFF_HERE, "waffle": "on for some", "flagstaff": "off"}
     row = replace(row, users=frozenset(row.users))
-    languages = [Person(f"anonymous, language {one}", language=one) for one in row.languages]
-    # Only flags depend on a visitor.
-    for one in [*people, *languages] if row.kind == "flag" else people[:1]:
+    for one in people:
         theirs, (result, rollout) = waffle_result(row, one), _our_result(row.key, one, ours)
         sides = {"waffle": _RESULTS[theirs], "flagstaff": _RESULTS[result]}
         if theirs is not result:
@@ -128,6 +131,27 @@ def _may_be_on(row: Row) -> bool:
         return bool(row["everyone"])
     names = ("active", "testing", "authenticated", "staff", "superusers", "percent")
     return any(row[name] for name in names) or any((row.languages, row.users, row.groups))
+
+
+def _compare_code(row: Row, people: Iterable[Person], *, is_off: bool) -> Record:
+    """Returns how the results of own code differ, and for how many people."""
+    changed = OFF_HERE if is_off else DIFFERS
+    examples: dict[str, list[dict[str, str]]] = {changed: [], OWN_CODE: []}
+    for one in people:
+        for name, theirs, result in code_results(row, one.user, one.language):
+            ours = False if is_off else result
+            sides = {"waffle": str(theirs), "flagstaff": str(ours)}
+            example = {"person": f"{one.text}, {name}()", **sides}
+            # None and False are both off, but own code may ask which of them.
+            if isinstance(theirs, Failed):
+                examples[OWN_CODE].append(example)
+            elif bool(theirs) if is_off else theirs is not ours and theirs != ours:
+                examples[changed].append(example)
+                break
+    outcome = next((outcome for outcome, found in examples.items() if found), EQUAL)
+    shown = examples.get(outcome, [])
+    sides = {side: shown[0][side] if shown else "" for side in ("waffle", "flagstaff")}
+    return {"outcome": outcome, **sides, "people": len(shown), "examples": shown[:_MAX_EXAMPLES]}
 
 
 def _our_result(key: str, one: Person, ours: Snapshot) -> tuple[bool | None, int | None]:

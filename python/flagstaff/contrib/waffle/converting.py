@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
-from flagstaff.contrib.waffle.rows import Row, overridden_methods, waffle_model
-from flagstaff.contrib.waffle.settings import waffle_settings
+from flagstaff.contrib.waffle.rows import Row, code_text, has_own_code, waffle_model
+from flagstaff.contrib.waffle.settings import WaffleKind, waffle_settings
 
 #: How well a flag can replace a row: the same results for every request; some results differ; a
 #: part is lost; there is no flag for it. Notes say how, which and why.
@@ -24,6 +24,15 @@ SAMPLE_UNIT = "waffle_sample"
 TEST_RULES = ("waffle test on", "waffle test off")
 
 _ALL = 100
+#: The columns of waffle that decide, by kind.
+_COLUMNS: Mapping[WaffleKind, tuple[str, ...]] = {
+    "flag": (
+        *("everyone", "percent", "testing", "superusers", "staff", "authenticated"),
+        "languages",
+    ),
+    "switch": ("active",),
+    "sample": ("percent",),
+}
 _SWITCHES = {"authenticated": "is_authenticated", "staff": "is_staff", "superusers": "is_superuser"}
 
 
@@ -37,18 +46,22 @@ class Converted:
     notes: tuple[str, ...]
     #: The fields of the flag, as `changes.flags.create` takes them, without allowed users.
     fields: Mapping[str, Any] = field(default_factory=dict)
+    #: Its allowed users; None leaves those that it has.
+    allowed_users: Collection[Any] | None = None
 
 
 def convert(row: Row) -> Converted:
-    """Returns the flag that a row becomes. Its allowed users are the users of the row.
+    """Returns the flag that a row becomes.
 
     convert(Row("switch", {"name": "search", "active": True})).fields["enabled"]  # True
     """
-    if methods := overridden_methods(waffle_model(row.kind)):
-        overridden = ", ".join(f"{method}()" for method in methods)
-        note = f"its model overrides {overridden}, so its own code goes on evaluating it"
-        return Converted(row, REFUSED, (note,))
+    if missing := [name for name in _COLUMNS[row.kind] if name not in row.columns]:
+        columns = f"the columns {', '.join(missing)}" if missing[1:] else f"the column {missing[0]}"
+        return Converted(row, REFUSED, (f"its table lacks {columns} of django-waffle 5",))
     fields, notes = fields_of(row), [(EXACT, f"its key is {row.key}")] * (row.key != row.name)
+    if code := code_text(waffle_model(row.kind)):
+        texts = (*(text for _status, text in notes), f"{code} decides, unless the flag is off here")
+        return Converted(row, DIFFERS, texts, fields)
     notes += [(LOST, f"the column {name} is lost; evaluate it in your code") for name in row.own]
     percent, rollout = row["percent"], fields["rollout_percent"]
     if percent and row["everyone"] is None:
@@ -60,11 +73,17 @@ def convert(row: Row) -> Converted:
     if row["testing"] and row.users and row["everyone"] is None:
         notes.append((DIFFERS, "its users keep the flag with dwft_…=0"))
     status = max((status for status, _ in notes), key=STATUSES.index, default=EXACT)
-    return Converted(row, status, tuple(note for _, note in notes), fields)
+    users = row.users if row.kind == "flag" else None
+    return Converted(row, status, tuple(note for _, note in notes), fields, users)
 
 
 def fields_of(row: Row) -> dict[str, Any]:
-    """Returns the fields of the flag that a row becomes, without allowed users."""
+    """Returns the fields of the flag that a row becomes, without allowed users.
+
+    Of a row with own code, the flag only turns it off, and no field of it says so.
+    """
+    if has_own_code(waffle_model(row.kind)):
+        return {"description": row["note"] or "", "kind": "ops"}
     fields: dict[str, Any] = {
         "description": row["note"] or "",
         "enabled": True,

@@ -87,20 +87,20 @@ def _wait_for_other_imports() -> None:
 
 def _is_equal(flag: Any, users: Collection[Any], one: Converted) -> bool:
     """Whether a flag is as its row. Queries nothing, unlike an update."""
-    is_same_list = one.row.kind != "flag" or {*users} == {*one.row.users}
+    is_same_list = one.allowed_users is None or {*users} == {*one.allowed_users}
     return is_same_list and not differing(flag, one.fields)
 
 
 def _write(one: Converted, pk: Any, *, is_overwritten: bool) -> Imported:
     """Writes a row to its flag, or undoes that if the newest change was not one of an import."""
     key, fields = one.row.key, {**one.fields}
-    if one.row.kind == "flag":
-        fields["allowed_users"] = [*one.row.users]
+    if one.allowed_users is not None:
+        fields["allowed_users"] = [*one.allowed_users]
     newest = _newest_change(key, pk)
     try:
         with transaction.atomic(using=conf.database):
             changed = (
-                changes.flags.create(key, **fields)
+                changes.flags.create(key, **{"enabled": True, **fields})
                 if pk is None
                 else changes.flags.update(key, fields)
             )

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from django.db import connections, router
+from django.db import connections, router, transaction
 
 from flagstaff import changes, explain, ready
 from flagstaff._engine.explain import Explanation
@@ -18,7 +18,7 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import TEST_RULES, fields_of, whole
 from flagstaff.contrib.waffle.importing import import_rows
-from flagstaff.contrib.waffle.rows import Row, overridden_methods, read_kind, waffle_model
+from flagstaff.contrib.waffle.rows import Row, has_own_code, read_kind, waffle_model
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
 from flagstaff.history.kinds import Kind
@@ -36,7 +36,7 @@ _SEEN = "_flagstaff_seen"
 def show(instance: Any) -> None:
     """Replaces the loaded columns that decide by the present state of the flag."""
     kind, loaded = instance.KIND, instance.__dict__
-    if not _evaluates_itself(instance) and {"everyone", "active", "percent"} & loaded.keys():
+    if not has_own_code(instance._meta.model) and {"everyone", "active", "percent"} & loaded.keys():
         key = key_of(kind, instance.name)
         found = explain(key)
         if found.error_code == "PROVIDER_NOT_READY" and ready():
@@ -78,9 +78,9 @@ def remember(instance: Any, names: Collection[str] | None = None) -> None:
     seen.update(_columns(instance, names))
 
 
-def _evaluates_itself(instance: Any) -> bool:
-    """Whether a project's model overrides a method that evaluates: it has no flags."""
-    return bool(overridden_methods(instance._meta.model))
+def _has_own_code(kind: WaffleKind) -> bool:
+    """Whether code of the project decides about the rows, whose flags only turn them off."""
+    return has_own_code(waffle_model(kind))
 
 
 def seen_name(instance: Any) -> str:
@@ -102,7 +102,8 @@ def write_created(row: Row) -> None:
     Raises InvalidChangeError if it belongs to a row of another kind.
     """
     if not _flags(row.key).exists():
-        changes.flags.create(row.key, **fields_of(row), allowed_users=[*row.users])
+        users = () if _has_own_code(row.kind) else row.users
+        changes.flags.create(row.key, **{"enabled": True, **fields_of(row)}, allowed_users=[*users])
         return
     for kind in WAFFLE_KINDS:
         is_shared = kind != row.kind and key_of(kind, row.name) == row.key
@@ -127,9 +128,10 @@ def write_saved(
     """Writes what a save has changed to the flag, and no more; a receiver of `post_save`.
 
     A flag that is off, or was deleted here, is turned on only by a column that says so: Yes for
-    everyone, a switch that is on, a percentage of a sample.
+    everyone, a switch that is on, a percentage of a sample; and by no column if own code decides.
     """
-    if not _evaluates_itself(instance):
+    # Django saves a deserialized object outside of a transaction.
+    with transaction.atomic(using=conf.database):
         _write_saved(instance, update_fields, created=created)
     remember(instance, update_fields)
 
@@ -143,7 +145,8 @@ def _write_saved(instance: Any, update_fields: Collection[str] | None, *, create
         write_created(after)
         return
     decides = DECIDING[kind]
-    is_turned_on = bool(after[decides]) and after[decides] != seen.get(decides)
+    is_changed = bool(after[decides]) and after[decides] != seen.get(decides)
+    is_turned_on = is_changed and not _has_own_code(kind)
     flag = _flags(before.key).select_for_update().first()
     if flag is None and is_turned_on:
         stored = read_kind(kind, instance._state.db)
@@ -175,20 +178,25 @@ def _merged(flag: Any, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> 
 
 
 def write_deleted(instance: Any, **_: Any) -> None:
-    """Deletes the flag of a row; a receiver of `post_delete`."""
-    if not _evaluates_itself(instance):
-        with suppress(UnknownFlagError):
-            changes.flags.delete(key_of(instance.KIND, seen_name(instance)))
+    """Deletes the flag of a row; a receiver of `post_delete`.
+
+    One that is off stays, if own code would decide about the next row of this name.
+    """
+    key = key_of(instance.KIND, seen_name(instance))
+    with suppress(UnknownFlagError), transaction.atomic(using=conf.database):
+        flag = _flags(key).select_for_update().first()
+        if flag is None or flag.enabled or not _has_own_code(instance.KIND):
+            changes.flags.delete(key)
 
 
 def write_related(
     instance: Any, relation: str, pks: Iterable[Any] | None, *, is_added: bool
 ) -> None:
     """Writes users who were added to a row or removed from it, all by None; or its groups."""
-    if _evaluates_itself(instance):
+    if _has_own_code("flag"):
         return
     key = key_of("flag", seen_name(instance))
-    with suppress(UnknownFlagError):
+    with suppress(UnknownFlagError), transaction.atomic(using=conf.database):
         if relation == "groups":
             names = [*instance.groups.order_by("name").values_list("name", flat=True)]
             flag = _flags(key).select_for_update().first()

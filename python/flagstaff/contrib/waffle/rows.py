@@ -16,7 +16,7 @@ from django.db.models import Model
 
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
 
-# What a project's own model may override. Flagstaff cannot evaluate its rows then.
+# What a project's own model may override. Its code decides about its rows then.
 _EVALUATING_METHODS = (
     "is_active",
     "is_active_for_user",
@@ -70,13 +70,24 @@ def waffle_model(kind: WaffleKind) -> Any:
 
 @lru_cache
 def overridden_methods(model: type[Any]) -> tuple[str, ...]:
-    """Returns the methods that a model overrides, so that its own code evaluates its rows."""
+    """Returns the methods that a model overrides, so that its own code decides about its rows."""
     return tuple(
         name
         for name in _EVALUATING_METHODS
         if (method := getattr(model, name, None)) is not None
-        and method.__module__.partition(".")[0] != "waffle"
+        and getattr(method, "__module__", "").partition(".")[0] != "waffle"
     )
+
+
+def has_own_code(model: Any) -> bool:
+    """Whether code of the project decides about the rows of a model, unless their flag is off."""
+    return bool(overridden_methods(model))
+
+
+def code_text(model: Any) -> str:
+    """Returns what evaluates the rows of a model, such as "is_active() of shop.Flag"."""
+    methods = ", ".join(f"{name}()" for name in overridden_methods(model))
+    return f"{methods} of {model._meta.label}" if methods else ""
 
 
 def read_rows() -> Iterator[Row]:

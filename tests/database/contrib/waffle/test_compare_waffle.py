@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, Group, User
 from django.core.cache import cache
 from django.test import RequestFactory
+from waffle.models import AbstractUserFlag
 
 from flagstaff import changes
 from flagstaff.contrib.waffle.comparing import Person, compare, waffle_result
@@ -128,12 +129,49 @@ def test_row_without_a_flag_is_a_difference() -> None:
     assert (outcomes(), run("compare-waffle").status) == ({"search": "no flag"}, 6)
 
 
-def test_row_that_the_code_of_the_project_evaluates_is_named(
-    monkeypatch: pytest.MonkeyPatch,
+def own_row(patch: pytest.MonkeyPatch, **methods: Any) -> Any:
+    """Creates a row of a model with these methods, and imports it."""
+    row = use_flag_model(patch, "OwnFlag", **methods).objects.create(name="checkout", percent=50)
+    imported(row)
+    return row
+
+
+def test_row_with_own_code_is_compared_by_both_classes(
+    monkeypatch: pytest.MonkeyPatch, alice: User
 ) -> None:
-    model = use_flag_model(monkeypatch, "OwnFlag", is_active=lambda *_: True)
-    model.objects.create(name="checkout")
+    asked = []
+
+    def is_active_for_user(self: Any, user: Any) -> bool:
+        asked.append(user)
+        return super(type(self), self).is_active_for_user(user) is not None
+
+    no_users = dict.fromkeys(("_get_user_ids", "_get_group_ids"), lambda _row: set())
+    row = own_row(monkeypatch, is_active_for_user=is_active_for_user, **no_users)
+    assert (outcomes(), run("compare-waffle").status) == ({"checkout": "equal"}, 0)
+    assert alice in asked
+    # As waffle 4.2 did: it ignored "Everyone: No" of users with the flag.
+    monkeypatch.setattr(AbstractUserFlag, "is_active_for_user", lambda *_: None)
+    type(row).objects.update(everyone=True)
+    [found] = compare(1_000)[0]
+    assert (found["outcome"], found["waffle"], found["flagstaff"]) == ("differs", "False", "True")
+    assert "is_active_for_user()" in found["examples"][0]["person"]
+
+
+def test_row_with_own_code_that_is_off_here_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    own_row(monkeypatch, is_active=lambda *_: True)
+    changes.flags.disable("checkout")
+    assert (outcomes(), run("compare-waffle").status) == ({"checkout": "off here"}, 6)
+
+
+def test_row_whose_own_code_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    own_row(monkeypatch, is_active=lambda _row, request: request.organization)
     assert (outcomes(), run("compare-waffle").status) == ({"checkout": "own code"}, 0)
+
+
+def test_comparison_rolls_back_what_own_code_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    own_row(monkeypatch, is_active=lambda *_: bool(User.objects.create(username="written")))
+    compare(1_000)
+    assert not User.objects.filter(username="written").exists()
 
 
 def test_users_are_spread_over_the_whole_table() -> None:

@@ -7,10 +7,12 @@ from itertools import product
 from typing import Any
 
 import pytest
+import waffle
 from django.contrib.auth.models import Group, User
 from django.db import models
 from waffle.models import Flag
 
+from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from tests.support.terminals import document, run
 from tests.support.waffle_rows import (
@@ -162,21 +164,53 @@ def test_columns_of_an_own_model_are_named_as_lost_unless_they_are_empty(
     assert "2 rows: 1 exact, 0 differs, 1 lost, 0 refused" in run("import-waffle").err
 
 
-@pytest.mark.parametrize(
-    "method", ["is_active", "is_active_for_user", "_is_active_for_language", "_get_user_ids"]
-)
-def test_row_of_a_model_that_overrides_a_method_is_refused(
-    method: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("everyone", [None, True, False])
+@pytest.mark.parametrize("method", ["is_active", "is_active_for_user", "_get_user_ids"])
+def test_row_of_a_model_with_own_code_is_imported_as_kill_switch(
+    method: str, everyone: bool | None, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def is_on(self: object, *_: object) -> bool:
-        return True
-
-    model = use_flag_model(monkeypatch, f"Flag{method}", **{method: is_on})
-    model.objects.create(name="checkout")
+    model = use_flag_model(monkeypatch, f"Flag{method}", **{method: lambda *_: True})
+    row = model.objects.create(name="checkout", everyone=everyone, percent=20, note="Ana")
+    row.users.add(alice)
     [note] = rows_of_dry_run()["flag:checkout"]["notes"]
-    assert note == f"its model overrides {method}(), so its own code goes on evaluating it"
+    assert note == f"{method}() of common.Flag{method} decides, unless the flag is off here"
+    assert run("import-waffle").status == 0
+    found = stored("checkout")
+    assert (found.enabled, found.rollout_percent, found.rules) == (True, 0, [])
+    assert (found.kind, found.description, found.allowed_users.count()) == ("ops", "Ana", 0)
+
+
+def test_import_leaves_killed_flag_of_own_code_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = use_flag_model(monkeypatch, "OwnFlag", is_active=lambda *_: True)
+    model.objects.create(name="checkout", everyone=True)
+    assert run("import-waffle").status == 0
+    changes.flags.disable("checkout")
+    model.objects.update(percent=50)
+    assert run("import-waffle").status == 0
+    assert not stored("checkout").enabled
+
+
+def test_row_without_a_column_of_waffle_5_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As with an old version, whose abstract class does not have it.
+    model = use_flag_model(monkeypatch, "OldFlag", languages=None)
+    model.objects.create(name="checkout")
+    assert notes() == {"flag:checkout": "its table lacks the column languages of django-waffle 5"}
     assert run("import-waffle").status == 4
-    assert not FeatureFlag.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("version", "ignored"),
+    [("3.0.0", "'Everyone',"), ("4.0.0", "'Everyone',"), ("4.2.0", "'Everyone: No',")],
+)
+def test_older_waffle_is_imported_with_a_warning(
+    version: str, ignored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flag()
+    assert "differs from version 5" not in run("import-waffle").err
+    monkeypatch.setattr(waffle, "__version__", version)
+    ran = run("import-waffle")
+    assert (ran.status, f"waffle {version} differs from version 5" in ran.err) == (0, True)
+    assert f"is_active_for_user() ignores {ignored}" in ran.err
 
 
 def test_row_of_a_model_with_an_unrelated_method_is_imported(

@@ -1,22 +1,134 @@
-"""The check of a project's own models that evaluate their rows themselves."""
+"""The project's own models whose code decides: their checks, and the flags of their rows."""
 
 from __future__ import annotations
 
-import pytest
+from typing import Any
 
-from flagstaff.contrib.waffle.checks import check_models
+import pytest
+import waffle
+from django.contrib.auth.models import User
+from django.db.models import Model
+
+from flagstaff import changes
+from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.changes.impact import impact_of_changes
+from flagstaff.changes.preview import previewed
+from flagstaff.contrib.waffle.checks import check_waffle
+from flagstaff.models import FeatureFlag
+from tests.support.terminals import asked, document, ok, run
 from tests.support.waffle_rows import use_flag_model
 
 pytestmark = pytest.mark.django_db
+CODE = "is_active() of common.OwnFlag"
+CANNOT = "so its users cannot be counted."
 
 
-def test_model_that_evaluates_itself_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def row(monkeypatch: pytest.MonkeyPatch) -> Any:
+    model = use_flag_model(monkeypatch, "OwnFlag", is_active=lambda *_: True)
+    return model.objects.create(name="checkout", everyone=True)
+
+
+def test_model_whose_code_decides_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     model = use_flag_model(monkeypatch, "OwnFlag", is_active_for_user=lambda *_: True)
-    [message] = check_models()
+    [message] = check_waffle()
     assert (message.id, message.obj) == ("flagstaff.W057", model)
-    assert "overrides is_active_for_user()" in message.msg
+    assert "is_active_for_user() of common.OwnFlag decides" in message.msg
 
 
 def test_model_with_other_methods_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
     use_flag_model(monkeypatch, "NamedFlag", get_flush_keys=lambda self: [])
-    assert check_models() == []
+    assert [*check_waffle()] == []
+
+
+@pytest.mark.parametrize(("version", "ids"), [("4.1.0", ["flagstaff.W058"]), ("5.1.0", [])])
+def test_older_waffle_is_named(
+    version: str, ids: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waffle, "__version__", version)
+    assert [message.id for message in check_waffle()] == ids
+
+
+def test_flag_of_a_row_with_own_code_is_created_on_and_others_off(row: Any) -> None:
+    printed = ok("create checkout").err
+    assert f"On: {CODE} decides who has it, {CANNOT}" in printed
+    ok("create other")
+    states = FeatureFlag.objects.order_by("key").values_list("enabled", "rollout_percent", "kind")
+    assert [*states] == [(True, 0, "ops"), (False, 0, "release")]
+
+
+def test_flag_of_a_row_with_own_code_is_created_as_the_caller_says(row: Any) -> None:
+    changes.flags.create("checkout", enabled=False)
+    assert not FeatureFlag.objects.get(key="checkout").enabled
+
+
+@pytest.mark.parametrize("kill", ["kill", "off"])
+def test_kill_says_nothing_of_own_code(kill: str, row: Any) -> None:
+    ok("create checkout")
+    printed = ok(f"{kill} checkout").err
+    assert "Off for all users." in printed
+    assert CODE not in printed
+
+
+@pytest.mark.parametrize("undo", ["on", "release", "undo"])
+def test_undo_of_a_kill_asks_and_says_that_own_code_decides_again(undo: str, row: Any) -> None:
+    ok("create checkout")
+    ok("kill checkout")
+    question = asked(f"{undo} checkout", "n")
+    assert f"{CODE} decides again who has it, {CANNOT} Go on?" in question.err
+    assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_deletion_says_that_own_code_decides(is_on: bool, row: Any) -> None:
+    changes.flags.create("checkout", enabled=is_on)
+    asking = asked("delete checkout", "n").err
+    assert (f"After this, {CODE} decides again who has it." in asking) is not is_on
+    assert f"checkout: the flag no longer exists; {CODE} decides who has it" in (
+        ok("delete checkout --yes").err
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "change", "expected"),
+    [
+        (False, lambda: changes.flags.enable("checkout"), Consequence.MOST),
+        (False, lambda: changes.flags.delete("checkout"), Consequence.MOST),
+        (False, lambda: changes.flags.update("checkout", {"key": "other"}), Consequence.MOST),
+        (False, lambda: changes.flags.set_rollout("checkout", 50), Consequence.NONE),
+        (True, lambda: changes.flags.disable("checkout"), Consequence.FEWER),
+    ],
+    ids=["enable", "delete", "rename", "rollout", "disable"],
+)
+def test_consequence_is_that_of_own_code(
+    before: bool, change: Any, expected: Consequence, row: Any, alice: User
+) -> None:
+    changes.flags.create("checkout", enabled=before)
+    with previewed():
+        changed = change()
+    assert consequence_of(impact_of_changes([changed])) is expected
+
+
+def test_document_of_a_dry_run_says_why_users_are_not_counted(row: Any) -> None:
+    changes.flags.create("checkout", enabled=False)
+    impact = document("on", "checkout", "--dry-run")["impact"]
+    assert (impact["users"], impact["problem"]) == (None, f"{CODE} decides who has it")
+    assert "code" not in impact
+
+
+def test_pages_say_that_own_code_decides(row: Any, admin_client: Any) -> None:
+    changes.flags.create("checkout")
+    pk = FeatureFlag.objects.get().pk
+    for path in ("", f"{pk}/"):
+        page = admin_client.get(f"/admin/flagstaff/featureflag/{path}", follow=True)
+        assert CODE in page.content.decode()
+    changes.flags.disable("checkout")
+    page = admin_client.get(f"/admin/flagstaff/featureflag/{pk}/do/on/", follow=True)
+    assert f"{CODE} decides again who has it" in page.content.decode()
+
+
+def test_missing_table_of_waffle_names_no_code(row: Any, caplog: Any) -> None:
+    model: type[Model] = type(row)
+    model.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
+    assert run("create checkout").status == 0
+    assert not FeatureFlag.objects.get().enabled

@@ -29,6 +29,7 @@ from waffle.testutils import override_flag, override_sample, override_switch
 
 from flagstaff import changes, flag_enabled, refresh
 from flagstaff.contrib.waffle.instances import after_migration, before_migration
+from flagstaff.contrib.waffle.own_code import guard
 from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.middleware import FlagstaffMiddleware
@@ -398,7 +399,7 @@ def test_rows_of_a_migration_are_imported_once() -> None:
     assert waffle.flag_is_active(request_of(), "by_sql")
 
 
-class ShopFlagAdmin(FlagAdmin):  # type: ignore[misc, valid-type]
+class ShopFlagAdmin(FlagAdmin):
     """An admin class as projects have it."""
 
 
@@ -479,6 +480,7 @@ def test_second_name_of_stand_in_is_refused() -> None:
 def _own_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Lets the model of flags have a method of the project, which is true for staff."""
     monkeypatch.setattr(Flag, "is_active_for_user", lambda _flag, user: user.is_staff or None)
+    guard(Flag)
     overridden_methods.cache_clear()
     yield
     monkeypatch.undo()

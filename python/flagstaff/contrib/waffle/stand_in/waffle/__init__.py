@@ -19,6 +19,7 @@ if __name__ != "waffle":
 #: The version of waffle whose names these are.
 __version__ = "5.0.0"
 
+from flagstaff.contrib.waffle.own_code import result_of
 from waffle.utils import get_setting as get_setting
 
 
@@ -28,18 +29,22 @@ def flag_is_active(
     read_only: bool = False,  # noqa: FBT001, FBT002 (waffle's signature)
 ) -> bool | None:
     """Returns whether a flag is on for a request. Without the flag, WAFFLE_FLAG_DEFAULT."""
-    row: AbstractBaseFlag = get_waffle_flag_model().to_evaluate(flag_name)
-    return row.is_active(request, read_only=read_only)
+    result: bool | None = result_of(
+        get_waffle_flag_model(), flag_name, request, read_only=read_only
+    )
+    return result
 
 
 def switch_is_active(switch_name: str) -> bool:
     """Returns whether a switch is on. Without it, WAFFLE_SWITCH_DEFAULT."""
-    return bool(get_waffle_switch_model().to_evaluate(switch_name).is_active())
+    result: bool = result_of(get_waffle_switch_model(), switch_name)
+    return result
 
 
 def sample_is_active(sample_name: str) -> bool:
     """Returns whether a sample is on this time. Without it, WAFFLE_SAMPLE_DEFAULT."""
-    return bool(get_waffle_sample_model().to_evaluate(sample_name).is_active())
+    result: bool = result_of(get_waffle_sample_model(), sample_name)
+    return result
 
 
 def get_waffle_flag_model() -> type[AbstractBaseFlag]:

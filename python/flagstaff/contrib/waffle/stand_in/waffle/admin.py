@@ -1,7 +1,7 @@
-"""Waffle's admin, for projects that unregister its models, or use its classes and actions.
+"""Waffle's admin: pages of the rows about which the project's own code decides.
 
-No page of it is shown: flags are changed in flagstaff's own admin, with its permissions. The
-actions are for admin classes of a project, and save the rows, so our flags change with them.
+No others are shown: flags are changed in flagstaff's own admin, with its permissions. The actions
+save the rows, so our flags change with them; but not those of rows with own code.
 """
 
 from __future__ import annotations
@@ -9,9 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
+from django.http import HttpRequest
+from django.utils.translation import gettext as _
 
+from flagstaff.contrib.waffle.own_code import is_off
+from flagstaff.contrib.waffle.rows import has_own_code
+from flagstaff.contrib.waffle.settings import key_of
 from waffle.models import Flag, Sample, Switch
 from waffle.utils import get_setting
 
@@ -47,17 +52,57 @@ class InformativeManyToManyRawIdWidget(ManyToManyRawIdWidget):
     """Shows primary keys, without the names of the related rows."""
 
 
-def _never(*_: Any, **__: Any) -> bool:
-    return False
-
-
 class BaseAdmin(_ModelAdmin):
+    search_fields = ("name", "note")
+    ordering = ("-id",)
+    actions: Any = [delete_individually]
+
     # Permissions for waffle's rows must not change flags.
-    has_view_permission = has_add_permission = _never
-    has_change_permission = has_delete_permission = _never
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return has_own_code(self.model) and super().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return has_own_code(self.model) and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return has_own_code(self.model) and super().has_change_permission(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return has_own_code(self.model) and super().has_delete_permission(request, obj)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
+
+    def get_form(self, request: Any, obj: Any = None, change: Any = False, **kwargs: Any) -> Any:  # noqa: FBT002 (Django's signature)
+        """Returns the form, and says if the flag is off, so that no column has an effect."""
+        if obj is not None and is_off(obj.KIND, obj.name):
+            text = _("The flag “%(key)s” is off, so this is off for everybody.")
+            messages.warning(request, text % {"key": key_of(obj.KIND, obj.name)})
+        return super().get_form(request, obj, change, **kwargs)
 
 
-FlagAdmin = SwitchAdmin = SampleAdmin = BaseAdmin
+class FlagAdmin(BaseAdmin):
+    actions = [enable_for_all, disable_for_all, delete_individually]
+    list_display = (
+        *("name", "note", "everyone", "percent", "superusers", "staff", "authenticated"),
+        "languages",
+    )
+    list_filter = ("everyone", "superusers", "staff", "authenticated")
+    raw_id_fields = ("users",)
+
+
+class SwitchAdmin(BaseAdmin):
+    actions = [enable_switches, disable_switches, delete_individually]
+    list_display = ("name", "active", "note", "created", "modified")
+    list_filter = ("active",)
+
+
+class SampleAdmin(BaseAdmin):
+    list_display = ("name", "percent", "note", "created", "modified")
+
 
 if get_setting("ENABLE_ADMIN_PAGES"):
-    admin.site.register([Flag, Switch, Sample], BaseAdmin)
+    for _model, _admin in ((Flag, FlagAdmin), (Switch, SwitchAdmin), (Sample, SampleAdmin)):
+        admin.site.register(_model, _admin)

@@ -1,15 +1,15 @@
 """The models of waffle, with its label, tables and texts, which a project's migrations repeat.
 
-A row shows the present state of our flag, and a save writes what it has changed to our flag. A
-project's model that overrides a method of an evaluation evaluates itself, from its own columns.
+A row shows the present state of our flag, and a save writes what it has changed to our flag. Rows
+of a project's model that overrides a method of an evaluation keep their own columns: its code
+decides, with waffle's results by `super()`, unless our flag is off.
 """
 
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable
-from decimal import Decimal
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from django.conf import settings
@@ -18,9 +18,9 @@ from django.db import models, router, transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from flagstaff.contrib.waffle import evaluating, instances
-from flagstaff.contrib.waffle.evaluating import set_flag
-from flagstaff.contrib.waffle.rows import overridden_methods
+from flagstaff.contrib.waffle import contract, evaluating, instances, own_code
+from flagstaff.contrib.waffle.own_code import guarded
+from flagstaff.contrib.waffle.rows import has_own_code
 from flagstaff.contrib.waffle.settings import WaffleKind
 from waffle import managers
 from waffle.utils import get_cache, get_setting, keyfmt
@@ -28,6 +28,7 @@ from waffle.utils import get_cache, get_setting, keyfmt
 logger = logging.getLogger("waffle")
 
 CACHE_EMPTY = "-"
+set_flag = evaluating.set_flag
 _ALL = 100
 
 
@@ -40,6 +41,10 @@ class BaseModel(models.Model):
 
     class Meta:
         abstract = True
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        own_code.guard(cls)
 
     def __str__(self) -> str:
         return str(self.name)
@@ -68,27 +73,30 @@ class BaseModel(models.Model):
     def get(cls, name: str) -> Any:
         """Returns the row of a name, or a new one."""
         model: Any = cls
-        row = _cached(cls._cache_key(name), lambda: cls._rows().filter(name=name).first())
-        row = row or model(name=name)
+        row = _cached(cls._cache_key(name), lambda: _stored(cls, name)) or model(name=name)
         instances.show(row)
         return row
 
     @classmethod
-    def to_evaluate(cls, name: str) -> Any:
-        """Returns a row for an evaluation, which reads only those that evaluate themselves."""
-        model: Any = cls
-        return cls.get(name) if overridden_methods(cls) else model(name=name)
+    def get_from_db(cls, name: str) -> Any:
+        """Returns the row of a name. Raises DoesNotExist."""
+        return cls._rows().get(name=name)
 
     @classmethod
     def get_all(cls) -> list[Any]:
-        rows = _cached(get_setting(cls.ALL_CACHE_KEY), lambda: [*cls._rows()]) or []
+        rows = _cached(get_setting(cls.ALL_CACHE_KEY), cls.get_all_from_db) or []
         for row in rows:
             instances.show(row)
         return rows
 
     @classmethod
+    def get_all_from_db(cls) -> list[Any]:
+        return [*cls._rows()]
+
+    @classmethod
     def _rows(cls) -> models.QuerySet[Any]:
-        rows = cls._default_manager
+        model: Any = cls
+        rows: models.Manager[Any] = model.objects
         is_from_writer = get_setting("READ_FROM_WRITE_DB")
         return rows.using(router.db_for_write(cls)) if is_from_writer else rows.all()
 
@@ -128,6 +136,12 @@ class BaseModel(models.Model):
             # Otherwise a cached CACHE_EMPTY would hide a row that another process has created.
             get_cache().set(self._cache_key(self.name), row)
         return get_setting(f"{self.KIND.upper()}_DEFAULT")
+
+
+def _stored(model: type[BaseModel], name: str) -> Any:
+    with suppress(model.DoesNotExist):
+        return model.get_from_db(name)
+    return None
 
 
 def _cached(key: str, load: Callable[[], Any]) -> Any:
@@ -216,78 +230,40 @@ class AbstractBaseFlag(BaseModel):
         verbose_name = "Flag"
         verbose_name_plural = "Flags"
 
+    @guarded
     def is_active(
         self,
         request: Any,
         read_only: bool = False,  # noqa: FBT001, FBT002 (waffle's signature)
-    ) -> bool | None:
+    ) -> Any:
         """Returns whether the flag is on for a request."""
-        if not overridden_methods(type(self)):
+        if not has_own_code(type(self)):
             result = evaluating.flag_result(self.name, request, read_only=read_only)
         else:
-            result = self._is_active_by_columns(request, read_only) if self.pk else None
+            result = contract.BaseFlag.is_active(self, request, read_only) if self.pk else None
         if result is not None:
             return result
-        return bool(self._missing("FLAGS", everyone=get_setting("FLAG_DEFAULT")))
+        return self._missing("FLAGS", everyone=get_setting("FLAG_DEFAULT"))
 
-    def is_active_for_user(self, user: Any) -> bool | None:
+    @guarded
+    def is_active_for_user(self, user: Any) -> Any:
         """Returns whether the flag is on for a user, without its percentage; None if unknown."""
-        if not overridden_methods(type(self)):
+        if not has_own_code(type(self)):
             return evaluating.result_for_user(self.name, user)
-        if self.everyone is not None:
-            return self.everyone
-        is_on = (
-            (self.authenticated and user.is_authenticated)
-            or (self.staff and getattr(user, "is_staff", False))
-            or (self.superusers and getattr(user, "is_superuser", False))
-        )
-        return True if is_on else None
+        return contract.BaseFlag.is_active_for_user(self, user)
 
-    # From here on, the evaluation of a project's model that overrides one of these methods.
-    def _is_active_by_columns(self, request: Any, read_only: bool) -> bool:  # noqa: FBT001
-        by_url = evaluating.url_result(self.name, request)
-        if by_url is not None:
-            return by_url
-        if self.everyone is not None:
-            return self.everyone
-        if self.testing:
-            test = evaluating.test_of_url(self.name, request)
-            if test is not None:
-                evaluating.keep_test(request, self.name, active=test)
-                return test
-            test = evaluating.test_of_cookie(self.name, request)
-            if test is not None:
-                return test
-        result = self._is_active_for_language(request)
-        if result is None:
-            result = self._is_active_for_user(request)
-        if result is None:
-            result = self._is_active_for_percent(request, read_only)
-        return bool(result)
-
-    def _is_active_for_user(self, request: HttpRequest | None) -> bool | None:
+    @guarded
+    def _is_active_for_user(self, request: HttpRequest | None) -> Any:
         user = getattr(request, "user", None)
         return self.is_active_for_user(user) if user else False
 
-    def _is_active_for_language(self, request: HttpRequest | None) -> bool | None:
-        languages = [language.strip() for language in self.languages.split(",")]
-        return True if getattr(request, "LANGUAGE_CODE", None) in languages else None
+    @guarded
+    def _is_active_for_language(self, request: HttpRequest | None) -> Any:
+        return contract.BaseFlag.is_active_for_language(self, request)
 
-    def _is_active_for_percent(self, request: Any, read_only: bool) -> bool | None:  # noqa: FBT001
-        if not self.percent or self.percent <= 0:
-            return None
-        active = evaluating.kept_result(self.name, request)
-        if active is None and read_only:
-            return None
-        if active is None:
-            active = _is_drawn(self.percent)
-        if not read_only:
-            set_flag(request, self.name, active, self.rollout)
-        return active
-
-
-def _is_drawn(percent: Decimal) -> bool:
-    return Decimal(str(random.uniform(0, _ALL))) <= percent  # noqa: S311 (no secret)
+    @guarded
+    def _is_active_for_percent(self, request: Any, read_only: bool) -> Any:  # noqa: FBT001
+        return contract.BaseFlag.is_active_for_percent(self, request, read_only)
 
 
 class AbstractUserFlag(AbstractBaseFlag):
@@ -322,16 +298,14 @@ class AbstractUserFlag(AbstractBaseFlag):
         pks = related.values_list("pk", flat=True)
         return _cached(keyfmt(get_setting(key), self.name), lambda: {*pks}) or set()
 
-    def is_active_for_user(self, user: Any) -> bool | None:
+    @guarded
+    def is_active_for_user(self, user: Any) -> Any:
+        """Returns True if the flag is on for a user, without its percentage; None otherwise."""
         result = super().is_active_for_user(user)
-        if result is not None or not overridden_methods(type(self)):
-            return result
-        if getattr(user, "pk", None) in self._get_user_ids():
-            return True
-        if hasattr(user, "groups") and (groups := self._get_group_ids()):
-            pks = {*user.groups.values_list("pk", flat=True)}
-            return True if groups & pks else None
-        return None
+        is_own = has_own_code(type(self))
+        return (
+            contract.UserFlag.is_active_by_lists(self, user, result) if is_own else result or None
+        )
 
 
 class Flag(AbstractUserFlag):
@@ -359,10 +333,12 @@ class AbstractBaseSwitch(BaseModel):
         verbose_name = "Switch"
         verbose_name_plural = "Switches"
 
+    @guarded
     def is_active(self) -> Any:
-        stored = self.active if self.pk else None
-        own = overridden_methods(type(self))
-        result = stored if own else evaluating.switch_result(self.name)
+        if has_own_code(type(self)):
+            result = self.active if self.pk else None
+        else:
+            result = evaluating.switch_result(self.name)
         if result is None:
             return self._missing("SWITCHES", active=get_setting("SWITCH_DEFAULT"))
         return result
@@ -399,10 +375,12 @@ class AbstractBaseSample(BaseModel):
         verbose_name = "Sample"
         verbose_name_plural = "Samples"
 
+    @guarded
     def is_active(self) -> Any:
-        drawn = _is_drawn(self.percent) if self.pk else None
-        own = overridden_methods(type(self))
-        result = drawn if own else evaluating.sample_result(self.name)
+        if has_own_code(type(self)):
+            result = contract.is_drawn(self.percent) if self.pk else None
+        else:
+            result = evaluating.sample_result(self.name)
         if result is None:
             return self._missing("SAMPLES", percent=_ALL * get_setting("SAMPLE_DEFAULT"))
         return result

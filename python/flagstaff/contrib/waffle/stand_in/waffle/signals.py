@@ -16,7 +16,7 @@ from django.db.models.signals import (
     pre_migrate,
 )
 
-from flagstaff.contrib.waffle import instances
+from flagstaff.contrib.waffle import instances, own_code
 from flagstaff.contrib.waffle.rows import overridden_methods
 from waffle import get_waffle_flag_model
 from waffle.models import BaseModel
@@ -29,7 +29,8 @@ def connect(waffle: AppConfig) -> None:
     for model in apps.get_models():
         if not issubclass(model, BaseModel):
             continue
-        # Before a test replaces one of its methods.
+        # Again, for a method that a decorator of the class has replaced; and before a test does.
+        own_code.guard(model)
         overridden_methods(model)
         post_save.connect(instances.write_saved, model)
         post_delete.connect(instances.write_deleted, model)

@@ -1,0 +1,91 @@
+"""Compares the results of rows with own code: with the methods of waffle, and of the stand-in."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from inspect import iscoroutine
+from typing import Any
+from unittest.mock import patch
+
+from django.contrib.auth.models import AnonymousUser
+from django.db import router, transaction
+from django.test import RequestFactory
+
+from flagstaff.contrib.waffle.contract import BaseFlag, UserFlag
+from flagstaff.contrib.waffle.own_code import unguarded
+from flagstaff.contrib.waffle.rows import Row, waffle_model
+
+_REQUEST, _USER = "is_active", "is_active_for_user"
+
+
+class Failed(str):
+    """Why own code has no result, such as the name of its exception."""
+
+    __slots__ = ()
+
+
+def code_results(row: Row, user: Any, language: str | None) -> Iterator[tuple[str, Any, Any]]:
+    """Yields each method that is asked, its result with waffle, and its result with the stand-in.
+
+    As if the flag were on here. Rolls back what own code writes.
+    """
+    model, user = waffle_model(row.kind), AnonymousUser() if user is None else user
+    using = router.db_for_write(model)
+    with transaction.atomic(using=using), unguarded():
+        stored = model._base_manager.using(using).get(name=row.name)
+        for name in (_REQUEST, _USER) if row.kind == "flag" else (_REQUEST,):
+            results = []
+            # So that a percentage draws the same.
+            drawing = random.getstate()
+            for methods in (nullcontext, _stand_in_methods):
+                random.setstate(drawing)
+                arguments = [user] if name == _USER else [_request(user, language)]
+                with methods():
+                    is_flag = row.kind == "flag"
+                    results.append(_result(stored, name, *(arguments if is_flag else ())))
+            theirs, ours = results
+            yield name, theirs, ours
+        transaction.set_rollback(True, using=using)
+
+
+def _request(user: Any, language: str | None) -> Any:
+    request: Any = RequestFactory().get("/")
+    request.user, request.session = user, {}
+    if language is not None:
+        request.LANGUAGE_CODE = language
+    return request
+
+
+def _result(stored: Any, name: str, *arguments: Any) -> Any:
+    try:
+        result = getattr(stored, name)(*arguments)
+    except Exception as error:  # noqa: BLE001 (code of the project, which may need its middleware)
+        return Failed(type(error).__name__)
+    if iscoroutine(result):
+        result.close()
+        return Failed("coroutine")
+    return result
+
+
+@contextmanager
+def _stand_in_methods() -> Iterator[None]:
+    """Lets `super()` in own code call the methods of the stand-in."""
+    from waffle.models import AbstractBaseFlag, AbstractUserFlag  # noqa: PLC0415
+
+    def by_lists(row: Any, user: Any) -> Any:
+        result = super(AbstractUserFlag, row).is_active_for_user(user)
+        return UserFlag.is_active_by_lists(row, user, result)
+
+    methods: dict[str, Any] = {
+        _REQUEST: BaseFlag.is_active,
+        _USER: BaseFlag.is_active_for_user,
+        "_is_active_for_language": BaseFlag.is_active_for_language,
+        "_is_active_for_percent": BaseFlag.is_active_for_percent,
+    }
+    with (
+        patch.multiple(AbstractBaseFlag, create=True, **methods),
+        patch.multiple(AbstractUserFlag, is_active_for_user=by_lists),
+    ):
+        yield

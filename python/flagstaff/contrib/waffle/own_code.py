@@ -1,0 +1,136 @@
+"""The project's own code in models of waffle: it decides, unless the flag of its row is off."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from inspect import getattr_static
+from typing import Any
+
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from django.apps import apps
+from django.db import DatabaseError, router, transaction
+
+from flagstaff._core import current
+from flagstaff.contrib.waffle.rows import code_text, has_own_code, waffle_model
+from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
+
+_LOG = logging.getLogger("flagstaff")
+# The results while the flag is off. None never means on, also not for `is not None`.
+_OFF: dict[str, bool | None] = {
+    "is_active": False,
+    "is_active_for_user": None,
+    "_is_active_for_user": None,
+    "_is_active_for_language": None,
+    "_is_active_for_percent": None,
+}
+
+_is_unguarded = ContextVar("is_unguarded", default=False)
+
+
+@contextmanager
+def unguarded() -> Iterator[None]:
+    """Lets own code decide as if no flag were off, to compare its results."""
+    token = _is_unguarded.set(True)
+    try:
+        yield
+    finally:
+        _is_unguarded.reset(token)
+
+
+def is_off(kind: WaffleKind, name: str) -> bool:
+    """Whether the flag of a row is off here, also before the first load. Does not query."""
+    if _is_unguarded.get():
+        return False
+    key = key_of(kind, name)
+    snapshot = current(key)
+    found = snapshot.explain(key)
+    is_overridden = found["overridden_by"] is not None and not found["value"]
+    if found["reason"] == "DISABLED" or is_overridden:
+        # Counts the result, which is that of the flag. A result of the project's code is not.
+        snapshot.resolve_flag(key)
+        return True
+    return bool(found["error_code"] == "PROVIDER_NOT_READY")
+
+
+def off_result(name: str, method: object) -> Any:
+    """Returns what a method of this name returns while the flag is off."""
+    return _awaitable(_OFF[name]) if iscoroutinefunction(method) else _OFF[name]
+
+
+async def _awaitable(result: Any) -> Any:
+    return result
+
+
+def guarded(method: Callable[..., Any], name: str = "") -> Callable[..., Any]:
+    """Lets a method of a row return that it is off before its code runs, if the flag is off.
+
+    Only for models with own code: the flag decides about the rows of the others. `name` is that of
+    the attribute, by default that of the method.
+    """
+    name = name or method.__name__
+
+    @wraps(method)
+    def evaluate(row: Any, *args: Any, **kwargs: Any) -> Any:
+        # Code may have assigned another name, which the table does not have yet.
+        stored_name = str(row.__dict__.get("_flagstaff_seen", {}).get("name", row.name))
+        if has_own_code(type(row)) and is_off(row.KIND, stored_name):
+            return off_result(name, method)
+        return method.__get__(row, type(row))(*args, **kwargs)
+
+    # A decorator around it copies the attribute, and is guarded again.
+    evaluate.__dict__["flagstaff_guard"] = evaluate
+    return markcoroutinefunction(evaluate) if iscoroutinefunction(method) else evaluate
+
+
+def guard(model: type[Any]) -> None:
+    """Guards the methods of a model that are not guarded, also those of its mixins.
+
+    A class method or a static method has no row, so only waffle's functions are guarded then.
+    """
+    for name in _OFF:
+        method = getattr_static(model, name, None)
+        is_guarded = getattr(method, "flagstaff_guard", None) is method
+        is_method = callable(method) and not isinstance(method, staticmethod)
+        if is_method and not is_guarded and hasattr(method, "__get__"):
+            setattr(model, name, guarded(method, name))
+
+
+def result_of(model: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    """Returns the result of a name. Reads a row only if it has own code and is not off."""
+    if not has_own_code(model):
+        return model(name=name).is_active(*args, **kwargs)
+    if is_off(model.KIND, name):
+        return off_result("is_active", model.is_active)
+    return model.get(name).is_active(*args, **kwargs)
+
+
+def deciding_code(keys: Collection[str]) -> Mapping[str, str]:
+    """Returns the own code that decides about flags unless they are off, by key.
+
+    Queries the names of the rows of models with own code.
+    """
+    wanted = {*keys}
+    return {key: code for key, code in _stored_code() if key in wanted}
+
+
+def new_flag(key: str) -> Mapping[str, Any]:
+    """Returns the fields of a new flag for a row with own code: it takes it from nobody."""
+    return {"enabled": True, "kind": "ops"} if deciding_code([key]) else {}
+
+
+def _stored_code() -> Iterator[tuple[str, str]]:
+    for kind in WAFFLE_KINDS if apps.is_installed("waffle") else ():
+        model = waffle_model(kind)
+        using = router.db_for_write(model)
+        if code := code_text(model):
+            try:
+                with transaction.atomic(using=using):
+                    names = [*model._base_manager.using(using).values_list("name", flat=True)]
+            except DatabaseError:
+                _LOG.exception("the rows of %s cannot be read", model._meta.label)
+                names = []
+            yield from ((key_of(kind, name), code) for name in names)
