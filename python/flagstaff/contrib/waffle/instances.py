@@ -18,7 +18,14 @@ from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import TEST_RULES, fields_of, whole
 from flagstaff.contrib.waffle.importing import import_rows
-from flagstaff.contrib.waffle.rows import Row, has_own_code, read_kind, waffle_model
+from flagstaff.contrib.waffle.rows import (
+    SEEN,
+    Row,
+    has_own_code,
+    read_kind,
+    seen_name,
+    waffle_model,
+)
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
 from flagstaff.history.kinds import Kind
@@ -29,8 +36,6 @@ _ALL = 100
 _LOG = logging.getLogger("flagstaff")
 #: The column that turns a row on or off.
 DECIDING: dict[WaffleKind, str] = {"flag": "everyone", "switch": "active", "sample": "percent"}
-# In the instance: the columns as code has seen them.
-_SEEN = "_flagstaff_seen"
 
 
 def show(instance: Any) -> None:
@@ -74,18 +79,13 @@ def _everyone(found: Explanation) -> bool | None:
 
 def remember(instance: Any, names: Collection[str] | None = None) -> None:
     """Remembers columns, by default all: the next save writes what differs from them."""
-    seen = instance.__dict__.setdefault(_SEEN, {})
+    seen = instance.__dict__.setdefault(SEEN, {})
     seen.update(_columns(instance, names))
 
 
 def _has_own_code(kind: WaffleKind) -> bool:
     """Whether code of the project decides about the rows, whose flags only turn them off."""
     return has_own_code(waffle_model(kind))
-
-
-def seen_name(instance: Any) -> str:
-    """Returns the name that the table has: code may have assigned another one."""
-    return str(instance.__dict__.get(_SEEN, {}).get("name", instance.name))
 
 
 def _columns(instance: Any, names: Collection[str] | None = None) -> dict[str, Any]:
@@ -139,7 +139,7 @@ def write_saved(
 def _write_saved(instance: Any, update_fields: Collection[str] | None, *, created: bool) -> None:
     kind: WaffleKind = instance.KIND
     present = {"name": instance.name, **_columns(instance)}
-    seen, saved = instance.__dict__.get(_SEEN, {}), _columns(instance, update_fields)
+    seen, saved = instance.__dict__.get(SEEN, {}), _columns(instance, update_fields)
     before, after = Row(kind, {**present, **seen}), Row(kind, {**present, **seen, **saved})
     if created:
         write_created(after)

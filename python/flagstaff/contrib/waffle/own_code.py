@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from inspect import getattr_static
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction
 from django.apps import apps
 from django.db import DatabaseError, router, transaction
 
 from flagstaff._core import current
-from flagstaff.contrib.waffle.rows import code_text, has_own_code, waffle_model
+from flagstaff.contrib.waffle.rows import code_text, has_own_code, seen_name, waffle_model
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
 
 _LOG = logging.getLogger("flagstaff")
@@ -65,38 +65,31 @@ async def _awaitable(result: Any) -> Any:
     return result
 
 
-def guarded(method: Callable[..., Any], name: str = "") -> Callable[..., Any]:
-    """Lets a method of a row return that it is off before its code runs, if the flag is off.
-
-    Only for models with own code: the flag decides about the rows of the others. `name` is that of
-    the attribute, by default that of the method.
-    """
-    name = name or method.__name__
-
-    @wraps(method)
-    def evaluate(row: Any, *args: Any, **kwargs: Any) -> Any:
-        # Code may have assigned another name, which the table does not have yet.
-        stored_name = str(row.__dict__.get("_flagstaff_seen", {}).get("name", row.name))
-        if has_own_code(type(row)) and is_off(row.KIND, stored_name):
-            return off_result(name, method)
-        return method.__get__(row, type(row))(*args, **kwargs)
-
-    # A decorator around it copies the attribute, and is guarded again.
-    evaluate.__dict__["flagstaff_guard"] = evaluate
-    return markcoroutinefunction(evaluate) if iscoroutinefunction(method) else evaluate
-
-
 def guard(model: type[Any]) -> None:
     """Guards the methods of a model that are not guarded, also those of its mixins.
 
-    A class method or a static method has no row, so only waffle's functions are guarded then.
+    Of a row whose flag is off, they return so before their code runs. A class method or a static
+    method has no row, so only waffle's functions are guarded then.
     """
     for name in _OFF:
-        method = getattr_static(model, name, None)
+        method: Any = getattr_static(model, name, None)
+        # A decorator around a guarded method copies the attribute, and is guarded again.
         is_guarded = getattr(method, "flagstaff_guard", None) is method
         is_method = callable(method) and not isinstance(method, staticmethod)
         if is_method and not is_guarded and hasattr(method, "__get__"):
-            setattr(model, name, guarded(method, name))
+            setattr(model, name, _guarded(method, name))
+
+
+def _guarded(method: Any, name: str) -> Any:
+    @wraps(method)
+    def evaluate(row: Any, *args: Any, **kwargs: Any) -> Any:
+        # Only of models with own code: the flag decides about the rows of the others.
+        if has_own_code(type(row)) and is_off(row.KIND, seen_name(row)):
+            return off_result(name, method)
+        return method.__get__(row, type(row))(*args, **kwargs)
+
+    evaluate.__dict__["flagstaff_guard"] = evaluate
+    return evaluate
 
 
 def result_of(model: Any, name: str, *args: Any, **kwargs: Any) -> Any:

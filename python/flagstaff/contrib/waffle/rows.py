@@ -27,6 +27,9 @@ _EVALUATING_METHODS = (
     "_get_group_ids",
 )
 
+#: In an instance: the columns as code has seen them.
+SEEN = "_flagstaff_seen"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -75,7 +78,7 @@ def overridden_methods(model: type[Any]) -> tuple[str, ...]:
         name
         for name in _EVALUATING_METHODS
         if (method := getattr(model, name, None)) is not None
-        and getattr(method, "__module__", "").partition(".")[0] != "waffle"
+        and getattr(method, "__module__", "").partition(".")[0] not in {"waffle", "flagstaff"}
     )
 
 
@@ -88,6 +91,11 @@ def code_text(model: Any) -> str:
     """Returns what evaluates the rows of a model, such as "is_active() of shop.Flag"."""
     methods = ", ".join(f"{name}()" for name in overridden_methods(model))
     return f"{methods} of {model._meta.label}" if methods else ""
+
+
+def seen_name(instance: Any) -> str:
+    """Returns the name that the table has: code may have assigned another one."""
+    return str(instance.__dict__.get(SEEN, {}).get("name", instance.name))
 
 
 def read_rows() -> Iterator[Row]:

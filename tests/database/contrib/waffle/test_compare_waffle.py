@@ -145,7 +145,9 @@ def test_row_with_own_code_is_compared_by_both_classes(
         asked.append(user)
         return super(type(self), self).is_active_for_user(user) is not None
 
-    no_users = dict.fromkeys(("_get_user_ids", "_get_group_ids"), lambda _row: set())
+    no_users: dict[str, Any] = dict.fromkeys(
+        ("_get_user_ids", "_get_group_ids"), lambda _row: set()
+    )
     row = own_row(monkeypatch, is_active_for_user=is_active_for_user, **no_users)
     assert (outcomes(), run("compare-waffle").status) == ({"checkout": "equal"}, 0)
     assert alice in asked

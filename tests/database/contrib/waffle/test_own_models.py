@@ -123,7 +123,7 @@ def test_pages_say_that_own_code_decides(row: Any, admin_client: Any) -> None:
         page = admin_client.get(f"/admin/flagstaff/featureflag/{path}", follow=True)
         assert CODE in page.content.decode()
     changes.flags.disable("checkout")
-    page = admin_client.get(f"/admin/flagstaff/featureflag/{pk}/do/on/", follow=True)
+    page = admin_client.get(f"/admin/flagstaff/featureflag/{pk}/on/", follow=True)
     assert f"{CODE} decides again who has it" in page.content.decode()
 
 

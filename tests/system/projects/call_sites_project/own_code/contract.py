@@ -7,6 +7,7 @@ import os
 import random
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.test import RequestFactory
 from waffle.models import AbstractBaseSample, AbstractBaseSwitch
 
-from own_code.models import EarlyFlag, LoudSample, LoudSwitch, OrgFlag, PlainFlag
+own: Any = import_module("own_code.models")
+OrgFlag, EarlyFlag, PlainFlag = own.OrgFlag, own.EarlyFlag, own.PlainFlag
+LoudSwitch, LoudSample = own.LoudSwitch, own.LoudSample
 
 ROWS = 25
 _KEPT = ("waffles", "waffle_tests")
@@ -81,7 +84,7 @@ class Written:
 
     def add_flag(self, row: Any, people: list[Any]) -> None:
         """Adds the results of all methods of a flag, by `super()` and by each class."""
-        classes = [one for one in type(row).__mro__ if one.__name__ in _CLASSES]
+        classes: list[Any] = [one for one in type(row).__mro__ if one.__name__ in _CLASSES]
         for place, user in enumerate(people):
             for owner in (type(row), *classes):
                 for method, arguments in _METHODS:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import pickle
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -14,11 +15,15 @@ from django.core.cache import cache
 from django.test import Client, RequestFactory
 from waffle.models import AbstractBaseFlag, AbstractUserFlag
 from waffle.testutils import override_flag
+from waffle.views import waffle_json
 
 from flagstaff import changes
 from flagstaff.contrib.waffle.own_code import guard
 from flagstaff.models import FeatureFlag
-from own_code.models import AsyncFlag, EarlyFlag, LoudSample, LoudSwitch, OrgFlag, PlainFlag, asked
+
+own: Any = import_module("own_code.models")
+OrgFlag, EarlyFlag, AsyncFlag, PlainFlag = own.OrgFlag, own.EarlyFlag, own.AsyncFlag, own.PlainFlag
+LoudSwitch, LoudSample, asked = own.LoudSwitch, own.LoudSample, own.asked
 
 
 @pytest.fixture
@@ -54,7 +59,7 @@ def page(path: str) -> Callable[[Any, User], Any]:
 
 def status(_row: Any, user: User) -> Any:
     request = request_of(user)
-    return waffle.views.waffle_json(request).content.count(b'"sale": {"is_active": true')
+    return waffle_json(request).content.count(b'"sale": {"is_active": true')
 
 
 def awaited(asking: Callable[[Any], Any]) -> Callable[[Any, User], Any]:
@@ -136,7 +141,10 @@ def test_own_code_decides_without_a_flag(row: Any, user: User) -> None:
 def test_killed_switch_and_sample_are_off() -> None:
     switch = LoudSwitch.objects.create(name="shop", active=True)
     sample = LoudSample.objects.create(name="audit", percent=100)
-    results = [lambda: waffle.switch_is_active("shop"), lambda: waffle.sample_is_active("audit")]
+    results: list[Callable[[], Any]] = [
+        lambda: waffle.switch_is_active("shop"),
+        lambda: waffle.sample_is_active("audit"),
+    ]
     results += [switch.is_active, sample.is_active]
     assert [ask() for ask in results] == [True] * 4
     for key in ("shop", "audit"):
@@ -157,7 +165,7 @@ def test_flag_of_new_row_is_on_at_nothing(row: Any) -> None:
     [
         lambda row: OrgFlag.objects.update_or_create(name="sale", defaults={"everyone": True}),
         lambda row: [row.delete(), OrgFlag.objects.create(name="sale", everyone=True)],
-        lambda row: [setattr(row, "name", "new"), row.save()],
+        lambda row: _renamed(row).save(),
         lambda row: override_flag("sale", active=True).__enter__(),
     ],
 )
@@ -175,8 +183,8 @@ def test_row_that_is_deleted_takes_its_flag_along(row: Any) -> None:
 
 
 def test_method_that_a_decorator_of_the_class_replaces_is_guarded(row: Any, user: User) -> None:
-    class Decorated(OrgFlag):
-        class Meta(OrgFlag.Meta):
+    class Decorated(OrgFlag):  # type: ignore[misc, valid-type]
+        class Meta(OrgFlag.Meta):  # type: ignore[misc, name-defined]
             proxy = True
             app_label = "own_code"
 

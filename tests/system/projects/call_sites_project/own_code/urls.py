@@ -7,13 +7,12 @@ from django.http import HttpRequest, HttpResponse
 from django.template import engines
 from django.urls import include, path
 from django.views import View
+from waffle import get_waffle_flag_model
 from waffle.admin import FlagAdmin
 from waffle.decorators import waffle_flag
 from waffle.mixins import WaffleFlagMixin
 
-from own_code.models import OrgFlag
-
-admin.site.register(OrgFlag, FlagAdmin)
+admin.site.register(get_waffle_flag_model(), FlagAdmin)
 
 _TEXTS = {
     "django": '{% load waffle_tags %}{% flag "sale" %}on{% endflag %}',

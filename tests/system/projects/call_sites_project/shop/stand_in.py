@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import pickle
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 from importlib import import_module
 from importlib.metadata import distribution
 from io import StringIO
@@ -488,15 +489,28 @@ def _own_code(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("_own_code")
-def test_model_that_overrides_a_method_evaluates_itself(user: User) -> None:
+def test_model_that_overrides_a_method_decides_unless_its_flag_is_off(user: User) -> None:
     Flag.objects.create(name="own")
     assert waffle.flag_is_active(request_of(user), "own")
     assert not waffle.flag_is_active(request_of(), "own")
-    assert not FeatureFlag.objects.filter(key="own").exists()
-    Flag.objects.get(name="own").delete()
     row = Flag.objects.create(name="off", everyone=False)
     assert not waffle.flag_is_active(request_of(user), "off")
     assert not row.is_active(request_of(user))
+    changes.flags.disable("own")
+    assert not waffle.flag_is_active(request_of(user), "own")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_new", [True, False])
+def test_deserialized_row_is_saved_outside_of_a_transaction(is_new: bool) -> None:
+    row = Flag.objects.create(name="loaded", percent="10")
+    row.percent = Decimal(20)
+    text = serialize("json", [row])
+    if is_new:
+        row.delete()
+    for loaded in deserialize("json", text):
+        loaded.save()
+    assert FeatureFlag.objects.get(key="loaded").rollout_percent == 20
 
 
 @pytest.mark.django_db(transaction=True)

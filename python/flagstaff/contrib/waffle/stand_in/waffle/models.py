@@ -19,7 +19,6 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from flagstaff.contrib.waffle import contract, evaluating, instances, own_code
-from flagstaff.contrib.waffle.own_code import guarded
 from flagstaff.contrib.waffle.rows import has_own_code
 from flagstaff.contrib.waffle.settings import WaffleKind
 from waffle import managers
@@ -230,7 +229,6 @@ class AbstractBaseFlag(BaseModel):
         verbose_name = "Flag"
         verbose_name_plural = "Flags"
 
-    @guarded
     def is_active(
         self,
         request: Any,
@@ -245,25 +243,18 @@ class AbstractBaseFlag(BaseModel):
             return result
         return self._missing("FLAGS", everyone=get_setting("FLAG_DEFAULT"))
 
-    @guarded
     def is_active_for_user(self, user: Any) -> Any:
         """Returns whether the flag is on for a user, without its percentage; None if unknown."""
         if not has_own_code(type(self)):
             return evaluating.result_for_user(self.name, user)
         return contract.BaseFlag.is_active_for_user(self, user)
 
-    @guarded
     def _is_active_for_user(self, request: HttpRequest | None) -> Any:
         user = getattr(request, "user", None)
         return self.is_active_for_user(user) if user else False
 
-    @guarded
-    def _is_active_for_language(self, request: HttpRequest | None) -> Any:
-        return contract.BaseFlag.is_active_for_language(self, request)
-
-    @guarded
-    def _is_active_for_percent(self, request: Any, read_only: bool) -> Any:  # noqa: FBT001
-        return contract.BaseFlag.is_active_for_percent(self, request, read_only)
+    _is_active_for_language = contract.BaseFlag.is_active_for_language
+    _is_active_for_percent = contract.BaseFlag.is_active_for_percent
 
 
 class AbstractUserFlag(AbstractBaseFlag):
@@ -298,7 +289,6 @@ class AbstractUserFlag(AbstractBaseFlag):
         pks = related.values_list("pk", flat=True)
         return _cached(keyfmt(get_setting(key), self.name), lambda: {*pks}) or set()
 
-    @guarded
     def is_active_for_user(self, user: Any) -> Any:
         """Returns True if the flag is on for a user, without its percentage; None otherwise."""
         result = super().is_active_for_user(user)
@@ -333,7 +323,6 @@ class AbstractBaseSwitch(BaseModel):
         verbose_name = "Switch"
         verbose_name_plural = "Switches"
 
-    @guarded
     def is_active(self) -> Any:
         if has_own_code(type(self)):
             result = self.active if self.pk else None
@@ -375,7 +364,6 @@ class AbstractBaseSample(BaseModel):
         verbose_name = "Sample"
         verbose_name_plural = "Samples"
 
-    @guarded
     def is_active(self) -> Any:
         if has_own_code(type(self)):
             result = contract.is_drawn(self.percent) if self.pk else None
