@@ -180,12 +180,14 @@ def _merged(flag: Any, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> 
 def write_deleted(instance: Any, **_: Any) -> None:
     """Deletes the flag of a row; a receiver of `post_delete`.
 
-    One that is off stays, if own code would decide about the next row of this name.
+    Of rows with own code, one that is off stays, for the next row of this name. So does one that
+    has a rollout or rules.
     """
     key = key_of(instance.KIND, seen_name(instance))
     with suppress(UnknownFlagError), transaction.atomic(using=conf.database):
         flag = _flags(key).select_for_update().first()
-        if flag is None or flag.enabled or not _has_own_code(instance.KIND):
+        is_unused = flag is None or (flag.enabled and not (flag.rollout_percent or flag.rules))
+        if is_unused or not _has_own_code(instance.KIND):
             changes.flags.delete(key)
 
 

@@ -12,8 +12,9 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction
 from django.apps import apps
-from django.db import DatabaseError, router, transaction
+from django.db import DatabaseError, connections, router, transaction
 
+from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import current
 from flagstaff.contrib.waffle.rows import code_text, has_own_code, seen_name, waffle_model
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
@@ -28,6 +29,7 @@ _OFF: dict[str, bool | None] = {
     "_is_active_for_percent": None,
 }
 
+_WITHOUT_ROW = (classmethod, staticmethod, property)
 _is_unguarded = ContextVar("is_unguarded", default=False)
 
 
@@ -75,8 +77,8 @@ def guard(model: type[Any]) -> None:
         method: Any = getattr_static(model, name, None)
         # A decorator around a guarded method copies the attribute, and is guarded again.
         is_guarded = getattr(method, "flagstaff_guard", None) is method
-        is_method = callable(method) and not isinstance(method, staticmethod)
-        if is_method and not is_guarded and hasattr(method, "__get__"):
+        is_method = hasattr(method, "__get__") and not isinstance(method, _WITHOUT_ROW)
+        if is_method and not is_guarded:
             setattr(model, name, _guarded(method, name))
 
 
@@ -104,26 +106,34 @@ def result_of(model: Any, name: str, *args: Any, **kwargs: Any) -> Any:
 def deciding_code(keys: Collection[str]) -> Mapping[str, str]:
     """Returns the own code that decides about flags unless they are off, by key.
 
-    Queries the names of the rows of models with own code.
+    Queries the names of the rows of models with own code, for at most a second each.
     """
     wanted = {*keys}
-    return {key: code for key, code in _stored_code() if key in wanted}
+    try:
+        return {key: code for key, code in _stored_code(is_limited=True) if key in wanted}
+    except DatabaseError:
+        # The page of a flag does not wait for a migration of waffle's table.
+        _LOG.exception("the rows of waffle cannot be read")
+        return {}
 
 
 def new_flag(key: str) -> Mapping[str, Any]:
     """Returns the fields of a new flag for a row with own code: it takes it from nobody."""
-    return {"enabled": True, "kind": "ops"} if deciding_code([key]) else {}
+    is_of_row = any(key == stored for stored, _ in _stored_code())
+    return {"enabled": True, "kind": "ops"} if is_of_row else {}
 
 
-def _stored_code() -> Iterator[tuple[str, str]]:
+def _stored_code(*, is_limited: bool = False) -> Iterator[tuple[str, str]]:
     for kind in WAFFLE_KINDS if apps.is_installed("waffle") else ():
         model = waffle_model(kind)
-        using = router.db_for_write(model)
+        connection = connections[router.db_for_write(model)]
         if code := code_text(model):
-            try:
-                with transaction.atomic(using=using):
-                    names = [*model._base_manager.using(using).values_list("name", flat=True)]
-            except DatabaseError:
-                _LOG.exception("the rows of %s cannot be read", model._meta.label)
-                names = []
+            with transaction.atomic(using=connection.alias):
+                if is_limited and is_postgresql(connection):
+                    with connection.cursor() as cursor:
+                        cursor.execute("SET LOCAL statement_timeout = 1000")
+                rows = model._base_manager.using(connection.alias)
+                names = [*rows.values_list("name", flat=True)]
+                # Nothing was written, and this takes back the limit.
+                transaction.set_rollback(True, using=connection.alias)
             yield from ((key_of(kind, name), code) for name in names)

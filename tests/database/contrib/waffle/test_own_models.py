@@ -7,15 +7,16 @@ from typing import Any
 import pytest
 import waffle
 from django.contrib.auth.models import User
-from django.db.models import Model
+from django.db import connection
 
 from flagstaff import changes
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.preview import previewed
 from flagstaff.contrib.waffle.checks import check_waffle
+from flagstaff.contrib.waffle.own_code import deciding_code
 from flagstaff.models import FeatureFlag
-from tests.support.terminals import asked, document, ok, run
+from tests.support.terminals import asked, document, ok
 from tests.support.waffle_rows import use_flag_model
 
 pytestmark = pytest.mark.django_db
@@ -127,8 +128,23 @@ def test_pages_say_that_own_code_decides(row: Any, admin_client: Any) -> None:
     assert f"{CODE} decides again who has it" in page.content.decode()
 
 
-def test_missing_table_of_waffle_names_no_code(row: Any, caplog: Any) -> None:
-    model: type[Model] = type(row)
-    model.objects.all()._raw_delete("default")  # type: ignore[attr-defined]
-    assert run("create checkout").status == 0
+def test_row_that_was_deleted_has_no_code(row: Any) -> None:
+    row.delete()
+    ok("create checkout")
     assert not FeatureFlag.objects.get().enabled
+
+
+def test_locked_table_of_waffle_does_not_hold_the_texts_of_a_flag(
+    row: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes.flags.create("checkout")
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        before = cursor.fetchone()
+    assert deciding_code(["checkout", "other"]) == {"checkout": CODE}
+    slow = type(row)._base_manager.extra(where=["pg_sleep(3) IS NOT NULL"])
+    monkeypatch.setattr(type(row)._base_manager, "using", lambda _alias: slow)
+    assert deciding_code(["checkout"]) == {}
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW statement_timeout")
+        assert cursor.fetchone() == before
