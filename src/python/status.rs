@@ -17,7 +17,7 @@ use crate::row::{Problem, flags_named};
 use crate::snapshot::Snapshot;
 use crate::token_set::{MissingEntries, TokenSet};
 
-/// The most problems that have texts; the last one says how many more there are.
+/// The number of texts. Of more problems, the last text says how many others there are.
 const MAX_TEXTS: usize = 100;
 
 /// The texts of the last report. A report with the same problems has the same object.

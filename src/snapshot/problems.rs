@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::row::Problem;
 
-/// Without problems that were never there: 0.
+/// The version of the newest problems; 0 while there were none.
 static LAST_VERSION: AtomicU64 = AtomicU64::new(0);
 
 /// Problems in their order. Snapshots share them until a load finds other ones.
@@ -26,7 +26,7 @@ impl Problems {
         Self { list: problems.into(), version }
     }
 
-    /// Other problems of this process have another version, later ones a higher one.
+    /// Identifies the problems in this process; later ones have a higher version.
     pub(super) fn version(&self) -> u64 {
         self.version
     }
