@@ -138,7 +138,10 @@ def begin(users: int, groups: list[str], values: dict[str, Any], segments: dict[
 def load(timeout: float) -> None:
     """Waits for a load, and forgets what was logged before it, with the line that says so."""
     flagstaff.refresh(timeout)
+    deadline = time.monotonic() + timeout
     while flagstaff.status().mode != "live" or not all("again" in line for line in _logged[-1:]):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{flagstaff.status()}, {_logged}")
         # Evaluations write the log.
         flagstaff.get_value("limit")
         time.sleep(0.001)
