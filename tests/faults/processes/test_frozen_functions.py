@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,9 +44,11 @@ def test_process_that_runs_only_during_requests_has_each_change(proxy: Proxy, qu
         assert worker.ask("call", SERVED, "sync")[0] == "stripe"
         worker.sees(["mode"], "live", within=5)
         for number, when in enumerate(ROUNDS):
+            failures = worker.ask("status")["failures"]
             if when != AT_ONCE:
                 proxy.stop()
-                query("SELECT pg_sleep(%s)", 2 * POLL)
+                # Not much longer: the time counts, because the process runs.
+                time.sleep(2 * POLL)
             with stopped(worker):
                 if when == CUT_OFF:
                     proxy.cut()
@@ -53,8 +56,9 @@ def test_process_that_runs_only_during_requests_has_each_change(proxy: Proxy, qu
                 frozen = OVERDUE + 0.1 if when == AT_ONCE else 2
                 serve_after(frozen, worker, query, str(number))
             assert worker.receive()[0] == str(number), when
-        assert worker.ask("mode") == "live"
-        assert worker.ask("status")["failures"] == 0
+            status = worker.ask("status")
+            assert when == CUT_OFF or status["failures"] == failures, status["last_error"]
+        worker.sees(["mode"], "live", within=3)
 
 
 def test_first_request_after_an_outage_and_a_suspension_has_the_change(
