@@ -136,20 +136,18 @@ def _may_be_on(row: Row) -> bool:
 def _compare_code(row: Row, people: Iterable[Person], *, is_off: bool) -> Record:
     """Returns how the results of own code differ, and for how many people."""
     changed = OFF_HERE if is_off else DIFFERS
-    examples: dict[str, list[dict[str, str]]] = {changed: [], OWN_CODE: []}
-    for one in people:
-        for name, theirs, result in code_results(row, one.user, one.language):
-            ours = False if is_off else result
+    examples: dict[str, dict[str, dict[str, str]]] = {changed: {}, OWN_CODE: {}}
+    for one, name, theirs, result in code_results(row, people):
+        ours = False if is_off else result
+        # None and False are both off, but own code may ask which of them.
+        is_different = bool(theirs) if is_off else theirs is not ours and theirs != ours
+        if isinstance(theirs, Failed) or is_different:
             sides = {"waffle": str(theirs), "flagstaff": str(ours)}
             example = {"person": f"{one.text}, {name}()", **sides}
-            # None and False are both off, but own code may ask which of them.
-            if isinstance(theirs, Failed):
-                examples[OWN_CODE].append(example)
-            elif bool(theirs) if is_off else theirs is not ours and theirs != ours:
-                examples[changed].append(example)
-                break
+            outcome = OWN_CODE if isinstance(theirs, Failed) else changed
+            examples[outcome].setdefault(one.text, example)
     outcome = next((outcome for outcome, found in examples.items() if found), EQUAL)
-    shown = examples.get(outcome, [])
+    shown = [*examples.get(outcome, {}).values()]
     sides = {side: shown[0][side] if shown else "" for side in ("waffle", "flagstaff")}
     return {"outcome": outcome, **sides, "people": len(shown), "examples": shown[:_MAX_EXAMPLES]}
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from inspect import iscoroutine
 from typing import Any
 from unittest.mock import patch
@@ -16,6 +16,7 @@ from django.test import RequestFactory
 from flagstaff.contrib.waffle.contract import BaseFlag, UserFlag
 from flagstaff.contrib.waffle.own_code import unguarded
 from flagstaff.contrib.waffle.rows import Row, waffle_model
+from flagstaff.contrib.waffle.settings import WaffleKind
 
 _REQUEST, _USER = "is_active", "is_active_for_user"
 
@@ -26,41 +27,35 @@ class Failed(str):
     __slots__ = ()
 
 
-def code_results(row: Row, user: Any, language: str | None) -> Iterator[tuple[str, Any, Any]]:
-    """Yields each method that is asked, its result with waffle, and its result with the stand-in.
+def code_results(row: Row, people: Iterable[Any]) -> Iterator[tuple[Any, str, Any, Any]]:
+    """Yields a person, the method that is asked, and its results with waffle and the stand-in.
 
     As if the flag were on here. Rolls back what own code writes.
     """
-    model, user = waffle_model(row.kind), AnonymousUser() if user is None else user
+    model = waffle_model(row.kind)
     using = router.db_for_write(model)
     with transaction.atomic(using=using), unguarded():
         stored = model._base_manager.using(using).get(name=row.name)
-        for name in (_REQUEST, _USER) if row.kind == "flag" else (_REQUEST,):
-            results = []
-            # So that a percentage draws the same.
-            drawing = random.getstate()
-            for methods in (nullcontext, _stand_in_methods):
+        for one in people:
+            for name in (_REQUEST, _USER) if row.kind == "flag" else (_REQUEST,):
+                # So that a percentage draws the same.
+                drawing = random.getstate()
+                theirs = _result(stored, row.kind, name, one)
                 random.setstate(drawing)
-                arguments = [user] if name == _USER else [_request(user, language)]
-                with methods():
-                    is_flag = row.kind == "flag"
-                    results.append(_result(stored, name, *(arguments if is_flag else ())))
-            theirs, ours = results
-            yield name, theirs, ours
+                with _stand_in_methods():
+                    ours = _result(stored, row.kind, name, one)
+                yield one, name, theirs, ours
         transaction.set_rollback(True, using=using)
 
 
-def _request(user: Any, language: str | None) -> Any:
+def _result(stored: Any, kind: WaffleKind, name: str, one: Any) -> Any:
     request: Any = RequestFactory().get("/")
-    request.user, request.session = user, {}
-    if language is not None:
-        request.LANGUAGE_CODE = language
-    return request
-
-
-def _result(stored: Any, name: str, *arguments: Any) -> Any:
+    request.user, request.session = one.user or AnonymousUser(), {}
+    if one.language is not None:
+        request.LANGUAGE_CODE = one.language
+    asked = request.user if name == _USER else request
     try:
-        result = getattr(stored, name)(*arguments)
+        result = getattr(stored, name)(*([asked] if kind == "flag" else ()))
     except Exception as error:  # noqa: BLE001 (code of the project, which may need its middleware)
         return Failed(type(error).__name__)
     if iscoroutine(result):

@@ -26,20 +26,26 @@ else:
     _ModelAdmin = admin.ModelAdmin
 
 
-def _setter(text: str, column: str, *, value: bool) -> Callable[[Any, Any, Any], None]:
+def _setter(name: str, text: str, column: str, *, value: bool) -> Callable[[Any, Any, Any], None]:
     @admin.action(description=text, permissions=("change",))
     def act(_admin: Any, _request: Any, rows: Any) -> None:
         for row in rows:
             setattr(row, column, value)
             row.save()
 
+    # A form posts the name.
+    act.__name__ = name
     return act
 
 
-enable_for_all = _setter("Enable selected flags for everyone", "everyone", value=True)
-disable_for_all = _setter("Disable selected flags for everyone", "everyone", value=False)
-enable_switches = _setter("Enable selected switches", "active", value=True)
-disable_switches = _setter("Disable selected switches", "active", value=False)
+enable_for_all = _setter(
+    "enable_for_all", "Enable selected flags for everyone", "everyone", value=True
+)
+disable_for_all = _setter(
+    "disable_for_all", "Disable selected flags for everyone", "everyone", value=False
+)
+enable_switches = _setter("enable_switches", "Enable selected switches", "active", value=True)
+disable_switches = _setter("disable_switches", "Disable selected switches", "active", value=False)
 
 
 @admin.action(description="Delete selected", permissions=("delete",))
