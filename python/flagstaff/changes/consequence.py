@@ -350,8 +350,8 @@ def _sentences(
 ) -> Iterator[str]:
     effect, sides = impact[key], [side[key].state for side in impact.sides if key in side]
     if effect.code:
-        before, after = (is_off(side.get(key)) for side in impact.sides)
-        why = localized(code_text(effect.code, is_again=before and not after))
+        was_off, stays_off = (is_off(side.get(key)) for side in impact.sides)
+        why = localized(code_text(effect.code, is_again=was_off and not stays_off))
         yield _("%(why)s, so its users cannot be counted.") % {"why": why}
         return
     if len({side.bucket_by for side in sides if side}) > 1:
