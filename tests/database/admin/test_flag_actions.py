@@ -153,7 +153,7 @@ def test_unusable_percentage_of_the_url_is_an_error(
 @pytest.mark.parametrize(
     ("name", "arguments", "key"),
     [
-        ("rollout", {"percent": "26"}, ""),
+        ("rollout", {"percent": "45"}, ""),
         ("rollout", {"percent": "100"}, "new_checkout"),
         ("release", {}, "new_checkout"),
         ("allow", {"users": ",".join(f"user{n}" for n in range(99))}, "new_checkout"),
@@ -167,7 +167,8 @@ def test_action_that_gives_a_flag_to_most_users_in_production_types_the_key(  # 
     flag: FeatureFlag,
     settings: Any,
 ) -> None:
-    User.objects.bulk_create([User(username=f"user{number}") for number in range(99)])
+    users = (User(pk=10_000 + number, username=f"user{number}") for number in range(99))
+    User.objects.bulk_create(users)
     production(settings)
     url = flag_url(flag, name)
     before = state(flag), flag.allowed_users.count()
@@ -186,6 +187,16 @@ def test_other_argument_than_the_page_has_shown_asks_again(
     data = confirmed(operator.get(f"{url}?percent=50"))
     assert asks(operator.post(url, {**data, "percent": "75"}))
     assert state(flag) == (True, 25)
+
+
+def test_rollout_that_no_user_gains_is_written_at_once(operator: Client, flag: FeatureFlag) -> None:
+    url = flag_url(flag, "rollout")
+    response = operator.get(f"{url}?percent=26")
+    assert "No user gains or loses the flag." in str(response.context["notes"])
+    assert not response.context["preview"].asks
+    [message, *_] = messages_of(operator.post(url, {"percent": "26"}, follow=True))
+    assert "Afterwards 0 of " in message
+    assert state(flag) == (True, 26)
 
 
 def test_rollout_of_nobody_asks_nothing(operator: Client, flag: FeatureFlag) -> None:
