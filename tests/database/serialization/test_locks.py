@@ -8,13 +8,14 @@ from textwrap import dedent
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import changes, serialization
 from flagstaff._tables import user_lookup
-from flagstaff.exceptions import ConflictError, DocumentError
+from flagstaff.exceptions import ConflictError, DocumentError, InvalidChangeError
 from flagstaff.models import FeatureFlag
 from tests.support.documents import database_state, dry_run, export_text, import_text
 
@@ -182,6 +183,17 @@ def test_what_a_file_needs_is_compared_again_under_the_locks(
     with pytest.raises(DocumentError) as caught:
         import_text(f"flagstaff: 1\n{text}", delete_missing=text == "segments: {}")
     assert str(caught.value).startswith(problem)
+
+
+def test_user_who_is_deleted_while_an_import_writes_is_an_error_before_the_commit(
+    while_writing: Any,
+) -> None:
+    while_writing(lambda: elsewhere(lambda: User.objects.filter(username="bob").delete()))
+    text = "flagstaff: 1\nflags: {search_v2: {rollout_percent: 5, allowed_users: [bob]}}"
+    with pytest.raises(InvalidChangeError, match="the database rejected the change"):
+        import_text(text)
+    flag = FeatureFlag.objects.get(key="search_v2")
+    assert (flag.rollout_percent, flag.allowed_users.count()) == (0, 0)
 
 
 def test_statements_are_few_for_what_stays_and_one_for_each_row_that_is_written() -> None:
