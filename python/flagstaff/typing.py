@@ -6,12 +6,29 @@ from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
-from flagstaff._types import Context, HasPrimaryKey, UserLike
+from flagstaff._types import (
+    Context,
+    FlagFields,
+    HasPrimaryKey,
+    NewValueFields,
+    SegmentFields,
+    UserLike,
+    ValueFields,
+)
 
 if TYPE_CHECKING:
     from flagstaff._engine.request_flags import RequestFlags
 
-__all__ = ["Context", "FlagstaffRequest", "HasPrimaryKey", "UserLike"]
+__all__ = [
+    "Context",
+    "FlagFields",
+    "FlagstaffRequest",
+    "HasPrimaryKey",
+    "NewValueFields",
+    "SegmentFields",
+    "UserLike",
+    "ValueFields",
+]
 
 
 class FlagstaffRequest(HttpRequest):

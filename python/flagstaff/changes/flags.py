@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
 from flagstaff._attribution.context import current_actor, current_source
 from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import flag_row
+from flagstaff._tables.rows import Fields, flag_row
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._types import UserLike
+from flagstaff._types import FlagFields, UserLike
 from flagstaff.changes.allowed_users import allowed_pks, users_to_change
+from flagstaff.changes.async_twins import async_twin
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import locked_row
 from flagstaff.changes.preview import is_preview
@@ -31,8 +31,22 @@ from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.validators import require_percent, rule_problem
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = [
+    "aallow",
+    "acreate",
+    "adelete",
+    "adisable",
+    "adisallow",
+    "aenable",
     "allow",
+    "arelease",
+    "arestore",
+    "aset_rollout",
+    "aundo",
+    "aupdate",
     "create",
     "delete",
     "disable",
@@ -46,10 +60,35 @@ __all__ = [
 ]
 
 
-#: `update(key, fields, *, expect_version=None, expect=None)` changes several fields at once.
-update = partial(update_row, Kind.FLAG)
-#: `delete(key, *, expect_version=None)` deletes a flag and its allowed users.
-delete = partial(delete_row, Kind.FLAG)
+def __dir__() -> list[str]:
+    return __all__
+
+
+def update(
+    key: str,
+    fields: Fields | None = None,
+    *,
+    expect_version: int | None = None,
+    expect: Fields | None = None,
+    **named_fields: Unpack[FlagFields],
+) -> Changed:
+    """Changes several fields of a flag at once.
+
+        changes.flags.update("new_checkout", owner="checkout", rules=[])
+        changes.flags.update("new_checkout", {"team": 3})
+
+    `fields` has any fields by name, such as those of your own FLAG_MODEL; type checkers know those
+    of flagstaff as arguments. `allowed_users` replaces the whole list. A new `bucket_by` reassigns
+    every user at once: some gain the flag, and others lose it.
+
+    `expect` contains fields as you have read them. If one of them has changed since then, the call
+    raises ConflictError; newer changes of other fields are kept. With `allowed_users` in `expect`,
+    only the users in which the two lists differ are added and removed.
+
+    Raises UnknownFlagError, ConflictError, or InvalidChangeError.
+    """
+    fields = {**(fields or {}), **named_fields}
+    return update_row(Kind.FLAG, key, fields, expect_version=expect_version, expect=expect)
 
 
 def enable(key: str, *, expect_version: int | None = None) -> Changed:
@@ -110,13 +149,16 @@ def rules_for_everybody(rules: Any) -> list[dict[str, Any]]:
     return [{**rule, "rollout_percent": ALL_USERS} for rule in readable]
 
 
-def create(key: str, **fields: Any) -> Changed:
-    """Creates a flag: disabled, at 0 %, without allowed users, unless `fields` say otherwise.
+def create(key: str, fields: Fields | None = None, **named_fields: Unpack[FlagFields]) -> Changed:
+    """Creates a flag: disabled, at 0 %, without allowed users, unless the fields say otherwise.
 
-    Enabled if code of the project decides who has it: creating it takes it from nobody. Does
-    nothing if an equal flag exists. Raises InvalidChangeError if a different flag has the key, or
-    if a field is not valid.
+        changes.flags.create("new_checkout", description="One page", rollout_percent=5)
+
+    Enabled if code of the project decides who has it: creating it takes it from nobody. `fields`
+    has fields by name, as for `update`. Does nothing if an equal flag exists. Raises
+    InvalidChangeError if a different flag has the key, or if a field is not valid.
     """
+    fields = {**(fields or {}), **named_fields}
     if "enabled" not in fields:
         fields = {name: value for new in NEW_FLAGS for name, value in new(key).items()} | fields
     return create_row(Kind.FLAG, key, fields)
@@ -155,7 +197,57 @@ def disallow(
         return change_row(Kind.FLAG, flag, {}, change, expect_version)
 
 
-#: `undo(key, version=None, *, without=(), expect_version=None)` undoes one event of a flag.
-undo = partial(undo_event, Kind.FLAG)
-#: `restore(key, *, to, without=(), expect_version=None)` restores a flag as the entry `to` left it.
-restore = partial(restore_row, Kind.FLAG)
+def delete(key: str, *, expect_version: int | None = None) -> Changed:
+    """Deletes a flag and its allowed users. Does nothing if it was deleted already.
+
+        changes.flags.delete("new_checkout")
+
+    Raises UnknownFlagError if it never existed, or ConflictError.
+    """
+    return delete_row(Kind.FLAG, key, expect_version=expect_version)
+
+
+def undo(
+    key: str,
+    version: int | None = None,
+    *,
+    without: Collection[str] = (),
+    expect_version: int | None = None,
+) -> Changed:
+    """Undoes the event of a flag that has this version; by default the newest event.
+
+        changes.flags.undo("new_checkout")
+
+    `without` names fields to leave out, because their old values no longer fit: they stay as they
+    are. Without a version, leaves out what `loaddata` wrote. Raises UnknownFlagError,
+    NoHistoryError, ConflictError if a later event has changed the same again, and
+    InvalidChangeError for what cannot be written again, or without a version if the newest event is
+    an undo.
+    """
+    return undo_event(Kind.FLAG, key, version, without=without, expect_version=expect_version)
+
+
+def restore(
+    key: str, *, to: int, without: Collection[str] = (), expect_version: int | None = None
+) -> Changed:
+    """Restores a flag and its allowed users as the entry `to` left it: undoes the newer entries.
+
+        changes.flags.restore("new_checkout", to=version)
+
+    A deleted flag gets its old primary key back. Users who no longer exist are left out and
+    returned as `missing`. `without` works, and it raises, as `undo`.
+    """
+    return restore_row(Kind.FLAG, key, to=to, without=without, expect_version=expect_version)
+
+
+aallow = async_twin(allow)
+acreate = async_twin(create)
+adelete = async_twin(delete)
+adisable = async_twin(disable)
+adisallow = async_twin(disallow)
+aenable = async_twin(enable)
+arelease = async_twin(release)
+arestore = async_twin(restore)
+aset_rollout = async_twin(set_rollout)
+aundo = async_twin(undo)
+aupdate = async_twin(update)

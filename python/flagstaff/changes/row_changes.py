@@ -69,17 +69,7 @@ def update_row(
     expect_version: int | None = None,
     expect: Fields | None = None,
 ) -> Changed:
-    """Changes several fields of a row at once. `allowed_users` replaces the whole list.
-
-    `expect` contains fields as you have read them. If one of them has changed since then, the call
-    raises ConflictError; newer changes of other fields are kept. With `allowed_users` in `expect`,
-    only the users in which the two lists differ are added and removed.
-
-    A new `bucket_by` reassigns every user at once: some gain the flag, and others lose it.
-
-    Raises UnknownFlagError, UnknownValueError or UnknownSegmentError for the key, ConflictError,
-    or InvalidChangeError.
-    """
+    """Changes several fields of a row at once, as `changes.flags.update` documents."""
     fields, expect = dict(fields), dict(expect or {})
     users, seen = _pop_users(fields), _pop_users(expect)
     with locked_row(kind, key) as row:
@@ -234,11 +224,7 @@ def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
 
 
 def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
-    """Deletes a row and its allowed users. Does nothing if it was deleted already.
-
-    Raises UnknownFlagError, UnknownValueError or UnknownSegmentError if it never existed,
-    ConflictError, or InvalidChangeError for a segment that a rule names.
-    """
+    """Deletes a row, as `changes.flags.delete` documents."""
     with transaction.atomic(using=conf.database):
         row = kind.find(key, lock=not is_preview())
         if row is None:

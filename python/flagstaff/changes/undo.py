@@ -708,12 +708,7 @@ def undo_event(
     without: Collection[str] = (),
     expect_version: int | None = None,
 ) -> Changed:
-    """Undoes the event of a row that has this version; by default the newest event.
-
-    `without` names fields to leave out, as of `undo`. Raises as `undo`, and UnknownFlagError,
-    UnknownValueError or UnknownSegmentError for the key. Without a version, leaves out what
-    `loaddata` wrote, and raises InvalidChangeError if the newest event is an undo.
-    """
+    """Undoes an event of a row, as `changes.flags.undo` documents."""
     of_row = _entries_of_row(kind, key)
     if version is None:
         newest = of_row.without_loads().first()
@@ -746,11 +741,7 @@ def restore_row(
     without: Collection[str] = (),
     expect_version: int | None = None,
 ) -> Changed:
-    """Restores a row and its allowed users as the entry `to` left them: undoes the newer entries.
-
-    A deleted row gets its old primary key back. Users who no longer exist are left out and returned
-    as `missing`. `without` names fields to leave out, as of `undo`. Raises as `undo_event`.
-    """
+    """Restores a row, as `changes.flags.restore` documents."""
     return _undo_row(kind, key, entries_after(kind, key, to), without, expect_version)
 
 

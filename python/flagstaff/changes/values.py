@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import partial
-from typing import Any
+from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from django.db import transaction
 
@@ -11,6 +11,8 @@ from flagstaff._attribution.context import current_actor
 from flagstaff._stored_value_schema import SECRET
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
+from flagstaff._types import NewValueFields, ValueFields
+from flagstaff.changes.async_twins import async_twin
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
@@ -19,7 +21,16 @@ from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 __all__ = [
+    "acreate",
+    "adelete",
+    "arestore",
+    "aset",
+    "aundo",
+    "aupdate",
     "create",
     "delete",
     "restore",
@@ -27,6 +38,10 @@ __all__ = [
     "undo",
     "update",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def set(  # noqa: A001 (as in the terminal)
@@ -45,16 +60,25 @@ def set(  # noqa: A001 (as in the terminal)
 
 def update(
     key: str,
-    fields: Fields,
+    fields: Fields | None = None,
     *,
     expect_version: int | None = None,
     expect: Fields | None = None,
+    **named_fields: Unpack[ValueFields],
 ) -> Changed:
-    """Changes several fields of a value's row at once. `expect` works as in `update`.
+    """Changes several fields of a value at once.
+
+        changes.values.update("page_size", value=20, type="integer")
+
+    `fields` has any fields by name, also those of your own VALUE_MODEL. `expect` works as in
+    `changes.flags.update`.
 
     If the value becomes secret, the arguments of actions that wait for it are deleted, and the
-    results of those that have run. Raises UnknownValueError, ConflictError, or InvalidChangeError.
+    results of those that have run.
+
+    Raises UnknownValueError, ConflictError, or InvalidChangeError.
     """
+    fields = {**(fields or {}), **named_fields}
     with transaction.atomic(using=conf.database):
         changed = update_row(Kind.VALUE, key, fields, expect_version=expect_version, expect=expect)
         if changed.written and changed.secret and SECRET in fields and not is_preview():
@@ -66,18 +90,55 @@ def update(
         return changed
 
 
-def create(key: str, value: object, **fields: Any) -> Changed:
+def create(
+    key: str,
+    value: object,
+    fields: Fields | None = None,
+    **named_fields: Unpack[NewValueFields],
+) -> Changed:
     """Creates a value. Does nothing if an equal one exists.
 
+        changes.values.create("page_size", 20, type="integer")
+
+    `fields` has fields by name, as for `update`.
     Raises InvalidChangeError if a different value, a flag or an experiment has the key, or if a
     field is not valid.
     """
-    return create_row(Kind.VALUE, key, {"value": value, **fields})
+    return create_row(Kind.VALUE, key, {"value": value, **(fields or {}), **named_fields})
 
 
-#: `delete(key, *, expect_version=None)` deletes a value, so that `get_value` returns its default.
-delete = partial(delete_row, Kind.VALUE)
-#: `undo(key, version=None, *, without=(), expect_version=None)` undoes one event of a value.
-undo = partial(undo_event, Kind.VALUE)
-#: `restore(key, *, to, without=(), expect_version=None)` restores a value as of the entry `to`.
-restore = partial(restore_row, Kind.VALUE)
+def delete(key: str, *, expect_version: int | None = None) -> Changed:
+    """Deletes a value: `changes.values.delete("page_size")`. Does nothing the second time.
+
+    Raises UnknownValueError if it never existed, ConflictError.
+    """
+    return delete_row(Kind.VALUE, key, expect_version=expect_version)
+
+
+def undo(
+    key: str,
+    version: int | None = None,
+    *,
+    without: Collection[str] = (),
+    expect_version: int | None = None,
+) -> Changed:
+    """Undoes an event of a value: `changes.values.undo("page_size")`. As `changes.flags.undo`."""
+    return undo_event(Kind.VALUE, key, version, without=without, expect_version=expect_version)
+
+
+def restore(
+    key: str, *, to: int, without: Collection[str] = (), expect_version: int | None = None
+) -> Changed:
+    """Restores a value as the entry `to` left it: `changes.values.restore("page_size", to=42)`.
+
+    It undoes the newer entries. `without` works, and it raises, as `undo`.
+    """
+    return restore_row(Kind.VALUE, key, to=to, without=without, expect_version=expect_version)
+
+
+acreate = async_twin(create)
+adelete = async_twin(delete)
+arestore = async_twin(restore)
+aset = async_twin(set)
+aundo = async_twin(undo)
+aupdate = async_twin(update)

@@ -169,7 +169,7 @@ def change_enabled(**fields: Any) -> Changed:
             partial(changes.flags.create, "a", rollout_percent=101),
             "rollout_percent: Ensure this value is less",
         ),
-        (partial(changes.flags.create, "a", colour="red"), "unexpected keyword argument"),
+        (partial(changes.flags.create, "a", {"colour": "red"}), "unexpected keyword argument"),
         (
             partial(changes.flags.create, "a", allowed_users=[77]),
             "no user has the primary key 77; nothing was",
