@@ -5,6 +5,7 @@ use hashbrown::{HashMap, HashSet};
 
 use crate::evaluate::{Evaluation, Reason};
 use crate::stored_value::StoredValue;
+use crate::subject::Subject;
 
 /// What decides a flag in place of its row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ impl<'a> VariantOverride<'a> {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Overrides {
     flags: HashMap<Box<str>, bool>,
+    /// The results for single users, by flag and primary key.
+    flags_of_users: HashMap<Box<str>, HashMap<Box<str>, bool>>,
     values: HashMap<Box<str>, StoredValue>,
     variants: HashMap<Box<str>, Option<Box<str>>>,
     forced_off: HashSet<Box<str>>,
@@ -97,11 +100,23 @@ impl Overrides {
             |(key, variant): (String, Option<String>)| (key.into(), variant.map(Into::into));
         Self {
             flags: flags.into_iter().map(|(key, value)| (key.into(), value)).collect(),
+            flags_of_users: HashMap::default(),
             values: values.into_iter().map(|(key, value)| (key.into(), value)).collect(),
             variants: variants.into_iter().map(variant).collect(),
             forced_off: HashSet::default(),
             has_listeners: false,
         }
+    }
+
+    /// The same, with results of flags for single users, by key of the flag and primary key.
+    #[must_use]
+    pub fn with_flags_of_users<U: IntoIterator<Item = (String, bool)>>(
+        self,
+        flags: impl IntoIterator<Item = (String, U)>,
+    ) -> Self {
+        let of_flag = |users: U| users.into_iter().map(|(user, value)| (user.into(), value));
+        let flags = flags.into_iter().map(|(key, users)| (key.into(), of_flag(users).collect()));
+        Self { flags_of_users: flags.collect(), ..self }
     }
 
     /// The same, with these flags and experiments forced off instead of the earlier ones.
@@ -126,6 +141,7 @@ impl Overrides {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.flags.is_empty()
+            && self.flags_of_users.is_empty()
             && self.values.is_empty()
             && self.variants.is_empty()
             && self.forced_off.is_empty()
@@ -153,6 +169,25 @@ impl Overrides {
             Some(value) => Some(FlagOverride::Test(*value)),
             None => self.forced_off.contains(key).then_some(FlagOverride::ForcedOff),
         }
+    }
+
+    /// The same for one user.
+    #[must_use]
+    pub fn flag_of(&self, key: &str, subject: &Subject<'_>) -> Option<FlagOverride> {
+        let users = self.flags_of_users.get(key);
+        let of_user = users.and_then(|users| subject.text(|text| users.get(text).copied())?);
+        of_user.map_or_else(|| self.flag(key), |value| Some(FlagOverride::Test(value)))
+    }
+
+    /// Whether the result of this flag is set for single users.
+    #[must_use]
+    pub fn has_users(&self, key: &str) -> bool {
+        self.flags_of_users.contains_key(key)
+    }
+
+    /// The flags whose results are set for single users, in no order.
+    pub fn flags_of_users(&self) -> impl Iterator<Item = &str> {
+        self.flags_of_users.keys().map(|key| &**key)
     }
 
     /// The value that is set for a key.

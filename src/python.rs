@@ -2,6 +2,7 @@
 //! semantics stands here.
 
 mod api;
+mod arguments;
 mod attribute_settings;
 mod attribute_value;
 mod attributes;

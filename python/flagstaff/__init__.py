@@ -11,17 +11,21 @@ from typing import Any
 def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
     """Returns the `__getattr__` of a package whose names are imported on first use.
 
-    For the packages of flagstaff only. `modules` has the module of each name. Raises AttributeError
-    for other names, as Python does.
+    Sets its `__dir__`, too. For the packages of flagstaff only. `modules` has the module of each
+    name. Raises AttributeError for other names, as Python does.
     """
 
     def __getattr__(name: str) -> Any:  # noqa: N807 (Python calls it by this name)
         if name not in modules:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        # It says that the app is not installed, as soon as that is known.
+        if "django.apps" in sys.modules and sys.modules["django.apps"].apps.ready:
+            import_module("flagstaff.conf")
         value = getattr(import_module(modules[name]), name)
         setattr(sys.modules[package], name, value)
         return value
 
+    vars(sys.modules[package])["__dir__"] = lambda: [*modules]
     return __getattr__
 
 

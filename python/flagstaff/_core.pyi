@@ -63,10 +63,6 @@ _T = TypeVar("_T")
 BUCKETS: int
 """The number of buckets of an experiment."""
 
-"""The number of buckets of latencies. Bucket b ends at 2^((b+1)/2) ms, but the last has no end."""
-
-"""The longest JSON text of rules or conditions that workers read."""
-
 MAX_UNIT_BYTES: int
 """The longest unit of an experiment."""
 
@@ -84,8 +80,21 @@ def flag_enabled(
 ) -> bool:
     """Returns True if the flag `key` is on for `user`.
 
-    Its rules may read `context` beside the attributes of the user. Does not block, except for the
-    first evaluation of a process.
+        if flag_enabled("new_checkout", request.user): ...
+
+    The first of these decides: forced off in this process, False; nothing loaded yet or no such
+    flag, `default`; disabled, False; an allowed user, True; the first targeting rule that matches,
+    by its rollout; a rollout of 100 % or more, True; no user, False; otherwise whether the user's
+    bucket is below the rollout. `default` also if the rules could never be read.
+
+    `user` is a Django user, `request.user`, a bare primary key (int, str or uuid.UUID) or None. It
+    is read only if the result depends on it. `context` maps names to values that rules may read
+    beside the attributes of the user.
+
+    Evaluates from memory and does not block; the first evaluation of a process waits for the first
+    load, at most `STARTUP_TIMEOUT`, unless the flag is forced off. Never raises because of the
+    database. Raises `TypeError` for a wrong type, and `UnknownFlagError` if `UNKNOWN_KEY` is
+    "raise".
     """
 
 def resolve_flag(
@@ -100,7 +109,20 @@ def resolve_flag(
 @overload
 def get_value(
     key: str, default: None = None, *, user: UserLike = None, context: Context = None
-) -> Any: ...
+) -> Any:
+    """Returns the value `key` for `user`, or `default` if the key is unknown or nothing is loaded.
+
+        page_size = get_value("page_size", default=20)
+
+    The first rule of the value that matches decides, by its percentage; otherwise the result is
+    what `KeyValueStore.objects.get(key=key).value` returns. `user` and `context` are those of
+    `flag_enabled`; they matter only to rules.
+
+    Returns a fresh list or dict each time. Evaluates from memory and does not block, as
+    `flag_enabled`. Raises `TypeError` for a wrong type of `key`, `user` or `context`, and
+    `UnknownValueError` if `UNKNOWN_KEY` is "raise".
+    """
+
 @overload
 def get_value(
     key: str, default: _T, *, user: UserLike = None, context: Context = None
@@ -128,7 +150,23 @@ def client_side_units(snapshot: Snapshot) -> set[str]:
 @overload
 def get_variant(
     key: str, user: UserLike = None, *, default: None = None, context: Context = None
-) -> str | None: ...
+) -> str | None:
+    """Returns the variant of the experiment `key` for `user`, or `default`. Records the exposure.
+
+        button = get_variant("checkout_button", request.user, default="control")
+
+    The first of these decides: forced off in this process, nothing loaded yet, no such experiment
+    or one that does not run, `default`; a winner that was shipped, the winner; no unit, `default`;
+    a unit with an override, its variant; rules of which none matches, `default`; a bucket that
+    takes no part, a request of a crawler, or a new visitor above the limit of the hour, `default`;
+    otherwise the variant of the unit's bucket.
+
+    `user` and `context` are those of `flag_enabled`. Only what a bucket decides is recorded: in
+    memory, and written to the database some seconds later. Evaluates from memory and does not
+    block, as `flag_enabled`. Raises `TypeError` for a wrong type, and `UnknownExperimentError` if
+    `UNKNOWN_KEY` is "raise".
+    """
+
 @overload
 def get_variant(
     key: str, user: UserLike = None, *, default: _T, context: Context = None
@@ -140,9 +178,15 @@ def current(key: str | None = None) -> Snapshot:
     """
 
 def snapshot(*, context: Context = None) -> Snapshot:
-    """Returns the current snapshot of all flags and values. Copies nothing; does not block.
+    """Returns all flags and values at this time, for evaluations that must be consistent.
 
-    All its evaluations have `context`; the context of a call precedes it.
+        now = snapshot()
+        now.flag_enabled("new_checkout", user), now.get_value("page_size", 20)
+
+    All its evaluations have `context`; the context of a call precedes it. Copies nothing, and does
+    not block: it keeps the current snapshot of the process. In direct mode, everything is read
+    once. Before the first load, if a flag is forced off, the time is that of the first result that
+    needs the database. Raises `TypeError` if `context` is not a mapping.
     """
 
 @final
@@ -155,14 +199,14 @@ class Resolution(Generic[_T]):
 
     @property
     def reason(self) -> str:
-        """STATIC, DEFAULT, TARGETING_MATCH, SPLIT, DISABLED or ERROR.
+        """`STATIC`, `DEFAULT`, `TARGETING_MATCH`, `SPLIT`, `DISABLED` or `ERROR`.
 
-        For variants also CRAWLER, and LIMIT for a new visitor above NEW_VISITORS_PER_HOUR.
+        For variants also `CRAWLER`, and `LIMIT` for a new visitor above `NEW_VISITORS_PER_HOUR`.
         """
 
     @property
     def error_code(self) -> str | None:
-        """PROVIDER_NOT_READY, FLAG_NOT_FOUND, PARSE_ERROR, or GENERAL if the database was away.
+        """`PROVIDER_NOT_READY`, `FLAG_NOT_FOUND`, `PARSE_ERROR`, or `GENERAL` without a database.
 
         None unless the reason is ERROR.
         """
@@ -185,7 +229,7 @@ class Observation:
     """One request or task, as a context manager. Its end counts it for each of its users.
 
     Evaluations of flags with a rollout plan belong to the innermost block that they are in. An
-    exception is a failure; a block that SystemExit or a cancellation ends is not counted, and
+    exception is a failure; a block that `SystemExit` or a cancellation ends is not counted, and
     neither is one without `is_counted`. `request` is what `observed_request()` returns, by default
     that of the block around it.
     """
@@ -231,21 +275,26 @@ class Snapshot:
     ) -> Resolution[bool]:
         """Returns the result of `flag_enabled` with its reason, also for an unknown key."""
 
+    @overload
     def resolve_value(
-        self,
-        key: str,
-        default: object = None,
-        *,
-        user: UserLike = None,
-        context: Context = None,
+        self, key: str, default: None = None, *, user: UserLike = None, context: Context = None
     ) -> Resolution[Any]:
-        """Returns the result of `get_value` with its reason."""
+        """Returns the result of `get_value` with its reason, also for an unknown key."""
 
+    @overload
+    def resolve_value(
+        self, key: str, default: _T, *, user: UserLike = None, context: Context = None
+    ) -> Resolution[Any | _T]: ...
+    @overload
     def resolve_variant(
-        self, key: str, user: UserLike = None, *, default: object = None, context: Context = None
-    ) -> Resolution[Any]:
+        self, key: str, user: UserLike = None, *, default: None = None, context: Context = None
+    ) -> Resolution[str | None]:
         """Returns the result of `get_variant` with its reason, and records as it does."""
 
+    @overload
+    def resolve_variant(
+        self, key: str, user: UserLike = None, *, default: _T, context: Context = None
+    ) -> Resolution[str | _T]: ...
     def kind_of(self, key: str) -> Literal["flag", "value", "variant"] | None:
         """Returns what a key stands for; None for an unknown key. Counts nothing.
 
@@ -255,7 +304,9 @@ class Snapshot:
     @overload
     def get_value(
         self, key: str, default: None = None, *, user: UserLike = None, context: Context = None
-    ) -> Any: ...
+    ) -> Any:
+        """Returns the value `key` for `user` in this snapshot, or `default` if there is none."""
+
     @overload
     def get_value(
         self, key: str, default: _T, *, user: UserLike = None, context: Context = None
@@ -263,7 +314,9 @@ class Snapshot:
     @overload
     def get_variant(
         self, key: str, user: UserLike = None, *, default: None = None, context: Context = None
-    ) -> str | None: ...
+    ) -> str | None:
+        """Returns the variant of `key` for `user` in this snapshot, or `default`. Records it."""
+
     @overload
     def get_variant(
         self, key: str, user: UserLike = None, *, default: _T, context: Context = None
@@ -271,7 +324,9 @@ class Snapshot:
     @overload
     def peek_variant(
         self, key: str, user: UserLike = None, *, default: None = None, context: Context = None
-    ) -> str | None: ...
+    ) -> str | None:
+        """Returns the result of `get_variant`. Records nothing."""
+
     @overload
     def peek_variant(
         self, key: str, user: UserLike = None, *, default: _T, context: Context = None
@@ -314,19 +369,19 @@ def install(hooks: Hooks) -> None:
 def start(*, in_memory: bool = False, wait: bool = True) -> bool:
     """Starts the engine unless that is done, and waits for the first load.
 
-    Returns True if there is an
-    engine, False if the process evaluates directly. Blocks for at most STARTUP_TIMEOUT, not at all
-    without `wait`. Raises ConfigurationError if the settings are not usable.
+    Returns True if there is an engine, False if the process evaluates directly. Blocks for at most
+    `STARTUP_TIMEOUT`, not at all without `wait`. Raises `ConfigurationError` if the settings are
+    not usable.
     """
 
 def reconfigure(settings: Mapping[str, str]) -> bool:
     """Sets the connection parameters, and returns True if they changed. Does not block.
 
-    Raises ConfigurationError if they are not usable; the previous ones stay in use.
+    Raises `ConfigurationError` if they are not usable; the previous ones stay in use.
     """
 
 def check_parameters(parameters: Mapping[str, str]) -> None:
-    """Raises ConfigurationError if an engine cannot use connection parameters. Does not connect."""
+    """Raises `ConfigurationError` if an engine cannot use parameters. Does not connect."""
 
 def is_refused() -> bool:
     """Returns True if there is no connection because the server refused the login."""
@@ -340,7 +395,7 @@ def json_problem(text: str) -> Text | None:
 def check_rules(text: str, kind: Literal["flag", "value", "segment"] = "flag") -> Text | None:
     """Returns the first problem of rules in JSON, after its places; None without one.
 
-    Those of a segment are its conditions. Raises UnicodeEncodeError for half of a surrogate pair
+    Those of a segment are its conditions. Raises `UnicodeEncodeError` for half of a surrogate pair
     outside of an escape.
     """
 
@@ -357,6 +412,7 @@ def set_overrides(
     flags: Mapping[str, bool],
     values: Mapping[str, str],
     variants: Mapping[str, str | None],
+    flags_of_users: Mapping[str, Mapping[str, bool]],
 ) -> None:
     """Replaces all test overrides by these. Does not block."""
 
@@ -387,8 +443,8 @@ class Comparison:
     ) -> Comparison:
         """Takes rows as `direct.read_all` returns them, and "flag", "value" or "experiment".
 
-        Reads the groups that rules name. Rules that cannot be read after the change stay those of
-        before, as in a worker.
+        Reads the groups that rules name; raises `NotReadyError` if that fails. Rules that cannot be
+        read after the change stay those of before, as in a worker.
         """
 
     def attributes(self) -> list[set[str] | None]:
@@ -404,7 +460,7 @@ class Comparison:
 
         These are who gain a flag, lose it, have it before and after, and whose result differs. A
         user is a primary key, None for an anonymous one, and the attributes that `names` has.
-        Others are unknown, and conditions on them false.
+        Others are unknown, and conditions on them false. Raises what iterating over `users` raises.
         """
 
 def awaits_poll() -> bool:
@@ -417,7 +473,7 @@ def awaits_poll() -> bool:
 def refresh(timeout: float) -> None:
     """Loads everything now. Releases the GIL; blocks for at most `timeout` seconds.
 
-    Raises RefreshError if that fails, and what a signal handler raises meanwhile.
+    Raises `RefreshError` if that fails, and what a signal handler raises meanwhile.
     """
 
 def stop(timeout: float) -> bool:
@@ -430,13 +486,13 @@ def shutdown(timeout: float) -> None:
     """Stops the engine at process exit, and keeps the snapshot. Releases the GIL; blocks."""
 
 def claim_interpreter(interpreter: int) -> None:
-    """Raises ConfigurationError in a second interpreter of the process. Does not block."""
+    """Raises `ConfigurationError` in a second interpreter of the process. Does not block."""
 
 def open_change_signal() -> int:
     """Opens a socket and returns its descriptor, which the caller owns. Does not block.
 
     It gets bytes when a snapshot is published or the refresh mode changes. An earlier socket gets
-    the end of its stream. Raises OSError.
+    the end of its stream. Raises `OSError`.
     """
 
 def close_change_signal() -> None:

@@ -203,7 +203,14 @@ def _model(doc: str, default: str, example: str) -> Setting[type[Model]]:
     return Setting(doc, default, expected, _is_model, apps.get_model, fixed=True)
 
 
+def _require_installed() -> None:
+    """Raises SettingError if the app is missing, so that its models and checks are, too."""
+    if apps.ready and not apps.is_installed("flagstaff"):
+        raise SettingError('"flagstaff" is not in INSTALLED_APPS', "add it")
+
+
 def _is_model(value: Any) -> bool:
+    _require_installed()
     try:
         return isinstance(value, str) and bool(apps.get_model(value))
     except (LookupError, ValueError):
@@ -450,4 +457,6 @@ def _unknown_names(given: Mapping[str, object]) -> Iterator[SettingError]:
         yield SettingError(f"FLAGSTAFF has no setting {name!r}", hint)
 
 
+# At import, too: without the app there is no check of it, but checks import the project's views.
+_require_installed()
 conf = Conf()

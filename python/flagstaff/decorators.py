@@ -44,6 +44,11 @@ def flag_required(
         @flag_required("new_checkout", otherwise=old_checkout)
         def checkout(request): ...
     """
+    if not isinstance(key, str):
+        raise TypeError(
+            f"flag_required needs the key of a flag, not a {type(key).__name__}: write "
+            '@flag_required("new_checkout")'
+        )
 
     def decorator(view: _View) -> _View:
         wrapper = (

@@ -41,7 +41,7 @@ class FlagRequiredMixin(_View):
     # Any, because the type stubs for Django disagree on the class of a view's response.
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Calls the view or `flag_otherwise`."""
-        if self.flag_key is None:
+        if not isinstance(self.flag_key, str):
             name = type(self).__name__
             raise ImproperlyConfigured(f'{name} has no flag; set flag_key = "…" in the class')
         decorator = flag_required(self.flag_key, self._otherwise(), context=self.get_flag_context())

@@ -1,4 +1,4 @@
-"""A pytest plugin: the fixture `flags`, the marks `flag`, `value` and `variant`.
+"""A pytest plugin: the fixture `flagstaff_flags` and the mark `flagstaff`.
 
 If this module is loaded, evaluations query the database directly. It is imported before the
 project's settings are known, so it imports neither Django nor the extension.
@@ -6,12 +6,18 @@ project's settings are known, so it imports neither Django nor the extension.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import pytest
 
-__all__ = ["Flags", "flags"]
+if TYPE_CHECKING:
+    from flagstaff._types import UserLike
+
+__all__ = ["Flags", "flagstaff_flags"]
+
+_MARK = 'flagstaff(flag="new_checkout", value={"page_size": 20}, variant={"button": "green"})'
 
 
 class Flags:
@@ -20,21 +26,21 @@ class Flags:
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
 
-    def on(self, *keys: str) -> None:
-        """Turns flags on for all users."""
+    def on(self, *keys: str, user: UserLike = None) -> None:
+        """Turns flags on for all users, or for one."""
         for key in keys:
-            self.set(key, enabled=True)
+            self.set(key, enabled=True, user=user)
 
-    def off(self, *keys: str) -> None:
-        """Turns flags off for all users."""
+    def off(self, *keys: str, user: UserLike = None) -> None:
+        """Turns flags off for all users, or for one."""
         for key in keys:
-            self.set(key, enabled=False)
+            self.set(key, enabled=False, user=user)
 
-    def set(self, key: str, *, enabled: bool) -> None:
-        """Turns a flag on or off for all users."""
+    def set(self, key: str, *, enabled: bool, user: UserLike = None) -> None:
+        """Turns a flag on or off for all users, or for one."""
         from flagstaff.testing import override_flag  # noqa: PLC0415 (needs settings)
 
-        self._stack.enter_context(override_flag(key, enabled))
+        self._stack.enter_context(override_flag(key, enabled, user=user))
 
     def value(self, key: str, value: object) -> None:
         """Sets a value."""
@@ -50,32 +56,58 @@ class Flags:
 
 
 @pytest.fixture
-def flags() -> Iterator[Flags]:
-    """Overrides in memory: `flags.on("new_checkout")`, `flags.value("page_size", 20)`."""
+def flagstaff_flags() -> Iterator[Flags]:
+    """Overrides in memory: `flagstaff_flags.on("new_checkout")`, `.value("page_size", 20)`."""
     with ExitStack() as stack:
         yield Flags(stack)
 
 
 @pytest.fixture(autouse=True)
-def _flagstaff_marks(request: pytest.FixtureRequest) -> Iterator[None]:
+def _flagstaff_mark(request: pytest.FixtureRequest) -> Iterator[None]:
     """Applies the marks. The mark closest to the test comes last and wins."""
+    marks = reversed(list(request.node.iter_markers("flagstaff")))
     with ExitStack() as stack:
         flags = Flags(stack)
-        for mark in reversed(list(request.node.iter_markers("flag"))):
-            _set_flag(flags, *mark.args, **mark.kwargs)
-        for mark in reversed(list(request.node.iter_markers("value"))):
-            flags.value(*mark.args, **mark.kwargs)
-        for mark in reversed(list(request.node.iter_markers("variant"))):
-            flags.variant(*mark.args, **mark.kwargs)
+        try:
+            for mark in marks:
+                _apply(flags, *mark.args, **mark.kwargs)
+        except TypeError as error:
+            message = f"flagstaff's pytest plugin cannot apply the mark flagstaff: {error}"
+            pytest.fail(f"{message}; write @pytest.mark.{_MARK}", pytrace=False)
         yield
 
 
-def _set_flag(flags: Flags, key: str, enabled: bool = True) -> None:  # noqa: FBT001, FBT002
-    flags.set(key, enabled=enabled)
+def _apply(
+    flags: Flags,
+    /,
+    *positional: object,
+    flag: str | Collection[str] | Mapping[str, bool] = (),
+    value: Mapping[str, object] | None = None,
+    variant: Mapping[str, str | None] | None = None,
+    **others: object,
+) -> None:
+    if positional or others or not (flag or value or variant):
+        raise TypeError("it needs flag=, value= or variant=, and accepts nothing else")
+    if not isinstance(flag, Mapping):
+        keys = (flag,) if isinstance(flag, str) else flag
+        if not isinstance(keys, list | tuple | set):
+            raise TypeError(f"flag must be a key, a list or a dict by key, not {flag!r}")
+        flag = dict.fromkeys(keys, True)
+    for name, argument in {"value": value, "variant": variant}.items():
+        if not isinstance(argument, Mapping | None):
+            raise TypeError(f"{name} must be a dict by key, not {argument!r}")
+    for key, enabled in flag.items():
+        flags.set(key, enabled=enabled)
+    for key, new in (value or {}).items():
+        flags.value(key, new)
+    for key, new_variant in (variant or {}).items():
+        flags.variant(key, new_variant)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Registers the marks, for `--strict-markers`."""
-    config.addinivalue_line("markers", "flag(key, enabled=True): set a flag for the test")
-    config.addinivalue_line("markers", "value(key, value): set a value for the test")
-    config.addinivalue_line("markers", "variant(key, variant): set a variant for the test")
+    """Registers the mark, for `--strict-markers`."""
+    config.addinivalue_line(
+        "markers",
+        f"{_MARK}: override flags, values and variants for the test; several flags as a list, or "
+        "with False as a dict",
+    )

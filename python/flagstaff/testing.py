@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import isasyncgenfunction, isfunction, isgeneratorfunction
 from threading import Lock
+from typing import TypeVar
+from unittest import TestCase
 
 from django.test.utils import TestContextDecorator
 
 from flagstaff._core import set_overrides, start
 from flagstaff._engine import lifecycle
+from flagstaff._engine.user_keys import bare_key
+from flagstaff._types import UserLike
 
 __all__ = ["live_engine", "override_flag", "override_value", "override_variant"]
 
+
+_Decorated = TypeVar("_Decorated", bound=Callable[..., object])
 
 _active: list[_Override] = []
 _lock = Lock()
@@ -44,6 +51,27 @@ class _Override(TestContextDecorator):
             newest_first.remove(self)
             _set(newest_first[::-1])
 
+    def decorate_class(self, cls: type) -> type:
+        """Overrides for all tests of a TestCase class. Raises TypeError for another class."""
+        if not issubclass(cls, TestCase):
+            raise TypeError(
+                f"{type(self).__name__} decorates functions and TestCase classes, and "
+                f"{cls.__qualname__} is a plain class; use @pytest.mark.flagstaff(…)"
+            )
+        return super().decorate_class(cls)
+
+    def decorate_callable(self, func: _Decorated) -> _Decorated:
+        """Overrides while a function runs. Raises TypeError for a generator, which runs later."""
+        # A fixture of pytest is an object.
+        function = func if isfunction(func) else getattr(func, "__wrapped__", func)
+        if isgeneratorfunction(function) or isasyncgenfunction(function):
+            name, generator = type(self).__name__, getattr(function, "__qualname__", function)
+            raise TypeError(
+                f"{name} would end before the generator {generator} runs; "
+                f'write "with {name}(…):" around its yield'
+            )
+        return super().decorate_callable(func)
+
 
 class override_flag(_Override):  # noqa: N801 (used like a function, as Django's override_settings)
     """Turns a flag on or off for all users while a test or a block runs.
@@ -53,13 +81,18 @@ class override_flag(_Override):  # noqa: N801 (used like a function, as Django's
     use the database. Raises TypeError if `enabled` is not a bool.
 
         with override_flag("new_checkout", True): ...
+
+    With `user`, a user or a primary key, for this user only: the rows decide for all others.
+
+        with override_flag("new_checkout", True, user=ana): ...
     """
 
-    def __init__(self, key: str, enabled: bool) -> None:  # noqa: FBT001
+    def __init__(self, key: str, enabled: bool, *, user: UserLike = None) -> None:  # noqa: FBT001
         super().__init__(key, "flag")
         if not isinstance(enabled, bool):
             raise TypeError(f"enabled must be True or False, not {enabled!r}")
         self.enabled = enabled
+        self.user = None if user is None else bare_key(user)
 
 
 class override_value(_Override):  # noqa: N801
@@ -88,10 +121,18 @@ class override_variant(_Override):  # noqa: N801
 
 
 def _set(active: list[_Override]) -> None:
-    flags = {o.key: o.enabled for o in active if isinstance(o, override_flag)}
+    flags: dict[str, bool] = {}
+    flags_of_users: dict[str, dict[str, bool]] = {}
+    for override in active:
+        if isinstance(override, override_flag):
+            if override.user is None:
+                flags[override.key] = override.enabled
+                flags_of_users.pop(override.key, None)
+            else:
+                flags_of_users.setdefault(override.key, {})[override.user] = override.enabled
     values = {o.key: o.text for o in active if isinstance(o, override_value)}
     variants = {o.key: o.variant for o in active if isinstance(o, override_variant)}
-    set_overrides(flags, values, variants)
+    set_overrides(flags, values, variants, flags_of_users)
     # Last: a rejected override must not be set again with the next one.
     _active[:] = active
 

@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::arguments::{Key, default_of_flag};
 use super::context::Context;
 use super::evaluation::Evaluator;
 use super::maintenance;
@@ -14,7 +15,9 @@ use super::value::or_none;
 use super::{kept_values, start};
 use crate::live::State;
 
-/// Whether the flag `key` is on for `user`.
+/// Returns True if the flag `key` is on for `user`.
+///
+///     if flag_enabled("new_checkout", request.user): ...
 ///
 /// The first of these decides: forced off in this process, False; nothing loaded yet or no such
 /// flag, `default`; disabled, False; an allowed user, True; the first targeting rule that matches,
@@ -25,16 +28,16 @@ use crate::live::State;
 /// is read only if the result depends on it. `context` maps names to values that rules may read
 /// beside the attributes of the user.
 ///
-/// Evaluates from memory and returns at once; the first evaluation of a process waits for the first
+/// Evaluates from memory and does not block; the first evaluation of a process waits for the first
 /// load, at most `STARTUP_TIMEOUT`, unless the flag is forced off. Never raises because of the
 /// database. Raises `TypeError` for a wrong type, and `UnknownFlagError` if `UNKNOWN_KEY` is
 /// "raise".
 #[pyfunction]
 #[pyo3(signature = (key, user=None, *, default=false, context=None))]
 pub(super) fn flag_enabled<'py>(
-    key: &Bound<'py, PyString>,
+    key: Key<'_, 'py>,
     user: Option<&Bound<'py, PyAny>>,
-    default: bool,
+    #[pyo3(from_py_with = default_of_flag)] default: bool,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<bool> {
     maintenance::count_evaluation(key.py())?;
@@ -45,7 +48,7 @@ pub(super) fn flag_enabled<'py>(
     };
     let user = UserArgument::new(user)?;
     let context = Context::new(context)?;
-    Evaluator::of(state).flag(key, user, context, default, true)
+    Evaluator::of(state).flag(&key, user, context, default, true)
 }
 
 /// The same where the evaluation may wait for the first load or query. Not inlined: it would cost all
@@ -53,49 +56,52 @@ pub(super) fn flag_enabled<'py>(
 #[cold]
 #[inline(never)]
 fn flag_outside_memory<'py>(
-    key: &Bound<'py, PyString>,
+    key: Key<'_, 'py>,
     user: Option<&Bound<'py, PyAny>>,
     default: bool,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<bool> {
-    PySnapshot::current(Some(key)).flag_enabled(key, user, default, context)
+    PySnapshot::current(Some(&key)).flag_enabled(key, user, default, context)
 }
 
-/// The result of `flag_enabled` with its reason. Counts as `flag_enabled` does.
+/// Returns the result of `flag_enabled` with its reason. Counts as `flag_enabled` does.
 ///
 /// The variant is "on" or "off". Never raises for an unknown key. The user is read only if the
 /// result depends on it, so the reason of a flag at 100 % is STATIC for its allowed users, too.
 #[pyfunction]
 #[pyo3(signature = (key, user=None, *, default=false, context=None))]
 pub(super) fn resolve_flag<'py>(
-    key: &Bound<'py, PyString>,
+    key: Key<'_, 'py>,
     user: Option<&Bound<'py, PyAny>>,
-    default: bool,
+    #[pyo3(from_py_with = default_of_flag)] default: bool,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Py<PyResolution>> {
     maintenance::count_evaluation(key.py())?;
     let current = LIVE.current();
     let Some(state) = current.as_ref().filter(|state| state.is_in_memory()) else {
         drop(current);
-        return PySnapshot::current(Some(key)).resolve_flag(key, user, default, context);
+        return PySnapshot::current(Some(&key)).resolve_flag(key, user, default, context);
     };
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-    let resolved: Resolved = Evaluator::of(state).flag(key, user, context, default, false)?;
+    let resolved: Resolved = Evaluator::of(state).flag(&key, user, context, default, false)?;
     resolved.to_python(key.py())
 }
 
-/// The value of `key` for `user`.
+/// Returns the value `key` for `user`, or `default` if the key is unknown or nothing is loaded.
 ///
-/// The first rule of the value that matches decides, by its percentage; otherwise it is what
-/// `KeyValueStore.objects.get(key=key).value` returns. `default` if the key is unknown or nothing is
-/// loaded yet. `user` and `context` are those of `flag_enabled`; they matter only to rules.
+///     page_size = get_value("page_size", default=20)
 ///
-/// Returns a fresh list or dict each time. Reads from memory and returns at once, as `flag_enabled`
-/// does. Raises `UnknownValueError` if `UNKNOWN_KEY` is "raise".
+/// The first rule of the value that matches decides, by its percentage; otherwise the result is
+/// what `KeyValueStore.objects.get(key=key).value` returns. `user` and `context` are those of
+/// `flag_enabled`; they matter only to rules.
+///
+/// Returns a fresh list or dict each time. Evaluates from memory and does not block, as
+/// `flag_enabled`. Raises `TypeError` for a wrong type of `key`, `user` or `context`, and
+/// `UnknownValueError` if `UNKNOWN_KEY` is "raise".
 #[pyfunction]
 #[pyo3(signature = (key, default=None, *, user=None, context=None))]
 pub(super) fn get_value<'py>(
-    key: &Bound<'py, PyString>,
+    key: Key<'_, 'py>,
     default: Option<&Bound<'py, PyAny>>,
     user: Option<&Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
@@ -111,13 +117,13 @@ pub(super) fn get_value<'py>(
         && state.overrides.is_none()
         && let Some(snapshot) = &state.snapshot
     {
-        return match kept_values::get(key, snapshot.values_version()) {
+        return match kept_values::get(&key, snapshot.values_version()) {
             Some(object) => Ok(object),
-            None => value_in_memory(key, default, user, context, state),
+            None => value_in_memory(&key, default, user, context, state),
         };
     }
     drop(current);
-    PySnapshot::current(Some(key)).get_value(key, default.cloned(), user, context)
+    PySnapshot::current(Some(&key)).get_value(key, default.cloned(), user, context)
 }
 
 /// Raises `TypeError` for a wrong type, also where the result does not depend on it.
@@ -144,21 +150,25 @@ fn value_in_memory<'py>(
     Ok(found.map_or_else(|_| or_none(key.py(), default.cloned()), |(value, _)| value))
 }
 
-/// The snapshot for one evaluation, now: of `key`, or of everything. What is set over the database
-/// needs no snapshot, and in direct mode only the rows of the key are read.
+/// Returns the newest snapshot, for one evaluation of `key` or of all flags. Does not block.
+///
+/// In direct mode, the evaluation reads the rows of the key only.
 #[pyfunction]
 #[pyo3(signature = (key=None))]
-pub(super) fn current(py: Python<'_>, key: Option<&Bound<'_, PyString>>) -> PyResult<PySnapshot> {
+pub(super) fn current(py: Python<'_>, key: Option<Key<'_, '_>>) -> PyResult<PySnapshot> {
     maintenance::count_evaluation(py)?;
-    Ok(PySnapshot::current(key))
+    Ok(PySnapshot::current(key.as_deref()))
 }
 
-/// All flags and values at this point in time, for evaluations that must be consistent.
+/// Returns all flags and values at this time, for evaluations that must be consistent.
 ///
-/// `context` is for all of its evaluations; the context of a call precedes it. Does not copy: it
-/// keeps the current snapshot of the process. In direct mode, everything is read once. Before the
-/// first load, if a flag is forced off, the point in time is that of the first result that needs the
-/// database.
+///     now = snapshot()
+///     now.flag_enabled("new_checkout", user), now.get_value("page_size", 20)
+///
+/// All its evaluations have `context`; the context of a call precedes it. Copies nothing, and does
+/// not block: it keeps the current snapshot of the process. In direct mode, everything is read
+/// once. Before the first load, if a flag is forced off, the time is that of the first result that
+/// needs the database. Raises `TypeError` if `context` is not a mapping.
 #[pyfunction]
 #[pyo3(signature = (*, context=None))]
 pub(super) fn snapshot<'py>(

@@ -9,6 +9,7 @@ use pyo3::types::PyString;
 
 use super::crawlers;
 use super::hooks::Hooks;
+use super::subject;
 
 /// What the setting names.
 #[derive(Default)]
@@ -51,10 +52,10 @@ impl AttributeSettings {
     }
 }
 
-/// Reads the settings of requests again at the next evaluation that needs them. Called when they
-/// change.
+/// Reads the setting ATTRIBUTES again at the next evaluation that needs it.
 #[pyfunction]
 pub(super) fn reset_attributes() {
     SETTINGS.store(None);
     crawlers::reset();
+    subject::check_texts_again();
 }

@@ -5,8 +5,7 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 
-/// Seconds since the first call. Tools for tests, such as freezegun, stop Python's clocks, and a
-/// wait has to end all the same.
+/// Returns seconds of a clock that tools for tests, such as freezegun, do not stop.
 #[pyfunction]
 pub(super) fn monotonic() -> f64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);

@@ -64,6 +64,22 @@ impl<'a> Evaluator<'a> {
         self.overrides?.flag(key.to_str().ok()?)
     }
 
+    /// The same for `user`, who is read only if tests have set results for single users.
+    #[cold]
+    pub(super) fn flag_override_of(
+        &self,
+        key: &str,
+        user: Option<UserArgument<'_, '_>>,
+    ) -> PyResult<Option<FlagOverride>> {
+        let Some(overrides) = self.overrides else { return Ok(None) };
+        match user {
+            Some(user) if overrides.has_users(key) => {
+                user.with_subject(|subject| overrides.flag_of(key, &subject))
+            }
+            _ => Ok(overrides.flag(key)),
+        }
+    }
+
     /// What tests have set for a value.
     #[cold]
     pub(super) fn value_override(&self, key: &Bound<'_, PyString>) -> Option<&'a StoredValue> {
@@ -98,7 +114,7 @@ impl<'a> Evaluator<'a> {
         default: bool,
         reports: bool,
     ) -> PyResult<Resolved> {
-        let resolved = match self.flag_override(key) {
+        let resolved = match self.flag_override_of(key.to_str().unwrap_or_default(), user)? {
             Some(found) => self.overridden(key, found),
             None => self.flag_of_snapshot(key, user, context, default, reports)?,
         };
@@ -185,6 +201,7 @@ impl<'a> Evaluator<'a> {
                     return Some(Kind::Variant);
                 }
                 Some(_) => return Some(Kind::Flag),
+                None if overrides.has_users(key) => return Some(Kind::Flag),
                 None if overrides.value(key).is_some() => return Some(Kind::Value),
                 None if overrides.variant(key).is_some() => return Some(Kind::Variant),
                 None => {}
@@ -313,7 +330,7 @@ impl<'a> Evaluator<'a> {
         context: Context<'_, 'py>,
     ) -> PyResult<Explained> {
         note_evaluation(key.py())?;
-        if let Some(found) = self.flag_override(key) {
+        if let Some(found) = self.flag_override_of(key.to_str().unwrap_or_default(), user)? {
             let Evaluation { value, reason, .. } = found.evaluation();
             return Ok(Explained::overridden(Some(of_bool(key.py(), value)), found.name(), reason));
         }
@@ -335,7 +352,10 @@ impl<'a> Evaluator<'a> {
     pub(super) fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
         let context = Context::default().with_snapshot(self.context);
         let (py, (flag, rules)) = (key.py(), self.dependents(key));
-        Ok(flag.map_or(Ok(false), |flag| needs_user(py, flag, context))?
+        let is_set_for_users =
+            |overrides: &Overrides| key.to_str().is_ok_and(|key| overrides.has_users(key));
+        Ok(self.overrides.is_some_and(is_set_for_users)
+            || flag.map_or(Ok(false), |flag| needs_user(py, flag, context))?
             || rules.map_or(Ok(false), |rules| needs_user(py, rules, context))?)
     }
 
@@ -381,6 +401,13 @@ impl<'a> Evaluator<'a> {
             // An experiment that is forced off is no flag, and browsers read the flags of rows.
             let is_experiment = found == FlagOverride::ForcedOff && experiment().is_some();
             if results.contains_key(key) || !(client_side || is_experiment) {
+                results.insert(key, Resolved::of(found.evaluation(), false));
+            }
+        }
+        for key in self.overrides.into_iter().flat_map(Overrides::flags_of_users) {
+            if let Some(found) = self.flag_override_of(key, user)?
+                && (results.contains_key(key) || !client_side)
+            {
                 results.insert(key, Resolved::of(found.evaluation(), false));
             }
         }

@@ -9,20 +9,19 @@ use crate::postgres::change_signal::CHANGE_SIGNAL;
 use crate::postgres::inherited::{self, close_inherited};
 use crate::{usage, watch_registry};
 
-/// Notes that this process begins to fork. Returns at once.
+/// Notes that this process begins to fork. Does not block.
 #[pyfunction]
 pub(super) fn fork_begins() {
     inherited::fork_begins();
 }
 
-/// Notes, in the parent, that the fork has ended. Returns at once.
+/// Notes, in the parent, that the fork has ended. Does not block.
 #[pyfunction]
 pub(super) fn fork_ends() {
     inherited::fork_ends();
 }
 
-/// Detaches a forked child from the parent's engine. The child evaluates from the inherited
-/// snapshot at first. Returns at once.
+/// Detaches a forked child from its parent's engine. Does not block.
 #[pyfunction]
 pub(super) fn after_fork() {
     // Leaked: dropping it would end the parent's session, whose socket is shared, and using it

@@ -67,6 +67,7 @@ hooks! {
         report_database_error(error: PyErr) -> bool;
         report_needed_user(key: &str);
         report_missing_user(key: &str);
+        check_text_key(text: &str) -> bool;
         report_reserved_name(name: &str);
         report_unreadable(name: &str, error: PyErr);
         report_unreadable_context(error: PyErr);
@@ -106,7 +107,7 @@ impl Hooks {
     }
 }
 
-/// Sets the hooks of this process. Later calls change nothing.
+/// Sets what the extension calls in this process. Later calls change nothing.
 #[pyfunction]
 pub(super) fn install(py: Python<'_>, hooks: Hooks) {
     let _ = HOOKS.set(py, hooks);

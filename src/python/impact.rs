@@ -43,11 +43,10 @@ enum Outcome<'a> {
 
 #[pymethods]
 impl Comparison {
-    /// Compares rows as `flagstaff._engine.direct.read_all` returns them. Reads the groups that rules
-    /// name.
+    /// Takes rows as `direct.read_all` returns them, and "flag", "value" or "experiment".
     ///
-    /// Rules that cannot be read after the change stay those of before, as in a worker. Raises
-    /// `NotReadyError` if the groups cannot be read.
+    /// Reads the groups that rules name; raises `NotReadyError` if that fails. Rules that cannot be
+    /// read after the change stay those of before, as in a worker.
     #[new]
     fn new(
         py: Python<'_>,
@@ -65,8 +64,9 @@ impl Comparison {
         Ok(Self { snapshots: [before, after], keys })
     }
 
-    /// What the results of each key depend on: the names of attributes, those of bucketing units
-    /// included; `None` if its rules could never be read.
+    /// Returns what the results of each key depend on, bucketing units included.
+    ///
+    /// None stands for rules that could never be read.
     fn attributes(&self) -> Vec<Option<BTreeSet<&str>>> {
         let of_key = |(kind, key): &(String, String)| {
             let mut names = BTreeSet::new();
@@ -82,11 +82,11 @@ impl Comparison {
         self.keys.iter().map(of_key).collect()
     }
 
-    /// Counts for how many of the users some result differs, and the users of each key. Each of `users`
-    /// is a tuple of the primary key, None for an anonymous user, and the attributes that `names` has.
-    /// Others are unknown, and conditions on them false.
+    /// Returns for how many of the users some result differs, and the users of each key.
     ///
-    /// Raises what iterating over `users` raises.
+    /// These are who gain a flag, lose it, have it before and after, and whose result differs. A
+    /// user is a primary key, None for an anonymous one, and the attributes that `names` has.
+    /// Others are unknown, and conditions on them false. Raises what iterating over `users` raises.
     fn count(
         &self,
         users: &Bound<'_, PyIterator>,

@@ -16,14 +16,16 @@ use super::state::{ENGINE, LIVE, is_owner};
 use crate::postgres::connect::target::Target;
 use crate::postgres::error::ErrorKind;
 
-/// Whether there is no connection because the server refused the log-in.
+/// Returns True if there is no connection because the server refused the login.
 #[pyfunction]
 pub(super) fn is_refused() -> bool {
     ENGINE.load().as_ref().is_some_and(|engine| is_down_for(&engine.status(), ErrorKind::Auth))
 }
 
-/// Whether a request should wait for a poll that is overdue, as after the process was suspended. Asks
-/// for it. Returns true for at most 0.3 s in an outage. Returns at once.
+/// Returns True if a request should wait for a poll that is overdue, and asks for the poll.
+///
+/// It is overdue after the process was suspended, for example. Returns True for at most 0.3 s in an
+/// outage. Does not block.
 #[pyfunction]
 pub(super) fn awaits_poll() -> bool {
     ENGINE.load().as_ref().is_some_and(|engine| {
@@ -32,10 +34,9 @@ pub(super) fn awaits_poll() -> bool {
     })
 }
 
-/// Loads everything now. Releases the GIL and blocks for at most `timeout` seconds.
+/// Loads everything now. Releases the GIL; blocks for at most `timeout` seconds.
 ///
-/// Raises `RefreshError` if the load fails, and what a signal handler raises; the snapshot is then
-/// unchanged.
+/// Raises `RefreshError` if that fails, and what a signal handler raises meanwhile.
 #[pyfunction]
 pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let Some(engine) = ENGINE.load_full() else { return Ok(()) };
@@ -48,10 +49,9 @@ pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
     outcome
 }
 
-/// Uses these connection parameters from now on. Reconnects at once if there is no connection.
-/// Returns at once: True if the parameters have changed.
+/// Sets the connection parameters, and returns True if they changed. Does not block.
 ///
-/// Raises `ConfigurationError` if they cannot be used; the earlier ones stay in use.
+/// Raises `ConfigurationError` if they are not usable; the previous ones stay in use.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
 pub(super) fn reconfigure(settings: BTreeMap<String, String>) -> PyResult<bool> {
@@ -59,7 +59,7 @@ pub(super) fn reconfigure(settings: BTreeMap<String, String>) -> PyResult<bool> 
     Ok(engine.map_or(Ok(false), |engine| engine.reconfigure(&settings))?)
 }
 
-/// Raises `ConfigurationError` if an engine cannot use these connection parameters. Does not connect.
+/// Raises `ConfigurationError` if an engine cannot use parameters. Does not connect.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
 pub(super) fn check_parameters(parameters: BTreeMap<String, String>) -> PyResult<()> {
@@ -67,11 +67,9 @@ pub(super) fn check_parameters(parameters: BTreeMap<String, String>) -> PyResult
     Ok(())
 }
 
-/// Stops the engine, closes its connections and drops the snapshot, so that the next evaluation
-/// starts the engine again. Releases the GIL and blocks for at most `timeout` seconds. Returns True
-/// if the engine has stopped.
+/// Stops the engine and drops the snapshot; returns True if it stopped within `timeout`.
 ///
-/// Raises what a signal handler raises.
+/// Releases the GIL; blocks.
 #[pyfunction]
 pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     let limit = duration(timeout)?;
@@ -85,8 +83,7 @@ pub(super) fn stop(py: Python<'_>, timeout: f64) -> PyResult<bool> {
     stopped
 }
 
-/// Stops the engine at the end of the process and keeps the snapshot for later evaluations. From
-/// then on Rust does not call Python. Releases the GIL and blocks for at most `timeout` seconds.
+/// Stops the engine at process exit, and keeps the snapshot. Releases the GIL; blocks.
 #[pyfunction]
 pub(super) fn shutdown(py: Python<'_>, timeout: f64) -> PyResult<()> {
     let limit = duration(timeout)?;
@@ -100,10 +97,7 @@ pub(super) fn shutdown(py: Python<'_>, timeout: f64) -> PyResult<()> {
     Ok(())
 }
 
-/// Refuses a second interpreter of the process: it would share the snapshot of the first one.
-/// `interpreter` identifies the caller's.
-///
-/// Raises `ConfigurationError` for a second interpreter.
+/// Raises `ConfigurationError` in a second interpreter of the process. Does not block.
 #[pyfunction]
 pub(super) fn claim_interpreter(interpreter: usize) -> PyResult<()> {
     static CLAIMED: AtomicUsize = AtomicUsize::new(0);

@@ -13,7 +13,7 @@ use crate::overrides::Overrides;
 /// The value that a listener receives in place of a secret one.
 const MASK: &str = "********";
 
-/// Sets whether evaluations call the listeners of this process.
+/// Sets whether evaluations call the listeners of this process. Does not block.
 #[pyfunction]
 pub(super) fn set_listening(is_listening: bool) {
     LIVE.set_listeners(is_listening);

@@ -8,7 +8,7 @@ use crate::message::{Message, Value};
 use crate::postgres::texts as server;
 use crate::{row, rules, steps, stored_value};
 
-/// The English of all messages, for the catalogue.
+/// Returns the English of all texts of the extension, for the catalogue.
 #[pyfunction]
 pub(super) fn texts() -> Vec<&'static str> {
     let templates = [

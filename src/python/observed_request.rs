@@ -22,11 +22,12 @@ use crate::watch::{Outcome, Watch};
 /// process that observes nothing.
 static CURRENT: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
 
-/// One request or task, as a context manager. Evaluations in the block belong to it, and its end
-/// counts it for each of its users, for rollout plans.
+/// One request or task, as a context manager. Its end counts it for each of its users.
 ///
-/// An exception is a failure. A block that is cancelled, for example by `SystemExit`, is not
-/// counted. Blocks may be nested: an evaluation belongs to the innermost one.
+/// Evaluations of flags with a rollout plan belong to the innermost block that they are in. An
+/// exception is a failure; a block that `SystemExit` or a cancellation ends is not counted, and
+/// neither is one without `is_counted`. `request` is what `observed_request()` returns, by default
+/// that of the block around it.
 #[pyclass(frozen, name = "Observation", module = "flagstaff._core")]
 pub(super) struct PyObservation {
     /// Emptied at the end, because a task that the request has started may outlive it.
@@ -142,7 +143,7 @@ fn origin(request: &Bound<'_, PyAny>) -> PyResult<Origin> {
     Ok(Origin { network, drawn_at })
 }
 
-/// The request of the current observation. `None` outside of a request, and after its end.
+/// Returns the request of the innermost `Observation`; None outside of one and after its end.
 #[pyfunction]
 pub(super) fn observed_request(py: Python<'_>) -> Option<Py<PyAny>> {
     let current = current(py)?;

@@ -8,26 +8,29 @@ use super::state::LIVE;
 use crate::overrides::Overrides;
 use crate::stored_value::StoredValue;
 
-/// Sets by key the results of flags, values as JSON text, and variants of experiments (None for the
-/// default of the call), for the whole process. Replaces all earlier overrides of tests.
+/// Replaces all test overrides by these. Does not block.
 #[pyfunction]
 pub(super) fn set_overrides(
     flags: HashMap<String, bool>,
     values: HashMap<String, String>,
     variants: HashMap<String, Option<String>>,
+    flags_of_users: HashMap<String, HashMap<String, bool>>,
 ) {
     let values = values.into_iter().map(|(key, text)| (key, StoredValue::from_json(&text)));
-    LIVE.set_overrides(&Overrides::new(flags, values, variants));
+    let overrides = Overrides::new(flags, values, variants);
+    LIVE.set_overrides(&overrides.with_flags_of_users(flags_of_users));
 }
 
-/// Forces the flags and experiments with these keys off for the whole process, and no others.
+/// Turns off the flags and experiments with these keys in this process, and no others.
+///
+/// Does not block.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
 pub(super) fn set_forced_off(keys: Vec<String>) {
     LIVE.set_forced_off(&keys);
 }
 
-/// Sets whether a caller of this process may be inside `read_own_writes()`.
+/// Sets whether any `read_own_writes` block is open. Does not block.
 #[pyfunction]
 pub(super) fn set_own_writes(own_writes: bool) {
     LIVE.set_own_writes(own_writes);

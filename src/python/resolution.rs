@@ -260,16 +260,24 @@ impl<'a> FoundValue<'a> {
 /// A value as an object of Python, and how it came about.
 pub(super) type PyValue<'py> = (Bound<'py, PyAny>, Decided);
 
-/// A result, and how it came about.
+/// A result, and how it came about. Immutable.
 #[pyclass(frozen, generic, name = "Resolution", module = "flagstaff._core")]
 pub(super) struct PyResolution {
+    /// The result, or the default of the call.
     #[pyo3(get)]
     pub(super) value: Py<PyAny>,
+    /// `STATIC`, `DEFAULT`, `TARGETING_MATCH`, `SPLIT`, `DISABLED` or `ERROR`.
+    ///
+    /// For variants also `CRAWLER`, and `LIMIT` for a new visitor above `NEW_VISITORS_PER_HOUR`.
     #[pyo3(get)]
     pub(super) reason: &'static str,
     pub(super) error: Option<ErrorCode>,
+    /// For a flag "on" or "off", the key of the variant for an experiment, None for a value.
+    ///
+    /// None with an error, and for a unit that gets no variant.
     #[pyo3(get)]
     pub(super) variant: Option<Py<PyString>>,
+    /// The number of the targeting rule that decided, 1 for the first one.
     #[pyo3(get)]
     pub(super) rule: Option<u8>,
 }
@@ -291,6 +299,9 @@ impl PyResolution {
 
 #[pymethods]
 impl PyResolution {
+    /// `PROVIDER_NOT_READY`, `FLAG_NOT_FOUND`, `PARSE_ERROR`, or `GENERAL` without a database.
+    ///
+    /// None unless the reason is ERROR.
     #[getter]
     pub(super) fn error_code(&self) -> Option<&'static str> {
         self.error.map(ErrorCode::as_str)

@@ -7,8 +7,10 @@ use crate::message::Message;
 use crate::rules::{self, ParsedRules, RuleKind, SegmentConditions};
 use crate::stored_value::undecodable;
 
-/// The first problem of the rules of a flag or a value, or of the conditions of a segment, with its
-/// places; `None` if workers can read them. `kind` says which.
+/// Returns the first problem of rules in JSON, after its places; None without one.
+///
+/// Those of a segment are its conditions. Raises `UnicodeEncodeError` for half of a surrogate pair
+/// outside of an escape.
 #[pyfunction]
 #[pyo3(signature = (text, kind = "flag"))]
 pub(super) fn check_rules(py: Python<'_>, text: &str, kind: &str) -> Option<Message> {
@@ -21,13 +23,13 @@ pub(super) fn check_rules(py: Python<'_>, text: &str, kind: &str) -> Option<Mess
     problem.map(Message::from)
 }
 
-/// Why Python cannot decode a JSON text; `None` if it can. Does not check the syntax.
+/// Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax.
 #[pyfunction]
 pub(super) fn json_problem(text: &str) -> Option<Message> {
     undecodable(text).map(|fault| fault.template().into())
 }
 
-/// Whether one of the values, a JSON list, can match an attribute of the same type as this one.
+/// Returns False if none of the values, a JSON list, can match an attribute of this type.
 #[pyfunction]
 pub(super) fn can_match(
     operator: &str,

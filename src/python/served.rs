@@ -12,8 +12,10 @@ use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
 use crate::snapshot::Stored;
 
-/// What a key stands for. `None` for an unknown key and a secret value, and for browsers for
-/// everything but the flags and values that they may read.
+/// Returns what a key stands for, for a client outside of the process. Counts nothing.
+///
+/// None for an unknown key and a secret value, and with `client_side` for everything but the flags
+/// that browsers may evaluate.
 #[pyfunction]
 #[pyo3(signature = (snapshot, key, *, client_side))]
 pub(super) fn served_kind(
@@ -33,8 +35,9 @@ pub(super) fn served_kind(
     Ok(evaluator.kind_of(key).filter(is_served).map(Kind::as_str))
 }
 
-/// The values that services, or with `client_side` browsers, may read for `user`, by key, without
-/// those of flags. Counts nothing and calls no listener.
+/// Returns the values that services may read for `user`, by key, without those of flags.
+///
+/// With `client_side`, those that browsers may read. Counts nothing and calls no listener.
 #[pyfunction]
 #[pyo3(signature = (snapshot, user, *, client_side, context))]
 pub(super) fn served_values<'py>(
@@ -68,7 +71,7 @@ pub(super) fn served_values<'py>(
     Ok(results)
 }
 
-/// The attributes that the flags and values of browsers are bucketed by.
+/// Returns the attributes that flags which browsers may evaluate are bucketed by.
 #[pyfunction]
 pub(super) fn client_side_units<'s>(
     snapshot: &'s Bound<'_, PySnapshot>,

@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+use super::arguments::{Key, client_side, default_of_flag};
 use super::context::Context;
 use super::evaluation::Evaluator;
 use super::explained::Explained;
@@ -21,7 +22,7 @@ use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
 use crate::token_set::TokenSet;
 
-/// All flags and values at one point in time. Its methods work like the functions of the same name.
+/// All flags and values at one time. Its methods work like the functions of the same name.
 #[pyclass(frozen, name = "Snapshot", module = "flagstaff._core")]
 #[derive(Default)]
 pub(super) struct PySnapshot {
@@ -95,8 +96,15 @@ impl PySnapshot {
         if self.later.is_some() && is_set(self.evaluator()) { Ok(self) } else { self.taken(py) }
     }
 
-    fn evaluator_for_flag(&self, key: &Bound<'_, PyString>) -> PyResult<Evaluator<'_>> {
-        let taken = self.taken_unless(key.py(), |set| set.flag_override(key).is_some())?;
+    fn evaluator_for_flag(
+        &self,
+        key: &Bound<'_, PyString>,
+        user: Option<UserArgument<'_, '_>>,
+    ) -> PyResult<Evaluator<'_>> {
+        let set = self.later.as_ref().map(|_| self.evaluator());
+        let text = key.to_str().unwrap_or_default();
+        let found = set.map_or(Ok(None), |set| set.flag_override_of(text, user))?;
+        let taken = if found.is_some() { self } else { self.taken(key.py())? };
         Ok(self.with_context(taken.evaluator()))
     }
 
@@ -119,7 +127,7 @@ impl PySnapshot {
         if is_in_mode(EvaluationMode::Direct) {
             return self.taken_evaluator(key.py());
         }
-        self.evaluator_for_flag(key)
+        self.evaluator_for_flag(key, None)
     }
 
     /// The evaluator of the snapshot, which may wait for the first load.
@@ -181,142 +189,143 @@ impl PySnapshot {
 
 #[pymethods]
 impl PySnapshot {
-    /// Whether the flag `key` is on for `user`.
+    /// Returns True if the flag `key` is on for `user` in this snapshot.
     #[pyo3(signature = (key, user=None, *, default=false, context=None))]
     pub(super) fn flag_enabled<'py>(
         &self,
-        key: &Bound<'py, PyString>,
+        key: Key<'_, 'py>,
         user: Option<&Bound<'py, PyAny>>,
-        default: bool,
+        #[pyo3(from_py_with = default_of_flag)] default: bool,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<bool> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        self.evaluator_for_flag(key)?.flag(key, user, context, default, true)
+        self.evaluator_for_flag(&key, user)?.flag(&key, user, context, default, true)
     }
 
-    /// The same result with its reason.
+    /// Returns the result of `flag_enabled` with its reason, also for an unknown key.
     #[pyo3(signature = (key, user=None, *, default=false, context=None))]
     pub(super) fn resolve_flag<'py>(
         &self,
-        key: &Bound<'py, PyString>,
+        key: Key<'_, 'py>,
         user: Option<&Bound<'py, PyAny>>,
-        default: bool,
+        #[pyo3(from_py_with = default_of_flag)] default: bool,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Py<PyResolution>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
-        let evaluator = self.evaluator_for_flag(key)?;
-        let resolved: Resolved = evaluator.flag(key, user, context, default, false)?;
+        let evaluator = self.evaluator_for_flag(&key, user)?;
+        let resolved: Resolved = evaluator.flag(&key, user, context, default, false)?;
         resolved.to_python(key.py())
     }
 
-    /// The value of `key` for `user`.
+    /// Returns the value `key` for `user` in this snapshot, or `default` if there is none.
     #[pyo3(signature = (key, default=None, *, user=None, context=None))]
     pub(super) fn get_value<'py>(
         &self,
-        key: &Bound<'py, PyString>,
+        key: Key<'_, 'py>,
         default: Option<Bound<'py, PyAny>>,
         user: Option<&Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.found_value(key, user, default.as_ref(), context, true)?;
+        let found = self.found_value(&key, user, default.as_ref(), context, true)?;
         Ok(found.map_or_else(|_| or_none(key.py(), default), |(value, _)| value))
     }
 
-    /// The same value with its reason.
+    /// Returns the result of `get_value` with its reason, also for an unknown key.
     #[pyo3(signature = (key, default=None, *, user=None, context=None))]
     fn resolve_value<'py>(
         &self,
-        key: &Bound<'py, PyString>,
+        key: Key<'_, 'py>,
         default: Option<Bound<'py, PyAny>>,
         user: Option<&Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<PyResolution> {
-        let found = self.found_value(key, user, default.as_ref(), context, false)?;
+        let found = self.found_value(&key, user, default.as_ref(), context, false)?;
         Ok(PyResolution::of_value(key.py(), found, default))
     }
 
-    /// What a key stands for, `None` for an unknown one.
-    fn kind_of(&self, key: &Bound<'_, PyString>) -> PyResult<Option<&'static str>> {
-        Ok(self.evaluator_for_kind(key)?.kind_of(key).map(Kind::as_str))
+    /// Returns what a key stands for; None for an unknown key. Counts nothing.
+    ///
+    /// A flag precedes a value, and a value an experiment, whose evaluations are variants.
+    fn kind_of(&self, key: Key<'_, '_>) -> PyResult<Option<&'static str>> {
+        Ok(self.evaluator_for_kind(&key)?.kind_of(&key).map(Kind::as_str))
     }
 
-    /// The variant of the experiment `key` for `user`, which is recorded.
+    /// Returns the variant of `key` for `user` in this snapshot, or `default`. Records it.
     #[pyo3(signature = (key, user=None, *, default=None, context=None))]
     pub(super) fn get_variant<'py>(
         &self,
-        key: &Bound<'py, PyString>,
+        key: Key<'_, 'py>,
         user: Option<&Bound<'py, PyAny>>,
         default: Option<Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.variant(key, user, default.as_ref(), context, true, true)?;
+        let found = self.variant(&key, user, default.as_ref(), context, true, true)?;
         Ok(or_default(key.py(), found.variant, default))
     }
 
-    /// The same variant with its reason.
+    /// Returns the result of `get_variant` with its reason, and records as it does.
     #[pyo3(signature = (key, user=None, *, default=None, context=None))]
     fn resolve_variant<'py>(
         &self,
-        key: &Bound<'py, PyString>,
+        key: Key<'_, 'py>,
         user: Option<&Bound<'py, PyAny>>,
         default: Option<Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<PyResolution> {
-        let resolved = self.variant(key, user, default.as_ref(), context, true, false)?;
+        let resolved = self.variant(&key, user, default.as_ref(), context, true, false)?;
         Ok(resolved.into_python(key.py(), default))
     }
 
-    /// The same without a record.
+    /// Returns the result of `get_variant`. Records nothing.
     #[pyo3(signature = (key, user=None, *, default=None, context=None))]
     fn peek_variant<'py>(
         &self,
-        key: &Bound<'py, PyString>,
+        key: Key<'_, 'py>,
         user: Option<&Bound<'py, PyAny>>,
         default: Option<Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let found = self.variant(key, user, default.as_ref(), context, false, true)?;
+        let found = self.variant(&key, user, default.as_ref(), context, false, true)?;
         Ok(or_default(key.py(), found.variant, default))
     }
 
-    /// How `key` gets its result for `user`, as a dict. `kind` says whether it is the one of a flag,
-    /// a value or a variant. Records nothing.
+    /// Returns what `flagstaff.explain` makes an `Explanation` of, or that of another kind.
     #[pyo3(signature = (key, user=None, *, context=None, kind="flag"))]
     fn explain<'py>(
         &self,
-        key: &Bound<'py, PyString>,
+        key: Key<'_, 'py>,
         user: Option<&Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
         kind: &str,
     ) -> PyResult<Explained> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
         match kind {
-            "flag" => self.evaluator_for_flag(key)?.explain(key, user, context),
-            "value" => self.evaluator_for_value(key)?.explain_value(key, user, context),
-            _ => self.evaluator_for_variant(key)?.explain_variant(key, user, context),
+            "flag" => self.evaluator_for_flag(&key, user)?.explain(&key, user, context),
+            "value" => self.evaluator_for_value(&key)?.explain_value(&key, user, context),
+            _ => self.evaluator_for_variant(&key)?.explain_variant(&key, user, context),
         }
     }
 
-    /// The results of all flags for `user`, by key.
+    /// Returns the result of every flag for `user`, by key, from this snapshot.
     #[pyo3(signature = (user=None, *, client_side=false, context=None))]
     fn all_flags<'py>(
         &self,
         py: Python<'py>,
         user: Option<&Bound<'py, PyAny>>,
-        client_side: bool,
+        #[pyo3(from_py_with = client_side)] client_side: bool,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<BTreeMap<&str, bool>> {
         let results = self.resolve_all_flags(py, user, client_side, context)?;
         Ok(results.into_iter().map(|(key, result)| (key, result.value)).collect())
     }
 
-    /// The same results with their reasons.
+    /// Returns the same results with their reasons. Counts and reports as `all_flags` does.
     #[pyo3(signature = (user=None, *, client_side=false, context=None))]
     fn resolve_all_flags<'py>(
         &self,
         py: Python<'py>,
         user: Option<&Bound<'py, PyAny>>,
-        client_side: bool,
+        #[pyo3(from_py_with = client_side)] client_side: bool,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<BTreeMap<&str, Resolved>> {
         let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
@@ -328,26 +337,25 @@ impl PySnapshot {
         visit.call(&self.context)
     }
 
-    /// Whether the result of `key`, of a flag or of a value, can differ between users.
-    fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
-        self.evaluator_for_value(key)?.depends_on_user(key)
+    /// Returns True if the result of the flag or the value `key` depends on the user.
+    fn depends_on_user(&self, key: Key<'_, '_>) -> PyResult<bool> {
+        self.evaluator_for_value(&key)?.depends_on_user(&key)
     }
 
-    /// The names of the attributes that the rules and the unit of `key` read, of a flag and of a
-    /// value, or those of all flags.
+    /// Returns the attributes that the flag and the value `key` read, or all flags.
     #[pyo3(signature = (key=None))]
     fn attribute_names(
         &self,
         py: Python<'_>,
-        key: Option<&Bound<'_, PyString>>,
+        key: Option<Key<'_, '_>>,
     ) -> PyResult<BTreeSet<&str>> {
         Ok(match key {
-            Some(key) => self.evaluator_for_value(key)?.attribute_names(key),
+            Some(key) => self.evaluator_for_value(&key)?.attribute_names(&key),
             None => self.taken_evaluator(py)?.attribute_names_of_flags(),
         })
     }
 
-    /// The keys of the flags, values and experiments whose result can differ from the one in `older`.
+    /// Returns the keys of flags, values and experiments whose result can differ, in order.
     fn changed_keys(&self, py: Python<'_>, older: &Self) -> PyResult<Vec<String>> {
         let (now, before) = (&self.taken(py)?.snapshot, &older.taken(py)?.snapshot);
         let empty = Snapshot::default();
@@ -355,13 +363,13 @@ impl PySnapshot {
         Ok(now.changed_keys(before).into_iter().map(Into::into).collect())
     }
 
-    /// Whether anything is loaded.
+    /// Whether a snapshot has been loaded.
     #[getter]
     fn ready(&self, py: Python<'_>) -> PyResult<bool> {
         Ok(self.taken(py)?.snapshot.is_some())
     }
 
-    /// The id of the newest change token, `None` if there is none.
+    /// The id of the newest change token in this snapshot; None if there is none.
     #[getter]
     fn token(&self, py: Python<'_>) -> PyResult<Option<i64>> {
         let token_set = self.taken(py)?.snapshot.as_ref().and_then(|snapshot| snapshot.token_set());

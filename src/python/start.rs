@@ -86,11 +86,11 @@ pub(super) fn before_first_load() -> Guard<Option<Arc<State>>> {
     if is_waiting { current } else { Guard::from_inner(None) }
 }
 
-/// Chooses the evaluation mode and starts the engine, unless that has been done. With `wait`, waits
-/// for the first load, for at most `STARTUP_TIMEOUT`. With `in_memory`, a test evaluates from memory
-/// too. Returns True if there is an engine.
+/// Starts the engine unless that is done, and waits for the first load.
 ///
-/// Raises `ConfigurationError` if the settings or the connection parameters cannot be used.
+/// Returns True if there is an engine, False if the process evaluates directly. Blocks for at most
+/// `STARTUP_TIMEOUT`, not at all without `wait`. Raises `ConfigurationError` if the settings are
+/// not usable.
 #[pyfunction]
 #[pyo3(signature = (*, in_memory = false, wait = true))]
 pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<bool> {
@@ -116,8 +116,7 @@ pub(super) fn start(py: Python<'_>, in_memory: bool, wait: bool) -> PyResult<boo
     Ok(true)
 }
 
-/// Whether the first load is expected soon. False once it is done, while the tables are missing or
-/// no thread can be started, and while the process ends.
+/// Returns True if the first load has not finished and may still succeed. Does not block.
 #[pyfunction]
 pub(super) fn is_waiting() -> bool {
     if is_loaded() || is_ending() {

@@ -31,7 +31,7 @@ struct ProblemTexts {
     texts: Py<PyTuple>,
 }
 
-/// The fields of `flagstaff.status()`, as a dict.
+/// Returns the data of `flagstaff.status()`. Does not block.
 #[pyfunction]
 pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let (current, engine) = (LIVE.current(), ENGINE.load());

@@ -4,6 +4,8 @@
 //! rollout starts. The object itself is read only if the result depends on it: an unevaluated
 //! `request.user` costs a query.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use pyo3::exceptions::{PyRecursionError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -130,7 +132,7 @@ impl<'a, 'py> UserArgument<'a, 'py> {
             Kind::User | Kind::ComputedKey => {
                 with_key(&self.primary_key()?, |subject| with(subject, Some(self.user)))
             }
-            Kind::Key => with_key(self.user, |subject| with(subject, None)),
+            Kind::Key => with_bare_key(self.user, |subject| with(subject, None)),
         }
     }
 
@@ -210,14 +212,38 @@ pub(super) fn with_key<T>(
     {
         return Ok(with(Subject::Integer(value)));
     }
-    with_other_key(key, with)
+    with_other_key(key, false, with)
+}
+
+/// The same for a key that the caller passes in the place of a user.
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
+fn with_bare_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+    if key.is_exact_instance_of::<PyInt>()
+        && let Ok(value) = key.extract::<i64>()
+    {
+        return Ok(with(Subject::Integer(value)));
+    }
+    with_other_key(key, true, with)
 }
 
 /// The same for a key that is no integer of 64 bits.
 #[inline(never)]
-fn with_other_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
+fn with_other_key<T>(
+    key: &Bound<'_, PyAny>,
+    is_bare: bool,
+    with: impl FnOnce(Subject<'_>) -> T,
+) -> PyResult<T> {
     if key.is_exact_instance_of::<PyString>() {
-        return Ok(with(subject_of(key.cast::<PyString>()?)));
+        let subject = subject_of(key.cast::<PyString>()?);
+        if is_bare
+            && CHECKS_TEXTS.load(Ordering::Relaxed)
+            && let Subject::Text(text) = subject
+            && !is_like_integer(text)
+        {
+            check_text(key.py(), text)?;
+        }
+        return Ok(with(subject));
     }
     if key.is_none() {
         return Ok(with(Subject::Anonymous));
@@ -237,6 +263,29 @@ fn with_text<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> 
         Err(error) if is_unprintable(key, &error) => Ok(with(Subject::Anonymous)),
         Err(error) => Err(error),
     }
+}
+
+/// Whether texts are compared with the primary keys of the project: until one was reported, and only
+/// where the keys are integers.
+static CHECKS_TEXTS: AtomicBool = AtomicBool::new(true);
+
+/// Compares texts again, because the settings have changed.
+pub(super) fn check_texts_again() {
+    CHECKS_TEXTS.store(true, Ordering::Relaxed);
+}
+
+/// Whether a text may be an integer, at the price of two comparisons.
+#[inline]
+fn is_like_integer(text: &str) -> bool {
+    let is_digit = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_digit);
+    is_digit(text.as_bytes().first()) && is_digit(text.as_bytes().last())
+}
+
+#[cold]
+#[inline(never)]
+fn check_text(py: Python<'_>, text: &str) -> PyResult<()> {
+    CHECKS_TEXTS.store(Hooks::check_text_key(py, text)?, Ordering::Relaxed);
+    Ok(())
 }
 
 /// The subject of a text. One that UTF-8 cannot encode is in no database, so it is no user.

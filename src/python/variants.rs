@@ -3,6 +3,7 @@
 use pyo3::prelude::*;
 use pyo3::types::PyString;
 
+use super::arguments::Key;
 use super::attributes::{VisitorId, note_evaluation, with_attributes, without_database};
 use super::context::Context;
 use super::crawlers::is_crawler;
@@ -26,22 +27,24 @@ use crate::snapshot::Snapshot;
 use crate::steps;
 use crate::subject::Subject;
 
-/// The variant of the experiment `key` for `user`, or `default`. Records that the unit has met it.
+/// Returns the variant of the experiment `key` for `user`, or `default`. Records the exposure.
 ///
-/// The first of these decides: the key is in the process's forced-off list, nothing loaded yet, no
-/// such experiment or one that does not run, `default`; a winner that was shipped, the winner; no unit, `default`; a unit with an override, its
-/// variant; rules of which none matches, `default`; a bucket that takes no part, a request of a
-/// crawler, or a new visitor above the limit of the hour, `default`; otherwise the variant of the
-/// unit's bucket.
+///     button = get_variant("checkout_button", request.user, default="control")
 ///
-/// `user` and `context` are those of `flag_enabled`. Only what a bucket decides is recorded: from
-/// memory, and written to the database some seconds later. Evaluates from memory and returns at
-/// once; the first evaluation of a process waits for the first load, at most `STARTUP_TIMEOUT`.
-/// Never raises because of the database. Raises `TypeError` for a wrong type.
+/// The first of these decides: forced off in this process, nothing loaded yet, no such experiment
+/// or one that does not run, `default`; a winner that was shipped, the winner; no unit, `default`;
+/// a unit with an override, its variant; rules of which none matches, `default`; a bucket that
+/// takes no part, a request of a crawler, or a new visitor above the limit of the hour, `default`;
+/// otherwise the variant of the unit's bucket.
+///
+/// `user` and `context` are those of `flag_enabled`. Only what a bucket decides is recorded: in
+/// memory, and written to the database some seconds later. Evaluates from memory and does not
+/// block, as `flag_enabled`. Raises `TypeError` for a wrong type, and `UnknownExperimentError` if
+/// `UNKNOWN_KEY` is "raise".
 #[pyfunction]
 #[pyo3(signature = (key, user=None, *, default=None, context=None))]
 pub(super) fn get_variant<'py>(
-    key: &Bound<'py, PyString>,
+    key: Key<'_, 'py>,
     user: Option<&Bound<'py, PyAny>>,
     default: Option<Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
@@ -50,11 +53,11 @@ pub(super) fn get_variant<'py>(
     let current = LIVE.current();
     let Some(state) = current.as_ref().filter(|state| state.is_in_memory()) else {
         drop(current);
-        return PySnapshot::current(Some(key)).get_variant(key, user, default, context);
+        return PySnapshot::current(Some(&key)).get_variant(key, user, default, context);
     };
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     let evaluator = Evaluator::of(state);
-    let found = evaluator.variant(key, user, default.as_ref(), context, true, true)?;
+    let found = evaluator.variant(&key, user, default.as_ref(), context, true, true)?;
     Ok(or_default(key.py(), found.variant, default))
 }
 

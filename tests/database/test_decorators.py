@@ -190,6 +190,16 @@ def test_wrapper_of_request_is_accepted(alice: User) -> None:
     assert content_of(flag_required("new_checkout")(new), Wrapped(session_of(alice))) == "new 0"
 
 
+@pytest.mark.parametrize("key", [new, 3, None])
+def test_key_that_is_no_string_raises_type_error_at_once(key: Any) -> None:
+    with pytest.raises(TypeError) as error:
+        flag_required(key)
+    kind = type(key).__name__
+    assert str(error.value) == (
+        f'flag_required needs the key of a flag, not a {kind}: write @flag_required("new_checkout")'
+    )
+
+
 @VIEWS
 def test_function_that_is_no_view_raises_type_error(view: Any) -> None:
     with pytest.raises(TypeError) as error:

@@ -91,9 +91,10 @@ def test_as_view_accepts_flag_and_otherwise_view(view: Any, alice: User, bob: Us
     assert content_of(child, request_of(alice)) == "old 0 of 2"
 
 
-def test_view_without_flag_key_is_improperly_configured() -> None:
+@pytest.mark.parametrize("key", [None, 3])
+def test_view_without_flag_key_is_improperly_configured(key: Any) -> None:
     class WithoutKey(FlagRequiredMixin, View):
-        pass
+        flag_key = key
 
     with pytest.raises(ImproperlyConfigured) as error:
         WithoutKey.as_view()(request_of(AnonymousUser()))

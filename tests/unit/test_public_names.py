@@ -6,12 +6,14 @@ import ast
 import inspect
 import pydoc
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from pkgutil import iter_modules
 
 import pytest
 
 import flagstaff
+from flagstaff import _core
 from tests.conftest import RunIsolated
 
 # Before the project's settings are known.
@@ -72,6 +74,35 @@ def test_docstring_begins_with_a_sentence(name: str) -> None:
     summary, *_ = str(inspect.getdoc(function)).splitlines()
     assert summary.endswith(".")
     assert summary in pydoc.render_doc(function)
+
+
+def _stub_docstrings() -> dict[str, str | None]:
+    """The docstring of each function, class, method and property of the extension's stub."""
+    stub = ast.parse(Path(flagstaff.__file__).with_name("_core.pyi").read_text())
+    docstrings: dict[str, str | None] = {}
+    for node in stub.body:
+        members = node.body if isinstance(node, ast.ClassDef) else []
+        for prefix, member in [("", node), *((f"{node.name}.", one) for one in members)]:
+            if isinstance(member, (ast.ClassDef, ast.FunctionDef)):
+                # The first overload has the docstring.
+                docstrings.setdefault(f"{prefix}{member.name}", ast.get_docstring(member))
+    # At run time a constructor has the docstring of its class.
+    return {name: text for name, text in docstrings.items() if not name.endswith("__")}
+
+
+@pytest.mark.parametrize(("name", "text"), _stub_docstrings().items())
+def test_docstring_of_the_extension_is_the_one_of_the_stub(name: str, text: str | None) -> None:
+    assert text
+    assert inspect.getdoc(attrgetter(name)(_core)) == text
+
+
+PUBLIC = ["", ".changes", ".changes.flags", ".changes.segments", ".changes.values"]
+
+
+@pytest.mark.parametrize("module", [*PUBLIC, ".experiments", ".rollouts"])
+def test_dir_of_a_public_module_is_its_public_names(module: str) -> None:
+    imported = import_module(f"flagstaff{module}")
+    assert dir(imported) == sorted(imported.__all__)
 
 
 def test_docstring_of_flag_enabled_has_user_types_and_errors() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import _GeneratorContextManager, contextmanager, nullcontext, suppress
 from functools import cache, partial
+from inspect import isfunction
 from typing import Any, cast
 
 from django.core.signals import setting_changed
@@ -42,8 +43,9 @@ _IDLE = 0
 _IN_ERROR = 3
 
 
-@contextmanager
-def acting_as(user: object, *, reason: str = "", source: str = "code") -> Iterator[None]:
+def acting_as(
+    user: object, *, reason: str = "", source: str = "code"
+) -> _GeneratorContextManager[None]:
     """Attributes the changes of flags and values in the block to a user, with a reason.
 
     `user` is a user or a name such as "deploy". The block is one transaction: its changes are
@@ -51,7 +53,16 @@ def acting_as(user: object, *, reason: str = "", source: str = "code") -> Iterat
 
         with acting_as("deploy", reason="release 42"):
             FeatureFlag.objects.filter(key="new_checkout").update(enabled=True)
+
+    Also a decorator. Raises TypeError if `user` is a function.
     """
+    if isfunction(user):
+        raise TypeError('acting_as needs a user or a name: write @acting_as("deploy")')
+    return _acting_as(user, reason=reason, source=source)
+
+
+@contextmanager
+def _acting_as(user: object, *, reason: str, source: str) -> Iterator[None]:
     current = attribution(user, source=source, reason=reason)
     connection = connections[conf.database]
     writes = wrap_connection(connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, MappingView
 from contextlib import contextmanager, suppress
@@ -433,9 +434,24 @@ def once_per_request(user: object) -> Iterator[None]:
 
 
 def load_lazy_user(user: Any) -> None:
-    """Loads a lazy user. Called by the extension."""
-    with once_per_request(user):
-        user._setup()  # noqa: SLF001 (Django's)
+    """Loads a lazy user. Called by the extension.
+
+    In an event loop, the error of Django also says what to call instead.
+    """
+    try:
+        with once_per_request(user):
+            user._setup()  # noqa: SLF001 (Django's)
+    except SynchronousOnlyOperation as error:
+        advice = (
+            "flagstaff reads the user of the request here; in async code, "
+            'call "await request.flags.aenabled(…)", "await request.flags.avalue(…)", or pass '
+            '"await request.auser()" as the user'
+        )
+        if sys.version_info >= (3, 11):
+            error.add_note(advice)
+        else:
+            error.args = (f"{error}\n{advice}",)
+        raise
 
 
 def unreadable_user(error: Exception) -> UserLike:

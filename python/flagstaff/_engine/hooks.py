@@ -93,6 +93,7 @@ class Hooks:
     report_database_error: Callable[[Exception], bool]
     report_needed_user: Callable[[str], None]
     report_missing_user: Callable[[str], None]
+    check_text_key: Callable[[str], bool]
     report_reserved_name: Callable[[str], None]
     report_unreadable: Callable[[str, Exception], None]
     report_unreadable_context: Callable[[Exception], None]

@@ -25,10 +25,9 @@ from django.db import connections
 from flagstaff import _core
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
-from flagstaff._engine import attributes, direct, listeners, log_once
+from flagstaff._engine import attributes, direct, listeners, log_once, user_keys
 from flagstaff._engine.hooks import EngineOptions, Hooks, StartOptions
 from flagstaff._engine.status_log import StatusLog, StatusReport, logger
-from flagstaff._engine.user_keys import classify
 from flagstaff._tables.names import engine_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
@@ -370,7 +369,7 @@ _core.install(
         visitor_has_returned=attributes.visitor_has_returned,
         is_crawler=attributes.is_crawler,
         origin_of=attributes.origin_of,
-        classify=classify,
+        classify=user_keys.classify,
         read_attribute_settings=attributes.read_settings,
         computed_attributes=attributes.computed_attributes,
         is_deferred=attributes.is_deferred,
@@ -383,6 +382,7 @@ _core.install(
         report_database_error=attributes.report_database_error,
         report_needed_user=attributes.report_needed_user,
         report_missing_user=attributes.report_missing_user,
+        check_text_key=user_keys.check_text_key,
         report_reserved_name=attributes.report_reserved_name,
         report_unreadable=attributes.report_unreadable,
         report_unreadable_context=attributes.report_unreadable_context,

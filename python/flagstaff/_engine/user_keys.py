@@ -6,10 +6,13 @@ from collections.abc import Callable
 from typing import Literal
 from uuid import UUID
 
-from django.db.models import Model
+from django.core.exceptions import ValidationError
+from django.db.models import IntegerField, Model
 from django.utils.functional import LazyObject
 
+from flagstaff._engine.log_once import log_once
 from flagstaff._tables.names import user_field
+from flagstaff._types import UserLike
 from flagstaff.conf import conf
 
 
@@ -32,6 +35,18 @@ def classify(user: object) -> tuple[Literal["key", "lazy", "user", "computed"], 
         "user must be a user, the primary key of one (int, str or uuid.UUID) or None, not "
         f"{user_type.__qualname__}"
     )
+
+
+def bare_key(user: UserLike) -> str:
+    """Returns the text of the primary key of a user, or of a primary key. Reads a lazy user.
+
+    Raises TypeError for what is neither, and for a user without a primary key.
+    """
+    kind, _attribute = classify(user)
+    key = user if kind == "key" else getattr(user, "pk", None)
+    if key is None:
+        raise TypeError("user has no primary key; save it, or pass another user")
+    return str(key)
 
 
 def _has_key(user: object) -> bool:
@@ -58,3 +73,28 @@ def key_to_text() -> Callable[[object], str]:
     # SQLite stores a UUID as 32 digits.
     to_python = user_field(conf.flag_model).to_python
     return lambda user_pk: str(to_python(user_pk))
+
+
+def check_text_key(text: str) -> bool:
+    """Warns once if a text that a caller passes as the user cannot be a primary key of the project.
+
+    Called by the extension. Returns whether to compare other texts: with integers, until one was
+    reported. A text with a colon may be that of a tenant, "schema:pk".
+    """
+    field = user_field(conf.flag_model)
+    if ":" in text:
+        return False
+    try:
+        field.to_python(text)
+    except ValidationError:
+        user = field.model._meta.label
+        # Without the text: it may be a name or an address.
+        log_once(
+            "text key",
+            user,
+            f"an evaluation got a text as its user that cannot be a primary key of {user} "
+            f"({field.get_internal_type()}), so no list of allowed users has it, and its bucket is "
+            "not that of the user; pass the user or its primary key",
+        )
+        return False
+    return isinstance(field, IntegerField)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, cast
 
 from django import template
 from django.template.base import FilterExpression, NodeList, Parser, Token, token_kwargs
 from django.template.context import Context
+from django.template.library import SimpleNode
 
 from flagstaff._engine.request_flags import REQUEST_USER, Evaluator, subject_of_template
 
@@ -83,7 +85,31 @@ def flag(parser: Parser, token: Token) -> FlagNode:
     return FlagNode(parser.compile_filter(key), user, given, body, otherwise)
 
 
-@register.simple_tag(takes_context=True)
+def _simple_tag(function: Callable[..., object]) -> Callable[..., object]:
+    """Registers a simple tag that renders None as a variable does: as `string_if_invalid`."""
+    name = function.__name__
+    register.simple_tag(function, takes_context=True)
+    compile_tag = register.tags[name]
+
+    @wraps(function)
+    def rendered(context: Context, key: str, *arguments: object, **given: object) -> object:
+        result = function(context, key, *arguments, **given)
+        if result is not None:
+            return result
+        invalid: str = context.template.engine.string_if_invalid
+        return invalid % key if "%s" in invalid else invalid
+
+    def compiled(parser: Parser, token: Token) -> template.Node:
+        node = cast("SimpleNode", compile_tag(parser, token))
+        if node.target_var is None:
+            node.func = rendered
+        return node
+
+    register.tag(name, compiled)
+    return function
+
+
+@_simple_tag
 def value(
     context: Context,
     key: str,
@@ -92,7 +118,7 @@ def value(
     user: Any = REQUEST_USER,
     **given: Any,
 ) -> object:
-    """Renders a value, or stores it in a variable.
+    """Renders a value, or stores it in a variable. Without one, renders nothing, or stores None.
 
     {% value "payment_gateway" as gateway %}
     {% value "page_size" default=20 country=order.country %}
@@ -105,7 +131,7 @@ def value(
     )
 
 
-@register.simple_tag(takes_context=True)
+@_simple_tag
 def variant(
     context: Context,
     key: str,
@@ -114,7 +140,7 @@ def variant(
     default: object = None,
     **given: Any,
 ) -> object:
-    """Renders the variant of an experiment, or stores it in a variable. Records it.
+    """Renders the variant of an experiment, as `value` does, or stores it. Records it.
 
     {% variant "checkout_button" default="control" as button %}
 

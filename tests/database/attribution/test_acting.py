@@ -264,6 +264,14 @@ def test_statement_after_acting_as_loads_no_lazy_user(
     assert entries() == [(str(bob.pk), "web", None)]
 
 
+def test_acting_as_without_parentheses_raises_type_error_at_once() -> None:
+    def release() -> None: ...
+
+    with pytest.raises(TypeError) as error:
+        acting_as(release)
+    assert str(error.value) == 'acting_as needs a user or a name: write @acting_as("deploy")'
+
+
 def test_write_in_the_admin_is_attributed_to_the_user(
     entries: Entries, as_alice: Client, alice: User, bob: User, flag: FeatureFlag
 ) -> None:

@@ -1,4 +1,4 @@
-"""The fixture `flags` and the marks `flag` and `value`."""
+"""The fixture `flagstaff_flags` and the mark `flagstaff`."""
 
 from __future__ import annotations
 
@@ -50,20 +50,25 @@ def run_pytest(tmp_path: Path) -> Pytest:
 
 
 FIXTURE = """
-def test_first(flags):
-    flags.on("new_checkout", "banner")
-    flags.off("dark_mode")
-    flags.value("gateway", "paypal")
-    flags.variant("color", "green")
+def test_first(flagstaff_flags):
+    flagstaff_flags.on("new_checkout", "banner")
+    flagstaff_flags.off("dark_mode")
+    flagstaff_flags.value("gateway", "paypal")
+    flagstaff_flags.variant("color", "green")
     assert get_variant("color") == "green"
-    flags.variant("color", None)
+    flagstaff_flags.variant("color", None)
     assert get_variant("color", default="red") == "red"
     assert all_flags() == {"banner": True, "dark_mode": False, "new_checkout": True}
     assert get_value("gateway") == "paypal"
-    flags.off("banner")
+    flagstaff_flags.off("banner")
     assert flag_enabled("banner") is False
 
-def test_second(flags):
+def test_one_user(flagstaff_flags):
+    flagstaff_flags.off("banner")
+    flagstaff_flags.on("banner", user=42)
+    assert (flag_enabled("banner", 42), flag_enabled("banner", 7)) == (True, False)
+
+def test_second(flagstaff_flags):
     assert all_flags() == {}
     assert get_value("gateway") is None
 
@@ -71,69 +76,69 @@ def test_without_fixture():
     assert all_flags() == {}
 
 @pytest.mark.xfail(raises=ZeroDivisionError, strict=True)
-def test_failure(flags):
-    flags.on("new_checkout")
+def test_failure(flagstaff_flags):
+    flagstaff_flags.on("new_checkout")
     1 / 0
 
 def test_after_failure():
     assert all_flags() == {}
 """
 MARKS = """
-pytestmark = [
-    pytest.mark.flag("banner"),
-    pytest.mark.value("gateway", "stripe"),
-    pytest.mark.variant("color", "green"),
-]
+pytestmark = pytest.mark.flagstaff(
+    flag="banner", value={"gateway": "stripe"}, variant={"color": "green"}
+)
 
 def test_module():
     assert get_variant("color") == "green"
     assert all_flags() == {"banner": True}
     assert get_value("gateway") == "stripe"
 
-@pytest.mark.flag("banner", False)
-@pytest.mark.value("gateway", value=["paypal"])
+@pytest.mark.flagstaff(flag={"banner": False}, value={"gateway": ["paypal"]})
 class TestClass:
     def test_class(self):
         assert all_flags() == {"banner": False}
         assert get_value("gateway") == ["paypal"]
 
-    @pytest.mark.flag("new_checkout", enabled=True)
-    @pytest.mark.flag("banner")
+    @pytest.mark.flagstaff(flag={"new_checkout": True, "banner": False})
+    @pytest.mark.flagstaff(flag="banner", variant={"color": None})
     def test_closest_mark(self):
         assert all_flags() == {"banner": True, "new_checkout": True}
+        assert get_variant("color") is None
 
-    @pytest.mark.flag("banner")
-    def test_fixture_wins_over_marks(self, flags):
-        flags.off("banner")
-        assert all_flags() == {"banner": False}
+    @pytest.mark.flagstaff(flag=["banner", "new_checkout"])
+    def test_fixture_wins_over_marks(self, flagstaff_flags):
+        flagstaff_flags.off("banner")
+        assert all_flags() == {"banner": False, "new_checkout": True}
 
 @pytest.fixture
 def flags_in_fixture():
     return all_flags()
 
-@pytest.mark.flag("new_checkout")
+@pytest.mark.flagstaff(flag="new_checkout")
 def test_marks_apply_to_fixtures(flags_in_fixture):
     assert flags_in_fixture == {"banner": True, "new_checkout": True}
 
-@pytest.mark.parametrize("key", [pytest.param("dark_mode", marks=pytest.mark.flag("dark_mode"))])
+DARK = pytest.mark.flagstaff(flag="dark_mode")
+
+@pytest.mark.parametrize("key", [pytest.param("dark_mode", marks=DARK)])
 def test_parameter(key):
     assert flag_enabled(key) is True
 
 from django.test import SimpleTestCase
 
-@pytest.mark.flag("new_checkout")
+@pytest.mark.flagstaff(flag="new_checkout")
 class TestCaseOfDjango(SimpleTestCase):
     def setUp(self):
         assert flag_enabled("new_checkout") is True
 
-    @pytest.mark.flag("banner", False)
+    @pytest.mark.flagstaff(flag={"banner": False})
     def test_method(self):
         assert all_flags() == {"banner": False, "new_checkout": True}
 """
 
 
 def test_fixture_overrides_until_end_of_test(run_pytest: Pytest) -> None:
-    assert "4 passed, 1 xfailed" in run_pytest(FIXTURE, "-p", "no:randomly")
+    assert "5 passed, 1 xfailed" in run_pytest(FIXTURE, "-p", "no:randomly")
 
 
 def test_closest_mark_wins(run_pytest: Pytest) -> None:
@@ -141,16 +146,22 @@ def test_closest_mark_wins(run_pytest: Pytest) -> None:
 
 
 INVALID_MARKS = """
-@pytest.mark.flag("banner", 1)
+@pytest.mark.flagstaff(flag={"banner": 1})
 def test_enabled(): pass
 
-@pytest.mark.flag(42)
+@pytest.mark.flagstaff(flag=42)
 def test_key(): pass
 
-@pytest.mark.flag()
+@pytest.mark.flagstaff
 def test_nothing(): pass
 
-@pytest.mark.value("gateway")
+@pytest.mark.flagstaff("banner")
+def test_position(): pass
+
+@pytest.mark.flagstaff(flags="banner")
+def test_other_name(): pass
+
+@pytest.mark.flagstaff(value="gateway")
 def test_no_value(): pass
 
 def test_without_mark():
@@ -158,22 +169,46 @@ def test_without_mark():
 """
 
 
-def test_invalid_mark_fails_its_test_only(run_pytest: Pytest) -> None:
+def test_invalid_mark_fails_its_test_only_and_names_the_plugin(run_pytest: Pytest) -> None:
     output = run_pytest(INVALID_MARKS, status=1)
-    assert "1 passed, 4 errors" in output
-    assert "TypeError: enabled must be True or False, not 1" in output
-    assert "TypeError: a flag's key must be a string, not 42" in output
-    assert "missing 1 required positional argument: 'key'" in output
-    assert "missing 1 required positional argument: 'value'" in output
+    assert "1 passed, 6 errors" in output
+    begin = "flagstaff's pytest plugin cannot apply the mark flagstaff: "
+    end = '; write @pytest.mark.flagstaff(flag="new_checkout", '
+    nothing_else = f"{begin}it needs flag=, value= or variant=, and accepts nothing else{end}"
+    assert output.count(nothing_else) == 3
+    assert f"{begin}enabled must be True or False, not 1{end}" in output
+    assert f"{begin}flag must be a key, a list or a dict by key, not 42{end}" in output
+    assert f"{begin}value must be a dict by key, not 'gateway'{end}" in output
 
 
-def test_marks_and_fixture_are_in_help(run_pytest: Pytest) -> None:
+WORDS_OF_OTHERS = """
+import pytest
+
+@pytest.fixture
+def flags():
+    return "mine"
+
+@pytest.mark.flag
+@pytest.mark.value("x")
+@pytest.mark.variant(3, 4, 5)
+def test_own_words(flags):
+    assert flags == "mine"
+"""
+
+
+@pytest.mark.parametrize("has_django", [True, False])
+def test_marks_and_fixtures_of_others_are_left_alone(run_pytest: Pytest, has_django: bool) -> None:
+    arguments = ["-o", "markers=flag\nvalue\nvariant"]
+    if not has_django:
+        arguments += ["-p", "no:django", "-p", "no:randomly", "-p", "no:hypothesispytest"]
+    assert "1 passed" in run_pytest(WORDS_OF_OTHERS, *arguments, head="")
+
+
+def test_mark_and_fixture_are_in_help(run_pytest: Pytest) -> None:
     output = run_pytest("def test_nothing(): pass", "--markers")
-    assert "@pytest.mark.flag(key, enabled=True): set a flag for the test" in output
-    assert "@pytest.mark.value(key, value): set a value for the test" in output
-    assert "@pytest.mark.variant(key, variant): set a variant for the test" in output
+    assert '@pytest.mark.flagstaff(flag="new_checkout", value={"page_size": 20}, ' in output
     output = run_pytest("def test_nothing(): pass", "--fixtures")
-    assert 'Overrides in memory: `flags.on("new_checkout")`' in output
+    assert 'Overrides in memory: `flagstaff_flags.on("new_checkout")`' in output
 
 
 WITHOUT_DJANGO = """
@@ -200,9 +235,8 @@ def test_plain():
     assert "1 passed" in run_pytest(plain, *arguments, head="")
 
 
-@pytest.mark.flag("new_checkout")
-@pytest.mark.value("gateway", "paypal")
-def test_marks_work_in_this_test_suite() -> None:
+@pytest.mark.flagstaff(flag="new_checkout", value={"gateway": "paypal"})
+def test_mark_works_in_this_test_suite() -> None:
     assert (flag_enabled("new_checkout"), get_value("gateway")) == (True, "paypal")
     with override_flag("new_checkout", False):
         assert flag_enabled("new_checkout") is False

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import AnonymousUser, User
 from django.test import SimpleTestCase
+from django.utils.functional import SimpleLazyObject
 
 from flagstaff import all_flags, explain, flag_enabled, get_value, snapshot
-from flagstaff.testing import override_flag, override_value
+from flagstaff.testing import override_flag, override_value, override_variant
 
 
 def results() -> tuple[bool, Any]:
@@ -84,12 +88,6 @@ class InheritingTestCase(DecoratedTestCase):
     @override_value("gateway", None)
     def test_subclass_of_decorated_class_has_override(self) -> None:
         assert results() == (True, None)
-
-
-def test_class_that_is_no_test_case_is_rejected() -> None:
-    with pytest.raises(TypeError) as error:
-        override_flag("new_checkout", True)(int)
-    assert str(error.value) == "Can only decorate subclasses of unittest.TestCase"
 
 
 # Several overrides.
@@ -198,7 +196,78 @@ def test_any_string_is_accepted_as_key(key: str) -> None:
         assert (flag_enabled(key), get_value(key)) == (True, 1)
 
 
+# One user.
+
+ANA, BEN = User(pk=42), User(pk=7)
+
+
+def test_override_for_one_user_has_the_user_as_object_and_as_key() -> None:
+    with override_flag("new_checkout", False), override_flag("new_checkout", True, user=ANA):
+        users: list[Any] = [ANA, 42, "42", SimpleLazyObject(lambda: ANA)]
+        assert all(flag_enabled("new_checkout", user) for user in users)
+        assert explain("new_checkout", ANA).override == "override_flag"
+        assert (all_flags(ANA), all_flags(BEN)) == ({"new_checkout": True}, {"new_checkout": False})
+        assert not any(flag_enabled("new_checkout", user) for user in (BEN, None))
+        assert snapshot().depends_on_user("new_checkout") is True
+    assert flag_enabled("new_checkout", ANA) is False
+
+
+def test_newest_override_wins_also_over_one_of_a_user() -> None:
+    with override_flag("banner", True, user=42), override_flag("banner", True, user=7):
+        assert [flag_enabled("banner", user) for user in (ANA, BEN)] == [True, True]
+        with override_flag("banner", False):
+            assert flag_enabled("banner", ANA) is False
+            with override_flag("banner", True, user=ANA):
+                assert [flag_enabled("banner", user) for user in (ANA, BEN)] == [True, False]
+        assert flag_enabled("banner", ANA) is True
+
+
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        (AnonymousUser(), "user has no primary key; save it, or pass another user"),
+        (User(), "user has no primary key; save it, or pass another user"),
+        (3.5, "user must be a user, the primary key of one (int, str or uuid.UUID) or None, not"),
+    ],
+)
+def test_override_for_what_is_no_user_is_rejected(user: Any, message: str) -> None:
+    with pytest.raises(TypeError) as error:
+        override_flag("new_checkout", True, user=user)
+    assert str(error.value).startswith(message)
+
+
 # Errors.
+
+
+def test_override_of_a_plain_class_is_rejected_with_the_mark() -> None:
+    class Plain: ...
+
+    with pytest.raises(TypeError) as error:
+        override_value("gateway", "paypal")(Plain)
+    assert str(error.value) == (
+        "override_value decorates functions and TestCase classes, and "
+        "test_override_of_a_plain_class_is_rejected_with_the_mark.<locals>.Plain is a plain class; "
+        "use @pytest.mark.flagstaff(…)"
+    )
+
+
+def _generator() -> Iterator[int]:
+    yield 1
+
+
+async def _async_generator() -> AsyncIterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    "generator",
+    [_generator, _async_generator, partial(_generator), pytest.fixture(_generator)],
+    ids=["function", "async", "partial", "fixture"],
+)
+@pytest.mark.parametrize("override", [override_flag("a", True), override_variant("a", "b")])
+def test_override_of_a_generator_is_rejected_with_the_block(generator: Any, override: Any) -> None:
+    with pytest.raises(TypeError, match=r"would end before the generator .* runs; write \"with "):
+        override(generator)
 
 
 @pytest.mark.parametrize("enabled", [1, 0, None, "on", 100])

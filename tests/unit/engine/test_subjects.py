@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import hashlib
+import sys
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -12,13 +14,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import models
 from django.test.utils import isolate_apps
 from django.utils.functional import LazyObject, SimpleLazyObject
 from django.utils.safestring import mark_safe
 
 from flagstaff import explain, flag_enabled, get_value
-from flagstaff._engine import direct
+from flagstaff._engine import direct, log_once, user_keys
 from flagstaff._engine.direct_queries import NotReadyError
 
 #: Enabled, and the rollout in percent.
@@ -302,3 +305,63 @@ def test_rows_that_cannot_be_read_return_the_default(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(direct, "select", unreadable)
     assert flag_enabled("new_checkout", 42, default=True)
     assert explain("new_checkout", 42).error_code == "PROVIDER_NOT_READY"
+
+
+# Texts that cannot be a primary key of the project, whose users have integers.
+
+
+@pytest.fixture
+def _texts_are_compared(settings: Any) -> None:
+    """As after the start of the process."""
+    settings.FLAGSTAFF = {}
+    log_once.after_fork()
+
+
+@pytest.mark.usefixtures("_texts_are_compared")
+@pytest.mark.parametrize(
+    "texts", [["alice", "bob"], ["42", "alice"], ["-1", "alice@example.com"], ["42b", "-"]]
+)
+def test_text_that_cannot_be_a_primary_key_warns_once_without_the_text(
+    texts: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for text in [*texts, *texts]:
+        assert flag_enabled("new_checkout", text) is (bucket(text) < 50)
+    [record] = caplog.records
+    assert record.levelname == "WARNING"
+    assert "cannot be a primary key of auth.User (AutoField)" in record.message
+    assert "alice" not in record.message
+
+
+@pytest.mark.usefixtures("_texts_are_compared")
+@pytest.mark.parametrize("user", ["42", "-42", "tenant:42", SimpleNamespace(pk="alice"), SOME_UUID])
+def test_text_of_a_primary_key_a_tenant_or_an_object_does_not_warn(
+    user: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    flag_enabled("new_checkout", user)
+    assert not caplog.records
+
+
+@pytest.mark.usefixtures("_texts_are_compared")
+def test_text_does_not_warn_where_primary_keys_are_texts(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_keys, "user_field", lambda _model: models.CharField())
+    flag_enabled("new_checkout", "alice")
+    assert not caplog.records
+
+
+# In an event loop.
+
+
+async def _evaluate(user: Any) -> bool:
+    return flag_enabled("new_checkout", user)
+
+
+def test_lazy_user_in_an_event_loop_raises_the_error_of_django_with_what_to_call() -> None:
+    user = SimpleLazyObject(lambda: User.objects.get(pk=1))
+    with pytest.raises(SynchronousOnlyOperation) as error:
+        asyncio.run(_evaluate(user))
+    notes = getattr(error.value, "__notes__", []) if sys.version_info >= (3, 11) else []
+    text = "\n".join([str(error.value), *notes])
+    assert text.startswith("You cannot call this from an async context")
+    assert text.count("await request.flags.aenabled(") == 1
