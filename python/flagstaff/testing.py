@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import isasyncgenfunction, isfunction, isgeneratorfunction
 from threading import Lock
-from typing import TypeVar
+from typing import TypeVar, cast
 from unittest import TestCase
 
+from django.test import SimpleTestCase
 from django.test.utils import TestContextDecorator
 
 from flagstaff._core import set_overrides, start
@@ -58,7 +59,7 @@ class _Override(TestContextDecorator):
                 f"{type(self).__name__} decorates functions and TestCase classes, and "
                 f"{cls.__qualname__} is a plain class; use @pytest.mark.flagstaff(…)"
             )
-        return super().decorate_class(cls)
+        return super().decorate_class(cast("type[SimpleTestCase]", cls))
 
     def decorate_callable(self, func: _Decorated) -> _Decorated:
         """Overrides while a function runs. Raises TypeError for a generator, which runs later."""

@@ -6,29 +6,12 @@ from typing import TYPE_CHECKING
 
 from django.http import HttpRequest
 
-from flagstaff._types import (
-    Context,
-    FlagFields,
-    HasPrimaryKey,
-    NewValueFields,
-    SegmentFields,
-    UserLike,
-    ValueFields,
-)
+from flagstaff._types import Context, HasPrimaryKey, UserLike
 
 if TYPE_CHECKING:
     from flagstaff._engine.request_flags import RequestFlags
 
-__all__ = [
-    "Context",
-    "FlagFields",
-    "FlagstaffRequest",
-    "HasPrimaryKey",
-    "NewValueFields",
-    "SegmentFields",
-    "UserLike",
-    "ValueFields",
-]
+__all__ = ["Context", "FlagstaffRequest", "HasPrimaryKey", "UserLike"]
 
 
 class FlagstaffRequest(HttpRequest):

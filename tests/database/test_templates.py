@@ -352,10 +352,10 @@ def test_missing_value_renders_default_or_is_none(default: str) -> None:
 @pytest.mark.parametrize("tag", ['value "missing"', 'variant "missing"', 'value "missing" None'])
 def test_missing_value_or_variant_renders_nothing_as_a_missing_variable(tag: str) -> None:
     assert in_django("[{% " + tag + " %}]") == "[]"
-    options = {"libraries": {"flagstaff": "flagstaff.templatetags.flagstaff"}}
+    tags = {"flagstaff": "flagstaff.templatetags.flagstaff"}
     text = "{% load flagstaff %}[{% " + tag + " %}]"
     for invalid, shown in {"?": "[?]", "<%s>": "[&lt;missing&gt;]"}.items():
-        engine = Engine(string_if_invalid=invalid, **options)
+        engine = Engine(string_if_invalid=invalid, libraries=tags)
         assert engine.from_string(text).render(Context()) == shown
 
 

@@ -19,9 +19,19 @@ from django.utils.functional import SimpleLazyObject
 from django.views.generic import DetailView, ListView, TemplateView, View
 from typing_extensions import assert_type
 
-from flagstaff import all_flags, changes, explain, flag_enabled, get_value, snapshot
+from flagstaff import (
+    all_flags,
+    changes,
+    explain,
+    flag_enabled,
+    get_value,
+    resolve_value,
+    snapshot,
+)
+from flagstaff._core import Resolution
 from flagstaff._types import UserLike
 from flagstaff.decorators import flag_required
+from flagstaff.experiments import resolve_variant
 from flagstaff.mixins import FlagRequiredMixin
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.typing import FlagstaffRequest
@@ -87,6 +97,33 @@ def change_allowed_users(user: User, staff: QuerySet[User]) -> None:
     changes.flags.disallow("new_checkout", 3.5)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
+def change_fields(flag: FeatureFlag) -> None:
+    assert_type(changes.flags.create("a", description="b", kind="ops"), changes.Changed)
+    changes.flags.update("a", {"team": 3}, rules=[], kind=FeatureFlag.Kind.OPS, expect_version=4)
+    changes.values.create("a", [1], type="array", choices=[[1], [2]])
+    changes.values.update("a", value=20, type="integer")
+    changes.segments.update("staff", conditions=[], description="Ours")
+    changes.flags.undo("a", 7, expect_version=7)
+    changes.flags.restore("a", to=7)
+    changes.flags.delete(flag.key)
+    changes.flags.create("a", descripton="b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    changes.flags.create("a", kind="foo")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    changes.flags.update("a", ruls=[])  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    changes.values.create("a", 1, typ="integer")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    changes.values.update("a", type="int")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    changes.segments.create("staff", [], descripton="b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    changes.flags.restore("a", 7)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    changes.flags.undo(7)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def change_fields_async() -> None:
+    assert_type(await changes.flags.acreate("a", description="b"), changes.Changed)
+    await changes.flags.aenable("a", expect_version=4)
+    await changes.flags.acreate("a", descripton="b")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await changes.flags.aset_rollout("a", "5")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(await changes.aundo([]), list[changes.Undone])
+
+
 # Values.
 
 
@@ -95,6 +132,11 @@ def read_values() -> None:
     assert_type(get_value("payment_gateway", "stripe"), Any | str)
     assert_type(get_value("page_size", default=20), Any | int)
     assert_type(snapshot().get_value("page_size", 20), Any | int)
+    assert_type(resolve_value("page_size"), Resolution[Any])
+    assert_type(resolve_value("page_size", 20), Resolution[Any | int])
+    assert_type(snapshot().resolve_value("page_size", 20), Resolution[Any | int])
+    assert_type(resolve_variant("button", default="a"), Resolution[str])
+    assert_type(resolve_variant("button"), Resolution[str | None])
     get_value(42)  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
 
 

@@ -81,11 +81,12 @@ def _stub_docstrings() -> dict[str, str | None]:
     stub = ast.parse(Path(flagstaff.__file__).with_name("_core.pyi").read_text())
     docstrings: dict[str, str | None] = {}
     for node in stub.body:
-        members = node.body if isinstance(node, ast.ClassDef) else []
-        for prefix, member in [("", node), *((f"{node.name}.", one) for one in members)]:
+        prefix = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+        members = [(prefix, member) for member in getattr(node, "body", ())]
+        for start, member in [("", node), *members]:
             if isinstance(member, (ast.ClassDef, ast.FunctionDef)):
                 # The first overload has the docstring.
-                docstrings.setdefault(f"{prefix}{member.name}", ast.get_docstring(member))
+                docstrings.setdefault(f"{start}{member.name}", ast.get_docstring(member))
     # At run time a constructor has the docstring of its class.
     return {name: text for name, text in docstrings.items() if not name.endswith("__")}
 

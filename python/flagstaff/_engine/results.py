@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from flagstaff import _core
 from flagstaff._types import Context, UserLike
 
+_T = TypeVar("_T")
 
+
+@overload
+def resolve_value(
+    key: str, default: None = None, *, user: UserLike = None, context: Context = None
+) -> _core.Resolution[Any]: ...
+@overload
+def resolve_value(
+    key: str, default: _T, *, user: UserLike = None, context: Context = None
+) -> _core.Resolution[Any | _T]: ...
 def resolve_value(
     key: str, default: object = None, *, user: UserLike = None, context: Context = None
 ) -> _core.Resolution[Any]:

@@ -25,5 +25,4 @@ def async_twin(
         return await sync_to_async(function)(*args, **kwargs)
 
     twin.__name__ = twin.__qualname__ = f"a{function.__name__}"
-    twin.__doc__ = f"The same as `{function.__name__}`, for async code."
     return twin

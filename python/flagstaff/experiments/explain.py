@@ -43,6 +43,14 @@ def explain_variant(
     return explanation_of(VariantExplanation, key, found)
 
 
+@overload
+def resolve_variant(
+    key: str, user: UserLike = None, *, default: None = None, context: Context = None
+) -> _core.Resolution[str | None]: ...
+@overload
+def resolve_variant(
+    key: str, user: UserLike = None, *, default: _T, context: Context = None
+) -> _core.Resolution[str | _T]: ...
 def resolve_variant(
     key: str, user: UserLike = None, *, default: object = None, context: Context = None
 ) -> _core.Resolution[Any]:

@@ -96,7 +96,7 @@ def _simple_tag(function: Callable[..., object]) -> Callable[..., object]:
         result = function(context, key, *arguments, **given)
         if result is not None:
             return result
-        invalid: str = context.template.engine.string_if_invalid
+        invalid = cast("template.Template", context.template).engine.string_if_invalid
         return invalid % key if "%s" in invalid else invalid
 
     def compiled(parser: Parser, token: Token) -> template.Node:

@@ -35,7 +35,7 @@ def test_each_function_has_a_twin_with_its_signature(module: ModuleType) -> None
         assert twin.__name__ == f"a{name}"
         assert inspect.signature(twin) == inspect.signature(function)
         assert function.__doc__
-        assert twin.__doc__ == f"The same as `{name}`, for async code."
+        assert twin.__doc__ == function.__doc__
 
 
 async def change_flag(user: User) -> Any:
