@@ -106,7 +106,7 @@ impl Comparison {
                 }
                 changed += u64::from(differs);
             };
-            with_key(&pk, evaluate)?;
+            with_key(&pk, false, evaluate)?;
         }
         Ok((changed, counts))
     }

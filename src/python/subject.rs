@@ -130,9 +130,9 @@ impl<'a, 'py> UserArgument<'a, 'py> {
         match self.kind {
             Kind::Lazy => self.with_wrapped(with),
             Kind::User | Kind::ComputedKey => {
-                with_key(&self.primary_key()?, |subject| with(subject, Some(self.user)))
+                with_key(&self.primary_key()?, false, |subject| with(subject, Some(self.user)))
             }
-            Kind::Key => with_bare_key(self.user, |subject| with(subject, None)),
+            Kind::Key => with_key(self.user, true, |subject| with(subject, None)),
         }
     }
 
@@ -199,11 +199,12 @@ fn wrapped_object<'py>(lazy: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, P
     Ok((!wrapped.is(empty)).then_some(wrapped))
 }
 
-/// Calls `with` with the subject of a primary key.
+/// Calls `with` with the subject of a primary key; `is_bare` if it stands in the place of a user.
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
 pub(super) fn with_key<T>(
     key: &Bound<'_, PyAny>,
+    is_bare: bool,
     with: impl FnOnce(Subject<'_>) -> T,
 ) -> PyResult<T> {
     // An integer beyond 64 bits, or of a subclass, counts as the text that `str()` returns.
@@ -212,19 +213,7 @@ pub(super) fn with_key<T>(
     {
         return Ok(with(Subject::Integer(value)));
     }
-    with_other_key(key, false, with)
-}
-
-/// The same for a key that the caller passes in the place of a user.
-#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
-#[inline(always)]
-fn with_bare_key<T>(key: &Bound<'_, PyAny>, with: impl FnOnce(Subject<'_>) -> T) -> PyResult<T> {
-    if key.is_exact_instance_of::<PyInt>()
-        && let Ok(value) = key.extract::<i64>()
-    {
-        return Ok(with(Subject::Integer(value)));
-    }
-    with_other_key(key, true, with)
+    with_other_key(key, is_bare, with)
 }
 
 /// The same for a key that is no integer of 64 bits.
@@ -241,7 +230,7 @@ fn with_other_key<T>(
             && let Subject::Text(text) = subject
             && !is_like_integer(text)
         {
-            check_text(key.py(), text)?;
+            check_text(key.py(), text);
         }
         return Ok(with(subject));
     }
@@ -283,9 +272,11 @@ fn is_like_integer(text: &str) -> bool {
 
 #[cold]
 #[inline(never)]
-fn check_text(py: Python<'_>, text: &str) -> PyResult<()> {
-    CHECKS_TEXTS.store(Hooks::check_text_key(py, text)?, Ordering::Relaxed);
-    Ok(())
+fn check_text(py: Python<'_>, text: &str) {
+    // Before: code of the project's field may evaluate a flag. The result stands in any case.
+    CHECKS_TEXTS.store(false, Ordering::Relaxed);
+    let goes_on = Hooks::check_text_key(py, text).unwrap_or(false);
+    CHECKS_TEXTS.store(goes_on, Ordering::Relaxed);
 }
 
 /// The subject of a text. One that UTF-8 cannot encode is in no database, so it is no user.

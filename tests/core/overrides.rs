@@ -8,6 +8,7 @@ use flagstaff::live::{EvaluationMode, Live};
 use flagstaff::overrides::{FlagOverride, Overrides, VariantOverride};
 use flagstaff::snapshot::Snapshot;
 use flagstaff::stored_value::StoredValue;
+use flagstaff::subject::Subject;
 
 fn keys(keys: &[&str]) -> Vec<String> {
     keys.iter().map(|key| (*key).to_owned()).collect()
@@ -245,4 +246,20 @@ fn overrides_and_the_start_leave_each_other_as_they_are() {
     let state = current.as_ref().expect("it is started");
     assert_eq!((state.mode, state.report_unknown), (EvaluationMode::Memory, true));
     assert!(state.snapshot.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, &snapshot)));
+}
+
+#[test]
+fn flag_set_for_one_user_precedes_the_one_for_all_for_this_user_only() {
+    let users = [("42".to_owned(), false)];
+    let overrides = set_by_test(&[("banner", true)])
+        .with_flags_of_users([("banner".to_owned(), users.clone()), ("search".to_owned(), users)]);
+    for subject in [Subject::Integer(42), Subject::Text("42")] {
+        assert_eq!(overrides.flag_of("banner", &subject), Some(FlagOverride::Test(false)));
+    }
+    for subject in [Subject::Integer(7), Subject::Anonymous] {
+        assert_eq!(overrides.flag_of("banner", &subject), Some(FlagOverride::Test(true)));
+        assert_eq!(overrides.flag_of("search", &subject), None);
+    }
+    assert!(overrides.has_users("search") && !overrides.has_users("other"));
+    assert!(!Overrides::default().with_flags_of_users([("a".to_owned(), [])]).is_empty());
 }
