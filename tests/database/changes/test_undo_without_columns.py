@@ -49,7 +49,7 @@ def flags(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             for file in ("token_trigger_v1", "history_triggers_v1"):
                 rows(fill(sql(file), {"schema": "public", **table.placeholders()}))
         team = Group.objects.create(name="payments", pk=1)
-        changes.flags.create(KEY, team=team, ticket="SHOP-1234567", stage=7)
+        changes.flags.create(KEY, {"team": team, "ticket": "SHOP-1234567", "stage": 7})
         yield model
     finally:
         rows(f"DROP TABLE IF EXISTS {TABLE}, {TABLE}_allowed_users CASCADE")
@@ -80,7 +80,7 @@ def shorten() -> None:
 
 def take_the_ticket() -> None:
     changes.flags.delete(KEY)
-    changes.flags.create("other", ticket="SHOP-1234567")
+    changes.flags.create("other", {"ticket": "SHOP-1234567"})
 
 
 def forbid_the_stage() -> None:
