@@ -45,6 +45,9 @@ TEMPLATES = [
     },
 ]
 
+# Tests that need the middleware add it.
+SILENCED_SYSTEM_CHECKS = ["flagstaff.W007"]
+
 # A busy machine must not fail a test by a late first load.
 FLAGSTAFF = {"STARTUP_TIMEOUT": 10}
 

@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql, is_supported
+from flagstaff.checks.middleware import missing_middleware
 from flagstaff.checks.models import managers_that_hide_rows, models_that_differ
 from flagstaff.checks.rows import row_messages
 from flagstaff.checks.settings import (
@@ -34,6 +35,7 @@ def project_messages() -> list[CheckMessage]:
         *models_written_elsewhere(),
         *models_that_differ(),
         *managers_that_hide_rows(),
+        *missing_middleware(),
         *chain.from_iterable(check() for check in CHECKS),
     ]
 

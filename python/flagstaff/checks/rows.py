@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from django.conf import settings
 from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import Error, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
-from django.utils.module_loading import import_string
 
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._tables.bucket_units import BUCKET_BY, VISITOR
@@ -22,8 +20,8 @@ from flagstaff._taken_keys import keys_of_apps
 from flagstaff._words.rule_parts import reads_groups
 from flagstaff._words.text import some
 from flagstaff.changes.segment_use import rules_of_apps
+from flagstaff.checks.middleware import has_middleware
 from flagstaff.conf import conf
-from flagstaff.middleware import FlagstaffMiddleware
 
 _MAX_SHOWN = 3
 
@@ -67,10 +65,13 @@ def _unreadable_groups(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage
 
 
 def _visitors_without_middleware(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
-    if any(map(_is_ours, settings.MIDDLEWARE)):
+    if has_middleware():
         return
-    for model in (conf.flag_model, conf.value_model):
+    others = [*rules_of_apps()]
+    for model in dict.fromkeys([conf.flag_model, conf.value_model, *(one.model for one in others)]):
         rows = _rows(connection, model).filter(**{BUCKET_BY: VISITOR}).order_by("key")
+        if pks := [one.pk for one in others if one.model is model]:
+            rows = rows.filter(pk__in=pks)
         if shown := some(map(repr, rows.values_list("key", flat=True)), _MAX_SHOWN):
             yield Warning(
                 f"bucketed by visitor: {shown}; but no browser has a visitor, because "
@@ -95,11 +96,3 @@ def _all_rules(connection: BaseDatabaseWrapper) -> Iterator[object]:
 
 def _rows(connection: BaseDatabaseWrapper, model: type[Model]) -> QuerySet[Model]:
     return uncached(QuerySet(model, using=connection.alias))
-
-
-def _is_ours(path: str) -> bool:
-    try:
-        middleware = import_string(path)
-    except ImportError:  # Django reports it at the first request.
-        return False
-    return isinstance(middleware, type) and issubclass(middleware, FlagstaffMiddleware)

@@ -19,6 +19,7 @@ from django.test import override_settings
 import flagstaff
 from flagstaff.checks import database_messages
 from flagstaff.conf import Conf
+from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag
 from tests.support.models_of_others import flag_model_of, model_of, value_model_of
 
@@ -38,7 +39,7 @@ def messages() -> list[CheckMessage]:
     """The messages of the checks that do not connect. Each has a hint."""
     found = run_checks(tags=["flagstaff"])
     assert all(message.hint for message in found)
-    return found
+    return [message for message in found if not message.is_silenced()]
 
 
 def only_message() -> tuple[str, str, str]:
@@ -115,6 +116,73 @@ def test_function_of_an_extra_that_is_not_installed_names_the_extra(
 def test_setting_that_names_what_exists_is_accepted(given: dict[str, Any]) -> None:
     with override_settings(FLAGSTAFF=given):
         assert messages() == []
+
+
+class OwnMiddleware(FlagstaffMiddleware):
+    """A project may extend the middleware."""
+
+
+OURS, OWN = "flagstaff.middleware.FlagstaffMiddleware", f"{__name__}.OwnMiddleware"
+DJANGOS = "django.contrib.auth.middleware.AuthenticationMiddleware"
+FUNCTION, SILENCE = "operator.truth", "or silence this with SILENCED_SYSTEM_CHECKS"
+# What needs the middleware: an app, or a setting.
+NEEDS: list[tuple[list[str], dict[str, Any], str]] = [
+    (["flagstaff.rollouts"], {}, "the app flagstaff.rollouts"),
+    *(
+        (
+            ["flagstaff.experiments"],
+            {name: FUNCTION},
+            f'the function {FUNCTION} in FLAGSTAFF["{name}"]',
+        )
+        for name in ("ATTRIBUTES", "VISITOR_COOKIE", "IS_CRAWLER")
+    ),
+]
+
+
+@pytest.fixture
+def reports_middleware(settings: Any) -> Any:
+    """Leaves out the apps that need the middleware, and silences no check."""
+    settings.SILENCED_SYSTEM_CHECKS = []
+    apps = [one for one in settings.INSTALLED_APPS if one != "flagstaff.rollouts"]
+    settings.INSTALLED_APPS = apps
+    return settings
+
+
+@pytest.mark.parametrize(("apps", "given", "need"), NEEDS, ids=[need for *_, need in NEEDS])
+def test_missing_middleware_is_reported_with_what_needs_it(
+    apps: list[str], given: dict[str, Any], need: str, reports_middleware: Any
+) -> None:
+    reports_middleware.INSTALLED_APPS = [
+        *dict.fromkeys([*reports_middleware.INSTALLED_APPS, *apps])
+    ]
+    reports_middleware.FLAGSTAFF = given
+    assert only_message() == (
+        "flagstaff.W007",
+        f"FlagstaffMiddleware is not in MIDDLEWARE, but needed by {need}",
+        f'add "{OURS}" after AuthenticationMiddleware, {SILENCE} if no request evaluates a flag',
+    )
+    for path in (OURS, OWN):
+        reports_middleware.MIDDLEWARE = [DJANGOS, "shop.missing", path]
+        assert messages() == []
+
+
+def test_project_that_needs_no_middleware_is_accepted_without_it(reports_middleware: Any) -> None:
+    reports_middleware.FLAGSTAFF = {"ATTRIBUTES": ["email"], "VISITOR_COOKIE": False}
+    assert messages() == []
+
+
+@pytest.mark.parametrize("path", [OURS, OWN])
+def test_middleware_before_that_of_users_is_reported(path: str, reports_middleware: Any) -> None:
+    reports_middleware.MIDDLEWARE = [path, DJANGOS]
+    assert only_message()[:2] == (
+        "flagstaff.W008",
+        (
+            "FlagstaffMiddleware is before AuthenticationMiddleware in MIDDLEWARE, so what runs "
+            "between them evaluates request.flags for an anonymous user"
+        ),
+    )
+    reports_middleware.MIDDLEWARE = [path]
+    assert messages() == []
 
 
 def test_invalid_settings_skip_all_other_checks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -453,7 +521,7 @@ def copied(fields: dict[str, Any]) -> dict[str, Any]:
 
 def test_checks_without_a_database_do_not_connect() -> None:
     # The test runner forbids the database here.
-    assert run_checks() == []
+    assert [message for message in run_checks() if not message.is_silenced()] == []
     assert [*database_messages(["another"]), *database_messages(None)] == []
 
 
