@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from textwrap import dedent
+from typing import Any, NamedTuple
 
 from django.template import Engine
 from django.template.base import Template
@@ -12,10 +14,26 @@ from django.template.base import Template
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
 
 
+class Code(NamedTuple):
+    """A block of code in a page, without the indent that it has in a list."""
+
+    language: str
+    text: str
+    #: The line of its fence. The first line of the page is 1.
+    line: int
+
+
+def blocks_in(page: Path) -> Iterator[Code]:
+    """Yields the blocks of a page."""
+    text = page.read_text()
+    for block in re.finditer(r"^( *)```(\w+)\n(.*?)^\1```$", text, re.MULTILINE | re.DOTALL):
+        yield Code(block[2], dedent(block[3]), text.count("\n", 0, block.start()) + 1)
+
+
 def code_of(page: str, language: str, having: str = "") -> list[str]:
     """Returns the blocks of a page in one language that contain `having`."""
-    block = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-    return [code for code in block.findall((DOCS / page).read_text()) if having in code]
+    blocks = blocks_in(DOCS / page)
+    return [one.text for one in blocks if one.language == language and having in one.text]
 
 
 def names_of(page: str, having: str, language: str = "python", **given: Any) -> dict[str, Any]:

@@ -7,7 +7,6 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -22,6 +21,7 @@ from django.test.utils import isolate_apps
 
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.conftest import ROOT
+from tests.support.pages import blocks_in
 from tests.support.views import request_of
 from tools.pictures import DIRECTORY, PICTURES, SHEET
 
@@ -43,14 +43,9 @@ class Block(NamedTuple):
         return f"{self.page.relative_to(ROOT)}:{self.line}"
 
 
-def blocks_of(page: Path) -> Iterator[Block]:
-    text = page.read_text()
-    for found in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-        line = text.count("\n", 0, found.start()) + 1
-        yield Block(page, line, found[1], found[2])
-
-
-BLOCKS = [block for page in PAGES for block in blocks_of(page)]
+BLOCKS = [
+    Block(page, code.line, code.language, code.text) for page in PAGES for code in blocks_in(page)
+]
 
 
 def written_in(*languages: str) -> list[Block]:
@@ -62,6 +57,7 @@ def written_in(*languages: str) -> list[Block]:
 OTHER_PROJECTS = (
     "from unfold.admin",
     "from common.models",
+    "from constance import",
     "sentry_sdk.init(",
     # It serves another package under the name of waffle for the whole process.
     "flagstaff.contrib.waffle.install()",

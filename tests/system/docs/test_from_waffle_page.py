@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import pytest
 
 from tests.support.pages import DOCS, code_of
-from tests.support.projects import TOOLS, run_in, surroundings
+from tests.support.projects import FolderProject
 from tests.support.workers import address
 from tools.postgres import Postgres
 
@@ -126,50 +125,19 @@ row.save()
 """
 
 
-class Shop:
-    """A project with waffle in a folder, and the commands of the page."""
-
-    def __init__(self, folder: Path, database: str) -> None:
-        self.folder, self._database = folder, database
-        manage = "import os\nfrom django.core.management import execute_from_command_line\n"
-        manage += "os.environ['DJANGO_SETTINGS_MODULE'] = 'settings'\n"
-        self.write("manage.py", f"{manage}import sys\nexecute_from_command_line(sys.argv)\n")
-        for name, text in [("settings.py", SETTINGS), ("views.py", VIEWS), ("home.html", HOME)]:
-            self.write(name, text)
-
-    def write(self, name: str, text: str) -> None:
-        (self.folder / name).write_text(text)
-
-    def replace(self, name: str, old: str, new: str) -> None:
-        """Replaces a text in a file."""
-        text = (self.folder / name).read_text()
-        assert old in text
-        self.write(name, text.replace(old, new))
-
-    def prepend(self, text: str) -> None:
-        """Adds lines at the top of the settings."""
-        self.write("settings.py", text + (self.folder / "settings.py").read_text())
-
-    def append(self, text: str) -> None:
-        """Adds lines to the settings."""
-        with (self.folder / "settings.py").open("a") as file:
-            file.write(text)
-
-    def manage(self, *arguments: str, status: int = 0) -> str:
-        """Returns the output of a command."""
-        environment = surroundings(self._database, PYTHONPATH=f"{self.folder}:{TOOLS}")
-        return run_in(self.folder, environment, "manage.py", *arguments, status=status)
+class Shop(FolderProject):
+    """A project with waffle, and the commands of the page."""
 
     def visits(self) -> list[list[object]]:
-        printed = self.manage("shell", "--no-imports", "-c", VISITS)
-        found: list[list[object]] = json.loads(printed.splitlines()[-1])
+        found: list[list[object]] = self.printed(VISITS)
         return found
 
 
 @pytest.fixture
 def shop(tmp_path: Path, module_postgres_server: Postgres) -> Shop:
     """The project on an empty database."""
-    return Shop(tmp_path, address(module_postgres_server.url, "postgres"))
+    files = {"settings.py": SETTINGS, "views.py": VIEWS, "home.html": HOME}
+    return Shop(tmp_path, address(module_postgres_server.url, "postgres"), files)
 
 
 def commands() -> list[list[str]]:
@@ -186,7 +154,7 @@ def test_project_leaves_waffle_by_the_page_and_goes_back_without_a_changed_resul
     [install] = code_of(PAGE, "python")
     agree, swap = code_of(PAGE, "py")
     shop.manage("migrate", "--verbosity=0")
-    shop.manage("shell", "--no-imports", "-c", ROWS)
+    shop.run(ROWS)
     before = shop.visits()
     assert [status for _page, status in before] == [404, 200, 404]
 
@@ -209,12 +177,12 @@ def test_project_leaves_waffle_by_the_page_and_goes_back_without_a_changed_resul
     shop.manage(*run_import)
     shop.manage(*compare)
 
-    shop.manage("shell", "--no-imports", "-c", SAVE_STALE)
+    shop.run(SAVE_STALE)
     off = shop.visits()
     assert [status for _page, status in off] == [404, 404, 404]
 
     assert "0 differs, 1 off here" in shop.manage(*compare_again, status=6)
-    shop.manage("shell", "--no-imports", "-c", TURN_OFF)
+    shop.run(TURN_OFF)
     shop.manage(*compare_again)
     shop.replace("settings.py", swap, "")
     assert shop.visits() == off

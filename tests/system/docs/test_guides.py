@@ -32,6 +32,7 @@ from tests.conftest import RunIsolated
 from tests.support import terminals
 from tests.support.pages import (
     DOCS,
+    blocks_in,
     code_of,
     names_of,
     template_of,
@@ -82,10 +83,8 @@ def test_quickstart_view_depends_on_the_flag(alice: User) -> None:
 def test_quickstart_works_from_top_to_bottom() -> None:
     # Another one than user 42, whom the page explains.
     User.objects.create_superuser("admin", pk=1)
-    page = (DOCS / "quickstart.md").read_text()
     shown: list[str] = []
-    blocks = re.findall(r"^```(console|pycon)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
-    for language, code in blocks:
+    for language, code, _line in blocks_in(DOCS / "quickstart.md"):
         if language == "pycon":
             session = doctest.DocTestParser().get_doctest(code, {}, "quickstart", None, 0)
             assert doctest.DocTestRunner().run(session, out=shown.append).failed == 0, shown

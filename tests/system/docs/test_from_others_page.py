@@ -1,0 +1,284 @@
+"""Projects leave django-constance and django-flags by the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.pages import code_of
+from tests.support.projects import FolderProject
+
+PAGE = "how-to/from-others.md"
+SETTINGS = """
+import datetime
+import os
+import uuid
+from decimal import Decimal
+from django.utils.translation import gettext_lazy as _
+from tools.database_url import parse_database_url
+
+DATABASES = {"default": parse_database_url(os.environ["DATABASE_URL"])}
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.messages",
+    "django.contrib.sessions",
+    "flagstaff",
+]
+MIDDLEWARE = [
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "flagstaff.middleware.FlagstaffMiddleware",
+]
+TEMPLATES = [{
+    "BACKEND": "django.template.backends.django.DjangoTemplates",
+    "DIRS": [os.path.dirname(__file__)],
+    "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
+}]
+ROOT_URLCONF = "views"
+SECRET_KEY = "a secret of tests"
+USE_TZ = True
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ALLOWED_HOSTS = ["testserver"]
+"""
+
+
+CONSTANCE = """
+INSTALLED_APPS += ["constance"]
+CONSTANCE_BACKEND = "constance.backends.database.DatabaseBackend"
+NOON = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.timezone.utc)
+CONSTANCE_CONFIG = {
+    "PAGE_SIZE": (20, "Rows on a page"),
+    "SHOWS_BANNER": (True, _("Whether there is a banner"), bool),
+    "TAX": (0.19, "", float),
+    "TITLE": ("Shop", "The title of all pages"),
+    "PRICE": (Decimal("9.90"), "Of a parcel"),
+    "OPENED_ON": (datetime.date(2026, 3, 1), "", datetime.date),
+    "OPENED_AT": (NOON, ""),
+    "CLOSES_AT": (datetime.time(18, 30), ""),
+    "DELAY": (datetime.timedelta(days=1, minutes=30), ""),
+    "OWNER": (uuid.UUID(int=7), ""),
+    "CARRIERS": ([("dhl", "DHL"), ("ups", "UPS")], "Pairs"),
+    "LIMITS": ({"free": 1, "pro": 10}, ""),
+    "NOTICE": (None, "Shown if there is one"),
+}
+"""
+EDIT = """
+from decimal import Decimal
+from constance import config
+
+config.PAGE_SIZE, config.PRICE = 50, Decimal("12.50")
+"""
+READ = """
+import json
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+from constance import config
+from django.utils import dateparse
+from flagstaff import get_value
+from flagstaff.models import KeyValueStore
+
+assert Decimal(get_value("price")) == config.PRICE
+assert dateparse.parse_date(get_value("opened_on")) == config.OPENED_ON
+assert dateparse.parse_datetime(get_value("opened_at")) == config.OPENED_AT
+assert dateparse.parse_time(get_value("closes_at")) == config.CLOSES_AT
+assert dateparse.parse_duration(get_value("delay")) == config.DELAY
+assert UUID(get_value("owner")) == config.OWNER
+rows = KeyValueStore.objects.order_by("key")
+print(json.dumps({row.key: [get_value(row.key), row.type, row.description] for row in rows}))
+"""
+
+
+@pytest.fixture
+def shop_with_constance(tmp_path: Path, empty_database: str) -> FolderProject:
+    """A project with a setting of each type, of which two were changed."""
+    shop = FolderProject(
+        tmp_path,
+        empty_database,
+        {"settings.py": SETTINGS + CONSTANCE, "views.py": "urlpatterns = []"},
+    )
+    shop.manage("migrate", "--verbosity=0")
+    shop.run(EDIT)
+    return shop
+
+
+@pytest.mark.timeout(120)
+def test_settings_of_all_types_become_values_by_the_page(
+    shop_with_constance: FolderProject,
+) -> None:
+    [create] = code_of(PAGE, "py", "from constance import config")
+    shop_with_constance.run(create)
+    # A second time, each value has its row.
+    shop_with_constance.run(create)
+    assert shop_with_constance.printed(READ) == {
+        "carriers": [[["dhl", "DHL"], ["ups", "UPS"]], "array", "Pairs"],
+        "closes_at": ["18:30:00", "string", ""],
+        "delay": ["P1DT00H30M00S", "string", ""],
+        "limits": [{"free": 1, "pro": 10}, "object", ""],
+        "opened_at": ["2026-03-01T12:00:00Z", "string", ""],
+        "opened_on": ["2026-03-01", "string", ""],
+        "owner": ["00000000-0000-0000-0000-000000000007", "string", ""],
+        "page_size": [50, "integer", "Rows on a page"],
+        "price": ["12.50", "string", "Of a parcel"],
+        "shows_banner": [True, "boolean", "Whether there is a banner"],
+        "tax": [0.19, "number", ""],
+        "title": ["Shop", "string", "The title of all pages"],
+    }
+
+
+@pytest.mark.timeout(120)
+def test_setting_that_cannot_be_a_value_leaves_none_behind(
+    shop_with_constance: FolderProject,
+) -> None:
+    [create] = code_of(PAGE, "py", "from constance import config")
+    shop_with_constance.append('CONSTANCE_CONFIG["not a key"] = ("x", "")\n')
+    assert "the key has white space" in shop_with_constance.run(create, status=1)
+    count = "from flagstaff.models import KeyValueStore; print(KeyValueStore.objects.count())"
+    assert shop_with_constance.printed(count) == 0
+
+
+FLAGS = """
+INSTALLED_APPS += ["flags"]
+FLAGS = {
+    "NEW_CHECKOUT": [("boolean", True)],
+    "OLD_SEARCH": [("boolean", False)],
+    "BETA": [("user", "ann")],
+    "WELCOME": [("anonymous", True)],
+    "OFFERS": [
+        {"condition": "path matches", "value": "^/offers/", "required": True},
+        {"condition": "anonymous", "value": False, "required": True},
+    ],
+}
+"""
+VIEWS = """
+from django.http import HttpResponse
+from django.shortcuts import render
+from django.urls import path
+from flags.decorators import flag_required
+from flags.state import flag_disabled, flag_enabled
+
+def old(request):
+    return HttpResponse("old")
+
+@flag_required("NEW_CHECKOUT", fallback_view=old)
+def checkout(request):
+    return HttpResponse("new")
+
+@flag_required("OLD_SEARCH", fallback_view=old)
+def search(request):
+    return HttpResponse("new")
+
+def page(request):
+    found = [
+        flag_enabled("BETA", request=request),
+        flag_enabled("OFFERS", request=request),
+        flag_disabled("NEW_CHECKOUT", request=request),
+    ]
+    return render(request, "page.html", {"found": found})
+
+urlpatterns = [
+    path("", page), path("offers/", page), path("checkout/", checkout), path("search/", search)
+]
+"""
+TEMPLATE = (
+    "{{ found }} {% load feature_flags %}{% flag_enabled 'WELCOME' as on %}"
+    "{% if on %}Welcome{% else %}Hello{% endif %}"
+)
+# The rows of the table on the page.
+REPLACED = [
+    ("views.py", "from flags.decorators import", "from flagstaff.decorators import"),
+    (
+        "views.py",
+        "from flags.state import flag_disabled, flag_enabled",
+        "from flagstaff import flag_enabled",
+    ),
+    ("views.py", '"NEW_CHECKOUT", fallback_view=old', '"new_checkout", otherwise=old'),
+    ("views.py", '"OLD_SEARCH", fallback_view=old', '"old_search", otherwise=old'),
+    ("views.py", 'flag_enabled("BETA", request=request)', 'flag_enabled("beta", request.user)'),
+    ("views.py", 'flag_enabled("OFFERS", request=request)', 'request.flags.enabled("offers")'),
+    (
+        "views.py",
+        'flag_disabled("NEW_CHECKOUT", request=request)',
+        'not flag_enabled("new_checkout", request.user)',
+    ),
+    ("page.html", "load feature_flags", "load flagstaff"),
+    ("page.html", "{% flag_enabled 'WELCOME' as on %}{% if on %}", '{% flag "welcome" %}'),
+    ("page.html", "{% endif %}", "{% endflag %}"),
+    ("settings.py", 'INSTALLED_APPS += ["flags"]', 'MIDDLEWARE += ["views.with_path"]'),
+]
+WITH_PATH = """
+def with_path(get_response):
+    def handle(request):
+        request.flags.context["path"] = request.path
+        return get_response(request)
+    return handle
+"""
+USERS = """
+from django.contrib.auth.models import User
+
+User.objects.create(username="ann")
+User.objects.create(username="bob")
+"""
+VISITS = """
+import json
+from django.contrib.auth.models import User
+from django.test import Client
+
+def seen(user):
+    client = Client()
+    if user:
+        client.force_login(user)
+    paths = ("/", "/offers/", "/checkout/", "/search/")
+    return [client.get(path).content.decode() for path in paths]
+
+print(json.dumps([seen(user) for user in [None, *User.objects.order_by("pk")]]))
+"""
+TARGETING = """
+from django.contrib.auth.models import User
+from flagstaff import changes
+
+def rule(**conditions):
+    conditions = [
+        {"attribute": name, "operator": operator, "values": [value]}
+        for name, (operator, value) in conditions.items()
+    ]
+    return [{"conditions": conditions}]
+
+changes.flags.create("old_search")
+changes.flags.create("beta", enabled=True)
+changes.flags.allow("beta", [User.objects.get(username="ann")])
+changes.flags.create("welcome", enabled=True, rules=rule(is_authenticated=("in", False)))
+offers = rule(path=("startswith", "/offers/"), is_authenticated=("in", True))
+changes.flags.create("offers", enabled=True, rules=offers)
+"""
+
+
+@pytest.mark.timeout(120)
+def test_project_leaves_django_flags_by_the_page_without_a_changed_page(
+    tmp_path: Path, empty_database: str
+) -> None:
+    files = {"settings.py": SETTINGS + FLAGS, "views.py": VIEWS, "page.html": TEMPLATE}
+    shop = FolderProject(tmp_path, empty_database, files)
+    # A check of django-flags queries users.
+    shop.manage("migrate", "--verbosity=0", "--skip-checks")
+    shop.run(USERS)
+    before: Any = shop.printed(VISITS)
+    assert before == [
+        ["[False, False, False] Welcome", "[False, False, False] Welcome", "new", "old"],
+        ["[True, False, False] Hello", "[True, True, False] Hello", "new", "old"],
+        ["[False, False, False] Hello", "[False, True, False] Hello", "new", "old"],
+    ]
+
+    [commands] = code_of(PAGE, "console", "flags create new_checkout")
+    for line in commands.splitlines():
+        command = re.sub(r'"[^"]*"', "text", line.removeprefix("$ python manage.py "))
+        shop.manage(*command.split(), "--yes")
+    shop.run(TARGETING)
+    for name, old, new in REPLACED:
+        shop.replace(name, old, new)
+    shop.write("views.py", (tmp_path / "views.py").read_text() + WITH_PATH)
+    assert shop.printed(VISITS) == before
