@@ -112,8 +112,13 @@ def document(*arguments: str) -> Any:
 
 
 def rows(*arguments: str) -> list[list[str]]:
-    """Returns the fields between tabs, by line."""
-    return [line.split("\t") for line in flags(*arguments).out.splitlines()]
+    """Returns the rows of the table that a command prints in a pipe."""
+    return table_rows(flags(*arguments).out)
+
+
+def table_rows(printed: str) -> list[list[str]]:
+    """Returns the fields between tabs, by line, without the header."""
+    return [line.split("\t") for line in printed.splitlines()[1:]]
 
 
 def undo_of(printed: str) -> str:

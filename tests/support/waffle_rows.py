@@ -12,7 +12,7 @@ from django.db import connection
 from waffle.models import AbstractUserFlag, Flag, Sample, Switch
 
 from tests.support.models_of_others import model_of
-from tests.support.terminals import Ran, flags
+from tests.support.terminals import flags
 
 
 def flag(name: str = "checkout", **columns: Any) -> Any:
@@ -53,11 +53,6 @@ def rows_of_dry_run(*options: str) -> dict[str, Any]:
 def notes(*options: str) -> dict[str, str]:
     """Returns what a dry run says about each row, by "kind:name"."""
     return {name: "; ".join(row["notes"]) for name, row in rows_of_dry_run(*options).items()}
-
-
-def lines(ran: Ran) -> list[list[str]]:
-    """Returns the fields of the rows that a command printed."""
-    return [line.split("\t") for line in ran.out.splitlines()]
 
 
 def use_flag_model(patch: pytest.MonkeyPatch, name: str, /, **fields: Any) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import date, datetime, timezone
 from typing import Any, Final, NamedTuple
 from uuid import UUID
@@ -21,6 +21,11 @@ _ADDRESS: Final = marked(
 )
 _MOMENT: Final = marked(
     'it is a date; use "in", "lt" or "gte" with one like "2026-03-01T12:00:00Z"'
+)
+
+
+_ORDERED: Final = marked(
+    'if it is a number or a date, write one, such as 42 or "2026-03-01T12:00:00Z"'
 )
 
 
@@ -49,6 +54,7 @@ _KINDS: Final[Mapping[AttributeType, _Kind]] = {
     ),
 }
 _PARTS = ("contains", "startswith", "endswith")
+_ORDER = ("lt", "lte", "gt", "gte")
 _UUID = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.IGNORECASE | re.ASCII)
 _EMAIL = re.compile(r"[^@\s]*@[^@\s]+\.[^@\s]+")
 
@@ -66,12 +72,23 @@ def impossible_problem(rules: object, stored: object = None) -> Text | None:
 
     Conditions that are `stored` are left out: they must not stop another change.
     """
+    found = _impossible_values(rules, stored)
+    return next((one.problem for one in found if one.is_certain), None)
+
+
+def doubts(rules: object, stored: object = None) -> list[Text]:
+    """Returns why values of new conditions may never match, which is no reason to refuse them."""
+    return [one.problem for one in _impossible_values(rules, stored) if not one.is_certain]
+
+
+def _impossible_values(rules: object, stored: object) -> Iterator[Impossible]:
+    """Yields the conditions that never match, each with the place of its rule."""
     known = known_attributes()
     for place, condition in new_conditions(rules, stored):
-        found = impossible_value(condition, known)
-        if found and found.is_certain:
-            return found.problem if place is None else problem_at(place, found.problem)
-    return None
+        if found := impossible_value(condition, known):
+            yield (
+                found if place is None else found._replace(problem=problem_at(place, found.problem))
+            )
 
 
 def impossible_value(
@@ -93,7 +110,7 @@ def impossible_value(
                 attribute=name,
                 hint=Text(hint),
             )
-            is_guess = hint in (_CAPITALS, _ADDRESS)
+            is_guess = hint in (_CAPITALS, _ADDRESS, _ORDERED)
             return Impossible(problem, is_certain=name in known and not is_guess)
     return None
 
@@ -101,21 +118,32 @@ def impossible_value(
 def _hint_for(operator: str, value: object, kind: AttributeType) -> str | None:
     """Returns what to write in place of a value that never matches; None if it can match."""
     sample, hint = _KINDS.get(kind, ("0", None))
-    if operator == "regex" and not can_match(operator, json.dumps([value]), "0"):
+    values = json.dumps([value])
+    if operator == "regex" and not can_match(operator, values, "0"):
         return _PATTERN
-    if hint and not can_match(operator, json.dumps([value]), sample):
+    if hint and not can_match(operator, values, sample):
         return hint
     if kind is AttributeType.UUID:
         return hint if _is_no_uuid(operator, value) else None
-    if operator not in ("in", *_PARTS) or not isinstance(value, str) or value == value.lower():
+    return _guess(operator, value, is_typed=hint is not None) if isinstance(value, str) else None
+
+
+def _guess(operator: str, text: str, *, is_typed: bool) -> str | None:
+    """Returns what to write in place of a text that probably never matches; None for others."""
+    if operator in _ORDER and not is_typed:
+        is_moment = can_match(operator, json.dumps([text]), _KINDS[AttributeType.DATETIME].sample)
+        return None if is_moment else _ORDERED
+    if operator not in ("in", *_PARTS) or text == text.lower():
         return None
-    if _UUID.fullmatch(value):
+    if _UUID.fullmatch(text):
         return _CAPITALS
-    return _ADDRESS if _EMAIL.fullmatch(value) else None
+    return _ADDRESS if _EMAIL.fullmatch(text) else None
 
 
 def _is_no_uuid(operator: str, value: object) -> bool:
     """Whether no UUID, as Django shows it, equals the value or has it as a part."""
+    if operator.startswith("version_"):
+        return True
     if operator in _PARTS:
         return not set(str(value)) <= set("0123456789abcdef-")
     try:

@@ -30,6 +30,8 @@ class Column:
     #: If the terminal is too narrow for the whole table, the text is printed below its row.
     below: bool = False
     align_right: bool = False
+    #: A pipe has the text, too: the field is a list of sentences or words.
+    is_text: bool = False
     #: The name of the cell's style in Django's terminal colours, or None.
     style: Callable[[Record], str | None] = lambda _record: None
 
@@ -44,6 +46,8 @@ class Column:
 
     def for_pipe(self, record: Record) -> str:
         """Returns the cell between tabs."""
+        if self.is_text:
+            return self.for_terminal(record)
         return printable(_pipe_text(record[self.name]))
 
 

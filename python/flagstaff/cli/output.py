@@ -69,7 +69,8 @@ class Output:
             self.document(records if document is None else document)
         elif self.is_terminal and records:
             self._table(columns, records)
-        else:
+        elif records:
+            self.line("\t".join(column.name for column in columns))
             for record in records:
                 self.line("\t".join(column.for_pipe(record) for column in columns))
 

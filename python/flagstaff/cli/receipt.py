@@ -9,6 +9,7 @@ from django.db import Error, transaction
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.group_lookup import missing_groups
+from flagstaff._tables.impossible_values import doubts
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import case_variants
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -137,7 +138,10 @@ def _state(key: str, found: Impact | None, *, is_single: bool) -> str:
 
 def _warnings(changed: Changed) -> Iterator[str]:
     """Yields what a person may not have meant. Queries keys and groups."""
-    new = changed.new or {}
+    new, old = changed.new or {}, changed.old or {}
+    for name in new.keys() & {RULES, "conditions"}:
+        if not changed.hides(name):
+            yield from doubts(new[name], old.get(name))
     if missing := missing_groups(groups_of(new.get(RULES, new.get("conditions"))), conf.database):
         names = some(
             f"{name!r} (did you mean {similar!r}?)" if similar else repr(name)

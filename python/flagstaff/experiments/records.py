@@ -92,7 +92,7 @@ def _overrides(record: Record) -> str:
 LIST_COLUMNS = (
     Column("key"),
     Column("state", _state, style=_state_style),
-    Column("variants", _variants),
+    Column("variants", _variants, is_text=True),
     Column("started_at"),
     Column("description", truncate=True),
 )

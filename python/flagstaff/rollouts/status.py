@@ -37,17 +37,17 @@ LIST_COLUMNS = (
     Column("state", style=_state_style),
     Column("reason"),
     Column("unguarded"),
-    Column("steps", _steps),
+    Column("steps", _steps, is_text=True),
     Column("due_at"),
 )
 PLAN_COLUMNS = (
     *LIST_COLUMNS[:5],
     Column("rollout", _rollout),
     *LIST_COLUMNS[5:],
-    Column("guards", lambda record: " ".join(record["guards"]) or "none"),
+    Column("guards", lambda record: " ".join(record["guards"]) or "none", is_text=True),
     Column("required_users"),
     Column("ignore_releases"),
-    Column("evidence", lambda record: str((record["evidence"] or {}).get("why", ""))),
+    Column("evidence", lambda record: str((record["evidence"] or {}).get("why", "")), is_text=True),
 )
 EVENT_COLUMNS = (Column("at"), Column("kind"), Column("actor"), Column("text", truncate=True))
 

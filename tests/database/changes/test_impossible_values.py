@@ -16,6 +16,7 @@ from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition
 from tests.support.documents import import_text
+from tests.support.terminals import run
 
 pytestmark = pytest.mark.django_db
 
@@ -92,3 +93,29 @@ def test_past_value_that_never_matches_stops_no_undo(undo: Callable[[str], objec
     undo("flag")
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rules) == (False, RULES)
+
+
+DOUBT = 'value 1 never matches "now": if it is a number or a date, write one, such as 42 or'
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["rules new_checkout {}", "value rules page_size {}", "segment conditions enterprise {}"],
+)
+def test_terminal_says_that_a_new_value_may_never_match(command: str, tmp_path: Path) -> None:
+    FeatureFlag.objects.create(key="new_checkout")
+    KeyValueStore.objects.create(key="page_size", value=20)
+    Segment.objects.create(key="enterprise", conditions=[condition("plan", "in", "pro")])
+    conditions = [condition("now", "gte", "-7d")]
+    rules: Any = [{"conditions": conditions, "rollout_percent": 5}]
+    if command.startswith("value"):
+        rules[0]["value"] = 50
+    file = tmp_path / "rules.json"
+    file.write_text(json.dumps(conditions if command.startswith("segment") else rules))
+    ran = run(f"{command.format(file)} --yes")
+    assert (ran.status, DOUBT in ran.err) == (0, True)
+    # What is stored already is no news.
+    conditions.append(condition("plan", "in", "pro"))
+    file.write_text(json.dumps(conditions if command.startswith("segment") else rules))
+    ran = run(f"{command.format(file)} --yes")
+    assert (ran.status, DOUBT in ran.err) == (0, False)

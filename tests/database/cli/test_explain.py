@@ -71,6 +71,12 @@ def test_user_is_found_by_primary_key_before_username(
     assert ran.err == (unknown if user == "3" else "")
 
 
+def test_steps_in_a_pipe_have_a_header() -> None:
+    _result, header, *steps = flags("explain", "dark_mode", "1").out.splitlines()
+    assert header == "decides\tname\tmet\ttext"
+    assert steps[0] == "false\texists\ttrue\tthe flag exists"
+
+
 @override_settings(FLAGSTAFF={"ATTRIBUTES": ["last_name"]})
 def test_user_that_is_found_is_read_for_attributes_and_units() -> None:
     set_fields(rules=[STAFF], bucket_by="last_name")

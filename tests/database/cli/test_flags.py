@@ -20,7 +20,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.conditions import condition
 from tests.support.forced_off import forced_off
 from tests.support.sql import rows
-from tests.support.terminals import document, flags, run, typed, undo_of
+from tests.support.terminals import document, flags, run, table_rows, typed, undo_of
 from tests.support.usage_rows import add_usage
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
@@ -50,8 +50,11 @@ def stored(key: str = "new_checkout") -> FeatureFlag:
 # Listing and showing.
 
 
-def test_list_in_a_pipe_prints_tabs_without_a_header() -> None:
-    first, *_ = flags("list").out.splitlines()
+def test_list_in_a_pipe_prints_tabs_below_the_names_of_the_fields() -> None:
+    header, first, *_ = flags("list").out.splitlines()
+    assert header.split("\t") == [
+        *("key", "state", "rollout_percent", "allowed", "kind", "changed_at", "description")
+    ]
     assert first.split("\t") == [
         *("beta_reviews", "allowed-users", "0", "2", "permission"),
         *("2026-11-20T08:17:00+00:00", "Reviews before everybody sees them"),
@@ -82,7 +85,7 @@ def test_list_has_the_flags_that_its_options_select(
 ) -> None:
     monkeypatch.setattr(connection.features, "supports_json_field_contains", in_sql)
     ran = run(f"list {options}")
-    assert [line.split("\t")[0] for line in ran.out.splitlines()] == keys
+    assert [key for key, *_others in table_rows(ran.out)] == keys
     assert ran.err == ("" if keys else "no matching flags\n")
 
 
@@ -128,6 +131,7 @@ def test_list_and_show_have_owner_tags_and_review_date() -> None:
         assert {name: found[name] for name in OWNED} == expected
     shown = typed("flags show new_checkout")
     assert "tags             checkout, mobile\n" in shown
+    assert "\ntags\tcheckout, mobile\n" in run("show new_checkout").out
     assert "review_on        2027-03-01\n" in shown
 
 

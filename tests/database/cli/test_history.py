@@ -17,7 +17,7 @@ from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
 from tests.support.history_fixtures import role_that_reads
-from tests.support.terminals import document, run, typed, undo_of
+from tests.support.terminals import document, run, table_rows, typed, undo_of
 
 # Each command is a transaction of its own, at a time of its own.
 pytestmark = [
@@ -47,7 +47,7 @@ def state() -> tuple[object, ...]:
 
 def test_history_has_change_actor_source_and_reason_also_as_json_and_csv(since: str) -> None:
     run("allow new_checkout bob --as alice")
-    lines = [line.split("\t") for line in run("history new_checkout").out.splitlines()]
+    lines = table_rows(run("history new_checkout").out)
     assert [line[2:] for line in lines[:2]] == [
         ["flag", "new_checkout", "added 1 allowed user", "alice", "command", ""],
         ["flag", "new_checkout", "rollout 25 → 50 %", "alice", "command", "ticket 7"],
@@ -70,8 +70,7 @@ def test_history_has_change_actor_source_and_reason_also_as_json_and_csv(since: 
 )
 def test_verb_prints_its_change_as_the_history_does(command: str) -> None:
     ran = run(command)
-    [line] = run("history --limit 1").out.splitlines()
-    key, change = line.split("\t")[3:5]
+    [[_version, _at, _kind, key, change, *_others]] = table_rows(run("history --limit 1").out)
     # The verb also names the users.
     assert f"{key}: {change}" in [line.partition(" (")[0] for line in ran.err.splitlines()]
 

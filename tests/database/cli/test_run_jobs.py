@@ -29,6 +29,8 @@ from tests.support.terminals import delete_usage, document, flags, run, typed
 from tests.support.webhooks import Webhook
 
 # Deliveries and a loop need commits.
+# The header of the table.
+DELIVERIES = "receiver\thost\tdelivered\tfailed_attempts\texpired\tpending\tfailed\tlast_error\n"
 COMMITTED = pytest.mark.django_db(transaction=True)
 
 
@@ -75,7 +77,7 @@ def test_failed_deliveries_are_an_error_until_they_are_retried_or_discarded(
 
 @COMMITTED
 def test_deliveries_have_a_line_per_receiver_and_no_address(ops: Webhook) -> None:
-    shown = f"ops\t127.0.0.1:{ops.port}\t"
+    shown = f"{DELIVERIES}ops\t127.0.0.1:{ops.port}\t"
     assert flags("run-jobs") == (0, f"{shown}1\t0\t0\t0\t0\t\n", "")
     ops.respond_with(500)
     changes.flags.set_rollout("new_checkout", 20)
@@ -87,10 +89,11 @@ def test_deliveries_have_a_line_per_receiver_and_no_address(ops: Webhook) -> Non
 @COMMITTED
 def test_failed_attempt_is_printed_and_is_no_error_also_of_a_removed_receiver(ops: Webhook) -> None:
     ops.stop()
-    shown = f"ops\t127.0.0.1:{ops.port}\t0\t1\t0\t1\t0\tConnection refused\n"
+    shown = f"{DELIVERIES}ops\t127.0.0.1:{ops.port}\t0\t1\t0\t1\t0\tConnection refused\n"
     assert flags("run-jobs") == (0, shown, "")
     with override_settings(FLAGSTAFF={}):
-        assert flags("run-jobs").out == "ops\t\t0\t0\t0\t1\t0\tConnection refused\n"
+        shown = "ops\t\t0\t0\t0\t1\t0\tConnection refused\n"
+        assert flags("run-jobs").out == f"{DELIVERIES}{shown}"
 
 
 @COMMITTED
@@ -277,7 +280,7 @@ def test_usage_days_delete_old_hours(keep: Callable[..., None]) -> None:
     for days in (10, 80, 100, 200):
         evaluate("new_checkout", days)
     keep(USAGE_DAYS=90)
-    assert flags("run-jobs").out == "usage\t2\t\n"
+    assert flags("run-jobs").out == "rows\tdeleted\terror\nusage\t2\t\n"
     assert rows("SELECT count(*) FROM flagstaff_usage") == [(2,)]
 
 
@@ -286,7 +289,7 @@ def test_workers_that_ended_yesterday_are_deleted_without_a_setting(
 ) -> None:
     for report in ("usage", "measurements", "exposures"):
         register_worker(report, seconds_ago=90_000, stopped=True)
-    assert flags("run-jobs").out == "workers\t3\t\n"
+    assert flags("run-jobs").out == "rows\tdeleted\terror\nworkers\t3\t\n"
     assert "retention" not in document("run-jobs")
 
 

@@ -84,6 +84,7 @@ def test_dry_run_prints_differences_and_has_a_status_for_them(file: Path) -> Non
     ran = run(f"import {file} --dry-run")
     assert ran.status == 6
     assert ran.out.splitlines() == [
+        "action\tkind\tkey\tsummary",
         "change\tflag\tnew_checkout\trollout 25 → 5 %",
         "change\tvalue\tpage_size\tvalue 20 → 50",
     ]

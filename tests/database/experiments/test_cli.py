@@ -98,9 +98,10 @@ def test_list_has_all_with_the_newest_first() -> None:
     assert flags("experiment", "list").err == "there is no experiment\n"
     experiments.create("first")
     experiments.create("second")
-    assert [row[:2] for row in rows("experiment", "list")] == [
-        ["second", "draft"],
-        ["first", "draft"],
+    variants = "control 50 %, treatment 50 %"
+    assert [row[:3] for row in rows("experiment", "list")] == [
+        ["second", "draft", variants],
+        ["first", "draft", variants],
     ]
     assert [one["key"] for one in document("experiment", "list")] == ["second", "first"]
 

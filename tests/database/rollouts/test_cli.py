@@ -247,7 +247,7 @@ def test_run_jobs_drives_the_plans_and_a_trip_is_no_failure() -> None:
     pass_step()
     ran = flags("run-jobs")
     assert (ran.status, rollout()) == (0, 25)
-    [line] = ran.out.splitlines()
+    _header, line = ran.out.splitlines()
     assert line.startswith(f"{KEY}\trunning\tstep\tstep 2 of 3: rollout 5 → 25 %; ")
     harm()
     ran = flags("run-jobs", "--json")

@@ -413,4 +413,4 @@ def test_list_leaves_out_no_action() -> None:
     waiting = ask("release pay")
     fields = {name: value for name, value in vars(waiting).items() if name not in {"_state", "id"}}
     WaitingAction.objects.bulk_create(WaitingAction(**fields) for _number in range(1_000))
-    assert len(run("waiting list --all").out.splitlines()) == 1_001
+    assert len(run("waiting list --all").out.splitlines()) == 1_002

@@ -95,8 +95,8 @@ def test_terminal_shows_no_colours_with_no_color(line: str, no_color: str, datab
 def test_pipe_receives_tabs_and_json_is_the_same_on_a_terminal(database: str) -> None:
     ran = piped(database, "list", DJANGO_COLORS="dark")
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert ran.stdout.startswith("new_checkout\trollout\t33\t0\trelease\t2")
-    assert ran.stdout.count("\n") == 1
+    _header, row = ran.stdout.splitlines()
+    assert row.startswith("new_checkout\trollout\t33\t0\trelease\t2")
     shown = on_terminal(database, "list", "--json")
     assert json.loads(shown) == json.loads(piped(database, "list", "--json").stdout)
 

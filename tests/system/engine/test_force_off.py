@@ -160,6 +160,7 @@ call_command("flags", "explain", "{KEY}", "--anonymous", "--json")
     text, _, document = printed.partition("{")
     assert text.splitlines() == [
         f"result\t{KEY} is off for all users.",
+        "decides\tname\tmet\ttext",
         f"true\toverride\ttrue\t{NOTICE}",
     ]
     found = json.loads("{" + document)

@@ -70,7 +70,7 @@ _COLUMNS = (
 _IN_WORDS = {
     "state": _STATE,
     "rules": Column("rules", _rules_text),
-    TAGS: Column(TAGS, _tags_text),
+    TAGS: Column(TAGS, _tags_text, is_text=True),
     "allowed_users": Column("allowed_users", _user_names),
 }
 

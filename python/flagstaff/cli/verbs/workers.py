@@ -17,7 +17,6 @@ from flagstaff._engine.status import status as engine_status
 from flagstaff._tables.migrating import PostgresOperation
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.text import some
 from flagstaff._workers.register import read_workers
 from flagstaff._workers.words import MODE_TEXTS, notes, summary, worker_label
 from flagstaff.cli.errors import FAILED
@@ -45,8 +44,10 @@ _STATUS = {
         Column("mode", lambda record: f"{record['mode']} ({MODE_TEXTS[record['mode']]})"),
         _age("age"),
         _age("members_age"),
-        Column("problems", lambda record: "; ".join(record["problems"]) or "none"),
-        Column("forced_off", lambda record: some(record["forced_off"]) or "none"),
+        Column("problems", lambda record: "; ".join(record["problems"]) or "none", is_text=True),
+        Column(
+            "forced_off", lambda record: ", ".join(record["forced_off"]) or "none", is_text=True
+        ),
     )
 }
 

@@ -30,7 +30,7 @@ _IMPORT_COLUMNS = (
     Column("kind"),
     Column("name"),
     Column("summary", header="CHANGE", below=True),
-    Column("notes", lambda record: "; ".join(record["notes"]), below=True),
+    Column("notes", lambda record: "; ".join(record["notes"]), below=True, is_text=True),
 )
 _COMPARE_COLUMNS = (
     Column("outcome"),

@@ -15,8 +15,8 @@ from flagstaff.contrib.waffle.comparing import Person, compare, waffle_result
 from flagstaff.contrib.waffle.rows import read_kind
 from flagstaff.models import FeatureFlag
 from tests.support.documents import database_state
-from tests.support.terminals import document, run
-from tests.support.waffle_rows import flag, lines, sample, switch, use_flag_model
+from tests.support.terminals import document, run, table_rows
+from tests.support.waffle_rows import flag, sample, switch, use_flag_model
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +44,7 @@ def test_percentages_are_listed_and_not_compared() -> None:
     changes.flags.set_rollout("audit", 80)
     ran = run("compare-waffle")
     assert ran.status == 0
-    assert lines(ran) == [
+    assert table_rows(ran.out) == [
         ["equal", "flag", "checkout", "12.5 %", "13 %", "", ""],
         ["equal", "sample", "audit", "33.3 %", "80 %", "", ""],
     ]
@@ -100,14 +100,16 @@ def test_difference_has_the_number_of_people_and_an_example(alice: User, bob: Us
     changes.flags.allow("checkout", alice)
     ran = run("compare-waffle")
     assert ran.status == 6
-    assert lines(ran) == [["differs", "flag", "checkout", "off", "on", "1", f"user {alice.pk}"]]
+    assert table_rows(ran.out) == [
+        ["differs", "flag", "checkout", "off", "on", "1", f"user {alice.pk}"]
+    ]
     assert "1 row differs from the flags here" in ran.err
 
 
 def test_percentage_on_one_side_only_is_a_difference() -> None:
     imported(flag(percent=10))
     changes.flags.set_rollout("checkout", 100)
-    [line] = lines(run("compare-waffle"))
+    [line] = table_rows(run("compare-waffle").out)
     assert line[:5] == ["differs", "flag", "checkout", "by percentage", "on"]
 
 

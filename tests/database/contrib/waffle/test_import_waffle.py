@@ -15,8 +15,8 @@ from flagstaff.models import FeatureFlag
 from tests.support.concurrency import run_during
 from tests.support.documents import database_state
 from tests.support.history import flag_history
-from tests.support.terminals import document, run, typed, undo_of
-from tests.support.waffle_rows import flag, lines, notes, rows_of_dry_run, sample, statuses, switch
+from tests.support.terminals import document, run, table_rows, typed, undo_of
+from tests.support.waffle_rows import flag, notes, rows_of_dry_run, sample, statuses, switch
 
 # Each change is a transaction of its own.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -76,12 +76,14 @@ def test_report_has_each_row_once_and_adds_up() -> None:
     flag("a b", percent="0.1", rollout=True)
     switch()
     ran = run("import-waffle")
-    assert [line[:4] for line in lines(ran)] == [
+    assert ran.out.startswith("action\tstatus\tkind\tname\tsummary\tnotes\n")
+    assert [line[:4] for line in table_rows(ran.out)] == [
         ["create", "differs", "flag", "a b"],
         ["create", "exact", "flag", "checkout"],
         ["create", "exact", "switch", "search"],
     ]
     assert "0.1 % becomes 1 %; the bucket of the visitor decides" in notes()["flag:a b"]
+    assert table_rows(ran.out)[0][-1] == notes()["flag:a b"]
     total, undo = ran.err.splitlines()
     assert total == "3 rows: 2 exact, 1 differs, 0 lost, 0 refused"
     assert undo.startswith("undo: python manage.py flags undo-transaction ")
@@ -98,7 +100,7 @@ def test_dry_run_writes_nothing_and_shows_the_rows() -> None:
     flag()
     before = database_state()
     ran = run("import-waffle --dry-run")
-    assert (ran.status, lines(ran)[0][:4]) == (0, ["create", "exact", "flag", "checkout"])
+    assert (ran.status, table_rows(ran.out)[0][:4]) == (0, ["create", "exact", "flag", "checkout"])
     assert "dry run: nothing was written" in ran.err
     assert database_state() == before
 
