@@ -476,7 +476,7 @@ class ActionRequest:
         context: dict[str, Any] = {
             "title": action.label,
             "subtitle": None,
-            "original": row,
+            "original": row and row.key,
             "subject": self._subject(),
             "crumbs": self._crumbs(),
             "posted": posted if self.is_of_list else [],

@@ -291,7 +291,8 @@ class RowPageAdmin(BaseAdmin):
             "title": self.heading(row),
             "crumbs": [list_link(self.admin_site, self.model)],
             "subtitle": None,
-            "original": row,
+            # A text: Unfold would show the row, beginning with a capital letter.
+            "original": row.key,
             "has_view_permission": True,
             "sections": sections,
             # Those of apps.

@@ -29,7 +29,6 @@ from flagstaff._stored_value_schema import (
     VALUE,
     is_secret,
     secret_fields,
-    value_schema_of,
 )
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import RULES
@@ -194,10 +193,8 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
     @admin.display(description=gettext_lazy("type"))
     def value_type(self, row: Any) -> str:
-        """The type that the value has to have, or else has."""
-        name = value_schema_of(row).type or ("" if is_secret(row) else type_of(row.value))
-        labels = {**dict(KeyValueStore.Type.choices), "null": "null"}
-        return str(labels[name]) if name else ""
+        """The type that the value has to have."""
+        return str(row.get_type_display()) if row.type else ""
 
     @admin.display(description=gettext_lazy("changed"), ordering=_NEWEST)
     def changed(self, row: Any) -> str:

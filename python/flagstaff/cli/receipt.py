@@ -8,6 +8,7 @@ from typing import Any
 from django.db import Error, transaction
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.flag_states import FlagState, ReleaseState, state_of
 from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.impossible_values import doubts
 from flagstaff._tables.model_fields import RULES
@@ -18,7 +19,7 @@ from flagstaff._words.rule_parts import groups_of
 from flagstaff._words.text import MAX_VALUE, some
 from flagstaff.actions import Done
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.changed import Changed, combined_undo
+from flagstaff.changes.changed import Changed, combined_undo, command_line
 from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines
 from flagstaff.changes.row_states import Impact
 from flagstaff.cli.output import Output
@@ -57,7 +58,7 @@ def report(
             # Of several changes, one is of a secret value, which nothing undoes.
             texts.append(f"undo: {changed.undo.command}")
         if changed.kind is Kind.FLAG and undone is None:
-            texts.append(_state(changed.key, found, is_single=is_single))
+            texts += _state(changed, found, is_single=is_single)
     texts += impact_lines(found) if found is not None else ()
     texts += written_lines(counted_impact(rows)) if is_counted and found is None else ()
     texts += (text for changed in rows for text in _warnings(changed))
@@ -123,17 +124,23 @@ def _texts(changed: Changed, names: Names) -> Iterator[str]:
         yield f"{changed.key}: left out: {some(changed.left_out)}"
 
 
-def _state(key: str, found: Impact | None, *, is_single: bool) -> str:
-    """Returns which users have the flag now, or after what a dry run would do."""
+def _state(changed: Changed, found: Impact | None, *, is_single: bool) -> Iterator[str]:
+    """Yields which users have the flag now, or after what a dry run would do."""
+    key = changed.key
     row, users = Kind.FLAG.find(key), None
     if found is not None and (after := found.after.get((Kind.FLAG, key))):
         row, users = after.row, after.allowed_users
     if row is None:
         codes = deciding_code([key])
         code = f"; {code_text(codes[key])}" if codes else ""
-        return f"{key}: the flag no longer exists{code}"
-    text = flag_summary(row, count_allowed_users(row) if users is None else len(users))
-    return text if is_single else f"{key}: {text}"
+        yield f"{key}: the flag no longer exists{code}"
+        return
+    allowed = count_allowed_users(row) if users is None else len(users)
+    text = flag_summary(row, allowed)
+    yield text if is_single else f"{key}: {text}"
+    is_enabled = (changed.new or {}).get("enabled") is True
+    if is_enabled and state_of(FlagState.of(row), allowed) is ReleaseState.NO_USERS:
+        yield f"give it to all users: {command_line('on', key, '--percent', '100')}"
 
 
 def _warnings(changed: Changed) -> Iterator[str]:

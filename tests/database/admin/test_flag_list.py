@@ -498,3 +498,24 @@ def test_list_with_editable_rows_is_refused_by_a_check() -> None:
         list_editable = ("rollout_percent",)
 
     assert [found.id for found in Own(FeatureFlag, admin.site).check()] == ["flagstaff.E048"]
+
+
+TOOLS = "{% block object-tools %}<a class='tool'>Add</a>{% endblock %}"
+BODY = "{{% extends 'admin/base_site.html' %}}{{% block content %}}{}{{% endblock %}}"
+THEMES = {
+    "Django": BODY.format(f"{TOOLS}{{% block search %}}{{% endblock %}}"),
+    "Jazzmin": BODY.format(f"{{% block search %}}{TOOLS}{{% endblock %}}"),
+}
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_link_to_add_a_flag_is_shown_once_wherever_a_theme_has_it(
+    theme: str, admin_client: Client, settings: Any
+) -> None:
+    templates: Any = {**settings.TEMPLATES[0], "APP_DIRS": False}
+    loaders = ["django.template.loaders.app_directories.Loader"]
+    of_theme = ("django.template.loaders.locmem.Loader", {"admin/change_list.html": THEMES[theme]})
+    templates["OPTIONS"] = {**templates["OPTIONS"], "loaders": [of_theme, *loaders]}
+    settings.TEMPLATES = [templates]
+    for _render in range(2):
+        assert page(admin_client, FLAGS).count("class='tool'") == 1

@@ -57,6 +57,8 @@ def test_flag_is_found_and_killed_with_unfold(visitor: Visitor, shop: Shop, widt
     ]:
         visitor.visit(path)
         visitor.wait_for_text("body", text)
+        # Its header begins each title with a capital letter.
+        assert "New_checkout" not in visitor.text("body")
         # Unfold itself has loaded, and not Django's own look.
         assert visitor.texts("link[href*='unfold/']") != []
         assert visitor.driver.execute_script(CUT_BUTTONS) == []

@@ -64,7 +64,7 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     context = {
         "title": _("Allowed users of %(key)s") % {"key": flag.key},
         "subtitle": None,
-        "original": flag,
+        "original": flag.key,
         "crumbs": row_links(site, flag, flag.key),
         "total": count_of_users(allowed_count(flag)),
         "add": admin.link_to(request, "allow", flag),
