@@ -15,6 +15,14 @@ MAX_BYTES = 1_000_000
 # The characters of a line of code that are shown.
 _MAX_CODE = 200
 _WORD = re.compile(r"\w+")
+# A key that any text may have, as "weekly". It counts between quotes, as an attribute, as the first
+# argument of a call, and beside what turns flags off.
+_COMMON = re.compile(r"[^\W\d_]+")
+_QUOTES = ("'", '"', "`")
+_ATTRIBUTE_OR_CALL = re.compile(r"(?:[\w)\]?]\.|\w\(\s*)\Z")
+_OF_FLAGS = re.compile(r"FLAGSTAFF_FORCE_OFF|(?:manage\.py|django-admin) flags ")
+# The characters before a key that decide.
+_MAX_BEFORE = 20
 
 
 class UntrackedError(Exception):
@@ -67,7 +75,8 @@ def find_places(paths: Iterable[str], keys: Collection[str]) -> Found:
     """Returns the places of keys. Each line is a place of a key once.
 
     A key is found between any characters that cannot continue it: quotes, brackets, spaces. So
-    `request.flags.new_checkout` names the key "new_checkout", but "new_checkout-2" does not.
+    `request.flags.new_checkout` names the key "new_checkout", but "new_checkout-2" does not. A key
+    of letters only may be a word of any text, and is not found outside of quotes and calls.
     """
     found, keys_by_word = Found(), _by_word(keys)
     for path in paths:
@@ -127,9 +136,20 @@ def _lines_with(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[str, int,
     """Yields each key in each line, with the number of the line and its code."""
     # Not splitlines: editors count the line breaks alone.
     for number, line in enumerate(text.split("\n"), start=1):
-        first = {match[0]: match.start() for match in reversed([*pattern.finditer(line)])}
+        matches = [match for match in pattern.finditer(line) if _is_key(match)]
+        first = {match[0]: match.start() for match in reversed(matches)}
         for key, start in sorted(first.items(), key=lambda item: item[1]):
             yield key, number, _code(line, start)
+
+
+def _is_key(match: re.Match[str]) -> bool:
+    """Whether the text at a place in a line is a key, and not a word of a sentence."""
+    line, start = match.string, match.start()
+    if not _COMMON.fullmatch(match[0]):
+        return True
+    before, after = line[max(start - _MAX_BEFORE, 0) : start], line[match.end() : match.end() + 1]
+    is_quoted = after in _QUOTES and before.endswith(after)
+    return is_quoted or bool(_ATTRIBUTE_OR_CALL.search(before) or _OF_FLAGS.search(line))
 
 
 def _code(line: str, start: int) -> str:

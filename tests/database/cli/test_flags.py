@@ -123,6 +123,16 @@ def test_show_lists_ten_allowed_users_or_all_as_json() -> None:
     assert shown["allowed_users"][0] == {"pk": 100, "name": "user 0"}
 
 
+def test_flag_that_is_turned_on_for_no_users_says_what_to_type() -> None:
+    FeatureFlag.objects.create(key="brand_new")
+    hint = "give it to all users: python manage.py flags on brand_new --percent 100\n"
+    ran = run("on brand_new")
+    assert "On for no users: the rollout is 0 %" in ran.err
+    assert hint in ran.err
+    assert hint not in run("rollout brand_new 5 --yes").err
+    assert hint not in run("rollout brand_new 0").err
+
+
 @pytest.mark.usefixtures("owned")
 def test_list_and_show_have_owner_tags_and_review_date() -> None:
     [record] = document("list", "--owner", "payments")

@@ -79,12 +79,14 @@ def searched() -> list[str]:
         ('{% flag "new" %}', ["new"], ["new"]),
         ("{{-flags.new-}}", ["new"], ["new"]),
         ("useFlag(`new`)", ["new"], ["new"]),
-        ("key: new", ["new"], ["new"]),
+        ("useFlag( new )", ["new"], ["new"]),
+        ("flags?.new", ["new"], ["new"]),
+        ("python manage.py flags off new", ["new"], ["new"]),
+        ("key: new_2\n# remove new_2.", ["new_2"], ["new_2", "new_2"]),
         ("FLAGSTAFF_FORCE_OFF=old,new", ["new"], ["new"]),
-        ("remove new.", ["new"], ["new"]),
         ("flags.new.toString()", ["new"], ["new"]),
         # A line is a place of each key, once.
-        ("new or new or old", ["new", "old"], ["new", "old"]),
+        ("'new' or 'new' or 'old'", ["new", "old"], ["new", "old"]),
         # The longest key at a place is found.
         ("'shop.new'\n'shop'\n'new'", ["shop", "new", "shop.new"], ["shop.new", "shop", "new"]),
         # SQL can write any key.
@@ -93,7 +95,7 @@ def searched() -> list[str]:
             (f"'{key}'", [key], [key])
             for key in ("shop.new", "shop-new", "a--b", "a..b", "a-", "ä")
         ],
-        ("new".ljust(MAX_BYTES), ["new"], ["new"]),
+        ("'new'".ljust(MAX_BYTES), ["new"], ["new"]),
     ],
 )
 def test_key_between_quotes_or_at_borders_of_words_is_found(
@@ -106,7 +108,7 @@ def test_key_between_quotes_or_at_borders_of_words_is_found(
     ("text", "key"),
     [
         *[(f"'{text}'", "new") for text in ("newer", "renew", "new_2", "new-2", "brand-new")],
-        ("NEW", "new"),
+        ("'NEW'", "new"),
         *[(f"'{text}'", "shop.new") for text in ("my.shop.new", "shop.new.old", "shopXnew")],
         *[(f"'x{key}' '{key}x'", key) for key in ("shop-new", "a..b", "a-", "ä")],
     ],
@@ -115,14 +117,23 @@ def test_part_of_a_longer_word_is_not_the_key(text: str, key: str) -> None:
     assert found_in(f"{text}\n'known'", key, "known") == ["known"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["interval: weekly", "<p>We send it weekly.</p>", "(weekly)", "# weekly", '"a weekly letter"'],
+)
+def test_word_of_a_sentence_is_not_the_key(text: str) -> None:
+    assert found_in(f"{text}\n'weekly'", "weekly") == ["weekly"]
+    assert found_in(text, "weekly", "known") == []
+
+
 def test_place_is_the_line_without_its_indent_or_its_part_around_the_key() -> None:
-    long = f"{'x' * 5_000} known {'y' * 5_000}"
+    long = f"{'x' * 5_000} 'known' {'y' * 5_000}"
     write(Path("page.html"), f"\ufeff# a page\x0c\r\n\tif flags.known:\r\n{long}\n")
     [record] = document("references", "known")["keys"]
     first, second, _in_views = record["places"]
     assert (first["line"], first["code"]) == (2, "if flags.known:")
     assert len(second["code"]) <= 202
-    assert " known " in second["code"]
+    assert " 'known' " in second["code"]
     assert second["code"][0] == second["code"][-1] == "…"
 
 
@@ -233,8 +244,8 @@ def test_references_of_given_keys_work_without_a_database() -> None:
 
 
 def test_control_characters_of_the_code_are_not_printed(project: Path) -> None:
-    write(project / "page.html", "known \x1b[2J\n")
-    assert flags("references", "known").out.splitlines()[0] == "page.html:1: known \ufffd[2J"
+    write(project / "page.html", "'known' \x1b[2J\n")
+    assert flags("references", "known").out.splitlines()[0] == "page.html:1: 'known' \ufffd[2J"
 
 
 def test_database_without_keys_says_so() -> None:

@@ -11,7 +11,7 @@ from tests.system.browser.conftest import Shop, Visitor, serving
 from tools.browser import PASSWORD
 from tools.postgres import Postgres
 
-FLAGS = "/admin/flagstaff/featureflag/"
+FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
 # The texts of our visible buttons that their boxes cut off.
 CUT_BUTTONS = """
     return [...document.querySelectorAll('.flagstaff-button, .flagstaff-confirm')]
@@ -68,3 +68,9 @@ def test_flag_is_found_and_killed_with_unfold(visitor: Visitor, shop: Shop, widt
         expected=[(False,)],
     )
     visitor.reset_width()
+
+
+def test_menu_of_the_page_leads_to_the_flags(visitor: Visitor) -> None:
+    visitor.visit("/admin/")
+    for path in ("/admin/flagstaff/featureflag/overview/", FLAGS, VALUES):
+        assert visitor.texts(f"#nav-sidebar-inner a[href='{path}']") != [], path

@@ -58,6 +58,7 @@ OTHER_PROJECTS = (
     "from unfold.admin",
     "from common.models",
     "from constance import",
+    "from wagtail",
     "sentry_sdk.init(",
     # It serves another package under the name of waffle for the whole process.
     "flagstaff.contrib.waffle.install()",

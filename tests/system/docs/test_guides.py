@@ -5,9 +5,11 @@ from __future__ import annotations
 import doctest
 import json
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from asgiref.sync import async_to_sync
@@ -20,7 +22,7 @@ from django.http import Http404, HttpResponse
 from django.template import RequestContext
 from django.template.backends.jinja2 import Jinja2
 from django.test import Client, override_settings
-from django.urls import path
+from django.urls import path, reverse
 from rest_framework.test import APIRequestFactory, force_authenticate
 
 from flagstaff import acting_as, all_flags
@@ -367,3 +369,45 @@ def test_page_of_a_user_links_to_the_flags_of_the_user(
     [url] = re.findall(r'<a href="([^"]*)">Flags of this user</a>', html)
     assert url == f"/admin/flagstaff/featureflag/user/?user={admin_user.pk}"
     assert client.get(url).status_code == 200
+
+
+SETUP = "how-to/admin-set-up.md"
+
+
+def test_second_admin_site_has_the_pages_with_its_own_name(
+    admin_user: User, client: Client, settings: Any
+) -> None:
+    flag = FeatureFlag.objects.create(key="new_checkout")
+    operators = names_of(SETUP, "AdminSite(name=")["operators"]
+    settings.ROOT_URLCONF = type("urls", (), {"urlpatterns": [path("flags/", operators.urls)]})
+    client.force_login(admin_user)
+    listed = reverse("operators:flagstaff_featureflag_changelist")
+    for url in (listed, f"{listed}{flag.pk}/change/", f"{listed}overview/"):
+        html = client.get(url).content.decode()
+        assert 'href="/flags/flagstaff/featureflag/' in html, url
+
+
+def test_item_in_the_menu_of_wagtail_leads_to_the_overview(
+    admin_user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered: dict[str, Any] = {}
+
+    def register(name: str) -> Any:
+        return lambda function: registered.setdefault(name, function)
+
+    class MenuItem:
+        def __init__(self, label: str, url: str, icon_name: str) -> None:
+            self.url = url
+
+    hooks = SimpleNamespace(register=register)
+    for name, stand_in in {
+        "wagtail": SimpleNamespace(hooks=hooks),
+        "wagtail.admin": SimpleNamespace(),
+        "wagtail.admin.menu": SimpleNamespace(MenuItem=MenuItem),
+    }.items():
+        monkeypatch.setitem(sys.modules, name, cast("Any", stand_in))
+    names_of(SETUP, "from wagtail")
+    item = registered["register_admin_menu_item"]()
+    assert item.url == reverse("admin:flagstaff_featureflag_overview")
+    assert item.is_shown(request_of(admin_user))
+    assert not item.is_shown(request_of(AnonymousUser()))

@@ -217,7 +217,8 @@ def references(options: Options, out: Output) -> None:
     Reads the files that git tracks in the repository of Django's setting BASE_DIR. Without KEY,
     looks for the keys of all flags, values and experiments. With keys, it also works without a
     database. A key that no line names may be built at run time: `stale` lists the flags that are
-    not evaluated either.
+    not evaluated either. A key of letters only, such as "weekly", is found in quotes, as an
+    attribute and in a call, and not in a sentence.
     """
     typed, project = list(dict.fromkeys(options["keys"])), Path(getattr(settings, "BASE_DIR", "."))
     try:
