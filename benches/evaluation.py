@@ -2,14 +2,17 @@
 
     python -m benches.evaluation      (beside a DATABASE_URL; `make bench` runs all)
 
-The rounds of all candidates alternate, and each candidate's best round counts: on a shared machine
-the minimum is the cost of the code, and the rest is other load.
+The rounds of all candidates alternate. The nanoseconds are those of the best round: on a shared
+machine the minimum is the cost of the code, and the rest is other load. A ratio is the median of
+the ratios of all rounds, each to the reference in the same round; half of the rounds are within
+the range beside it. A ratio whose range contains 1 is no difference.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import count
+from statistics import quantiles
 from time import perf_counter_ns
 from typing import Any
 
@@ -49,14 +52,14 @@ def main() -> None:
     user = outside("listed")
     candidates = {EMPTY: lambda: None, **_floors(), **evaluations()}
     candidates[ORM] = lambda: article.flag_enabled("flag_7", user)
-    best = dict.fromkeys(candidates, float("inf"))
+    rounds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(ROUNDS):
         for name, function in candidates.items():
             remove = _listen() if name.endswith("one listener") else lambda: None
             calls = ORM_CALLS if name == ORM else CALLS
-            best[name] = min(best[name], round_of(function, calls))
+            rounds[name].append(round_of(function, calls))
             remove()
-    _print(best)
+    _print(rounds)
 
 
 def _listen() -> Callable[[], None]:
@@ -138,14 +141,18 @@ def round_of(function: Callable[[], object], calls: int) -> float:
     return (perf_counter_ns() - start) / calls
 
 
-def _print(best: dict[str, float]) -> None:
+def _print(rounds: dict[str, list[float]]) -> None:
     # The loop and the lambda cost the same for every candidate, so subtract them.
-    frame = best.pop(EMPTY)
-    net = {name: nanoseconds - frame for name, nanoseconds in best.items()}
-    print(f"{'':36}{'ns':>10}{'ratio':>8}  to")
-    for name, nanoseconds in net.items():
+    frames = rounds.pop(EMPTY)
+    print(f"{'':36}{'ns':>10}{'ratio':>8}  {'half of the rounds':20}to")
+    for name, of_rounds in rounds.items():
         reference = name if name.startswith("floor") else REFERENCES.get(name, "floor: 50 %")
-        print(f"{name:36}{nanoseconds:10.0f}{nanoseconds / net[reference]:8.2f}  {reference}")
+        pairs = zip(of_rounds, rounds[reference], frames, strict=True)
+        ratios = [(own - frame) / (other - frame) for own, other, frame in pairs]
+        low, median, high = quantiles(ratios, n=4)
+        spread = f"{low:.2f} to {high:.2f}"
+        best = min(of_rounds) - min(frames)
+        print(f"{name:36}{best:10.0f}{median:8.2f}  {spread:20}{reference}")
 
 
 if __name__ == "__main__":

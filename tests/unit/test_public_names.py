@@ -6,6 +6,7 @@ import ast
 import inspect
 import pydoc
 from importlib import import_module
+from itertools import pairwise
 from operator import attrgetter
 from pathlib import Path
 from pkgutil import iter_modules
@@ -110,3 +111,12 @@ def test_docstring_of_flag_enabled_has_user_types_and_errors() -> None:
     text = str(inspect.getdoc(flagstaff.flag_enabled))
     for part in ("request.user", "int, str or uuid.UUID", "TypeError", "UnknownFlagError"):
         assert part in text
+
+
+def test_docstring_in_the_stub_of_the_extension_follows_its_name() -> None:
+    stub = Path(flagstaff.__path__[0], "_core.pyi").read_text()
+    [_module, *body] = ast.parse(stub).body
+    pairs = [(before, one) for before, one in pairwise(body) if isinstance(one, ast.Expr)]
+    assert pairs
+    strays = [one.lineno for before, one in pairs if not isinstance(before, ast.AnnAssign)]
+    assert strays == []
