@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from hashlib import sha256
-from html import unescape
 from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib.auth.models import Permission, User
 from django.test import Client
-from django.utils.html import strip_tags
 from django.utils.safestring import SafeString
 
-from tests.support.form_inputs import inputs_of
+from tests.support.screen import Screen
 from tests.support.sql import statements_of
 
 FLAGS = "/admin/flagstaff/featureflag/"
@@ -51,53 +48,60 @@ def count_queries(client: Client, url: str = FLAGS) -> int:
 
 def column(html: str, name: str) -> list[str]:
     """Returns the texts of a column of the list, from top to bottom."""
-    cells = re.findall(rf'<t[dh] class="field-{name}[^"]*">(.*?)</t[dh]>', html, re.DOTALL)
-    # The second line of a cell.
-    return [" ".join(strip_tags(cell.replace("<small", " <small")).split()) for cell in cells]
+    return Screen(html).texts(f"td.field-{name}, th.field-{name}")
 
 
 def rows_of(html: str) -> list[str]:
     """Returns the text of each row of the table of a page."""
-    [table] = re.findall(r"<tbody>(.*)</tbody>", html, re.DOTALL)
-    rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
-    return [unescape(" ".join(strip_tags(row.replace("<", " <")).split())) for row in rows]
+    return Screen(html).texts("#content tbody tr")
 
 
 def event_keys(html: str) -> list[str]:
     """Returns the key of each event of a page, and its kind unless it is a flag."""
-    found = re.findall(
-        r'<li class="flagstaff-event[ "][^>]*>(.*?)<span class="flagstaff-change', html, re.DOTALL
-    )
-    return [unescape(" ".join(strip_tags(event).split())) for event in found]
+    events = Screen(html).all(".flagstaff-event")
+    changes = [event.part(".flagstaff-change").text for event in events]
+    subjects = [event.part("p:not(.flagstaff-quiet)").text for event in events]
+    return [
+        subject.removesuffix(change).strip()
+        for subject, change in zip(subjects, changes, strict=True)
+    ]
 
 
 def events_of(html: str) -> list[str]:
     """Returns the text of each event of a page, from top to bottom, without its buttons."""
-    events = re.findall(r'<li class="flagstaff-event[ "].*?</li>', html, re.DOTALL)
-    texts = (event.partition('<div class="flagstaff-links">')[0] for event in events)
-    return [unescape(" ".join(strip_tags(text).split())) for text in texts]
+    return [" ".join(event.texts("p")) for event in Screen(html).all(".flagstaff-event")]
 
 
 def listed_keys(html: str) -> list[str]:
     """Returns the keys in a list of flags, from top to bottom."""
-    keys = re.findall(r'<span class="flagstaff-key"[^>]*>([^<]*)<', html)
-    return [unescape(key) for key in keys]
+    return Screen(html).texts("span.flagstaff-key")
 
 
 def messages_of(response: Any) -> list[str]:
     """Returns the messages that a page shows, as text, without the links to undo."""
-    return [_message_text(one.message) for one in response.context["messages"]]
+    return [_message_text(message.message) for message in response.context["messages"]]
 
 
 def _message_text(message: str) -> str:
-    text = re.sub(r' <a class="[^"]*flagstaff-undo".*?</a>', "", str(message))
-    return unescape(text) if isinstance(message, SafeString) else text
+    if not isinstance(message, SafeString):
+        return message
+    screen = Screen(message)
+    links = "".join(f" {text}" for text in screen.texts(".flagstaff-undo"))
+    return screen.text.replace(links, "")
 
 
 def undo_urls(response: Any) -> list[str]:
     """Returns the links to undo in the messages that a page shows."""
-    messages = " ".join(str(message) for message in response.context["messages"])
-    return [unescape(url) for url in re.findall(r'flagstaff-undo" href="([^"]*)"', messages)]
+    return Screen(_messages(response)).attributes(".flagstaff-undo", "href")
+
+
+def message_links(response: Any) -> list[tuple[str, str]]:
+    """Returns the text and the address of each link in the messages that a page shows."""
+    return Screen(_messages(response)).links
+
+
+def _messages(response: Any) -> str:
+    return " ".join(str(message) for message in response.context["messages"])
 
 
 # The pages that ask before they write.
@@ -172,21 +176,18 @@ def turn_on(client: Client, flag: Any, back: str = "", **data: str) -> Any:
 
 def asks(response: Any) -> bool:
     """Whether a response is a page that asks for a confirmation, and has the button for it."""
-    button = re.compile(r"<button [^>]*flagstaff-confirm")
-    return response.status_code == 200 and bool(button.search(_form_of(response)))
+    return response.status_code == 200 and any(
+        form.all("button.flagstaff-confirm") for form in _asking_forms(response)
+    )
 
 
 def confirmed(response: Any, **changes: str) -> dict[str, Any]:
     """Returns what a browser would post for a page that asks, by its first button."""
-    form = _form_of(response)
-    assert form, response.status_code
-    tags = re.findall(r"<input [^>]*>|<button [^>]*flagstaff-confirm[^>]*>", form)
-    data: dict[str, Any] = {}
-    for tag in tags:
-        found = dict(re.findall(r'(\w+)="([^"]*)"', tag))
-        if "name" in found:
-            data.setdefault(unescape(found["name"]), []).append(unescape(found.get("value", "")))
-    return {**data, **changes}
+    assert _asking_forms(response), response.status_code
+    form = _asking_forms(response)[0]
+    buttons = form.all("button.flagstaff-confirm[name]")[:1]
+    pressed = {button["name"]: button["value"] for button in buttons}
+    return {**form.posted(), **pressed, **changes}
 
 
 def typed(client: Client, url: str, **arguments: Any) -> dict[str, Any]:
@@ -194,7 +195,7 @@ def typed(client: Client, url: str, **arguments: Any) -> dict[str, Any]:
 
     An argument that is given as JSON replaces its rows.
     """
-    shown = inputs_of(page(client, url), "")
+    shown = Screen(page(client, url)).fields()
     rows = tuple(f"{name}-" for name in arguments)
     return {name: value for name, value in shown.items() if not name.startswith(rows)} | arguments
 
@@ -204,7 +205,7 @@ def act(client: Client, url: str, **arguments: Any) -> Any:
     typed_key = {name: arguments.pop(name) for name in ("_typed_key",) if name in arguments}
     response = client.post(url, typed(client, url, **arguments), follow=True)
     if asks(response):
-        shown = inputs_of(response.content.decode(), "")
+        shown = Screen(response).fields()
         response = client.post(url, shown | typed_key, follow=True)
     return response
 
@@ -212,13 +213,14 @@ def act(client: Client, url: str, **arguments: Any) -> Any:
 def answer(client: Client, response: Any, **changes: str) -> Any:
     """Posts what a page that asks has shown, with changes, and follows."""
     url = response.wsgi_request.path
-    shown = inputs_of(response.content.decode(), "")
+    shown = Screen(response).fields()
     return client.post(url, shown | changes, follow=True)
 
 
 def links_of(html: str) -> list[str]:
     """Returns the actions that the page of a row links to."""
-    return re.findall(r'<a href="[^"]*">([^<]+)…</a>', html)
+    links = Screen(html).texts("#content a:not([class]):not([aria-label])")
+    return [text.removesuffix("…") for text in links if text.endswith("…")]
 
 
 def errors_of(response: Any) -> list[str]:
@@ -227,41 +229,35 @@ def errors_of(response: Any) -> list[str]:
     return [str(one) for found in response.context["form"].errors.values() for one in found]
 
 
-def _form_of(response: Any) -> str:
-    found = [form for form in _forms_in(response) if 'name="_confirmed"' in form]
-    return found[0] if found else ""
-
-
-def _forms_in(response: Any) -> list[str]:
-    return re.findall(r'<form method="post">(.*?)</form>', response.content.decode(), re.DOTALL)
+def _asking_forms(response: Any) -> list[Screen]:
+    forms = Screen(response).all("form[method=post]")
+    return [form for form in forms if form.all("[name=_confirmed]")]
 
 
 def preview_of(response: Any) -> dict[str, list[str]]:
     """Returns the two cells of each line of the last table of a page that asks: now, and after."""
-    [form] = [one for one in _forms_in(response) if "flagstaff-confirm" in one]
-    *_, table = re.findall(r"<tbody>(.*?)</tbody>", form, re.DOTALL)
-    lines = re.findall(
-        r"<th.*?>(.*?)</th>.*?<td.*?>(.*?)</td>.*?<td.*?>(.*?)</td>", table, re.DOTALL
-    )
-    return {field: [unescape(now), unescape(after)] for field, now, after in lines}
+    forms = Screen(response).all("form[method=post]")
+    [form] = [form for form in forms if form.all(".flagstaff-confirm")]
+    *_, table = form.all("table")
+    return {field: cells for field, *cells in table.rows}
 
 
 def notes_of(response: Any) -> list[str]:
     """Returns the sentences about the users on a page that asks."""
-    html = response.content.decode()
-    found = re.findall(r'<p class="flagstaff-notice">(.*?)</p>', html, re.DOTALL)
-    return [unescape(note) for note in found]
+    return Screen(response).texts("p[class=flagstaff-notice]")
 
 
 def problems_of(response: Any) -> list[str]:
     """Returns why a page that asks is shown again."""
     assert response.status_code == 200
-    html = response.content.decode()
-    found = re.findall(r'id="flagstaff-problems"[^>]*>(.*?)</ul>', html, re.DOTALL)
-    return [unescape(one) for part in found for one in re.findall(r"<li>(.*?)</li>", part)]
+    return Screen(response).texts("#flagstaff-problems li")
 
 
 def text_to_type(response: Any) -> str:
     """Returns what a page that asks wants to be typed; empty for nothing."""
-    found = re.findall(r'<label for="id_typed_key">.*?<code[^>]*>(.*?)</code>', _form_of(response))
-    return unescape(found[0]) if found else ""
+    texts = [
+        text
+        for form in _asking_forms(response)
+        for text in form.texts("label[for=id_typed_key] code")
+    ]
+    return texts[0] if texts else ""

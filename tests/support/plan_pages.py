@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from html import unescape
 from typing import Any
 
 from django.test import Client
-from django.utils.html import strip_tags
 
 from flagstaff.rollouts.models import Plan
 from tests.support.admin_pages import act
 from tests.support.rollouts import KEY
+from tests.support.screen import Screen
 
-#: Styles and scripts that a strict policy forbids.
-INLINE = re.compile(r"\sstyle=|<style|<script(?![^>]*\ssrc=)|\son\w+=|javascript:")
 PLANS = "/admin/flagstaff_rollouts/plan/"
 
 
@@ -35,19 +31,24 @@ def do(client: Client, plan: Plan, name: str, **arguments: str) -> Any:
 
 def actions_of(html: str) -> list[str]:
     """Returns the actions that the page of a plan links to."""
-    names = re.findall(rf'href="{PLANS}\d+/([\w-]+)/"', html.partition('id="content-main"')[2])
+    urls = Screen(html).attributes(f'#content-main a[href^="{PLANS}"]', "href")
+    names = [url.rstrip("/").rpartition("/")[2] for url in urls]
     return [name for name in names if name != "change"]
+
+
+def inline_of(html: str) -> list[str]:
+    """Returns the styles and scripts in the content of a page that a strict policy forbids."""
+    content = Screen(html).part("#content")
+    parts = content.all('[style], style, script:not([src]), [href^="javascript:"]')
+    handlers = [name for part in content.all("*") for name in part.names if name.startswith("on")]
+    return [part.html for part in parts] + handlers
 
 
 def text_of(html: str) -> str:
     """Returns the visible text of a page in one line."""
-    return " ".join(unescape(strip_tags(html)).split())
+    return Screen(html).text
 
 
 def table(html: str, heading: str = KEY) -> list[list[str]]:
     """Returns the rows of the first table after a heading."""
-    after = html.partition(heading)[2]
-    [body] = re.findall(r"<tbody>(.*?)</tbody>", after, re.DOTALL)[:1]
-    rows = re.findall(r"<tr.*?>(.*?)</tr>", body, re.DOTALL)
-    cells = re.compile(r"<t[dh].*?</t[dh]>", re.DOTALL)
-    return [[text_of(one) for one in cells.findall(row)] for row in rows]
+    return Screen(html.partition(heading)[2]).all("tbody")[0].rows

@@ -34,8 +34,8 @@ from tests.support.admin_pages import (
     undo_urls,
 )
 from tests.support.conditions import condition
-from tests.support.form_inputs import inputs_of
 from tests.support.history import flag_history, segment_history, value_history
+from tests.support.screen import Screen
 from tests.support.sql import statements_of
 
 pytestmark = pytest.mark.django_db
@@ -238,7 +238,7 @@ def test_change_by_another_person_is_shown_before_the_action(case: Case, operato
         f"“{case.key}” has changed since the page was shown. Press the button again.",
         'bob: description "" → "Newer"',
     ]
-    shown = inputs_of(response.content.decode(), "")
+    shown = Screen(response).fields()
     assert {**case.arguments, "_reason": "pilot"}.items() <= shown.items()
     assert case.stored() == before
     answer(operator, response)
@@ -327,7 +327,7 @@ def test_deletion_types_the_key_in_production(case: Case, operator: Client, sett
     for text in ("", "other", case.key.upper()):
         response = answer(operator, shown, _typed_key=text, _reason="pilot")
         assert problems_of(response) == [f"Not confirmed: type “{case.key}” exactly."]
-        assert inputs_of(response.content.decode(), "_reason") == {"_reason": "pilot"}
+        assert Screen(response).fields("_reason") == {"_reason": "pilot"}
     assert case.stored() is not None
     answer(operator, shown, _typed_key=f" {case.key} ")
     assert case.stored() is None

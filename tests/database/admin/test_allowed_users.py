@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.utils.html import strip_tags
 
 from flagstaff.admin.flag.users import PAGE_SIZE
 from flagstaff.models import FeatureFlag
@@ -22,6 +20,7 @@ from tests.support.admin_pages import (
     staff,
 )
 from tests.support.history import flag_history
+from tests.support.screen import Screen
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +43,7 @@ def url(flag: FeatureFlag, query: str = "") -> str:
 
 def listed(html: str) -> list[str]:
     """Returns the names on the page."""
-    return [strip_tags(one) for one in re.findall(r'<label for="id_user_\d+">.*?</label>', html)]
+    return Screen(html).texts('label[for^="id_user_"]')
 
 
 def names_of(flag: FeatureFlag) -> list[str]:
@@ -97,8 +96,7 @@ def test_pages_follow_each_other_without_gap(operator: Client, flag: FeatureFlag
         html = page(operator, url(flag, query))
         seen += listed(html)
         ranges += re.findall(r"Users \d+ to \d+ of \d+", html)
-        found = re.search(r'href="([^"]*)" rel="next"', html)
-        query = unescape(found[1]) if found else None
+        query = next(iter(Screen(html).attributes("a[rel=next]", "href")), None)
     assert seen == names
     assert ranges == [
         "Users 1 to 100 of 201",
@@ -121,8 +119,8 @@ def test_link_adds_pasted_users_and_returns_to_the_page(
     operator: Client, flag: FeatureFlag, alice: User
 ) -> None:
     make_users("bob", "carol")
-    [link] = re.findall(r'<a href="([^"]*/allow/[^"]*)"', page(operator, url(flag, "?q=a")))
-    response = act(operator, unescape(link), users="bob\ncarol", _reason="beta")
+    link = Screen(page(operator, url(flag, "?q=a"))).link("Add allowed users…")
+    response = act(operator, link, users="bob\ncarol", _reason="beta")
     assert response.redirect_chain == [(url(flag, "?q=a"), 302)]
     assert names_of(flag) == ["alice", "bob", "carol"]
     assert flag_history(flag.key)[0].reason == "beta"

@@ -13,7 +13,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore, WaitingAction
 from tests.support.admin_pages import (
     act,
     flag_url,
-    messages_of,
+    message_links,
     page,
     state,
     undo_at,
@@ -39,8 +39,8 @@ def test_page_requests_an_approval_and_writes_nothing(operator: Client, pay: Fea
     assert "Request approval" in shown
     response = act(operator, flag_url(pay, "release"))
     waiting = WaitingAction.objects.get()
-    [message] = messages_of(response)
-    assert f"/admin/flagstaff/waitingaction/{waiting.pk}/" in str(message)
+    urls = [url for _text, url in message_links(response)]
+    assert f"/admin/flagstaff/waitingaction/{waiting.pk}/change/" in urls
     assert state(pay) == (True, 5)
     run(f"waiting approve {waiting.pk} --as bob")
     assert run_jobs()[0]["state"] == "done"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from html import unescape
 from typing import Any
 
@@ -24,6 +23,7 @@ from tests.support.admin_pages import (
     confirmed,
     errors_of,
     flag_url,
+    message_links,
     messages_of,
     notes_of,
     page,
@@ -37,8 +37,8 @@ from tests.support.admin_pages import (
     typed,
     undo_urls,
 )
-from tests.support.form_inputs import inputs_of
 from tests.support.history import flag_history
+from tests.support.screen import Screen
 from tests.support.stale_flags import collect_usage, evaluate
 from tests.support.terminals import delete_usage
 
@@ -136,7 +136,7 @@ def test_percentage_of_the_url_opens_the_preview(operator: Client, flag: Feature
     response = operator.get(f"{flag_url(flag, 'rollout')}?percent=50")
     assert preview_of(response)["rollout"] == ["25 %", "50 %"]
     html = response.content.decode()
-    assert re.search(r"<button [^>]*autofocus>Roll out to 50 %</button>", html)
+    assert Screen(html).focused.text == "Roll out to 50 %"
     assert state(flag) == (True, 25)
     operator.post(flag_url(flag, "rollout"), confirmed(response))
     assert state(flag) == (True, 50)
@@ -242,7 +242,7 @@ def test_unknown_attribute_is_said_before_and_after(operator: Client, flag: Feat
 
 
 def test_kill_wins_over_a_newer_change(operator: Client, flag: FeatureFlag) -> None:
-    data = inputs_of(page(operator, flag_url(flag, "kill")), "")
+    data = Screen(page(operator, flag_url(flag, "kill"))).fields()
     changes.flags.set_rollout("new_checkout", 75)
     operator.post(flag_url(flag, "kill"), data)
     assert state(flag) == (False, 75)
@@ -253,7 +253,7 @@ def test_page_of_a_kill_focuses_its_button_and_says_what_stays(
 ) -> None:
     production(settings)
     html = page(operator, flag_url(flag, "kill"))
-    assert re.search(r"<button [^>]*flagstaff-danger[^>]*autofocus>Kill new_checkout<", html)
+    assert Screen(html).part(".flagstaff-danger[autofocus]").text == "Kill new_checkout"
     assert "Rollout, rules and allowed users stay as they are." in html
     assert "_typed_key" not in html
     assert state(flag) == (True, 25)
@@ -312,7 +312,7 @@ def test_way_back_is_the_list_and_cannot_leave_the_site(
 ) -> None:
     url = toggle_url(flag, "kill", back)
     target = end or flag_url(flag)
-    assert f'href="{target}" class="flagstaff-cancel"' in unescape(page(operator, url))
+    assert Screen(page(operator, url)).link("No, take me back") == target
     assert operator.post(url)["Location"] == target
 
 
@@ -325,8 +325,8 @@ def test_new_flag_is_off_and_its_message_leads_on(operator: Client) -> None:
     assert (flag.key, flag.enabled, flag.rollout_percent, flag.owner) == ("beta", False, 0, "ana")
     assert response.redirect_chain == [(flag_url(flag), 302)]
     assert LogEntry.objects.get().action_flag == ADDITION
-    links = re.findall(r'href="([^"]*)">([^<]*)…<', unescape(str(messages_of(response)[0])))
-    pages = [(url.partition("?")[0], text) for url, text in links]
+    *links, (_undo, _url) = message_links(response)
+    pages = [(url.partition("?")[0], text.removesuffix("…")) for text, url in links]
     assert pages == [
         (flag_url(flag, "rules"), "Rules for staff"),
         (flag_url(flag, "rules"), "Rules"),
@@ -334,7 +334,7 @@ def test_new_flag_is_off_and_its_message_leads_on(operator: Client) -> None:
         (flag_url(flag, "on"), "Turn on"),
     ]
     # The first one has filled in the rule.
-    data = typed(operator, links[0][0])
+    data = typed(operator, links[0][1])
     operator.post(flag_url(flag, "rules"), data)
     assert [one["conditions"] for one in reload(flag).rules] == [STAFF[0]["conditions"]]
 
@@ -347,8 +347,8 @@ def test_message_of_a_new_flag_leads_to_what_the_user_may_do() -> None:
 
 
 def test_page_that_adds_a_flag_begins_at_the_key(operator: Client) -> None:
-    html = page(operator, f"{FLAGS}add/?key=beta")
-    assert re.search(r'<input [^>]*name="key"[^>]*value="beta"[^>]*autofocus', html)
+    focused = Screen(page(operator, f"{FLAGS}add/?key=beta")).focused
+    assert (focused["name"], focused["value"]) == ("key", "beta")
 
 
 @pytest.mark.parametrize("key", ["", "a b", "new_checkout", "x" * 300])
@@ -366,7 +366,7 @@ def test_deletion_says_who_has_the_flag_and_returns_to_the_list(
 ) -> None:
     response = operator.get(flag_url(flag, "delete"))
     assert asks(response)
-    text = unescape(response.content.decode())
+    text = Screen(response).text
     assert "On for 25 % of all users." in text
     assert "python manage.py flags references new_checkout" in text
     after = operator.post(flag_url(flag, "delete"), confirmed(response), follow=True)

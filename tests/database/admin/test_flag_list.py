@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from html import unescape
 from typing import Any
 
 import pytest
@@ -16,7 +14,6 @@ from django.db.models import QuerySet
 from django.test import Client
 from django.urls import path
 from django.utils import timezone
-from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes, flag_enabled, rollouts
 from flagstaff.admin.app_pages import FlagNote, Level
@@ -26,6 +23,7 @@ from flagstaff.models import Change, FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
 from tests.support.admin_pages import FLAGS, VALUES, column, count_queries, listed_keys, page, staff
 from tests.support.forced_off import forced_off
+from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, make_flag, serve
 from tests.support.terminals import delete_usage
@@ -69,20 +67,17 @@ def test_flag_that_the_manager_of_a_project_hides_is_listed_and_killed(
 
 def cells(client: Client, name: str, query: str = "") -> list[str]:
     """Returns the texts of a column, from top to bottom."""
-    html = page(client, FLAGS + query).replace("<small", " <small")
-    return [unescape(text) for text in column(html, name)]
+    return column(page(client, FLAGS + query), name)
 
 
 def shortcuts(client: Client) -> dict[str, str]:
     """Returns the texts of the shortcuts, with their queries."""
-    links = re.findall(r'<a href="(\?[^"]*)"[^>]*>(<b>.*?)</a>', page(client))
-    return {strip_tags(text): unescape(url) for url, text in links}
+    return dict(Screen(page(client)).part(".flagstaff-shortcuts").links)
 
 
 def menus(client: Client, url: str = FLAGS) -> list[str]:
     """Returns the words of the menus."""
-    found = re.findall(r"<summary[^>]*>(.*?)</summary>", page(client, url))
-    return [unescape(one) for one in found]
+    return Screen(page(client, url)).texts(".flagstaff-menu > summary")
 
 
 def use_admin(settings: Any, own: type[FeatureFlagAdmin]) -> None:
@@ -261,9 +256,8 @@ def test_flags_served_in_bulk_are_shown_as_in_browsers_or_not_known(operator: Cl
     serve("d", 6, to_browsers=True)
     shown = cells(operator, "usage", "?o=1")
     assert shown == ["6 days ago", "not known", "in browsers 3 days ago", "3 days ago"]
-    title = re.search(r'title="(Served in bulk on [^"]*)"', page(operator))
-    assert title is not None
-    assert title[1].endswith(". An evaluation of one key would be counted.")
+    [title] = Screen(page(operator)).attributes('[title^="Served in bulk on "]', "title")
+    assert title.endswith(". An evaluation of one key would be counted.")
 
 
 def test_unused_flags_are_those_without_any_use_since_a_time(operator: Client) -> None:
@@ -345,8 +339,9 @@ def test_search_finds_keys_descriptions_owners_and_parts_of_tags(
 
 def test_search_keeps_the_filters_and_a_filter_keeps_the_search(operator: Client) -> None:
     html = page(operator, f"{FLAGS}?state=off&q=a")
-    assert '<input type="hidden" name="state" value="off">' in html
-    assert re.search(r'href="\?[^"]*q=a[^"]*state=on', html)
+    screen = Screen(html)
+    assert screen.part("#changelist-search").fields()["state"] == "off"
+    assert screen.all('a[href^="?"][href*="q=a"][href*="state=on"]')
 
 
 def test_page_has_100_flags_and_more_follow(operator: Client) -> None:
@@ -366,8 +361,8 @@ def test_list_without_a_match_says_what_to_do(operator: Client) -> None:
     changes.flags.delete("old_banner")
     html = page(operator, f"{FLAGS}?q=old")
     assert "No flag matches the search and the filters." in html
-    [url] = re.findall(r'href="([^"]*kind=flag[^"]*)"', html)
-    assert "old_banner" in page(operator, unescape(url))
+    url = Screen(html).link("Search the deleted flags")
+    assert "old_banner" in page(operator, url)
 
 
 @pytest.mark.parametrize(
@@ -382,7 +377,7 @@ def test_odd_parameters_are_no_error(url: str, operator: Client) -> None:
     make_flag("a", owner="web")
     response = operator.get(url, follow=True)
     assert response.status_code == 200
-    assert "<b>" not in response.content.decode().partition("changelist-form")[2]
+    assert not Screen(response).all("#changelist-form b")
 
 
 # Buttons.
@@ -390,20 +385,20 @@ def test_odd_parameters_are_no_error(url: str, operator: Client) -> None:
 
 def test_button_leads_to_a_page_and_back_to_the_row(operator: Client) -> None:
     flag = FeatureFlag.objects.create(key="a", enabled=True)
-    [url] = re.findall(r'flagstaff-button" href="([^"]+)"', page(operator, f"{FLAGS}?q=a"))
+    [url] = Screen(page(operator, f"{FLAGS}?q=a")).attributes(
+        "#result_list a.flagstaff-button", "href"
+    )
     assert url.startswith(f"{flag.pk}/kill/?back=")
-    response = operator.post(FLAGS + unescape(url), {"_confirmed": "1"})
+    response = operator.post(FLAGS + url, {"_confirmed": "1"})
     assert response.headers["location"] == f"{FLAGS}?q=a#flag-{flag.pk}"
 
 
 def test_button_that_may_not_be_used_is_disabled_and_names_the_permission(viewer: Client) -> None:
     FeatureFlag.objects.create(key="a", enabled=True)
-    html = page(viewer)
-    assert not re.search("/(kill|turn-on)/", html)
-    [button] = re.findall(r"<button[^>]*disabled[^>]*>", html)
-    assert 'aria-describedby="flagstaff-why-not"' in button
-    [reason] = re.findall(r'id="flagstaff-why-not">([^<]*)<', html)
-    assert "flagstaff.toggle_featureflag" in reason
+    shown = Screen(page(viewer))
+    assert not [url for _text, url in shown.links if "/kill/" in url or "/on/" in url]
+    assert shown.part("button[disabled]")["aria-describedby"] == "flagstaff-why-not"
+    assert "flagstaff.toggle_featureflag" in shown.part("#flagstaff-why-not").text
 
 
 # What a project changes, and what may be missing.

@@ -26,8 +26,8 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import PlanEvent
 from tests.support.admin_pages import RECENT, asks, page, staff
 from tests.support.admin_urls import EDITS, models, urls_of
-from tests.support.form_inputs import inputs_of
 from tests.support.rollouts import drive_recently
+from tests.support.screen import Screen
 from tests.support.usage_rows import add_usage
 
 # Each change is a transaction of its own, as in production: an undo reads the history.
@@ -194,7 +194,7 @@ def post_and_confirm(client: Client, url: str, body: dict[str, Any]) -> Any:
     response = client.post(url, body)
     if response.streaming or not asks(response):
         return response
-    return client.post(url, body | inputs_of(response.content.decode(), ""))
+    return client.post(url, body | Screen(response).fields())
 
 
 def named(response: Any) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import partial
 from typing import Any
 
@@ -28,8 +27,8 @@ from tests.support.admin_pages import (
     text_to_type,
     undo_urls,
 )
-from tests.support.form_inputs import inputs_of
 from tests.support.history import flag_history
+from tests.support.screen import Screen
 from tests.support.sql import statements_of
 
 pytestmark = pytest.mark.django_db
@@ -55,8 +54,8 @@ def select(client: Client, name: str, *keys: str, **data: Any) -> Any:
 
 def answer(client: Client, shown: Any, **arguments: str) -> Any:
     """Posts the page of an action as a browser does, with these inputs."""
-    data: dict[str, Any] = {**inputs_of(shown.content.decode(), ""), **arguments}
-    pks = re.findall(r'name="_selected_action" value="(.*?)"', shown.content.decode())
+    data: dict[str, Any] = {**Screen(shown).fields(), **arguments}
+    pks = Screen(shown).posted("_selected_action")["_selected_action"]
     return client.post(FLAGS, {**data, "_selected_action": pks}, follow=True)
 
 
@@ -65,8 +64,15 @@ def enabled() -> dict[str, bool]:
 
 
 def test_list_offers_the_actions_for_many(operator: Client, flags: list[FeatureFlag]) -> None:
-    names = re.findall(r'<option value="(\w+)"', page(operator).partition('name="action"')[2])
-    assert names == ["kill", "on", "rollout", "release", "details", "delete"]
+    names = Screen(page(operator)).attributes("select[name=action] option", "value")
+    assert [name for name in names if name] == [
+        "kill",
+        "on",
+        "rollout",
+        "release",
+        "details",
+        "delete",
+    ]
 
 
 def test_kill_of_several_asks_nothing_and_is_one_undo(

@@ -36,10 +36,10 @@ from tests.support.admin_pages import (
 )
 from tests.support.admin_urls import models, urls_for
 from tests.support.experiment_pages import EXPERIMENTS, expose
-from tests.support.form_inputs import inputs_of
 from tests.support.marked_texts import marked, unmarked_texts
 from tests.support.plan_pages import PLANS
 from tests.support.rollouts import drive_recently, fail, run_of, see
+from tests.support.screen import Screen
 from tests.support.stale_flags import collect_usage, evaluate
 from tests.support.waiting import ask
 
@@ -399,10 +399,10 @@ def test_pages_of_an_undo_show_only_marked_texts(operator: Client, rows: dict[st
         RECENT,
     ]
     for history in (f"{FLAGS}{rows['f1']}/history/", f"{VALUES}{rows['v1']}/history/"):
-        html = operator.get(history, follow=True).content.decode()
+        shown = Screen(operator.get(history, follow=True))
         for name in ("undo", "restore"):
-            found = re.findall(rf'href="([^"]*\?{name}=\d+)[&"]', html)
-            urls += {found[0], found[-1]}
+            links = shown.attributes(f'a[href*="?{name}="]', "href")
+            urls += {link.partition("&")[0] for link in (links[0], links[-1])}
     for url in urls:
         response = operator.get(url, follow=True)
         check(response)
@@ -426,7 +426,7 @@ def test_action_of_a_plan_and_an_experiment_shows_only_marked_texts(  # noqa: PL
     typed = {"unit": "n3", "winner": "n2", "metric": "m3", "percent": "100"}
     for key in ("plan-f4", "plan-f5") if pages == PLANS else ("x1", "x2"):
         url = f"{pages}{rows[key]}/{name}/"
-        shown = inputs_of(operator.get(url).content.decode(), "")
+        shown = Screen(operator.get(url)).fields()
         follow(operator, url, shown)
         follow(operator, url, shown | {name: typed[name] for name in typed.keys() & shown.keys()})
 

@@ -26,8 +26,8 @@ from tests.support.admin_pages import (
     undo,
     undo_url,
 )
-from tests.support.form_inputs import inputs_of
 from tests.support.rollouts import drive_recently
+from tests.support.screen import Screen
 
 # Each change is a transaction of its own, as in production: an undo reads the history.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -140,7 +140,7 @@ def test_messages_suggest_keys_of_the_own_team_only(
 ) -> None:
     make(owner)
     url = f"{PLANS}add/"
-    misspelled = inputs_of(page(member, url), "") | {"key": "new_checkou"}
+    misspelled = Screen(page(member, url)).fields() | {"key": "new_checkou"}
     html = member.post(url, misspelled).content.decode()
     assert ("did you mean" in html) is is_allowed
     assert ("new_checkout" in html) is is_allowed

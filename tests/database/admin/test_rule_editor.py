@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html import unescape
 from typing import Any
 
 import pytest
@@ -18,7 +17,7 @@ from flagstaff.admin.rules.offers import Offer, rule_notes
 from flagstaff.models import Segment
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 from tests.support.conditions import condition
-from tests.support.form_inputs import inputs_of
+from tests.support.screen import Screen
 
 pytestmark = pytest.mark.django_db
 
@@ -71,7 +70,7 @@ class Page:
     def rows(self, data: dict[str, str] | None = None, **edited: str) -> dict[str, str]:
         """What a browser posts after some edits."""
         typed = {f"rules-{name.replace('_', '-', 2)}": text for name, text in edited.items()}
-        return inputs_of(self.html(data), "rules") | typed
+        return Screen(self.html(data)).fields("rules") | typed
 
     def press(self, button: str, data: dict[str, str] | None = None) -> str:
         """The page after a button."""
@@ -104,14 +103,14 @@ def of_value(stored: object) -> Page:
 
 def problems(html: str) -> dict[str, str]:
     """The problems of the rows, by the id of the list that has them."""
-    found = re.findall(r'<ul class="errorlist[^"]*"(?: id="([^"]*)")?><li>(.*?)</li>', html)
-    return {name: unescape(text) for name, text in found}
+    lists = Screen(html).all("ul.errorlist")
+    return {errors["id"] if errors.has("id") else "": errors.text for errors in lists}
 
 
 def focused(html: str) -> str:
-    [tag] = re.findall(r"<[^>]*\sautofocus[^>]*>", html)
-    [name] = re.findall(r'(?:name="(rules[^"]*)"|name="_edit" value="([^"]*)")', tag)
-    return "".join(name)
+    """The name of the input, or of the button of a row, that has the focus."""
+    focus = Screen(html).focused
+    return focus["value"] if focus["name"] == "_edit" else focus["name"]
 
 
 # What the page shows.
@@ -129,21 +128,19 @@ def test_page_has_an_input_for_each_part_and_offers_attributes_and_segments(page
 def test_names_and_values_are_escaped() -> None:
     odd = condition('"><i>', "in", "</textarea><u>")
     page = Page([{"name": '"><s>', "conditions": [odd]}])
-    assert not re.search("<[isu]>", page.html())
+    assert not Screen(page.html()).all("i, s, u")
     assert page.rows()["rules-0-0-values"] == "</textarea><u>"
 
 
 def test_inputs_and_buttons_have_unique_labels_and_ids(page: Page) -> None:
     html = page.html()
-    controls = re.findall(
-        r'<(?:input|select|textarea|button)\b[^>]*name="(?:rules-|_edit)[^>]*>', html
-    )
-    visible = [one for one in controls if 'type="hidden"' not in one]
-    labels = [label for one in visible for label in re.findall(r'aria-label="([^"]*)"', one)]
+    screen = Screen(html)
+    visible = screen.all('[name^="rules-"]:not([type=hidden]), [name=_edit]')
+    labels = [control["aria-label"] for control in visible if control.has("aria-label")]
     # The last four buttons have a text.
     assert len({*labels}) == len(labels) == len(visible) - 4
     assert "Rule 2, condition 1: values" in labels
-    ids = re.findall(r'\sid="([^"]*)"', html)
+    ids = screen.attributes("", "id")
     assert len({*ids}) == len(ids)
 
 
@@ -170,7 +167,7 @@ def test_rules_that_rows_cannot_show_are_json(stored: object) -> None:
 def test_enter_presses_no_button_of_the_rows(page: Page) -> None:
     """Enter in an input presses the first button of the form."""
     for html in (page.html(), Page({"x": 1}).html()):
-        assert "name=" not in re.findall("<button[^>]*>", html)[0]
+        assert not Screen(html).all("button")[0].has("name")
 
 
 # What is typed.
@@ -197,17 +194,17 @@ def test_edited_inputs_are_the_json(page: Page) -> None:
 def test_rows_in_which_nothing_is_typed_are_left_out(page: Page) -> None:
     data = page.rows()
     for button in ("attribute:0", "segment:0", "attribute", "segment"):
-        data = inputs_of(page.press(button, data), "rules")
+        data = Screen(page.press(button, data)).fields("rules")
     assert len(data) > len(ROWS)
     assert page.saved(data) == RULES
 
 
 @pytest.mark.parametrize("part", ["name", "rollout_percent"])
 def test_rule_with_only_a_name_or_a_percentage_is_refused(part: str, page: Page) -> None:
-    data = inputs_of(page.press("attribute"), "rules") | {f"rules-2-{part}": "5"}
+    data = Screen(page.press("attribute")).fields("rules") | {f"rules-2-{part}": "5"}
     html = page.html(data)
     assert problems(html) == {"id_rules-2-0-attribute_error": "This field is required."}
-    assert inputs_of(html, "rules")[f"rules-2-{part}"] == "5"
+    assert Screen(html).fields("rules")[f"rules-2-{part}"] == "5"
 
 
 @pytest.mark.parametrize(
@@ -231,9 +228,9 @@ def test_problem_stands_at_its_input(
     html = str(form["rules"])
     [(name, problem)] = problems(html).items()
     assert (name, problem[: len(text)]) == (f"id_rules-{place}_error", text)
-    [described] = re.findall(rf'<[^>]*aria-describedby="{name}"[^>]*>', html)
-    assert 'aria-invalid="true"' in described
-    assert typed.items() <= inputs_of(html, "rules").items()
+    screen = Screen(html)
+    assert screen.part(f'[aria-describedby="{name}"]')["aria-invalid"] == "true"
+    assert typed.items() <= screen.fields("rules").items()
 
 
 def test_each_row_shows_its_problem(page: Page) -> None:
@@ -269,7 +266,7 @@ def test_button_changes_the_rows_and_gets_the_focus(
     if not re.search(r"\d", button):
         assert f'name="_edit" value="{button}"' in page.html()
     html = page.press(button)
-    rows = inputs_of(html, "rules")
+    rows = Screen(html).fields("rules")
     assert inputs.items() <= rows.items()
     assert len(rows) == len(ROWS) + added
     assert focused(html) == focus
@@ -280,13 +277,13 @@ def test_button_changes_the_rows_and_gets_the_focus(
     "button", ["up:0", "down:1", "up:7", "remove:1-5", "attribute:9", "odd:0", "up:" + "9" * 5_000]
 )
 def test_button_of_no_row_changes_nothing(button: str, page: Page) -> None:
-    assert inputs_of(page.press(button), "rules") == ROWS
+    assert Screen(page.press(button)).fields("rules") == ROWS
 
 
 def test_button_keeps_what_is_typed_and_shows_no_problem(page: Page) -> None:
     data = page.rows() | {"rules-0-0-values": '"open', "rules-1-rollout_percent": "x"}
     html = page.press("attribute:0", data)
-    assert {**data, "rules-0-1-attribute": ""}.items() <= inputs_of(html, "rules").items()
+    assert {**data, "rules-0-1-attribute": ""}.items() <= Screen(html).fields("rules").items()
     assert problems(html) == {}
 
 
@@ -295,16 +292,16 @@ def test_button_keeps_what_is_typed_and_shows_no_problem(page: Page) -> None:
 
 def test_rows_become_json_with_an_example_and_rows_again(page: Page) -> None:
     html = page.press("json", page.rows() | {"rules-0-name": "typed"})
-    text = inputs_of(html, "rules")["rules"]
+    text = Screen(html).fields("rules")["rules"]
     assert json.loads(text) == [{**RULES[0], "name": "typed"}, RULES[1]]
-    rows = inputs_of(page.press("rows", {"rules": text}), "rules")
+    rows = Screen(page.press("rows", {"rules": text})).fields("rules")
     assert rows == ROWS | {"rules-0-name": "typed"}
 
 
 def test_rows_with_a_problem_do_not_become_json(page: Page) -> None:
     html = page.press("json", page.rows() | {"rules-1-rollout_percent": "half"})
     assert problems(html) == {"id_rules-1-rollout_percent_error": "Enter a whole number."}
-    assert inputs_of(html, "rules")["rules-1-rollout_percent"] == "half"
+    assert Screen(html).fields("rules")["rules-1-rollout_percent"] == "half"
 
 
 @pytest.mark.parametrize(
@@ -316,8 +313,8 @@ def test_rows_with_a_problem_do_not_become_json(page: Page) -> None:
     ],
 )
 def test_example_can_be_saved(options: dict[str, Any], problem_of: Any) -> None:
-    [example] = re.findall(r"<pre[^>]*>(.*?)</pre>", Page({"x": 1}, **options).html(), re.DOTALL)
-    assert problem_of(json.loads(unescape(example))) is None
+    example = Screen(Page({"x": 1}, **options).html()).part("pre")
+    assert problem_of(json.loads(example.text)) is None
 
 
 @pytest.mark.parametrize("text", ["[{", '[{"name": "x",\n  "conditions": oops}]'])
@@ -335,8 +332,8 @@ NEVER = f'Value 1 never matches "is_staff": {A_BOOL}'
 
 
 def marks(html: str) -> list[str]:
-    found = re.findall(r'<div class="flagstaff-hint[^>]*><p[^>]*>(.*?)</p>', html, re.DOTALL)
-    return [unescape(text) for text in found if not text.startswith("common")]
+    hints = Screen(html).texts(".flagstaff-hint > p:first-child")
+    return [text for text in hints if not text.startswith("common")]
 
 
 @pytest.mark.parametrize(
@@ -359,7 +356,7 @@ def test_row_is_marked_while_it_is_edited(inputs: dict[str, str], mark: str) -> 
     typed = {f"rules-0-0-{name}": text for name, text in inputs.items()}
     html = page.press("preview", page.rows() | typed)
     assert marks(html) == [mark]
-    assert typed.items() <= inputs_of(html, "rules").items()
+    assert typed.items() <= Screen(html).fields("rules").items()
 
 
 def test_unknown_attribute_may_come_from_the_function(attributes: Any) -> None:
@@ -389,7 +386,7 @@ def test_value_that_never_matches_is_noted_unless_it_is_refused(
 
 def test_attributes_of_the_project_are_offered(attributes: Any) -> None:
     attributes("date_joined", "gone", "shop.flags.attributes")
-    offered = re.findall(r'<option value="([^"]*)"></option>', Page([]).html())
+    offered = Screen(Page([]).html()).attributes("datalist option", "value")
     built_in = ["is_authenticated", "is_staff", "is_superuser", "groups", "visitor"]
     assert sorted(offered) == sorted(["date_joined", "gone", *built_in])
 
@@ -400,7 +397,8 @@ def test_attributes_of_the_project_are_offered(attributes: Any) -> None:
 def common(name: str, **options: Any) -> str:
     """The line with common values of a condition on an attribute."""
     html = Page([{"conditions": [condition(name, "in", "x")]}], **options).html()
-    return unescape(" ".join(re.findall("common: (.*?)</p>", html)))
+    lines = (text for text in Screen(html).texts("p") if text.startswith("common: "))
+    return " ".join(line.removeprefix("common: ") for line in lines)
 
 
 def test_bools_choices_of_a_column_and_names_of_groups_are_listed(
@@ -446,7 +444,7 @@ def test_text_that_is_no_value_has_its_problem_beside_it(typed: str, text: str) 
 
 @pytest.mark.parametrize("button", ["attribute", "segment", "down:0", "up:1"])
 def test_rule_for_all_others_stays_the_last_one(button: str) -> None:
-    rows = inputs_of(of_value(OTHERS).press(button), "rules")
+    rows = Screen(of_value(OTHERS).press(button)).fields("rules")
     last = max(name.split("-")[1] for name in rows if name.endswith("-value"))
     assert rows[f"rules-{last}-value"] == '"c"'
 
@@ -456,7 +454,7 @@ def test_button_adds_a_rule_for_all_others_to_those_of_a_value_only() -> None:
     assert 'value="others"' in of_value([]).html()
     page = of_value(OTHERS[:1])
     assert 'value="others"' in page.html()
-    rows = inputs_of(page.press("others"), "rules")
+    rows = Screen(page.press("others")).fields("rules")
     assert page.saved(rows) == OTHERS[:1]
     rows |= {"rules-1-value": '"c"', "rules-1-rollout_percent": "25"}
     assert page.saved(rows) == OTHERS

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
-from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
@@ -34,8 +32,8 @@ from tests.support.admin_pages import (
     state,
     toggle_url,
 )
-from tests.support.form_inputs import inputs_of
 from tests.support.history import flag_history
+from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.terminals import delete_usage, flags
 from tests.support.usage_rows import add_usage
@@ -102,11 +100,11 @@ def rows() -> dict[str, Any]:
 
 
 def links(html: str) -> list[str]:
-    return [unescape(url) for url in re.findall(r'<a [^>]*href="([^"]+)"', html)]
+    return [url for _text, url in Screen(html).links if url]
 
 
 def ids(html: str) -> list[str]:
-    return re.findall(r' id="(version-[^"]*)"', html)
+    return Screen(html).attributes('[id^="version-"]', "id")
 
 
 def test_each_page_opens(variant: str, operator: Client, rows: dict[str, Any]) -> None:
@@ -125,7 +123,7 @@ def test_pages_of_a_flag_write_what_was_chosen(
     for view, enabled in (("on", True), ("kill", False)):
         [url] = [one for one in links(page(operator)) if f"/{view}/" in one]
         url = urljoin(FLAGS, url)
-        response = operator.post(url, inputs_of(page(operator, url), ""))
+        response = operator.post(url, Screen(page(operator, url)).fields())
         assert response["Location"].startswith(FLAGS)
         assert state(flag) == (enabled, 50)
     fields = {"kind": "ops", "description": "Two pages"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from html import unescape
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
 from django.db import models
 from django.test import Client, RequestFactory
-from django.utils.html import strip_tags
 
 from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, all_actions
@@ -43,8 +41,8 @@ from tests.support.admin_pages import (
     undo_url,
     undo_urls,
 )
-from tests.support.form_inputs import inputs_of
 from tests.support.models_of_others import value_model_of
+from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 
 pytestmark = pytest.mark.django_db
@@ -70,14 +68,14 @@ def url_of(value: KeyValueStore, view: str = "change") -> str:
 
 def text_of(html: str) -> str:
     """Returns the text of a page, without its inputs."""
-    return " ".join(unescape(strip_tags(html.partition('id="content"')[2])).split())
+    return Screen(html).part("#content").text
 
 
 # The list.
 
 
 def cells(client: Client, name: str, query: str = "") -> list[str]:
-    return [unescape(text) for text in column(page(client, VALUES + query), name)]
+    return column(page(client, VALUES + query), name)
 
 
 def test_list_shows_the_key_the_value_its_rules_and_a_type_that_is_set(operator: Client) -> None:
@@ -107,8 +105,8 @@ def test_list_shows_and_sorts_by_the_newest_change(operator: Client) -> None:
     assert (hosts.partition(" ")[0], limit[:17]) == ("description", "value max: 3 → 4 ")
     # SQL does not set the time in the row.
     execute("UPDATE flagstaff_keyvaluestore SET value = '1' WHERE key = 'gateway'")
-    [newest_first] = re.findall(r'href="(\?o=)-?(\d)"', page(operator, f"{VALUES}?o=3"))[-1:]
-    assert cells(operator, "value_key", "-".join(newest_first)) == ["gateway", "limit", "hosts all"]
+    *_others, order = Screen(page(operator, f"{VALUES}?o=3")).attributes('a[href^="?o="]', "href")
+    assert cells(operator, "value_key", f"?o=-{order[-1]}") == ["gateway", "limit", "hosts all"]
     Change.objects.all().delete()
     assert cells(operator, "changed") == ["just now"] * 3
 
@@ -137,7 +135,7 @@ def test_page_shows_what_is_the_actions_and_the_last_changes(operator: Client) -
     html = page(operator, url_of(value))
     text = text_of(html)
     assert '<pre class="flagstaff-json">{\n  &quot;a&quot;: 1\n}</pre>' in html
-    assert '"paypal" if is_staff is true{"a": 1} for all others' in text
+    assert '"paypal" if is_staff is true {"a": 1} for all others' in text
     assert "Users who get another value than the value itself: 1 of 2." in text
     assert "Who takes the money" in text
     assert "<p" not in text
@@ -198,7 +196,7 @@ def test_message_after_a_new_value_links_to_its_rules(
 )
 def test_value_is_any_json(text: str, expected: Any, operator: Client) -> None:
     add = f"{VALUES}add/"
-    assert inputs_of(page(operator, add), "value") == {"value": ""}
+    assert Screen(page(operator, add)).fields("value") == {"value": ""}
     act(operator, add, key=KEY, value=text)
     assert stored() == expected
 
@@ -228,15 +226,15 @@ def test_text_that_is_no_value_is_refused_and_shown_again(
         response = operator.post(url, typed(operator, url, value=text))
         [error] = errors_of(response)
         assert problem in error
-        shown = unescape(response.content.decode())
-        assert text in shown
-        assert 'aria-invalid="true"' in shown
+        shown = Screen(response)
+        assert text in shown.fields().values()
+        assert shown.all('[aria-invalid="true"]')
     assert stored() == "stripe"
 
 
 def test_object_is_shown_over_several_lines(operator: Client) -> None:
     value = value_of({"retries": {"max": 3}, "größe": 1, "c": 1.0})
-    shown = inputs_of(page(operator, url_of(value, "set")), "value")["value"]
+    shown = Screen(page(operator, url_of(value, "set"))).fields("value")["value"]
     assert shown == '{\n  "c": 1.0,\n  "größe": 1,\n  "retries": {\n    "max": 3\n  }\n}'
     [message] = messages_of(act(operator, url_of(value, "set")))
     assert message.startswith("Nothing was changed")
@@ -262,8 +260,8 @@ def test_choices_and_booleans_are_a_menu(
     now: object, schema: Any, options: list[str], other: object, operator: Client
 ) -> None:
     url = url_of(value_of(now, **schema), "set")
-    [menu] = re.findall(r'<select name="value".*?</select>', page(operator, url), re.DOTALL)
-    assert [unescape(one) for one in re.findall(r'<option value="([^"]*)"', menu)] == options
+    menu = Screen(page(operator, url)).part("select[name=value]")
+    assert menu.attributes("option", "value") == options
     act(operator, url, value=json.dumps(other))
     assert stored() is other or stored() == other
 
@@ -308,7 +306,7 @@ def test_rules_that_cannot_be_used_are_refused(
     url = url_of(value_of(10, type="integer"), "rules")
     response = operator.post(url, typed(operator, url, rules=json.dumps([rule])))
     assert problem in errors_of(response)[0]
-    assert inputs_of(response.content.decode(), "rules") == {"rules": json.dumps([rule])}
+    assert Screen(response).fields("rules") == {"rules": json.dumps([rule])}
 
 
 def test_value_cannot_be_left_empty_with_other_details(
@@ -326,7 +324,7 @@ def test_fields_that_a_project_makes_read_only_are_not_written(
     monkeypatch.setattr(KeyValueStoreAdmin, "readonly_fields", ("value", "secret"))
     assert "Set" not in links_of(page(operator, url_of(value)))
     assert operator.post(url_of(value, "set"), {"value": "1"}).status_code == 403
-    shown = inputs_of(page(operator, url_of(value, "details")), "")
+    shown = Screen(page(operator, url_of(value, "details"))).fields()
     assert not shown.keys() & {"value", "secret"}
     act(operator, url_of(value, "details"), description="x", secret="on", value="1")
     value.refresh_from_db()

@@ -31,7 +31,7 @@ from tests.support.experiment_pages import (
     newest_event,
     stored,
 )
-from tests.support.form_inputs import inputs_of
+from tests.support.screen import Screen
 from tests.support.terminals import asked
 
 pytestmark = pytest.mark.django_db
@@ -143,7 +143,7 @@ def test_start_says_who_takes_part_and_asks_once(
 
 def test_stop_is_one_click_also_on_an_old_page(operator: Client, running: Experiment) -> None:
     url = experiment_url(running, "stop")
-    data = inputs_of(page(operator, url), "")
+    data = Screen(page(operator, url)).fields()
     experiments.grow(KEY, 100)
     response = operator.post(url, data, follow=True)
     assert stored().state == State.STOPPED

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import re
 from datetime import timedelta
-from html import unescape
 from typing import Any
 
 import pytest
@@ -35,7 +33,8 @@ from tests.support.experiment_pages import (
     expose_both,
     stored,
 )
-from tests.support.plan_pages import INLINE, table, text_of
+from tests.support.plan_pages import inline_of, table, text_of
+from tests.support.screen import Screen
 from tests.support.terminals import ok, run, typed
 
 pytestmark = pytest.mark.django_db
@@ -55,12 +54,13 @@ def shown(client: Client, experiment: Experiment) -> str:
 
 def actions_of(html: str) -> set[str]:
     """Returns the actions that a page links to."""
-    return {*re.findall(r"<a [^>]*>([^<]+)…</a>", html)}
+    links = Screen(html).part("#content").links
+    return {text.removesuffix("…") for text, _url in links if text.endswith("…")}
 
 
 def settings_of(html: str) -> dict[str, str]:
-    found = re.findall(r"<dt>(.*?)</dt><dd>(.*?)</dd>", html, re.DOTALL)
-    return {name: text_of(text).replace("\xa0", " ") for name, text in found}
+    screen = Screen(html)
+    return dict(zip(screen.texts("dt"), screen.texts("dd"), strict=True))
 
 
 # The list.
@@ -145,24 +145,24 @@ def test_page_shows_verdict_figures_and_drawing(operator: Client, better: Experi
     assert look is not None
     assert look["relative_difference"] is not None
     name, control, value, change, p_value, result = orders
-    assert name == ("ordersprimary metrica customer has paid · 4,000 units with a full window")
+    assert name == ("orders primary metric a customer has paid · 4,000 units with a full window")
     assert (control, value) == ("10.0 %", "16.0 %")
     assert (p_value, result) == ("< 0.0001", "better, significant")
     lift = look["relative_difference"]
     low, high = (f"+{100 * (bound or 0):.1f} %" for bound in (lift["low"], lift["high"]))
     assert change == f"+60.0 % · 95 % interval: {low} to {high}"
-    [drawn] = re.findall(r'<svg[^>]*aria-label="[+]60.*?</svg>', html, re.DOTALL)
-    assert 'class="flagstaff-range flagstaff-fine"' in drawn
+    drawn = Screen(html).part('svg[aria-label^="+60"]')
+    assert drawn.all(".flagstaff-range.flagstaff-fine")
 
 
 def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Experiment) -> None:
     with_metrics(better, other_metrics=["revenue"], guardrails={"complaints": 0.01})
     html = shown(operator, better)
     assert "97.5 % interval" in text_of(html)
-    assert "Holm's correction" in unescape(html)
+    assert "Holm's correction" in text_of(html)
     assert "stop: a guardrail got worse" in html
     orders, revenue, complaints = table(html, METRICS_TABLE)
-    assert revenue[0].startswith("revenueother metric")
+    assert revenue[0].startswith("revenue other metric")
     assert complaints[3].endswith("; tolerated: 1.00")
     assert complaints[5] == "worse by more than is tolerated"
     assert 'class="flagstaff-limit" d="M' in html
@@ -179,7 +179,7 @@ def test_result_of_an_earlier_look_names_it(operator: Client, running: Experimen
     with_metrics(running, started_at=timezone.now() - timedelta(days=7))
     [orders] = table(shown(operator, running), METRICS_TABLE)
     assert orders[3].startswith("0 % · 95 % interval: \N{MINUS SIGN}")
-    assert orders[5].startswith("better, significantat the look of ")
+    assert orders[5].startswith("better, significant at the look of ")
 
 
 def test_wrong_shares_are_an_alarm_without_any_figure(
@@ -187,8 +187,7 @@ def test_wrong_shares_are_an_alarm_without_any_figure(
 ) -> None:
     expose_both(running, (2000, 200), (1500, 500))
     html = shown(operator, running)
-    [alarm] = re.findall(r'flagstaff-alarm">(.*?)</p>', html, re.DOTALL)
-    text = text_of(alarm)
+    text = Screen(html).part(".flagstaff-alarm").text
     assert text.startswith("The shares of the variants are wrong (sample-ratio mismatch): p < ")
     assert "control: 2,000 units, 1,750 expected" in text
     assert SHARES_ARE_WRONG in text
@@ -208,8 +207,8 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
     with_metrics(running, other_metrics=["revenue"])
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
     html = shown(operator, running)
-    [alarm] = re.findall(r'flagstaff-alarm">(.*?)</p>', html, re.DOTALL)
-    assert "There is no verdict: the metric orders fails: data exception" in text_of(alarm)
+    alarm = Screen(html).part(".flagstaff-alarm").text
+    assert "There is no verdict: the metric orders fails: data exception" in alarm
     assert "Stop" in actions_of(html)
     assert table(html, UNITS_TABLE)[0][3] == "200"
     assert "revenue" in html
@@ -220,7 +219,7 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
     assert "has no metric" in html
     assert "Stop" in actions_of(html)
     with override("de"):
-        assert "hat keine Metrik 'orders'; vorhanden: keine" in unescape(shown(operator, running))
+        assert "hat keine Metrik 'orders'; vorhanden: keine" in text_of(shown(operator, running))
 
 
 def test_page_says_what_is_missing_and_what_was_left_out(operator: Client) -> None:
@@ -295,10 +294,7 @@ def test_pages_have_no_inline_style_or_script(operator: Client, better: Experime
     views = ("change", "ship", "stop", "grow", "add-metric", "restart", "force", "delete")
     paths = ["", "add/", *(f"{better.pk}/{view}/" for view in views)]
     for path in paths:
-        [content] = re.findall(
-            r'<div id="content".*', page(operator, EXPERIMENTS + path), re.DOTALL
-        )
-        assert INLINE.findall(content) == [], path
+        assert inline_of(page(operator, EXPERIMENTS + path)) == [], path
 
 
 # The actions that a page links to.
@@ -324,13 +320,13 @@ def test_ship_is_the_filled_button_only_if_a_verdict_says_better(
     operator: Client, running: Experiment
 ) -> None:
     def main() -> list[str]:
-        return re.findall(r"flagstaff-main[^>]*>([^<]*)…</a>", shown(operator, running))
+        return Screen(shown(operator, running)).texts("a.flagstaff-main")
 
-    assert main() == ["Stop"]
+    assert main() == ["Stop…"]
     expose_both(running, (2000, 200), (2000, 320))
-    assert main() == ["Ship"]
+    assert main() == ["Ship…"]
     experiments.stop(KEY)
-    assert main() == ["Start"]
+    assert main() == ["Start…"]
 
 
 def test_undo_is_not_offered_without_what_it_needs(operator: Client, running: Experiment) -> None:

@@ -19,9 +19,9 @@ from flagstaff.waiting import running
 from flagstaff.waiting.times import future_time
 from tests.support.admin_pages import act, flag_url, page, permit, staff
 from tests.support.concurrency import in_threads
-from tests.support.form_inputs import inputs_of
 from tests.support.plan_pages import action_url, plan_url
 from tests.support.rollouts import KEY, STEPS, drive_recently, events, make_flag, rollout
+from tests.support.screen import Screen
 from tests.support.terminals import run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
@@ -234,7 +234,7 @@ def test_page_of_a_plan_refuses_a_time_after_another_change(
         changes.flags.set_rollout(KEY, 1)
         return future_time(text)
 
-    shown = inputs_of(page(operator, action_url(plan, "start")), "")
+    shown = Screen(page(operator, action_url(plan, "start"))).fields()
     monkeypatch.setattr(question, "future_time", changed_meanwhile)
     response: Any = operator.post(action_url(plan, "start"), shown | {"_at": TOMORROW})
     assert "has changed since the page was shown" in response.content.decode()

@@ -15,14 +15,13 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.models import FeatureFlag, KeyValueStore, WaitingAction
 from flagstaff.waiting.stored import COLUMNS, State, records_of
 from flagstaff.waiting.times import future_time
-from tests.support.admin_pages import act, flag_url, messages_of, page, staff, state
-from tests.support.form_inputs import inputs_of
+from tests.support.admin_pages import act, flag_url, message_links, messages_of, page, staff, state
+from tests.support.screen import Screen
 from tests.support.terminals import run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
 LIST = "/admin/flagstaff/waitingaction/"
 OVERVIEW = "/admin/flagstaff/featureflag/overview/"
-ALARM = re.compile(r'<p class="flagstaff-notice flagstaff-alarm">(.*)</p>')
 
 # An action that waits compares the versions of the history.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -54,7 +53,7 @@ def test_time_on_the_page_of_an_action_stores_it_for_then(
     assert (waiting.action, waiting.keys, waiting.state) == ("release", ["pay"], State.WAITING)
     [message] = messages_of(response)
     assert "Nothing is changed yet." in message
-    assert url_of(waiting) in message
+    assert url_of(waiting) in dict(message_links(response)).values()
     assert state(pay) == (True, 5)
     make_due()
     assert run_jobs()[0]["state"] == State.DONE
@@ -85,7 +84,7 @@ def test_request_for_many_flags_stores_the_version_of_each(
     changes.flags.set_rollout("pay", 6)
     chosen = {"action": "release", "_selected_action": [pay.pk, ship.pk]}
     response: Any = operator.post("/admin/flagstaff/featureflag/", chosen)
-    shown = inputs_of(response.content.decode(), "")
+    shown = Screen(response).fields()
     operator.post("/admin/flagstaff/featureflag/", shown | chosen | {"_at": TOMORROW})
     versions = {one.key: changes.flags.update(one.key, {}).version for one in (pay, ship)}
     assert WaitingAction.objects.get().versions == versions
@@ -107,7 +106,7 @@ def test_request_of_a_user_who_may_not_see_users_stores_the_counted_users(
 
 def test_later_without_a_time_writes_nothing(operator: Client, pay: FeatureFlag) -> None:
     url = flag_url(pay, "release")
-    shown = inputs_of(page(operator, url), "")
+    shown = Screen(page(operator, url)).fields()
     response: Any = operator.post(url, shown | {"_later": "1"})
     assert "expected a time such as" in response.content.decode()
     assert not WaitingAction.objects.exists()
@@ -122,7 +121,7 @@ def test_change_while_a_time_is_asked_for_is_a_conflict(
         return future_time(text)
 
     url = flag_url(pay, "release")
-    shown = inputs_of(page(operator, url), "")
+    shown = Screen(page(operator, url)).fields()
     monkeypatch.setattr(question, "future_time", changed_meanwhile)
     response: Any = operator.post(url, shown | {"_at": TOMORROW})
     assert "“pay” has changed since the page was shown." in response.content.decode()
@@ -133,7 +132,7 @@ def test_time_beside_a_rollout_to_0_is_kept_and_nothing_is_done_before(
     operator: Client, pay: FeatureFlag
 ) -> None:
     url = f"{flag_url(pay, 'rollout')}?percent=0"
-    operator.post(url, inputs_of(page(operator, url), "") | {"_at": TOMORROW})
+    operator.post(url, Screen(page(operator, url)).fields() | {"_at": TOMORROW})
     waiting = WaitingAction.objects.get()
     assert (waiting.state, waiting.arguments) == (State.WAITING, {"percent": 0})
     assert state(pay) == (True, 5)
@@ -164,8 +163,7 @@ def test_failed_action_is_on_the_overview_and_on_its_row_until_it_is_cancelled(
     run_jobs()
     waiting.refresh_from_db()
     assert waiting.result in page(bob, OVERVIEW)
-    [alarm] = ALARM.findall(page(bob, flag_url(pay)))
-    assert waiting.result in alarm
+    assert waiting.result in Screen(page(bob, flag_url(pay))).part(".flagstaff-alarm").text
     act(bob, url_of(waiting, "cancel"))
     waiting.refresh_from_db()
     assert waiting.state == State.CANCELLED
@@ -179,8 +177,8 @@ def test_action_that_is_due_for_six_minutes_needs_attention(bob: Client, pay: Fe
     waiting.refresh_from_db()
     for url in (LIST, OVERVIEW, flag_url(pay), url_of(waiting)):
         assert re.search(r"due since [^:]+:[^:]+:[^:]+: no run-jobs has run it", page(bob, url))
-    assert 'flagstaff-tripped">overdue' in page(bob, LIST)
-    assert len(ALARM.findall(page(bob, flag_url(pay)))) == 1
+    assert Screen(page(bob, LIST)).texts(".flagstaff-tripped") == ["overdue"]
+    assert len(Screen(page(bob, flag_url(pay))).all(".flagstaff-alarm")) == 1
     [record] = records_of([waiting])
     cells = [one.for_terminal(record) for one in COLUMNS]
     assert (cells[1], cells[-1]) == ("overdue", "no run-jobs has run it")
@@ -190,8 +188,8 @@ def test_page_of_a_change_names_what_will_not_run_afterwards(
     operator: Client, pay: FeatureFlag
 ) -> None:
     waiting = ask("rollout pay 50")
-    notes = re.findall(r"this will not run: (.*)</p>", page(operator, flag_url(pay, "release")))
-    assert url_of(waiting) in notes[0]
+    note = Screen(page(operator, flag_url(pay, "release"))).part("p", "this will not run: ")
+    assert url_of(waiting) in note.attributes("a", "href")
 
 
 def test_pages_of_a_decision_are_named_after_the_action(bob: Client) -> None:

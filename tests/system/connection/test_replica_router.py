@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
 from collections.abc import Iterator
 from html import unescape
 from typing import Any
@@ -23,6 +22,7 @@ from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, VALUES, column, confirmed, page
 from tests.support.fixtures import _create
+from tests.support.screen import Screen
 from tests.support.workers import Worker
 from tools.postgres import Postgres
 
@@ -32,8 +32,6 @@ BEHIND = """
         VALUES ('new_checkout', false, 10);
     INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('gateway', '"paypal"');
 """
-ROLLOUT = re.compile(r"<dd>(\d+) %")
-UNDO = re.compile(r'href="([^"]*\?undo=\d+)[&"]')
 
 
 @pytest.fixture
@@ -89,8 +87,9 @@ def value_list() -> list[str]:
 
 def change_page(key: str) -> list[Any]:
     response = client().get(url(key))
-    html = response.content.decode()
-    return [response.status_code, ROLLOUT.findall(html), "anna.smith" in html]
+    shown = Screen(response)
+    rollouts = [text.split()[0] for text in shown.texts("dd") if "%" in text]
+    return [response.status_code, rollouts, "anna.smith" in shown.text]
 
 
 def history_page(key: str) -> list[Any]:
@@ -110,7 +109,8 @@ def address_after_undo() -> str:
     changes.flags.set_rollout("brand_new", 8)
     boss = client()
     history = boss.get(url("brand_new", "history"), follow=True)
-    [newest, *_] = UNDO.findall(history.content.decode())
+    # Without the way back.
+    newest = Screen(history).attributes('a[href*="?undo="]', "href")[0].partition("&")[0]
     answer = boss.post(newest, confirmed(boss.get(newest)))
     return str(answer["Location"]).replace(url("brand_new"), "the flag")
 

@@ -39,6 +39,7 @@ from tests.support.pages import (
     names_of,
     template_of,
 )
+from tests.support.screen import Screen
 from tests.support.views import request_of, with_flags
 
 pytestmark = pytest.mark.django_db
@@ -365,8 +366,8 @@ def test_page_of_a_user_links_to_the_flags_of_the_user(
     urls = {"urlpatterns": [path("admin/", site.urls)]}
     settings.ROOT_URLCONF = type("urls", (), urls)
     client.force_login(admin_user)
-    html = client.get(f"/admin/auth/user/{admin_user.pk}/change/").content.decode()
-    [url] = re.findall(r'<a href="([^"]*)">Flags of this user</a>', html)
+    user_page = Screen(client.get(f"/admin/auth/user/{admin_user.pk}/change/"))
+    url = user_page.link("Flags of this user")
     assert url == f"/admin/flagstaff/featureflag/user/?user={admin_user.pk}"
     assert client.get(url).status_code == 200
 

@@ -25,6 +25,7 @@ from flagstaff.experiments.report_data import (
     EffectReport,
 )
 from flagstaff.experiments.report_rows import MetricRow
+from tests.support.screen import Screen
 
 NBSP, MINUS = "\N{NO-BREAK SPACE}", "\N{MINUS SIGN}"
 WIDTH = 200.0
@@ -34,8 +35,8 @@ Bounds = tuple[float | None, float | None]
 
 def path(svg: str, css: str) -> list[float]:
     """Returns the numbers of the path of a class."""
-    found = re.findall(rf'<path class="flagstaff-{css}" d="([^"]*)">', svg)
-    return [float(number) for number in re.findall(r"-?[\d.]+", " ".join(found))]
+    paths = Screen(svg).attributes(f'path[class="flagstaff-{css}"]', "d")
+    return [float(number) for number in re.findall(r"-?[\d.]+", " ".join(paths))]
 
 
 def drawn(*changes: Change, css: str = "fine") -> list[str]:
@@ -50,7 +51,7 @@ def test_interval_is_drawn_and_described_beside_zero_where_its_numbers_are() -> 
     [svg] = drawn(Change(0.2, 0.1, 0.3))
     [zero, *_] = path(svg, "zero")
     low, _middle, high = path(svg, "range flagstaff-fine")
-    [value] = map(float, re.findall(r'<circle class="flagstaff-fine" cx="([\d.]+)"', svg))
+    value = float(Screen(svg).part("circle.flagstaff-fine")["cx"])
     assert zero < low < value < high
     assert high - zero == pytest.approx(3 * (low - zero), abs=0.3)
     assert 'aria-label="&lt;0.2&gt;"' in svg
@@ -90,8 +91,7 @@ def test_tolerated_harm_has_a_mark() -> None:
 )
 def test_scale_has_round_numbers(change: Change, labels: list[str]) -> None:
     svg = str(Axis([change]).labels())
-    shown = [label.removesuffix(f"{NBSP}%") for label in re.findall(r">([^<>]+)</text>", svg)]
-    assert shown == labels
+    assert [label.removesuffix(" %") for label in Screen(svg).texts("text")] == labels
 
 
 # The results. The words and the colour follow the interval that is drawn.

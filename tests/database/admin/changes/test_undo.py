@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from functools import partial
-from html import unescape
 from typing import Any
 
 import pytest
@@ -48,6 +47,7 @@ from tests.support.admin_pages import (
 from tests.support.history import all_events, flag_history
 from tests.support.history_fixtures import GERMAN, disabled_triggers
 from tests.support.plan_pages import text_of
+from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.sql import statements_of
 
@@ -73,10 +73,8 @@ def gateway() -> KeyValueStore:
 
 def lines_of(response: Any) -> dict[str, list[str]]:
     """Returns what is now and what is afterwards, by field, or by key for several rows."""
-    table = response.content.decode().partition("<tbody>")[2].partition("</tbody>")[0]
-    rows = re.findall(r"<tr.*?>(.*?)</tr>", table, re.DOTALL)
-    found = (re.findall(r"<t[hd].*?>(.*?)</t[hd]>", row, re.DOTALL) for row in rows)
-    return {field: sides for field, *sides in ([*map(text_of, cells)] for cells in found)}
+    table = Screen(response).all("#content table")[0]
+    return {field: sides for field, *sides in table.rows}
 
 
 def stored() -> tuple[int, object]:
@@ -127,7 +125,7 @@ def test_undo_counts_the_users_and_returns_to_the_filtered_list(
 ) -> None:
     changes.flags.set_rollout(KEY, 0)
     html = page(operator, f"{RECENT}?kind=flag&actor=")
-    url = unescape(re.findall(r'href="([^"]*\?undo=[^"]*)"', html)[0])
+    url = Screen(html).attributes('a[href*="?undo="]', "href")[0]
     response = operator.get(url)
     assert ">Recent changes</a>" in response.content.decode()
     lines = lines_of(response)
@@ -205,9 +203,8 @@ def test_undo_that_is_not_possible_says_why_and_has_no_button(
 def test_change_that_was_changed_again_leads_to_the_states_that_can_be_restored(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    html = page(operator, changed_again())
-    [url] = re.findall(r'<a href="([^"]*)">Restore an earlier state</a>', html)
-    assert "Restore…" in page(operator, unescape(url))
+    url = Screen(page(operator, changed_again())).link("Restore an earlier state")
+    assert "Restore…" in page(operator, url)
 
 
 def test_conflict_of_one_row_refuses_all_and_can_be_left_out(
@@ -216,8 +213,7 @@ def test_conflict_of_one_row_refuses_all_and_can_be_left_out(
     url = transaction_changed_again()
     html = page(operator, url)
     assert "Nothing can be undone, because some of these changes cannot be." in html
-    [others] = re.findall(r'<a href="([^"]*)">Leave out what cannot be undone</a>', html)
-    undo_at(operator, unescape(others))
+    undo_at(operator, Screen(html).link("Leave out what cannot be undone"))
     assert stored() == (70, "stripe")
 
 
@@ -323,9 +319,8 @@ def test_all_changes_of_a_person_on_the_page_are_undone_together(
     with acting_as("ana"):
         changes.flags.set_rollout(KEY, 50)
         changes.values.set("gateway", "adyen")
-    html = page(operator, f"{RECENT}?actor=ana")
-    [url] = re.findall(r'href="([^"]*)">Undo all 2 changes on this page…', html)
-    response = undo_at(operator, unescape(url))
+    changes_of_ana = Screen(page(operator, f"{RECENT}?actor=ana"))
+    response = undo_at(operator, changes_of_ana.link("Undo all 2 changes on this page…"))
     assert response.redirect_chain == [(f"{RECENT}?actor=ana", 302)]
     assert "Undone: “gateway”, “new_checkout”." in str(messages_of(response))
     assert stored() == (25, "stripe")
@@ -343,9 +338,8 @@ def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
         changes.flags.create("brand_new", enabled=True)
         changes.flags.delete("beta")
         changes.values.set("gateway", "adyen")
-    html = page(operator, f"{RECENT}?transaction={version}")
-    [url] = re.findall(r'href="([^"]*)">Undo the whole transaction…', html)
-    response = operator.get(f"{RECENT}{unescape(url)}")
+    shown = Screen(page(operator, f"{RECENT}?transaction={version}"))
+    response = operator.get(f"{RECENT}{shown.link('Undo the whole transaction…')}")
     assert "All of these changes are undone, or none." in notes_of(response)
     lines = lines_of(response)
     assert [*lines] == ["gateway (value)", "beta", "brand_new", KEY]
@@ -405,8 +399,7 @@ def test_versions_are_restored_only_where_the_values_are_stored(operator: Client
     changes.values.update("token", {"description": "For the shop"})
     changes.values.set("token", "hunter3")
     changes.values.update("token", {"description": "For the new shop"})
-    [version] = re.findall(r"\?restore=(\d+)&", page(operator, f"{VALUES}{row.pk}/history/"))
-    undo_at(operator, restore_url(int(version)))
+    undo_at(operator, Screen(page(operator, f"{VALUES}{row.pk}/history/")).link("Restore…"))
     row.refresh_from_db()
     assert (row.value, row.description) == ("hunter3", "For the shop")
 
@@ -620,8 +613,7 @@ def test_page_offers_to_leave_out_a_column_whose_old_value_no_longer_fits(
     execute('UPDATE flagstaff_change SET old = old || \'{"review_on": "soon"}\'')
     html = page(operator, undo_url(version))
     assert "banner: review_on: " in text_of(html)
-    [query] = re.findall(r'href="(\?[^"]*without=review_on[^"]*)"', html)
-    url = f"{RECENT}{unescape(query)}"
+    url = f"{RECENT}{Screen(html).link('Leave out review_on')}"
     assert "Left out: review_on." in text_of(page(operator, url))
     operator.post(url, confirmed(operator.get(url)))
     assert FeatureFlag.objects.get(key="banner").rollout_percent == 5

@@ -5,16 +5,15 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 from datetime import timezone as zones
-from html import unescape
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
-from django.utils.html import strip_tags
 
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import flag_url, page
+from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, serve
 from tests.support.terminals import delete_usage
@@ -36,13 +35,12 @@ def _usage(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def section(client: Client, flag: FeatureFlag) -> str:
     """Returns the HTML of the section; empty without one."""
-    html = page(client, flag_url(flag))
-    found = re.findall(r">Evaluations</h2>(.*?)</section>", html, re.DOTALL)
-    return str(found[0]) if found else ""
+    sections = Screen(page(client, flag_url(flag))).all("section")
+    return next((part.html for part in sections if part.texts("h2") == ["Evaluations"]), "")
 
 
 def text(html: str) -> str:
-    return unescape(" ".join(strip_tags(html.partition("<svg")[0]).split())).replace("\xa0", " ")
+    return " ".join(Screen(html).texts("p"))
 
 
 def hour(ago: int) -> datetime:
@@ -81,10 +79,10 @@ def test_bars_have_the_true_results_over_all_of_each_hour(
     count(167, 1, 0)
     count(168, 9_999, 0)
     html = section(operator, flag)
-    false, true = re.findall(r'class="flagstaff-(?:false|true)" d="([^"]*)"', html)
+    false, true = Screen(html).attributes(".flagstaff-false, .flagstaff-true", "d")
     assert re.findall(r"M(\d+) 44V(\d+)", false) == [("0", "43"), ("492", "0"), ("501", "22")]
     assert re.findall(r"M(\d+) 44V(\d+)", true) == [("0", "43"), ("492", "11")]
-    assert re.findall(r'aria-label="([^"]*)"', html) == [
+    assert Screen(html).attributes("svg", "aria-label") == [
         "True results, and all, by hour in the last 7 days"
     ]
     assert 6 <= html.count("<text") <= 7

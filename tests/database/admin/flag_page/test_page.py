@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-from html import unescape
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from django.utils.html import strip_tags
 
 from flagstaff import changes
 from flagstaff._engine import forced_off
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import flag_url, page, staff
 from tests.support.conditions import condition
+from tests.support.screen import Screen
 
 pytestmark = pytest.mark.django_db
 
@@ -24,21 +23,21 @@ EVERY_DAY = ["Kill", "0 %", "1 %", "5 %", "25 %", "50 %", "100 %", "other"]
 
 def head_of(html: str) -> str:
     """Returns the text above the sections."""
-    head = html.partition('class="flagstaff-row">')[2].partition('<div class="flagstaff-parts">')[0]
-    return unescape(" ".join(strip_tags(head).split()))
+    return " ".join(Screen(html).texts(".flagstaff-row > :not(.flagstaff-parts, .flagstaff-links)"))
 
 
 def links_of(html: str) -> list[str]:
     """Returns the actions that the page links to, in their order."""
-    main = html.partition('class="flagstaff-row">')[2].partition('class="flagstaff-links"')[0]
-    found = re.findall(r'<a [^>]*href="[^"]*/(\w+)/(?:\?percent=\d+)?"[^>]*>([^<]*)<', main)
-    return [text.removesuffix("…") for page, text in found if page not in {"change", "staleflag"}]
+    return [
+        text.removesuffix("…")
+        for text, url in Screen(html).part(".flagstaff-row").links
+        if re.search(r"/(?!change|staleflag|history)\w+/(\?percent=\d+)?$", url)
+    ]
 
 
 def section(html: str, title: str) -> str:
     """Returns the text of a section."""
-    [found] = re.findall(rf"<h2[^>]*>{title}.*?</section>", html, re.DOTALL)
-    return unescape(" ".join(strip_tags(found.replace("<", " <")).split()))
+    return Screen(html).section(title).text
 
 
 def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
@@ -54,7 +53,7 @@ def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
     assert [one for one in links if one not in EVERY_DAY] == [
         *("Release to everybody", "Rules", "Bucketing unit", "Details", "Delete"),
     ]
-    assert re.search(r'percent=25" aria-current="true">25 %<', html)
+    assert Screen(html).texts('.flagstaff-act [aria-current="true"]') == ["25 %"]
 
 
 @pytest.mark.parametrize(
@@ -115,8 +114,7 @@ def test_rule_that_keeps_users_out_and_a_forced_off_flag_are_alarms(
     changes.flags.update("new_checkout", {"rules": [rule], "rollout_percent": 100})
     monkeypatch.setattr(forced_off, "keys", frozenset({"new_checkout"}))
     html = page(operator, flag_url(flag))
-    alarms = re.findall(r'flagstaff-alarm">(.*?)</p>', html)
-    assert alarms == [
+    assert Screen(html).texts(".flagstaff-alarm") == [
         "Forced off in this process by FLAGSTAFF_FORCE_OFF.",
         "Rule 1 keeps 90 % of its users out, also at a rollout of 100 %.",
     ]

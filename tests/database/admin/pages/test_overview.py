@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from html import unescape
 from typing import Any
 
 import pytest
@@ -27,7 +26,6 @@ from tests.support.admin_pages import (
     count_queries,
     events_of,
     page,
-    rows_of,
     staff,
 )
 from tests.support.experiment_pages import experiment_url
@@ -42,6 +40,7 @@ from tests.support.rollouts import (
     make_flag,
     plan_of,
 )
+from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.sql import without_table
 from tests.support.terminals import delete_usage, flags
@@ -81,10 +80,8 @@ def experiment() -> Experiment:
 
 def block(html: str, heading: str) -> list[str]:
     """The rows of the table of a block as text; none if the page has no such block."""
-    for part in html.split("</section>"):
-        if f">{heading}</h2>" in part and "<tbody>" in part:
-            return rows_of(part)
-    return []
+    sections = (part for part in Screen(html).all("section") if part.texts("h2") == [heading])
+    return [row for section in sections for row in section.texts("tbody tr")]
 
 
 def attention(html: str) -> list[str]:
@@ -209,7 +206,7 @@ def test_user_sees_only_the_parts_that_the_permissions_allow(
     html = page(staff(permission), OVERVIEW)
     assert [row.split()[0] for row in running(html)] == keys
     assert attention(html) == []
-    assert VALUES not in html.partition('id="content"')[2]
+    assert VALUES not in Screen(html).part("#content").html
 
 
 # Rollout plans and experiments.
@@ -318,7 +315,7 @@ def test_number_of_stale_flags_is_linked_with_its_time(operator: Client) -> None
     html = page(operator, OVERVIEW)
     [row] = attention(html)
     assert re.fullmatch(r"Stale flags 2 2 flags are stale, as of \d\d:00\.", row)
-    assert 'href="/admin/flagstaff/featureflag/stale/"' in html.partition('id="content"')[2]
+    assert Screen(html).all('#content a[href="/admin/flagstaff/featureflag/stale/"]')
 
 
 def test_stale_flags_that_were_never_counted_are_a_sentence(operator: Client) -> None:
@@ -350,11 +347,11 @@ def test_worker_that_is_behind_needs_attention(operator: Client, join: Join) -> 
     html = page(operator, OVERVIEW)
     [row] = attention(html)
     assert row.startswith("Workers behind 1 of 1 workers behind: web-2 (pid 7) for ")
-    assert 'href="/admin/flagstaff/featureflag/workers/"' in html.partition('id="content"')[2]
+    assert Screen(html).all('#content a[href="/admin/flagstaff/featureflag/workers/"]')
 
 
 def test_page_links_to_the_changes_of_today(operator: Client) -> None:
     make_flag()
-    [url] = re.findall(rf'href="({RECENT}\?[^"]*)"', page(operator, OVERVIEW))
-    assert len(events_of(page(operator, unescape(url)))) == 1
+    [url] = Screen(page(operator, OVERVIEW)).attributes(f'a[href^="{RECENT}?"]', "href")
+    assert len(events_of(page(operator, url))) == 1
     assert RECENT not in page(staff("view_experiment"), OVERVIEW)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from html import unescape
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -20,6 +18,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts.models import Plan
 from tests.support.admin_pages import FLAGS, count_queries, page, staff
 from tests.support.plan_pages import text_of
+from tests.support.screen import Screen
 from tests.support.sql import without_table
 
 pytestmark = pytest.mark.django_db
@@ -47,12 +46,8 @@ def url_of(text: str) -> str:
 
 def found(client: Client, text: str) -> dict[str, list[str]]:
     """Returns the keys that a search finds, by kind."""
-    html = page(client, url_of(text))
-    groups = re.findall(r'<h2 id="table-.*?">(.*?)</h2>(.*?)</section>', html, re.DOTALL)
-    return {
-        name: [unescape(key) for key in re.findall(r'flagstaff-key" href="[^"]*">(.*?)</a>', group)]
-        for name, group in groups
-    }
+    groups = Screen(page(client, url_of(text))).all("section.flagstaff-section")
+    return {group.part("h2").text: group.texts("a.flagstaff-key") for group in groups}
 
 
 def test_search_finds_all_kinds_by_a_part_of_the_key(operator: Client, rows: None) -> None:
@@ -147,7 +142,7 @@ def test_kind_whose_list_has_no_search_is_left_out(
 
 
 def docs_links(client: Client, url: str) -> list[str]:
-    return re.findall(r'class="flagstaff-docs" href="([^"]*)" rel="noreferrer"', page(client, url))
+    return Screen(page(client, url)).attributes("a.flagstaff-docs[rel=noreferrer]", "href")
 
 
 @pytest.mark.parametrize(

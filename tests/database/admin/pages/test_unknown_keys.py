@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html import unescape
 from typing import Any
 
 import pytest
@@ -21,7 +20,7 @@ from tests.support.admin_pages import (
     page,
     staff,
 )
-from tests.support.plan_pages import text_of
+from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.terminals import delete_usage
 from tests.support.usage_rows import add_usage
@@ -32,7 +31,7 @@ UNKNOWN = f"{FLAGS}unknown-keys/"
 
 
 def text(html: str) -> str:
-    return text_of(html.partition('id="content"')[2].replace("<", " <"))
+    return Screen(html).part("#content").text
 
 
 def evaluate_unknown(key: str, *, count: int = 1, days: float = 0) -> None:
@@ -42,7 +41,7 @@ def evaluate_unknown(key: str, *, count: int = 1, days: float = 0) -> None:
 
 def keys(html: str) -> list[str]:
     """The unknown keys of the table."""
-    return re.findall(r'<th scope="row"><span class="flagstaff-key">([^<]*)<', html)
+    return Screen(html).texts("th .flagstaff-key")
 
 
 @pytest.fixture(autouse=True)
@@ -117,9 +116,9 @@ def test_key_links_to_its_history_which_brings_a_deleted_flag_back(operator: Cli
     changes.flags.create("old_banner")
     changes.flags.delete("old_banner")
     evaluate_unknown("old_banner")
-    [url] = re.findall(r'<a href="([^"]*)">History</a>', page(operator, UNKNOWN))
-    assert unescape(url) == f"{RECENT}?key=old_banner&kind=flag"
-    assert "Bring back" in page(operator, unescape(url))
+    url = Screen(page(operator, UNKNOWN)).link("History")
+    assert url == f"{RECENT}?key=old_banner&kind=flag"
+    assert "Bring back" in page(operator, url)
 
 
 def test_viewer_and_read_only_pages_cannot_create_flags(

@@ -12,7 +12,7 @@ from flagstaff._core import RULE_FORMAT
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, count_queries, page, rows_of
 from tests.support.fake_workers import Join, join, let_pass
-from tests.support.plan_pages import text_of
+from tests.support.screen import Screen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,7 +22,7 @@ WORKERS = f"{FLAGS}workers/"
 
 
 def text(html: str) -> str:
-    return text_of(html.partition('id="content"')[2].replace("<", " <"))
+    return Screen(html).part("#content").text
 
 
 @pytest.fixture(autouse=True)

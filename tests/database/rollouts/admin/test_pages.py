@@ -47,6 +47,7 @@ from tests.support.rollouts import (
     run_of,
     see,
 )
+from tests.support.screen import Screen
 from tests.support.terminals import document, ok, run, typed
 
 pytestmark = pytest.mark.django_db
@@ -116,9 +117,10 @@ def needs_attention() -> bool:
 
 def red(client: Client, flag: FeatureFlag) -> list[str]:
     """Returns what the list of flags and the page of the flag show in red."""
-    css = r'(?:small class="flagstaff-alert"|p class="flagstaff-notice flagstaff-alarm")[^>]*'
-    html = page(client, FLAGS) + page(client, flag_url(flag))
-    return [text_of(one) for one in re.findall(rf"<{css}>(.*?)</(?:small|p)>", html)]
+    return [
+        *Screen(page(client, FLAGS)).texts("small.flagstaff-alert"),
+        *Screen(page(client, flag_url(flag))).texts("p.flagstaff-alarm"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -187,12 +189,11 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
     text = head(html)
     assert text.startswith(f"{KEY} running Roll back… Step 1 of 2, 25 %, until ")
     assert "Waits for data: no request or task of a user with the flag has ended yet." in text
-    bars = re.findall(r'<progress class="flagstaff-bar" max="100" value="(\d+)"', html)
-    assert bars == ["25", "100"]
+    assert Screen(html).attributes("progress.flagstaff-bar", "value") == ["25", "100"]
     assert table(html, ">Steps<") == [["25 %", "4 h", "running"], ["100 %", NONE, ""]]
     assert table(html, ">Guards<") == [
-        ["errorsrolls back, limit 2", NONE, NONE, NONE, "no failures yet"],
-        ["latency over 0.5 sholds the plan, limit 1.5", NONE, NONE, NONE, "no failures yet"],
+        ["errors rolls back, limit 2", NONE, NONE, NONE, "no failures yet"],
+        ["latency over 0.5 s holds the plan, limit 1.5", NONE, NONE, NONE, "no failures yet"],
     ]
     started, created = events_of(html)
     assert started.startswith("started: rollout 0 → 25 %")
@@ -208,9 +209,9 @@ def test_line_of_a_guard_compares_the_users_with_the_flag_and_without_it(
         fail(run_of(), inside=inside, users=users)
         fail(run_of(), inside=inside, users=3, guard=2)
     errors, latency = table(page(operator, plan_url(running)), ">Guards<")
-    assert re.fullmatch(r"(9\.\d|10) %100 of [\d,]+ users", errors[1])
-    assert re.fullmatch(r"(0\.9\d|1) %30 of [\d,]+ users", errors[2])
-    assert re.fullmatch(r"(9\.\d|1\d)at most \d+", errors[3])
+    assert re.fullmatch(r"(9\.\d|10) % 100 of [\d,]+ users", errors[1])
+    assert re.fullmatch(r"(0\.9\d|1) % 30 of [\d,]+ users", errors[2])
+    assert re.fullmatch(r"(9\.\d|1\d) at most \d+", errors[3])
     assert errors[4] == "tripped"
     assert latency[4] == "not decided"
 
@@ -224,7 +225,7 @@ def test_page_shows_the_figures_at_a_trip_and_not_those_since(
         FailedUnit.objects.create(run_id=run_id, guard=0, inside=True, unit=number)
     html = page(operator, plan_url(running))
     assert re.search(r"rolled back .*Step 1 of 2, 25 → 0 % — .*20 of \d+ users", head(html))
-    assert re.search(r"%20 of (39|40|41) users", table(html, ">Guards<")[0][1])
+    assert re.search(r"% 20 of (39|40|41) users", table(html, ">Guards<")[0][1])
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from django.test import Client
 from common.models import FeatureFlag, KeyValueStore
 from flagstaff import ready
 from tests.support.admin_pages import confirmed
-from tests.support.form_inputs import inputs_of
 from tests.support.history import flag_history, value_history
+from tests.support.screen import Screen
 
 PROBLEM = r'class="(errorlist|errornote|error|warning)[^>]*>(.*)'
 
@@ -59,14 +59,15 @@ def undo(version: int) -> None:
 
 
 def fields(html: str) -> list[str]:
-    found = re.findall(r'class="form-row[^"]*? field-([a-z_]+)', html)
-    return [name for name in dict.fromkeys(found) if name != "_shown"]
+    classes = " ".join(Screen(html).attributes(".form-row", "class")).split()
+    names = (name.removeprefix("field-") for name in classes if name.startswith("field-"))
+    return [name for name in dict.fromkeys(names) if name != "_shown"]
 
 
 # The kind, and fields of a project; Django ignores those that there are not.
 more = {"kind": "release", "team": "Checkout", "priority": 3, "reason": "faster"}
 seen: dict[str, Any] = {}
-post("featureflag/add/", {**inputs_of(get("featureflag/add/"), ""), "key": "added", **more})
+post("featureflag/add/", {**Screen(get("featureflag/add/")).fields(), "key": "added", **more})
 flag = FeatureFlag.objects.get(key="added")
 change = get(f"featureflag/{flag.pk}/change/")
 details = get(f"featureflag/{flag.pk}/details/")
@@ -74,7 +75,7 @@ for rollout in {"percent": "5"}, {"percent": "30", "_reason": "wider"}:
     post(f"featureflag/{flag.pk}/rollout/", rollout, warns="is off, and stays off")
 get("featureflag/?q=added")
 question = get(f"featureflag/{flag.pk}/on/")
-post(f"featureflag/{flag.pk}/on/", inputs_of(question, ""))
+post(f"featureflag/{flag.pk}/on/", Screen(question).fields())
 events = flag_history("added")
 history = get(f"featureflag/{flag.pk}/history/")
 undo(events[1].version)
@@ -87,7 +88,7 @@ seen["allowed"] = [user.username for user in flag.allowed_users.all()]
 post(f"featureflag/{flag.pk}/disallow/", {"users": admin.pk, "_confirmed": "1"})
 seen["allowed"].append(flag.allowed_users.count())
 answer = get(f"featureflag/{flag.pk}/change/?user=operator")
-seen["result"] = re.findall(r"<p><strong>(.*?)</strong>", answer)
+seen["result"] = Screen(answer).part("#who-has-it").texts("p > strong")
 seen["fields"] = fields(details)
 seen["presets"] = change.count("?percent=")
 seen["asked"] = "Turn on added" in question
@@ -97,7 +98,7 @@ seen["actors"] = sorted({event.actor == str(admin.pk) for event in flag_history(
 seen["reasons"] = [event.reason for event in events if event.reason]
 seen["own reason"] = getattr(flag, "reason", None)
 question = get(f"featureflag/{flag.pk}/delete/")
-post(f"featureflag/{flag.pk}/delete/", inputs_of(question, ""))
+post(f"featureflag/{flag.pk}/delete/", Screen(question).fields())
 seen["deleted"] = not FeatureFlag.objects.filter(key="added").exists()
 
 post("keyvaluestore/add/", {"key": "added", "value": "1"})
