@@ -14,7 +14,6 @@ from asgiref.sync import iscoroutinefunction
 from django.apps import apps
 from django.db import DatabaseError, connections, router, transaction
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import current
 from flagstaff.contrib.waffle.rows import code_text, has_own_code, seen_name, waffle_model
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
@@ -129,7 +128,7 @@ def _stored_code(*, is_limited: bool = False) -> Iterator[tuple[str, str]]:
         connection = connections[router.db_for_write(model)]
         if code := code_text(model):
             with transaction.atomic(using=connection.alias):
-                if is_limited and is_postgresql(connection):
+                if is_limited and connection.vendor == "postgresql":
                     with connection.cursor() as cursor:
                         cursor.execute("SET LOCAL statement_timeout = 1000")
                 rows = model._base_manager.using(connection.alias)
