@@ -359,9 +359,9 @@ def _sentences(
     if effect.users is None:
         yield localized(Text("The users cannot be counted."))
     elif is_written and key[0] is Kind.FLAG:
-        before, after = (number_text(effect, count) for count in effect.on)
+        numbers = " → ".join(number_text(effect, count) for count in effect.on)
         users = "user" if effect.users == 1 else "users"
-        yield f"{before} → {after} of {_all_users_text(effect)} {users}."
+        yield f"{numbers} of {_all_users_text(effect)} {users}."
     elif isinstance(sides[-1], FlagState):
         text = " ".join(_flag_sentences(effect))
         old, new = sides[0], sides[-1]
