@@ -6,7 +6,7 @@ import io
 from typing import Any
 
 import pytest
-from django.core.checks import CheckMessage, run_checks
+from django.core.checks import CheckMessage
 from django.core.management import call_command
 from django.db import connection, connections
 
@@ -20,6 +20,7 @@ from flagstaff.conf import Conf
 from flagstaff.experiments.models import Experiment
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from tests.support.check_messages import check_messages
 from tests.support.conditions import condition
 from tests.support.models_of_others import flag_model_of, value_model_of
 from tests.support.sql import rows
@@ -34,9 +35,9 @@ EXPERIMENTS = "public.flagstaff_experiments_experiment"
 
 def messages() -> list[CheckMessage]:
     """The messages of the checks of the database. Each has a hint."""
-    found = run_checks(tags=["flagstaff", "database"], databases=["default"])
+    found = check_messages("flagstaff", "database", databases=["default"])
     assert all(message.hint for message in found)
-    return [message for message in found if not message.is_silenced()]
+    return found
 
 
 def only_message() -> tuple[str, str, str]:

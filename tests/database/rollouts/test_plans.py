@@ -395,6 +395,7 @@ settings.configure(
         "django.contrib.auth", "django.contrib.contenttypes", "flagstaff", *sys.argv[2:]
     ],
     DEFAULT_AUTO_FIELD="django.db.models.BigAutoField", USE_TZ=True, SECRET_KEY="x",
+    MIDDLEWARE=["flagstaff.middleware.FlagstaffMiddleware"],
 )
 import django
 django.setup()

@@ -7,12 +7,12 @@ import os
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
 
 from flagstaff.contrib.webhooks.message import WebhookMessage
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.contrib.webhooks.sentry import as_sentry
 from tests.conftest import RunIsolated
+from tests.support.check_messages import check_messages
 from tests.support.pages import code_of, names_of
 from tests.unit.contrib.webhooks.test_webhooks import EVENT
 
@@ -33,7 +33,7 @@ def test_receiver_on_the_page_is_valid(monkeypatch: pytest.MonkeyPatch, settings
     monkeypatch.setenv("SENTRY_FLAGS_SECRET", os.urandom(16).hex())
     settings.FLAGSTAFF = names_of(PAGE, "WEBHOOKS", "py", os=os)["FLAGSTAFF"]
     assert [receiver.format for receiver in WEBHOOKS.current()] == ["sentry"]
-    assert run_checks(tags=["flagstaff"]) == []
+    assert check_messages("flagstaff") == []
 
 
 def test_message_on_the_page_equals_a_real_one() -> None:

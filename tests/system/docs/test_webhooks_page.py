@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.checks import run_checks
 from django.db import connection
 
 from flagstaff import changes
@@ -16,6 +15,7 @@ from flagstaff._attribution.writes import acting_as
 from flagstaff.contrib.webhooks import deliver
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.models import FeatureFlag
+from tests.support.check_messages import check_messages
 from tests.support.pages import code_of, names_of
 from tests.support.webhooks import SECRET, Received, Webhook
 
@@ -77,4 +77,4 @@ def test_settings_on_the_page_are_valid(monkeypatch: pytest.MonkeyPatch, setting
     monkeypatch.setenv("SLACK_WEBHOOK_URL", "https://hooks.slack.example/T0")
     settings.FLAGSTAFF = names_of(PAGE, "SITE_URL", "py", os=os)["FLAGSTAFF"]
     assert [receiver.name for receiver in WEBHOOKS.current()] == ["deploys", "ops-channel"]
-    assert run_checks(tags=["flagstaff"]) == []
+    assert check_messages("flagstaff") == []

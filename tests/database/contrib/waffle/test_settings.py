@@ -7,11 +7,11 @@ from datetime import timezone as fixed_timezone
 from typing import Any
 
 import pytest
-from django.core.checks import run_checks
 from django.utils import timezone
 
 from flagstaff.conf import SettingError
 from flagstaff.contrib.waffle.settings import WaffleSettings, key_of, waffle_settings
+from tests.support.check_messages import check_messages
 
 
 def use(settings: Any, **options: object) -> None:
@@ -47,7 +47,7 @@ def test_valid_settings_are_typed(settings: Any) -> None:
 )
 def test_invalid_setting_is_an_error_of_the_checks(settings: Any, options: object) -> None:
     settings.FLAGSTAFF = {"WAFFLE": options}
-    [message] = run_checks(tags=["flagstaff"])
+    [message] = check_messages("flagstaff")
     assert message.id == "flagstaff.E001"
     assert message.msg == f'FLAGSTAFF["WAFFLE"] is {options!r}'
     with pytest.raises(SettingError):
