@@ -10,22 +10,32 @@ use pyo3::types::PyString;
 #[derive(Clone, Copy)]
 pub(super) struct Key<'a, 'py>(Borrowed<'a, 'py, PyString>);
 
-impl<'a, 'py> FromPyObject<'a, 'py> for Key<'a, 'py> {
-    type Error = PyErr;
+/// An argument `key` that is no string. Smaller than an exception, which would cost all others.
+pub(super) struct WrongKey<'a, 'py>(Borrowed<'a, 'py, PyAny>);
 
-    #[inline]
-    fn extract(object: Borrowed<'a, 'py, PyAny>) -> PyResult<Self> {
-        match object.cast::<PyString>() {
-            Ok(key) => Ok(Self(key)),
-            Err(_) => Err(wrong_type("key", "a string, such as \"new_checkout\"", &object)),
-        }
+impl From<WrongKey<'_, '_>> for PyErr {
+    #[cold]
+    #[inline(never)]
+    fn from(WrongKey(object): WrongKey<'_, '_>) -> Self {
+        wrong_type("key", "a string, such as \"new_checkout\"", &object)
+    }
+}
+
+impl<'a, 'py> FromPyObject<'a, 'py> for Key<'a, 'py> {
+    type Error = WrongKey<'a, 'py>;
+
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
+    fn extract(object: Borrowed<'a, 'py, PyAny>) -> Result<Self, Self::Error> {
+        object.cast::<PyString>().map(Self).map_err(|_| WrongKey(object))
     }
 }
 
 impl<'py> Deref for Key<'_, 'py> {
     type Target = Bound<'py, PyString>;
 
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+    #[inline(always)]
     fn deref(&self) -> &Self::Target {
         &self.0
     }
