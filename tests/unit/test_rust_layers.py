@@ -27,7 +27,7 @@ LAYERS = (
     ("steps",),
     ("live",),
     ("postgres::texts",),
-    ("postgres::error", "postgres::random", "postgres::tables"),
+    ("postgres::error", "postgres::random", "postgres::suspension", "postgres::tables"),
     ("postgres::change_signal", "postgres::inherited"),
     (
         "postgres::deadline",

@@ -46,7 +46,7 @@ def assert_shortened(text: str, *, limit: int = SHORT) -> None:
 
 
 def test_history_shows_the_beginning_of_a_long_value_except_as_json_and_csv() -> None:
-    [newest, _oldest] = run("history terms --value").out.splitlines()
+    [_header, newest, _oldest] = run("history terms --value").out.splitlines()
     assert_shortened(newest)
     # On a terminal, the change of each event stands below its row.
     assert len(typed("flags history terms --value")) < 3 * SHORT
@@ -84,7 +84,7 @@ def test_value_list_on_a_terminal_shows_the_beginning_of_a_long_value() -> None:
 
 def test_value_set_shows_the_beginning_and_undoes_by_version() -> None:
     ran = run("value set terms 1")
-    message, undo = ran.err.splitlines()
+    message, undo, _users = ran.err.splitlines()
     assert len(message) < SHORT
     assert message.endswith(" → 1")
     assert undo.startswith("undo: python manage.py flags value undo terms ")
