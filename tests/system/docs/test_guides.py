@@ -243,7 +243,7 @@ def test_views_are_for_those_who_have_the_flag(alice: User) -> None:
 
 
 def test_requests_have_flags(alice: User) -> None:
-    views = names_of(VIEWS, "request.flags.enabled")
+    views = names_of(VIEWS, "def checkout_async")
     FeatureFlag.objects.create(key="banner")
     with override_flag("new_checkout", True):
         assert json.loads(views["checkout"](with_flags(request_of(alice))).content) == {

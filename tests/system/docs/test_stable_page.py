@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from flagstaff._tables.user_lookup import LOADDATA
 from flagstaff.actions import Kind, all_actions
 from flagstaff.cli import errors
 from flagstaff.history.describe import _SOURCES
@@ -34,7 +35,7 @@ def test_sources_are_on_the_page() -> None:
     table = PAGE.split("## Sources of changes")[1].split("## ")[0]
     code = "".join(path.read_text() for path in ROOT.glob("python/flagstaff/**/*.py"))
     apps = set(re.findall(r'^ *_?SOURCE = "(\w+)"$', code, re.MULTILINE))
-    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {*_SOURCES, *apps}
+    assert set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == {*_SOURCES, LOADDATA, *apps}
 
 
 def test_exit_statuses_are_on_the_page_of_commands() -> None:
