@@ -16,9 +16,9 @@ from flagstaff.cli.options import add_attribution, add_wait, count
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, verb
 from flagstaff.contrib.waffle import comparing, converting
+from flagstaff.contrib.waffle.checks import version_text
 from flagstaff.contrib.waffle.importing import Imported
 from flagstaff.contrib.waffle.importing import import_waffle as import_rows
-from flagstaff.contrib.waffle.versions import version_text
 from flagstaff.extensions import Column, Record
 from flagstaff.history.describe import describe_change
 

@@ -8,15 +8,22 @@ with those of the stand-in.
 
 from __future__ import annotations
 
+import random
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from decimal import Decimal
+from inspect import iscoroutine
+from itertools import product
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from django.contrib.auth import get_user_model
-from django.db import router
+from django.contrib.auth.models import AnonymousUser
+from django.db import router, transaction
 from django.db.models import F, Window
 from django.db.models.functions import Mod, RowNumber
+from django.test import RequestFactory
 
 from flagstaff import read_own_writes, snapshot
 from flagstaff._core import Snapshot
@@ -24,9 +31,11 @@ from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.conf import conf
-from flagstaff.contrib.waffle.comparing_code import Failed, code_results
+from flagstaff.contrib.waffle.contract import BaseFlag, UserFlag
 from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE
+from flagstaff.contrib.waffle.own_code import unguarded
 from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows, waffle_model
+from flagstaff.contrib.waffle.settings import WaffleKind
 from flagstaff.extensions import Record
 from flagstaff.models import Segment
 
@@ -40,6 +49,7 @@ OUTCOMES = (*DIFFERING, OWN_CODE, EQUAL)
 _ALL = 100
 # Examples that are kept of the differences of a row.
 _MAX_EXAMPLES = 5
+_REQUEST, _USER = "is_active", "is_active_for_user"
 _RESULTS = {True: "on", False: "off", None: "by percentage"}
 
 
@@ -134,22 +144,78 @@ def _may_be_on(row: Row) -> bool:
 
 
 def _compare_code(row: Row, people: Iterable[Person], *, is_off: bool) -> Record:
-    """Returns how the results of own code differ, and for how many people."""
-    changed = OFF_HERE if is_off else DIFFERS
+    """Returns how the results of own code differ, and for how many people. Rolls back its writes.
+
+    As if the flag were on here: its code is run with the methods of waffle, and of the stand-in.
+    """
+    model, changed = waffle_model(row.kind), OFF_HERE if is_off else DIFFERS
+    using = router.db_for_write(model)
     examples: dict[str, dict[str, dict[str, str]]] = {changed: {}, OWN_CODE: {}}
-    for one, name, theirs, result in code_results(row, people):
-        ours = False if is_off else result
-        # None and False are both off, but own code may ask which of them.
-        is_different = bool(theirs) if is_off else theirs is not ours and theirs != ours
-        if isinstance(theirs, Failed) or is_different:
-            sides = {"waffle": str(theirs), "flagstaff": str(ours)}
-            example = {"person": f"{one.text}, {name}()", **sides}
-            outcome = OWN_CODE if isinstance(theirs, Failed) else changed
-            examples[outcome].setdefault(one.text, example)
+    with transaction.atomic(using=using), unguarded():
+        stored = model._base_manager.using(using).get(name=row.name)
+        for one, name in product(people, (_REQUEST, _USER) if row.kind == "flag" else (_REQUEST,)):
+            # So that a percentage draws the same.
+            drawing = random.getstate()
+            theirs = _code_result(stored, row.kind, name, one)
+            random.setstate(drawing)
+            with _stand_in_methods():
+                ours = False if is_off else _code_result(stored, row.kind, name, one)
+            # None and False are both off, but own code may ask which of them.
+            is_different = bool(theirs) if is_off else theirs is not ours and theirs != ours
+            if isinstance(theirs, _Failed) or is_different:
+                outcome = OWN_CODE if isinstance(theirs, _Failed) else changed
+                sides = {"waffle": str(theirs), "flagstaff": str(ours)}
+                example = {"person": f"{one.text}, {name}()", **sides}
+                examples[outcome].setdefault(one.text, example)
+        transaction.set_rollback(True, using=using)
     outcome = next((outcome for outcome, found in examples.items() if found), EQUAL)
     shown = [*examples.get(outcome, {}).values()]
     sides = {side: shown[0][side] if shown else "" for side in ("waffle", "flagstaff")}
     return {"outcome": outcome, **sides, "people": len(shown), "examples": shown[:_MAX_EXAMPLES]}
+
+
+class _Failed(str):
+    """Why own code has no result, such as the name of its exception."""
+
+    __slots__ = ()
+
+
+def _code_result(stored: Any, kind: WaffleKind, name: str, one: Person) -> Any:
+    request: Any = RequestFactory().get("/")
+    request.user, request.session = one.user or AnonymousUser(), {}
+    if one.language is not None:
+        request.LANGUAGE_CODE = one.language
+    asked = request.user if name == _USER else request
+    try:
+        result = getattr(stored, name)(*([asked] if kind == "flag" else ()))
+    except Exception as error:  # noqa: BLE001 (code of the project, which may need its middleware)
+        return _Failed(type(error).__name__)
+    if iscoroutine(result):
+        result.close()
+        return _Failed("coroutine")
+    return result
+
+
+@contextmanager
+def _stand_in_methods() -> Iterator[None]:
+    """Lets `super()` in own code call the methods of the stand-in."""
+    from waffle.models import AbstractBaseFlag, AbstractUserFlag  # noqa: PLC0415
+
+    def by_lists(row: Any, user: Any) -> Any:
+        result = super(AbstractUserFlag, row).is_active_for_user(user)
+        return UserFlag.is_active_by_lists(row, user, result)
+
+    methods: dict[str, Any] = {
+        _REQUEST: BaseFlag.is_active,
+        _USER: BaseFlag.is_active_for_user,
+        "_is_active_for_language": BaseFlag.is_active_for_language,
+        "_is_active_for_percent": BaseFlag.is_active_for_percent,
+    }
+    with (
+        patch.multiple(AbstractBaseFlag, create=True, **methods),
+        patch.multiple(AbstractUserFlag, is_active_for_user=by_lists),
+    ):
+        yield
 
 
 def _our_result(key: str, one: Person, ours: Snapshot) -> tuple[bool | None, int | None]:
