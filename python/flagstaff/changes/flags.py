@@ -26,7 +26,6 @@ from flagstaff.changes.row_changes import (
 )
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.conf import conf
-from flagstaff.extensions import NEW_FLAGS
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.validators import require_percent, rule_problem
@@ -158,10 +157,7 @@ def create(key: str, fields: Fields | None = None, **named_fields: Unpack[FlagFi
     has fields by name, as for `update`. Does nothing if an equal flag exists. Raises
     InvalidChangeError if a different flag has the key, or if a field is not valid.
     """
-    fields = {**(fields or {}), **named_fields}
-    if "enabled" not in fields:
-        fields = {name: value for new in NEW_FLAGS for name, value in new(key).items()} | fields
-    return create_row(Kind.FLAG, key, fields)
+    return create_row(Kind.FLAG, key, {**(fields or {}), **named_fields})
 
 
 def allow(
