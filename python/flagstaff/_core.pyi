@@ -301,6 +301,12 @@ class Snapshot:
         A flag precedes a value, and a value an experiment, whose evaluations are variants.
         """
 
+    def is_off(self, key: str) -> bool:
+        """Returns True if the flag `key` is off for every user, or if nothing has been loaded.
+
+        False if there is no such flag. Counts nothing.
+        """
+
     @overload
     def get_value(
         self, key: str, default: None = None, *, user: UserLike = None, context: Context = None

@@ -348,6 +348,17 @@ impl<'a> Evaluator<'a> {
         }))
     }
 
+    /// Whether a flag is off for every user: disabled, by an override, or before the first load.
+    pub(super) fn is_off(&self, key: &Bound<'_, PyString>) -> bool {
+        if let Some(found) = self.flag_override(key) {
+            return !found.evaluation().value;
+        }
+        self.snapshot.is_none_or(|snapshot| {
+            let flag = key.to_str().ok().and_then(|text| snapshot.flag(text));
+            flag.is_some_and(|flag| !flag.enabled)
+        })
+    }
+
     /// Whether what a key stands for, a flag or a value, can differ between users.
     pub(super) fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
         let context = Context::default().with_snapshot(self.context);

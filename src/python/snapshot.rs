@@ -250,6 +250,13 @@ impl PySnapshot {
         Ok(self.evaluator_for_kind(&key)?.kind_of(&key).map(Kind::as_str))
     }
 
+    /// Returns True if the flag `key` is off for every user, or if nothing has been loaded.
+    ///
+    /// False if there is no such flag. Counts nothing.
+    fn is_off(&self, key: Key<'_, '_>) -> PyResult<bool> {
+        Ok(self.evaluator_for_flag(&key, None)?.is_off(&key))
+    }
+
     /// Returns the variant of `key` for `user` in this snapshot, or `default`. Records it.
     #[pyo3(signature = (key, user=None, *, default=None, context=None))]
     pub(super) fn get_variant<'py>(

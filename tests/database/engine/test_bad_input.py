@@ -210,6 +210,7 @@ class TestUnknownKeys:
             assert held.flag_enabled("new_checkout", 1, default=True)
             assert held.get_value("payment_gateway", "stripe") == "stripe"
             assert held.explain("new_checkout", 1)["error_code"] == "PROVIDER_NOT_READY"
+            assert held.is_off("new_checkout")
             assert held.depends_on_user("new_checkout") is False
             with override_flag("new_checkout", True):
                 assert (held.all_flags(1), all_flags(1)) == ({}, {"new_checkout": True})
