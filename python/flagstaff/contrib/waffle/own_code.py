@@ -10,10 +10,11 @@ from functools import wraps
 from inspect import getattr_static
 from typing import Any
 
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.apps import apps
-from django.db import DatabaseError, connections, router, transaction
+from django.db import DatabaseError, ProgrammingError, connections, router, transaction
 
+from flagstaff import resolve_flag
 from flagstaff._core import current
 from flagstaff.contrib.waffle.rows import code_text, has_own_code, seen_name, waffle_model
 from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
@@ -44,22 +45,18 @@ def unguarded() -> Iterator[None]:
 
 def is_off(kind: WaffleKind, name: str) -> bool:
     """Whether the flag of a row is off here, also before the first load. Does not query."""
-    if _is_unguarded.get():
-        return False
     key = key_of(kind, name)
-    snapshot = current(key)
-    found = snapshot.explain(key)
-    is_overridden = found["overridden_by"] is not None and not found["value"]
-    if found["reason"] == "DISABLED" or is_overridden:
-        # Counts the result, which is that of the flag. A result of the project's code is not.
-        snapshot.resolve_flag(key)
-        return True
-    return bool(found["error_code"] == "PROVIDER_NOT_READY")
+    return not _is_unguarded.get() and current(key).is_off(key)
 
 
-def off_result(name: str, method: object) -> Any:
-    """Returns what a method of this name returns while the flag is off."""
-    return _awaitable(_OFF[name]) if iscoroutinefunction(method) else _OFF[name]
+def _off_result(kind: WaffleKind, name: str, method_name: str, method: Any) -> Any:
+    """Returns what a method returns while the flag is off, and counts it as a result of the flag.
+
+    A result of the project's code is not counted.
+    """
+    resolve_flag(key_of(kind, name))
+    result = _OFF[method_name]
+    return _awaitable(result) if iscoroutinefunction(method) else result
 
 
 async def _awaitable(result: Any) -> Any:
@@ -81,16 +78,16 @@ def guard(model: type[Any]) -> None:
             setattr(model, name, _guarded(method, name))
 
 
-def _guarded(method: Any, name: str) -> Any:
+def _guarded(method: Any, method_name: str) -> Any:
     @wraps(method)
     def evaluate(row: Any, *args: Any, **kwargs: Any) -> Any:
         # Only of models with own code: the flag decides about the rows of the others.
-        if has_own_code(type(row)) and is_off(row.KIND, seen_name(row)):
-            return off_result(name, method)
+        if has_own_code(type(row)) and is_off(row.KIND, name := seen_name(row)):
+            return _off_result(row.KIND, name, method_name, method)
         return method.__get__(row, type(row))(*args, **kwargs)
 
     evaluate.__dict__["flagstaff_guard"] = evaluate
-    return evaluate
+    return markcoroutinefunction(evaluate) if iscoroutinefunction(method) else evaluate
 
 
 def result_of(model: Any, name: str, *args: Any, **kwargs: Any) -> Any:
@@ -98,7 +95,7 @@ def result_of(model: Any, name: str, *args: Any, **kwargs: Any) -> Any:
     if not has_own_code(model):
         return model(name=name).is_active(*args, **kwargs)
     if is_off(model.KIND, name):
-        return off_result("is_active", model.is_active)
+        return _off_result(model.KIND, name, "is_active", model.is_active)
     return model.get(name).is_active(*args, **kwargs)
 
 
@@ -107,9 +104,8 @@ def deciding_code(keys: Collection[str]) -> Mapping[str, str]:
 
     Queries the names of the rows of models with own code, for at most a second each.
     """
-    wanted = {*keys}
     try:
-        return {key: code for key, code in _stored_code(is_limited=True) if key in wanted}
+        return _code_of(keys, is_limited=True)
     except DatabaseError:
         # The page of a flag does not wait for a migration of waffle's table.
         _LOG.exception("the rows of waffle cannot be read")
@@ -118,11 +114,15 @@ def deciding_code(keys: Collection[str]) -> Mapping[str, str]:
 
 def new_flag(key: str) -> Mapping[str, Any]:
     """Returns the fields of a new flag for a row with own code: it takes it from nobody."""
-    is_of_row = any(key == stored for stored, _ in _stored_code())
-    return {"enabled": True, "kind": "ops"} if is_of_row else {}
+    try:
+        return {"enabled": True, "kind": "ops"} if _code_of([key]) else {}
+    except ProgrammingError:
+        # Waffle's table does not exist yet, so it has no rows.
+        return {}
 
 
-def _stored_code(*, is_limited: bool = False) -> Iterator[tuple[str, str]]:
+def _code_of(keys: Collection[str], *, is_limited: bool = False) -> dict[str, str]:
+    code_by_key = {}
     for kind in WAFFLE_KINDS if apps.is_installed("waffle") else ():
         model = waffle_model(kind)
         connection = connections[router.db_for_write(model)]
@@ -132,7 +132,8 @@ def _stored_code(*, is_limited: bool = False) -> Iterator[tuple[str, str]]:
                     with connection.cursor() as cursor:
                         cursor.execute("SET LOCAL statement_timeout = 1000")
                 rows = model._base_manager.using(connection.alias)
-                names = [*rows.values_list("name", flat=True)]
+                stored = {key_of(kind, name) for name in rows.values_list("name", flat=True)}
                 # Nothing was written, and this takes back the limit.
                 transaction.set_rollback(True, using=connection.alias)
-            yield from ((key_of(kind, name), code) for name in names)
+            code_by_key |= dict.fromkeys(stored.intersection(keys), code)
+    return code_by_key

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -9,13 +10,15 @@ import waffle
 from django.contrib.auth.models import User
 from django.db import connection
 
-from flagstaff import changes
+from flagstaff import changes, serialization
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.preview import previewed
 from flagstaff.contrib.waffle.checks import check_waffle
-from flagstaff.contrib.waffle.own_code import deciding_code
+from flagstaff.contrib.waffle.own_code import deciding_code, is_off
 from flagstaff.models import FeatureFlag
+from flagstaff.testing import override_flag
+from tests.support.forced_off import forced_off
 from tests.support.terminals import asked, document, ok
 from tests.support.waffle_rows import use_flag_model
 
@@ -61,6 +64,40 @@ def test_flag_of_a_row_with_own_code_is_created_on_and_others_off(row: Any) -> N
 def test_flag_of_a_row_with_own_code_is_created_as_the_caller_says(row: Any) -> None:
     changes.flags.create("checkout", enabled=False)
     assert not FeatureFlag.objects.get(key="checkout").enabled
+
+
+def test_imported_flag_of_a_row_with_own_code_is_on_unless_the_file_says_otherwise(
+    row: Any,
+) -> None:
+    type(row).objects.create(name="other")
+    document = {"checkout": {"description": "x"}, "other": {"enabled": False}, "none": {}}
+    text = json.dumps({"flagstaff": 1, "partial": True, "flags": document})
+    serialization.apply(serialization.read(text))
+    states = FeatureFlag.objects.order_by("key").values_list("key", "enabled", "rollout_percent")
+    assert [*states] == [("checkout", True, 0), ("none", False, 0), ("other", False, 0)]
+
+
+def test_flag_is_created_before_the_table_of_waffle_exists(row: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f'DROP TABLE "{row._meta.db_table}" CASCADE')
+    changes.flags.create("checkout")
+    assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.parametrize("rules", [[], [{"unknown": 1}]])
+def test_row_is_off_if_its_flag_is_disabled_or_forced_off(rules: Any, row: Any) -> None:
+    assert not is_off("flag", "checkout")
+    for enabled in (True, False):
+        FeatureFlag.objects.update_or_create(
+            key="checkout", defaults={"enabled": enabled, "rules": rules}
+        )
+        assert is_off("flag", "checkout") is not enabled
+        for active in (True, False):
+            with override_flag("checkout", active):
+                assert is_off("flag", "checkout") is not active
+    changes.flags.enable("checkout")
+    with forced_off(["checkout", "deleted"]):
+        assert (is_off("flag", "checkout"), is_off("flag", "deleted")) == (True, True)
 
 
 @pytest.mark.parametrize("kill", ["kill", "off"])

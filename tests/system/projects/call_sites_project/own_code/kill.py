@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import waffle
+from asgiref.sync import iscoroutinefunction
 from django.contrib.auth.models import AnonymousUser, User
 from django.core.cache import cache
 from django.test import Client, RequestFactory
@@ -238,3 +239,21 @@ def test_pages_of_waffle_need_the_permissions_of_waffle(row: Any, user: User) ->
     client = Client()
     client.force_login(user)
     assert client.get("/admin/own_code/orgflag/").status_code == 403
+
+
+def test_functions_of_killed_asynchronous_flag_can_be_awaited(
+    row: Any, user: User, settings: Any
+) -> None:
+    settings.WAFFLE_FLAG_MODEL = "own_code.AsyncFlag"
+    assert iscoroutinefunction(AsyncFlag.is_active)
+    results = []
+    for change in (changes.flags.enable, changes.flags.disable):
+        change("sale")
+        results.append(asyncio.run(_await(waffle.flag_is_active(request_of(user), "sale"))))
+    assert results == [True, False]
+
+
+def test_form_of_killed_flag_warns_once(row: Any, root: Client) -> None:
+    changes.flags.disable("sale")
+    content = root.get(f"/admin/own_code/orgflag/{row.pk}/change/").content
+    assert content.count(b"is off, so this is off for everybody") == 1

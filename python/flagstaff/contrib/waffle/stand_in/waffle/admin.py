@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 
 from flagstaff.contrib.waffle.own_code import is_off
-from flagstaff.contrib.waffle.rows import has_own_code
+from flagstaff.contrib.waffle.rows import has_own_code, seen_name
 from flagstaff.contrib.waffle.settings import key_of
 from waffle.models import Flag, Sample, Switch
 from waffle.utils import get_setting
@@ -81,12 +81,13 @@ class BaseAdmin(_ModelAdmin):
         actions.pop("delete_selected", None)
         return actions
 
-    def get_form(self, request: Any, obj: Any = None, change: Any = False, **kwargs: Any) -> Any:  # noqa: FBT002 (Django's signature)
-        """Returns the form, and says if the flag is off, so that no column has an effect."""
-        if obj is not None and is_off(obj.KIND, obj.name):
+    def render_change_form(self, request: Any, context: Any, *args: Any, **kwargs: Any) -> Any:
+        """Renders the form, and says if the flag is off, so that no column has an effect."""
+        row = context.get("original")
+        if row is not None and is_off(row.KIND, seen_name(row)):
             text = _("The flag “%(key)s” is off, so this is off for everybody.")
-            messages.warning(request, text % {"key": key_of(obj.KIND, obj.name)})
-        return super().get_form(request, obj, change, **kwargs)
+            messages.warning(request, text % {"key": key_of(row.KIND, seen_name(row))})
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 class FlagAdmin(BaseAdmin):
