@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import wraps
 from inspect import getattr_static
@@ -102,38 +102,45 @@ def result_of(model: Any, name: str, *args: Any, **kwargs: Any) -> Any:
 def deciding_code(keys: Collection[str]) -> Mapping[str, str]:
     """Returns the own code that decides about flags unless they are off, by key.
 
-    Queries the names of the rows of models with own code, for at most a second each.
+    Queries the names of the rows of models with own code, for at most a second each. Then all of
+    the flags may have such a row.
     """
     try:
         return _code_of(keys, is_limited=True)
     except DatabaseError:
         # The page of a flag does not wait for a migration of waffle's table.
         _LOG.exception("the rows of waffle cannot be read")
-        return {}
+        codes = (
+            f"perhaps {code}" for code in map(code_text, map(waffle_model, WAFFLE_KINDS)) if code
+        )
+        return dict.fromkeys(keys, next(codes))
 
 
 def new_flag(key: str) -> Mapping[str, Any]:
     """Returns the fields of a new flag for a row with own code: it takes it from nobody."""
-    try:
-        return {"enabled": True, "kind": "ops"} if _code_of([key]) else {}
-    except ProgrammingError:
-        # Waffle's table does not exist yet, so it has no rows.
-        return {}
+    return {"enabled": True, "kind": "ops"} if _code_of([key]) else {}
 
 
 def _code_of(keys: Collection[str], *, is_limited: bool = False) -> dict[str, str]:
     code_by_key = {}
     for kind in WAFFLE_KINDS if apps.is_installed("waffle") else ():
-        model = waffle_model(kind)
-        connection = connections[router.db_for_write(model)]
-        if code := code_text(model):
-            with transaction.atomic(using=connection.alias):
-                if is_limited and connection.vendor == "postgresql":
-                    with connection.cursor() as cursor:
-                        cursor.execute("SET LOCAL statement_timeout = 1000")
-                rows = model._base_manager.using(connection.alias)
-                stored = {key_of(kind, name) for name in rows.values_list("name", flat=True)}
-                # Nothing was written, and this takes back the limit.
-                transaction.set_rollback(True, using=connection.alias)
-            code_by_key |= dict.fromkeys(stored.intersection(keys), code)
+        # A table that does not exist yet has no rows.
+        with suppress(ProgrammingError):
+            if code := code_text(waffle_model(kind)):
+                names = _stored_names(waffle_model(kind), is_limited=is_limited)
+                stored = {key_of(kind, name) for name in names}
+                code_by_key |= dict.fromkeys(stored.intersection(keys), code)
     return code_by_key
+
+
+def _stored_names(model: Any, *, is_limited: bool) -> list[str]:
+    connection = connections[router.db_for_write(model)]
+    with transaction.atomic(using=connection.alias):
+        if is_limited and connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = 1000")
+        names = model._base_manager.using(connection.alias).values_list("name", flat=True)
+        stored = [*names]
+        # Nothing was written, and this takes back the limit.
+        transaction.set_rollback(True, using=connection.alias)
+    return stored
