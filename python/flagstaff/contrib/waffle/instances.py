@@ -160,6 +160,10 @@ def _write_saved(instance: Any, update_fields: Collection[str] | None, *, create
         if fields.pop("enabled", True) is False or is_turned_on:
             fields["enabled"] = is_turned_on
         if before.key != after.key:
+            if _has_own_code(kind) and not flag.enabled:
+                # The one that is off stays, for the next row of the old name.
+                changes.flags.create(after.key, {**new, "enabled": False})
+                return
             fields["key"] = after.key
         changes.flags.update(before.key, fields)
         if is_turned_on and kind != "sample":

@@ -122,7 +122,7 @@ def new_flag(key: str) -> Mapping[str, Any]:
 
 
 def _code_of(keys: Collection[str], *, is_limited: bool = False) -> dict[str, str]:
-    code_by_key = {}
+    code_by_key: dict[str, str] = {}
     for kind in WAFFLE_KINDS if apps.is_installed("waffle") else ():
         # A table that does not exist yet has no rows.
         with suppress(ProgrammingError):

@@ -58,23 +58,25 @@ class InformativeManyToManyRawIdWidget(ManyToManyRawIdWidget):
     """Shows primary keys, without the names of the related rows."""
 
 
+def _permission(name: str) -> Any:
+    # Permissions for waffle's rows must not change flags.
+    def has_permission(pages: BaseAdmin, *arguments: Any, **named: Any) -> bool:
+        return has_own_code(pages.model) and getattr(super(BaseAdmin, pages), name)(
+            *arguments, **named
+        )
+
+    return has_permission
+
+
 class BaseAdmin(_ModelAdmin):
     search_fields = ("name", "note")
     ordering = ("-id",)
     actions: Any = [delete_individually]
 
-    # Permissions for waffle's rows must not change flags.
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return has_own_code(self.model) and super().has_view_permission(request, obj)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return has_own_code(self.model) and super().has_add_permission(request)
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return has_own_code(self.model) and super().has_change_permission(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return has_own_code(self.model) and super().has_delete_permission(request, obj)
+    has_view_permission = _permission("has_view_permission")
+    has_add_permission = _permission("has_add_permission")
+    has_change_permission = _permission("has_change_permission")
+    has_delete_permission = _permission("has_delete_permission")
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         actions = super().get_actions(request)
