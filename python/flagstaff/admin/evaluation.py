@@ -24,7 +24,9 @@ from flagstaff._words.text import localized
 from flagstaff.actions.arguments import name_of_users, unknown_users
 from flagstaff.admin.rights import needs_view_user_text
 from flagstaff.admin.row_page import Section
+from flagstaff.changes.consequence import code_text
 from flagstaff.exceptions import FlagstaffError
+from flagstaff.extensions import deciding_code
 from flagstaff.history.user_names import may_see_users
 
 # The parameter of Django's pages that holds the filters of the list.
@@ -147,10 +149,16 @@ def who_has_it(request: HttpRequest, flag: Any) -> Section:
             found = explain(flag.key, user.argument, context=context)
         page |= {
             "result": _result(found, user),
-            "notes": [*user.notes()],
+            "notes": [*user.notes(), *_notes_of_code(found)],
             "steps": shown_steps(found),
         }
     return Section(title, render_to_string("flagstaff/who_has_it.html", page))
+
+
+def _notes_of_code(explanation: Explanation) -> list[str]:
+    is_off = explanation.reason == "DISABLED"
+    codes = {} if is_off else deciding_code([explanation.key])
+    return [localized(code_text(code)) for code in codes.values()]
 
 
 def _result(explanation: Explanation, user: TypedUser) -> str:

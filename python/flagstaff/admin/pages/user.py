@@ -13,13 +13,15 @@ from flagstaff._core import Snapshot
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.explain import Explanation, ValueExplanation, explanation_of
 from flagstaff._stored_value_schema import is_secret
-from flagstaff._words.text import local_number
+from flagstaff._words.text import local_number, localized
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import PAGE, Content, Filter, Page, page_links, page_number, with_query
 from flagstaff.admin.rights import admin_of, may_view, needs_view_user_text
 from flagstaff.admin.words import Column, Table, badge, key_link, short
+from flagstaff.changes.consequence import code_text
 from flagstaff.conf import conf
+from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import describe_value
 from flagstaff.history.user_names import may_see_users
 
@@ -65,11 +67,11 @@ class UserFlags(Page):
             False: badge("off", pgettext("state of a flag", "off")),
         }
         model, titles = conf.flag_model, (_("Flag"), _("State"), _("Why"))
+        codes = deciding_code([key for key in page if found[key].reason != "DISABLED"])
+        states = {key: (labels[bool(found[key].value)], why(found[key])) for key in page}
+        states |= {key: ("", localized(code_text(code))) for key, code in codes.items()}
         rows = [
-            (
-                key_link(key, page_url(self.site, model, "change", pks[key])),
-                *(labels[bool(found[key].value)], why(found[key])),
-            )
+            (key_link(key, page_url(self.site, model, "change", pks[key])), *states[key])
             for key in page
         ]
         tables = [Table([*map(Column, titles)], rows), values]

@@ -17,11 +17,13 @@ from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json
+from flagstaff.changes.consequence import code_text
 from flagstaff.cli.errors import FAILED, USAGE
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, one_of, option, switch, verb
 from flagstaff.conf import conf
+from flagstaff.extensions import deciding_code
 
 # What a flag does, in words.
 _ON = {True: "is on", False: "is off"}
@@ -117,6 +119,8 @@ def explain(options: Options, out: Output) -> None:
     elif found.error_code == "PROVIDER_NOT_READY":
         raise CommandError("the flag cannot be read from the database", returncode=FAILED)
     else:
+        if found.reason != "DISABLED" and (code := deciding_code([key]).get(key)):
+            out.message(f"{code_text(code)}; the steps say what the flag alone returns")
         # The rules, or the user, cannot be read.
         is_default = found.error_code in ("PARSE_ERROR", "GENERAL")
         _print(found, f"{key} {_DEFAULT if is_default else _ON[bool(found.value)]}", user, out)

@@ -165,6 +165,19 @@ def test_pages_say_that_own_code_decides(row: Any, admin_client: Any) -> None:
     assert f"{CODE} decides again who has it" in page.content.decode()
 
 
+def test_explanation_says_that_own_code_decides(row: Any, admin_client: Any) -> None:
+    changes.flags.create("checkout")
+    path = f"/admin/flagstaff/featureflag/{FeatureFlag.objects.get().pk}/change/"
+    for is_on in (True, False):
+        pages = [admin_client.get(path, query) for query in ({}, {"user": "", "context": ""})]
+        without, explained = (page.content.decode().count(CODE) for page in pages)
+        assert explained - without == is_on
+        of_user = admin_client.get("/admin/flagstaff/featureflag/user/", {"user": ""})
+        assert (CODE in of_user.content.decode()) is is_on
+        assert (CODE in ok("explain checkout --anonymous").err) is is_on
+        changes.flags.disable("checkout")
+
+
 def test_row_that_was_deleted_has_no_code(row: Any) -> None:
     row.delete()
     ok("create checkout")
