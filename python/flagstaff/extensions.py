@@ -121,10 +121,9 @@ RULES: Hook[Callable[[], Sequence[OtherRules]]] = Hook("rules")
 #: Returns the primary keys, as text, of flags that the app is about to change by itself.
 PLANNED_FLAGS: Hook[Callable[[], Collection[str]]] = Hook("planned_flags")
 #: Returns the code of the project that decides who has a flag unless the flag is off, such as
-#: "is_active() of shop.Flag", by key, of the flags with these keys. Queries.
-DECIDING_CODE: Hook[Callable[[Collection[str]], Mapping[str, str]]] = Hook("deciding_code")
-#: Returns the fields of a new flag with a key, if the caller does not say whether it is enabled.
-NEW_FLAGS: Hook[Callable[[str], Mapping[str, Any]]] = Hook("new_flags")
+#: "is_active() of shop.Flag", by key, of the flags with these keys. Queries; with `is_limited`, it
+#: does not wait for long, and may return code that perhaps decides.
+DECIDING_CODE: Hook[Callable[..., Mapping[str, str]]] = Hook("deciding_code")
 #: Return the messages of system checks: those that connect to no database, and those that query the
 #: database of the flags.
 CHECKS: Hook[Callable[[], Iterable[CheckMessage]]] = Hook("checks")
@@ -141,9 +140,10 @@ ORIGINS: Hook[Callable[[Any], tuple[bytes | None, int | None]]] = Hook("origin")
 OBSERVERS: Hook[Callable[[HttpRequest, Any], None]] = Hook("observer")
 
 
-def deciding_code(keys: Collection[str]) -> dict[str, str]:
+def deciding_code(keys: Collection[str], *, is_limited: bool = True) -> dict[str, str]:
     """Returns the code of the project that decides who has flags unless they are off, by key."""
-    return {key: code for find in DECIDING_CODE for key, code in find(keys).items()} if keys else {}
+    found = [find(keys, is_limited=is_limited) for find in DECIDING_CODE] if keys else []
+    return {key: code for codes in found for key, code in codes.items()}
 
 
 def model_of(placeholder: str) -> type[Model] | None:

@@ -48,7 +48,7 @@ from flagstaff.changes.segment_use import (
 )
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidChangeError
-from flagstaff.extensions import NEW_FLAGS
+from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk, version_of
 from flagstaff.validators import value_rule_problem
@@ -264,9 +264,10 @@ def _merge(
 
 def new_row(kind: Kind, key: str, fields: Fields) -> Row:
     """Returns a row to insert, with cleaned fields. Raises InvalidChangeError."""
-    if kind is Kind.FLAG and "enabled" not in fields:
-        defaults = {name: value for new in NEW_FLAGS for name, value in new(key).items()}
-        fields = {**defaults, **fields}
+    is_open = kind is Kind.FLAG and "enabled" not in fields
+    if is_open and deciding_code([key], is_limited=False):
+        # It only turns the code off: creating it takes it from nobody.
+        fields = {"enabled": True, "kind": "ops", **fields}
     try:
         row = cast("Row", kind.model(key=key, **fields))
     except TypeError as error:

@@ -68,6 +68,7 @@ class UserFlags(Page):
         }
         model, titles = conf.flag_model, (_("Flag"), _("State"), _("Why"))
         codes = deciding_code([key for key in page if found[key].reason != "DISABLED"])
+        states: dict[str, tuple[str, str]]
         states = {key: (labels[bool(found[key].value)], why(found[key])) for key in page}
         states |= {key: ("", localized(code_text(code))) for key, code in codes.items()}
         rows = [

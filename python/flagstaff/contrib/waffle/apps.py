@@ -14,6 +14,5 @@ class WaffleConfig(AppConfig):
         "settings": "flagstaff.contrib.waffle.settings.SETTINGS",
         "checks": "flagstaff.contrib.waffle.checks.check_waffle",
         "deciding_code": "flagstaff.contrib.waffle.own_code.deciding_code",
-        "new_flags": "flagstaff.contrib.waffle.own_code.new_flag",
         "verbs": "flagstaff.contrib.waffle.cli.VERBS",
     }

@@ -31,9 +31,8 @@ from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.conf import conf
-from flagstaff.contrib.waffle.contract import BaseFlag, UserFlag
+from flagstaff.contrib.waffle import contract, own_code
 from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE
-from flagstaff.contrib.waffle.own_code import unguarded
 from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows, waffle_model
 from flagstaff.contrib.waffle.settings import WaffleKind
 from flagstaff.extensions import Record
@@ -151,7 +150,8 @@ def _compare_code(row: Row, people: Iterable[Person], *, is_off: bool) -> Record
     model, changed = waffle_model(row.kind), OFF_HERE if is_off else DIFFERS
     using = router.db_for_write(model)
     examples: dict[str, dict[str, dict[str, str]]] = {changed: {}, OWN_CODE: {}}
-    with transaction.atomic(using=using), unguarded():
+    is_on = patch.object(own_code, "is_off", return_value=False)
+    with transaction.atomic(using=using), is_on:
         stored = model._base_manager.using(using).get(name=row.name)
         for one, name in product(people, (_REQUEST, _USER) if row.kind == "flag" else (_REQUEST,)):
             # So that a percentage draws the same.
@@ -203,16 +203,10 @@ def _stand_in_methods() -> Iterator[None]:
 
     def by_lists(row: Any, user: Any) -> Any:
         result = super(AbstractUserFlag, row).is_active_for_user(user)
-        return UserFlag.is_active_by_lists(row, user, result)
+        return contract.is_active_by_lists(row, user, result)
 
-    methods: dict[str, Any] = {
-        _REQUEST: BaseFlag.is_active,
-        _USER: BaseFlag.is_active_for_user,
-        "_is_active_for_language": BaseFlag.is_active_for_language,
-        "_is_active_for_percent": BaseFlag.is_active_for_percent,
-    }
     with (
-        patch.multiple(AbstractBaseFlag, create=True, **methods),
+        patch.multiple(AbstractBaseFlag, create=True, **contract.METHODS),
         patch.multiple(AbstractUserFlag, is_active_for_user=by_lists),
     ):
         yield

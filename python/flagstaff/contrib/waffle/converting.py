@@ -24,16 +24,13 @@ SAMPLE_UNIT = "waffle_sample"
 TEST_RULES = ("waffle test on", "waffle test off")
 
 _ALL = 100
+_SWITCHES = {"authenticated": "is_authenticated", "staff": "is_staff", "superusers": "is_superuser"}
 #: The columns of waffle that decide, by kind.
 _COLUMNS: Mapping[WaffleKind, tuple[str, ...]] = {
-    "flag": (
-        *("everyone", "percent", "testing", "superusers", "staff", "authenticated"),
-        "languages",
-    ),
+    "flag": ("everyone", "percent", "testing", "languages", *_SWITCHES),
     "switch": ("active",),
     "sample": ("percent",),
 }
-_SWITCHES = {"authenticated": "is_authenticated", "staff": "is_staff", "superusers": "is_superuser"}
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from contextvars import ContextVar
+from collections.abc import Collection, Mapping
 from functools import wraps
 from inspect import getattr_static
 from typing import Any
@@ -30,23 +28,12 @@ _OFF: dict[str, bool | None] = {
 }
 
 _WITHOUT_ROW = (classmethod, staticmethod, property)
-_is_unguarded = ContextVar("is_unguarded", default=False)
-
-
-@contextmanager
-def unguarded() -> Iterator[None]:
-    """Lets own code decide as if no flag were off, to compare its results."""
-    token = _is_unguarded.set(True)
-    try:
-        yield
-    finally:
-        _is_unguarded.reset(token)
 
 
 def is_off(kind: WaffleKind, name: str) -> bool:
     """Whether the flag of a row is off here, also before the first load. Does not query."""
     key = key_of(kind, name)
-    return not _is_unguarded.get() and current(key).is_off(key)
+    return current(key).is_off(key)
 
 
 def _off_result(kind: WaffleKind, name: str, method_name: str, method: Any) -> Any:
@@ -99,37 +86,28 @@ def result_of(model: Any, name: str, *args: Any, **kwargs: Any) -> Any:
     return model.get(name).is_active(*args, **kwargs)
 
 
-def deciding_code(keys: Collection[str]) -> Mapping[str, str]:
+def deciding_code(keys: Collection[str], *, is_limited: bool = True) -> Mapping[str, str]:
     """Returns the own code that decides about flags unless they are off, by key.
 
-    Queries the names of the rows of models with own code, for at most a second each. Then all of
-    the flags may have such a row.
+    Queries the names of the rows of each model with own code. If `is_limited`, for at most a
+    second each; after that, all of the flags may have such a row.
     """
-    try:
-        return _code_of(keys, is_limited=True)
-    except DatabaseError:
-        # The page of a flag does not wait for a migration of waffle's table.
-        _LOG.exception("the rows of waffle cannot be read")
-        codes = (
-            f"perhaps {code}" for code in map(code_text, map(waffle_model, WAFFLE_KINDS)) if code
-        )
-        return dict.fromkeys(keys, next(codes))
-
-
-def new_flag(key: str) -> Mapping[str, Any]:
-    """Returns the fields of a new flag for a row with own code: it takes it from nobody."""
-    return {"enabled": True, "kind": "ops"} if _code_of([key]) else {}
-
-
-def _code_of(keys: Collection[str], *, is_limited: bool = False) -> dict[str, str]:
     code_by_key: dict[str, str] = {}
     for kind in WAFFLE_KINDS if apps.is_installed("waffle") else ():
-        # A table that does not exist yet has no rows.
-        with suppress(ProgrammingError):
-            if code := code_text(waffle_model(kind)):
+        if code := code_text(waffle_model(kind)):
+            try:
                 names = _stored_names(waffle_model(kind), is_limited=is_limited)
                 stored = {key_of(kind, name) for name in names}
-                code_by_key |= dict.fromkeys(stored.intersection(keys), code)
+            except ProgrammingError:
+                # A table that does not exist yet has no rows.
+                continue
+            except DatabaseError:
+                if not is_limited:
+                    raise
+                # The page of a flag does not wait for a migration of waffle's table.
+                _LOG.exception("the rows of waffle cannot be read")
+                stored, code = {*keys}, f"perhaps {code}"
+            code_by_key |= dict.fromkeys(stored.intersection(keys), code)
     return code_by_key
 
 

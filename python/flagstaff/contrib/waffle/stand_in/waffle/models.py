@@ -238,7 +238,7 @@ class AbstractBaseFlag(BaseModel):
         if not has_own_code(type(self)):
             result = evaluating.flag_result(self.name, request, read_only=read_only)
         else:
-            result = contract.BaseFlag.is_active(self, request, read_only) if self.pk else None
+            result = contract.is_active(self, request, read_only) if self.pk else None
         if result is not None:
             return result
         return self._missing("FLAGS", everyone=get_setting("FLAG_DEFAULT"))
@@ -247,14 +247,14 @@ class AbstractBaseFlag(BaseModel):
         """Returns whether the flag is on for a user, without its percentage; None if unknown."""
         if not has_own_code(type(self)):
             return evaluating.result_for_user(self.name, user)
-        return contract.BaseFlag.is_active_for_user(self, user)
+        return contract.is_active_for_user(self, user)
 
     def _is_active_for_user(self, request: HttpRequest | None) -> Any:
         user = getattr(request, "user", None)
         return self.is_active_for_user(user) if user else False
 
-    _is_active_for_language = contract.BaseFlag.is_active_for_language
-    _is_active_for_percent = contract.BaseFlag.is_active_for_percent
+    _is_active_for_language = contract.is_active_for_language
+    _is_active_for_percent = contract.is_active_for_percent
 
 
 class AbstractUserFlag(AbstractBaseFlag):
@@ -293,9 +293,7 @@ class AbstractUserFlag(AbstractBaseFlag):
         """Returns True if the flag is on for a user, without its percentage; None otherwise."""
         result = super().is_active_for_user(user)
         is_own = has_own_code(type(self))
-        return (
-            contract.UserFlag.is_active_by_lists(self, user, result) if is_own else result or None
-        )
+        return contract.is_active_by_lists(self, user, result) if is_own else result or None
 
 
 class Flag(AbstractUserFlag):
