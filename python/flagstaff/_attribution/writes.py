@@ -91,9 +91,11 @@ def wrap_connection(
 
 def note_load(using: str, *, raw: bool, **_: object) -> None:
     """Tells the connection that `loaddata` saves a row; a receiver of `pre_save`."""
-    writes = wrap_connection(connections[using]) if raw else None
+    connection = connections[using]
+    # Without a transaction nothing says where the load ends.
+    writes = wrap_connection(connection) if raw and connection.in_atomic_block else None
     if writes:
-        writes.begin_load(connections[using])
+        writes.begin_load(connection)
 
 
 class ConnectionAttribution:
@@ -105,7 +107,7 @@ class ConnectionAttribution:
         # Django's list of hooks, which it replaces when a transaction ends or is rolled back.
         self._hooks: object = None
         # The savepoints and the hooks when `loaddata` last saved a row.
-        self._load: tuple[list[str], object] | None = None
+        self._load: tuple[list[str | None], object] | None = None
 
     def __call__(
         self,
@@ -146,12 +148,15 @@ class ConnectionAttribution:
         self._load = [*connection.savepoint_ids], connection.run_on_commit
 
     def _attribution_of_load(self, connection: BaseDatabaseWrapper) -> Attribution | None:
-        savepoints, hooks = cast("tuple[list[str], object]", self._load)
-        is_inside = connection.savepoint_ids[: len(savepoints)] == savepoints
-        if connection.in_atomic_block and hooks is connection.run_on_commit and is_inside:
-            return partial(attribution, source=LOADDATA)
-        self._load = None
-        return None
+        savepoints, hooks = cast("tuple[list[str | None], object]", self._load)
+        present = connection.savepoint_ids
+        is_inside = connection.in_atomic_block and present[: len(savepoints)] == savepoints
+        if not is_inside or hooks is not connection.run_on_commit:
+            self._load = None
+            return None
+        # Django saves a row without savepoints; each of `flagstaff.changes` has one of its own.
+        has_own_savepoint = any(present[len(savepoints) :])
+        return None if has_own_savepoint else partial(attribution, source=LOADDATA)
 
     def change(self, connection: BaseDatabaseWrapper, wanted: dict[str, str]) -> None:
         """Sets the parameters until the end of the transaction."""

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import User
+from django.core import serializers
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.test import Client
 
 from flagstaff import acting_as, changes
+from flagstaff._attribution.context import attributed, attribution
 from flagstaff.changes import undo
 from flagstaff.changes.undo import entries_of_transaction
 from flagstaff.exceptions import InvalidChangeError
@@ -147,3 +149,34 @@ def test_only_what_the_load_writes_is_its_own(tmp_path: Path) -> None:
     assert {*sources()} == {"pipeline"}
     change(96)
     assert sources() == [None, None]
+
+
+def load_in_code(model: type[FeatureFlag | KeyValueStore]) -> None:
+    """Saves the rows of a dump, as code does that reads fixtures by itself."""
+    dump = serializers.serialize("json", model.objects.all())
+    for loaded in serializers.deserialize("json", dump):
+        loaded.object.description = "loaded"
+        loaded.save()
+
+
+def newest_source() -> str | None:
+    return flag_history(KEY)[0].source
+
+
+def test_change_in_the_transaction_of_loaded_rows_is_that_of_a_person() -> None:
+    with transaction.atomic():
+        load_in_code(FeatureFlag)
+        assert newest_source() == "loaddata"
+        changes.flags.set_rollout(KEY, 50)
+        assert newest_source() is None
+    changes.flags.undo(KEY)
+    assert state() == (25, ["alice"])
+
+
+def test_change_after_rows_were_loaded_without_a_transaction_is_that_of_a_person() -> None:
+    changes.values.create("page_size", 20)
+    # The connection then has no statement that shows the end of the load.
+    with attributed(lambda: attribution("deploy")):
+        load_in_code(KeyValueStore)
+    changes.flags.set_rollout(KEY, 50)
+    assert newest_source() is None
