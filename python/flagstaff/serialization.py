@@ -402,8 +402,9 @@ class _Import:
         """Raises all problems that the changes have with versions, keys and segments."""
         changes = self._changes.items()
         rules: dict[Key, object] = {place: change.new_rules for place, change in changes}
-        segments = {key for kind, key in self._items if kind is Kind.SEGMENT}
-        existing = segments | existing_segments(rules.values())
+        # Not those that stay: they may be gone when the rows are locked.
+        created = {key for (kind, key), change in changes if kind is Kind.SEGMENT and change.new}
+        existing = created | existing_segments(rules.values())
         deletes = any(kind is Kind.SEGMENT and change.deletes for (kind, _), change in changes)
         uses = uses_by_segment() if deletes else {}
         versions, owners = self._present_versions(), self._owners()

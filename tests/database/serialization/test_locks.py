@@ -185,6 +185,16 @@ def test_what_a_file_needs_is_compared_again_under_the_locks(
     assert str(caught.value).startswith(problem)
 
 
+def test_segment_of_the_file_that_is_deleted_meanwhile_is_missing(meanwhile: Meanwhile) -> None:
+    document = serialization.export(["enterprise"])
+    rules = [{"conditions": [{"segment": "enterprise"}]}]
+    document["flags"] = {"new_checkout": {"rules": rules}}
+    meanwhile(lambda: changes.segments.delete("enterprise"))
+    with pytest.raises(DocumentError, match="names the segment 'enterprise', which does not"):
+        serialization.apply(document)
+    assert FeatureFlag.objects.get(key="new_checkout").rules == []
+
+
 def test_user_who_is_deleted_while_an_import_writes_is_an_error_before_the_commit(
     while_writing: Any,
 ) -> None:
