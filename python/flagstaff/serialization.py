@@ -367,7 +367,7 @@ class _Import:
                     changed[place] = change.write()
             self._raise_problems()
             # What a commit would check: a user may have been deleted meanwhile.
-            with rejections(conf.flag_model, secret=True):
+            with rejections(secret=True):
                 connection.check_constraints()
             rows = {
                 at: self._changes[at].row or cast("RowState", one.after).row

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
@@ -20,7 +19,6 @@ from flagstaff._tables.model_fields import (
     auto_now_fields,
     find_field,
     segment_model,
-    stored_fields,
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
@@ -29,9 +27,6 @@ from flagstaff._words.text import Text, joined, text_of
 from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
-
-# What a violation of a key was about.
-_KEYS = re.compile(r"\(([^()]+)\)=\(")
 
 
 def differing(row: Row, fields: Fields) -> dict[str, object]:
@@ -130,12 +125,12 @@ def insert(row: Row) -> None:
 
 def _save(row: Row, *, secret: bool, **options: Any) -> None:
     if not is_preview():
-        with rejections(model_of(row), secret=secret):
+        with rejections(secret=secret):
             row.save(using=conf.database, **options)
 
 
 @contextmanager
-def rejections(model: type[Model], *, secret: bool) -> Iterator[None]:
+def rejections(*, secret: bool) -> Iterator[None]:
     """Raises InvalidChangeError if the database rejects a row. The caller then rolls back."""
     try:
         # So that Django, too, knows that the transaction has failed.
@@ -145,27 +140,9 @@ def rejections(model: type[Model], *, secret: bool) -> Iterator[None]:
     except (IntegrityError, DataError, UnicodeEncodeError) as error:
         # The database's error contains the whole row, and no log may contain a secret.
         cause = None if secret else error
-        fields = _rejected_fields(error, model)
-        problem = Text("the database rejected the change: {reason}", reason=error_text(error))
-        if fields:
-            problem = Text("{field}: {problem}", field=joined(fields), problem=problem)
-        refused = InvalidChangeError(problem)
-        refused.fields = tuple(fields)
-        raise refused from cause
-
-
-def _rejected_fields(error: Exception, model: type[Model]) -> list[str]:
-    """Returns the fields of the columns, or of the constraint, that the server's error names."""
-    named = getattr(error.__cause__, "diag", None)
-    # Such as "Key (team_id)=(5) is not present in table …", in any language.
-    keys = _KEYS.search(getattr(named, "message_detail", None) or "")
-    columns = {getattr(named, "column_name", None), *(keys[1].split(", ") if keys else ())}
-    name = getattr(named, "constraint_name", None)
-    broken = next((one for one in model._meta.constraints if one.name == name), None)
-    condition = getattr(broken, "condition", None)
-    checked = condition.referenced_base_fields if condition else ()
-    fields = stored_fields(model)
-    return [one.name for one in fields if one.column in columns or one.name in checked]
+        raise InvalidChangeError(
+            "the database rejected the change: {reason}", reason=error_text(error)
+        ) from cause
 
 
 def _has(row: Row, name: str, new: object) -> bool:

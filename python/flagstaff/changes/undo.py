@@ -151,9 +151,9 @@ class Undone:
         try:
             yield
         except FlagstaffError as problem:
-            self.problem, self.changed, self.after = self.advised(problem), None, self.before
+            self.problem, self.changed, self.after = self._advised(problem), None, self.before
 
-    def advised(self, problem: FlagstaffError) -> FlagstaffError:
+    def _advised(self, problem: FlagstaffError) -> FlagstaffError:
         """Returns the problem, with the options that leave out what does not fit."""
         possible = _fields_to_leave_out(self.kind)
         self.unfit = tuple(one for one in getattr(problem, "fields", ()) if one in possible)
@@ -665,14 +665,11 @@ def _require_free(row: Undone, owners: dict[Place, str]) -> None:
 def _write(rows: Sequence[Undone]) -> None:
     for row in sorted(rows, key=_order):
         _record_undo_of(row.entries)
-        try:
-            row.write()
-        except InvalidChangeError as problem:
-            raise row.advised(problem) from problem.__cause__
+        row.write()
     _record_undo_of(())
     if any(row.before.row is None for row in rows):
         # The row that a foreign key names may be gone, which is only found at the commit.
-        with rejections(conf.flag_model, secret=True):
+        with rejections(secret=True):
             connections[conf.database].check_constraints()
     for kind in {row.kind for row in rows}:
         of_kind = [row for row in rows if row.kind is kind]

@@ -86,7 +86,7 @@ def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> D
         needs_approval=approval,
         state=State.APPROVAL if approval else State.WAITING,
     )
-    with transaction.atomic(using=conf.database), rejections(WaitingAction, secret=False):
+    with transaction.atomic(using=conf.database), rejections(secret=False):
         done = _saved(waiting, "asked")
     twice = Text("the clock shows this time twice that day, and it runs the first time")
     notes = [twice] if at is not None and is_shown_twice(at) else []
