@@ -139,7 +139,7 @@ def _ask_about_changes(run: Run, out: Output) -> dict[str, Any] | None:
         out.messages(f"{key}: {text}" for key, text in action.facts(rows).items() if text)
     if action.deletes and rows:
         require_confirmation(f"Delete {some(run.keys)}?", out)
-    if not (action.is_asked_about(run.arguments) and (may_ask(out) or may_need_yes(out))):
+    if not (action.is_asked_about(run.arguments) and may_be_refused(out)):
         return None
     # A kill does not need it.
     from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
@@ -154,10 +154,9 @@ def _ask_about_changes(run: Run, out: Output) -> dict[str, Any] | None:
 def _ask_question(run: Run, out: Output) -> dict[str, Any] | None:
     """Asks what an action of an app asks. Returns the arguments by which it is refused."""
     action, question = run.action, None
-    is_asked = action.asks_always or may_ask(out)
-    if action.question is not None and (is_asked or may_need_yes(out)):
+    if action.question is not None and (action.asks_always or may_be_refused(out)):
         question = action.question(*run.keys, **run.arguments)
-    if question is None or not (is_asked or question.typed):
+    if question is None or not (action.asks_always or may_ask(out) or question.typed):
         return None
     out.messages(question.lines)
     require_confirmation(question.text, out, typed=question.typed)
@@ -174,9 +173,9 @@ def may_ask(out: Output) -> bool:
     return out.is_attended and is_terminal() and not out.is_confirmed
 
 
-def may_need_yes(out: Output) -> bool:
-    """Whether what reaches most users is refused unless a person confirms it: in production."""
-    return conf.is_production and not out.is_confirmed
+def may_be_refused(out: Output) -> bool:
+    """Whether an answer may refuse a change; in production also the lack of --yes."""
+    return may_ask(out) or (conf.is_production and not out.is_confirmed)
 
 
 def ask_about_users(

@@ -15,7 +15,7 @@ from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import written_lines
-from flagstaff.cli.action_verbs import ask_about_users, may_ask, may_need_yes
+from flagstaff.cli.action_verbs import ask_about_users, may_be_refused
 from flagstaff.cli.errors import DIFFERS, FAILED
 from flagstaff.cli.options import add_attribution, add_wait, add_yes
 from flagstaff.cli.output import Output
@@ -121,7 +121,7 @@ def import_(options: Options, out: Output) -> Done:
     apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
     expected, has_asked = options["expect_plan"], False
     deletes = options["delete_missing"] and not out.is_confirmed
-    if deletes or may_ask(out) or may_need_yes(out):
+    if deletes or may_be_refused(out):
         planned = apply(dry_run=True)
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
         always = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else ""

@@ -17,12 +17,7 @@ from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.actions import Done
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.undo import RowId, entries_of_transaction, preview_undo, undo
-from flagstaff.cli.action_verbs import (
-    ask_about_users,
-    may_ask,
-    may_need_yes,
-    require_confirmation,
-)
+from flagstaff.cli.action_verbs import ask_about_users, may_be_refused, require_confirmation
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
@@ -228,7 +223,7 @@ def _undo(
     asks_always, has_asked = asks_always and not out.is_confirmed, False
     without = options["without"]
     try:
-        if asks_always or may_ask(out) or may_need_yes(out):
+        if asks_always or may_be_refused(out):
             shown = preview_undo(entries, skip_conflicts=skip, without=without)
             written = [change for one in shown if (change := one.written)]
             texts = texts_of([one.changed for one in shown if one.changed is not None])
