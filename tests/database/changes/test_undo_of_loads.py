@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -155,7 +156,8 @@ def load_in_code(model: type[FeatureFlag | KeyValueStore]) -> None:
     """Saves the rows of a dump, as code does that reads fixtures by itself."""
     dump = serializers.serialize("json", model.objects.all())
     for loaded in serializers.deserialize("json", dump):
-        loaded.object.description = "loaded"
+        row: Any = loaded.object
+        row.description = "loaded"
         loaded.save()
 
 
