@@ -14,6 +14,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, models
 
 from flagstaff import acting_as, changes
+from flagstaff._attribution.writes import _watched_tables
 from flagstaff._tables.names import fill, sql
 from flagstaff._tables.triggers import watched_tables
 from flagstaff.changes import preview_undo
@@ -52,6 +53,8 @@ def flags(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         changes.flags.create(KEY, {"team": team, "ticket": "SHOP-1234567", "stage": 7})
         yield model
     finally:
+        # Another test would attribute writes to this table only.
+        _watched_tables.cache_clear()
         rows(f"DROP TABLE IF EXISTS {TABLE}, {TABLE}_allowed_users CASCADE")
 
 
