@@ -203,7 +203,9 @@ def test_marks_and_fixtures_of_others_are_left_alone_with_and_without_django(
 ) -> None:
     arguments = ["-o", "markers=flag\nvalue\nvariant"]
     if not has_django:
-        arguments += ["-p", "no:django", "-p", "no:randomly", "-p", "no:hypothesispytest"]
+        # These plugins import Django, or modules that a process without it lacks.
+        for plugin in ("django", "pytest-django-constance", "randomly", "hypothesispytest"):
+            arguments += ["-p", f"no:{plugin}"]
     file = WORDS_OF_OTHERS.format(has_django=has_django)
     assert "1 passed" in run_pytest(file, *arguments, head="")
 
