@@ -65,7 +65,7 @@ def _require_order(before: datetime) -> None:
         raise FlagstaffError(
             "stopped at entry {id}, whose time is {time}: older entries after it stay until it is "
             "as old; if its time is wrong, correct it in {table}",
-            id=stop.pk,
+            id=str(stop.pk),
             time=full_time(stop.at),
             table=Change._meta.db_table,
         )
