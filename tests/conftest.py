@@ -31,6 +31,11 @@ SYSTEM = ROOT / "tests" / "system"
 
 pytest_plugins = ["tests.support.fixtures"]
 
+_RESTART_SEQUENCES = """
+    SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1000)
+    FROM pg_sequences WHERE schemaname = current_schema()
+"""
+
 # A shell that starts pytest in the background makes it and its children ignore SIGINT, which some
 # tests send.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -151,6 +156,14 @@ def django_db_modify_db_settings(
         patch.setenv("DATABASE_URL", server.url)
         connections["default"].settings_dict.update(parse_database_url(server.url))
         yield
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """Leaves the first primary keys to the rows whose keys the tests give."""
+    with django_db_blocker.unblock(), connections["default"].cursor() as cursor:
+        if connections["default"].vendor == "postgresql":
+            cursor.execute(_RESTART_SEQUENCES)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from flagstaff.models import Change
 from flagstaff.testing import live_engine
 from tests.support.migrated_database import MIGRATED, create_migrated_database
 from tests.support.sessions import own_backends, sessions
-from tests.support.terminals import open_shop
+from tests.support.shop import Shop
 from tests.support.webhooks import hook
 from tests.support.workers import Worker, address
 from tools.child import ServerError
@@ -98,10 +98,17 @@ def open_to_all(query: Query) -> Callable[[], None]:
 
 
 @pytest.fixture
-def cli_shop() -> None:
-    """The flags and values of the documentation, with an empty history before them."""
+def shop() -> Shop:
+    """The shop, whose rows are created when a test asks for them."""
+    return Shop()
+
+
+@pytest.fixture
+def open_shop(shop: Shop) -> Shop:
+    """All flags and values of the documentation, with an empty history before them."""
     Change.objects.all().delete()
-    open_shop()
+    shop.open()
+    return shop
 
 
 @pytest.fixture

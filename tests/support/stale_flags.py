@@ -13,8 +13,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.signals import Assessment
 from tests.support.sql import rows
-from tests.support.terminals import delete_usage
-from tests.support.usage_rows import add_reports, add_usage
+from tests.support.usage_rows import add_reports, add_usage, delete_usage
 
 KEY = "new_checkout"
 

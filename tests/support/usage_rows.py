@@ -45,3 +45,11 @@ def add_reports(days: float, until: float = 0) -> None:
     """Adds the hourly reports of a worker from so many days ago until so many days ago."""
     begin, end = (timezone.now() - timedelta(days=one) for one in (days, until))
     rows(_REPORTS, end, begin)
+
+
+def delete_usage() -> None:
+    """Deletes all usage. The lock makes an engine of this process wait until after the test."""
+    tables = ("flagstaff_usage", "flagstaff_report")
+    rows(f"LOCK TABLE {', '.join(tables)} IN EXCLUSIVE MODE")
+    for table in tables:
+        rows(f"DELETE FROM {table}")

@@ -34,7 +34,7 @@ from tests.support.rollouts import drive_recently
 from tests.support.terminals import run, undo_of
 from tests.support.waiting import TOMORROW, make_due
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
 
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 RULES = [{"conditions": [STAFF]}]

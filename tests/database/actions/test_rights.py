@@ -62,7 +62,7 @@ def test_read_only_leaves_the_right_to_view(admin_user: User, settings: Any) -> 
     assert [one for one in RIGHTS if may(admin_user, one, KeyValueStore)] == ["view"]
 
 
-@pytest.mark.usefixtures("cli_shop", "plain_terminal")
+@pytest.mark.usefixtures("open_shop", "plain_terminal")
 def test_terminal_kills_a_flag_with_read_only(settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     run("kill new_checkout")

@@ -40,7 +40,7 @@ from tests.support.admin_pages import (
 from tests.support.history import flag_history
 from tests.support.screen import Screen
 from tests.support.stale_flags import collect_usage, evaluate
-from tests.support.terminals import delete_usage
+from tests.support.usage_rows import delete_usage
 
 pytestmark = pytest.mark.django_db
 

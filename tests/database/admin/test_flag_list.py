@@ -26,8 +26,7 @@ from tests.support.forced_off import forced_off
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, make_flag, serve
-from tests.support.terminals import delete_usage
-from tests.support.usage_rows import add_usage
+from tests.support.usage_rows import add_usage, delete_usage
 
 pytestmark = pytest.mark.django_db
 

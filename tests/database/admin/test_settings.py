@@ -35,8 +35,8 @@ from tests.support.admin_pages import (
 from tests.support.history import flag_history
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
-from tests.support.terminals import delete_usage, flags
-from tests.support.usage_rows import add_usage
+from tests.support.terminals import flags
+from tests.support.usage_rows import add_usage, delete_usage
 
 # Each change is a transaction of its own, as in production.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]

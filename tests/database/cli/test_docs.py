@@ -14,7 +14,8 @@ from django.db import connection
 from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.testing import live_engine
 from tests.conftest import ROOT
-from tests.support.terminals import open_shop, run, typed
+from tests.support.shop import Shop
+from tests.support.terminals import run, typed
 from tests.support.waffle_rows import open_waffle
 from tools.commands_page import single_verbs, written
 
@@ -72,7 +73,7 @@ def example_files(plain_terminal: None, monkeypatch: pytest.MonkeyPatch, tmp_pat
 @pytest.mark.django_db
 @pytest.mark.parametrize(("line", "after"), EXAMPLES, ids=[line for line, _ in EXAMPLES])
 def test_example_shows_the_output(line: str, after: str) -> None:
-    open_shop()
+    Shop().open()
     open_waffle()
     # As after a commit: no table can be altered while checks of its rows are pending.
     connection.check_constraints()
@@ -87,7 +88,7 @@ def test_help_of_every_verb_has_two_examples() -> None:
 @pytest.mark.parametrize("line", IN_HELP)
 @pytest.mark.one_in(4)
 def test_example_of_a_help_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    open_shop()
+    Shop().open()
     open_waffle()
     connection.check_constraints()
     # `references` reads what git tracks.
@@ -103,7 +104,7 @@ def test_example_of_a_help_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> N
 @pytest.mark.django_db(transaction=True)
 def test_example_of_status_shows_the_output_except_numbers() -> None:
     after = dict(ALL_EXAMPLES)[STATUS]
-    open_shop()
+    Shop().open()
     with live_engine():
         shown = typed(STATUS)
     assert without_numbers(shown) == without_numbers(after)

@@ -18,7 +18,7 @@ from tests.support.conditions import condition
 from tests.support.forced_off import forced_off
 from tests.support.terminals import document, flags, run, typed
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
 
 
 def rule(*conditions: dict[str, Any], **fields: object) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from tests.support.sql import rows
 from tests.support.terminals import document, flags, run, table_rows, typed, undo_of
 from tests.support.usage_rows import add_usage
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
 
 OWNED: dict[str, Any] = {
     "owner": "payments",
@@ -33,7 +33,7 @@ OWNED: dict[str, Any] = {
 
 
 @pytest.fixture
-def owned(cli_shop: None) -> None:
+def owned(open_shop: None) -> None:
     set_fields(**OWNED)
     set_fields("dark_mode", owner="search", tags=["mobile"])
 

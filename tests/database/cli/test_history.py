@@ -22,7 +22,7 @@ from tests.support.terminals import document, run, table_rows, typed, undo_of
 # Each command is a transaction of its own, at a time of its own.
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("cli_shop", "plain_terminal"),
+    pytest.mark.usefixtures("open_shop", "plain_terminal"),
 ]
 
 

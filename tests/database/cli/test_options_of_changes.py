@@ -20,7 +20,7 @@ from tests.support.terminals import asked, document, run, typed
 # Each command is a transaction of its own.
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("cli_shop", "plain_terminal"),
+    pytest.mark.usefixtures("open_shop", "plain_terminal"),
 ]
 
 DRY = "dry run: nothing was written"

@@ -38,7 +38,7 @@ TO_BOTH = "2 users gain the flag. Afterwards 2 of 2 users have it."
 
 @pytest.fixture(autouse=True)
 def versions(
-    cli_shop: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    open_shop: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> dict[str, int | None]:
     """Bob is the staff, and ana turns a flag off. Returns the versions before and after."""
     monkeypatch.chdir(tmp_path)

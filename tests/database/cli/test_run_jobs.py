@@ -25,7 +25,8 @@ from flagstaff.models import Change, FeatureFlag, JobsRun
 from tests.support.reports import register_worker
 from tests.support.sql import keep_indexes, rows
 from tests.support.stale_flags import age_history, evaluate, make_flag
-from tests.support.terminals import delete_usage, document, flags, run, typed
+from tests.support.terminals import document, flags, run, typed
+from tests.support.usage_rows import delete_usage
 from tests.support.webhooks import Webhook
 
 # Deliveries and a loop need commits.

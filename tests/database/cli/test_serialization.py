@@ -17,7 +17,7 @@ from tests.support.history import flag_history
 from tests.support.terminals import asked, run, typed, undo_of
 
 # Each change is a transaction of its own.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("open_shop")]
 
 
 @pytest.fixture

@@ -14,16 +14,17 @@ from flagstaff._engine.usage import prune_usage_in_batches, usage_period
 from flagstaff.exceptions import NoUsageError
 from tests.support.concurrency import in_threads
 from tests.support.fixtures import COMMITTED
+from tests.support.shop import OPENED
 from tests.support.sql import rows
-from tests.support.terminals import OPENED, delete_usage, document, flags, run, typed
-from tests.support.usage_rows import add_usage
+from tests.support.terminals import document, flags, run, typed
+from tests.support.usage_rows import add_usage, delete_usage
 
 pytestmark = pytest.mark.django_db
 
 NO_REPORT = "no matching entries\nno worker has reported its usage yet; "
 
 
-@pytest.mark.usefixtures("cli_shop")
+@pytest.mark.usefixtures("open_shop")
 def test_period_of_the_counts_is_printed() -> None:
     at = timezone.now()
     add_usage("", "report", 0, at)
@@ -49,7 +50,7 @@ def test_usage_before_the_first_report_says_so(interval: int, reason: str, setti
     assert run("usage").err == f"{NO_REPORT}{reason}\n"
 
 
-@pytest.mark.usefixtures("cli_shop")
+@pytest.mark.usefixtures("open_shop")
 def test_usage_since_a_time_has_the_hours_with_a_later_evaluation() -> None:
     assert [hour.key for hour in usage("dark_mode", since=OPENED).hours] == ["dark_mode"]
     assert usage("dark_mode", since=OPENED + timedelta(seconds=1)).hours == ()
@@ -60,7 +61,7 @@ def test_usage_since_a_time_has_the_hours_with_a_later_evaluation() -> None:
     assert len(usage("dark_mode", since=OPENED.astimezone(kolkata)).hours) == 1
 
 
-@pytest.mark.usefixtures("cli_shop")
+@pytest.mark.usefixtures("open_shop")
 def test_usage_adds_up_the_hours_of_each_key_and_result() -> None:
     rows(
         "INSERT INTO flagstaff_usage (hour, key, result, count, last_at) "

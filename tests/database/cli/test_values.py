@@ -15,7 +15,7 @@ from flagstaff import changes
 from flagstaff.models import KeyValueStore, Segment
 from tests.support.terminals import asked, document, flags, run, typed, undo_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("cli_shop", "plain_terminal")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
 
 
 def value(key: str = "page_size") -> Any:
@@ -138,7 +138,7 @@ KEPT = f"{KEY}: users for whom a rule decides keep another value: rule 1 → 50,
 
 
 @pytest.fixture
-def ruled(cli_shop: None) -> None:
+def ruled(open_shop: None) -> None:
     changes.values.create(KEY, 10, rules=RULES)
 
 

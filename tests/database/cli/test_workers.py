@@ -18,7 +18,7 @@ from tests.support.forced_off import forced_off
 from tests.support.sql import rows
 from tests.support.terminals import document, flags, run, typed
 
-pytestmark = pytest.mark.usefixtures("cli_shop")
+pytestmark = pytest.mark.usefixtures("open_shop")
 COMMITTED = pytest.mark.django_db(transaction=True)
 
 __all__ = ["join"]

@@ -13,7 +13,7 @@ from flagstaff._engine.reports import ReportKind, lost_workers, prune_reports_in
 from flagstaff._tables.names import fill, own_names, sql
 from tests.support.reports import register_worker
 from tests.support.sql import rows, without_table
-from tests.support.terminals import delete_usage
+from tests.support.usage_rows import delete_usage
 
 pytestmark = pytest.mark.django_db
 

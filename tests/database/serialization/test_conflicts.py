@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 COMMITTED = pytest.mark.django_db(transaction=True)
 
 
-def test_newer_change_is_not_overwritten(cli_shop: None) -> None:
+def test_newer_change_is_not_overwritten(open_shop: None) -> None:
     exported = export_text(versions=True)
     edited = exported.replace('"rollout_percent": 25', '"rollout_percent": 30')
     changes.flags.set_rollout("new_checkout", 40)
@@ -45,7 +45,7 @@ def test_newer_change_is_not_overwritten(cli_shop: None) -> None:
 
 
 def test_change_during_the_export_is_in_the_file(
-    cli_shop: None, monkeypatch: pytest.MonkeyPatch
+    open_shop: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def change_first(kind: Kind, pks: Iterable[Any]) -> dict[str, int]:
         if database_state()[0]["new_checkout"]["rollout_percent"] != 60:
@@ -58,7 +58,7 @@ def test_change_during_the_export_is_in_the_file(
     assert not dry_run(exported).changed
 
 
-def test_newer_change_of_an_unchanged_flag_is_no_conflict(cli_shop: None) -> None:
+def test_newer_change_of_an_unchanged_flag_is_no_conflict(open_shop: None) -> None:
     exported = export_text(keys=["new_checkout", "page_size"], versions=True)
     edited = exported.replace('"rollout_percent": 25', '"rollout_percent": 30')
     changes.flags.set_rollout("dark_mode", 99)
@@ -66,14 +66,14 @@ def test_newer_change_of_an_unchanged_flag_is_no_conflict(cli_shop: None) -> Non
     assert import_text(edited).changed == {}
 
 
-def test_deleted_flag_is_a_conflict(cli_shop: None) -> None:
+def test_deleted_flag_is_a_conflict(open_shop: None) -> None:
     exported = export_text(keys=["dark_mode"], versions=True)
     changes.flags.delete("dark_mode")
     with pytest.raises(ConflictError, match=r"dark_mode has version \d+ in the file, but does not"):
         import_text(exported)
 
 
-def test_import_with_an_expected_plan_refuses_another(cli_shop: None) -> None:
+def test_import_with_an_expected_plan_refuses_another(open_shop: None) -> None:
     edited = EDITED.replace(", pk: 3", "")
     expected = dry_run(edited).plan
     changes.flags.set_rollout("new_checkout", 50)
@@ -85,7 +85,7 @@ def test_import_with_an_expected_plan_refuses_another(cli_shop: None) -> None:
     assert import_text(edited, expect_plan=new).plan == new
 
 
-def test_fingerprint_is_the_same_in_all_languages(cli_shop: None) -> None:
+def test_fingerprint_is_the_same_in_all_languages(open_shop: None) -> None:
     edited = EDITED.replace(", pk: 3", "")
     expected = dry_run(edited)
     with override("de"):
@@ -96,7 +96,7 @@ def test_fingerprint_is_the_same_in_all_languages(cli_shop: None) -> None:
 
 
 @COMMITTED
-def test_import_with_versions_waits_for_a_change_and_is_refused(cli_shop: None) -> None:
+def test_import_with_versions_waits_for_a_change_and_is_refused(open_shop: None) -> None:
     edited = export_text(versions=True).replace('"rollout_percent": 25', '"rollout_percent": 30')
     with pytest.raises(ConflictError, match=r"new_checkout has version .*; export again, or pass"):
         run_during(
@@ -106,7 +106,7 @@ def test_import_with_versions_waits_for_a_change_and_is_refused(cli_shop: None) 
 
 
 @COMMITTED
-def test_import_without_versions_waits_for_a_change_and_is_refused(cli_shop: None) -> None:
+def test_import_without_versions_waits_for_a_change_and_is_refused(open_shop: None) -> None:
     text = "flagstaff: 1\nflags: {new_checkout: {rollout_percent: 30}}"
     with pytest.raises(ConflictError, match=r"new_checkout has changed .* run it again"):
         run_during(lambda: changes.flags.set_rollout("new_checkout", 40), lambda: import_text(text))
@@ -114,7 +114,7 @@ def test_import_without_versions_waits_for_a_change_and_is_refused(cli_shop: Non
 
 
 @COMMITTED
-def test_undo_of_an_import_waits_for_a_change_and_is_refused(cli_shop: None) -> None:
+def test_undo_of_an_import_waits_for_a_change_and_is_refused(open_shop: None) -> None:
     imported = import_text(
         "flagstaff: 1\nflags: {dark_mode: {enabled: false}, search_v2: {rollout_percent: 5}}"
     )
@@ -129,7 +129,7 @@ def test_undo_of_an_import_waits_for_a_change_and_is_refused(cli_shop: None) -> 
 
 
 @COMMITTED
-def test_imports_of_the_same_flags_do_not_deadlock(cli_shop: None) -> None:
+def test_imports_of_the_same_flags_do_not_deadlock(open_shop: None) -> None:
     one = "flagstaff: 1\nflags: {beta_reviews: {enabled: false}, search_v2: {enabled: false}}"
     other = "flagstaff: 1\nflags: {search_v2: {kind: release}, beta_reviews: {kind: ops}}"
     with pytest.raises(ConflictError, match="beta_reviews has changed while the import ran"):
@@ -140,7 +140,7 @@ def test_imports_of_the_same_flags_do_not_deadlock(cli_shop: None) -> None:
     assert (search["enabled"], search["kind"]) == (False, "release")
 
 
-def test_key_is_passed_from_a_flag_to_a_value_in_one_import(cli_shop: None) -> None:
+def test_key_is_passed_from_a_flag_to_a_value_in_one_import(open_shop: None) -> None:
     text = "flagstaff: 1\nflags: {}\nvalues: {dark_mode: {value: 3}}"
     import_text(text, delete_missing=True)
     assert database_state() == ({}, {"dark_mode": ("3", "", False)})

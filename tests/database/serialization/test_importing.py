@@ -31,7 +31,7 @@ pytestmark = pytest.mark.django_db
 COMMITTED = pytest.mark.django_db(transaction=True)
 
 
-def test_import_leaves_what_the_file_does_not_contain(cli_shop: None) -> None:
+def test_import_leaves_what_the_file_does_not_contain(open_shop: None) -> None:
     changes.flags.set_rollout("dark_mode", 70)
     changes.flags.update(
         "new_checkout", {"owner": "web", "tags": ["q3"], "review_on": date(2027, 3, 1)}
@@ -43,7 +43,7 @@ def test_import_leaves_what_the_file_does_not_contain(cli_shop: None) -> None:
     assert [key for _, key in imported.changed] == ["new_checkout"]
 
 
-def test_dry_run_describes_changes_like_the_history_and_writes_nothing(cli_shop: None) -> None:
+def test_dry_run_describes_changes_like_the_history_and_writes_nothing(open_shop: None) -> None:
     User.objects.create(pk=3, username="carol")
     assert summaries(dry_run(EDITED)) == {
         "beta_reviews": "added 1 allowed user (carol), removed 1 allowed user (alice)",
@@ -55,7 +55,7 @@ def test_dry_run_describes_changes_like_the_history_and_writes_nothing(cli_shop:
 
 
 @COMMITTED
-def test_import_is_one_transaction_by_one_actor(cli_shop: None) -> None:
+def test_import_is_one_transaction_by_one_actor(open_shop: None) -> None:
     User.objects.create(pk=3, username="carol")
     with acting_as("deploy", reason="release 42", source="command"):
         imported = import_text(EDITED)
@@ -70,7 +70,7 @@ def test_import_is_one_transaction_by_one_actor(cli_shop: None) -> None:
     assert import_text(EDITED).changed == {}
 
 
-def test_import_of_new_rows_has_their_versions_and_fields(cli_shop: None) -> None:
+def test_import_of_new_rows_has_their_versions_and_fields(open_shop: None) -> None:
     text = """
         flagstaff: 1
         flags: {one: {allowed_users: [alice]}, two: {enabled: true}}
@@ -87,7 +87,7 @@ def test_import_of_new_rows_has_their_versions_and_fields(cli_shop: None) -> Non
     assert imported.changed[Kind.FLAG, "one"].new == {**more, "key": "one"}
 
 
-def test_import_of_new_rows_calls_the_receivers_of_the_project(cli_shop: None) -> None:
+def test_import_of_new_rows_calls_the_receivers_of_the_project(open_shop: None) -> None:
     saved: list[str] = []
 
     def receive(instance: FeatureFlag, **_: object) -> None:
@@ -101,7 +101,9 @@ def test_import_of_new_rows_calls_the_receivers_of_the_project(cli_shop: None) -
     assert saved == ["one", "two"]
 
 
-def test_import_of_rows_that_the_database_rejects_names_each_and_the_reason(cli_shop: None) -> None:
+def test_import_of_rows_that_the_database_rejects_names_each_and_the_reason(
+    open_shop: None,
+) -> None:
     rows("ALTER TABLE flagstaff_featureflag ADD CONSTRAINT few CHECK (key NOT IN ('one', 'two'))")
     text = "flagstaff: 1\nflags: {dark_mode: {rollout_percent: 5}, one: {}, three: {}, two: {}}"
     assert len(dry_run(text).changed) == 4
@@ -112,7 +114,7 @@ def test_import_of_rows_that_the_database_rejects_names_each_and_the_reason(cli_
         assert 'violates check constraint "few"' in problem
 
 
-def test_missing_flags_are_deleted_only_with_delete_missing(cli_shop: None) -> None:
+def test_missing_flags_are_deleted_only_with_delete_missing(open_shop: None) -> None:
     before = database_state()
     with pytest.raises(InvalidChangeError, match="some keys only"):
         import_text(export_text(keys=["dark_mode"]), delete_missing=True)
@@ -127,7 +129,7 @@ def test_missing_flags_are_deleted_only_with_delete_missing(cli_shop: None) -> N
     assert (len(database_state()[0]), len(database_state()[1])) == (1, 3)
 
 
-def test_unknown_users_are_reported_or_skipped(cli_shop: None) -> None:
+def test_unknown_users_are_reported_or_skipped(open_shop: None) -> None:
     text = "flagstaff: 1\nflags: {dark_mode: {allowed_users: [carol, bob, '2', 77]}}"
     [problem] = import_problems(text)
     assert problem == (
@@ -139,7 +141,7 @@ def test_unknown_users_are_reported_or_skipped(cli_shop: None) -> None:
     assert database_state()[0]["dark_mode"]["allowed"] == {"bob"}
 
 
-def test_mask_is_never_written(cli_shop: None) -> None:
+def test_mask_is_never_written(open_shop: None) -> None:
     changes.values.update("page_size", {"value": 7})
     import_text(export_text().replace('"value": 7', f'"value": "{MASK}"'))
     assert KeyValueStore.objects.get(key="mail_password").value == "hunter2"
@@ -163,7 +165,7 @@ def test_owner_tags_and_review_date_are_exported_and_cleared_by_an_import() -> N
     assert [*FeatureFlag.objects.values_list(*owned)] == [("", [], None)]
 
 
-def test_new_secret_is_written_and_never_shown(cli_shop: None) -> None:
+def test_new_secret_is_written_and_never_shown(open_shop: None) -> None:
     document = serialization.export(["mail_password"])
     document["values"]["mail_password"]["value"] = "correct horse"
     document["values"]["second"] = {"value": "battery staple", "secret": True}

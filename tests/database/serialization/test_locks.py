@@ -20,7 +20,7 @@ from flagstaff.models import FeatureFlag
 from tests.support.documents import database_state, dry_run, export_text, import_text
 
 # Each change is a transaction of its own, as in production.
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("cli_shop")]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("open_shop")]
 
 Meanwhile = Callable[..., None]
 CHANGED = "flagstaff: 1\nflags: {dark_mode: {enabled: true}, new_checkout: {rollout_percent: 50}}"

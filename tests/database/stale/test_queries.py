@@ -27,7 +27,7 @@ from tests.support.stale_flags import (
     set_columns,
     signals,
 )
-from tests.support.terminals import delete_usage
+from tests.support.usage_rows import delete_usage
 
 pytestmark = pytest.mark.django_db
 

@@ -16,8 +16,7 @@ from tests.support.admin_pages import flag_url, page
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.stale_flags import collect_usage, evaluate, serve
-from tests.support.terminals import delete_usage
-from tests.support.usage_rows import add_usage
+from tests.support.usage_rows import add_usage, delete_usage
 
 pytestmark = pytest.mark.django_db
 

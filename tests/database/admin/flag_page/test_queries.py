@@ -14,7 +14,7 @@ from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import FLAGS, page, staff
 from tests.support.sql import statements_of
 from tests.support.stale_flags import KEY, collect_usage, evaluate, make_flag
-from tests.support.terminals import delete_usage
+from tests.support.usage_rows import delete_usage
 
 # Each change is a transaction of its own, as in production.
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -43,8 +43,8 @@ from tests.support.rollouts import (
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.sql import without_table
-from tests.support.terminals import delete_usage, flags
-from tests.support.usage_rows import add_usage
+from tests.support.terminals import flags
+from tests.support.usage_rows import add_usage, delete_usage
 
 pytestmark = pytest.mark.django_db
 

@@ -22,8 +22,7 @@ from tests.support.admin_pages import (
 )
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
-from tests.support.terminals import delete_usage
-from tests.support.usage_rows import add_usage
+from tests.support.usage_rows import add_usage, delete_usage
 
 pytestmark = pytest.mark.django_db
 
