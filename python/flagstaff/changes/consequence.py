@@ -164,19 +164,19 @@ def _by_fields(
     else:
         percent, is_raised = new.rollout_percent, _is_raised(old, new)
     # A flag that begins is never for fewer users: the allowed users have it.
-    given = [percent] if is_raised or old is None else []
-    given += _given([] if old is None else old.rules, new.rules, percent)
+    percents = [percent] if is_raised or old is None else []
+    percents += _added_percents([] if old is None else old.rules, new.rules, percent)
     if by_segment and isinstance(new.rules, list):
         # All rules may have changed, and whom one lets go gets what comes after it.
-        given += [*map(_percent, new.rules), *([percent] if after.kind is Kind.FLAG else [])]
+        percents += [*map(_percent, new.rules), *([percent] if after.kind is Kind.FLAG else [])]
     added = set(after.allowed_users or ()).difference(before.allowed_users or ())
-    given += [ALL] if added and not effect.users else []
-    if not given:
+    percents += [ALL] if added and not effect.users else []
+    if not percents:
         return Consequence.FEWER
-    return Consequence.MOST if max(given) > _HALF else Consequence.MORE
+    return Consequence.MOST if max(percents) > _HALF else Consequence.MORE
 
 
-def _given(before: object, after: object, rest: int) -> list[int]:
+def _added_percents(before: object, after: object, default_percent: int) -> list[int]:
     """Returns what changed rules give, in percent; also to the users whom a removed one lets go."""
     if not (isinstance(before, list) and isinstance(after, list)):
         return [] if before == after else [ALL]
@@ -188,7 +188,7 @@ def _given(before: object, after: object, rest: int) -> list[int]:
     if len(new) > len(old) and all(rule in rest_of_new for rule in old):
         return [_percent(json.loads(rule)) for rule in Counter(new) - Counter(old)]
     same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new)))  # noqa: B905
-    return [*map(_percent, after[same:]), rest]
+    return [*map(_percent, after[same:]), default_percent]
 
 
 def _percent(rule: Any) -> int:
@@ -283,27 +283,27 @@ def impact_text(impact: Impact, *, percents: bool = True) -> str:
     return row_text(impact, own[0], percents=percents) if is_one else summary_text(impact)
 
 
-def impact_lines(found: Impact) -> Iterator[str]:
+def impact_lines(impact: Impact) -> Iterator[str]:
     """Yields a line for each of the first rows that use a changed segment, then the sentences."""
-    for use in found.uses[:_MAX_USES]:
-        before, after = use_texts(found, use)
+    for use in impact.uses[:_MAX_USES]:
+        before, after = use_texts(impact, use)
         users = after if before in {"", after} else f"{before} → {after}"
         yield f"{use.label()}: {users}"
-    if (more := len(found.uses) - _MAX_USES) > 0:
+    if (more := len(impact.uses) - _MAX_USES) > 0:
         yield f"and {more:,} more"
-    for key in found.rows:
-        if key in found:
-            yield f"{key[1]}: {row_text(found, key)}"
-    if found.uses:
-        segments = (key for kind, key in found.rows if kind is Kind.SEGMENT)
-        yield f"{', '.join(segments)}: {summary_text(found)}"
+    for key in impact.rows:
+        if key in impact:
+            yield f"{key[1]}: {row_text(impact, key)}"
+    if impact.uses:
+        segments = (key for kind, key in impact.rows if kind is Kind.SEGMENT)
+        yield f"{', '.join(segments)}: {summary_text(impact)}"
 
 
-def written_lines(found: Impact) -> Iterator[str]:
+def written_lines(impact: Impact) -> Iterator[str]:
     """Yields a line for each of the first rows: how many users had a flag before, and have it."""
-    for key in [*found][:_MAX_USES]:
-        yield f"{key[1]}: {' '.join(_sentences(found, key, percents=False, is_written=True))}"
-    if (more := len(found) - _MAX_USES) > 0:
+    for key in [*impact][:_MAX_USES]:
+        yield f"{key[1]}: {' '.join(_sentences(impact, key, percents=False, is_written=True))}"
+    if (more := len(impact) - _MAX_USES) > 0:
         yield f"and {more:,} more"
 
 
@@ -316,25 +316,25 @@ def summary_text(impact: Impact) -> str:
     """Returns the sentence about all of them together; empty if no result can change."""
     if not impact:
         return ""
-    counted = [one for one in impact.values() if one.users is not None]
+    counted = [effect for effect in impact.values() if effect.users is not None]
     if impact.changed is None or not counted:
         return localized(Text("The users cannot be counted."))
     text = _gain_or_loss(impact, _plural(counted[0], impact.changed))
     text = text if impact.changed else _("No user gains or loses anything.")
     text = capfirst(text % {"count": number_text(counted[0], impact.changed)})
-    ignored = any(one.ignored for one in impact.values())
-    rest = [_("Not all could be counted.")] if len(counted) < len(impact) or ignored else []
-    return " ".join([text, *rest])
+    ignored = any(effect.ignored for effect in impact.values())
+    notes = [_("Not all could be counted.")] if len(counted) < len(impact) or ignored else []
+    return " ".join([text, *notes])
 
 
 def _gain_or_loss(impact: Impact, number: int) -> str:
     """Returns what a number of users gain or lose, which is known of flags."""
     are_flags = all(kind is Kind.FLAG for kind, _key in impact)
-    if are_flags and not any(one.gain for one in impact.values()):
+    if are_flags and not any(effect.gain for effect in impact.values()):
         return ngettext(
             "%(count)s user loses something.", "%(count)s different users lose something.", number
         )
-    if are_flags and not any(one.lose for one in impact.values()):
+    if are_flags and not any(effect.lose for effect in impact.values()):
         return ngettext(
             "%(count)s user gains something.", "%(count)s different users gain something.", number
         )
@@ -409,16 +409,16 @@ def _anonymous_text(impact: Impact, key: Key) -> str:
     if key[0] is not Kind.FLAG:
         return _("It changes for everybody who is not logged in.")
     units = {FlagState.of(side[key].row).bucket_by for side in impact.sides if key in side}
-    unit, has = next(iter(units - {USER}), USER), impact[key].anonymous[1]
+    unit, has_flag = next(iter(units - {USER}), USER), impact[key].anonymous[1]
     if unit == USER:
         return (
             _("Everybody who is not logged in gains the flag.")
-            if has
+            if has_flag
             else _("Everybody who is not logged in loses the flag.")
         )
     text = (
         _("Afterwards everybody without “%(unit)s” has the flag.")
-        if has
+        if has_flag
         else _("Afterwards not everybody without “%(unit)s” has the flag.")
     )
     return text % {"unit": short_unit(unit)}

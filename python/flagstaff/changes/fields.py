@@ -84,16 +84,16 @@ def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Te
         )
     # What is stored and wrong already, such as by SQL, must not stop another change.
     for name in () if is_past else values.keys() & {RULES, "conditions"}:
-        if found := impossible_problem(values[name], None if is_new else getattr(row, name)):
-            problems[name] = found
+        if problem := impossible_problem(values[name], None if is_new else getattr(row, name)):
+            problems[name] = problem
     if isinstance(row, conf.value_model):
         after = copy(row)
         assign(after, values)
         secret = is_secret(row) or is_secret(after)
         before = {} if is_new else value_schema_problems(row, secret=secret)
-        for name, found in value_schema_problems(after, secret=secret).items():
-            if name in values or found != before.get(name):
-                problems[name] = found
+        for name, problem in value_schema_problems(after, secret=secret).items():
+            if name in values or problem != before.get(name):
+                problems[name] = problem
     return problems
 
 

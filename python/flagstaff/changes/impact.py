@@ -57,8 +57,12 @@ _SAMPLE = 100_000
 # Users, and pages of the table, that are read at a time.
 _BATCH, _PAGES = 10_000, 64
 _TABLES = (
-    *("flag_table", "allowed_users_table", "segment_table", "user_table"),
-    *("membership_table", "group_table"),
+    "flag_table",
+    "allowed_users_table",
+    "segment_table",
+    "user_table",
+    "membership_table",
+    "group_table",
 )
 _PERMISSIONS = ("is_staff", "is_superuser")
 _BUILT_IN = ("is_authenticated", "groups")
@@ -83,13 +87,13 @@ def impact_of_enabling(
 ) -> Impact:
     """Counts who has each of these flags if it is enabled, as a change from disabled flags."""
     states = [RowState(Kind.FLAG, flag) for flag in flags]
-    off, on = ([one.after({"enabled": is_on}) for one in states] for is_on in (False, True))
+    off, on = ([state.after({"enabled": is_on}) for state in states] for is_on in (False, True))
     return impact(off, on, timeout=timeout, viewer=viewer)
 
 
 def sides_of(changes: Iterable[Changed]) -> tuple[list[RowState], list[RowState]]:
     """Returns the rows before and after changes. No two changes may be of one row."""
-    states = [(one.before, one.after) for one in changes if one.before and one.after]
+    states = [(change.before, change.after) for change in changes if change.before and change.after]
     return [before for before, _after in states], [after for _before, after in states]
 
 
@@ -114,55 +118,55 @@ def impact(
     counted has a `problem`. A `viewer` who may not view users sees no small numbers, and none of
     rules that read attributes of users.
     """
-    found = reached(before, after)
-    used = [(use.kind, use.key) for use in found.uses if use.is_active]
-    differing = _differing(found)
-    found |= _effects_of_code(found, differing)
-    keys = [key for key in dict.fromkeys([*differing, *used]) if _may_differ(found, key)]
-    keys = [key for key in keys if key not in found]
+    effects = reached(before, after)
+    used = [(use.kind, use.key) for use in effects.uses if use.is_active]
+    differing = _differing(effects)
+    effects |= _effects_of_code(effects, differing)
+    keys = [key for key in dict.fromkeys([*differing, *used]) if _may_differ(effects, key)]
+    keys = [key for key in keys if key not in effects]
     if not keys:
-        return found
+        return effects
     hides_small = viewer is not None and not may_see_users(viewer)
-    found |= dict.fromkeys(keys, Effect(None, hides_small=hides_small))
+    effects |= dict.fromkeys(keys, Effect(None, hides_small=hides_small))
     problem: Any = None
     try:
         with limited(timeout) as deadline:
             _require_all_rows()
-            _count(found, keys, deadline)
+            _count(effects, keys, deadline)
     except FlagstaffError as error:
         problem = error.message
     except Exception as error:  # noqa: BLE001 (a field of the project, such as one that decrypts)
         problem = place_of(error)
     if problem is not None:
-        found |= {key: replace(found[key], users=None, problem=problem) for key in keys}
-    return found
+        effects |= {key: replace(effects[key], users=None, problem=problem) for key in keys}
+    return effects
 
 
 def reached(before: Iterable[RowState], after: Iterable[RowState]) -> Impact:
     """Returns what a change reaches, not counted: the rows, and what uses segments that change."""
-    found = Impact(before, after)
-    segments = [key for kind, key in _differing(found) if kind is Kind.SEGMENT]
-    found.uses = uses_of_segments(segments) if segments else ()
-    for use in found.uses:
+    effects = Impact(before, after)
+    segments = [key for kind, key in _differing(effects) if kind is Kind.SEGMENT]
+    effects.uses = uses_of_segments(segments) if segments else ()
+    for use in effects.uses:
         key = use.kind, use.key
         # A row that changes itself has its own states, or is deleted.
-        if use.kind is not None and key not in found.rows:
-            found.before[key] = found.after[key] = RowState(use.kind, use.row)
-    return found
+        if use.kind is not None and key not in effects.rows:
+            effects.before[key] = effects.after[key] = RowState(use.kind, use.row)
+    return effects
 
 
-def _differing(found: Impact) -> list[Key]:
-    before, after = found.sides
-    return [key for key in found.rows if _deciding(before.get(key)) != _deciding(after.get(key))]
+def _differing(effects: Impact) -> list[Key]:
+    before, after = effects.sides
+    return [key for key in effects.rows if _deciding(before.get(key)) != _deciding(after.get(key))]
 
 
-def _effects_of_code(found: Impact, keys: Iterable[Key]) -> dict[Key, Effect]:
+def _effects_of_code(effects: Impact, keys: Iterable[Key]) -> dict[Key, Effect]:
     """Returns the effects on flags about which code of the project decides unless they are off."""
     codes = deciding_code([key for kind, key in keys if kind is Kind.FLAG])
     return {
         (Kind.FLAG, key): Effect(None, problem=code_text(code), code=code)
         for key, code in codes.items()
-        if not all(is_off(side.get((Kind.FLAG, key))) for side in found.sides)
+        if not all(is_off(side.get((Kind.FLAG, key))) for side in effects.sides)
     }
 
 
@@ -174,11 +178,11 @@ def _deciding(state: RowState | None) -> object:
     return _core_row(state), None if users is None else {*users}
 
 
-def _may_differ(found: Impact, key: Key) -> bool:
+def _may_differ(effects: Impact, key: Key) -> bool:
     """Whether a result can differ: a segment has none, and a disabled flag is off."""
     if key[0] is not Kind.FLAG:
         return key[0] is not Kind.SEGMENT
-    return any(side[key].row.enabled for side in found.sides if key in side)
+    return any(side[key].row.enabled for side in effects.sides if key in side)
 
 
 def _core_row(state: RowState) -> tuple[Any, ...]:
@@ -203,36 +207,40 @@ def _json(value: Any) -> str:
     return canonical_json(value, allow_nan=True)
 
 
-def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
+def _count(effects: Impact, keys: Sequence[Key], deadline: float) -> None:
     """Sets the effects. Raises FlagstaffError if the users cannot be counted."""
-    allowed, columns, read = _allowed_users(found), _user_columns(), dict[str, str]()
+    allowed, columns, read = _allowed_users(effects), _user_columns(), dict[str, str]()
     # A property of the user model is code, and not counted; without one, it is missing.
     model = user_field(conf.flag_model).model
-    known = {*columns, *_BUILT_IN, *(one for one in _PERMISSIONS if not hasattr(model, one))}
-    before, after = _rows(found, allowed)
+    known_names = {
+        *columns,
+        *_BUILT_IN,
+        *(permission for permission in _PERMISSIONS if not hasattr(model, permission)),
+    }
+    before, after = _rows(effects, allowed)
     names = [("experiment" if kind is None else kind.value, key) for kind, key in keys]
     comparison = _core.Comparison(before, after, names)
     for key, attributes in zip(keys, comparison.attributes(), strict=True):
         problem = Text("its rules cannot be read") if attributes is None else ""
-        if found[key].hides_small and {*(attributes or ())} - {"is_authenticated"}:
+        if effects[key].hides_small and {*(attributes or ())} - {"is_authenticated"}:
             problem = Text(HIDDEN)
-        ignored = tuple(sorted(set(attributes or ()) - known))
-        found[key] = replace(found[key], ignored=ignored, problem=problem)
+        ignored = tuple(sorted(set(attributes or ()) - known_names))
+        effects[key] = replace(effects[key], ignored=ignored, problem=problem)
         read |= {name: columns[name] for name in attributes or () if name in columns}
     _, counts = comparison.count(iter([(None, *[None] * len(read))]), [*read])
     for key, (_gain, _lose, had, has, changed) in zip(keys, counts, strict=True):
         sides = had > 0, has > 0
-        found[key] = replace(found[key], anonymous=sides, anonymous_changed=changed > 0)
+        effects[key] = replace(effects[key], anonymous=sides, anonymous_changed=changed > 0)
     listed = {user for side in allowed for users in side.values() for user in users}
     counted, is_estimate = _read(comparison, read, listed, deadline)
-    users, found.changed, *numbers = counted
-    if any(found[key].problem for key in keys):
-        found.changed = None
+    users, effects.changed, *numbers = counted
+    if any(effects[key].problem for key in keys):
+        effects.changed = None
     for number, key in enumerate(keys):
         gain, lose, had, has, changed = numbers[5 * number : 5 * number + 5]
-        if not found[key].problem:
-            found[key] = replace(
-                found[key],
+        if not effects[key].problem:
+            effects[key] = replace(
+                effects[key],
                 users=users,
                 gain=gain,
                 lose=lose,
@@ -242,38 +250,43 @@ def _count(found: Impact, keys: Sequence[Key], deadline: float) -> None:
             )
 
 
-def _allowed_users(found: Impact) -> list[dict[str, list[str]]]:
+def _allowed_users(effects: Impact) -> list[dict[str, list[str]]]:
     """Returns the allowed users of the flags before and after, as texts, by key."""
     sides = [
-        {key: one for (kind, key), one in side.items() if kind is Kind.FLAG} for side in found.sides
+        {key: state for (kind, key), state in side.items() if kind is Kind.FLAG}
+        for side in effects.sides
     ]
-    flags = {one.row.pk: one.row for side in sides for one in side.values() if one.row.pk}
+    flags = {state.row.pk: state.row for side in sides for state in side.values() if state.row.pk}
     stored: Mapping[Any, Collection[object]] = allowed_pks_of([*flags.values()]) if flags else {}
     to_text = key_to_text()
 
-    def texts(one: RowState) -> list[str]:
-        given = one.allowed_users
-        users = stored.get(one.row.pk, ()) if given is None else given
+    def texts(state: RowState) -> list[str]:
+        allowed_users = state.allowed_users
+        users = stored.get(state.row.pk, ()) if allowed_users is None else allowed_users
         return [to_text(user) for user in users]
 
-    return [{key: texts(one) for key, one in side.items()} for side in sides]
+    return [{key: texts(state) for key, state in side.items()} for side in sides]
 
 
-def _rows(found: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator[tuple[Any, ...]]:
+def _rows(effects: Impact, allowed: Sequence[Mapping[str, list[str]]]) -> Iterator[tuple[Any, ...]]:
     """Yields the rows before and after, as `direct.read_all` returns them."""
-    others = [use.row for use in found.uses if use.kind is None and use.is_active]
-    states = [one for side in found.sides for one in side.values()]
-    rules = [one.row.rules for one in states if one.kind is not Kind.SEGMENT]
-    rules += [one.rules for one in others]
-    wanted = {key for one in rules for key, _place in named_segments(one)}
-    wanted -= {key for kind, key in found.rows if kind is Kind.SEGMENT}
+    others = [use.row for use in effects.uses if use.kind is None and use.is_active]
+    states = [state for side in effects.sides for state in side.values()]
+    rules = [state.row.rules for state in states if state.kind is not Kind.SEGMENT]
+    rules += [experiment.rules for experiment in others]
+    wanted = {key for row_rules in rules for key, _place in named_segments(row_rules)}
+    wanted -= {key for kind, key in effects.rows if kind is Kind.SEGMENT}
     unchanged = all_rows(segment_model()).filter(key__in=wanted)
-    segments = [RowState(Kind.SEGMENT, one) for one in unchanged]
-    experiments = [row for one in others for row in cast("list[Any]", direct.read_all(one.key)[4])]
-    for side, users in zip(found.sides, allowed, strict=True):
+    segments = [RowState(Kind.SEGMENT, segment) for segment in unchanged]
+    experiments = [
+        row
+        for experiment in others
+        for row in cast("list[Any]", direct.read_all(experiment.key)[4])
+    ]
+    for side, users in zip(effects.sides, allowed, strict=True):
         by_kind: dict[Kind, list[Any]] = {kind: [] for kind in Kind}
-        for one in (*segments, *side.values()):
-            by_kind[one.kind].append(_core_row(one))
+        for state in (*segments, *side.values()):
+            by_kind[state.kind].append(_core_row(state))
         flags, values, of_segments = by_kind.values()
         yield flags, [*users.items()], of_segments, values, experiments
 
@@ -315,7 +328,10 @@ def _read(
         counted = plus(counted, (user for user in sample if str(user[0]) not in listed))
         if counted[0] >= _SAMPLE:
             break
-    return [a + round(b / share) for a, b in zip(exact, counted, strict=True)], True
+    return [
+        exact_count + round(sampled_count / share)
+        for exact_count, sampled_count in zip(exact, counted, strict=True)
+    ], True
 
 
 def _sample(
@@ -335,15 +351,15 @@ def _sample(
 
 def _table_pages(model: type[Model]) -> int:
     """Returns how many pages a table has. Raises FlagstaffError if users are not on such pages."""
-    connection, found = connections[conf.database], None
+    connection, row = connections[conf.database], None
     # With parents, a user is in two tables.
     if is_postgresql(connection) and not model._meta.parents:
         with connection.cursor() as cursor:
             cursor.execute(_TABLE_PAGES, [connection.ops.quote_name(model._meta.db_table)])
-            found = cursor.fetchone()
-    if found is None:
+            row = cursor.fetchone()
+    if row is None:
         raise FlagstaffError("there are too many users, and their table has no pages to sample")
-    return int(found[0])
+    return int(row[0])
 
 
 @contextmanager
@@ -384,6 +400,8 @@ def _user_columns() -> dict[str, str]:
     """Returns the columns of users that rules and units can read, by their names there."""
     model = user_field(conf.flag_model).model
     fields = {name: find_field(model, name) for name in _PERMISSIONS}
-    permissions = {name: one.attname for name, one in fields.items() if one and one.concrete}
+    permissions = {
+        name: field.attname for name, field in fields.items() if field and field.concrete
+    }
     columns = {**permissions, **column_attributes()}
     return {name: column for name, column in columns.items() if name != VISITOR}

@@ -163,20 +163,20 @@ def _kept_by_rules(row: Row, new: Fields) -> Text | None:
             "value: {problem}",
             problem=problem,
         )
-    secret, found = is_secret(row) or bool(new.get(SECRET)), []
+    secret, texts = is_secret(row) or bool(new.get(SECRET)), []
     for place, rule in places_of(rules):
         percent, value = rule.get("rollout_percent", ALL), rule.get(VALUE)
         if percent == 0 or is_same_json(new[VALUE], value):
             continue
         text = MASK if secret else truncated(json.dumps(value, ensure_ascii=False), _MAX_LENGTH)
         shown = {"place": place, "value": text}
-        found.append(
+        texts.append(
             Text("{place} → {value}", **shown)
             if percent == ALL
             else Text("{place} → {value} for {percent} %", **shown, percent=str(percent))
         )
-    kept = Text("users for whom a rule decides keep another value: {rules}", rules=joined(found))
-    return kept if found else None
+    kept = Text("users for whom a rule decides keep another value: {rules}", rules=joined(texts))
+    return kept if texts else None
 
 
 def _columns(row: Row, names: Collection[str]) -> dict[str, Any]:
@@ -185,7 +185,7 @@ def _columns(row: Row, names: Collection[str]) -> dict[str, Any]:
     Of a foreign key the value of its column: the row that it names may be gone.
     """
     columns = row._meta.concrete_fields
-    return {one.name: getattr(row, one.attname) for one in columns if one.name in names}
+    return {field.name: getattr(row, field.attname) for field in columns if field.name in names}
 
 
 def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
@@ -213,7 +213,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
 
 def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
     """Inserts a row. A primary key and a time of creation that it has stay."""
-    fields = (one.attname for one in stored_fields(model_of(row)) if is_auto_now_add(one))
+    fields = (field.attname for field in stored_fields(model_of(row)) if is_auto_now_add(field))
     times = {name: time for name in fields if isinstance(time := getattr(row, name), date)}
     insert(row)
     if times and not is_preview():
@@ -297,7 +297,8 @@ def _whole_row_changed(
     return Changed(
         after.kind,
         (after.row or before.row).key,
-        *(_whole_row(before, is_deleted=after.row is None), _whole_row(after)),
+        _whole_row(before, is_deleted=after.row is None),
+        _whole_row(after),
         written=before is not after,
         missing=missing,
         before=before,
@@ -317,6 +318,8 @@ def _whole_row(state: RowState, *, is_deleted: bool = False) -> dict[str, Any] |
 
 def _editable_fields(row: Row) -> dict[str, Any]:
     """All fields but those that the database or the clock sets."""
-    found = {one.name: getattr(row, one.attname) for one in fields_to_set(model_of(row))}
+    values = {field.name: getattr(row, field.attname) for field in fields_to_set(model_of(row))}
     # A new row has an expression where the column has a default of the database only.
-    return {name: one for name, one in found.items() if not hasattr(one, "resolve_expression")}
+    return {
+        name: value for name, value in values.items() if not hasattr(value, "resolve_expression")
+    }

@@ -102,8 +102,8 @@ class Impact(dict[Key, Effect]):
     def __init__(self, before: Iterable[RowState], after: Iterable[RowState]) -> None:
         super().__init__()
         #: The changed rows by kind and key; of what uses their segments, the same row in both.
-        self.before: dict[Key, RowState] = {key_of(one): one for one in before if one.row}
-        self.after: dict[Key, RowState] = {key_of(one): one for one in after if one.row}
+        self.before: dict[Key, RowState] = {key_of(state): state for state in before if state.row}
+        self.after: dict[Key, RowState] = {key_of(state): state for state in after if state.row}
         self.sides = self.before, self.after
         #: The keys of the rows that change themselves.
         self.rows: Sequence[Key] = [*dict.fromkeys([*self.before, *self.after])]

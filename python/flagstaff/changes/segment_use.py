@@ -173,15 +173,15 @@ def uses_by_segment() -> defaultdict[str, list[SegmentUse]]:
 
     Reads all rules: whatever JSON SQL has written.
     """
-    uses, found = list[SegmentUse](), defaultdict[str, list[SegmentUse]](list)
+    uses, by_segment = list[SegmentUse](), defaultdict[str, list[SegmentUse]](list)
     for kind in (Kind.FLAG, Kind.VALUE):
         rows = all_rows(kind.model).alias(text_of_rules=Cast(RULES, TextField())).order_by("key")
         # Of 10,000 flags with rules, few name a segment.
         uses += (SegmentUse(kind, row) for row in rows.filter(text_of_rules__contains='"segment"'))
     for use in (*uses, *(SegmentUse(None, rules) for rules in rules_of_apps())):
         for segment in dict(named_segments(use.row.rules)):
-            found[segment].append(use)
-    return found
+            by_segment[segment].append(use)
+    return by_segment
 
 
 def rules_of_apps() -> Iterator[OtherRules]:
@@ -193,6 +193,6 @@ def rules_of_apps() -> Iterator[OtherRules]:
 def uses_of_segments(keys: Collection[str]) -> list[SegmentUse]:
     """Returns what uses these segments: flags, values, then experiments. Reads all rules."""
     uses = uses_by_segment()
-    found = dict.fromkeys(use for key in keys for use in uses[key])
+    distinct_uses = dict.fromkeys(use for key in keys for use in uses[key])
     kinds = (Kind.FLAG, Kind.VALUE, None)
-    return sorted(found, key=lambda use: (kinds.index(use.kind), use.key))
+    return sorted(distinct_uses, key=lambda use: (kinds.index(use.kind), use.key))

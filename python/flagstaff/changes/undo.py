@@ -109,9 +109,11 @@ class Undone:
         self.problem: FlagstaffError | None = None
         self.unfit: tuple[str, ...] = ()
         # The columns that an undo writes. Django sets the computed ones, or the database.
-        stored = {str(one.column): one for one in stored_fields(self.kind.model)}
-        self._computed = {at for at, one in stored.items() if is_auto_now(one) or is_generated(one)}
-        self._without = {at: one.name for at, one in stored.items() if one.name in without}
+        stored = {str(field.column): field for field in stored_fields(self.kind.model)}
+        self._computed = {
+            at for at, field in stored.items() if is_auto_now(field) or is_generated(field)
+        }
+        self._without = {at: field.name for at, field in stored.items() if field.name in without}
         self._fields = {
             at: stored[at] for at in stored if at not in self._computed and at not in self._without
         }
@@ -138,7 +140,7 @@ class Undone:
     @property
     def new_rules(self) -> object:
         """The rules that are written; None if they stay."""
-        return self._past.rules if any(one.name == RULES for one in self._to_write) else None
+        return self._past.rules if any(field.name == RULES for field in self._to_write) else None
 
     @property
     def rules_after(self) -> object:
@@ -156,7 +158,7 @@ class Undone:
     def _advised(self, problem: FlagstaffError) -> FlagstaffError:
         """Returns the problem, with the options that leave out what does not fit."""
         possible = _fields_to_leave_out(self.kind)
-        self.unfit = tuple(one for one in getattr(problem, "fields", ()) if one in possible)
+        self.unfit = tuple(name for name in getattr(problem, "fields", ()) if name in possible)
         if not self.unfit:
             return problem
         return InvalidChangeError(
@@ -175,7 +177,7 @@ class Undone:
         """
         self.entries = tuple(sorted(chosen, reverse=True))
         # What loaddata has written beside its history undoes nothing.
-        loaded = {*_loaded_with_history([one for one in entries if one.pk in chosen])}
+        loaded = {*_loaded_with_history([entry for entry in entries if entry.pk in chosen])}
         for entry in entries:
             if entry.pk in loaded:
                 continue
@@ -243,7 +245,9 @@ class Undone:
     def _undo_deletion(self, old: _Columns) -> None:
         if self._columns is not None or _EXISTENCE in self._since:
             raise self._conflict(Text("it was created again since"))
-        needed = {at for at, one in self._fields.items() if one.primary_key or one.name == "key"}
+        needed = {
+            at for at, field in self._fields.items() if field.primary_key or field.name == "key"
+        }
         if not needed <= old.keys():
             raise self._conflict(Text("its key has another column now; create it again"))
         self._columns = dict(old)
@@ -267,7 +271,9 @@ class Undone:
 
     def _require_undoable(self, field: AnyField, present: object, new: object) -> None:
         """Raises ConflictError if a column must stay as it is."""
-        secret_columns = {name for name, one in self._fields.items() if one.name in SECRET_FIELDS}
+        secret_columns = {
+            name for name, field in self._fields.items() if field.name in SECRET_FIELDS
+        }
         if field.name == SECRET and present and not secret_columns.isdisjoint(self._since):
             raise self._conflict(Text("it was set while it was secret"))
         if str(field.column) in self._since or not _is_same(present, new):
@@ -308,17 +314,17 @@ class Undone:
         """What is written as the history stores it, for `set_past`."""
         columns = self._columns or {}
         return {
-            str(one.column): repr(value)
+            str(field.column): repr(value)
             # As a number of JSON, a decimal would lose digits.
-            if isinstance(value, ExactNumber) and not isinstance(one, JSONField)
+            if isinstance(value, ExactNumber) and not isinstance(field, JSONField)
             else value
-            for one in self._to_write
-            for value in [columns[str(one.column)]]
+            for field in self._to_write
+            for value in [columns[str(field.column)]]
         }
 
     def set_past(self, row: Any) -> None:
         """Takes a row that has the columns to write."""
-        fields = {one.attname: getattr(row, one.attname) for one in self._to_write}
+        fields = {field.attname: getattr(row, field.attname) for field in self._to_write}
         self._past = self.kind.model(**fields)
 
     @property
@@ -342,7 +348,7 @@ class Undone:
             present,
         )
         if self._columns is not None and row is not None:
-            fields = {one.name: getattr(self._past, one.attname) for one in self._to_write}
+            fields = {field.name: getattr(self._past, field.attname) for field in self._to_write}
             values = cleaned(row, differing(row, fields), is_past=True)
             self.changed = write_change(kind, row, values, users)
         elif self._columns is not None:
@@ -460,7 +466,7 @@ def undo(
 
 
 def _fields_to_leave_out(kind: Kind) -> set[str]:
-    return {one.name for one in fields_to_set(kind.model)} - {"key"}
+    return {field.name for field in fields_to_set(kind.model)} - {"key"}
 
 
 def preview_undo(
@@ -488,10 +494,10 @@ def _undo(
             # Without triggers the version stays the same whatever is changed.
             require_triggers(kind)
         for row in rows:
-            seen = expect.get(row.id, row.version)
-            if row.version != seen:
+            expected = expect.get(row.id, row.version)
+            if row.version != expected:
                 advice = Text("read it again")
-                raise conflict_error(row.kind, row.key, row.pk, seen, row.version, advice)
+                raise conflict_error(row.kind, row.key, row.pk, expected, row.version, advice)
         _read_past(rows)
         if not is_preview():
             # Before a row is inserted: another transaction may wait for its key, and have them.
@@ -541,8 +547,8 @@ def _columns_of(stored: Iterable[RowId]) -> dict[RowId, _Columns]:
         meta = kind.model._meta
         names = {"table": quote(meta.db_table), "pk": quote(str(meta.pk.column))}
         for batch in batches(pk for of_kind, pk in stored if of_kind is kind):
-            found = query(connections[conf.database], "current_rows_v1", names, [batch])
-            columns |= {(kind, pk): read_exactly(text) for pk, text in found}
+            rows = query(connections[conf.database], "current_rows_v1", names, [batch])
+            columns |= {(kind, pk): read_exactly(text) for pk, text in rows}
     return columns
 
 
@@ -553,10 +559,10 @@ def _entries_since(ids: Mapping[RowId, set[int]]) -> dict[RowId, list[Change]]:
     chosen = {pk for of_row in ids.values() for pk in of_row}
     newer = Change.objects.of_kinds({kind for kind, _pk in ids})
     for batch in batches({pk for _kind, pk in ids}):
-        found = newer.filter(object_pk__in=batch, id__gte=min(oldest.values()))
+        entries = newer.filter(object_pk__in=batch, id__gte=min(oldest.values()))
         # Of other updates only the names of the columns are needed, and the rows may be long.
         is_short = Q(action=Change.Action.UPDATE) & ~Q(relation=ALLOWED_USERS) & ~Q(pk__in=chosen)
-        for entry in [*found.exclude(is_short), *found.filter(is_short).short()]:
+        for entry in [*entries.exclude(is_short), *entries.filter(is_short).short()]:
             row = entry.kind, entry.object_pk
             if row in oldest and entry.pk >= oldest[row]:
                 by_row[row].append(entry)
@@ -582,7 +588,7 @@ def _read_past(rows: Sequence[Undone]) -> None:
 def _set_past(rows: Sequence[Undone]) -> None:
     """Reads the columns to write of rows of one kind, and finds those that no longer fit."""
     try:
-        found = _past_rows(rows[0].kind, [row.to_read for row in rows])
+        past_rows = _past_rows(rows[0].kind, [row.to_read for row in rows])
     except DataError:
         # A column has another type now. Which of the rows, and which of its columns, it is.
         for row in rows if len(rows) > 1 else ():
@@ -591,7 +597,7 @@ def _set_past(rows: Sequence[Undone]) -> None:
             with rows[0].refused():
                 raise refusal(dict(_unfit_columns(rows[0]))) from None
         return
-    for row, past in zip(rows, found, strict=True):
+    for row, past in zip(rows, past_rows, strict=True):
         row.set_past(past)
 
 
@@ -604,7 +610,7 @@ def _past_rows(kind: Kind, columns: Sequence[_Columns]) -> list[Any]:
 
 def _unfit_columns(row: Undone) -> Iterator[tuple[str, Text]]:
     """Yields the fields whose old values have another type than the column, with the problem."""
-    names = {str(one.column): one.name for one in stored_fields(row.kind.model)}
+    names = {str(field.column): field.name for field in stored_fields(row.kind.model)}
     for column, old in row.to_read.items():
         alone = {column: old}
         try:
@@ -618,13 +624,15 @@ def _refuse_together(rows: Sequence[Undone]) -> bool:
     possible = [row for row in rows if not row.problem]
     moved = [row for row in possible if row.before.place != row.after.place]
     freed = {row.before.place for row in moved if row.before.place}
-    found = _owners_of({row.after.place for row in moved if row.after.place})
-    owners = {place: owner for place, owner in found.items() if place not in freed}
+    present_owners = _owners_of({row.after.place for row in moved if row.after.place})
+    owners = {place: owner for place, owner in present_owners.items() if place not in freed}
     ids = {row.id for row in possible}
-    gone = {key for is_segment, key in freed if is_segment}
-    kept = {row.after.row.key for row in possible if row.kind is Kind.SEGMENT and row.after.row}
-    kept |= existing_segments([row.rules_after for row in possible]) - gone
-    uses = uses_by_segment() if gone else {}
+    freed_segments = {key for is_segment, key in freed if is_segment}
+    remaining_segments = {
+        row.after.row.key for row in possible if row.kind is Kind.SEGMENT and row.after.row
+    }
+    remaining_segments |= existing_segments([row.rules_after for row in possible]) - freed_segments
+    uses = uses_by_segment() if freed_segments else {}
     for row in possible:
         with row.refused():
             if row.after.place not in {None, row.before.place}:
@@ -632,8 +640,8 @@ def _refuse_together(rows: Sequence[Undone]) -> bool:
             if row.before.place in freed and row.kind is Kind.SEGMENT:
                 of_row = uses.get(row.key, ())
                 require_unused(row.key, [use for use in of_row if use.row_id not in ids])
-            named = row.rules_after if gone or row.new_rules else None
-            if problem := missing_among(named, kept):
+            named = row.rules_after if freed_segments or row.new_rules else None
+            if problem := missing_among(named, remaining_segments):
                 raise InvalidChangeError("{field}: {problem}", field=row.key, problem=problem)
     return any(row.problem for row in possible)
 
@@ -644,8 +652,8 @@ def _owners_of(places: Collection[Place]) -> dict[Place, str]:
     owners = {(False, key): owner for key, owner in keys_of_apps(keys).items()} if keys else {}
     for kind in Kind:
         for batch in batches(keys):
-            found = all_rows(kind.model).filter(key__in=batch).values_list("key", flat=True)
-            owners |= {(kind is Kind.SEGMENT, key): kind.value for key in found}
+            taken_keys = all_rows(kind.model).filter(key__in=batch).values_list("key", flat=True)
+            owners |= {(kind is Kind.SEGMENT, key): kind.value for key in taken_keys}
     return owners
 
 
@@ -797,14 +805,14 @@ def _entries_of_events(chosen: Iterable[Change]) -> list[Change]:
 
     Another author splits an event, as in the history; what other transactions wrote does not.
     """
-    found: dict[int, Change] = {}
+    by_version: dict[int, Change] = {}
     for entry in chosen:
-        if entry.pk not in found:
+        if entry.pk not in by_version:
             of_row = Change.objects.of_row(entry.kind, entry.object_pk).in_transaction(entry)
             for _key, event in groupby(of_row.order_by("-pk"), key=event_key):
-                entries = {one.pk: one for one in event}
-                found |= entries if entry.pk in entries else {}
-    return sorted(found.values(), key=_by_row)
+                entries = {event_entry.pk: event_entry for event_entry in event}
+                by_version |= entries if entry.pk in entries else {}
+    return sorted(by_version.values(), key=_by_row)
 
 
 def _by_row(entry: Change) -> tuple[str, str, int]:
@@ -825,11 +833,11 @@ def _entries_of_row(kind: Kind, key: str) -> ChangeQuerySet:
 
 def _require(entries: Any, versions: Collection[int], *arguments: str) -> list[Change]:
     """Returns the entries of these versions. Raises InvalidChangeError if one is missing."""
-    found = [one for batch in batches(versions) for one in entries.filter(pk__in=batch)]
-    for missing in sorted({*versions}.difference(entry.pk for entry in found)):
+    found_entries = [entry for batch in batches(versions) for entry in entries.filter(pk__in=batch)]
+    for missing in sorted({*versions}.difference(entry.pk for entry in found_entries)):
         raise InvalidChangeError(
             "the history has no version {version}; see {command}",
             version=str(missing),
             command=quoted_command("history", *arguments),
         )
-    return found
+    return found_entries
