@@ -174,7 +174,7 @@ def describe_difference(difference: Difference, limit: int | None = None) -> Cha
     is_value = difference.field == "value" and not difference.secret and limit is not None
     parts = describe_json_change(difference.old, difference.new) if is_value else None
     if changed := describe_rules(difference, limit):
-        parts = _first_parts([one.text for one in changed])
+        parts = _first_parts([change.text for change in changed])
     if parts is not None:
         return ChangePart(field_label(difference.field), parts)
     old, new = describe_sides(difference, limit)
@@ -189,10 +189,10 @@ def describe_rules(difference: Difference, limit: int | None = None) -> list[Rul
     """Returns the rules that differ; None for another field, and for rules of another form."""
     most = None if limit is None else _MAX_VALUES
     is_rules = difference.field == "rules"
-    found = rule_changes(difference.old, difference.new, most) if is_rules else None
+    changes = rule_changes(difference.old, difference.new, most) if is_rules else None
     # SQL can write rules of any length.
-    return found and [
-        RuleChange(*(localized(truncated(text, limit)) for text in one)) for one in found
+    return changes and [
+        RuleChange(*(localized(truncated(text, limit)) for text in change)) for change in changes
     ]
 
 

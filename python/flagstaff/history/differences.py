@@ -74,11 +74,11 @@ def row_differences(
     in_model_order = [column for column in names if column in {*old, *new, *hidden}]
     for column in dict.fromkeys([*in_model_order, *old, *new, *hidden]):
         name = names.get(column, column)
-        both = column in old and column in new
+        is_in_both = column in old and column in new
         if column in hidden:
             yield Difference(name, None, None, secret=True)
         # As texts: in Python, True equals 1 and 1 equals 1.0.
-        elif name and not (both and repr(old[column]) == repr(new[column])):
+        elif name and not (is_in_both and repr(old[column]) == repr(new[column])):
             yield Difference(name, old.get(column), new.get(column))
 
 

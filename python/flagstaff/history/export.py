@@ -13,8 +13,22 @@ from flagstaff._words.times import aware
 from flagstaff.history.log import Event
 
 _COLUMNS = (
-    *("version", "at", "transaction_id", "kind", "key", "object_pk", "action", "differences"),
-    *("added", "removed", "actor", "source", "reason", "session_user", "role", "application_name"),
+    "version",
+    "at",
+    "transaction_id",
+    "kind",
+    "key",
+    "object_pk",
+    "action",
+    "differences",
+    "added",
+    "removed",
+    "actor",
+    "source",
+    "reason",
+    "session_user",
+    "role",
+    "application_name",
 )
 # Spreadsheets take a text with such a beginning for a formula.
 _FORMULAS = ("=", "+", "-", "@", "\t", "\r")

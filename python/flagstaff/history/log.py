@@ -210,7 +210,7 @@ class Change(models.Model):
     def undone(self) -> list[int]:
         """The ids of the entries that this one took back. SQL may write any JSON."""
         stored = self.undoes if isinstance(self.undoes, list) else []
-        return [one for one in stored if isinstance(one, int)]
+        return [pk for pk in stored if isinstance(pk, int)]
 
 
 @dataclass(frozen=True)
@@ -327,11 +327,11 @@ def undone_by(entries: Sequence[Change]) -> dict[int, Change]:
         return {}
     pks, oldest = {entry.object_pk for entry in entries}, min(entry.pk for entry in entries)
     undos = Change.objects.filter(object_pk__in=pks, id__gt=oldest, undoes__isnull=False)
-    found: dict[int, Change] = {}
+    by_pk: dict[int, Change] = {}
     for undo in undos.defer(*_SIDES).newest():
-        if undo.pk not in found:
-            found |= {pk: undo for pk in undo.undone if pk not in found}
-    return found
+        if undo.pk not in by_pk:
+            by_pk |= {pk: undo for pk in undo.undone if pk not in by_pk}
+    return by_pk
 
 
 # What is searched for.
@@ -419,8 +419,8 @@ def version_of(kind: Kind, pk: object) -> int | None:
 
 def versions_of(kind: Kind, pks: Iterable[object]) -> dict[str, int]:
     """Returns the versions of the rows that have one, by the text of the primary key."""
-    found = Change.objects.of_kinds([kind]).filter(object_pk__in=[str(pk) for pk in pks])
-    newest = found.order_by().values("object_pk").annotate(newest=Max("id"))
+    entries = Change.objects.of_kinds([kind]).filter(object_pk__in=[str(pk) for pk in pks])
+    newest = entries.order_by().values("object_pk").annotate(newest=Max("id"))
     return dict(newest.values_list("object_pk", "newest"))
 
 

@@ -57,7 +57,9 @@ def names_in(
         return names_of_actors(authored), names_of_users(events)
     lists = (users for event in events for users in (event.added, event.removed))
     pks = {str(pk) for users in lists for pk in users.pks}
-    names = actor_table().names(pks | {one.actor for one in authored if one.actor is not None})
+    names = actor_table().names(
+        pks | {record.actor for record in authored if record.actor is not None}
+    )
     return names, names
 
 
