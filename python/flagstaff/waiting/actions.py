@@ -109,20 +109,24 @@ def find(key: str, *, lock: bool = False) -> WaitingAction:
     """Returns the waiting action with a number. Raises FlagstaffError."""
     rows: Any = WaitingAction.objects.using(conf.database)
     rows = rows.select_for_update() if lock else rows
-    found: WaitingAction | None = rows.filter(pk=int(key)).first() if is_whole_number(key) else None
-    if found is None:
+    waiting: WaitingAction | None = (
+        rows.filter(pk=int(key)).first() if is_whole_number(key) else None
+    )
+    if waiting is None:
         raise UnknownWaitingActionError(
             'there is no waiting action {key}; "manage.py flags waiting list" lists them',
             key=repr(key),
         )
-    return found
+    return waiting
 
 
 def prospect_for_approval(waiting: WaitingAction) -> Prospect:
     """Returns what an action would do now. Raises FlagstaffError if it could not run."""
     prospect = Prospect.of(stored_run(waiting))
     present = prospect.outlook.expected
-    if changed := [name for name, one in waiting.versions.items() if present.get(name) != one]:
+    if changed := [
+        name for name, version in waiting.versions.items() if present.get(name) != version
+    ]:
         # Of an action of an app, the names are those of arguments.
         keys = [name for name in changed if name in waiting.keys] or waiting.keys
         raise ConflictError(
@@ -231,8 +235,8 @@ def _saved(waiting: WaitingAction, event: str) -> Done:
     if event:
         announce(waiting, event)
     waiting.refresh_from_db(using=conf.database)
-    what, state = action_text(waiting), state_text(waiting)
-    text = Text("{number}: {action}: {state}", number=waiting.key, action=what, state=state)
+    description, state = action_text(waiting), state_text(waiting)
+    text = Text("{number}: {action}: {state}", number=waiting.key, action=description, state=state)
     return Done(waiting.key, [text], records_of([waiting])[0])
 
 

@@ -61,7 +61,7 @@ def forget_user(pk: str) -> None:
         _rows().filter(**{name: pk}).update(**{name: ""})
     for waiting in _rows().filter(arguments__has_key=_USERS).select_for_update():
         users = waiting.arguments[_USERS]
-        kept = [one for one in users if str(one) != pk]
-        if kept != users:
-            waiting.arguments[_USERS] = kept
+        remaining = [user for user in users if str(user) != pk]
+        if remaining != users:
+            waiting.arguments[_USERS] = remaining
             waiting.save(using=conf.database, update_fields=["arguments"])

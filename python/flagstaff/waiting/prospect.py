@@ -63,8 +63,8 @@ class Prospect:
             # Before the preview: then newer changes are a conflict.
             versions = {**run.versions(), **expected}
             changed = run.preview()
-            found = impact_of_changes(changed, timeout=_COUNT_TIMEOUT)
-            return cls.counted(run, versions, changed, found)
+            impact = impact_of_changes(changed, timeout=_COUNT_TIMEOUT)
+            return cls.counted(run, versions, changed, impact)
         [key] = run.keys
         outlook = run.action.outlook(key, **run.arguments)
         if expected.items() - outlook.expected.items():
@@ -74,19 +74,19 @@ class Prospect:
 
     @classmethod
     def counted(
-        cls, run: Run, versions: Mapping[str, Any], changed: Sequence[Changed], found: Impact
+        cls, run: Run, versions: Mapping[str, Any], changed: Sequence[Changed], impact: Impact
     ) -> Prospect:
         """Returns the prospect of a preview with its impact. The versions are from before it."""
-        is_counted = all(effect.users is not None for effect in found.values())
+        is_counted = all(effect.users is not None for effect in impact.values())
         outlook = Outlook(
             run.rows[0] if run.rows else cast("Kind", run.action.kind).model,
             versions,
-            consequence_of(found),
-            partial(impact_text, found),
+            consequence_of(impact),
+            partial(impact_text, impact),
             is_counted,
-            text_to_type(found),
+            text_to_type(impact),
         )
-        return cls(run, outlook, changed, found)
+        return cls(run, outlook, changed, impact)
 
     @property
     def consequence(self) -> Consequence:
@@ -123,16 +123,16 @@ class Prospect:
         refused: Sequence[str] = [
             getattr(row, "key", "") for row in rows if not allowed(action.right, row)
         ]
-        what = some(filter(None, refused)) or f"{action.noun}s"
+        keys = some(filter(None, refused)) or f"{action.noun}s"
         if not refused and lacking(allowed, self.impact):
             # Without the keys, which are stored: a reader may not see all of them.
-            refused, what = self.run.keys, Text("all that uses {keys}", keys=some(self.run.keys))
+            refused, keys = self.run.keys, Text("all that uses {keys}", keys=some(self.run.keys))
         if refused:
             raise NotAllowedError(
                 "user {user} lacks the right to {right} {keys}",
                 user=actor_table().name_of(user),
                 right=action.right,
-                keys=what,
+                keys=keys,
             )
         return user
 

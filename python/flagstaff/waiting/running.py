@@ -184,9 +184,11 @@ def _write(waiting: WaitingAction) -> tuple[str, list[int]]:
     require_consequence(waiting, prospect)
     source = f"{WaitingAction.SOURCE} {waiting.pk}"
     with acting_as(user, reason=waiting.reason, source=source):
-        written = [one for one in prospect.write(waiting.versions) if one.written]
+        written = [change for change in prospect.write(waiting.versions) if change.written]
     texts, row = [*map(_what_was_done, written)], prospect.outlook.row
-    versions = [one.version for one in written if isinstance(one, Changed) and one.version]
+    versions = [
+        change.version for change in written if isinstance(change, Changed) and change.version
+    ]
     if prospect.run.action.outlook is not None and (kind := Kind.of_model(type(row))):
         # What an app wrote to its flag.
         own = Change.objects.of_row(kind, row.pk).filter(source=source)
@@ -223,7 +225,7 @@ def _backlog() -> dict[str, int]:
     overdue = Q(state=State.WAITING, run_at__lt=Now() - WaitingAction.OVERDUE_AFTER)
     states = {"pending": Q(state__in=OPEN) & ~overdue, "overdue": overdue}
     states |= {state.value: Q(state=state) for state in PROBLEMS}
-    counts = {state: Count("pk", filter=found) for state, found in states.items()}
+    counts = {state: Count("pk", filter=condition) for state, condition in states.items()}
     return WaitingAction.objects.using(conf.database).aggregate(**counts)
 
 

@@ -27,9 +27,9 @@ def stored_run(waiting: WaitingAction) -> Run:
     is gone.
     """
     action = stored_action(waiting)
-    declared, given = action.arguments(), waiting.arguments.keys()
-    unknown = given - declared.keys()
-    missing = {name for name, (_argument, required) in declared.items() if required} - given
+    declared, stored = action.arguments(), waiting.arguments.keys()
+    unknown = stored - declared.keys()
+    missing = {name for name, (_argument, required) in declared.items() if required} - stored
     if unknown or missing:
         raise FlagstaffError(
             "the arguments of {name} have changed since this was asked for: {arguments}; cancel "
@@ -42,8 +42,8 @@ def stored_run(waiting: WaitingAction) -> Run:
 
 def stored_action(waiting: WaitingAction) -> Action:
     """Returns the action of this name. Raises FlagstaffError if the code has none any more."""
-    kind = next((one for one in Kind if one.value == waiting.kind), waiting.kind)
-    action = next((one for one in all_actions(kind) if one.name == waiting.action), None)
+    kind = next((kind for kind in Kind if kind.value == waiting.kind), waiting.kind)
+    action = next((action for action in all_actions(kind) if action.name == waiting.action), None)
     if action is None:
         raise FlagstaffError(
             "there is no action {name} of a {kind} any more; cancel this one, and ask for another",
@@ -118,7 +118,7 @@ def records_of(rows: Sequence[WaitingAction]) -> list[Record]:
             {
                 "id": row.pk,
                 "what": action_text(row),
-                **{f"{one}_name": names[getattr(row, one)] for one in people},
+                **{f"{role}_name": names[getattr(row, role)] for role in people},
             },
         )
         for row in rows
