@@ -34,4 +34,4 @@ def all_actions(kind: Kind | str) -> Iterator[Action]:
     """Yields the actions of one kind of row, in the order of the help, then those of apps."""
     # The code of apps is imported only if none of the first is taken.
     every = chain(FLAG_ACTIONS, VALUE_ACTIONS, SEGMENT_ACTIONS, chain.from_iterable(ACTIONS))
-    yield from (one for one in every if one.kind == kind)
+    yield from (action for action in every if action.kind == kind)

@@ -466,9 +466,9 @@ def fields_of(
     """
 
     def fields() -> Mapping[str, Argument]:
-        known = {field.name for field in ours._meta.get_fields()}
+        our_names = {field.name for field in ours._meta.get_fields()}
         return {
-            field.name: _argument_of(field, is_own=field.name not in known)
+            field.name: _argument_of(field, is_own=field.name not in our_names)
             for field in stored_fields(model())
             if _is_editable(field) and field.name not in without
         }

@@ -44,25 +44,25 @@ def evaluated_text(usage: RecentUsage | None, key: str) -> str:
     if usage is None:
         return gettext("not known")
     days = local_days(usage.days)
-    found, texts = usage.keys.get(key, NOT_USED), []
-    if found.last_evaluated_at:
+    used, texts = usage.keys.get(key, NOT_USED), []
+    if used.last_evaluated_at:
         text = gettext(
             "last evaluation: %(time)s; in the last %(days)s: %(count)s, in the last day: "
             "%(recent)s"
         )
         times = {
-            "time": local_time_text(found.last_evaluated_at),
-            "count": local_number(found.count),
+            "time": local_time_text(used.last_evaluated_at),
+            "count": local_number(used.count),
             "recent": local_number(usage.today.get(key, NOT_USED).count),
             "days": days,
         }
         texts.append(text % times)
-    if found.served_to_browsers_at:
+    if used.served_to_browsers_at:
         text = gettext("last served to browsers: %(time)s")
-        texts.append(text % {"time": local_time_text(found.served_to_browsers_at)})
-    if found.served_in_bulk_at and not texts:
+        texts.append(text % {"time": local_time_text(used.served_to_browsers_at)})
+    if used.served_in_bulk_at and not texts:
         text = gettext("last served in bulk, which does not say whether the code uses it: %(time)s")
-        texts.append(text % {"time": local_time_text(found.served_in_bulk_at)})
+        texts.append(text % {"time": local_time_text(used.served_in_bulk_at)})
     return "; ".join(texts) or gettext("not in the last %(days)s") % {"days": days}
 
 
@@ -314,7 +314,17 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 #: In the order of the help.
 FLAG_ACTIONS: tuple[Action, ...] = (
-    *(kill, on, off, rollout, release, rules, unit, allow, disallow),
-    *(details, create, delete),
+    kill,
+    on,
+    off,
+    rollout,
+    release,
+    rules,
+    unit,
+    allow,
+    disallow,
+    details,
+    create,
+    delete,
     *undo_actions(Kind.FLAG, "new_checkout"),
 )

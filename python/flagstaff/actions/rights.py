@@ -45,8 +45,8 @@ def may(user: Any, right: Right, row: Any) -> bool:
     if conf.read_only and right != "view":
         return False
     rows = [None] if isinstance(row, type) else [None, row]
-    names = [permission(one, row) for one in _INCLUDED_IN.get(right, (right,))]
-    return any(user.has_perm(name, one) for one in rows for name in names)
+    names = [permission(sufficient, row) for sufficient in _INCLUDED_IN.get(right, (right,))]
+    return any(user.has_perm(name, target) for target in rows for name in names)
 
 
 def overrides(model_admin: Any, *names: str) -> bool:
@@ -61,7 +61,7 @@ def right_of(change: Changed | Event) -> Right:
     if change.action != "change":
         return "add" if change.action == "create" else "delete"
     is_of_users = bool(change.added.count or change.removed.count)
-    fields = {one.field for one in change.differences}
+    fields = {difference.field for difference in change.differences}
     toggles = Kind(change.kind) is Kind.FLAG and fields <= _TOGGLE_FIELDS and not is_of_users
     return "toggle" if toggles else "change"
 
@@ -81,10 +81,10 @@ def lacking(ask: Ask, reached: Impact) -> list[RowState]:
     """
     sides = [(reached.before.get(key), reached.after.get(key)) for key in reached.rows]
     states = [old or new for old, new in sides if not (old and new)]
-    found = [one for one in states if one is not None and reaches_users(one)]
-    found += [RowState(use.kind, use.row) for use in reached.uses if use.kind and use.is_active]
+    affected = [state for state in states if state is not None and reaches_users(state)]
+    affected += [RowState(use.kind, use.row) for use in reached.uses if use.kind and use.is_active]
     rights: dict[Kind, Right] = {Kind.FLAG: "toggle", Kind.VALUE: "change"}
-    return [one for one in found if not ask(rights[one.kind], one.row)]
+    return [state for state in affected if not ask(rights[state.kind], state.row)]
 
 
 def reaches_users(state: RowState) -> bool:

@@ -78,6 +78,9 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 #: In the order of the help.
 SEGMENT_ACTIONS: tuple[Action, ...] = (
-    *(conditions, details, create, delete),
+    conditions,
+    details,
+    create,
+    delete,
     *undo_actions(Kind.SEGMENT, "enterprise"),
 )

@@ -145,13 +145,13 @@ class Action:
     def arguments(self) -> Mapping[str, tuple[Argument, bool]]:
         """Returns the arguments by name, and whether each is required."""
         hints = get_type_hints(self.write, include_extras=True)
-        given = {
+        declared = {
             name: (argument, parameter.default is parameter.empty)
             for name, parameter in inspect.signature(self.write).parameters.items()
             for argument in _arguments_in(hints.get(name))
         }
         fields = {} if self.fields is None else self.fields()
-        return given | {name: (argument, False) for name, argument in fields.items()}
+        return declared | {name: (argument, False) for name, argument in fields.items()}
 
     @property
     def takes_version(self) -> bool:
@@ -192,10 +192,10 @@ class Run:
                 require_triggers(kind)
                 pks = {row.key: str(row.pk) for row in self.rows}
                 # Those of the others, if they were deleted.
-                gone = ((key, deleted_pk(kind, key)) for key in self.keys if key not in pks)
-                pks |= {key: pk for key, pk in gone if pk}
-                found = versions_of(kind, pks.values())
-                return {key: found.get(pk, 0) for key, pk in pks.items()}
+                deleted = ((key, deleted_pk(kind, key)) for key in self.keys if key not in pks)
+                pks |= {key: pk for key, pk in deleted if pk}
+                versions = versions_of(kind, pks.values())
+                return {key: versions.get(pk, 0) for key, pk in pks.items()}
         # A system check reports what is missing.
         return {}
 
@@ -231,17 +231,21 @@ def present_rows(action: Action, keys: Sequence[str], *, also_deleted: bool = Fa
     if action.creates or not isinstance(kind, Kind):
         return []
     rows = all_rows(kind.model).filter(key__in=filter(is_storable, keys))
-    found: dict[str, Row] = {row.key: row for row in rows}
-    missing = (key for key in keys if key not in found)
+    by_key: dict[str, Row] = {row.key: row for row in rows}
+    missing = (key for key in keys if key not in by_key)
     unknown = [key for key in missing if not (also_deleted and deleted_pk(kind, key))]
     if errors := [unknown_row(kind.model, key) for key in unknown]:
         raise type(errors[0])(joined(map(str, errors), "\n"))
-    return [found[key] for key in keys if key in found]
+    return [by_key[key] for key in keys if key in by_key]
 
 
 def _arguments_in(hint: object) -> Iterator[Argument]:
     """Yields the argument of an annotated type, also if None may stand in its place."""
-    yield from (one for one in getattr(hint, "__metadata__", ()) if isinstance(one, Argument))
+    yield from (
+        annotation
+        for annotation in getattr(hint, "__metadata__", ())
+        if isinstance(annotation, Argument)
+    )
     for part in () if hasattr(hint, "__metadata__") else get_args(hint):
         yield from _arguments_in(part)
 

@@ -149,6 +149,11 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
 
 #: In the order of the help.
 VALUE_ACTIONS: tuple[Action, ...] = (
-    *(set_, set_for_everyone, rules, details, create, delete),
+    set_,
+    set_for_everyone,
+    rules,
+    details,
+    create,
+    delete,
     *undo_actions(Kind.VALUE, "page_size"),
 )
