@@ -146,8 +146,8 @@ def _ask_about_changes(run: Run, out: Output) -> dict[str, Any] | None:
 
     # Before the preview: then newer changes are a conflict.
     versions, preview = dict[str, Any](run.versions()), run.preview()
-    texts, found = texts_of(preview) if action.undoes else (), impact_of_changes(preview)
-    has_asked = ask_about_users(found, out, texts, asks_from=action.asks_from)
+    texts, impact = texts_of(preview) if action.undoes else (), impact_of_changes(preview)
+    has_asked = ask_about_users(impact, out, texts, asks_from=action.asks_from)
     return versions if has_asked else None
 
 
@@ -179,7 +179,7 @@ def may_be_refused(out: Output) -> bool:
 
 
 def ask_about_users(
-    found: Impact,
+    impact: Impact,
     out: Output,
     texts: Sequence[str] = (),
     *,
@@ -191,11 +191,11 @@ def ask_about_users(
     `texts` are printed before. `always` is a question that is asked in any case. Blocks until the
     answer. Raises CommandError if it is no, or if nobody can answer and --yes is needed.
     """
-    typed = text_to_type(found)
-    is_asked = needs_question(found, asks_from) and (may_ask(out) or typed)
+    typed = text_to_type(impact)
+    is_asked = needs_question(impact, asks_from) and (may_ask(out) or typed)
     if not (always or is_asked):
         return False
-    lines = [*texts, *impact_lines(found)]
+    lines = [*texts, *impact_lines(impact)]
     last = lines.pop() if lines and is_terminal() else ""
     out.messages(lines)
     question = f"{last} {always or 'Go on?'}".lstrip()

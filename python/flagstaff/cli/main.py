@@ -69,19 +69,19 @@ class Verbs(Mapping[str, Verb]):
 
     def __getitem__(self, name: str) -> Verb:
         if name in _OWN:
-            found: Verb = import_string(f"flagstaff.cli.verbs.{_OWN[name]}")
-            return found
+            own_verb: Verb = import_string(f"flagstaff.cli.verbs.{_OWN[name]}")
+            return own_verb
         # Lazily: an action of the core needs no code of apps.
-        actions = (verb_of(one) for one in all_actions(Kind.FLAG))
+        actions = (verb_of(action) for action in all_actions(Kind.FLAG))
         for verb in chain(actions, chain.from_iterable(VERBS_OF_APPS)):
             if verb.name == name:
                 return verb
         raise KeyError(name)
 
     def __iter__(self) -> Iterator[str]:
-        actions = (one.name for one in all_actions(Kind.FLAG))
+        actions = (action.name for action in all_actions(Kind.FLAG))
         others = (name for name in _OWN if name not in _FIRST)
-        of_apps = (one.name for one in chain.from_iterable(VERBS_OF_APPS))
+        of_apps = (verb.name for verb in chain.from_iterable(VERBS_OF_APPS))
         return chain(_FIRST, actions, others, of_apps)
 
     def __len__(self) -> int:
@@ -231,25 +231,25 @@ def _wait(
     options: Options, out: Output, *, written: bool
 ) -> tuple[dict[str, object], CommandError | None]:
     """Returns what became of a change, and the error if it is not confirmed."""
-    state, it = "nothing had to be changed", "the present state"
+    state, target = "nothing had to be changed", "the present state"
     if written:
-        state, it = "the change is committed", "it"
+        state, target = "the change is committed", "it"
     timeout = None if options["wait"] == DEFAULT_WAIT else options["wait"]
     try:
-        found = wait_for_workers(timeout, expect=options["expect"])
+        propagation = wait_for_workers(timeout, expect=options["expect"])
     except PropagationError as error:
         document: dict[str, object] = {"complete": False, "error": str(error)}
         text, status = f"the wait failed: {error}", UNVERIFIABLE
     else:
-        out.messages(propagation_messages(found))
-        document = found.as_dict()
-        if found.complete:
+        out.messages(propagation_messages(propagation))
+        document = propagation.as_dict()
+        if propagation.complete:
             return document, None
-        if found.pending or found.missing:
-            workers = "not every worker" if found.applied else "no worker"
+        if propagation.pending or propagation.missing:
+            workers = "not every worker" if propagation.applied else "no worker"
             advice = '"manage.py flags workers" shows which are behind'
-            text, status = f"{workers} has confirmed {it}; {advice}", UNCONFIRMED
+            text, status = f"{workers} has confirmed {target}; {advice}", UNCONFIRMED
         else:
-            why = "some do not report" if found.unreported else "none is registered"
-            text, status = f"it is not known which workers have {it}: {why}", UNVERIFIABLE
+            why = "some do not report" if propagation.unreported else "none is registered"
+            text, status = f"it is not known which workers have {target}: {why}", UNVERIFIABLE
     return document, CommandError(f"{state}, but {text}", returncode=status)

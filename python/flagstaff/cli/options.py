@@ -102,10 +102,10 @@ def _future(text: str) -> datetime:
 # Arguments that select rows and events.
 
 
-def add_key(parser: Any, thing: str = "flag", *, optional: bool = False) -> None:
-    """Adds KEY. `thing` is what the key belongs to."""
+def add_key(parser: Any, noun: str = "flag", *, optional: bool = False) -> None:
+    """Adds KEY. `noun` is what the key belongs to."""
     nargs = "?" if optional else None
-    parser.add_argument("key", metavar="KEY", nargs=nargs, help=f"the key of the {thing}")
+    parser.add_argument("key", metavar="KEY", nargs=nargs, help=f"the key of the {noun}")
 
 
 def add_kinds(help: str) -> AddArguments:  # noqa: A002 (as in argparse)
@@ -118,9 +118,9 @@ def chosen_kinds(options: Options) -> list[Kind]:
     return [kind for kind in Kind if options.get(kind.value)] or [*Kind]
 
 
-def add_period(things: str, since: str = "--since") -> AddArguments:
-    """Declares --since, or TIME, and --until and --by. `things` is what they select."""
-    begin, end = f"only {things} from TIME, {_EXAMPLES}", f"only {things} before TIME"
+def add_period(nouns: str, since: str = "--since") -> AddArguments:
+    """Declares --since, or TIME, and --until and --by. `nouns` is what they select."""
+    begin, end = f"only {nouns} from TIME, {_EXAMPLES}", f"only {nouns} before TIME"
     by = 'only changes of this actor: a username, primary key, or name such as "deploy"'
     return together(
         option(since, begin, "TIME", type=point_in_time),

@@ -49,7 +49,7 @@ def report(
     rows.
     """
     is_single = undone is None and len(rows) == 1
-    found = counted_impact(rows) if out.is_dry_run else None
+    impact = counted_impact(rows) if out.is_dry_run else None
     combined = None if is_single else combined_undo(rows)
     texts, names = list[str](), names_of_users(rows)
     for changed in rows:
@@ -58,11 +58,11 @@ def report(
             # Of several changes, one is of a secret value, which nothing undoes.
             texts.append(f"undo: {changed.undo.command}")
         if changed.kind is Kind.FLAG and undone is None:
-            texts += _state(changed, found, is_single=is_single)
-    texts += impact_lines(found) if found is not None else ()
-    texts += written_lines(counted_impact(rows)) if is_counted and found is None else ()
+            texts += _state(changed, impact, is_single=is_single)
+    texts += impact_lines(impact) if impact is not None else ()
+    texts += written_lines(counted_impact(rows)) if is_counted and impact is None else ()
     texts += (text for changed in rows for text in _warnings(changed))
-    documents = [_document(changed, found) for changed in rows]
+    documents = [_document(changed, impact) for changed in rows]
     document = documents[0] if is_single else {"changes": documents, **(undone or {})}
     return Done("", texts, document, combined, any(changed.written for changed in rows))
 
@@ -124,11 +124,11 @@ def _texts(changed: Changed, names: Names) -> Iterator[str]:
         yield f"{changed.key}: left out: {some(changed.left_out)}"
 
 
-def _state(changed: Changed, found: Impact | None, *, is_single: bool) -> Iterator[str]:
+def _state(changed: Changed, impact: Impact | None, *, is_single: bool) -> Iterator[str]:
     """Yields which users have the flag now, or after what a dry run would do."""
     key = changed.key
     row, users = Kind.FLAG.find(key), None
-    if found is not None and (after := found.after.get((Kind.FLAG, key))):
+    if impact is not None and (after := impact.after.get((Kind.FLAG, key))):
         row, users = after.row, after.allowed_users
     if row is None:
         codes = deciding_code([key])
@@ -161,7 +161,7 @@ def _warnings(changed: Changed) -> Iterator[str]:
         yield f"keys are case-sensitive: {changed.key!r} differs from {keys} only in case"
 
 
-def _document(changed: Changed, found: Impact | None) -> Record:
+def _document(changed: Changed, impact: Impact | None) -> Record:
     document = {
         "key": changed.key,
         "old": _masked(changed, changed.old),
@@ -174,10 +174,10 @@ def _document(changed: Changed, found: Impact | None) -> Record:
     }
     if changed.kind is Kind.VALUE:
         document["kept_by_rules"] = changed.kept_by_rules
-    if found is None:
+    if impact is None:
         return document
-    impact = found.as_dict(changed.kind, changed.key)
-    return {**document, **dict.fromkeys(COMMITTED), "impact": impact}
+    effect = impact.as_dict(changed.kind, changed.key)
+    return {**document, **dict.fromkeys(COMMITTED), "impact": effect}
 
 
 def _masked(changed: Changed, side: Mapping[str, Any] | None) -> Record | None:

@@ -165,9 +165,9 @@ class VerbParser(CommandParser):
     def _check_value(self, action: Action, value: Any) -> None:
         # Only verbs have parsers as choices.
         if isinstance(action.choices, _Parsers) and value not in action.choices:
-            what, similar = action.dest, most_similar(value, action.choices)
-            advice = f"did you mean {similar!r}?" if similar else f"--help lists all {what}s"
-            raise ArgumentError(None, f"there is no {what} {value!r}; {advice}")
+            noun, similar = action.dest, most_similar(value, action.choices)
+            advice = f"did you mean {similar!r}?" if similar else f"--help lists all {noun}s"
+            raise ArgumentError(None, f"there is no {noun} {value!r}; {advice}")
         super()._check_value(action, value)
 
 
@@ -176,11 +176,13 @@ def _listed(verbs: Mapping[str, Verb], dest: str) -> str:
     indent = max(map(len, verbs)) + 4
     width = max(shutil.get_terminal_size().columns - indent - 2, _MIN_WIDTH)
     lists: dict[str, list[str]] = {topic.value: [] for topic in Topic}
-    for one in verbs.values():
-        text = f"\n{'':{indent}}".join(wrap(one.help, width))
-        heading = one.topic.value if dest == "verb" else f"{dest}s"
-        lists.setdefault(heading, []).append(f"  {one.name:{indent - 2}}{text}")
-    return "\n\n".join("\n".join([f"{one}:", *lines]) for one, lines in lists.items() if lines)
+    for verb in verbs.values():
+        text = f"\n{'':{indent}}".join(wrap(verb.help, width))
+        heading = verb.topic.value if dest == "verb" else f"{dest}s"
+        lists.setdefault(heading, []).append(f"  {verb.name:{indent - 2}}{text}")
+    return "\n\n".join(
+        "\n".join([f"{heading}:", *lines]) for heading, lines in lists.items() if lines
+    )
 
 
 class _Parsers(Mapping[str, CommandParser]):
@@ -207,7 +209,9 @@ class _Parsers(Mapping[str, CommandParser]):
             prog=f"{self._prefix} {name}",
             parents=[_common_options()],
             description="\n\n".join(map(fill, (about, *more))),
-            epilog="\n".join(["examples:", *(f"  manage.py flags {e}" for e in verb.examples)]),
+            epilog="\n".join(
+                ["examples:", *(f"  manage.py flags {example}" for example in verb.examples)]
+            ),
             formatter_class=RawDescriptionHelpFormatter,
             called_from_command_line=self._is_process,
         )

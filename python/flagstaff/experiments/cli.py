@@ -48,7 +48,7 @@ from flagstaff.experiments.statistics.sequential import (
 )
 from flagstaff.experiments.verdict import outcome_text
 
-_add_experiment = partial(add_key, thing=EXPERIMENT)
+_add_experiment = partial(add_key, noun=EXPERIMENT)
 
 
 @verb("experiment list", "experiment list --json")

@@ -67,9 +67,9 @@ def usage(options: Options, out: Output) -> None:
     """
     number = options["days"]
     age = None if number is None else timedelta(days=number)
-    found = counted_usage(options["key"], since=age)
-    out.records(_USAGE, _totals(found.hours), empty="no matching entries")
-    out.message(_period(found, age))
+    counts = counted_usage(options["key"], since=age)
+    out.records(_USAGE, _totals(counts.hours), empty="no matching entries")
+    out.message(_period(counts, age))
 
 
 def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
@@ -88,9 +88,9 @@ def _totals(hours: Iterable[HourlyUsage]) -> list[Record]:
     ]
 
 
-def _period(found: Usage, age: timedelta | None) -> str:
+def _period(counts: Usage, age: timedelta | None) -> str:
     """Says which time the counts cover."""
-    interval, since, until = conf.usage_interval, found.since, found.until
+    interval, since, until = conf.usage_interval, counts.since, counts.until
     reports = f"workers report every {interval:g} s"
     if not interval:
         reports = "usage is turned off in this process: USAGE_INTERVAL is 0"
@@ -141,35 +141,35 @@ def stale(options: Options, out: Output) -> None:
     """
     number = conf.stale_days if options["days"] is None else options["days"]
     flags = assess_flags(number, ownership_filter(options))
-    found = [flag for flag in flags if flag.is_stale]
+    stale_flags = [flag for flag in flags if flag.is_stale]
     silent = [flag for flag in flags if flag.findings and flag.is_silent]
-    listed = [flag for flag in flags if flag.findings] if options["all"] else found
+    listed = [flag for flag in flags if flag.findings] if options["all"] else stale_flags
     documents = [_document(flag) for flag in listed]
     records = [
         {
-            **one,
-            "signals": ", ".join(finding["signal"] for finding in one["signals"]),
-            "evidence": "; ".join(finding["text"] for finding in one["signals"]),
+            **flag_document,
+            "signals": ", ".join(finding["signal"] for finding in flag_document["signals"]),
+            "evidence": "; ".join(finding["text"] for finding in flag_document["signals"]),
         }
-        for one in documents
+        for flag_document in documents
     ]
-    unknown = [{"key": flag.facts.key, **one} for flag in flags for one in _unknown(flag)]
+    unknown = [{"key": flag.facts.key, **signal} for flag in flags for signal in _unknown(flag)]
     counts = {"silent": len(silent), "unknown": unknown}
     document = {"days": number, "flags": documents, **counts}
     # Without --all the last column would be empty.
     out.records(_STALE if options["all"] else _STALE[:-1], records, document=document)
     if not out.is_json:
-        if found and out.is_terminal:
-            keys = [flag.facts.key for flag in found]
+        if stale_flags and out.is_terminal:
+            keys = [flag.facts.key for flag in stale_flags]
             out.message(f"find them in the code: {command_line('references', *keys)}")
-        elif not found:
+        elif not stale_flags:
             out.message("no flag is stale")
         out.messages(unknown_texts(flags))
         if silent and not options["all"]:
             are = counted(len(silent), "flag is", "flags are")
             out.message(f"{are} silent until the next review; --all lists them")
-    if found and options["fail"]:
-        are = counted(len(found), "flag is", "flags are")
+    if stale_flags and options["fail"]:
+        are = counted(len(stale_flags), "flag is", "flags are")
         raise CommandError(f"{are} stale; {_ADVICE}", returncode=FAILED)
 
 
@@ -189,7 +189,7 @@ def _document(flag: Assessment) -> Record:
 
 def _unknown(flag: Assessment) -> list[Record]:
     """Returns the signals that are not known."""
-    return [{"signal": one.signal.value, "why": one.why} for one in flag.unknown]
+    return [{"signal": unknown.signal.value, "why": unknown.why} for unknown in flag.unknown]
 
 
 def _finding(finding: Finding) -> Record:
@@ -228,28 +228,28 @@ def references(options: Options, out: Output) -> None:
         raise CommandError(problem, returncode=USAGE) from error
     kinds = _existing_keys(out, is_needed=not typed)
     # Of all keys: at "shop.checkout", which may be the key of another flag, no place is "checkout".
-    found = find_places(paths, {*typed, *(kinds or ())})
+    search = find_places(paths, {*typed, *(kinds or ())})
     records: list[dict[str, Any]] = [
         {
             "key": key,
             "kind": (kinds or {}).get(key),
-            "places": [*map(vars, found.places.get(key, ()))],
+            "places": [*map(vars, search.places.get(key, ()))],
         }
         for key in typed or sorted(kinds or ())
     ]
-    unnamed = [one for one in records if not one["places"]]
-    missing = [one["key"] for one in unnamed if kinds is not None and one["kind"] is None]
+    unnamed = [record for record in records if not record["places"]]
+    missing = [record["key"] for record in unnamed if kinds is not None and record["kind"] is None]
     if out.is_json:
-        out.document({"keys": records, "not_searched": found.not_searched})
+        out.document({"keys": records, "not_searched": search.not_searched})
     else:
-        for place in (place for one in records for place in one["places"]):
+        for place in (place for record in records for place in record["places"]):
             out.line(printable("{path}:{line}: {code}".format_map(place)))
-        if keys := [_name(one) for one in unnamed if one["key"] not in missing]:
+        if keys := [_name(record) for record in unnamed if record["key"] not in missing]:
             out.message(f"in no file: {', '.join(keys)}")
         if not records:
             out.message("nothing has a key")
-        if found.not_searched:
-            files = (f"{path} ({why})" for path, why in found.not_searched.items())
+        if search.not_searched:
+            files = (f"{path} ({why})" for path, why in search.not_searched.items())
             out.message(f"not searched: {some(files)}")
     if missing:
         raise CommandError(

@@ -112,37 +112,43 @@ def explain(options: Options, out: Output) -> None:
     evaluate: Any = explain_flag if value is None else explain_value
     # The snapshot of this process may be older.
     with read_own_writes():
-        found = evaluate(key, subject, context=context.attributes)
+        explanation = evaluate(key, subject, context=context.attributes)
     if value is not None:
-        members = {"result": _source(found)} | ({"value": None} if is_secret(value) else {})
-        _print(found, _value_text(found, secret=is_secret(value)), user, out, **members)
-    elif found.error_code == "PROVIDER_NOT_READY":
+        members = {"result": _source(explanation)} | ({"value": None} if is_secret(value) else {})
+        _print(explanation, _value_text(explanation, secret=is_secret(value)), user, out, **members)
+    elif explanation.error_code == "PROVIDER_NOT_READY":
         raise CommandError("the flag cannot be read from the database", returncode=FAILED)
     else:
-        if found.reason != "DISABLED" and (code := deciding_code([key]).get(key)):
+        if explanation.reason != "DISABLED" and (code := deciding_code([key]).get(key)):
             out.message(f"{code_text(code)}; the steps say what the flag alone returns")
         # The rules, or the user, cannot be read.
-        is_default = found.error_code in ("PARSE_ERROR", "GENERAL")
-        _print(found, f"{key} {_DEFAULT if is_default else _ON[bool(found.value)]}", user, out)
+        is_default = explanation.error_code in ("PARSE_ERROR", "GENERAL")
+        _print(
+            explanation,
+            f"{key} {_DEFAULT if is_default else _ON[bool(explanation.value)]}",
+            user,
+            out,
+        )
 
 
-def _value_text(found: ValueExplanation, *, secret: bool) -> str:
-    if found.error_code is not None:
-        return f"{found.key} {_DEFAULT}"
+def _value_text(explanation: ValueExplanation, *, secret: bool) -> str:
+    if explanation.error_code is not None:
+        return f"{explanation.key} {_DEFAULT}"
     if secret:
-        return f"{found.key} is secret, and has the result of {_source(found) or 'an override'}"
-    return f"{found.key} is {as_json(found.value)}"
+        source = _source(explanation) or "an override"
+        return f"{explanation.key} is secret, and has the result of {source}"
+    return f"{explanation.key} is {as_json(explanation.value)}"
 
 
-def _source(found: ValueExplanation) -> str:
+def _source(explanation: ValueExplanation) -> str:
     """Returns what the value is that of; "" for an override or an error."""
-    if found.error_code is not None or found.override is not None:
+    if explanation.error_code is not None or explanation.override is not None:
         return ""
-    return "the value itself" if found.has_own else f"rule {found.rule}"
+    return "the value itself" if explanation.has_own else f"rule {explanation.rule}"
 
 
 def _print(
-    found: Explanation | ValueExplanation,
+    explanation: Explanation | ValueExplanation,
     text: str,
     user: FoundUser | None,
     out: Output,
@@ -151,12 +157,12 @@ def _print(
     """Prints the result, with the steps below. `members` replace those of the JSON document."""
     steps = [
         {**asdict(step), "text": step_text(step, " (pass --context %(example)s)")}
-        for step in found.steps
+        for step in explanation.steps
     ]
     if not text.endswith("."):
-        text = f"{text} {_user_text(user)}{_unit_text(found)}"
+        text = f"{text} {_user_text(user)}{_unit_text(explanation)}"
     out.headline("result", text)
-    document = {**asdict(found), **members, "user": user and user.as_dict(), "steps": steps}
+    document = {**asdict(explanation), **members, "user": user and user.as_dict(), "steps": steps}
     out.records(_STEPS, steps, document=document)
 
 
@@ -164,13 +170,13 @@ def _user_text(user: FoundUser | None) -> str:
     if user is None:
         return "for anonymous users."
     name = f" ({user.name})" if user.name not in (None, str(user.pk)) else ""
-    found = f", found by {user.by}" if user.by else ""
-    return f"for user {user.pk}{name}{found}."
+    found_by = f", found by {user.by}" if user.by else ""
+    return f"for user {user.pk}{name}{found_by}."
 
 
-def _unit_text(found: Explanation | ValueExplanation) -> str:
+def _unit_text(explanation: Explanation | ValueExplanation) -> str:
     """Returns a sentence about the bucket of another unit than the user, or ""."""
-    unit, bucket = found.bucket_by or USER, found.bucket
+    unit, bucket = explanation.bucket_by or USER, explanation.bucket
     if unit == USER:
         return ""
     place = "which is missing" if bucket is None else f"bucket {bucket}"

@@ -125,8 +125,8 @@ def import_(options: Options, out: Output) -> Done:
         planned = apply(dry_run=True)
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
         always = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else ""
-        found = counted_impact(planned.changed.values())
-        has_asked = ask_about_users(found, out, always=always)
+        impact = counted_impact(planned.changed.values())
+        has_asked = ask_about_users(impact, out, always=always)
         # Also without a question: a row that is created now would be deleted without a question.
         # --expect-plan wins over the plan that was confirmed on the terminal.
         expected = expected or planned.plan
@@ -137,7 +137,7 @@ def import_(options: Options, out: Output) -> Done:
             "kind": kind.value,
             "key": key,
             "action": changed.action,
-            "differences": [asdict(one) for one in changed.differences],
+            "differences": [asdict(difference) for difference in changed.differences],
             "added": list(changed.added.pks),
             "removed": list(changed.removed.pks),
             "summary": describe_change(changed, names, limit=limit),

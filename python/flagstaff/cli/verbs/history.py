@@ -51,7 +51,9 @@ _MAX_ENTRIES = 1_000
 _WITHOUT = "a column whose old value no longer fits; can be repeated"
 _UNDO = (
     option("--without", _WITHOUT, "FIELD", action="append", default=[]),
-    *(add_attribution, add_wait, add_yes),
+    add_attribution,
+    add_wait,
+    add_yes,
 )
 _COLUMNS = (
     Column("version", align_right=True),
@@ -89,8 +91,8 @@ def history(options: Options, out: Output) -> None:
     source has the user of the shell. Summaries show at most 300 characters of each value; `--json`
     and `--csv` have whole values, and the primary keys of added and removed users.
     """
-    found = _events(options, out)
-    shown = found[: options["limit"]]
+    newest = _events(options, out)
+    shown = newest[: options["limit"]]
     if options["csv"]:
         out.line(as_csv(shown).rstrip("\r\n"))
         return
@@ -110,7 +112,7 @@ def history(options: Options, out: Output) -> None:
     ]
     document = as_dicts(shown) if out.is_json else None
     out.records(_COLUMNS, records, document=document, empty="no matching entries")
-    if out.is_terminal and len(found) > len(shown):
+    if out.is_terminal and len(newest) > len(shown):
         out.message("for older events, pass --until TIME or a larger --limit")
 
 
@@ -125,10 +127,10 @@ def _events(options: Options, out: Output) -> list[Event]:
     entries = _matching_entries(options, kinds, options["keys"])
     # A program gets whole values and all users, a person the start.
     entries = entries if options["csv"] or out.is_json else entries.short()
-    found = list(islice(events(entries.in_batches()), options["limit"] + 1))
-    if not found:
+    newest = list(islice(events(entries.in_batches()), options["limit"] + 1))
+    if not newest:
         _print_similar_actor(options["by"], out)
-    return found
+    return newest
 
 
 def _matching_entries(
@@ -199,8 +201,8 @@ def undo_since(options: Options, out: Output) -> Done:
     written, unless you pass `--skip-conflicts`. At most 1,000 changes are undone at once.
     """
     keys = [] if options["key"] is None else [options["key"]]
-    found = _matching_entries(options, chosen_kinds(options), keys).without_loads()
-    entries = [*found.short().newest()[: _MAX_ENTRIES + 1]]
+    matching = _matching_entries(options, chosen_kinds(options), keys).without_loads()
+    entries = [*matching.short().newest()[: _MAX_ENTRIES + 1]]
     if len(entries) > _MAX_ENTRIES:
         raise CommandError(
             f"more than {_MAX_ENTRIES:,} changes match; pass --until, --by or KEY", returncode=USAGE
@@ -225,17 +227,17 @@ def _undo(
     try:
         if asks_always or may_be_refused(out):
             shown = preview_undo(entries, skip_conflicts=skip, without=without)
-            written = [change for one in shown if (change := one.written)]
-            texts = texts_of([one.changed for one in shown if one.changed is not None])
-            texts += [f"conflict: {one.problem}" for one in shown if one.problem]
+            written = [change for row in shown if (change := row.written)]
+            texts = texts_of([row.changed for row in shown if row.changed is not None])
+            texts += [f"conflict: {row.problem}" for row in shown if row.problem]
             always = ""
             if asks_always:
-                taken = [one for one in shown if not one.problem]
-                number = sum(len(one.entries) for one in taken)
-                always = f"Undo {counted(number, 'change')} of {counted(len(taken), 'key')}?"
-            found = impact_of_changes(written)
-            if has_asked := ask_about_users(found, out, texts, always=always):
-                expect = {one.id: one.version for one in shown}
+                possible = [row for row in shown if not row.problem]
+                number = sum(len(row.entries) for row in possible)
+                always = f"Undo {counted(number, 'change')} of {counted(len(possible), 'key')}?"
+            impact = impact_of_changes(written)
+            if has_asked := ask_about_users(impact, out, texts, always=always):
+                expect = {row.id: row.version for row in shown}
         write = preview_undo if out.is_dry_run else undo
         done = []
         if entries:
@@ -244,13 +246,13 @@ def _undo(
         if "skip_conflicts" in options:
             out.message("pass --skip-conflicts to undo the other changes")
         raise
-    refused = [(one, one.problem) for one in done if one.problem is not None]
+    refused = [(row, row.problem) for row in done if row.problem is not None]
     out.messages(f"conflict: {problem}" for _row, problem in refused)
     documents = [
         {"key": row.key, "versions": row.entries, "problem": str(problem)}
         for row, problem in refused
     ]
-    changed = [one.changed for one in done if one.changed is not None]
+    changed = [row.changed for row in done if row.changed is not None]
     return report(changed, out, undone={"conflicts": documents}, is_counted=not has_asked)
 
 

@@ -69,7 +69,7 @@ def run_jobs(options: Options, out: Output) -> None:
         return
     results = _run_all(Event(), RetentionJob())
     done = [result for result in results if result.error is None]
-    records = {one.job.name: [report.as_dict() for report in one.reports] for one in done}
+    records = {result.job.name: [report.as_dict() for report in result.reports] for result in done}
     if out.is_json:
         out.document(records)
     else:
@@ -142,7 +142,9 @@ def _loop(pause: float, out: Output) -> None:
                     raise result.error
             close_old_connections()
             until = monotonic() + pause
-            while (left := until - monotonic()) > 0 and not stop.wait(min(left, _MAX_WAIT)):
+            while (remaining := until - monotonic()) > 0 and not stop.wait(
+                min(remaining, _MAX_WAIT)
+            ):
                 pass
 
 
@@ -152,8 +154,8 @@ def _print_news(result: _Result, out: Output) -> None:
         if out.is_json:
             out.document(record, indent=None)
         else:
-            columns = (one for one in result.job.columns if record[one.name] not in _EMPTY)
-            out.line("\t".join(f"{one.name} {one.for_pipe(record)}" for one in columns))
+            columns = (column for column in result.job.columns if record[column.name] not in _EMPTY)
+            out.line("\t".join(f"{column.name} {column.for_pipe(record)}" for column in columns))
 
 
 @contextmanager
@@ -164,7 +166,7 @@ def stop_on_signals() -> Iterator[Event]:
         yield stop
         return
 
-    def set_stop(*_given: object) -> None:
+    def set_stop(*_signal: object) -> None:
         # In a thread: `set` takes a lock, which the interrupted code may hold, as `Thread` does.
         start_new_thread(stop.set, ())
 

@@ -24,11 +24,11 @@ def _number(name: str) -> Column:
     """A column with the number of rules or conditions."""
 
     def text(record: Record) -> str:
-        found = record[name]
-        if isinstance(found, list):
-            return str(len(found))
+        keys = record[name]
+        if isinstance(keys, list):
+            return str(len(keys))
         # SQL can write any JSON.
-        return MASK if found == MASK else "unreadable"
+        return MASK if keys == MASK else "unreadable"
 
     return Column(name, text, align_right=True)
 
@@ -61,7 +61,7 @@ def _record(row: Any, out: Output, *, shows_secret: bool = False) -> Record:
     "value show page_size",
     "value show mail_password --show-secret",
     arguments=(
-        partial(add_key, thing="value"),
+        partial(add_key, noun="value"),
         switch("--show-secret", "print a secret value, too"),
     ),
 )
@@ -103,7 +103,7 @@ def list_segments(_options: Options, out: Output) -> None:
     "segment show enterprise",
     "segment show enterprise --json",
     name="show",
-    arguments=(partial(add_key, thing="segment"),),
+    arguments=(partial(add_key, noun="segment"),),
 )
 def show_segment(options: Options, out: Output) -> None:
     """Show the conditions of a segment, and what uses it."""
@@ -120,12 +120,16 @@ def _keys(name: str, record: Record) -> str:
 value = verb_group(
     "value",
     "read and change values",
-    *(show, list_, *action_verbs(Kind.VALUE)),
+    show,
+    list_,
+    *action_verbs(Kind.VALUE),
     topic=Topic.VALUES,
 )
 segment = verb_group(
     "segment",
     "read and change segments",
-    *(list_segments, show_segment, *action_verbs(Kind.SEGMENT)),
+    list_segments,
+    show_segment,
+    *action_verbs(Kind.SEGMENT),
     topic=Topic.VALUES,
 )

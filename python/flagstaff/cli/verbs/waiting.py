@@ -32,7 +32,7 @@ def list_(options: Options, out: Output) -> None:
 @verb(
     "waiting show 12",
     "waiting show 12 --json",
-    arguments=(partial(add_key, thing="waiting action"),),
+    arguments=(partial(add_key, noun="waiting action"),),
 )
 def show(options: Options, out: Output) -> None:
     """Show a waiting action: who asked, what it would do, and what became of it."""
@@ -44,7 +44,8 @@ VERBS = (
     verb_group(
         KIND,
         "show, approve and cancel actions that wait",
-        *(list_, show),
+        list_,
+        show,
         *action_verbs(KIND),
         topic=Topic.EVERYDAY,
     ),

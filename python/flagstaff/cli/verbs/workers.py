@@ -63,7 +63,7 @@ def status(_options: Options, out: Output) -> None:
     record = engine_status().as_dict()
     if record["mode"] == "direct":
         # Nothing is loaded in this mode, so the rows are counted. Raises if a table is missing.
-        flags, values = (all_rows(one).count() for one in (conf.flag_model, conf.value_model))
+        flags, values = (all_rows(model).count() for model in (conf.flag_model, conf.value_model))
         record = {**record, "flags": flags, "values": values}
     out.record([_STATUS.get(name) or Column(name) for name in record], record)
     if not loaded:
@@ -96,16 +96,16 @@ def workers(_options: Options, out: Output) -> None:
     the worker was killed or cannot reach the database. To be sure that a change has arrived, use
     `--wait`.
     """
-    found = read_workers(
+    register = read_workers(
         _postgresql(
             "workers can be listed only on PostgreSQL; here every evaluation queries the database"
         )
     )
-    for text in (summary(found), *notes(found)):
+    for text in (summary(register), *notes(register)):
         out.message(text)
     records = [
-        {**one.as_dict(), "behind": one.is_behind, "state": worker_label(one)}
-        for one in found.registered
+        {**worker.as_dict(), "behind": worker.is_behind, "state": worker_label(worker)}
+        for worker in register.registered
     ]
     out.records(_WORKERS, records)
 
@@ -148,6 +148,10 @@ def _applied(executor: MigrationExecutor) -> Iterator[tuple[Migration, list[Post
     """Yields the applied migrations that install something, in order, with these operations."""
     loader = executor.loader
     for migration, _ in executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True):
-        found = [one for one in migration.operations if isinstance(one, PostgresOperation)]
-        if found and (migration.app_label, migration.name) in loader.applied_migrations:
-            yield migration, found
+        operations = [
+            operation
+            for operation in migration.operations
+            if isinstance(operation, PostgresOperation)
+        ]
+        if operations and (migration.app_label, migration.name) in loader.applied_migrations:
+            yield migration, operations
