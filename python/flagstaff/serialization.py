@@ -85,7 +85,7 @@ def export(keys: Iterable[str] | None = None, *, versions: bool = False) -> dict
     newest = dict[Kind, dict[str, int]]()
     if versions:
         require_history()
-        newest = {kind: versions_of(kind, [one.pk for one in _rows(kind, chosen)]) for kind in Kind}
+        newest = {kind: versions_of(kind, [row.pk for row in _rows(kind, chosen)]) for kind in Kind}
     rows = {kind: {row.key: row for row in _rows(kind, chosen)} for kind in SECTIONS}
     for key in chosen or ():
         if not any(key in of_kind for of_kind in rows.values()):
@@ -297,7 +297,9 @@ class _RowChange:
         """Whether the locked row is the one that was read, with its allowed users."""
         if self.row is None or locked is None or self.row.pk != locked.pk:
             return self.row is locked
-        read = {one.name: getattr(self.row, one.attname) for one in _fields(self.kind).values()}
+        read = {
+            field.name: getattr(self.row, field.attname) for field in _fields(self.kind).values()
+        }
         return self.users.present == users and not differing(locked, read)
 
 
@@ -370,11 +372,13 @@ class _Import:
             with rejections(secret=True):
                 connection.check_constraints()
             rows = {
-                at: self._changes[at].row or cast("RowState", one.after).row
-                for at, one in changed.items()
+                at: self._changes[at].row or cast("RowState", written.after).row
+                for at, written in changed.items()
             }
             versions = _versions_of(rows) if has_history() else {}
-            return {at: replace(one, version=versions.get(at)) for at, one in changed.items()}
+            return {
+                at: replace(written, version=versions.get(at)) for at, written in changed.items()
+            }
 
     def _lock(self) -> None:
         """Locks the rows that differ, and compares them with those that were read.
@@ -418,8 +422,10 @@ class _Import:
                 if problem := missing_among(rules[kind, key], existing):
                     raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
                 if kind is Kind.SEGMENT and change.deletes:
-                    kept = [use for use in uses[key] if rules.get((use.kind, use.key)) is None]
-                    require_unused(key, [*kept, *self._new_uses(key)])
+                    remaining_uses = [
+                        use for use in uses[key] if rules.get((use.kind, use.key)) is None
+                    ]
+                    require_unused(key, [*remaining_uses, *self._new_uses(key)])
         self._raise_problems()
 
     def _new_uses(self, segment: str) -> Iterator[SegmentUse]:
@@ -561,8 +567,8 @@ class _Import:
         Raises InvalidChangeError if it is no such list, or if users are unknown.
         """
         table, listed = allowed_user_table(), entries if isinstance(entries, list) else [None]
-        names = [one for one in listed if isinstance(one, str) and one]
-        keys = [key for one in listed if (key := _key_of_user(one)) is not None]
+        names = [entry for entry in listed if isinstance(entry, str) and entry]
+        keys = [key for entry in listed if (key := _key_of_user(entry)) is not None]
         if len(names) + len(keys) < len(listed):
             raise InvalidChangeError(
                 'allowed_users: must be a list of usernames, or of primary keys such as {"pk": 42}'
