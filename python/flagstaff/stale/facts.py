@@ -60,8 +60,8 @@ def facts_of_flags(now: datetime, days: int, condition: Q) -> Iterator[Facts]:
     problem, today = history_problem(), local_time(now).date()
     past = {} if problem else read_past(flags, unused, since=since, today=today)
     for flag in flags:
-        fields, found = flag.fields, past.get(flag.pk, Past())
-        begin = [found.key_since, aware(fields.created_at)]
+        fields, flag_past = flag.fields, past.get(flag.pk, Past())
+        begin = [flag_past.key_since, aware(fields.created_at)]
         yield Facts(
             pk=flag.pk,
             key=flag.key,
@@ -69,13 +69,13 @@ def facts_of_flags(now: datetime, days: int, condition: Q) -> Iterator[Facts]:
             owner=fields.owner,
             tags=tuple(usable_tags(fields.tags)),
             review_on=fields.review_on,
-            constant=None if flag.is_forced_off else found.constant,
+            constant=None if flag.is_forced_off else flag_past.constant,
             constant_problem=_constant_problem(flag, problem),
             last_use=last.get(flag.key, NOT_USED),
             counted_since=evaluations.counted_since,
             usage_problem=evaluations.problem,
             key_since=max((time for time in begin if time), default=None),
-            review_change=found.review_change,
+            review_change=flag_past.review_change,
         )
 
 

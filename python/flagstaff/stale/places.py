@@ -78,19 +78,19 @@ def find_places(paths: Iterable[str], keys: Collection[str]) -> Found:
     `request.flags.new_checkout` names the key "new_checkout", but "new_checkout-2" does not. A key
     of letters only may be a word of any text, and is not found outside of quotes and calls.
     """
-    found, keys_by_word = Found(), _by_word(keys)
+    search, keys_by_word = Found(), _by_word(keys)
     for path in paths:
         try:
             text = _read(path)
         except (OSError, _NotSearchedError) as error:
-            found.not_searched[path] = str(error.strerror if isinstance(error, OSError) else error)
+            search.not_searched[path] = str(error.strerror if isinstance(error, OSError) else error)
             continue
         # Most files have no word of any key. Only those that are there are worth a pattern.
         words = keys_by_word.keys() & {"", *_WORD.findall(text)}
         if candidates := [key for word in words for key in keys_by_word[word]]:
             for key, line, code in _lines_with(text, _pattern(candidates)):
-                found.places[key].append(Place(path, line, code))
-    return found
+                search.places[key].append(Place(path, line, code))
+    return search
 
 
 def _by_word(keys: Iterable[str]) -> dict[str, list[str]]:

@@ -97,12 +97,12 @@ class Assessment:
 
 def assess(facts: Facts, *, now: datetime, today: date, days: int) -> Assessment:
     """Returns the signals that hold for a flag. `days` is the age from which it is stale."""
-    found: list[Finding | Unknown | None] = []
+    signals: list[Finding | Unknown | None] = []
     if facts.kind not in _PERMANENT:
-        found += [_constant(facts, now, days), not_evaluated(facts, now, days)]
-    found.append(_review(facts, today))
-    findings = tuple(one for one in found if isinstance(one, Finding))
-    unknown = tuple(one for one in found if isinstance(one, Unknown))
+        signals += [_constant(facts, now, days), not_evaluated(facts, now, days)]
+    signals.append(_review(facts, today))
+    findings = tuple(signal for signal in signals if isinstance(signal, Finding))
+    unknown = tuple(signal for signal in signals if isinstance(signal, Unknown))
     is_silent = _is_silent(facts, findings, today, timedelta(days=days))
     return Assessment(facts, findings, unknown, is_silent)
 
@@ -153,9 +153,9 @@ def not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown |
         )
     if facts.counted_since is None:
         return Unknown(Signal.NOT_EVALUATED, facts.usage_problem)
-    if (known := _latest(last, bulk)) is not None:
+    if (latest := _latest(last, bulk)) is not None:
         # The evaluations of a deleted flag do not count for a new one with its key.
-        since = known if begin is None else max(known, begin)
+        since = latest if begin is None else max(latest, begin)
         return Finding(Signal.NOT_EVALUATED, since, (now - since).days, since == last)
     since = facts.counted_since if begin is None else max(facts.counted_since, begin)
     is_exact = begin is not None and begin >= facts.counted_since

@@ -45,11 +45,11 @@ def unknown_texts(flags: Iterable[Assessment]) -> Iterator[str]:
     """Yields a translated sentence for each reason why signals are not known, with the flags."""
     keys: dict[tuple[Signal, str], list[str]] = defaultdict(list)
     for flag in flags:
-        for one in flag.unknown:
-            keys[one.signal, one.why].append(flag.facts.key)
-    for (signal, why), found in keys.items():
-        text = _unknown(signal, len(found))
-        yield text % {"why": localized(why), "flags": local_list(found)}
+        for unknown in flag.unknown:
+            keys[unknown.signal, unknown.why].append(flag.facts.key)
+    for (signal, why), flag_keys in keys.items():
+        text = _unknown(signal, len(flag_keys))
+        yield text % {"why": localized(why), "flags": local_list(flag_keys)}
 
 
 def _unknown(signal: Signal, number: int) -> str:
