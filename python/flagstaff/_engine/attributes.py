@@ -158,7 +158,7 @@ def _context_of_request(call: object, snapshot: object) -> RequestContext | None
 
 
 async def prepare_attributes(
-    context: RequestContext, user: object, names: Iterable[str], given: Context
+    context: RequestContext, user: object, names: Iterable[str], passed_context: Context
 ) -> None:
     """Runs the callable in a thread if rules read one of `names` from it.
 
@@ -167,8 +167,8 @@ async def prepare_attributes(
     sources = conf.attributes
     if not names or sources.callable is None or getattr(user, "pk", None) is None:
         return
-    known = {*BUILT_IN, VISITOR, *sources.columns, *context, *(given or ())}
-    if not known.issuperset(names):
+    known_names = {*BUILT_IN, VISITOR, *sources.columns, *context, *(passed_context or ())}
+    if not known_names.issuperset(names):
         await sync_to_async(context.attributes_of)(user)
 
 
@@ -259,7 +259,7 @@ def is_crawler(call: object, snapshot: object) -> bool | None:
 
 @cache
 def _names_crawler() -> Callable[[object], bool] | None:
-    return next((found for find in CRAWLERS if (found := find())), None)
+    return next((names_crawler for find in CRAWLERS if (names_crawler := find())), None)
 
 
 def origin_of(flags: Any) -> tuple[bytes | None, int | None]:
@@ -420,8 +420,8 @@ def once_per_request(user: object) -> Iterator[None]:
 
     The later ones of the request raise its error. The object keeps it: a request has its own.
     """
-    kept = getattr(user, "__dict__", {})
-    error, context, at = kept.get(_FAILURE, (None, None, 0.0))
+    members = getattr(user, "__dict__", {})
+    error, context, at = members.get(_FAILURE, (None, None, 0.0))
     is_of_request = context is not None and context is _observed_context()
     if error is not None and (is_of_request or monotonic() - at < _RETRY_AFTER):
         raise error
@@ -429,7 +429,7 @@ def once_per_request(user: object) -> Iterator[None]:
         yield
     except DATABASE_ERRORS as error:
         if not _must_rise(error):
-            kept[_FAILURE] = error, _observed_context(), monotonic()
+            members[_FAILURE] = error, _observed_context(), monotonic()
         raise
 
 

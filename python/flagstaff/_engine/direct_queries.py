@@ -47,19 +47,19 @@ def select(*queries: tuple[str, Sequence[object]]) -> list[list[Row]]:
     connection = connections[conf.database]
     on_postgresql = is_postgresql(connection)
     names = {**engine_names(connection), "equals": _EQUALS if on_postgresql else "="}
-    found = []
+    results = []
     try:
         with _open_connection(connection), savepoint(connection) as errors:
             for template, parameters in queries:
                 statement = template if on_postgresql else template.replace("%s", "?")
-                found.append(run(connection, fill(statement, names), parameters))
+                results.append(run(connection, fill(statement, names), parameters))
     # An evaluation must not raise: not for a missing table, a test that forbids the database, or a
     # failed transaction.
     except Exception as error:
         raise NotReadyError from error
     if errors:
         raise NotReadyError from errors[0]
-    return found
+    return results
 
 
 @contextmanager

@@ -106,22 +106,24 @@ def explain_value(key: str, user: UserLike = None, *, context: Context = None) -
     it, if the value has rules. Raises TypeError if `user` or `context` has a wrong type. Does not
     block.
     """
-    found = _core.current(key).explain(key, user, context=context, kind="value")
-    return explanation_of(ValueExplanation, key, found)
+    raw = _core.current(key).explain(key, user, context=context, kind="value")
+    return explanation_of(ValueExplanation, key, raw)
 
 
 _T = TypeVar("_T", bound=Explained)
 
 
-def explanation_of(made: type[_T], key: str, found: Mapping[str, Any]) -> _T:
+def explanation_of(explanation_class: type[_T], key: str, raw: Mapping[str, Any]) -> _T:
     """Returns what the extension found, as an explanation."""
-    steps = tuple(map(_step, found["steps"]))
-    members = {**found, "key": key, "override": found["overridden_by"], "steps": steps}
-    return made(**{one.name: members[one.name] for one in fields(made)})
+    steps = tuple(map(_step, raw["steps"]))
+    members = {**raw, "key": key, "override": raw["overridden_by"], "steps": steps}
+    return explanation_class(
+        **{field.name: members[field.name] for field in fields(explanation_class)}
+    )
 
 
-def _step(found: tuple[Any, ...]) -> Step:
-    name, met, decides, text, values, level = found
+def _step(raw: tuple[Any, ...]) -> Step:
+    name, met, decides, text, values, level = raw
     if "condition" in values:
         values["condition"] = json.loads(values["condition"])
     return Step(name, met, decides, text or "", values, level)

@@ -31,8 +31,8 @@ def read_environment() -> None:
 
 def given_keys() -> list[str]:
     """Returns the keys in the environment variable, each once, also invalid ones."""
-    given = (key.strip() for key in os.environ.get(VARIABLE, "").split(","))
-    return [key for key in dict.fromkeys(given) if key]
+    keys = (key.strip() for key in os.environ.get(VARIABLE, "").split(","))
+    return [key for key in dict.fromkeys(keys) if key]
 
 
 def force_off(forced: Iterable[str]) -> None:

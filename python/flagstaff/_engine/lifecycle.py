@@ -70,12 +70,12 @@ def _set_uwsgi_hook(uwsgi: Any, hook: Callable[[], None]) -> None:
     except Exception:  # noqa: BLE001 (raised if it is not installed, or without a master)
         earlier = getattr(uwsgi, "post_fork_hook", None)
 
-        def both() -> None:
+        def run_hooks() -> None:
             if earlier is not None:
                 earlier()
             hook()
 
-        uwsgi.post_fork_hook = both
+        uwsgi.post_fork_hook = run_hooks
 
 
 def _call_at_exit(hook: Callable[[], None]) -> None:
@@ -238,24 +238,24 @@ def refresh(timeout: float = 5.0) -> None:
     _core.refresh(timeout)
 
 
-def report_unknown_key(key: str, what: Literal["flag", "value", "experiment"]) -> None:
+def report_unknown_key(key: str, kind: Literal["flag", "value", "experiment"]) -> None:
     """Raises, or logs once, that an unknown key was evaluated; UNKNOWN_KEY decides which.
 
     Raises UnknownFlagError, UnknownValueError or UnknownExperimentError.
     """
     message = (
-        f"there is no {what} {key!r}; check the spelling, create it in the admin, "
+        f"there is no {kind} {key!r}; check the spelling, create it in the admin, "
         'or set UNKNOWN_KEY to "ignore" in FLAGSTAFF'
     )
     if conf.unknown_key == "raise":
-        raise _UNKNOWN[what](message)
+        raise _UNKNOWN[kind](message)
     logged = _process.unknown_logged
     if (
         conf.unknown_key == "warn"
         and len(logged) < _MAX_UNKNOWN_LOGGED
-        and (what, key) not in logged
+        and (kind, key) not in logged
     ):
-        logged.add((what, key))
+        logged.add((kind, key))
         logger.warning(message)
         if len(logged) == _MAX_UNKNOWN_LOGGED:
             logger.warning("%d unknown keys were logged; no more will be", _MAX_UNKNOWN_LOGGED)

@@ -78,8 +78,15 @@ def notify(
         return
     token = _notifying.set(True)
     try:
-        found = resolution.value, resolution.reason, resolution.error_code
-        evaluation = Evaluation(kind, key, *found, resolution.variant, resolution.rule)
+        evaluation = Evaluation(
+            kind,
+            key,
+            resolution.value,
+            resolution.reason,
+            resolution.error_code,
+            resolution.variant,
+            resolution.rule,
+        )
         for _, listener in [*_added]:
             _call(listener, evaluation)
     finally:

@@ -87,9 +87,9 @@ class RequestFlags:
         return _context_of(self._request)
 
     @context.setter
-    def context(self, given: Mapping[str, object]) -> None:
+    def context(self, value: Mapping[str, object]) -> None:
         # The same object, because the snapshot and the attributes of users belong to it.
-        new, context = dict(given), self.context
+        new, context = dict(value), self.context
         context.clear()
         context.update(new)
 
@@ -267,14 +267,14 @@ def _context_of(request: Any) -> RequestContext:
 
 def resolved_context(source: ContextSource, request: object) -> Context:
     """Returns the context, or what the function returns for the request."""
-    given: Context = source(request) if callable(source) else source
-    return given
+    context: Context = source(request) if callable(source) else source
+    return context
 
 
 async def aresolved_context(source: ContextSource, request: object) -> Context:
     """The same for async views, whose function may be async, too."""
-    given: Any = source(request) if callable(source) else source
-    resolved: Context = await given if isawaitable(given) else given
+    context: Any = source(request) if callable(source) else source
+    resolved: Context = await context if isawaitable(context) else context
     return resolved
 
 
@@ -283,12 +283,12 @@ def request_of_template(context: Any) -> Any:
 
     Parts of a page often have none, for example after `include … only`, and must not differ.
     """
-    given = context.get("request")
+    request = context.get("request")
     # A template may have a variable of this name that is no request.
-    if hasattr(given, "META"):
-        return given
+    if hasattr(request, "META"):
+        return request
     flags = _core.observed_request()
-    return flags._request if isinstance(flags, RequestFlags) else given  # noqa: SLF001 (ours)
+    return flags._request if isinstance(flags, RequestFlags) else request  # noqa: SLF001 (ours)
 
 
 def subject_of_template(

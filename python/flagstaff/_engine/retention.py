@@ -69,23 +69,23 @@ class RetentionJob:
         reports = [(kind, self._run_one(kind, stop)) for kind in due]
         return [report for kind, report in reports if kind.by_setting or report.is_news]
 
-    def _run_one(self, kept: Retention, stop: Event) -> RetentionReport:
-        before = aware(timezone.now()) - timedelta(days=kept.days or 0)
+    def _run_one(self, retention: Retention, stop: Event) -> RetentionReport:
+        before = aware(timezone.now()) - timedelta(days=retention.days or 0)
         deleted, deadline = 0, monotonic() + _MAX_SECONDS
         error = None
         try:
-            batches = self._unfinished.pop(kept.name, None) or kept.prune(before)
+            batches = self._unfinished.pop(retention.name, None) or retention.prune(before)
             for count in batches:
                 deleted += count
                 if stop.is_set() or monotonic() >= deadline:
-                    self._unfinished[kept.name] = batches
-                    return RetentionReport(kept.name, deleted)
+                    self._unfinished[retention.name] = batches
+                    return RetentionReport(retention.name, deleted)
         except (Error, FlagstaffError) as problem:
             # Of a database error only the type: the message may quote data.
             is_ours = isinstance(problem, FlagstaffError)
             error = str(problem) if is_ours else type(problem).__name__
-        self._due_at[kept.name] = monotonic() + _RETENTION_PAUSE
-        return RetentionReport(kept.name, deleted, error)
+        self._due_at[retention.name] = monotonic() + _RETENTION_PAUSE
+        return RetentionReport(retention.name, deleted, error)
 
 
 def _kept_rows() -> list[Retention]:
@@ -95,5 +95,5 @@ def _kept_rows() -> list[Retention]:
         Retention("usage", conf.usage_days, prune_usage_in_batches),
         Retention("workers", _WORKER_DAYS, prune_reports_in_batches, by_setting=False),
     )
-    kept = (*own, *(retention() for retention in RETENTIONS))
-    return [retention for retention in kept if retention.days is not None]
+    retentions = (*own, *(retention() for retention in RETENTIONS))
+    return [retention for retention in retentions if retention.days is not None]

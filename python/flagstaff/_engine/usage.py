@@ -124,8 +124,8 @@ def read_usage(keys: Collection[str] | None, since: datetime | None) -> Usage:
 
 def hourly_usage(keys: Collection[str] | None, since: datetime | None) -> tuple[HourlyUsage, ...]:
     """Returns the hours of `read_usage`, without the period. One query."""
-    given = {"keys": None if keys is None else [*keys], "since": since}
-    return tuple(HourlyUsage(*row) for row in _rows("read_usage_v1", given))
+    parameters = {"keys": None if keys is None else [*keys], "since": since}
+    return tuple(HourlyUsage(*row) for row in _rows("read_usage_v1", parameters))
 
 
 def usage_period(since: datetime | None = None) -> UsagePeriod:
@@ -160,11 +160,11 @@ def recent_usage(keys: Collection[str]) -> RecentUsage | None:
 def _used_within(keys: Collection[str], age: timedelta) -> dict[str, KeyUsage]:
     """Returns the usage of the keys that were used in this time, without earlier times."""
     first, used = aware(timezone.now()) - age, {}
-    for key, one in sorted(key_usage(keys, first).items()):
-        times = one.last_evaluated_at, one.served_in_bulk_at, one.served_to_browsers_at
+    for key, usage in sorted(key_usage(keys, first).items()):
+        times = usage.last_evaluated_at, usage.served_in_bulk_at, usage.served_to_browsers_at
         recent = [at if at and at >= first else None for at in times]
         if any(recent):
-            used[key] = KeyUsage(one.true_count, one.false_count, one.count, *recent)
+            used[key] = KeyUsage(usage.true_count, usage.false_count, usage.count, *recent)
     return used
 
 
