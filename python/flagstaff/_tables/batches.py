@@ -10,17 +10,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 
 def delete_in_batches(
-    connection: BaseDatabaseWrapper, statement: str, given: Mapping[str, Any], batch: int
+    connection: BaseDatabaseWrapper, statement: str, parameters: Mapping[str, Any], batch: int
 ) -> Iterator[int]:
     """Runs a statement that deletes some rows until none is left to delete.
 
-    Besides `given`, it gets `batch`, the number of rows, and `after`, at first 0. It returns how
-    many rows it has deleted, and the `after` of the next batch; NULL after the last one. Yields the
-    number of each batch, which is a transaction of its own and committed then.
+    Besides `parameters`, it gets `batch`, the number of rows, and `after`, at first 0. It returns
+    how many rows it has deleted, and the `after` of the next batch; NULL after the last one. Yields
+    the number of each batch, which is a transaction of its own and committed then.
     """
     after: int | None = 0
     while after is not None:
         with transaction.atomic(using=connection.alias), connection.cursor() as cursor:
-            cursor.execute(statement, {**given, "after": after, "batch": batch})
+            cursor.execute(statement, {**parameters, "after": after, "batch": batch})
             deleted, after = cursor.fetchone()
         yield deleted

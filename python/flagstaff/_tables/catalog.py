@@ -98,12 +98,12 @@ def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> Text | Non
 
     One query.
     """
-    found = find_tables(connection, *tables) if is_postgresql(connection) else {}
+    by_name = find_tables(connection, *tables) if is_postgresql(connection) else {}
     for table in tables:
-        if table not in found:
+        if table not in by_name:
             return Text('use PostgreSQL and run "manage.py migrate"')
-        if found[table].hides_rows:
-            return why_hidden(found[table])
+        if by_name[table].hides_rows:
+            return why_hidden(by_name[table])
     return None
 
 
@@ -131,8 +131,8 @@ def find_tables(connection: BaseDatabaseWrapper, *tables: str) -> dict[str, Foun
 
 def qualified(connection: BaseDatabaseWrapper, table: str) -> str:
     """Returns a quoted name with its schema: where the table is, or where it would be created."""
-    if found := find_table(connection, table):
-        return found.qualified
+    if existing := find_table(connection, table):
+        return existing.qualified
     return table if '"."' in table else f"{current_schema(connection)}.{table}"
 
 
@@ -143,8 +143,8 @@ def foreign_objects(
 
     `schema` and `trusted` are quoted, `names` are not.
     """
-    found = query_catalog(connection, _FOREIGN_OBJECTS, schema, [*names], trusted)
-    return [ForeignObject(*row) for row in found]
+    rows = query_catalog(connection, _FOREIGN_OBJECTS, schema, [*names], trusted)
+    return [ForeignObject(*row) for row in rows]
 
 
 def query_catalog(

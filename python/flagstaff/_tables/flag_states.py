@@ -140,8 +140,10 @@ def state_summary(flag: FlagState, allowed: int) -> str:
     share = _share_in_sentence(percent, unit)
     texts = {"percent": percent, "share": share, "count": local_number(allowed)}
     if state is ReleaseState.BY_RULES:
-        rest = _("on for %(share)s") % texts if percent else str(STATE_LABELS[ReleaseState.OFF])
-        return _by_rules(allowed) % {**texts, "rest": rest}
+        other_users = (
+            _("on for %(share)s") % texts if percent else str(STATE_LABELS[ReleaseState.OFF])
+        )
+        return _by_rules(allowed) % {**texts, "rest": other_users}
     if state is ReleaseState.ROLLOUT and unit != USER:
         return _by_unit(allowed) % texts
     if state is ReleaseState.ALL and flag.has_rules:

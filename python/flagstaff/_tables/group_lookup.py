@@ -30,8 +30,8 @@ def missing_groups(names: Iterable[str], database: str) -> dict[str, str | None]
 
     existing = _found(database, read) if wanted else None
     missing = [] if existing is None else [name for name in wanted if name not in {*existing}]
-    known = group_names(database, _MAX_COMPARED) if missing else []
-    return {name: most_similar(name, known) for name in missing}
+    known_names = group_names(database, _MAX_COMPARED) if missing else []
+    return {name: most_similar(name, known_names) for name in missing}
 
 
 def group_members(names: Iterable[str], database: str) -> dict[str, int]:
@@ -46,8 +46,8 @@ def group_members(names: Iterable[str], database: str) -> dict[str, int]:
             of_groups = rows.filter(**{f"{name}__in": batch}).values_list(name)
             yield from of_groups.annotate(flagstaff_members=members)
 
-    found = _found(database, read) if wanted else None
-    return {} if found is None else {name: dict(found).get(name, 0) for name in wanted}
+    counts = _found(database, read) if wanted else None
+    return {} if counts is None else {name: dict(counts).get(name, 0) for name in wanted}
 
 
 def group_names(database: str, most: int) -> list[str]:

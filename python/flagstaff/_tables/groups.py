@@ -74,7 +74,7 @@ def readable_groups(
 
 def _with_parents(key: AnyField) -> list[AnyField]:
     """Returns a field, and the keys of the parents of its model that have the same values."""
-    found = [key]
-    while getattr(found[-1].remote_field, "parent_link", False):
-        found.append(cast("ForeignKey[Model, Model]", found[-1]).target_field)
-    return found
+    keys = [key]
+    while getattr(keys[-1].remote_field, "parent_link", False):
+        keys.append(cast("ForeignKey[Model, Model]", keys[-1]).target_field)
+    return keys

@@ -72,36 +72,40 @@ def impossible_problem(rules: object, stored: object = None) -> Text | None:
 
     Conditions that are `stored` are left out: they must not stop another change.
     """
-    found = _impossible_values(rules, stored)
-    return next((one.problem for one in found if one.is_certain), None)
+    impossible = _impossible_values(rules, stored)
+    return next((value.problem for value in impossible if value.is_certain), None)
 
 
 def doubts(rules: object, stored: object = None) -> list[Text]:
     """Returns why values of new conditions may never match, which is no reason to refuse them."""
-    return [one.problem for one in _impossible_values(rules, stored) if not one.is_certain]
+    return [value.problem for value in _impossible_values(rules, stored) if not value.is_certain]
 
 
 def _impossible_values(rules: object, stored: object) -> Iterator[Impossible]:
     """Yields the conditions that never match, each with the place of its rule."""
-    known = known_attributes()
+    attributes = known_attributes()
     for place, condition in new_conditions(rules, stored):
-        if found := impossible_value(condition, known):
+        if impossible := impossible_value(condition, attributes):
             yield (
-                found if place is None else found._replace(problem=problem_at(place, found.problem))
+                impossible
+                if place is None
+                else impossible._replace(problem=problem_at(place, impossible.problem))
             )
 
 
 def impossible_value(
-    condition: Mapping[str, Any], known: Mapping[str, Attribute]
+    condition: Mapping[str, Any], attributes: Mapping[str, Attribute]
 ) -> Impossible | None:
     """Returns the first value of a condition that never matches; None if there is none.
 
-    `known` are the known attributes. The message has no value, which may be personal data.
+    `attributes` are the known ones. The message has no value, which may be personal data.
     """
-    name, operator, values = (condition.get(one) for one in ("attribute", "operator", "values"))
+    name, operator, values = (
+        condition.get(member) for member in ("attribute", "operator", "values")
+    )
     if not isinstance(name, str) or not isinstance(values, list | tuple) or operator == "isnull":
         return None
-    kind = known[name].type if name in known else AttributeType.OTHER
+    kind = attributes[name].type if name in attributes else AttributeType.OTHER
     for number, value in enumerate(values, start=1):
         if hint := _hint_for(str(operator), value, kind):
             problem = Text(
@@ -111,7 +115,7 @@ def impossible_value(
                 hint=Text(hint),
             )
             is_guess = hint in (_CAPITALS, _ADDRESS, _ORDERED)
-            return Impossible(problem, is_certain=name in known and not is_guess)
+            return Impossible(problem, is_certain=name in attributes and not is_guess)
     return None
 
 

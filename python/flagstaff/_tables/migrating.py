@@ -76,8 +76,8 @@ def schema_of_functions(schema_editor: BaseDatabaseSchemaEditor) -> str:
     """Returns the schema of flagstaff's functions, which is the schema of the token table."""
     connection = schema_editor.connection
     tokens = own_names(connection)["token_table"]
-    if found := find_table(connection, tokens):
-        return found.schema
+    if token_table := find_table(connection, tokens):
+        return token_table.schema
     if schema_editor.collect_sql:  # sqlmigrate also works before the table exists
         return current_schema(connection)
     raise FlagstaffError(

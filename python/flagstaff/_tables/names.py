@@ -53,13 +53,16 @@ def engine_names(
 
     A worker connects without a tenant. So do evaluations over Django's own connection, in tests.
     """
-    found, schema = {**names(connection), **(more or {})}, shared_schema(connection)
+    by_placeholder, schema = {**names(connection), **(more or {})}, shared_schema(connection)
     if schema is None:
-        return found
+        return by_placeholder
     # A model can name a schema itself.
     own = ("_table", "_function")
-    tables = [one for one in found if one.endswith(own) and '"."' not in found[one]]
-    return found | {one: f"{connection.ops.quote_name(schema)}.{found[one]}" for one in tables}
+    schema = connection.ops.quote_name(schema)
+    return {
+        placeholder: f"{schema}.{name}" if placeholder.endswith(own) and '"."' not in name else name
+        for placeholder, name in by_placeholder.items()
+    }
 
 
 def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
@@ -214,8 +217,8 @@ def _pk_type(column_type: str | None) -> str:
 
 def _key_type(connection: BaseDatabaseWrapper, placeholder: str, field: AnyField) -> dict[str, str]:
     """Returns the type in which keys of a column are compared, if it is one that engines know."""
-    found = _KEY_TYPES.get(_first_word(field.db_type(connection)))
-    return {placeholder: found} if found else {}
+    key_type = _KEY_TYPES.get(_first_word(field.db_type(connection)))
+    return {placeholder: key_type} if key_type else {}
 
 
 def _first_word(column_type: str | None) -> str:

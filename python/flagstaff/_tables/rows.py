@@ -139,8 +139,8 @@ def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
     """Returns the row of a key, or None. Unlike the error of `flag_row`, None costs one query."""
     rows = all_rows(model)
     rows = rows.select_for_update() if lock else rows
-    found: Row | None = rows.filter(key=key).first() if is_storable(key) else None
-    return found
+    row: Row | None = rows.filter(key=key).first() if is_storable(key) else None
+    return row
 
 
 def existing_row(model: type[Model], key: str, *, lock: bool = False) -> Row:
@@ -167,10 +167,10 @@ def case_variants(model: type[Model], key: str) -> list[str]:
     """Returns the other keys that differ from this one only in upper and lower case."""
     if not is_storable(key):
         return []
-    found = (
+    variants = (
         all_rows(model).filter(key__iexact=key).exclude(key__in=[key, *_hidden_keys.get()(model)])
     )
-    return list(found.order_by("key").values_list("key", flat=True))
+    return list(variants.order_by("key").values_list("key", flat=True))
 
 
 def unknown_row(model: type[Model], key: str) -> FlagstaffError:

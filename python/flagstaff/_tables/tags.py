@@ -22,7 +22,9 @@ def with_tags(model: type[Model], tags: Collection[str]) -> Q:
         return Q(**{f"{TAGS}__contains": list(tags)})
     rows = all_rows(model).values_list("pk", TAGS)
     wanted = set(tags)
-    return Q(pk__in=[pk for pk, found in rows if isinstance(found, list) and _has(found, wanted)])
+    return Q(
+        pk__in=[pk for pk, stored in rows if isinstance(stored, list) and _has(stored, wanted)]
+    )
 
 
 def usable_tags(tags: object) -> list[str]:
@@ -35,6 +37,6 @@ def joined_tags(tags: object) -> str:
     return ", ".join(usable_tags(tags))
 
 
-def _has(found: list[object], wanted: set[str]) -> bool:
+def _has(stored: list[object], wanted: set[str]) -> bool:
     # SQL may have written anything into the list.
-    return wanted.issubset(tag for tag in found if isinstance(tag, str))
+    return wanted.issubset(tag for tag in stored if isinstance(tag, str))

@@ -138,7 +138,9 @@ class FamilyTriggers:
 
         A load also reads the rows of tables that inherit from this one.
         """
-        return all(_write_tokens(one.values()) for one in (self.own, *self.heirs.values()))
+        return all(
+            _write_tokens(triggers.values()) for triggers in (self.own, *self.heirs.values())
+        )
 
     @property
     def write_history(self) -> bool:
@@ -171,11 +173,11 @@ def triggers_of(
 
     A table that is missing has none.
     """
-    found = {table: FamilyTriggers({}, {}) for table in tables}
+    families = {table: FamilyTriggers({}, {}) for table in tables}
     for table, member, is_heir, name, *trigger in query_catalog(
         connection, sql("triggers_of_v1"), [*tables]
     ):
-        family = found[table]
+        family = families[table]
         triggers = family.heirs.setdefault(member, {}) if is_heir else family.own
         if name is not None:
             enabled, events, schema, function, packed, is_original = trigger
@@ -184,7 +186,7 @@ def triggers_of(
             triggers[name] = Trigger(
                 name, enabled, events, schema, function, (*arguments,), is_original
             )
-    return found
+    return families
 
 
 @cache
@@ -208,9 +210,9 @@ def _write_tokens(triggers: Iterable[Trigger]) -> bool:
 
 
 def _is_as_installed(trigger: Trigger, table: WatchedTable, function_schema: str) -> bool:
-    if found := _TOKEN_TRIGGER.match(trigger.name):
+    if match := _TOKEN_TRIGGER.match(trigger.name):
         function, arguments, enabled = _TOKEN_FUNCTION, table.pk_columns, {"A"}
-        if trigger.events != _EVENTS[found[1].upper()]:
+        if trigger.events != _EVENTS[match[1].upper()]:
             return False
     else:
         function, arguments, enabled = table.history_function, table.arguments, {"A", "O"}

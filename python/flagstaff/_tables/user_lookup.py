@@ -73,8 +73,8 @@ class UserTable:
     @property
     def username_field(self) -> AnyField | None:
         """The model's USERNAME_FIELD, or None if it has no such column."""
-        found = find_field(self.field.model, getattr(self.field.model, "USERNAME_FIELD", ""))
-        return found if isinstance(found, Field) else None
+        field = find_field(self.field.model, getattr(self.field.model, "USERNAME_FIELD", ""))
+        return field if isinstance(field, Field) else None
 
     def parse(self, value: object) -> PrimaryKey | None:
         """Returns the primary key that `value` stands for, or None if it cannot be one.
@@ -124,19 +124,19 @@ class UserTable:
 
     def existing(self, pks: Iterable[PrimaryKey]) -> set[PrimaryKey]:
         """Returns the primary keys that belong to a user."""
-        found = self._with(self.field, pks)
-        return {pk for rows in found for pk in rows.values_list(self.field.name, flat=True)}
+        querysets = self._with(self.field, pks)
+        return {pk for rows in querysets for pk in rows.values_list(self.field.name, flat=True)}
 
     def require(self, pks: Iterable[PrimaryKey]) -> set[PrimaryKey]:
         """Returns the primary keys. Raises InvalidChangeError if no user has one of them."""
         wanted = list(pks)
-        found = self.existing(wanted)
-        if missing := [pk for pk in wanted if pk not in found]:
+        existing = self.existing(wanted)
+        if missing := [pk for pk in wanted if pk not in existing]:
             raise InvalidChangeError(
                 "no user has the primary key {keys}; nothing was changed",
                 keys=some(missing, _MAX_SHOWN),
             )
-        return found
+        return existing
 
     def find(self, text: str) -> FoundUser:
         """Returns the user with this primary key, or else with this username.
@@ -177,22 +177,22 @@ class UserTable:
         wanted = list(dict.fromkeys(texts))
         parsed = {text: pk for text in wanted if (pk := self.parse(text)) is not None}
         existing = self.existing(parsed.values())
-        found = {text: pk for text, pk in parsed.items() if pk in existing}
-        by_username, _shared = self.by_username(text for text in wanted if text not in found)
-        return {**found, **by_username}
+        by_text = {text: pk for text, pk in parsed.items() if pk in existing}
+        by_username, _shared = self.by_username(text for text in wanted if text not in by_text)
+        return {**by_text, **by_username}
 
     def by_username(self, names: Iterable[str]) -> tuple[dict[str, PrimaryKey], set[str]]:
         """Returns primary keys by username, and separately the usernames that users share."""
         username = self.username_field
-        found: dict[str, PrimaryKey] = {}
+        by_name: dict[str, PrimaryKey] = {}
         shared: set[str] = set()
         if username is None:
             return {}, set()
         for rows in self._with(username, [*filter(is_storable, names)]):
             for name, pk in rows.values_list(username.name, self.field.name):
-                if found.setdefault(name, pk) != pk:
+                if by_name.setdefault(name, pk) != pk:
                     shared.add(name)
-        return {name: pk for name, pk in found.items() if name not in shared}, shared
+        return {name: pk for name, pk in by_name.items() if name not in shared}, shared
 
     def guess(self, text: str) -> str:
         """Returns "; did you mean 'alice'?" for a text that is nearly a username, or ""."""
@@ -217,10 +217,10 @@ class UserTable:
         if username is None:
             return {}
         columns = self.field.name, username.name
-        found = (
+        pairs = (
             pair for rows in self._with(self.field, pks) for pair in rows.values_list(*columns)
         )
-        names = {pk: name for pk, name in found if name and isinstance(name, str)}
+        names = {pk: name for pk, name in pairs if name and isinstance(name, str)}
         shared = set[str]() if username.unique else self.by_username(names.values())[1]
         return {pk: name for pk, name in names.items() if name not in shared}
 
@@ -235,26 +235,26 @@ class UserTable:
             for pk, name in self.unique_usernames(pks).items()
             if not name.startswith("-") and name.isprintable()
         }
-        found = self.find_many(names.values())
-        return {pk: name for pk, name in names.items() if found.get(name) == pk}
+        by_name = self.find_many(names.values())
+        return {pk: name for pk, name in names.items() if by_name.get(name) == pk}
 
     def names(self, texts: Iterable[str]) -> dict[str, str]:
         """Returns usernames by the text of the primary key, as the history stores it.
 
         Of an operator who acted as a user, both: "alice as bob" by "1 as 42".
         """
-        given = {*texts}
-        pairs = {text: text.split(ACTS_AS) for text in given if ACTS_AS in text}
-        single = [*given, *chain.from_iterable(pairs.values())]
+        wanted = {*texts}
+        pairs = {text: text.split(ACTS_AS) for text in wanted if ACTS_AS in text}
+        single = [*wanted, *chain.from_iterable(pairs.values())]
         pks = {pk for text in single if (pk := self.parse_canonical(text)) is not None}
-        found: dict[str, str] = {}
+        names: dict[str, str] = {}
         for rows in self._with(self.field, pks):
             for user in rows:
-                found[str(getattr(user, self.field.attname))] = self.name_of(user)
+                names[str(getattr(user, self.field.attname))] = self.name_of(user)
         for text, pair in pairs.items():
-            if not found.keys().isdisjoint(pair):
-                found[text] = ACTS_AS.join(found.get(pk, pk) for pk in pair)
-        return found
+            if not names.keys().isdisjoint(pair):
+                names[text] = ACTS_AS.join(names.get(pk, pk) for pk in pair)
+        return names
 
     def name_of(self, user: Model) -> str:
         """Returns the username, or the primary key if the model has no username. Does not query."""
@@ -265,14 +265,14 @@ class UserTable:
         return (self.rows.filter(**{f"{field.name}__in": batch}) for batch in batches(values))
 
     def _with_username(self, field: str, text: str) -> Model | None:
-        found = list(self.rows.filter(**{field: text})[:2]) if is_storable(text) else []
-        if len(found) > 1:
+        users = list(self.rows.filter(**{field: text})[:2]) if is_storable(text) else []
+        if len(users) > 1:
             raise FlagstaffError(
                 "several users have the {field} {name}; use a primary key",
                 field=field,
                 name=repr(text),
             )
-        return found[0] if found else None
+        return users[0] if users else None
 
 
 def forget_actor(rows: QuerySet[Any], pk: str) -> None:
