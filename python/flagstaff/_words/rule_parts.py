@@ -57,15 +57,17 @@ def new_conditions(
     The conditions of a segment, in place of rules, have no place.
     """
     # As JSON: for Python, 1 equals true.
-    kept = {json.dumps(one, sort_keys=True) for _place, one in _placed_conditions(stored)}
+    stored_texts = {
+        json.dumps(condition, sort_keys=True) for _place, condition in _placed_conditions(stored)
+    }
     for place, condition in _placed_conditions(rules):
-        if json.dumps(condition, sort_keys=True) not in kept:
+        if json.dumps(condition, sort_keys=True) not in stored_texts:
             yield place, condition
 
 
 def _placed_conditions(rules: object) -> Iterator[tuple[Text | None, dict[str, Any]]]:
     yield from conditions_of(rules)
-    yield from ((None, one) for one in objects_in(rules))
+    yield from ((None, condition) for condition in objects_in(rules))
 
 
 def partial_rules(rules: object) -> Iterator[tuple[Text, int]]:
@@ -97,7 +99,7 @@ def groups_of(rules: object) -> set[str]:
 
 def reads_groups(rules: object) -> bool:
     """Whether rules, or conditions in place of rules, depend on groups."""
-    return any(one.get("attribute") == _GROUPS for _, one in _placed_conditions(rules))
+    return any(condition.get("attribute") == _GROUPS for _, condition in _placed_conditions(rules))
 
 
 def can_grant(rules: object) -> bool:
@@ -109,7 +111,7 @@ def can_grant(rules: object) -> bool:
 
 def objects_in(value: object) -> Iterator[dict[str, Any]]:
     """Yields the objects of a list, and {} for anything else in it, which keeps the numbers."""
-    return (one if isinstance(one, dict) else {} for one in _listed(value))
+    return (item if isinstance(item, dict) else {} for item in _listed(value))
 
 
 def _listed(value: object) -> Sequence[Any]:
@@ -131,7 +133,7 @@ def sentence(problem: str) -> str:
 def in_reading_order(rules: Any) -> Any:
     """Returns rules or conditions with the members of each object as people write them."""
     if isinstance(rules, list):
-        return [in_reading_order(one) for one in rules]
+        return [in_reading_order(item) for item in rules]
     if not isinstance(rules, dict):
         return rules
     names = sorted(rules, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))

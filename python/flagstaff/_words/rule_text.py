@@ -80,8 +80,8 @@ def rules_text(rules: object, max_values: int | None = None) -> str | None:
     """
     if rules == []:
         return _("no rules")
-    found = _rules(rules, max_values)
-    return "; ".join(rule.text for rule in found) if found else None
+    readable = _rules(rules, max_values)
+    return "; ".join(rule.text for rule in readable) if readable else None
 
 
 def rule_changes(
@@ -91,25 +91,26 @@ def rule_changes(
     before, after = _rules(old, max_values), _rules(new, max_values)
     if before is None or after is None or max(len(before), len(after)) > _MAX_RULES:
         return None
-    gone, come = _without(before, after), _without(after, before)
+    old_only, new_only = _without(before, after), _without(after, before)
     moved = _moved(
-        [one for one in before if one not in gone], [one for one in after if one not in come]
+        [rule for rule in before if rule not in old_only],
+        [rule for rule in after if rule not in new_only],
     )
-    found = []
-    for rule in [*come]:
+    changes = []
+    for rule in [*new_only]:
         # A rule that was changed keeps its name, or has none.
-        if same := next((one for one in gone if one.name == rule.name), None):
-            found.append(RuleChange(same.text, rule.text, f"{same.text} → {rule.text}"))
-            gone.remove(same)
-            come.remove(rule)
+        if same := next((earlier for earlier in old_only if earlier.name == rule.name), None):
+            changes.append(RuleChange(same.text, rule.text, f"{same.text} → {rule.text}"))
+            old_only.remove(same)
+            new_only.remove(rule)
     removed, added = _("removed %(rule)s"), _("added %(rule)s")
-    found += [RuleChange(one.text, "", removed % {"rule": one.text}) for one in gone]
-    found += [RuleChange("", one.text, added % {"rule": one.text}) for one in come]
+    changes += [RuleChange(rule.text, "", removed % {"rule": rule.text}) for rule in old_only]
+    changes += [RuleChange("", rule.text, added % {"rule": rule.text}) for rule in new_only]
     for rule in moved:
         values = {"number": rule.place, "rule": rule.sentence}
         text = _("moved to place %(number)d: %(rule)s") % values
-        found.append(RuleChange(rule.sentence, text, text))
-    return found
+        changes.append(RuleChange(rule.sentence, text, text))
+    return changes
 
 
 def _rules(rules: object, max_values: int | None) -> list[_Rule] | None:
@@ -117,24 +118,24 @@ def _rules(rules: object, max_values: int | None) -> list[_Rule] | None:
     texts = rule_texts(rules, max_values)
     if texts is None:
         return None
-    found = []
+    readable = []
     for place, (rule, text) in enumerate(zip(cast("list[Any]", rules), texts, strict=True), 1):
         name = rule.get("name")
         numbered = _named(_("rule %(number)d") % {"number": place}, text)
         # As JSON: for Python, 1 equals true.
         stored = json.dumps(rule, sort_keys=True)
-        found.append(_Rule(place, name, stored, text, text if "name" in rule else numbered))
-    return found
+        readable.append(_Rule(place, name, stored, text, text if "name" in rule else numbered))
+    return readable
 
 
 def _without(rules: Sequence[_Rule], others: Sequence[_Rule]) -> list[_Rule]:
     """Returns the rules that the other list does not have, or not as often."""
-    left, found = Counter(rule.json for rule in others), []
+    remaining, missing = Counter(rule.json for rule in others), []
     for rule in rules:
-        left[rule.json] -= 1
-        if left[rule.json] < 0:
-            found.append(rule)
-    return found
+        remaining[rule.json] -= 1
+        if remaining[rule.json] < 0:
+            missing.append(rule)
+    return missing
 
 
 def _moved(before: Sequence[_Rule], after: Sequence[_Rule]) -> list[_Rule]:
@@ -197,7 +198,9 @@ def _named(name: str, text: str) -> str:
 
 
 def _conditions_text(conditions: object, max_values: int | None) -> str:
-    return _(" and ").join(_condition_text(one, max_values) for one in _items(conditions))
+    return _(" and ").join(
+        _condition_text(condition, max_values) for condition in _items(conditions)
+    )
 
 
 def _condition_text(condition: Any, max_values: int | None) -> str:

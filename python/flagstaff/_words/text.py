@@ -147,7 +147,7 @@ def described(function: Callable[..., object]) -> tuple[str, str, str]:
     name = function.__name__.strip("_").replace("_", "-")
     first, *notes = inspect.cleandoc(function.__doc__ or name).split("\n\n")
     text = f"{first[0].lower()}{first[1:].rstrip('.')}"
-    return name, text, "\n\n".join(" ".join(one.split()) for one in notes)
+    return name, text, "\n\n".join(" ".join(paragraph.split()) for paragraph in notes)
 
 
 def is_whole_number(text: str, digits: int = 18) -> bool:
@@ -185,7 +185,9 @@ class TextError(ValidationError):
 
 def text_of(errors: Iterable[ValidationError]) -> Text:
     """Returns the texts of errors in one line."""
-    texts = (one.text if isinstance(one, TextError) else " ".join(one.messages) for one in errors)
+    texts = (
+        error.text if isinstance(error, TextError) else " ".join(error.messages) for error in errors
+    )
     return joined(texts, " ")
 
 

@@ -77,9 +77,9 @@ def duration(seconds: float, *, largest_only: bool = False) -> Text:
     """
     if 0 < seconds < 1:
         return Text("less than 1 s")
-    left, parts = round(seconds), []
+    remaining, parts = round(seconds), []
     for size, unit in _UNITS:
-        count, left = divmod(left, size)
+        count, remaining = divmod(remaining, size)
         if count:
             parts.append(Text(unit, count=count))
     if not parts:

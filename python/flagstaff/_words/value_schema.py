@@ -93,9 +93,9 @@ def _has_type(value: object, name: str) -> bool:
     return type_of(value) == name
 
 
-def _is_same(one: object, other: object) -> bool:
+def _is_same(left: object, right: object) -> bool:
     """Whether PostgreSQL finds both equal: 1 and 1.0 are, 1 and true are not."""
-    return type_of(one) == type_of(other) and one == other
+    return type_of(left) == type_of(right) and left == right
 
 
 def _text(value: object) -> str:
