@@ -67,7 +67,10 @@ class Propagation:
         workers = {"pending": self.pending, "lost": self.lost}
         return {
             **vars(self),
-            **{name: [_as_dict(worker) for worker in found] for name, found in workers.items()},
+            **{
+                name: [_as_dict(worker) for worker in of_state]
+                for name, of_state in workers.items()
+            },
         }
 
 
@@ -119,27 +122,27 @@ def _wait(timeout: float, expect: int | None) -> Propagation:
     _require_token_triggers(connection)
     barrier = _create_barrier(connection)
     while True:
-        found = read_workers(connection, barrier)
+        register = read_workers(connection, barrier)
         seconds = monotonic() - started
-        if not found.has_barrier:
+        if not register.has_barrier:
             raise PropagationError(
                 "the row that this wait added to flagstaff_token no longer exists: the server was "
                 "restored or replaced, or more than a thousand changes were committed; check that "
                 "the change still exists, and wait again"
             )
-        pending = tuple(worker for worker in found.expected if not worker.has_applied)
-        applied = len(found.expected) - len(pending)
+        pending = tuple(worker for worker in register.expected if not worker.has_applied)
+        applied = len(register.expected) - len(pending)
         if applied > most:
             most, applied_after = applied, seconds
-        missing = max(0, (expect or 0) - len(found.expected))
-        is_over = not (pending or found.unreported or missing)
+        missing = max(0, (expect or 0) - len(register.expected))
+        is_over = not (pending or register.unreported or missing)
         if is_over or seconds >= timeout:
             return Propagation(
                 complete=is_over and (applied > 0 or expect == 0),
                 applied=applied,
                 pending=pending,
-                lost=found.lost,
-                unreported=found.unreported,
+                lost=register.lost,
+                unreported=register.unreported,
                 missing=missing,
                 seconds=seconds,
                 applied_after=applied_after if applied else None,
@@ -163,14 +166,16 @@ def _create_barrier(connection: BaseDatabaseWrapper) -> tuple[int, int | None]:
             "setval(pg_get_serial_sequence('flagstaff_token', 'id'), max(id)) "
             "FROM flagstaff_token;"
         )
-    found = query(connection, "barrier_nonce_v1", own, [created])
-    return created, found[0][0] if found else None
+    rows = query(connection, "barrier_nonce_v1", own, [created])
+    return created, rows[0][0] if rows else None
 
 
 def _require_token_triggers(connection: BaseDatabaseWrapper) -> None:
     """Raises PropagationError if a worker could have the barrier and miss the change."""
     quoted = names(connection)
-    for triggers in triggers_of(connection, [quoted[one] for one in _LOADED]).values():
+    for triggers in triggers_of(
+        connection, [quoted[placeholder] for placeholder in _LOADED]
+    ).values():
         if not triggers.write_tokens:
             raise PropagationError(
                 "a token trigger is missing or disabled, so workers see the change at their next "

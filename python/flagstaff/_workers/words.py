@@ -43,12 +43,13 @@ def worker_label(worker: Worker) -> Text:
     return Text("behind for {time}", time=_time(worker))
 
 
-def summary(found: Workers) -> Text:
+def summary(register: Workers) -> Text:
     """Returns how many workers there are, and which are behind for how long."""
-    count = len(found.expected)
-    if found.behind:
+    count = len(register.expected)
+    if register.behind:
         late = [
-            Text("{worker} for {time}", worker=str(one), time=_time(one)) for one in found.behind
+            Text("{worker} for {time}", worker=str(worker), time=_time(worker))
+            for worker in register.behind
         ]
         return Text(
             "{behind} of {count} workers behind: {workers}.",
@@ -58,7 +59,7 @@ def summary(found: Workers) -> Text:
         )
     if not count:
         return Text("No worker is registered.")
-    if unknown := [worker for worker in found.expected if worker.is_behind is None]:
+    if unknown := [worker for worker in register.expected if worker.is_behind is None]:
         return Text(
             "Registered workers: {count}. It is not known whether these are up to date: {workers}.",
             count=count,
@@ -67,10 +68,10 @@ def summary(found: Workers) -> Text:
     return Text("Registered workers: {count}. All are up to date.", count=count)
 
 
-def notes(found: Workers) -> Iterator[Text]:
+def notes(register: Workers) -> Iterator[Text]:
     """Yields sentences about workers that do not report, are lost, or run an older version."""
-    yield from _absent(found)
-    if older := [worker for worker in found.expected if worker.is_older]:
+    yield from _absent(register)
+    if older := [worker for worker in register.expected if worker.is_older]:
         yield Text(
             "An older version, which cannot read format {format} of rules: {workers}. Deploy this "
             "version there.",
@@ -79,32 +80,32 @@ def notes(found: Workers) -> Iterator[Text]:
         )
 
 
-def propagation_messages(found: Propagation) -> Iterator[Text]:
+def propagation_messages(propagation: Propagation) -> Iterator[Text]:
     """Yields sentences: how many workers have applied a change, and which have not."""
-    if found.direct:
+    if propagation.direct:
         yield Text("Evaluations query the database, so the change is in effect at once.")
         return
-    yield _applied(found)
-    if found.pending:
-        yield Text("Not applied yet: {workers}.", workers=some(found.pending, _MAX_NAMED))
-    yield from _absent(found)
-    if found.missing:
-        yield Text("Expected, but not registered: {count}.", count=found.missing)
+    yield _applied(propagation)
+    if propagation.pending:
+        yield Text("Not applied yet: {workers}.", workers=some(propagation.pending, _MAX_NAMED))
+    yield from _absent(propagation)
+    if propagation.missing:
+        yield Text("Expected, but not registered: {count}.", count=propagation.missing)
 
 
-def _applied(found: Propagation) -> Text:
-    counts = {"applied": found.applied, "registered": found.registered}
-    waited = round(found.seconds, 2)
-    if not found.registered:
+def _applied(propagation: Propagation) -> Text:
+    counts = {"applied": propagation.applied, "registered": propagation.registered}
+    waited = round(propagation.seconds, 2)
+    if not propagation.registered:
         return Text("No worker is registered.")
-    if found.applied_after is None:
+    if propagation.applied_after is None:
         return Text(
             "Applied by {applied} of {registered} workers within {waited} s.",
             **counts,
             waited=waited,
         )
-    times = {"seconds": round(found.applied_after, 2), "waited": waited}
-    if found.complete:
+    times = {"seconds": round(propagation.applied_after, 2), "waited": waited}
+    if propagation.complete:
         return Text(
             "Applied by {applied} of {registered} workers after {seconds} s.", **counts, **times
         )
@@ -116,14 +117,14 @@ def _applied(found: Propagation) -> Text:
     )
 
 
-def _absent(found: Workers | Propagation) -> Iterator[Text]:
+def _absent(counts: Workers | Propagation) -> Iterator[Text]:
     """Yields how many workers do not report, and which are lost."""
-    if found.unreported:
-        yield Text("Connected workers that do not report: {count}.", count=found.unreported)
-    if found.lost:
+    if counts.unreported:
+        yield Text("Connected workers that do not report: {count}.", count=counts.unreported)
+    if counts.lost:
         yield Text(
             "Lost (killed, or without a connection): {workers}.",
-            workers=some(found.lost, _MAX_NAMED),
+            workers=some(counts.lost, _MAX_NAMED),
         )
 
 
