@@ -25,11 +25,11 @@ from flagstaff.extensions import CHECKS, DATABASE_CHECKS
 
 def project_messages() -> list[CheckMessage]:
     """Returns the messages of the checks that do not connect. They run with every command."""
-    found = [*wrong_settings()]
+    messages = [*wrong_settings()]
     if conf.problems():  # the other checks read the settings
-        return found
+        return messages
     return [
-        *found,
+        *messages,
         *unsupported_databases(),
         *unsupported_connection_parameters(),
         *models_written_elsewhere(),
@@ -46,12 +46,12 @@ def database_messages(databases: Collection[str] | None) -> list[CheckMessage]:
         return []
     aliases = dict.fromkeys((conf.database, conf.engine_database))
     selected = [connections[alias] for alias in aliases if alias in (databases or ())]
-    found: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     for connection in filter(is_postgresql, selected):
         if not may_migrate(connection):
-            found += table_messages(connection, is_first=connection is selected[0])
+            messages += table_messages(connection, is_first=connection is selected[0])
     for connection in filter(is_supported, selected[:1]):
-        found += row_messages(connection)
+        messages += row_messages(connection)
     if conf.database in (databases or ()) and is_supported(connections[conf.database]):
-        found += chain.from_iterable(check() for check in DATABASE_CHECKS)
-    return found
+        messages += chain.from_iterable(check() for check in DATABASE_CHECKS)
+    return messages

@@ -65,6 +65,6 @@ def _position(path: str) -> int | None:
         except ImportError:  # Django reports it at the first request.
             continue
         classes = getattr(middleware, "__mro__", ())
-        if any(path == f"{one.__module__}.{one.__qualname__}" for one in classes):
+        if any(path == f"{base.__module__}.{base.__qualname__}" for base in classes):
             return index
     return None

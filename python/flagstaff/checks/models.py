@@ -36,7 +36,11 @@ def managers_that_hide_rows() -> Iterator[CheckMessage]:
     """Yields models whose managers leave out rows, such as those that are deleted softly."""
     for model in (conf.flag_model, conf.value_model):
         managers = (model._default_manager, model._base_manager, getattr(model, "objects", None))
-        hiding = {one.name for one in managers if isinstance(one, Manager) and _hides_rows(one)}
+        hiding = {
+            manager.name
+            for manager in managers
+            if isinstance(manager, Manager) and _hides_rows(manager)
+        }
         for name in sorted(hiding):
             yield Warning(
                 f"its manager {name} hides rows, but evaluations, lists and commands read the "
@@ -94,8 +98,10 @@ def _differences(model: type[Model], base: type[Model]) -> Iterator[CheckMessage
                 "rename it before the model inherits"
             )
             yield Error(f"{ours.name} {text}", hint=hint, obj=model, id=_ID)
-    own = [getattr(one, "condition", None) for one in model._meta.constraints]
-    if not all(getattr(one, "condition", None) in own for one in base._meta.constraints):
+    own = [getattr(constraint, "condition", None) for constraint in model._meta.constraints]
+    if not all(
+        getattr(constraint, "condition", None) in own for constraint in base._meta.constraints
+    ):
         hint = f'write "class Meta({base.__name__}.Meta):", and {_MIGRATE}'
         text = f"its Meta lacks the constraints of {base.__name__}"
         yield Error(text, hint=hint, obj=model, id=_ID)

@@ -28,23 +28,23 @@ _MAX_SHOWN = 3
 
 def row_messages(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     """Returns the messages about rows."""
-    found: list[CheckMessage] = []
+    messages: list[CheckMessage] = []
     for check in (_unknown_forced_off_keys, _unreadable_groups, _visitors_without_middleware):
         # W013 reports a table that is missing, W014 one that cannot be read.
         with suppress(Error), transaction.atomic(using=connection.alias):
-            found += check(connection)
-    return found
+            messages += check(connection)
+    return messages
 
 
 def _unknown_forced_off_keys(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
-    given = given_keys()
-    if not given:
+    keys = given_keys()
+    if not keys:
         return
-    known = {
-        *keys_of_apps(given),
+    existing = {
+        *keys_of_apps(keys),
         *_rows(connection, conf.flag_model).values_list("key", flat=True),
     }
-    if unknown := [key for key in given if key not in known]:
+    if unknown := [key for key in keys if key not in existing]:
         yield Warning(
             f"{VARIABLE} names flags that do not exist: {some(unknown)}",
             hint="correct the keys, separate them by commas, and restart the process; a flag that "
@@ -68,9 +68,11 @@ def _visitors_without_middleware(connection: BaseDatabaseWrapper) -> Iterator[Ch
     if has_middleware():
         return
     others = [*rules_of_apps()]
-    for model in dict.fromkeys([conf.flag_model, conf.value_model, *(one.model for one in others)]):
+    for model in dict.fromkeys(
+        [conf.flag_model, conf.value_model, *(row_rules.model for row_rules in others)]
+    ):
         rows = _rows(connection, model).filter(**{BUCKET_BY: VISITOR}).order_by("key")
-        if pks := [one.pk for one in others if one.model is model]:
+        if pks := [row_rules.pk for row_rules in others if row_rules.model is model]:
             rows = rows.filter(pk__in=pks)
         if shown := some(map(repr, rows.values_list("key", flat=True)), _MAX_SHOWN):
             yield Warning(
@@ -91,7 +93,7 @@ def _all_rules(connection: BaseDatabaseWrapper) -> Iterator[object]:
         (segment_model(), "conditions"),
     ):
         yield from _rows(connection, model).values_list(name, flat=True)
-    yield from (one.rules for one in rules_of_apps())
+    yield from (row_rules.rules for row_rules in rules_of_apps())
 
 
 def _rows(connection: BaseDatabaseWrapper, model: type[Model]) -> QuerySet[Model]:

@@ -27,18 +27,18 @@ _DJANGO_BACKEND = "django.db.backends.postgresql.base"
 def wrong_settings() -> Iterator[CheckMessage]:
     """Yields what is wrong with FLAGSTAFF, or else with what it names."""
     wrong = conf.problems()
-    found = [(one.problem, one.hint) for one in wrong] if wrong else _missing_objects()
-    for text, hint in found:
+    problems = [(error.problem, error.hint) for error in wrong] if wrong else _missing_objects()
+    for text, hint in problems:
         yield Error(text, hint=hint, id="flagstaff.E001")
 
 
 def _missing_objects() -> Iterator[tuple[str, str]]:
     """Yields what settings name, but does not exist."""
-    given: Mapping[str, object] = getattr(settings, "FLAGSTAFF", {})
+    values: Mapping[str, object] = getattr(settings, "FLAGSTAFF", {})
     named = {"ATTRIBUTES": _attribute_problems()}
     for name, setting in all_settings().items():
         if setting.returns is not None:
-            named[name] = path_problems(setting.read(given), setting.returns)
+            named[name] = path_problems(setting.read(values), setting.returns)
     for name, problems in named.items():
         for problem, hint in problems:
             yield f'FLAGSTAFF["{name}"] names {problem}', hint

@@ -41,17 +41,19 @@ def table_messages(connection: BaseDatabaseWrapper, *, is_first: bool) -> Iterat
     """Yields the messages about the tables. The second alias of a database is checked less."""
     expected = {name: table for name, table in names(connection).items() if name.endswith("_table")}
     tables = find_tables(connection, *expected.values())
-    found = {name: tables[table] for name, table in expected.items() if table in tables}
-    read = [found[name] for name in (*_READ_BY_THE_ENGINE, *_OF_APPS) if name in found]
+    found_tables = {name: tables[table] for name, table in expected.items() if table in tables}
+    read = [
+        found_tables[name] for name in (*_READ_BY_THE_ENGINE, *_OF_APPS) if name in found_tables
+    ]
     if is_first:
         yield from _other_encoding(connection)
         yield from _missing_tables(
-            connection, [one for one in expected.values() if one not in tables]
+            connection, [table for table in expected.values() if table not in tables]
         )
-        if "token_table" in found:  # no trigger can be installed without it
-            yield from _wrong_triggers(connection, found)
-        yield from _open_schemas(found.values())
-        own = [found[name] for name in own_names(connection) if name in found]
+        if "token_table" in found_tables:  # no trigger can be installed without it
+            yield from _wrong_triggers(connection, found_tables)
+        yield from _open_schemas(found_tables.values())
+        own = [found_tables[name] for name in own_names(connection) if name in found_tables]
         yield from _hidden_rows({*read, *own}, with_owner=True)
     elif connection.alias == conf.engine_database:
         yield from _hidden_rows(read, with_owner=False)
@@ -83,16 +85,20 @@ def _missing_tables(connection: BaseDatabaseWrapper, missing: list[str]) -> Iter
 
 
 def _wrong_triggers(
-    connection: BaseDatabaseWrapper, found: dict[str, FoundTable]
+    connection: BaseDatabaseWrapper, found_tables: dict[str, FoundTable]
 ) -> Iterator[CheckMessage]:
     models = (conf.flag_model, conf.value_model, segment_model())
-    existing = {table.qualified for table in found.values()}
-    watched = [one for one in watched_tables(connection, *models) if one.table in existing]
-    of_apps = [found[name].qualified for name in _OF_APPS if name in found]
-    triggers = triggers_of(connection, [*(one.table for one in watched), *of_apps])
-    schema = found["token_table"].schema
+    existing = {table.qualified for table in found_tables.values()}
+    watched = [table for table in watched_tables(connection, *models) if table.table in existing]
+    of_apps = [found_tables[name].qualified for name in _OF_APPS if name in found_tables]
+    triggers = triggers_of(connection, [*(table.table for table in watched), *of_apps])
+    schema = found_tables["token_table"].schema
     wrong = [
-        *(one.table for one in watched if not triggers[one.table].are_as_installed(one, schema)),
+        *(
+            table.table
+            for table in watched
+            if not triggers[table.table].are_as_installed(table, schema)
+        ),
         *(table for table in of_apps if not triggers[table].write_tokens),
     ]
     if wrong:
@@ -109,7 +115,9 @@ def _own_migration() -> str:
     """Returns what a migration of the project has, if it has models of its own."""
     models = {"flag_model": conf.flag_model, "value_model": conf.value_model}
     labels = {name: model._meta.label for name, model in models.items()}
-    own = [f'{name}="{one}"' for name, one in labels.items() if not one.startswith("flagstaff.")]
+    own = [
+        f'{name}="{label}"' for name, label in labels.items() if not label.startswith("flagstaff.")
+    ]
     if not own:
         return ""
     return (
