@@ -40,19 +40,19 @@ def value_schema_problems(row: Any, *, secret: bool | None = None) -> dict[str, 
     what the row says, no message contains a value.
     """
     secret = is_secret(row) if secret is None else secret
-    found: dict[str, Text | None] = {}
+    problems: dict[str, Text | None] = {}
     if is_secret(row) and row.client_side is True:
-        found[CLIENT_SIDE] = Text("a secret value cannot be client side; choose one of the two")
+        problems[CLIENT_SIDE] = Text("a secret value cannot be client side; choose one of the two")
     schema = value_schema_of(row)
     of_choices = choices_problem(schema.choices, schema.type) if schema.choices else None
     if of_choices:
-        found[CHOICES] = of_choices
+        problems[CHOICES] = of_choices
     # Another type is refused by its own field.
     elif schema != ANY and schema.type in ("", *TYPES):
         is_plain, value = _plain(row.value)
-        found[VALUE] = value_problem(value, schema, secret=secret) if is_plain else None
-        found["rules"] = _rule_problem(row, schema, secret=secret)
-    return {name: problem for name, problem in found.items() if problem is not None}
+        problems[VALUE] = value_problem(value, schema, secret=secret) if is_plain else None
+        problems["rules"] = _rule_problem(row, schema, secret=secret)
+    return {name: problem for name, problem in problems.items() if problem is not None}
 
 
 def _rule_problem(row: Any, schema: ValueSchema, *, secret: bool) -> Text | None:

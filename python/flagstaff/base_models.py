@@ -124,9 +124,9 @@ def finite_times(*fields: str) -> RowConstraint:
         _("times and days must be in the years 2 to 8999"),
         # A row may have several, and only one of them may be wrong.
         ", ".join(
-            f"{one} = CASE WHEN {one} < '0002-01-01' OR {one} >= '9000-01-01' THEN now() "
-            f"ELSE {one} END"
-            for one in fields
+            f"{field} = CASE WHEN {field} < '0002-01-01' OR {field} >= '9000-01-01' THEN now() "
+            f"ELSE {field} END"
+            for field in fields
         ),
     )
 

@@ -101,20 +101,20 @@ class Setting(Generic[T]):
 
     def current(self) -> T:
         """Returns the value now. Raises SettingError."""
-        return self.read(_given())
+        return self.read(_project_settings())
 
-    def read(self, given: Mapping[str, object]) -> T:
+    def read(self, values: Mapping[str, object]) -> T:
         """Returns the value in the settings. Raises SettingError if it is not valid."""
-        value = given.get(self.name, self.default)
+        value = values.get(self.name, self.default)
         if not self.is_valid(value):
             problem = f'FLAGSTAFF["{self.name}"] is {value!r}'
             raise SettingError(problem, f"expected {self.expected}")
         return self.convert(value)
 
-    def problems(self, given: Mapping[str, object]) -> list[SettingError]:
+    def problems(self, values: Mapping[str, object]) -> list[SettingError]:
         """Returns the problem of the value, if there is one."""
         try:
-            self.read(given)
+            self.read(values)
         except SettingError as error:
             return [error]
         return []
@@ -246,8 +246,8 @@ def _release(value: str | None) -> str:
     """Returns the release in the settings, or the first one of the environment."""
     if value is not None:
         return value
-    found = (os.environ.get(name, "") for name in _RELEASE_VARIABLES)
-    return next((one for one in found if one and _is_release(one)), "")
+    releases = (os.environ.get(name, "") for name in _RELEASE_VARIABLES)
+    return next((release for release in releases if release and _is_release(release)), "")
 
 
 def _is_environment(value: Any) -> bool:
@@ -411,21 +411,21 @@ class Conf:
     def problems(self) -> list[SettingError]:
         """Returns all problems of the settings, for the system checks."""
         try:
-            given = _given()
+            values = _project_settings()
         except SettingError as error:
             return [error]
-        of_values = (setting.problems(given) for setting in all_settings().values())
-        return [*_unknown_names(given), *chain.from_iterable(of_values)]
+        of_values = (setting.problems(values) for setting in all_settings().values())
+        return [*_unknown_names(values), *chain.from_iterable(of_values)]
 
     def fixed(self) -> dict[str, object]:
         """Returns the settings that cannot change while the engine runs.
 
         Raises SettingError, also for an unknown name in FLAGSTAFF.
         """
-        given = _given()
-        for problem in _unknown_names(given):
+        values = _project_settings()
+        for problem in _unknown_names(values):
             raise problem
-        return {name: one.read(given) for name, one in SETTINGS.items() if one.fixed}
+        return {name: setting.read(values) for name, setting in SETTINGS.items() if setting.fixed}
 
 
 #: The settings of flagstaff itself by their keys.
@@ -439,21 +439,25 @@ def all_settings() -> dict[str, Setting[Any]]:
     return SETTINGS | {setting.name: setting for of_app in OF_APPS for setting in of_app}
 
 
-def _given() -> Mapping[str, object]:
-    given = getattr(settings, "FLAGSTAFF", {})
-    if not isinstance(given, Mapping):
+def _project_settings() -> Mapping[str, object]:
+    values = getattr(settings, "FLAGSTAFF", {})
+    if not isinstance(values, Mapping):
         example = f'FLAGSTAFF = {{"POLL_INTERVAL": {SETTINGS["POLL_INTERVAL"].default}}}'
-        problem = f"FLAGSTAFF is a {type(given).__name__}"
+        problem = f"FLAGSTAFF is a {type(values).__name__}"
         raise SettingError(problem, f"write a dict such as {example}")
-    return given
+    return values
 
 
-def _unknown_names(given: Mapping[str, object]) -> Iterator[SettingError]:
-    known = all_settings()
-    for name in (name for name in given if name not in known):
-        similar = most_similar(str(name), known)
-        listed = f"known settings: {', '.join(known)}; an optional app adds its own if it is in "
-        hint = f'did you mean "{similar}"?' if similar else f"{listed}INSTALLED_APPS"
+def _unknown_names(values: Mapping[str, object]) -> Iterator[SettingError]:
+    known_settings = all_settings()
+    for name in (name for name in values if name not in known_settings):
+        similar = most_similar(str(name), known_settings)
+        hint = f'did you mean "{similar}"?'
+        if not similar:
+            listed = ", ".join(known_settings)
+            hint = (
+                f"known settings: {listed}; an optional app adds its own if it is in INSTALLED_APPS"
+            )
         yield SettingError(f"FLAGSTAFF has no setting {name!r}", hint)
 
 

@@ -85,9 +85,9 @@ def _async(
     @wraps(view)
     async def wrapper(*args: object, **kwargs: object) -> object:
         request = _request(args)
-        snapshot, given = snapshot_of(request), await aresolved_context(context, request)
-        user = await user_of(request, key, snapshot, given)
-        has_flag = snapshot.flag_enabled(key, user, context=given)
+        snapshot, resolved = snapshot_of(request), await aresolved_context(context, request)
+        user = await user_of(request, key, snapshot, resolved)
+        has_flag = snapshot.flag_enabled(key, user, context=resolved)
         return await _choose(key, has_flag, view, other)(*args, **kwargs)
 
     return wrapper

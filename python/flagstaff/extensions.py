@@ -142,8 +142,8 @@ OBSERVERS: Hook[Callable[[HttpRequest, Any], None]] = Hook("observer")
 
 def deciding_code(keys: Collection[str], *, is_limited: bool = True) -> dict[str, str]:
     """Returns the code of the project that decides who has flags unless they are off, by key."""
-    found = [find(keys, is_limited=is_limited) for find in DECIDING_CODE] if keys else []
-    return {key: code for codes in found for key, code in codes.items()}
+    codes_by_key = [find(keys, is_limited=is_limited) for find in DECIDING_CODE] if keys else []
+    return {key: code for codes in codes_by_key for key, code in codes.items()}
 
 
 def model_of(placeholder: str) -> type[Model] | None:

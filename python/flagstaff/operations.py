@@ -185,8 +185,8 @@ class InstallTriggers(PostgresOperation):
 def _owner_of_tokens(schema_editor: BaseDatabaseSchemaEditor) -> str:
     """Returns the quoted name of the owner of the token table, or "" without it."""
     connection = schema_editor.connection
-    found = find_table(connection, own_names(connection)["token_table"])
-    return found.owner if found else ""
+    token_table = find_table(connection, own_names(connection)["token_table"])
+    return token_table.owner if token_table else ""
 
 
 def _refuse_foreign_objects(
@@ -201,13 +201,13 @@ def _refuse_foreign_objects(
     connection = schema_editor.connection
     names = [table.strip('"') for table in own_names(connection).values()]
     names += [name for file in _WITH_OBJECTS for name in _CREATED.findall(sql(file))]
-    for found in foreign_objects(connection, schema, names, trusted=trusted):
+    for foreign in foreign_objects(connection, schema, names, trusted=trusted):
         raise FlagstaffError(
             "{name} belongs to role {owner}, which could change what flagstaff writes and runs; "
             "drop it, or make role {role} its owner, and run the migration again",
-            name=found.qualified,
-            owner=found.owner,
-            role=found.role,
+            name=foreign.qualified,
+            owner=foreign.owner,
+            role=foreign.role,
         )
 
 

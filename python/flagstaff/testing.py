@@ -131,8 +131,14 @@ def _set(active: list[_Override]) -> None:
                 flags_of_users.pop(override.key, None)
             else:
                 flags_of_users.setdefault(override.key, {})[override.user] = override.enabled
-    values = {o.key: o.text for o in active if isinstance(o, override_value)}
-    variants = {o.key: o.variant for o in active if isinstance(o, override_variant)}
+    values = {
+        override.key: override.text for override in active if isinstance(override, override_value)
+    }
+    variants = {
+        override.key: override.variant
+        for override in active
+        if isinstance(override, override_variant)
+    }
     set_overrides(flags, values, variants, flags_of_users)
     # Last: a rejected override must not be set again with the next one.
     _active[:] = active

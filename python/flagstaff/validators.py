@@ -161,7 +161,7 @@ def _tag_problem(  # noqa: PLR0911 (one for each problem)
         return Text('the tag "{tag}" contains a comma; write two tags', tag=tag)
     if tag != tag.strip():
         return Text('the tag "{tag}" starts or ends with white space; remove it', tag=tag)
-    if not is_storable(tag) or any(unicodedata.category(one) == "Cc" for one in tag):
+    if not is_storable(tag) or any(unicodedata.category(character) == "Cc" for character in tag):
         return Text("tag {number} contains a control character; remove it", number=str(number))
     return Text('the tag "{tag}" is given twice; remove one', tag=tag) if tag in earlier else None
 

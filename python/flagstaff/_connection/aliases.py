@@ -7,13 +7,13 @@ from django.db import connections
 _ADDRESS = ("ENGINE", "HOST", "PORT", "NAME")
 
 
-def is_same_database(one: str, other: str) -> bool:
+def is_same_database(alias: str, other: str) -> bool:
     """Whether two aliases have the same data, judged by DATABASES. Does not connect."""
-    if one == other:
+    if alias == other:
         return True
-    known = connections.settings
-    if one not in known or other not in known:
+    databases = connections.settings
+    if alias not in databases or other not in databases:
         return False
-    if one == known[other]["TEST"]["MIRROR"] or other == known[one]["TEST"]["MIRROR"]:
+    if alias == databases[other]["TEST"]["MIRROR"] or other == databases[alias]["TEST"]["MIRROR"]:
         return True
-    return all(known[one][name] == known[other][name] for name in _ADDRESS)
+    return all(databases[alias][name] == databases[other][name] for name in _ADDRESS)

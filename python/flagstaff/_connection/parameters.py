@@ -223,8 +223,8 @@ def _lines(path: Path) -> Iterator[list[str]]:
     except OSError:  # as in libpq, no error: the server will reject the log-in
         return
     for line in text.split("\n"):
-        if not line.startswith("#") and (found := _LINE.fullmatch(line)):
-            yield [*found.groups()]
+        if not line.startswith("#") and (match := _LINE.fullmatch(line)):
+            yield [*match.groups()]
 
 
 def _first(lines: list[list[str]], login: list[str]) -> str | None:

@@ -27,13 +27,13 @@ class FlagNode(template.Node):
         self,
         key: FilterExpression,
         user: FilterExpression | None,
-        given: Mapping[str, FilterExpression],
+        attributes: Mapping[str, FilterExpression],
         body: NodeList,
         otherwise: NodeList,
     ) -> None:
         self.key = key
         self.user = user
-        self.given = given
+        self.attributes = attributes
         self.body = body
         self.otherwise = otherwise
 
@@ -41,11 +41,14 @@ class FlagNode(template.Node):
         # With ignore_failures, a missing variable is None and not a string.
         user = self.user.resolve(context, ignore_failures=True) if self.user else REQUEST_USER
         key = self.key.resolve(context, ignore_failures=True)
-        given = {
-            name: value.resolve(context, ignore_failures=True) for name, value in self.given.items()
+        attributes = {
+            name: value.resolve(context, ignore_failures=True)
+            for name, value in self.attributes.items()
         }
         evaluator, user = _subject(context, user, "flag")
-        has_flag = evaluator.flag_enabled(_checked_key(key, "flag"), user, context=given or None)
+        has_flag = evaluator.flag_enabled(
+            _checked_key(key, "flag"), user, context=attributes or None
+        )
         return (self.body if has_flag else self.otherwise).render(context)
 
 
@@ -61,18 +64,18 @@ def flag(parser: Parser, token: Token) -> FlagNode:
     may read follow with their values: `{% flag "new_checkout" country=order.country %}`.
     """
     tag, *arguments = token.split_contents()
-    key, *rest = arguments or [""]
-    given = token_kwargs(rest, parser)
+    key, *remaining = arguments or [""]
+    attributes = token_kwargs(remaining, parser)
     user = None
-    if rest and not given:
-        user = parser.compile_filter(rest.pop(0))
-        given = token_kwargs(rest, parser)
-    if wrong := next((name for name in ("user", "context") if name in given), None):
+    if remaining and not attributes:
+        user = parser.compile_filter(remaining.pop(0))
+        attributes = token_kwargs(remaining, parser)
+    if wrong := next((name for name in ("user", "context") if name in attributes), None):
         raise template.TemplateSyntaxError(
             f"{tag} has no argument {wrong!r}: write the user after the key, and each name of the "
             f'context with its value, as in {{% {tag} "new_checkout" customer country="DE" %}}'
         )
-    if rest or not key:
+    if remaining or not key:
         raise template.TemplateSyntaxError(
             f"{tag} needs a key, and accepts a user and names with values, as in "
             f'{{% {tag} "new_checkout" customer country="DE" %}}'
@@ -82,7 +85,7 @@ def flag(parser: Parser, token: Token) -> FlagNode:
     if parser.next_token().contents == "else":
         otherwise = parser.parse((f"end{tag}",))
         parser.delete_first_token()
-    return FlagNode(parser.compile_filter(key), user, given, body, otherwise)
+    return FlagNode(parser.compile_filter(key), user, attributes, body, otherwise)
 
 
 def _simple_tag(function: Callable[..., object]) -> Callable[..., object]:
@@ -92,8 +95,8 @@ def _simple_tag(function: Callable[..., object]) -> Callable[..., object]:
     compile_tag = register.tags[name]
 
     @wraps(function)
-    def rendered(context: Context, key: str, *arguments: object, **given: object) -> object:
-        result = function(context, key, *arguments, **given)
+    def rendered(context: Context, key: str, *arguments: object, **keywords: object) -> object:
+        result = function(context, key, *arguments, **keywords)
         if result is not None:
             return result
         invalid = cast("template.Template", context.template).engine.string_if_invalid
@@ -116,7 +119,7 @@ def value(
     default: object = None,
     *,
     user: Any = REQUEST_USER,
-    **given: Any,
+    **attributes: Any,
 ) -> object:
     """Renders a value, or stores it in a variable. Without one, renders nothing, or stores None.
 
@@ -127,7 +130,7 @@ def value(
     """
     evaluator, user = _subject(context, user, "value")
     return evaluator.get_value(
-        _checked_key(key, "value"), default, user=user, context=given or None
+        _checked_key(key, "value"), default, user=user, context=attributes or None
     )
 
 
@@ -138,7 +141,7 @@ def variant(
     user: Any = REQUEST_USER,
     *,
     default: object = None,
-    **given: Any,
+    **attributes: Any,
 ) -> object:
     """Renders the variant of an experiment, as `value` does, or stores it. Records it.
 
@@ -149,7 +152,7 @@ def variant(
     """
     evaluator, user = _subject(context, user, "variant")
     return evaluator.get_variant(
-        _checked_key(key, "variant"), user, default=default, context=given or None
+        _checked_key(key, "variant"), user, default=default, context=attributes or None
     )
 
 

@@ -37,8 +37,13 @@ class Command(BaseCommand):
 
     help = "Show and change flags and values."
     suppressed_base_arguments = {
-        *("--version", "--verbosity", "--settings", "--pythonpath", "--traceback"),
-        *("--no-color", "--force-color"),
+        "--version",
+        "--verbosity",
+        "--settings",
+        "--pythonpath",
+        "--traceback",
+        "--no-color",
+        "--force-color",
     }
     # A flag can be turned off while a system check of another app fails.
     requires_system_checks = []
