@@ -64,18 +64,18 @@ class AppRequest(ActionRequest):
             field.help_text = lines % {"what": text} if is_several else capfirst(text)
         return field
 
-    def _given(
+    def _data_of_link(
         self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
-        is_complete = all(initial.get(name) for name, one in fields.items() if one.required)
+        is_complete = all(initial.get(name) for name, field in fields.items() if field.required)
         return initial if is_complete else None
 
     def _preview(self) -> Preview | None:
         if not self.is_urgent:
             return super()._preview()
         # Nothing delays it, such as a mistake in what would be shown.
-        found = None if self.is_answered else super()._preview()
-        return replace(found or Preview(), asks=False)
+        preview = None if self.is_answered else super()._preview()
+        return replace(preview or Preview(), asks=False)
 
     # What is asked.
 
@@ -116,7 +116,7 @@ class AppRequest(ActionRequest):
         expected = {} if preview.outlook is None else preview.outlook.expected
         done = cast("Done", action.write(key, **arguments, **expected))
         # What has happened is stored, and shown in English.
-        text = " ".join(_sentence(key, localized(one)) for one in done.messages)
+        text = " ".join(_sentence(key, localized(message)) for message in done.messages)
         if action.deletes:
             text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", 1)
             text %= {"keys": quoted(key)}

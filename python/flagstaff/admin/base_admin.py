@@ -126,8 +126,8 @@ class BaseAdmin(_ModelAdmin):
     def get_urls(self) -> list[URLPattern]:
         """The URLs of all pages."""
         urls: list[URLPattern] = [*self.own_urls(), *super().get_urls()]
-        for one in urls:
-            one.callback = self._attributed_view(one.callback)
+        for pattern in urls:
+            pattern.callback = self._attributed_view(pattern.callback)
         return urls
 
     def changelist_view(
@@ -299,7 +299,7 @@ def _menus(changelist: ChangeList) -> Iterator[Mapping[str, object]]:
     for spec in changelist.filter_specs:
         choices: list[Any] = [*spec.choices(changelist)]
         is_set = any(name in changelist.params for name in spec.expected_parameters())
-        chosen = (str(one["display"]) for one in choices if is_set and one.get("selected"))
+        chosen = (str(choice["display"]) for choice in choices if is_set and choice.get("selected"))
         # One with a template of its own is HTML.
         is_own = spec.template != "admin/filter.html"
         yield {

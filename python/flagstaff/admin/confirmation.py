@@ -48,11 +48,11 @@ class PreviewRow:
     after: str
 
 
-def describe_events(request: HttpRequest, found: Sequence[Event]) -> list[str]:
+def describe_events(request: HttpRequest, events: Sequence[Event]) -> list[str]:
     """Returns by whom and how rows were changed, as the history says it. Makes two queries."""
-    actors = names_of_actors(found)
-    users = names_of_users(found) if may_see_users(request.user) else None
-    return [f"{describe_actor(one, actors)}: {describe_change(one, users)}" for one in found]
+    actors = names_of_actors(events)
+    users = names_of_users(events) if may_see_users(request.user) else None
+    return [f"{describe_actor(event, actors)}: {describe_change(event, users)}" for event in events]
 
 
 def parse_version(text: str | None) -> int:
@@ -71,7 +71,7 @@ def preview_rows(request: HttpRequest, row: Row, planned: Changed) -> list[Previ
     for difference in planned.differences:
         label, rules = field_label(difference.field), describe_rules(difference, MAX_TEXT)
         if rules:
-            lines += [PreviewRow(label, one.old, one.new) for one in rules]
+            lines += [PreviewRow(label, change.old, change.new) for change in rules]
         else:
             lines.append(PreviewRow(label, *describe_sides(difference, MAX_TEXT)))
     if planned.added.count or planned.removed.count:
@@ -79,18 +79,18 @@ def preview_rows(request: HttpRequest, row: Row, planned: Changed) -> list[Previ
     return lines
 
 
-def segment_rows(site: AdminSite, request: HttpRequest, found: Impact) -> list[PreviewRow]:
+def segment_rows(site: AdminSite, request: HttpRequest, impact: Impact) -> list[PreviewRow]:
     """Returns a line for what uses a segment: how many users have it now, and afterwards.
 
     Those that the user may not see are a number. Empty if no segment changes.
     """
     sees = partial(may_see, site, request)
-    visible = [use for use in found.uses if sees(use.model, use.row.pk)]
+    visible = [use for use in impact.uses if sees(use.model, use.row.pk)]
     numbers = {
         _("more flags, values and experiments"): len(visible) - _MAX_USES,
-        _("flags, values and experiments that you may not see"): len(found.uses) - len(visible),
+        _("flags, values and experiments that you may not see"): len(impact.uses) - len(visible),
     }
-    rows = [PreviewRow(use.label(), *use_texts(found, use)) for use in visible[:_MAX_USES]]
+    rows = [PreviewRow(use.label(), *use_texts(impact, use)) for use in visible[:_MAX_USES]]
     counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
     return [*rows, *(PreviewRow(label, count, count) for label, count in counts)]
 

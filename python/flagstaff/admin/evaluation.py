@@ -55,20 +55,20 @@ class TypedUser:
     """The user that a text stands for."""
 
     #: None for an anonymous user.
-    found: FoundUser | None = None
+    user: FoundUser | None = None
 
     @property
     def argument(self) -> Any:
         """What evaluations get. A primary key without a row is a user, too."""
-        if self.found is None:
+        if self.user is None:
             return None
         # Rules read the columns of the row.
-        return self.found.pk if self.found.row is None else self.found.row
+        return self.user.pk if self.user.row is None else self.user.row
 
     @property
     def words(self) -> str:
         """The user in words, also if it is anonymous."""
-        if (user := self.found) is None:
+        if (user := self.user) is None:
             return _("anonymous users")
         if user.name is None or user.name == str(user.pk):
             return _("primary key %(pk)s") % {"pk": user.pk}
@@ -76,11 +76,11 @@ class TypedUser:
 
     def notes(self) -> Iterator[str]:
         """Yields what a reader of the result must know. Does not query."""
-        if self.found is not None and self.found.by is None:
+        if self.user is not None and self.user.by is None:
             text = _(
                 "No user has the primary key %(pk)s. The result is that of the bare primary key."
             )
-            yield text % {"pk": self.found.pk}
+            yield text % {"pk": self.user.pk}
         worker = status()
         if worker.mode not in _CURRENT_MODES:
             text = _("This process is not live (%(reason)s), so its own results may be older.")
@@ -146,11 +146,11 @@ def who_has_it(request: HttpRequest, flag: Any) -> Section:
         user, context = form.cleaned_data["user"], form.cleaned_data["context"]
         # The flag as it is stored: the snapshot of this process may be older.
         with read_own_writes():
-            found = explain(flag.key, user.argument, context=context)
+            explanation = explain(flag.key, user.argument, context=context)
         page |= {
-            "result": _result(found, user),
-            "notes": [*user.notes(), *_notes_of_code(found)],
-            "steps": shown_steps(found),
+            "result": _result(explanation, user),
+            "notes": [*user.notes(), *_notes_of_code(explanation)],
+            "steps": shown_steps(explanation),
         }
     return Section(title, render_to_string("flagstaff/who_has_it.html", page))
 
@@ -199,8 +199,8 @@ def _label(name: str) -> str:
     return name
 
 
-def why(found: Explained) -> str:
+def why(explanation: Explained) -> str:
     """Returns the step that decides a result, and why."""
-    step = found.deciding_step
+    step = explanation.deciding_step
     text = step_text(step, hint="")
-    return text if found.override else f"{_label(step.name)}: {text}"
+    return text if explanation.override else f"{_label(step.name)}: {text}"

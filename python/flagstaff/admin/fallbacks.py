@@ -24,10 +24,10 @@ _TABLES = ("change_table", "usage_table")
 
 def once(request: HttpRequest, name: str, read: Callable[[], _Value]) -> _Value:
     """Returns what `read` returns for this name. Calls it once for a request."""
-    kept: dict[str, Any] = vars(request).setdefault("flagstaff_read", {})
-    if name not in kept:
-        kept[name] = read()
-    value: _Value = kept[name]
+    cached: dict[str, Any] = vars(request).setdefault("flagstaff_read", {})
+    if name not in cached:
+        cached[name] = read()
+    value: _Value = cached[name]
     return value
 
 
@@ -62,9 +62,13 @@ def _readable() -> Collection[str | Kind]:
         return ()
     names = own_names(connection)
     kinds = {kind: connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind}
-    found = find_tables(connection, *(names[table] for table in _TABLES), *kinds.values())
-    tables = {table: found.get(names[table]) for table in _TABLES}
+    by_name = find_tables(connection, *(names[table] for table in _TABLES), *kinds.values())
+    tables = {table: by_name.get(names[table]) for table in _TABLES}
     return {
-        *(name for name, one in tables.items() if one and one.may_read and not one.hides_rows),
-        *(kind for kind, name in kinds.items() if name not in found or found[name].may_read),
+        *(
+            name
+            for name, table in tables.items()
+            if table and table.may_read and not table.hides_rows
+        ),
+        *(kind for kind, name in kinds.items() if name not in by_name or by_name[name].may_read),
     }

@@ -37,7 +37,7 @@ def page_url(site: AdminSite, model: type[Model], page: str, *arguments: Any) ->
     meta = model._meta
     name = f"{site.name}:{meta.app_label}_{meta.model_name}_{page}"
     # A primary key may be any text.
-    return reverse(name, args=[quote(one) for one in arguments])
+    return reverse(name, args=[quote(argument) for argument in arguments])
 
 
 def page_path(site: AdminSite, name: str, query: Mapping[str, object] | None = None) -> str:
@@ -150,7 +150,9 @@ def page_title(name: str) -> str:
 
 def menu_links(site: AdminSite, request: HttpRequest) -> dict[str, tuple[str, str]]:
     """Returns the URL and the title of each page that the user may open, by its name."""
-    links = {name: page_link(site, request, name) for name, one in PAGES.items() if one.is_in_menu}
+    links = {
+        name: page_link(site, request, name) for name, page in PAGES.items() if page.is_in_menu
+    }
     return {name: (url, page_title(name)) for name, url in links.items() if url}
 
 
@@ -158,14 +160,14 @@ def with_pages(
     site: AdminSite, request: HttpRequest, apps: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Returns what `get_app_list` of the site returns, with the pages in flagstaff's block."""
-    own = next((one for one in apps if one["app_label"] == _APP), None)
+    own = next((app for app in apps if app["app_label"] == _APP), None)
     models: list[dict[str, Any]] = own["models"] if own else []
     pages = [
         # As Django describes the list of a model.
         {"name": title, "object_name": name, "admin_url": url, "view_only": True}
         for name, (url, title) in menu_links(site, request).items()
     ]
-    if not pages or any(one["admin_url"] == pages[0]["admin_url"] for one in models):
+    if not pages or any(model["admin_url"] == pages[0]["admin_url"] for model in models):
         return apps
     # A user who may open any page may open the overview.
     overview, *others = pages
@@ -176,5 +178,5 @@ def with_pages(
         "has_module_perms": True,
     }
     block = {**block, "models": [overview, *models, *others]}
-    every = [*(one for one in apps if one is not own), block]
-    return sorted(every, key=lambda one: str(one["name"]).lower())
+    every = [*(app for app in apps if app is not own), block]
+    return sorted(every, key=lambda app: str(app["name"]).lower())

@@ -160,7 +160,7 @@ class ActionRequest:
         """Returns what a person should know of the action, before and after it, in sentences."""
         return []
 
-    def lines(self, found: Impact) -> Mapping[str, Sequence[PreviewRow]]:
+    def lines(self, impact: Impact) -> Mapping[str, Sequence[PreviewRow]]:
         """Returns what a change does beside the fields, by the text of the primary key."""
         return {}
 
@@ -213,13 +213,13 @@ class ActionRequest:
         pks = defaultdict[Kind, list[object]](list)
         for row in rows:
             pks[self._kind_of(row)].append(row.pk)
-        found = {kind: versions_of(kind, of_kind) for kind, of_kind in pks.items()}
-        return [str(found[self._kind_of(row)].get(str(row.pk), 0)) for row in rows]
+        versions = {kind: versions_of(kind, of_kind) for kind, of_kind in pks.items()}
+        return [str(versions[self._kind_of(row)].get(str(row.pk), 0)) for row in rows]
 
     # What was typed.
 
     def _form(self) -> forms.Form:
-        given, fields = self.request.GET, dict[str, forms.Field]()
+        query, fields = self.request.GET, dict[str, forms.Field]()
         if self.action.creates:
             fields["key"] = self._field("key", Argument(""), required=True)
         readonly = {*self.admin.get_readonly_fields(self.request, self.row)}
@@ -231,8 +231,8 @@ class ActionRequest:
                 if field.show_hidden_initial and self.row is None:
                     field.required = False
         initial = self._initial(fields)
-        initial |= {name: self._from_url(name, given[name]) for name in fields.keys() & given}
-        data = self.request.POST if self.is_answered else self._given(fields, initial)
+        initial |= {name: self._from_url(name, query[name]) for name in fields.keys() & query}
+        data = self.request.POST if self.is_answered else self._data_of_link(fields, initial)
         if data is None and fields:
             next(iter(fields.values())).widget.attrs["autofocus"] = True
         # The page says what is missing, as Django's forms do.
@@ -245,13 +245,13 @@ class ActionRequest:
         """Returns the arguments that the page asks for, and whether each is required."""
         return self.action.arguments()
 
-    def _given(
+    def _data_of_link(
         self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
         """Returns the data of a form that a link has filled in completely; else None."""
-        given = self.request.GET
-        is_given = all(one in given for one in fields if fields[one].required)
-        return given if is_given and not any(map(self._column, fields)) else None
+        query = self.request.GET
+        is_given = all(name in query for name in fields if fields[name].required)
+        return query if is_given and not any(map(self._column, fields)) else None
 
     def _column(self, name: str) -> Any:
         """Returns the field of the model with this name, or None."""
@@ -292,12 +292,12 @@ class ActionRequest:
             return None
         arguments = self._typed_arguments()
         try:
-            found = self.preview(arguments)
+            preview = self.preview(arguments)
         except FlagstaffError as error:
             self._refuse(error)
             return None
         # Those of the preview are not asked for.
-        return replace(found, arguments={**arguments, **found.arguments})
+        return replace(preview, arguments={**arguments, **preview.arguments})
 
     def _typed_arguments(self) -> dict[str, Any]:
         form = self.form
@@ -316,18 +316,18 @@ class ActionRequest:
         action = self.action
         keys = [row.key for row in self.rows] or [arguments.pop("key")]
         changed = Run(action, keys, self.rows, arguments).preview()
-        found = self._count(changed)
-        require_reach(self.site, self.request, found)
+        impact = self._count(changed)
+        require_reach(self.site, self.request, impact)
         if action.deletes:
             typed = text_for_many(keys)
             if not typed and self.in_use(keys):
                 typed = keys[0] if self.row else str(len(keys))
-            return Preview({}, changed, found, typed=typed)
+            return Preview({}, changed, impact, typed=typed)
         least = action.asks_from if action.is_asked_about(arguments) else None
-        is_kept = any(one.kept_by_rules for one in changed)
-        asks = least is not None and (is_kept or needs_question(found, least))
-        typed = text_to_type(found) if asks else ""
-        return Preview({}, changed, found, asks=asks, typed=typed)
+        is_kept = any(change.kept_by_rules for change in changed)
+        asks = least is not None and (is_kept or needs_question(impact, least))
+        typed = text_to_type(impact) if asks else ""
+        return Preview({}, changed, impact, asks=asks, typed=typed)
 
     def _count(self, changed: Sequence[Changed]) -> Impact:
         """Counts users, but not before an urgent action is done."""
@@ -426,7 +426,7 @@ class ActionRequest:
         return HttpResponseRedirect(self._back_url())
 
     def _run(self, preview: Preview) -> Run:
-        keys = [one.key for one in preview.changed]
+        keys = [change.key for change in preview.changed]
         return Run(self.action, keys, self.rows, preview.arguments)
 
     def _expected(self, run: Run) -> dict[str, int]:
@@ -461,9 +461,9 @@ class ActionRequest:
                 continue
             of_row = Change.objects.of_row(self._kind_of(row), row.pk)
             newer = of_row.filter(id__gt=parse_version(old))
-            found = [*events(newer.short().newest()[:_MAX_NEWER])]
+            newer_events = [*events(newer.short().newest()[:_MAX_NEWER])]
             text = _("“%(key)s” has changed since the page was shown. Press the button again.")
-            self.problems += [text % {"key": row.key}, *describe_events(self.request, found)]
+            self.problems += [text % {"key": row.key}, *describe_events(self.request, newer_events)]
 
     def _page(self, preview: Preview | None) -> HttpResponse:
         context = self._context(preview)
@@ -472,7 +472,10 @@ class ActionRequest:
     def _context(self, preview: Preview | None) -> dict[str, Any]:
         """Returns what the page shows."""
         action, admin, row, request = self.action, self.admin, self.row, self.request
-        posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, one.pk) for one in self.rows)]
+        posted = [
+            ("action", action.name),
+            *((ACTION_CHECKBOX_NAME, selected.pk) for selected in self.rows),
+        ]
         context: dict[str, Any] = {
             "title": action.label,
             "subtitle": None,
@@ -509,9 +512,9 @@ class ActionRequest:
     def _what_would_not_run(self) -> list[SafeString]:
         """Returns what waits for the row. An action is refused if its row has changed."""
         key = getattr(self.row, "key", None)
-        found = row_lines(self.site, self.request, self.action.noun, key) if key else []
+        lines = row_lines(self.site, self.request, self.action.noun, key) if key else []
         text = _("If you change it now, this will not run:")
-        return [format_html("{} {}", text, line) for _is_alarm, line in found]
+        return [format_html("{} {}", text, line) for _is_alarm, line in lines]
 
     def _crumbs(self) -> list[tuple[str, str]]:
         """Returns the URLs and texts of the pages above this one."""
@@ -526,9 +529,9 @@ class ActionRequest:
         return f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"
 
     def _button(self, preview: Preview | None) -> str:
-        given = preview.arguments if preview else {}
+        arguments = preview.arguments if preview else {}
         try:
-            return str(self.action.button) % {**given, "key": self._subject()}
+            return str(self.action.button) % {**arguments, "key": self._subject()}
         except KeyError:
             return str(self.action.label)
 
@@ -541,7 +544,7 @@ class ActionRequest:
     def _lines(self, preview: Preview) -> Sequence[PreviewRow]:
         """Returns the lines of the table: of a row one for each field, else one for each row."""
         if self.action.deletes:
-            return [PreviewRow(one.key, self.summary(one), _("deleted")) for one in self.rows]
+            return [PreviewRow(row.key, self.summary(row), _("deleted")) for row in self.rows]
         if self.action.creates:
             return []
         more = self.lines(preview.impact)
@@ -554,7 +557,7 @@ class ActionRequest:
     def _notes_before(self, preview: Preview) -> list[str]:
         is_lost = self.action.deletes and any(map(is_secret, self.rows))
         lost = _("A secret value cannot be brought back: the history does not store what it was.")
-        is_same = self.rows and not any(one.written for one in preview.changed)
+        is_same = self.rows and not any(change.written for change in preview.changed)
         same = _("Nothing would change.") if is_same else ""
         texts = filter(None, [impact_text(preview.impact), same, lost if is_lost else ""])
         return [*texts, *self._notes(preview)]
@@ -567,7 +570,9 @@ class ActionRequest:
         similar = ""
         if self.action.creates:
             similar = _case_variants_text(self.admin.model, preview.changed[0].key)
-        kept = [sentence(one.kept_by_rules) for one in preview.changed if one.kept_by_rules]
+        kept = [
+            sentence(change.kept_by_rules) for change in preview.changed if change.kept_by_rules
+        ]
         notes = self.notes(preview)
         return [*filter(None, [similar]), *kept, *notes]
 
@@ -600,11 +605,11 @@ class ActionRequest:
                 changed = run.write({})
             if self.action.creates:
                 self.rows = [self.admin.row_kind.row(changed[0].key)]
-            rows = [row for row, one in zip(self.rows, changed, strict=True) if one.written]
-            written = [one for one in changed if one.written]
-            self._log(rows, (describe_changed(self.request, one) for one in written))
+            rows = [row for row, change in zip(self.rows, changed, strict=True) if change.written]
+            written = [change for change in changed if change.written]
+            self._log(rows, (describe_changed(self.request, change) for change in written))
         unchanged = ""
-        if same := [one.key for one in changed if not one.written]:
+        if same := [change.key for change in changed if not change.written]:
             text = ngettext(
                 "Nothing was changed: %(keys)s already has these values.",
                 "Nothing was changed: %(keys)s already have these values.",
@@ -629,8 +634,8 @@ class ActionRequest:
         site, users = self.site, ""
         if not written:
             return Written("")
-        texts = {"keys": local_list(quoted(one.key) for one in written)}
-        undone = [one for one in written if one.version]
+        texts = {"keys": local_list(quoted(change.key) for change in written)}
+        undone = [change for change in written if change.version]
         if action.creates:
             text = _("%(keys)s was added.")
             undone = undone if may(site, request, "delete", self.row) else []
@@ -639,18 +644,18 @@ class ActionRequest:
             undone = undone if may(site, request, "add", admin.model) else []
         else:
             text = ngettext("%(keys)s was changed.", "%(keys)s were changed.", len(written))
-            undone = [one for one in undone if one.undo is not None and not one.secret]
+            undone = [change for change in undone if change.undo is not None and not change.secret]
             if len(written) == 1:
                 text = _("“%(key)s” was changed: %(change)s.")
-                change = describe_changed(request, written[0])
-                texts = {"key": written[0].key, "change": change}
+                description = describe_changed(request, written[0])
+                texts = {"key": written[0].key, "change": description}
                 # The change has them already.
                 users = impact_text(preview.impact, percents=False)
                 if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
                     # The users were not counted.
                     users = self.summary(row)
         sentences = " ".join(filter(None, (text % texts, users)))
-        url = undo_url(site, [one.version for one in undone if one.version])
+        url = undo_url(site, [change.version for change in undone if change.version])
         return Written(sentences, url, links=self.next_steps() if action.creates else ())
 
     def next_steps(self) -> Sequence[tuple[str, str]]:
@@ -693,11 +698,11 @@ def lines_of_rows(
 
 def joined_row(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:
     """Returns what differs of one row in one line."""
-    if all(one.now == one.after for one in lines):
+    if all(line.now == line.after for line in lines):
         return PreviewRow(key, same := _("no change"), same)
     sides = {}
     for side in ("now", "after"):
-        texts = [(one.field, getattr(one, side)) for one in lines if one.now != one.after]
+        texts = [(line.field, getattr(line, side)) for line in lines if line.now != line.after]
         named = (text if field == key else f"{field}: {text}" for field, text in texts if text)
         sides[side] = "; ".join(named)
     return PreviewRow(key, **sides)

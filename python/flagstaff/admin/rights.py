@@ -142,9 +142,9 @@ def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Ma
 def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[tuple[str, str]]:
     model, shown = model_admin.model, model_admin.get_queryset(request).order_by()
     # The query set of a project need not be that of its base class.
-    seen = {*shown.values_list("pk", flat=True)}.difference(refused_rows(model_admin, request))
+    visible = {*shown.values_list("pk", flat=True)}.difference(refused_rows(model_admin, request))
     keys = dict(all_rows(model).values_list("pk", "key"))
-    yield from ((str(pk), key) for pk, key in keys.items() if pk not in seen)
+    yield from ((str(pk), key) for pk, key in keys.items() if pk not in visible)
     kind = Kind.of_model(model)
     if kind is None or not has_history():
         return
@@ -152,8 +152,11 @@ def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[t
     decides, present = rights.overrides(model_admin, "has_view_permission"), {*map(str, keys)}
     deletions = Change.objects.filter(relation=kind.row_relation, action__in=_DELETIONS)
     # Of each row, the newest one only, and what it held only for a class that is asked.
-    found = deletions.order_by("object_pk", "-id").distinct("object_pk")
-    newest = {one.object_pk: one for one in (found if decides else found.defer("old", "new"))}
+    newest_deletions = deletions.order_by("object_pk", "-id").distinct("object_pk")
+    newest = {
+        deletion.object_pk: deletion
+        for deletion in (newest_deletions if decides else newest_deletions.defer("old", "new"))
+    }
     for pk in newest.keys() - present:
         if not (decides and _shows_deleted(model_admin, request, newest[pk])):
             yield pk, newest[pk].key
@@ -183,9 +186,9 @@ def require_reach(site: AdminSite, request: HttpRequest, reached: Impact) -> Non
     missing = rights.lacking(partial(may, site, request), reached)
     if not missing:
         return
-    if any((one.kind, one.row.key) in reached.rows for one in missing):
+    if any((state.kind, state.row.key) in reached.rows for state in missing):
         raise PermissionDenied
-    rows = [one.row for one in missing]
+    rows = [state.row for state in missing]
     names = [quoted(row.key) for row in rows if may_see(site, request, type(row), row.pk)]
     if hidden := len(rows) - len(names):
         text = ngettext(

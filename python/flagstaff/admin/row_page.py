@@ -111,12 +111,12 @@ class RowPageAdmin(BaseAdmin):
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Returns what is wrong with the options. A list cannot merge or confirm edits."""
-        found = super().check(**kwargs)
+        problems = super().check(**kwargs)
         if self.list_editable:
             text = "list_editable cannot be used: a list neither merges nor confirms edits"
             hint = "remove it, and edit rows on their pages"
-            found.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
-        return found
+            problems.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
+        return problems
 
     @property
     def action_kind(self) -> Kind | str:
@@ -159,9 +159,9 @@ class RowPageAdmin(BaseAdmin):
 
     def own_urls(self) -> Iterator[URLPattern]:
         """The URL of each action."""
-        for one in self.page_actions.values():
-            if not (one.creates or one.deletes):
-                yield row_path(self, one.name, partial(self._action_view, one))
+        for action in self.page_actions.values():
+            if not (action.creates or action.deletes):
+                yield row_path(self, action.name, partial(self._action_view, action))
 
     def changeform_view(
         self,
@@ -215,14 +215,18 @@ class RowPageAdmin(BaseAdmin):
         """The actions of the list: those for several rows, and those of the project."""
         # Newer versions of Django have actions of the page of a row, too.
         place = [] if action_location is None else [action_location]
-        found: dict[str, Any] = super().get_actions(request, *place)
+        actions: dict[str, Any] = super().get_actions(request, *place)
         # It asks less than the action that deletes.
-        found.pop("delete_selected", None)
+        actions.pop("delete_selected", None)
         if IS_POPUP_VAR in request.GET:
-            return found
+            return actions
         every = self.page_actions.values()
-        own = (one for one in every if one.many and self.may_do(request, one, self.model))
-        return {one.name: (partial(self._act, one), one.name, one.label) for one in own} | found
+        own = (
+            action for action in every if action.many and self.may_do(request, action, self.model)
+        )
+        return {
+            action.name: (partial(self._act, action), action.name, action.label) for action in own
+        } | actions
 
     def _act(
         self, action: Action, _admin: Any, request: HttpRequest, rows: QuerySet[Any]
@@ -243,7 +247,9 @@ class RowPageAdmin(BaseAdmin):
 
     def _first(self, option: str) -> Action | None:
         """Returns the action with an option, such as "creates"."""
-        return next((one for one in self.page_actions.values() if getattr(one, option)), None)
+        return next(
+            (action for action in self.page_actions.values() if getattr(action, option)), None
+        )
 
     def _action_view(
         self, action: Action | None, request: HttpRequest, object_id: str
@@ -266,10 +272,10 @@ class RowPageAdmin(BaseAdmin):
     def _page(self, request: HttpRequest, row: Any) -> HttpResponse:
         links = {
             name: self.link_to(request, name, row)
-            for name, one in self.page_actions.items()
-            if not one.creates and self.is_offered(one, row)
+            for name, action in self.page_actions.items()
+            if not action.creates and self.is_offered(action, row)
         }
-        found = [*self.sections(request, row), self.last_changes(request, row)]
+        all_sections = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
         kind = self.action_kind
         name = kind.value if isinstance(kind, Kind) else kind
@@ -277,9 +283,9 @@ class RowPageAdmin(BaseAdmin):
         alarms, notes = ([line for bad, line in waiting if bad is side] for side in (True, False))
         head = replace(head, alarms=[*head.alarms, *alarms], notes=[*head.notes, *notes])
         sections = [
-            (one, [links.pop(name) for name in one.actions if name in links])
-            for one in found
-            if one.html
+            (section, [links.pop(name) for name in section.actions if name in links])
+            for section in all_sections
+            if section.html
         ]
         step, steps = head.steps
         context = {
@@ -313,13 +319,13 @@ class RowPageAdmin(BaseAdmin):
         A project may have columns of its own.
         """
         values = {
-            one: getattr(row, one.name)
-            for one in stored_fields(self.model)
-            if not (one.primary_key or one.name in ("key", *elsewhere))
+            field: getattr(row, field.name)
+            for field in stored_fields(self.model)
+            if not (field.primary_key or field.name in ("key", *elsewhere))
         }
         lines = (
-            format_html("{}: {}", capfirst(one.verbose_name), _column_text(one, value))
-            for one, value in values.items()
+            format_html("{}: {}", capfirst(field.verbose_name), _column_text(field, value))
+            for field, value in values.items()
             if value is not False and value not in (None, "", [])
         )
         html = format_html("<p>{}</p>", joined(" · ", lines))
@@ -341,8 +347,8 @@ class RowPageAdmin(BaseAdmin):
     def page_actions(self) -> Mapping[str, Action]:
         """The actions that have pages, by name."""
         # The pages of changes undo and restore.
-        every = (one for one in all_actions(self.action_kind) if not one.undoes)
-        return {one.name: one for one in every if one.name not in self.left_out}
+        every = (action for action in all_actions(self.action_kind) if not action.undoes)
+        return {action.name: action for action in every if action.name not in self.left_out}
 
 
 def _column_text(field: Any, value: Any) -> str:

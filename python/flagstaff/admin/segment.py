@@ -65,11 +65,11 @@ class SegmentAdmin(RowPageAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, with what uses each segment of the page. Reads all rules once."""
-        found = super().get_changelist_instance(request)
+        changelist = super().get_changelist_instance(request)
         uses = uses_by_segment()
-        for segment in found.result_list:
+        for segment in changelist.result_list:
             segment.uses = uses[segment.key]
-        return found
+        return changelist
 
     @admin.display(description=gettext_lazy("segment"), ordering="key")
     def segment(self, segment: Segment) -> SafeString:

@@ -119,7 +119,7 @@ class ValueRequest(ActionRequest):
             fields[CHOICES].empty_value = []
         elif VALUE in fields and options:
             texts = dict.fromkeys(map(fields[VALUE].prepare_value, [*options, row.value]))
-            fields[VALUE].widget = forms.Select(choices=[(one, one) for one in texts])
+            fields[VALUE].widget = forms.Select(choices=[(text, text) for text in texts])
 
     def next_steps(self) -> Sequence[tuple[str, str]]:
         """The page of the rules, which the page of a new value lacks."""
@@ -134,7 +134,7 @@ class ValueRequest(ActionRequest):
         notes = rule_notes(arguments.get(RULES, []))
         if row is None or VALUE not in arguments or row.type or row.choices:
             return notes
-        old, new = (TYPE_LABELS[type_of(one)] for one in (row.value, arguments[VALUE]))
+        old, new = (TYPE_LABELS[type_of(value)] for value in (row.value, arguments[VALUE]))
         text = _("The value was %(old)s and becomes %(new)s: code that reads it may fail.")
         changed = text % {"old": localized(old), "new": localized(new)}
         return notes if old == new else [changed, *notes]
@@ -172,13 +172,13 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, with the newest change of each value of the page."""
-        found = super().get_changelist_instance(request)
+        changelist = super().get_changelist_instance(request)
         if can_read(request, "change_table"):
-            versions = versions_of(Kind.VALUE, [row.pk for row in found.result_list])
+            versions = versions_of(Kind.VALUE, [row.pk for row in changelist.result_list])
             newest = newest_change_cells(versions.values())
-            for row in found.result_list:
+            for row in changelist.result_list:
                 row.newest_change = newest.get(str(row.pk), "")
-        return found
+        return changelist
 
     @admin.display(description=gettext_lazy("key"), ordering="key")
     def value_key(self, row: Any) -> SafeString:
@@ -253,9 +253,9 @@ def _users_note(request: HttpRequest, row: Any) -> SafeString:
     """How many users get something else than the value itself."""
     now = RowState(Kind.VALUE, row)
     before = [now.after({RULES: []})]
-    found = impact(before, [now], timeout=COUNT_TIMEOUT, viewer=request.user)
+    effects = impact(before, [now], timeout=COUNT_TIMEOUT, viewer=request.user)
     text = _("Users who get another value than the value itself: %(users)s.")
-    [effect] = found.values()
+    [effect] = effects.values()
     return note_html(text % {"users": users_text(effect, effect.changed)})
 
 

@@ -57,26 +57,26 @@ class WaitingRequest(AppRequest):
             return Preview(asks=False)
         waiting, request = self.row, self.request
         prospect = prospect_for_approval(waiting)
-        rows, found = prospect.run.rows, prospect.impact
+        rows, impact = prospect.run.rows, prospect.impact
         lines = [
-            preview_rows(request, one, changed)
-            for one, changed in zip(rows, prospect.changed, strict=False)
+            preview_rows(request, row, changed)
+            for row, changed in zip(rows, prospect.changed, strict=False)
         ]
         notes = [needs_view_user_text()]
         if may_see_users(request.user):
             now = prospect.outlook.users()
             # The stored sentences are in English.
-            asked = now if waiting.users == prospect.users else waiting.users
-            sides = ((_("When asked"), asked), (_("Now"), now))
+            users_then = now if waiting.users == prospect.users else waiting.users
+            sides = ((_("When asked"), users_then), (_("Now"), now))
             notes = [f"{side}: {text}" for side, text in sides if text]
         return Preview(
             {"expect_consequence": int(prospect.consequence)},
             rows=[
                 *(lines_of_rows(rows, lines) if rows else ()),
-                *segment_rows(self.site, request, found),
+                *segment_rows(self.site, request, impact),
             ],
             notes=notes,
-            impact=found,
+            impact=impact,
             typed=prospect.outlook.typed,
         )
 

@@ -32,16 +32,16 @@ def shown_actions(
 ) -> QuerySet[WaitingAction]:
     """Returns the actions of which the user may see all rows."""
     models = viewable_models(site, request)
-    found = uncached(rows.filter(row_kind__in=models))
+    actions = uncached(rows.filter(row_kind__in=models))
     for kind, model in models.items():
         if hidden := [*hidden_rows(site, request, model).values()]:
-            found = found.exclude(row_kind=kind, keys__has_any_keys=hidden)
-    return found
+            actions = actions.exclude(row_kind=kind, keys__has_any_keys=hidden)
+    return actions
 
 
 def viewable_models(site: AdminSite, request: HttpRequest) -> dict[str, type[Model]]:
     """Returns the models of which the user may see rows, by the kind of row."""
-    every = {kind.value: kind.model for kind in Kind} | {one.name: one.model for one in PAGES}
+    every = {kind.value: kind.model for kind in Kind} | {pages.name: pages.model for pages in PAGES}
     return {kind: model for kind, model in every.items() if may(site, request, "view", model)}
 
 
@@ -73,7 +73,10 @@ def row_lines(
         every = WaitingAction.objects.using(conf.database).of_row(kind, key)
         rows = [*shown_actions(site, request, every.filter(state__in=states))[:_MAX_LINES]]
         names = names_of(rows) if rows else {}
-        return [(one.needs_attention, waiting_line(site, one, names[one.asked_by])) for one in rows]
+        return [
+            (waiting.needs_attention, waiting_line(site, waiting, names[waiting.asked_by]))
+            for waiting in rows
+        ]
 
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
 
@@ -85,14 +88,14 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     names = names_of(rows)
     return [
         OverviewLine(
-            action_text(one),
-            _sentence(one, names[one.asked_by]),
-            _level(one),
-            _page_of(site, one),
-            state_badge(one),
+            action_text(waiting),
+            _sentence(waiting, names[waiting.asked_by]),
+            _level(waiting),
+            _page_of(site, waiting),
+            state_badge(waiting),
             str(WaitingAction._meta.verbose_name),
         )
-        for one in rows
+        for waiting in rows
     ]
 
 

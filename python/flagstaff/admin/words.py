@@ -110,7 +110,7 @@ def key_link(key: str, url: str = "") -> SafeString:
 
 def joined(separator: str, parts: Iterable[str]) -> SafeString:
     """Returns the parts that are not empty, as HTML."""
-    return format_html_join(separator, "{}", ((one,) for one in parts if one))
+    return format_html_join(separator, "{}", ((part,) for part in parts if part))
 
 
 def facts_html(facts: Iterable[tuple[object, object]]) -> SafeString:
@@ -169,7 +169,7 @@ def link(url: str, text: str) -> SafeString | str:
 
 def two_lines(first: str, *others: str) -> SafeString:
     """Returns a line, and below it those quiet ones that are not empty."""
-    quiet = format_html_join("", "<small>{}</small>", ((one,) for one in others if one))
+    quiet = format_html_join("", "<small>{}</small>", ((line,) for line in others if line))
     return format_html("{}{}", first, quiet)
 
 

@@ -94,7 +94,7 @@ def event_rows(
     if history_of is not None and events and may(site, request, "change", history_of):
         versions = _restorable(Kind(events[0].kind), history_of)
     undone = undone_by([entry for event in events for entry in event.entries])
-    undos, shown = [*undone.values()], {one.pk for event in events for one in event.entries}
+    undos, shown = [*undone.values()], {entry.pk for event in events for entry in event.entries}
     users: Mapping[str, str] | None = None
     if may_see_users(request.user):
         actors, users = names_in(events, undos)
@@ -103,7 +103,7 @@ def event_rows(
     # Asked once for each right: a project's own admin may query.
     ask = cache(
         lambda right, kind: all(
-            may(site, request, one, row or kind.model) for one in ("view", right)
+            may(site, request, needed, row or kind.model) for needed in ("view", right)
         )
     )
     others = others_of(events)
@@ -113,7 +113,9 @@ def event_rows(
         exists = row is not None or (event.kind, event.object_pk) in existing
         is_deletion = event.action == "delete"
         # What a secret value was is not stored.
-        is_lost = event.action != "create" and any(one.secret for one in event.differences)
+        is_lost = event.action != "create" and any(
+            difference.secret for difference in event.differences
+        )
         is_present = exists is not is_deletion
         # Nobody asked for this row.
         is_loaded = event.action == "create" and event.source == LOADDATA
@@ -128,15 +130,18 @@ def event_rows(
         together = others.get(event.transaction_id, "")
         url = changes_url(site, {"transaction": version})
         details = _details(
-            *(describe_actor(event, actors), aware(event.at)),
+            describe_actor(event, actors),
+            aware(event.at),
             source_label(event.source),
             event.reason or "",
             together and format_html('<a href="{}">{}</a>', url, together),
             _undone_html(undo, actors),
             database_user=event.session_user,
         )
-        found = EventRow(
-            *(aware(event.at), _change_html(event, users), details),
+        event_row = EventRow(
+            aware(event.at),
+            _change_html(event, users),
+            details,
             version=str(version),
             links=links,
             is_selectable=is_selectable,
@@ -144,10 +149,10 @@ def event_rows(
             may_undo=may_undo and (undo is None or undo.pk in shown),
         )
         if row is not None:
-            return found
+            return event_row
         label = "" if kind is Kind.FLAG else str(KIND_LABELS[kind])
         state = "" if exists else _("no longer exists")
-        return with_subject(found, event.key, _url_of(site, event, exists=exists), label, state)
+        return with_subject(event_row, event.key, _url_of(site, event, exists=exists), label, state)
 
     return [*map(shown_row, events)]
 
@@ -184,16 +189,16 @@ def _url_of(site: AdminSite, event: Event, *, exists: bool) -> str:
 
 def _existing(events: Sequence[Event]) -> set[tuple[str, str]]:
     """The rows of these events that exist, by kind and the text of their primary key. One query."""
-    found = []
+    queries = []
     for kind in Kind:
         pks = {event.object_pk for event in events if event.kind == kind.value}
         # As texts: the type of the primary key may have changed since.
         rows = all_rows(kind.model).annotate(flagstaff_pk=Cast("pk", TextField())).order_by()
-        found.append(
+        queries.append(
             rows.filter(flagstaff_pk__in=pks).values_list(Value(kind.value), "flagstaff_pk")
         )
     # The newest Django orders even a union by the fields of the model.
-    return {*found[0].union(*found[1:], all=True).order_by()}
+    return {*queries[0].union(*queries[1:], all=True).order_by()}
 
 
 def _restorable(kind: Kind, row: Any) -> range:
@@ -254,9 +259,9 @@ def others_of(events: Sequence[Event]) -> dict[int, str]:
         "limit": _MAX_ENTRIES + 1,
         "tables": [quote(kind.model._meta.db_table) for kind in Kind],
     }
-    found = query(connection, "transactions_v1", own_names(connection), parameters)
+    rows = query(connection, "transactions_v1", own_names(connection), parameters)
     texts = {}
-    for transaction, count, entries in found:
+    for transaction, count, entries in rows:
         text = ngettext("with %(count)s other", "with %(count)s others", count - 1)
         if entries > _MAX_ENTRIES:
             text = _("with at least %(count)s others")

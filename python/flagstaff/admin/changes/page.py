@@ -74,10 +74,10 @@ class _TimeField(forms.DateTimeField):
     widget = forms.TextInput(attrs={"type": "datetime-local", "step": 1})
 
     def to_python(self, value: Any) -> datetime | None:
-        found = super().to_python(value)
+        parsed = super().to_python(value)
         try:
             # PostgreSQL knows no offset of 16 hours or more, which is a valid one of Python.
-            return found and found.astimezone(timezone.get_default_timezone())
+            return parsed and parsed.astimezone(timezone.get_default_timezone())
         except OverflowError:
             raise forms.ValidationError(self.error_messages["invalid"]) from None
 
@@ -135,8 +135,8 @@ class Filters(forms.Form):
     @property
     def chosen(self) -> str:
         """What the filters behind the button select; those with an error are shown anyway."""
-        found = self.cleaned_data
-        texts = {name: found.get(name) for name in ("actor", "key", "from", "to", "kind")}
+        cleaned = self.cleaned_data
+        texts = {name: cleaned.get(name) for name in ("actor", "key", "from", "to", "kind")}
         texts |= {
             name: local_time_text(at) for name, at in texts.items() if isinstance(at, datetime)
         }
@@ -179,8 +179,8 @@ class Filters(forms.Form):
         if self.text:
             entries = entries.filter(has_text(self.text) | _made_by(self.text_actors, self.text))
         if self.of_transaction is not None:
-            [*found] = Change.objects.filter(pk=self.of_transaction)
-            entries = entries.in_transaction(found[0]) if found else entries.none()
+            [*chosen] = Change.objects.filter(pk=self.of_transaction)
+            entries = entries.in_transaction(chosen[0]) if chosen else entries.none()
         return entries
 
 
@@ -205,8 +205,8 @@ def _users_named(text: str) -> set[str]:
     users = actor_table()
     if users.username_field is None:
         return set()
-    found = users.rows.filter(**{f"{users.username_field.name}__icontains": text}).order_by()
-    return {str(pk) for pk in found.values_list(users.field.name, flat=True)[:_MAX_USERS]}
+    matching = users.rows.filter(**{f"{users.username_field.name}__icontains": text}).order_by()
+    return {str(pk) for pk in matching.values_list(users.field.name, flat=True)[:_MAX_USERS]}
 
 
 def readable_kinds(site: AdminSite, request: HttpRequest) -> list[Kind]:
@@ -316,8 +316,8 @@ class RecentChanges(Page):
         version = parse_version(before) if before else None
         entries = shown_entries(site, request, filters, kinds)
         newest = entries.short().newest(version, few=filters.is_short)[: _PAGE_SIZE + 1]
-        [*found] = newest if kinds else ()
-        page, more = found[:_PAGE_SIZE], found[_PAGE_SIZE:]
+        [*fetched] = newest if kinds else ()
+        page, more = fetched[:_PAGE_SIZE], fetched[_PAGE_SIZE:]
         rows = event_rows(site, request, [*events(page)], history_of=of_row)
         # The events of the apps between the first and the last change of the page.
         since, until = filters.since, filters.until
@@ -332,14 +332,14 @@ class RecentChanges(Page):
     def _csv(self) -> HttpResponse:
         site, request = self.site, self.request
         filters = _filters(site, request)
-        found = shown_entries(site, request, filters, readable_kinds(site, request))
-        entries = () if filters.errors else found.in_batches(few=filters.is_short)
+        filtered = shown_entries(site, request, filters, readable_kinds(site, request))
+        entries = () if filters.errors else filtered.in_batches(few=filters.is_short)
         shown = events(entries)
         if not may_see_users(request.user):
             # The numbers stay.
             shown = (
-                replace(one, added=Users(one.added.count), removed=Users(one.removed.count))
-                for one in shown
+                replace(event, added=Users(event.added.count), removed=Users(event.removed.count))
+                for event in shown
             )
         # A first event is read here, so that a problem is not in the middle of the response.
         lines = csv_lines(chain([*islice(shown, 1)], shown))
@@ -377,10 +377,12 @@ def _rows_of_apps(
         if filters.of_kind in {"", pages.name} and may_view(site, request, pages.model):
             problem = f"the app {pages.model._meta.app_label} cannot show its events"
             newest = _events_of_app(site, request, pages, filters, times)[:_MAX_OTHERS]
-            found: list[Any] = value_or_default(problem, partial(list, newest), [])
-            events += [(pages, event) for event in found]
+            newest_events: list[Any] = value_or_default(problem, partial(list, newest), [])
+            events += [(pages, event) for event in newest_events]
     rows = []
-    for (pages, event), row in zip(events, rows_of_app([one for _p, one in events]), strict=True):
+    for (pages, event), row in zip(
+        events, rows_of_app([app_event for _pages, app_event in events]), strict=True
+    ):
         subject = getattr(event, pages.name)
         url = page_url(site, pages.model, "change", subject.pk)
         rows.append(with_subject(row, subject.key, url, pages.label))
@@ -402,7 +404,7 @@ def _events_of_app(
         "actor__in": filters.actors,
     }
     events = all_rows(pages.events).filter(
-        **{name: one for name, one in conditions.items() if one is not None}
+        **{name: value for name, value in conditions.items() if value is not None}
     )
     if filters.text:
         events = events.filter(

@@ -109,9 +109,13 @@ class UndoRequest(ActionRequest):
         self._require_view(self.entries)
         self.events = [*events(self.entries)]
         self.undone = preview_undo(self.entries, without=self._without)
-        present = [(row, one) for one in self.undone if (row := one.before.row or one.after.row)]
-        self.versions = [str(one.version) for _row, one in present]
-        return [row for row, _one in present]
+        present = [
+            (row, undone)
+            for undone in self.undone
+            if (row := undone.before.row or undone.after.row)
+        ]
+        self.versions = [str(undone.version) for _row, undone in present]
+        return [row for row, _undone in present]
 
     def _entries(self) -> Sequence[Change]:
         """The entries to undo. Raises Http404, and FlagstaffError if there is no such version."""
@@ -152,13 +156,13 @@ class UndoRequest(ActionRequest):
         Raises PermissionDenied without the rights for it. To undo a creation is to delete, a
         deletion to add.
         """
-        written = [(one, changed) for one in self.undone if (changed := one.written)]
-        for one, changed in written:
-            row = one.before.row or one.after.row
+        written = [(undone, changed) for undone in self.undone if (changed := undone.written)]
+        for undone, changed in written:
+            row = undone.before.row or undone.after.row
             if not may(self.site, self.request, right_of(changed), row):
                 raise PermissionDenied
         self.form.is_valid()
-        conflicts = [one.problem for one in self.undone if one.problem]
+        conflicts = [undone.problem for undone in self.undone if undone.problem]
         for problem in conflicts:
             text = _("Cannot be undone: %(why)s.")
             why = visible_refusal(self.site, self.request, problem)
@@ -167,27 +171,27 @@ class UndoRequest(ActionRequest):
             self.form.add_error(None, _("There is nothing to undo."))
         if conflicts or not written:
             return None
-        changes = [changed for _one, changed in written]
-        found = impact_of_changes(changes, viewer=self.request.user)
+        changes = [changed for _undone, changed in written]
+        impact = impact_of_changes(changes, viewer=self.request.user)
         try:
-            require_reach(self.site, self.request, found)
+            require_reach(self.site, self.request, impact)
         except FlagstaffError as error:
             self._refuse(error)
             return None
-        keys = [one.key for one, _changed in written]
-        is_several = len(keys) > 1 or any(one.new is None for one in changes)
-        typed = text_for_many(keys) if is_several else text_to_type(found)
+        keys = [undone.key for undone, _changed in written]
+        is_several = len(keys) > 1 or any(change.new is None for change in changes)
+        typed = text_for_many(keys) if is_several else text_to_type(impact)
         # Other rows, entries or uses are another question.
-        rows = [(one.kind.value, one.pk, one.entries) for one in self.undone]
-        seal = {"rows": rows, "uses": [use.key for use in found.uses]}
-        return Preview(seal, changes, found, typed=typed)
+        rows = [(undone.kind.value, undone.pk, undone.entries) for undone in self.undone]
+        seal = {"rows": rows, "uses": [use.key for use in impact.uses]}
+        return Preview(seal, changes, impact, typed=typed)
 
     # What is asked.
 
     def _needs_reason(self, preview: Preview | None) -> bool:
         """Nothing delays an undo that only turns flags off."""
         changed = preview.changed if preview else []
-        return any(one.new != {"enabled": False} for one in changed)
+        return any(change.new != {"enabled": False} for change in changed)
 
     def _context(self, preview: Preview | None) -> dict[str, Any]:
         title = self._title()
@@ -217,17 +221,17 @@ class UndoRequest(ActionRequest):
 
     def _deleted(self) -> list[str]:
         """The keys of the rows that are deleted."""
-        return [one.key for one in self.undone if one.written and one.after.row is None]
+        return [undone.key for undone in self.undone if undone.written and undone.after.row is None]
 
     def _advice(self) -> Iterator[str]:
         """Yields what to do if the undo is not possible."""
-        if unfit := {name for one in self.undone for name in one.unfit}:
+        if unfit := {name for undone in self.undone for name in undone.unfit}:
             query = self.request.GET.copy()
             query.setlist(WITHOUT, [*self._without, *sorted(unfit)])
             text = _("Leave out %(fields)s") % {"fields": local_list(sorted(unfit))}
             yield format_html('<a href="?{}">{}</a>', query.urlencode(), text)
-        refused = {entry for one in self.undone if one.problem for entry in one.entries}
-        others = [one.version for one in self.events if one.version not in refused]
+        refused = {entry for undone in self.undone if undone.problem for entry in undone.entries}
+        others = [event.version for event in self.events if event.version not in refused]
         if not refused or self.is_restore:
             return
         if not others:
@@ -266,31 +270,37 @@ class UndoRequest(ActionRequest):
 
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         """A line for each field of a single row, or for each of several rows."""
-        flags = [one.after.row for one in self.undone if one.kind is Kind.FLAG and one.after.row]
+        flags = [
+            undone.after.row
+            for undone in self.undone
+            if undone.kind is Kind.FLAG and undone.after.row
+        ]
         more = lines_of_flags(self.request, flags, preview.impact)
-        lines = {one.id: self._lines_of(one) for one in self.undone}
+        lines = {undone.id: self._lines_of(undone) for undone in self.undone}
         for pk, of_flag in more.items():
             lines[Kind.FLAG, pk] += of_flag
         uses = segment_rows(self.site, self.request, preview.impact), capfirst(_("used by"))
         if len(self.undone) == 1:
             return [(lines[self.undone[0].id], _("Field")), uses]
         rows = []
-        for one in self.undone:
-            url = history_url(self.site, one.kind, one.key)
-            label = "" if one.kind is Kind.FLAG else f" ({KIND_LABELS[one.kind]})"
-            link = format_html('<a class="flagstaff-key" href="{}">{}</a>{}', url, one.key, label)
-            rows.append(replace(joined_row(one.key, lines[one.id]), field=link))
+        for undone in self.undone:
+            url = history_url(self.site, undone.kind, undone.key)
+            label = "" if undone.kind is Kind.FLAG else f" ({KIND_LABELS[undone.kind]})"
+            link = format_html(
+                '<a class="flagstaff-key" href="{}">{}</a>{}', url, undone.key, label
+            )
+            rows.append(replace(joined_row(undone.key, lines[undone.id]), field=link))
         return [(rows, _("Key")), uses]
 
-    def _lines_of(self, one: Undone) -> list[PreviewRow]:
-        if one.written is None:
-            return [PreviewRow(one.key, "", _("nothing: it already has its earlier state"))]
-        if one.before.row is None:
-            return [PreviewRow(one.key, "", _("created again, as it was before"))]
-        if one.after.row is None:
-            summary = summary_of(one.before.row) if one.kind is Kind.FLAG else ""
-            return [PreviewRow(one.key, summary, _("deleted"))]
-        return preview_rows(self.request, one.before.row, one.written)
+    def _lines_of(self, undone: Undone) -> list[PreviewRow]:
+        if undone.written is None:
+            return [PreviewRow(undone.key, "", _("nothing: it already has its earlier state"))]
+        if undone.before.row is None:
+            return [PreviewRow(undone.key, "", _("created again, as it was before"))]
+        if undone.after.row is None:
+            summary = summary_of(undone.before.row) if undone.kind is Kind.FLAG else ""
+            return [PreviewRow(undone.key, summary, _("deleted"))]
+        return preview_rows(self.request, undone.before.row, undone.written)
 
     def _back_url(self, *, is_done: bool = False) -> str:
         """The page that the person came from: else of the only row, or of the changes."""
@@ -320,10 +330,10 @@ class UndoRequest(ActionRequest):
 
     def _write(self, preview: Preview) -> Written:
         """Undoes all of it."""
-        expect = {one.id: one.version for one in self.undone}
+        expect = {undone.id: undone.version for undone in self.undone}
         with transaction.atomic(using=conf.database):
             done = undo(self.entries, without=self._without, expect=expect)
-            written = {one.id: changed for one in done if (changed := one.written)}
+            written = {undone.id: changed for undone in done if (changed := undone.written)}
             rows = read_rows(written, lock=False)
             for row_id, row in rows.items():
                 # That of the kind, which a project may have replaced.

@@ -100,8 +100,8 @@ class FlagRequest(ActionRequest):
 
     def notes(self, preview: Preview) -> Sequence[str]:
         """What is known of a new key, what still uses a flag, and what to know of its rules."""
-        action, found = self.action, preview.impact
-        keys = [one.key for one in preview.changed]
+        action, impact = self.action, preview.impact
+        keys = [change.key for change in preview.changed]
         if action.creates:
             return [*key_texts(keys[0])]
         if action.deletes:
@@ -115,15 +115,15 @@ class FlagRequest(ActionRequest):
             )
             notes.append(text % {"keys": local_list(map(quoted, off))})
         if action.name in _GIVING:
-            after = [one.row for key, one in found.after.items() if key in found.rows]
+            after = [state.row for key, state in impact.after.items() if key in impact.rows]
             for row in after:
                 texts = partial_rule_notices(FlagState.of(row))
-                notes += texts if len(after) == 1 else [f"{row.key}: {one}" for one in texts]
+                notes += texts if len(after) == 1 else [f"{row.key}: {text}" for text in texts]
         return notes
 
-    def lines(self, found: Impact) -> Mapping[str, Sequence[PreviewRow]]:
+    def lines(self, impact: Impact) -> Mapping[str, Sequence[PreviewRow]]:
         """Who has the flags before and after, and what changes in the apps."""
-        return lines_of_flags(self.request, self.rows, found)
+        return lines_of_flags(self.request, self.rows, impact)
 
     def summary(self, row: Any) -> str:
         """Which users have the flag."""
@@ -200,7 +200,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         shown, label = state_and_label(row)
         quiet = '<small class="flagstaff-quiet">{}</small>'
         about = (row.description, row.owner, joined_tags(row.tags), _review_text(row))
-        steps = [(f"{one} %", f"?percent={one}") for one in _STEPS if int(one) or percent]
+        steps = [(f"{step} %", f"?percent={step}") for step in _STEPS if int(step) or percent]
         return Head(
             state=(colour_of(shown.value), label),
             lines=(
@@ -237,11 +237,11 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         """The steps that decide, in their order."""
         rules = rules_html(flag.rules, self.admin_site, request) if flag.rules != [] else ""
         by = _("by %(unit)s") % {"unit": short_unit(flag.bucket_by)}
-        rest = f"{flag.rollout_percent} % {'' if flag.bucket_by == USER else by}"
+        others = f"{flag.rollout_percent} % {'' if flag.bucket_by == USER else by}"
         lines = (
             (_("Allowed users"), allowed_users_line(self, request, flag)),
             *([(_("Rules"), rules)] if rules else []),
-            (_("Everyone else"), rest),
+            (_("Everyone else"), others),
         )
         return facts_html(lines)
 
@@ -263,8 +263,8 @@ def _who_text(request: HttpRequest, flag: Any) -> SafeString:
     summary = flag_text(flag, allowed_count(flag))
     if not flag.enabled:
         return format_html("{}", summary)
-    found = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user)
-    [effect] = found.values()
+    impact = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user)
+    [effect] = impact.values()
     users = users_text(effect, effect.on[1])
     return format_html("{} {}: <strong>{}</strong>", summary, _("Users with the flag"), users)
 

@@ -80,8 +80,12 @@ _UNCHANGED = f"not-{_LONG}d"
 _DAY = timedelta(days=1)
 # The order of the states, most interesting first.
 _STATES = [
-    *(ReleaseState.ROLLOUT, ReleaseState.BY_RULES, ReleaseState.ALLOWED_USERS),
-    *(ReleaseState.ALL, ReleaseState.NO_USERS, ReleaseState.OFF),
+    ReleaseState.ROLLOUT,
+    ReleaseState.BY_RULES,
+    ReleaseState.ALLOWED_USERS,
+    ReleaseState.ALL,
+    ReleaseState.NO_USERS,
+    ReleaseState.OFF,
 ]
 # The id of the sentence that says why buttons are disabled.
 _WHY_NOT = "flagstaff-why-not"
@@ -148,14 +152,16 @@ class Flags:
         for flag in self.all:
             pk, fields = str(flag.pk), (flag.enabled, flag.rollout_percent)
             flag.version, flag.changed = newest.get(pk) or (None, _seconds(flag.changed_at))
-            said = notes.get(pk, ())
+            flag_notes = notes.get(pk, ())
             if flag.rules or flag.key in forced_off.keys:
                 state = FlagState(*fields, json.loads(flag.rules or "[]"))
-                flag.state, said = state_of(state, 0), [*said, *alarms_of(flag.key, state)]
+                flag.state = state_of(state, 0)
+                flag_notes = [*flag_notes, *alarms_of(flag.key, state)]
             else:
                 flag.state = state_without_rules(*fields)
-            if said:
-                flag.notes, flag.needs_attention = said, any(note.is_alarm for note in said)
+            if flag_notes:
+                flag.notes = flag_notes
+                flag.needs_attention = any(note.is_alarm for note in flag_notes)
 
     def state(self, flag: ListedFlag) -> ReleaseState:
         """Returns the state. Queries for the first flag that only allowed users may have."""
@@ -176,8 +182,8 @@ class Flags:
 
     def last_use(self, flag: ListedFlag) -> float:
         """Returns when a flag was last used in any way, in seconds; 0 if it never was."""
-        found = self.usage.get(flag.key, NOT_USED)
-        times = found.last_evaluated_at, found.served_in_bulk_at, found.served_to_browsers_at
+        used = self.usage.get(flag.key, NOT_USED)
+        times = used.last_evaluated_at, used.served_in_bulk_at, used.served_to_browsers_at
         return max((_seconds(at) for at in times if at is not None), default=0)
 
     @property
@@ -196,19 +202,19 @@ class Flags:
         usage = _usage_of(flags)
         read = partial(newest_change_cells, [flag.version for flag in flags if flag.version])
         changed: Mapping[str, str] = value_or_default("entries cannot be read", read, {})
-        found = with_counts(self._rows).in_bulk([flag.pk for flag in flags])
+        rows = with_counts(self._rows).in_bulk([flag.pk for flag in flags])
         # The list, with its search, filters and page.
         back = urlencode({BACK: f"{self.request.get_full_path()}#"})
         # Others may just have been deleted.
-        flags = [flag for flag in flags if flag.pk in found]
+        flags = [flag for flag in flags if flag.pk in rows]
         for flag in flags:
-            row = found[flag.pk]
+            row = rows[flag.pk]
             row.listed, flag.back, flag.usage = flag, back, usage.get(flag.key, NOT_USED)
             flag.newest_change = changed.get(str(flag.pk), "")
             # A row of the query set is not hidden.
             may_toggle = not conf.read_only and self.admin.has_toggle_permission(self.request, row)
             flag.may_toggle = may_toggle
-        return [found[flag.pk] for flag in flags]
+        return [rows[flag.pk] for flag in flags]
 
     # The choices of the filters.
 
@@ -263,12 +269,12 @@ class Flags:
 
     def unused(self) -> _Options:
         """Periods without an evaluation, and the flags that are probably no longer needed."""
-        found: dict[str, tuple[str, _Test]] = {}
+        options: dict[str, tuple[str, _Test]] = {}
         if _is_counted():
             for days in (7, _LONG):
-                found[f"{days}d"] = _not_in(days), partial(self._is_unused, _ago(days * _DAY))
-            found["never"] = _("never"), lambda flag: not self.last_use(flag)
-        return {**found, "stale": (_("stale"), lambda flag: str(flag.pk) in self._stale)}
+                options[f"{days}d"] = _not_in(days), partial(self._is_unused, _ago(days * _DAY))
+            options["never"] = _("never"), lambda flag: not self.last_use(flag)
+        return {**options, "stale": (_("stale"), lambda flag: str(flag.pk) in self._stale)}
 
     def _is_unused(self, since: float, flag: ListedFlag) -> bool:
         return self._created[flag.pk] < since and self.last_use(flag) < since
@@ -315,8 +321,8 @@ def newest_entries(pks: Sequence[str]) -> dict[str, tuple[int | None, float]]:
     connection = connections[conf.database]
     if not is_postgresql(connection):
         return {}
-    given = {"pks": pks, "table": connection.ops.quote_name(conf.flag_model._meta.db_table)}
-    rows = query(connection, "newest_entries_v1", own_names(connection), given)
+    parameters = {"pks": pks, "table": connection.ops.quote_name(conf.flag_model._meta.db_table)}
+    rows = query(connection, "newest_entries_v1", own_names(connection), parameters)
     return {pk: (version, at) for pk, version, at in rows}
 
 
@@ -355,7 +361,7 @@ class FlagFilter(admin.SimpleListFilter):
         if value is None:
             return queryset
         _text, test = self._options.get(value, ("", lambda _flag: False))
-        return queryset.filter(pk__in=[one.pk for one in self._flags.all if test(one)])
+        return queryset.filter(pk__in=[flag.pk for flag in self._flags.all if test(flag)])
 
 
 def _filter(name: str, title: Any, options: Callable[[Flags], _Options]) -> type[FlagFilter]:
@@ -385,33 +391,35 @@ class FlagChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         """Reads the page: first what needs attention, then the last changed."""
         flags = flags_of(request, self.model_admin)
-        found, sort_keys, orders = [*flags.all], flags.sort_keys, list[tuple[str, bool]]()
+        listed, sort_keys, orders = [*flags.all], flags.sort_keys, list[tuple[str, bool]]()
         if ORDER_VAR in self.params:
             names = dict(enumerate(self.list_display))
             columns = self.get_ordering_field_columns().items()
-            orders = [(str(names.get(int(number))), way == "desc") for number, way in columns]
+            orders = [
+                (str(names.get(int(number))), direction == "desc") for number, direction in columns
+            ]
         # Django sorts by other columns, such as those of a project.
         is_sorted_here = all(name in sort_keys for name, _is_desc in orders)
         if self.query or self.params.keys() - {ORDER_VAR} or not is_sorted_here:
             by_pk = {flag.pk: flag for flag in flags.all}
-            found = [by_pk[pk] for pk in self.queryset.values_list("pk", flat=True) if pk in by_pk]
+            listed = [by_pk[pk] for pk in self.queryset.values_list("pk", flat=True) if pk in by_pk]
         if ORDER_VAR not in self.params:
-            found.sort(key=lambda flag: (flag.needs_attention, flag.changed), reverse=True)
+            listed.sort(key=lambda flag: (flag.needs_attention, flag.changed), reverse=True)
         for name, is_desc in reversed(orders):
             if key := sort_keys.get(name):
-                found.sort(key=key, reverse=is_desc)
-        self.paginator = self.model_admin.paginator(found, self.list_per_page)
-        self.result_count, self.full_result_count = len(found), len(flags.all)
+                listed.sort(key=key, reverse=is_desc)
+        self.paginator = self.model_admin.paginator(listed, self.list_per_page)
+        self.result_count, self.full_result_count = len(listed), len(flags.all)
         self.show_full_result_count = True
         self.show_admin_actions = bool(flags.all)
-        self.can_show_all = len(found) <= self.list_max_show_all
-        self.multi_page = len(found) > self.list_per_page
+        self.can_show_all = len(listed) <= self.list_max_show_all
+        self.multi_page = len(listed) > self.list_per_page
         if self.multi_page and not (self.show_all and self.can_show_all):
             try:
-                found = self.paginator.page(self.page_num).object_list
+                listed = self.paginator.page(self.page_num).object_list
             except InvalidPage as error:
                 raise IncorrectLookupParameters from error
-        self.result_list = flags.rows_of(found)
+        self.result_list = flags.rows_of(listed)
 
 
 class FlagListAdmin(BaseAdmin):
@@ -435,7 +443,7 @@ class FlagListAdmin(BaseAdmin):
     def get_list_display(self, request: HttpRequest) -> Any:
         """The columns that have something to show."""
         columns: Sequence[Any] = super().get_list_display(request)
-        return [one for one in columns if one != "usage" or _is_counted()]
+        return [column for column in columns if column != "usage" or _is_counted()]
 
     def list_context(self, request: HttpRequest, changelist: ChangeList) -> dict[str, Any]:
         """The shortcuts above the list, and why buttons are disabled."""
@@ -482,8 +490,11 @@ class FlagListAdmin(BaseAdmin):
         return format_html(
             '<span class="flagstaff-key" id="{0}" title="{1}">{1}</span>'
             '<small class="{2}" title="{3}">{4}</small>',
-            *(_anchor(flag), flag.key, "flagstaff-alert" if listed.needs_attention else ""),
-            *(flag.description, joined(" · ", texts)),
+            _anchor(flag),
+            flag.key,
+            "flagstaff-alert" if listed.needs_attention else "",
+            flag.description,
+            joined(" · ", texts),
         )
 
     @admin.display(description=gettext_lazy("state"), ordering="rollout_percent")
@@ -500,22 +511,25 @@ class FlagListAdmin(BaseAdmin):
         return format_html(
             '<span class="flagstaff-state flagstaff-{}">{}</span><small><progress class="'
             'flagstaff-bar" max="100" value="{}" aria-hidden="true"></progress> {}</small>',
-            *(colour_of(state.value), label, flag.rollout_percent, " · ".join(filter(None, texts))),
+            colour_of(state.value),
+            label,
+            flag.rollout_percent,
+            " · ".join(filter(None, texts)),
         )
 
     @admin.display(description=gettext_lazy("24 hours"), ordering="key")
     def usage(self, flag: Any) -> SafeString | str:
         """The share of true results in 24 hours, and the time of the last evaluation."""
-        found: KeyUsage = flag.listed.usage
-        last, to_browsers = found.last_evaluated_at, found.served_to_browsers_at
+        used: KeyUsage = flag.listed.usage
+        last, to_browsers = used.last_evaluated_at, used.served_to_browsers_at
         if to_browsers is not None and (last is None or last < to_browsers):
             return two_lines(_("in browsers"), time_cell(to_browsers))
         if last is not None:
-            share = _share(found)
+            share = _share(used)
             return two_lines(share, time_cell(last)) if share else time_cell(last)
-        if found.served_in_bulk_at is not None:
+        if used.served_in_bulk_at is not None:
             text = _("Served in bulk on %(time)s. An evaluation of one key would be counted.")
-            title = text % {"time": full_time(found.served_in_bulk_at)}
+            title = text % {"time": full_time(used.served_in_bulk_at)}
             return format_html('<span title="{}">{}</span>', title, _("not known"))
         return _("never")
 
@@ -539,19 +553,26 @@ class FlagListAdmin(BaseAdmin):
             return format_html(
                 '<button type="button" class="button flagstaff-button" disabled aria-label="{}" '
                 'aria-describedby="{}">{}</button>',
-                *(name, _WHY_NOT, label),
+                name,
+                _WHY_NOT,
+                label,
             )
         # Afterwards the browser returns to this row of the same list. The address is below that of
         # the list: to look up a URL for each row takes long.
         return format_html(
             '<a class="button flagstaff-button" href="{}/{}/?{}{}" aria-label="{}">{}</a>',
-            *(quoted_pk(flag.pk), page, flag.listed.back, quote(_anchor(flag)), name, label),
+            quoted_pk(flag.pk),
+            page,
+            flag.listed.back,
+            quote(_anchor(flag)),
+            name,
+            label,
         )
 
 
 def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, object]]:
     """Yields links to filters, with the numbers of their flags; none without a flag."""
-    given = dict(request.GET.items())
+    current = dict(request.GET.items())
     options = {"state": flags.states(), "changed": flags.changes(), "owner": flags.owners()}
     shortcuts: Sequence[tuple[str, Mapping[str, str]]] = (
         (_("need attention"), {"state": _ATTENTION}),
@@ -564,17 +585,17 @@ def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, obje
         ),
     )
     for label, chosen in shortcuts:
-        found = flags.all
+        matching = flags.all
         for name, value in chosen.items():
             # Without an owner, nothing is owned by anybody.
             _text, test = options[name].get(value, ("", lambda _flag: False))
-            found = [*filter(test, found)]
-        if found:
+            matching = [*filter(test, matching)]
+        if matching:
             yield {
                 "label": label,
-                "count": local_number(len(found)),
+                "count": local_number(len(matching)),
                 "query": f"?{urlencode(chosen)}",
-                "is_current": given == chosen,
+                "is_current": current == chosen,
             }
 
 

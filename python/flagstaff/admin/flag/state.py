@@ -66,41 +66,42 @@ def state_and_label(flag: Any) -> tuple[ReleaseState, str]:
     return state_of(state, allowed), state_label(state, allowed)
 
 
-def users_row(found: Impact, key: Key) -> PreviewRow:
+def users_row(impact: Impact, key: Key) -> PreviewRow:
     """Returns how many users have a flag before and after a change."""
-    effect = found[key]
+    effect = impact[key]
     before, after = effect.on
     return PreviewRow(
         _("users with the flag"), users_text(effect, before), users_text(effect, after)
     )
 
 
-def _users_with_flag(found: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
+def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
     """Returns how many users have a flag before and after a change; of one flag, also which."""
-    counted = users_row(found, key)
+    counted = users_row(impact, key)
     if not is_one:
         return [counted]
     texts = [
-        flag_text(side[key].row, _allowed(side[key])) if key in side else "" for side in found.sides
+        flag_text(side[key].row, _allowed(side[key])) if key in side else ""
+        for side in impact.sides
     ]
     return [PreviewRow(_("who has the flag"), *texts), counted]
 
 
 def lines_of_flags(
-    request: HttpRequest, flags: Sequence[Any], found: Impact
+    request: HttpRequest, flags: Sequence[Any], impact: Impact
 ) -> Mapping[str, list[PreviewRow]]:
     """Returns who has flags before and after a change, and what changes in the apps.
 
     By the text of the primary key.
     """
-    of_apps = _preview_of_apps(request, flags) if found else {}
+    of_apps = _preview_of_apps(request, flags) if impact else {}
     return {
         str(flag.pk): [
-            *_users_with_flag(found, (Kind.FLAG, flag.key), is_one=len(found.rows) == 1),
+            *_users_with_flag(impact, (Kind.FLAG, flag.key), is_one=len(impact.rows) == 1),
             *of_apps.get(str(flag.pk), ()),
         ]
         for flag in flags
-        if (Kind.FLAG, flag.key) in found
+        if (Kind.FLAG, flag.key) in impact
     }
 
 
@@ -110,8 +111,8 @@ def summary_of(flag: Any) -> str:
 
 
 def _allowed(state: RowState) -> int:
-    given = state.allowed_users
-    return count_allowed_users(state.row) if given is None else len(given)
+    users = state.allowed_users
+    return count_allowed_users(state.row) if users is None else len(users)
 
 
 # What somebody must look at, and what is good to know.
@@ -150,14 +151,14 @@ def notes_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, li
 
     Calls each app once for all flags.
     """
-    found = _from_apps(((pages.name, pages.flag_notes) for pages in PAGES), request, flags)
+    of_apps = _from_apps(((pages.name, pages.flag_notes) for pages in PAGES), request, flags)
     codes = deciding_code([flag.key for flag in flags if flag.enabled])
     of_code = {
         str(flag.pk): [FlagNote(localized(code_text(codes[flag.key])))]
         for flag in flags
         if flag.key in codes
     }
-    return {pk: [*of_code.get(pk, ()), *found.get(pk, ())] for pk in {*of_code, *found}}
+    return {pk: [*of_code.get(pk, ()), *of_apps.get(pk, ())] for pk in {*of_code, *of_apps}}
 
 
 def _preview_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
@@ -170,12 +171,12 @@ def _from_apps(
     request: HttpRequest,
     flags: Sequence[Any],
 ) -> Mapping[str, list[_Said]]:
-    found: dict[str, list[_Said]] = {}
+    by_pk: dict[str, list[_Said]] = {}
     for name, hook in hooks:
         if hook is None:
             continue
         problem = f"what the app of each {name} says of flags cannot be read"
-        said: Mapping[str, _Said] = value_or_default(problem, partial(hook, request, flags), {})
-        for pk, one in said.items():
-            found.setdefault(pk, []).append(one)
-    return found
+        of_app: Mapping[str, _Said] = value_or_default(problem, partial(hook, request, flags), {})
+        for pk, item in of_app.items():
+            by_pk.setdefault(pk, []).append(item)
+    return by_pk

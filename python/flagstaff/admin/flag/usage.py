@@ -49,12 +49,12 @@ def evaluations(request: HttpRequest, key: str) -> Section:
     sentences = format_html("<p>{}</p>", joined(" ", _sentences(hours, now)))
     first = now.replace(minute=0, second=0, microsecond=0) - timedelta(hours=_HOURS - 1)
     counts = [[0, 0] for _hour in range(_HOURS)]
-    for one in hours:
+    for usage in hours:
         # The clock of a worker may be ahead.
-        hour = min((aware(one.hour) - first) // timedelta(hours=1), _HOURS - 1)
-        if hour >= 0 and one.result in _RESULTS:
-            counts[hour][0] += one.count if one.result == "true" else 0
-            counts[hour][1] += one.count
+        hour = min((aware(usage.hour) - first) // timedelta(hours=1), _HOURS - 1)
+        if hour >= 0 and usage.result in _RESULTS:
+            counts[hour][0] += usage.count if usage.result == "true" else 0
+            counts[hour][1] += usage.count
     if not any(whole for _part, whole in counts):
         return Section(title, sentences)
     starts = (local_time(first + timedelta(hours=hour)) for hour in range(_HOURS))
@@ -66,11 +66,11 @@ def evaluations(request: HttpRequest, key: str) -> Section:
 
 def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeString | str]:
     """Says that the flag was not evaluated only where an evaluation would have been counted."""
-    counted = [one for one in hours if one.result in _RESULTS]
-    recent = [one for one in counted if aware(one.last_at) >= now - timedelta(days=1)]
-    count = sum(one.count for one in recent)
+    counted = [usage for usage in hours if usage.result in _RESULTS]
+    recent = [usage for usage in counted if aware(usage.last_at) >= now - timedelta(days=1)]
+    count = sum(usage.count for usage in recent)
     last, bulk, browsers = (
-        max((one.last_at for one in hours if one.result in results), default=None)
+        max((usage.last_at for usage in hours if usage.result in results), default=None)
         for results in (_RESULTS, {"bulk"}, {"browsers"})
     )
     if count:
@@ -79,7 +79,7 @@ def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeStri
             "{count} evaluations in the last 24 hours, {percent} % true, last {time}.",
             count,
         )
-        true = sum(one.count for one in recent if one.result == "true")
+        true = sum(usage.count for usage in recent if usage.result == "true")
         percent = percent_true(true, count)
         yield format_html(text, count=local_number(count), percent=percent, time=time_cell(last))
     elif last is not None:
@@ -124,7 +124,9 @@ def bars(counts: Sequence[tuple[int, int]], labels: Mapping[int, str], text: str
     return format_html(
         '<svg class="flagstaff-bars" viewBox="0 0 {} {}" width="100%" role="img" aria-label="{}">'
         "{}{}</svg>",
-        *(len(counts) * _STEP, _HEIGHT + _LABELS, text),
+        len(counts) * _STEP,
+        _HEIGHT + _LABELS,
+        text,
         format_html_join("", '<path class="flagstaff-{}" d="{}"></path>', paths.items()),
         format_html_join(
             "",
@@ -150,7 +152,7 @@ def _columns(shares: Iterable[float]) -> str:
 def is_in_use(request: HttpRequest, keys: Sequence[str]) -> bool:
     """Whether one of these flags was evaluated, or in browsers, within a day. Queries."""
     usage = _usage(request, keys)
-    return usage is not None and any(one.in_use_at for one in usage.today.values())
+    return usage is not None and any(key_usage.in_use_at for key_usage in usage.today.values())
 
 
 def facts_of_deletion(request: HttpRequest, keys: Sequence[str]) -> Iterator[str]:
@@ -179,12 +181,12 @@ def _usage(request: HttpRequest, keys: Sequence[str]) -> RecentUsage | None:
 def key_texts(key: str) -> Iterator[str]:
     """Yields how often the key of a new flag was evaluated without one."""
     usage = recent_usage([key])
-    if usage is not None and (found := usage.keys.get(key)) and found.count:
+    if usage is not None and (key_usage := usage.keys.get(key)) and key_usage.count:
         text = ngettext(
             "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
             "call returns its default; while the new flag is off, it returns False.",
             "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
             "call returns its default; while the new flag is off, it returns False.",
-            found.count,
+            key_usage.count,
         )
-        yield text % {"days": local_days(usage.days), "count": local_number(found.count)}
+        yield text % {"days": local_days(usage.days), "count": local_number(key_usage.count)}

@@ -54,9 +54,9 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
     site, model = admin.admin_site, admin.model
     if selected := request.GET.getlist("remove"):
         # The page of the action asks, and writes.
-        kept = request.GET.copy()
-        kept.pop("remove")
-        back = f"{request.path}?{kept.urlencode()}"
+        parameters = request.GET.copy()
+        parameters.pop("remove")
+        back = f"{request.path}?{parameters.urlencode()}"
         query = urlencode({"users": "\n".join(selected), BACK: back})
         url = page_url(site, model, "disallow", flag.pk)
         return HttpResponseRedirect(f"{url}?{query}")
@@ -80,8 +80,8 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
 def _listed(admin: Any, request: HttpRequest, flag: Any) -> Mapping[str, object]:
     """The users of a page, in the order of their primary keys."""
     search, (links, to_user) = request.GET.get("q", "").strip(), links_of(flag)
-    found = _matching(links, to_user.name, to_user.attname, search) if search else links
-    ordered = found.order_by(to_user.attname).values_list(to_user.attname, flat=True)
+    matching = _matching(links, to_user.name, to_user.attname, search) if search else links
+    ordered = matching.order_by(to_user.attname).values_list(to_user.attname, flat=True)
     # A number without a page stands for the first or the last one.
     page = Paginator(ordered, PAGE_SIZE).get_page(request.GET.get("page", ""))
     pks, table, site = [str(pk) for pk in page], allowed_user_table(), admin.admin_site

@@ -123,10 +123,10 @@ def page_links(request: HttpRequest, number: int, *, has_next: bool) -> list[tup
     return [(with_query(request, {PAGE: str(to)}), label) for label, to in links]
 
 
-def with_query(request: HttpRequest, given: Mapping[str, str | None]) -> str:
+def with_query(request: HttpRequest, parameters: Mapping[str, str | None]) -> str:
     """Returns the URL of the page with other parameters. None removes one."""
     query = request.GET.copy()
-    for name, value in given.items():
+    for name, value in parameters.items():
         query.pop(name, None)
         if value is not None:
             query[name] = value

@@ -63,14 +63,14 @@ class Overview(Page):
 
         A part that cannot be read is one line that says so.
         """
-        found: list[OverviewLine] = []
+        lines: list[OverviewLine] = []
         for name, read in self._sources():
             text = _("“%(name)s” cannot be read. Run “manage.py migrate”, or read the log.")
             unknown = [OverviewLine(name, text % {"name": name}, Level.UNKNOWN)]
-            found += value_or_default(f"the overview cannot read: {name}", read, unknown)
+            lines += value_or_default(f"the overview cannot read: {name}", read, unknown)
         levels = list(Level)
         # Plans and experiments come before numbers of other things.
-        return sorted(found, key=lambda line: (levels.index(line.level), not line.kind))
+        return sorted(lines, key=lambda line: (levels.index(line.level), not line.kind))
 
     def _sources(self) -> Iterator[tuple[str, _Read]]:
         """Yields the name of each part, and what reads it."""
@@ -95,32 +95,35 @@ class Overview(Page):
         """The flags with an alarm of their own. The apps have lines for theirs."""
         keeps_users_out = ~Q(rules=[]) & Q(enabled=True, rollout_percent__gte=ALL_USERS)
         rows = self.admin.get_queryset(self.request).order_by("key")
-        found = rows.filter(keeps_users_out | Q(key__in=forced_off.keys))
+        flags = rows.filter(keeps_users_out | Q(key__in=forced_off.keys))
         return [
             OverviewLine(
-                *(flag.key, note.text, Level.PROBLEM),
+                flag.key,
+                note.text,
+                Level.PROBLEM,
                 page_url(self.site, type(flag), "change", flag.pk),
                 badge(state.value, label),
                 str(flag._meta.verbose_name),
             )
-            for flag in with_counts(found)
+            for flag in with_counts(flags)
             for state, label in [state_and_label(flag)]
             for note in alarms_of(flag.key, FlagState.of(flag))
         ]
 
 
 def _table(every: list[OverviewLine], title: str, levels: set[Level], empty: str = "") -> Table:
-    found = [line for line in every if line.level in levels]
+    lines = [line for line in every if line.level in levels]
     rows = [
         (
             two_lines(key_link(line.title, line.url), line.kind)
             if line.kind
             else link(line.url, line.title),
-            *(line.label, line.text),
+            line.label,
+            line.text,
         )
-        for line in found[:_MAX_LINES]
+        for line in lines[:_MAX_LINES]
     ]
-    more = len(found) - len(rows)
+    more = len(lines) - len(rows)
     note = _("and %(count)s more") % {"count": local_number(more)} if more else ""
     columns = [Column(_("What")), Column(_("State")), Column(_("Details"))]
     return Table(columns, rows, title, empty, note)
@@ -146,11 +149,11 @@ def _stale_flags(title: str, url: str) -> Sequence[OverviewLine]:
 
 
 def _workers(title: str, url: str) -> Sequence[OverviewLine]:
-    found = read_workers(connections[conf.database])
-    if not found.behind:
+    register = read_workers(connections[conf.database])
+    if not register.behind:
         return ()
-    label = badge("behind", localized(state_label(found.is_behind)))
-    return (OverviewLine(title, localized(summary(found)), Level.PROBLEM, url, label),)
+    label = badge("behind", localized(state_label(register.is_behind)))
+    return (OverviewLine(title, localized(summary(register)), Level.PROBLEM, url, label),)
 
 
 def _unknown_keys(title: str, url: str) -> Sequence[OverviewLine]:

@@ -87,9 +87,11 @@ class Search(Page):
     def _rows(self, own: ModelAdmin[Any]) -> Sequence[Any]:
         """Returns the rows that the search of the list finds, and one more than a page shows."""
         every = own.get_queryset(self.request).using(conf.database)
-        found, has_duplicates = own.get_search_results(self.request, every, self._text)
+        matching, has_duplicates = own.get_search_results(self.request, every, self._text)
         is_other = Case(When(key=self._text, then=Value(0)), default=Value(1))
-        ordered = (found.distinct() if has_duplicates else found).order_by(is_other, "key", "-pk")
+        ordered = (matching.distinct() if has_duplicates else matching).order_by(
+            is_other, "key", "-pk"
+        )
         counted = with_counts(ordered) if own.model is conf.flag_model else ordered
         return [*counted[: _MAX_ROWS + 1]]
 

@@ -51,7 +51,7 @@ class StaleFlags(Page):
         facts, lines = flag.facts, [*evidence_of(flag), *self._next_steps(flag)]
         return [
             key_link(facts.key, self._url(flag, "change")),
-            format_html_join("", "<div>{}</div>", ((one,) for one in lines)),
+            format_html_join("", "<div>{}</div>", ((line,) for line in lines)),
             # For how long the oldest signal has held.
             local_days(max(finding.days for finding in flag.findings)),
             facts.owner,

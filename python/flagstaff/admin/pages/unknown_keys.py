@@ -56,7 +56,8 @@ class UnknownKeys(Page):
         offset = (number - 1) * _PAGE_SIZE
         keys, total = unknown_keys(timedelta(days=_DAYS), limit=_PAGE_SIZE, offset=offset)
         columns = [
-            *(Column(_("Key")), Column(_("Evaluations"), is_number=True)),
+            Column(_("Key")),
+            Column(_("Evaluations"), is_number=True),
             *map(Column, (_("Last"), _("First"), _("Action"))),
         ]
         return Content(
@@ -75,39 +76,39 @@ class UnknownKeys(Page):
 
     def _rows(self, keys: Sequence[HourlyUsage]) -> list[Sequence[str]]:
         site, request, model = self.site, self.request, conf.flag_model
-        taken = taken_keys("flag", [one.key for one in keys])
-        known, has_history = self.shown_flags(), page_link(site, request, "changes")
+        taken = taken_keys("flag", [usage.key for usage in keys])
+        known_flags, has_history = self.shown_flags(), page_link(site, request, "changes")
         add_url = page_url(site, model, "add") if may(site, request, "add", model) else ""
 
-        def row(one: HourlyUsage) -> Sequence[str]:
-            problem = _problem(one.key, taken.get(one.key, ""))
-            create = f"{add_url}?{urlencode({'key': one.key})}" if add_url and not problem else ""
-            history = history_url(site, Kind.FLAG, one.key) if has_history else ""
+        def row(usage: HourlyUsage) -> Sequence[str]:
+            problem = _problem(usage.key, taken.get(usage.key, ""))
+            create = f"{add_url}?{urlencode({'key': usage.key})}" if add_url and not problem else ""
+            history = history_url(site, Kind.FLAG, usage.key) if has_history else ""
             guess = ""
-            if similar := similar_key(one.key, known):
-                flag = key_link(similar, page_url(site, model, "change", known[similar]))
+            if similar := similar_key(usage.key, known_flags):
+                flag = key_link(similar, page_url(site, model, "change", known_flags[similar]))
                 guess = format_html(_("Did you mean {flag}?"), flag=flag)
             return [
-                two_lines(key_link(one.key), guess, problem),
-                local_number(one.count),
-                time_cell(one.last_at),
-                time_cell(one.hour),
+                two_lines(key_link(usage.key), guess, problem),
+                local_number(usage.count),
+                time_cell(usage.last_at),
+                time_cell(usage.hour),
                 two_lines(
                     create and link(create, _("Create flag…")),
                     history and link(history, _("History")),
                 ),
             ]
 
-        return [row(one) for one in keys]
+        return [row(usage) for usage in keys]
 
 
-def similar_key(key: str, known: Iterable[str]) -> str | None:
+def similar_key(key: str, known_keys: Iterable[str]) -> str | None:
     """Returns the most similar known key; None if none is. Ignores case."""
     name = key.casefold()
     near = (
-        one
-        for one in known
-        if (folded := one.casefold())[:_END] == name[:_END] or folded[-_END:] == name[-_END:]
+        known_key
+        for known_key in known_keys
+        if (folded := known_key.casefold())[:_END] == name[:_END] or folded[-_END:] == name[-_END:]
     )
     return most_similar(key, near, _CUTOFF)
 

@@ -50,26 +50,28 @@ class UserFlags(Page):
             if not snapshot.ready:
                 return Content(form, notes=[_("The flags cannot be read from the database.")])
             pks = self.shown_flags()
-            found = {
+            explanations = {
                 key: explanation_of(
                     Explanation, key, snapshot.explain(key, user.argument, context=context)
                 )
                 for key in pks
             }
             values = self._values(snapshot, user.argument, context)
-        on = [key for key in pks if found[key].value]
+        on = [key for key in pks if explanations[key].value]
         is_only_on = _ON in self.request.GET
         # First those that are on.
-        keys = on if is_only_on else sorted(pks, key=lambda key: not found[key].value)
+        keys = on if is_only_on else sorted(pks, key=lambda key: not explanations[key].value)
         page = Paginator(keys, _PAGE_SIZE).get_page(page_number(self.request))
         labels = {
             True: badge("on", pgettext("state of a flag", "on")),
             False: badge("off", pgettext("state of a flag", "off")),
         }
         model, titles = conf.flag_model, (_("Flag"), _("State"), _("Why"))
-        codes = deciding_code([key for key in page if found[key].reason != "DISABLED"])
+        codes = deciding_code([key for key in page if explanations[key].reason != "DISABLED"])
         states: dict[str, tuple[str, str]]
-        states = {key: (labels[bool(found[key].value)], why(found[key])) for key in page}
+        states = {
+            key: (labels[bool(explanations[key].value)], why(explanations[key])) for key in page
+        }
         states |= {key: ("", localized(code_text(code))) for key, code in codes.items()}
         rows = [
             (key_link(key, page_url(self.site, model, "change", pks[key])), *states[key])
@@ -107,11 +109,11 @@ class UserFlags(Page):
             rows = [*stored.order_by("key")[:_MAX_VALUES]]
         shown = []
         for row in rows:
-            one = snapshot.explain(row.key, user, context=context, kind="value")
-            found = explanation_of(ValueExplanation, row.key, one)
-            value = describe_value(found.value, secret=is_secret(row))
+            raw = snapshot.explain(row.key, user, context=context, kind="value")
+            explanation = explanation_of(ValueExplanation, row.key, raw)
+            value = describe_value(explanation.value, secret=is_secret(row))
             key = key_link(row.key, page_url(self.site, model, "change", row.pk))
-            shown.append((key, short(value, _MAX_LENGTH), why(found)))
+            shown.append((key, short(value, _MAX_LENGTH), why(explanation)))
         titles = (_("Value"), _("Result"), _("Why"))
         return Table([*map(Column, titles)], shown, _("Values with rules"))
 

@@ -36,18 +36,20 @@ class WorkersPage(Page):
                 "database."
             )
             return Content(notes=[text])
-        found = read_workers(connection)
-        state = _STATES[found.is_behind]
-        modes = dict.fromkeys(worker.mode for worker in found.registered)
+        register = read_workers(connection)
+        state = _STATES[register.is_behind]
+        modes = dict.fromkeys(worker.mode for worker in register.registered)
         text = _("State at %(at)s.") % {"at": local_time_text(timezone.now())}
         titles = (_("Worker"), _("State"), _("Last report"), _("Mode"), _("Started"))
-        table = Table([*map(Column, titles)], [*map(_row, found.registered)])
+        table = Table([*map(Column, titles)], [*map(_row, register.registered)])
         return Content(
             sentence=format_html(
-                *("{} {} {}", badge(state, localized(state_label(found.is_behind)))),
-                *(localized(summary(found)), text),
+                "{} {} {}",
+                badge(state, localized(state_label(register.is_behind))),
+                localized(summary(register)),
+                text,
             ),
-            notes=[*_notes(found)],
+            notes=[*_notes(register)],
             tables=[table] if table.rows else [],
             remarks=[
                 *(f"{mode}: {MODE_TEXTS[mode]}" for mode in modes),
@@ -59,9 +61,9 @@ class WorkersPage(Page):
         )
 
 
-def _notes(found: Workers) -> Iterator[str]:
-    yield from map(localized, notes(found))
-    if found.is_behind:
+def _notes(register: Workers) -> Iterator[str]:
+    yield from map(localized, notes(register))
+    if register.is_behind:
         text = _(
             "A worker that polls is behind for up to %(seconds)s s after each change. A worker "
             "that stays behind hangs, is suspended, or cannot load the flags; it evaluates from "
@@ -73,11 +75,11 @@ def _notes(found: Workers) -> Iterator[str]:
 
 def _row(worker: Worker) -> Sequence[str]:
     state = _STATES[worker.is_behind] if worker.is_expected else "lost"
-    seen = localized(duration(worker.seen_seconds, largest_only=True))
+    age = localized(duration(worker.seen_seconds, largest_only=True))
     return [
         two_lines(key_link(worker.host), f"pid {worker.pid}"),
         badge(state, localized(worker_label(worker))),
-        _("%(time)s ago") % {"time": seen},
+        _("%(time)s ago") % {"time": age},
         worker.mode,
         time_cell(worker.started_at),
     ]

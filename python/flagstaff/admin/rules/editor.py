@@ -64,7 +64,7 @@ class Editor:
     ) -> None:
         """Takes the texts of the rules. Rows that are edited have no problems yet."""
         self._widget, self._name = widget, name
-        self.lines = [self._line(*one) for one in enumerate(rules)]
+        self.lines = [self._line(number, rule) for number, rule in enumerate(rules)]
         #: None if a row has a problem. Blank rows are left out.
         self.rules = self._typed()
         if is_edited:
@@ -92,9 +92,9 @@ class Editor:
         return Line(form, conditions)
 
     def _typed(self) -> list[dict[str, Any]] | None:
-        found, is_valid = [], True
+        rules, is_valid = [], True
         for rule, conditions in self.lines:
-            filled = [one for one in conditions if one.has_changed()]
+            filled = [condition for condition in conditions if condition.has_changed()]
             if not (filled or rule.has_changed()):
                 continue
             # A rule with a name, a percentage or a value keeps one condition.
@@ -102,11 +102,11 @@ class Editor:
             for row in rows:
                 row.empty_permitted = False
             if all(row.is_valid() for row in rows):
-                own = {"conditions": [one.cleaned_data for one in rows[1:]]}
-                found.append(rule.cleaned_data | own)
+                own = {"conditions": [row.cleaned_data for row in rows[1:]]}
+                rules.append(rule.cleaned_data | own)
             else:
                 is_valid = False
-        return found if is_valid else None
+        return rules if is_valid else None
 
 
 class RulesWidget(forms.Textarea):
@@ -178,8 +178,8 @@ class RulesWidget(forms.Textarea):
 
     def _posted(self, data: Mapping[str, str], name: str) -> list[Texts]:
         def texts(place: str, inputs: Sequence[str]) -> Texts:
-            named = {one: f"{name}-{place}-{one}" for one in inputs}
-            return {one: data[named[one]] for one in inputs if named[one] in data}
+            named = {field: f"{name}-{place}-{field}" for field in inputs}
+            return {field: data[named[field]] for field in inputs if named[field] in data}
 
         rules: list[Texts] = []
         while (own := texts(f"{len(rules)}", _RULE)) or (self.of_segment and not rules):
@@ -193,7 +193,7 @@ class RulesWidget(forms.Textarea):
         """Makes the edit of a button, such as "up:1". That of a row that is gone does nothing."""
         word, place, beginning = [*button.split(":", 2), "", ""][:3]
         with suppress(IndexError, ValueError):
-            numbers = [int(one) for one in place.split("-") if one]
+            numbers = [int(number) for number in place.split("-") if number]
             if word in {*_STEPS, "remove"}:
                 _move(rules, word, numbers)
             elif word == "others":
@@ -263,5 +263,8 @@ def _move(rules: list[Texts], word: str, numbers: Sequence[int]) -> None:
 def _without_false(rule: Mapping[str, Any]) -> Mapping[str, Any]:
     """Leaves out `"negate": false`, which says nothing."""
     conditions = rule["conditions"]
-    kept = [{name: one[name] for name in one if one[name] is not False} for one in conditions]
-    return {**rule, "conditions": kept}
+    without_false = [
+        {name: condition[name] for name in condition if condition[name] is not False}
+        for condition in conditions
+    ]
+    return {**rule, "conditions": without_false}

@@ -63,13 +63,17 @@ class Row(forms.Form):
     def __init__(self, name: str, place: str, label: str, texts: Texts) -> None:
         """Takes the name of the field with the rules, and the place, such as "0-1"."""
         prefix = f"{name}-{place}"
-        data = {f"{prefix}-{one}": text for one, text in texts.items()}
+        data = {f"{prefix}-{field_name}": text for field_name, text in texts.items()}
         super().__init__(data, prefix=prefix, empty_permitted=True)
         self.place, self.label, self.texts = place, label, texts
         self.focus = texts.get("focus", "")
         for field in self.fields.values():
             field.widget.attrs["aria-label"] = f"{label}: {field.label}"
-        empty = (one for one in self.fields if one != "negate" and not texts.get(one))
+        empty = (
+            field_name
+            for field_name in self.fields
+            if field_name != "negate" and not texts.get(field_name)
+        )
         if self.focus == "input" and (first := next(empty, None)):
             self.fields[first].widget.attrs["autofocus"] = True
 
@@ -94,7 +98,7 @@ class RuleForm(Row):
     def clean(self) -> dict[str, Any]:
         """Returns the JSON, without what is not typed."""
         typed = self.cleaned_data.items()
-        return {name: one for name, one in typed if name == _VALUE or one not in ("", None)}
+        return {name: value for name, value in typed if name == _VALUE or value not in ("", None)}
 
 
 class ValueRuleForm(RuleForm):
@@ -167,8 +171,8 @@ class ConditionForm(Row):
 
     def common_values(self) -> str:
         """Returns values that users can have, as they are typed."""
-        found = self._offer.common_values(self.texts.get("attribute", ""))
-        return values_text(found, "in") if self.texts["operator"] == "in" else ""
+        values = self._offer.common_values(self.texts.get("attribute", ""))
+        return values_text(values, "in") if self.texts["operator"] == "in" else ""
 
 
 class SegmentForm(Row):
@@ -187,7 +191,7 @@ class SegmentForm(Row):
 
     def clean(self) -> dict[str, Any]:
         """Returns the JSON."""
-        return {name: one for name, one in self.cleaned_data.items() if one is not False}
+        return {name: value for name, value in self.cleaned_data.items() if value is not False}
 
 
 def texts_of_rule(rule: Mapping[str, Any]) -> Texts:

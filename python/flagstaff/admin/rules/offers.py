@@ -62,14 +62,17 @@ class Offer:
         """Returns the values of an attribute that are known without a look at any user."""
         if name == GROUPS:
             return self._groups
-        found = self.attributes.get(name)
-        if found is None:
+        attribute = self.attributes.get(name)
+        if attribute is None:
             return []
-        if found.type is AttributeType.BOOL:
+        if attribute.type is AttributeType.BOOL:
             return [True, False]
-        choices = [value for value, _label in found.field.flatchoices] if found.field else []
+        if attribute.field is None:
+            return []
+        values = [value for value, _label in attribute.field.flatchoices]
         # A field of a project may have any objects.
-        return [one for one in choices if isinstance(one, str | int) and one != ""][:_MAX_VALUES]
+        values = [value for value in values if isinstance(value, str | int) and value != ""]
+        return values[:_MAX_VALUES]
 
 
 # Marks: a condition that cannot match, or only if a call passes its attribute.
@@ -83,17 +86,17 @@ class Mark(NamedTuple):
     is_error: bool
 
 
-def mark_of(condition: Mapping[str, Any], known: Mapping[str, Attribute]) -> Mark | None:
+def mark_of(condition: Mapping[str, Any], attributes: Mapping[str, Attribute]) -> Mark | None:
     """Returns the mark of a condition; None if there is nothing to say.
 
-    `known` are the known attributes.
+    `attributes` are the known ones.
     """
     name = condition.get("attribute")
     if not isinstance(name, str) or not name:
         return None
-    if found := impossible_value(condition, known):
-        return Mark(sentence(found.problem), is_error=found.is_certain)
-    return None if name in known else Mark(_unknown_text(name), is_error=False)
+    if impossible := impossible_value(condition, attributes):
+        return Mark(sentence(impossible.problem), is_error=impossible.is_certain)
+    return None if name in attributes else Mark(_unknown_text(name), is_error=False)
 
 
 def rule_notes(rules: object) -> list[str]:
@@ -101,9 +104,9 @@ def rule_notes(rules: object) -> list[str]:
 
     Marks, which begin with the places of the rules, and groups that do not exist.
     """
-    known, notes = known_attributes(), list[str]()
+    attributes, notes = known_attributes(), list[str]()
     for place, condition in new_conditions(rules):
-        mark = mark_of(condition, known)
+        mark = mark_of(condition, attributes)
         # An error is refused.
         if mark is not None and not mark.is_error:
             notes.append(f"{capfirst(localized(place))}: {mark.text}" if place else mark.text)

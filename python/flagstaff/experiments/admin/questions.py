@@ -82,11 +82,11 @@ class ExperimentRequest(AppRequest):
         outlook = action.outlook(experiment.key, **arguments) if action.outlook else None
         return Preview(rows=rows, notes=notes, asks=action.name != "force", outlook=outlook)
 
-    def _given(
+    def _data_of_link(
         self, fields: Mapping[str, forms.Field], initial: Mapping[str, Any]
     ) -> Mapping[str, Any] | None:
         # What is edited is no answer yet.
-        return None if fields and self.action.fields else super()._given(fields, initial)
+        return None if fields and self.action.fields else super()._data_of_link(fields, initial)
 
     def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
         """Returns the field of the argument: an editor of rules, a choice, or a text."""
