@@ -259,9 +259,13 @@ class Decision:
 def decide(verdict: StepVerdict, outcomes: Sequence[GuardOutcome], *, is_due: bool) -> Decision:
     """Returns what to do. A rollback comes before a hold, and a hold before the dwell time."""
     trips = [
-        Decision("rollback" if one.guard.action == "rollback" else "hold", one.why, one.guard.path)
-        for one in outcomes
-        if one.fine is False
+        Decision(
+            "rollback" if outcome.guard.action == "rollback" else "hold",
+            outcome.why,
+            outcome.guard.path,
+        )
+        for outcome in outcomes
+        if outcome.fine is False
     ]
     if verdict.trip is not None:
         trips.insert(0, Decision(verdict.trip_action or "rollback", verdict.why, verdict.trip))

@@ -45,7 +45,8 @@ VERBS = (
     verb_group(
         PLAN,
         "show and change the rollout plans of flags",
-        *(list_, show),
+        list_,
+        show,
         *action_verbs(PLAN),
         topic=Topic.ROLLOUTS,
     ),

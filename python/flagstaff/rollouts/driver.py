@@ -91,16 +91,16 @@ def _drive(due: tuple[int, str, str], *, calls_functions: bool) -> PlanReport | 
     """
     pk, key, state = due
     try:
-        seen = Plan.objects.filter(pk=pk).first()
-        if seen is not None and seen.problem and not seen.has_tripped:
-            return PlanReport(key, state, error=seen.problem)
-        if seen is None or (calls_functions and not has_functions(seen)):
+        plan = Plan.objects.filter(pk=pk).first()
+        if plan is not None and plan.problem and not plan.has_tripped:
+            return PlanReport(key, state, error=plan.problem)
+        if plan is None or (calls_functions and not has_functions(plan)):
             return None
-        report = None if seen.has_tripped else _advance(seen, calls_functions=calls_functions)
-        if seen.has_tripped or (report is not None and report.event == PlanEvent.Kind.TRIPPED):
-            report = _carry_out_trip(seen)
+        report = None if plan.has_tripped else _advance(plan, calls_functions=calls_functions)
+        if plan.has_tripped or (report is not None and report.event == PlanEvent.Kind.TRIPPED):
+            report = _carry_out_trip(plan)
             if report is not None and report.state == State.ROLLED_BACK:
-                _wait_for_workers(seen)
+                _wait_for_workers(plan)
     except Exception as error:  # noqa: BLE001 (a broken row must not leave other plans unguarded)
         # Only the type of most errors: their message may quote data.
         text = str(error) if isinstance(error, FlagstaffError) else type(error).__name__
@@ -112,7 +112,9 @@ def _advance(seen: Plan, *, calls_functions: bool) -> PlanReport | None:
     is_later = not calls_functions and has_functions(seen)
     outcomes = None if is_later else call_guards(seen)
     # A guard of the project may be fine in the next run, so its trip waits for the plan.
-    waits = any(one.fine is False and one.guard.action == "rollback" for one in outcomes or ())
+    waits = any(
+        outcome.fine is False and outcome.guard.action == "rollback" for outcome in outcomes or ()
+    )
     with _locked(seen, *WATCHED_STATES, waits=waits) as plan:
         # The guards were called for the run that was seen.
         if plan is None or plan.run_id != seen.run_id:

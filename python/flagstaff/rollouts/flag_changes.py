@@ -65,5 +65,5 @@ def _has_deciding_entry(plan: Plan) -> bool:
 def _decides(event: Event) -> bool:
     if event.action != "change" or event.added.count or event.removed.count:
         return True
-    fields = {one.field for one in event.differences}
+    fields = {difference.field for difference in event.differences}
     return not fields or not fields.isdisjoint(_DECIDING)

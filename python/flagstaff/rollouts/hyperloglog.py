@@ -35,11 +35,11 @@ def cardinality(ranks: Mapping[int, int]) -> float:
     counts[0] = REGISTERS - sum(counts[1:])
     if counts[0] == REGISTERS:
         return 0.0
-    found = REGISTERS * _tau(1 - counts[-1] / REGISTERS)
+    total = REGISTERS * _tau(1 - counts[-1] / REGISTERS)
     for count in reversed(counts[1:-1]):
-        found = (found + count) / 2
-    found += REGISTERS * _sigma(counts[0] / REGISTERS)
-    return REGISTERS * REGISTERS / (2 * math.log(2) * found) if found else math.inf
+        total = (total + count) / 2
+    total += REGISTERS * _sigma(counts[0] / REGISTERS)
+    return REGISTERS * REGISTERS / (2 * math.log(2) * total) if total else math.inf
 
 
 def share_error(users_inside: float, users_outside: float) -> float:
@@ -58,19 +58,19 @@ def share_error(users_inside: float, users_outside: float) -> float:
 
 def _sigma(x: float) -> float:
     """Returns x + Σ x^(2^k)·2^(k-1) for k from 1, the part of the empty registers."""
-    weight, found, previous = 1.0, x, -1.0
-    while found != previous:
+    weight, total, previous = 1.0, x, -1.0
+    while total != previous:
         x *= x
-        previous, found, weight = found, found + x * weight, 2 * weight
-    return found
+        previous, total, weight = total, total + x * weight, 2 * weight
+    return total
 
 
 def _tau(x: float) -> float:
     """Returns (1 - x - Σ (1 - x^(2^-k))²·2^-k) / 3 for k from 1, the part of the full registers."""
     if x in {0, 1}:
         return 0.0
-    weight, found, previous = 1.0, 1 - x, -1.0
-    while found != previous:
+    weight, total, previous = 1.0, 1 - x, -1.0
+    while total != previous:
         x, weight = math.sqrt(x), weight / 2
-        previous, found = found, found - (1 - x) ** 2 * weight
-    return found / 3
+        previous, total = total, total - (1 - x) ** 2 * weight
+    return total / 3

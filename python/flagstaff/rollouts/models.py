@@ -158,8 +158,8 @@ class Plan(models.Model):
     @cached_property
     def flag(self) -> FlagRow | None:
         """The flag; None if it was deleted, or created again. Makes a query."""
-        found = cast("FlagRow | None", find_row(conf.flag_model, self.key))
-        return found if found is not None and str(found.pk) == self.flag_pk else None
+        flag = cast("FlagRow | None", find_row(conf.flag_model, self.key))
+        return flag if flag is not None and str(flag.pk) == self.flag_pk else None
 
     @property
     def version(self) -> str:

@@ -80,12 +80,12 @@ class PlannedSteps:
         key = Kind.FLAG, self.flag.key
         return [
             (
-                label % {"percent": found.after[key].row.rollout_percent},
-                users_text(found[key], found[key].on[0]),
-                users_text(found[key], found[key].on[1]),
+                label % {"percent": effects.after[key].row.rollout_percent},
+                users_text(effects[key], effects[key].on[0]),
+                users_text(effects[key], effects[key].on[1]),
             )
-            for label, found in labels.items()
-            if key in found
+            for label, effects in labels.items()
+            if key in effects
         ]
 
     @property

@@ -209,12 +209,12 @@ def rollback(key: str) -> Plan:
         flag = transitions.locked_flag(plan)
         transitions.forget_trip(plan)
         changed = transitions.roll_back(plan, flag, current_reason())
-        what = Text("rollout 0 %")
+        effect = Text("rollout 0 %")
         if changed is None:
-            what = Text("the flag {key} no longer exists, so no rollout was changed", key=key)
+            effect = Text("the flag {key} no longer exists, so no rollout was changed", key=key)
         elif "enabled" in (changed.new or {}):
-            what = Text("rollout 0 %, and the flag was disabled, because a rule can grant it")
-        text = Text("rolled back: {what}", what=what)
+            effect = Text("rollout 0 %, and the flag was disabled, because a rule can grant it")
+        text = Text("rolled back: {what}", what=effect)
         record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text))
         return plan
 
@@ -302,12 +302,12 @@ def _insert(plan: Plan) -> None:
         with transaction.atomic(using=conf.database):
             plan.save(using=conf.database, force_insert=True)
     except IntegrityError as error:
-        if found := Plan.objects.active().filter(flag_pk=plan.flag_pk).first():
+        if active := Plan.objects.active().filter(flag_pk=plan.flag_pk).first():
             problem = Text(
                 "{key} has a rollout plan already, which is {state}; end it and delete it before "
                 "you create another: {command}",
                 key=plan.key,
-                state=state_text(found.state),
+                state=state_text(active.state),
                 command=quoted_command("plan", "delete", plan.key),
             )
             raise PlanError(problem) from error

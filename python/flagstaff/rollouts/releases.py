@@ -32,8 +32,12 @@ def release_change(plan: Plan, run: StepRun) -> Text | None:
         run.save(using=conf.database, update_fields=["releases"])
         return None
     runs = StepRun.objects.using(conf.database).filter(plan_id=plan.pk)
-    known = {one for seen in runs.values_list("releases", flat=True) for one in seen or ()}
-    if appeared := set(present) - known:
+    known_releases = {
+        release
+        for releases in runs.values_list("releases", flat=True)
+        for release in releases or ()
+    }
+    if appeared := set(present) - known_releases:
         return Text("a new release appeared: {releases}", releases=some(sorted(appeared)))
     if gone := set(run.releases) - set(present):
         return Text("a release has gone: {releases}", releases=some(sorted(gone)))

@@ -39,13 +39,13 @@ def origin_of(flags: Any) -> tuple[bytes | None, int | None]:
 def _network(path: str, request: object) -> bytes:
     """Returns the network of the client. All clients without an address share one."""
     try:
-        given = result_of(path, request, _ADDRESSES, "an IP address")
+        text = result_of(path, request, _ADDRESSES, "an IP address")
     except RequestFunctionError as problem:
         return _unknown(path, str(problem))
-    if given is None:
+    if text is None:
         return _UNKNOWN
     try:
-        address = ip_address(given)
+        address = ip_address(text)
     except ValueError:
         # The text is not shown: it may be an address.
         return _unknown(path, "returned a text that is not an IP address")

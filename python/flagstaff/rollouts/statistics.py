@@ -19,8 +19,8 @@ from collections.abc import Callable
 #: The alternatives: users inside fail this many times as often as those outside.
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
 
-_LOG_RATIOS = tuple(math.log(one) for one in RATIOS)
-_RECIPROCALS_LESS_ONE = tuple(1 / one - 1 for one in RATIOS)
+_LOG_RATIOS = tuple(math.log(candidate) for candidate in RATIOS)
+_RECIPROCALS_LESS_ONE = tuple(1 / candidate - 1 for candidate in RATIOS)
 # The relative precision of a bound, and the largest ratio that is looked for.
 _PRECISION = 1e-3
 _LARGEST = 1e9
@@ -129,8 +129,8 @@ def smallest_ratio(outside: float, theta: float, threshold: float) -> float | No
         root = max(math.sqrt(true_ratio * usual) - _ONE_IN_FIVE / 2, 0.0)
         return log_e_value(root * root, outside, theta) >= limit
 
-    found = _smallest(trips, start=1.0)
-    return found if math.isfinite(found) else None
+    smallest = _smallest(trips, start=1.0)
+    return smallest if math.isfinite(smallest) else None
 
 
 def brake_threshold(theta: float, alpha: float) -> int | None:

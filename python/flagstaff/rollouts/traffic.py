@@ -81,7 +81,9 @@ def traffic_of(plan: Plan) -> Traffic | None:
     users = evidence.users_inside + evidence.users_outside
     if seconds < _LEAST_SECONDS or not users:
         return None
-    failed = {number: one.inside + one.outside for number, one in evidence.failed.items()}
+    failed = {
+        number: failing.inside + failing.outside for number, failing in evidence.failed.items()
+    }
     return Traffic(seconds, users, failed)
 
 
@@ -139,7 +141,7 @@ def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
     """Returns the largest of the smallest ratios that the guards find, or None if one sees none."""
     guards, share = plan.read_guards(), step.percent / ALL
     alpha = alpha_of_run(plan.read_steps(), 0, guards, 1)
-    found = [
+    ratios = [
         smallest_ratio(
             traffic.failed.get(number, 0) * step.seconds / traffic.seconds * (1 - share),
             share,
@@ -147,5 +149,5 @@ def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
         )
         for number, _guard in numbered(guards)
     ]
-    known = [one for one in found if one is not None]
-    return max(known) if len(known) == len(found) else None
+    known_ratios = [ratio for ratio in ratios if ratio is not None]
+    return max(known_ratios) if len(known_ratios) == len(ratios) else None

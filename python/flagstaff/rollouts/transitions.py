@@ -22,8 +22,18 @@ from flagstaff.rollouts.releases import present_releases
 
 # Nothing writes the others again, so an invalid one does not keep a person from stopping the plan.
 _CHANGING = (
-    *("state", "step", "due_at", "seconds_left", "guarded_until", "ended_at", "run_id"),
-    *("flag_version", "seen_flag", "trip_run_id", "trip_reason", "trip_figures"),
+    "state",
+    "step",
+    "due_at",
+    "seconds_left",
+    "guarded_until",
+    "ended_at",
+    "run_id",
+    "flag_version",
+    "seen_flag",
+    "trip_run_id",
+    "trip_reason",
+    "trip_figures",
     "reason",
 )
 

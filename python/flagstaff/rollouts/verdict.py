@@ -206,7 +206,9 @@ def _missing_data(evidence: StepEvidence) -> Text | None:
 def _left_out(evidence: StepEvidence) -> Text | None:
     """Returns that more than half of the users, or of the failing ones, were left out."""
     numbers = [(evidence.left_out, evidence.users_inside + evidence.users_outside)]
-    numbers += [(one.left_out, one.inside + one.outside) for one in evidence.failed.values()]
+    numbers += [
+        (failing.left_out, failing.inside + failing.outside) for failing in evidence.failed.values()
+    ]
     for left_out, counted in numbers:
         if left_out > counted:
             return Text(
@@ -220,7 +222,9 @@ def _left_out(evidence: StepEvidence) -> Text | None:
 
 def _hold_text(results: Sequence[GuardResult], evidence: StepEvidence, required_users: int) -> Text:
     """Returns which guard does not pass yet, and why: too few users, or signs of harm."""
-    worst = max((one for one in results if not one.passed), key=lambda one: one.upper)
+    worst = max(
+        (result for result in results if not result.passed), key=lambda result: result.upper
+    )
     if evidence.users_inside >= required_users:
         return Text(
             "signs of harm, not certain yet: {what}; find the cause, or set the rollout by hand",
@@ -246,16 +250,16 @@ def _pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Text:
     fine = Text("fine after {users} users with the flag", users=round(evidence.users_inside))
     if not results:
         return Text("{fine}: no guard compares errors", fine=fine)
-    vague = [one for one in results if one.upper >= one.limit]
+    vague = [result for result in results if result.upper >= result.limit]
     if not vague:
-        worst = max(results, key=lambda one: one.upper)
+        worst = max(results, key=lambda result: result.upper)
         template, ratio = marked("{fine}: {guard} at most {ratio} times as often"), worst.upper
-    elif unseen := next((one for one in vague if one.smallest_harm is None), None):
+    elif unseen := next((result for result in vague if result.smallest_harm is None), None):
         return Text(
             "{fine}: {guard} with too few failures to compare", fine=fine, guard=unseen.name
         )
     else:
-        worst = max(vague, key=lambda one: one.smallest_harm or 0.0)
+        worst = max(vague, key=lambda result: result.smallest_harm or 0.0)
         template = marked("{fine}: {guard} would have tripped at {ratio} times as often")
         ratio = worst.smallest_harm or 0.0
     return Text(template, fine=fine, guard=worst.name, ratio=times(ratio))

@@ -93,7 +93,7 @@ def _read(flags: Sequence[Any]) -> Mapping[str, Plan]:
         # A list shows no plan that has ended well. The others are few: fewer than its flags.
         newest = every.filter(_is_shown()).order_by(is_active, "-id")
     # The first one of each flag counts.
-    return {one.flag_pk: one for one in reversed([*newest]) if one.flag_pk in pks}
+    return {plan.flag_pk: plan for plan in reversed([*newest]) if plan.flag_pk in pks}
 
 
 def _is_shown() -> Q:
@@ -117,8 +117,12 @@ def _overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]
     kind = str(Plan._meta.verbose_name)
     return [
         OverviewLine(
-            *(plan.key, state_sentence(plan), _level(plan)),
-            *(page_url(site, Plan, "change", plan.pk), badge(*state_name(plan)), kind),
+            plan.key,
+            state_sentence(plan),
+            _level(plan),
+            page_url(site, Plan, "change", plan.pk),
+            badge(*state_name(plan)),
+            kind,
         )
         for plan in shown.exclude(state=State.PENDING).order_by("key", "pk")
     ]

@@ -84,8 +84,8 @@ class PlanRequest(AppRequest):
         if not self.action.creates:
             return {}
         key = self.request.GET.get("key", "")
-        found = all_rows(conf.flag_model).filter(key=key).first() if key else None
-        flag: Any = found if found and self._may("view", found) else None
+        row = all_rows(conf.flag_model).filter(key=key).first() if key else None
+        flag: Any = row if row and self._may("view", row) else None
         steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
         every = self.admin.get_queryset(self.request)
         last = every.filter(key=key).order_by("-id").first() if flag else None
@@ -141,9 +141,9 @@ class PlanRequest(AppRequest):
             if flag.enabled and not rolled_back.row.enabled:
                 rows.append(PreviewRow(_("flag"), _on(), _off()))
             viewer = self.request.user
-            found = impact([present], [rolled_back], timeout=SHORT_COUNT, viewer=viewer)
-            rows += [users_row(found, key) for key in found]
-            notes += filter(None, [impact_text(found)])
+            effects = impact([present], [rolled_back], timeout=SHORT_COUNT, viewer=viewer)
+            rows += [users_row(effects, key) for key in effects]
+            notes += filter(None, [impact_text(effects)])
         return Preview(rows=rows, notes=notes)
 
     def summary(self, row: Any) -> str:
@@ -327,8 +327,8 @@ def _evidence(plan: Any) -> Mapping[str, Any]:
     """Returns the evidence of a plan, read once for its page."""
     if not hasattr(plan, "evidence"):
         plan.evidence = evidence_of(plan) or {}
-    found: Mapping[str, Any] = plan.evidence
-    return found
+    evidence: Mapping[str, Any] = plan.evidence
+    return evidence
 
 
 def _on() -> str:

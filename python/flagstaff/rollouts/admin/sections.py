@@ -52,7 +52,7 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
     """Returns the table: what fails with the flag and without it, and what follows."""
     guards = plan.read_guards()
     numbers = {guard: number for number, guard in numbered(guards)}
-    results = {one["number"]: one for one in evidence.get("guards", ())}
+    results = {result["number"]: result for result in evidence.get("guards", ())}
     note = _(
         "A step passes when its time is over, and users with the flag fail less than the limit "
         "times as often as the others; or after %(users)s users with the flag, if nothing looks "
@@ -86,10 +86,10 @@ def _guard(
     name = two_lines(localized(guard_name(guard)), _options(guard))
     tripped = badge("harm", _("tripped"))
     # A trip begins with the name of its guard, also one by the brake.
-    found = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", trip_reason)
+    match = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", trip_reason)
     if guard.kind == FUNCTION:
         fine = _("the function returns True")
-        return [name, NONE, NONE, NONE, tripped if found else fine]
+        return [name, NONE, NONE, NONE, tripped if match else fine]
     if result is None:
         return [name, NONE, NONE, NONE, NONE]
     failed, ratio, upper = result["failed"], result["ratio"], result["upper"]
@@ -102,7 +102,7 @@ def _guard(
             bound = _("at most %(ratio)s") % {"ratio": _rounded(upper)}
         often = two_lines(_("unlimited") if ratio is None else _rounded(ratio), bound)
         verdict = badge("undecided", _("not decided"))
-    if result["tripped"] or found:
+    if result["tripped"] or match:
         verdict = tripped
     elif result["passed"]:
         verdict = badge("passes", _("passes"))
