@@ -127,7 +127,7 @@ def _done(
         NOTICE if record["forced_off"] else "",
     ]
     command = Undo((EXPERIMENT, *undo)) if undo and written else None
-    return Done(key, [one for one in messages if one], record, command, written)
+    return Done(key, [message for message in messages if message], record, command, written)
 
 
 def _outlook(name: str) -> Callable[..., Outlook]:
@@ -136,8 +136,8 @@ def _outlook(name: str) -> Callable[..., Outlook]:
     def outlook(key: str, **arguments: Any) -> Outlook:
         experiment = find(key)
         require_now(experiment, name)
-        given = (arguments.get(one) for one in ("percent", "traffic_percent"))
-        percent = next(filter(None, given), experiment.traffic_percent)
+        percents = (arguments.get(argument) for argument in ("percent", "traffic_percent"))
+        percent = next(filter(None, percents), experiment.traffic_percent)
         if name == "grow":
             editing.require_growth(experiment, percent)
         text = Text("{percent} % of all units take part.", percent=percent)
@@ -347,19 +347,19 @@ def stop(key: str) -> Done:
 def _ship_question(key: str, winner: str) -> Question:
     experiment, lines = find(key), list[str]()
     require_now(experiment, "ship")
-    found, error = read_report(experiment)
+    report, error = read_report(experiment)
     if error:
         lines.append(Text("No report will be stored: {error}", error=error))
-    if found is not None:
-        for one in found["verdicts"]:
-            outcome = outcome_text(one["outcome"])
+    if report is not None:
+        for verdict in report["verdicts"]:
+            outcome = outcome_text(verdict["outcome"])
             lines.append(
-                Text("{treatment}: {outcome}.", treatment=one["treatment"], outcome=outcome)
+                Text("{treatment}: {outcome}.", treatment=verdict["treatment"], outcome=outcome)
             )
-        if not any(one["outcome"] == "better" for one in found["verdicts"]):
+        if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
             lines.append(Text("No treatment has been shown to be better."))
         harm = marked("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
-        lines += [Text(harm, metric=one) for one in possible_harms(found, winner)]
+        lines += [Text(harm, metric=metric) for metric in possible_harms(report, winner)]
     return Question(f"Ship {winner} to all units of {key}?", lines)
 
 
@@ -382,7 +382,7 @@ def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done
     done = _done(lambda: lifecycle.ship(key, winner), *undo, expect_event=expect_event)
     experiment = find(key)
     verdicts = (experiment.frozen_report or {"verdicts": ()})["verdicts"]
-    outcomes = {one["outcome"] for one in verdicts}
+    outcomes = {verdict["outcome"] for verdict in verdicts}
     # Before a verdict, it may well be undone.
     if experiment.primary_metric and outcomes == {Outcome.TOO_EARLY.value}:
         return done
@@ -453,5 +453,15 @@ def delete(key: str) -> Done:
 
 #: In the order of the help.
 ACTIONS: tuple[Action, ...] = (
-    *(create, edit, start, grow, add_metric, restart, force, stop, ship, undo, delete),
+    create,
+    edit,
+    start,
+    grow,
+    add_metric,
+    restart,
+    force,
+    stop,
+    ship,
+    undo,
+    delete,
 )

@@ -30,7 +30,7 @@ def check_metrics() -> list[CheckMessage]:
         (f"the query of excluded units ({unit})", partial(excluded_units, unit))
         for unit in conf.excluded_units
     ]
-    problems = (_problem(what, use) for what, use in (*names, *units))
+    problems = (_problem(description, use) for description, use in (*names, *units))
     hint = "see the guide of experiments, or remove the name from the setting"
     return [Error(text, hint=hint, id="flagstaff.E045") for text in problems if text]
 
@@ -46,7 +46,7 @@ def _use_metric(name: str) -> None:
         raise ConfigurationError("the metric {metric}: {problem}", metric=name, problem=problem)
 
 
-def _problem(what: str, use: Callable[[], object]) -> str | None:
+def _problem(description: str, use: Callable[[], object]) -> str | None:
     try:
         use()
     except ConfigurationError as error:
@@ -55,5 +55,5 @@ def _problem(what: str, use: Callable[[], object]) -> str | None:
         # A source that queries itself. It must not keep the first `migrate` from running.
         return None
     except Exception as error:  # noqa: BLE001 (the project's own code)
-        return f"{what} fails: {type(error).__name__}: {error}"
+        return f"{description} fails: {type(error).__name__}: {error}"
     return None

@@ -82,13 +82,13 @@ def show(options: Options, out: Output) -> None:
 )
 def report(options: Options, out: Output) -> None:
     """Print the verdict, the results of the metrics, and the counts."""
-    found = report_of(find(options["key"]))
+    document = report_of(find(options["key"]))
     if out.is_json:
-        out.document(found, indent=None)
+        out.document(document, indent=None)
         return
     # With the numbers of English, too.
     with override("en"):
-        for line in _report_lines(found):
+        for line in _report_lines(document):
             # A blank that keeps a sign beside its number is for pages.
             out.line(line.replace("\N{NO-BREAK SPACE}", " "))
 
@@ -134,12 +134,12 @@ def _metric(metric: MetricReport) -> Iterator[str]:
     for result in metric["treatments"]:
         row = MetricRow(metric, result)
         _colour, *words = row.verdict
-        found = ", ".join(filter(None, words))
+        text = ", ".join(filter(None, words))
         if row.newest is not None:
             p_value = result["corrected_p_value"]
             p_text = NONE if p_value is None else p_sentence(p_value)
-            found = f"{row.control} → {row.treatment}, {row.effect}, {p_text}: {found}"
-        yield f"  {result['treatment']}: {found}"
+            text = f"{row.control} → {row.treatment}, {row.effect}, {p_text}: {text}"
+        yield f"  {result['treatment']}: {text}"
 
 
 # The units that an experiment needs.
@@ -147,14 +147,14 @@ def _metric(metric: MetricReport) -> Iterator[str]:
 _SIZE_COLUMNS = (Column("variant"), Column("total"), Column("days"))
 
 
-def _number(text: str, below: float = math.inf, what: str = "a number above 0") -> float:
+def _number(text: str, below: float = math.inf, expected: str = "a number above 0") -> float:
     is_percent = text.endswith("%")
     try:
         number = float(text.removesuffix("%")) / (100 if is_percent else 1)
     except ValueError:
         number = -1.0
     if not 0 < number < below or (is_percent and below == math.inf):
-        raise ArgumentTypeError(f"expected {what}, not {text!r}")
+        raise ArgumentTypeError(f"expected {expected}, not {text!r}")
     return number
 
 
@@ -221,7 +221,9 @@ VERBS = (
     verb_group(
         EXPERIMENT,
         "show and change experiments",
-        *(list_, show, report),
+        list_,
+        show,
+        report,
         *action_verbs(EXPERIMENT),
         topic=Topic.ROLLOUTS,
     ),

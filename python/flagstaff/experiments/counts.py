@@ -79,5 +79,5 @@ def _rows(experiment: Experiment) -> list[tuple[datetime, str | None, bool, int,
                 raise
             message = Text("a query of EXCLUDED_UNITS fails: {error}", error=error_text(error))
             raise ConfigurationError(message) from error
-        found: list[tuple[datetime, str | None, bool, int, int]] = cursor.fetchall()
-        return found
+        rows: list[tuple[datetime, str | None, bool, int, int]] = cursor.fetchall()
+        return rows

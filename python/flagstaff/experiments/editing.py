@@ -76,7 +76,9 @@ def create(
                 experiment.save(using=conf.database, force_insert=True)
         except IntegrityError as error:
             raise InvalidExperimentError("there is an experiment {key} already", key=key) from error
-        weights = joined(f"{one.key} {one.weight}" for one in variants_of(experiment.variants))
+        weights = joined(
+            f"{variant.key} {variant.weight}" for variant in variants_of(experiment.variants)
+        )
         text = Text(
             "created with {variants}; {percent} % of all units take part",
             variants=weights,
@@ -95,14 +97,14 @@ def edit(
     UnknownExperimentError, InvalidExperimentError, also for a segment that does not exist, or
     ExperimentError if the experiment has started.
     """
-    given = columns_of(variants=variants, **settings)
+    columns = columns_of(variants=variants, **settings)
     with transaction.atomic(using=conf.database):
         # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_segment(given.get("rules", []), lock=True):
+        if problem := missing_segment(columns.get("rules", []), lock=True):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:
             require_now(experiment, "edit")
-            if text := _changed(experiment, given):
+            if text := _changed(experiment, columns):
                 experiment.save(using=conf.database)
                 record(experiment, Kind.EDITED, f"edited: {text}")
             return experiment
@@ -120,10 +122,10 @@ def restart(
     variant or less traffic. Raises UnknownExperimentError, InvalidExperimentError, or
     ExperimentError if the experiment is a draft, was shipped, or has only its stored report.
     """
-    given = columns_of(variants=variants, traffic_percent=traffic_percent)
+    columns = columns_of(variants=variants, traffic_percent=traffic_percent)
     with transaction.atomic(using=conf.database), locked(key) as experiment:
         require_now(experiment, "restart")
-        changes = _changed(experiment, given)
+        changes = _changed(experiment, columns)
         experiment.run += 1
         begin_run(experiment)
         text = "restarted: the exposures so far are no longer reported"
@@ -230,32 +232,32 @@ def columns_of(**settings: Any) -> dict[str, Any]:
     """Returns the columns of the arguments of `edit` that are not None."""
     if unknown := settings.keys() - Settings.__annotations__ - {"variants"}:
         raise TypeError(f"an experiment has no settings {', '.join(sorted(unknown))}")
-    found = {
+    columns = {
         COLUMNS.get(name, name): list(value) if isinstance(value, (list, tuple)) else value
         for name, value in settings.items()
         if value is not None
     }
-    if "variants" in found:
-        found["variants"] = variants_as_json(valid_variants(found["variants"]))
-    return found
+    if "variants" in columns:
+        columns["variants"] = variants_as_json(valid_variants(columns["variants"]))
+    return columns
 
 
-def set_columns(experiment: Experiment, given: Mapping[str, Any]) -> bool:
+def set_columns(experiment: Experiment, columns: Mapping[str, Any]) -> bool:
     """Sets the columns, and returns whether one differs. Writes nothing.
 
     Raises InvalidExperimentError.
     """
-    old = {name: getattr(experiment, name) for name in given}
-    if problem := impossible_problem(given.get("rules", []), old.get("rules")):
+    old = {name: getattr(experiment, name) for name in columns}
+    if problem := impossible_problem(columns.get("rules", []), old.get("rules")):
         raise InvalidExperimentError(problem)
-    for name, value in given.items():
+    for name, value in columns.items():
         setattr(experiment, name, value)
     require_valid(experiment)
-    return old != given
+    return old != columns
 
 
 def changed_texts(
-    experiment: Experiment, given: Mapping[str, Any]
+    experiment: Experiment, columns: Mapping[str, Any]
 ) -> tuple[bool, list[tuple[str, str, str]]]:
     """Sets the columns, and returns whether one differs, and what people see of that.
 
@@ -263,16 +265,16 @@ def changed_texts(
     active language. Writes nothing. Raises InvalidExperimentError.
     """
     before = setting_texts(experiment)
-    is_changed = set_columns(experiment, given)
+    is_changed = set_columns(experiment, columns)
     after = setting_texts(experiment)
     names = (name for name in before if before[name] != after[name])
     return is_changed, [(str(SETTINGS[name]), before[name], after[name]) for name in names]
 
 
-def _changed(experiment: Experiment, given: Mapping[str, Any]) -> str:
+def _changed(experiment: Experiment, columns: Mapping[str, Any]) -> str:
     """Sets the columns, and returns what changes, in English; empty if nothing does."""
     with override("en"):
-        is_changed, texts = changed_texts(experiment, given)
+        is_changed, texts = changed_texts(experiment, columns)
     if not is_changed:
         return ""
     shown = "; ".join(f"{name}: {old} → {new}" for name, old, new in texts)

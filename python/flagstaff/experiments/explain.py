@@ -39,8 +39,8 @@ def explain_variant(
     Reads the user, even if the result does not depend on it, unless a test has set the variant.
     Raises TypeError if `user` or `context` has a wrong type. Does not block.
     """
-    found = _core.current(key).explain(key, user, context=context, kind="variant")
-    return explanation_of(VariantExplanation, key, found)
+    raw = _core.current(key).explain(key, user, context=context, kind="variant")
+    return explanation_of(VariantExplanation, key, raw)
 
 
 @overload

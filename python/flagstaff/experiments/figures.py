@@ -74,9 +74,9 @@ def signed(number: float, write: Callable[[float], str]) -> str:
     return f"{'+' if number > 0 else _MINUS}{text}"
 
 
-def interval_text(found: EffectReport, write: Callable[[float], str]) -> str:
+def interval_text(effect: EffectReport, write: Callable[[float], str]) -> str:
     """Returns the bounds of an interval, such as "+1 % to +5 %"."""
-    low, high = found["low"], found["high"]
+    low, high = effect["low"], effect["high"]
     if low is not None and high is not None:
         return _("%(low)s to %(high)s") % {"low": signed(low, write), "high": signed(high, write)}
     if low is not None:

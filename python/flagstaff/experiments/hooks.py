@@ -48,7 +48,9 @@ def forget_user(pk: str) -> None:
         for experiment in by_user.select_for_update().filter(overrides__has_key=pk):
             # Those that SQL has broken decide nothing, and must not name the user either.
             present = experiment.overrides if isinstance(experiment.overrides, dict) else {}
-            experiment.overrides = {unit: one for unit, one in present.items() if unit != pk}
+            experiment.overrides = {
+                unit: variant for unit, variant in present.items() if unit != pk
+            }
             experiment.save(using=conf.database, update_fields=["overrides"])
         forget_actor(ExperimentEvent.objects.using(conf.database), pk)
 

@@ -64,12 +64,12 @@ def store_verdicts(stop: Event) -> list[JobVerdict]:
 def _due() -> list[Experiment]:
     running = Experiment.objects.using(conf.database).filter(state=State.RUNNING)
     due: list[tuple[bool, datetime, Experiment]] = []
-    for one in running.select_related("stored_verdict").order_by("pk"):
-        stored = verdict_of(one)
+    for experiment in running.select_related("stored_verdict").order_by("pk"):
+        stored = verdict_of(experiment)
         if stored is None or not is_of_this_hour(stored.at):
             at = aware(timezone.now() if stored is None else stored.at)
-            due.append((stored is not None, at, one))
-    return [one for *_order, one in sorted(due, key=lambda row: row[:2])]
+            due.append((stored is not None, at, experiment))
+    return [experiment for *_order, experiment in sorted(due, key=lambda row: row[:2])]
 
 
 def verdict_of(experiment: Experiment) -> StoredVerdict | None:

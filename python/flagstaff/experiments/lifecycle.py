@@ -52,7 +52,9 @@ def start(key: str) -> Experiment:
         if experiment.state == State.DRAFT:
             begin_run(experiment)
             traffic, shares = experiment.traffic_percent, shares_of(experiment.variants)
-            texts = joined(f"{one} {share * traffic:.4g} %" for one, share in shares.items())
+            texts = joined(
+                f"{variant} {share * traffic:.4g} %" for variant, share in shares.items()
+            )
             text = Text("started: {variants} of all units", variants=texts)
             record(experiment, Kind.STARTED, text)
         else:

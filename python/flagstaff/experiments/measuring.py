@@ -107,7 +107,7 @@ def require_usable(metric: Metric) -> None:
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:
     hour, variant, units, y, yy, x, xx, xy, y_shift, x_shift = row
-    if not all(math.isfinite(one) for one in (y, yy, x, xx, xy, y_shift, x_shift)):
+    if not all(math.isfinite(number) for number in (y, yy, x, xx, xy, y_shift, x_shift)):
         raise ConfigurationError("a value is NaN or infinite; leave such rows out of the source")
     return HourSums(hour, variant, PairSums(units, y, yy, x, xx, xy, y_shift, x_shift))
 
@@ -224,14 +224,14 @@ def results_of(
 ) -> list[Result]:
     """Returns the results of a metric for each treatment. The first variant is the control."""
     control, *treatments = variants
-    found: dict[str, list[Look]] = {treatment: [] for treatment in treatments}
+    by_treatment: dict[str, list[Look]] = {treatment: [] for treatment in treatments}
     for hour, sums in _cumulated(hours):
         for treatment in treatments:
             arms = [sums[arm] for arm in (control, treatment) if arm in sums]
             look = _look(hour + _HOUR, metric, arms, plan)
             if look is not None:
-                found[treatment].append(look)
-    return [Result(treatment, looks) for treatment, looks in found.items()]
+                by_treatment[treatment].append(look)
+    return [Result(treatment, looks) for treatment, looks in by_treatment.items()]
 
 
 def units_of(hours: Iterable[HourSums]) -> int:
@@ -244,30 +244,30 @@ def _cumulated(hours: Iterable[HourSums]) -> Iterator[tuple[datetime, dict[str, 
     sums: dict[str, PairSums] = {}
     by_hour = groupby(sorted(hours, key=attrgetter("hour")), key=attrgetter("hour"))
     for hour, group in by_hour:
-        for one in group:
-            arm = one.variant
-            sums[arm] = sums[arm] + one.sums if arm in sums else one.sums
+        for hour_sums in group:
+            arm = hour_sums.variant
+            sums[arm] = sums[arm] + hour_sums.sums if arm in sums else hour_sums.sums
         yield hour, sums
 
 
 def _look(at: datetime, metric: Metric, arms: Sequence[PairSums], plan: Plan) -> Look | None:
     """Returns a look at both arms; None where one of them has no estimate yet."""
-    both = [arm for arm in arms if arm.units > 1]
+    usable_arms = [arm for arm in arms if arm.units > 1]
     is_ratio = isinstance(metric, Ratio)
-    if len(both) < 2 or (is_ratio and any(arm.of_x.exact_mean <= 0 for arm in both)):  # noqa: PLR2004
+    if len(usable_arms) < 2 or (is_ratio and any(arm.of_x.exact_mean <= 0 for arm in usable_arms)):  # noqa: PLR2004
         return None
     theta = variance_reduction = None
     if isinstance(metric, Mean) and metric.covariate:
-        adjusted = adjust(both)
+        adjusted = adjust(usable_arms)
         control, treatment = adjusted.arms
         theta, variance_reduction = adjusted.theta, adjusted.variance_reduction
     else:
-        control, treatment = map(_estimator(metric), both)
+        control, treatment = map(_estimator(metric), usable_arms)
     effect = difference(control, treatment)
     worse = -effect if metric.higher_is_better else effect
     return Look(
         at=at,
-        sums=(both[0], both[1]),
+        sums=(usable_arms[0], usable_arms[1]),
         control=control,
         treatment=treatment,
         difference=effect,

@@ -174,7 +174,7 @@ def find_metric(name: str) -> Metric:
 def imported(setting: str, path: str) -> object:
     """Returns what the path of a setting names. Raises ConfigurationError."""
     try:
-        found: object = import_string(path)
+        value: object = import_string(path)
     except Exception as error:
         raise ConfigurationError(
             '{setting} is "{path}", which cannot be imported: {error}',
@@ -182,4 +182,4 @@ def imported(setting: str, path: str) -> object:
             path=path,
             error=str(error),
         ) from error
-    return found
+    return value

@@ -145,7 +145,9 @@ class Experiment(models.Model):
         for column, (outer, inner) in _JSON_TYPES.items():
             stored = getattr(self, column)
             values = stored.values() if isinstance(stored, dict) else stored
-            if not (isinstance(stored, outer) and all(isinstance(one, inner) for one in values)):
+            if not (
+                isinstance(stored, outer) and all(isinstance(value, inner) for value in values)
+            ):
                 return _unreadable(column)
         return None
 

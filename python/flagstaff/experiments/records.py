@@ -38,9 +38,9 @@ SETTINGS: Mapping[str, str | Promise] = {
 
 def setting_texts(experiment: Experiment) -> dict[str, str]:
     """Returns the settings as texts in the active language, in the order of SETTINGS."""
-    tolerated = (f"{name} ({number_text(one)})" for name, one in experiment.guardrails.items())
+    tolerated = (f"{name} ({number_text(harm)})" for name, harm in experiment.guardrails.items())
     rules, effect = experiment.rules, experiment.smallest_effect
-    found = {
+    texts = {
         "description": experiment.description,
         "variants": shares_text(experiment),
         "traffic_percent": local_number(experiment.traffic_percent),
@@ -54,7 +54,7 @@ def setting_texts(experiment: Experiment) -> dict[str, str]:
         "min_units": local_number(experiment.min_units),
         "smallest_effect": "" if effect is None else number_text(effect),
     }
-    return {name: found[name] or gettext("none") for name in SETTINGS}
+    return {name: texts[name] or gettext("none") for name in SETTINGS}
 
 
 def shares_text(experiment: Experiment) -> str:
@@ -80,7 +80,7 @@ def _state(record: Record) -> str:
 def _variants(record: Record) -> str:
     if record["problem"]:
         return str(record["problem"])
-    return ", ".join(f"{one['key']} {one['share']:.4g} %" for one in record["variants"])
+    return ", ".join(f"{variant['key']} {variant['share']:.4g} %" for variant in record["variants"])
 
 
 def _overrides(record: Record) -> str:
@@ -98,9 +98,19 @@ LIST_COLUMNS = (
 )
 # What a record has as it is stored.
 _STORED = (
-    *("traffic_percent", "bucket_by", "rules", "overrides", "run"),
-    *("other_metrics", "guardrails", "added_metrics", "planned_units"),
-    *("description", "created_at", "started_at", "ended_at"),
+    "traffic_percent",
+    "bucket_by",
+    "rules",
+    "overrides",
+    "run",
+    "other_metrics",
+    "guardrails",
+    "added_metrics",
+    "planned_units",
+    "description",
+    "created_at",
+    "started_at",
+    "ended_at",
 )
 EXPERIMENT_COLUMNS = (
     *LIST_COLUMNS[:2],
@@ -130,7 +140,7 @@ def experiment_record(experiment: Experiment, *, with_events: bool = True) -> di
         "forced_off": experiment.key in forced_off.keys,
         "winner": experiment.winner or None,
         "problem": problem,
-        "variants": [{**one, "share": 100 * shares[one["key"]]} for one in variants],
+        "variants": [{**variant, "share": 100 * shares[variant["key"]]} for variant in variants],
         "primary_metric": experiment.primary_metric or None,
         **{name: getattr(experiment, name) for name in _STORED},
     }

@@ -81,13 +81,18 @@ class MetricRow:
     @property
     def difference(self) -> EffectReport | None:
         """The difference; the interval of a guardrail's begins at the bound that decides."""
-        found = None if self.newest is None else self.newest["difference"]
+        difference = None if self.newest is None else self.newest["difference"]
         bound = self.result["harm_bound"] if self.is_guardrail else None
-        if found is None or bound is None or found["low"] is None or found["high"] is None:
-            return found
+        if (
+            difference is None
+            or bound is None
+            or difference["low"] is None
+            or difference["high"] is None
+        ):
+            return difference
         if self.metric["higher_is_better"]:
-            return {**found, "high": -bound} if -bound >= found["low"] else found
-        return {**found, "low": bound} if bound <= found["high"] else found
+            return {**difference, "high": -bound} if -bound >= difference["low"] else difference
+        return {**difference, "low": bound} if bound <= difference["high"] else difference
 
     @property
     def effect(self) -> str:
@@ -121,25 +126,29 @@ class MetricRow:
         The colour says what the interval shows. Where an earlier look has decided, the words say
         so.
         """
-        found, decided = self.difference, self.result["decided_difference"]
-        if found is None:
+        difference, decided = self.difference, self.result["decided_difference"]
+        if difference is None:
             return "open", _("no result yet"), ""
         if self.is_guardrail:
-            return self._guardrail_verdict(found)
+            return self._guardrail_verdict(difference)
         if not self.result["is_significant"] or decided is None:
             return "open", _("not significant"), ""
         is_better = (decided > 0) == self.metric["higher_is_better"]
         text = _("better, significant") if is_better else _("worse, significant")
-        if _contains_zero(found) or (found["value"] > 0) != (decided > 0):
+        if _contains_zero(difference) or (difference["value"] > 0) != (decided > 0):
             at = self.result["decided_at"]
             time = hour_text(time_of(at)) if at else NONE
             note = _("at the look of %(time)s; the newest look differs") % {"time": time}
             return "open", text, note
         return "fine" if is_better else "bad", text, ""
 
-    def _guardrail_verdict(self, found: EffectReport) -> tuple[str, str, str]:
+    def _guardrail_verdict(self, difference: EffectReport) -> tuple[str, str, str]:
         sign = -1 if self.metric["higher_is_better"] else 1
-        least, most = (found["low"], found["high"]) if sign > 0 else (found["high"], found["low"])
+        least, most = (
+            (difference["low"], difference["high"])
+            if sign > 0
+            else (difference["high"], difference["low"])
+        )
         tolerated = self.result["tolerated_harm"] or 0.0
         if self.result["is_harmed"]:
             is_now = least is not None and sign * least > tolerated
@@ -169,9 +178,9 @@ def possible_harms(report: Report, treatment: str) -> list[str]:
         for metric in report["metrics"]
         if metric["role"] == GUARDRAIL
         and any(
-            not one["is_harmed"] and MetricRow(metric, one).verdict[0] == "open"
-            for one in metric["treatments"]
-            if one["treatment"] == treatment
+            not result["is_harmed"] and MetricRow(metric, result).verdict[0] == "open"
+            for result in metric["treatments"]
+            if result["treatment"] == treatment
         )
     ]
 
@@ -197,7 +206,7 @@ def facts(metric: MetricReport) -> list[str]:
     kind = kinds.get(metric["kind"], metric["kind"]) % {"window": window}
     direction = "" if metric["higher_is_better"] else _("lower is better")
     count = full % {"count": local_number(metric["units"])}
-    return [one for one in (metric["description"] or kind, direction, count) if one]
+    return [text for text in (metric["description"] or kind, direction, count) if text]
 
 
 # The units.
@@ -207,7 +216,7 @@ def unit_rows(report: Report) -> list[dict[str, str]]:
     """Returns the units of each variant beside their planned shares, by the name of the column."""
     counts = report["exposures"]
     total = sum(counts["units"].values())
-    shares = {one["key"]: one["share"] for one in report["settings"]["variants"]}
+    shares = {variant["key"]: variant["share"] for variant in report["settings"]["variants"]}
     rows = []
     for key, met, expected in expected_units(report):
         row = {
@@ -230,8 +239,8 @@ def expected_units(report: Report) -> Iterator[tuple[str, int, float]]:
     """Yields the variants with their units, and with as many as their shares give."""
     counts = report["exposures"]["units"]
     total = sum(counts.values())
-    for one in report["settings"]["variants"]:
-        yield one["key"], counts[one["key"]], total * one["share"]
+    for variant in report["settings"]["variants"]:
+        yield variant["key"], counts[variant["key"]], total * variant["share"]
 
 
 def _not_returned(counts: ExposureReport, variant: str) -> str:
@@ -279,7 +288,9 @@ def verdict_notes(verdict: VerdictReport) -> Iterator[str]:
 
 def wider_intervals_text(report: Report) -> str:
     """Returns why some intervals are wider than others; empty if none is."""
-    levels = [one["interval_alpha"] for metric in report["metrics"] for one in metric["treatments"]]
+    levels = [
+        result["interval_alpha"] for metric in report["metrics"] for result in metric["treatments"]
+    ]
     if min(levels, default=1.0) >= report["settings"]["alpha"]:
         return ""
     return _(

@@ -88,22 +88,22 @@ def read_report(experiment: Experiment, *, every_metric: bool = False) -> tuple[
     """
     try:
         with transaction.atomic(using=conf.database):
-            found = report_of(experiment)
+            report = report_of(experiment)
     except ConfigurationError as error:
         return None, error.message
     except DatabaseError as error:
         return None, error_text(error)
-    return found, metric_error(found, every_metric=every_metric)
+    return report, metric_error(report, every_metric=every_metric)
 
 
 def frozen_report(
     experiment: Experiment, *, every_metric: bool = False
 ) -> tuple[Report | None, str]:
     """Returns the report with the time at which it was frozen; or None, and why it cannot be."""
-    found, why = read_report(experiment, every_metric=every_metric)
-    if found is None or why:
+    report, why = read_report(experiment, every_metric=every_metric)
+    if report is None or why:
         return None, why
-    return {**found, "frozen_at": time_as_json(django_timezone.now())}, ""
+    return {**report, "frozen_at": time_as_json(django_timezone.now())}, ""
 
 
 def metric_error(report: Report, *, every_metric: bool = False) -> str:
@@ -111,10 +111,10 @@ def metric_error(report: Report, *, every_metric: bool = False) -> str:
 
     These are the primary metric and the guardrails, or every metric.
     """
-    for one in report["metrics"]:
-        if one["error"] and (every_metric or one["role"] != OTHER):
+    for metric in report["metrics"]:
+        if metric["error"] and (every_metric or metric["role"] != OTHER):
             return Text(
-                "the metric {metric} fails: {error}", metric=one["metric"], error=one["error"]
+                "the metric {metric} fails: {error}", metric=metric["metric"], error=metric["error"]
             )
     return ""
 
@@ -160,7 +160,7 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
             for name, role in _roles(experiment)
         ]
     )
-    primary = next((one for one in metrics if one.role == PRIMARY), None)
+    primary = next((metric for metric in metrics if metric.role == PRIMARY), None)
     is_unknown = primary is not None and primary.error and not has_mismatch
     treatments = [] if is_unknown else _variants(experiment)[1:]
     evidence = {arm: _evidence(experiment, counts, metrics, arm, now) for arm in treatments}
@@ -177,8 +177,8 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
         "settings": _settings(experiment),
         "exposures": counts,
         "has_mismatch": has_mismatch,
-        "verdicts": [_verdict(arm, found) for arm, found in evidence.items()],
-        "metrics": [_metric(one, experiment, plan) for one in metrics],
+        "verdicts": [_verdict(arm, arm_evidence) for arm, arm_evidence in evidence.items()],
+        "metrics": [_metric(metric, experiment, plan) for metric in metrics],
     }
 
 
@@ -241,8 +241,8 @@ def _corrected(metrics: Sequence[_Measured]) -> list[_Measured]:
     ]
     by_metric: dict[str, dict[str, Corrected]] = {metric.name: {} for metric in metrics}
     corrected = holm([result.p_value for _, result in tested])
-    for (name, result), one in zip(tested, corrected, strict=True):
-        by_metric[name][result.treatment] = one
+    for (name, result), correction in zip(tested, corrected, strict=True):
+        by_metric[name][result.treatment] = correction
     return [replace(metric, corrected=by_metric[metric.name]) for metric in metrics]
 
 
@@ -255,14 +255,17 @@ def _evidence(
 ) -> Evidence:
     control = experiment.variants[0]["key"]
     units = min(counts["units"][arm] for arm in (control, treatment))
-    of = {one.name: next(r for r in one.results if r.treatment == treatment) for one in metrics}
-    primary = next((one for one in metrics if one.role == PRIMARY), None)
+    of_metric = {
+        metric.name: next(result for result in metric.results if result.treatment == treatment)
+        for metric in metrics
+    }
+    primary = next((metric for metric in metrics if metric.role == PRIMARY), None)
     corrected = primary.corrected[treatment] if primary else None
     comparison = _UNKNOWN
     if primary and corrected:
         # A look that was significant stays so, with its sign; else the newest one says what is
         # known.
-        result = of[primary.name]
+        result = of_metric[primary.name]
         look = result.decisive if corrected.is_rejected else result.newest
         if look is not None:
             plan, alpha = plan_of(experiment), corrected.interval_alpha
@@ -274,10 +277,13 @@ def _evidence(
         higher_is_better=not (primary and primary.metric) or primary.metric.higher_is_better,
         guardrails=[
             Guardrail(
-                one.name, of[one.name].harm_bound, experiment.guardrails[one.name], bool(one.error)
+                metric.name,
+                of_metric[metric.name].harm_bound,
+                experiment.guardrails[metric.name],
+                bool(metric.error),
             )
-            for one in metrics
-            if one.role == GUARDRAIL
+            for metric in metrics
+            if metric.role == GUARDRAIL
         ],
         missing_days=max(experiment.min_days - _days(experiment, now), 0.0),
         missing_units=max(experiment.min_units - units, 0),
@@ -300,8 +306,8 @@ def _settings(experiment: Experiment) -> SettingsReport:
     shares = shares_of(experiment.variants)
     return {
         "variants": [
-            {"key": one["key"], "weight": one["weight"], "share": shares[one["key"]]}
-            for one in experiment.variants
+            {"key": variant["key"], "weight": variant["weight"], "share": shares[variant["key"]]}
+            for variant in experiment.variants
         ],
         "traffic_percent": experiment.traffic_percent,
         "bucket_by": experiment.bucket_by,
@@ -331,22 +337,22 @@ def _verdict(treatment: str, evidence: Evidence) -> VerdictReport:
     }
 
 
-def _metric(one: _Measured, experiment: Experiment, plan: Plan) -> MetricReport:
-    metric = None if one.error else one.metric
+def _metric(measured: _Measured, experiment: Experiment, plan: Plan) -> MetricReport:
+    metric = None if measured.error else measured.metric
     return {
-        "metric": one.name,
-        "role": one.role,
-        "units": one.units,
+        "metric": measured.name,
+        "role": measured.role,
+        "units": measured.units,
         # Can be translated until it is stored.
-        "error": one.error,
-        "added_on_day": _added_on_day(experiment, one.name),
+        "error": measured.error,
+        "added_on_day": _added_on_day(experiment, measured.name),
         "kind": type(metric).__name__.lower() if metric else "",
         "description": metric.description if metric else "",
         "higher_is_better": metric.higher_is_better if metric else True,
         "is_proportion": metric.is_proportion if metric else False,
         "after_seconds": metric.begins.total_seconds() if metric else 0.0,
         "window_seconds": metric.window.total_seconds() if metric else 0.0,
-        "treatments": [_result(result, one, experiment, plan) for result in one.results]
+        "treatments": [_result(result, measured, experiment, plan) for result in measured.results]
         if metric
         else [],
     }
@@ -357,11 +363,13 @@ def _added_on_day(experiment: Experiment, metric: str) -> int | None:
     return None if added is None or started is None else (added - aware(started)).days + 1
 
 
-def _result(result: Result, one: _Measured, experiment: Experiment, plan: Plan) -> TreatmentReport:
-    corrected = one.corrected.get(result.treatment)
+def _result(
+    result: Result, measured: _Measured, experiment: Experiment, plan: Plan
+) -> TreatmentReport:
+    corrected = measured.corrected.get(result.treatment)
     alpha = corrected.interval_alpha if corrected else ALPHA
     decisive = result.decisive if corrected and corrected.is_rejected else None
-    tolerated = experiment.guardrails[one.name] if one.role == GUARDRAIL else None
+    tolerated = experiment.guardrails[measured.name] if measured.role == GUARDRAIL else None
     newest = result.newest
     return {
         "treatment": result.treatment,
@@ -400,12 +408,12 @@ def _newest(look: Look, plan: Plan, alpha: float) -> NewestLook:
     }
 
 
-def _effect(found: Comparison) -> EffectReport:
+def _effect(comparison: Comparison) -> EffectReport:
     return {
-        "value": found.value,
-        "standard_error": found.standard_error,
-        "low": _finite(found.low),
-        "high": _finite(found.high),
+        "value": comparison.value,
+        "standard_error": comparison.standard_error,
+        "low": _finite(comparison.low),
+        "high": _finite(comparison.high),
     }
 
 

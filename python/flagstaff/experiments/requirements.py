@@ -41,7 +41,7 @@ def unknown(key: str) -> UnknownExperimentError:
 
 def require_variant(experiment: Experiment, variant: str) -> None:
     """Raises InvalidExperimentError if the experiment has no such variant."""
-    keys = [one.key for one in variants_of(experiment.variants)]
+    keys = [possible.key for possible in variants_of(experiment.variants)]
     if variant not in keys:
         raise InvalidExperimentError(
             "{key} has no variant {variant}; choose one of {keys}",
@@ -56,7 +56,7 @@ def require_valid(experiment: Experiment) -> None:
 
     The variants have been checked.
     """
-    rules, keys = experiment.rules, [one.key for one in variants_of(experiment.variants)]
+    rules, keys = experiment.rules, [variant.key for variant in variants_of(experiment.variants)]
     problem = (
         key_problem(experiment.key) or rule_problem(rules) or unit_problem(experiment.bucket_by)
     )
@@ -163,7 +163,7 @@ def refusal(experiment: Experiment, action: str) -> Text | None:
             "{key} is {state}; this action is only for an experiment that is {states}",
             key=experiment.key,
             state=Text(experiment.state),
-            states=joined((Text(one.value) for one in states), " / "),
+            states=joined((Text(state.value) for state in states), " / "),
         )
     if action in _CHANGES_OF_A_RUN and experiment.exposures_deleted_at is not None:
         return lost_exposures(experiment)

@@ -73,13 +73,13 @@ def retention() -> Retention:
 def _freeze(pk: int, before: datetime) -> bool:
     """Stores the report, so that the experiment cannot start again. False if it has not ended."""
     ended = Experiment.objects.using(conf.database).filter(state__in=_ENDED, ended_at__lt=before)
-    found = ended.filter(pk=pk).first()
-    if found is None:
+    unlocked = ended.filter(pk=pk).first()
+    if unlocked is None:
         return False
     # Before the lock, because people would wait for it.
-    report = _report_of(found) if found.frozen_report is None else None
-    with locked(found.key) as experiment:
-        if not ended.filter(pk=experiment.pk, ended_at=found.ended_at).exists():
+    report = _report_of(unlocked) if unlocked.frozen_report is None else None
+    with locked(unlocked.key) as experiment:
+        if not ended.filter(pk=experiment.pk, ended_at=unlocked.ended_at).exists():
             return False
         if experiment.frozen_report is None and report is not None:
             experiment.frozen_report = report

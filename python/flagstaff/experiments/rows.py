@@ -20,19 +20,21 @@ Kind = ExperimentEvent.Kind
 
 def find(key: str) -> Experiment:
     """Returns the experiment with this key. Raises UnknownExperimentError. Makes one query."""
-    found = Experiment.objects.using(conf.database).filter(key=key).first()
-    if found is None:
+    experiment = Experiment.objects.using(conf.database).filter(key=key).first()
+    if experiment is None:
         raise unknown(key)
-    return found
+    return experiment
 
 
 @contextmanager
 def locked(key: str) -> Iterator[Experiment]:
     with transaction.atomic(using=conf.database):
-        found = Experiment.objects.using(conf.database).select_for_update().filter(key=key).first()
-        if found is None:
+        experiment = (
+            Experiment.objects.using(conf.database).select_for_update().filter(key=key).first()
+        )
+        if experiment is None:
             raise unknown(key)
-        yield found
+        yield experiment
 
 
 def database_time(experiment: Experiment) -> datetime:

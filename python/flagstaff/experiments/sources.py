@@ -19,76 +19,82 @@ from flagstaff.experiments.metrics import Source, Sql, imported
 _PLACEHOLDER = re.compile(r"%(.?)", re.DOTALL)
 
 
-def rows_of(source: Source, columns: Sequence[str], what: str) -> tuple[str, list[Any]]:
+def rows_of(source: Source, columns: Sequence[str], source_name: str) -> tuple[str, list[Any]]:
     """Returns a subquery with these columns, and its parameters. Does not query.
 
-    `what` names the source in errors. Raises ConfigurationError for a source of another database,
-    that returns neither a QuerySet nor `Sql`, that names a field that does not exist, or that
-    raises an error itself; those of the database stay what they are.
+    `source_name` is for errors. Raises ConfigurationError for a source of another database, that
+    returns neither a QuerySet nor `Sql`, that names a field that does not exist, or that raises an
+    error itself; those of the database stay what they are.
     """
     try:
-        return _rows_of(source(), columns, what)
+        return _rows_of(source(), columns, source_name)
     except (ConfigurationError, DatabaseError):
         raise
     except (EmptyResultSet, FieldError) as error:
         why = str(error) or Text("it is an empty QuerySet")
-        raise ConfigurationError("{source} cannot be read: {why}", source=what, why=why) from error
+        raise ConfigurationError(
+            "{source} cannot be read: {why}", source=source_name, why=why
+        ) from error
     except Exception as error:
         # The project's own code: a report without it is better than a page that fails.
         text = f"{type(error).__name__}: {error}"
-        raise ConfigurationError("{source} fails: {error}", source=what, error=text) from error
+        raise ConfigurationError(
+            "{source} fails: {error}", source=source_name, error=text
+        ) from error
 
 
-def _rows_of(given: Any, columns: Sequence[str], what: str) -> tuple[str, list[Any]]:
-    if isinstance(given, Sql):
-        _require_placeholders(given, what)
+def _rows_of(returned: Any, columns: Sequence[str], source_name: str) -> tuple[str, list[Any]]:
+    if isinstance(returned, Sql):
+        _require_placeholders(returned, source_name)
         # The text may end with a semicolon, or with a comment.
-        text = given.text.rstrip().rstrip(";")
-        return f"({text}\n) AS given_rows", list(given.params)
-    if not isinstance(given, QuerySet):
+        text = returned.text.rstrip().rstrip(";")
+        return f"({text}\n) AS given_rows", list(returned.params)
+    if not isinstance(returned, QuerySet):
         raise ConfigurationError(
             "{source} returned {type}; return a QuerySet or Sql",
-            source=what,
-            type=type(given).__name__,
+            source=source_name,
+            type=type(returned).__name__,
         )
-    if given.db != conf.database:
+    if returned.db != conf.database:
         raise ConfigurationError(
             '{source} reads the database "{database}", but exposures are in "{expected}"; it must '
             "read the same database",
-            source=what,
-            database=given.db,
+            source=source_name,
+            database=returned.db,
             expected=conf.database,
         )
-    text, params = _columns_of(given, columns, what).query.sql_with_params()
+    text, params = _columns_of(returned, columns, source_name).query.sql_with_params()
     # A union keeps the columns of its first query, in their order; their names say which they are.
-    names = "" if given.query.combinator else f" ({', '.join(columns)})"
+    names = "" if returned.query.combinator else f" ({', '.join(columns)})"
     return f"({text}) AS given_rows{names}", list(params)
 
 
-def _require_placeholders(given: Sql, what: str) -> None:
-    found = _PLACEHOLDER.findall(given.text)
-    placeholders, params = found.count("s"), len(given.params)
-    if placeholders != params or set(found) - {"%", "s"}:
+def _require_placeholders(statement: Sql, source_name: str) -> None:
+    signs = _PLACEHOLDER.findall(statement.text)
+    placeholders, params = signs.count("s"), len(statement.params)
+    if placeholders != params or set(signs) - {"%", "s"}:
         raise ConfigurationError(
             "{source} has {placeholders} placeholders, but {params} params; write %% for a percent "
             "sign",
-            source=what,
+            source=source_name,
             placeholders=placeholders,
             params=params,
         )
 
 
-def _columns_of(given: QuerySet[Any, Any], columns: Sequence[str], what: str) -> QuerySet[Any, Any]:
-    query = given.query
+def _columns_of(
+    queryset: QuerySet[Any, Any], columns: Sequence[str], source_name: str
+) -> QuerySet[Any, Any]:
+    query = queryset.query
     # In these, the order decides which rows there are.
     is_ordered = query.is_sliced or query.distinct_fields
-    found = (given if is_ordered else given.order_by()).values_list(*columns)
+    selected = (queryset if is_ordered else queryset.order_by()).values_list(*columns)
     if "time" in columns and not query.combinator:
-        _require_time(found, columns.index("time"), what)
-    return found
+        _require_time(selected, columns.index("time"), source_name)
+    return selected
 
 
-def _require_time(rows: QuerySet[Any, Any], place: int, what: str) -> None:
+def _require_time(rows: QuerySet[Any, Any], place: int, source_name: str) -> None:
     """Raises ConfigurationError for a date: its midnight is before most exposures of the day."""
     compiler = rows.query.get_compiler(using=rows.db)
     compiler.pre_sql_setup()
@@ -97,7 +103,7 @@ def _require_time(rows: QuerySet[Any, Any], place: int, what: str) -> None:
         raise ConfigurationError(
             "the time of {source} is a date, so events on the day of an exposure would be "
             "missing; use a DateTimeField",
-            source=what,
+            source=source_name,
         )
 
 
@@ -137,9 +143,9 @@ def _setting(unit: str) -> str:
 
 
 def _callable(unit: str, path: str) -> Source:
-    found = imported(_setting(unit), path)
-    if not callable(found):
+    function = imported(_setting(unit), path)
+    if not callable(function):
         raise ConfigurationError(
             '{setting} is "{path}", which is no function', setting=_setting(unit), path=path
         )
-    return cast("Source", found)
+    return cast("Source", function)

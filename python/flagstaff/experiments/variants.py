@@ -37,14 +37,16 @@ class Variant:
         return cls(key, int(weight[:9]))
 
 
-def valid_variants(given: Iterable[Variant | str]) -> list[Variant]:
+def valid_variants(declared: Iterable[Variant | str]) -> list[Variant]:
     """Returns the variants of an experiment. The first one is the control.
 
     Raises InvalidExperimentError unless there are 2 to 100, with different keys of letters, digits,
     "_", "-" and ".", and weights from 0 to 10,000 of which one is above 0, and none too small for a
     bucket.
     """
-    variants = [Variant.parse(one) if isinstance(one, str) else one for one in given]
+    variants = [
+        Variant.parse(variant) if isinstance(variant, str) else variant for variant in declared
+    ]
     if not _MIN_VARIANTS <= len(variants) <= MAX_VARIANTS:
         raise InvalidExperimentError(
             "the experiment has {count} variants; write 2 to {limit}, the control first",
@@ -87,7 +89,7 @@ def variants_as_json(variants: Iterable[Variant]) -> list[dict[str, Any]]:
 
 def variants_of(stored: Iterable[Mapping[str, Any]]) -> list[Variant]:
     """Returns the variants of a row."""
-    return [Variant(one["key"], one["weight"]) for one in stored]
+    return [Variant(variant["key"], variant["weight"]) for variant in stored]
 
 
 def shares_of(stored: Iterable[Mapping[str, Any]]) -> dict[str, float]:
@@ -98,10 +100,10 @@ def shares_of(stored: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     """
     variants = variants_of(stored)
     total = sum(variant.weight for variant in variants)
-    found: dict[str, float] = {}
+    shares: dict[str, float] = {}
     weight = end = 0
     for variant in variants:
         weight += variant.weight
         begin, end = end, -(-weight * BUCKETS // total)
-        found[variant.key] = (end - begin) / BUCKETS
-    return found
+        shares[variant.key] = (end - begin) / BUCKETS
+    return shares

@@ -117,12 +117,12 @@ class Evidence:
     @property
     def harmed(self) -> list[str]:
         """The names of guardrails that got worse."""
-        return [one.name for one in self.guardrails if one.is_harmed]
+        return [guardrail.name for guardrail in self.guardrails if guardrail.is_harmed]
 
     @property
     def failed(self) -> list[str]:
         """The names of guardrails that cannot be computed."""
-        return [one.name for one in self.guardrails if one.is_failed]
+        return [guardrail.name for guardrail in self.guardrails if guardrail.is_failed]
 
     @property
     def largest_possible(self) -> float:
@@ -174,7 +174,7 @@ def conclusions(evidence: Evidence, outcome: Outcome) -> tuple[list[str], list[s
     if outcome is Outcome.NO_DIFFERENCE and evidence.is_too_small:
         may = [*may, _TOO_SMALL]
     if outcome in {Outcome.BETTER, Outcome.WORSE} and any(
-        one.harm_bound == -math.inf for one in evidence.guardrails
+        guardrail.harm_bound == -math.inf for guardrail in evidence.guardrails
     ):
         may_not = [*may_not, _HARM_IS_UNKNOWN]
     return may, may_not
@@ -182,5 +182,5 @@ def conclusions(evidence: Evidence, outcome: Outcome) -> tuple[list[str], list[s
 
 def outcome_text(outcome: str) -> str:
     """Returns the outcome of a report in words; one that this release does not know as it is."""
-    known = {one.value: text for one, text in OUTCOMES.items()}
-    return str(known.get(outcome, outcome))
+    texts = {member.value: text for member, text in OUTCOMES.items()}
+    return str(texts.get(outcome, outcome))

@@ -76,7 +76,8 @@ class ExperimentAdmin(AppRowAdmin):
         """The key, with the description as its tooltip, and the variants."""
         key = format_html(
             '<span class="flagstaff-key" title="{}">{}</span>',
-            *(experiment.description, experiment.key),
+            experiment.description,
+            experiment.key,
         )
         return two_lines(key, "" if experiment.problem else shares_text(experiment))
 
@@ -195,7 +196,7 @@ def _state_text(row: Experiment) -> str:
 def _next_actions(row: Experiment, report: Report | None) -> tuple[str, Sequence[str]]:
     """Returns the action that has the filled button, and the others of the head."""
     verdicts = report["verdicts"] if report else ()
-    is_better = any(one["outcome"] == "better" for one in verdicts)
+    is_better = any(verdict["outcome"] == "better" for verdict in verdicts)
     if row.state == State.RUNNING:
         return ("ship", ["stop"]) if is_better else ("stop", ["ship"])
     if row.state == State.SHIPPED:

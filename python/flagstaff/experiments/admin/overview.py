@@ -46,7 +46,7 @@ def _search_texts(experiment: Experiment) -> tuple[SafeString, str]:
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns the lines, by key. Makes one query."""
     shown = site.get_model_admin(Experiment).get_queryset(request)
-    found = shown.filter(state=State.RUNNING)
+    running = shown.filter(state=State.RUNNING)
     now = aware(timezone.now())
     return [
         OverviewLine(
@@ -57,7 +57,7 @@ def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
             label,
             str(Experiment._meta.verbose_name),
         )
-        for experiment in found.order_by("key")
+        for experiment in running.order_by("key")
         for level, label, text in verdict_lines(experiment, now)
     ]
 

@@ -74,8 +74,10 @@ class ExperimentRequest(AppRequest):
             return _new(arguments)
         require_now(experiment, action.name)
         notes = _NOTES[action.name](experiment) if action.name in _NOTES else []
-        if action.question is not None and (asked := action.question(experiment.key, **arguments)):
-            notes += map(localized, asked.lines)
+        if action.question is not None and (
+            question := action.question(experiment.key, **arguments)
+        ):
+            notes += map(localized, question.lines)
         if rules := arguments.get("rules"):
             notes += rule_notes(rules)
         rows = [*_ROWS[action.name](experiment, arguments)]
@@ -111,10 +113,10 @@ class ExperimentRequest(AppRequest):
                 required=False,
             )
         if name in ("primary", "metric"):
-            choices = [("", _("none yet")), *((one, one) for one in _names())]
+            choices = [("", _("none yet")), *((metric, metric) for metric in _names())]
             return forms.ChoiceField(choices=choices, required=required)
         if name in ("winner", "variant"):
-            keys = [(one.key, one.key) for one in variants_of(self.row.variants)]
+            keys = [(variant.key, variant.key) for variant in variants_of(self.row.variants)]
             if name == "winner":
                 return forms.ChoiceField(choices=keys, widget=forms.RadioSelect)
             choices = [*reversed(keys), ("", _("what its bucket says"))]
@@ -138,9 +140,9 @@ def _line(variant: Variant) -> str:
 
 
 def _new(arguments: Mapping[str, Any]) -> Preview:
-    given = {name: one for name, one in arguments.items() if name != "key"}
+    settings = {name: value for name, value in arguments.items() if name != "key"}
     experiment = Experiment(key=arguments["key"])
-    set_columns(experiment, columns_of(**settings_of(given)))
+    set_columns(experiment, columns_of(**settings_of(settings)))
     texts = setting_texts(experiment)
     rows = [PreviewRow(str(SETTINGS[name]), NONE, texts[name]) for name in ("variants", "rules")]
     return Preview(rows=rows, notes=rule_notes(experiment.rules))
@@ -148,11 +150,11 @@ def _new(arguments: Mapping[str, Any]) -> Preview:
 
 def _edited(experiment: Experiment, arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:
     """Yields the settings that change."""
-    given = settings_of(arguments)
-    if "percent" in given:
-        given["traffic_percent"] = given.pop("percent")
-    _is_changed, texts = changed_texts(copy(experiment), columns_of(**given))
-    yield from (PreviewRow(*one) for one in texts)
+    settings = settings_of(arguments)
+    if "percent" in settings:
+        settings["traffic_percent"] = settings.pop("percent")
+    _is_changed, texts = changed_texts(copy(experiment), columns_of(**settings))
+    yield from (PreviewRow(name, old, new) for name, old, new in texts)
 
 
 def _change(experiment: Experiment, after: State, winner: str = "") -> Iterator[PreviewRow]:
@@ -219,7 +221,7 @@ _ROWS: Mapping[str, Callable[[Experiment, Mapping[str, Any]], Iterator[PreviewRo
     "restart": _edited,
     "force": _force,
     "stop": lambda experiment, _arguments: _change(experiment, State.STOPPED),
-    "ship": lambda experiment, given: _change(experiment, State.SHIPPED, given["winner"]),
+    "ship": lambda experiment, arguments: _change(experiment, State.SHIPPED, arguments["winner"]),
     "undo": _undo,
     "delete": lambda experiment, _arguments: iter(
         [PreviewRow(_("state"), str(State(experiment.state).label), _("deleted"))]

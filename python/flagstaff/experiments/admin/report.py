@@ -40,12 +40,12 @@ _COLOURS = {"fine": "better", "bad": "worse", "open": "undecided"}
 
 def verdict_lines(report: Report) -> Iterator[SafeString]:
     """Yields the verdict on each treatment with the figures of the primary metric."""
-    primary = next((one for one in report["metrics"] if one["role"] == PRIMARY), None)
+    primary = next((metric for metric in report["metrics"] if metric["role"] == PRIMARY), None)
     for verdict in report["verdicts"]:
         treatment, outcome = verdict["treatment"], verdict["outcome"]
         figures = ""
         if outcome in _RESULTS and primary is not None:
-            results = {one["treatment"]: one for one in primary["treatments"]}
+            results = {result["treatment"]: result for result in primary["treatments"]}
             figures = _sentence(MetricRow(primary, results[treatment]))
         yield format_html("{} {} {}", treatment, outcome_label(outcome), figures)
         yield from (format_html("{}", text) for text in verdict_notes(verdict))
@@ -105,9 +105,9 @@ def _change(row: MetricRow) -> Change | None:
     # What is tolerated is a difference, which is no size of a change beside a control near 0.
     if control <= 0 or tolerated > control:
         return None
-    found = scaled(row.difference, control)
+    relative = scaled(row.difference, control)
     limit = tolerated / control * (-1 if row.metric["higher_is_better"] else 1)
-    return Change(found["value"], found["low"], found["high"], limit)
+    return Change(relative["value"], relative["low"], relative["high"], limit)
 
 
 def _sentence(row: MetricRow) -> str:
@@ -129,13 +129,13 @@ def metrics(report: Report) -> Section:
         return Section(title, "")
     if not report["metrics"]:
         return Section(title, _("There is no metric, so there is no verdict."), actions)
-    found = [
-        (metric, [MetricRow(metric, one) for one in metric["treatments"]])
+    metrics_with_rows = [
+        (metric, [MetricRow(metric, result) for result in metric["treatments"]])
         for metric in report["metrics"]
     ]
-    changes = (_change(row) for _metric, rows in found for row in rows)
+    changes = (_change(row) for _metric, rows in metrics_with_rows for row in rows)
     axis = Axis(change for change in changes if change)
-    control, *treatments = (one["key"] for one in report["settings"]["variants"])
+    control, *treatments = (variant["key"] for variant in report["settings"]["variants"])
     is_one = len(treatments) == 1
     scale: str = format_html(
         '<span class="visually-hidden">{}</span>{}', _("Difference"), axis.labels()
@@ -149,7 +149,11 @@ def metrics(report: Report) -> Section:
             Column(_("p, corrected"), is_number=True),
             Column(_("Result")),
         ],
-        [cells for metric, rows in found for cells in _cells(metric, rows, axis, is_one=is_one)],
+        [
+            cells
+            for metric, rows in metrics_with_rows
+            for cells in _cells(metric, rows, axis, is_one=is_one)
+        ],
         note=" ".join(
             filter(
                 None,
@@ -195,8 +199,8 @@ def conclusions(report: Report) -> Section:
     parts = SafeString()
     for verdict in report["verdicts"]:
         may, may_not = (
-            format_html_join("", "<li>{}</li>", ([text] for text in map(_, found)))
-            for found in (verdict["may_conclude"], verdict["may_not_conclude"])
+            format_html_join("", "<li>{}</li>", ([text] for text in map(_, texts)))
+            for texts in (verdict["may_conclude"], verdict["may_not_conclude"])
         )
         if len(report["verdicts"]) > 1 and (may or may_not):
             parts += format_html("<h3>{}</h3>", verdict["treatment"])
@@ -310,7 +314,10 @@ def _box(label: str, content: SafeString) -> SafeString:
     return format_html(
         '<svg class="flagstaff-interval" viewBox="0 0 {0} {1}" width="{0}" height="{1}" '
         'role="img" aria-label="{2}">{3}</svg>',
-        *(_WIDTH, _HEIGHT, label, content),
+        _WIDTH,
+        _HEIGHT,
+        label,
+        content,
     )
 
 

@@ -79,15 +79,15 @@ def log_bayes_factor(seen: Shares, concentration: float = CONCENTRATION) -> floa
     if not seen.total:
         return 0.0
     after = concentration + seen.total
-    found = (math.log(after / concentration)) / 2
-    found += stirling_error(concentration) - stirling_error(after)
+    logarithm = (math.log(after / concentration)) / 2
+    logarithm += stirling_error(concentration) - stirling_error(after)
     for number, share in zip(seen.units, seen.expected, strict=True):
         prior = concentration * share
         posterior = prior + number
         surplus = (number - seen.total * share) / (after * share)
-        found += posterior * math.log1p(surplus) - math.log(posterior / prior) / 2
-        found += stirling_error(posterior) - stirling_error(prior)
-    return found
+        logarithm += posterior * math.log1p(surplus) - math.log(posterior / prior) / 2
+        logarithm += stirling_error(posterior) - stirling_error(prior)
+    return logarithm
 
 
 def stirling_error(a: float) -> float:
@@ -104,7 +104,7 @@ def stirling_error(a: float) -> float:
     """
     if a < _LARGE:
         return math.lgamma(a) - (a - 0.5) * math.log(a) + a - HALF_LOG_TWO_PI
-    found, square = 0.0, a * a
+    total, square = 0.0, a * a
     for coefficient in reversed(_SERIES):
-        found = found / square + coefficient
-    return found / a
+        total = total / square + coefficient
+    return total / a

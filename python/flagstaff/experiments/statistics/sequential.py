@@ -166,16 +166,16 @@ def holm(p_values: Sequence[float], alpha: float = ALPHA) -> list[Corrected]:
         >>> [round(one.interval_alpha, 4) for one in holm([0.01, 0.04, 0.03])]
         [0.0167, 0.025, 0.025]
     """
-    found: dict[int, Corrected] = {}
+    by_index: dict[int, Corrected] = {}
     largest, is_rejected, level = 0.0, True, alpha
     for rank, index in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
-        left = len(p_values) - rank
-        largest = max(largest, min(left * p_values[index], 1.0))
+        remaining = len(p_values) - rank
+        largest = max(largest, min(remaining * p_values[index], 1.0))
         if is_rejected:
-            level = alpha / left
+            level = alpha / remaining
             is_rejected = p_values[index] <= level
-        found[index] = Corrected(largest, is_rejected, level)
-    return [found[index] for index in range(len(p_values))]
+        by_index[index] = Corrected(largest, is_rejected, level)
+    return [by_index[index] for index in range(len(p_values))]
 
 
 # The units that an experiment needs for one look. Those of both arms together are also the size of
