@@ -47,15 +47,15 @@ class FlagstaffExtension(Extension):
             )
         key = parser.parse_expression()
         user: list[nodes.Expr] = []
-        given: list[nodes.Pair] = []
+        pairs: list[nodes.Pair] = []
         while parser.stream.skip_if("comma") or not parser.stream.current.test("block_end"):
             if parser.stream.look().test("assign"):
-                given.append(_parse_pair(parser))
-            elif user or given:
+                pairs.append(_parse_pair(parser))
+            elif user or pairs:
                 parser.fail("flag accepts a key, a user, and then names with values", line)
             else:
                 user.append(parser.parse_expression())
-        arguments = [nodes.ContextReference(), key, nodes.Dict(given), *user]
+        arguments = [nodes.ContextReference(), key, nodes.Dict(pairs), *user]
         body = parser.parse_statements(("name:else", "name:endflag"))
         otherwise: list[nodes.Node] = []
         if next(parser.stream).value == "else":
@@ -67,10 +67,10 @@ class FlagstaffExtension(Extension):
         self,
         context: Context,
         key: object,
-        given: Mapping[str, object],
+        attributes: Mapping[str, object],
         user: Any = REQUEST_USER,
     ) -> bool:
-        evaluator, user, defined = _subject(context, user, given, "flag")
+        evaluator, user, defined = _subject(context, user, attributes, "flag")
         return evaluator.flag_enabled(_checked_key(key, "flag"), user, context=defined)
 
 
@@ -100,9 +100,9 @@ def flag_enabled(
 
     Rules may read `context`.
     """
-    evaluator, user, given = _subject(template_context, user, context, "flag_enabled")
+    evaluator, user, attributes = _subject(template_context, user, context, "flag_enabled")
     key = _checked_key(key, "flag_enabled")
-    return evaluator.flag_enabled(key, user, default=default, context=given)
+    return evaluator.flag_enabled(key, user, default=default, context=attributes)
 
 
 @pass_context
@@ -118,9 +118,9 @@ def get_value(
 
     Returns `default` if there is none. Rules may read `context`.
     """
-    evaluator, user, given = _subject(template_context, user, context, "get_value")
+    evaluator, user, attributes = _subject(template_context, user, context, "get_value")
     key = _checked_key(key, "get_value")
-    return evaluator.get_value(key, default, user=user, context=given)
+    return evaluator.get_value(key, default, user=user, context=attributes)
 
 
 @pass_context
@@ -136,19 +136,19 @@ def get_variant(
 
     Records it. Rules may read `context`.
     """
-    evaluator, user, given = _subject(template_context, user, context, "get_variant")
+    evaluator, user, attributes = _subject(template_context, user, context, "get_variant")
     key = _checked_key(key, "get_variant")
-    return evaluator.get_variant(key, user, default=default, context=given)
+    return evaluator.get_variant(key, user, default=default, context=attributes)
 
 
 def _subject(
-    context: Context, user: Any, given: Mapping[str, object] | None, name: str
+    context: Context, user: Any, attributes: Mapping[str, object] | None, name: str
 ) -> tuple[Evaluator, Any, Mapping[str, object] | None]:
     """Returns the evaluator, the user and the context of a call. What is undefined is missing."""
     evaluator, user = subject_of_template(context, user, name, context.name)
-    if isinstance(given, Mapping):
-        given = {name: _defined(value) for name, value in given.items()}
-    return evaluator, _defined(user), given
+    if isinstance(attributes, Mapping):
+        attributes = {name: _defined(value) for name, value in attributes.items()}
+    return evaluator, _defined(user), attributes
 
 
 def _defined(value: object) -> object:

@@ -65,17 +65,17 @@ _MESSAGES = {
 }
 
 
-def _details(key: str, found: _core.Resolution[_T]) -> FlagResolutionDetails[_T]:
-    if found.error_code is not None:
-        message = _MESSAGES[found.error_code].format(key=key)
-        return _error(found.value, ErrorCode(found.error_code), message)
-    return _succeeded(found.value, found)
+def _details(key: str, resolution: _core.Resolution[_T]) -> FlagResolutionDetails[_T]:
+    if resolution.error_code is not None:
+        message = _MESSAGES[resolution.error_code].format(key=key)
+        return _error(resolution.value, ErrorCode(resolution.error_code), message)
+    return _succeeded(resolution.value, resolution)
 
 
-def _succeeded(value: _T, found: _core.Resolution[Any]) -> FlagResolutionDetails[_T]:
-    metadata: FlagMetadata = {} if found.rule is None else {"rule": found.rule}
+def _succeeded(value: _T, resolution: _core.Resolution[Any]) -> FlagResolutionDetails[_T]:
+    metadata: FlagMetadata = {} if resolution.rule is None else {"rule": resolution.rule}
     return FlagResolutionDetails(
-        value, reason=found.reason, variant=found.variant, flag_metadata=metadata
+        value, reason=resolution.reason, variant=resolution.variant, flag_metadata=metadata
     )
 
 
@@ -129,23 +129,23 @@ def _resolver(
         evaluator: _core.Snapshot, key: str, default: Any, user: UserLike, context: Context
     ) -> FlagResolutionDetails[Any]:
         found_kind = evaluator.kind_of(key)
-        found: _core.Resolution[Any]
+        resolution: _core.Resolution[Any]
         if kind == "flag" and found_kind in {"flag", None}:
-            found = evaluator.resolve_flag(key, user, default=default, context=context)
-            return _details(key, found)
+            resolution = evaluator.resolve_flag(key, user, default=default, context=context)
+            return _details(key, resolution)
         if kind == found_kind == "variant":
-            found = evaluator.resolve_variant(key, user, default=default, context=context)
-            return _details(key, found)
-        found = evaluator.resolve_value(key, default, user=user, context=context)
-        if found.error_code is None:
-            value = converted(found.value)
+            resolution = evaluator.resolve_variant(key, user, default=default, context=context)
+            return _details(key, resolution)
+        resolution = evaluator.resolve_value(key, default, user=user, context=context)
+        if resolution.error_code is None:
+            value = converted(resolution.value)
             if value is not None:
-                return _succeeded(value, found)
-            message = f"the value {key!r} is of type {type(found.value).__name__}"
+                return _succeeded(value, resolution)
+            message = f"the value {key!r} is of type {type(resolution.value).__name__}"
         elif found_kind:
             message = f"{key!r} is the key of {_KINDS[found_kind]}"
         else:
-            return _details(key, found)
+            return _details(key, resolution)
         return _error(default, ErrorCode.TYPE_MISMATCH, message)
 
     return resolve
@@ -155,14 +155,14 @@ def _resolved(
     resolve: _Resolve[_T],
     key: str,
     default: _T,
-    given: EvaluationContext | None,
+    evaluation_context: EvaluationContext | None,
     observed: tuple[_core.Snapshot, UserLike] | None = None,
 ) -> FlagResolutionDetails[_T]:
     """Evaluates for the user of the context or of the request; `observed` if async code read it."""
     try:
-        context = _attributes(given)
-        if _names_user(given):
-            return resolve(_core.current(key), key, default, _user_of(given), context)
+        context = _attributes(evaluation_context)
+        if _names_user(evaluation_context):
+            return resolve(_core.current(key), key, default, _user_of(evaluation_context), context)
         evaluator, user = observed or observed_snapshot() or (_core.current(key), None)
         return resolve(evaluator, key, default, user, context)
     except (_ContextError, TypeError) as error:
@@ -173,36 +173,39 @@ async def _aresolved(
     resolve: _Resolve[_T],
     key: str,
     default: _T,
-    given: EvaluationContext | None,
+    evaluation_context: EvaluationContext | None,
 ) -> FlagResolutionDetails[_T]:
-    if not _names_user(given):
-        if observed := await aobserved_snapshot(key, _attributes(given)):
-            return _resolved(resolve, key, default, given, observed)
+    if not _names_user(evaluation_context):
+        if observed := await aobserved_snapshot(key, _attributes(evaluation_context)):
+            return _resolved(resolve, key, default, evaluation_context, observed)
     elif conf.attributes.callable is not None:
         # The function may query the database, which Django forbids in an event loop.
-        return await sync_to_async(_resolved)(resolve, key, default, given)
-    return _resolved(resolve, key, default, given)
+        return await sync_to_async(_resolved)(resolve, key, default, evaluation_context)
+    return _resolved(resolve, key, default, evaluation_context)
 
 
-def _names_user(given: EvaluationContext | None) -> TypeGuard[EvaluationContext]:
-    if given is None:
+def _names_user(evaluation_context: EvaluationContext | None) -> TypeGuard[EvaluationContext]:
+    if evaluation_context is None:
         return False
-    return bool(given.targeting_key) or given.attributes.get("user") is not None
+    return (
+        bool(evaluation_context.targeting_key)
+        or evaluation_context.attributes.get("user") is not None
+    )
 
 
-def _attributes(given: EvaluationContext | None) -> dict[str, object] | None:
+def _attributes(evaluation_context: EvaluationContext | None) -> dict[str, object] | None:
     """Returns what rules may read. It is a copy without the user."""
-    if given is None or not given.attributes:
+    if evaluation_context is None or not evaluation_context.attributes:
         return None
-    attributes: dict[str, object] = dict(given.attributes)
+    attributes: dict[str, object] = dict(evaluation_context.attributes)
     attributes.pop("user", None)
     return attributes
 
 
-def _user_of(given: EvaluationContext) -> UserLike:
+def _user_of(evaluation_context: EvaluationContext) -> UserLike:
     """Returns the user object, or else the targeting key, which is a primary key."""
-    key = given.targeting_key or None
-    user: Any = given.attributes.get("user")
+    key = evaluation_context.targeting_key or None
+    user: Any = evaluation_context.attributes.get("user")
     if key is None or user is None:
         return user if key is None else key
     try:

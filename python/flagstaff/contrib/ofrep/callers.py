@@ -55,8 +55,8 @@ class Caller:
 def caller_of(request: HttpRequest) -> Caller:
     """Returns who sends the request. Raises OfrepError if it may not, or if nothing is loaded."""
     is_browser = not is_service(request)
-    given = _context_of(request)
-    caller = _browser(request, given) if is_browser else _service(given)
+    context = _context_of(request)
+    caller = _browser(request, context) if is_browser else _service(context)
     if not caller.snapshot.ready:
         raise no_result("PROVIDER_NOT_READY")
     return caller
@@ -81,29 +81,29 @@ def _context_of(request: HttpRequest) -> dict[str, Any]:
     return context
 
 
-def _browser(request: HttpRequest, given: dict[str, Any]) -> Caller:
+def _browser(request: HttpRequest, context: dict[str, Any]) -> Caller:
     """Returns a browser. The session has its user: the body cannot name another one."""
     flags = flags_of(request)
     user: UserLike = getattr(request, "user", None)
-    return Caller(flags.snapshot, user, _settable(given, flags), is_browser=True)
+    return Caller(flags.snapshot, user, _settable(context, flags), is_browser=True)
 
 
-def _settable(given: dict[str, Any], flags: RequestFlags) -> dict[str, Any]:
+def _settable(context: dict[str, Any], flags: RequestFlags) -> dict[str, Any]:
     """Returns the attributes that a browser may set: none that the server knows better."""
     columns = conf.attributes.columns
-    names = [name for name in CLIENT_ATTRIBUTES.current() if name in given]
+    names = [name for name in CLIENT_ATTRIBUTES.current() if name in context]
     names = [name for name in names if name not in flags.context and name not in columns]
     # The unit decides the bucket, so a browser could choose its result.
     units = _core.client_side_units(flags.snapshot) if names else ()
-    return {name: given[name] for name in names if name not in units}
+    return {name: context[name] for name in names if name not in units}
 
 
-def _service(given: dict[str, Any]) -> Caller:
+def _service(context: dict[str, Any]) -> Caller:
     """Returns a service. It names the user by the primary key, which costs no query."""
-    user = given.pop("targetingKey", None) or None
+    user = context.pop("targetingKey", None) or None
     if user is not None and not (isinstance(user, str) and is_storable(user)):
         raise OfrepError(400, "INVALID_CONTEXT", "targetingKey must be the text of a primary key")
-    return Caller(_core.snapshot(), user or _Anonymous(), given, is_browser=False)
+    return Caller(_core.snapshot(), user or _Anonymous(), context, is_browser=False)
 
 
 def is_service(request: HttpRequest) -> bool:
@@ -116,9 +116,11 @@ def is_service(request: HttpRequest) -> bool:
     key = token if scheme.lower() == "bearer" else request.headers.get("X-API-Key")
     if key is None:
         return False
-    given = hash_of(key.strip())
+    digest = hash_of(key.strip())
     # All of them: the time does not tell which one is equal.
-    matches = [constant_time_compare(given, one) for one in KEYS.current().values()]
+    matches = [
+        constant_time_compare(digest, known_digest) for known_digest in KEYS.current().values()
+    ]
     if not any(matches):
         raise OfrepError(401, "GENERAL", "the key is not known", {"WWW-Authenticate": "Bearer"})
     return True

@@ -25,14 +25,14 @@ def one_result(caller: Caller, key: str) -> bytes:
     if kind is None and caller.is_browser:
         # Not evaluated: a browser could fill the list of unknown keys.
         raise no_result("FLAG_NOT_FOUND")
-    found: Resolution[Any]
+    resolution: Resolution[Any]
     if kind == "value":
-        found = snapshot.resolve_value(key, user=caller.user, context=caller.context)
+        resolution = snapshot.resolve_value(key, user=caller.user, context=caller.context)
     elif kind == "variant":
-        found = snapshot.resolve_variant(key, caller.user, context=caller.context)
+        resolution = snapshot.resolve_variant(key, caller.user, context=caller.context)
     else:
-        found = snapshot.resolve_flag(key, caller.user, context=caller.context)
-    return _result(caller, key, found)
+        resolution = snapshot.resolve_flag(key, caller.user, context=caller.context)
+    return _result(caller, key, resolution)
 
 
 def all_results(caller: Caller) -> bytes:
@@ -41,11 +41,11 @@ def all_results(caller: Caller) -> bytes:
     Experiments are not among them: which variants are shown is not known, so none is recorded.
     """
     snapshot, options = caller.snapshot, {"client_side": caller.is_browser}
-    found: dict[str, Resolution[Any]] = {
+    resolutions: dict[str, Resolution[Any]] = {
         **snapshot.resolve_all_flags(caller.user, context=caller.context, **options),
         **served_values(snapshot, caller.user, context=caller.context, **options),
     }
-    items = (_result_or_error(caller, key, one) for key, one in found.items())
+    items = (_result_or_error(caller, key, resolution) for key, resolution in resolutions.items())
     return b'{"flags":[' + b",".join(items) + b"]}"
 
 
@@ -58,29 +58,29 @@ def as_json(body: dict[str, Any]) -> bytes:
     return text.encode()
 
 
-def _result_or_error(caller: Caller, key: str, found: Resolution[Any]) -> bytes:
+def _result_or_error(caller: Caller, key: str, resolution: Resolution[Any]) -> bytes:
     try:
-        return _result(caller, key, found)
+        return _result(caller, key, resolution)
     except OfrepError as error:
         return as_json({"key": key, **error.body})
 
 
-def _result(caller: Caller, key: str, found: Resolution[Any]) -> bytes:
+def _result(caller: Caller, key: str, resolution: Resolution[Any]) -> bytes:
     """Returns a result. Without a value, the SDK returns the default of the code."""
-    if found.error_code is not None:
-        raise no_result(found.error_code)
+    if resolution.error_code is not None:
+        raise no_result(resolution.error_code)
     metadata: dict[str, Any] = {}
-    if found.reason not in _REASONS:
-        metadata["reason"] = found.reason
-    if found.rule is not None and not caller.is_browser:
-        metadata["rule"] = found.rule
+    if resolution.reason not in _REASONS:
+        metadata["reason"] = resolution.reason
+    if resolution.rule is not None and not caller.is_browser:
+        metadata["rule"] = resolution.rule
     return as_json(
         {
             "key": key,
-            "reason": "UNKNOWN" if "reason" in metadata else found.reason,
+            "reason": "UNKNOWN" if "reason" in metadata else resolution.reason,
             # The SDK for Python has no default for it.
-            "variant": found.variant or "",
-            **({} if found.value is None else {"value": found.value}),
+            "variant": resolution.variant or "",
+            **({} if resolution.value is None else {"value": resolution.value}),
             **({"metadata": metadata} if metadata else {}),
         }
     )

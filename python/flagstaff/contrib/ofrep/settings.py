@@ -19,17 +19,17 @@ def hash_of(key: str) -> str:
     return hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
 
 
-def _keys(given: Any) -> Mapping[str, str]:
+def _keys(value: Any) -> Mapping[str, str]:
     """Raises SettingError, which does not quote a key: one may be in place of its SHA-256."""
-    if not isinstance(given, Mapping):
+    if not isinstance(value, Mapping):
         hint = 'expected a dict such as {"billing": "5e884898…"}'
-        raise SettingError(f'FLAGSTAFF["OFREP_KEYS"] is a {type(given).__name__}', hint)
-    for name, digest in given.items():
+        raise SettingError(f'FLAGSTAFF["OFREP_KEYS"] is a {type(value).__name__}', hint)
+    for name, digest in value.items():
         if not isinstance(digest, str) or not _HASH.fullmatch(digest):
             problem = f'FLAGSTAFF["OFREP_KEYS"][{name!r}] is not a SHA-256 of 64 hexadecimal digits'
             hint = 'run "manage.py flags ofrep-key", and copy the SHA-256, not the key'
             raise SettingError(problem, hint)
-    return given
+    return value
 
 
 def _are_settable(names: Any) -> bool:

@@ -98,5 +98,5 @@ def evaluate_all(request: HttpRequest, caller: Caller) -> HttpResponse:
 
 def _has(request: HttpRequest, etag: str) -> bool:
     """Whether the client has the body. A server that compresses makes the ETag a weak one."""
-    given = parse_etags(request.headers.get("If-None-Match", ""))
-    return any(one.removeprefix("W/") == etag for one in given)
+    sent_etags = parse_etags(request.headers.get("If-None-Match", ""))
+    return any(sent_etag.removeprefix("W/") == etag for sent_etag in sent_etags)

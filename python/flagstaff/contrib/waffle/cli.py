@@ -79,12 +79,12 @@ def import_waffle(options: Options, out: Output) -> Done:
     _require_waffle()
     out.messages(filter(None, [version_text()]))
     imported = import_rows(overwrite=options["overwrite"])
-    records = [_import_record(one) for one in imported]
+    records = [_import_record(row) for row in imported]
     counts = _counts(records, "status", converting.STATUSES)
     if not out.is_json:
         out.records(_IMPORT_COLUMNS, records)
     out.message(_sum(counts))
-    undo = combined_undo(one.changed for one in imported if one.changed is not None)
+    undo = combined_undo(row.changed for row in imported if row.changed is not None)
     document = {"rows": records, "counts": counts}
     problem = None
     if refused := counts[converting.REFUSED]:
@@ -95,25 +95,25 @@ def import_waffle(options: Options, out: Output) -> Done:
     return Done("", [], document, undo, written, problem=problem)
 
 
-def _import_record(one: Imported) -> Record:
-    row, changed, action, summary = one.converted.row, one.changed, "", ""
+def _import_record(imported: Imported) -> Record:
+    row, changed, action, summary = imported.converted.row, imported.changed, "", ""
     if changed is not None and changed.written:
         action = changed.action
         summary = describe_change(changed, limit=MAX_VALUE)
     return {
         "action": action,
-        "status": one.converted.status,
+        "status": imported.converted.status,
         "kind": row.kind,
         "name": row.name,
         "key": row.key,
         "summary": summary,
-        "notes": list(one.converted.notes),
+        "notes": list(imported.converted.notes),
     }
 
 
 def _counts(records: Sequence[Record], member: str, values: Sequence[str]) -> dict[str, int]:
-    found = Counter(record[member] for record in records)
-    return {value: found[value] for value in values}
+    numbers = Counter(record[member] for record in records)
+    return {value: numbers[value] for value in values}
 
 
 def _sum(counts: dict[str, int]) -> str:
@@ -147,7 +147,9 @@ def compare_waffle(options: Options, out: Output) -> None:
     records, people = comparing.compare(options["users"])
     counts = _counts(records, "outcome", comparing.OUTCOMES)
     # Of equal rows only those with percentages, which are not compared.
-    shown = [one for one in records if one["outcome"] != comparing.EQUAL or one["waffle"]]
+    shown = [
+        record for record in records if record["outcome"] != comparing.EQUAL or record["waffle"]
+    ]
     shown.sort(key=lambda record: comparing.OUTCOMES.index(record["outcome"]))
     document = {"people": people, "counts": counts, "rows": records}
     out.records(_COMPARE_COLUMNS, [*map(_compare_record, shown)], document=document)
@@ -157,9 +159,9 @@ def compare_waffle(options: Options, out: Output) -> None:
         raise CommandError(f"{number} from the flags here", returncode=DIFFERS)
 
 
-def _compare_record(one: Record) -> Record:
-    example = one["examples"][0]["person"] if one["examples"] else ""
-    return {**one, "people": one["people"] or "", "example": example}
+def _compare_record(record: Record) -> Record:
+    example = record["examples"][0]["person"] if record["examples"] else ""
+    return {**record, "people": record["people"] or "", "example": example}
 
 
 VERBS = (import_waffle, compare_waffle)

@@ -64,7 +64,7 @@ class Person(NamedTuple):
     language: str | None = None
 
 
-def waffle_result(row: Row, one: Person) -> bool | None:
+def waffle_result(row: Row, person: Person) -> bool | None:
     """Returns what waffle returns for a row; None if its percentage decides.
 
     For a request without parameters and cookies of waffle.
@@ -73,19 +73,19 @@ def waffle_result(row: Row, one: Person) -> bool | None:
         return bool(row["active"])
     if row.kind == "flag" and row["everyone"] is not None:
         return bool(row["everyone"])
-    if row.kind == "flag" and (one.language in row.languages or _has_flag(row, one)):
+    if row.kind == "flag" and (person.language in row.languages or _has_flag(row, person)):
         return True
     percent: Decimal | None = row["percent"]
     return bool(percent) if percent in {None, 0, _ALL} else None
 
 
-def _has_flag(row: Row, one: Person) -> bool:
-    return one.user is not None and bool(
-        (row["authenticated"] and one.user.is_authenticated)
-        or (row["staff"] and getattr(one.user, "is_staff", False))
-        or (row["superusers"] and getattr(one.user, "is_superuser", False))
-        or one.user.pk in row.users
-        or {*one.groups} & {*row.groups}
+def _has_flag(row: Row, person: Person) -> bool:
+    return person.user is not None and bool(
+        (row["authenticated"] and person.user.is_authenticated)
+        or (row["staff"] and getattr(person.user, "is_staff", False))
+        or (row["superusers"] and getattr(person.user, "is_superuser", False))
+        or person.user.pk in row.users
+        or {*person.groups} & {*row.groups}
     )
 
 
@@ -111,7 +111,9 @@ def _compare(row: Row, people: list[Person], ours: Snapshot) -> Record:
     record: dict[str, Any] = {"outcome": EQUAL, "kind": row.kind, "name": row.name, "key": row.key}
     record |= {"waffle": "", "flagstaff": "", "people": 0, "examples": []}
     present = explanation_of(Explanation, row.key, ours.explain(row.key))
-    languages = [Person(f"anonymous, language {one}", language=one) for one in row.languages]
+    languages = [
+        Person(f"anonymous, language {language}", language=language) for language in row.languages
+    ]
     # Only flags depend on a visitor.
     people = [*people, *languages] if row.kind == "flag" else people[:1]
     if has_own_code(waffle_model(row.kind)):
@@ -121,14 +123,14 @@ def _compare(row: Row, people: list[Person], ours: Snapshot) -> Record:
     if present.reason == "DISABLED" and _may_be_on(row):
         return {**record, "outcome": OFF_HERE, "waffle": "on for some", "flagstaff": "off"}
     row = replace(row, users=frozenset(row.users))
-    for one in people:
-        theirs, (result, rollout) = waffle_result(row, one), _our_result(row.key, one, ours)
+    for person in people:
+        theirs, (result, rollout) = waffle_result(row, person), _our_result(row.key, person, ours)
         sides = {"waffle": _RESULTS[theirs], "flagstaff": _RESULTS[result]}
         if theirs is not result:
             if not record["people"]:
                 record |= {**sides, "outcome": DIFFERS}
             record["people"] += 1
-            record["examples"].append({"person": one.text, **sides})
+            record["examples"].append({"person": person.text, **sides})
         elif result is None and not record["people"]:
             record |= {"waffle": f"{row['percent']} %", "flagstaff": f"{rollout} %"}
     return {**record, "examples": record["examples"][:_MAX_EXAMPLES]}
@@ -153,22 +155,24 @@ def _compare_code(row: Row, people: Iterable[Person], *, is_off: bool) -> Record
     is_on = patch.object(own_code, "is_off", return_value=False)
     with transaction.atomic(using=using), is_on:
         stored = model._base_manager.using(using).get(name=row.name)
-        for one, name in product(people, (_REQUEST, _USER) if row.kind == "flag" else (_REQUEST,)):
+        for person, name in product(
+            people, (_REQUEST, _USER) if row.kind == "flag" else (_REQUEST,)
+        ):
             # So that a percentage draws the same.
             drawing = random.getstate()
-            theirs = _code_result(stored, row.kind, name, one)
+            theirs = _code_result(stored, row.kind, name, person)
             random.setstate(drawing)
             with _stand_in_methods():
-                ours = False if is_off else _code_result(stored, row.kind, name, one)
+                ours = False if is_off else _code_result(stored, row.kind, name, person)
             # None and False are both off, but own code may ask which of them.
             is_different = bool(theirs) if is_off else theirs is not ours and theirs != ours
             if isinstance(theirs, _Failed) or is_different:
                 outcome = OWN_CODE if isinstance(theirs, _Failed) else changed
                 sides = {"waffle": str(theirs), "flagstaff": str(ours)}
-                example = {"person": f"{one.text}, {name}()", **sides}
-                examples[outcome].setdefault(one.text, example)
+                example = {"person": f"{person.text}, {name}()", **sides}
+                examples[outcome].setdefault(person.text, example)
         transaction.set_rollback(True, using=using)
-    outcome = next((outcome for outcome, found in examples.items() if found), EQUAL)
+    outcome = next((outcome for outcome, of_outcome in examples.items() if of_outcome), EQUAL)
     shown = [*examples.get(outcome, {}).values()]
     sides = {side: shown[0][side] if shown else "" for side in ("waffle", "flagstaff")}
     return {"outcome": outcome, **sides, "people": len(shown), "examples": shown[:_MAX_EXAMPLES]}
@@ -180,14 +184,14 @@ class _Failed(str):
     __slots__ = ()
 
 
-def _code_result(stored: Any, kind: WaffleKind, name: str, one: Person) -> Any:
+def _code_result(stored: Any, kind: WaffleKind, name: str, person: Person) -> Any:
     request: Any = RequestFactory().get("/")
-    request.user, request.session = one.user or AnonymousUser(), {}
-    if one.language is not None:
-        request.LANGUAGE_CODE = one.language
-    asked = request.user if name == _USER else request
+    request.user, request.session = person.user or AnonymousUser(), {}
+    if person.language is not None:
+        request.LANGUAGE_CODE = person.language
+    argument = request.user if name == _USER else request
     try:
-        result = getattr(stored, name)(*([asked] if kind == "flag" else ()))
+        result = getattr(stored, name)(*([argument] if kind == "flag" else ()))
     except Exception as error:  # noqa: BLE001 (code of the project, which may need its middleware)
         return _Failed(type(error).__name__)
     if iscoroutine(result):
@@ -212,14 +216,14 @@ def _stand_in_methods() -> Iterator[None]:
         yield
 
 
-def _our_result(key: str, one: Person, ours: Snapshot) -> tuple[bool | None, int | None]:
+def _our_result(key: str, person: Person, ours: Snapshot) -> tuple[bool | None, int | None]:
     """Returns a result of ours, None if a percentage decides, and the percentage of the flag."""
     # Without a visitor, so that no percentage of visitors decides.
-    context = {"visitor": None} | ({LANGUAGE_ATTRIBUTE: one.language} if one.language else {})
-    found = explanation_of(Explanation, key, ours.explain(key, one.user, context=context))
-    by_percentage = found.rule is not None or 0 < (found.rollout_percent or 0) < _ALL
-    is_certain = found.reason not in {"SPLIT", "DEFAULT"} or not by_percentage
-    return found.value if is_certain else None, found.rollout_percent
+    context = {"visitor": None} | ({LANGUAGE_ATTRIBUTE: person.language} if person.language else {})
+    explanation = explanation_of(Explanation, key, ours.explain(key, person.user, context=context))
+    by_percentage = explanation.rule is not None or 0 < (explanation.rollout_percent or 0) < _ALL
+    is_certain = explanation.reason not in {"SPLIT", "DEFAULT"} or not by_percentage
+    return explanation.value if is_certain else None, explanation.rollout_percent
 
 
 def _people(count: int, groups: list[str]) -> Iterator[Person]:
@@ -233,14 +237,14 @@ def _people(count: int, groups: list[str]) -> Iterator[Person]:
         "superuser": {"is_superuser": True},
     }
     special |= {f"in group {name}": {"groups__name": name} for name in groups}
-    found = {user.pk: (user, [f"user {user.pk}"]) for user in _spread(rows, count)}
+    by_pk = {user.pk: (user, [f"user {user.pk}"]) for user in _spread(rows, count)}
     for text, filters in special.items():
         if {name.partition("__")[0] for name in filters} <= names:
             for user in rows.filter(**filters)[:1]:
-                _, texts = found.setdefault(user.pk, (user, [f"user {user.pk}"]))
+                _, texts = by_pk.setdefault(user.pk, (user, [f"user {user.pk}"]))
                 texts.append(text)
     yield Person("anonymous")
-    for _pk, (user, texts) in sorted(found.items()):
+    for _pk, (user, texts) in sorted(by_pk.items()):
         of_user = [group.name for group in user.groups.all()] if "groups" in names else []
         yield Person(", ".join(texts), user, of_user)
 

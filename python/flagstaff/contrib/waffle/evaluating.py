@@ -31,21 +31,21 @@ def flag_result(name: str, request: Any, *, read_only: bool = False) -> bool | N
     if by_url is not None and current(key).kind_of(key) == "flag":
         return by_url
     user, context = _user_of(request), _context(name, request)
-    found = _resolve(key, request, user, context)
-    if found.error_code is not None:
+    resolution = _resolve(key, request, user, context)
+    if resolution.error_code is not None:
         # Before the first load, a default of True would turn on a flag that is off.
-        return None if found.error_code == _MISSING else False
-    test = test_of_url(name, request) if found.reason != "DISABLED" else None
+        return None if resolution.error_code == _MISSING else False
+    test = test_of_url(name, request) if resolution.reason != "DISABLED" else None
     if test is not None and TEST_ATTRIBUTE in snapshot().attribute_names(key):
         keep_test(request, name, active=test)
-    if user is not None and found.reason in {"SPLIT", "DEFAULT"} and found.rule is None:
+    if user is not None and resolution.reason in {"SPLIT", "DEFAULT"} and resolution.rule is None:
         kept = kept_result(name, request, use_cookies=waffle_settings().keeps_cookies)
         # Of a flag at 0 % or 100 %, no browser keeps another result.
         if kept is not None and 0 < (explain(key).rollout_percent or 0) < _ALL:
             if not read_only:
                 set_flag(request, name, kept)
             return kept
-    return found.value
+    return resolution.value
 
 
 def switch_result(name: str) -> bool | None:
@@ -65,10 +65,10 @@ def result_for_user(name: str, user: Any) -> bool | None:
 
     False if it is off for everyone; None if only its percentage decides, or if it does not exist.
     """
-    found = resolve_flag(key_of("flag", name), user, context={VISITOR: None})
-    if found.reason == "DISABLED":
+    resolution = resolve_flag(key_of("flag", name), user, context={VISITOR: None})
+    if resolution.reason == "DISABLED":
         return False
-    return True if found.value and found.reason in {"STATIC", "TARGETING_MATCH"} else None
+    return True if resolution.value and resolution.reason in {"STATIC", "TARGETING_MATCH"} else None
 
 
 def url_result(name: str, request: Any) -> bool | None:
@@ -95,9 +95,9 @@ def test_of_cookie(name: str, request: Any) -> bool | None:
 
 def kept_result(name: str, request: Any, *, use_cookies: bool = True) -> bool | None:
     """Returns what this request, or by a cookie of waffle an earlier one, has kept; or None."""
-    given = getattr(request, "waffles", _NOTHING)
-    if name in given:
-        return bool(given[name][0])
+    kept = getattr(request, "waffles", _NOTHING)
+    if name in kept:
+        return bool(kept[name][0])
     return _cookie(get_setting("COOKIE") % name, request) if use_cookies else None
 
 
@@ -156,5 +156,5 @@ def _cookie(cookie: str, request: Any) -> bool | None:
     return None if text is None else bool(text == "True")
 
 
-def _value(found: Resolution[bool]) -> bool | None:
-    return None if found.error_code == _MISSING else found.value
+def _value(resolution: Resolution[bool]) -> bool | None:
+    return None if resolution.error_code == _MISSING else resolution.value

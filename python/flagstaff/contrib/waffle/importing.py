@@ -55,23 +55,23 @@ def import_waffle(*, overwrite: Collection[str] = ()) -> list[Imported]:
 def import_rows(rows: Iterable[Row], *, overwrite: Collection[str] = ()) -> list[Imported]:
     """Writes rows, as `import_waffle` does."""
     with transaction.atomic(using=conf.database), from_source(SOURCE):
-        converted = [convert(row) for row in rows]
-        keys = Counter(one.row.key for one in converted)
+        conversions = [convert(row) for row in rows]
+        keys = Counter(converted.row.key for converted in conversions)
         # Locked before their history is read, so that no newer change is missed.
         locked = all_rows(conf.flag_model).filter(key__in=keys).order_by("pk").select_for_update()
         flags = {flag.key: flag for flag in locked}
         users = allowed_pks_of(flags.values())
         done = []
-        for one in converted:
-            key = one.row.key
-            note = _collision(one) if keys[key] > 1 else ""
-            if note or one.status == REFUSED:
-                done.append(_refused(one, note))
-            elif key in flags and _is_equal(flags[key], users[flags[key].pk], one):
-                done.append(Imported(one, Changed(Kind.FLAG, key, {}, {}, written=False)))
+        for converted in conversions:
+            key = converted.row.key
+            note = _collision(converted) if keys[key] > 1 else ""
+            if note or converted.status == REFUSED:
+                done.append(_refused(converted, note))
+            elif key in flags and _is_equal(flags[key], users[flags[key].pk], converted):
+                done.append(Imported(converted, Changed(Kind.FLAG, key, {}, {}, written=False)))
             else:
                 pk = flags[key].pk if key in flags else None
-                done.append(_write(one, pk, is_overwritten=key in overwrite))
+                done.append(_write(converted, pk, is_overwritten=key in overwrite))
         return done
 
 
@@ -85,17 +85,17 @@ def _wait_for_other_imports() -> None:
             )
 
 
-def _is_equal(flag: Any, users: Collection[Any], one: Converted) -> bool:
+def _is_equal(flag: Any, users: Collection[Any], converted: Converted) -> bool:
     """Whether a flag is as its row. Queries nothing, unlike an update."""
-    is_same_list = one.allowed_users is None or {*users} == {*one.allowed_users}
-    return is_same_list and not differing(flag, one.fields)
+    is_same_list = converted.allowed_users is None or {*users} == {*converted.allowed_users}
+    return is_same_list and not differing(flag, converted.fields)
 
 
-def _write(one: Converted, pk: Any, *, is_overwritten: bool) -> Imported:
+def _write(converted: Converted, pk: Any, *, is_overwritten: bool) -> Imported:
     """Writes a row to its flag, or undoes that if the newest change was not one of an import."""
-    key, fields = one.row.key, {**one.fields}
-    if one.allowed_users is not None:
-        fields["allowed_users"] = [*one.allowed_users]
+    key, fields = converted.row.key, {**converted.fields}
+    if converted.allowed_users is not None:
+        fields["allowed_users"] = [*converted.allowed_users]
     newest = _newest_change(key, pk)
     try:
         with transaction.atomic(using=conf.database):
@@ -108,10 +108,10 @@ def _write(one: Converted, pk: Any, *, is_overwritten: bool) -> Imported:
             is_own = newest is not None and newest.source == SOURCE
             if changed.written and not (is_new or is_own or is_overwritten):
                 transaction.set_rollback(True, using=conf.database)
-                return _refused(one, _conflict(key, newest, changed))
+                return _refused(converted, _conflict(key, newest, changed))
     except InvalidChangeError as error:
-        return _refused(one, str(error.message))
-    return Imported(one, changed)
+        return _refused(converted, str(error.message))
+    return Imported(converted, changed)
 
 
 def _newest_change(key: str, pk: Any) -> Change | None:
@@ -134,14 +134,14 @@ def _conflict(key: str, newest: Change | None, changed: Changed) -> str:
     return f"its flag was changed here{actor}{source}; waffle has another {names}; {advice}"
 
 
-def _collision(one: Converted) -> str:
-    key, row = one.row.key, one.row
+def _collision(converted: Converted) -> str:
+    key, row = converted.row.key, converted.row
     return (
         f"another row has its key {key}, too; add "
         f'"{row.kind}:{row.name}": "{key}.{row.kind}" to FLAGSTAFF["WAFFLE"]["KEYS"]'
     )
 
 
-def _refused(one: Converted, note: str) -> Imported:
-    notes = (note,) if note else one.notes
-    return Imported(replace(one, status=REFUSED, notes=notes))
+def _refused(converted: Converted, note: str) -> Imported:
+    notes = (note,) if note else converted.notes
+    return Imported(replace(converted, status=REFUSED, notes=notes))

@@ -43,38 +43,38 @@ def show(instance: Any) -> None:
     kind, loaded = instance.KIND, instance.__dict__
     if not has_own_code(instance._meta.model) and {"everyone", "active", "percent"} & loaded.keys():
         key = key_of(kind, instance.name)
-        found = explain(key)
-        if found.error_code == "PROVIDER_NOT_READY" and ready():
-            found = explain(key)
+        explanation = explain(key)
+        if explanation.error_code == "PROVIDER_NOT_READY" and ready():
+            explanation = explain(key)
         # A row of the table without a flag is off: somebody has deleted the flag here.
-        if found.error_code != "FLAG_NOT_FOUND" or not instance._state.adding:
-            present = _present(kind, found, loaded)
+        if explanation.error_code != "FLAG_NOT_FOUND" or not instance._state.adding:
+            present = _present(kind, explanation, loaded)
             loaded.update({name: value for name, value in present.items() if name in loaded})
     remember(instance)
 
 
-def _present(kind: WaffleKind, found: Explanation, loaded: dict[str, Any]) -> dict[str, Any]:
+def _present(kind: WaffleKind, explanation: Explanation, loaded: dict[str, Any]) -> dict[str, Any]:
     """Returns the columns that decide."""
     if kind == "switch":
-        return {"active": found.value}
-    stored, rollout = loaded.get("percent"), found.rollout_percent
+        return {"active": explanation.value}
+    stored, rollout = loaded.get("percent"), explanation.rollout_percent
     if kind == "sample":
-        if rollout is None or found.reason == "DISABLED":
-            return {"percent": _ALL if found.value else 0}
+        if rollout is None or explanation.reason == "DISABLED":
+            return {"percent": _ALL if explanation.value else 0}
         return {"percent": stored if whole(stored, most=_ALL) == rollout else rollout}
     # Waffle stores a part after the decimal point, and at most 99.9 %.
     is_equal = rollout is None or rollout >= _ALL or whole(stored, most=_ALL - 1) == rollout
-    return {"everyone": _everyone(found), "percent": stored if is_equal else rollout}
+    return {"everyone": _everyone(explanation), "percent": stored if is_equal else rollout}
 
 
-def _everyone(found: Explanation) -> bool | None:
+def _everyone(explanation: Explanation) -> bool | None:
     """Returns False if the flag is off, True if it is on for everyone, else None."""
-    if found.override is not None or found.reason == "DISABLED":
-        return found.value
-    if found.error_code is not None:
-        return None if found.error_code == "PARSE_ERROR" else False
-    rules = [step.values["percent"] for step in found.steps if "percent" in step.values]
-    return True if min(found.rollout_percent or 0, *rules, _ALL) >= _ALL else None
+    if explanation.override is not None or explanation.reason == "DISABLED":
+        return explanation.value
+    if explanation.error_code is not None:
+        return None if explanation.error_code == "PARSE_ERROR" else False
+    rules = [step.values["percent"] for step in explanation.steps if "percent" in step.values]
+    return True if min(explanation.rollout_percent or 0, *rules, _ALL) >= _ALL else None
 
 
 def remember(instance: Any, names: Collection[str] | None = None) -> None:
@@ -91,8 +91,8 @@ def _has_own_code(kind: WaffleKind) -> bool:
 def _columns(instance: Any, names: Collection[str] | None = None) -> dict[str, Any]:
     """Returns the loaded columns, by default all."""
     loaded = instance.__dict__
-    known = (field.attname for field in instance._meta.concrete_fields)
-    wanted = [name for name in known if name in loaded and (names is None or name in names)]
+    columns = (field.attname for field in instance._meta.concrete_fields)
+    wanted = [name for name in columns if name in loaded and (names is None or name in names)]
     return {name: loaded[name] for name in wanted}
 
 
@@ -175,10 +175,10 @@ def _merged(flag: Any, old: list[dict[str, Any]], new: list[dict[str, Any]]) -> 
     """Returns the rules of a flag, with the differences between the old rules and the new ones."""
     present = flag.rules if rule_problem(flag.rules) is None else []
     names = {rule["name"] for rule in [*old, *new] if not (rule in old and rule in new)}
-    kept = [rule for rule in present if rule.get("name") not in names]
+    unchanged = [rule for rule in present if rule.get("name") not in names]
     added = [rule for rule in new if rule["name"] in names]
     # Only the test can turn the flag off, so it is before the others.
-    return sorted([*kept, *added], key=lambda rule: rule.get("name") not in TEST_RULES)
+    return sorted([*unchanged, *added], key=lambda rule: rule.get("name") not in TEST_RULES)
 
 
 def write_deleted(instance: Any, **_: Any) -> None:
@@ -242,9 +242,9 @@ def after_migration(using: str, **_: Any) -> None:
     new = {*_stored_names(using)} - before
     rows = [row for kind in {kind for kind, _ in new} for row in read_kind(kind, using)]
     rows = [row for row in rows if (row.kind, row.name) in new and not _has_entries(row.key)]
-    for one in import_rows(rows):
-        if one.changed is None:
-            row, notes = one.converted.row, "; ".join(one.converted.notes)
+    for imported in import_rows(rows):
+        if imported.changed is None:
+            row, notes = imported.converted.row, "; ".join(imported.converted.notes)
             _LOG.warning("no flag for waffle's %s %r: %s", row.kind, row.name, notes)
 
 

@@ -60,8 +60,8 @@ class Row:
     @property
     def languages(self) -> list[str]:
         """The languages of a flag."""
-        found = (language.strip() for language in (self["languages"] or "").split(","))
-        return [*filter(None, found)]
+        languages = (language.strip() for language in (self["languages"] or "").split(","))
+        return [*filter(None, languages)]
 
 
 def waffle_model(kind: WaffleKind) -> Any:
@@ -113,9 +113,9 @@ def read_kind(kind: WaffleKind, using: str) -> Iterator[Row]:
     for relation in model._meta.many_to_many:
         # Rules name groups.
         path = "groups__name" if relation.name == "groups" else relation.name
-        related[relation.name] = found = defaultdict(list)
+        related[relation.name] = by_pk = defaultdict(list)
         for pk, other in rows.filter(**{f"{relation.name}__isnull": False}).values_list("pk", path):
-            found[pk].append(other)
+            by_pk[pk].append(other)
     users, groups = related.pop("users", {}), related.pop("groups", {})
     for columns in rows.values():
         pk = columns[model._meta.pk.attname]
@@ -128,10 +128,12 @@ def _own_columns(model: type[Model], columns: Mapping[str, Any]) -> Iterator[str
     from waffle import models  # noqa: PLC0415 (the project may have removed it)
 
     bases = (models.AbstractBaseFlag, models.AbstractBaseSwitch, models.AbstractBaseSample)
-    known = {field.name for base in bases if issubclass(model, base) for field in base._meta.fields}
+    base_names = {
+        field.name for base in bases if issubclass(model, base) for field in base._meta.fields
+    }
     for field in model._meta.concrete_fields:
         # Columns such as those with auto_now are not editable.
         empty: tuple[Any, ...] = (None, "", [], {}, field.get_default())
-        is_own = field.editable and not field.primary_key and field.name not in known
+        is_own = field.editable and not field.primary_key and field.name not in base_names
         if is_own and columns[field.attname] not in empty:
             yield field.attname

@@ -48,7 +48,7 @@ class WaffleSettings:
 def settings_of(value: Any) -> WaffleSettings:
     """Returns what WAFFLE contains. Raises SettingError."""
     try:
-        return _settings_of(**{name.lower(): one for name, one in value.items()})
+        return _settings_of(**{name.lower(): option for name, option in value.items()})
     except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise SettingError(f'FLAGSTAFF["WAFFLE"] is {value!r}', _EXPECTED) from error
 

@@ -23,7 +23,8 @@ VERBS = (
     verb_group(
         "webhooks",
         "send the failed deliveries of webhooks again, or delete them",
-        *(retry, discard),
+        retry,
+        discard,
         topic=Topic.UPKEEP,
     ),
 )

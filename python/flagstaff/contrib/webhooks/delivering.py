@@ -75,12 +75,17 @@ def deliver(*, seconds: float = 20.0, stop: Event | None = None) -> list[Deliver
     counts = count_deliveries()
     served = [
         DeliveryReport(
-            **{"receiver": one.name, "host": one.host, **run, **counts.pop(one.name, {})}
+            **{
+                "receiver": receiver.name,
+                "host": receiver.host,
+                **run,
+                **counts.pop(receiver.name, {}),
+            }
         )
-        for one, run in zip(receivers, runs, strict=True)
+        for receiver, run in zip(receivers, runs, strict=True)
     ]
     # Receivers that are no longer in the settings.
-    return [*served, *(DeliveryReport(host="", **left) for left in counts.values())]
+    return [*served, *(DeliveryReport(host="", **of_receiver) for of_receiver in counts.values())]
 
 
 def _serve(receiver: Receiver, deadline: float, stop: Event) -> dict[str, int]:
@@ -101,7 +106,7 @@ def _serve(receiver: Receiver, deadline: float, stop: Event) -> dict[str, int]:
 def _backlog() -> dict[str, int]:
     """Returns the numbers of all receivers together: their names are not public."""
     by_receiver = count_deliveries().values()
-    return {state: sum(one[state] for one in by_receiver) for state in ("pending", "failed")}
+    return {state: sum(counts[state] for counts in by_receiver) for state in ("pending", "failed")}
 
 
 def _style(record: Record) -> str | None:

@@ -83,8 +83,8 @@ def post(receiver: Receiver, body: bytes, headers: Mapping[str, str]) -> int:
 def pause_of(retry_after: str | None) -> float:
     """Returns the seconds of a pause: as many as a Retry-After header asks for, within limits."""
     text = (retry_after or "").strip()
-    asked = float(text[:_MAX_DIGITS]) if text.isascii() and text.isdigit() else 0.0
-    return min(max(asked, _PAUSE), _MAX_PAUSE)
+    seconds = float(text[:_MAX_DIGITS]) if text.isascii() and text.isdigit() else 0.0
+    return min(max(seconds, _PAUSE), _MAX_PAUSE)
 
 
 @contextmanager

@@ -64,7 +64,9 @@ class WebhookMessage:
                 "kind": event.kind,
                 "version": event.version,
                 "summary": self.summary,
-                "changes": {one.field: _sides(one) for one in event.differences},
+                "changes": {
+                    difference.field: _sides(difference) for difference in event.differences
+                },
                 # Only counts: messages contain no user but the actor.
                 "added": event.added.count,
                 "removed": event.removed.count,

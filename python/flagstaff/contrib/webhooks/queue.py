@@ -152,7 +152,7 @@ def count_deliveries() -> dict[str, dict[str, Any]]:
             last_error=Subquery(errors.order_by("-id").values("last_error")[:1]),
         )
     )
-    return {one["receiver"]: dict(one) for one in counts}
+    return {row["receiver"]: dict(row) for row in counts}
 
 
 def retry_failed() -> int:

@@ -50,38 +50,38 @@ def _receivers(value: Any) -> tuple[Receiver, ...]:
     if not isinstance(value, Mapping):
         expected = 'expected a dict such as {"ops": {"url": "https://…"}}'
         raise SettingError(f'FLAGSTAFF["WEBHOOKS"] is a {type(value).__name__}', expected)
-    return tuple(_receiver(name, given) for name, given in value.items())
+    return tuple(_receiver(name, declared) for name, declared in value.items())
 
 
-def _receiver(name: object, given: Any) -> Receiver:
+def _receiver(name: object, declared: Any) -> Receiver:
     if not (isinstance(name, str) and _NAME.fullmatch(name)):
         # A URL in the place of a name may be a secret.
         shown = "a URL" if "://" in str(name) else repr(name)
         problem = f'FLAGSTAFF["WEBHOOKS"] has an invalid receiver name: {shown}'
         raise SettingError(problem, 'use 1 to 100 letters, digits, "_" and "-"')
     setting = f'FLAGSTAFF["WEBHOOKS"]["{name}"]'
-    if not isinstance(given, Mapping):
+    if not isinstance(declared, Mapping):
         expected = 'expected a dict such as {"url": "https://…"}'
-        raise SettingError(f"{setting} is a {type(given).__name__}", expected)
-    for option in given:
+        raise SettingError(f"{setting} is a {type(declared).__name__}", expected)
+    for option in declared:
         if option not in _OPTIONS:
             hint = f"known options: {', '.join(_OPTIONS)}"
             raise SettingError(f"{setting} has no option {option!r}", hint)
-    is_sentry = given.get("format") == "sentry"
+    is_sentry = declared.get("format") == "sentry"
     options = _OPTIONS | _SENTRY_OPTIONS if is_sentry else _OPTIONS
     required = {"url", *(_SENTRY_OPTIONS if is_sentry else ())}
     for option, (is_valid, expected) in options.items():
-        if option in {*given, *required} and not is_valid(given.get(option)):
+        if option in {*declared, *required} and not is_valid(declared.get(option)):
             raise SettingError(f'{setting}["{option}"] is invalid', f"expected {expected}")
-    url = urlsplit(given["url"])
-    if url.scheme != "https" and not given.get("allow_http") and not _is_loopback(url):
+    url = urlsplit(declared["url"])
+    if url.scheme != "https" and not declared.get("allow_http") and not _is_loopback(url):
         hint = 'write https://, or set "allow_http": True for http:// in a network that you trust'
         raise SettingError(f'{setting}["url"] must use https', hint)
-    secret = given.get("secret", ())
+    secret = declared.get("secret", ())
     secrets = [secret] if isinstance(secret, str) else secret
-    keys = tuple(one.encode() if is_sentry else _key(one) for one in secrets)
-    timeout = float(given.get("timeout", _DEFAULT_TIMEOUT))
-    return Receiver(name, given["url"], keys, given.get("format", "json"), timeout)
+    keys = tuple(secret.encode() if is_sentry else _key(secret) for secret in secrets)
+    timeout = float(declared.get("timeout", _DEFAULT_TIMEOUT))
+    return Receiver(name, declared["url"], keys, declared.get("format", "json"), timeout)
 
 
 def _is_loopback(url: SplitResult) -> bool:

@@ -49,7 +49,7 @@ def _records(message: WebhookMessage) -> Iterator[dict[str, Any]]:
 def _flags(message: WebhookMessage) -> Sequence[str]:
     """Returns the keys of the flags that the event can have changed for a user."""
     event = message.event
-    changed = {one.field for one in event.differences}
+    changed = {difference.field for difference in event.differences}
     if event.kind == Kind.FLAG.value:
         is_decisive = bool(changed & _DECISIVE or event.added.count or event.removed.count)
         return [event.key] if event.action != "change" or is_decisive else []

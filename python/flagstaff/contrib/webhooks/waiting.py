@@ -18,8 +18,19 @@ from flagstaff.waiting.stored import records_of, state_text
 
 #: What a message has of an action: no arguments, which may name users.
 _FIELDS = (
-    *("id", "what", "kind", "action", "keys", "state", "run_at", "reason", "asked_by_name"),
-    *("approved_by_name", "approval", "ended_by_name", "result"),
+    "id",
+    "what",
+    "kind",
+    "action",
+    "keys",
+    "state",
+    "run_at",
+    "reason",
+    "asked_by_name",
+    "approved_by_name",
+    "approval",
+    "ended_by_name",
+    "result",
 )
 # The person who did it, and the time at which it was done.
 _ASKED, _APPROVED, _ENDED = ("asked", "reason"), ("approved", "approval"), ("ended", "result")
@@ -53,8 +64,8 @@ class WaitingMessage:
     def of(cls, delivery: Delivery) -> WaitingMessage | None:
         """Returns the message; None if retention has deleted the action. Queries the names."""
         rows = WaitingAction.objects.using(conf.database).filter(pk=delivery.object_pk)
-        found = rows.first()
-        return None if found is None else cls(found, delivery.event, records_of([found])[0])
+        action = rows.first()
+        return None if action is None else cls(action, delivery.event, records_of([action])[0])
 
     def id_for(self, receiver: str) -> str:
         """Returns an id that is the same at each attempt, so that receivers can drop duplicates."""

@@ -95,7 +95,13 @@ class BaseAdmin(_ModelAdmin):
 class FlagAdmin(BaseAdmin):
     actions = [enable_for_all, disable_for_all, delete_individually]
     list_display = (
-        *("name", "note", "everyone", "percent", "superusers", "staff", "authenticated"),
+        "name",
+        "note",
+        "everyone",
+        "percent",
+        "superusers",
+        "staff",
+        "authenticated",
         "languages",
     )
     list_filter = ("everyone", "superusers", "staff", "authenticated")

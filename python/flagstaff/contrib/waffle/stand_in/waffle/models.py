@@ -149,11 +149,11 @@ def _cached(key: str, load: Callable[[], Any]) -> Any:
     The entries are those of waffle, for workers that still run waffle and for code of a project.
     """
     cache = get_cache()
-    found = cache.get(key)
-    if found is None:
-        found = load() or CACHE_EMPTY
-        cache.add(key, found)
-    return None if found == CACHE_EMPTY else found
+    cached = cache.get(key)
+    if cached is None:
+        cached = load() or CACHE_EMPTY
+        cache.add(key, cached)
+    return None if cached == CACHE_EMPTY else cached
 
 
 # The texts are those of waffle: migrations of a project's own flag model contain them.

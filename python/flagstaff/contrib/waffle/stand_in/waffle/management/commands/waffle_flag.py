@@ -71,24 +71,26 @@ class Command(BaseCommand):
 
     def _relate(self, row: Any, kind: str, model: Any, names: Any, options: Any) -> None:
         """Sets or adds the groups or the users of a flag, which are found by one of the names."""
-        found = []
+        related_rows = []
         for text in options[kind]:
             is_named = Q(*((name, text) for name in names), _connector=Q.OR)
-            one = model._default_manager.filter(is_named).first()
-            if one is None:
+            related_row = model._default_manager.filter(is_named).first()
+            if related_row is None:
                 raise CommandError(f"{kind.capitalize()} {text} does not exist")
-            found.append(one)
-        if found:
+            related_rows.append(related_row)
+        if related_rows:
             related = getattr(row, f"{kind}s")
             if not options["append"]:
                 related.clear()
-            related.add(*found)
-            self.stdout.write(f"Setting {kind}(s): {[str(one) for one in found]}")
+            related.add(*related_rows)
+            self.stdout.write(
+                f"Setting {kind}(s): {[str(related_row) for related_row in related_rows]}"
+            )
 
     def _print(self, row: Any) -> None:
         for column in ("name", *_COLUMNS):
             self.stdout.write(f"{column.upper()}: {getattr(row, column)}")
         for relation in ("groups", "users"):
-            names = [str(one) for one in getattr(row, relation).all()]
+            names = [str(related_row) for related_row in getattr(row, relation).all()]
             self.stdout.write(f"{relation.upper()}: {names}")
         self.stdout.write("")
