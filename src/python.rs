@@ -18,6 +18,7 @@ mod explained;
 mod fork;
 mod hooks;
 mod impact;
+mod input;
 mod interrupts;
 mod kept_values;
 mod lifecycle;
