@@ -11,13 +11,13 @@ from dataclasses import field as dataclass_field
 from itertools import chain
 from typing import Any, Final, TypeAlias, cast
 
-from django.db import connections, transaction
 from django.db.models import JSONField, Model
 
 from flagstaff._stored_value_schema import SECRET_FIELDS, secret_fields
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES, AnyField, fields_to_set
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, unknown_key
-from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.json_text import object_of_pairs
 from flagstaff._words.rule_parts import in_reading_order, named_segments
@@ -41,7 +41,6 @@ from flagstaff.changes.segment_use import (
     require_unused,
     uses_by_segment,
 )
-from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
@@ -117,7 +116,7 @@ def _rows(kind: Kind, keys: Iterable[str] | None, *, lock: bool = False) -> Iter
     if keys is None:
         yield from rows
         return
-    for batch in batches(sorted(filter(is_storable, keys))):
+    for batch in db.batches(sorted(filter(is_storable, keys))):
         yield from rows.filter(key__in=batch)
 
 
@@ -358,19 +357,19 @@ class _Import:
         return replace(planned, changed=changed, undo=combined_undo(changed.values()))
 
     def _write(self, *, savepoints: bool = False) -> dict[_Place, Changed]:
-        connection, changed = connections[conf.database], dict[_Place, Changed]()
-        with transaction.atomic(using=connection.alias):
+        changed = dict[_Place, Changed]()
+        with db.atomic():
             self._lock()
             for place, change in self._changes.items():
                 with (
                     self._collected(place) if savepoints else nullcontext(),
-                    transaction.atomic(using=connection.alias, savepoint=savepoints),
+                    db.atomic(savepoint=savepoints),
                 ):
                     changed[place] = change.write()
             self._raise_problems()
             # What a commit would check: a user may have been deleted meanwhile.
             with rejections(secret=True):
-                connection.check_constraints()
+                db.connection.check_constraints()
             rows = {
                 at: self._changes[at].row or cast("RowState", written.after).row
                 for at, written in changed.items()
@@ -454,7 +453,7 @@ class _Import:
         owners = {(Kind.VALUE, key): Kind.FLAG.value for kind, key in new if kind is Kind.FLAG}
         for kind, other in ((Kind.FLAG, Kind.VALUE), (Kind.VALUE, Kind.FLAG)):
             keys = (key for of_kind, key in new if of_kind is kind and (other, key) not in freed)
-            for batch in batches(keys):
+            for batch in db.batches(keys):
                 taken = taken_keys(kind.value, batch)
                 owners |= {(kind, key): owner for key, owner in taken.items()}
         return owners

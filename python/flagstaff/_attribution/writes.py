@@ -21,6 +21,7 @@ from flagstaff._attribution.context import (
 )
 from flagstaff._connection.raw_cursor import run
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import flag_names, segment_names, value_names
 from flagstaff._tables.user_lookup import LOADDATA
@@ -64,7 +65,7 @@ def acting_as(
 @contextmanager
 def _acting_as(user: object, *, reason: str, source: str) -> Iterator[None]:
     current = attribution(user, source=source, reason=reason)
-    connection = connections[conf.database]
+    connection = db.connection
     writes = wrap_connection(connection)
     with (
         transaction.atomic(using=connection.alias),
@@ -235,7 +236,7 @@ def _is_watched_write(text: str) -> bool:
 def _watched_tables() -> tuple[str, ...]:
     """Returns the names of the tables without schema and quotes, which SQL may leave out."""
     try:
-        connection = connections[conf.database]
+        connection = db.connection
         flags = flag_names(connection, conf.flag_model)
         values = value_names(connection, conf.value_model)
     except ConfigurationError:

@@ -15,14 +15,11 @@ from itertools import chain
 from threading import Lock
 from typing import Any
 
-from django.db import connections
-
 from flagstaff import _core
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.direct_queries import NotReadyError, Row, run_in_connection_thread, select
 from flagstaff._engine.user_keys import key_to_text
+from flagstaff._tables.database import db
 from flagstaff._tables.names import group_names, optional_names
-from flagstaff.conf import conf
 
 __all__ = [
     "is_required",
@@ -83,7 +80,7 @@ class _Block:
     """A block of `read_own_writes`, with the snapshots that it keeps for its connection."""
 
     def __init__(self) -> None:
-        self._connection = connections[conf.database]
+        self._connection = db.connection
         self._commit_hooks: object = None
         #: By the key that they were read for, None for everything.
         self._snapshots: dict[str | None, object] = {}
@@ -98,7 +95,7 @@ class _Block:
     def snapshots(self) -> dict[str | None, object]:
         """Returns the snapshots of the present transaction. None are kept for other connections."""
         connection = self._connection
-        if connection is not connections[conf.database] or connection.connection is None:
+        if connection is not db.connection or connection.connection is None:
             return {}
         # Django replaces this list at each commit and rollback, which the wrapper does not see.
         if self._commit_hooks is not connection.run_on_commit:
@@ -130,7 +127,7 @@ def is_required() -> bool:
     utils = sys.modules.get("django.test.utils")
     is_testing = hasattr(getattr(utils, "_TestState", None), "saved_data")
     is_testing = is_testing or "flagstaff.pytest_plugin" in sys.modules
-    return is_testing or not is_postgresql(connections[conf.database])
+    return is_testing or not db.is_postgresql
 
 
 def read_all(key: str | None = None) -> tuple[object, ...]:
@@ -139,7 +136,7 @@ def read_all(key: str | None = None) -> tuple[object, ...]:
     Raises NotReadyError if the database cannot be queried.
     """
     tables = [_FLAGS, _ALLOWED_USERS, _VALUES]
-    if "experiment_table" in optional_names(connections[conf.database]):
+    if "experiment_table" in optional_names(db.connection):
         tables.append(_EXPERIMENTS)
     try:
         rows = _select(tables, key)
@@ -182,7 +179,7 @@ def read_groups(names: list[str] | None) -> list[tuple[str, list[str]]] | None:
     Returns None if the groups of users cannot be read. Raises NotReadyError if the database cannot
     be queried.
     """
-    if not group_names(connections[conf.database]):
+    if not group_names(db.connection):
         return None
     if names == []:
         # Rules can ask whether there are groups at all.

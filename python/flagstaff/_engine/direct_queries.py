@@ -13,13 +13,12 @@ from contextlib import contextmanager
 from typing import Any, TypeAlias, TypeVar
 
 from asgiref.sync import AsyncToSync, SyncToAsync
-from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff._connection.raw_cursor import run, savepoint
 from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.database import db
 from flagstaff._tables.names import engine_names, fill
-from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 
 _T = TypeVar("_T")
@@ -44,7 +43,7 @@ def select(*queries: tuple[str, Sequence[object]]) -> list[list[Row]]:
 
     Raises NotReadyError if the database cannot be queried.
     """
-    connection = connections[conf.database]
+    connection = db.connection
     on_postgresql = is_postgresql(connection)
     names = {**engine_names(connection), "equals": _EQUALS if on_postgresql else "="}
     results = []
@@ -100,7 +99,7 @@ def run_in_connection_thread(work: Callable[[], _T]) -> _T:
         loop = asyncio.get_running_loop()
     except RuntimeError:
         return work()
-    if connections[conf.database].connection is not None:
+    if db.connection.connection is not None:
         return work()
     executor = (
         getattr(AsyncToSync.executors, "current", None)

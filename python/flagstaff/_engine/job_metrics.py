@@ -9,14 +9,14 @@ from threading import Event
 from django.db.models import DurationField, ExpressionWrapper, F
 from django.db.models.functions import Now
 
-from flagstaff.conf import conf
+from flagstaff._tables.database import db
 from flagstaff.extensions import JOBS, Job, JobReport
 from flagstaff.models import JobsRun
 
 
 def _record_run(_stop: Event) -> Sequence[JobReport]:
     run = JobsRun(pk=1, last_run_at=Now())
-    JobsRun.objects.using(conf.database).bulk_create(
+    db.rows(JobsRun).bulk_create(
         [run], update_conflicts=True, unique_fields=["id"], update_fields=["last_run_at"]
     )
     return ()
@@ -32,7 +32,7 @@ def job_metrics_text() -> str:
     """
     # By one clock, that of the database.
     age = ExpressionWrapper(Now() - F("last_run_at"), output_field=DurationField())
-    ages: Iterable[timedelta] = JobsRun.objects.using(conf.database).values_list(age, flat=True)
+    ages: Iterable[timedelta] = db.rows(JobsRun).values_list(age, flat=True)
     name = "flagstaff_jobs_age_seconds"
     lines = [f"# TYPE {name} gauge", *(f"{name} {age.total_seconds()!r}" for age in ages)]
     for job in JOBS:

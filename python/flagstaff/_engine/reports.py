@@ -7,12 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from django.db import connections
-
-from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, own_names, query, sql
-from flagstaff.conf import conf
+from flagstaff._tables.database import db
+from flagstaff._tables.names import fill, sql
 
 #: What a worker reports. Each report has a row and sequence numbers of its own.
 ReportKind = Literal["usage", "measurements", "exposures"]
@@ -44,9 +41,8 @@ def lost_workers(
     `since` leaves out those that were lost before. Makes one query. Needs PostgreSQL; the database
     raises an error before the migration.
     """
-    connection = connections[conf.database]
     values = {"report": report, "since": since, "now": now}
-    rows = query(connection, "lost_workers_v1", own_names(connection), values)
+    rows = db.query("lost_workers_v1", values)
     return tuple(LostWorker(*row) for row in rows)
 
 
@@ -55,8 +51,7 @@ def live_releases(report: ReportKind) -> frozenset[str] | None:
 
     Workers without a release are in none. Makes one query. Needs PostgreSQL.
     """
-    connection = connections[conf.database]
-    rows = query(connection, "live_releases_v1", own_names(connection), {"report": report})
+    rows = db.query("live_releases_v1", {"report": report})
     return frozenset(release for (release,) in rows if release) if rows else None
 
 
@@ -66,8 +61,6 @@ def prune_reports_in_batches(before: datetime) -> Iterator[int]:
     Reports of usage go if they were last seen before that time. Lost workers of the other reports
     stay: plans and experiments count them. Does nothing if the table cannot be read.
     """
-    connection = connections[conf.database]
-    names = own_names(connection)
-    if why_unavailable(connection, names["report_table"]) is None:
-        statement = fill(sql("prune_reports_v1"), names)
-        yield from delete_in_batches(connection, statement, {"before": before}, _BATCH)
+    if why_unavailable(db.connection, db.tables["report_table"]) is None:
+        statement = fill(sql("prune_reports_v1"), db.tables)
+        yield from db.delete_in_batches(statement, {"before": before}, _BATCH)

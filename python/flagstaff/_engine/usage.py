@@ -7,13 +7,12 @@ from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import Error, connections, transaction
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import Error
 from django.utils import timezone
 
-from flagstaff._tables.batches import delete_in_batches
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import fill, flag_names, own_names, query, sql
+from flagstaff._tables.database import db
+from flagstaff._tables.names import fill, flag_names, sql
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
@@ -148,7 +147,7 @@ def recent_usage(keys: Collection[str]) -> RecentUsage | None:
     """
     days = conf.stale_days
     try:
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             require_usage()
             if usage_period().until is None:
                 return None
@@ -182,9 +181,7 @@ def unknown_keys(
 
 
 def _rows(name: str, parameters: Mapping[str, Any] | list[Any]) -> list[tuple[Any, ...]]:
-    connection = connections[conf.database]
-    names = {**own_names(connection), **flag_names(connection, conf.flag_model)}
-    return query(connection, name, names, parameters)
+    return db.query(name, parameters, flag_names(db.connection, conf.flag_model))
 
 
 def prune_usage_in_batches(before: datetime) -> Iterator[int]:
@@ -192,21 +189,19 @@ def prune_usage_in_batches(before: datetime) -> Iterator[int]:
 
     A caller may stop between two batches. Raises NoUsageError as `usage` does.
     """
-    connection = require_usage()
-    statement = fill(sql("prune_usage_v1"), own_names(connection))
-    return delete_in_batches(connection, statement, {"before": before}, _BATCH)
+    require_usage()
+    statement = fill(sql("prune_usage_v1"), db.tables)
+    return db.delete_in_batches(statement, {"before": before}, _BATCH)
 
 
-def require_usage() -> BaseDatabaseWrapper:
-    """Returns the connection that has the table. Makes one query.
+def require_usage() -> None:
+    """Raises NoUsageError on SQLite, before the migration, and if row security can hide rows.
 
-    Raises NoUsageError on SQLite, before the migration, and if row level security can hide rows.
+    Makes one query.
     """
-    connection = connections[conf.database]
-    if reason := why_unavailable(connection, own_names(connection)["usage_table"]):
+    if reason := why_unavailable(db.connection, db.tables["usage_table"]):
         raise NoUsageError(
             'usage is not available in database "{database}"; {reason}',
-            database=conf.database,
+            database=db.alias,
             reason=reason,
         )
-    return connection

@@ -8,10 +8,10 @@ from typing import Any
 from django.db import Error, connections, transaction
 from django.db.models import Count, Model, QuerySet
 
+from flagstaff._tables.database import db
 from flagstaff._tables.groups import GroupFields, readable_groups
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import uncached
-from flagstaff._tables.user_lookup import batches
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
@@ -25,7 +25,7 @@ def missing_groups(names: Iterable[str], database: str) -> dict[str, str | None]
     wanted = sorted({*names})
 
     def read(fields: GroupFields) -> Iterator[str]:
-        for batch in batches(filter(is_storable, wanted)):
+        for batch in db.batches(filter(is_storable, wanted)):
             yield from _names(fields, database).filter(**{f"{fields.name.name}__in": batch})
 
     existing = _found(database, read) if wanted else None
@@ -42,7 +42,7 @@ def group_members(names: Iterable[str], database: str) -> dict[str, int]:
         name = f"{fields.group.name}__{fields.name.name}"
         rows = uncached(fields.membership._base_manager.using(database)).order_by()
         members = Count(fields.user.name, distinct=True)
-        for batch in batches(wanted):
+        for batch in db.batches(wanted):
             of_groups = rows.filter(**{f"{name}__in": batch}).values_list(name)
             yield from of_groups.annotate(flagstaff_members=members)
 

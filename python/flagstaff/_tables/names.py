@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
-from typing import Any, cast
+from typing import cast
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
@@ -167,18 +167,6 @@ def sql(name: str, package: str = "flagstaff") -> str:
 def fill(template: str, names: Mapping[str, str]) -> str:
     """Replaces each `{placeholder}` in one pass: a name with braces is not a template."""
     return _PLACEHOLDER.sub(lambda match: names[match[1]], template)
-
-
-def query(
-    connection: BaseDatabaseWrapper,
-    file: str,
-    names: Mapping[str, str],
-    parameters: Mapping[str, Any] | Sequence[Any] | None = None,
-) -> list[tuple[Any, ...]]:
-    """Returns the rows of the query in `sql/FILE.sql`, with these names in its placeholders."""
-    with connection.cursor() as cursor:
-        cursor.execute(fill(sql(file), names), parameters)
-        return list(cursor.fetchall())
 
 
 def _allowed_users(model: type[Model]) -> ManyToManyField[Model, Model]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from django.db import connections
 from django.db.models import Model, Q
 
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import all_rows
-from flagstaff.conf import conf
 from flagstaff.validators import tags_problem
 
 
@@ -18,7 +17,7 @@ def with_tags(model: type[Model], tags: Collection[str]) -> Q:
 
     Reads the tags of all flags if the database cannot look into JSON, as SQLite.
     """
-    if connections[conf.database].features.supports_json_field_contains:
+    if db.connection.features.supports_json_field_contains:
         return Q(**{f"{TAGS}__contains": list(tags)})
     rows = all_rows(model).values_list("pk", TAGS)
     wanted = set(tags)

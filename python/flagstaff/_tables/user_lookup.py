@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
-from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db import DEFAULT_DB_ALIAS, router
 from django.db.models import Field, Func, Model, Q, QuerySet, TextField, Value
 
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey, uncached
@@ -31,8 +32,6 @@ ACTS_AS = " as "
 #: The source of what `loaddata` writes, unless it is attributed: no person has decided it.
 LOADDATA = "loaddata"
 _DELETED_USER = "a deleted user"
-# The history gets one entry per statement, so statements are large.
-_MAX_PER_STATEMENT = 10_000
 _MAX_SHOWN = 5
 # How many usernames are compared with a misspelt one.
 _MAX_COMPARED = 1_000
@@ -262,7 +261,7 @@ class UserTable:
 
     def _with(self, field: AnyField, values: Iterable[object]) -> Iterator[QuerySet[Model]]:
         """Yields the users with these values of a field, in as few queries as possible."""
-        return (self.rows.filter(**{f"{field.name}__in": batch}) for batch in batches(values))
+        return (self.rows.filter(**{f"{field.name}__in": batch}) for batch in db.batches(values))
 
     def _with_username(self, field: str, text: str) -> Model | None:
         users = list(self.rows.filter(**{field: text})[:2]) if is_storable(text) else []
@@ -291,21 +290,10 @@ def forget_actor(rows: QuerySet[Any], pk: str) -> None:
 
 def allowed_user_table() -> UserTable:
     """Returns the users that a flag can allow, in the flags' database: foreign keys need them."""
-    return UserTable(user_field(conf.flag_model), conf.database)
+    return UserTable(user_field(conf.flag_model), db.alias)
 
 
 def actor_table() -> UserTable:
     """Returns the users who change flags: AUTH_USER_MODEL, in the database it is written to."""
     model = get_user_model()
     return UserTable(model._meta.pk, router.db_for_write(model))
-
-
-def batches(items: Iterable[T], at_most: int | None = None) -> Iterator[list[T]]:
-    """Splits `items` into lists that fit into one statement on the flags' database."""
-    limit = connections[conf.database].features.max_query_params
-    # One parameter is left for the flag.
-    at_most = at_most or _MAX_PER_STATEMENT
-    size = min(limit - 1, at_most) if limit else at_most
-    everything = list(items)
-    for start in range(0, len(everything), size):
-        yield everything[start : start + size]

@@ -10,10 +10,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from datetime import datetime
 
-from django.db.backends.base.base import BaseDatabaseWrapper
-
 from flagstaff._core import RULE_FORMAT
-from flagstaff._tables.names import own_names, query
+from flagstaff._tables.database import db
 
 
 @dataclass(frozen=True)
@@ -96,18 +94,15 @@ class Workers:
         return False if states == {False} and not self.unreported else None
 
 
-def read_workers(
-    connection: BaseDatabaseWrapper, barrier: tuple[int, int | None] | None = None
-) -> Workers:
+def read_workers(barrier: tuple[int, int | None] | None = None) -> Workers:
     """Returns the workers in the register, and whether they have applied a barrier.
 
     Makes one query. Needs PostgreSQL. The database raises an error before the migration, and
     without the right to read the register and the tokens.
     """
-    names = own_names(connection)
     id_, nonce = barrier or (None, None)
-    values = {"token_table": names["token_table"], "barrier": id_, "nonce": nonce}
-    rows = query(connection, "workers_v1", names, values)
+    values = {"token_table": db.tables["token_table"], "barrier": id_, "nonce": nonce}
+    rows = db.query("workers_v1", values)
     unreported, has_barrier = rows[0][:2]
     workers = tuple(Worker(*row[2:]) for row in rows if row[2] is not None)
     return Workers(workers, unreported, has_barrier)

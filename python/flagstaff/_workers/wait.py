@@ -12,12 +12,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import Error, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import Error
 
 from flagstaff._core import monotonic, status_report
 from flagstaff._engine import direct
-from flagstaff._tables.names import names, own_names, query
+from flagstaff._tables.database import db
+from flagstaff._tables.names import names
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.triggers import triggers_of
 from flagstaff._workers.register import Worker, read_workers
@@ -95,13 +95,13 @@ def wait_for_workers(timeout: float | None = None, *, expect: int | None = None)
         raise PropagationError(
             'the workers cannot be listed: {why}; run "manage.py check --database {database}"',
             why=error_text(error),
-            database=conf.database,
+            database=db.alias,
         ) from error
 
 
 def forbid_transaction() -> None:
     """Raises PropagationError in a transaction, where nothing is committed yet."""
-    connection = connections[conf.database]
+    connection = db.connection
     # A test case's own transaction is never committed, so it does not count.
     blocks: list[Any] = connection.atomic_blocks
     open_blocks = [block for block in blocks if not block._from_testcase]  # noqa: SLF001
@@ -117,12 +117,11 @@ def forbid_transaction() -> None:
 
 
 def _wait(timeout: float, expect: int | None) -> Propagation:
-    connection = connections[conf.database]
     started, sleep, most, applied_after = monotonic(), _FIRST_SLEEP, 0, None
-    _require_token_triggers(connection)
-    barrier = _create_barrier(connection)
+    _require_token_triggers()
+    barrier = _create_barrier()
     while True:
-        register = read_workers(connection, barrier)
+        register = read_workers(barrier)
         seconds = monotonic() - started
         if not register.has_barrier:
             raise PropagationError(
@@ -152,13 +151,12 @@ def _wait(timeout: float, expect: int | None) -> Propagation:
         sleep = min(sleep * 1.5, _MAX_SLEEP)
 
 
-def _create_barrier(connection: BaseDatabaseWrapper) -> tuple[int, int | None]:
+def _create_barrier() -> tuple[int, int | None]:
     """Creates a token, which is committed at once, and returns its id and its random number.
 
     A worker that has one has loaded what was committed before.
     """
-    own = own_names(connection)
-    [(newest, created)] = query(connection, "barrier_v1", own)
+    [(newest, created)] = db.query("barrier_v1")
     if newest is not None and created <= newest:
         raise PropagationError(
             "the sequence of flagstaff_token is lower than the highest id in the table, for "
@@ -166,21 +164,21 @@ def _create_barrier(connection: BaseDatabaseWrapper) -> tuple[int, int | None]:
             "setval(pg_get_serial_sequence('flagstaff_token', 'id'), max(id)) "
             "FROM flagstaff_token;"
         )
-    rows = query(connection, "barrier_nonce_v1", own, [created])
+    rows = db.query("barrier_nonce_v1", [created])
     return created, rows[0][0] if rows else None
 
 
-def _require_token_triggers(connection: BaseDatabaseWrapper) -> None:
+def _require_token_triggers() -> None:
     """Raises PropagationError if a worker could have the barrier and miss the change."""
-    quoted = names(connection)
+    quoted = names(db.connection)
     for triggers in triggers_of(
-        connection, [quoted[placeholder] for placeholder in _LOADED]
+        db.connection, [quoted[placeholder] for placeholder in _LOADED]
     ).values():
         if not triggers.write_tokens:
             raise PropagationError(
                 "a token trigger is missing or disabled, so workers see the change at their next "
                 'poll and cannot confirm it; run "manage.py check --database {database}"',
-                database=connection.alias,
+                database=db.alias,
             )
 
 

@@ -8,12 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, TypeAlias, cast, get_args, get_type_hints
 
-from django.db import transaction
 from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
 
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import Row, all_rows, unknown_row
 from flagstaff._words.text import described, is_storable, joined
 from flagstaff.actions.arguments import Argument, Parsed, Several
@@ -23,7 +23,6 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import is_preview, previewed
 from flagstaff.changes.undo import restore_row, undo_event
-from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk, require_history, require_triggers, versions_of
@@ -214,7 +213,7 @@ class Run:
 
         if len(self.keys) == 1 or is_preview():
             return [*map(write, self.keys)]
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             # In the order of an import and an undo, so that no two can deadlock.
             kind = cast("Kind", self.action.kind)
             read_rows(((kind, str(row.pk)) for row in self.rows), lock=True)

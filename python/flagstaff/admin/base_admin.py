@@ -10,7 +10,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.options import IS_POPUP_VAR, IncorrectLookupParameters
 from django.contrib.admin.templatetags.admin_list import admin_list_filter
 from django.contrib.admin.views.main import ChangeList
-from django.db import DatabaseError, DataError, connections
+from django.db import DatabaseError, DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
 from flagstaff._attribution.context import actor_of, attributed, attribution
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows, hiding, uncached
 from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
 from flagstaff._words.text import local_number, localized
@@ -77,7 +78,7 @@ class BaseAdmin(_ModelAdmin):
 
         Leaves out those that the class of a project refuses to show.
         """
-        rows: QuerySet[Any] = uncached(super().get_queryset(request).using(conf.database))
+        rows: QuerySet[Any] = uncached(super().get_queryset(request).using(db.alias))
         if Kind.of_model(self.model):
             # Evaluations also use rows that a project's manager hides.
             order = rows.query.order_by or self.opts.ordering or ()
@@ -326,7 +327,7 @@ def applied_by_workers(timeout: float) -> Applied:
     Inside a transaction, as with ATOMIC_REQUESTS, workers cannot see the change yet: the text is
     empty.
     """
-    if connections[conf.database].in_atomic_block:
+    if db.connection.in_atomic_block:
         return Applied("", complete=True)
     try:
         propagation = wait_for_workers(timeout)

@@ -10,10 +10,8 @@ from typing import Any, TypeVar
 from django.db import connections, transaction
 from django.http import HttpRequest
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._tables.catalog import find_tables
-from flagstaff._tables.names import own_names
-from flagstaff.conf import conf
+from flagstaff._tables.database import db
 from flagstaff.history.kinds import Kind
 
 _Value = TypeVar("_Value")
@@ -43,7 +41,7 @@ def value_or_default(problem: str, compute: Callable[[], _Value], default: _Valu
 
 def savepoint() -> AbstractContextManager[None]:
     """Keeps a query that fails from ending the surrounding transaction."""
-    database = conf.database
+    database = db.alias
     is_in_block = connections[database].in_atomic_block
     return transaction.atomic(using=database) if is_in_block else nullcontext()
 
@@ -57,12 +55,11 @@ def can_read(request: HttpRequest, table: str | Kind) -> bool:
 
 
 def _readable() -> Collection[str | Kind]:
-    connection = connections[conf.database]
-    if not is_postgresql(connection):
+    if not db.is_postgresql:
         return ()
-    names = own_names(connection)
-    kinds = {kind: connection.ops.quote_name(kind.model._meta.db_table) for kind in Kind}
-    by_name = find_tables(connection, *(names[table] for table in _TABLES), *kinds.values())
+    names = db.tables
+    kinds = {kind: db.table(kind.model) for kind in Kind}
+    by_name = find_tables(db.connection, *(names[table] for table in _TABLES), *kinds.values())
     tables = {table: by_name.get(names[table]) for table in _TABLES}
     return {
         *(

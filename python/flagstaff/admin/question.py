@@ -15,7 +15,6 @@ from typing import Any, cast
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
-from django.db import transaction
 from django.db.models import JSONField, Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
@@ -27,6 +26,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._stored_value_schema import is_secret
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.rows import all_rows, case_variants
 from flagstaff._words.rule_parts import sentence
@@ -597,7 +597,7 @@ class ActionRequest:
     def _write(self, preview: Preview) -> Written:
         """Writes all rows or none."""
         run = self._run(preview)
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             try:
                 changed = run.write(self._expected(run))
             except NoHistoryError:

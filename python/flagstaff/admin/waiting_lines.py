@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
 from flagstaff._words.text import localized
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
@@ -18,7 +19,6 @@ from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import admin_of, hidden_rows, may
 from flagstaff.admin.words import badge, link
-from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, names_of, state_text
@@ -70,7 +70,7 @@ def row_lines(
     """
 
     def read() -> list[tuple[bool, SafeString]]:
-        every = WaitingAction.objects.using(conf.database).of_row(kind, key)
+        every = WaitingAction.objects.using(db.alias).of_row(kind, key)
         rows = [*shown_actions(site, request, every.filter(state__in=states))[:_MAX_LINES]]
         names = names_of(rows) if rows else {}
         return [
@@ -83,7 +83,7 @@ def row_lines(
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns what waits, and what did not run and why. Makes up to two queries."""
-    every = WaitingAction.objects.using(conf.database).filter(state__in=(*OPEN, *PROBLEMS))
+    every = WaitingAction.objects.using(db.alias).filter(state__in=(*OPEN, *PROBLEMS))
     rows = [*shown_actions(site, request, every).order_by("run_at", "id")[:_MAX_LINES]]
     names = names_of(rows)
     return [

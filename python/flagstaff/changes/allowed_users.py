@@ -8,9 +8,10 @@ from typing import TypeAlias, cast
 
 from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
-from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 
@@ -64,15 +65,15 @@ def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
     if is_preview() or not change:
         return
     allowed = cast("FlagRow", flag).allowed_users
-    for pks in batches(change.removed, _MAX_USERS):
+    for pks in db.batches(change.removed, _MAX_USERS):
         allowed.remove(*pks)
-    for pks in batches(change.added, _MAX_USERS):
+    for pks in db.batches(change.added, _MAX_USERS):
         allowed.add(*pks)
 
 
 def allowed_users_of(flag: Row) -> QuerySet[Model]:
     """Returns the allowed users, from the flags' database."""
-    return uncached(cast("FlagRow", flag).allowed_users.using(conf.database))
+    return uncached(cast("FlagRow", flag).allowed_users.using(db.alias))
 
 
 def count_allowed_users(flag: Row) -> int:
@@ -101,7 +102,7 @@ def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
     through, to_flag, to_user = _links()
     flag_ids = {getattr(flag, to_flag.target_field.attname): flag.pk for flag in flags}
     pks_by_flag: dict[PrimaryKey, set[PrimaryKey]] = {flag.pk: set() for flag in flags}
-    for batch in batches(flag_ids):
+    for batch in db.batches(flag_ids):
         rows = all_rows(through).filter(**{f"{to_flag.attname}__in": batch})
         for flag_id, user_id in rows.values_list(to_flag.attname, to_user.attname):
             pks_by_flag[flag_ids[flag_id]].add(user_id)

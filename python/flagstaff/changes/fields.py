@@ -8,10 +8,11 @@ from copy import copy
 from typing import Any, cast
 
 from django.core.exceptions import FieldDoesNotExist, ValidationError
-from django.db import DataError, IntegrityError, transaction
+from django.db import DataError, IntegrityError
 from django.db.models import Field, IntegerField, JSONField, Model
 
 from flagstaff._stored_value_schema import is_secret, value_schema_problems
+from flagstaff._tables.database import db
 from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.model_fields import (
     RULES,
@@ -126,7 +127,7 @@ def insert(row: Row) -> None:
 def _save(row: Row, *, secret: bool, **options: Any) -> None:
     if not is_preview():
         with rejections(secret=secret):
-            row.save(using=conf.database, **options)
+            row.save(using=db.alias, **options)
 
 
 @contextmanager
@@ -134,7 +135,7 @@ def rejections(*, secret: bool) -> Iterator[None]:
     """Raises InvalidChangeError if the database rejects a row. The caller then rolls back."""
     try:
         # So that Django, too, knows that the transaction has failed.
-        with transaction.atomic(using=conf.database, savepoint=False):
+        with db.atomic(savepoint=False):
             yield
     # psycopg cannot encode half of a surrogate pair.
     except (IntegrityError, DataError, UnicodeEncodeError) as error:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from django.db import transaction
-
 from flagstaff._attribution.context import current_actor, current_source
+from flagstaff._tables.database import db
 from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields, flag_row
@@ -25,7 +24,6 @@ from flagstaff.changes.row_changes import (
     update_row,
 )
 from flagstaff.changes.undo import restore_row, undo_event
-from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.validators import require_percent, rule_problem
@@ -104,13 +102,13 @@ def disable(key: str, *, expect_version: int | None = None) -> Changed:
     No action that waits turns it on again: it is refused because of the new version, or cancelled
     if the flag was disabled already. Raises UnknownFlagError or ConflictError.
     """
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         changed = update(key, {"enabled": False}, expect_version=expect_version)
         # An action that has waited does not cancel itself.
         has_waited = current_source().startswith(f"{WaitingAction.SOURCE} ")
         if not (changed.written or is_preview() or has_waited):
             # The flag is locked, so that none of them can be running.
-            waiting = WaitingAction.objects.using(conf.database).of_row(Kind.FLAG.value, key)
+            waiting = WaitingAction.objects.using(db.alias).of_row(Kind.FLAG.value, key)
             waiting.cancel(current_actor(), "the flag was disabled again")
         return changed
 

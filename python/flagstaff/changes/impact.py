@@ -13,11 +13,10 @@ from itertools import chain
 from random import Random
 from typing import Any, cast
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError, transaction
 from django.db.models import Model, QuerySet
 
 from flagstaff import _core
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.attributes import column_attributes
@@ -25,12 +24,13 @@ from flagstaff._engine.log_once import place_of
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.catalog import find_tables, why_hidden
+from flagstaff._tables.database import db
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import find_field, segment_model
 from flagstaff._tables.names import names, user_field
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._tables.user_lookup import allowed_user_table, batches
+from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.json_text import canonical_json
 from flagstaff._words.rule_parts import named_segments
@@ -321,7 +321,7 @@ def _read(
             batch = [*by_pk.filter(pk__gt=batch[-1][0])[:_BATCH]]
             exact = plus(exact, batch)
         return exact, False
-    for pks in batches(map(table.field.to_python, listed)):
+    for pks in db.batches(map(table.field.to_python, listed)):
         exact = plus(exact, rows.filter(**{f"{table.field.name}__in": pks}))
     share = 1.0
     for sample, share in _sample(rows):  # noqa: B007 (the last one counts)
@@ -351,11 +351,11 @@ def _sample(
 
 def _table_pages(model: type[Model]) -> int:
     """Returns how many pages a table has. Raises FlagstaffError if users are not on such pages."""
-    connection, row = connections[conf.database], None
+    row = None
     # With parents, a user is in two tables.
-    if is_postgresql(connection) and not model._meta.parents:
-        with connection.cursor() as cursor:
-            cursor.execute(_TABLE_PAGES, [connection.ops.quote_name(model._meta.db_table)])
+    if db.is_postgresql and not model._meta.parents:
+        with db.connection.cursor() as cursor:
+            cursor.execute(_TABLE_PAGES, [db.table(model)])
             row = cursor.fetchone()
     if row is None:
         raise FlagstaffError("there are too many users, and their table has no pages to sample")
@@ -369,29 +369,28 @@ def limited(seconds: float) -> Iterator[float]:
     Yields the time at which the seconds are over. Raises FlagstaffError for all errors of the
     database.
     """
-    connection, deadline = connections[conf.database], monotonic() + seconds
+    deadline = monotonic() + seconds
     milliseconds = max(1, int(seconds * 1000))
     try:
-        with transaction.atomic(using=connection.alias):
-            if is_postgresql(connection):
-                with connection.cursor() as cursor:
+        with db.atomic():
+            if db.is_postgresql:
+                with db.connection.cursor() as cursor:
                     cursor.execute(f"SET LOCAL statement_timeout = {milliseconds}")
             yield deadline
             # Nothing was written, and this takes back the limit.
-            transaction.set_rollback(True, using=connection.alias)
+            transaction.set_rollback(True, using=db.alias)
     except DatabaseError as error:
         raise FlagstaffError(error_text(error)) from error
 
 
 def _require_all_rows() -> None:
     """Raises FlagstaffError if row level security can hide rows: the numbers would be wrong."""
-    connection = connections[conf.database]
-    if not is_postgresql(connection):
+    if not db.is_postgresql:
         return
-    user_table = user_field(conf.flag_model).model._meta.db_table
-    places = {**names(connection), "user_table": connection.ops.quote_name(user_table)}
+    user_model = user_field(conf.flag_model).model
+    places = {**names(db.connection), "user_table": db.table(user_model)}
     wanted = [places[table] for table in _TABLES if table in places]
-    for table in find_tables(connection, *wanted).values():
+    for table in find_tables(db.connection, *wanted).values():
         if table.hides_rows:
             raise FlagstaffError(why_hidden(table))
 

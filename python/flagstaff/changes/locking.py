@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from django.db import transaction
-
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import Row, all_rows
-from flagstaff._tables.user_lookup import batches
 from flagstaff._words.text import Text, joined, marked
 from flagstaff._words.times import full_time
 from flagstaff.changes.preview import is_preview
-from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
@@ -43,7 +40,7 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
 
     Raises UnknownFlagError or UnknownValueError.
     """
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         yield kind.row(key, lock=not is_preview())
 
 
@@ -58,7 +55,7 @@ def read_rows(rows: Iterable[tuple[Kind, str]], *, lock: bool) -> dict[tuple[Kin
         # The database's order of keys, which may differ from Python's.
         ordered = all_rows(kind.model).order_by("key")
         ordered = ordered.select_for_update() if lock else ordered
-        for pks in batches(sorted({pk for id_kind, pk in ids if id_kind is kind})):
+        for pks in db.batches(sorted({pk for id_kind, pk in ids if id_kind is kind})):
             by_id |= {(kind, str(row.pk)): row for row in ordered.filter(pk__in=pks)}
     return by_id
 

@@ -8,7 +8,7 @@ from contextvars import ContextVar
 
 from django.db import transaction
 
-from flagstaff.conf import conf
+from flagstaff._tables.database import db
 
 _in_memory: ContextVar[bool] = ContextVar("flagstaff_in_memory", default=False)
 
@@ -34,6 +34,6 @@ def rolled_back() -> Iterator[None]:
 
     For a rollout plan and an experiment, which write more than rows of flags.
     """
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         yield
-        transaction.set_rollback(True, using=conf.database)
+        transaction.set_rollback(True, using=db.alias)

@@ -12,9 +12,8 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, cast
 
-from django.db import transaction
-
 from flagstaff._stored_value_schema import SECRET, VALUE, is_secret
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import (
     RULES,
     fields_to_set,
@@ -193,13 +192,13 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     fields = dict(fields)
     users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
     row = new_row(kind, key, fields)
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         present = kind.find(key, lock=not is_preview())
         change = users_to_change((), () if present else users)
         try:
             if present is None:
                 _require_free(kind, key)
-                with transaction.atomic(using=conf.database):
+                with db.atomic():
                     require_segments(row, getattr(row, RULES, []))
                     changed = insert_row(kind, row, change)
                 return replace(changed, version=version_of(kind, row.pk))
@@ -226,7 +225,7 @@ def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
 
 def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
     """Deletes a row, as `changes.flags.delete` documents."""
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         row = kind.find(key, lock=not is_preview())
         if row is None:
             pk = deleted_pk(kind, key)
@@ -245,7 +244,7 @@ def delete_locked(kind: Kind, row: Row, users: Iterable[PrimaryKey]) -> Changed:
     """Deletes a locked row and its allowed users. Whether rules name a segment is not checked."""
     before = RowState(kind, copied(row), frozenset(users))
     if not is_preview():
-        delete_unused(row) if kind is Kind.SEGMENT else row.delete(using=conf.database)
+        delete_unused(row) if kind is Kind.SEGMENT else row.delete(using=db.alias)
     return _whole_row_changed(before, RowState(kind, None))
 
 

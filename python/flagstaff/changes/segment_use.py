@@ -8,10 +8,10 @@ from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections
 from django.db.models import Model, TextField
 from django.db.models.functions import Cast
 
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._words.rule_parts import named_segments
@@ -102,7 +102,7 @@ def existing_segments(written: Iterable[object], *, lock: bool = False) -> set[s
     rows = all_rows(segment_model())
     # In the order of keys, so that two calls cannot deadlock.
     if lock:
-        no_key = connections[conf.database].features.has_select_for_no_key_update
+        no_key = db.connection.features.has_select_for_no_key_update
         rows = rows.select_for_update(no_key=no_key).order_by("key")
     return {*rows.filter(key__in=keys).values_list("key", flat=True)}
 
@@ -133,7 +133,7 @@ def _advice(key: str) -> Text:
 
 def keep_used_segment(segment: Model, using: str) -> None:
     """Raises InvalidChangeError before the ORM deletes a segment that a rule names."""
-    if using != conf.database or _CHECKED in vars(segment):
+    if using != db.alias or _CHECKED in vars(segment):
         return
     # Locked, so that a concurrent change of rules, which locks it too, is seen.
     rows = all_rows(segment_model()).select_for_update().filter(pk=segment.pk)
@@ -144,7 +144,7 @@ def keep_used_segment(segment: Model, using: str) -> None:
 def delete_unused(segment: Row) -> None:
     """Deletes a locked segment that no rule names: the caller has read the rules."""
     vars(segment)[_CHECKED] = True
-    segment.delete(using=conf.database)
+    segment.delete(using=db.alias)
 
 
 def require_unused(key: str, uses: Collection[SegmentUse]) -> None:

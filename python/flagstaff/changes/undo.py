@@ -16,10 +16,11 @@ from itertools import groupby
 from typing import Any, TypeAlias, cast
 
 from django.core.exceptions import ValidationError
-from django.db import DataError, Error, OperationalError, connections, transaction
+from django.db import DataError, Error, OperationalError
 from django.db.models import ForeignKey, JSONField, Q, QuerySet
 
 from flagstaff._stored_value_schema import SECRET, SECRET_FIELDS, is_secret
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import (
     RULES,
     AnyField,
@@ -28,10 +29,10 @@ from flagstaff._tables.model_fields import (
     is_generated,
     stored_fields,
 )
-from flagstaff._tables.names import fill, query, sql, user_field
+from flagstaff._tables.names import fill, sql, user_field
 from flagstaff._tables.rows import PrimaryKey, all_rows
 from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
-from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table, batches
+from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
 from flagstaff._taken_keys import OWNERS, keys_of_apps
 from flagstaff._words.json_text import ExactNumber, read_exactly
 from flagstaff._words.text import Text, some
@@ -387,7 +388,7 @@ def _is_gone(field: AnyField, value: object) -> bool:
     """Whether a foreign key names a row that does not exist. One query."""
     if not (isinstance(field, ForeignKey) and getattr(field, "db_constraint", True)):
         return False
-    rows: QuerySet[Any] = QuerySet(field.target_field.model, using=conf.database)
+    rows: QuerySet[Any] = QuerySet(field.target_field.model, using=db.alias)
     return not rows.filter(**{field.target_field.name: value}).exists()
 
 
@@ -458,7 +459,7 @@ def undo(
     except (OperationalError, InvalidChangeError) as error:
         cause = error if isinstance(error, OperationalError) else error.__cause__
         state = sqlstate(cause) if isinstance(cause, Error) else None
-        is_deadlock = state == DEADLOCK and not connections[conf.database].in_atomic_block
+        is_deadlock = state == DEADLOCK and not db.connection.in_atomic_block
         # A row that another undo has inserted meanwhile exists now.
         if not is_deadlock and state != UNIQUE_VIOLATION:
             raise
@@ -488,7 +489,7 @@ def _undo(
     *,
     skip_conflicts: bool,
 ) -> list[Undone]:
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         rows = _taken_back(ids, without)
         for kind in {kind for kind, _pk in expect}:
             # Without triggers the version stays the same whatever is changed.
@@ -542,12 +543,12 @@ def _taken_back(ids: Mapping[RowId, set[int]], without: Collection[str]) -> list
 
 def _columns_of(stored: Iterable[RowId]) -> dict[RowId, _Columns]:
     """Returns the columns of rows as the history would store them."""
-    columns, quote = dict[RowId, _Columns](), connections[conf.database].ops.quote_name
+    columns = dict[RowId, _Columns]()
     for kind in Kind:
-        meta = kind.model._meta
-        names = {"table": quote(meta.db_table), "pk": quote(str(meta.pk.column))}
-        for batch in batches(pk for of_kind, pk in stored if of_kind is kind):
-            rows = query(connections[conf.database], "current_rows_v1", names, [batch])
+        pk_column = db.connection.ops.quote_name(str(kind.model._meta.pk.column))
+        names = {"table": db.table(kind.model), "pk": pk_column}
+        for batch in db.batches(pk for of_kind, pk in stored if of_kind is kind):
+            rows = db.query("current_rows_v1", [batch], names)
             columns |= {(kind, pk): read_exactly(text) for pk, text in rows}
     return columns
 
@@ -558,7 +559,7 @@ def _entries_since(ids: Mapping[RowId, set[int]]) -> dict[RowId, list[Change]]:
     oldest = {row: min(of_row) for row, of_row in ids.items()}
     chosen = {pk for of_row in ids.values() for pk in of_row}
     newer = Change.objects.of_kinds({kind for kind, _pk in ids})
-    for batch in batches({pk for _kind, pk in ids}):
+    for batch in db.batches({pk for _kind, pk in ids}):
         entries = newer.filter(object_pk__in=batch, id__gte=min(oldest.values()))
         # Of other updates only the names of the columns are needed, and the rows may be long.
         is_short = Q(action=Change.Action.UPDATE) & ~Q(relation=ALLOWED_USERS) & ~Q(pk__in=chosen)
@@ -581,7 +582,7 @@ def _read_past(rows: Sequence[Undone]) -> None:
         row.leave_out(missing)
     for kind in Kind:
         of_kind = (row for row in possible if row.kind is kind and row.to_read)
-        for batch in batches(of_kind, _BATCH):
+        for batch in db.batches(of_kind, _BATCH):
             _set_past(batch)
 
 
@@ -602,9 +603,9 @@ def _set_past(rows: Sequence[Undone]) -> None:
 
 
 def _past_rows(kind: Kind, columns: Sequence[_Columns]) -> list[Any]:
-    table = {"table": connections[conf.database].ops.quote_name(kind.model._meta.db_table)}
-    with transaction.atomic(using=conf.database):
-        rows = kind.model._base_manager.using(conf.database)
+    table = {"table": db.table(kind.model)}
+    with db.atomic():
+        rows = kind.model._base_manager.using(db.alias)
         return [*rows.raw(fill(sql("past_rows_v1"), table), [json.dumps(columns)])]
 
 
@@ -651,7 +652,7 @@ def _owners_of(places: Collection[Place]) -> dict[Place, str]:
     keys = {key for _is_segment, key in places}
     owners = {(False, key): owner for key, owner in keys_of_apps(keys).items()} if keys else {}
     for kind in Kind:
-        for batch in batches(keys):
+        for batch in db.batches(keys):
             taken_keys = all_rows(kind.model).filter(key__in=batch).values_list("key", flat=True)
             owners |= {(kind is Kind.SEGMENT, key): kind.value for key in taken_keys}
     return owners
@@ -678,7 +679,7 @@ def _write(rows: Sequence[Undone]) -> None:
     if any(row.before.row is None for row in rows):
         # The row that a foreign key names may be gone, which is only found at the commit.
         with rejections(secret=True):
-            connections[conf.database].check_constraints()
+            db.connection.check_constraints()
     for kind in {row.kind for row in rows}:
         of_kind = [row for row in rows if row.kind is kind]
         versions = versions_of(kind, [row.pk for row in of_kind])
@@ -698,7 +699,7 @@ def _order(row: Undone) -> tuple[int, int]:
 
 def _record_undo_of(entries: Sequence[int]) -> None:
     """Makes the next entries of this transaction store the entries that they undo."""
-    with connections[conf.database].cursor() as cursor:
+    with db.connection.cursor() as cursor:
         cursor.execute(_SET_UNDOES, [json.dumps(entries) if entries else ""])
 
 
@@ -833,7 +834,9 @@ def _entries_of_row(kind: Kind, key: str) -> ChangeQuerySet:
 
 def _require(entries: Any, versions: Collection[int], *arguments: str) -> list[Change]:
     """Returns the entries of these versions. Raises InvalidChangeError if one is missing."""
-    found_entries = [entry for batch in batches(versions) for entry in entries.filter(pk__in=batch)]
+    found_entries = [
+        entry for batch in db.batches(versions) for entry in entries.filter(pk__in=batch)
+    ]
     for missing in sorted({*versions}.difference(entry.pk for entry in found_entries)):
         raise InvalidChangeError(
             "the history has no version {version}; see {command}",

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from django.db import transaction
-
 from flagstaff._attribution.context import current_actor
 from flagstaff._stored_value_schema import SECRET
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
 from flagstaff._types import NewValueFields, ValueFields
@@ -17,7 +16,6 @@ from flagstaff.changes.changed import Changed
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.changes.undo import restore_row, undo_event
-from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 
@@ -79,10 +77,10 @@ def update(
     Raises UnknownValueError, ConflictError, or InvalidChangeError.
     """
     fields = {**(fields or {}), **named_fields}
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         changed = update_row(Kind.VALUE, key, fields, expect_version=expect_version, expect=expect)
         if changed.written and changed.secret and SECRET in fields and not is_preview():
-            waiting = WaitingAction.objects.using(conf.database).of_row(Kind.VALUE.value, key)
+            waiting = WaitingAction.objects.using(db.alias).of_row(Kind.VALUE.value, key)
             why = "the value has become secret"
             waiting.cancel(current_actor(), why)
             # Of those that have run, the result has the value, too.

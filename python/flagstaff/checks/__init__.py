@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage
 from django.db import connections
 
 from flagstaff._connection.vendor import is_postgresql, is_supported
+from flagstaff._tables.database import db
 from flagstaff.checks.middleware import missing_middleware
 from flagstaff.checks.models import managers_that_hide_rows, models_that_differ
 from flagstaff.checks.rows import row_messages
@@ -44,7 +45,7 @@ def database_messages(databases: Collection[str] | None) -> list[CheckMessage]:
     """Returns the messages about those of the databases that flagstaff uses. Queries them."""
     if conf.problems() or any(models_that_differ()):
         return []
-    aliases = dict.fromkeys((conf.database, conf.engine_database))
+    aliases = dict.fromkeys((db.alias, conf.engine_database))
     selected = [connections[alias] for alias in aliases if alias in (databases or ())]
     messages: list[CheckMessage] = []
     for connection in filter(is_postgresql, selected):
@@ -52,6 +53,6 @@ def database_messages(databases: Collection[str] | None) -> list[CheckMessage]:
             messages += table_messages(connection, is_first=connection is selected[0])
     for connection in filter(is_supported, selected[:1]):
         messages += row_messages(connection)
-    if conf.database in (databases or ()) and is_supported(connections[conf.database]):
+    if db.alias in (databases or ()) and is_supported(db.connection):
         messages += chain.from_iterable(check() for check in DATABASE_CHECKS)
     return messages

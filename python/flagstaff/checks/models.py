@@ -9,6 +9,7 @@ from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.core.exceptions import EmptyResultSet
 from django.db.models import Manager, Model, QuerySet
 
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._words.text import joined
 from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
@@ -59,7 +60,7 @@ def _hides_rows(manager: Manager[Any]) -> bool:
     False if that cannot be known: its code may fail, or need a database, which a check must not.
     """
     try:
-        rows: QuerySet[Any] = manager.db_manager(conf.database).all()
+        rows: QuerySet[Any] = manager.db_manager(db.alias).all()
         query = rows.query
         if query.is_sliced or query.combinator or query.distinct_fields:
             return True

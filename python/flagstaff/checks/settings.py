@@ -17,6 +17,7 @@ from flagstaff._connection.parameters import connection_parameters
 from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._core import check_parameters
 from flagstaff._engine.attributes import unusable_columns
+from flagstaff._tables.database import db
 from flagstaff._words.text import some
 from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError
@@ -46,7 +47,7 @@ def _missing_objects() -> Iterator[tuple[str, str]]:
 
 def unsupported_databases() -> Iterator[CheckMessage]:
     """Yields the databases that are neither PostgreSQL nor SQLite."""
-    for alias in dict.fromkeys((conf.database, conf.engine_database)):
+    for alias in dict.fromkeys((db.alias, conf.engine_database)):
         connection = connections[alias]
         if not is_supported(connection):
             name = connection.display_name

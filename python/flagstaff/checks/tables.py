@@ -10,6 +10,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 
 from flagstaff._tables.catalog import FoundTable, find_tables, query_catalog
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import names, own_names
 from flagstaff._tables.triggers import triggers_of, watched_tables
@@ -74,7 +75,7 @@ def _other_encoding(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
 
 def _missing_tables(connection: BaseDatabaseWrapper, missing: list[str]) -> Iterator[CheckMessage]:
     if missing:
-        alias = conf.database
+        alias = db.alias
         option = "" if alias == "default" else f" --database={alias}"
         yield Warning(
             f'tables are missing in database "{connection.alias}": {", ".join(missing)}',

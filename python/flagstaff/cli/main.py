@@ -11,11 +11,10 @@ from itertools import chain
 from typing import Final
 
 from django.core.management.base import CommandError
-from django.db import connections
 from django.utils.module_loading import import_string
 
 from flagstaff._attribution.context import attributed, attribution
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._workers.wait import forbid_transaction, wait_for_workers
 from flagstaff._workers.words import propagation_messages
@@ -110,8 +109,8 @@ def _dry_run(out: Output) -> Iterator[None]:
         return
     with rolled_back():
         yield
-        if is_postgresql(connections[conf.database]):
-            connections[conf.database].check_constraints()
+        if db.is_postgresql:
+            db.connection.check_constraints()
     out.message("dry run: nothing was written")
 
 

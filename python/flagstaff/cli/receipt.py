@@ -8,6 +8,7 @@ from typing import Any
 from django.db import Error, transaction
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.database import db
 from flagstaff._tables.flag_states import FlagState, ReleaseState, state_of
 from flagstaff._tables.group_lookup import missing_groups
 from flagstaff._tables.impossible_values import doubts
@@ -23,7 +24,6 @@ from flagstaff.changes.changed import Changed, combined_undo, command_line
 from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines
 from flagstaff.changes.row_states import Impact
 from flagstaff.cli.output import Output
-from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
@@ -149,7 +149,7 @@ def _warnings(changed: Changed) -> Iterator[str]:
     for name in new.keys() & {RULES, "conditions"}:
         if not changed.hides(name):
             yield from doubts(new[name], old.get(name))
-    if missing := missing_groups(groups_of(new.get(RULES, new.get("conditions"))), conf.database):
+    if missing := missing_groups(groups_of(new.get(RULES, new.get("conditions"))), db.alias):
         names = some(
             f"{name!r} (did you mean {similar!r}?)" if similar else repr(name)
             for name, similar in missing.items()

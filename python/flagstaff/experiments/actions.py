@@ -7,17 +7,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Final
 
-from django.db import transaction
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine.forced_off import NOTICE
+from flagstaff._tables.database import db
 from flagstaff._words.text import Text, localized, marked
 from flagstaff.actions import Action, Argument, Done, Outlook, Percent, Question, action
 from flagstaff.actions.arguments import JsonFile, Parsed, Several, percent
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import Consequence
-from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidArgumentError, InvalidExperimentError
 from flagstaff.experiments import editing, lifecycle
 from flagstaff.experiments.models import Experiment, State
@@ -109,9 +108,9 @@ def _done(
     `undo` are the words of the action that takes it back; without one, `instead` says what to do.
     Raises ConflictError if it is not the next event after the expected one.
     """
-    before = Experiment.objects.using(conf.database).filter(key=key).first()
+    before = db.rows(Experiment).filter(key=key).first()
     last = 0 if before is None else newest_event(before)
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         experiment = write()
         written = newest_event(experiment) != last
         # After the write, which has locked the experiment: nobody adds an event now.

@@ -11,6 +11,7 @@ from django.core.management.base import CommandError, CommandParser
 from django.utils.translation import override
 
 from flagstaff._engine.forced_off import NOTICE
+from flagstaff._tables.database import db
 from flagstaff._words.cells import Column
 from flagstaff._words.text import some
 from flagstaff.cli.action_verbs import action_verbs
@@ -18,7 +19,6 @@ from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, Verb, verb, verb_group
-from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.figures import NONE, p_sentence
 from flagstaff.experiments.models import Experiment
@@ -54,7 +54,7 @@ _add_experiment = partial(add_key, noun=EXPERIMENT)
 @verb("experiment list", "experiment list --json")
 def list_(_options: Options, out: Output) -> None:
     """List all experiments."""
-    rows = Experiment.objects.using(conf.database).order_by("-id")
+    rows = db.rows(Experiment).order_by("-id")
     records = [experiment_record(row, with_events=False) for row in rows]
     if forced := [record["key"] for record in records if record["forced_off"]]:
         out.message(f"{NOTICE}: {some(forced)}")

@@ -8,10 +8,11 @@ from datetime import datetime
 from itertools import groupby
 from operator import itemgetter
 
-from django.db import DataError, ProgrammingError, connections
+from django.db import DataError, ProgrammingError
 
 from flagstaff._engine.reports import lost_workers
 from flagstaff._tables.bucket_units import VISITOR
+from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.text import Text
@@ -41,7 +42,7 @@ def count(experiment: Experiment) -> ExposureReport:
             else:
                 present[variant] += number
         smallest = min(smallest, _mismatch(units, shares))
-    lost = LostExposures.objects.using(conf.database).filter(experiment_id=experiment.pk).first()
+    lost = db.rows(LostExposures).filter(experiment_id=experiment.pk).first()
     return {
         "units": {**units},
         "present_hour": {**present},
@@ -65,13 +66,12 @@ def _mismatch(seen: Mapping[str, int], shares: Mapping[str, float]) -> float:
 
 def _rows(experiment: Experiment) -> list[tuple[datetime, str | None, bool, int, int]]:
     """Returns the units by hour and variant, in the order of time."""
-    connection = connections[conf.database]
     excluded, params = excluded_units(experiment.bucket_by, experiment.overrides)
     query = fill(
         sql("exposures_v1", "flagstaff.experiments"),
-        {**optional_names(connection), "and_not_excluded": excluded},
+        {**optional_names(db.connection), "and_not_excluded": excluded},
     )
-    with connection.cursor() as cursor:
+    with db.connection.cursor() as cursor:
         try:
             cursor.execute(query, [experiment.pk, experiment.run, *params])
         except (DataError, ProgrammingError) as error:

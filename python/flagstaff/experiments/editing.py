@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.utils.translation import override
 
 from flagstaff._core import MAX_UNIT_BYTES
+from flagstaff._tables.database import db
 from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._words.text import Text, joined
 from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import missing_segment
-from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, InvalidExperimentError
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import SETTINGS, setting_texts
@@ -66,14 +66,14 @@ def create(
     """
     experiment = Experiment(key=key)
     set_columns(experiment, columns_of(variants=variants, **settings))
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         require_free(key)
         # Locked, so that no segment is deleted meanwhile.
         if problem := missing_segment(experiment.rules, lock=True):
             raise InvalidExperimentError(problem)
         try:
-            with transaction.atomic(using=conf.database):
-                experiment.save(using=conf.database, force_insert=True)
+            with db.atomic():
+                experiment.save(using=db.alias, force_insert=True)
         except IntegrityError as error:
             raise InvalidExperimentError("there is an experiment {key} already", key=key) from error
         weights = joined(
@@ -98,14 +98,14 @@ def edit(
     ExperimentError if the experiment has started.
     """
     columns = columns_of(variants=variants, **settings)
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         # Locked, so that no segment is deleted meanwhile.
         if problem := missing_segment(columns.get("rules", []), lock=True):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:
             require_now(experiment, "edit")
             if text := _changed(experiment, columns):
-                experiment.save(using=conf.database)
+                experiment.save(using=db.alias)
                 record(experiment, Kind.EDITED, f"edited: {text}")
             return experiment
 
@@ -123,7 +123,7 @@ def restart(
     ExperimentError if the experiment is a draft, was shipped, or has only its stored report.
     """
     columns = columns_of(variants=variants, traffic_percent=traffic_percent)
-    with transaction.atomic(using=conf.database), locked(key) as experiment:
+    with db.atomic(), locked(key) as experiment:
         require_now(experiment, "restart")
         changes = _changed(experiment, columns)
         experiment.run += 1
@@ -150,7 +150,7 @@ def grow(key: str, traffic_percent: int) -> Experiment:
         before = experiment.traffic_percent
         if traffic_percent > before:
             experiment.traffic_percent = traffic_percent
-            experiment.save(using=conf.database)
+            experiment.save(using=db.alias)
             text = Text("traffic: {old} % → {new} %", old=before, new=traffic_percent)
             record(experiment, Kind.GROWN, text)
         return experiment
@@ -186,7 +186,7 @@ def add_metric(key: str, metric: str, *, tolerated: float | None = None) -> Expe
         require_valid(experiment)
         at = aware(database_time(experiment)).isoformat()
         experiment.added_metrics = {**experiment.added_metrics, metric: at}
-        experiment.save(using=conf.database)
+        experiment.save(using=db.alias)
         text = Text("added the metric {metric}: units exposed from now on count", metric=metric)
         record(experiment, Kind.EDITED, text)
         return experiment
@@ -209,7 +209,7 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
         if variant is not None:
             experiment.overrides[unit] = variant
             message = Text("override: {unit} gets {variant}", unit=unit, variant=variant)
-        experiment.save(using=conf.database)
+        experiment.save(using=db.alias)
         record(experiment, Kind.EDITED, message)
         return experiment
 

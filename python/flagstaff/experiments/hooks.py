@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError
 
+from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import forget_actor
-from flagstaff.conf import conf
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 from flagstaff.extensions import OtherRules
 
@@ -34,14 +34,14 @@ def forget_user(pk: str) -> None:
     count fewer units. Those of other units, such as companies, only lose the user. Texts of events
     may still name the user.
     """
-    with transaction.atomic(using=conf.database):
-        exposures = Exposure.objects.using(conf.database)
+    with db.atomic():
+        exposures = db.rows(Exposure)
         by_visitor = exposures.filter(experiment__bucket_by="visitor")
         # Also those from before the login, and in experiments that the user met as a stranger.
         visitors = list(by_visitor.filter(user_pk=pk).values_list("unit", flat=True).distinct())
         by_visitor.filter(unit__in=visitors).delete()
         exposures.filter(user_pk=pk).update(user_pk=None)
-        by_user = Experiment.objects.using(conf.database).filter(bucket_by="user")
+        by_user = db.rows(Experiment).filter(bucket_by="user")
         exposures.filter(
             experiment_id__in=list(by_user.values_list("pk", flat=True)), unit=pk
         ).delete()
@@ -51,15 +51,15 @@ def forget_user(pk: str) -> None:
             experiment.overrides = {
                 unit: variant for unit, variant in present.items() if unit != pk
             }
-            experiment.save(using=conf.database, update_fields=["overrides"])
-        forget_actor(ExperimentEvent.objects.using(conf.database), pk)
+            experiment.save(using=db.alias, update_fields=["overrides"])
+        forget_actor(db.rows(ExperimentEvent), pk)
 
 
 def _values(*columns: Any) -> list[tuple[Any, ...]]:
     """Returns columns of the experiments; none before the migration."""
-    rows = Experiment._base_manager.using(conf.database)
+    rows = Experiment._base_manager.using(db.alias)
     try:
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             return list(rows.order_by("key").values_list(*columns))
     except DatabaseError:
         return []

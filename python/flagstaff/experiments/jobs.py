@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Event
 
-from django.db import DatabaseError, connections, transaction
+from django.db import DatabaseError
 from django.utils import timezone
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import monotonic
+from flagstaff._tables.database import db
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import storable
 from flagstaff._words.times import aware, is_of_this_hour
-from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.models import Experiment, State, StoredVerdict
 from flagstaff.experiments.reporting import make_report, metric_error
@@ -50,7 +49,7 @@ def store_verdicts(stop: Event) -> list[JobVerdict]:
     the next run continues. Does nothing on SQLite. Raises database errors; why there is no verdict
     is stored.
     """
-    if not is_postgresql(connections[conf.database]):
+    if not db.is_postgresql:
         return []
     reports: list[JobVerdict] = []
     deadline = monotonic() + _MAX_SECONDS
@@ -62,7 +61,7 @@ def store_verdicts(stop: Event) -> list[JobVerdict]:
 
 
 def _due() -> list[Experiment]:
-    running = Experiment.objects.using(conf.database).filter(state=State.RUNNING)
+    running = db.rows(Experiment).filter(state=State.RUNNING)
     due: list[tuple[bool, datetime, Experiment]] = []
     for experiment in running.select_related("stored_verdict").order_by("pk"):
         stored = verdict_of(experiment)
@@ -83,7 +82,7 @@ def _store(experiment: Experiment) -> JobVerdict:
     problem, failure = "", None
     now = timezone.now()
     try:
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             report = make_report(experiment, now)
         outcomes = {verdict["treatment"]: verdict["outcome"] for verdict in report["verdicts"]}
         # A guardrail that fails leaves a verdict, which says so.
@@ -95,7 +94,7 @@ def _store(experiment: Experiment) -> JobVerdict:
     except Exception as error:  # noqa: BLE001 (the metrics of one experiment must not stop others)
         # Only the type: the message may quote data.
         problem = failure = type(error).__name__
-    StoredVerdict.objects.using(conf.database).update_or_create(
+    db.rows(StoredVerdict).update_or_create(
         experiment_id=experiment.pk,
         defaults={
             "run": experiment.run,

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import transaction
-
 from flagstaff._attribution.context import current_actor
+from flagstaff._tables.database import db
 from flagstaff._words.text import Text, joined, marked, storable
 from flagstaff.changes.segment_use import missing_segment
-from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.reporting import frozen_report, time_as_json
@@ -75,7 +73,7 @@ def stop(key: str) -> Experiment:
             _decide(experiment, State.STOPPED, "", Kind.STOPPED, text)
         else:
             # What waits is refused after an event, and there is none.
-            waiting = WaitingAction.objects.using(conf.database).of_row(ROW_KIND, key)
+            waiting = WaitingAction.objects.using(db.alias).of_row(ROW_KIND, key)
             waiting.cancel(current_actor(), "the experiment was stopped again")
         return experiment
 
@@ -87,7 +85,7 @@ def delete(key: str) -> None:
     """
     with locked(key) as experiment:
         require_now(experiment, "delete")
-        experiment.delete(using=conf.database)
+        experiment.delete(using=db.alias)
 
 
 def ship(key: str, winner: str) -> Experiment:
@@ -117,7 +115,7 @@ def ship(key: str, winner: str) -> Experiment:
         if frozen is not None:
             frozen["ended_at"] = time_as_json(experiment.ended_at)
             experiment.frozen_report = frozen
-            experiment.save(using=conf.database, update_fields=["frozen_report"])
+            experiment.save(using=db.alias, update_fields=["frozen_report"])
         return experiment
 
 
@@ -150,7 +148,7 @@ def undo(key: str) -> Experiment:
     that. Raises UnknownExperimentError, or ExperimentError if the experiment was started or
     restarted since, if its exposures were deleted, or if a segment of its rules is missing.
     """
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         # Segments are locked before experiments.
         problem = missing_segment(find(key).rules, lock=True)
         with locked(key) as experiment:
@@ -182,7 +180,7 @@ def last_decision(experiment: Experiment) -> ExperimentEvent:
     Its `before` has the `state` and the `winner` that would be restored. Raises ExperimentError if
     nothing can be undone.
     """
-    events = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
+    events = db.rows(ExperimentEvent).filter(experiment_id=experiment.pk)
     undone = 0
     for event in events.order_by("-id"):
         if event.kind == Kind.UNDONE:

@@ -15,11 +15,9 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from django.db import connections
-
+from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._words.text import Text
-from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Source
 from flagstaff.experiments.models import Experiment
@@ -71,7 +69,7 @@ def measure(
     ConfigurationError if the metric reads another database, if its unit is not that of the
     experiment, or if a value is no finite number.
     """
-    names = optional_names(connections[conf.database])
+    names = optional_names(db.connection)
     unit = _unit_column(experiment, metric)
     text, params = _rows(metric)
     excluded, excluded_params = excluded_units(experiment.bucket_by, experiment.overrides)
@@ -87,7 +85,7 @@ def measure(
     }
     seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
     query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)
-    with connections[conf.database].cursor() as cursor:
+    with db.connection.cursor() as cursor:
         cursor.execute(
             query,
             [experiment.pk, experiment.run, since, *seconds, *params, *excluded_params],

@@ -10,10 +10,10 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.database import db
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.rule_text import rules_text
 from flagstaff._words.text import local_number, localized
-from flagstaff.conf import conf
 from flagstaff.experiments.figures import number_text, percent_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.variants import shares_of
@@ -148,7 +148,7 @@ def experiment_record(experiment: Experiment, *, with_events: bool = True) -> di
 
 
 def _events(experiment: Experiment) -> list[dict[str, Any]]:
-    events = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
+    events = db.rows(ExperimentEvent).filter(experiment_id=experiment.pk)
     return [
         {
             "at": event.at,

@@ -8,14 +8,14 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from typing import cast
 
-from django.db import DatabaseError, DataError, OperationalError, ProgrammingError, transaction
+from django.db import DatabaseError, DataError, OperationalError, ProgrammingError
 from django.utils import timezone as django_timezone
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.database import db
 from flagstaff._tables.sqlstate import QUERY_CANCELED, error_text, sqlstate
 from flagstaff._words.text import Text
 from flagstaff._words.times import aware
-from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.counts import count
 from flagstaff.experiments.measuring import (
@@ -87,7 +87,7 @@ def read_report(experiment: Experiment, *, every_metric: bool = False) -> tuple[
     one.
     """
     try:
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             report = report_of(experiment)
     except ConfigurationError as error:
         return None, error.message
@@ -203,7 +203,7 @@ def _measured(
     try:
         metric = find_metric(name)
         # A savepoint, so that the other metrics can be measured after an error.
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             since = added_at(experiment, name)
             hours = measure(experiment, metric, since) if is_valid else []
     except ConfigurationError as error:

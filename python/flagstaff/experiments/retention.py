@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db import connections, transaction
 from django.utils import timezone
 
-from flagstaff._tables.batches import delete_in_batches
+from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._words.text import joined
 from flagstaff.conf import conf
@@ -42,7 +41,7 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
 
     Yields the number of each batch, which is committed: a caller may stop between two batches.
     """
-    ended = Experiment.objects.using(conf.database).filter(state__in=_ENDED, ended_at__lt=before)
+    ended = db.rows(Experiment).filter(state__in=_ENDED, ended_at__lt=before)
     exposed = ended.filter(exposures__isnull=False).distinct().values_list("pk", flat=True)
     deleted, problems = 0, []
     for pk in list(exposed):
@@ -72,7 +71,7 @@ def retention() -> Retention:
 
 def _freeze(pk: int, before: datetime) -> bool:
     """Stores the report, so that the experiment cannot start again. False if it has not ended."""
-    ended = Experiment.objects.using(conf.database).filter(state__in=_ENDED, ended_at__lt=before)
+    ended = db.rows(Experiment).filter(state__in=_ENDED, ended_at__lt=before)
     unlocked = ended.filter(pk=pk).first()
     if unlocked is None:
         return False
@@ -85,16 +84,14 @@ def _freeze(pk: int, before: datetime) -> bool:
             experiment.frozen_report = report
         if experiment.exposures_deleted_at is None:
             experiment.exposures_deleted_at = timezone.now()
-        experiment.save(
-            using=conf.database, update_fields=["frozen_report", "exposures_deleted_at"]
-        )
+        experiment.save(using=db.alias, update_fields=["frozen_report", "exposures_deleted_at"])
         return True
 
 
 def _delete(experiment: int) -> Iterator[int]:
-    connection = connections[conf.database]
-    statement = fill(sql("prune_exposures_v1", "flagstaff.experiments"), optional_names(connection))
-    return delete_in_batches(connection, statement, {"experiment": experiment}, _BATCH)
+    template = sql("prune_exposures_v1", "flagstaff.experiments")
+    statement = fill(template, optional_names(db.connection))
+    return db.delete_in_batches(statement, {"experiment": experiment}, _BATCH)
 
 
 def _report_of(experiment: Experiment) -> Report | None:
@@ -103,8 +100,8 @@ def _report_of(experiment: Experiment) -> Report | None:
     None for one that was shipped without a report, because a metric fails.
     """
     is_shipped = experiment.state == State.SHIPPED
-    with transaction.atomic(using=conf.database):
-        with connections[conf.database].cursor() as cursor:
+    with db.atomic():
+        with db.connection.cursor() as cursor:
             cursor.execute("SET LOCAL statement_timeout = %s", [_STATEMENT_MS])
         report, why = frozen_report(experiment, every_metric=not is_shipped)
     if why and not is_shipped:

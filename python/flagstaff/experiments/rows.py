@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from django.db import transaction
 from django.db.models.functions import Now
 
 from flagstaff._attribution.context import current_actor, current_reason
-from flagstaff.conf import conf
+from flagstaff._tables.database import db
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.requirements import unknown
 
@@ -20,7 +19,7 @@ Kind = ExperimentEvent.Kind
 
 def find(key: str) -> Experiment:
     """Returns the experiment with this key. Raises UnknownExperimentError. Makes one query."""
-    experiment = Experiment.objects.using(conf.database).filter(key=key).first()
+    experiment = db.rows(Experiment).filter(key=key).first()
     if experiment is None:
         raise unknown(key)
     return experiment
@@ -28,10 +27,8 @@ def find(key: str) -> Experiment:
 
 @contextmanager
 def locked(key: str) -> Iterator[Experiment]:
-    with transaction.atomic(using=conf.database):
-        experiment = (
-            Experiment.objects.using(conf.database).select_for_update().filter(key=key).first()
-        )
+    with db.atomic():
+        experiment = db.rows(Experiment).select_for_update().filter(key=key).first()
         if experiment is None:
             raise unknown(key)
         yield experiment
@@ -39,7 +36,7 @@ def locked(key: str) -> Iterator[Experiment]:
 
 def database_time(experiment: Experiment) -> datetime:
     """Returns the time by the database's clock. Makes one query."""
-    rows = Experiment.objects.using(conf.database).filter(pk=experiment.pk)
+    rows = db.rows(Experiment).filter(pk=experiment.pk)
     now: datetime = rows.values_list(Now(), flat=True).get()
     return now
 
@@ -49,7 +46,7 @@ def begin_run(experiment: Experiment) -> None:
     experiment.state, experiment.ended_at = State.RUNNING, None
     experiment.started_at = experiment.runs_since = database_time(experiment)
     experiment.added_metrics = {}
-    experiment.save(using=conf.database)
+    experiment.save(using=db.alias)
 
 
 def set_state(experiment: Experiment, state: str, ended_at: datetime | None = None) -> None:
@@ -63,18 +60,18 @@ def set_state(experiment: Experiment, state: str, ended_at: datetime | None = No
         ran_for = (experiment.ended_at or now) - experiment.runs_since
         experiment.runs_since = (end or now) - ran_for
     experiment.state, experiment.ended_at = state, end
-    experiment.save(using=conf.database)
+    experiment.save(using=db.alias)
 
 
 def newest_event(experiment: Experiment) -> int:
     """Returns a number that differs after each change. Makes one query."""
-    events = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
+    events = db.rows(ExperimentEvent).filter(experiment_id=experiment.pk)
     return events.order_by("-id").values_list("id", flat=True).first() or 0
 
 
 def events_after(experiment: Experiment, number: int) -> int:
     """Returns how many changes there were after the one with this number. Makes one query."""
-    events = ExperimentEvent.objects.using(conf.database).filter(experiment_id=experiment.pk)
+    events = db.rows(ExperimentEvent).filter(experiment_id=experiment.pk)
     return events.filter(id__gt=number).count()
 
 
@@ -85,7 +82,7 @@ def record(
     before: Mapping[str, Any] | None = None,
 ) -> None:
     """Stores an event; `before` is what `undo` would restore."""
-    ExperimentEvent.objects.using(conf.database).create(
+    db.rows(ExperimentEvent).create(
         experiment_id=experiment.pk,
         kind=kind,
         message=str(message),

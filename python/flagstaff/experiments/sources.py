@@ -10,6 +10,7 @@ from django.core.exceptions import EmptyResultSet, FieldError
 from django.db import Error as DatabaseError
 from django.db.models import DateField, DateTimeField, QuerySet
 
+from flagstaff._tables.database import db
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -55,13 +56,13 @@ def _rows_of(returned: Any, columns: Sequence[str], source_name: str) -> tuple[s
             source=source_name,
             type=type(returned).__name__,
         )
-    if returned.db != conf.database:
+    if returned.db != db.alias:
         raise ConfigurationError(
             '{source} reads the database "{database}", but exposures are in "{expected}"; it must '
             "read the same database",
             source=source_name,
             database=returned.db,
-            expected=conf.database,
+            expected=db.alias,
         )
     text, params = _columns_of(returned, columns, source_name).query.sql_with_params()
     # A union keeps the columns of its first query, in their order; their names say which they are.

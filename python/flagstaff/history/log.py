@@ -10,20 +10,20 @@ from itertools import chain, groupby
 from operator import or_
 from typing import Any, ClassVar, Literal, cast
 
-from django.db import Error, connections, models, transaction
+from django.db import Error, models, transaction
 from django.db.models import F, Func, Max, Q, Subquery, TextField, Value
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.catalog import find_tables, why_unavailable
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import auto_now_columns, stored_fields
-from flagstaff._tables.names import flag_names, own_names, query, sql
+from flagstaff._tables.names import flag_names, sql
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import triggers_of
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._words.json_text import ExactDecoder
 from flagstaff._words.text import is_storable
 from flagstaff._words.times import aware
-from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.differences import Difference, LongJson, Users, row_differences
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
@@ -131,7 +131,7 @@ class ChangeManager(_Manager["Change"]):
 
     def get_queryset(self) -> ChangeQuerySet:
         """Returns them from the flags' database, which no query cache serves."""
-        entries = uncached(ChangeQuerySet(self.model, using=conf.database))
+        entries = uncached(ChangeQuerySet(self.model, using=db.alias))
         return cast("ChangeQuerySet", entries.filter(object_table__in=map(_table_of, Kind)))
 
 
@@ -353,9 +353,8 @@ def has_text(text: str) -> Q:
     """Returns the condition for entries with a part of the key, or recent ones of the reason."""
     if not is_storable(text):
         return Q(pk__in=())
-    connection = connections[conf.database]
     # They ignore case.
-    keys = query(connection, "history_keys_v1", own_names(connection), [text, _MAX_KEYS])
+    keys = db.query("history_keys_v1", [text, _MAX_KEYS])
     newest = Subquery(Change.objects.newest().values("id")[:1])
     recent = Q(reason__icontains=text, id__gt=newest - Value(_MAX_REASONS))
     return Q(key__in=[key for [key] in keys]) | recent
@@ -382,9 +381,8 @@ def stored_actors(name: str) -> set[str]:
 
 def unreadable_kinds() -> list[Kind]:
     """Returns the kinds whose table the role may not read, such as values. One query."""
-    connection = connections[conf.database]
-    quoted = {kind: _quoted(kind) for kind in Kind}
-    tables = find_tables(connection, *quoted.values())
+    quoted = {kind: db.table(kind.model) for kind in Kind}
+    tables = find_tables(db.connection, *quoted.values())
     return [kind for kind, name in quoted.items() if name in tables and not tables[name].may_read]
 
 
@@ -451,31 +449,29 @@ def require_history() -> None:
     if reason := _why_unavailable():
         raise NoHistoryError(
             'history is not available in database "{database}"; {reason}',
-            database=conf.database,
+            database=db.alias,
             reason=reason,
         )
 
 
 def _why_unavailable() -> str | None:
-    connection = connections[conf.database]
-    return why_unavailable(connection, own_names(connection)["change_table"])
+    return why_unavailable(db.connection, db.tables["change_table"])
 
 
 def require_triggers(kind: Kind) -> None:
     """Raises NoHistoryError if changes leave no entry, because then versions never change."""
-    connection = connections[conf.database]
-    tables = [_quoted(kind)]
+    tables = [db.table(kind.model)]
     if kind is Kind.FLAG:
-        names = flag_names(connection, kind.model)
+        names = flag_names(db.connection, kind.model)
         tables = [names["flag_table"], names["allowed_users_table"]]
-    for table, triggers in triggers_of(connection, tables).items():
+    for table, triggers in triggers_of(db.connection, tables).items():
         if triggers.write_history:
             continue
         raise NoHistoryError(
             'the history does not record {table}, so versions are unknown; run "{command}" to see '
             "how to install the triggers",
             table=table,
-            command=f"manage.py check --database {conf.database}",
+            command=f"manage.py check --database {db.alias}",
         )
 
 
@@ -484,19 +480,14 @@ def missing_entries() -> tuple[int, datetime | None]:
 
     They are among the statements whose change tokens are kept. Needs the history.
     """
-    connection = connections[conf.database]
-    [(count, newest)] = query(connection, "missing_entries_v1", own_names(connection))
+    [(count, newest)] = db.query("missing_entries_v1")
     return count, newest
-
-
-def _quoted(kind: Kind) -> str:
-    return connections[conf.database].ops.quote_name(kind.model._meta.db_table)
 
 
 def _table_of(kind: Kind) -> Func:
     # As a subquery, so that the server resolves the name once, not for each entry.
     return Func(
-        Value(_quoted(kind)),
+        Value(db.table(kind.model)),
         template="(SELECT pg_catalog.to_regclass(%(expressions)s))",
         output_field=TextField(),
     )

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from django.db import connections, transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from flagstaff._tables.batches import delete_in_batches
-from flagstaff._tables.names import fill, names, own_names, sql
+from flagstaff._tables.database import db
+from flagstaff._tables.names import fill, names, sql
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.times import full_time
-from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import FORGET_USER
 from flagstaff.history.kinds import Kind
@@ -44,18 +42,16 @@ def prune_in_batches(before: datetime) -> Iterator[int]:
     A caller may stop between two batches. Raises NoHistoryError, and FlagstaffError as `prune`.
     """
     require_history()
-    connection = connections[conf.database]
-    statement = fill(sql("prune_history_v1"), names(connection))
-    quote = connection.ops.quote_name
-    tables = {f"{kind.value}s": quote(kind.model._meta.db_table) for kind in Kind}
-    yield from delete_in_batches(connection, statement, {**tables, "before": before}, _BATCH)
+    statement = fill(sql("prune_history_v1"), names(db.connection))
+    tables = {f"{kind.value}s": db.table(kind.model) for kind in Kind}
+    yield from db.delete_in_batches(statement, {**tables, "before": before}, _BATCH)
     _require_order(before)
 
 
 def _require_order(before: datetime) -> None:
     """Raises FlagstaffError if the deletion has stopped before entries that are much older."""
     # Also of tables that are no longer watched.
-    entries = uncached(QuerySet(Change, using=conf.database))
+    entries = uncached(QuerySet(Change, using=db.alias))
     stop = entries.filter(at__gte=before).order_by("id").only("at").first()
     if stop is None:
         return
@@ -80,11 +76,11 @@ def forget_user(pk: object) -> int:
     """
     require_history()
     text = _as_stored(str(getattr(pk, "pk", pk)))
-    statement = fill(sql("forget_user_v1"), own_names(connections[conf.database]))
-    with transaction.atomic(using=conf.database):
+    statement = fill(sql("forget_user_v1"), db.tables)
+    with db.atomic():
         for forget in FORGET_USER:
             forget(text)
-        with connections[conf.database].cursor() as cursor:
+        with db.connection.cursor() as cursor:
             cursor.execute(statement, [text])
             return int(cursor.fetchone()[0])
 

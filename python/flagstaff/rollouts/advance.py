@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Literal, cast
 
-from django.db import Error, InterfaceError, OperationalError, transaction
+from django.db import Error, InterfaceError, OperationalError
 
 from flagstaff._attribution.writes import acting_as
+from flagstaff._tables.database import db
 from flagstaff._words.text import Text
-from flagstaff.conf import conf
 from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.evidence import has_lost_for_good, verdict_of
@@ -65,7 +65,7 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     """
     # The evidence is read before the lock of the flag, because a kill would wait for it.
     is_due = plan.due_at is not None and plan.due_at <= plan.now
-    run = StepRun.objects.using(conf.database).get(pk=cast("int", plan.run_id))
+    run = db.rows(StepRun).get(pk=cast("int", plan.run_id))
     verdict = verdict_of(plan, run)
     decision = decide(verdict, outcomes or (), is_due=is_due)
     if decision.action == "rollback":
@@ -168,7 +168,7 @@ def _whatever_the_text(
     A constraint or a trigger of the project must not keep a trip from rolling back.
     """
     try:
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             return write(why, figures)
     except (OperationalError, InterfaceError):
         # Such as a lock that was not free in time. The next run tries again.

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from django.core.checks import CheckMessage, Warning  # noqa: A004
-from django.db import Error, transaction
+from django.db import Error
 
+from flagstaff._tables.database import db
 from flagstaff._words.text import some
 from flagstaff.changes.changed import quoted_command
-from flagstaff.conf import conf
 from flagstaff.rollouts.models import Plan
 
 
 def check_plans() -> list[CheckMessage]:
     """Reports that plans are running, and run-jobs is not. Queries the flags' database."""
     try:
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             keys = [*Plan.objects.unguarded().order_by("key").values_list("key", flat=True)]
     except Error:  # W013 reports a missing table
         return []

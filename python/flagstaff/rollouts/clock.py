@@ -5,11 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from django.db import connections
 from django.db.models import DateTimeField, Func
 from django.db.models.sql.compiler import SQLCompiler
 
-from flagstaff.conf import conf
+from flagstaff._tables.database import db
 
 
 class ClockTimestamp(Func):
@@ -26,7 +25,7 @@ class ClockTimestamp(Func):
 
 def database_now() -> datetime:
     """Returns the time of PostgreSQL's clock. Makes a query."""
-    with connections[conf.database].cursor() as cursor:
+    with db.connection.cursor() as cursor:
         cursor.execute("SELECT pg_catalog.clock_timestamp()")
         now: datetime = cursor.fetchone()[0]
         return now

@@ -11,15 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Event
 
-from django.db import connections, transaction
 from django.db.models import Q
 from django.utils.translation import override
 
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.database import db
 from flagstaff._words.text import Text, joined
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
-from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.rollouts.advance import PlanReport, advance, carry_out_trip, report_of
 from flagstaff.rollouts.clock import ClockTimestamp
@@ -43,7 +41,7 @@ def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
     SQLite. Raises RuntimeError inside a transaction, and database errors; an error of a single
     plan is in its report.
     """
-    if not is_postgresql(connections[conf.database]):
+    if not db.is_postgresql:
         return []
     # The texts are stored.
     with override(None):
@@ -65,8 +63,8 @@ def run_plans(*, stop: Event | None = None) -> list[PlanReport]:
 
 def _record_run() -> None:
     """Writes the time of this run, in a transaction of its own."""
-    with transaction.atomic(using=conf.database, durable=True):
-        DriverRun.objects.using(conf.database).bulk_create(
+    with db.atomic(durable=True):
+        db.rows(DriverRun).bulk_create(
             [DriverRun(pk=1, last_run_at=ClockTimestamp())],
             update_conflicts=True,
             unique_fields=["id"],
@@ -135,8 +133,8 @@ def _locked(seen: Plan, *states: State, waits: bool = False) -> Iterator[Plan | 
 
     With `waits`, waits for the lock.
     """
-    with transaction.atomic(using=conf.database, durable=True):
-        with connections[conf.database].cursor() as cursor:
+    with db.atomic(durable=True):
+        with db.connection.cursor() as cursor:
             cursor.execute(_LOCK_TIMEOUT)
         plans = Plan.objects.locked(skip_locked=not waits)
         yield plans.filter(pk=seen.pk, state__in=states).first()

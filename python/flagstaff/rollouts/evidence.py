@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max, Q, Sum
 
 from flagstaff._engine.reports import LostWorker, lost_workers
-from flagstaff.conf import conf
+from flagstaff._tables.database import db
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.models import FailedUnit, Plan, SeenRegister, SignalCount, StepRun
 from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence, StepVerdict
@@ -41,7 +41,7 @@ def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
     Makes four queries, and one more if users were left out.
     """
     (outside, inside), left_out = _users(run)
-    of_run = SignalCount.objects.using(conf.database).filter(run=run)
+    of_run = db.rows(SignalCount).filter(run=run)
     totals = of_run.values_list("kind", "inside").annotate(total=Sum("count"))
     counts = {(kind, side): int(total) for kind, side, total in totals}
     requests, dropped = (
@@ -77,7 +77,7 @@ def _lost_workers(run: StepRun, now: datetime) -> tuple[LostWorker, ...]:
 
 def _users(run: StepRun) -> tuple[list[float], float]:
     """Returns the users outside and inside who count, and how many were only left out."""
-    of_run = SeenRegister.objects.using(conf.database).filter(run=run)
+    of_run = db.rows(SeenRegister).filter(run=run)
     ranks = [*of_run.values_list("left_out", "inside", "rank").annotate(count=Count("id"))]
     users = [
         cardinality({rank: count for out, inside, rank, count in ranks if (out, inside) == key})
@@ -94,7 +94,7 @@ def _users(run: StepRun) -> tuple[list[float], float]:
 
 
 def _failed(run: StepRun) -> dict[int, GuardCounts]:
-    of_run = FailedUnit.objects.using(conf.database).filter(run=run)
+    of_run = db.rows(FailedUnit).filter(run=run)
     counted, inside = Q(is_counted=True), Q(is_counted=True, inside=True)
     numbers = of_run.values_list("guard").annotate(
         failed_inside=Count("id", filter=inside),

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import forget_actor
-from flagstaff.conf import conf
 from flagstaff.rollouts.models import Plan, PlanEvent
 
 
 def forget_user(pk: str) -> None:
     """Removes a deleted user as the actor of plans and their events."""
     for model in (Plan, PlanEvent):
-        forget_actor(model._base_manager.using(conf.database), pk)
+        forget_actor(model._base_manager.using(db.alias), pk)
 
 
 def planned_flags() -> Collection[str]:

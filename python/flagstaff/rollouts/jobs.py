@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from flagstaff._tables.database import db
 from flagstaff._words.cells import Column, Record
-from flagstaff.conf import conf
 from flagstaff.extensions import Job, Retention
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedNetwork, PlanEvent
@@ -43,7 +43,7 @@ def prune_networks_in_batches(before: datetime) -> Iterator[int]:
 
     Each batch is committed: a caller may stop between two batches.
     """
-    networks = FailedNetwork.objects.using(conf.database)
+    networks = db.rows(FailedNetwork)
     batch = networks.filter(run__ended_at__lt=before).values("pk")[:_BATCH]
     deleted = _BATCH
     while deleted == _BATCH:

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.text import Text
 from flagstaff.base_models import finite_times
@@ -65,11 +66,11 @@ class PlanManager(models.Manager["Plan"]):
     def get_queryset(self) -> QuerySet[Plan]:
         # For mypy, an annotation must not have the name of an attribute.
         time = {"now": ClockTimestamp()}
-        return super().get_queryset().using(conf.database).annotate(**time)
+        return super().get_queryset().using(db.alias).annotate(**time)
 
     def locked(self, *, skip_locked: bool = False) -> QuerySet[Plan]:
         """Returns the plans, which stay locked. Their time is read after the wait for the lock."""
-        plans = super().get_queryset().using(conf.database)
+        plans = super().get_queryset().using(db.alias)
         return plans.select_for_update(skip_locked=skip_locked)
 
     def active(self) -> QuerySet[Plan]:
@@ -284,7 +285,7 @@ class DriverRun(models.Model):
     @classmethod
     def is_recent(cls) -> bool:
         """Whether a driver has run in the last five minutes. Makes a query."""
-        runs = cls.objects.using(conf.database)
+        runs = cls.objects.using(db.alias)
         return bool(runs.filter(last_run_at__gte=ClockTimestamp() - GUARDED_FOR).exists())
 
 

@@ -11,15 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError
 
 from flagstaff._attribution.context import current_actor, current_reason
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
-from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
@@ -74,7 +73,7 @@ def create(
     `ignore_releases` a step goes on when a new release appears. Raises UnknownFlagError,
     InvalidPlanError, or PlanError if the flag has a plan already.
     """
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         flag = flag_row(key)
         plan_steps = default_steps(flag) if steps is None else parse_steps(steps)
         plan_guards = parse_guards((ERRORS,) if guards is None else guards)
@@ -94,9 +93,9 @@ def create(
             actor=current_actor(),
         )
         _insert(plan)
-        runs, percent = StepRun.objects.using(conf.database), present_rollout(flag)
+        runs, percent = db.rows(StepRun), present_rollout(flag)
         plan.run_id = runs.create(plan_id=plan.pk, percent=percent).pk
-        plan.save(using=conf.database, update_fields=["run_id"])
+        plan.save(using=db.alias, update_fields=["run_id"])
         texts = joined([step.text for step in plan_steps])
         text = Text("created with the steps {steps}", steps=texts)
         record(plan, PlanEvent.Kind.CREATED, _with_reason(text))
@@ -121,7 +120,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     if the flag has another version than expected.
     """
     options = steps, guards, required_users, ignore_releases
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         plan = find_plan(key, lock=True)
         if plan is None or plan.state not in ACTIVE_STATES:
             plan = create(
@@ -238,16 +237,14 @@ def delete(key: str) -> None:
                 command=quoted_command("plan", "pause", key),
             )
         _keep_workers_from_writing()
-        plan.delete(using=conf.database)
+        plan.delete(using=db.alias)
 
 
 def _keep_workers_from_writing() -> None:
     """Lets flushes end and others wait until the transaction ends: they add rows to a run."""
-    connection = connections[conf.database]
-    if is_postgresql(connection):
-        table = connection.ops.quote_name(FailedUnit._meta.db_table)
-        with connection.cursor() as cursor:
-            cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+    if db.is_postgresql:
+        with db.connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {db.table(FailedUnit)} IN SHARE ROW EXCLUSIVE MODE")
 
 
 @contextmanager
@@ -257,7 +254,7 @@ def unchanged(key: str, expected: str | None) -> Iterator[Plan | None]:
     Raises ConflictError if it is not the `expected` one: its `version`, or "" without one.
     None expects nothing.
     """
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         plan = find_plan(key, lock=True)
         if expected not in {None, "" if plan is None else plan.version}:
             text = (
@@ -299,8 +296,8 @@ def _valid_users(number: object) -> int:
 
 def _insert(plan: Plan) -> None:
     try:
-        with transaction.atomic(using=conf.database):
-            plan.save(using=conf.database, force_insert=True)
+        with db.atomic():
+            plan.save(using=db.alias, force_insert=True)
     except IntegrityError as error:
         if active := Plan.objects.active().filter(flag_pk=plan.flag_pk).first():
             problem = Text(
@@ -320,7 +317,7 @@ def _make_active(plan: Plan) -> None:
     To be called before the flag is locked: a start of another plan locks the flag after its plan.
     """
     try:
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             Plan.objects.filter(pk=plan.pk).update(state=State.PAUSED)
     except IntegrityError as error:
         command = quoted_command("plan", "show", plan.key)
@@ -374,7 +371,7 @@ def _require_state(plan: Plan, action: str) -> None:
 @contextmanager
 def _locked_plan(key: str) -> Iterator[Plan]:
     """Yields the plan of a flag, locked until the surrounding transaction ends."""
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         plan = find_plan(key, lock=True)
         if plan is None:
             raise UnknownPlanError(no_plan_text(key))

@@ -9,8 +9,8 @@ back starts nothing, so a service that comes and goes costs one new run, not one
 from __future__ import annotations
 
 from flagstaff._engine.reports import live_releases
+from flagstaff._tables.database import db
 from flagstaff._words.text import Text, some
-from flagstaff.conf import conf
 from flagstaff.rollouts.models import Plan, StepRun
 
 
@@ -29,9 +29,9 @@ def release_change(plan: Plan, run: StepRun) -> Text | None:
         return None
     if run.releases is None:
         run.releases = present
-        run.save(using=conf.database, update_fields=["releases"])
+        run.save(using=db.alias, update_fields=["releases"])
         return None
-    runs = StepRun.objects.using(conf.database).filter(plan_id=plan.pk)
+    runs = db.rows(StepRun).filter(plan_id=plan.pk)
     known_releases = {
         release
         for releases in runs.values_list("releases", flat=True)

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from django.db import connections
-
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import quoted_command
-from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError, PlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history, require_triggers
@@ -27,13 +24,12 @@ def require(key: str, *problems: str | None) -> None:
 
 def problem_of_database() -> str | None:
     """Returns why plans are not possible in the flags' database, or None. Queries the catalog."""
-    connection = connections[conf.database]
-    if not is_postgresql(connection):
+    if not db.is_postgresql:
         return Text(
             "a plan needs PostgreSQL and the history, and database {database} is {value}; change "
             "the rollout by hand",
-            database=repr(connection.alias),
-            value=connection.display_name,
+            database=repr(db.alias),
+            value=db.connection.display_name,
         )
     try:
         require_history()

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.db.models import Model
 
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text
-from flagstaff.conf import conf
 from flagstaff.rollouts.evidence import verdict_of
 from flagstaff.rollouts.flag_changes import digest_of
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
@@ -58,7 +58,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
     A plan that cannot be read has no steps and guards, and the problem as its reason.
     """
     flag = plan.flag
-    events = PlanEvent.objects.using(conf.database).filter(plan=plan).order_by("id")
+    events = db.rows(PlanEvent).filter(plan=plan).order_by("id")
     return {
         **plan_summary(plan),
         "percent": plan.percent,
@@ -138,7 +138,7 @@ def evidence_of(plan: Plan) -> dict[str, Any] | None:
         return {"why": plan.trip_reason, **plan.trip_figures}
     if plan.problem:
         return None
-    runs = StepRun.objects.using(conf.database).filter(plan=plan).exclude(step=None)
+    runs = db.rows(StepRun).filter(plan=plan).exclude(step=None)
     run = runs.last()
     if run is None:
         return None

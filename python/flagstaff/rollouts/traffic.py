@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text, some
-from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import FUNCTION, Guard, numbered
@@ -71,7 +71,7 @@ class Traffic:
 
 def traffic_of(plan: Plan) -> Traffic | None:
     """Returns the traffic before the start; None without an hour of measuring. A few queries."""
-    runs = StepRun.objects.using(conf.database).filter(plan_id=plan.pk, step=None)
+    runs = db.rows(StepRun).filter(plan_id=plan.pk, step=None)
     run = runs.first() if plan.pk else None
     if run is None:
         return None

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from flagstaff import changes
 from flagstaff._attribution.context import current_actor
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text, joined
@@ -46,7 +47,7 @@ def record(
 ) -> None:
     """Records an event of a plan, by the current actor. `figures` are what programs read."""
     # By its primary key: a router of the project may not know the database of the plan.
-    PlanEvent.objects.using(conf.database).create(
+    db.rows(PlanEvent).create(
         plan_id=plan.pk,
         kind=kind,
         message=str(message),
@@ -57,7 +58,7 @@ def record(
 
 def save(plan: Plan) -> None:
     """Writes what changes in the row of a plan. Every worker loads the plans again."""
-    plan.save(using=conf.database, update_fields=_CHANGING)
+    plan.save(using=db.alias, update_fields=_CHANGING)
 
 
 def locked_flag(plan: Plan) -> FlagRow | None:
@@ -67,7 +68,7 @@ def locked_flag(plan: Plan) -> FlagRow | None:
 
 def end_run(plan: Plan) -> None:
     """Ends the measuring. The plan is not saved."""
-    runs = StepRun.objects.using(conf.database).filter(plan=plan, ended_at=None)
+    runs = db.rows(StepRun).filter(plan=plan, ended_at=None)
     runs.update(ended_at=plan.now)
     plan.run_id = None
 
@@ -105,7 +106,7 @@ def enter_step(
     else:
         changed = changes.flags.set_rollout(plan.key, step.percent, expect_version=expect_version)
     end_run(plan)
-    runs = StepRun.objects.using(conf.database)
+    runs = db.rows(StepRun)
     run = runs.create(
         plan_id=plan.pk,
         step=index,
@@ -125,7 +126,7 @@ def continue_run(plan: Plan) -> bool:
     The evidence stays valid, because inside and outside are unmeasured for the same time. Returns
     False without such a run. The flag must be as the plan has seen it.
     """
-    runs = StepRun.objects.using(conf.database)
+    runs = db.rows(StepRun)
     run = runs.filter(plan_id=plan.pk, step=plan.step, ended_at=None).first()
     if run is None or plan.seconds_left is None:
         return False

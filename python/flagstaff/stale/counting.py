@@ -7,9 +7,9 @@ from threading import Event
 
 from django.utils import timezone
 
+from flagstaff._tables.database import db
 from flagstaff._words.cells import Column
 from flagstaff._words.times import is_of_this_hour
-from flagstaff.conf import conf
 from flagstaff.extensions import Job, JobReport
 from flagstaff.models import StaleCount
 from flagstaff.stale.facts import stale_flags
@@ -17,7 +17,7 @@ from flagstaff.stale.facts import stale_flags
 
 def _run(_stop: Event) -> Sequence[JobReport]:
     """Counts once an hour, and reports nothing. Raises database errors."""
-    stored = StaleCount.objects.using(conf.database)
+    stored = db.rows(StaleCount)
     if not is_of_this_hour(stored.values_list("at", flat=True).first()):
         values = {"count": len(stale_flags()), "at": timezone.now()}
         stored.update_or_create(pk=1, defaults=values)

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, NamedTuple
 
-from django.db import connections
 from django.utils.dateparse import parse_date
 
-from flagstaff._tables.names import own_names, query
+from flagstaff._tables.database import db
 from flagstaff._words.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoHistoryError
@@ -106,7 +105,6 @@ def read_past(
 def _query(
     flags: Sequence[AssessedFlag], unused: Collection[str], since: datetime, today: date
 ) -> list[tuple[Any, ...]]:
-    connection, model = connections[conf.database], conf.flag_model
     reviews = [flag.fields.review_on for flag in flags]
     parameters: dict[str, Any] = {
         "pks": [flag.pk for flag in flags],
@@ -115,10 +113,10 @@ def _query(
         "with_users": [flag.result is False and flag.configuration.enabled for flag in flags],
         "with_key": [flag.pk in unused for flag in flags],
         "with_review": [day is not None and day > today for day in reviews],
-        "table": connection.ops.quote_name(model._meta.db_table),
+        "table": db.table(conf.flag_model),
         "since": since,
     }
-    return query(connection, "stale_entries_v1", own_names(connection), parameters)
+    return db.query("stale_entries_v1", parameters)
 
 
 def _period(

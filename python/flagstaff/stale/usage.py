@@ -6,11 +6,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from django.db import connections
-
 from flagstaff._engine.usage import KeyUsage, UsagePeriod, key_usage, usage_period
 from flagstaff._tables.catalog import why_unavailable
-from flagstaff._tables.names import own_names
+from flagstaff._tables.database import db
 from flagstaff._words.text import Text
 from flagstaff._words.times import local_time
 from flagstaff.conf import conf
@@ -58,8 +56,7 @@ class Evaluations:
 
 def evaluations_of(keys: Collection[str], *, since: datetime, now: datetime) -> Evaluations:
     """Returns the last evaluations of keys. `since` is the time from which all must be counted."""
-    connection = connections[conf.database]
-    if reason := why_unavailable(connection, own_names(connection)["usage_table"]):
+    if reason := why_unavailable(db.connection, db.tables["usage_table"]):
         return Evaluations(problem=Text("usage is not available; {reason}", reason=reason))
     coverage = usage_period(since)
     last = key_usage(keys, now)

@@ -9,18 +9,17 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
-from django.db import transaction
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._attribution.context import current_actor, current_reason
+from flagstaff._tables.database import db
 from flagstaff._words.text import Text, is_whole_number, some
 from flagstaff.actions import Action, Done, Question, action
 from flagstaff.actions.table import Run
 from flagstaff.changes import Undo
 from flagstaff.changes.fields import rejections
 from flagstaff.changes.locking import require_version
-from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConflictError,
     FlagstaffError,
@@ -86,7 +85,7 @@ def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> D
         needs_approval=approval,
         state=State.APPROVAL if approval else State.WAITING,
     )
-    with transaction.atomic(using=conf.database), rejections(secret=False):
+    with db.atomic(), rejections(secret=False):
         done = _saved(waiting, "asked")
     twice = Text("the clock shows this time twice that day, and it runs the first time")
     notes = [twice] if at is not None and is_shown_twice(at) else []
@@ -107,7 +106,7 @@ def _require_may_wait(run: Run) -> None:
 
 def find(key: str, *, lock: bool = False) -> WaitingAction:
     """Returns the waiting action with a number. Raises FlagstaffError."""
-    rows: Any = WaitingAction.objects.using(conf.database)
+    rows: Any = WaitingAction.objects.using(db.alias)
     rows = rows.select_for_update() if lock else rows
     waiting: WaitingAction | None = (
         rows.filter(pk=int(key)).first() if is_whole_number(key) else None
@@ -211,7 +210,7 @@ def cancel(key: str) -> Done:
 @contextmanager
 def _locked(key: str, *states: str) -> Iterator[WaitingAction]:
     """Yields an action in one of these states, locked in a transaction. Raises FlagstaffError."""
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         yield _require_state(find(key, lock=True), *states)
 
 
@@ -231,10 +230,10 @@ def _end(waiting: WaitingAction, state: str, event: str = "") -> Done:
 
 def _saved(waiting: WaitingAction, event: str) -> Done:
     """Saves an action, and returns its number, what it does, and what it waits for."""
-    waiting.save(using=conf.database)
+    waiting.save(using=db.alias)
     if event:
         announce(waiting, event)
-    waiting.refresh_from_db(using=conf.database)
+    waiting.refresh_from_db(using=db.alias)
     description, state = action_text(waiting), state_text(waiting)
     text = Text("{number}: {action}: {state}", number=waiting.key, action=description, state=state)
     return Done(waiting.key, [text], records_of([waiting])[0])

@@ -6,10 +6,10 @@ import logging
 from collections.abc import Iterator
 from datetime import datetime
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
+from flagstaff._tables.database import db
 from flagstaff._words.text import Text
 from flagstaff.conf import conf
 from flagstaff.extensions import WAITING_EVENTS, Retention
@@ -25,7 +25,7 @@ _BATCH = 1_000
 def announce(waiting: WaitingAction, event: str) -> None:
     """Tells apps what happened to an action. In its transaction, which no app can break."""
     try:
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             for notify in WAITING_EVENTS:
                 notify(waiting, event)
     except Exception:
@@ -33,7 +33,7 @@ def announce(waiting: WaitingAction, event: str) -> None:
 
 
 def _rows() -> QuerySet[WaitingAction]:
-    return WaitingAction.objects.using(conf.database)
+    return WaitingAction.objects.using(db.alias)
 
 
 def retention() -> Retention:
@@ -55,7 +55,7 @@ def forget_user(pk: str) -> None:
     text = Text("the user who asked for it, or approved it, was deleted")
     for waiting in _rows().filter(of_user, state__in=WaitingAction.OPEN).select_for_update():
         waiting.state, waiting.result, waiting.ended_at = WaitingAction.State.FAILED, text, Now()
-        waiting.save(using=conf.database, update_fields=["state", "result", "ended_at"])
+        waiting.save(using=db.alias, update_fields=["state", "result", "ended_at"])
         announce(waiting, "failed")
     for name in ("asked_by", "approved_by", "ended_by"):
         _rows().filter(**{name: pk}).update(**{name: ""})
@@ -64,4 +64,4 @@ def forget_user(pk: str) -> None:
         remaining = [user for user in users if str(user) != pk]
         if remaining != users:
             waiting.arguments[_USERS] = remaining
-            waiting.save(using=conf.database, update_fields=["arguments"])
+            waiting.save(using=db.alias, update_fields=["arguments"])

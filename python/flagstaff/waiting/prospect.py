@@ -10,12 +10,12 @@ from itertools import product
 from typing import Any, cast
 
 from django.apps import apps
-from django.db import transaction
 from django.db.models import Model
 from django.utils.module_loading import import_string
 from django.utils.translation import override
 
 from flagstaff._stored_value_schema import SECRET, is_secret
+from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.text import Text, some
 from flagstaff.actions.rights import lacking, may, overrides
@@ -156,7 +156,7 @@ def is_approval_needed(prospect: Prospect) -> bool:
         return prospect.consequence >= Consequence[APPROVAL_RULES[rule]]
     try:
         # A savepoint, so that an error of the database does not spoil an open transaction.
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             rows = run.rows if run.action.outlook is None else [prospect.outlook.row]
             return bool(import_string(rule)(run.action, rows, prospect.consequence))
     except Exception:

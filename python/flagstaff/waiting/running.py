@@ -13,22 +13,21 @@ from datetime import timedelta
 from threading import Event
 from typing import Any
 
-from django.db import DatabaseError, OperationalError, connections, transaction
+from django.db import DatabaseError, OperationalError, transaction
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import override
 
 from flagstaff._attribution.writes import acting_as
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._core import monotonic
+from flagstaff._tables.database import db
 from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text, joined
 from flagstaff._words.times import full_time
 from flagstaff.actions import Done
 from flagstaff.changes import Changed
 from flagstaff.changes.segment_use import SegmentInUseError
-from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.extensions import Job, JobReport
 from flagstaff.history.describe import describe_change
@@ -75,7 +74,7 @@ def run_due(stop: Event) -> Sequence[WaitingReport]:
     may overlap. Raises database errors of finding the actions.
     """
     reports: list[WaitingReport] = []
-    if not is_postgresql(connections[conf.database]):
+    if not db.is_postgresql:
         return reports
     deadline = monotonic() + _MAX_SECONDS
     # The results are stored.
@@ -94,7 +93,7 @@ def _due() -> QuerySet[WaitingAction]:
     """Returns what is to run or has expired, by the clock of the database."""
     late = Q(run_at__lt=Now() - MAX_DELAY)
     return (
-        WaitingAction.objects.using(conf.database)
+        WaitingAction.objects.using(db.alias)
         .annotate(is_late=ExpressionWrapper(late, output_field=BooleanField()))
         .filter(Q(state=State.WAITING, run_at__lte=Now()) | late, state__in=OPEN)
         # One that could not be counted waits for the others: its result says when that was.
@@ -106,16 +105,16 @@ def _run_one(pk: int) -> WaitingReport | None:
     """Runs an action that was due, and returns its report; None if somebody else has it."""
     waiting: Any = None
     try:
-        with transaction.atomic(using=conf.database, durable=True):
+        with db.atomic(durable=True):
             waiting = _claimed(pk)
             if waiting is None:
                 return None
             state, result, entries = _outcome(waiting)
             end = {} if state == State.WAITING else {"ended_at": Now()}
             # A person, or a kill, may have ended it meanwhile. This lock comes last.
-            open_one = WaitingAction.objects.using(conf.database).filter(pk=pk, state=waiting.state)
+            open_one = WaitingAction.objects.using(db.alias).filter(pk=pk, state=waiting.state)
             if not open_one.update(state=state, result=result, entries=entries, **end):
-                transaction.set_rollback(True, using=conf.database)
+                transaction.set_rollback(True, using=db.alias)
                 return None
             if end:
                 announce(waiting, "done" if state == State.DONE else "failed")
@@ -134,7 +133,7 @@ def _claimed(pk: int) -> WaitingAction | None:
 
     The claim only saves the work of counting twice: the state decides who runs it.
     """
-    with connections[conf.database].cursor() as cursor:
+    with db.connection.cursor() as cursor:
         cursor.execute(_LOCK_TIMEOUT)
         cursor.execute(_CLAIM, [f"flagstaff waiting {pk}"])
         [is_free] = cursor.fetchone()
@@ -148,7 +147,7 @@ def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
         return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; "), []
     try:
         # A savepoint, so that the outcome can be stored after an error of the database.
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             return State.DONE, *_write(waiting)
     except OperationalError:
         raise
@@ -226,7 +225,7 @@ def _backlog() -> dict[str, int]:
     states = {"pending": Q(state__in=OPEN) & ~overdue, "overdue": overdue}
     states |= {state.value: Q(state=state) for state in PROBLEMS}
     counts = {state: Count("pk", filter=condition) for state, condition in states.items()}
-    return WaitingAction.objects.using(conf.database).aggregate(**counts)
+    return WaitingAction.objects.using(db.alias).aggregate(**counts)
 
 
 def _style(record: Record) -> str | None:

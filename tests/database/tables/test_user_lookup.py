@@ -11,13 +11,13 @@ from django.contrib.auth.models import AnonymousUser, Group, User
 from django.db import connection, models
 from django.test.utils import isolate_apps
 
-from flagstaff._tables import user_lookup as user_tables
+from flagstaff._tables import database
+from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import (
     FoundUser,
     UserTable,
     actor_table,
     allowed_user_table,
-    batches,
 )
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from tests.support.apps.members.models import BigintMember, TextMember, UuidMember
@@ -180,8 +180,8 @@ def test_look_ups_of_many_users_are_split_into_batches(
     BigintMember._base_manager.bulk_create(
         BigintMember(pk=pk, username=f"u{pk}") for pk in range(1, 8)
     )
-    monkeypatch.setattr(user_tables, "_MAX_PER_STATEMENT", 3)
-    assert list(batches(range(7))) == [[0, 1, 2], [3, 4, 5], [6]]
+    monkeypatch.setattr(database, "_MAX_PER_STATEMENT", 3)
+    assert list(db.batches(range(7))) == [[0, 1, 2], [3, 4, 5], [6]]
     assert integers.existing(range(9)) == set(range(1, 8))
     assert integers.by_username(f"u{pk}" for pk in range(9))[0] == {
         f"u{pk}": pk for pk in range(1, 8)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 import psycopg
 import pytest
-from django.db import connection
 
 from flagstaff._workers.register import read_workers
 from tests.support.fake_workers import FakeWorker, Join, join, let_pass
@@ -78,13 +77,13 @@ def test_false_row_speaks_only_for_the_session_of_its_caller(
     for is_pooled in (False, True):
         stranger.is_pooled = is_pooled
         stranger.report(1, 1)
-        found = read_workers(connection)
+        found = read_workers()
         assert {one.host for one in found.expected} == {"evil", "web-1"}
         # The worker without a row has another role and another session.
         assert found.unreported >= 1
     stranger.report(mode="ended")
     worker.report(1, 1)
-    assert read_workers(connection).unreported >= 1
+    assert read_workers().unreported >= 1
 
 
 def test_workers_that_are_equally_behind_are_in_the_order_of_their_hosts(join: Join) -> None:
@@ -93,7 +92,7 @@ def test_workers_that_are_equally_behind_are_in_the_order_of_their_hosts(join: J
         join(name)
     rows("SELECT flagstaff_barrier_v1()")
     rows("UPDATE flagstaff_token SET at = at - interval '1 minute'")
-    found = read_workers(connection)
+    found = read_workers()
     assert [one.host for one in found.behind] == names
 
 

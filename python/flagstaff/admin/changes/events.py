@@ -10,7 +10,6 @@ from functools import cache
 from typing import Any
 
 from django.contrib.admin import AdminSite
-from django.db import connections
 from django.db.models import TextField, Value
 from django.db.models.functions import Cast
 from django.http import HttpRequest
@@ -19,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, override
 
-from flagstaff._tables.names import own_names, query
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
 from flagstaff._words.text import local_number
@@ -29,7 +28,6 @@ from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
 from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.words import KIND_LABELS, joined, key_link
-from flagstaff.conf import conf
 from flagstaff.history.describe import (
     ChangePart,
     Names,
@@ -251,15 +249,13 @@ def with_links(text: str) -> SafeString:
 def others_of(events: Sequence[Event]) -> dict[int, str]:
     """Returns how many other rows each transaction has changed; nothing for none. One query."""
     times = {event.transaction_id: aware(event.at) for event in events}
-    connection = connections[conf.database]
-    quote = connection.ops.quote_name
     parameters: dict[str, Any] = {
         "transactions": list(times),
         "times": list(times.values()),
         "limit": _MAX_ENTRIES + 1,
-        "tables": [quote(kind.model._meta.db_table) for kind in Kind],
+        "tables": [db.table(kind.model) for kind in Kind],
     }
-    rows = query(connection, "transactions_v1", own_names(connection), parameters)
+    rows = db.query("transactions_v1", parameters)
     texts = {}
     for transaction, count, entries in rows:
         text = ngettext("with %(count)s other", "with %(count)s others", count - 1)

@@ -9,13 +9,13 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from flagstaff._tables.database import db
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
@@ -65,7 +65,6 @@ from flagstaff.changes.undo import (
     undo,
     undo_event,
 )
-from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events
@@ -331,7 +330,7 @@ class UndoRequest(ActionRequest):
     def _write(self, preview: Preview) -> Written:
         """Undoes all of it."""
         expect = {undone.id: undone.version for undone in self.undone}
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             done = undo(self.entries, without=self._without, expect=expect)
             written = {undone.id: changed for undone in done if (changed := undone.written)}
             rows = read_rows(written, lock=False)

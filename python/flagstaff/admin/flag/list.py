@@ -16,7 +16,6 @@ from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote as quoted_pk
 from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core.paginator import InvalidPage
-from django.db import connections
 from django.db.models import JSONField, QuerySet, TextField, Value
 from django.db.models.functions import Cast, NullIf
 from django.http import HttpRequest
@@ -26,11 +25,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
 from django.utils.translation import gettext as _
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine import forced_off
 from flagstaff._engine.usage import NOT_USED, KeyUsage, key_usage
+from flagstaff._tables.database import db
 from flagstaff._tables.flag_states import STATE_LABELS, FlagState, ReleaseState, state_of
-from flagstaff._tables.names import own_names, query
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import local_list, local_number
 from flagstaff._words.times import aware, full_time, local_days, today
@@ -318,17 +316,16 @@ def _seconds(at: datetime) -> float:
 
 def newest_entries(pks: Sequence[str]) -> dict[str, tuple[int | None, float]]:
     """Returns the id and the time of the newest entry of each flag that has one. One query."""
-    connection = connections[conf.database]
-    if not is_postgresql(connection):
+    if not db.is_postgresql:
         return {}
-    parameters = {"pks": pks, "table": connection.ops.quote_name(conf.flag_model._meta.db_table)}
-    rows = query(connection, "newest_entries_v1", own_names(connection), parameters)
+    parameters = {"pks": pks, "table": db.table(conf.flag_model)}
+    rows = db.query("newest_entries_v1", parameters)
     return {pk: (version, at) for pk, version, at in rows}
 
 
 def _is_counted() -> bool:
     """Whether evaluations can be counted. Does not query."""
-    return conf.usage_interval != 0 and is_postgresql(connections[conf.database])
+    return conf.usage_interval != 0 and db.is_postgresql
 
 
 def _usage_of(flags: Sequence[ListedFlag]) -> Mapping[str, KeyUsage]:

@@ -7,14 +7,13 @@ from datetime import timedelta
 from functools import partial
 
 from django.apps import apps
-from django.db import connections
 from django.db.models import Q
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine import forced_off
 from flagstaff._engine.usage import require_usage, unknown_keys
+from flagstaff._tables.database import db
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import uncached
 from flagstaff._words.text import local_number, localized
@@ -78,7 +77,7 @@ class Overview(Page):
         if may_view(self.site, self.request, conf.flag_model):
             yield str(conf.flag_model._meta.verbose_name_plural), self._flags
         # On SQLite, nothing runs.
-        if is_postgresql(connections[conf.database]):
+        if db.is_postgresql:
             own |= {"workers": _workers, "unknown_keys": _unknown_keys}
             for pages in PAGES:
                 if may_view(self.site, self.request, pages.model):
@@ -134,7 +133,7 @@ def _table(every: list[OverviewLine], title: str, levels: set[Level], empty: str
 
 def _stale_flags(title: str, url: str) -> Sequence[OverviewLine]:
     """The number that run-jobs has counted."""
-    stored = uncached(StaleCount.objects.using(conf.database)).first()
+    stored = uncached(db.rows(StaleCount)).first()
     if stored is None:
         text = _("The stale flags have not been counted: run-jobs has not run.")
         return (OverviewLine(title, text, Level.UNKNOWN),)
@@ -149,7 +148,7 @@ def _stale_flags(title: str, url: str) -> Sequence[OverviewLine]:
 
 
 def _workers(title: str, url: str) -> Sequence[OverviewLine]:
-    register = read_workers(connections[conf.database])
+    register = read_workers()
     if not register.behind:
         return ()
     label = badge("behind", localized(state_label(register.is_behind)))

@@ -15,6 +15,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._stored_value_schema import is_secret
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.tags import usable_tags
 from flagstaff.admin.app_pages import PAGES
@@ -86,7 +87,7 @@ class Search(Page):
 
     def _rows(self, own: ModelAdmin[Any]) -> Sequence[Any]:
         """Returns the rows that the search of the list finds, and one more than a page shows."""
-        every = own.get_queryset(self.request).using(conf.database)
+        every = own.get_queryset(self.request).using(db.alias)
         matching, has_duplicates = own.get_search_results(self.request, every, self._text)
         is_other = Case(When(key=self._text, then=Value(0)), default=Value(1))
         ordered = (matching.distinct() if has_duplicates else matching).order_by(

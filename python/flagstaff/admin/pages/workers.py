@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from django.db import connections
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.database import db
 from flagstaff._words.text import localized
 from flagstaff._words.times import duration, local_time_text
 from flagstaff._workers.register import Worker, Workers, read_workers
@@ -29,14 +28,13 @@ class WorkersPage(Page):
 
     def content(self) -> Content:
         """The workers. Makes one query."""
-        connection = connections[conf.database]
-        if not is_postgresql(connection):
+        if not db.is_postgresql:
             text = _(
                 "Workers can be listed only on PostgreSQL. Here, every evaluation queries the "
                 "database."
             )
             return Content(notes=[text])
-        register = read_workers(connection)
+        register = read_workers()
         state = _STATES[register.is_behind]
         modes = dict.fromkeys(worker.mode for worker in register.registered)
         text = _("State at %(at)s.") % {"at": local_time_text(timezone.now())}

@@ -12,6 +12,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._tables.database import db
 from flagstaff._tables.group_lookup import can_read_groups, group_names, missing_groups
 from flagstaff._tables.impossible_values import impossible_value
 from flagstaff._tables.known_attributes import (
@@ -45,7 +46,7 @@ class Offer:
     @property
     def has_groups(self) -> bool:
         """Whether rules can read groups."""
-        return can_read_groups(conf.database)
+        return can_read_groups(db.alias)
 
     @cached_property
     def segments(self) -> list[str]:
@@ -56,7 +57,7 @@ class Offer:
     def _groups(self) -> Sequence[str]:
         """The first groups for who may see users: their names may say who is in them."""
         may_see = may_see_users(self._request.user)
-        return group_names(conf.database, _MAX_VALUES) if may_see else []
+        return group_names(db.alias, _MAX_VALUES) if may_see else []
 
     def common_values(self, name: str) -> Sequence[object]:
         """Returns the values of an attribute that are known without a look at any user."""
@@ -110,7 +111,7 @@ def rule_notes(rules: object) -> list[str]:
         # An error is refused.
         if mark is not None and not mark.is_error:
             notes.append(f"{capfirst(localized(place))}: {mark.text}" if place else mark.text)
-    if missing := missing_groups(groups_of(rules), conf.database):
+    if missing := missing_groups(groups_of(rules), db.alias):
         text = ngettext(
             "No user is in this group, because it does not exist: %(names)s. Create it, or correct "
             "its name.",

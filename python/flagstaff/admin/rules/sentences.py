@@ -13,6 +13,7 @@ from django.utils.text import Truncator, capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from flagstaff._tables.database import db
 from flagstaff._tables.group_lookup import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
@@ -23,7 +24,6 @@ from flagstaff._words.text import MASK, Text, local_list, local_number, localize
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import hidden_rows, may_view
 from flagstaff.admin.words import joined, json_html, note_html
-from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 
@@ -101,7 +101,7 @@ def _with_notes(problem: Text | None, html: SafeString, stored: object) -> SafeS
         text %= {"problem": localized(problem)}
         html = format_html('<p class="flagstaff-problem">{}</p>{}', text, html)
     # A change of the members changes who has the flag.
-    counts = group_members(groups_of(stored), conf.database)
+    counts = group_members(groups_of(stored), db.alias)
     if not counts:
         return html
     texts = (

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
 from flagstaff._words.cells import Column
 from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.options import add_key
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, switch, verb, verb_group
-from flagstaff.conf import conf
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import KIND, find
 from flagstaff.waiting.stored import COLUMNS, OPEN, PROBLEMS, records_of
@@ -23,7 +23,7 @@ from flagstaff.waiting.stored import COLUMNS, OPEN, PROBLEMS, records_of
 )
 def list_(options: Options, out: Output) -> None:
     """List what waits, and what did not run and needs a decision."""
-    rows = uncached(WaitingAction.objects.using(conf.database)).order_by("run_at", "id")
+    rows = uncached(WaitingAction.objects.using(db.alias)).order_by("run_at", "id")
     if not options["all"]:
         rows = rows.filter(state__in=(*OPEN, *PROBLEMS))
     out.records(COLUMNS, records_of([*rows]), empty="no action waits")

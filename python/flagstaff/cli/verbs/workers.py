@@ -6,14 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from django.core.management.base import CommandError
-from django.db import connections
-from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 
-from flagstaff._connection.vendor import is_postgresql
 from flagstaff._engine.lifecycle import ready
 from flagstaff._engine.status import status as engine_status
+from flagstaff._tables.database import db
 from flagstaff._tables.migrating import PostgresOperation
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record
@@ -96,11 +94,10 @@ def workers(_options: Options, out: Output) -> None:
     the worker was killed or cannot reach the database. To be sure that a change has arrived, use
     `--wait`.
     """
-    register = read_workers(
-        _postgresql(
-            "workers can be listed only on PostgreSQL; here every evaluation queries the database"
-        )
+    _require_postgresql(
+        "workers can be listed only on PostgreSQL; here every evaluation queries the database"
     )
+    register = read_workers()
     for text in (summary(register), *notes(register)):
         out.message(text)
     records = [
@@ -118,7 +115,8 @@ def install_triggers(_options: Options, out: Output) -> None:
     So it repairs what the system check reports as missing, disabled or changed. Run it as the owner
     of the tables. It deletes nothing.
     """
-    executor = MigrationExecutor(_postgresql("install-triggers needs PostgreSQL"))
+    _require_postgresql("install-triggers needs PostgreSQL")
+    executor = MigrationExecutor(db.connection)
     state = executor.loader.project_state()
     names = []
     with executor.connection.schema_editor() as editor:
@@ -136,12 +134,10 @@ def install_triggers(_options: Options, out: Output) -> None:
         out.line('nothing is installed yet; run "manage.py migrate"')
 
 
-def _postgresql(problem: str) -> BaseDatabaseWrapper:
-    """Returns the connection of the flags. Raises CommandError if it is not of PostgreSQL."""
-    connection = connections[conf.database]
-    if not is_postgresql(connection):
+def _require_postgresql(problem: str) -> None:
+    """Raises CommandError if the flags are not in PostgreSQL."""
+    if not db.is_postgresql:
         raise CommandError(problem, returncode=FAILED)
-    return connection
 
 
 def _applied(executor: MigrationExecutor) -> Iterator[tuple[Migration, list[PostgresOperation]]]:

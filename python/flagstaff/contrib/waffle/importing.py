@@ -7,11 +7,11 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import transaction
 
 from flagstaff import changes
 from flagstaff._attribution.context import from_source
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import allowed_pks_of
@@ -44,7 +44,7 @@ def import_waffle(*, overwrite: Collection[str] = ()) -> list[Imported]:
     `overwrite`: so a flag that was killed here stays off. Raises FlagstaffError for a key in
     `overwrite` that no row has.
     """
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         _wait_for_other_imports()
         rows = [*read_rows()]
         if unknown := sorted({*overwrite} - {row.key for row in rows}):
@@ -54,7 +54,7 @@ def import_waffle(*, overwrite: Collection[str] = ()) -> list[Imported]:
 
 def import_rows(rows: Iterable[Row], *, overwrite: Collection[str] = ()) -> list[Imported]:
     """Writes rows, as `import_waffle` does."""
-    with transaction.atomic(using=conf.database), from_source(SOURCE):
+    with db.atomic(), from_source(SOURCE):
         conversions = [convert(row) for row in rows]
         keys = Counter(converted.row.key for converted in conversions)
         # Locked before their history is read, so that no newer change is missed.
@@ -77,9 +77,8 @@ def import_rows(rows: Iterable[Row], *, overwrite: Collection[str] = ()) -> list
 
 def _wait_for_other_imports() -> None:
     """Blocks until no other import is running, which may write newer rows than were read here."""
-    connection = connections[conf.database]
-    if is_postgresql(connection):
-        with connection.cursor() as cursor:
+    if db.is_postgresql:
+        with db.connection.cursor() as cursor:
             cursor.execute(
                 "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext(%s))", [__name__]
             )
@@ -98,7 +97,7 @@ def _write(converted: Converted, pk: Any, *, is_overwritten: bool) -> Imported:
         fields["allowed_users"] = [*converted.allowed_users]
     newest = _newest_change(key, pk)
     try:
-        with transaction.atomic(using=conf.database):
+        with db.atomic():
             changed = (
                 changes.flags.create(key, **{"enabled": True, **fields})
                 if pk is None
@@ -107,7 +106,7 @@ def _write(converted: Converted, pk: Any, *, is_overwritten: bool) -> Imported:
             is_new = pk is None and newest is None
             is_own = newest is not None and newest.source == SOURCE
             if changed.written and not (is_new or is_own or is_overwritten):
-                transaction.set_rollback(True, using=conf.database)
+                transaction.set_rollback(True, using=db.alias)
                 return _refused(converted, _conflict(key, newest, changed))
     except InvalidChangeError as error:
         return _refused(converted, str(error.message))

@@ -10,10 +10,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
 from typing import Any
 
-from django.db import connections, router, transaction
+from django.db import connections, router
 
 from flagstaff import changes, explain, ready
 from flagstaff._engine.explain import Explanation
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle.converting import TEST_RULES, fields_of, whole
@@ -131,7 +132,7 @@ def write_saved(
     everyone, a switch that is on, a percentage of a sample; and by no column if own code decides.
     """
     # Django saves a deserialized object outside of a transaction.
-    with transaction.atomic(using=conf.database):
+    with db.atomic():
         _write_saved(instance, update_fields, created=created)
     remember(instance, update_fields)
 
@@ -188,7 +189,7 @@ def write_deleted(instance: Any, **_: Any) -> None:
     has a rollout or rules.
     """
     key = key_of(instance.KIND, seen_name(instance))
-    with suppress(UnknownFlagError), transaction.atomic(using=conf.database):
+    with suppress(UnknownFlagError), db.atomic():
         flag = _flags(key).select_for_update().first()
         is_unused = flag is None or (flag.enabled and not (flag.rollout_percent or flag.rules))
         if is_unused or not _has_own_code(instance.KIND):
@@ -202,7 +203,7 @@ def write_related(
     if _has_own_code("flag"):
         return
     key = key_of("flag", seen_name(instance))
-    with suppress(UnknownFlagError), transaction.atomic(using=conf.database):
+    with suppress(UnknownFlagError), db.atomic():
         if relation == "groups":
             names = [*instance.groups.order_by("name").values_list("name", flat=True)]
             flag = _flags(key).select_for_update().first()
@@ -237,7 +238,7 @@ def after_migration(using: str, **_: Any) -> None:
     A receiver of `post_migrate`: migrations send no signals of rows.
     """
     before = _before.pop(using, None)
-    if before is None or not _has_table(conf.flag_model, conf.database):
+    if before is None or not _has_table(conf.flag_model, db.alias):
         return
     new = {*_stored_names(using)} - before
     rows = [row for kind in {kind for kind, _ in new} for row in read_kind(kind, using)]

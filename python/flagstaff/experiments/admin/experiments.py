@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.database import db
 from flagstaff._words.rule_parts import sentence
 from flagstaff._words.text import local_list, localized
 from flagstaff._words.times import aware
@@ -24,7 +25,6 @@ from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import COLOURS, badge, facts_html, time_cell, two_lines
-from flagstaff.conf import conf
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports
 from flagstaff.experiments.admin.overview import day_text, state_label, verdict_lines
@@ -110,7 +110,7 @@ class ExperimentAdmin(AppRowAdmin):
 
     def events(self, row: Experiment) -> QuerySet[ExperimentEvent]:
         """What has happened to the experiment."""
-        return ExperimentEvent.objects.using(conf.database).filter(experiment_id=row.pk)
+        return db.rows(ExperimentEvent).filter(experiment_id=row.pk)
 
     def version(self, row: Experiment) -> str:
         """A text that differs after each change. Makes a query."""

@@ -18,6 +18,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, unknown_row
 from flagstaff._words.text import localized
 from flagstaff.actions import Action, Argument
@@ -266,7 +267,7 @@ class PlanAdmin(AppRowAdmin):
 
     def events(self, row: Any) -> QuerySet[PlanEvent]:
         """What has happened to the plan."""
-        return PlanEvent.objects.using(conf.database).filter(plan=row)
+        return db.rows(PlanEvent).filter(plan=row)
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """The sentence of the state, what follows from the numbers, and what to look at."""
