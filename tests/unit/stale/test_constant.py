@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flagstaff.stale.constant import Configuration, constant_result
+from flagstaff.stale.signals import Configuration, constant_result
 
 
 def rules(*percents: int) -> list[object]:

@@ -9,9 +9,10 @@ import pytest
 
 from flagstaff._engine.usage import NOT_USED, KeyUsage, UsagePeriod
 from flagstaff._words.text import localized
-from flagstaff.stale.constant import Constant
+from flagstaff.stale.facts import problem_of_coverage
 from flagstaff.stale.signals import (
     Assessment,
+    Constant,
     Facts,
     Finding,
     ReviewChange,
@@ -19,7 +20,6 @@ from flagstaff.stale.signals import (
     Unknown,
     assess,
 )
-from flagstaff.stale.usage import problem_of_coverage
 from tests.support.translations import german
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)

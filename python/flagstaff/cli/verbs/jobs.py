@@ -22,7 +22,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, verb
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import JOBS, Job, JobReport
-from flagstaff.stale.counting import STALE
+from flagstaff.stale.facts import STALE
 
 _DEFAULT_PAUSE = 5.0
 _MIN_PAUSE, _MAX_PAUSE = 0.001, 86_400.0

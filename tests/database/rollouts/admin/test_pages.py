@@ -18,7 +18,6 @@ from flagstaff.rollouts.admin.flags import PAGES
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, State
-from flagstaff.stale import entries
 from tests.support.admin_pages import (
     FLAGS,
     column,
@@ -404,7 +403,7 @@ def test_flags_make_one_query_for_all_plans(
     trip("a")
     urls = (FLAGS, flag_url(flag))
     with_plans = [count_queries(operator, url) for url in urls]
-    monkeypatch.setattr(entries, "PLANNED_FLAGS", ())
+    monkeypatch.setattr("flagstaff.stale.facts.PLANNED_FLAGS", ())
     without_flags = AppPages(Plan, PlanEvent, "plan", PAGES.describe, PAGES.overview_lines)
     monkeypatch.setattr("flagstaff.rollouts.admin.flags.PAGES", without_flags)
     assert [count_queries(operator, url) + 1 for url in urls] == with_plans
