@@ -59,9 +59,9 @@ class _LazyAdmin(_ModelAdmin):
 
 
 def _become_loaded(lazy: _LazyAdmin) -> None:
-    own = lazy.__dict__
-    loaded = import_string(own["_lazy_path"])(*own["_lazy_arguments"])
-    own.update(loaded.__dict__)
+    attributes = lazy.__dict__
+    loaded = import_string(attributes["_lazy_path"])(*attributes["_lazy_arguments"])
+    attributes.update(loaded.__dict__)
     # Comes last: another thread must not see the class without its attributes.
     object.__setattr__(lazy, "__class__", type(loaded))
 

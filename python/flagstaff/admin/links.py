@@ -160,8 +160,8 @@ def with_pages(
     site: AdminSite, request: HttpRequest, apps: list[dict[str, Any]]
 ) -> list[dict[str, Any]]:
     """Returns what `get_app_list` of the site returns, with the pages in flagstaff's block."""
-    own = next((app for app in apps if app["app_label"] == _APP), None)
-    models: list[dict[str, Any]] = own["models"] if own else []
+    own_block = next((app for app in apps if app["app_label"] == _APP), None)
+    models: list[dict[str, Any]] = own_block["models"] if own_block else []
     pages = [
         # As Django describes the list of a model.
         {"name": title, "object_name": name, "admin_url": url, "view_only": True}
@@ -171,12 +171,12 @@ def with_pages(
         return apps
     # A user who may open any page may open the overview.
     overview, *others = pages
-    block = own or {
+    block = own_block or {
         "name": django_apps.get_app_config(_APP).verbose_name,
         "app_label": _APP,
         "app_url": overview["admin_url"],
         "has_module_perms": True,
     }
     block = {**block, "models": [overview, *models, *others]}
-    every = [*(app for app in apps if app is not own), block]
-    return sorted(every, key=lambda app: str(app["name"]).lower())
+    blocks = [*(app for app in apps if app is not own_block), block]
+    return sorted(blocks, key=lambda app: str(app["name"]).lower())

@@ -558,8 +558,8 @@ class ActionRequest:
         is_lost = self.action.deletes and any(map(is_secret, self.rows))
         lost = _("A secret value cannot be brought back: the history does not store what it was.")
         is_same = self.rows and not any(change.written for change in preview.changed)
-        same = _("Nothing would change.") if is_same else ""
-        texts = filter(None, [impact_text(preview.impact), same, lost if is_lost else ""])
+        unchanged = _("Nothing would change.") if is_same else ""
+        texts = filter(None, [impact_text(preview.impact), unchanged, lost if is_lost else ""])
         return [*texts, *self._notes(preview)]
 
     def _notes_after(self, preview: Preview) -> Sequence[str]:
@@ -609,13 +609,13 @@ class ActionRequest:
             written = [change for change in changed if change.written]
             self._log(rows, (describe_changed(self.request, change) for change in written))
         unchanged = ""
-        if same := [change.key for change in changed if not change.written]:
+        if unchanged_keys := [change.key for change in changed if not change.written]:
             text = ngettext(
                 "Nothing was changed: %(keys)s already has these values.",
                 "Nothing was changed: %(keys)s already have these values.",
-                len(same),
+                len(unchanged_keys),
             )
-            unchanged = text % {"keys": local_list(map(quoted, same))}
+            unchanged = text % {"keys": local_list(map(quoted, unchanged_keys))}
         return replace(self._report(preview, written), unchanged=unchanged)
 
     def _log(self, rows: Sequence[Any], texts: Iterable[str]) -> None:
@@ -699,7 +699,7 @@ def lines_of_rows(
 def joined_row(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:
     """Returns what differs of one row in one line."""
     if all(line.now == line.after for line in lines):
-        return PreviewRow(key, same := _("no change"), same)
+        return PreviewRow(key, no_change := _("no change"), no_change)
     sides = {}
     for side in ("now", "after"):
         texts = [(line.field, getattr(line, side)) for line in lines if line.now != line.after]

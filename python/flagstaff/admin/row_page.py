@@ -220,12 +220,15 @@ class RowPageAdmin(BaseAdmin):
         actions.pop("delete_selected", None)
         if IS_POPUP_VAR in request.GET:
             return actions
-        every = self.page_actions.values()
-        own = (
-            action for action in every if action.many and self.may_do(request, action, self.model)
+        page_actions = self.page_actions.values()
+        listed_actions = (
+            action
+            for action in page_actions
+            if action.many and self.may_do(request, action, self.model)
         )
         return {
-            action.name: (partial(self._act, action), action.name, action.label) for action in own
+            action.name: (partial(self._act, action), action.name, action.label)
+            for action in listed_actions
         } | actions
 
     def _act(
@@ -347,8 +350,8 @@ class RowPageAdmin(BaseAdmin):
     def page_actions(self) -> Mapping[str, Action]:
         """The actions that have pages, by name."""
         # The pages of changes undo and restore.
-        every = (action for action in all_actions(self.action_kind) if not action.undoes)
-        return {action.name: action for action in every if action.name not in self.left_out}
+        actions = (action for action in all_actions(self.action_kind) if not action.undoes)
+        return {action.name: action for action in actions if action.name not in self.left_out}
 
 
 def _column_text(field: Any, value: Any) -> str:

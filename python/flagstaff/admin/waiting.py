@@ -159,10 +159,10 @@ class WaitingActionAdmin(AppRowAdmin):
         """What it waits for, or why it did not run."""
         state, label = row.shown_state
         is_own = row.state == State.APPROVAL and row.asked_by == current_actor()
-        own = [_("Another user has to approve it.")] if is_own else []
+        own_lines = [_("Another user has to approve it.")] if is_own else []
         return Head(
             state=(colour_of(state), label),
-            lines=[*own, "" if row.needs_attention else row.result],
+            lines=[*own_lines, "" if row.needs_attention else row.result],
             main="approve",
             others=("refuse", "cancel"),
             alarms=[localized(state_text(row))] if row.needs_attention else [],

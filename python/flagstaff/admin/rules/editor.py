@@ -102,8 +102,8 @@ class Editor:
             for row in rows:
                 row.empty_permitted = False
             if all(row.is_valid() for row in rows):
-                own = {"conditions": [row.cleaned_data for row in rows[1:]]}
-                rules.append(rule.cleaned_data | own)
+                typed_conditions = {"conditions": [row.cleaned_data for row in rows[1:]]}
+                rules.append(rule.cleaned_data | typed_conditions)
             else:
                 is_valid = False
         return rules if is_valid else None
@@ -182,11 +182,11 @@ class RulesWidget(forms.Textarea):
             return {field: data[named[field]] for field in inputs if named[field] in data}
 
         rules: list[Texts] = []
-        while (own := texts(f"{len(rules)}", _RULE)) or (self.of_segment and not rules):
+        while (rule_texts := texts(f"{len(rules)}", _RULE)) or (self.of_segment and not rules):
             conditions: list[Texts] = []
             while condition := texts(f"{len(rules)}-{len(conditions)}", _CONDITION):
                 conditions.append(condition)
-            rules.append({**own, "conditions": conditions})
+            rules.append({**rule_texts, "conditions": conditions})
         return rules
 
     def _edit(self, rules: list[Texts], button: str) -> None:

@@ -78,10 +78,10 @@ def conditions_html(conditions: object) -> SafeString:
     return _with_notes(condition_problem(conditions), html, conditions)
 
 
-def _list(texts: Iterable[str], own: str = "") -> SafeString:
+def _list(texts: Iterable[str], own_value: str = "") -> SafeString:
     """Returns a numbered list. The value itself is no rule, and has no number."""
     items = format_html_join("", "<li>{}</li>", ((text,) for text in texts))
-    last = format_html('<li class="flagstaff-own-value">{}</li>', own) if own else ""
+    last = format_html('<li class="flagstaff-own-value">{}</li>', own_value) if own_value else ""
     return format_html('<ol class="flagstaff-rules">{}{}</ol>', items, last)
 
 
