@@ -73,18 +73,18 @@ def _hides_rows(manager: Manager[Any]) -> bool:
 
 
 def _without_base(model: type[Model], base: type[Model]) -> CheckMessage:
-    same: list[str] = []
+    repeated: list[str] = []
     other: list[str] = []
-    for ours in _fields(base):
-        own = find_field(model, ours.name)
-        if own is not None:
-            is_same = ours.name in _ESSENTIAL or isinstance(own, type(ours))
-            (same if is_same else other).append(ours.name)
+    for base_field in _fields(base):
+        own_field = find_field(model, base_field.name)
+        if own_field is not None:
+            is_same = base_field.name in _ESSENTIAL or isinstance(own_field, type(base_field))
+            (repeated if is_same else other).append(base_field.name)
     line = f'write "class {model.__name__}({base.__name__}):", imported from flagstaff.base_models'
     steps = [
         *([f"rename {joined(other)} and {_MIGRATE} with --skip-checks"] if other else []),
         line,
-        *([f"remove {joined(same)} from the class"] if same else []),
+        *([f"remove {joined(repeated)} from the class"] if repeated else []),
         _MIGRATE,
     ]
     text = f"the model does not inherit from {base.__name__}"
@@ -92,30 +92,35 @@ def _without_base(model: type[Model], base: type[Model]) -> CheckMessage:
 
 
 def _differences(model: type[Model], base: type[Model]) -> Iterator[CheckMessage]:
-    for ours in _fields(base):
-        if text := _difference(find_field(model, ours.name), ours, model):
+    for base_field in _fields(base):
+        if text := _difference(find_field(model, base_field.name), base_field, model):
             hint = (
-                f"remove {ours.name} from the class, and {_MIGRATE}; if it is a field of your own, "
-                "rename it before the model inherits"
+                f"remove {base_field.name} from the class, and {_MIGRATE}; if it is a field of "
+                "your own, rename it before the model inherits"
             )
-            yield Error(f"{ours.name} {text}", hint=hint, obj=model, id=_ID)
-    own = [getattr(constraint, "condition", None) for constraint in model._meta.constraints]
+            yield Error(f"{base_field.name} {text}", hint=hint, obj=model, id=_ID)
+    own_conditions = [
+        getattr(constraint, "condition", None) for constraint in model._meta.constraints
+    ]
     if not all(
-        getattr(constraint, "condition", None) in own for constraint in base._meta.constraints
+        getattr(constraint, "condition", None) in own_conditions
+        for constraint in base._meta.constraints
     ):
         hint = f'write "class Meta({base.__name__}.Meta):", and {_MIGRATE}'
         text = f"its Meta lacks the constraints of {base.__name__}"
         yield Error(text, hint=hint, obj=model, id=_ID)
 
 
-def _difference(own: AnyField | None, ours: AnyField, model: type[Model]) -> str | None:
+def _difference(own_field: AnyField | None, base_field: AnyField, model: type[Model]) -> str | None:
     """Returns how a field differs from the one that its model inherits, or None."""
-    if own is None:
+    if own_field is None:
         return "is removed, but flagstaff reads it"
-    if own.model._meta.db_table != model._meta.db_table:
-        return f"is stored in the table of {own.model._meta.label}, expected one table for all"
-    is_same = _declaration(own) == _declaration(ours)
-    return None if is_same else f"is {_declaration(own)}, expected {_declaration(ours)}"
+    if own_field.model._meta.db_table != model._meta.db_table:
+        return (
+            f"is stored in the table of {own_field.model._meta.label}, expected one table for all"
+        )
+    is_same = _declaration(own_field) == _declaration(base_field)
+    return None if is_same else f"is {_declaration(own_field)}, expected {_declaration(base_field)}"
 
 
 def _fields(base: type[Model]) -> list[AnyField]:

@@ -27,8 +27,8 @@ _DJANGO_BACKEND = "django.db.backends.postgresql.base"
 
 def wrong_settings() -> Iterator[CheckMessage]:
     """Yields what is wrong with FLAGSTAFF, or else with what it names."""
-    wrong = conf.problems()
-    problems = [(error.problem, error.hint) for error in wrong] if wrong else _missing_objects()
+    errors = conf.problems()
+    problems = [(error.problem, error.hint) for error in errors] if errors else _missing_objects()
     for text, hint in problems:
         yield Error(text, hint=hint, id="flagstaff.E001")
 

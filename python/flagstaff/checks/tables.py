@@ -54,8 +54,8 @@ def table_messages(connection: BaseDatabaseWrapper, *, is_first: bool) -> Iterat
         if "token_table" in found_tables:  # no trigger can be installed without it
             yield from _wrong_triggers(connection, found_tables)
         yield from _open_schemas(found_tables.values())
-        own = [found_tables[name] for name in own_names(connection) if name in found_tables]
-        yield from _hidden_rows({*read, *own}, with_owner=True)
+        own_tables = [found_tables[name] for name in own_names(connection) if name in found_tables]
+        yield from _hidden_rows({*read, *own_tables}, with_owner=True)
     elif connection.alias == conf.engine_database:
         yield from _hidden_rows(read, with_owner=False)
     if connection.alias == conf.engine_database:
@@ -94,7 +94,7 @@ def _wrong_triggers(
     of_apps = [found_tables[name].qualified for name in _OF_APPS if name in found_tables]
     triggers = triggers_of(connection, [*(table.table for table in watched), *of_apps])
     schema = found_tables["token_table"].schema
-    wrong = [
+    wrong_tables = [
         *(
             table.table
             for table in watched
@@ -102,10 +102,10 @@ def _wrong_triggers(
         ),
         *(table for table in of_apps if not triggers[table].write_tokens),
     ]
-    if wrong:
+    if wrong_tables:
         yield Warning(
-            f"triggers are missing, disabled or changed on: {', '.join(wrong)}; workers may see "
-            "changes late, and the history may be incomplete",
+            f"triggers are missing, disabled or changed on: {', '.join(wrong_tables)}; workers may "
+            "see changes late, and the history may be incomplete",
             hint='as the owner of the tables, run "manage.py migrate" and "manage.py flags '
             f'install-triggers"{_own_migration()}',
             id="flagstaff.W015",
@@ -116,14 +116,15 @@ def _own_migration() -> str:
     """Returns what a migration of the project has, if it has models of its own."""
     models = {"flag_model": conf.flag_model, "value_model": conf.value_model}
     labels = {name: model._meta.label for name, model in models.items()}
-    own = [
+    own_models = [
         f'{name}="{label}"' for name, label in labels.items() if not label.startswith("flagstaff.")
     ]
-    if not own:
+    if not own_models:
         return ""
     return (
         "; first, if no migration has it, add one with the operation flagstaff.operations."
-        f'InstallTriggers({", ".join(own)}) and the dependency ("flagstaff", "0001_flagstaff")'
+        f"InstallTriggers({', '.join(own_models)}) and the dependency "
+        '("flagstaff", "0001_flagstaff")'
     )
 
 
