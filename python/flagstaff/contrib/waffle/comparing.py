@@ -97,20 +97,20 @@ def compare(users: int) -> tuple[list[Record], int]:
     people. Reads all rows from the database, and writes nothing.
     """
     with read_own_writes():
-        rows, ours = [*read_rows()], snapshot()
+        rows, our_snapshot = [*read_rows()], snapshot()
         groups = {name for row in rows for name in row.groups}
         flags = all_rows(conf.flag_model).filter(key__in=[row.key for row in rows])
         segments = Segment.objects.values_list("conditions", flat=True)
         for rules in (*flags.values_list("rules", flat=True), *segments):
             groups |= groups_of(rules)
         people = [*_people(users, sorted(groups))]
-        return [_compare(row, people, ours) for row in rows], len(people)
+        return [_compare(row, people, our_snapshot) for row in rows], len(people)
 
 
-def _compare(row: Row, people: list[Person], ours: Snapshot) -> Record:
+def _compare(row: Row, people: list[Person], our_snapshot: Snapshot) -> Record:
     record: dict[str, Any] = {"outcome": EQUAL, "kind": row.kind, "name": row.name, "key": row.key}
     record |= {"waffle": "", "flagstaff": "", "people": 0, "examples": []}
-    present = explanation_of(Explanation, row.key, ours.explain(row.key))
+    present = explanation_of(Explanation, row.key, our_snapshot.explain(row.key))
     languages = [
         Person(f"anonymous, language {language}", language=language) for language in row.languages
     ]
@@ -124,7 +124,10 @@ def _compare(row: Row, people: list[Person], ours: Snapshot) -> Record:
         return {**record, "outcome": OFF_HERE, "waffle": "on for some", "flagstaff": "off"}
     row = replace(row, users=frozenset(row.users))
     for person in people:
-        theirs, (result, rollout) = waffle_result(row, person), _our_result(row.key, person, ours)
+        theirs, (result, rollout) = (
+            waffle_result(row, person),
+            _our_result(row.key, person, our_snapshot),
+        )
         sides = {"waffle": _RESULTS[theirs], "flagstaff": _RESULTS[result]}
         if theirs is not result:
             if not record["people"]:
@@ -216,11 +219,13 @@ def _stand_in_methods() -> Iterator[None]:
         yield
 
 
-def _our_result(key: str, person: Person, ours: Snapshot) -> tuple[bool | None, int | None]:
+def _our_result(key: str, person: Person, our_snapshot: Snapshot) -> tuple[bool | None, int | None]:
     """Returns a result of ours, None if a percentage decides, and the percentage of the flag."""
     # Without a visitor, so that no percentage of visitors decides.
     context = {"visitor": None} | ({LANGUAGE_ATTRIBUTE: person.language} if person.language else {})
-    explanation = explanation_of(Explanation, key, ours.explain(key, person.user, context=context))
+    explanation = explanation_of(
+        Explanation, key, our_snapshot.explain(key, person.user, context=context)
+    )
     by_percentage = explanation.rule is not None or 0 < (explanation.rollout_percent or 0) < _ALL
     is_certain = explanation.reason not in {"SPLIT", "DEFAULT"} or not by_percentage
     return explanation.value if is_certain else None, explanation.rollout_percent

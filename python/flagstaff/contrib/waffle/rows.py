@@ -119,8 +119,11 @@ def read_kind(kind: WaffleKind, using: str) -> Iterator[Row]:
     users, groups = related.pop("users", {}), related.pop("groups", {})
     for columns in rows.values():
         pk = columns[model._meta.pk.attname]
-        own = [*_own_columns(model, columns), *(name for name in related if pk in related[name])]
-        yield Row(kind, columns, users.get(pk, ()), sorted(groups.get(pk, ())), tuple(own))
+        own_columns = [
+            *_own_columns(model, columns),
+            *(name for name in related if pk in related[name]),
+        ]
+        yield Row(kind, columns, users.get(pk, ()), sorted(groups.get(pk, ())), tuple(own_columns))
 
 
 def _own_columns(model: type[Model], columns: Mapping[str, Any]) -> Iterator[str]:

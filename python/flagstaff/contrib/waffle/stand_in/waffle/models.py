@@ -119,8 +119,8 @@ class BaseModel(models.Model):
 
     def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
         """Returns the keys of the cache that a change of the row makes invalid."""
-        own = [self._cache_key(self.name), get_setting(self.ALL_CACHE_KEY)]
-        return [*(flush_keys or []), *own]
+        keys = [self._cache_key(self.name), get_setting(self.ALL_CACHE_KEY)]
+        return [*(flush_keys or []), *keys]
 
     def _missing(self, plural: str, **defaults: Any) -> Any:
         """Returns the default of a name without a flag, which waffle's settings may log or create.
@@ -276,8 +276,8 @@ class AbstractUserFlag(AbstractBaseFlag):
 
     def get_flush_keys(self, flush_keys: list[str] | None = None) -> list[str]:
         names = ("FLAG_USERS_CACHE_KEY", "FLAG_GROUPS_CACHE_KEY")
-        own = [keyfmt(get_setting(name), self.name) for name in names]
-        return [*super().get_flush_keys(flush_keys), *own]
+        keys = [keyfmt(get_setting(name), self.name) for name in names]
+        return [*super().get_flush_keys(flush_keys), *keys]
 
     def _get_user_ids(self) -> set[Any]:
         return self._cached_pks("FLAG_USERS_CACHE_KEY", self.users)
