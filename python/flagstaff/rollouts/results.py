@@ -93,8 +93,8 @@ class StepVerdict:
 
     def figures(self) -> dict[str, Any]:
         """Returns the counts and the verdict as a dict for JSON, which has no infinity: None."""
-        evidence, own = self.evidence, asdict(self)
-        del own["evidence"], own["why"]
+        evidence, members = self.evidence, asdict(self)
+        del members["evidence"], members["why"]
         outside, inside = evidence.requests
         figures = {
             "users_inside": round(evidence.users_inside),
@@ -104,7 +104,7 @@ class StepVerdict:
             "lost_workers": evidence.lost_workers,
             "dropped": evidence.dropped,
             "left_out": round(evidence.left_out),
-            **own,
+            **members,
         }
         return cast("dict[str, Any]", _finite(figures))
 

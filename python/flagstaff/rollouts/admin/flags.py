@@ -85,13 +85,13 @@ def _plans_of(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Plan]:
 
 def _read(flags: Sequence[Any]) -> Mapping[str, Plan]:
     pks = {str(flag.pk) for flag in flags}
-    every = Plan.objects.defer("salt")
+    plans = Plan.objects.defer("salt")
     is_active = Case(When(state__in=ACTIVE_STATES, then=Value(0)), default=Value(1))
     if len(flags) == 1:
-        newest = every.filter(flag_pk__in=pks).order_by(is_active, "-id")[:1]
+        newest = plans.filter(flag_pk__in=pks).order_by(is_active, "-id")[:1]
     else:
         # A list shows no plan that has ended well. The others are few: fewer than its flags.
-        newest = every.filter(_is_shown()).order_by(is_active, "-id")
+        newest = plans.filter(_is_shown()).order_by(is_active, "-id")
     # The first one of each flag counts.
     return {plan.flag_pk: plan for plan in reversed([*newest]) if plan.flag_pk in pks}
 

@@ -88,8 +88,8 @@ class PlanRequest(AppRequest):
         row = all_rows(conf.flag_model).filter(key=key).first() if key else None
         flag: Any = row if row and self._may("view", row) else None
         steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
-        every = self.admin.get_queryset(self.request)
-        last = every.filter(key=key).order_by("-id").first() if flag else None
+        queryset = self.admin.get_queryset(self.request)
+        last = queryset.filter(key=key).order_by("-id").first() if flag else None
         if last is not None and not last.problem:
             steps, guards = last.read_steps(), last.guards
             required, ignores = last.required_users, last.ignore_releases
