@@ -215,7 +215,7 @@ def _execute_all(
     schema_editor: BaseDatabaseSchemaEditor, files: Iterable[str], schema: str
 ) -> None:
     """Runs files about the tables and functions of flagstaff in a schema, a quoted name."""
-    own = own_names(schema_editor.connection)
-    tables = {name: f"{schema}.{table}" for name, table in own.items()}
+    names = own_names(schema_editor.connection)
+    tables = {name: f"{schema}.{table}" for name, table in names.items()}
     for file in files:
         execute(schema_editor, file, {"schema": schema, **tables})

@@ -84,10 +84,10 @@ def wrap_connection(
     for wrapper in connection.execute_wrappers:
         if isinstance(wrapper, ConnectionAttribution):
             return wrapper
-    ours = ConnectionAttribution()
+    new_wrapper = ConnectionAttribution()
     # At the front, because an open `connection.execute_wrapper` block removes the last one.
-    connection.execute_wrappers.insert(0, ours)
-    return ours
+    connection.execute_wrappers.insert(0, new_wrapper)
+    return new_wrapper
 
 
 def note_load(using: str, *, raw: bool, **_: object) -> None:

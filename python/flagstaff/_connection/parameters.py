@@ -76,13 +76,13 @@ def connection_parameters(connection: BaseDatabaseWrapper) -> dict[str, str]:
 
     Never one string: it would need quoting, and strings end up in logs.
     """
-    own: Mapping[str, object] = connection.get_connection_params()
+    django_parameters: Mapping[str, object] = connection.get_connection_params()
     parameters = _Parameters(
         (name, str(value))
-        for name, value in own.items()
+        for name, value in django_parameters.items()
         if name not in _OF_PYTHON and value is not None
     )
-    del own  # it has the password, and the next calls may raise
+    del django_parameters  # it has the password, and the next calls may raise
     _fill(parameters, _from_service(parameters))
     _fill(parameters, _from_environment())
     # A server that is given by hostaddr only is not local.
@@ -154,8 +154,8 @@ def service_parameters(name: str, file: str) -> Mapping[str, str]:
 
 
 def _files(file: str) -> Iterator[Path]:
-    own = file or os.environ.get("PGSERVICEFILE")
-    yield Path(own) if own else Path("~/.pg_service.conf").expanduser()
+    path = file or os.environ.get("PGSERVICEFILE")
+    yield Path(path) if path else Path("~/.pg_service.conf").expanduser()
     if os.environ.get("PGSYSCONFDIR"):
         yield Path(os.environ["PGSYSCONFDIR"], "pg_service.conf")
 

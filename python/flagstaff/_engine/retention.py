@@ -90,10 +90,10 @@ class RetentionJob:
 
 def _kept_rows() -> list[Retention]:
     """Returns the kinds of rows whose age is limited, most of them by a setting."""
-    own = (
+    core_retentions = (
         Retention("history", conf.history_days, prune_in_batches),
         Retention("usage", conf.usage_days, prune_usage_in_batches),
         Retention("workers", _WORKER_DAYS, prune_reports_in_batches, by_setting=False),
     )
-    retentions = (*own, *(retention() for retention in RETENTIONS))
+    retentions = (*core_retentions, *(retention() for retention in RETENTIONS))
     return [retention for retention in retentions if retention.days is not None]

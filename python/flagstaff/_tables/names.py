@@ -57,10 +57,12 @@ def engine_names(
     if schema is None:
         return by_placeholder
     # A model can name a schema itself.
-    own = ("_table", "_function")
+    endings = ("_table", "_function")
     schema = connection.ops.quote_name(schema)
     return {
-        placeholder: f"{schema}.{name}" if placeholder.endswith(own) and '"."' not in name else name
+        placeholder: f"{schema}.{name}"
+        if placeholder.endswith(endings) and '"."' not in name
+        else name
         for placeholder, name in by_placeholder.items()
     }
 

@@ -33,5 +33,5 @@ __all__ = [
 def all_actions(kind: Kind | str) -> Iterator[Action]:
     """Yields the actions of one kind of row, in the order of the help, then those of apps."""
     # The code of apps is imported only if none of the first is taken.
-    every = chain(FLAG_ACTIONS, VALUE_ACTIONS, SEGMENT_ACTIONS, chain.from_iterable(ACTIONS))
-    yield from (action for action in every if action.kind == kind)
+    actions = chain(FLAG_ACTIONS, VALUE_ACTIONS, SEGMENT_ACTIONS, chain.from_iterable(ACTIONS))
+    yield from (action for action in actions if action.kind == kind)

@@ -458,7 +458,7 @@ class _Column(Argument):
 
 
 def fields_of(
-    model: Callable[[], type[Model]], ours: type[Model], *, without: Collection[str]
+    model: Callable[[], type[Model]], base_model: type[Model], *, without: Collection[str]
 ) -> Callable[[], Mapping[str, Argument]]:
     """Returns what gives the fields of a model that a person sets, but for some.
 
@@ -466,7 +466,7 @@ def fields_of(
     """
 
     def fields() -> Mapping[str, Argument]:
-        our_names = {field.name for field in ours._meta.get_fields()}
+        our_names = {field.name for field in base_model._meta.get_fields()}
         return {
             field.name: _argument_of(field, is_own=field.name not in our_names)
             for field in stored_fields(model())

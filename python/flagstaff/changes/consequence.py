@@ -187,8 +187,8 @@ def _added_percents(before: object, after: object, default_percent: int) -> list
     rest_of_new = iter(new)
     if len(new) > len(old) and all(rule in rest_of_new for rule in old):
         return [_percent(json.loads(rule)) for rule in Counter(new) - Counter(old)]
-    same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new)))  # noqa: B905
-    return [*map(_percent, after[same:]), default_percent]
+    unchanged = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(old, new)))  # noqa: B905
+    return [*map(_percent, after[unchanged:]), default_percent]
 
 
 def _percent(rule: Any) -> int:
@@ -278,9 +278,9 @@ def impact_text(impact: Impact, *, percents: bool = True) -> str:
 
     `percents` is whether they begin with the change of the rollout.
     """
-    own = [key for key in impact.rows if key in impact]
-    is_one = own[:1] == [*impact] != []
-    return row_text(impact, own[0], percents=percents) if is_one else summary_text(impact)
+    counted_keys = [key for key in impact.rows if key in impact]
+    is_one = counted_keys[:1] == [*impact] != []
+    return row_text(impact, counted_keys[0], percents=percents) if is_one else summary_text(impact)
 
 
 def impact_lines(impact: Impact) -> Iterator[str]:

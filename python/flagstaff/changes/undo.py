@@ -359,8 +359,10 @@ class Undone:
         elif row is not None:
             self.changed = delete_locked(kind, row, present)
         else:
-            same = self.before
-            self.changed = Changed(kind, self.key, {}, {}, written=False, before=same, after=same)
+            before = self.before
+            self.changed = Changed(
+                kind, self.key, {}, {}, written=False, before=before, after=before
+            )
         self.changed = replace(self.changed, version=self.version, left_out=self._left_out)
         self.after = cast("RowState", self.changed.after)
 

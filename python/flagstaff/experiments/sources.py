@@ -125,7 +125,7 @@ def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, lis
     for unit, path in conf.excluded_units.items():
         if unit in columns:
             try:
-                text, own = rows_of(_callable(unit, path), ("unit",), _setting(unit))
+                text, unit_params = rows_of(_callable(unit, path), ("unit",), _setting(unit))
             except ConfigurationError as error:
                 if isinstance(error.__cause__, EmptyResultSet):
                     # Such as `filter(pk__in=[])`: no unit is excluded.
@@ -135,7 +135,7 @@ def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, lis
                 f"AND NOT EXISTS (SELECT FROM (SELECT unit::text FROM {text}) AS excluded "  # noqa: S608
                 f"WHERE excluded.unit OPERATOR(pg_catalog.=) {columns[unit]})"
             )
-            params += own
+            params += unit_params
     return " ".join(parts), params
 
 

@@ -70,10 +70,10 @@ def flag(parser: Parser, token: Token) -> FlagNode:
     if remaining and not attributes:
         user = parser.compile_filter(remaining.pop(0))
         attributes = token_kwargs(remaining, parser)
-    if wrong := next((name for name in ("user", "context") if name in attributes), None):
+    if reserved := next((name for name in ("user", "context") if name in attributes), None):
         raise template.TemplateSyntaxError(
-            f"{tag} has no argument {wrong!r}: write the user after the key, and each name of the "
-            f'context with its value, as in {{% {tag} "new_checkout" customer country="DE" %}}'
+            f"{tag} has no argument {reserved!r}: write the user after the key, and each name of "
+            f'the context with its value, as in {{% {tag} "new_checkout" customer country="DE" %}}'
         )
     if remaining or not key:
         raise template.TemplateSyntaxError(

@@ -190,8 +190,8 @@ def _write(waiting: WaitingAction) -> tuple[str, list[int]]:
     ]
     if prospect.run.action.outlook is not None and (kind := Kind.of_model(type(row))):
         # What an app wrote to its flag.
-        own = Change.objects.of_row(kind, row.pk).filter(source=source)
-        versions = [*own.newest().values_list("pk", flat=True)]
+        entries = Change.objects.of_row(kind, row.pk).filter(source=source)
+        versions = [*entries.newest().values_list("pk", flat=True)]
     return joined(texts, "; ") if texts else Text("nothing had to be changed"), versions
 
 
