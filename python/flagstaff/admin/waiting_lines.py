@@ -41,8 +41,10 @@ def shown_actions(
 
 def viewable_models(site: AdminSite, request: HttpRequest) -> dict[str, type[Model]]:
     """Returns the models of which the user may see rows, by the kind of row."""
-    every = {kind.value: kind.model for kind in Kind} | {pages.name: pages.model for pages in PAGES}
-    return {kind: model for kind, model in every.items() if may(site, request, "view", model)}
+    models = {kind.value: kind.model for kind in Kind} | {
+        pages.name: pages.model for pages in PAGES
+    }
+    return {kind: model for kind, model in models.items() if may(site, request, "view", model)}
 
 
 def state_badge(waiting: WaitingAction) -> SafeString:
@@ -70,8 +72,8 @@ def row_lines(
     """
 
     def read() -> list[tuple[bool, SafeString]]:
-        every = WaitingAction.objects.using(db.alias).of_row(kind, key)
-        rows = [*shown_actions(site, request, every.filter(state__in=states))[:_MAX_LINES]]
+        actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
+        rows = [*shown_actions(site, request, actions.filter(state__in=states))[:_MAX_LINES]]
         names = names_of(rows) if rows else {}
         return [
             (waiting.needs_attention, waiting_line(site, waiting, names[waiting.asked_by]))
@@ -83,8 +85,8 @@ def row_lines(
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns what waits, and what did not run and why. Makes up to two queries."""
-    every = WaitingAction.objects.using(db.alias).filter(state__in=(*OPEN, *PROBLEMS))
-    rows = [*shown_actions(site, request, every).order_by("run_at", "id")[:_MAX_LINES]]
+    actions = WaitingAction.objects.using(db.alias).filter(state__in=(*OPEN, *PROBLEMS))
+    rows = [*shown_actions(site, request, actions).order_by("run_at", "id")[:_MAX_LINES]]
     names = names_of(rows)
     return [
         OverviewLine(

@@ -43,16 +43,16 @@ class Overview(Page):
 
     def content(self) -> Content:
         """The tables. Makes a dozen queries, whatever the numbers."""
-        every = self._lines()
+        lines = self._lines()
         nothing = _("Nothing needs attention.")
-        attention = _table(every, _("Needs attention"), {Level.PROBLEM, Level.NOTICE}, nothing)
-        running = _table(every, _("Running"), {Level.RUNNING})
+        attention = _table(lines, _("Needs attention"), {Level.PROBLEM, Level.NOTICE}, nothing)
+        running = _table(lines, _("Running"), {Level.RUNNING})
         links = []
         if page_link(self.site, self.request, "changes"):
             url = changes_url(self.site, {"from": today()})
             links = [(url, _("Changes of today"))]
         return Content(
-            notes=[line.text for line in every if line.level is Level.UNKNOWN],
+            notes=[line.text for line in lines if line.level is Level.UNKNOWN],
             tables=[attention, running] if running.rows else [attention],
             links=links,
         )
@@ -73,19 +73,19 @@ class Overview(Page):
 
     def _sources(self) -> Iterator[tuple[str, _Read]]:
         """Yields the name of each part, and what reads it."""
-        own = {"stale": _stale_flags}
+        readers = {"stale": _stale_flags}
         if may_view(self.site, self.request, conf.flag_model):
             yield str(conf.flag_model._meta.verbose_name_plural), self._flags
         # On SQLite, nothing runs.
         if db.is_postgresql:
-            own |= {"workers": _workers, "unknown_keys": _unknown_keys}
+            readers |= {"workers": _workers, "unknown_keys": _unknown_keys}
             for pages in PAGES:
                 if may_view(self.site, self.request, pages.model):
                     name = str(apps.get_app_config(pages.model._meta.app_label).verbose_name)
                     yield name, partial(pages.overview_lines, self.site, self.request)
             plural = str(WaitingAction._meta.verbose_name_plural)
             yield plural, partial(overview_lines, self.site, self.request)
-        for page, read in own.items():
+        for page, read in readers.items():
             if url := page_link(self.site, self.request, page):
                 title = page_title(page)
                 yield title, partial(read, title, url)
@@ -110,8 +110,8 @@ class Overview(Page):
         ]
 
 
-def _table(every: list[OverviewLine], title: str, levels: set[Level], empty: str = "") -> Table:
-    lines = [line for line in every if line.level in levels]
+def _table(all_lines: list[OverviewLine], title: str, levels: set[Level], empty: str = "") -> Table:
+    lines = [line for line in all_lines if line.level in levels]
     rows = [
         (
             two_lines(key_link(line.title, line.url), line.kind)

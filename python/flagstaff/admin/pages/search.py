@@ -64,13 +64,17 @@ class Search(Page):
 
     def _table(self, model: type[Model], describe: _Describe) -> Table | None:
         """The rows of a kind; None if there are none, or if the user may not search them."""
-        own = admin_of(self.site, model)
+        model_admin = admin_of(self.site, model)
         # Without fields, Django's search finds all rows.
-        if not (own and own.has_view_permission(self.request) and own.search_fields):
+        if not (
+            model_admin
+            and model_admin.has_view_permission(self.request)
+            and model_admin.search_fields
+        ):
             return None
         name = str(capfirst(model._meta.verbose_name_plural))
         columns = [Column(_("Key")), Column(_("State")), Column(_("Details"))]
-        read = partial(self._rows, own)
+        read = partial(self._rows, model_admin)
         rows = value_or_default(f"the search cannot read: {name}", read, None)
         if rows is None:
             unreadable = _("This cannot be read. Run “manage.py migrate”, or read the log.")
@@ -78,22 +82,24 @@ class Search(Page):
         if not rows:
             return None
         url = f"{page_url(self.site, model, 'changelist')}?{urlencode({SEARCH_VAR: self._text})}"
-        every = link(url, _("Show all in the list")) if len(rows) > _MAX_ROWS else ""
+        link_to_all = link(url, _("Show all in the list")) if len(rows) > _MAX_ROWS else ""
         shown = [
             (key_link(row.key, page_url(self.site, model, "change", row.pk)), *describe(row))
             for row in rows[:_MAX_ROWS]
         ]
-        return Table(columns, shown, name, note=every)
+        return Table(columns, shown, name, note=link_to_all)
 
-    def _rows(self, own: ModelAdmin[Any]) -> Sequence[Any]:
+    def _rows(self, model_admin: ModelAdmin[Any]) -> Sequence[Any]:
         """Returns the rows that the search of the list finds, and one more than a page shows."""
-        every = own.get_queryset(self.request).using(db.alias)
-        matching, has_duplicates = own.get_search_results(self.request, every, self._text)
+        queryset = model_admin.get_queryset(self.request).using(db.alias)
+        matching, has_duplicates = model_admin.get_search_results(
+            self.request, queryset, self._text
+        )
         is_other = Case(When(key=self._text, then=Value(0)), default=Value(1))
         ordered = (matching.distinct() if has_duplicates else matching).order_by(
             is_other, "key", "-pk"
         )
-        counted = with_counts(ordered) if own.model is conf.flag_model else ordered
+        counted = with_counts(ordered) if model_admin.model is conf.flag_model else ordered
         return [*counted[: _MAX_ROWS + 1]]
 
 
