@@ -2,317 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from flagstaff import acting_as, changes, experiments
-from flagstaff.actions import Kind, all_actions
+from flagstaff import acting_as
+from flagstaff.actions import Kind
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.experiments.editing import add_metric, edit, force, grow
-from flagstaff.experiments.lifecycle import undo
 from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.history import flag_version
 from flagstaff.history.log import version_of
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
-from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.conftest import ROOT
 from tests.support.experiment_pages import METRICS
-from tests.support.rollouts import drive_recently
+from tests.support.samples import ACTIONS, EXPERIMENT, PLAN, SAMPLES, Sample, each_sample
 from tests.support.terminals import run, undo_of
 from tests.support.waiting import TOMORROW, make_due
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
 
-STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
-RULES = [{"conditions": [STAFF]}]
-VALUE_RULES = [{"conditions": [STAFF], "value": 50}]
-FLAG, VALUE, SEGMENT = Kind.FLAG, Kind.VALUE, Kind.SEGMENT
-PLAN, EXPERIMENT = "plan", "experiment"
-KINDS: tuple[Kind | str, ...] = (*Kind, PLAN, EXPERIMENT)
-STEPS = ["50:1h", "100"]
-
-
-class Sample(NamedTuple):
-    """A call of an action. {file} in the words is a file with `content`."""
-
-    kind: Kind | str
-    name: str
-    key: str
-    words: str
-    arguments: dict[str, Any]
-    change: Callable[[], object]
-    #: Words that are refused, if any are.
-    bad: str = ""
-    content: Any = None
-    #: What has happened to a plan or an experiment.
-    before: tuple[Callable[[str], object], ...] = ()
-
-
-def undoing(kind: Kind, key: str, written: Callable[[str], object]) -> list[Sample]:
-    """The samples of undo and restore of a kind of row, after a change."""
-    public = getattr(changes, f"{kind.value}s")
-
-    def restore() -> object:
-        return public.restore(key, to=first_version(kind, key))
-
-    return [
-        Sample(kind, "undo", key, "", {}, lambda: public.undo(key), "987654321", None, (written,)),
-        Sample(
-            *(kind, "restore", key, "{first}", {}, restore, "987654321", None, (written,)),
-        ),
-    ]
-
-
-def first_version(kind: Kind, key: str) -> int:
-    """The version of a row before its change."""
-    versions = Change.objects.of_row(kind, kind.row(key).pk).order_by("id")
-    return versions.values_list("id", flat=True)[0]
-
-
-def plan(name: str, *before: Callable[[str], object]) -> Sample:
-    """The sample of an action of a plan that has the name of its function."""
-    change = getattr(plans, name.replace("-", ""))
-    words = "--yes" if name == "delete" else ""
-    key = "new_checkout"
-    return Sample(PLAN, name, key, words, {}, lambda: change(key), "--no-such-option", None, before)
-
-
-def experiment(
-    name: str,
-    words: str,
-    arguments: dict[str, Any],
-    change: Callable[..., object],
-    *before: Callable[[str], object],
-    bad: str = "--no-such-option",
-) -> Sample:
-    """The sample of an action of an experiment."""
-    return Sample(
-        EXPERIMENT, name, "button", words, arguments, lambda: change("button"), bad, None, before
-    )
-
-
-def start_plan(key: str) -> None:
-    plans.start(key, STEPS)
-
-
-def create_small(key: str) -> None:
-    experiments.create(key, traffic_percent=20)
-
-
-def ship(key: str) -> None:
-    experiments.ship(key, "treatment")
-
-
-SAMPLES = [
-    Sample(FLAG, "kill", "new_checkout", "", {}, lambda: changes.flags.disable("new_checkout")),
-    Sample(
-        FLAG,
-        *("on", "summer_banner", "--percent 5", {"percent": 5}),
-        lambda: changes.flags.update("summer_banner", {"enabled": True, "rollout_percent": 5}),
-        "--percent 101",
-    ),
-    Sample(FLAG, "off", "new_checkout", "", {}, lambda: changes.flags.disable("new_checkout")),
-    Sample(
-        FLAG,
-        *("rollout", "new_checkout", "50", {"percent": 50}),
-        lambda: changes.flags.set_rollout("new_checkout", 50),
-        "half",
-    ),
-    Sample(
-        FLAG,
-        *("release", "new_checkout", "", {}),
-        lambda: changes.flags.release("new_checkout"),
-    ),
-    Sample(
-        FLAG,
-        *("rules", "search_v2", "{file} --rollout 5", {"rules": RULES, "rollout": 5}),
-        lambda: changes.flags.update("search_v2", {"rules": RULES, "rollout_percent": 5}),
-        "[{}]",
-        RULES,
-    ),
-    Sample(
-        FLAG,
-        *("unit", "new_checkout", "visitor", {"bucket_by": "visitor"}),
-        lambda: changes.flags.update("new_checkout", {"bucket_by": "visitor"}),
-        "is_staff",
-    ),
-    Sample(
-        FLAG,
-        *("allow", "new_checkout", "bob", {"users": [2]}),
-        lambda: changes.flags.allow("new_checkout", 2),
-        "carol",
-    ),
-    Sample(
-        FLAG,
-        *("disallow", "new_checkout", "alice", {"users": [1]}),
-        lambda: changes.flags.disallow("new_checkout", 1),
-        "carol",
-    ),
-    Sample(
-        FLAG,
-        *(
-            "details",
-            "new_checkout",
-            "--owner payments --tag a",
-            {"owner": "payments", "tags": ["a"]},
-        ),
-        lambda: changes.flags.update("new_checkout", {"owner": "payments", "tags": ["a"]}),
-        "--kind odd",
-    ),
-    Sample(
-        FLAG,
-        *("create", "new_search", "--kind ops --client-side", {"kind": "ops", "client_side": True}),
-        lambda: changes.flags.create("new_search", kind="ops", client_side=True),
-        "--kind odd",
-    ),
-    Sample(
-        FLAG, "delete", "new_checkout", "--yes", {}, lambda: changes.flags.delete("new_checkout")
-    ),
-    Sample(
-        VALUE,
-        *("set", "page_size", "50", {"value": 50}),
-        lambda: changes.values.set("page_size", 50),
-        "fifty",
-    ),
-    Sample(
-        VALUE,
-        *("set-for-everyone", "page_size", "50", {"value": 50}),
-        lambda: changes.values.set("page_size", 50, everyone=True),
-        "fifty",
-    ),
-    Sample(
-        VALUE,
-        *("rules", "page_size", "{file} --bucket-by visitor"),
-        {"rules": VALUE_RULES, "bucket_by": "visitor"},
-        lambda: changes.values.update("page_size", {"rules": VALUE_RULES, "bucket_by": "visitor"}),
-        "[{}]",
-        VALUE_RULES,
-    ),
-    Sample(
-        VALUE,
-        *("details", "page_size", "--type integer --value 5", {"type": "integer", "value": 5}),
-        lambda: changes.values.update("page_size", {"value": 5, "type": "integer"}),
-        "--type string",
-    ),
-    Sample(
-        VALUE,
-        *("create", "limit", "7 --choices [7,8]", {"value": 7, "choices": [7, 8]}),
-        lambda: changes.values.create("limit", 7, choices=[7, 8]),
-        "7 --choices [8]",
-    ),
-    Sample(VALUE, "delete", "page_size", "--yes", {}, lambda: changes.values.delete("page_size")),
-    Sample(
-        SEGMENT,
-        *("conditions", "enterprise", "{file}", {"conditions": [STAFF]}),
-        lambda: changes.segments.update("enterprise", {"conditions": [STAFF]}),
-        "[]",
-        [STAFF],
-    ),
-    Sample(
-        SEGMENT,
-        *("details", "enterprise", "All", {"description": "All"}),
-        lambda: changes.segments.update("enterprise", {"description": "All"}),
-    ),
-    Sample(
-        SEGMENT,
-        *("create", "staff", "{file}", {"conditions": [STAFF]}),
-        lambda: changes.segments.create("staff", [STAFF]),
-        "[]",
-        [STAFF],
-    ),
-    Sample(
-        SEGMENT,
-        *("delete", "enterprise", "--yes", {}),
-        lambda: changes.segments.delete("enterprise"),
-    ),
-    *undoing(FLAG, "new_checkout", lambda key: changes.flags.set_rollout(key, 50)),
-    *undoing(VALUE, "page_size", lambda key: changes.values.set(key, 50)),
-    *undoing(
-        SEGMENT, "enterprise", lambda key: changes.segments.update(key, {"description": "One"})
-    ),
-    Sample(
-        PLAN,
-        *("create", "new_checkout", "--step 50:1h --step 100", {"steps": STEPS}),
-        lambda: plans.create("new_checkout", STEPS),
-        "--step five",
-    ),
-    Sample(
-        PLAN,
-        *("start", "new_checkout", "--step 50:1h --step 100", {"steps": STEPS}),
-        lambda: plans.start("new_checkout", STEPS),
-        "--required-users 0",
-    ),
-    plan("pause", start_plan),
-    plan("resume", start_plan, plans.pause),
-    plan("roll-back", start_plan),
-    plan("delete", plans.create),
-    experiment(
-        *("create", "--variant a --variant b:3", {"variants": ["a", "b:3"]}),
-        lambda key: experiments.create(key, ["a", "b:3"]),
-        bad="--traffic-percent 101",
-    ),
-    experiment(
-        *(
-            "edit",
-            "--description web --planned-units 9",
-            {"description": "web", "planned_units": 9},
-        ),
-        lambda key: edit(key, description="web", planned_units=9),
-        experiments.create,
-        bad="--guardrail refunds=few",
-    ),
-    experiment("start", "", {}, experiments.start, experiments.create),
-    experiment(
-        *("grow", "50 --yes", {"percent": 50}, lambda key: grow(key, 50)),
-        *(create_small, experiments.start),
-        bad="half --yes",
-    ),
-    experiment(
-        *(
-            "add-metric",
-            "orders --yes",
-            {"metric": "orders"},
-            lambda key: add_metric(key, "orders"),
-        ),
-        *(experiments.create, experiments.start),
-        bad="other --yes",
-    ),
-    experiment("restart", "--yes", {}, experiments.restart, experiments.create, experiments.start),
-    experiment(
-        *("force", "42 --variant treatment", {"unit": "42", "variant": "treatment"}),
-        lambda key: force(key, "42", "treatment"),
-        experiments.create,
-        bad="42 --variant other",
-    ),
-    experiment("stop", "", {}, experiments.stop, experiments.create, experiments.start),
-    experiment(
-        *("ship", "treatment --yes", {"winner": "treatment"}, ship),
-        *(experiments.create, experiments.start),
-        bad="other --yes",
-    ),
-    experiment("undo", "--yes", {}, undo, experiments.create, experiments.start, ship),
-    experiment("delete", "--yes", {}, experiments.delete, experiments.create),
-]
-ACTIONS = {(one.kind, one.name): one for kind in KINDS for one in all_actions(kind)}
-each_sample = pytest.mark.parametrize(
-    "sample",
-    SAMPLES,
-    indirect=True,
-    ids=[f"{ACTIONS[one.kind, one.name].noun}-{one.name}" for one in SAMPLES],
-)
 #: Those that no action takes back: the text says what to do instead.
 WITHOUT_UNDO: dict[tuple[Kind | str, str], str] = {
     (PLAN, "start"): "sets the rollout to 0 %",
@@ -333,21 +52,8 @@ def metrics(settings: Any) -> None:
 @pytest.fixture
 def sample(request: pytest.FixtureRequest) -> Sample:
     """A sample, with the plan or the experiment that it needs."""
-    drive_recently()
-    found: Sample = request.param
-    for change in found.before:
-        change(found.key)
-    if found.name == "restore" and isinstance(found.kind, Kind):
-        first = first_version(found.kind, found.key)
-        return found._replace(words=str(first), arguments={"version": first})
-    return found
-
-
-def line_of(sample: Sample, words: str, tmp_path: Path) -> str:
-    file = tmp_path / "given.json"
-    file.write_text(json.dumps(sample.content))
-    group = "" if sample.kind is FLAG else f"{ACTIONS[sample.kind, sample.name].noun} "
-    return f"{group}{sample.name} {sample.key} {words.replace('{file}', str(file))}"
+    sample: Sample = request.param
+    return sample.prepare()
 
 
 def result_of(write: Callable[[], object], actor: str = "ana") -> list[Any]:
@@ -390,19 +96,16 @@ def newest_entry() -> int:
 
 
 def test_every_action_has_a_sample() -> None:
-    assert {(one.kind, one.name) for one in SAMPLES} == set(ACTIONS)
+    assert {(sample.kind, sample.name) for sample in SAMPLES} == set(ACTIONS)
 
 
 @each_sample
 def test_action_writes_the_same_wherever_it_is_called(sample: Sample, tmp_path: Path) -> None:
-    line = f"{line_of(sample, sample.words, tmp_path)} --as-name ana --reason test"
+    line = f"{sample.line(sample.words, tmp_path)} --as-name ana --reason test"
     untouched = result_of(lambda: None)
-    by_changes = result_of(sample.change)
+    by_changes = result_of(lambda: sample.change(sample.key))
     assert by_changes != untouched
-    assert (
-        result_of(lambda: ACTIONS[sample.kind, sample.name].write(sample.key, **sample.arguments))
-        == by_changes
-    )
+    assert result_of(lambda: sample.action.write(sample.key, **sample.arguments)) == by_changes
     assert result_of(lambda: run(line)) == by_changes
     assert result_of(lambda: run(f"{line} --dry-run")) == untouched
 
@@ -413,9 +116,9 @@ def test_action_writes_the_same_if_it_waits(sample: Sample, tmp_path: Path) -> N
     if not isinstance(sample.kind, Kind):
         return
     User.objects.filter(username="alice").update(is_superuser=True)
-    action = ACTIONS[sample.kind, sample.name]
-    line = f"{line_of(sample, sample.words, tmp_path)} --as alice --reason test"
-    by_changes = result_of(sample.change, actor="1")
+    action = sample.action
+    line = f"{sample.line(sample.words, tmp_path)} --as alice --reason test"
+    by_changes = result_of(lambda: sample.change(sample.key), actor="1")
     last = newest_entry()
     if not action.may_wait:
         assert run(f"{line} --at {TOMORROW}").status != 0
@@ -435,10 +138,10 @@ def test_action_writes_the_same_if_it_waits(sample: Sample, tmp_path: Path) -> N
 def test_action_is_refused_for_a_missing_row_or_another_version(
     sample: Sample, tmp_path: Path
 ) -> None:
-    action = ACTIONS[sample.kind, sample.name]
+    action = sample.action
     if action.creates and not action.takes_version:
         return
-    line = line_of(sample, sample.words, tmp_path)
+    line = sample.line(sample.words, tmp_path)
     assert run(line.replace(sample.key, "gone", 1)).status == 5
     with pytest.raises(FlagstaffError, match="there is no"), transaction.atomic():
         action.write("gone", **sample.arguments)
@@ -456,7 +159,7 @@ def test_action_is_refused_for_a_missing_row_or_another_version(
 @each_sample
 @pytest.mark.one_in(4)
 def test_action_refuses_bad_input_and_writes_nothing(sample: Sample, tmp_path: Path) -> None:
-    line = line_of(sample, sample.bad or "--no-such-option", tmp_path)
+    line = sample.line(sample.bad, tmp_path)
     before = result_of(lambda: None)
     ran: list[int] = []
     assert result_of(lambda: ran.append(run(line).status)) == before
@@ -469,7 +172,7 @@ def test_action_says_that_workers_have_it_and_what_takes_it_back(
     sample: Sample, tmp_path: Path
 ) -> None:
     before = rows_now()
-    ran = run(f"{line_of(sample, sample.words, tmp_path)} --wait")
+    ran = run(f"{sample.line(sample.words, tmp_path)} --wait")
     assert ran.status == 0, ran.err
     # The tests evaluate without workers.
     assert "Evaluations query the database, so the change is in effect at once." in ran.err
