@@ -29,3 +29,8 @@ def segment_history(key: str | None = None) -> list[Event]:
 def all_events() -> list[Event]:
     """Returns the events of flags, values and segments together, newest first."""
     return [*events(Change.objects.newest())]
+
+
+def newest_entry() -> int:
+    """Returns the id of the newest entry; 0 if there is none."""
+    return Change.objects.order_by("-id").values_list("id", flat=True).first() or 0

@@ -26,6 +26,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, Waitin
 from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.conftest import ROOT
 from tests.support.experiment_pages import METRICS
+from tests.support.history import newest_entry
 from tests.support.samples import ACTIONS, EXPERIMENT, PLAN, SAMPLES, Sample, each_sample
 from tests.support.terminals import run, undo_of
 from tests.support.waiting import TOMORROW, make_due
@@ -57,14 +58,14 @@ def sample(request: pytest.FixtureRequest) -> Sample:
 
 
 def result_of(write: Callable[[], object], actor: str = "ana") -> list[Any]:
-    """What a write leaves in the tables and in the history; it is rolled back."""
+    """Returns what a write leaves in the tables and in the history; it is rolled back."""
     with transaction.atomic():
         before = newest_entry()
         with acting_as(actor, reason="test"):
             write()
-        found = [*rows_now(), *entries_after(before)]
+        left = [*rows_now(), *entries_after(before)]
         transaction.set_rollback(True)
-    return found
+    return left
 
 
 def entries_after(last: int) -> list[Any]:
@@ -73,7 +74,7 @@ def entries_after(last: int) -> list[Any]:
 
 
 def rows_now() -> list[Any]:
-    """The rows of all kinds, but for their times and numbers."""
+    """Returns the rows of all kinds, but for their times and numbers."""
     models = (
         *(FeatureFlag, FeatureFlag.allowed_users.through, KeyValueStore, Segment),
         *(Plan, PlanEvent, Experiment, ExperimentEvent),
@@ -89,10 +90,6 @@ def rows_now() -> list[Any]:
         for model in models
         for row in model._base_manager.order_by("pk").values()
     ]
-
-
-def newest_entry() -> int:
-    return Change.objects.order_by("-id").values_list("id", flat=True).first() or 0
 
 
 def test_every_action_has_a_sample() -> None:
@@ -113,17 +110,14 @@ def test_action_writes_the_same_wherever_it_is_called(sample: Sample, tmp_path: 
 @each_sample
 @pytest.mark.one_in(4)
 def test_action_writes_the_same_if_it_waits(sample: Sample, tmp_path: Path) -> None:
-    if not isinstance(sample.kind, Kind):
-        return
     User.objects.filter(username="alice").update(is_superuser=True)
-    action = sample.action
     line = f"{sample.line(sample.words, tmp_path)} --as alice --reason test"
     by_changes = result_of(lambda: sample.change(sample.key), actor="1")
     last = newest_entry()
-    if not action.may_wait:
-        assert run(f"{line} --at {TOMORROW}").status != 0
-        return
     asked_for = run(f"{line} --at {TOMORROW}")
+    if not sample.action.can_wait:
+        assert asked_for.status != 0
+        return
     assert asked_for.status == 0, asked_for.err
     assert newest_entry() == last
     make_due()
