@@ -10,49 +10,42 @@ from django.contrib.auth.models import User
 from flagstaff import changes
 from flagstaff.models import FeatureFlag, WaitingAction
 from tests.support.admin_pages import permit
+from tests.support.rollouts import rollout
+from tests.support.shop import Shop
 from tests.support.terminals import asked, document, run
 from tests.support.waiting import ask, make_due, run_jobs
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
 
+KEY = "search_v2"
+
 
 @pytest.fixture(autouse=True)
-def people() -> None:
-    FeatureFlag.objects.create(key="pay", enabled=True, rollout_percent=5)
-    # None of these keys is in 10 % of the users of "pay".
-    ana, bob, _eve = (
-        User.objects.create_user(name, pk=pk)
-        for pk, name in enumerate(("ana", "bob", "eve"), start=2_000_003)
-    )
-    for user in (ana, bob):
-        permit(user, "change_featureflag")
-
-
-def percent() -> int:
-    return FeatureFlag.objects.get(key="pay").rollout_percent
+def people(shop: Shop) -> None:
+    """Ana and ben may change flags, and carol may not. None of them is in 10 % of the flag."""
+    shop.flag(KEY, rollout_percent=5)
+    for name in ("ana", "ben"):
+        permit(shop.user(name, is_superuser=False), "change_featureflag")
+    shop.user("carol")
 
 
 def state() -> str:
     return str(WaitingAction.objects.get().state)
 
 
-def approve(waiting: WaitingAction, options: str = "--as bob") -> str:
-    return run(f"waiting approve {waiting.pk} {options}").err
-
-
 def test_approved_action_runs_at_once() -> None:
-    waiting = ask("release pay --request")
+    waiting = ask(f"release {KEY} --request")
+    approve = f"waiting approve {waiting.pk} --as ben"
     assert run_jobs() == []
     assert state() == "approval"
-    assert approve(waiting, "--as bob --reason fine").startswith(
-        f"{waiting.pk}: Release pay to everybody: runs at "
-    )
+    printed = run(f"{approve} --reason fine").err
+    assert printed.startswith(f"{waiting.pk}: Release {KEY} to everybody: runs at ")
     assert [report["state"] for report in run_jobs()] == ["done"]
-    assert percent() == 100
+    assert rollout(KEY) == 100
     record = document("waiting", "show", str(waiting.pk))
-    assert (record["approved_by_name"], record["approval"]) == ("bob", "fine")
+    assert (record["approved_by_name"], record["approval"]) == ("ben", "fine")
     # Once is enough.
-    assert "is done: pay: rollout 5 → 100 % already" in approve(waiting)
+    assert f"is done: {KEY}: rollout 5 → 100 % already" in run(approve).err
     assert run_jobs() == []
 
 
@@ -60,58 +53,59 @@ def test_approved_action_runs_at_once() -> None:
     ("options", "why"),
     [
         ("--as ana", "another user than the one who asked"),
-        ("--as eve", "user eve lacks the right to change pay"),
+        ("--as carol", f"user carol lacks the right to change {KEY}"),
         ("--as-name deploy", "this needs a user"),
         ("", "this needs a user"),
     ],
 )
 @pytest.mark.parametrize("verb", ["approve", "refuse"])
 def test_only_another_user_with_the_right_decides(verb: str, options: str, why: str) -> None:
-    waiting = ask("release pay --request")
+    waiting = ask(f"release {KEY} --request")
     assert why in run(f"waiting {verb} {waiting.pk} {options}").err
     assert state() == "approval"
 
 
 def test_refused_action_never_runs() -> None:
-    waiting = ask("release pay --request")
-    ran = run(f'waiting refuse {waiting.pk} --as bob --reason "not today"')
-    assert ran.err == f"{waiting.pk}: Release pay to everybody: refused: not today\n"
-    assert "already" in approve(waiting)
+    waiting = ask(f"release {KEY} --request")
+    ran = run(f'waiting refuse {waiting.pk} --as ben --reason "not today"')
+    assert ran.err == f"{waiting.pk}: Release {KEY} to everybody: refused: not today\n"
+    assert "already" in run(f"waiting approve {waiting.pk} --as ben").err
     make_due()
     assert run_jobs() == []
-    assert percent() == 5
+    assert rollout(KEY) == 5
 
 
 def test_approval_is_refused_after_a_change_of_the_flag() -> None:
-    waiting = ask("release pay --request")
-    changes.flags.set_rollout("pay", 6)
-    assert "pay changed after this was asked for, so it cannot run" in approve(waiting)
+    waiting = ask(f"release {KEY} --request")
+    changes.flags.set_rollout(KEY, 6)
+    ran = run(f"waiting approve {waiting.pk} --as ben")
+    assert f"{KEY} changed after this was asked for, so it cannot run" in ran.err
     assert state() == "approval"
 
 
-@pytest.mark.parametrize("loses", ["ana", "bob"])
+@pytest.mark.parametrize("loses", ["ana", "ben"])
 def test_both_need_the_right_when_it_runs(loses: str) -> None:
-    approve(ask("release pay --request"))
+    run(f"waiting approve {ask(f'release {KEY} --request').pk} --as ben")
     User.objects.get(username=loses).user_permissions.clear()
     [report] = run_jobs()
-    assert (report["state"], percent()) == ("failed", 5)
-    assert f"user {loses} lacks the right to change pay" in report["result"]
+    assert (report["state"], rollout(KEY)) == ("failed", 5)
+    assert f"user {loses} lacks the right to change {KEY}" in report["result"]
 
 
 def test_request_with_a_time_expires_an_hour_after_it() -> None:
-    waiting = ask("release pay")
+    waiting = ask(f"release {KEY}")
     WaitingAction.objects.update(state="approval", needs_approval=True)
     make_due(minutes=61)
     run_jobs()
     assert state() == "expired"
-    assert "already" in approve(waiting)
+    assert "already" in run(f"waiting approve {waiting.pk} --as ben").err
 
 
 def test_question_of_an_approval_shows_the_users_then_and_now() -> None:
     FeatureFlag.objects.update(rollout_percent=0)
-    waiting = ask("release pay --request")
+    waiting = ask(f"release {KEY} --request")
     User.objects.bulk_create(User(username=f"user {number}") for number in range(10))
-    ran = asked(f"waiting approve {waiting.pk} --as bob", "y")
+    ran = asked(f"waiting approve {waiting.pk} --as ben", "y")
     assert "then: 0 → 100 %: 3 users gain the flag. Afterwards 3 of 3 users have it." in ran.err
     assert "Afterwards 13 of 13 users have it." in ran.err
     assert state() == "waiting"
@@ -122,22 +116,23 @@ def by_tag(_action: Any, rows: Any, _consequence: Any) -> bool:
 
 
 def broken(*_given: Any) -> bool:
-    raise ValueError("no")
+    """Fails, and leaves the transaction in which it is called unusable."""
+    return FeatureFlag.objects.extra(where=["no_such_column"]).exists()
 
 
 @pytest.mark.parametrize(
     ("rule", "line", "needs"),
     [
-        (None, "release pay", False),
-        ("always", "details pay --owner ana", True),
-        ("always", "rollout pay 0", False),
-        ("always", "off pay", False),
-        ("more", "details pay --owner ana", False),
-        ("more", "rollout pay 10", True),
-        ("most", "rollout pay 10", False),
-        ("most", "release pay", True),
-        (f"{__name__}.by_tag", "release pay", False),
-        (f"{__name__}.broken", "release pay", True),
+        (None, f"release {KEY}", False),
+        ("always", f"details {KEY} --owner ana", True),
+        ("always", f"rollout {KEY} 0", False),
+        ("always", f"off {KEY}", False),
+        ("more", f"details {KEY} --owner ana", False),
+        ("more", f"rollout {KEY} 10", True),
+        ("most", f"rollout {KEY} 10", False),
+        ("most", f"release {KEY}", True),
+        (f"{__name__}.by_tag", f"release {KEY}", False),
+        (f"{__name__}.broken", f"release {KEY}", True),
     ],
 )
 def test_setting_decides_what_needs_an_approval(
@@ -147,29 +142,14 @@ def test_setting_decides_what_needs_an_approval(
     assert ask(line).needs_approval is needs
 
 
-def test_setting_that_asks_for_an_approval_since_then_stops_the_action(settings: Any) -> None:
-    ask("release pay")
-    FeatureFlag.objects.filter(key="pay")
+@pytest.mark.parametrize("rule", ["most", f"{__name__}.broken"])
+def test_setting_that_asks_for_an_approval_since_then_stops_its_action_only(
+    rule: str, settings: Any
+) -> None:
+    ask(f"release {KEY}")
+    ask(f"off {KEY}")
     make_due()
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": "most"}
-    [report] = run_jobs()
-    assert (report["state"], percent()) == ("failed", 5)
-    assert "it needs an approval now" in report["result"]
-
-
-def breaks_the_transaction(*_given: Any) -> bool:
-    return FeatureFlag.objects.extra(where=["no_such_column"]).exists()
-
-
-def test_function_that_breaks_the_transaction_stops_its_action_only(settings: Any) -> None:
-    ask("release pay")
-    ask("off pay")
-    make_due()
-    name = f"{__name__}.{breaks_the_transaction.__name__}"
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": name}
-    assert [report["state"] for report in run_jobs()] == ["failed", "done"]
-
-
-def test_action_that_needs_neither_time_nor_approval_is_not_stored() -> None:
-    ran = run("waiting cancel 987654321")
-    assert "there is no waiting action '987654321'" in ran.err
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": rule}
+    stopped, done = run_jobs()
+    assert (stopped["state"], done["state"], rollout(KEY)) == ("failed", "done", 5)
+    assert "it needs an approval now" in stopped["result"]
