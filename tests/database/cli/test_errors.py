@@ -11,8 +11,8 @@ import pytest
 from django.core.management import CommandError, call_command
 
 from flagstaff.management.commands.flags import Command
-from flagstaff.models import Change
 from tests.conftest import ROOT
+from tests.support.history import newest_entry
 from tests.support.sql import rows
 from tests.support.terminals import flags, run
 
@@ -21,6 +21,10 @@ pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
 NO_FLAG = "there is no flag 'new_chekout'; did you mean 'new_checkout'?"
 PERCENT = "expected a whole number from 0 to 100, not"
 NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
+NO_USER = "no user has the primary key or username '{0}'; to record a name that is not a user, "
+EMPTY = "the actor is empty: pass a user to --as, or a name to --as-name"
+SECONDS = "expected a number of seconds from 0 to 3600, not"
+NO_JSON = "CommandError: value: not valid JSON (line 1, column "
 
 
 @pytest.mark.parametrize(
@@ -41,8 +45,29 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("usage --days x", 1, ""),
         *[(f"run-jobs --loop {text}", 1, "--loop") for text in ("0", "-1", "soon", "nan")],
         ("value rules page_size [", 2, "not valid JSON"),
+        *[(f"value set page_size {text}", 2, NO_JSON) for text in ("""'{"a": 1'""", "[1,2")],
+        ("value set page_size ''", 2, "value: the value is missing"),
+        (f"value set page_size {'9' * 5_000}", 2, "value: a number has more than 4,300 digits"),
+        (f"value set page_size {'[' * 100_000}", 2, "more than 4,300 digits, or the nesting"),
+        ("""value set page_size '{"a": {"b": 1, "b": 2}}'""", 2, "a name twice; remove one"),
+        ("explain new_checkout bob --context country", 2, 'such as country=DE, not "country"'),
+        ("explain new_checkout bob --context a=1 --context a=2", 2, '"a" is given twice; remove'),
+        ("off --wait new_checkout", 1, "not 'new_checkout'"),
+        ("off new_checkout --wait -1", 1, f"{SECONDS} '-1'"),
+        ("off new_checkout --wait nan", 1, f"{SECONDS} 'nan'"),
+        ("off new_checkout --expect two", 1, "a whole number of at least 0, not 'two'"),
+        ("kill new_checkout --no-wait --expect 3", 1, "--no-wait cannot be combined with --expect"),
+        # The actor.
         ("off new_checkout --as alice --as-name deploy", 1, "not allowed with argument"),
+        ("off new_checkout --as Alice", 1, f"{NO_USER.format('Alice')}pass --as-name Alice; did"),
+        ("off new_checkout --as 77", 1, f"{NO_USER.format('77')}pass --as-name 77\n"),
+        ("off new_checkout --as-name 1", 1, "'1' is the primary key of a user; pass --as, or use"),
+        *[(f"off new_checkout {option} ''", 1, EMPTY) for option in ("--as", "--as-name")],
         # What the functions refuse.
+        *[
+            (f"value set page_size {text}", 4, "refused: ")
+            for text in ("null", "NaN", "1e400", r"""'"\u0000"'""")
+        ],
         ("unit new_checkout is_staff", 4, "cannot be the bucketing unit, because it is built in"),
         ('details new_checkout --tag a --tag ""', 4, "refused: tags: tag 2 is empty; remove it"),
         ("value rules page_size '[{}]'", 4, "refused: rules: rule 1"),
@@ -69,6 +94,7 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
         ("value set payment_gatevay 1", 5, NO_GATEWAY.format("value")),
         ("segment show enterprize", 5, "is no segment 'enterprize'; did you mean 'enterprise'?"),
         ("export new_chekout", 5, "'new_chekout'; did you mean 'new_checkout'?"),
+        ("waiting cancel 987654321", 5, "there is no waiting action '987654321'"),
         # Verbs.
         ("zzz", 1, "there is no verb 'zzz'; --help lists all verbs"),
         ("value shwo page_size", 1, "there is no action 'shwo'; did you mean 'show'?"),
@@ -77,12 +103,12 @@ NO_GATEWAY = "there is no {} 'payment_gatevay'; did you mean 'payment_gateway'?"
 def test_error_has_its_status_and_message_and_writes_nothing(
     line: str, status: int, message: str
 ) -> None:
-    newest = Change.objects.latest("id").pk
+    newest = newest_entry()
     ran = run(line)
     assert (ran.status, ran.out) == (status, "")
     assert ran.err.startswith("CommandError: ")
     assert message in ran.err
-    assert Change.objects.latest("id").pk == newest
+    assert newest_entry() == newest
 
 
 @pytest.fixture
@@ -134,10 +160,8 @@ def test_command_without_a_verb_prints_the_help() -> None:
     assert out.startswith("usage: ")
     assert re.search(r"^ +rollout ", out, re.MULTILINE)
     ran = flags("value")
-    assert (ran.status, ran.err) == (
-        *(1,),
-        "CommandError: Error: the following arguments are required: ACTION\n",
-    )
+    required = "CommandError: Error: the following arguments are required: ACTION\n"
+    assert (ran.status, ran.err) == (1, required)
 
 
 def test_help_has_the_verbs_under_the_headings_of_the_documentation(

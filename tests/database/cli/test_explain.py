@@ -16,7 +16,7 @@ from flagstaff.testing import live_engine
 from tests.support.admin_pages import bucket_of
 from tests.support.conditions import condition
 from tests.support.forced_off import forced_off
-from tests.support.terminals import document, flags, run, typed
+from tests.support.terminals import document, flags, typed
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
 
@@ -180,18 +180,6 @@ def test_value_null_of_the_context_is_missing() -> None:
     set_fields(rules=[rule(condition("plan", "isnull", True))])
     assert document("explain", "new_checkout", "bob", "--context", "plan=null")["rule"] == 1
     assert document("explain", "new_checkout", "bob", "--context", 'plan="null"')["rule"] is None
-
-
-@pytest.mark.parametrize(
-    ("context", "message"),
-    [
-        ("--context country", 'expected name=value, such as country=DE, not "country"'),
-        ("--context a=1 --context a=2", '"a" is given twice; remove one'),
-    ],
-)
-def test_wrong_context_is_a_usage_error(context: str, message: str) -> None:
-    ran = run(f"explain new_checkout bob {context}")
-    assert (ran.status, ran.err) == (2, f"CommandError: argument --context: {message}\n")
 
 
 def test_forced_off_flag_names_the_environment() -> None:

@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import Model
 from django.utils import timezone
 
 from flagstaff._tables.user_lookup import UserTable
 from flagstaff._words.times import local_time_text
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
-from tests.support.conditions import condition
 from tests.support.forced_off import forced_off
+from tests.support.history import newest_entry
+from tests.support.rollouts import rollout
+from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import rows
 from tests.support.terminals import document, flags, run, table_rows, typed, undo_of
 from tests.support.usage_rows import add_usage
@@ -33,18 +34,9 @@ OWNED: dict[str, Any] = {
 
 
 @pytest.fixture
-def owned(open_shop: None) -> None:
-    set_fields(**OWNED)
-    set_fields("dark_mode", owner="search", tags=["mobile"])
-
-
-def set_fields(key: str = "new_checkout", **fields: object) -> None:
-    """Writes columns past all checks, as SQL can."""
-    FeatureFlag.objects.filter(key=key).update(**fields)
-
-
-def stored(key: str = "new_checkout") -> FeatureFlag:
-    return FeatureFlag.objects.get(key=key)
+def owned(open_shop: Shop) -> None:
+    FeatureFlag.objects.filter(key="new_checkout").update(**OWNED)
+    FeatureFlag.objects.filter(key="dark_mode").update(owner="search", tags=["mobile"])
 
 
 # Listing and showing.
@@ -97,25 +89,23 @@ def test_list_has_the_flags_that_its_options_select(
         (Segment, "segment list", "no segments\n"),
     ],
 )
-def test_list_without_rows_prints_a_message_to_stderr(
-    model: type[Model], line: str, message: str
-) -> None:
-    model._base_manager.all().delete()
+def test_list_without_rows_prints_a_message_to_stderr(model: Any, line: str, message: str) -> None:
+    model.objects.all().delete()
     assert run(line) == (0, "", message)
     assert run(f"{line} --json").out == "[]\n"
     assert typed(f"flags {line}") == message
 
 
 def test_list_on_a_terminal_has_the_columns_of_a_pipe_and_the_unit_in_the_state() -> None:
-    set_fields(bucket_by="organization")
+    FeatureFlag.objects.filter(key="new_checkout").update(bucket_by="organization")
     lines = {line.split()[0]: line for line in typed("flags list").splitlines()}
     assert lines["KEY"].split()[3:] == ["ALLOWED", "KIND", "CHANGED", "DESCRIPTION"]
     assert "25 % by organization     25 %  " in lines["new_checkout"]
 
 
-def test_show_lists_ten_allowed_users_or_all_as_json() -> None:
+def test_show_lists_ten_allowed_users_or_all_as_json(shop: Shop) -> None:
     users = User.objects.bulk_create(User(pk=n + 100, username=f"user {n}") for n in range(1200))
-    stored("search_v2").allowed_users.set(users)
+    shop.flag("search_v2").allowed_users.set(users)
     assert "user 0, user 1," in typed("flags show search_v2")
     assert typed("flags show search_v2").endswith("user 9 and 1,190 more\n")
     shown = document("show", "search_v2")
@@ -123,14 +113,14 @@ def test_show_lists_ten_allowed_users_or_all_as_json() -> None:
     assert shown["allowed_users"][0] == {"pk": 100, "name": "user 0"}
 
 
-def test_flag_that_is_turned_on_for_no_users_says_what_to_type() -> None:
-    FeatureFlag.objects.create(key="brand_new")
+def test_flag_that_is_turned_on_for_no_users_says_what_to_type(shop: Shop) -> None:
+    shop.flag("brand_new", enabled=False)
     hint = "give it to all users: python manage.py flags on brand_new --percent 100\n"
     ran = run("on brand_new")
     assert "On for no users: the rollout is 0 %" in ran.err
     assert hint in ran.err
-    assert hint not in run("rollout brand_new 5 --yes").err
-    assert hint not in run("rollout brand_new 0").err
+    for line in ("rollout brand_new 5 --yes", "rollout brand_new 0"):
+        assert hint not in run(line).err
 
 
 @pytest.mark.usefixtures("owned")
@@ -145,11 +135,15 @@ def test_list_and_show_have_owner_tags_and_review_date() -> None:
     assert "review_on        2027-03-01\n" in shown
 
 
-STAFF = condition("is_staff", "in", True)
 RULES = [{"conditions": [STAFF]}]
-PARTLY = [*RULES, {"conditions": [condition("country", "in", "DE")], "rollout_percent": 10}]
+PARTLY = [*RULES, {"conditions": [GERMAN], "rollout_percent": 10}]
 BY_RULES = "rules decide; on for 25 % of visitors if no rule matches."
 FOR_OTHERS = "For all others, the rules decide; on for 25 % if no rule matches."
+TO_ALL = "On for all users, and for everybody who is not logged in."
+ALL_RULES = "On for all users: the rollout and all rules are at 100 %."
+FIRST, OF_USERS = {"rules": RULES}, {"bucket_by": "user"}
+FULL, LONG = {"rollout_percent": 100}, {"bucket_by": "x" * 41}
+ORGANIZATION = {"bucket_by": "organization"}
 
 
 @pytest.mark.parametrize(
@@ -157,52 +151,27 @@ FOR_OTHERS = "For all others, the rules decide; on for 25 % if no rule matches."
     [
         ({}, 0, "rollout", "On for 25 % of visitors."),
         ({}, 1, "rollout", "On for 25 % of visitors and 1 allowed user."),
-        ({"bucket_by": "x" * 41}, 0, "rollout", f"On for 25 % (by {'x' * 23}…)."),
-        (
-            {"bucket_by": "organization"},
-            1,
-            "rollout",
-            "On for 25 % (by organization) and 1 allowed user.",
-        ),
-        ({"bucket_by": "user"}, 0, "rollout", "On for 25 % of all users."),
-        (
-            {"rollout_percent": 100},
-            1,
-            "all",
-            "On for all users, and for everybody who is not logged in.",
-        ),
+        (LONG, 0, "rollout", f"On for 25 % (by {'x' * 23}…)."),
+        (ORGANIZATION, 1, "rollout", "On for 25 % (by organization) and 1 allowed user."),
+        (OF_USERS, 0, "rollout", "On for 25 % of all users."),
+        (FULL, 1, "all", TO_ALL),
         ({"rollout_percent": 0}, 1, "allowed-users", "On for 1 allowed user only."),
-        ({"enabled": False, "rules": RULES}, 1, "off", "Off for all users."),
-        ({"rules": RULES}, 0, "by-rules", f"The {BY_RULES}"),
-        ({"rules": RULES}, 1, "by-rules", f"On for 1 allowed user. For all others, the {BY_RULES}"),
-        (
-            {"bucket_by": "user", "rules": RULES},
-            1,
-            "by-rules",
-            f"On for 1 allowed user. {FOR_OTHERS}",
-        ),
-        (
-            {"bucket_by": "user", "rules": RULES, "rollout_percent": 0},
-            0,
-            "by-rules",
-            "The rules decide; off if no rule matches.",
-        ),
-        (
-            {"rules": RULES, "rollout_percent": 100},
-            0,
-            "all",
-            "On for all users: the rollout and all rules are at 100 %.",
-        ),
-        ({"rules": PARTLY, "rollout_percent": 100}, 0, "by-rules", "The rules decide;"),
+        (FIRST | {"enabled": False}, 1, "off", "Off for all users."),
+        (FIRST, 0, "by-rules", f"The {BY_RULES}"),
+        (FIRST, 1, "by-rules", f"On for 1 allowed user. For all others, the {BY_RULES}"),
+        (FIRST | OF_USERS, 1, "by-rules", f"On for 1 allowed user. {FOR_OTHERS}"),
+        (FIRST | {"rollout_percent": 0}, 0, "by-rules", "The rules decide; off if no rule"),
+        (FIRST | FULL, 0, "all", ALL_RULES),
+        (FULL | {"rules": PARTLY}, 0, "by-rules", "The rules decide;"),
         ({"rules": {"a": 1}}, 0, "by-rules", "The rules decide;"),
     ],
 )
 def test_summary_and_state_say_who_has_the_flag(
-    fields: dict[str, Any], users: int, state: str, sentence: str
+    fields: dict[str, Any], users: int, state: str, sentence: str, shop: Shop
 ) -> None:
-    set_fields(**{"bucket_by": "visitor", **fields})
+    FeatureFlag.objects.filter(key="new_checkout").update(**{"bucket_by": "visitor", **fields})
     if not users:
-        stored().allowed_users.clear()
+        shop.flag().allowed_users.clear()
     shown = document("show", "new_checkout")
     assert (shown["state"], shown["summary"][: len(sentence)]) == (state, sentence)
     assert typed("flags show new_checkout").startswith(sentence)
@@ -222,10 +191,10 @@ def test_show_on_a_terminal_has_the_rules_in_words_and_counts_the_users(
     rules: object, shown: str, users: str
 ) -> None:
     User.objects.filter(username="bob").update(is_staff=True)
-    set_fields("dark_mode", rules=rules)
-    found = typed("flags show dark_mode")
-    assert shown in found
-    assert f"users with the flag  {users}\n" in found
+    FeatureFlag.objects.filter(key="dark_mode").update(rules=rules)
+    screen = typed("flags show dark_mode")
+    assert shown in screen
+    assert f"users with the flag  {users}\n" in screen
     [line] = [line for line in typed("flags list").splitlines() if line.startswith("dark_mode")]
     assert (" by rules  " in line) is (rules is not RULES)
 
@@ -252,7 +221,7 @@ def test_forced_off_flags_are_named_by_list_show_and_on() -> None:
 @pytest.mark.parametrize("percent", ["7", "07", "7%", "7 %"])
 def test_rollout_accepts_percent_signs_and_zeros(percent: str) -> None:
     assert flags("rollout", "new_checkout", percent).status == 0
-    assert stored().rollout_percent == 7
+    assert rollout() == 7
 
 
 CASE = "keys are case-sensitive: {} differs from {} only in case"
@@ -303,10 +272,8 @@ def test_delete_says_how_often_the_flag_was_evaluated() -> None:
 
 @pytest.mark.django_db(transaction=True)  # Each command is a transaction of its own.
 def test_off_of_several_flags_is_one_transaction_with_one_undo() -> None:
-    def enabled() -> set[str]:
-        return set(FeatureFlag.objects.filter(enabled=True).values_list("key", flat=True))
-
-    before, newest = enabled(), Change.objects.latest("id").pk
+    enabled = FeatureFlag.objects.filter(enabled=True).values_list("key", flat=True)
+    before, newest = {*enabled.all()}, newest_entry()
     printed = run("off new_checkout dark_mode dark_mode").err
     assert printed.splitlines()[:4] == [
         "new_checkout: turned off",
@@ -316,37 +283,38 @@ def test_off_of_several_flags_is_one_transaction_with_one_undo() -> None:
     ]
     written = Change.objects.filter(id__gt=newest).values_list("transaction_id", flat=True)
     assert (len(written), len(set(written))) == (2, 1)
-    assert enabled() == before - {"new_checkout", "dark_mode"}
+    assert {*enabled.all()} == before - {"new_checkout", "dark_mode"}
     assert run(undo_of(printed)).status == 0
-    assert enabled() == before
-    found = document("on", "summer_banner", "search_v2")
-    changed = {one["key"]: one["changed"] for one in found["changes"]}
+    assert {*enabled.all()} == before
+    ran = document("on", "summer_banner", "search_v2")
+    changed = {change["key"]: change["changed"] for change in ran["changes"]}
     assert changed == {"summer_banner": True, "search_v2": False}
-    assert found["undo"][:1] == ["undo-transaction"]
+    assert ran["undo"][:1] == ["undo-transaction"]
 
 
 @pytest.mark.usefixtures("owned")
-def test_details_adds_and_removes_tags() -> None:
-    [*tags] = stored().tags
-    assert run("details new_checkout --add-tag q3 --add-tag q4").status == 0
-    assert stored().tags == [*tags, "q3", "q4"]
-    assert run("details new_checkout --add-tag q3 --remove-tag q4").status == 0
-    assert stored().tags == [*tags, "q3"]
-
-
-@pytest.mark.usefixtures("owned")
-def test_details_replaces_tags_and_empty_texts_clear_owner_tags_and_review_date() -> None:
-    assert run("details new_checkout --tag q3").status == 0
-    assert {name: getattr(stored(), name) for name in OWNED} == {**OWNED, "tags": ["q3"]}
-    assert run('details new_checkout --owner "" --tag "" --review-on ""').status == 0
-    assert [getattr(stored(), name) for name in OWNED] == ["", [], None]
+@pytest.mark.parametrize(
+    ("options", "changed"),
+    [
+        ("--add-tag q3 --add-tag mobile", {"tags": ["checkout", "mobile", "q3"]}),
+        ("--add-tag q3 --remove-tag mobile", {"tags": ["checkout", "q3"]}),
+        ("--tag q3", {"tags": ["q3"]}),
+        ('--owner "" --tag "" --review-on ""', {"owner": "", "tags": [], "review_on": None}),
+    ],
+)
+def test_details_adds_removes_and_replaces_tags_and_empty_texts_clear_fields(
+    options: str, changed: dict[str, Any], shop: Shop
+) -> None:
+    assert run(f"details new_checkout {options}").status == 0
+    assert {name: getattr(shop.flag(), name) for name in OWNED} == OWNED | changed
 
 
 # Allowed users.
 
 
 def allowed() -> list[str]:
-    return list(stored().allowed_users.order_by("username").values_list("username", flat=True))
+    users = User.objects.filter(flagstaff_flags__key="new_checkout")
+    return [*users.order_by("username").values_list("username", flat=True)]
 
 
 def test_allow_and_disallow_take_primary_keys_and_usernames() -> None:

@@ -17,6 +17,7 @@ from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
 from tests.support.history_fixtures import role_that_reads
+from tests.support.rollouts import rollout
 from tests.support.terminals import document, run, table_rows, typed, undo_of
 
 # Each command is a transaction of its own, at a time of its own.
@@ -30,19 +31,15 @@ pytestmark = [
 def since() -> str:
     """The time of the first of: alice 25 → 50 %, bob 20 → 50, alice on → off."""
     run("rollout new_checkout 50 --as alice --reason 'ticket 7'")
-    [event] = flag_history("new_checkout")[:1]
+    event = flag_history("new_checkout")[0]
     run("value set page_size 50 --as bob")
     run("off dark_mode --as alice")
     return event.at.isoformat()
 
 
 def state() -> tuple[object, ...]:
-    new_checkout = FeatureFlag.objects.get(key="new_checkout")
-    return (
-        new_checkout.rollout_percent,
-        FeatureFlag.objects.get(key="dark_mode").enabled,
-        KeyValueStore.objects.get(key="page_size").value,
-    )
+    dark_mode = FeatureFlag.objects.get(key="dark_mode")
+    return rollout(), dark_mode.enabled, KeyValueStore.objects.get(key="page_size").value
 
 
 def test_history_has_change_actor_source_and_reason_also_as_json_and_csv(since: str) -> None:

@@ -36,27 +36,6 @@ def test_value_get_returns_what_value_set_has_set(
     assert value("payment_gateway") == value()
 
 
-@pytest.mark.parametrize(
-    ("text", "status", "problem"),
-    [
-        *[
-            (text, 2, "value: not valid JSON (line 1, column ")
-            for text in ('{"a": 1', "[1, 2", '"stripe')
-        ],
-        ("", 2, "value: the value is missing"),
-        ("9" * 5_000, 2, "value: a number has more than 4,300 digits"),
-        ("[" * 100_000, 2, "value: a number has more than 4,300 digits, or the nesting"),
-        ('{"rate": {"EUR": 1, "EUR": 2}}', 2, "value: an object has a name twice; remove one"),
-        # What JSON has and the database cannot store.
-        *[(text, 4, "refused: ") for text in ("null", "NaN", "1e400", r'"\u0000"')],
-    ],
-)
-def test_unusable_json_is_refused(text: str, status: int, problem: str) -> None:
-    ran = flags("value", "set", "page_size", text)
-    assert (ran.status, ran.out, value()) == (status, "", 20)
-    assert ran.err.startswith(f"CommandError: {problem}")
-
-
 @pytest.mark.parametrize("text", ["0", "false", '""'])
 def test_value_create_prints_the_value_and_warns_of_a_key_that_differs_in_case(text: str) -> None:
     printed = flags("value", "create", "PAGE_SIZE", text).err.splitlines()
