@@ -56,7 +56,7 @@ NO_JSON = "CommandError: value: not valid JSON (line 1, column "
         ("off new_checkout --wait -1", 1, f"{SECONDS} '-1'"),
         ("off new_checkout --wait nan", 1, f"{SECONDS} 'nan'"),
         ("off new_checkout --expect two", 1, "a whole number of at least 0, not 'two'"),
-        ("kill new_checkout --no-wait --expect 3", 1, "--no-wait cannot be combined with --expect"),
+        ("kill new_checkout --no-wait --expect 3", 2, "--no-wait cannot be combined with --expect"),
         # The actor.
         ("off new_checkout --as alice --as-name deploy", 1, "not allowed with argument"),
         ("off new_checkout --as Alice", 1, f"{NO_USER.format('Alice')}pass --as-name Alice; did"),

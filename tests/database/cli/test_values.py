@@ -13,6 +13,7 @@ from django.db.models import JSONField, Value
 
 from flagstaff import changes
 from flagstaff.models import KeyValueStore, Segment
+from tests.support.shop import Shop
 from tests.support.terminals import asked, document, flags, run, typed, undo_of
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
@@ -56,10 +57,13 @@ def test_undo_command_of_any_value_can_be_run(old: str) -> None:
 # Secrets.
 
 
-def test_show_prints_a_secret_value_with_show_secret_only() -> None:
+def test_show_prints_a_secret_value_and_its_rules_with_show_secret_only() -> None:
+    changes.values.update("mail_password", {"rules": [{**RULES[0], "value": "swordfish"}]})
     for options, shown in ([], None), (["--show-secret"], "hunter2"):
-        found = document("value", "show", "mail_password", *options)
-        assert (found["value"], found["secret"]) == (shown, True)
+        record = document("value", "show", "mail_password", *options)
+        assert (record["value"], record["secret"]) == (shown, True)
+    rule = 'rule 1: "swordfish" if plan is "pro"'
+    assert rule in typed("flags value show mail_password --show-secret")
 
 
 @pytest.mark.django_db(transaction=True)
@@ -116,45 +120,33 @@ REMOVED = 'removed rule 1: 50 if plan is "pro"; removed rule 2: 20 for 25 % of t
 KEPT = f"{KEY}: users for whom a rule decides keep another value: rule 1 → 50, rule 2 → 20 for 25 %"
 
 
-@pytest.fixture
-def ruled(open_shop: None) -> None:
-    changes.values.create(KEY, 10, rules=RULES)
-
-
-def stored() -> Any:
-    return KeyValueStore.objects.values_list("value", "rules", "bucket_by").get(key=KEY)
-
-
 def test_rules_are_json_a_file_or_the_standard_input(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stored = KeyValueStore.objects.filter(key=KEY).values_list("value", "rules", "bucket_by")
     file = tmp_path / "rules.json"
     file.write_text(json.dumps(RULES))
     ran = flags("value", "create", KEY, "10", "--rules", str(file), "--bucket-by", "visitor")
     created = f"{KEY}: created, value 10, rules {SENTENCES}, bucketing unit visitor"
     assert ran.err.splitlines()[0] == created
-    assert stored() == (10, RULES, "visitor")
+    assert stored.get() == (10, RULES, "visitor")
     assert run(f"value rules {KEY} []").status == 0
-    assert stored() == (10, [], "visitor")
+    assert stored.get() == (10, [], "visitor")
     monkeypatch.setattr("sys.stdin", StringIO(json.dumps(RULES)))
     run(f"value rules {KEY} - --bucket-by user")
-    assert stored() == (10, RULES, "user")
+    assert stored.get() == (10, RULES, "user")
 
 
-def test_show_and_list_have_the_rules(ruled: None) -> None:
+def test_show_and_list_have_the_rules(shop: Shop) -> None:
+    shop.value(KEY, value=10, rules=RULES)
     assert f"rules        {SENTENCES}\n" in typed(f"flags value show {KEY}")
     assert document("value", "show", KEY)["rules"] == RULES
     header, _password, row, *_ = typed("flags value list").splitlines()
     assert (header.split()[:3], row.split()[:3]) == (["KEY", "VALUE", "RULES"], [KEY, "10", "2"])
 
 
-def test_show_has_the_rules_of_a_secret_value_with_show_secret() -> None:
-    secret = [{**RULES[0], "value": "swordfish"}]
-    changes.values.create("token", "hunter2", secret=True, rules=secret)
-    assert 'rule 1: "swordfish" if plan is "pro"' in typed("flags value show token --show-secret")
-
-
-def test_set_lists_the_rules_that_stay_and_set_for_everyone_removes_them(ruled: None) -> None:
+def test_set_lists_the_rules_that_stay_and_set_for_everyone_removes_them(shop: Shop) -> None:
+    shop.value(KEY, value=10, rules=RULES)
     ran = run(f"value set {KEY} 5")
     assert f"{KEPT}\n" in ran.err
     assert document("value", "set", KEY, "5")["kept_by_rules"] == KEPT.partition(": ")[2]

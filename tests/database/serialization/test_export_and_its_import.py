@@ -28,14 +28,14 @@ from tests.support.documents import (
 )
 from tests.support.pages import code_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
 
 
-def test_export_is_readable_json(open_shop: None) -> None:
+def test_export_is_readable_json() -> None:
     assert export_text(keys=["page_size", "mail_password", "beta_reviews"]) == SHOP
 
 
-def test_export_of_the_same_rows_is_the_same_text(open_shop: None) -> None:
+def test_export_of_the_same_rows_is_the_same_text() -> None:
     first = export_text()
     assert "hunter2" not in first
     flag = FeatureFlag.objects.get(key="beta_reviews")
@@ -47,7 +47,7 @@ def test_export_of_the_same_rows_is_the_same_text(open_shop: None) -> None:
     assert [*json.loads(export_text())["flags"]] == sorted(database_state()[0])
 
 
-def test_export_of_everything_needs_few_queries(open_shop: None) -> None:
+def test_export_of_everything_needs_few_queries() -> None:
     with CaptureQueriesContext(connection) as queries:
         serialization.export(versions=True)
     assert len(queries) <= 13
@@ -62,21 +62,19 @@ def test_export_of_everything_needs_few_queries(open_shop: None) -> None:
         ("nothing_like_it", '"value list" and "segment list" list all keys'),
     ],
 )
-def test_export_of_an_unknown_key_suggests_the_nearest(
-    open_shop: None, key: str, advice: str
-) -> None:
+def test_export_of_an_unknown_key_suggests_the_nearest(key: str, advice: str) -> None:
     message = f"there is no flag, value or segment '{key}'; .*{advice}"
     with pytest.raises(UnknownFlagError, match=message):
         serialization.export([key])
 
 
-def test_export_of_a_flag_and_a_value_with_one_key_is_refused(open_shop: None) -> None:
+def test_export_of_a_flag_and_a_value_with_one_key_is_refused() -> None:
     KeyValueStore.objects.create(key="dark_mode", value=1)
     with pytest.raises(FlagstaffError, match="a flag and a value have the key 'dark_mode'"):
         serialization.export()
 
 
-def test_user_without_a_username_is_exported_by_primary_key(open_shop: None) -> None:
+def test_user_without_a_username_is_exported_by_primary_key() -> None:
     User.objects.filter(pk=2).update(username="")
     [*_, ref] = serialization.export(["beta_reviews"])["flags"]["beta_reviews"]["allowed_users"]
     assert ref == {"pk": 2}
@@ -86,7 +84,7 @@ def test_user_without_a_username_is_exported_by_primary_key(open_shop: None) -> 
     assert database_state() == before
 
 
-def test_import_of_an_export_writes_nothing(open_shop: None) -> None:
+def test_import_of_an_export_writes_nothing() -> None:
     exported = export_text()
     entries = Change.objects.count()
     with CaptureQueriesContext(connection) as queries:
@@ -180,7 +178,7 @@ def test_import_restores_deleted_rows_exactly(
     assert export_text() == exported
 
 
-def test_null_value_is_unchanged_and_a_new_null_is_rejected(open_shop: None) -> None:
+def test_null_value_is_unchanged_and_a_new_null_is_rejected() -> None:
     KeyValueStore.objects.create(key="nothing", value=Value(None, JSONField()))
     exported = export_text()
     assert not dry_run(exported).changed
@@ -192,14 +190,14 @@ def test_null_value_is_unchanged_and_a_new_null_is_rejected(open_shop: None) -> 
     assert "values.nothing: value: the value is missing or null; write JSON" in problem
 
 
-def test_number_in_another_notation_is_unchanged(open_shop: None) -> None:
+def test_number_in_another_notation_is_unchanged() -> None:
     changes.values.create("much", 10**16)
     changes.values.create("nothing", 0.0)
     text = '{"flagstaff": 1, "values": {"much": {"value": 1e16}, "nothing": {"value": -0.0}}}'
     assert import_text(text).changed == {}
 
 
-def test_file_on_the_page_can_be_imported(open_shop: None) -> None:
+def test_file_on_the_page_can_be_imported() -> None:
     [text] = code_of("how-to/export-import.md", "json", having="enterprise")
     User.objects.create(pk=42, username="carol")
     changes.values.create("api_token", "hunter2", secret=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from django.contrib.auth.models import User
 from django.db.models.signals import post_save
 
 from flagstaff import acting_as, changes, serialization
@@ -24,14 +23,13 @@ from tests.support.documents import (
     summaries,
 )
 from tests.support.history import flag_history, value_history
+from tests.support.shop import Shop
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db
-# Each change is a transaction of its own, as in production.
-COMMITTED = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
 
 
-def test_import_leaves_what_the_file_does_not_contain(open_shop: None) -> None:
+def test_import_leaves_what_the_file_does_not_contain() -> None:
     changes.flags.set_rollout("dark_mode", 70)
     changes.flags.update(
         "new_checkout", {"owner": "web", "tags": ["q3"], "review_on": date(2027, 3, 1)}
@@ -43,8 +41,8 @@ def test_import_leaves_what_the_file_does_not_contain(open_shop: None) -> None:
     assert [key for _, key in imported.changed] == ["new_checkout"]
 
 
-def test_dry_run_describes_changes_like_the_history_and_writes_nothing(open_shop: None) -> None:
-    User.objects.create(pk=3, username="carol")
+def test_dry_run_describes_changes_like_the_history_and_writes_nothing(shop: Shop) -> None:
+    shop.user("carol")
     assert summaries(dry_run(EDITED)) == {
         "beta_reviews": "added 1 allowed user (carol), removed 1 allowed user (alice)",
         "brand_new": "created, on, rollout 5 %, added 1 allowed user (alice)",
@@ -54,9 +52,9 @@ def test_dry_run_describes_changes_like_the_history_and_writes_nothing(open_shop
     }
 
 
-@COMMITTED
-def test_import_is_one_transaction_by_one_actor(open_shop: None) -> None:
-    User.objects.create(pk=3, username="carol")
+@pytest.mark.django_db(transaction=True)
+def test_import_is_one_transaction_by_one_actor(shop: Shop) -> None:
+    shop.user("carol")
     with acting_as("deploy", reason="release 42", source="command"):
         imported = import_text(EDITED)
     events = [
@@ -70,7 +68,7 @@ def test_import_is_one_transaction_by_one_actor(open_shop: None) -> None:
     assert import_text(EDITED).changed == {}
 
 
-def test_import_of_new_rows_has_their_versions_and_fields(open_shop: None) -> None:
+def test_import_of_new_rows_has_their_versions_and_fields() -> None:
     text = """
         flagstaff: 1
         flags: {one: {allowed_users: [alice]}, two: {enabled: true}}
@@ -87,23 +85,24 @@ def test_import_of_new_rows_has_their_versions_and_fields(open_shop: None) -> No
     assert imported.changed[Kind.FLAG, "one"].new == {**more, "key": "one"}
 
 
-def test_import_of_new_rows_calls_the_receivers_of_the_project(open_shop: None) -> None:
+def test_import_calls_the_receivers_of_the_project_and_a_dry_run_does_not() -> None:
     saved: list[str] = []
 
     def receive(instance: FeatureFlag, **_: object) -> None:
         saved.append(instance.key)
 
+    text = "flagstaff: 1\nflags: {dark_mode: {kind: ops}, one: {enabled: true}, two: {}}"
     post_save.connect(receive, FeatureFlag)
     try:
-        import_text("flagstaff: 1\nflags: {one: {enabled: true}, two: {}}")
+        dry_run(text)
+        assert saved == []
+        import_text(text)
     finally:
         post_save.disconnect(receive, FeatureFlag)
-    assert saved == ["one", "two"]
+    assert sorted(saved) == ["dark_mode", "one", "two"]
 
 
-def test_import_of_rows_that_the_database_rejects_names_each_and_the_reason(
-    open_shop: None,
-) -> None:
+def test_import_of_rows_that_the_database_rejects_names_each_and_the_reason() -> None:
     rows("ALTER TABLE flagstaff_featureflag ADD CONSTRAINT few CHECK (key NOT IN ('one', 'two'))")
     text = "flagstaff: 1\nflags: {dark_mode: {rollout_percent: 5}, one: {}, three: {}, two: {}}"
     assert len(dry_run(text).changed) == 4
@@ -114,7 +113,7 @@ def test_import_of_rows_that_the_database_rejects_names_each_and_the_reason(
         assert 'violates check constraint "few"' in problem
 
 
-def test_missing_flags_are_deleted_only_with_delete_missing(open_shop: None) -> None:
+def test_missing_flags_are_deleted_only_with_delete_missing() -> None:
     before = database_state()
     with pytest.raises(InvalidChangeError, match="some keys only"):
         import_text(export_text(keys=["dark_mode"]), delete_missing=True)
@@ -129,7 +128,7 @@ def test_missing_flags_are_deleted_only_with_delete_missing(open_shop: None) -> 
     assert (len(database_state()[0]), len(database_state()[1])) == (1, 3)
 
 
-def test_unknown_users_are_reported_or_skipped(open_shop: None) -> None:
+def test_unknown_users_are_reported_or_skipped() -> None:
     text = "flagstaff: 1\nflags: {dark_mode: {allowed_users: [carol, bob, '2', 77]}}"
     [problem] = import_problems(text)
     assert problem == (
@@ -141,7 +140,7 @@ def test_unknown_users_are_reported_or_skipped(open_shop: None) -> None:
     assert database_state()[0]["dark_mode"]["allowed"] == {"bob"}
 
 
-def test_mask_is_never_written(open_shop: None) -> None:
+def test_mask_is_never_written() -> None:
     changes.values.update("page_size", {"value": 7})
     import_text(export_text().replace('"value": 7', f'"value": "{MASK}"'))
     assert KeyValueStore.objects.get(key="mail_password").value == "hunter2"
@@ -153,19 +152,19 @@ def test_mask_is_never_written(open_shop: None) -> None:
     assert problem.startswith("values.mail_password: value: is masked, and there is no such value")
 
 
-def test_owner_tags_and_review_date_are_exported_and_cleared_by_an_import() -> None:
+def test_owner_tags_and_review_date_are_exported_and_cleared_by_an_import(shop: Shop) -> None:
     owned = {"owner": "payments", "tags": ["checkout", "on"], "review_on": date(2027, 3, 1)}
-    FeatureFlag.objects.create(key="a", **owned)
+    shop.flag("a", **owned)
     exported = serialization.export()["flags"]["a"]
     assert {name: exported[name] for name in owned} == {**owned, "review_on": "2027-03-01"}
     imported = import_text("flagstaff: 1\nflags: {a: {owner: '', tags: [], review_on: null}}")
     assert summaries(imported) == {
         "a": 'owner "payments" → "", tags ["checkout", "on"] → [], review on "2027-03-01" → null'
     }
-    assert [*FeatureFlag.objects.values_list(*owned)] == [("", [], None)]
+    assert [getattr(shop.flag("a"), name) for name in owned] == ["", [], None]
 
 
-def test_new_secret_is_written_and_never_shown(open_shop: None) -> None:
+def test_new_secret_is_written_and_never_shown() -> None:
     document = serialization.export(["mail_password"])
     document["values"]["mail_password"]["value"] = "correct horse"
     document["values"]["second"] = {"value": "battery staple", "secret": True}

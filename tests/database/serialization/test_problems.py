@@ -8,7 +8,7 @@ from flagstaff import serialization
 from flagstaff.exceptions import DocumentError
 from tests.support.documents import database_state, import_problems
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
 
 # Rows of the shop and new ones, with their first problem each.
 WRONG = """\
@@ -57,7 +57,7 @@ PROBLEMS = (
 )
 
 
-def test_problems_of_all_rows_are_reported_at_once_with_their_place(open_shop: None) -> None:
+def test_problems_of_all_rows_are_reported_at_once_with_their_place() -> None:
     for problem, start in zip(import_problems(WRONG), PROBLEMS, strict=True):
         assert problem.startswith(start)
 
@@ -120,7 +120,7 @@ RULES = '[{"conditions": [{"attribute": "age", "operator": "gt", "values": [%s]}
     ],
     ids=range(15),
 )
-def test_invalid_text_is_rejected(open_shop: None, text: str, problem: str) -> None:
+def test_invalid_text_is_rejected(text: str, problem: str) -> None:
     before = database_state()
     with pytest.raises(DocumentError) as caught:
         serialization.apply(serialization.read(text))
@@ -129,7 +129,7 @@ def test_invalid_text_is_rejected(open_shop: None, text: str, problem: str) -> N
 
 
 @pytest.mark.parametrize("value", ['"0123\\u0000"', '{"a": NaN, "a": "0123"}', "01234", "null"])
-def test_problem_of_a_secret_value_does_not_contain_it(open_shop: None, value: str) -> None:
+def test_problem_of_a_secret_value_does_not_contain_it(value: str) -> None:
     problems = import_problems(SECRET % value)
     assert problems
     assert "0123" not in "".join(problems)

@@ -26,29 +26,6 @@ PAYING = [{"attribute": "plan", "operator": "in", "values": ["paid", "012", 1.5,
 LARGE = [{"attribute": "seats", "operator": "gte", "values": [100]}]
 NAMING = [{"name": "été", "conditions": [{"segment": "enterprise"}], "rollout_percent": 25}]
 
-# The segment, before the flag that names it.
-SEGMENT = """\
-flagstaff: 1
-segments:
-  enterprise:
-    conditions:
-      - attribute: plan
-        operator: in
-        values:
-          - paid
-          - "012"
-          - 1.5
-          - true
-    description: ''
-"""
-RULES = """\
-    rules:
-      - name: été
-        conditions:
-          - segment: enterprise
-        rollout_percent: 25
-"""
-
 
 def state() -> tuple[dict[str, Any], dict[str, Any]]:
     """The rules of the flags, and the conditions of the segments."""
@@ -80,8 +57,13 @@ def test_export_has_the_segment_of_a_key_and_versions(stored: None) -> None:
 @pytest.mark.django_db(transaction=True)
 def test_import_of_new_segments_and_flags_has_one_event_for_each_and_an_undo() -> None:
     Change.objects.all().delete()
+    document = {
+        "flagstaff": 1,
+        "segments": {"enterprise": {"conditions": PAYING}},
+        "flags": {"new_checkout": {"rules": NAMING}},
+    }
     with acting_as("deploy", source="command"):
-        imported = import_text(f"{SEGMENT}flags:\n  new_checkout:\n{RULES}")
+        imported = import_text(json.dumps(document))
     assert [*imported.changed] == [(Kind.SEGMENT, "enterprise"), (Kind.FLAG, "new_checkout")]
     assert state() == ({"new_checkout": NAMING}, {"enterprise": PAYING})
     entries = Change.objects.filter(key__in=("enterprise", "new_checkout"), actor="deploy")
@@ -145,11 +127,6 @@ def test_missing_segment_is_deleted_after_the_flags_that_named_it(stored: None) 
     imported = import_text(text, delete_missing=True)
     assert [key for _, key in imported.changed] == ["new_checkout", "enterprise", "large"]
     assert state() == ({"new_checkout": []}, {})
-
-
-def test_segments_and_flags_that_name_them_are_deleted_together(stored: None) -> None:
-    import_text("flagstaff: 1\nsegments: {}\nflags: {}", delete_missing=True)
-    assert state() == ({}, {})
 
 
 def test_deletion_of_a_segment_that_rules_name_is_refused(stored: None) -> None:

@@ -7,16 +7,12 @@ from datetime import date, timedelta
 import pytest
 from django.test import Client
 from django.utils import timezone
-from django.utils.html import strip_tags
 
 from flagstaff import changes
 from flagstaff.models import Change, FeatureFlag
-from tests.support.admin_pages import (
-    FLAGS,
-    count_queries,
-    page,
-    staff,
-)
+from tests.support.admin_pages import FLAGS, count_queries, flag_url, page
+from tests.support.screen import Screen
+from tests.support.shop import Shop
 from tests.support.stale_flags import (
     KEY,
     age_history,
@@ -29,15 +25,6 @@ from tests.support.stale_flags import (
 pytestmark = pytest.mark.django_db
 
 STALE = f"{FLAGS}stale/"
-
-
-def day(ahead: int) -> str:
-    return (timezone.localdate() + timedelta(days=ahead)).isoformat()
-
-
-def text(html: str) -> str:
-    content = html.partition('id="content"')[2].replace("<", " <")
-    return " ".join(strip_tags(content).split())
 
 
 @pytest.fixture(autouse=True)
@@ -54,36 +41,30 @@ def shipped() -> FeatureFlag:
     return flag
 
 
-def silence(ahead: int = 10) -> None:
-    """Sets a review date in the future while the flag is stale."""
-    changes.flags.update(KEY, {"review_on": timezone.localdate() + timedelta(days=ahead)})
-
-
 def test_page_lists_stale_flags_with_evidence_owner_and_next_steps(
     admin_client: Client, shipped: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_columns(monkeypatch, shipped, owner="web", tags=["q3"])
-    html = page(admin_client, STALE)
-    assert "On for all users for 41 days, since " in text(html)
-    assert ">web</td>" in html
-    assert ">q3</td>" in html
-    assert "dark_mode" not in text(html)
-    assert f'href="{FLAGS}{shipped.pk}/change/"' in html
-    assert f">python manage.py flags references {KEY}</code>" in html
-    assert ">41 days</td>" in html
-    assert f'href="{FLAGS}{shipped.pk}/delete/"' in html
+    content = Screen(page(admin_client, STALE)).part("#content")
+    assert "On for all users for 41 days, since " in content.text
+    assert {"web", "q3", "41 days"} <= {*content.texts("td")}
+    assert "dark_mode" not in content.text
+    assert f"python manage.py flags references {KEY}" in content.texts("code")
+    urls = content.attributes("a", "href")
+    assert {flag_url(shipped), flag_url(shipped, "delete")} <= {*urls}
 
 
 def test_page_without_a_stale_flag_says_so(admin_client: Client) -> None:
     changes.flags.set_rollout(KEY, 50)
-    assert "No flag is stale." in text(page(admin_client, STALE))
+    assert "No flag is stale." in Screen(page(admin_client, STALE)).text
     FeatureFlag.objects.all().delete()
-    assert "No flag is stale." in text(page(admin_client, STALE))
+    assert "No flag is stale." in Screen(page(admin_client, STALE)).text
 
 
 def test_silent_flag_is_only_counted_until_its_review(admin_client: Client) -> None:
-    silence()
-    shown = text(page(admin_client, STALE))
+    # A review date in the future, which is set while the flag is stale.
+    changes.flags.update(KEY, {"review_on": timezone.localdate() + timedelta(days=10)})
+    shown = Screen(page(admin_client, STALE)).text
     assert "No flag is stale." in shown
     assert "1 flag is not listed until its review date." in shown
 
@@ -92,19 +73,18 @@ def test_silent_flag_is_only_counted_until_its_review(admin_client: Client) -> N
     ("permission", "is_offered"), [("view_featureflag", False), ("change_featureflag", True)]
 )
 def test_review_date_is_offered_to_users_who_may_change_flags(
-    permission: str, is_offered: bool, shipped: FeatureFlag
+    permission: str, is_offered: bool, shipped: FeatureFlag, shop: Shop
 ) -> None:
-    client = staff(permission)
-    html = page(client, STALE)
-    assert KEY in html
-    link = f'<a href="{FLAGS}{shipped.pk}/details/">Set a review date…</a>'
-    assert (link in html) is is_offered
-    assert "/delete/" not in html
+    screen = Screen(page(shop.client("ben", permission, is_superuser=False), STALE))
+    assert KEY in screen.text
+    link = ("Set a review date…", flag_url(shipped, "details"))
+    assert (link in screen.links) is is_offered
+    assert flag_url(shipped, "delete") not in screen.attributes("a", "href")
 
 
 def test_page_says_what_is_not_known(admin_client: Client) -> None:
     collect_usage(5)
-    shown = text(page(admin_client, STALE))
+    shown = Screen(page(admin_client, STALE)).text
     assert "It is not known whether dark_mode, new_checkout were evaluated: usage is known" in shown
 
 
@@ -120,8 +100,7 @@ def test_key_owner_and_tags_are_escaped(admin_client: Client, shipped: FeatureFl
     FeatureFlag.objects.filter(pk=shipped.pk).update(
         key="<i>odd</i>", owner="<i>web</i>", tags=["<i>a</i>"]
     )
-    assert "<i>" not in page(admin_client, STALE)
-    for url in (FLAGS, f"{FLAGS}{shipped.pk}/change/"):
+    for url in (STALE, FLAGS, flag_url(shipped)):
         assert "<i>" not in page(admin_client, url)
 
 

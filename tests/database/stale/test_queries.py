@@ -15,6 +15,7 @@ from flagstaff.models import Change, FeatureFlag
 from flagstaff.stale.facts import assess_flags, stale_flags
 from flagstaff.stale.signals import Signal
 from tests.support.forced_off import forced_off
+from tests.support.shop import ENTERPRISE
 from tests.support.sql import keep_indexes, rows, statements_of
 from tests.support.stale_flags import (
     KEY,
@@ -31,7 +32,8 @@ from tests.support.usage_rows import delete_usage
 
 pytestmark = pytest.mark.django_db
 
-MATCHES_ALL = [{"attribute": "plan", "operator": "in", "values": ["a"]}]
+
+RULES: list[dict[str, Any]] = [{"conditions": [ENTERPRISE]}]
 
 
 @pytest.fixture(autouse=True)
@@ -54,21 +56,19 @@ def test_flag_at_100_percent_is_constant_since_the_change() -> None:
     assert found.result is True
 
 
-def test_flag_that_was_disabled_is_constant_since_then() -> None:
+@pytest.mark.parametrize("rollout_first", [False, True])
+def test_disabled_flag_is_constant_since_then_or_since_an_earlier_change_to_0(
+    rollout_first: bool,
+) -> None:
     make_flag()
+    if rollout_first:
+        changes.flags.set_rollout(KEY, 0)
     changes.flags.disable(KEY)
     age_history(35)
     changes.flags.set_rollout(KEY, 0)
-    assert signals() == {"constant": 35}
-
-
-def test_flag_that_may_have_had_the_same_result_before_has_a_bound() -> None:
-    make_flag()
-    changes.flags.set_rollout(KEY, 0)
-    changes.flags.disable(KEY)
-    age_history(35)
     [found] = assess_one().findings
-    assert (found.result, found.days, found.is_exact) == (False, 35, False)
+    # After the rollout, users may have had the same result before.
+    assert (found.result, found.days, found.is_exact) == (False, 35, not rollout_first)
 
 
 def test_entry_without_a_column_bounds_the_period() -> None:
@@ -92,14 +92,14 @@ def test_flag_at_0_percent_is_constant_since_its_last_allowed_user_left() -> Non
 
 
 def test_rule_that_can_grant_or_refuse_keeps_a_flag_from_being_stale() -> None:
-    make_flag("a", rollout_percent=0, rules=[{"conditions": MATCHES_ALL}])
-    make_flag("b", rollout_percent=100, rules=[{"conditions": MATCHES_ALL, "rollout_percent": 9}])
-    make_flag("c", rollout_percent=100, rules=[{"conditions": MATCHES_ALL}])
+    make_flag("a", rollout_percent=0, rules=RULES)
+    make_flag("b", rollout_percent=100, rules=[{**RULES[0], "rollout_percent": 9}])
+    make_flag("c", rollout_percent=100, rules=RULES)
     assert [one.facts.key for one in stale_flags()] == ["c"]
 
 
 def test_removed_rule_begins_the_period() -> None:
-    make_flag(rollout_percent=0, rules=[{"conditions": MATCHES_ALL}])
+    make_flag(rollout_percent=0, rules=RULES)
     FeatureFlag.objects.update(rules=[])
     age_history(31)
     assert signals() == {"constant": 31}
@@ -232,10 +232,8 @@ def test_flag_served_in_bulk_is_not_known_to_be_unused() -> None:
     found = assess_one()
     assert found.findings == ()
     [unknown] = found.unknown
-    assert re.fullmatch(
-        r"served in bulk on \d{4}-\d\d-\d\d; an evaluation of one key would be counted",
-        unknown.why,
-    )
+    assert unknown.why.startswith("served in bulk on 20")
+    assert unknown.why.endswith("; an evaluation of one key would be counted")
     evaluate(KEY, 2)
     assert assess_one().unknown == ()
 

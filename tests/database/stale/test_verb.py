@@ -1,15 +1,15 @@
-"""`manage.py flags stale`, also in projects that lack the columns."""
+"""`manage.py flags stale`, also in projects that lack the columns, and the job that counts."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from flagstaff import changes
-from flagstaff.models import Change, FeatureFlag
+from flagstaff.models import Change, FeatureFlag, StaleCount
 from tests.support.stale_flags import (
     KEY,
     age_history,
@@ -173,3 +173,18 @@ def test_stale_on_sqlite_lists_past_reviews(tmp_path: Any, run_isolated: Any) ->
     is_imported, _header, listed = run_isolated(BARE, str(tmp_path / "db")).splitlines()
     assert is_imported == "False"
     assert listed.startswith("old\treview\tthe review was due on 2020-01-31")
+
+
+def test_run_jobs_counts_the_stale_flags_once_an_hour() -> None:
+    before = timezone.now()
+    make_flag(review_on=date(2020, 1, 1))
+    assert flags("run-jobs").status == 0
+    stored = StaleCount.objects.get()
+    assert stored.count == 1
+    assert before <= stored.at <= timezone.now()
+    FeatureFlag.objects.all().delete()
+    flags("run-jobs")
+    assert StaleCount.objects.get().count == 1
+    StaleCount.objects.update(at=timezone.now() - timedelta(hours=1))
+    flags("run-jobs")
+    assert StaleCount.objects.get().count == 0
