@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from flagstaff import experiments
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.shop import Shop
 from tests.support.sql import rows
-from tests.support.stale_flags import collect_usage, make_flag
 from tests.support.terminals import Ran, document, flags
 
 #: No larger file is searched.
@@ -29,17 +29,15 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any) -> Path:
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any, shop: Shop) -> Path:
     """Works in the repository of a project with keys of each kind."""
     write(tmp_path / "page.html", PAGE)
     write(tmp_path / "views.py", VIEWS)
     track(tmp_path)
     monkeypatch.chdir(tmp_path)
     settings.BASE_DIR = tmp_path
-    Change.objects.all().delete()
-    collect_usage()
-    make_flag("known")
-    KeyValueStore.objects.create(key="size", value=1)
+    shop.flag("known")
+    shop.value("size", value=1)
     experiments.create("color", ["red", "blue"])
     return tmp_path
 
@@ -61,12 +59,6 @@ def found_in(text: str, *keys: str) -> list[str]:
     places = [(place, one["key"]) for one in records for place in one["places"]]
     found = [(place["line"], key) for place, key in places if place["path"] == "page.html"]
     return [key for _line, key in sorted(found)]
-
-
-def searched() -> list[str]:
-    """The files with the key "known"."""
-    [record] = document("references", "known")["keys"]
-    return sorted(place["path"] for place in record["places"])
 
 
 # What counts as a key.
@@ -183,7 +175,9 @@ def test_tracked_files_are_those_of_the_whole_repository(project: Path, settings
     write(Path("untracked.py"))
     settings.BASE_DIR = project / "backend"
     os.chdir(settings.BASE_DIR)
-    assert searched() == ["../front end/ä\nb.ts", "../page.html", "../views.py", "a.py"]
+    [record] = document("references", "known")["keys"]
+    paths = sorted(place["path"] for place in record["places"])
+    assert paths == ["../front end/ä\nb.ts", "../page.html", "../views.py", "a.py"]
 
 
 @pytest.mark.parametrize("path", [True, False], ids=["no repository", "no git"])
@@ -214,9 +208,9 @@ def test_references_prints_each_line_that_names_a_key() -> None:
     assert flags("references", "unknown", "size") == Ran(0, f"{color}{size}", "")
 
 
-def test_key_that_no_line_names_is_listed() -> None:
-    make_flag("unused")
-    KeyValueStore.objects.create(key="limit", value=1)
+def test_key_that_no_line_names_is_listed(shop: Shop) -> None:
+    shop.flag("unused")
+    shop.value("limit", value=1)
     assert flags("references", "unused", "size", "limit").err == "in no file: unused, value limit\n"
     place = {"path": "views.py", "line": 3, "code": 'return get_value("size")'}
     assert document("references", "size", "unused") == {

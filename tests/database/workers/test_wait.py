@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -28,17 +27,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 __all__ = ["join"]
 
 
-@contextmanager
-def token_trigger(statement: str) -> Iterator[None]:
-    """Changes triggers of the values, and installs them again."""
-    rows(f"ALTER TABLE flagstaff_keyvaluestore {statement}")
-    try:
-        yield
-    finally:
-        rows("ALTER TABLE flagstaff_keyvaluestore ENABLE TRIGGER ALL")
-        rows(always("flagstaff_keyvaluestore"))
-
-
 def create_token() -> tuple[int, int]:
     """Creates a token, and returns its id and random number."""
     rows("SELECT flagstaff_barrier_v1()")
@@ -48,18 +36,7 @@ def create_token() -> tuple[int, int]:
 
 def counts(found: Propagation) -> tuple[int, int, int, int, int]:
     """The numbers of workers that applied it, are pending, lost, do not report, and are missing."""
-    return (
-        found.applied,
-        len(found.pending),
-        len(found.lost),
-        found.unreported,
-        found.missing,
-    )
-
-
-def result_of_wait(**options: Any) -> tuple[bool, tuple[int, ...]]:
-    found = wait_for_workers(**options)
-    return found.complete, counts(found)
+    return found.applied, len(found.pending), len(found.lost), found.unreported, found.missing
 
 
 # Which workers have applied it.
@@ -116,7 +93,8 @@ def test_lost_worker_does_not_keep_the_wait_and_is_named(join: Join, set_steps: 
     join("web-2").leave()
     let_pass(31)
     set_steps(worker.load)
-    assert result_of_wait() == (True, (1, 0, 1, 0, 0))
+    found = wait_for_workers()
+    assert (found.complete, counts(found)) == (True, (1, 0, 1, 0, 0))
 
 
 def test_token_created_before_the_barrier_does_not_count_after_a_late_commit(
@@ -135,62 +113,60 @@ def test_token_created_before_the_barrier_does_not_count_after_a_late_commit(
     assert wait_for_workers().complete is True
 
 
-def delete_and_report(worker: FakeWorker, token: int, nonce: int) -> None:
-    newer = create_token()
-    rows("DELETE FROM flagstaff_token WHERE id = %s", newer[0])
-    worker.report(*newer)
-
-
-CLAIMS: dict[str, Callable[[FakeWorker, int, int], object]] = {
-    "no row": delete_and_report,
-    "other nonce": lambda worker, token, nonce: worker.report(token, nonce ^ 1),
-    "token 0": lambda worker, token, nonce: worker.report(0, 0),
-    "far ahead": lambda worker, token, nonce: worker.report(2**63 - 1, nonce),
-    "mode without tokens": lambda worker, token, nonce: worker.report(token, nonce, "reload"),
+#: What a worker reports instead of the token and its random number.
+CLAIMS: dict[str, Callable[[int, int], tuple[Any, ...]]] = {
+    "no row": lambda token, nonce: (token + 1, nonce),
+    "other nonce": lambda token, nonce: (token, nonce ^ 1),
+    "token 0": lambda token, nonce: (0, 0),
+    "far ahead": lambda token, nonce: (2**63 - 1, nonce),
+    "mode without tokens": lambda token, nonce: (token, nonce, "reload"),
 }
+
+
+def oids() -> dict[str, int]:
+    """The primary keys of tables in PostgreSQL's catalog."""
+    return dict(rows("SELECT relname, oid FROM pg_class WHERE relname LIKE 'flagstaff%%'"))
 
 
 @pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
 def test_worker_with_an_invalid_token_is_pending(
-    claim: Callable[[FakeWorker, int, int], object], join: Join, set_steps: SetSteps
+    claim: Callable[[int, int], tuple[Any, ...]], join: Join, set_steps: SetSteps
 ) -> None:
     worker = join()
-    set_steps(lambda: claim(worker, *worker.query(NEWEST)[0]))
-    assert result_of_wait() == (False, (0, 1, 0, 0, 0))
+    set_steps(lambda: worker.report(*claim(*worker.query(NEWEST)[0])))
+    found = wait_for_workers()
+    assert (found.complete, counts(found)) == (False, (0, 1, 0, 0, 0))
 
 
 # Workers without a row.
-
-
-def project_name(table: str) -> str:
-    [[oid]] = rows("SELECT %s::regclass::oid", table)
-    return f"flagstaff {oid} 7 web-1"
 
 
 @pytest.mark.parametrize(
     ("name", "count"),
     [
         ("flagstaff", 1),
-        (lambda: project_name("flagstaff_token"), 1),
-        # Of another project in this database.
-        (lambda: project_name("flagstaff_change"), 0),
+        # A worker that is connected directly names the table of tokens of its project.
+        ("flagstaff {flagstaff_token} 7 web-1", 1),
+        ("flagstaff {flagstaff_change} 7 web-1", 0),
         ("flagstaff-reports", 0),
         ("psql", 0),
     ],
 )
 def test_session_of_a_worker_without_a_row_makes_the_wait_incomplete(
-    name: Any, count: int, join: Join, set_steps: SetSteps
+    name: str, count: int, join: Join, set_steps: SetSteps
 ) -> None:
     worker = join()
-    join(reports=False, application_name=name if isinstance(name, str) else name())
+    join(reports=False, application_name=name.format(**oids()))
     set_steps(worker.load)
-    assert result_of_wait() == (count == 0, (1, 0, 0, count, 0))
+    found = wait_for_workers()
+    assert (found.complete, counts(found)) == (count == 0, (1, 0, 0, count, 0))
 
 
 def test_worker_that_has_just_connected_is_waited_for(join: Join, set_steps: SetSteps) -> None:
     worker, new = join("web-1"), join("web-2", reports=False)
     set_steps(worker.load, new.report, new.load)
-    assert result_of_wait() == (True, (2, 0, 0, 0, 0))
+    found = wait_for_workers()
+    assert (found.complete, counts(found)) == (True, (2, 0, 0, 0, 0))
 
 
 def test_worker_that_reconnects_has_one_row(join: Join, set_steps: SetSteps) -> None:
@@ -199,7 +175,8 @@ def test_worker_that_reconnects_has_one_row(join: Join, set_steps: SetSteps) -> 
     before.leave()
     assert counts(wait_for_workers(0)) == (0, 1, 0, 1, 0)
     set_steps(after.load)
-    assert result_of_wait() == (True, (1, 0, 0, 0, 0))
+    found = wait_for_workers()
+    assert (found.complete, counts(found)) == (True, (1, 0, 0, 0, 0))
 
 
 @pytest.fixture
@@ -216,15 +193,13 @@ def test_session_of_a_pooler_belongs_to_the_workers_of_its_role(
     worker = join(is_pooled=True)
     join(reports=False)
     set_steps(worker.load)
-    assert result_of_wait() == (True, (1, 0, 0, 0, 0))
-    other = join(reports=False, **other_role)
-    assert counts(wait_for_workers(0))[3] == 1
-    other.leave()
-    # A worker that is connected directly gives its session the name of its project.
-    [oid] = rows("SELECT 'flagstaff_token'::regclass::oid")[0]
-    direct = join(reports=False, application_name=f"flagstaff {oid} 99 celery-1")
-    assert counts(wait_for_workers(0))[3] == 1
-    direct.leave()
+    found = wait_for_workers()
+    assert (found.complete, counts(found)) == (True, (1, 0, 0, 0, 0))
+    name = f"flagstaff {oids()['flagstaff_token']} 99 celery-1"
+    for parameters in (other_role, {"application_name": name}):
+        session = join(reports=False, **parameters)
+        assert wait_for_workers(0).unreported == 1
+        session.leave()
 
 
 def test_no_worker_is_incomplete_unless_none_is_expected() -> None:
@@ -235,11 +210,12 @@ def test_no_worker_is_incomplete_unless_none_is_expected() -> None:
 def test_wait_continues_until_the_expected_workers_are_registered(
     join: Join, set_steps: SetSteps
 ) -> None:
-    one = join("web-1")
-    set_steps(one.load, lambda: join("web-2").load())
-    assert result_of_wait(expect=2) == (True, (2, 0, 0, 0, 0))
+    worker = join("web-1")
+    set_steps(worker.load, lambda: join("web-2").load())
+    found = wait_for_workers(expect=2)
+    assert (found.complete, counts(found)) == (True, (2, 0, 0, 0, 0))
     late = join("web-3")
-    set_steps(one.load, late.load)
+    set_steps(worker.load, late.load)
     found = wait_for_workers(expect=5)
     assert (found.complete, counts(found)) == (False, (2, 1, 0, 0, 2))
     # When the last of them had applied it.
@@ -332,11 +308,13 @@ def test_missing_function_is_reported() -> None:
 def test_disabled_token_trigger_is_reported_because_the_change_wrote_no_token(
     statement: str,
 ) -> None:
-    with (
-        token_trigger(statement),
-        pytest.raises(PropagationError, match="a token trigger is missing or disabled"),
-    ):
-        wait_for_workers()
+    rows(f"ALTER TABLE flagstaff_keyvaluestore {statement}")
+    try:
+        with pytest.raises(PropagationError, match="a token trigger is missing or disabled"):
+            wait_for_workers()
+    finally:
+        rows("ALTER TABLE flagstaff_keyvaluestore ENABLE TRIGGER ALL")
+        rows(always("flagstaff_keyvaluestore"))
 
 
 # Restores and failures.
