@@ -30,19 +30,16 @@ def _imports(node: ast.AST, *, at_start: bool = True) -> Iterator[tuple[str, boo
         yield from _imports(child, at_start=at_start and not is_later)
 
 
-def _name(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
 @cache
 def _modules() -> dict[str, list[tuple[str, bool]]]:
     """Returns the imports of each module. Reading the package takes a second of processor time."""
-    # Without the stand-in for waffle, which is imported as "waffle".
-    return {
-        _name(path): [*_imports(ast.parse(path.read_text()))]
-        for path in (ROOT / "flagstaff").rglob("*.py")
-        if "stand_in" not in path.parts
-    }
+    modules = {}
+    for path in (ROOT / "flagstaff").rglob("*.py"):
+        # Without the stand-in for waffle, which is imported as "waffle".
+        if "stand_in" not in path.parts:
+            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            modules[name.removesuffix(".__init__")] = [*_imports(ast.parse(path.read_text()))]
+    return modules
 
 
 def _graph(*, at_start: bool) -> dict[str, set[str]]:

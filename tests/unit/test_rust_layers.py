@@ -54,11 +54,6 @@ MODULES = {
 }
 
 
-def code(text: str) -> str:
-    """The source without its comments and its unit tests."""
-    return re.sub(r"//.*", "", text.split("#[cfg(test)]\nmod tests", maxsplit=1)[0])
-
-
 def leaves(tree: str) -> Iterator[str]:
     """The paths of a `use` tree: `a::{b, c::d}` → `a::b`, `a::c::d`."""
     head, brace, rest = tree.partition("{")
@@ -74,37 +69,33 @@ def leaves(tree: str) -> Iterator[str]:
             start = end + 1
 
 
-def absolute(path: str, module: str) -> str | None:
-    """A path without `crate`, `self` and `super`; None if it leads out of the crate."""
+def target_of(path: str, module: str) -> str | None:
+    """The module that a path in a module leads into; None for the root, or another crate."""
     first, _, rest = path.partition("::")
-    if first == "crate":
-        return rest
     if first == "self":
-        return f"{module}::{rest}"
-    parts = module.split("::")
-    if first != "super":
+        rest = f"{module}::{rest}"
+    elif first == "super":
+        parts = module.split("::")
+        while first == "super":
+            parts, (first, _, rest) = parts[:-1], rest.partition("::")
+        rest = "::".join([*parts, first, rest]).strip(":")
+    elif first != "crate":
         return None
-    while first == "super":
-        parts, (first, _, rest) = parts[:-1], rest.partition("::")
-    return "::".join([*parts, first, rest]).strip(":")
-
-
-def imported(path: str) -> str | None:
-    """The module that a path leads into; None for the root of the crate."""
-    while path and path not in MODULES:
-        path = path.rpartition("::")[0]
-    return path or None
+    while rest and rest not in MODULES:
+        rest = rest.rpartition("::")[0]
+    return rest or None
 
 
 def imports(module: str) -> set[str]:
     """The modules that `module` names in a `use` or in a path."""
-    source = code(MODULES[module].read_text())
+    text = MODULES[module].read_text()
+    # Without comments and unit tests.
+    source = re.sub(r"//.*", "", text.split("#[cfg(test)]\nmod tests", maxsplit=1)[0])
     # What the macro of the extension module exports stands one level deeper.
     source = source.replace("    use super::", "    use self::") if module == "python" else source
     named = [leaf for tree in re.findall(USE, source) for leaf in leaves(tree)]
     named += re.findall(r"\b(?:crate|self|super)(?:::\w+)+", re.sub(USE, "", source))
-    found = (absolute(path, module) for path in named)
-    return {target for path in found if path and (target := imported(path))} - {module}
+    return {target for path in named if (target := target_of(path, module))} - {module}
 
 
 GRAPH = {module: imports(module) for module in MODULES}

@@ -19,11 +19,13 @@ from flagstaff.changes.consequence import (
 from flagstaff.changes.row_states import Effect, Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support import shop
 from tests.support.admin_pages import production
+from tests.support.conditions import condition
 
 NONE, FEWER, MORE, MOST = Consequence
-STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
-GERMAN = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
+STAFF = {"conditions": [shop.STAFF]}
+IS_ONE, IS_TRUE = ([{"conditions": [condition("beta", "in", one)]}] for one in (1, True))
 
 
 def flag(enabled: bool = True, percent: int = 25, **fields: Any) -> RowState:
@@ -36,12 +38,8 @@ def value(own: object = 1, **fields: Any) -> RowState:
     return RowState(Kind.VALUE, KeyValueStore(key="limit", value=own, **fields))
 
 
-def beta(wanted: object) -> dict[str, Any]:
-    return {"conditions": [{"attribute": "beta", "operator": "in", "values": [wanted]}]}
-
-
 def rule(percent: int) -> dict[str, Any]:
-    return {**GERMAN, "rollout_percent": percent}
+    return {"conditions": [shop.GERMAN], "rollout_percent": percent}
 
 
 def counted(gain: int = 0, lose: int = 0, on: int = 0, **more: Any) -> Effect:
@@ -93,9 +91,10 @@ def test_question_is_needed_if_a_counted_user_notices_or_not_all_are_counted(
     assert needs_question(found, MOST) is (consequence_of(found) is MOST)
 
 
-def test_question_about_another_unit_than_the_user_is_needed() -> None:
-    before, after = (flag(percent=percent, bucket_by="organization") for percent in (25, 26))
+def test_unit_other_than_the_user_is_asked_about_and_not_counted_whole() -> None:
+    before, after, most = (flag(percent=n, bucket_by="organization") for n in (25, 26, 60))
     assert needs_question(impact_of(before, after, counted()), FEWER)
+    assert consequence(before, most, counted()) is MOST
 
 
 @pytest.mark.parametrize(
@@ -148,7 +147,7 @@ UNCOUNTED = (
         (flag(rules=[rule(0), STAFF]), flag(rules=[STAFF, rule(0), rule(9)]), MOST),
         (flag(rules={"a": 1}), flag(), MOST),
         # For Python, 1 equals true.
-        (flag(rules=[beta(1)]), flag(rules=[beta(True)]), MOST),
+        (flag(rules=IS_ONE), flag(rules=IS_TRUE), MOST),
         (value(), value(True), MOST),
         (value(), value(2), MOST),
         (value(), value(rules=[{**rule(9), "value": 2}]), MORE),
@@ -194,11 +193,6 @@ def test_experiment_that_is_not_counted_whole_is_most(
     found = Impact([], [])
     found[None, "test"] = effect
     assert consequence_of(found) is expected
-
-
-def test_unit_other_than_the_user_is_not_counted_whole() -> None:
-    before, after = (flag(percent=percent, bucket_by="organization") for percent in (25, 60))
-    assert consequence(before, after, counted()) is MOST
 
 
 @pytest.mark.parametrize(

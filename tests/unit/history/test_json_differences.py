@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import json
+from functools import reduce
+from operator import getitem
 from typing import Any
 
 import pytest
@@ -27,13 +29,6 @@ def differences(old: Any, new: Any) -> list[tuple[str, str, Any, Any]]:
     return [
         (one.action, path_text(one.path), one.old, one.new) for one in json_differences(old, new)
     ]
-
-
-def at(document: Any, path: Path) -> Any:
-    """Returns a member of a document. Raises KeyError if there is none."""
-    for name in path:
-        document = document[name]
-    return document
 
 
 def text(value: object) -> str:
@@ -87,8 +82,8 @@ def test_each_difference_is_true_and_only_equal_objects_have_none(old: Any, new:
     assert bool(found) == (text(old) != text(new))
     for one in found:
         if one.action == "removed":
-            assert text(at(old, one.path)) == text(one.old)
+            assert text(reduce(getitem, one.path, old)) == text(one.old)
         else:
-            assert text(at(new, one.path)) == text(one.new)
+            assert text(reduce(getitem, one.path, new)) == text(one.new)
         if one.action == "changed":
             assert text(one.old) != text(one.new)

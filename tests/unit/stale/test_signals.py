@@ -31,13 +31,9 @@ def ago(days: float) -> datetime:
     return NOW - timedelta(days=days)
 
 
-def used(last_evaluated_at: datetime | None = None, **others: Any) -> KeyUsage:
-    return KeyUsage(last_evaluated_at=last_evaluated_at, **others)
-
-
 def judged(**facts: Any) -> Assessment:
     """A flag that is evaluated, unless `facts` say otherwise."""
-    known = {"last_use": used(NOW), "counted_since": ago(90), **facts}
+    known = {"last_use": KeyUsage(last_evaluated_at=NOW), "counted_since": ago(90), **facts}
     return assess(Facts("1", "new_checkout", **known), now=NOW, today=TODAY, days=30)
 
 
@@ -61,7 +57,7 @@ def test_finding_of_a_constant_flag_has_its_evidence() -> None:
 
 @pytest.mark.parametrize(("days", "expected"), [(29, []), (30, [NOT_EVALUATED])])
 def test_flag_is_stale_after_days_without_an_evaluation(days: int, expected: list[Signal]) -> None:
-    assert signals(last_use=used(ago(days))) == expected
+    assert signals(last_use=KeyUsage(last_evaluated_at=ago(days))) == expected
 
 
 def test_flag_that_was_never_evaluated_is_stale_since_its_creation_or_the_counts() -> None:
@@ -76,22 +72,23 @@ def test_evaluations_that_are_not_all_counted_are_unknown() -> None:
     found = judged(last_use=NOT_USED, counted_since=None, usage_problem="off")
     assert (found.findings, found.unknown) == ((), (Unknown(NOT_EVALUATED, "off"),))
     assert not found.is_stale
-    found = judged(last_use=used(ago(3)), counted_since=None, usage_problem="off")
+    found = judged(
+        last_use=KeyUsage(last_evaluated_at=ago(3)), counted_since=None, usage_problem="off"
+    )
     assert found.unknown == ()
 
 
 def test_flag_served_in_bulk_before_is_unused_since_then() -> None:
-    [found] = judged(last_use=used(ago(50), served_in_bulk_at=ago(40))).findings
+    [found] = judged(
+        last_use=KeyUsage(last_evaluated_at=ago(50), served_in_bulk_at=ago(40))
+    ).findings
     assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=False)
 
 
 @pytest.mark.parametrize("kind", ["ops", "permission"])
 def test_permanent_flag_is_stale_only_after_its_review_date(kind: str) -> None:
-    facts = {
-        "kind": kind,
-        "constant": Constant(True, ago(99), True),
-        "last_use": used(ago(99)),
-    }
+    constant = Constant(True, ago(99), True)
+    facts = {"kind": kind, "constant": constant, "last_use": KeyUsage(last_evaluated_at=ago(99))}
     assert signals(**facts) == []
     assert signals(**facts, review_on=date(2026, 11, 19)) == [REVIEW]
 
@@ -123,17 +120,21 @@ def test_review_date_silences_a_flag_until_the_day_if_it_was_stale_when_it_was_s
     assert [one.signal for one in found.findings] == [CONSTANT]
 
 
-@pytest.mark.parametrize("is_exact", [True, False])
-def test_review_date_of_the_creation_silences_nothing(is_exact: bool) -> None:
-    change = ReviewChange(ago(1), is_creation=True)
+@pytest.mark.parametrize(
+    ("is_exact", "change", "silences"),
+    [
+        (True, ReviewChange(ago(1), is_creation=True), False),
+        (False, ReviewChange(ago(1), is_creation=True), False),
+        # The period may have begun before.
+        (False, ReviewChange(ago(49)), True),
+    ],
+)
+def test_review_date_of_the_creation_silences_nothing_and_a_later_one_an_inexact_period(
+    is_exact: bool, change: ReviewChange, silences: bool
+) -> None:
     constant = Constant(True, ago(50), is_exact=is_exact)
-    assert judged(constant=constant, review_on=date(2026, 12, 1), review_change=change).is_stale
-
-
-def test_review_date_silences_a_flag_whose_period_may_have_begun_before() -> None:
-    constant = Constant(True, ago(50), is_exact=False)
-    change = ReviewChange(ago(49))
-    assert judged(constant=constant, review_on=date(2026, 12, 1), review_change=change).is_silent
+    found = judged(constant=constant, review_on=date(2026, 12, 1), review_change=change)
+    assert found.is_silent is silences
 
 
 @pytest.mark.parametrize(("days", "expected"), [(31, True), (30, False)])
@@ -147,28 +148,18 @@ def test_review_date_that_replaces_a_past_one_silences_other_signals(
 
 
 def test_one_signal_that_held_when_the_date_was_set_is_enough() -> None:
-    facts = {
-        **SHIPPED,
-        "last_use": used(ago(35)),
-        "review_change": ReviewChange(ago(10)),
-    }
+    change = ReviewChange(ago(10))
+    facts = {**SHIPPED, "last_use": KeyUsage(last_evaluated_at=ago(35)), "review_change": change}
     found = judged(**facts, review_on=date(2026, 12, 1))
     assert (len(found.findings), found.is_silent) == (2, True)
 
 
 def test_flag_can_have_all_signals() -> None:
-    facts = {
-        "constant": Constant(True, ago(50), True),
-        "last_use": used(ago(40)),
-    }
+    facts = {**SHIPPED, "last_use": KeyUsage(last_evaluated_at=ago(40))}
     assert signals(**facts, review_on=date(2026, 1, 1)) == [CONSTANT, NOT_EVALUATED, REVIEW]
 
 
 WHOLE = UsagePeriod(ago(50), ago(0.01))
-
-
-def gap(**length: int) -> UsagePeriod:
-    return UsagePeriod(ago(60), NOW, timedelta(**length))
 
 
 @pytest.mark.parametrize(
@@ -177,9 +168,9 @@ def gap(**length: int) -> UsagePeriod:
         (WHOLE, ""),
         (UsagePeriod(None, None), "no worker has reported its usage"),
         (UsagePeriod(ago(20), NOW), "usage is known only since 2026-10-31"),
-        (gap(days=3), "for 3 days, no worker reported its usage"),
-        (gap(hours=36), "for 1 day, no worker reported its usage"),
-        (gap(hours=23), ""),
+        (UsagePeriod(ago(60), NOW, timedelta(days=3)), "for 3 days, no worker reported its usage"),
+        (UsagePeriod(ago(60), NOW, timedelta(hours=36)), "for 1 day, no worker reported its usage"),
+        (UsagePeriod(ago(60), NOW, timedelta(hours=23)), ""),
         (UsagePeriod(ago(60), ago(2)), "no worker has reported its usage since 2026-11-18"),
     ],
 )

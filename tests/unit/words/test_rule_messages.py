@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -71,28 +73,17 @@ WRONG_TEXTS = (
 )
 
 
-@pytest.mark.parametrize("rules", WRONG_RULES)
-def test_problem_of_rules_is_translated(rules: object) -> None:
-    problem = rule_problem(rules)
+WRONG: list[tuple[Callable[[Any], Text | None], object]] = [
+    *((rule_problem, rules) for rules in WRONG_RULES),
+    *((value_rule_problem, rules) for rules in WRONG_RULES_OF_VALUES),
+    *((condition_problem, conditions) for conditions in WRONG_CONDITIONS),
+]
+
+
+@pytest.mark.parametrize(("problem_of", "wrong"), WRONG)
+def test_problem_is_translated(problem_of: Callable[[Any], Text | None], wrong: object) -> None:
+    problem = problem_of(wrong)
     assert problem is not None
-    assert_translated(problem)
-
-
-@pytest.mark.parametrize("rules", WRONG_RULES_OF_VALUES)
-def test_problem_of_rules_of_values_is_translated(rules: object) -> None:
-    problem = value_rule_problem(rules)
-    assert problem is not None
-    assert_translated(problem)
-
-
-@pytest.mark.parametrize("conditions", WRONG_CONDITIONS)
-def test_problem_of_conditions_is_translated(conditions: object) -> None:
-    problem = condition_problem(conditions)
-    assert problem is not None
-    assert_translated(problem)
-
-
-def assert_translated(problem: Text) -> None:
     with marked():
         shown = unmarked_in(localized(problem).replace("regex parse error", ""))
     is_of_library = "pattern is not valid" in problem or "JSON serializable" in problem
@@ -100,8 +91,7 @@ def assert_translated(problem: Text) -> None:
 
 
 def test_every_text_of_rust_gets_all_its_values() -> None:
-    problems = [*map(rule_problem, WRONG_RULES), *map(condition_problem, WRONG_CONDITIONS)]
-    problems += map(value_rule_problem, WRONG_RULES_OF_VALUES)
+    problems = [problem_of(wrong) for problem_of, wrong in WRONG]
     problems += map(_core.check_rules, WRONG_TEXTS)
     seen = {english for problem in problems if problem for english in english_in(problem)}
     undecodable = filter(None, map(why_undecodable, ("9" * 5000, "[" * 501)))
