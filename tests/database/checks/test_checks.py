@@ -264,8 +264,7 @@ def test_missing_triggers_on_models_of_a_project_are_reported_with_the_operation
 
 
 @pytest.mark.parametrize(
-    ("command", "reported"),
-    [("check", True), ("migrate", False), ("migrate_schemas", False)],
+    ("command", "reported"), [("check", True), ("migrate", False), ("migrate_schemas", False)]
 )
 def test_tables_that_a_running_migrate_may_create_are_not_reported(
     command: str, reported: bool, monkeypatch: pytest.MonkeyPatch

@@ -336,8 +336,7 @@ def test_allow_and_disallow_take_primary_keys_and_usernames() -> None:
 
 
 @pytest.mark.parametrize(
-    ("username", "shown"),
-    [("1", "7"), ("-rf", "7"), ("a\tb", "7"), ("Zoë O'Hara", "Zoë O'Hara")],
+    ("username", "shown"), [("1", "7"), ("-rf", "7"), ("a\tb", "7"), ("Zoë O'Hara", "Zoë O'Hara")]
 )
 def test_user_whose_name_is_not_an_argument_is_shown_by_primary_key(
     username: str, shown: str
@@ -356,8 +355,7 @@ def test_allow_by_a_role_that_may_not_read_usernames_shows_primary_keys(
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["alice\nbob\n", "alice\rbob\r", "id,name\n1,a\n\n2,b\n", '\ufeff"1"\r\n"bob"\r\n'],
+    "text", ["alice\nbob\n", "alice\rbob\r", "id,name\n1,a\n\n2,b\n", '\ufeff"1"\r\n"bob"\r\n']
 )
 def test_allow_reads_users_from_a_file_or_the_standard_input(
     text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

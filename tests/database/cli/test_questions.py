@@ -20,10 +20,7 @@ from tests.support.shop import STAFF, Shop
 from tests.support.terminals import Terminal, asked, document, run, typed
 
 # Each command is a transaction of its own, as in production.
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("plain_terminal"),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
 
 KNOWN = {**STAFF, "attribute": "is_authenticated"}
 TEAM = [{"conditions": [{"segment": "team"}]}]

@@ -76,10 +76,7 @@ def fail() -> None:
 @COMMITTED
 @pytest.mark.parametrize(
     ("verb", "done", "messages"),
-    [
-        ("retry", "deliveries queued again: 1\n", 2),
-        ("discard", "deliveries discarded: 1\n", 1),
-    ],
+    [("retry", "deliveries queued again: 1\n", 2), ("discard", "deliveries discarded: 1\n", 1)],
 )
 def test_failed_deliveries_are_an_error_until_they_are_retried_or_discarded(
     verb: str, done: str, messages: int, ops: Webhook

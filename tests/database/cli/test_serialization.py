@@ -175,9 +175,7 @@ def test_import_refuses_to_overwrite_newer_versions(tmp_path: Path) -> None:
     assert run(f"import {path} --ignore-versions").status == 0
 
 
-def test_printed_import_command_keeps_all_options_and_refuses_other_differences(
-    file: Path,
-) -> None:
+def test_printed_import_command_keeps_all_options_and_refuses_other_differences(file: Path) -> None:
     edit(file, NARROWER, WINTER, CAROL)
     shown = run(f"import {file} --delete-missing --skip-unknown --dry-run").err
     [line] = re.findall(r"to apply exactly this: python manage.py flags (.+)", shown)

@@ -50,11 +50,7 @@ def test_jobs_of_ten_processes_run_an_action_once() -> None:
 
 @pytest.mark.parametrize(
     ("line", "meanwhile"),
-    [
-        (f"on {KEY}", kill),
-        (f"on {KEY}", cancel),
-        (f"plan start {KEY} --enable", kill),
-    ],
+    [(f"on {KEY}", kill), (f"on {KEY}", cancel), (f"plan start {KEY} --enable", kill)],
 )
 def test_kill_or_cancel_while_an_action_runs_stops_it(
     line: str, meanwhile: Any, monkeypatch: pytest.MonkeyPatch

@@ -8,14 +8,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from django.utils.translation import override
 
-from flagstaff.actions.arguments import (
-    Argument,
-    Json,
-    JsonFile,
-    Parsed,
-    YesNo,
-    percent,
-)
+from flagstaff.actions.arguments import Argument, Json, JsonFile, Parsed, YesNo, percent
 
 TEXT = Argument("a text")
 PERCENT = Parsed("a number", "PERCENT", percent)
@@ -49,11 +42,7 @@ def test_field_reads_what_the_action_gets(argument: Argument, typed: str, value:
         (TEXT, "", "required"),
         (PERCENT, "101", "a whole number from 0 to 100, not '101'"),
         (PERCENT, "", "required"),
-        (
-            Parsed("users", "N", int),
-            "many",
-            "a number such as 20000, no separators, not 'many'",
-        ),
+        (Parsed("users", "N", int), "many", "a number such as 20000, no separators, not 'many'"),
         (JsonFile("rules"), "[", "not valid JSON"),
         (Json("choices"), '{"a": 1, "a": 2}', "has a name twice"),
     ],

@@ -129,11 +129,7 @@ def test_invalid_field_is_refused_with_its_name(
         ({"value": False, "type": "boolean"}, {"value": 0}, "value: the value must be true or"),
         ({"value": {}, "type": "object"}, {"value": []}, "value: the value must be an object"),
         ({"value": [], "type": "array"}, {"value": {}}, "value: the value must be an array"),
-        (
-            GATEWAYS,
-            {"value": "Strpie"},
-            'value: "Strpie" is not one of "Stripe", "PayPal"',
-        ),
+        (GATEWAYS, {"value": "Strpie"}, 'value: "Strpie" is not one of "Stripe", "PayPal"'),
         ({"value": 1, "choices": [1, 2]}, {"value": True}, "value: true is not one of 1, 2"),
         ({"value": True, "choices": [True]}, {"value": 1}, "value: 1 is not one of true"),
         ({"value": "1", "choices": ["1"]}, {"value": 1}, 'value: 1 is not one of "1"'),
@@ -147,11 +143,7 @@ def test_invalid_field_is_refused_with_its_name(
             "rules: rule 2: the value must be an integer, not a string",
         ),
         ({"value": 1, "choices": [1]}, {"rules": of_values(5)}, "rules: rule 1: 5 is not one of 1"),
-        (
-            {"value": 1, "rules": of_values(5)},
-            {"choices": [1]},
-            "rules: rule 1: 5 is not one of 1",
-        ),
+        ({"value": 1, "rules": of_values(5)}, {"choices": [1]}, "rules: rule 1: 5 is not one of 1"),
         (
             {"value": 1, "rules": of_values(5)},
             {"value": "1", "type": "string"},

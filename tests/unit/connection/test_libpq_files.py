@@ -173,9 +173,7 @@ def test_service_is_used_after_the_settings_and_before_the_environment(
         assert "service" not in found
 
 
-def test_security_parameters_of_the_environment_are_read(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_security_parameters_of_the_environment_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGREQUIREAUTH", "scram-sha-256")
     monkeypatch.setenv("PGREQUIRESSL", "1")
     found = connection_parameters(connections["default"])

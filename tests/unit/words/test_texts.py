@@ -96,10 +96,7 @@ def test_text_error_is_shown_in_the_language_and_keeps_its_text() -> None:
             ConflictError(_HOLDS, advice="read it again", key="a"),
             Text("{problem}; {advice}", problem=_HOLDS, advice="read it again"),
         ),
-        (
-            DocumentError(["no", _HOLDS]),
-            Text("{part_0}\n{part_1}", part_0="no", part_1=_HOLDS),
-        ),
+        (DocumentError(["no", _HOLDS]), Text("{part_0}\n{part_1}", part_0="no", part_1=_HOLDS)),
         (SettingError("LISTEN is 1", "expected True"), Text("LISTEN is 1; expected True")),
     ],
 )
