@@ -50,6 +50,15 @@ def ok(line: str) -> Ran:
     return ran
 
 
+def refused(line: str, status: int, *messages: str) -> Ran:
+    """Runs a line that ends with this exit status and prints these messages."""
+    ran = run(line)
+    assert ran.status == status, ran.err
+    for message in messages:
+        assert message in ran.err
+    return ran
+
+
 def asked(line: str, *answers: str | Callable[[], str]) -> Ran:
     """Runs a line on a terminal where a person types these answers, which are all asked for.
 

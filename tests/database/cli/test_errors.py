@@ -14,7 +14,7 @@ from flagstaff.management.commands.flags import Command
 from tests.conftest import ROOT
 from tests.support.history import newest_entry
 from tests.support.sql import rows
-from tests.support.terminals import flags, run
+from tests.support.terminals import flags, refused, run
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
 
@@ -189,9 +189,7 @@ def test_help_has_the_verbs_under_the_headings_of_the_documentation(
 )
 def test_missing_table_is_an_error_that_names_migrate(table: str, line: str) -> None:
     rows(f"ALTER TABLE {table} RENAME TO gone")
-    ran = run(line)
-    assert ran.status == 1
-    assert ran.err.endswith(f'relation "{table}" does not exist; run "manage.py migrate"\n')
+    refused(line, 1, f'relation "{table}" does not exist; run "manage.py migrate"\n')
 
 
 @pytest.mark.parametrize(
@@ -211,23 +209,34 @@ def test_missing_table_is_an_error_that_names_migrate(table: str, line: str) -> 
 def test_change_that_the_database_does_not_allow_is_refused(statements: str, reason: str) -> None:
     rows(statements)
     assert flags("show", "new_checkout").status == 0
-    status, _, err = flags("off", "new_checkout")
-    assert status == 4
-    assert err.startswith(f"CommandError: the database does not allow this: {reason}")
+    refused("off new_checkout", 4, f"CommandError: the database does not allow this: {reason}")
+
+
+BOM = b"\xef\xbb\xbf"
+START = b'{"flagstaff": 1, "flags": {"a": {"description": "'
+LARGE, TOO_LARGE = START + "é".encode() * (9 * 2**20), "is larger than 16,777,216 bytes"
+UNKNOWN_USER = START + b'", "allowed_users": ["carol"]}, "b": {"rollout_percent": 101}}}'
+GONE = b'[{"conditions": [{"segment": "gone"}]}]'
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("line", "content", "status", "message"),
     [
-        ("[", "not valid JSON"),
-        ("\xff", "list.json is not UTF-8 text"),
-        ('[{"name": "a", "name": "b"}]', "twice"),
-        ("{}", "rules: the rules must be a list, not an object"),
-        ('[{"conditions": [{"segment": "gone"}]}]', "does not exist"),
+        ("rules new_checkout", b"[", 2, "not valid JSON"),
+        ("rules new_checkout", b"\xff", 2, "file.txt is not UTF-8 text"),
+        ("rules new_checkout", b'[{"name": "a", "name": "b"}]', 2, "twice"),
+        ("rules new_checkout", b"{}", 4, "rules: the rules must be a list, not an object"),
+        ("rules new_checkout", GONE, 4, "does not exist"),
+        ("allow new_checkout --file", b"a" * 200_000, 2, "users: This text cannot be read."),
+        ("import", b'{"a": "bc\xff', 2, "is not UTF-8 text: byte 10 is not valid"),
+        *[("import", start + LARGE, 2, TOO_LARGE) for start in (BOM, b"", b" ")],
+        ("import", UNKNOWN_USER, 2, "CommandError: nothing was written; 2 problems:"),
     ],
+    ids=range(11),
 )
-def test_file_of_rules_with_a_mistake_is_refused(text: str, message: str, tmp_path: Path) -> None:
-    path = tmp_path / "list.json"
-    path.write_text(text, encoding="latin-1")
-    ran = run(f"rules new_checkout {path}")
-    assert (ran.status in {2, 4}, message in ran.err) == (True, True)
+def test_file_with_a_mistake_is_refused(
+    line: str, content: bytes, status: int, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "file.txt"
+    path.write_bytes(content)
+    refused(f"{line} {path}", status, message)

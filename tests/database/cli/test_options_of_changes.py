@@ -15,7 +15,7 @@ from flagstaff import acting_as, changes
 from flagstaff.history import flag_version
 from flagstaff.models import Change
 from tests.support.history import flag_history, newest_entry
-from tests.support.terminals import asked, document, run, typed
+from tests.support.terminals import asked, document, refused, run, typed
 
 # Each command is a transaction of its own.
 pytestmark = [
@@ -182,8 +182,7 @@ def test_required_reason_holds_for_changes_and_no_dry_run_and_a_wrong_setting_fo
     changes.flags.set_rollout("new_checkout", 50)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": True}
     for line in ("on summer_banner", "undo new_checkout", f"import {path}"):
-        ran = run(f"{line} --reason ' '")
-        assert (ran.status, "by the setting REQUIRE_REASON: pass --reason" in ran.err) == (2, True)
+        refused(f"{line} --reason ' '", 2, "by the setting REQUIRE_REASON: pass --reason")
         # An import has a status of its own for differences.
         assert run(f"{line} --dry-run").status in {0, 6}
     assert run("on summer_banner --reason launch").status == 0

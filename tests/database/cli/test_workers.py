@@ -16,7 +16,7 @@ from flagstaff.operations import InstallTriggers
 from tests.support.fake_workers import Join, join, let_pass
 from tests.support.forced_off import forced_off
 from tests.support.sql import rows
-from tests.support.terminals import document, flags, run, typed
+from tests.support.terminals import document, flags, refused, run, typed
 
 pytestmark = pytest.mark.usefixtures("open_shop")
 COMMITTED = pytest.mark.django_db(transaction=True)
@@ -75,8 +75,7 @@ def test_other_database_than_postgresql_is_an_error(
     line: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connection, "vendor", "sqlite")
-    ran = run(line)
-    assert (ran.status, message in ran.err) == (1, True)
+    refused(line, 1, message)
 
 
 @COMMITTED

@@ -23,7 +23,7 @@ from tests.support.plan_pages import action_url, plan_url
 from tests.support.rollouts import KEY, STEPS, drive_recently, make_flag, rollout
 from tests.support.screen import Screen
 from tests.support.shop import EXPERIMENT, Shop
-from tests.support.terminals import run
+from tests.support.terminals import refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("plain_terminal")]
@@ -180,8 +180,7 @@ def test_stop_of_an_experiment_that_does_not_run_cancels_its_start(shop: Shop) -
 
 def test_experiment_cannot_be_asked_to_shrink(shop: Shop) -> None:
     shop.experiment()
-    ran = run(f"experiment grow {EXPERIMENT} 50 --yes --as ana --at {TOMORROW}")
-    assert (ran.status, "can only grow" in ran.err) == (4, True)
+    refused(f"experiment grow {EXPERIMENT} 50 --yes --as ana --at {TOMORROW}", 4, "can only grow")
     assert not WaitingAction.objects.exists()
 
 

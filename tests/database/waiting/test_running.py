@@ -32,7 +32,7 @@ from tests.support.history import flag_history, newest_entry
 from tests.support.rollouts import rollout
 from tests.support.shop import STAFF, Shop
 from tests.support.sql import rows
-from tests.support.terminals import run
+from tests.support.terminals import refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
@@ -244,9 +244,11 @@ def test_rights_of_the_projects_own_admin_are_a_no(monkeypatch: pytest.MonkeyPat
     OwnAdmin.has_change_permission.__module__ = "shop.admin"
     registry: dict[Any, Any] = admin.site._registry
     monkeypatch.setitem(registry, FeatureFlag, OwnAdmin(FeatureFlag, admin.site))
-    ran = run(f"release {KEY} --as ana --at {TOMORROW}")
-    assert ran.status == 4
-    assert "OwnAdmin decides about rights by its own methods" in ran.err
+    refused(
+        f"release {KEY} --as ana --at {TOMORROW}",
+        4,
+        "OwnAdmin decides about rights by its own methods",
+    )
 
 
 def test_right_for_the_flags_of_a_segment_is_needed(ana: User, shop: Shop) -> None:
@@ -309,8 +311,7 @@ def test_old_actions_are_deleted_with_the_history(settings: Any) -> None:
 )
 def test_secret_value_never_waits(line: str, shop: Shop) -> None:
     shop.value("mail_password")
-    ran = run(f"{line} --as ana --at {TOMORROW}")
-    assert (ran.status, "of a secret value cannot wait" in ran.err) == (2, True)
+    refused(f"{line} --as ana --at {TOMORROW}", 2, "of a secret value cannot wait")
     assert not WaitingAction.objects.exists()
 
 
