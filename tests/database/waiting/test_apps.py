@@ -6,6 +6,7 @@ tests/database/actions runs all of their actions later; the pages of both apps a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -75,10 +76,6 @@ def replace_the_plan() -> None:
     plans.create(KEY, ["50:1h", "100:1h"])
 
 
-def start_the_plan() -> None:
-    plans.start(KEY)
-
-
 def take_the_right() -> None:
     User.objects.get(username="ana").user_permissions.clear()
 
@@ -91,7 +88,7 @@ def take_the_right() -> None:
             f"{KEY} was changed after this was asked for: ",
         ),
         (replace_the_plan, f"the rollout plan of {KEY} has been changed"),
-        (start_the_plan, f"the rollout plan of {KEY}"),
+        (partial(plans.start, KEY), f"the rollout plan of {KEY}"),
         (take_the_right, f"user ana lacks the right to toggle {KEY}"),
         (lambda: drive_recently(minutes=6), "run-jobs"),
     ],

@@ -36,10 +36,6 @@ def kill() -> object:
     return changes.flags.disable(KEY)
 
 
-def cancel() -> object:
-    return WaitingAction.objects.update(state="cancelled")
-
-
 def test_jobs_of_ten_processes_run_an_action_once() -> None:
     ask(f"release {KEY}")
     make_due()
@@ -50,7 +46,12 @@ def test_jobs_of_ten_processes_run_an_action_once() -> None:
 
 @pytest.mark.parametrize(
     ("line", "meanwhile"),
-    [(f"on {KEY}", kill), (f"on {KEY}", cancel), (f"plan start {KEY} --enable", kill)],
+    [
+        (f"on {KEY}", kill),
+        (f"on {KEY}", lambda: WaitingAction.objects.update(state="cancelled")),
+        (f"plan start {KEY} --enable", kill),
+    ],
+    ids=["kill", "cancel", "kill of a flag with a plan"],
 )
 def test_kill_or_cancel_while_an_action_runs_stops_it(
     line: str, meanwhile: Any, monkeypatch: pytest.MonkeyPatch
