@@ -75,11 +75,7 @@ NO_JSON = "CommandError: value: not valid JSON (line 1, column "
         ("undo new_checkout 987654", 4, "refused: "),
         # A dry run is refused as the change would be.
         ("value set page_size null --dry-run", 4, "refused: "),
-        (
-            "allow new_checkout carol --dry-run",
-            1,
-            "No user has this primary key or username: “carol”.",
-        ),
+        ("allow new_checkout carol --dry-run", 1, "this primary key or username: “carol”."),
         # Names.
         ("explain new_checkout alcie", 1, "primary key or username 'alcie'; did you mean 'alice'?"),
         *[

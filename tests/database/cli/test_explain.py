@@ -42,16 +42,16 @@ def deciding(line: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("user", [None, 1, 2, 3])
 def test_explain_has_the_result_the_reason_and_the_steps_of_the_function(user: int | None) -> None:
-    found = document("explain", "new_checkout", "--anonymous" if user is None else str(user))
+    explained = document("explain", "new_checkout", "--anonymous" if user is None else str(user))
     explanation = explain("new_checkout", user)
-    assert found["value"] is flag_enabled("new_checkout", user)
-    assert (found["reason"], found["bucket"]) == (explanation.reason, explanation.bucket)
-    names = [(step["name"], step["met"], step["decides"]) for step in found["steps"]]
+    assert explained["value"] is flag_enabled("new_checkout", user)
+    assert (explained["reason"], explained["bucket"]) == (explanation.reason, explanation.bucket)
+    names = [(step["name"], step["met"], step["decides"]) for step in explained["steps"]]
     assert names == [(step.name, step.met, step.decides) for step in explanation.steps]
 
 
 @pytest.mark.parametrize(
-    ("user", "found", "sentence"),
+    ("user", "shown", "sentence"),
     [
         ("1", {"pk": 1, "name": "alice", "by": "primary key"}, "user 1 (alice), found by primary"),
         ("77", {"pk": 43, "name": "77", "by": "username"}, "user 43 (77), found by username."),
@@ -60,11 +60,11 @@ def test_explain_has_the_result_the_reason_and_the_steps_of_the_function(user: i
     ],
 )
 def test_user_is_found_by_primary_key_before_username(
-    user: str, found: dict[str, Any] | None, sentence: str
+    user: str, shown: dict[str, Any] | None, sentence: str
 ) -> None:
     User.objects.create(pk=42, username="1")
     User.objects.create(pk=43, username="77")
-    assert document("explain", "dark_mode", user)["user"] == found
+    assert document("explain", "dark_mode", user)["user"] == shown
     ran = flags("explain", "dark_mode", user)
     assert ran.out.startswith(f"result\tdark_mode is on for {sentence}")
     unknown = "no user has the primary key 3; showing the result for primary key 3 anyway\n"
@@ -113,22 +113,23 @@ def test_rule_and_its_conditions_are_steps_that_say_why(
     rule: dict[str, Any], user: str, matches: bool, text: str
 ) -> None:
     set_fields(rules=[rule])
-    found = document("explain", "new_checkout", user)
-    [step] = [step for step in found["steps"] if step["text"] == text]
-    assert (step["met"], step["decides"], found["rule"] == 1) == (matches, matches, matches)
+    explained = document("explain", "new_checkout", user)
+    [step] = [step for step in explained["steps"] if step["text"] == text]
+    assert (step["met"], step["decides"], explained["rule"] == 1) == (matches, matches, matches)
     shown = typed(f"flags explain new_checkout {user}")
     assert ("▸  rule 1 " in shown) is matches
     # A disabled flag does not reach its rules.
     set_fields(enabled=False)
-    found = document("explain", "new_checkout", user)["steps"]
-    assert [(one["met"], one["text"]) for one in found if one["name"] == "rule 1"] == [(None, "")]
+    steps = document("explain", "new_checkout", user)["steps"]
+    first = [(step["met"], step["text"]) for step in steps if step["name"] == "rule 1"]
+    assert first == [(None, "")]
 
 
 def test_json_has_the_rules_and_the_conditions_as_they_are_stored() -> None:
     country = condition("country", "in", "DE")
     set_fields(rules=[rule(country, {"segment": "enterprise"}, name="beta")])
-    found = document("explain", "new_checkout", "bob", "--context", "country=DE")["steps"]
-    values = [(step["level"], step["values"]) for step in found if step["values"]]
+    explained = document("explain", "new_checkout", "bob", "--context", "country=DE")["steps"]
+    values = [(step["level"], step["values"]) for step in explained if step["values"]]
     assert (0, {"name": "beta", "percent": 100}) in values
     assert (1, {"condition": country, "outcome": "passed"}) in values
     plan = condition("plan", "in", "enterprise")
@@ -137,9 +138,9 @@ def test_json_has_the_rules_and_the_conditions_as_they_are_stored() -> None:
 
 def test_rules_that_cannot_be_read_leave_the_default_of_the_call_except_to_allowed_users() -> None:
     set_fields(rules=[STAFF, rule(name="beta")])
-    found = document("explain", "new_checkout", "bob")
-    assert (found["reason"], found["error_code"]) == ("ERROR", "PARSE_ERROR")
-    assert found["rules_problem"].startswith('rule 2 ("beta"): ')
+    explained = document("explain", "new_checkout", "bob")
+    assert (explained["reason"], explained["error_code"]) == ("ERROR", "PARSE_ERROR")
+    assert explained["rules_problem"].startswith('rule 2 ("beta"): ')
     shown = "new_checkout returns the default of the call for user 2 (bob), found by username."
     assert typed("flags explain new_checkout bob").splitlines()[0] == shown
     assert document("explain", "new_checkout", "alice")["reason"] == "TARGETING_MATCH"
@@ -164,11 +165,11 @@ def test_bucket_is_that_of_the_unit_or_a_hint_says_how_to_pass_it(
     assert deciding("explain new_checkout bob") == (unit, missing + hint)
     first, *_ = typed("flags explain new_checkout bob").splitlines()
     assert first.endswith(f"found by username. It is bucketed by {unit}, which is missing.")
-    found = bucket_of("new_checkout", given)
+    bucket = bucket_of("new_checkout", given)
     line = f"explain new_checkout --anonymous --context {unit}={given}"
-    word = "below" if found < 25 else "not below"
-    assert deciding(line) == ("bucket < rollout", f"{found} is {word} 25 (by {unit})")
-    assert f"It is bucketed by {unit}, bucket {found}." in typed(f"flags {line}")
+    word = "below" if bucket < 25 else "not below"
+    assert deciding(line) == ("bucket < rollout", f"{bucket} is {word} 25 (by {unit})")
+    assert f"It is bucketed by {unit}, bucket {bucket}." in typed(f"flags {line}")
     set_fields(rules=[rule(ANYONE, rollout_percent=99)])
     shown = f"99 %: matches, but {missing}, so the flag is off{hint}"
     assert deciding("explain new_checkout bob") == ("rule 1", shown)
@@ -184,9 +185,9 @@ def test_value_null_of_the_context_is_missing() -> None:
 
 def test_forced_off_flag_names_the_environment() -> None:
     with forced_off(["dark_mode"]):
-        found = document("explain", "dark_mode", "alice")
+        explained = document("explain", "dark_mode", "alice")
         shown = typed("flags explain dark_mode alice")
-    assert (found["value"], found["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
+    assert (explained["value"], explained["override"]) == (False, "FLAGSTAFF_FORCE_OFF")
     assert shown.splitlines() == [
         "dark_mode is off for all users.",
         *("", "   STEP", f"▸  override  yes  {NOTICE}"),

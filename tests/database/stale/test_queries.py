@@ -51,9 +51,9 @@ def test_flag_at_100_percent_is_constant_since_the_change() -> None:
     # The change is also found behind many entries.
     for number in range(30):
         changes.flags.update(KEY, {"description": str(number)})
-    [found] = assess_one().findings
-    assert (found.signal, found.days, found.is_exact) == (Signal.CONSTANT, 41, True)
-    assert found.result is True
+    [finding] = assess_one().findings
+    assert (finding.signal, finding.days, finding.is_exact) == (Signal.CONSTANT, 41, True)
+    assert finding.result is True
 
 
 @pytest.mark.parametrize("rollout_first", [False, True])
@@ -66,9 +66,9 @@ def test_disabled_flag_is_constant_since_then_or_since_an_earlier_change_to_0(
     changes.flags.disable(KEY)
     age_history(35)
     changes.flags.set_rollout(KEY, 0)
-    [found] = assess_one().findings
+    [finding] = assess_one().findings
     # After the rollout, users may have had the same result before.
-    assert (found.result, found.days, found.is_exact) == (False, 35, not rollout_first)
+    assert (finding.result, finding.days, finding.is_exact) == (False, 35, not rollout_first)
 
 
 def test_entry_without_a_column_bounds_the_period() -> None:
@@ -76,8 +76,8 @@ def test_entry_without_a_column_bounds_the_period() -> None:
     changes.flags.set_rollout(KEY, 100)
     age_history(35)
     rows("UPDATE flagstaff_change SET old = old - 'rollout_percent' WHERE action = 'update'")
-    [found] = assess_one().findings
-    assert (found.days, found.is_exact) == (35, False)
+    [finding] = assess_one().findings
+    assert (finding.days, finding.is_exact) == (35, False)
 
 
 def test_flag_at_0_percent_is_constant_since_its_last_allowed_user_left() -> None:
@@ -110,8 +110,8 @@ def test_pruned_history_bounds_the_period() -> None:
     changes.flags.update(KEY, {"description": "a"})
     age_history(40)
     prune(timedelta(days=50))
-    [found] = assess_one().findings
-    assert (found.days, found.is_exact) == (40, False)
+    [finding] = assess_one().findings
+    assert (finding.days, finding.is_exact) == (40, False)
 
 
 def test_flag_that_is_older_than_the_history_is_bound_by_its_begin() -> None:
@@ -119,8 +119,8 @@ def test_flag_that_is_older_than_the_history_is_bound_by_its_begin() -> None:
     Change.objects.all().delete()
     assert signals() == {}
     make_flag("another", days=50)
-    [found] = assess_one().findings
-    assert (found.days, found.is_exact) == (50, False)
+    [finding] = assess_one().findings
+    assert (finding.days, finding.is_exact) == (50, False)
 
 
 def test_change_without_an_entry_makes_the_period_unknown() -> None:
@@ -134,19 +134,20 @@ def test_change_without_an_entry_makes_the_period_unknown() -> None:
 def test_missing_triggers_make_the_period_unknown() -> None:
     make_flag(rollout_percent=100)
     rows("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
-    found = assess_one()
-    assert found.findings == ()
-    assert [one.signal for one in found.unknown] == [Signal.CONSTANT, Signal.NOT_EVALUATED]
+    assessment = assess_one()
+    assert assessment.findings == ()
+    assert [one.signal for one in assessment.unknown] == [Signal.CONSTANT, Signal.NOT_EVALUATED]
 
 
 def test_flag_that_is_forced_off_is_not_on_for_all_users() -> None:
     make_flag(rollout_percent=100)
     make_flag("dark_mode", enabled=False)
     with forced_off([KEY, "dark_mode"]):
-        found = assess_one()
+        assessment = assess_one()
         [disabled] = assess_one("dark_mode").findings
-    assert found.findings == ()
-    assert found.unknown[0].why == "the flag is forced off in this process by FLAGSTAFF_FORCE_OFF"
+    assert assessment.findings == ()
+    why = "the flag is forced off in this process by FLAGSTAFF_FORCE_OFF"
+    assert assessment.unknown[0].why == why
     assert disabled.result is False
 
 
@@ -173,8 +174,8 @@ def test_flag_without_an_evaluation_in_the_days_is_stale() -> None:
     collect_usage()
     evaluate(KEY, 33.5)
     evaluate(KEY, 50)
-    [found] = assess_one().findings
-    assert (found.signal, found.days, found.is_exact) == (Signal.NOT_EVALUATED, 33, True)
+    [finding] = assess_one().findings
+    assert (finding.signal, finding.days, finding.is_exact) == (Signal.NOT_EVALUATED, 33, True)
     assert signals("never") == {"not-evaluated": 45}
 
 
@@ -209,9 +210,9 @@ def test_pruned_usage_is_unknown() -> None:
 def test_missing_usage_tables_make_usage_unknown() -> None:
     make_flag(rollout_percent=100)
     rows("DROP TABLE flagstaff_usage")
-    found = assess_one()
-    assert [one.signal for one in found.findings] == [Signal.CONSTANT]
-    assert found.unknown[0].why.startswith("usage is not available; ")
+    assessment = assess_one()
+    assert [one.signal for one in assessment.findings] == [Signal.CONSTANT]
+    assert assessment.unknown[0].why.startswith("usage is not available; ")
 
 
 def test_flag_served_to_browsers_is_in_use() -> None:
@@ -220,8 +221,8 @@ def test_flag_served_to_browsers_is_in_use() -> None:
     serve(KEY, 40, to_browsers=True)
     assert signals() == {"not-evaluated": 40}
     serve(KEY, 3, to_browsers=True)
-    found = assess_one()
-    assert (found.findings, found.unknown) == ((), ())
+    assessment = assess_one()
+    assert (assessment.findings, assessment.unknown) == ((), ())
 
 
 def test_flag_served_in_bulk_is_not_known_to_be_unused() -> None:
@@ -229,9 +230,9 @@ def test_flag_served_in_bulk_is_not_known_to_be_unused() -> None:
     collect_usage()
     evaluate(KEY, 50)
     serve(KEY, 3)
-    found = assess_one()
-    assert found.findings == ()
-    [unknown] = found.unknown
+    assessment = assess_one()
+    assert assessment.findings == ()
+    [unknown] = assessment.unknown
     assert unknown.why.startswith("served in bulk on 20")
     assert unknown.why.endswith("; an evaluation of one key would be counted")
     evaluate(KEY, 2)
@@ -244,11 +245,11 @@ def test_review_date_owner_and_tags_are_read_from_the_flag(monkeypatch: pytest.M
     evaluate(KEY)
     columns = {"review_on": date(2020, 1, 31), "owner": "web", "tags": ["a", "b"]}
     set_columns(monkeypatch, flag, **columns)
-    found = assess_one()
-    assert [(one.signal, one.since) for one in found.findings] == [
+    assessment = assess_one()
+    assert [(one.signal, one.since) for one in assessment.findings] == [
         (Signal.REVIEW, date(2020, 1, 31))
     ]
-    assert (found.facts.owner, found.facts.tags) == ("web", ("a", "b"))
+    assert (assessment.facts.owner, assessment.facts.tags) == ("web", ("a", "b"))
 
 
 def test_days_default_to_the_setting(settings: Any) -> None:

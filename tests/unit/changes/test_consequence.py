@@ -85,10 +85,10 @@ def test_raised_rollout_that_no_present_user_gains_is_more() -> None:
 def test_question_is_needed_if_a_counted_user_notices_or_not_all_are_counted(
     percent: int, effect: Effect, asks: bool
 ) -> None:
-    found = impact_of(flag(), flag(percent=percent), effect)
-    assert needs_question(found, FEWER) is asks
+    impact = impact_of(flag(), flag(percent=percent), effect)
+    assert needs_question(impact, FEWER) is asks
     # As the admin's page of the action and the terminal ask, whatever the least is.
-    assert needs_question(found, MOST) is (consequence_of(found) is MOST)
+    assert needs_question(impact, MOST) is (consequence_of(impact) is MOST)
 
 
 def test_unit_other_than_the_user_is_asked_about_and_not_counted_whole() -> None:
@@ -190,9 +190,9 @@ def test_segment_that_is_not_counted_changes_all_rules(
 def test_experiment_that_is_not_counted_whole_is_most(
     effect: Effect, expected: Consequence
 ) -> None:
-    found = Impact([], [])
-    found[None, "test"] = effect
-    assert consequence_of(found) is expected
+    impact = Impact([], [])
+    impact[None, "test"] = effect
+    assert consequence_of(impact) is expected
 
 
 @pytest.mark.parametrize(
@@ -236,9 +236,9 @@ def test_users_are_shown_with_what_is_not_counted(effect: Effect, text: str) -> 
 
 
 def impact_of(before: RowState, after: RowState, effect: Effect) -> Impact:
-    found = Impact([before], [after])
-    found[after.kind, after.row.key] = effect
-    return found
+    impact = Impact([before], [after])
+    impact[after.kind, after.row.key] = effect
+    return impact
 
 
 @pytest.mark.parametrize(
@@ -253,8 +253,8 @@ def impact_of(before: RowState, after: RowState, effect: Effect) -> Impact:
 def test_sentence_about_anonymous_users(anonymous: tuple[bool, bool], unit: str, text: str) -> None:
     changed = anonymous[0] != anonymous[1]
     effect = counted(anonymous=anonymous, anonymous_changed=changed)
-    found = impact_of(flag(bucket_by=unit), flag(percent=90, bucket_by=unit), effect)
-    assert impact_text(found).endswith(text)
+    impact = impact_of(flag(bucket_by=unit), flag(percent=90, bucket_by=unit), effect)
+    assert impact_text(impact).endswith(text)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ def test_sentence_says_only_what_the_numbers_say(effect: Effect, text: str) -> N
 def test_key_is_typed_in_production_if_most_users_have_the_flag_then(
     effect: Effect, typed: str, settings: Any
 ) -> None:
-    found = impact_of(flag(), flag(percent=90), effect)
-    assert text_to_type(found) == ""
+    impact = impact_of(flag(), flag(percent=90), effect)
+    assert text_to_type(impact) == ""
     production(settings)
-    assert text_to_type(found) == typed
+    assert text_to_type(impact) == typed

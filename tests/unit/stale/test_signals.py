@@ -51,8 +51,8 @@ def test_constant_flag_is_stale_after_the_days(days: float, expected: list[Signa
 
 
 def test_finding_of_a_constant_flag_has_its_evidence() -> None:
-    [found] = judged(constant=Constant(False, ago(41.5), is_exact=False)).findings
-    assert found == Finding(CONSTANT, ago(41.5), 41, is_exact=False, result=False)
+    [finding] = judged(constant=Constant(False, ago(41.5), is_exact=False)).findings
+    assert finding == Finding(CONSTANT, ago(41.5), 41, is_exact=False, result=False)
 
 
 @pytest.mark.parametrize(("days", "expected"), [(29, []), (30, [NOT_EVALUATED])])
@@ -61,28 +61,28 @@ def test_flag_is_stale_after_days_without_an_evaluation(days: int, expected: lis
 
 
 def test_flag_that_was_never_evaluated_is_stale_since_its_creation_or_the_counts() -> None:
-    [found] = judged(last_use=NOT_USED, counted_since=ago(45)).findings
-    assert found == Finding(NOT_EVALUATED, ago(45), 45, is_exact=False)
-    [found] = judged(last_use=NOT_USED, key_since=ago(40)).findings
-    assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=True)
+    [finding] = judged(last_use=NOT_USED, counted_since=ago(45)).findings
+    assert finding == Finding(NOT_EVALUATED, ago(45), 45, is_exact=False)
+    [finding] = judged(last_use=NOT_USED, key_since=ago(40)).findings
+    assert finding == Finding(NOT_EVALUATED, ago(40), 40, is_exact=True)
     assert judged(last_use=NOT_USED, key_since=ago(5)).findings == ()
 
 
 def test_evaluations_that_are_not_all_counted_are_unknown() -> None:
-    found = judged(last_use=NOT_USED, counted_since=None, usage_problem="off")
-    assert (found.findings, found.unknown) == ((), (Unknown(NOT_EVALUATED, "off"),))
-    assert not found.is_stale
-    found = judged(
+    assessment = judged(last_use=NOT_USED, counted_since=None, usage_problem="off")
+    assert (assessment.findings, assessment.unknown) == ((), (Unknown(NOT_EVALUATED, "off"),))
+    assert not assessment.is_stale
+    assessment = judged(
         last_use=KeyUsage(last_evaluated_at=ago(3)), counted_since=None, usage_problem="off"
     )
-    assert found.unknown == ()
+    assert assessment.unknown == ()
 
 
 def test_flag_served_in_bulk_before_is_unused_since_then() -> None:
-    [found] = judged(
+    [finding] = judged(
         last_use=KeyUsage(last_evaluated_at=ago(50), served_in_bulk_at=ago(40))
     ).findings
-    assert found == Finding(NOT_EVALUATED, ago(40), 40, is_exact=False)
+    assert finding == Finding(NOT_EVALUATED, ago(40), 40, is_exact=False)
 
 
 @pytest.mark.parametrize("kind", ["ops", "permission"])
@@ -115,9 +115,9 @@ SHIPPED = {"constant": Constant(True, ago(50), is_exact=True)}
 def test_review_date_silences_a_flag_until_the_day_if_it_was_stale_when_it_was_set(
     day: int, change: ReviewChange | None, expected: bool
 ) -> None:
-    found = judged(**SHIPPED, review_on=date(2026, 11, day), review_change=change)
-    assert (found.is_silent, found.is_stale) == (expected, not expected)
-    assert [one.signal for one in found.findings] == [CONSTANT]
+    assessment = judged(**SHIPPED, review_on=date(2026, 11, day), review_change=change)
+    assert (assessment.is_silent, assessment.is_stale) == (expected, not expected)
+    assert [one.signal for one in assessment.findings] == [CONSTANT]
 
 
 @pytest.mark.parametrize(
@@ -133,8 +133,8 @@ def test_review_date_of_the_creation_silences_nothing_and_a_later_one_an_inexact
     is_exact: bool, change: ReviewChange, silences: bool
 ) -> None:
     constant = Constant(True, ago(50), is_exact=is_exact)
-    found = judged(constant=constant, review_on=date(2026, 12, 1), review_change=change)
-    assert found.is_silent is silences
+    assessment = judged(constant=constant, review_on=date(2026, 12, 1), review_change=change)
+    assert assessment.is_silent is silences
 
 
 @pytest.mark.parametrize(("days", "expected"), [(31, True), (30, False)])
@@ -143,15 +143,15 @@ def test_review_date_that_replaces_a_past_one_silences_other_signals(
 ) -> None:
     before = (ago(days)).date()
     change = ReviewChange(ago(30), before=before)
-    found = judged(**SHIPPED, review_on=date(2026, 12, 1), review_change=change)
-    assert found.is_silent is expected
+    assessment = judged(**SHIPPED, review_on=date(2026, 12, 1), review_change=change)
+    assert assessment.is_silent is expected
 
 
 def test_one_signal_that_held_when_the_date_was_set_is_enough() -> None:
     change = ReviewChange(ago(10))
     facts = {**SHIPPED, "last_use": KeyUsage(last_evaluated_at=ago(35)), "review_change": change}
-    found = judged(**facts, review_on=date(2026, 12, 1))
-    assert (len(found.findings), found.is_silent) == (2, True)
+    assessment = judged(**facts, review_on=date(2026, 12, 1))
+    assert (len(assessment.findings), assessment.is_silent) == (2, True)
 
 
 def test_flag_can_have_all_signals() -> None:
@@ -183,5 +183,5 @@ def test_usage_covers_the_days_if_workers_reported_all_the_time(
 def test_reason_why_usage_is_unknown_is_translated() -> None:
     reason = "no worker has reported its usage"
     with german({reason: "kein Worker hat gemeldet"}):
-        found = localized(problem_of_coverage(UsagePeriod(None, None), since=ago(30), now=NOW))
-    assert found == "kein Worker hat gemeldet"
+        text = localized(problem_of_coverage(UsagePeriod(None, None), since=ago(30), now=NOW))
+    assert text == "kein Worker hat gemeldet"
