@@ -15,6 +15,7 @@ import pytest
 
 from flagstaff import changes, experiments
 from flagstaff.actions import Action, Kind, all_actions
+from flagstaff.changes import flags, segments, values
 from flagstaff.experiments.editing import add_metric, edit, force, grow
 from flagstaff.experiments.lifecycle import undo
 from flagstaff.models import Change
@@ -24,7 +25,8 @@ from tests.support.shop import STAFF
 
 RULES = [{"conditions": [STAFF]}]
 VALUE_RULES = [{"conditions": [STAFF], "value": 50}]
-STEPS = ["50:1h", "100"]
+STEPS, STEP_OPTIONS = ["50:1h", "100"], "--step 50:1h --step 100"
+ODD, TOO_MUCH = "--kind odd", "--percent 101"
 PLAN, EXPERIMENT = "plan", "experiment"
 KINDS: tuple[Kind | str, ...] = (*Kind, PLAN, EXPERIMENT)
 
@@ -115,136 +117,81 @@ def _first_version(kind: Any, key: str) -> int:
     return versions.values_list("id", flat=True)[0]
 
 
-def start_plan(key: str) -> None:
-    plans.start(key, STEPS)
+def doing(function: Callable[..., object], *arguments: Any, **options: Any) -> Step:
+    """Returns a function that calls this one with a key and these arguments."""
+    return lambda key: function(key, *arguments, **options)
 
 
-def create_small(key: str) -> None:
-    experiments.create(key, traffic_percent=20)
-
-
-def ship(key: str) -> None:
-    experiments.ship(key, "treatment")
-
-
-RUNNING = (experiments.create, experiments.start)
+start_plan, ship = doing(plans.start, STEPS), doing(experiments.ship, "treatment")
+CHECKOUT, SIZE = "new_checkout", "page_size"
+VISITOR = {"bucket_by": "visitor"}
+OWNED = {"owner": "payments", "tags": ["a"]}
+SHOWN = {"kind": "ops", "client_side": True}
+ON = {"enabled": True, "rollout_percent": 5}
+INTEGER = {"type": "integer", "value": 5}
+PLANNED = {"description": "web", "planned_units": 9}
+CREATED, RUNNING = (experiments.create,), (experiments.create, experiments.start)
 
 SAMPLES = [
-    flag("kill", "new_checkout", changes.flags.disable),
-    flag(
-        "on",
-        "summer_banner",
-        lambda key: changes.flags.update(key, {"enabled": True, "rollout_percent": 5}),
-        "--percent 5",
-        {"percent": 5},
-        "--percent 101",
-    ),
-    flag("off", "new_checkout", changes.flags.disable),
-    flag(
-        "rollout",
-        "new_checkout",
-        lambda key: changes.flags.set_rollout(key, 50),
-        "50",
-        {"percent": 50},
-        "half",
-    ),
-    flag("release", "new_checkout", changes.flags.release),
+    flag("kill", CHECKOUT, flags.disable),
+    flag("on", "summer_banner", doing(flags.update, ON), "--percent 5", {"percent": 5}, TOO_MUCH),
+    flag("off", CHECKOUT, flags.disable),
+    flag("rollout", CHECKOUT, doing(flags.set_rollout, 50), "50", {"percent": 50}, "half"),
+    flag("release", CHECKOUT, flags.release),
     flag(
         "rules",
         "search_v2",
-        lambda key: changes.flags.update(key, {"rules": RULES, "rollout_percent": 5}),
+        doing(flags.update, {"rules": RULES, "rollout_percent": 5}),
         "{file} --rollout 5",
         {"rules": RULES, "rollout": 5},
         "[{}]",
         RULES,
     ),
-    flag(
-        "unit",
-        "new_checkout",
-        lambda key: changes.flags.update(key, {"bucket_by": "visitor"}),
-        "visitor",
-        {"bucket_by": "visitor"},
-        "is_staff",
-    ),
-    flag(
-        "allow",
-        "new_checkout",
-        lambda key: changes.flags.allow(key, 2),
-        "bob",
-        {"users": [2]},
-        "carol",
-    ),
-    flag(
-        "disallow",
-        "new_checkout",
-        lambda key: changes.flags.disallow(key, 1),
-        "alice",
-        {"users": [1]},
-        "carol",
-    ),
-    flag(
-        "details",
-        "new_checkout",
-        lambda key: changes.flags.update(key, {"owner": "payments", "tags": ["a"]}),
-        "--owner payments --tag a",
-        {"owner": "payments", "tags": ["a"]},
-        "--kind odd",
-    ),
-    flag(
-        "create",
-        "new_search",
-        lambda key: changes.flags.create(key, kind="ops", client_side=True),
-        "--kind ops --client-side",
-        {"kind": "ops", "client_side": True},
-        "--kind odd",
-    ),
-    flag("delete", "new_checkout", changes.flags.delete, "--yes"),
-    value(
-        "set",
-        "page_size",
-        lambda key: changes.values.set(key, 50),
-        "50",
-        {"value": 50},
-        "fifty",
-    ),
+    flag("unit", CHECKOUT, doing(flags.update, VISITOR), "visitor", VISITOR, "is_staff"),
+    flag("allow", CHECKOUT, doing(flags.allow, 2), "bob", {"users": [2]}, "carol"),
+    flag("disallow", CHECKOUT, doing(flags.disallow, 1), "alice", {"users": [1]}, "carol"),
+    flag("details", CHECKOUT, doing(flags.update, OWNED), "--owner payments --tag a", OWNED, ODD),
+    flag("create", "new", doing(flags.create, **SHOWN), "--kind ops --client-side", SHOWN, ODD),
+    flag("delete", CHECKOUT, flags.delete, "--yes"),
+    value("set", SIZE, doing(values.set, 50), "50", {"value": 50}, "fifty"),
     value(
         "set-for-everyone",
-        "page_size",
-        lambda key: changes.values.set(key, 50, everyone=True),
+        SIZE,
+        doing(values.set, 50, everyone=True),
         "50",
         {"value": 50},
         "fifty",
     ),
     value(
         "rules",
-        "page_size",
-        lambda key: changes.values.update(key, {"rules": VALUE_RULES, "bucket_by": "visitor"}),
+        SIZE,
+        doing(values.update, {"rules": VALUE_RULES, **VISITOR}),
         "{file} --bucket-by visitor",
-        {"rules": VALUE_RULES, "bucket_by": "visitor"},
+        {"rules": VALUE_RULES, **VISITOR},
         "[{}]",
         VALUE_RULES,
     ),
     value(
         "details",
-        "page_size",
-        lambda key: changes.values.update(key, {"value": 5, "type": "integer"}),
+        SIZE,
+        doing(values.update, INTEGER),
         "--type integer --value 5",
-        {"type": "integer", "value": 5},
+        INTEGER,
         "--type string",
     ),
     value(
         "create",
         "limit",
-        lambda key: changes.values.create(key, 7, choices=[7, 8]),
+        doing(values.create, 7, choices=[7, 8]),
         "7 --choices [7,8]",
         {"value": 7, "choices": [7, 8]},
         "7 --choices [8]",
     ),
-    value("delete", "page_size", changes.values.delete, "--yes"),
+    value("delete", SIZE, values.delete, "--yes"),
     segment(
         "conditions",
         "enterprise",
-        lambda key: changes.segments.update(key, {"conditions": [STAFF]}),
+        doing(segments.update, {"conditions": [STAFF]}),
         "{file}",
         {"conditions": [STAFF]},
         "[]",
@@ -253,64 +200,56 @@ SAMPLES = [
     segment(
         "details",
         "enterprise",
-        lambda key: changes.segments.update(key, {"description": "All"}),
+        doing(segments.update, {"description": "All"}),
         "All",
         {"description": "All"},
     ),
     segment(
         "create",
         "staff",
-        lambda key: changes.segments.create(key, [STAFF]),
+        doing(segments.create, [STAFF]),
         "{file}",
         {"conditions": [STAFF]},
         "[]",
         [STAFF],
     ),
-    segment("delete", "enterprise", changes.segments.delete, "--yes"),
-    *undoing(Kind.FLAG, "new_checkout", lambda key: changes.flags.set_rollout(key, 50)),
-    *undoing(Kind.VALUE, "page_size", lambda key: changes.values.set(key, 50)),
-    *undoing(
-        Kind.SEGMENT, "enterprise", lambda key: changes.segments.update(key, {"description": "A"})
-    ),
-    plan(
-        "create",
-        lambda key: plans.create(key, STEPS),
-        "--step 50:1h --step 100",
-        {"steps": STEPS},
-        "--step five",
-    ),
-    plan("start", start_plan, "--step 50:1h --step 100", {"steps": STEPS}, "--required-users 0"),
+    segment("delete", "enterprise", segments.delete, "--yes"),
+    *undoing(Kind.FLAG, CHECKOUT, doing(flags.set_rollout, 50)),
+    *undoing(Kind.VALUE, SIZE, doing(values.set, 50)),
+    *undoing(Kind.SEGMENT, "enterprise", doing(segments.update, {"description": "One"})),
+    plan("create", doing(plans.create, STEPS), STEP_OPTIONS, {"steps": STEPS}, "--step five"),
+    plan("start", start_plan, STEP_OPTIONS, {"steps": STEPS}, "--required-users 0"),
     plan("pause", plans.pause, before=(start_plan,)),
     plan("resume", plans.resume, before=(start_plan, plans.pause)),
     plan("roll-back", plans.rollback, before=(start_plan,)),
     plan("delete", plans.delete, "--yes", before=(plans.create,)),
     experiment(
         "create",
-        lambda key: experiments.create(key, ["a", "b:3"]),
+        doing(experiments.create, ["a", "b:3"]),
         "--variant a --variant b:3",
         {"variants": ["a", "b:3"]},
         "--traffic-percent 101",
     ),
     experiment(
         "edit",
-        lambda key: edit(key, description="web", planned_units=9),
+        doing(edit, **PLANNED),
         "--description web --planned-units 9",
-        {"description": "web", "planned_units": 9},
+        PLANNED,
         "--guardrail refunds=few",
-        before=(experiments.create,),
+        before=CREATED,
     ),
-    experiment("start", experiments.start, before=(experiments.create,)),
+    experiment("start", experiments.start, before=CREATED),
     experiment(
         "grow",
-        lambda key: grow(key, 50),
+        doing(grow, 50),
         "50 --yes",
         {"percent": 50},
         "half --yes",
-        before=(create_small, experiments.start),
+        before=(doing(experiments.create, traffic_percent=20), experiments.start),
     ),
     experiment(
         "add-metric",
-        lambda key: add_metric(key, "orders"),
+        doing(add_metric, "orders"),
         "orders --yes",
         {"metric": "orders"},
         "other --yes",
@@ -319,18 +258,18 @@ SAMPLES = [
     experiment("restart", experiments.restart, "--yes", before=RUNNING),
     experiment(
         "force",
-        lambda key: force(key, "42", "treatment"),
+        doing(force, "42", "treatment"),
         "42 --variant treatment",
         {"unit": "42", "variant": "treatment"},
         "42 --variant other",
-        before=(experiments.create,),
+        before=CREATED,
     ),
     experiment("stop", experiments.stop, before=RUNNING),
     experiment(
         "ship", ship, "treatment --yes", {"winner": "treatment"}, "other --yes", before=RUNNING
     ),
     experiment("undo", undo, "--yes", before=(*RUNNING, ship)),
-    experiment("delete", experiments.delete, "--yes", before=(experiments.create,)),
+    experiment("delete", experiments.delete, "--yes", before=CREATED),
 ]
 
 each_sample = pytest.mark.parametrize(
