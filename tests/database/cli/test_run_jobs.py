@@ -17,11 +17,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flagstaff import changes
+from flagstaff._engine import retention
 from flagstaff._words.times import full_time
 from flagstaff.contrib.webhooks import deliver, delivering
 from flagstaff.contrib.webhooks.delivering import DeliveryReport
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.history import retention as history_retention
+from flagstaff.history.retention import prune_in_batches
 from flagstaff.models import Change, JobsRun
 from tests.support.reports import register_worker
 from tests.support.shop import Shop
@@ -308,7 +309,7 @@ def test_deletion_stops_after_a_second_or_a_signal_and_the_next_round_goes_on(
         stops.append(stop)
         return []
 
-    monkeypatch.setattr(history_retention, "delete_in_batches", batches)
+    monkeypatch.setattr(retention, "prune_in_batches", batches)
     monkeypatch.setattr(delivering, "deliver", deliver_nothing)
     ran = flags("run-jobs", "--loop", "0.001")
     assert ran.out.splitlines() == ["rows history\tdeleted 3", "rows history\tdeleted 4"]
@@ -319,7 +320,7 @@ def test_error_of_one_kind_leaves_the_others(
     keep: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = Mock(side_effect=DatabaseError("private@person.example"))
-    monkeypatch.setattr(history_retention, "delete_in_batches", broken)
+    monkeypatch.setattr(retention, "prune_in_batches", broken)
     evaluate("new_checkout", 100)
     keep(HISTORY_DAYS=90, USAGE_DAYS=90)
     ran = flags("run-jobs", "--json")
@@ -334,7 +335,7 @@ def test_batches_find_their_entries_by_an_index(keep: Callable[..., None]) -> No
     rows("TRUNCATE flagstaff_change")
     old_changes(3)
     with CaptureQueriesContext(connection) as queries:
-        list(history_retention.prune_in_batches(timezone.now() - timedelta(days=90)))
+        list(prune_in_batches(timezone.now() - timedelta(days=90)))
     [batch] = [one["sql"] for one in queries if "DELETE FROM" in one["sql"]]
     keep_indexes("flagstaff_change", "flagstaff_change_pkey", "flagstaff_change_object")
     plan = "\n".join(line for (line,) in rows("EXPLAIN " + batch))
