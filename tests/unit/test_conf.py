@@ -42,13 +42,6 @@ def test_settings_without_flagstaff_have_defaults(settings: Settings) -> None:
     assert (conf.require_reason, conf.read_only) == (False, False)
 
 
-def test_setting_is_read_at_each_use() -> None:
-    with with_settings(POLL_INTERVAL=1, LISTEN=False, REQUIRE_REASON=True, READ_ONLY=True):
-        assert (conf.poll_interval, conf.listen) == (1.0, False)
-        assert (conf.require_reason, conf.read_only) == (True, True)
-    assert (conf.poll_interval, conf.listen) == (5.0, True)
-
-
 #: A value of each setting that is not its default.
 OTHERS: dict[str, object] = {
     "DATABASE": "default",
