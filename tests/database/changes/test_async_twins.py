@@ -14,14 +14,9 @@ from django.db import transaction
 from flagstaff import acting_as, changes
 from flagstaff.exceptions import InvalidChangeError, UnknownFlagError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from tests.support.shop import STAFF, Shop
 
 pytestmark = pytest.mark.django_db
-STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
-
-
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice")
 
 
 @pytest.mark.parametrize("module", [changes.flags, changes.values, changes.segments])
@@ -45,19 +40,16 @@ async def change_flag(user: User) -> Any:
     return await changes.flags.aupdate("banner", description="New")
 
 
-async def change_others() -> None:
-    await changes.values.acreate("page_size", 20, type="integer")
-    await changes.values.aset("page_size", 25)
-    await changes.segments.acreate("staff", STAFF, description="Ours")
-
-
-def test_twins_write_what_the_functions_write(alice: User) -> None:
+def test_twins_write_what_the_functions_write(shop: Shop) -> None:
+    alice = shop.user("alice")
     changed = async_to_sync(change_flag)(alice)
     assert (changed.old, changed.new) == ({"description": "Old"}, {"description": "New"})
-    async_to_sync(change_others)()
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rollout_percent, flag.description) == (True, 5, "New")
     assert [*flag.allowed_users.all()] == [alice]
+    async_to_sync(changes.values.acreate)("page_size", 20, type="integer")
+    async_to_sync(changes.values.aset)("page_size", 25)
+    async_to_sync(changes.segments.acreate)("staff", [STAFF], description="Ours")
     assert (KeyValueStore.objects.get().value, Segment.objects.get().description) == (25, "Ours")
 
 
@@ -68,9 +60,9 @@ def test_twins_raise_what_the_functions_raise() -> None:
         async_to_sync(changes.flags.acreate)("banner", rollout_percent=101)
 
 
-def test_twins_are_in_the_transaction_of_the_caller_and_have_its_attribution(alice: User) -> None:
+def test_twins_are_in_the_transaction_of_the_caller_and_have_its_attribution(shop: Shop) -> None:
     with acting_as("deploy", reason="release 42"):
-        async_to_sync(change_flag)(alice)
+        async_to_sync(change_flag)(shop.user("alice"))
     entries = Change.objects.values_list("actor", "reason", "transaction_id")
     [(actor, reason, _transaction)] = {*entries}
     assert (actor, reason) == ("deploy", "release 42")
@@ -80,8 +72,8 @@ def test_twins_are_in_the_transaction_of_the_caller_and_have_its_attribution(ali
     assert FeatureFlag.objects.get().key == "banner"
 
 
-def test_undo_of_entries_has_a_twin(alice: User) -> None:
-    async_to_sync(change_flag)(alice)
+def test_undo_of_entries_has_a_twin(shop: Shop) -> None:
+    async_to_sync(change_flag)(shop.user("alice"))
     newest = Change.objects.latest("id")
     [preview] = async_to_sync(changes.apreview_undo)([newest])
     assert FeatureFlag.objects.get().description == "New"

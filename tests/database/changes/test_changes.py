@@ -28,66 +28,53 @@ from flagstaff.history import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.validators import rule_problem
 from tests.support.concurrency import run_during
-from tests.support.conditions import condition
+from tests.support.shop import GERMAN, STAFF, Shop
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def flag(db: None) -> FeatureFlag:
-    return FeatureFlag.objects.create(key="new_checkout", rollout_percent=25)
-
-
-@pytest.fixture
-def gateway(db: None) -> KeyValueStore:
-    return KeyValueStore.objects.create(key="payment_gateway", value="stripe")
-
-
-def written(old: dict[str, Any], new: dict[str, Any]) -> Changed:
-    return Changed(Kind.FLAG, "new_checkout", old, new, written=True)
-
-
-def test_enable_and_set_rollout_keep_each_others_field(flag: FeatureFlag) -> None:
+def test_enable_and_set_rollout_keep_each_others_field(shop: Shop) -> None:
+    flag = shop.flag(enabled=False)
     before = flag.changed_at
-    changed = changes.flags.set_rollout("new_checkout", 50)
-    assert changed == written({"rollout_percent": 25}, {"rollout_percent": 50})
+    changed = changes.flags.set_rollout(flag.key, 50)
+    sides = {"rollout_percent": 25}, {"rollout_percent": 50}
+    assert changed == Changed(Kind.FLAG, flag.key, *sides, written=True)
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (False, 50)
-    changed = changes.flags.enable("new_checkout")
-    assert changed == written({"enabled": False}, {"enabled": True})
+    changed = changes.flags.enable(flag.key)
+    assert changed == Changed(Kind.FLAG, flag.key, {"enabled": False}, {"enabled": True}, True)
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (True, 50)
     assert flag.changed_at > before
 
 
 @pytest.mark.django_db(transaction=True)
-def test_release_to_everybody_is_one_change_with_one_undo(flag: FeatureFlag) -> None:
-    german = {"conditions": [condition("country", "in", "DE")], "rollout_percent": 10}
-    staff = {"name": "staff", "conditions": [condition("is_staff", "in", True)]}
-    FeatureFlag.objects.update(rules=[german, staff])
-    changed = changes.flags.release("new_checkout")
+def test_release_to_everybody_is_one_change_with_one_undo(shop: Shop) -> None:
+    german = {"conditions": [GERMAN], "rollout_percent": 10}
+    staff = {"name": "staff", "conditions": [STAFF]}
+    flag = shop.flag(enabled=False, rules=[german, staff])
+    changed = changes.flags.release(flag.key)
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent) == (True, 100)
     assert flag.rules == [{**german, "rollout_percent": 100}, {**staff, "rollout_percent": 100}]
     assert changed.undo is not None
     assert changed.version is not None
-    changes.flags.undo("new_checkout", changed.version)
+    changes.flags.undo(flag.key, changed.version)
     flag.refresh_from_db()
     assert (flag.enabled, flag.rollout_percent, flag.rules) == (False, 25, [german, staff])
 
 
-def test_release_to_everybody_removes_rules_that_cannot_be_read(flag: FeatureFlag) -> None:
-    FeatureFlag.objects.update(rules=[{"conditions": "all"}])
+def test_release_to_everybody_removes_rules_that_cannot_be_read(shop: Shop) -> None:
+    shop.flag(enabled=False, rules=[{"conditions": "all"}])
     changes.flags.release("new_checkout")
-    flag.refresh_from_db()
-    assert (flag.enabled, flag.rules) == (True, [])
+    assert (shop.flag().enabled, shop.flag().rules) == (True, [])
 
 
 def test_release_to_everybody_does_not_overwrite_rules_that_are_written_meanwhile(
-    flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    staff = [{"conditions": [condition("is_staff", "in", True)]}]
-    FeatureFlag.objects.update(rules=[{"conditions": "all"}])
+    shop.flag(enabled=False, rules=[{"conditions": "all"}])
+    staff = [{"conditions": [STAFF]}]
 
     def write_rules(rules: object) -> object:
         FeatureFlag.objects.update(rules=staff)
@@ -96,12 +83,11 @@ def test_release_to_everybody_does_not_overwrite_rules_that_are_written_meanwhil
     monkeypatch.setattr(flags, "rule_problem", write_rules)
     with pytest.raises(ConflictError):
         changes.flags.release("new_checkout")
-    flag.refresh_from_db()
-    assert (flag.enabled, flag.rules) == (False, staff)
+    assert (shop.flag().enabled, shop.flag().rules) == (False, staff)
 
 
-@pytest.mark.usefixtures("flag")
-def test_change_locks_the_row_and_writes_no_other_column() -> None:
+def test_change_locks_the_row_and_writes_no_other_column(shop: Shop) -> None:
+    shop.flag()
     with CaptureQueriesContext(connection) as queries:
         changes.flags.set_rollout("new_checkout", 50)
     select, *_ = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
@@ -112,7 +98,8 @@ def test_change_locks_the_row_and_writes_no_other_column() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_change_sends_post_save_and_is_rolled_back_if_a_receiver_fails(flag: FeatureFlag) -> None:
+def test_change_sends_post_save_and_is_rolled_back_if_a_receiver_fails(shop: Shop) -> None:
+    shop.flag(enabled=False)
     signals: list[Any] = []
 
     def receive(instance: FeatureFlag, update_fields: Any, **kwargs: Any) -> None:
@@ -126,8 +113,7 @@ def test_change_sends_post_save_and_is_rolled_back_if_a_receiver_fails(flag: Fea
     finally:
         post_save.disconnect(receive, FeatureFlag)
     assert signals == [("new_checkout", ["changed_at", "enabled"])]
-    flag.refresh_from_db()
-    assert flag.enabled is False
+    assert shop.flag().enabled is False
 
 
 @pytest.mark.parametrize(
@@ -148,17 +134,18 @@ def test_set_value_compares_as_json(old: Any, new: Any, written: bool) -> None:
     assert repr(row.value) == repr(new)
 
 
-@pytest.mark.usefixtures("flag")
 @pytest.mark.parametrize("percent", [-1, 101, 25.0, "25", True, None, Decimal(25)], ids=repr)
-def test_set_rollout_with_invalid_percent_is_rejected(percent: Any) -> None:
+def test_set_rollout_with_invalid_percent_is_rejected(percent: Any, shop: Shop) -> None:
+    shop.flag()
     with pytest.raises(InvalidChangeError) as error:
         changes.flags.set_rollout("new_checkout", percent)
     expected = f"the rollout percent must be a whole number from 0 to 100, not {percent!r}"
     assert str(error.value) == expected
 
 
-@pytest.mark.usefixtures("flag", "gateway")
-def test_change_of_unknown_key_suggests_similar_keys() -> None:
+def test_change_of_unknown_key_suggests_similar_keys(shop: Shop) -> None:
+    shop.flag()
+    shop.value()
     FeatureFlag.objects.create(key="old_checkout")
     with pytest.raises(UnknownFlagError) as error:
         changes.flags.enable("new_chekout")
@@ -173,7 +160,8 @@ def test_change_of_unknown_key_suggests_similar_keys() -> None:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_change_waits_for_a_concurrent_change_and_sees_it(flag: FeatureFlag) -> None:
+def test_change_waits_for_a_concurrent_change_and_sees_it(shop: Shop) -> None:
+    shop.flag()
     changed = run_during(
         lambda: changes.flags.set_rollout("new_checkout", 33),
         lambda: changes.flags.set_rollout("new_checkout", 50),

@@ -250,7 +250,12 @@ class World:
                     else None
                 ),
                 lambda: changes.flags.delete(key),
-                lambda: delete_by_sql(pk),
+                lambda: rows(
+                    "DELETE FROM flagstaff_featureflag_allowed_users WHERE featureflag_id = %s; "
+                    "DELETE FROM flagstaff_featureflag WHERE id = %s",
+                    pk,
+                    pk,
+                ),
             )
         )
 
@@ -330,11 +335,6 @@ def has_taken_key(present: State, expected: dict[Id, Expected]) -> bool:
 
 def newest_entry() -> int:
     return Change.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
-
-
-def delete_by_sql(pk: int) -> None:
-    rows("DELETE FROM flagstaff_featureflag_allowed_users WHERE featureflag_id = %s", pk)
-    rows("DELETE FROM flagstaff_featureflag WHERE id = %s", pk)
 
 
 @pytest.mark.timeout(repeats(3_600, 300))

@@ -21,6 +21,7 @@ from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import RECENT, page
 from tests.support.history import flag_history
+from tests.support.shop import Shop
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -32,11 +33,11 @@ NO_CHANGE = "the history has no change of new_checkout to undo"
 
 
 @pytest.fixture(autouse=True)
-def flag() -> None:
+def flag(shop: Shop) -> None:
     """A flag at 25 % with an allowed user. It was at 10 % and had none."""
     rows("TRUNCATE flagstaff_change RESTART IDENTITY")
     changes.flags.create(KEY, rollout_percent=10)
-    changes.flags.allow(KEY, User.objects.create_user("alice"))
+    changes.flags.allow(KEY, shop.user("alice"))
     changes.flags.set_rollout(KEY, 25)
 
 
@@ -161,16 +162,12 @@ def load_in_code(model: type[FeatureFlag | KeyValueStore]) -> None:
         loaded.save()
 
 
-def newest_source() -> str | None:
-    return flag_history(KEY)[0].source
-
-
 def test_change_in_the_transaction_of_loaded_rows_is_that_of_a_person() -> None:
     with transaction.atomic():
         load_in_code(FeatureFlag)
-        assert newest_source() == "loaddata"
+        assert flag_history(KEY)[0].source == "loaddata"
         changes.flags.set_rollout(KEY, 50)
-        assert newest_source() is None
+        assert flag_history(KEY)[0].source is None
     changes.flags.undo(KEY)
     assert state() == (25, ["alice"])
 
@@ -181,4 +178,4 @@ def test_change_after_rows_were_loaded_without_a_transaction_is_that_of_a_person
     with attributed(lambda: attribution("deploy")):
         load_in_code(KeyValueStore)
     changes.flags.set_rollout(KEY, 50)
-    assert newest_source() is None
+    assert flag_history(KEY)[0].source is None

@@ -11,19 +11,16 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group
 from django.core.management import CommandError, call_command
-from django.db import connection, models
+from django.db import models
 
 from flagstaff import acting_as, changes
 from flagstaff._attribution.writes import _watched_tables
-from flagstaff._tables.names import fill, sql
-from flagstaff._tables.triggers import watched_tables
 from flagstaff.changes import preview_undo
 from flagstaff.changes.undo import entries_of_versions
-from flagstaff.conf import Conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import flag_version
 from flagstaff.models import Change
-from tests.support.models_of_others import flag_model_of
+from tests.support.models_of_others import flag_model_of, watch
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -41,14 +38,9 @@ def flags(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     )
     stage = models.CheckConstraint(condition=models.Q(stage__lte=9), name="known_stage")
     monkeypatch.setattr(model._meta, "constraints", [*model._meta.constraints, stage])
-    monkeypatch.setattr(Conf, "flag_model", model)
     rows("TRUNCATE flagstaff_change")
     try:
-        with connection.schema_editor() as editor:
-            editor.create_model(model)
-        for table in watched_tables(connection, model, None):
-            for file in ("token_trigger_v1", "history_triggers_v1"):
-                rows(fill(sql(file), {"schema": "public", **table.placeholders()}))
+        watch(model, monkeypatch)
         team = Group.objects.create(name="payments", pk=1)
         changes.flags.create(KEY, {"team": team, "ticket": "SHOP-1234567", "stage": 7})
         yield model
@@ -58,81 +50,72 @@ def flags(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         rows(f"DROP TABLE IF EXISTS {TABLE}, {TABLE}_allowed_users CASCADE")
 
 
-def stored() -> tuple[Any, ...]:
-    """The team, the ticket and the stage of the flag."""
-    columns: tuple[Any, ...]
-    [columns] = rows(f"SELECT team_id, ticket, stage FROM {TABLE} WHERE key = %s", KEY)
-    return columns
-
-
-def delete_team() -> None:
-    changes.flags.delete(KEY)
-    rows("DELETE FROM auth_group")
-
-
-def change_type() -> None:
-    changes.flags.delete(KEY)
-    # It was a text then.
-    rows('UPDATE flagstaff_change SET old = old || \'{"stage": "beta"}\'')
-
-
-def shorten() -> None:
-    changes.flags.delete(KEY)
-    rows(f"ALTER TABLE {TABLE} ALTER ticket TYPE varchar(5)")
-
-
-def take_the_ticket() -> None:
-    changes.flags.delete(KEY)
-    changes.flags.create("other", {"ticket": "SHOP-1234567"})
-
-
-def forbid_the_stage() -> None:
-    changes.flags.delete(KEY)
-    rows(f"ALTER TABLE {TABLE} DROP CONSTRAINT known_stage")
-    rows(f"ALTER TABLE {TABLE} ADD CONSTRAINT known_stage CHECK (stage <= 5)")
-
-
-MISFITS = {
-    "the row of a foreign key is gone": (delete_team, "team", (None, "SHOP-1234567", 7)),
-    "the type is another": (change_type, "stage", (1, "SHOP-1234567", 1)),
-    "the column is shorter": (shorten, "ticket", (1, "", 7)),
+# The team, the ticket and the stage of the flag.
+STORED = f"SELECT team_id, ticket, stage FROM {TABLE} WHERE key = '{KEY}'"
+DELETE_TEAM = "DELETE FROM auth_group"
+# What happens after the deletion of the flag, the column that does not fit then, and the flag
+# without it.
+MISFITS: dict[str, tuple[str, str, tuple[Any, ...]]] = {
+    "the row of a foreign key is gone": (DELETE_TEAM, "team", (None, "SHOP-1234567", 7)),
+    "the type was another": (
+        """UPDATE flagstaff_change SET old = old || '{"stage": "beta"}'""",
+        "stage",
+        (1, "SHOP-1234567", 1),
+    ),
+    "the column is shorter": (
+        f"ALTER TABLE {TABLE} ALTER ticket TYPE varchar(5)",
+        "ticket",
+        (1, "", 7),
+    ),
 }
-CONSTRAINTS = [
-    (take_the_ticket, "common_switch_ticket", "ticket", (1, "", 7)),
-    (forbid_the_stage, "known_stage", "stage", (1, "SHOP-1234567", 1)),
-]
+# The same for what only the database knows, and the name of the constraint.
+CONSTRAINTS = {
+    "common_switch_ticket": (
+        f"UPDATE {TABLE} SET ticket = 'SHOP-1234567' WHERE key = 'other'",
+        "ticket",
+        (1, "", 7),
+    ),
+    "known_stage": (
+        f"ALTER TABLE {TABLE} ADD CONSTRAINT known_stage_2 CHECK (stage <= 5)",
+        "stage",
+        (1, "SHOP-1234567", 1),
+    ),
+}
 
 
 @pytest.mark.usefixtures("flags")
-@pytest.mark.parametrize(("make_unfit", "field", "after"), MISFITS.values(), ids=MISFITS)
+@pytest.mark.parametrize(("statement", "field", "after"), MISFITS.values(), ids=MISFITS)
 def test_deleted_flag_names_the_column_that_does_not_fit_and_returns_without_it(
-    make_unfit: Any, field: str, after: tuple[Any, ...], capsys: pytest.CaptureFixture[str]
+    statement: str, field: str, after: tuple[Any, ...], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    make_unfit()
+    changes.flags.delete(KEY)
+    rows(statement)
     with pytest.raises(InvalidChangeError) as error:
         changes.flags.undo(KEY)
     advice = f"; to leave it out, pass --without {field}"
     assert re.fullmatch(f"{KEY}: {field}: .+{advice}", str(error.value))
     call_command("flags", "undo", KEY, without=[field], yes=True, no_wait=True)
     assert f"{KEY}: left out: {field}" in capsys.readouterr().err
-    assert stored() == after
+    assert rows(STORED) == [after]
 
 
 @pytest.mark.usefixtures("flags")
-@pytest.mark.parametrize(("make_unfit", "constraint", "field", "after"), CONSTRAINTS)
-def test_deleted_flag_that_a_constraint_forbids_returns_without_the_column(
-    make_unfit: Any, constraint: str, field: str, after: tuple[Any, ...]
-) -> None:
-    make_unfit()
+@pytest.mark.parametrize("constraint", CONSTRAINTS)
+def test_deleted_flag_that_a_constraint_forbids_returns_without_the_column(constraint: str) -> None:
+    statement, field, after = CONSTRAINTS[constraint]
+    changes.flags.create("other", {"ticket": "SHOP-2"})
+    changes.flags.delete(KEY)
+    rows(statement)
     with pytest.raises(InvalidChangeError, match=f"the database rejected .+{constraint}"):
         changes.flags.undo(KEY)
     changes.flags.undo(KEY, without=[field])
-    assert stored() == after
+    assert rows(STORED) == [after]
 
 
 @pytest.mark.usefixtures("flags")
 def test_preview_says_what_does_not_fit() -> None:
-    delete_team()
+    changes.flags.delete(KEY)
+    rows(DELETE_TEAM)
     version = Change.objects.latest("id").pk
     [shown] = preview_undo(entries_of_versions([version]))
     assert (shown.unfit, shown.written) == (("team",), None)
@@ -146,26 +129,27 @@ def test_preview_says_what_does_not_fit() -> None:
 @pytest.mark.parametrize("verb", ["undo-transaction", "undo-since"])
 def test_undo_of_several_changes_leaves_out_a_column(verb: str) -> None:
     with acting_as("ana"):
-        delete_team()
+        changes.flags.delete(KEY)
+    rows(DELETE_TEAM)
     version = str(Change.objects.latest("id").pk)
     what = [version] if verb == "undo-transaction" else ["1m", "--by", "ana"]
     undo = partial(call_command, "flags", verb, *what, yes=True)
     with pytest.raises(CommandError, match="pass --without team"):
         undo()
     undo(without=["team"])
-    assert stored() == (None, "SHOP-1234567", 7)
+    assert rows(STORED) == [(None, "SHOP-1234567", 7)]
 
 
 @pytest.mark.usefixtures("flags")
 def test_restored_row_keeps_what_is_left_out() -> None:
     before = flag_version(KEY) or 0
     changes.flags.update(KEY, {"ticket": "SHOP-2", "stage": 8, "team": None})
-    rows("DELETE FROM auth_group")
+    rows(DELETE_TEAM)
     with pytest.raises(InvalidChangeError, match="pass --without team"):
         changes.flags.restore(KEY, to=before)
     done = changes.flags.restore(KEY, to=before, without=["team", "stage"])
     assert {*done.left_out} == {"team", "stage"}
-    assert stored() == (None, "SHOP-1234567", 8)
+    assert rows(STORED) == [(None, "SHOP-1234567", 8)]
 
 
 @pytest.mark.parametrize(

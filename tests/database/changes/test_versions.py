@@ -21,93 +21,68 @@ from flagstaff.exceptions import (
 from flagstaff.history import flag_version, segment_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.conftest import RunIsolated
-from tests.support.flag_fixtures import flag, gateway
-from tests.support.history_fixtures import GERMAN
+from tests.support.shop import Shop
 from tests.support.sql import rows
-
-__all__ = ["flag", "gateway"]
 
 pytestmark = pytest.mark.django_db
 
 
-# One change of each path to a row. tests/database/actions has them all.
-
-ALL: dict[str, Callable[..., Changed]] = {
-    "flags.set_rollout": partial(changes.flags.set_rollout, "new_checkout", 50),
-    "flags.allow": lambda **options: changes.flags.allow(
-        "new_checkout", User.objects.get(username="bob"), **options
-    ),
-    "flags.disallow": lambda **options: changes.flags.disallow(
-        "new_checkout", User.objects.get(username="alice"), **options
-    ),
-    "values.update": partial(changes.values.update, "gateway", {"value": 1, "description": "?"}),
-    "segments.delete": partial(changes.segments.delete, "german"),
-}
-
-
-@pytest.fixture
-def german() -> None:
-    changes.segments.create("german", GERMAN)
-
-
-def version_for(name: str) -> int | None:
-    if name.startswith("segments"):
-        return segment_version("german")
-    return value_version("gateway") if name.startswith("values") else flag_version("new_checkout")
-
-
-def present() -> list[Any]:
-    """Returns everything that a change can change."""
-    return [
-        list(FeatureFlag.objects.order_by("key").values("key", "enabled", "rollout_percent")),
-        list(FeatureFlag.objects.order_by("key").values_list("description", "kind")),
-        list(FeatureFlag.allowed_users.through.objects.values_list("user_id", flat=True)),
-        list(KeyValueStore.objects.values("key", "value", "description")),
-        list(Segment.objects.values("key", "conditions", "description")),
-    ]
-
-
-@pytest.mark.usefixtures("flag", "gateway", "german", "bob")
-@pytest.mark.parametrize("name", ALL)
-def test_change_with_present_version_is_written_once(name: str) -> None:
-    version = version_for(name)
-    first = ALL[name](expect_version=version)
+def test_change_with_present_version_is_written_once(shop: Shop) -> None:
+    change = partial(changes.flags.set_rollout, shop.flag().key, 50)
+    version = flag_version("new_checkout")
+    first = change(expect_version=version)
     written = Change.objects.latest("id").pk
     assert (first.written, first.version) == (True, written)
-    again = ALL[name](expect_version=version)
+    again = change(expect_version=version)
     assert (again.written, again.undo, again.version) == (False, None, written)
     assert Change.objects.latest("id").pk == written
 
 
-@pytest.mark.usefixtures("flag", "gateway", "german", "bob")
-@pytest.mark.parametrize("name", ALL)
-def test_change_with_old_version_raises_conflict_with_both_versions(name: str) -> None:
-    version = version_for(name)
+# One change of each kind of row. tests/database/actions has all changes.
+CHANGES: dict[str, tuple[Callable[..., Changed], Callable[[], int | None]]] = {
+    "allowed users": (
+        lambda **options: changes.flags.allow("new_checkout", 2, **options),
+        lambda: flag_version("new_checkout"),
+    ),
+    "value": (
+        partial(changes.values.update, "payment_gateway", {"value": 1}),
+        lambda: value_version("payment_gateway"),
+    ),
+    "segment": (
+        partial(changes.segments.delete, "enterprise"),
+        lambda: segment_version("enterprise"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("change", "version_now"), CHANGES.values(), ids=CHANGES)
+def test_change_with_old_version_raises_conflict_with_both_versions(
+    change: Callable[..., Changed], version_now: Callable[[], int | None], open_shop: Shop
+) -> None:
+    version = version_now()
     with acting_as("ana", reason="ticket 7"):
-        FeatureFlag.objects.update(client_side=True)
-        KeyValueStore.objects.update(secret=False, description="The payment provider")
-        Segment.objects.update(description="Customers")
-    before, written = present(), Change.objects.latest("id").pk
+        for model in (FeatureFlag, KeyValueStore, Segment):
+            model.objects.update(description="Changed")
+    written = Change.objects.latest("id").pk
     with pytest.raises(ConflictError) as error:
-        ALL[name](expect_version=version)
-    assert (error.value.expected, error.value.actual) == (version, version_for(name))
+        change(expect_version=version)
     conflict: Any = error.value
+    assert (conflict.expected, conflict.actual) == (version, version_now())
     [newer] = conflict.newer
-    assert (newer.actor, newer.reason, newer.version) == ("ana", "ticket 7", version_for(name))
+    assert (newer.actor, newer.reason, newer.version) == ("ana", "ticket 7", version_now())
     assert conflict.seen.version == version
-    assert (present(), Change.objects.latest("id").pk) == (before, written)
+    assert Change.objects.latest("id").pk == written
 
 
-@pytest.mark.usefixtures("flag")
-def test_conflict_message_names_newer_changes_and_no_allowed_users(alice: User, bob: User) -> None:
-    version = flag_version("new_checkout")
+def test_conflict_message_names_newer_changes_and_no_allowed_users(shop: Shop) -> None:
+    version = flag_version(shop.flag().key)
     with acting_as("ana"):
         changes.flags.set_rollout("new_checkout", 50)
-    with acting_as(alice):
-        changes.flags.allow("new_checkout", bob)
+    with acting_as(shop.user("alice")):
+        changes.flags.allow("new_checkout", shop.user("bob"))
     now = flag_version("new_checkout")
     with pytest.raises(ConflictError) as error:
-        changes.flags.enable("new_checkout", expect_version=version)
+        changes.flags.disable("new_checkout", expect_version=version)
     # The two changes may fall into two seconds.
     by_alice, by_ana = (
         timezone.localtime(entry.at).strftime("%Y-%m-%d %H:%M:%S %Z")
@@ -120,17 +95,17 @@ def test_conflict_message_names_newer_changes_and_no_allowed_users(alice: User, 
     )
 
 
-@pytest.mark.usefixtures("flag")
-def test_conflict_message_has_primary_keys_if_users_cannot_be_read(alice: User) -> None:
-    version = flag_version("new_checkout")
-    with acting_as(alice):
+def test_conflict_message_has_primary_keys_if_users_cannot_be_read(shop: Shop) -> None:
+    version = flag_version(shop.flag().key)
+    with acting_as(shop.user("alice")):
         changes.flags.set_rollout("new_checkout", 50)
-    rows("ALTER TABLE auth_user RENAME TO hidden")
-    with pytest.raises(ConflictError, match=f"changes after version {version}: {alice.pk} at "):
-        changes.flags.enable("new_checkout", expect_version=version)
+    rows("SET CONSTRAINTS ALL IMMEDIATE; ALTER TABLE auth_user RENAME TO hidden")
+    with pytest.raises(ConflictError, match=f"changes after version {version}: 1 at "):
+        changes.flags.disable("new_checkout", expect_version=version)
 
 
-def test_create_makes_a_disabled_flag_with_allowed_users(alice: User) -> None:
+def test_create_makes_a_disabled_flag_with_allowed_users(shop: Shop) -> None:
+    alice = shop.user("alice")
     changed = changes.flags.create("banner", description="Summer", allowed_users=[alice])
     flag = FeatureFlag.objects.get()
     assert (flag.key, flag.description) == ("banner", "Summer")
@@ -155,41 +130,31 @@ def test_create_twice_writes_once_and_rejects_a_different_row() -> None:
     assert not KeyValueStore.objects.exists()
 
 
-def change_enabled(**fields: Any) -> Changed:
-    """Changes a field that is valid together with others."""
-    return changes.flags.update("new_checkout", {"enabled": True, **fields})
+INVALID: list[tuple[str, dict[str, Any], str]] = [
+    ("new:checkout", {}, 'key: the key has a ":" at position 4'),
+    ("a", {"rollout_percent": 101}, "rollout_percent: Ensure this value is less"),
+    ("a", {"colour": "red"}, "unexpected keyword argument"),
+    ("a", {"allowed_users": [77]}, "no user has the primary key 77; nothing was"),
+    ("new_checkout", {"kind": "toy"}, "kind: use one of release, ops, permission"),
+    ("new_checkout", {"key": "banner"}, "the database rejected the change: duplicate key"),
+]
 
 
-@pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (partial(changes.flags.create, "new:checkout"), 'key: the key has a ":" at position 4'),
-        (
-            partial(changes.flags.create, "a", rollout_percent=101),
-            "rollout_percent: Ensure this value is less",
-        ),
-        (partial(changes.flags.create, "a", {"colour": "red"}), "unexpected keyword argument"),
-        (
-            partial(changes.flags.create, "a", allowed_users=[77]),
-            "no user has the primary key 77; nothing was",
-        ),
-        (partial(change_enabled, kind="toy"), "kind: use one of release, ops, permission"),
-        (partial(change_enabled, key="banner"), "the database rejected the change: duplicate key"),
-    ],
-)
+@pytest.mark.parametrize(("key", "fields", "message"), INVALID)
 def test_change_with_invalid_fields_is_rejected(
-    change: Callable[[], Changed], message: str
+    key: str, fields: dict[str, Any], message: str, shop: Shop
 ) -> None:
+    shop.flag()
     changes.flags.create("banner")
-    before = present()
+    newest = Change.objects.latest("id").pk
+    write = changes.flags.update if key == "new_checkout" else changes.flags.create
     with pytest.raises(InvalidChangeError, match=message):
-        change()
-    assert present() == before
+        write(key, {"enabled": False, **fields})
+    assert Change.objects.latest("id").pk == newest
 
 
-def test_update_of_the_key_keeps_the_history(flag: FeatureFlag) -> None:
-    version = flag_version("new_checkout")
+def test_update_of_the_key_keeps_the_history(shop: Shop) -> None:
+    version = flag_version(shop.flag().key)
     changed = changes.flags.update("new_checkout", {"key": "checkout"}, expect_version=version)
     assert changed.key == "checkout"
     assert (changed.old, changed.new) == ({"key": "new_checkout"}, {"key": "checkout"})
@@ -197,40 +162,32 @@ def test_update_of_the_key_keeps_the_history(flag: FeatureFlag) -> None:
     assert changed.undo.arguments == ("undo", "checkout", str(flag_version("checkout")))
 
 
-def allowed(flag: FeatureFlag) -> set[int]:
-    return set(flag.allowed_users.values_list("pk", flat=True))
-
-
-def test_change_is_written_over_the_expected_value_only(flag: FeatureFlag) -> None:
-    old = flag.rollout_percent
-    assert changes.flags.update(
-        flag.key, {"rollout_percent": 80}, expect={"rollout_percent": old}
-    ).written
-    message = f"{flag.key} has changed since you read it: rollout_percent; read it again"
+def test_change_is_written_over_the_expected_value_only(shop: Shop) -> None:
+    key, expect = shop.flag().key, {"rollout_percent": 25}
+    assert changes.flags.update(key, {"rollout_percent": 80}, expect=expect).written
+    message = f"{key} has changed since you read it: rollout_percent; read it again"
     with pytest.raises(ConflictError, match=message):
-        changes.flags.update(flag.key, {"rollout_percent": 50}, expect={"rollout_percent": old})
-    flag.refresh_from_db()
-    assert flag.rollout_percent == 80
+        changes.flags.update(key, {"rollout_percent": 50}, expect=expect)
+    assert shop.flag().rollout_percent == 80
 
 
-def test_newer_value_of_another_field_is_kept_unless_it_is_expected(flag: FeatureFlag) -> None:
-    changes.flags.update(flag.key, {"enabled": True})
-    changes.flags.update(
-        flag.key, {"description": "One page"}, expect={"description": flag.description}
-    )
+def test_newer_value_of_another_field_is_kept_unless_it_is_expected(shop: Shop) -> None:
+    flag = shop.flag()
+    changes.flags.disable(flag.key)
+    changes.flags.update(flag.key, {"owner": "web"}, expect={"owner": ""})
     flag.refresh_from_db()
-    assert (flag.enabled, flag.description) == (True, "One page")
+    assert (flag.enabled, flag.owner) == (False, "web")
     with pytest.raises(ConflictError, match="enabled"):
-        changes.flags.update(flag.key, {"rollout_percent": 50}, expect={"enabled": False})
+        changes.flags.update(flag.key, {"rollout_percent": 50}, expect={"enabled": True})
 
 
-def test_same_change_made_meanwhile_is_no_conflict(flag: FeatureFlag) -> None:
-    old = flag.rollout_percent
+def test_same_change_made_meanwhile_is_no_conflict(shop: Shop) -> None:
+    flag = shop.flag()
     changes.flags.update(flag.key, {"rollout_percent": 50})
     version = flag_version(flag.key)
-    expect = {"rollout_percent": old, "description": flag.description}
-    fields = {"rollout_percent": 50, "description": "One page"}
-    assert changes.flags.update(flag.key, fields, expect=expect).new == {"description": "One page"}
+    expect = {"rollout_percent": 25, "owner": ""}
+    fields = {"rollout_percent": 50, "owner": "web"}
+    assert changes.flags.update(flag.key, fields, expect=expect).new == {"owner": "web"}
     assert not changes.flags.update(flag.key, fields, expect=expect).written
     assert flag_version(flag.key) != version
 
@@ -243,12 +200,13 @@ def test_expected_allowed_users_add_and_remove_only_what_differs() -> None:
     expect = {"allowed_users": [stays, removed]}
     changes.flags.update(flag.key, {"allowed_users": [stays, removed, by_others]})
     changed = changes.flags.update(flag.key, {"allowed_users": [stays, added]}, expect=expect)
-    assert allowed(flag) == {stays, added, by_others}
+    allowed = flag.allowed_users.order_by("pk").values_list("pk", flat=True)
+    assert [*allowed.all()] == [stays, added, by_others]
     assert (changed.old, changed.new) == ({"allowed_users": [removed]}, {"allowed_users": [added]})
     # A user who was removed meanwhile is not added again.
     changes.flags.update(flag.key, {"allowed_users": [stays]})
     changes.flags.update(flag.key, {"allowed_users": [stays, removed, added]}, expect=expect)
-    assert allowed(flag) == {stays, added}
+    assert [*allowed.all()] == [stays, added]
 
 
 def test_expected_values_compare_as_json_and_are_not_shown() -> None:
@@ -262,8 +220,8 @@ def test_expected_values_compare_as_json_and_are_not_shown() -> None:
     assert "hunter" not in str(raised.value)
 
 
-@pytest.mark.usefixtures("flag")
-def test_expect_version_without_triggers_raises_no_history() -> None:
+def test_expect_version_without_triggers_raises_no_history(shop: Shop) -> None:
+    shop.flag(enabled=False)
     # Deferred constraints of the test's own rows would block DROP TRIGGER.
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")

@@ -7,17 +7,14 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
 
 from flagstaff import acting_as, changes
-from flagstaff._tables.names import fill, sql
-from flagstaff._tables.triggers import watched_tables
 from flagstaff.conf import Conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history import flag_version, forget_user, prune
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
-from tests.support.models_of_others import flag_model_of
+from tests.support.models_of_others import flag_model_of, watch
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -32,12 +29,7 @@ def switches(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The project's own flag model, watched beside the table of flagstaff's own."""
     ALL.all().delete()
     model = flag_model_of()
-    with connection.schema_editor() as editor:
-        editor.create_model(model)
-    for table in watched_tables(connection, model, None):
-        for file in ("token_trigger_v1", "history_triggers_v1"):
-            rows(fill(sql(file), {"schema": "public", **table.placeholders()}))
-    monkeypatch.setattr(Conf, "flag_model", model)
+    watch(model, monkeypatch)
     return model._base_manager
 
 
