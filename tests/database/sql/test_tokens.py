@@ -1,19 +1,18 @@
-"""Every change of a watched table writes a change token."""
+"""Change tokens in transactions, sessions and roles; test_statements.py has all statements."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
 import pytest
-from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
 
 from flagstaff._tables.names import fill, names, sql
-from flagstaff.models import FeatureFlag, KeyValueStore
-from tests.support.sql import Tokens, copy_in, rows
+from flagstaff.models import FeatureFlag
+from tests.support.shop import Shop
+from tests.support.sql import Tokens, rows
 
 pytestmark = pytest.mark.django_db
 OpenSession = Callable[[], "psycopg.Connection[Any]"]
@@ -23,108 +22,8 @@ def token_set() -> object:
     return sorted(rows(fill(sql("poll_tokens_v1"), names(connection))))
 
 
-@dataclass(frozen=True)
-class Stored:
-    """The rows before a change. alice is an allowed user of the flag, and bob is not."""
-
-    flag: FeatureFlag
-    alice: User
-    bob: User
-    gateway: KeyValueStore
-
-
-@pytest.fixture
-def stored(new_checkout: FeatureFlag, alice: User, bob: User, gateway: KeyValueStore) -> Stored:
-    # Deferred constraints would block TRUNCATE.
-    rows("SET CONSTRAINTS ALL IMMEDIATE")
-    return Stored(new_checkout, alice, bob, gateway)
-
-
-@pytest.fixture
-def flag(stored: Stored) -> FeatureFlag:
-    return stored.flag
-
-
-@pytest.fixture
-def tokens(stored: Stored) -> Tokens:
-    return Tokens()
-
-
-Change = Callable[[Stored], object]
-ALLOWED = "flagstaff_featureflag_allowed_users"
-FLAG_CHANGES: dict[str, Change] = {
-    "save": lambda old: old.flag.save(),
-    "update": lambda old: FeatureFlag.objects.update(enabled=True),
-    "rename": lambda old: FeatureFlag.objects.filter(pk=old.flag.pk).update(key="checkout"),
-    "create": lambda old: FeatureFlag.objects.create(key="banner"),
-    "bulk_create": lambda old: FeatureFlag.objects.bulk_create([FeatureFlag(key="banner")]),
-    "bulk_update": lambda old: FeatureFlag.objects.bulk_update([old.flag], ["enabled"]),
-    "update_or_create": lambda old: FeatureFlag.objects.update_or_create(key="banner"),
-    "INSERT": lambda old: rows("INSERT INTO flagstaff_featureflag (key) VALUES ('banner')"),
-    "DELETE": lambda old: rows(
-        "INSERT INTO flagstaff_featureflag (key) VALUES ('other'); "
-        "DELETE FROM flagstaff_featureflag WHERE key = 'other'"
-    ),
-    "COPY": lambda old: copy_in("flagstaff_featureflag (key, enabled)", "banner\ttrue\n"),
-    "ON CONFLICT DO UPDATE": lambda old: rows(
-        "INSERT INTO flagstaff_featureflag (key) VALUES ('new_checkout') "
-        "ON CONFLICT (key) DO UPDATE SET enabled = true"
-    ),
-}
-ALLOWED_USERS_CHANGES: dict[str, Change] = {
-    "add": lambda old: old.flag.allowed_users.add(old.bob),
-    "remove": lambda old: old.flag.allowed_users.remove(old.alice),
-    "set": lambda old: old.flag.allowed_users.set([old.bob]),
-    "clear": lambda old: old.flag.allowed_users.clear(),
-    "add to the user": lambda old: old.bob.flagstaff_flags.add(old.flag),
-    "remove from the user": lambda old: old.alice.flagstaff_flags.remove(old.flag),
-    "set for the user": lambda old: old.bob.flagstaff_flags.set([old.flag]),
-    "clear for the user": lambda old: old.alice.flagstaff_flags.clear(),
-    "deletion of the user": lambda old: old.alice.delete(),
-    "UPDATE": lambda old: rows(f"UPDATE {ALLOWED} SET user_id = %s", old.bob.pk),
-    "TRUNCATE": lambda old: rows(f"TRUNCATE {ALLOWED}"),
-    "COPY": lambda old: copy_in(
-        f"{ALLOWED} (featureflag_id, user_id)", f"{old.flag.pk}\t{old.bob.pk}\n"
-    ),
-}
-VALUE_CHANGES: dict[str, Change] = {
-    "save": lambda old: old.gateway.save(),
-    "update": lambda old: KeyValueStore.objects.update(value="paypal"),
-    "create": lambda old: KeyValueStore.objects.create(key="limit", value=25),
-    "delete": lambda old: old.gateway.delete(),
-    "TRUNCATE": lambda old: rows("TRUNCATE flagstaff_keyvaluestore"),
-    "INSERT": lambda old: rows(
-        """INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('limit', '25')"""
-    ),
-}
-RELATIONS = {"f": FLAG_CHANGES, "m": ALLOWED_USERS_CHANGES, "k": VALUE_CHANGES}
-
-
-@pytest.mark.parametrize(
-    ("relation", "name"),
-    [(relation, name) for relation, changes in RELATIONS.items() for name in changes],
-)
-def test_change_of_a_row_writes_a_token(
-    relation: str, name: str, stored: Stored, tokens: Tokens
-) -> None:
-    RELATIONS[relation][name](stored)
-    assert set(tokens()) == {relation}
-
-
-def test_change_of_both_tables_writes_a_token_for_each(flag: FeatureFlag, tokens: Tokens) -> None:
-    flag.delete()
-    assert tokens() == ["m", "f"]
-    rows("SET CONSTRAINTS ALL IMMEDIATE")
-    rows("TRUNCATE flagstaff_featureflag CASCADE")
-    assert sorted(tokens()) == ["f", "m"]
-
-
-def test_statement_on_many_rows_writes_one_token(tokens: Tokens) -> None:
-    FeatureFlag.objects.bulk_create([FeatureFlag(key=f"flag_{number}") for number in range(100)])
-    assert tokens() == ["f"]
-
-
-def test_every_statement_of_a_transaction_changes_the_token_set(flag: FeatureFlag) -> None:
+def test_every_statement_of_a_transaction_changes_the_token_set(shop: Shop) -> None:
+    flag = shop.flag()
     first = token_set()
     flag.save()
     second = token_set()
@@ -132,13 +31,23 @@ def test_every_statement_of_a_transaction_changes_the_token_set(flag: FeatureFla
     assert len({str(first), str(second), str(token_set())}) == 3
 
 
-def test_rolled_back_change_writes_no_token(flag: FeatureFlag, tokens: Tokens) -> None:
+def test_rolled_back_change_writes_no_token(shop: Shop) -> None:
+    flag = shop.flag()
     before = token_set()
     with transaction.atomic():
         flag.save()
         transaction.set_rollback(True)
     assert token_set() == before
-    assert tokens() == []
+
+
+def test_replicating_session_writes_a_token_and_a_barrier_is_newer(shop: Shop) -> None:
+    flag, tokens = shop.flag(), Tokens()
+    rows("SET LOCAL session_replication_role = replica")
+    flag.save()
+    [[change]] = rows("SELECT max(id) FROM flagstaff_token")
+    [[barrier]] = rows("SELECT flagstaff_barrier_v1()")
+    assert barrier > change
+    assert tokens() == ["f", "b"]
 
 
 def test_commits_out_of_order_are_both_visible(open_session: OpenSession) -> None:
@@ -179,14 +88,6 @@ def test_commit_notifies_once_with_the_oid_of_the_token_table(open_session: Open
     assert [(notice.payload,)] == rows("SELECT 'flagstaff_token'::regclass::oid::text")
 
 
-def test_barrier_is_newer_than_the_change(flag: FeatureFlag, tokens: Tokens) -> None:
-    flag.save()
-    [[change]] = rows("SELECT max(id) FROM flagstaff_token")
-    [[barrier]] = rows("SELECT flagstaff_barrier_v1()")
-    assert barrier > change
-    assert tokens() == ["f", "b"]
-
-
 def test_old_tokens_are_pruned() -> None:
     # Also of a table that is published.
     rows("CREATE PUBLICATION everything FOR ALL TABLES")
@@ -223,15 +124,8 @@ def test_restored_server_with_the_same_ids_has_another_token_set() -> None:
     assert token_one() != token_one()
 
 
-def test_replicating_session_writes_tokens(flag: FeatureFlag, tokens: Tokens) -> None:
-    rows("SET LOCAL session_replication_role = replica")
-    flag.save()
-    assert tokens() == ["f"]
-
-
-def test_role_without_privileges_can_change_a_flag_and_use_nothing_of_the_triggers(
-    tokens: Tokens,
-) -> None:
+def test_role_without_privileges_can_change_a_flag_and_use_nothing_of_the_triggers() -> None:
+    tokens = Tokens()
     rows(
         "CREATE ROLE shopkeeper; "
         "GRANT SELECT, INSERT, UPDATE ON flagstaff_featureflag TO shopkeeper; "
@@ -250,7 +144,9 @@ def test_role_without_privileges_can_change_a_flag_and_use_nothing_of_the_trigge
     assert tokens() == ["f"]
 
 
-def test_change_fails_if_its_token_cannot_be_written(flag: FeatureFlag) -> None:
+def test_change_fails_if_its_token_cannot_be_written(shop: Shop) -> None:
+    shop.flag()
+    rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows("ALTER TABLE flagstaff_token RENAME TO elsewhere")
     with pytest.raises(DatabaseError, match="flagstaff_token"), transaction.atomic():
         FeatureFlag.objects.update(enabled=False)
