@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import User
 
-from flagstaff.models import Change
+from flagstaff.models import Change, FeatureFlag
+from tests.support.shop import Shop
 
 
 @pytest.fixture
@@ -15,12 +15,7 @@ def empty_history(transactional_db: None) -> None:
 
 
 @pytest.fixture
-def alice(transactional_db: None) -> User:
-    """A user who may do everything."""
-    return User.objects.create(username="alice", is_staff=True, is_superuser=True)
-
-
-@pytest.fixture
-def bob(transactional_db: None) -> User:
-    """A user without permissions."""
-    return User.objects.create(username="bob")
+def flag(empty_history: None, shop: Shop) -> FeatureFlag:
+    """The disabled flag new_checkout, whose allowed user is alice; bob is none."""
+    shop.user("bob")
+    return shop.flag(enabled=False)

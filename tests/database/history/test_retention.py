@@ -6,7 +6,6 @@ from contextlib import closing
 from datetime import timedelta
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -22,13 +21,10 @@ from flagstaff.history import (
     value_version,
 )
 from flagstaff.history.describe import describe_change
-from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.support.flag_fixtures import flag, gateway
+from flagstaff.models import Change, FeatureFlag
 from tests.support.history import flag_history
-from tests.support.history_fixtures import GERMAN
+from tests.support.shop import Shop
 from tests.support.sql import rows
-
-__all__ = ["flag", "gateway"]
 
 # Each change is a transaction of its own, as in production.
 pytestmark = [
@@ -42,13 +38,12 @@ def age(days: int, version: int | None) -> None:
     Change.objects.filter(id__lte=version).update(at=timezone.now() - timedelta(days=days))
 
 
-def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(
-    flag: FeatureFlag, gateway: KeyValueStore
-) -> None:
+@pytest.mark.usefixtures("flag")
+def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(shop: Shop) -> None:
+    shop.value()
     changes.flags.create("banner")
     changes.flags.delete("banner")
-    changes.segments.create("german", GERMAN)
-    segment = changes.segments.update("german", {"description": "DE"}).version
+    segment = changes.segments.update(shop.segment().key, {"description": "DE"}).version
     for percent in (1, 2, 3):
         changes.flags.set_rollout("new_checkout", percent)
     version = flag_version("new_checkout")
@@ -56,8 +51,8 @@ def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(
     assert prune(timedelta(days=200)) == 0
     count = Change.objects.count()
     assert prune(timedelta(days=90)) == count - 3
-    assert (flag_version("new_checkout"), segment_version("german")) == (version, segment)
-    assert value_version("gateway")
+    assert (flag_version("new_checkout"), segment_version("enterprise")) == (version, segment)
+    assert value_version("payment_gateway")
     assert prune(timedelta(days=90)) == 0
     changes.flags.set_rollout("new_checkout", 4)
     assert prune(timedelta(days=90)) == 1
@@ -84,20 +79,18 @@ def test_prune_commits_each_batch_and_leaves_locked_entries(
     assert [one["sql"] for one in queries].count("COMMIT") == 4
 
 
-def test_forget_user_removes_actor_and_allowed_user(
-    flag: FeatureFlag, alice: User, bob: User
-) -> None:
-    with acting_as(alice):
-        changes.flags.allow("new_checkout", bob)
-    with acting_as(bob):
+@pytest.mark.usefixtures("flag")
+def test_forget_user_removes_actor_and_allowed_user(shop: Shop) -> None:
+    with acting_as(shop.user("alice")):
+        changes.flags.allow("new_checkout", 2)
+    with acting_as(shop.user("bob")):
         changes.flags.set_rollout("new_checkout", 50)
-    pk = alice.pk
-    alice.delete()
-    assert forget_user(pk) == 3
-    assert forget_user(pk) == 0
+    shop.user("alice").delete()
+    assert forget_user(1) == 3
+    assert forget_user(1) == 0
     entries = list(Change.objects.values_list("actor", "old", "new"))
-    assert str(pk) not in {actor for actor, _, _ in entries}
-    assert not any(pk in side for _, *sides in entries for side in sides if isinstance(side, list))
-    assert [event.actor for event in flag_history("new_checkout")].count(str(bob.pk)) == 1
+    assert "1" not in {actor for actor, _, _ in entries}
+    assert not any(1 in side for _, *sides in entries for side in sides if isinstance(side, list))
+    assert [event.actor for event in flag_history("new_checkout")].count("2") == 1
     newest = flag_history("new_checkout")[0]
     assert describe_change(newest) == "details were removed from the history"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 
 import pytest
@@ -171,15 +172,11 @@ def test_entry_of_a_transaction_that_has_just_ended_is_removed_too(gateway: KeyV
 def test_value_does_not_become_secret_while_its_entries_cannot_be_removed(
     gateway: KeyValueStore, token: KeyValueStore
 ) -> None:
-    other = connection.copy()
-    try:
+    with closing(connection.copy()) as other, other.cursor() as cursor:
         other.set_autocommit(False)
-        with other.cursor() as cursor:
-            cursor.execute("SELECT FROM flagstaff_change FOR UPDATE")
-            with pytest.raises(DatabaseError, match="lock timeout"):
-                rows(BECOME_SECRET)
-    finally:
-        other.close()
+        cursor.execute("SELECT FROM flagstaff_change FOR UPDATE")
+        with pytest.raises(DatabaseError, match="lock timeout"):
+            rows(BECOME_SECRET)
     with without_table("flagstaff_change"):
         with pytest.raises(DatabaseError, match="flagstaff_change"):
             rows(BECOME_SECRET)

@@ -18,7 +18,7 @@ from tests.support.sql import rows
 pytestmark = pytest.mark.django_db
 
 # The reasons make the file long enough that reading all of it is not the best plan.
-_ENTRIES = """
+ENTRIES = """
 INSERT INTO flagstaff_change
     (relation, object_pk, key, action, old, new, object_table, transaction_id, reason)
 SELECT 'f', {object_pk}, {key}, 'update', '{{}}', '{{}}', 'flagstaff_featureflag'::regclass,
@@ -33,48 +33,26 @@ def _empty_history(db: None) -> None:
     rows("TRUNCATE flagstaff_change")
 
 
-def one_flag() -> None:
-    """The statistics know one flag, with 3,000 entries. The others are newer."""
-    rows(
-        _ENTRIES.format(object_pk="'busy'", key="'busy'", transaction_id="n", count=3000)
-        + "; ANALYZE flagstaff_change"
-    )
-
-
-def no_entry() -> None:
-    """The statistics know no entry: the table was emptied, but its file is as long as before.
-
-    The index of the ids has one page, that of the objects has more, and so has that of the keys.
-    """
-    long_text = "'a text of the length of a uuid ' || n"
-    rows(_ENTRIES.format(object_pk=long_text, key=long_text, transaction_id="n", count=340))
-    rows(
-        "UPDATE pg_class SET reltuples = 0, relpages = 100 "
+#: What the statistics know about the table.
+ONE_FLAG = ENTRIES.format(object_pk="'busy'", key="'busy'", transaction_id="n", count=3000)
+LONG_TEXT = "'a text of the length of a uuid ' || n"
+STATISTICS = {
+    # One flag, with 3,000 entries. The others are newer.
+    "one flag": f"{ONE_FLAG}; ANALYZE flagstaff_change",
+    # The table was emptied, but its file is as long as before. The index of the ids has one page,
+    # that of the objects has more, and so has that of the keys.
+    "no entry": (
+        ENTRIES.format(object_pk=LONG_TEXT, key=LONG_TEXT, transaction_id="n", count=340)
+        + "; UPDATE pg_class SET reltuples = 0, relpages = 100 "
         "WHERE oid::regclass::text LIKE 'flagstaff_change%' AND relkind IN ('r', 'i')"
-    )
-
-
-def one_transaction() -> None:
-    """The statistics know one transaction, with 3,000 entries, as after the first import."""
-    rows(
-        _ENTRIES.format(object_pk="n", key="'key_' || n", transaction_id="1", count=3000)
-        + "; ANALYZE flagstaff_change"
-    )
-
-
-def rare_relations() -> None:
-    """The statistics have a histogram of relations: two of them have one entry."""
-    one_flag()
-    rows(
-        "UPDATE flagstaff_change SET relation = 'k' WHERE id = (SELECT min(id) FROM "
-        "flagstaff_change); UPDATE flagstaff_change SET relation = 's' WHERE id = "
-        "(SELECT max(id) FROM flagstaff_change); ANALYZE flagstaff_change"
-    )
-
-
-@pytest.fixture(params=[one_flag, no_entry, rare_relations], ids=lambda state: state.__name__)
-def statistics(request: pytest.FixtureRequest) -> None:
-    request.param()
+    ),
+    # A histogram of relations: two of them have one entry.
+    "rare relations": (
+        f"{ONE_FLAG}; UPDATE flagstaff_change SET relation = 'k' WHERE id = "
+        "(SELECT min(id) FROM flagstaff_change); UPDATE flagstaff_change SET relation = 's' "
+        "WHERE id = (SELECT max(id) FROM flagstaff_change); ANALYZE flagstaff_change"
+    ),
+}
 
 
 def indexes_of(read: Callable[[], object], part: str) -> set[str]:
@@ -91,15 +69,18 @@ def indexes_of(read: Callable[[], object], part: str) -> set[str]:
     return {"".join(one) for one in found}
 
 
-@pytest.mark.usefixtures("statistics")
-def test_list_of_flags_finds_the_entries_of_each_by_its_primary_key() -> None:
+@pytest.mark.parametrize("statistics", STATISTICS.values(), ids=STATISTICS)
+def test_list_of_flags_finds_the_entries_of_each_by_its_primary_key(statistics: str) -> None:
+    rows(statistics)
     pks = [str(FeatureFlag.objects.create(key=f"flag_{number}").pk) for number in range(20)]
     found = indexes_of(lambda: newest_entries(pks), "newest.id")
     assert found == {"flagstaff_change_object"}
 
 
 def test_changes_of_transactions_are_found_by_their_number() -> None:
-    one_transaction()
+    # The statistics know one transaction, with 3,000 entries, as after the first import.
+    rows(ENTRIES.format(object_pk="n", key="'key_' || n", transaction_id="1", count=3000))
+    rows("ANALYZE flagstaff_change")
     FeatureFlag.objects.create(key="flag")
     newest = [*events(Change.objects.newest()[:30])]
     found = indexes_of(lambda: others_of(newest), "wanted (transaction_id")
