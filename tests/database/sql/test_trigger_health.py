@@ -17,174 +17,117 @@ pytestmark = pytest.mark.django_db
 
 TABLE = "flagstaff_featureflag"
 LOADED_TABLES = ("flag_table", "allowed_users_table", "value_table", "segment_table")
-TOKEN_TRIGGERS = tuple(
+INSERT, UPDATE, DELETE, TRUNCATE = TOKEN_TRIGGERS = tuple(
     f"flagstaff_token_{event}_v1" for event in ("insert", "update", "delete", "truncate")
 )
-TOKEN_TRIGGER_OF_HEIR = (
-    "CREATE TRIGGER flagstaff_token_v1 AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON heir "
-    "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f); "
-    "ALTER TABLE heir ENABLE ALWAYS TRIGGER flagstaff_token_v1"
-)
 NOTHING = "RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
+WRITE_TOKEN = """flagstaff_write_token_v1(of_relation "char", of_pks text[])"""
+HEIR = f"CREATE TABLE heir () INHERITS ({TABLE})"
 
 
-def other_function(name: str) -> str:
+def trigger(
+    name: str, definition: str, function: str = "flagstaff_token_v1(f)", table: str = TABLE
+) -> str:
+    """Creates or replaces a trigger that always fires."""
     return (
-        f"CREATE FUNCTION {name}() {NOTHING}; "
-        f"CREATE OR REPLACE TRIGGER flagstaff_token_insert_v1 AFTER INSERT ON {TABLE} "
-        f"FOR EACH STATEMENT EXECUTE FUNCTION {name}(); "
-        f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER flagstaff_token_insert_v1"
+        f"CREATE OR REPLACE TRIGGER {name} {definition} EXECUTE FUNCTION {function}; "
+        f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER {name}"
     )
 
 
-def one_trigger(definition: str) -> str:
-    """All token triggers are replaced by one that passes no columns."""
-    drops = "; ".join(f"DROP TRIGGER {trigger} ON {TABLE}" for trigger in TOKEN_TRIGGERS)
-    return (
-        f"{drops}; CREATE TRIGGER flagstaff_token_v1 {definition} "
-        "EXECUTE FUNCTION flagstaff_token_v1(f); "
-        f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER flagstaff_token_v1"
-    )
+def one_trigger(events: str) -> str:
+    """Replaces all token triggers by one that passes no columns."""
+    drops = "; ".join(f"DROP TRIGGER {name} ON {TABLE}" for name in TOKEN_TRIGGERS)
+    return f"{drops}; {trigger(ONE, f'AFTER {events} ON {TABLE} FOR EACH STATEMENT')}"
 
 
-def insert_trigger(definition: str) -> str:
-    """The trigger of INSERT is replaced."""
-    return (
-        f"CREATE OR REPLACE TRIGGER flagstaff_token_insert_v1 {definition} "
-        "EXECUTE FUNCTION flagstaff_token_v1(f); "
-        f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER flagstaff_token_insert_v1"
-    )
+ONE, ALL_EVENTS = "flagstaff_token_v1", "INSERT OR UPDATE OR DELETE OR TRUNCATE"
+HEIR_WITH_TRIGGER = (
+    f"{HEIR}; {trigger(ONE, f'AFTER {ALL_EVENTS} ON heir FOR EACH STATEMENT', table='heir')}"
+)
 
-
-# Statements, and whether the table of flags then writes tokens.
-TOKEN_CASES = {
-    "as installed": ("", True),
-    "enabled in ordinary sessions": (
-        f"ALTER TABLE {TABLE} ENABLE TRIGGER flagstaff_token_update_v1",
-        False,
-    ),
-    "replica only": (
-        f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER flagstaff_token_update_v1",
-        False,
-    ),
-    **{
-        f"disabled {trigger}": (f"ALTER TABLE {TABLE} DISABLE TRIGGER {trigger}", False)
-        for trigger in TOKEN_TRIGGERS
-    },
-    **{
-        f"missing {trigger}": (f"DROP TRIGGER {trigger} ON {TABLE}", False)
-        for trigger in TOKEN_TRIGGERS
-    },
-    "one trigger of every event": (
-        one_trigger(f"AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {TABLE} FOR EACH STATEMENT"),
-        True,
-    ),
-    "one trigger without TRUNCATE": (
-        one_trigger(f"AFTER INSERT OR UPDATE OR DELETE ON {TABLE} FOR EACH STATEMENT"),
-        False,
-    ),
-    "trigger of each row": (insert_trigger(f"AFTER INSERT ON {TABLE} FOR EACH ROW"), False),
-    "trigger before": (insert_trigger(f"BEFORE INSERT ON {TABLE} FOR EACH STATEMENT"), False),
-    "trigger with a condition": (
-        insert_trigger(
-            f"AFTER INSERT ON {TABLE} FOR EACH STATEMENT WHEN (current_user <> 'replicator')"
-        ),
-        False,
-    ),
-    "trigger of one column": (
-        (
-            f"CREATE OR REPLACE TRIGGER flagstaff_token_update_v1 AFTER UPDATE OF key ON {TABLE} "
-            "FOR EACH STATEMENT EXECUTE FUNCTION flagstaff_token_v1(f); "
-            f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER flagstaff_token_update_v1"
-        ),
-        False,
-    ),
-    "all disabled": (f"ALTER TABLE {TABLE} DISABLE TRIGGER USER", False),
-    "missing function": ("DROP FUNCTION flagstaff_token_v1 CASCADE", False),
-    "missing table": (f"DROP TABLE {TABLE} CASCADE", False),
-    "renamed table": (f"ALTER TABLE {TABLE} RENAME TO other", False),
-    "renamed trigger": (
-        f"ALTER TRIGGER flagstaff_token_update_v1 ON {TABLE} RENAME TO other",
-        True,
-    ),
-    "renamed function": ("ALTER FUNCTION flagstaff_token_v1 RENAME TO other", False),
-    "newer function": ("ALTER FUNCTION flagstaff_token_v1 RENAME TO flagstaff_token_v2", True),
-    "function with a similar name": (other_function("flagstaff_tokens"), False),
-    "function of a project": (other_function("my_function"), False),
-    "replaced function": (f"CREATE OR REPLACE FUNCTION flagstaff_token_v1() {NOTHING}", False),
-    "replaced function of tokens": (
-        (
-            "CREATE OR REPLACE FUNCTION "
-            'flagstaff_write_token_v1(of_relation "char", of_pks text[]) '
-            "RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN 0; END'"
-        ),
-        False,
-    ),
+# Statements after which the table of flags writes tokens, and after which it does not.
+WITH_TOKENS = {
+    "as installed": "SELECT 1",
+    "one trigger of every event": one_trigger(ALL_EVENTS),
+    "renamed trigger": f"ALTER TRIGGER {UPDATE} ON {TABLE} RENAME TO other",
+    "newer function": "ALTER FUNCTION flagstaff_token_v1 RENAME TO flagstaff_token_v2",
     "replaced function of the history": (
-        f"CREATE OR REPLACE FUNCTION flagstaff_row_history_v1() {NOTHING}",
-        True,
+        f"CREATE OR REPLACE FUNCTION flagstaff_row_history_v1() {NOTHING}"
     ),
     "function of an older version, without a hash": (
-        (
-            "COMMENT ON FUNCTION flagstaff_token_v1() IS NULL; "
-            f"CREATE OR REPLACE FUNCTION flagstaff_token_v1() {NOTHING}"
-        ),
-        True,
+        "COMMENT ON FUNCTION flagstaff_token_v1() IS NULL; "
+        f"CREATE OR REPLACE FUNCTION flagstaff_token_v1() {NOTHING}"
     ),
     "function with a comment of a project": (
-        "COMMENT ON FUNCTION flagstaff_token_v1() IS 'do not touch'",
-        True,
+        "COMMENT ON FUNCTION flagstaff_token_v1() IS 'do not touch'"
     ),
-    "heir": (f"CREATE TABLE heir () INHERITS ({TABLE})", False),
-    "heir of an heir": (
-        (
-            f"CREATE TABLE heir () INHERITS ({TABLE}); {TOKEN_TRIGGER_OF_HEIR}; "
-            "CREATE TABLE grandchild () INHERITS (heir)"
-        ),
-        False,
+    "heir with a token trigger": HEIR_WITH_TRIGGER,
+    "temporary heir": HEIR.replace("TABLE", "TEMPORARY TABLE"),
+    "disabled history": f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_history_insert_v1",
+}
+WITHOUT_TOKENS = {
+    "enabled in ordinary sessions": f"ALTER TABLE {TABLE} ENABLE TRIGGER {UPDATE}",
+    "replica only": f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER {UPDATE}",
+    **{f"disabled {one}": f"ALTER TABLE {TABLE} DISABLE TRIGGER {one}" for one in TOKEN_TRIGGERS},
+    **{f"missing {one}": f"DROP TRIGGER {one} ON {TABLE}" for one in TOKEN_TRIGGERS},
+    "one trigger without TRUNCATE": one_trigger("INSERT OR UPDATE OR DELETE"),
+    "trigger of each row": trigger(INSERT, f"AFTER INSERT ON {TABLE} FOR EACH ROW"),
+    "trigger before": trigger(INSERT, f"BEFORE INSERT ON {TABLE} FOR EACH STATEMENT"),
+    "trigger with a condition": trigger(
+        INSERT, f"AFTER INSERT ON {TABLE} FOR EACH STATEMENT WHEN (current_user <> 'replicator')"
     ),
-    "heir with a token trigger": (
-        f"CREATE TABLE heir () INHERITS ({TABLE}); {TOKEN_TRIGGER_OF_HEIR}",
-        True,
+    "trigger of one column": trigger(UPDATE, f"AFTER UPDATE OF key ON {TABLE} FOR EACH STATEMENT"),
+    "all disabled": f"ALTER TABLE {TABLE} DISABLE TRIGGER USER",
+    "missing function": "DROP FUNCTION flagstaff_token_v1 CASCADE",
+    "missing table": f"DROP TABLE {TABLE} CASCADE",
+    "renamed table": f"ALTER TABLE {TABLE} RENAME TO other",
+    "renamed function": "ALTER FUNCTION flagstaff_token_v1 RENAME TO other",
+    **{
+        f"function {name}": f"CREATE FUNCTION {name}() {NOTHING}; "
+        + trigger(INSERT, f"AFTER INSERT ON {TABLE} FOR EACH STATEMENT", f"{name}()")
+        for name in ("my_function", "flagstaff_tokens")
+    },
+    "replaced function": f"CREATE OR REPLACE FUNCTION flagstaff_token_v1() {NOTHING}",
+    "replaced function of tokens": (
+        f"CREATE OR REPLACE FUNCTION {WRITE_TOKEN} "
+        "RETURNS bigint LANGUAGE plpgsql AS 'BEGIN RETURN 0; END'"
     ),
+    "heir": HEIR,
+    "heir of an heir": f"{HEIR_WITH_TRIGGER}; CREATE TABLE grandchild () INHERITS (heir)",
     "heir with a disabled token trigger": (
-        (
-            f"CREATE TABLE heir () INHERITS ({TABLE}); {TOKEN_TRIGGER_OF_HEIR}; "
-            "ALTER TABLE heir DISABLE TRIGGER flagstaff_token_v1"
-        ),
-        False,
+        f"{HEIR_WITH_TRIGGER}; ALTER TABLE heir DISABLE TRIGGER {ONE}"
     ),
     "heir with a token trigger in ordinary sessions": (
-        (
-            f"CREATE TABLE heir () INHERITS ({TABLE}); {TOKEN_TRIGGER_OF_HEIR}; "
-            "ALTER TABLE heir ENABLE TRIGGER flagstaff_token_v1"
-        ),
-        False,
+        f"{HEIR_WITH_TRIGGER}; ALTER TABLE heir ENABLE TRIGGER {ONE}"
     ),
-    "temporary heir": (f"CREATE TEMPORARY TABLE heir () INHERITS ({TABLE})", True),
-    "disabled history": (f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_history_insert_v1", True),
 }
 
-HISTORY_TRIGGER = "flagstaff_history_update_v1"
-# Statements, and whether the table of flags then writes every change to the history.
-HISTORY_CASES = {
-    "as installed": ("", True),
-    "always": (f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER {HISTORY_TRIGGER}", True),
-    "replica only": (f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER {HISTORY_TRIGGER}", False),
-    "disabled": (f"ALTER TABLE {TABLE} DISABLE TRIGGER {HISTORY_TRIGGER}", False),
-    "missing trigger": (f"DROP TRIGGER {HISTORY_TRIGGER} ON {TABLE}", False),
-    "older trigger": (
-        f"ALTER TRIGGER {HISTORY_TRIGGER} ON {TABLE} RENAME TO flagstaff_history_update_v0",
-        True,
-    ),
-    "missing insert trigger": (f"DROP TRIGGER flagstaff_history_insert_v1 ON {TABLE}", False),
-    "renamed function": ("ALTER FUNCTION flagstaff_row_history_v1 RENAME TO other", False),
-    "replaced function": (
-        f"CREATE OR REPLACE FUNCTION flagstaff_row_history_v1() {NOTHING}",
-        False,
-    ),
-    "disabled token": (f"ALTER TABLE {TABLE} DISABLE TRIGGER flagstaff_token_update_v1", True),
+HISTORY = "flagstaff_history_update_v1"
+# Statements after which the table of flags writes every change to the history, or does not.
+WITH_HISTORY = {
+    "as installed": "SELECT 1",
+    "always": f"ALTER TABLE {TABLE} ENABLE ALWAYS TRIGGER {HISTORY}",
+    "older trigger": (f"ALTER TRIGGER {HISTORY} ON {TABLE} RENAME TO flagstaff_history_update_v0"),
+    "disabled token": f"ALTER TABLE {TABLE} DISABLE TRIGGER {UPDATE}",
 }
+WITHOUT_HISTORY = {
+    "replica only": f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER {HISTORY}",
+    "disabled": f"ALTER TABLE {TABLE} DISABLE TRIGGER {HISTORY}",
+    "missing trigger": f"DROP TRIGGER {HISTORY} ON {TABLE}",
+    "missing insert trigger": f"DROP TRIGGER flagstaff_history_insert_v1 ON {TABLE}",
+    "renamed function": "ALTER FUNCTION flagstaff_row_history_v1 RENAME TO other",
+    "replaced function": f"CREATE OR REPLACE FUNCTION flagstaff_row_history_v1() {NOTHING}",
+}
+
+
+def cases(with_: dict[str, str], without: dict[str, str]) -> list[Any]:
+    """The statements with True, and those with False."""
+    return [
+        pytest.param(statements, expected, id=name)
+        for expected, named in ((True, with_), (False, without))
+        for name, statements in named.items()
+    ]
 
 
 def triggers() -> dict[str, FamilyTriggers]:
@@ -208,9 +151,9 @@ def identified(column: str) -> Any:
     return row[column]
 
 
-@pytest.mark.parametrize(("statements", "expected"), TOKEN_CASES.values(), ids=TOKEN_CASES)
+@pytest.mark.parametrize(("statements", "expected"), cases(WITH_TOKENS, WITHOUT_TOKENS))
 def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expected: bool) -> None:
-    rows(statements or "SELECT 1")
+    rows(statements)
     found = triggers()
     assert found[f'"{TABLE}"'].write_tokens is expected
     assert all(one.write_tokens for one in found.values()) is expected
@@ -219,10 +162,7 @@ def test_token_triggers_are_judged_alike_in_python_and_sql(statements: str, expe
 
 
 def test_tables_without_all_token_triggers_are_named() -> None:
-    rows(
-        f"CREATE TABLE heir () INHERITS ({TABLE}); "
-        "DROP TRIGGER flagstaff_token_truncate_v1 ON flagstaff_keyvaluestore"
-    )
+    rows(f"{HEIR}; DROP TRIGGER flagstaff_token_truncate_v1 ON flagstaff_keyvaluestore")
     assert identified("lacking_in") == "flagstaff_keyvaluestore, heir"
 
 
@@ -246,19 +186,19 @@ def test_tokens_of_a_subscriber_do_not_name_its_rows(table: str, expected: bool)
 def test_arguments_of_token_triggers_are_the_columns_of_the_keys() -> None:
     expected = {b"f\0id\0", b"m\0featureflag_id\0user_id\0", b"k\0id\0", b"s\0id\0"}
     assert {*identified("key_arguments")} == expected
-    rows(f"CREATE TABLE heir () INHERITS ({TABLE}); {TOKEN_TRIGGER_OF_HEIR}")
+    rows(HEIR_WITH_TRIGGER)
     assert {*identified("key_arguments")} == expected | {b"f\0"}
 
 
 def test_table_that_inherited_between_two_looks_changes_the_shape() -> None:
     before = identified("shape")
-    rows(f"CREATE TABLE heir () INHERITS ({TABLE}); DROP TABLE heir")
+    rows(f"{HEIR}; DROP TABLE heir")
     assert identified("shape") != before
 
 
-@pytest.mark.parametrize(("statements", "expected"), HISTORY_CASES.values(), ids=HISTORY_CASES)
+@pytest.mark.parametrize(("statements", "expected"), cases(WITH_HISTORY, WITHOUT_HISTORY))
 def test_history_is_written_only_with_all_triggers_firing(statements: str, expected: bool) -> None:
-    rows(statements or "SELECT 1")
+    rows(statements)
     found = triggers()
     assert found[f'"{TABLE}"'].write_history is expected
     # The tables share the functions.
