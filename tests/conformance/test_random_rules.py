@@ -1,17 +1,18 @@
-"""Random rules, users and contexts: the package returns what the reference returns."""
+"""Random rules, users and contexts: flags and values return what the reference returns."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
-from functools import cache
+from functools import cache, partial
 from random import Random
 from typing import Any
 
 import pytest
 
-from flagstaff import explain, flag_enabled, refresh, snapshot
-from flagstaff._core import Snapshot
+import flagstaff
+from flagstaff import refresh, snapshot
 from flagstaff.testing import live_engine
 from tests.conformance.random_rules import (
     ATTRIBUTES,
@@ -21,34 +22,42 @@ from tests.conformance.random_rules import (
     assert_no_differences,
     random_flags,
     random_triple,
+    random_values,
 )
-from tests.conformance.rules_oracle import bucket_of, evaluate
-from tests.conformance.stored_rules import store, store_groups
+from tests.conformance.rules_oracle import bucket_of, evaluate, evaluate_value
+from tests.conformance.stored_rules import store, store_groups, store_values
 from tests.support.fixtures import COMMITTED
 from tests.support.repeats import repeats
 
-pytestmark = [pytest.mark.django_db, pytest.mark.timeout(repeats(3_600, 120))]
-FLAGS = repeats(2_000, 200)
-TRIPLES_PER_FLAG = 50
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.thorough,
+    pytest.mark.timeout(repeats(3_600, 120)),
+]
+ROWS = repeats(2_000, 200)
+TRIPLES_PER_ROW = 50
 # In direct mode the functions query, so they get only every 40th triple.
 QUERY_EVERY = repeats(1, 40)
+KINDS = pytest.mark.parametrize("kind", ["flags", "values"])
 
-Outcome = tuple[bool, str, int | None, int | None]
+#: The value, the reason, the bucket of a flag, and the rule.
+Outcome = tuple[Any, str, int | None, int | None]
 
 
 @cache
-def triples() -> list[Triple]:
-    random = Random(20260301)
-    flags = random_flags(random, FLAGS)
-    return [random_triple(random, flag) for flag in flags for _ in range(TRIPLES_PER_FLAG)]
+def triples_of(kind: str) -> list[Triple]:
+    random = Random({"flags": 20260301, "values": 20261126}[kind])
+    rows: Any = random_flags(random, ROWS) if kind == "flags" else random_values(random, ROWS)
+    return [random_triple(random, row) for row in rows for _ in range(TRIPLES_PER_ROW)]
 
 
 @pytest.fixture(params=[pytest.param("memory", marks=COMMITTED), "database"])
-def mode(request: pytest.FixtureRequest, db: None, settings: Any) -> Iterator[str]:
-    """Stores the flags, and runs a test in memory and in direct mode."""
+def mode(request: pytest.FixtureRequest, kind: str, db: None, settings: Any) -> Iterator[str]:
+    """Stores the rows, and runs a test in memory and in direct mode."""
     settings.TIME_ZONE = str(ZONE)
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ATTRIBUTES}
-    store({triple.flag.key: triple.flag for triple in triples()}.values())
+    rows: Any = {triple.flag.key: triple.flag for triple in triples_of(kind)}.values()
+    (store if kind == "flags" else store_values)(rows)
     store_groups(GROUPS)
     if request.param == "database":
         yield request.param
@@ -58,51 +67,57 @@ def mode(request: pytest.FixtureRequest, db: None, settings: Any) -> Iterator[st
         yield request.param
 
 
-def expected(triple: Triple) -> Outcome:
-    found = evaluate(triple.flag, triple.pk, triple.attributes, ZONE)
-    bucket = bucket_of(triple.flag, triple.pk, triple.attributes)
-    return found.value, found.reason, bucket, found.rule
+def expected(kind: str, triple: Triple) -> Outcome:
+    row: Any = triple.flag
+    if kind == "flags":
+        found = evaluate(row, triple.pk, triple.attributes, ZONE)
+        bucket = bucket_of(row, triple.pk, triple.attributes)
+        return found.value, found.reason, bucket, found.rule
+    result = evaluate_value(row, triple.pk, triple.attributes, ZONE)
+    return json.dumps(result.value), result.reason, None, result.rule
 
 
-def by_functions(triple: Triple) -> Outcome:
-    key, user, context = triple.flag.key, triple.user, triple.context
-    found = explain(key, user, context=context)
-    assert flag_enabled(key, user, context=context) is found.value
-    return found.value, found.reason, found.bucket, found.rule
+def outcome(kind: str, source: Any, triple: Triple, context: Any) -> Outcome:
+    """What the functions of a snapshot, or of the package, return."""
+    key, user = triple.flag.key, triple.user
+    if kind == "values":
+        found = source.resolve_value(key, user=user, context=context)
+        assert source.get_value(key, user=user, context=context) == found.value
+        return json.dumps(found.value), found.reason, None, found.rule
+    found = source.explain(key, user, context=context)
+    names = ("value", "reason", "bucket", "rule")
+    # A snapshot explains by a dict.
+    parts = [found[name] if source is not flagstaff else getattr(found, name) for name in names]
+    assert source.flag_enabled(key, user, context=context) is parts[0]
+    value, reason, bucket, rule = parts
+    return value, reason, bucket, rule
 
 
-def by_snapshot(held: Snapshot) -> Callable[[Triple], Outcome]:
-    def outcome(triple: Triple) -> Outcome:
-        key, user, context = triple.flag.key, triple.user, triple.context
-        found = held.explain(key, user, context=context)
-        assert held.flag_enabled(key, user, context=context) is found["value"]
-        return found["value"], found["reason"], found["bucket"], found["rule"]
+@KINDS
+def test_random_rules_return_the_results_of_the_reference(kind: str, mode: str) -> None:
+    triples, reference = triples_of(kind), partial(expected, kind)
 
-    return outcome
+    def of(source: Any) -> Callable[[Triple], Outcome]:
+        return lambda triple: outcome(kind, source, triple, triple.context)
 
+    def of_context_of_snapshot(triple: Triple) -> Outcome:
+        return outcome(kind, snapshot(context=triple.snapshot), triple, triple.call)
 
-def by_context_of_snapshot(triple: Triple) -> Outcome:
-    found = snapshot(context=triple.snapshot).explain(
-        triple.flag.key, triple.user, context=triple.call
-    )
-    return found["value"], found["reason"], found["bucket"], found["rule"]
-
-
-@pytest.mark.thorough
-def test_random_rules_return_the_results_of_the_reference(mode: str) -> None:
-    assert_no_differences(triples(), by_snapshot(snapshot()), expected)
+    assert_no_differences(triples, of(snapshot()), reference)
     if mode == "database":
-        assert_no_differences(triples()[::QUERY_EVERY], by_functions, expected)
+        assert_no_differences(triples[::QUERY_EVERY], of(flagstaff), reference)
     else:
-        assert_no_differences(triples(), by_functions, expected)
-        assert_no_differences(triples(), by_context_of_snapshot, expected)
+        assert_no_differences(triples, of(flagstaff), reference)
+        assert_no_differences(triples, of_context_of_snapshot, reference)
 
 
-@pytest.mark.thorough
-def test_random_triples_have_all_kinds_of_results() -> None:
-    results = [expected(triple) for triple in triples()]
-    assert 0.3 < sum(value for value, *_ in results) / len(results) < 0.7
+@KINDS
+def test_random_triples_have_all_kinds_of_results(kind: str) -> None:
+    results = [expected(kind, triple) for triple in triples_of(kind)]
     assert sum(rule is not None for *_, rule in results) / len(results) > 0.3
     reasons = Counter(reason for _, reason, *_ in results)
-    assert reasons.keys() == {"DISABLED", "TARGETING_MATCH", "STATIC", "DEFAULT", "SPLIT"}
+    both = {"TARGETING_MATCH", "STATIC", "DEFAULT", "SPLIT"}
+    assert reasons.keys() == (both | {"DISABLED"} if kind == "flags" else both)
     assert min(reasons.values()) > len(results) / 50
+    if kind == "flags":
+        assert 0.3 < sum(value for value, *_ in results) / len(results) < 0.7

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -49,11 +48,11 @@ CHANGED_BY_JSONB = {"float 1e300 in [1e300]", "float inf in [1e999]"}
 BUILT_IN = {"is_authenticated", "is_staff", "is_superuser"}
 
 
-def flag_of(case: Case) -> Flag:
+def flag_of(case: Case, key: str = "new_checkout") -> Flag:
     """The flag of a case. Without columns it is on at 0 %."""
     columns = {"enabled": True, "rollout_percent": 0, "allowed": (), **case.get("flag", {})}
     columns["allowed"] = frozenset(columns["allowed"])
-    return Flag("new_checkout", rules=case["rules"], segments=case.get("segments", {}), **columns)
+    return Flag(key, rules=case["rules"], segments=case.get("segments", {}), **columns)
 
 
 def test_reference_returns_the_expected_results(subtests: pytest.Subtests) -> None:
@@ -157,7 +156,7 @@ def needs_user(case: Case) -> bool:
 
 def expected_bucket(key: str, case: Case) -> int | None:
     attributes = {name: decoded(value) for name, value in case["attributes"].items()}
-    return bucket_of(flag_with_key(key, case), case.get("user", "2"), attributes)
+    return bucket_of(flag_of(case, key), case.get("user", "2"), attributes)
 
 
 def assert_results(key: str, case: Case, held: Snapshot) -> None:
@@ -184,7 +183,7 @@ def assert_explained(key: str, case: Case, found: Explanation) -> None:
 def assert_all_results(cases: list[Case], load: Load, subtests: pytest.Subtests) -> None:
     for group in groups(cases):
         clear()
-        store(flag_with_key(key, case) for key, case in group)
+        store(flag_of(case, key) for key, case in group)
         load()
         held = snapshot()
         for key, case in group:
@@ -205,7 +204,7 @@ def test_context_of_snapshot_gives_the_expected_results(subtests: pytest.Subtest
     with live_engine():
         for group in groups(cases(of_user_objects=False)):
             clear()
-            store(flag_with_key(key, case) for key, case in group)
+            store(flag_of(case, key) for key, case in group)
             refresh()
             for key, case in group:
                 with subtests.test(case["name"]):
@@ -214,10 +213,6 @@ def test_context_of_snapshot_gives_the_expected_results(subtests: pytest.Subtest
                     assert held.flag_enabled(key, user) is case["value"]
                     assert held.explain(key, user)["rule"] == case["rule"]
                     assert held.all_flags(user) == all_flags(user, context=context_of(case))
-
-
-def flag_with_key(key: str, case: Case) -> Flag:
-    return replace(flag_of(case), key=key)
 
 
 def test_expected_buckets_match_python() -> None:

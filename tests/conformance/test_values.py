@@ -14,9 +14,9 @@ import pytest
 
 from flagstaff import _core, get_value, resolve_value, snapshot
 from flagstaff._core import Snapshot
-from tests.conformance.rules_oracle import NEEDS_USER, Value, decoded, evaluate_value, loads
+from tests.conformance.rules_oracle import Value, decoded, evaluate_value, loads
 from tests.conformance.stored_rules import clear, store_values
-from tests.conformance.test_rules import BERLIN, context_of, no_attributes, users_of
+from tests.conformance.test_rules import BERLIN, context_of, needs_user, no_attributes, users_of
 from tests.support.fixtures import Load
 
 Case = dict[str, Any]
@@ -52,15 +52,6 @@ def _berlin(settings: Any) -> None:
     }
 
 
-def needs_user(case: Case) -> bool:
-    return NEEDS_USER in map(decoded, case["attributes"].values())
-
-
-def users(case: Case) -> list[Any]:
-    """The users of a case. Of a bare key, every attribute that is not given needs the user."""
-    return users_of(case)[:1] if not needs_user(case) else users_of(case)
-
-
 def same(found: object, expected: object) -> bool:
     """Whether both are the same JSON: 1 is neither 1.0 nor true."""
     return json.dumps(found) == json.dumps(expected)
@@ -70,7 +61,9 @@ def assert_results(key: str, case: Case, held: Snapshot) -> None:
     """Fails if a function or the snapshot returns another result than the case."""
     context = context_of(case)
     wanted = (case["reason"], case["rule"], None)
-    for user in users(case):
+    # Of a bare key, every attribute that is not given needs the user.
+    users = users_of(case) if needs_user(case) else users_of(case)[:1]
+    for user in users:
         assert same(get_value(key, "default", user=user, context=context), case["value"])
         assert same(held.get_value(key, "default", user=user, context=context), case["value"])
         for found in (

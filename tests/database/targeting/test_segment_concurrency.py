@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
@@ -10,10 +11,11 @@ import pytest
 
 from flagstaff import acting_as, changes, experiments, serialization
 from flagstaff._words.rule_parts import named_segments
-from flagstaff.exceptions import FlagstaffError, InvalidChangeError, InvalidExperimentError
+from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.concurrency import in_threads, run_during
+from tests.support.documents import import_text
 from tests.support.history import flag_history
 from tests.support.repeats import repeats
 from tests.support.segment_rules import LARGE, PAYING, rules, rules_of
@@ -35,51 +37,48 @@ def used() -> Iterator[None]:
             assert {key for key, _place in named_segments(stored)} <= keys
 
 
-def use(key: str = "other") -> None:
-    changes.flags.update("banner", {"rules": rules(key)})
+ENTERPRISE_ALONE = json.dumps({"flagstaff": 1, "segments": {"enterprise": {"conditions": PAYING}}})
+use = partial(changes.flags.update, "banner", {"rules": rules("other")})
+delete = partial(changes.segments.delete, "other")
+create_experiment = partial(experiments.create, "price", rules=rules("other"))
+# What an open transaction does, a deletion that waits for it, and what uses the segment then.
+STAYS: dict[str, tuple[Callable[[], object], Callable[[], object], str]] = {
+    "deletion": (use, delete, "'banner'"),
+    "deletion by the ORM": (use, lambda: Segment.objects.filter(key="other").delete(), "'banner'"),
+    "import": (use, lambda: import_text(ENTERPRISE_ALONE, delete_missing=True), "'banner'"),
+    "undo of the creation": (use, lambda: changes.segments.undo("other"), "'banner'"),
+    "deletion, and an experiment": (create_experiment, delete, "experiment 'price'"),
+}
+# What waits for a deletion of the segment, after a change of its rules.
+REFUSED: dict[str, Callable[[], object]] = {
+    "rules": use,
+    "experiment": create_experiment,
+    "undo": partial(changes.flags.undo, "banner"),
+    "restore": lambda: changes.flags.restore("banner", to=flag_history("banner")[1].version),
+}
 
 
-def create_experiment() -> None:
-    experiments.create("price", rules=rules("other"))
-
-
-def delete() -> None:
-    changes.segments.delete("other")
-
-
-def test_undo_of_the_creation_of_a_segment_that_is_used_meanwhile_is_refused() -> None:
-    with pytest.raises(InvalidChangeError, match="'other' is used by the rules of 'banner'"):
-        run_during(use, lambda: changes.segments.undo("other"))
-    assert rules_of("banner") == rules("other")
-
-
-def test_segment_of_an_experiment_that_is_created_meanwhile_is_not_deleted() -> None:
-    with pytest.raises(InvalidChangeError, match="'other' is used by the rules of experiment"):
-        run_during(create_experiment, delete)
+@pytest.mark.parametrize(("change", "deletion", "user"), STAYS.values(), ids=STAYS)
+def test_segment_that_is_used_meanwhile_stays(
+    change: Callable[[], object], deletion: Callable[[], object], user: str
+) -> None:
+    used = f"'other' is used by the rules of {user}"
+    with pytest.raises((InvalidChangeError, DocumentError), match=used):
+        run_during(change, deletion)
     assert Segment.objects.filter(key="other").exists()
 
 
-def test_experiment_is_refused_after_a_deletion_of_its_segment_that_it_waited_for() -> None:
-    with pytest.raises(InvalidExperimentError, match="'other', which does not exist"):
-        run_during(delete, create_experiment)
-    assert not Experiment.objects.exists()
-
-
-@pytest.mark.parametrize("is_undo", [True, False])
-def test_undo_or_restore_that_waited_for_a_deletion_of_the_segment_is_refused(
-    *, is_undo: bool
+@pytest.mark.parametrize("write", REFUSED.values(), ids=REFUSED)
+def test_rules_are_refused_after_a_deletion_of_their_segment_that_they_waited_for(
+    write: Callable[[], object],
 ) -> None:
     use()
-    before = flag_history("banner")[0].version
     with acting_as("bob"):
         changes.flags.update("banner", {"rules": []})
-    undo, restore = (
-        partial(changes.flags.undo, "banner"),
-        partial(changes.flags.restore, "banner", to=before),
-    )
-    with pytest.raises(InvalidChangeError, match="'other', which does not exist"):
-        run_during(delete, undo if is_undo else restore)
+    with pytest.raises(FlagstaffError, match="'other', which does not exist"):
+        run_during(delete, write)
     assert rules_of("banner") == []
+    assert not Experiment.objects.exists()
 
 
 def test_undo_of_rules_that_waited_for_other_conditions_is_written() -> None:
@@ -119,7 +118,10 @@ def test_segments_undos_and_changes_of_rules_do_not_deadlock() -> None:
             partial(attempt, partial(edit, "enterprise"), delete),
             partial(attempt, partial(edit, "other"), partial(changes.segments.undo, "other")),
             partial(
-                attempt, use, partial(use, "enterprise"), partial(changes.flags.undo, "banner")
+                attempt,
+                use,
+                partial(changes.flags.update, "banner", {"rules": rules("enterprise")}),
+                partial(changes.flags.undo, "banner"),
             ),
             partial(
                 attempt,

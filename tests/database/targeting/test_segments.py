@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,14 +13,12 @@ from flagstaff import acting_as, changes, experiments, flag_enabled, refresh, st
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,
-    InvalidChangeError,
     InvalidExperimentError,
     UnknownSegmentError,
 )
 from flagstaff.history import segment_version
 from flagstaff.models import Change, FeatureFlag, Segment
 from flagstaff.testing import live_engine
-from tests.support.concurrency import run_during
 from tests.support.documents import import_text
 from tests.support.history import flag_history, segment_history
 from tests.support.history_fixtures import undo_transaction
@@ -36,34 +35,6 @@ def enterprise() -> Segment:
     with acting_as("alice"):
         changes.segments.create("enterprise", PAYING)
     return Segment.objects.get()
-
-
-def set_conditions(conditions: object) -> None:
-    # Changes by different actors are separate events of one transaction.
-    with acting_as("bob"):
-        changes.segments.update("enterprise", {"conditions": conditions})
-
-
-# Experiments.
-
-
-def test_segment_of_an_experiment_is_not_deleted(enterprise: Segment) -> None:
-    missing = "names the segment 'nobody', which does not exist"
-    with pytest.raises(InvalidExperimentError, match=missing):
-        experiments.create("price", rules=rules("nobody"))
-    experiments.create("price", rules=rules("enterprise"))
-    used = (
-        "the segment 'enterprise' is used by the rules of experiment 'price'; change these rules "
-        "first"
-    )
-    assert message_of(changes.segments.delete, "enterprise") == used
-    with transaction.atomic():
-        assert message_of(enterprise.delete) == used
-    with pytest.raises(DocumentError, match="used by the rules of experiment 'price'"):
-        import_text("flagstaff: 1\nsegments: {}", delete_missing=True)
-    experiments.start("price")
-    experiments.ship("price", "control")
-    assert changes.segments.delete("enterprise").written
 
 
 # Changes.
@@ -118,27 +89,52 @@ def flag(enterprise: Segment) -> FeatureFlag:
     return FeatureFlag.objects.get()
 
 
-def test_segment_is_not_deleted_while_rules_name_it(flag: FeatureFlag) -> None:
-    FeatureFlag.objects.create(key="search", rules=rules("enterprise"))
-    assert message_of(changes.segments.delete, "enterprise") == (
-        "the segment 'enterprise' is used by the rules of 'new_checkout', 'search'; "
-        "change these rules first"
-    )
+def ship() -> None:
+    experiments.start("price")
+    experiments.ship("price", "control")
+
+
+ENTERPRISE_RULES = rules("enterprise")
+# Creates something whose rules name the segment, how messages name it, and ends that.
+USES: dict[str, tuple[Callable[[], object], str, Callable[[], object]]] = {
+    "flags": (
+        lambda: [
+            changes.flags.create(key, rules=ENTERPRISE_RULES) for key in ("new_checkout", "search")
+        ],
+        "'new_checkout', 'search'",
+        lambda: FeatureFlag.objects.update(rules=[]),
+    ),
+    "value": (
+        lambda: changes.values.create("limit", 10, rules=[{**ENTERPRISE_RULES[0], "value": 50}]),
+        "value 'limit'",
+        lambda: changes.values.update("limit", {"rules": []}),
+    ),
+    "experiment": (
+        lambda: experiments.create("price", rules=ENTERPRISE_RULES),
+        "experiment 'price'",
+        ship,
+    ),
+}
+
+
+@pytest.mark.usefixtures("enterprise")
+@pytest.mark.parametrize(("use", "name", "end"), USES.values(), ids=USES)
+def test_segment_is_not_deleted_while_rules_name_it(
+    use: Callable[[], object], name: str, end: Callable[[], object]
+) -> None:
+    use()
+    used = f"the segment 'enterprise' is used by the rules of {name}; change these rules first"
+    assert message_of(changes.segments.delete, "enterprise") == used
+    assert message_of(transaction.atomic(Segment.objects.get().delete)) == used
+    assert message_of(transaction.atomic(Segment.objects.all().delete)) == used
     assert "is used by" in message_of(changes.segments.undo, "enterprise")
-    for key in ("new_checkout", "search"):
-        changes.flags.update(key, {"rules": []})
+    with pytest.raises(
+        DocumentError, match=f"used by the rules of {name.split(',', maxsplit=1)[0]}"
+    ):
+        import_text("flagstaff: 1\nsegments: {}", delete_missing=True)
+    end()
+    Segment.objects.create(key="large", conditions=LARGE).delete()
     assert changes.segments.delete("enterprise").written
-
-
-def test_segment_that_rules_name_is_not_deleted_by_the_orm(flag: FeatureFlag) -> None:
-    large = Segment.objects.create(key="large", conditions=LARGE)
-    one = Segment.objects.get(key="enterprise")
-    assert "is used by" in message_of(transaction.atomic(one.delete))
-    assert "is used by" in message_of(transaction.atomic(Segment.objects.all().delete))
-    large.delete()
-    flag.delete()
-    Segment.objects.all().delete()
-    assert not Segment.objects.exists()
 
 
 # Rules, and the message.
@@ -172,6 +168,8 @@ def test_invalid_rules_are_rejected(flag: FeatureFlag, invalid: object, message:
         message_of(changes.flags.create, "search", rules=invalid),
     ):
         assert found.startswith(f"rules: {message}")
+    with pytest.raises(InvalidExperimentError, match=re.escape(message)):
+        experiments.create("price", rules=invalid)
     assert FeatureFlag.objects.get().rules == rules("enterprise")
 
 
@@ -199,7 +197,9 @@ def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None
 
 def test_undone_deletion_and_restore_return_the_segment(enterprise: Segment) -> None:
     version = segment_version("enterprise")
-    set_conditions(LARGE)
+    # Changes by different actors are separate events of one transaction.
+    with acting_as("bob"):
+        changes.segments.update("enterprise", {"conditions": LARGE})
     changes.segments.restore("enterprise", to=version or 0)
     assert Segment.objects.get().conditions == PAYING
     with acting_as("carol"):
@@ -291,40 +291,3 @@ def test_transaction_that_created_a_segment_which_is_used_since_is_not_undone() 
     assert "is used by the rules of 'new_checkout'" in message_of(undo_transaction, change)
     assert Segment.objects.exists()
     assert FeatureFlag.objects.filter(key="other").exists()
-
-
-# Concurrent changes.
-
-
-def use_enterprise() -> None:
-    changes.flags.update("new_checkout", {"rules": rules("enterprise")})
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(
-    "delete",
-    [
-        lambda: changes.segments.delete("enterprise"),
-        lambda: Segment.objects.all().delete(),
-        lambda: import_text("flagstaff: 1\nsegments: {}", delete_missing=True),
-    ],
-    ids=["deletion", "deletion by the ORM", "import"],
-)
-def test_segment_that_is_used_meanwhile_stays(delete: Callable[[], object]) -> None:
-    changes.segments.create("enterprise", PAYING)
-    changes.flags.create("new_checkout")
-    with pytest.raises((InvalidChangeError, DocumentError)) as error:
-        run_during(use_enterprise, delete)
-    assert "'new_checkout'" in str(error.value)
-    assert Segment.objects.get().key == "enterprise"
-
-
-@pytest.mark.django_db(transaction=True)
-def test_rules_that_name_a_segment_which_is_deleted_meanwhile_are_refused() -> None:
-    changes.segments.create("enterprise", PAYING)
-    changes.flags.create("new_checkout")
-    assert (
-        message_of(run_during, lambda: changes.segments.delete("enterprise"), use_enterprise)
-        == f"rules: {GONE}"
-    )
-    assert FeatureFlag.objects.get().rules == []

@@ -1,4 +1,4 @@
-"""Segments that the rules of values name: kept, and counted before a change."""
+"""Segments that the rules of values name: shown, and counted before a change."""
 
 from __future__ import annotations
 
@@ -6,24 +6,21 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
 
 from flagstaff import changes
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import Impact, RowState
-from flagstaff.exceptions import DocumentError
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, KeyValueStore, Segment
 from tests.support.conditions import condition
 from tests.support.documents import import_text
-from tests.support.segment_rules import message_of
+from tests.support.shop import STAFF
 from tests.support.terminals import document
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
 
-STAFF = [condition("is_staff", "in", True)]
-NOBODY = [*STAFF, condition("is_staff", "in", False)]
+NOBODY = [STAFF, condition("is_staff", "in", False)]
 
 
 def rules(segment: str) -> list[dict[str, Any]]:
@@ -40,27 +37,12 @@ def value() -> KeyValueStore:
     User.objects.bulk_create(
         User(pk=one + 1, username=f"u{one}", is_staff=one < 3) for one in range(10)
     )
-    changes.segments.create("team", STAFF)
+    changes.segments.create("team", [STAFF])
     changes.values.create("max_items", 10, rules=rules("team"))
     return KeyValueStore.objects.get()
 
 
-def rules_now() -> object:
-    return KeyValueStore.objects.get().rules
-
-
-def test_segment_of_a_value_is_not_deleted() -> None:
-    used = "the segment 'team' is used by the rules of value 'max_items'; change these rules first"
-    assert message_of(changes.segments.delete, "team") == used
-    with transaction.atomic():
-        assert message_of(Segment.objects.get().delete) == used
-    changes.values.update("max_items", {"rules": []})
-    assert changes.segments.delete("team").written
-
-
-def test_import_does_not_delete_the_segment_of_a_value() -> None:
-    with pytest.raises(DocumentError, match="used by the rules of value 'max_items'"):
-        import_text("flagstaff: 1\nsegments: {}", delete_missing=True)
+def test_import_deletes_a_segment_together_with_the_value_that_uses_it() -> None:
     import_text("flagstaff: 1\nsegments: {}\nvalues: {}", delete_missing=True)
     assert not Segment.objects.exists()
 
