@@ -29,11 +29,7 @@ from tests.conformance.stored_rules import store, store_groups, store_values
 from tests.support.fixtures import COMMITTED
 from tests.support.repeats import repeats
 
-pytestmark = [
-    pytest.mark.django_db,
-    pytest.mark.thorough,
-    pytest.mark.timeout(repeats(3_600, 120)),
-]
+pytestmark = [pytest.mark.django_db, pytest.mark.thorough, pytest.mark.timeout(repeats(3_600, 120))]
 ROWS = repeats(2_000, 200)
 TRIPLES_PER_ROW = 50
 # In direct mode the functions query, so they get only every 40th triple.

@@ -21,11 +21,7 @@ from django.db.utils import ConnectionHandler
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.models import Segment
-from flagstaff.operations import (
-    InstallFunctions,
-    InstallTables,
-    InstallTriggers,
-)
+from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
 from tests.support.fake_workers import join
 from tests.support.python_processes import ROOT
 from tests.support.routers import RefusingRouter

@@ -21,11 +21,13 @@ from flagstaff._engine import log_once
 from flagstaff._engine.request_flags import flags_of
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.shop import Shop
 from tests.support.views import request_of, with_flags
 
 pytestmark = pytest.mark.django_db
 
 Render = Callable[..., str]
+ALICE, BOB = User(pk=1, username="alice"), User(pk=2, username="bob")
 
 TAGS = "flagstaff.templatetags.flagstaff"
 EXTENSION = "flagstaff.contrib.jinja2.FlagstaffExtension"
@@ -34,6 +36,14 @@ OPTIONS: dict[Any, dict[str, list[str]]] = {
     Jinja2: {"extensions": [EXTENSION]},
 }
 CHECKOUT = '{% flag "new_checkout" %}new{% else %}old{% endflag %}'
+
+
+@pytest.fixture(autouse=True)
+def rows(shop: Shop) -> None:
+    """A flag for alice, a flag for Germany, and a value."""
+    shop.flag(rollout_percent=0)
+    shop.flag("express_delivery")
+    shop.value()
 
 
 def renderer(kind: Any) -> Render:
@@ -72,32 +82,26 @@ def error_of(kind: type[Exception], render: Render, text: str, **context: Any) -
 # The tag of both languages.
 
 
-@pytest.mark.usefixtures("new_checkout")
-def test_flag_uses_user_of_request_and_else_that_of_the_context(
-    render: Render, alice: User, bob: User
-) -> None:
-    assert render(CHECKOUT, request_of(alice)) == "new"
-    assert render(CHECKOUT, request_of(bob), user=alice) == "old"
+def test_flag_uses_user_of_request_and_else_that_of_the_context(render: Render) -> None:
+    assert render(CHECKOUT, request_of(ALICE)) == "new"
+    assert render(CHECKOUT, request_of(BOB), user=ALICE) == "old"
     assert render(CHECKOUT, request_of(AnonymousUser())) == "old"
-    assert render(CHECKOUT, user=alice) == "new"
-    assert render(CHECKOUT, request_of(None), user=alice) == "new"
+    assert render(CHECKOUT, user=ALICE) == "new"
+    assert render(CHECKOUT, request_of(None), user=ALICE) == "new"
     assert render(CHECKOUT) == "old"
 
 
-@pytest.mark.usefixtures("new_checkout")
-def test_user_argument_overrides_user_of_request(render: Render, alice: User, bob: User) -> None:
+def test_user_argument_overrides_user_of_request(render: Render) -> None:
     text = '{% flag "new_checkout" order.customer %}new{% else %}old{% endflag %}'
-    for customer in (alice, alice.pk, str(alice.pk)):
-        assert render(text, request_of(bob), order={"customer": customer}) == "new"
+    for customer in (ALICE, ALICE.pk, str(ALICE.pk)):
+        assert render(text, request_of(BOB), order={"customer": customer}) == "new"
     FeatureFlag.objects.update(rollout_percent=99)
     # None and an undefined name are anonymous.
-    assert render(text, request_of(alice), order={"customer": None}) == "old"
-    assert render(text, request_of(alice), order={}) == "old"
+    assert render(text, request_of(ALICE), order={"customer": None}) == "old"
+    assert render(text, request_of(ALICE), order={}) == "old"
 
 
-def test_user_is_not_needed_nor_read_if_result_does_not_depend_on_it(
-    render: Render, new_checkout: FeatureFlag
-) -> None:
+def test_user_is_not_needed_nor_read_if_result_does_not_depend_on_it(render: Render) -> None:
     class Lazy(SimpleLazyObject):  # type: ignore[type-arg]
         """A user type without a cached classification, which must not read the user either."""
 
@@ -107,20 +111,16 @@ def test_user_is_not_needed_nor_read_if_result_does_not_depend_on_it(
     assert render(CHECKOUT) == "new"
 
 
-@pytest.mark.usefixtures("new_checkout")
-def test_disabled_and_missing_flag_render_else_which_is_optional(
-    render: Render, alice: User, bob: User
-) -> None:
+def test_disabled_and_missing_flag_render_else_which_is_optional(render: Render) -> None:
     text = '[{% flag "new_checkout" %}new{% endflag %}]'
-    assert render(text, request_of(alice)) == "[new]"
-    assert render(text, request_of(bob)) == "[]"
-    assert render('{% flag "missing" %}new{% else %}old{% endflag %}', request_of(alice)) == "old"
+    assert render(text, request_of(ALICE)) == "[new]"
+    assert render(text, request_of(BOB)) == "[]"
+    assert render('{% flag "missing" %}new{% else %}old{% endflag %}', request_of(ALICE)) == "old"
     FeatureFlag.objects.update(enabled=False)
-    assert render(CHECKOUT, request_of(alice)) == "old"
+    assert render(CHECKOUT, request_of(ALICE)) == "old"
 
 
-@pytest.mark.usefixtures("new_checkout")
-def test_flag_nests_in_other_tags_and_they_in_it(render: Render, alice: User, bob: User) -> None:
+def test_flag_nests_in_other_tags_and_they_in_it(render: Render) -> None:
     text = (
         "{% for user in users %}{% if user %}"
         '{% flag "new_checkout" user %}{{ user }}{% flag "other" %}!{% else %}.{% endflag %}'
@@ -128,25 +128,21 @@ def test_flag_nests_in_other_tags_and_they_in_it(render: Render, alice: User, bo
         "{% else %}-{% endflag %}"
         "{% else %}?{% endif %}{% endfor %}"
     )
-    assert render(text, users=[alice, bob, None]) == "alice.+b-?"
+    assert render(text, users=[ALICE, BOB, None]) == "alice.+b-?"
 
 
-@pytest.mark.usefixtures("german")
 @pytest.mark.parametrize("arguments", ["", "customer ", "missing "])
-def test_names_with_values_are_the_context_of_the_flag(
-    render: Render, alice: User, arguments: str
-) -> None:
-    tag = f'{{% flag "german" {arguments}country=order.country %}}'
+def test_names_with_values_are_the_context_of_the_flag(render: Render, arguments: str) -> None:
+    tag = f'{{% flag "express_delivery" {arguments}country=order.country %}}'
     text = tag + "new{% else %}old{% endflag %}"
-    for request in (None, request_of(AnonymousUser()), request_of(alice)):
-        assert render(text, request, order={"country": "DE"}, customer=alice) == "new"
-        assert render(text, request, order={"country": "FR"}, customer=alice) == "old"
-        assert render(text, request, order={}, customer=alice) == "old"
+    for request in (None, request_of(AnonymousUser()), request_of(ALICE)):
+        assert render(text, request, order={"country": "DE"}, customer=ALICE) == "new"
+        assert render(text, request, order={"country": "FR"}, customer=ALICE) == "old"
+        assert render(text, request, order={}, customer=ALICE) == "old"
 
 
-@pytest.mark.usefixtures("german")
-def test_flag_uses_context_of_request(render: Render, alice: User) -> None:
-    text, request = '{% flag "german" %}new{% else %}old{% endflag %}', request_of(alice)
+def test_flag_uses_context_of_request(render: Render) -> None:
+    text, request = '{% flag "express_delivery" %}new{% else %}old{% endflag %}', request_of(ALICE)
     assert render(text, request) == "old"
     flags_of(request).context["country"] = "DE"
     assert render(text, request) == "new"
@@ -172,8 +168,8 @@ WITHOUT_REQUEST = {
     "macro": (Jinja2, '{% from "macros" import card %}{{ card() }}'),
     "include without context": (Jinja2, '{% include "part" without context %}'),
     "function": (Jinja2, "{{ 'new' if flag_enabled('new_checkout') else 'old' }}"),
-    "value": (DjangoTemplates, '{% value "gateway" %}'),
-    "value of jinja2": (Jinja2, "{{ get_value('gateway') }}"),
+    "value": (DjangoTemplates, '{% value "payment_gateway" %}'),
+    "value of jinja2": (Jinja2, "{{ get_value('payment_gateway') }}"),
     "variant": (DjangoTemplates, VARIANT),
     "variant of jinja2": (Jinja2, "{{ 'new' if get_variant('button') else 'old' }}"),
 }
@@ -196,34 +192,30 @@ def in_middleware(user: User, work: Callable[[Any], str]) -> str:
     return str(response.content.decode())
 
 
-@pytest.mark.usefixtures("new_checkout")
 @pytest.mark.parametrize(("kind", "text"), WITHOUT_REQUEST.values(), ids=WITHOUT_REQUEST)
 def test_template_without_request_evaluates_for_the_request_that_is_handled(
-    kind: Any, text: str, alice: User, bob: User, logged_in_debug: Any
+    kind: Any, text: str, logged_in_debug: Any
 ) -> None:
     conditions = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
     rules = [{"conditions": conditions, "value": "new"}]
-    KeyValueStore.objects.create(key="gateway", value="old", rules=rules)
+    KeyValueStore.objects.update(value="old", rules=rules)
     experiments.create("button")
     experiments.start("button")
 
     def page(_request: Any) -> str:
-        return render_part(kind, text, bob=bob)
+        return render_part(kind, text, bob=BOB)
 
-    assert in_middleware(alice, page) == "new"
+    assert in_middleware(ALICE, page) == "new"
     assert logged_in_debug.messages == []
-    assert render_part(kind, text, bob=bob) == "old"
+    assert render_part(kind, text, bob=BOB) == "old"
 
 
-@pytest.mark.usefixtures("new_checkout")
-def test_request_and_user_of_a_template_precede_the_request_that_is_handled(
-    render: Render, alice: User, bob: User
-) -> None:
-    other = request_of(bob)
+def test_request_and_user_of_a_template_precede_the_request_that_is_handled(render: Render) -> None:
+    other = request_of(BOB)
     named = '{% flag "new_checkout" ' + "customer %}new{% else %}old{% endflag %}"
-    assert in_middleware(alice, lambda _: render(CHECKOUT, other)) == "old"
-    assert in_middleware(alice, lambda _: render(named, customer=bob)) == "old"
-    assert in_middleware(alice, lambda _: render(named, customer=None)) == "old"
+    assert in_middleware(ALICE, lambda _: render(CHECKOUT, other)) == "old"
+    assert in_middleware(ALICE, lambda _: render(named, customer=BOB)) == "old"
+    assert in_middleware(ALICE, lambda _: render(named, customer=None)) == "old"
 
 
 @pytest.mark.parametrize(
@@ -267,16 +259,15 @@ INCLUDING = (
 )
 
 
-@pytest.mark.usefixtures("new_checkout")
-def test_flag_contains_blocks_and_works_in_block_and_include(alice: User, bob: User) -> None:
+def test_flag_contains_blocks_and_works_in_block_and_include() -> None:
     files = {"base": BASE, "child": CHILD, "including": INCLUDING, "part": CHECKOUT}
-    assert render_files("child", alice, **files) == "<base, child>"
-    assert render_files("child", bob, **files) == "(base, child)"
-    assert render_files("including", alice, **files) == "<new>"
+    assert render_files("child", ALICE, **files) == "<base, child>"
+    assert render_files("child", BOB, **files) == "(base, child)"
+    assert render_files("including", ALICE, **files) == "<new>"
 
 
 def test_key_of_flag_may_be_variable() -> None:
-    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=100)
+    FeatureFlag.objects.update(rollout_percent=100)
     text = "{% flag key %}new{% endflag %} {% flag name|add:'checkout' %}new{% endflag %}"
     assert in_django(text, key="new_checkout", name="new_") == "new new"
 
@@ -320,24 +311,25 @@ def test_key_without_quotes_is_error(tag: str, key: str, given: str) -> None:
     assert message == f"the key of {{% {tag} %}} must be a string, not {given}; put it in quotes"
 
 
-def test_template_variable_that_is_no_request_is_ignored(german: FeatureFlag) -> None:
-    assert in_django('{% flag "german" country="DE" %}new{% endflag %}', "a text") == "new"
+def test_template_variable_that_is_no_request_is_ignored() -> None:
+    text = '{% flag "express_delivery" country="DE" %}new{% endflag %}'
+    assert in_django(text, "a text") == "new"
 
 
 def test_user_of_wrong_type_raises_type_error() -> None:
-    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
+    FeatureFlag.objects.update(rollout_percent=50)
     with pytest.raises(TypeError, match="float"):
         in_django('{% flag "new_checkout" 1.5 %}{% endflag %}')
 
 
 def test_value_is_rendered_escaped_or_stored_in_a_variable() -> None:
-    for key, value in {"gateway": "stripe", "greeting": "<b>", "zero": 0}.items():
+    for key, value in {"greeting": "<b>", "zero": 0}.items():
         KeyValueStore.objects.create(key=key, value=value)
     KeyValueStore.objects.create(key="limits", value={"burst": [1, 2]})
-    assert in_django('{% value "gateway" %}') == "stripe"
+    assert in_django('{% value "payment_gateway" %}') == "stripe"
     assert in_django('{% value "greeting" %}') == "&lt;b&gt;"
     assert in_django('[{% value "limits" as limits %}]{{ limits.burst.1 }}') == "[]2"
-    assert in_django("{% value name %}", name="gateway") == "stripe"
+    assert in_django("{% value name %}", name="payment_gateway") == "stripe"
     assert in_django('{% value "zero" default=20 %}') == "0"
 
 
@@ -362,19 +354,18 @@ def test_missing_value_or_variant_renders_nothing_as_a_missing_variable(tag: str
 # Jinja2.
 
 
-@pytest.mark.usefixtures("new_checkout")
-def test_tag_of_jinja2_accepts_commas_expressions_and_statements(alice: User) -> None:
+def test_tag_of_jinja2_accepts_commas_expressions_and_statements() -> None:
     for key in ("'new_' ~ name, user", "keys[0]|lower"):
         text = f"{{% flag {key} %}}new{{% endflag %}}"
-        assert in_jinja2(text, user=alice, name="checkout", keys=["NEW_CHECKOUT"]) == "new"
-    text = "{% flag 'german', user, country='DE' %}{% endflag %}"
-    assert in_jinja2(f"[{text}]", user=alice) == "[]"
+        assert in_jinja2(text, user=ALICE, name="checkout", keys=["NEW_CHECKOUT"]) == "new"
+    text = "{% flag 'express_delivery', user, country='DE' %}{% endflag %}"
+    assert in_jinja2(f"[{text}]", user=ALICE) == "[]"
     text = "{% flag 'new_checkout', user -%} {{ loop.index }} {%- endflag %}"
     text = f"{{% for user in users -%}} {text} {{%- endfor %}}"
-    assert in_jinja2(text, users=[alice, None, alice]) == "13"
+    assert in_jinja2(text, users=[ALICE, None, ALICE]) == "13"
     # A variable that is set in the tag is visible after it.
     text = "{% flag 'new_checkout' %}{% set design = 'new' %}{% endflag %}{{ design }}"
-    assert in_jinja2(text, user=alice) == "new"
+    assert in_jinja2(text, user=ALICE) == "new"
 
 
 TEMPLATES = {
@@ -388,13 +379,10 @@ TEMPLATES = {
 }
 
 
-@pytest.mark.usefixtures("new_checkout")
 @pytest.mark.parametrize("environment", [Environment, SandboxedEnvironment])
-def test_tag_works_in_blocks_includes_and_macros(
-    environment: type[Environment], alice: User
-) -> None:
+def test_tag_works_in_blocks_includes_and_macros(environment: type[Environment]) -> None:
     templates = environment(loader=DictLoader(TEMPLATES), extensions=[EXTENSION], autoescape=True)
-    assert templates.get_template("child").render(request=request_of(alice)) == "new, new"
+    assert templates.get_template("child").render(request=request_of(ALICE)) == "new, new"
 
 
 @pytest.mark.parametrize(
@@ -428,34 +416,33 @@ def test_key_without_quotes_is_error_in_jinja2(text: str, message: str) -> None:
     assert error_of(TemplateRuntimeError, in_jinja2, text) == f"{message}; put it in quotes"
 
 
-@pytest.mark.usefixtures("new_checkout", "german")
-def test_function_uses_user_of_request_or_argument_and_a_context(alice: User, bob: User) -> None:
+def test_function_uses_user_of_request_or_argument_and_a_context() -> None:
     text = "{{ flag_enabled('new_checkout') }} {{ flag_enabled('new_checkout', other) }}"
-    assert in_jinja2(text, request_of(alice), other=bob) == "True False"
-    assert in_jinja2(text, request_of(bob), other=alice) == "False True"
-    assert in_jinja2(text, request_of(alice), other=None) == "True False"
-    assert in_jinja2(text, request_of(alice)) == "True False"
-    text = "{{ flag_enabled('german', context={'country': country}) }}"
+    assert in_jinja2(text, request_of(ALICE), other=BOB) == "True False"
+    assert in_jinja2(text, request_of(BOB), other=ALICE) == "False True"
+    assert in_jinja2(text, request_of(ALICE), other=None) == "True False"
+    assert in_jinja2(text, request_of(ALICE)) == "True False"
+    text = "{{ flag_enabled('express_delivery', context={'country': country}) }}"
     assert (in_jinja2(text, country="DE"), in_jinja2(text, country="FR")) == ("True", "False")
     with pytest.raises(TypeError, match="context must be a mapping"):
-        in_jinja2("{{ flag_enabled('german', context=['DE']) }}")
+        in_jinja2("{{ flag_enabled('express_delivery', context=['DE']) }}")
 
 
-@pytest.mark.usefixtures("gateway")
 def test_functions_return_values_of_any_type_and_defaults() -> None:
     KeyValueStore.objects.create(key="cities", value=["Rome", "<Oslo>"])
-    text = "{{ get_value('gateway') }} {% for c in get_value('cities') %}{{ c }} {% endfor %}"
+    text = (
+        "{{ get_value('payment_gateway') }} {% for c in get_value('cities') %}{{ c }} {% endfor %}"
+    )
     assert in_jinja2(text) == "stripe Rome &lt;Oslo&gt; "
     text = "{{ flag_enabled('missing', default=true) }} {{ get_value('missing', 7) }}"
     assert in_jinja2(text) == "True 7"
 
 
-@pytest.mark.usefixtures("new_checkout", "gateway")
-def test_tag_and_functions_use_snapshot_of_request(alice: User) -> None:
-    request = with_flags(request_of(alice))
+def test_tag_and_functions_use_snapshot_of_request() -> None:
+    request = with_flags(request_of(ALICE))
     assert request.flags.enabled("new_checkout") is True
     FeatureFlag.objects.update(enabled=False)
     KeyValueStore.objects.update(value="paypal")
-    text = CHECKOUT + " {{ flag_enabled('new_checkout') }} {{ get_value('gateway') }}"
+    text = CHECKOUT + " {{ flag_enabled('new_checkout') }} {{ get_value('payment_gateway') }}"
     assert in_jinja2(text, request) == "new True stripe"
-    assert in_jinja2(text, request_of(alice)) == "old False paypal"
+    assert in_jinja2(text, request_of(ALICE)) == "old False paypal"

@@ -312,9 +312,7 @@ def test_segment_changes_all_rules_of_a_flag_that_changes_itself(users: list[Any
     assert consequence_of(impact(before, after)) is Consequence.MOST
 
 
-def test_segment_of_flags_values_and_disabled_flags_has_an_effect_on_each(
-    users: list[Any],
-) -> None:
+def test_segment_of_flags_values_and_disabled_flags_has_an_effect_on_each(users: list[Any]) -> None:
     segment = Segment.objects.create(key="one", conditions=[STAFF])
     rules: list[Any] = [{"conditions": [{"segment": "one"}]}]
     FeatureFlag.objects.create(key="on", enabled=True, rollout_percent=0, rules=rules)

@@ -98,8 +98,7 @@ def test_set_value_lists_the_rules_that_keep_another_value() -> None:
 
 
 @pytest.mark.parametrize(
-    "text",
-    ['"no rules"', '[{"a": 1}]', '[{"conditions": [], "rollout_percent": 0, "value": 7}]'],
+    "text", ['"no rules"', '[{"a": 1}]', '[{"conditions": [], "rollout_percent": 0, "value": 7}]']
 )
 def test_set_value_works_with_unreadable_rules_and_says_that_they_may_keep_another(
     text: str,

@@ -13,11 +13,7 @@ from django.utils import timezone
 
 from flagstaff import acting_as, changes
 from flagstaff.changes import Changed
-from flagstaff.exceptions import (
-    ConflictError,
-    InvalidChangeError,
-    NoHistoryError,
-)
+from flagstaff.exceptions import ConflictError, InvalidChangeError, NoHistoryError
 from flagstaff.history import flag_version, segment_version, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.conftest import RunIsolated

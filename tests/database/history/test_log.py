@@ -33,10 +33,7 @@ from tests.support.shop import ENTERPRISE, Shop
 from tests.support.sql import rows
 
 # Each change is a transaction of its own, as in production.
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("empty_history"),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_history")]
 
 KEY = "new_checkout"
 

@@ -27,10 +27,7 @@ from tests.support.shop import Shop
 from tests.support.sql import rows
 
 # Each change is a transaction of its own, as in production.
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("empty_history"),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_history")]
 
 
 def age(days: int, version: int | None) -> None:

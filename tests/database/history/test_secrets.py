@@ -19,10 +19,7 @@ from tests.support.history import value_history
 from tests.support.sql import rows, without_table
 
 # Each change is a transaction of its own, as in production.
-pytestmark = [
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.usefixtures("empty_history"),
-]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_history")]
 
 RULES = [{"conditions": [], "value": "sesame"}]
 BECOME_SECRET = "UPDATE flagstaff_keyvaluestore SET secret = true"
@@ -65,10 +62,7 @@ WRITES: dict[str, tuple[Callable[[], object], list[str] | None]] = {
     "deletion": (lambda: KeyValueStore.objects.all().delete(), ["value", "choices"]),
     "truncation": (lambda: rows("TRUNCATE flagstaff_keyvaluestore"), ["value", "choices"]),
     "made public": (lambda: KeyValueStore.objects.update(secret=False), None),
-    "published": (
-        lambda: KeyValueStore.objects.update(secret=False, value="hunter3"),
-        ["value"],
-    ),
+    "published": (lambda: KeyValueStore.objects.update(secret=False, value="hunter3"), ["value"]),
 }
 
 

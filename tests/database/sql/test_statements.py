@@ -41,11 +41,7 @@ STATEMENTS: dict[str, tuple[str | Callable[[], object], list[str], list[str]]] =
         ["f update new_checkout"],
     ),
     "update to the same": (lambda: FeatureFlag.objects.update(enabled=True), ["f 1"], []),
-    "rename": (
-        lambda: FeatureFlag.objects.update(key="checkout"),
-        ["f 1"],
-        ["f update checkout"],
-    ),
+    "rename": (lambda: FeatureFlag.objects.update(key="checkout"), ["f 1"], ["f update checkout"]),
     "create": (
         lambda: FeatureFlag.objects.create(pk=7, key="banner"),
         ["f 7"],

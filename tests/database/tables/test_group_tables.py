@@ -127,10 +127,7 @@ def membership(**fields: dict[str, Any]) -> tuple[Operation, ...]:
         (name, to(f"common.{name.title()}", **fields.get(name, {}))) for name in ("team", "member")
     ]
     groups = models.ManyToManyField("common.Team", through="common.Membership")
-    return (
-        model("Membership", pk(), *columns),
-        migrations.AddField("Member", "groups", groups),
-    )
+    return (model("Membership", pk(), *columns), migrations.AddField("Member", "groups", groups))
 
 
 NAME = ("name", models.TextField())
@@ -140,10 +137,7 @@ UUID = "00000000-0000-0000-0000-000000000007"
 PROJECTS = {
     "other models": Project((model("Team", pk(), NAME), model("Member", pk(), GROUPS))),
     "uuid of users, text of groups": Project(
-        (
-            model("Team", pk(models.TextField), NAME),
-            model("Member", pk(models.UUIDField), GROUPS),
-        ),
+        (model("Team", pk(models.TextField), NAME), model("Member", pk(models.UUIDField), GROUPS)),
         {"pk": UUID},
         key=UUID,
     ),
@@ -170,14 +164,14 @@ PROJECTS = {
                     "common.Team", through="common.Membership", through_fields=("member", "team")
                 ),
             ),
-        ),
+        )
     ),
     "groups by another unique field": Project(
         (
             model("Team", pk(), NAME, ("slug", models.TextField(unique=True, default="s"))),
             model("Member", pk()),
             *membership(team={"to_field": "slug"}),
-        ),
+        )
     ),
     "users that inherit": Project(
         (
@@ -191,7 +185,7 @@ PROJECTS = {
         (
             model("Team", ("group_ptr", link("auth.Group")), bases=("auth.group",)),
             model("Member", pk(), GROUPS),
-        ),
+        )
     ),
     "tables in other schemas": Project(
         (
@@ -202,7 +196,7 @@ PROJECTS = {
                 pk(),
                 ("groups", models.ManyToManyField("common.Team", db_table='O\'Neill"."in teams')),
             ),
-        ),
+        )
     ),
 }
 
