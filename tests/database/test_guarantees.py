@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, include, path
 
-from flagstaff import changes, experiments, rollouts
+from flagstaff import changes
 from flagstaff.experiments.models import Experiment
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts.models import Plan
 from tests.support import urls
+from tests.support.shop import Shop
 
 urlpatterns = [
     *urls.urlpatterns,
@@ -26,6 +26,8 @@ urlpatterns = [
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.urls(__name__)]
 
+# Its rules name the segment enterprise.
+KEY = "invoices"
 MODELS: dict[str, Any] = {
     "featureflag": FeatureFlag,
     "keyvaluestore": KeyValueStore,
@@ -58,33 +60,19 @@ def _urls(patterns: list[URLPattern | URLResolver], start: str) -> Iterator[str]
             model = next((name for name in MODELS if f"/{name}/" in url), "")
             if "<path:object_id>" in url:
                 url = url.replace("<path:object_id>", str(MODELS[model].objects.get().pk))
-            yield url.replace("<path:key>", "new_checkout")
+            yield url.replace("<path:key>", KEY)
 
 
 @pytest.fixture(autouse=True)
-def rows() -> None:
+def rows(shop: Shop) -> None:
     """A row of each model, with changes that can be undone."""
-    german = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
-    Segment.objects.create(key="germany", conditions=german)
-    rules = [{"conditions": [{"segment": "germany"}], "rollout_percent": 50}]
-    changes.flags.create("new_checkout", enabled=True, rollout_percent=5, rules=rules)
-    changes.flags.set_rollout("new_checkout", 10)
-    KeyValueStore.objects.create(key="gateway", value="stripe")
-    rollouts.create("new_checkout", ["50:1h"])
-    experiments.create("button")
-    WaitingAction.objects.create(
-        kind="flag",
-        action="rollout",
-        keys=["new_checkout"],
-        arguments={"percent": 50},
-        versions={},
-        consequence=1,
-        asked_by="",
-        reason="",
-        users="",
-        needs_approval=True,
-        state=WaitingAction.State.APPROVAL,
-    )
+    shop.user("ana")
+    shop.flag(KEY, rollout_percent=1)
+    changes.flags.set_rollout(KEY, 2)
+    shop.value()
+    shop.plan(KEY, state="pending")
+    shop.experiment(state="draft")
+    shop.waiting(f"off {KEY}")
 
 
 def state() -> list[Any]:
@@ -94,9 +82,9 @@ def state() -> list[Any]:
 
 
 @pytest.fixture
-def admin() -> Client:
-    client = Client(raise_request_exception=False)
-    client.force_login(User.objects.create_superuser("admin"))
+def admin(shop: Shop) -> Client:
+    client = shop.client("ana")
+    client.raise_request_exception = False
     return client
 
 
@@ -105,7 +93,7 @@ def test_request_outside_of_the_admin_changes_no_row(admin: Client, method: str)
     before = state()
     found = [url for start in ("/flags/", "/ofrep/", "/health/") for url in urls_below(start)]
     assert len(found) >= 6
-    data = '{"key": "new_checkout", "enabled": false, "rollout_percent": 100, "context": {}}'
+    data = '{"key": "invoices", "enabled": false, "rollout_percent": 100, "context": {}}'
     for url in found:
         admin.generic(method, url, data, "application/json")
     assert state() == before

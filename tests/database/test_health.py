@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from threading import Event
 from typing import Any
 
@@ -23,14 +22,24 @@ from flagstaff._engine.status import Status, status
 from flagstaff._words.text import Text
 from flagstaff.contrib.webhooks.models import Delivery
 from flagstaff.models import FeatureFlag, JobsRun, WaitingAction
-from tests.support.admin_pages import permit
-from tests.support.sql import rows
+from tests.support.shop import Shop
+from tests.support.sql import without_table
 from tools.limits import CHILD
 
 urlpatterns = [path("health/", include("flagstaff.health"))]
 
 pytestmark = pytest.mark.urls(__name__)
 PUBLIC = ("live", "ready", "fresh", "metrics")
+WAITING: dict[str, Any] = {
+    "kind": "flag",
+    "action": "off",
+    "row_kind": "flag",
+    "keys": ["new_checkout"],
+    "arguments": {},
+    "versions": {},
+    "consequence": 0,
+    "asked_by": "1",
+}
 DELIVERY = {"receiver": "ops", "kind": "flag", "object_pk": "1", "key": "k", "entry_ids": []}
 
 
@@ -88,14 +97,11 @@ def test_public_endpoint_is_not_cached_and_needs_no_login_and_no_database(
     assert client.post(f"/health/{name}").status_code == 405
 
 
-def test_details_need_staff_user_with_view_permission(
-    alice: User, client: Client, settings: Any
-) -> None:
-    User.objects.update(is_staff=True)
-    assert client.get("/health/details").status_code == 404
-    client.force_login(alice)
-    assert client.get("/health/details").status_code == 404
-    permit(alice, "view_featureflag")
+@pytest.mark.django_db
+def test_details_need_staff_user_with_view_permission(shop: Shop, settings: Any) -> None:
+    for client in (Client(), shop.client("bob")):
+        assert client.get("/health/details").status_code == 404
+    client = shop.client("alice", "view_featureflag")
     code, content = response_of(client, "details")
     assert (code, set(content)) == (200, set(status().as_dict()))
     User.objects.update(is_staff=False)
@@ -104,14 +110,12 @@ def test_details_need_staff_user_with_view_permission(
     assert client.get("/health/details").status_code == 404
 
 
-def test_details_have_the_texts_of_problems(alice: User, client: Client, set_status: Any) -> None:
+@pytest.mark.django_db
+def test_details_have_the_texts_of_problems(shop: Shop, set_status: Any) -> None:
     text = "load: a table is locked by another session"
     error = Text("{step}: a table is locked by another session", step="load")
     set_status(last_error=error, problems=(error,))
-    User.objects.update(is_staff=True)
-    permit(alice, "view_featureflag")
-    client.force_login(alice)
-    _code, content = response_of(client, "details")
+    _code, content = response_of(shop.client("alice", "view_featureflag"), "details")
     assert (content["last_error"], content["problems"]) == (text, [text])
 
 
@@ -129,7 +133,10 @@ def test_jobs_have_the_age_of_the_last_run_and_what_waits_or_was_given_up(
     for state, ages in (hours | {"expired": (3,), "failed": (3, 3)}).items():
         for age in ages:
             at = None if age is None else timezone.now() - timedelta(hours=age)
-            ask_at(at, state)
+            needs_approval = state == "approval"
+            WaitingAction.objects.create(
+                **WAITING, needs_approval=needs_approval, run_at=at, state=state
+            )
     Delivery.objects.create(**DELIVERY)
     Delivery.objects.create(**DELIVERY, failed_at=timezone.now())
     with django_assert_num_queries(3):
@@ -151,45 +158,20 @@ def test_jobs_have_the_age_of_the_last_run_and_what_waits_or_was_given_up(
     }
 
 
-def ask_at(at: datetime | None, state: str) -> None:
-    WaitingAction.objects.create(
-        kind="flag",
-        action="off",
-        row_kind="flag",
-        keys=["new_checkout"],
-        arguments={},
-        versions={},
-        consequence=0,
-        asked_by="1",
-        needs_approval=state == "approval",
-        run_at=at,
-        state=state,
-    )
-
-
 @pytest.mark.django_db(transaction=True)
 def test_jobs_without_their_tables_are_unavailable(client: Client) -> None:
-    rows("ALTER TABLE flagstaff_jobsrun RENAME TO away")
-    try:
+    with without_table("flagstaff_jobsrun"):
         response = client.get("/health/jobs")
-    finally:
-        rows("ALTER TABLE away RENAME TO flagstaff_jobsrun")
     assert response.status_code == 503
     assert response.content == b"# the database cannot be read: ProgrammingError\n"
 
 
-@pytest.fixture
-def stopped_engine() -> Iterator[None]:
-    lifecycle.close()
-    yield
-    lifecycle.close()
-
-
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.usefixtures("stopped_engine")
 def test_ready_starts_engine_and_metrics_does_not(
-    client: Client, monkeypatch: pytest.MonkeyPatch
+    client: Client, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
+    lifecycle.close()
+    request.addfinalizer(lifecycle.close)
     # A worker gets no traffic before it is ready, so the probe must start the engine.
     FeatureFlag.objects.create(key="new_checkout")
     monkeypatch.setattr("flagstaff._engine.direct.is_required", lambda: False)

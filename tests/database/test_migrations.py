@@ -20,7 +20,6 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.models import Segment
 from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
 from tests.support.fake_workers import join
 from tests.support.python_processes import ROOT
@@ -54,11 +53,6 @@ def run(
     migration: migrations.Migration = type("Migration", (migrations.Migration,), body)("0001", app)
     with connection.schema_editor(atomic=True) as editor:
         return (migration.unapply if back else migration.apply)(state, editor)
-
-
-def migrated_to(app: str, name: str) -> ProjectState:
-    state: ProjectState = MigrationLoader(None).project_state((app, name))
-    return state
 
 
 INTEGER = models.BigAutoField(primary_key=True)
@@ -162,21 +156,6 @@ def test_plain_insert_needs_only_the_main_columns() -> None:
         rows("INSERT INTO flagstaff_segment (key) VALUES ('without_conditions')")
 
 
-def test_change_of_a_segment_writes_a_token_and_an_entry() -> None:
-    tokens = Tokens()
-    segment = Segment.objects.create(key="enterprise", conditions=[{"attribute": "plan"}])
-    pk = str(segment.pk)
-    segment.save()
-    Segment.objects.update(conditions=[{"attribute": "seats"}])
-    segment.delete()
-    assert tokens() == ["s", "s", "s", "s"]
-    found = entries()
-    assert [entry[:3] for entry in found] == [("s", pk, "enterprise")] * 3
-    # None of the segment that was saved unchanged.
-    nulls = [(old is None, new is None) for *_, old, new in found]
-    assert nulls == [(True, False), (False, False), (False, True)]
-
-
 @pytest.mark.django_db(transaction=True)
 def test_migrations_are_reversed_and_can_be_redone(migrated: None) -> None:
     call_command("migrate", "flagstaff", "zero", verbosity=0)
@@ -201,7 +180,7 @@ def test_second_installation_restores_disabled_triggers() -> None:
     before = rows("SELECT pg_get_triggerdef(oid), tgenabled FROM pg_trigger ORDER BY oid")
     rows("ALTER TABLE flagstaff_keyvaluestore DISABLE TRIGGER flagstaff_token_update_v1")
     run(
-        migrated_to("flagstaff", "0001_flagstaff"),
+        MigrationLoader(None).project_state(("flagstaff", "0001_flagstaff")),
         InstallTables(),
         InstallFunctions(),
         InstallTriggers("flagstaff.FeatureFlag", "flagstaff.KeyValueStore"),
@@ -215,7 +194,11 @@ def test_all_objects_are_in_the_schema_of_the_tables() -> None:
     rows('CREATE SCHEMA "O\'Neill"')
     rows('SET LOCAL search_path = "O\'Neill", public')
     migration = MigrationLoader(None).get_migration("flagstaff", "0001_flagstaff")
-    state = run(migrated_to("auth", "0001_initial"), *migration.operations, app="flagstaff")
+    state = run(
+        MigrationLoader(None).project_state(("auth", "0001_initial")),
+        *migration.operations,
+        app="flagstaff",
+    )
     rows("SET LOCAL search_path = pg_catalog")
     rows("INSERT INTO \"O'Neill\".flagstaff_featureflag (key) VALUES ('a')")
     assert rows('SELECT relation::text FROM "O\'Neill".flagstaff_token') == [("f",)]

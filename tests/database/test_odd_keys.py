@@ -26,19 +26,15 @@ ODD = pytest.mark.parametrize(
 )
 
 
+def import_row(group: str, key: str, **fields: object) -> None:
+    import_text(json.dumps({"flagstaff": 1, group: {key: fields}}))
+
+
 def reason(key: str) -> str:
     """Returns why a key is refused: the same words everywhere."""
     with pytest.raises(ValidationError) as caught:
         validate_flag_key(key)
     return caught.value.messages[0]
-
-
-def import_flag(key: str, **fields: object) -> None:
-    import_text(json.dumps({"flagstaff": 1, "flags": {key: fields}}))
-
-
-def import_value(key: str, value: object) -> None:
-    import_text(json.dumps({"flagstaff": 1, "values": {key: {"value": value}}}))
 
 
 @ODD
@@ -54,7 +50,10 @@ def test_odd_key_is_refused_by_changes_and_imports(key: str) -> None:
     for write in writes:
         with pytest.raises(InvalidChangeError, match=re.escape(f"key: {reason(key)}")):
             write()
-    writes = [lambda: import_flag(key, enabled=True), lambda: import_value(key, 1)]
+    writes = [
+        lambda: import_row("flags", key, enabled=True),
+        lambda: import_row("values", key, value=1),
+    ]
     for write in writes:
         with pytest.raises(DocumentError, match=re.escape(reason(key))):
             write()
@@ -91,7 +90,7 @@ def test_flag_with_an_odd_key_is_evaluated_and_changed(key: str, admin_client: C
     changes.flags.disable(key)
     assert not flag_enabled(key, 1)
     changes.flags.set_rollout(key, 50)
-    import_flag(key, rollout_percent=60)
+    import_row("flags", key, rollout_percent=60)
     assert FeatureFlag.objects.get().rollout_percent == 60
     assert flags("off", "--", key).status == 0
     changes.flags.delete(key)
@@ -111,7 +110,7 @@ def test_flag_with_an_odd_key_is_evaluated_and_changed(key: str, admin_client: C
 def test_value_with_an_odd_key_is_read_and_changed(key: str, admin_client: Client) -> None:
     row = KeyValueStore.objects.create(key=key, value=1)
     changes.values.set(key, 2)
-    import_value(key, 3)
+    import_row("values", key, value=3)
     assert flags("value", "set", "--", key, "4").status == 0
     act(admin_client, f"{VALUES}{row.pk}/set/", value="5")
     assert get_value(key) == 5

@@ -36,11 +36,14 @@ from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition, outcomes_of
 from tests.support.fixtures import Load
+from tests.support.shop import Shop
 from tests.support.views import request_of as plain_request_of
 
 pytestmark = pytest.mark.django_db
 
 PATH = f"{__name__}.source"
+ALICE = User(pk=42, username="alice", email="alice@example.com", is_staff=True)
+BOB = User(pk=7, username="bob")
 
 #: What the callable of ATTRIBUTES does; a test sets it.
 source_of_test: Callable[[Any, Any], object] = lambda user, request: {}  # noqa: E731
@@ -60,24 +63,10 @@ def attributes_from(settings: Any, function: Callable[[Any, Any], object]) -> It
         yield
 
 
-def read_columns(settings: Any, *columns: str) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": [*columns]}
-
-
 @pytest.fixture(autouse=True)
 def nothing_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each problem is logged once per process; here, once per test."""
     monkeypatch.setattr(log_once, "_logged", set())
-
-
-@pytest.fixture
-def alice() -> User:
-    return User(pk=42, username="alice", email="alice@example.com", is_staff=True)
-
-
-@pytest.fixture
-def bob() -> User:
-    return User(pk=7, username="bob")
 
 
 def store(*conditions: dict[str, Any], key: str = "beta") -> None:
@@ -111,13 +100,13 @@ def test_primary_key_is_authenticated_and_needs_the_user_for_the_rest(
 
 
 def test_context_cannot_set_a_built_in_attribute(
-    load: Load, bob: User, caplog: pytest.LogCaptureFixture
+    load: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
     store(condition("is_staff", "in", True))
     store(condition("groups", "in", "beta"), key="grouped")
     load()
-    assert not flag_enabled("beta", bob, context={"is_staff": True})
-    assert not flag_enabled("grouped", bob, context={"groups": ["beta"]})
+    assert not flag_enabled("beta", BOB, context={"is_staff": True})
+    assert not flag_enabled("grouped", BOB, context={"groups": ["beta"]})
     assert "context cannot set 'is_staff'" in caplog.text
 
 
@@ -221,16 +210,16 @@ def test_text_that_cannot_be_read_to_its_end_ends_the_evaluation(
 
 
 def test_columns_that_the_setting_names_are_read_from_the_user_object(
-    load: Load, alice: User, bob: User, settings: Any, django_assert_num_queries: Any
+    load: Load, settings: Any, django_assert_num_queries: Any
 ) -> None:
-    read_columns(settings, "email")
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["email"]}
     store(condition("email", "endswith", "@example.com"))
     store(condition("username", "isnull", True), key="unnamed")
     load()
     with django_assert_num_queries(0):
-        assert all_flags(alice) == {"beta": True, "unnamed": True}
-        assert flag_enabled("beta", SimpleLazyObject(lambda: alice))
-        assert not flag_enabled("beta", bob)
+        assert all_flags(ALICE) == {"beta": True, "unnamed": True}
+        assert flag_enabled("beta", SimpleLazyObject(lambda: ALICE))
+        assert not flag_enabled("beta", BOB)
         assert not flag_enabled("beta")
         assert flag_enabled("unnamed", 42)
     assert outcome(42) == "needs_user"
@@ -238,11 +227,11 @@ def test_columns_that_the_setting_names_are_read_from_the_user_object(
 
 
 def test_deferred_column_is_missing_and_not_loaded(
-    load: Load, alice: User, settings: Any, django_assert_num_queries: Any
+    shop: Shop, load: Load, settings: Any, django_assert_num_queries: Any
 ) -> None:
-    read_columns(settings, "email")
-    alice.save()
-    store(condition("email", "in", alice.email))
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["email"]}
+    shop.user("alice", email=ALICE.email, is_staff=True)
+    store(condition("email", "in", ALICE.email))
     store(condition("is_staff", "in", True), key="staff")
     store(condition("is_authenticated", "in", True), key="members")
     load()
@@ -254,7 +243,7 @@ def test_deferred_column_is_missing_and_not_loaded(
 
 
 def test_deferred_column_behind_another_descriptor_is_missing(
-    settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch, alice: User
+    shop: Shop, settings: Any, django_assert_num_queries: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Wrapped:
         def __init__(self, descriptor: Any) -> None:
@@ -264,9 +253,9 @@ def test_deferred_column_behind_another_descriptor_is_missing(
             return self if instance is None else self.descriptor.__get__(instance, owner)
 
     monkeypatch.setattr(User, "email", Wrapped(vars(User)["email"]))
-    read_columns(settings, "email")
-    alice.save()
-    store(condition("email", "in", "alice@example.com"))
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["email"]}
+    shop.user("alice", email=ALICE.email)
+    store(condition("email", "in", ALICE.email))
     deferred = User.objects.defer("email").get()
     with django_assert_num_queries(0):
         assert outcome(deferred) == "missing"
@@ -276,19 +265,17 @@ def test_foreign_key_is_read_by_the_key_it_holds(
     monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> None:
     monkeypatch.setattr(attributes, "_user_model", lambda: LogEntry)
-    read_columns(settings, "user", "user_id")
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["user", "user_id"]}
     store(condition("user", "in", 42), condition("user_id", "in", 42))
     assert flag_enabled("beta", LogEntry(pk=1, user_id=42))
     assert not flag_enabled("beta", LogEntry(pk=1, user_id=43))
 
 
-def test_column_that_the_user_model_lacks_is_a_configuration_error(
-    alice: User, settings: Any
-) -> None:
-    read_columns(settings, "country")
+def test_column_that_the_user_model_lacks_is_a_configuration_error(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["country"]}
     store(condition("country", "in", "DE"))
     with pytest.raises(ConfigurationError, match=r"'country', which is not a column of auth\.User"):
-        flag_enabled("beta", alice)
+        flag_enabled("beta", ALICE)
 
 
 class Customer:
@@ -308,7 +295,7 @@ class Customer:
 def test_property_of_another_user_class_is_read_and_missing_if_it_raises(
     load: Load, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    read_columns(settings, "username", "email", "last_name")
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["username", "email", "last_name"]}
     store(condition("email", "in", "carol@example.com"))
     store(condition("is_authenticated", "in", True), key="members")
     store(condition("username", "in", "carol"), condition("last_name", "isnull", True), key="named")
@@ -335,9 +322,7 @@ def calls(db: None, settings: Any) -> Iterator[list[tuple[object, object]]]:
         yield calls
 
 
-def test_callable_gets_the_user_and_returns_attributes(
-    load: Load, alice: User, bob: User, settings: Any
-) -> None:
+def test_callable_gets_the_user_and_returns_attributes(load: Load, settings: Any) -> None:
     def by_name(user: User, request: HttpRequest | None) -> dict[str, object]:
         assert request is None
         return {"name": user.username.upper()}
@@ -345,41 +330,39 @@ def test_callable_gets_the_user_and_returns_attributes(
     store(condition("name", "in", "ALICE"))
     with attributes_from(settings, by_name):
         load()
-        assert flag_enabled("beta", alice)
-        assert flag_enabled("beta", SimpleLazyObject(lambda: alice))
-        assert not flag_enabled("beta", bob)
+        assert flag_enabled("beta", ALICE)
+        assert flag_enabled("beta", SimpleLazyObject(lambda: ALICE))
+        assert not flag_enabled("beta", BOB)
         assert outcome(42) == "needs_user"
         assert outcome(None) == "missing"
 
 
-def test_context_wins_over_a_column_and_over_the_callable(
-    load: Load, alice: User, settings: Any
-) -> None:
+def test_context_wins_over_a_column_and_over_the_callable(load: Load, settings: Any) -> None:
     other = {"email": "alice@example.org"}
     store(condition("email", "in", other["email"]))
-    read_columns(settings, "email")
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["email"]}
     load()
-    assert not flag_enabled("beta", alice)
-    assert flag_enabled("beta", alice, context=other)
+    assert not flag_enabled("beta", ALICE)
+    assert flag_enabled("beta", ALICE, context=other)
     with attributes_from(settings, lambda user, _request: {"email": user.email}):
-        assert not flag_enabled("beta", alice)
-        assert flag_enabled("beta", alice, context=other)
+        assert not flag_enabled("beta", ALICE)
+        assert flag_enabled("beta", ALICE, context=other)
 
 
 def test_callable_runs_once_per_evaluation_and_only_if_a_rule_needs_it(
-    load: Load, alice: User, calls: list[object]
+    load: Load, calls: list[object]
 ) -> None:
     store(condition("a", "isnull", True), condition("b", "isnull", True))
     store(condition("c", "isnull", True), key="other")
     FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
 
     load()
-    flag_enabled("half", alice)
-    flag_enabled("other", alice, context={"c": 1})
+    flag_enabled("half", ALICE)
+    flag_enabled("other", ALICE, context={"c": 1})
     flag_enabled("beta", AnonymousUser())
     assert calls == []
-    assert all_flags(alice) == {"beta": True, "half": flag_enabled("half", 42), "other": True}
-    assert calls == [(alice, None)]
+    assert all_flags(ALICE) == {"beta": True, "half": flag_enabled("half", 42), "other": True}
+    assert calls == [(ALICE, None)]
 
 
 async def coroutine() -> dict[str, object]:
@@ -408,7 +391,7 @@ FAILING: dict[str, tuple[Callable[[Any, Any], object], str]] = {
 
 @pytest.mark.parametrize("failing", FAILING)
 def test_attributes_of_a_callable_that_fails_are_missing(
-    load: Load, alice: User, settings: Any, caplog: pytest.LogCaptureFixture, failing: str
+    load: Load, settings: Any, caplog: pytest.LogCaptureFixture, failing: str
 ) -> None:
     function, message = FAILING[failing]
     store(condition("country", "in", "DE"))
@@ -416,16 +399,16 @@ def test_attributes_of_a_callable_that_fails_are_missing(
     with attributes_from(settings, function):
         load()
         caplog.clear()
-        assert outcome(alice) == "missing"
-        assert flag_enabled("beta", alice) is False
-        assert all_flags(alice) == {"beta": False, "other": True}
+        assert outcome(ALICE) == "missing"
+        assert flag_enabled("beta", ALICE) is False
+        assert all_flags(ALICE) == {"beta": False, "other": True}
     [record] = [one for one in caplog.records if PATH in one.getMessage()]
     assert message in record.getMessage()
     assert record.levelno == logging.WARNING
 
 
 def test_callable_that_cannot_be_imported_gives_no_attributes(
-    load: Load, alice: User, settings: Any, caplog: pytest.LogCaptureFixture
+    load: Load, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     store(condition("country", "in", "DE"))
     for path, error in {
@@ -434,14 +417,14 @@ def test_callable_that_cannot_be_imported_gives_no_attributes(
     }.items():
         settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": path}
         load()
-        assert not flag_enabled("beta", alice)
+        assert not flag_enabled("beta", ALICE)
         assert f"raised {error}" in caplog.text
 
 
 def test_callable_that_queries_in_an_event_loop_is_prepared_in_a_thread(
-    alice: User, settings: Any
+    shop: Shop, settings: Any
 ) -> None:
-    alice.save()
+    alice = shop.user("alice")
 
     def count(user: User, request: HttpRequest) -> dict[str, object]:
         return {"users": User.objects.filter(pk=user.pk).count()}
@@ -460,10 +443,10 @@ def test_callable_that_queries_in_an_event_loop_is_prepared_in_a_thread(
 
 
 def test_callable_that_queries_in_an_event_loop_is_logged_with_the_remedy(
-    alice: User, settings: Any, caplog: pytest.LogCaptureFixture
+    settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def evaluate() -> bool:
-        return flag_enabled("beta", alice)
+        return flag_enabled("beta", ALICE)
 
     store(condition("users", "in", 1))
     with attributes_from(settings, lambda user, request: {"users": User.objects.count()}):
@@ -472,7 +455,7 @@ def test_callable_that_queries_in_an_event_loop_is_logged_with_the_remedy(
 
 
 def test_callable_that_waits_for_another_thread_of_its_request_does_not_deadlock(
-    load: Load, alice: User, settings: Any
+    load: Load, settings: Any
 ) -> None:
     calls: list[int] = []
 
@@ -487,7 +470,7 @@ def test_callable_that_waits_for_another_thread_of_its_request_does_not_deadlock
     store(condition("country", "in", "DE"))
     with attributes_from(settings, wait_once):
         load()
-        assert request_of(alice).flags.enabled("beta")
+        assert request_of(ALICE).flags.enabled("beta")
 
 
 # A kill.
@@ -507,21 +490,21 @@ class Unreadable(Mapping[str, object]):
 
 
 def test_context_that_cannot_be_read_is_empty_and_logged(
-    load: Load, alice: User, settings: Any, caplog: pytest.LogCaptureFixture
+    load: Load, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     store(condition("country", "isnull", True))
     load()
-    for user in (alice, SimpleLazyObject(lambda: alice), None):
+    for user in (ALICE, SimpleLazyObject(lambda: ALICE), None):
         assert flag_enabled("beta", user, context=Unreadable())
     assert "the context is ignored: reading it raised OSError" in caplog.text
     assert "secret" not in caplog.text
     # A disabled flag is off whatever attributes and context are.
     FeatureFlag.objects.update(enabled=False)
     load()
-    read_columns(settings, "country")
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": ["country"]}
     for context in (None, Unreadable()):
-        assert flag_enabled("beta", alice, context=context) is False
-        assert all_flags(alice, context=context) == {"beta": False}
+        assert flag_enabled("beta", ALICE, context=context) is False
+        assert all_flags(ALICE, context=context) == {"beta": False}
 
 
 # Requests.
@@ -533,7 +516,7 @@ def request_of(user: UserLike) -> Any:
     return request
 
 
-def test_callable_runs_once_per_request(load: Load, alice: User, calls: list[object]) -> None:
+def test_callable_runs_once_per_request(load: Load, calls: list[object]) -> None:
     def view(request: Any) -> HttpResponse:
         assert request.flags.enabled("beta")
         assert request.flags.all() == {"beta": True}
@@ -542,17 +525,17 @@ def test_callable_runs_once_per_request(load: Load, alice: User, calls: list[obj
 
     store(condition("country", "in", "DE"))
     load()
-    request = request_of(SimpleLazyObject(lambda: alice))
+    request = request_of(SimpleLazyObject(lambda: ALICE))
     FlagstaffMiddleware(view)(request)
-    assert calls == [(alice, request)]
-    FlagstaffMiddleware(view)(request_of(alice))
+    assert calls == [(ALICE, request)]
+    FlagstaffMiddleware(view)(request_of(ALICE))
     assert len(calls) == 2
 
 
 def test_callable_runs_once_for_each_user_of_a_request_with_its_two_forms(
-    alice: User, bob: User, calls: list[object]
+    shop: Shop, calls: list[object]
 ) -> None:
-    alice.save()
+    alice = shop.user("alice")
 
     async def auser() -> User:
         return User(pk=alice.pk)
@@ -565,9 +548,9 @@ def test_callable_runs_once_for_each_user_of_a_request_with_its_two_forms(
     request = request_of(alice)
     request.auser = auser
     async_to_sync(view)(request)
-    for user in (alice, bob, alice, bob):
+    for user in (alice, BOB, alice, BOB):
         request.flags.snapshot.flag_enabled("beta", user)
-    assert calls == [(alice, request), (bob, request)]
+    assert calls == [(alice, request), (BOB, request)]
 
 
 def test_context_of_a_request_is_for_all_its_evaluations(load: Load) -> None:
@@ -587,9 +570,7 @@ def test_context_of_a_request_is_for_all_its_evaluations(load: Load) -> None:
     assert pickle.loads(pickle.dumps(request.flags.context)) == {"language": "de"}
 
 
-def test_evaluation_after_the_request_gets_no_attributes_of_it(
-    alice: User, calls: list[object]
-) -> None:
+def test_evaluation_after_the_request_gets_no_attributes_of_it(calls: list[object]) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         contexts.append(copy_context())
         return HttpResponse()
@@ -597,9 +578,9 @@ def test_evaluation_after_the_request_gets_no_attributes_of_it(
     contexts: list[Context] = []
     store(condition("country", "in", "DE"))
     handler: Any = FlagstaffMiddleware(view)
-    handler(request_of(alice))
-    assert contexts[0].run(flag_enabled, "beta", alice)
-    assert calls == [(alice, None)]
+    handler(request_of(ALICE))
+    assert contexts[0].run(flag_enabled, "beta", ALICE)
+    assert calls == [(ALICE, None)]
 
 
 def test_request_is_freed_with_its_snapshot_and_context() -> None:
@@ -618,7 +599,7 @@ def test_request_is_freed_with_its_snapshot_and_context() -> None:
 
 @pytest.mark.parametrize("default", [False, True])
 def test_rules_that_cannot_be_read_return_the_default_of_an_enabled_flag(
-    load: Load, alice: User, *, default: bool
+    load: Load, *, default: bool
 ) -> None:
     rules = [{"conditions": [condition("a", "matches", "x")]}]
     fields: dict[str, Any] = {"rollout_percent": 100, "rules": rules}
@@ -626,13 +607,13 @@ def test_rules_that_cannot_be_read_return_the_default_of_an_enabled_flag(
     FeatureFlag.objects.create(key="killed", enabled=False, **fields)
     FeatureFlag.objects.create(key="other", enabled=True, rollout_percent=100)
     load()
-    assert flag_enabled("beta", alice, default=default) is default
-    assert snapshot().flag_enabled("beta", alice, default=default) is default
-    assert all_flags(alice) == {"beta": False, "killed": False, "other": True}
-    found = explain("beta", alice)
+    assert flag_enabled("beta", ALICE, default=default) is default
+    assert snapshot().flag_enabled("beta", ALICE, default=default) is default
+    assert all_flags(ALICE) == {"beta": False, "killed": False, "other": True}
+    found = explain("beta", ALICE)
     assert (found.value, found.reason, found.error_code) == (False, "ERROR", "PARSE_ERROR")
-    assert flag_enabled("killed", alice, default=True) is False
-    assert explain("killed", alice).reason == "DISABLED"
+    assert flag_enabled("killed", ALICE, default=True) is False
+    assert explain("killed", ALICE).reason == "DISABLED"
 
 
 def test_lazy_user_is_not_read_if_no_rule_needs_it(load: Load) -> None:

@@ -25,34 +25,13 @@ from flagstaff.testing import override_flag
 from tests.support.conditions import condition
 from tests.support.draws import draws
 from tests.support.fixtures import Load
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.django_db
 
 NAME = "flagstaff_visitor"
 MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
-KEY = "new_front"
-
-
-def shown(result: object) -> HttpResponse:
-    return HttpResponse(str(result))
-
-
-def by_template(request: HttpRequest) -> HttpResponse:
-    text = "{% load flagstaff %}{% flag 'new_front' %}True{% else %}False{% endflag %}"
-    return HttpResponse(engines["django"].from_string(text).render({}, request))
-
-
-@flag_required(KEY, otherwise=lambda request: shown(False))
-def by_decorator(request: HttpRequest) -> HttpResponse:
-    return shown(True)
-
-
-async def by_request_async(request: Any) -> HttpResponse:
-    return shown(await request.flags.aenabled(KEY))
-
-
-async def by_function_async(request: Any) -> HttpResponse:
-    return shown(flag_enabled(KEY, await request.auser()))
+KEY = "visitor_banner"
 
 
 class ByPermission(APIView):  # type: ignore[misc]
@@ -60,7 +39,7 @@ class ByPermission(APIView):  # type: ignore[misc]
     authentication_classes: list[Any] = []
 
     def get(self, request: HttpRequest) -> HttpResponse:
-        return shown(True)
+        return HttpResponse(str(True))
 
     def permission_denied(self, request: Any, **kwargs: Any) -> None:
         # Evaluated once more, through the request of the framework.
@@ -76,33 +55,53 @@ async def by_all_async(request: Any) -> HttpResponse:
 
     request.auser = auser
     one, every = await request.flags.aenabled(KEY), await request.flags.aall()
-    return shown(one is every[KEY])
+    return HttpResponse(str(one is every[KEY]))
 
 
-def by_context_of_request(request: Any) -> HttpResponse:
-    request.flags.context["visitor"] = "of the caller"
-    return shown(request.flags.enabled(KEY))
+TEMPLATE = "{% load flagstaff %}{% flag 'visitor_banner' %}True{% else %}False{% endflag %}"
 
 
+@flag_required(KEY, otherwise=lambda request: HttpResponse("False"))
+def by_decorator(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("True")
+
+
+async def by_request_async(request: Any) -> HttpResponse:
+    return HttpResponse(str(await request.flags.aenabled(KEY)))
+
+
+async def by_function_async(request: Any) -> HttpResponse:
+    return HttpResponse(str(flag_enabled(KEY, await request.auser())))
+
+
+# Ways to evaluate the flag.
 VIEWS: dict[str, Any] = {
-    "request": lambda request: shown(request.flags.enabled(KEY)),
-    "function": lambda request: shown(flag_enabled(KEY, request.user)),
-    "all": lambda request: shown(all_flags(request.user)[KEY]),
-    "template": by_template,
+    "request": lambda request: HttpResponse(str(request.flags.enabled(KEY))),
+    "function": lambda request: HttpResponse(str(flag_enabled(KEY, request.user))),
+    "all": lambda request: HttpResponse(str(all_flags(request.user)[KEY])),
+    "template": lambda request: HttpResponse(
+        engines["django"].from_string(TEMPLATE).render({}, request)
+    ),
     "decorator": by_decorator,
     "async request": by_request_async,
     "async function": by_function_async,
 }
+
+
+def by_context(request: Any) -> HttpResponse:
+    """Evaluates by the context of the call, and by that of the request."""
+    result = request.flags.enabled(KEY, context={"visitor": "of the caller"})
+    request.flags.context["visitor"] = "of the caller"
+    assert request.flags.enabled(KEY) is result
+    return HttpResponse(str(result))
+
+
 urlpatterns = [
     *(path(f"{name.replace(' ', '/')}/", view) for name, view in VIEWS.items()),
     path("async/all/", by_all_async),
     path("permission/", ByPermission.as_view()),
-    path(
-        "context/",
-        lambda request: shown(request.flags.enabled(KEY, context={"visitor": "of the caller"})),
-    ),
-    path("context/of/request/", by_context_of_request),
-    path("explain/", lambda request: shown(explain(KEY, request.user).value)),
+    path("context/", by_context),
+    path("explain/", lambda request: HttpResponse(str(explain(KEY, request.user).value))),
     path("flags/", include("flagstaff.urls")),
     path("login/", auth_views.LoginView.as_view(next_page="/request/")),
     path("logout/", auth_views.LogoutView.as_view(next_page="/request/")),
@@ -122,22 +121,8 @@ def url(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def create(rollout_percent: int = 50, **fields: Any) -> None:
-    FeatureFlag.objects.create(
-        key=KEY, enabled=True, rollout_percent=rollout_percent, bucket_by="visitor", **fields
-    )
-
-
-def get(url: str, client: Client | None = None) -> Any:
-    """Requests a page, as a new browser by default."""
-    return (client or Client()).get(url)
-
-
-def browser_of(visitor: str) -> Client:
-    """A browser with the cookie of a visitor."""
-    client = Client()
-    client.cookies[NAME] = sign_id(visitor)
-    return client
+def cookie_of(visitor: str) -> dict[str, str]:
+    return {"Cookie": f"{NAME}={sign_id(visitor)}"}
 
 
 def result_of(visitor: str, percent: int = 50) -> str:
@@ -152,20 +137,22 @@ def visitor_in(response: Any) -> str:
     return found.id
 
 
-def test_browser_gets_the_visitor_that_decides_and_keeps_it(load: Load, url: str) -> None:
-    create()
+def test_browser_gets_the_visitor_that_decides_and_keeps_it(
+    shop: Shop, load: Load, url: str
+) -> None:
+    shop.flag(KEY)
     load()
     for _ in range(5):
-        response = get(url)
+        response = Client().get(url)
         assert response.content.decode() == result_of(visitor_in(response))
     for visitor in map(str, range(6)):
-        response = get(url, browser_of(visitor))
+        response = Client().get(url, headers=cookie_of(visitor))
         assert response.content.decode() == result_of(visitor)
         assert not response.cookies
 
 
-def test_asgi_gives_the_visitor_too(load: Load, async_client: AsyncClient) -> None:
-    create()
+def test_asgi_gives_the_visitor_too(shop: Shop, load: Load, async_client: AsyncClient) -> None:
+    shop.flag(KEY)
     load()
     first = async_to_sync(async_client.get)("/async/request/")
     assert first.content.decode() == result_of(visitor_in(first))
@@ -179,11 +166,13 @@ def queried(user: User, request: HttpRequest) -> dict[str, object]:
     pytest.fail("the callable was run")
 
 
-def test_async_evaluation_by_visitor_does_not_run_the_callable(load: Load, settings: Any) -> None:
+def test_async_evaluation_by_visitor_does_not_run_the_callable(
+    shop: Shop, load: Load, settings: Any
+) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.queried"}
-    create(rules=[{"conditions": [condition("visitor", "in", "mine")]}])
+    shop.flag(KEY, rules=[{"conditions": [condition("visitor", "in", "mine")]}])
     load()
-    assert get("/async/all/").content == b"True"
+    assert Client().get("/async/all/").content == b"True"
 
 
 NOT_NEEDED: dict[str, tuple[dict[str, Any], bool]] = {
@@ -197,53 +186,52 @@ NOT_NEEDED: dict[str, tuple[dict[str, Any], bool]] = {
 @pytest.mark.parametrize(("fields", "result"), NOT_NEEDED.values(), ids=NOT_NEEDED)
 @pytest.mark.one_in(4)
 def test_result_that_needs_no_visitor_sets_no_cookie(
-    load: Load, url: str, fields: dict[str, Any], result: bool
+    shop: Shop, load: Load, url: str, fields: dict[str, Any], result: bool
 ) -> None:
-    create()
+    shop.flag(KEY)
     FeatureFlag.objects.update(**fields)
     load()
-    response = get(url)
+    response = Client().get(url)
     assert response.content.decode() == str(result)
     assert NAME not in response.cookies
     assert "Cache-Control" not in response.headers
 
 
-def test_only_a_percentage_of_a_rule_draws_a_visitor(load: Load) -> None:
+def test_only_a_percentage_of_a_rule_draws_a_visitor(shop: Shop, load: Load) -> None:
     rule = {"conditions": [condition("is_authenticated", "in", False)]}
-    create(0, rules=[{**rule, "rollout_percent": 50}])
+    shop.flag(KEY, rollout_percent=0, rules=[{**rule, "rollout_percent": 50}])
     load()
-    response = get("/request/")
+    response = Client().get("/request/")
     assert response.content.decode() == result_of(visitor_in(response))
     FeatureFlag.objects.update(rules=[rule])
     load()
-    response = get("/request/")
+    response = Client().get("/request/")
     assert (response.content, len(response.cookies)) == (b"True", 0)
     FeatureFlag.objects.update(rules=[{"conditions": [condition("visitor", "in", "mine")]}])
     load()
-    response = get("/request/")
+    response = Client().get("/request/")
     assert (response.content, len(response.cookies)) == (b"False", 0)
     assert response["Cache-Control"] == "private"
-    assert get("/request/", browser_of("mine")).content == b"True"
+    assert Client().get("/request/", headers=cookie_of("mine")).content == b"True"
 
 
-def test_allowed_user_and_explain_need_no_visitor(load: Load, alice: User, client: Client) -> None:
-    create(99)
-    FeatureFlag.objects.get().allowed_users.add(alice)
+def test_allowed_user_and_explain_need_no_visitor(shop: Shop, load: Load, client: Client) -> None:
+    shop.flag(KEY, rollout_percent=99)
+    FeatureFlag.objects.get().allowed_users.add(shop.user("alice"))
     load()
-    response = get("/explain/")
+    response = Client().get("/explain/")
     assert (response.content, len(response.cookies)) == (b"False", 0)
-    assert get("/explain/", browser_of("1")).content.decode() == result_of("1", 99)
-    client.force_login(alice)
-    response = get("/request/", client)
+    assert Client().get("/explain/", headers=cookie_of("1")).content.decode() == result_of("1", 99)
+    client.force_login(shop.user("alice"))
+    response = client.get("/request/")
     assert response.content == b"True"
     assert NAME not in response.cookies
 
 
-@pytest.mark.parametrize("url", ["/context/", "/context/of/request/"])
-def test_visitor_of_the_context_needs_no_cookie(load: Load, url: str) -> None:
-    create()
+def test_visitor_of_the_context_needs_no_cookie(shop: Shop, load: Load) -> None:
+    shop.flag(KEY)
     load()
-    response = get(url)
+    response = Client().get("/context/")
     assert response.content.decode() == result_of("of the caller")
     assert not response.cookies
     assert "Cache-Control" not in response.headers
@@ -251,29 +239,29 @@ def test_visitor_of_the_context_needs_no_cookie(load: Load, url: str) -> None:
 
 # All flags at once are evaluated before their overrides are looked up.
 @pytest.mark.parametrize("url", ["/request/", "/function/", "/template/", "/async/request/"])
-def test_override_needs_no_visitor(load: Load, url: str) -> None:
-    create()
+def test_override_needs_no_visitor(shop: Shop, load: Load, url: str) -> None:
+    shop.flag(KEY)
     load()
     for enabled in (True, False):
         with override_flag(KEY, enabled):
-            response = get(url)
+            response = Client().get(url)
         assert response.content.decode() == str(enabled)
         assert not response.cookies
 
 
-def test_rest_framework_gives_the_visitor(load: Load) -> None:
-    create()
+def test_rest_framework_gives_the_visitor(shop: Shop, load: Load) -> None:
+    shop.flag(KEY)
     load()
     seen: set[int] = set()
     for _ in draws(seen):
-        response = get("/permission/")
+        response = Client().get("/permission/")
         seen.add(response.status_code)
         assert (response.status_code == 200) is (result_of(visitor_in(response)) == "True")
     assert seen == {200, 404}
 
 
-def test_browser_view_gives_the_visitor_if_a_flag_needs_it(load: Load) -> None:
-    create(client_side=True)
+def test_browser_view_gives_the_visitor_if_a_flag_needs_it(shop: Shop, load: Load) -> None:
+    shop.flag(KEY, client_side=True)
     load()
     client = Client()
     response = client.get("/flags/")
@@ -284,17 +272,17 @@ def test_browser_view_gives_the_visitor_if_a_flag_needs_it(load: Load) -> None:
     assert client.get("/flags/").json() == {"flags": {KEY: expected}}
     FeatureFlag.objects.update(rollout_percent=100)
     load()
-    assert not get("/flags/").cookies
+    assert not Client().get("/flags/").cookies
 
 
 def test_request_without_middleware_has_no_visitor(
-    load: Load, settings: Any, caplog: pytest.LogCaptureFixture
+    shop: Shop, load: Load, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     settings.MIDDLEWARE = settings.MIDDLEWARE[:-1]
-    create(99)
+    shop.flag(KEY, rollout_percent=99)
     load()
     for url in ("/template/", "/decorator/"):
-        response = get(url)
+        response = Client().get(url)
         assert (response.content, len(response.cookies)) == (b"False", 0)
     [record] = [record for record in caplog.records if record.name == "flagstaff"]
     assert "FlagstaffMiddleware" in record.message
@@ -303,41 +291,35 @@ def test_request_without_middleware_has_no_visitor(
 # Log-in and log-out.
 
 
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create_user("alice", password="secret")
-
-
 LOGIN = {"username": "alice", "password": "secret"}
 
 
 @pytest.mark.parametrize("url", ["/request/", "/async/function/"])
-def test_result_stays_after_login_and_logout(load: Load, alice: User, url: str) -> None:
-    create()
+def test_result_stays_after_login_and_logout(shop: Shop, load: Load, url: str) -> None:
+    alice = User.objects.create_user(**LOGIN)
+    shop.flag(KEY)
     load()
     seen: set[bytes] = set()
     for _ in draws(seen):
         client = Client()
-        first = get(url, client)
+        first = client.get(url)
         assert client.post("/login/", LOGIN).status_code == 302
         assert client.session["_auth_user_id"] == str(alice.pk)
-        logged_in = get(url, client)
+        logged_in = client.get(url)
         assert client.post("/logout/").status_code == 302
         assert "_auth_user_id" not in client.session
-        logged_out = get(url, client)
+        logged_out = client.get(url)
         assert first.content == logged_in.content == logged_out.content
         assert client.cookies[NAME].value == first.cookies[NAME].value
         seen.add(first.content)
     assert seen == {b"True", b"False"}
 
 
-def test_users_of_one_browser_have_one_result(
-    load: Load, alice: User, bob: User, client: Client
-) -> None:
-    create()
+def test_users_of_one_browser_have_one_result(shop: Shop, load: Load, client: Client) -> None:
+    shop.flag(KEY)
     load()
-    client.force_login(alice)
-    first = get("/request/", client)
+    client.force_login(shop.user("alice"))
+    first = client.get("/request/")
     assert first.content.decode() == result_of(visitor_in(first))
-    client.force_login(bob)
-    assert get("/request/", client).content == first.content
+    client.force_login(shop.user("bob"))
+    assert client.get("/request/").content == first.content
