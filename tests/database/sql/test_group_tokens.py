@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from typing import Any
+from unittest.mock import patch
 
 import psycopg
 import pytest
@@ -16,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from flagstaff._tables import group_changes
 from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition
+from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
 
 pytestmark = pytest.mark.django_db
@@ -24,17 +26,17 @@ LATER = "workers see a change of groups only within about a minute: "
 
 
 @pytest.fixture
-def beta(db: None) -> Group:
-    """A group that the rules of a flag read."""
+def beta(db: None, shop: Shop) -> Group:
+    """A group that the rules of a flag read, beside the group staff, which no rule reads.
+
+    alice is a member of both groups, and bob of none.
+    """
     rules = [{"conditions": [condition("groups", "in", "beta", "later")]}]
     FeatureFlag.objects.create(key="new_checkout", rules=rules)
-    return Group.objects.create(name="beta")
-
-
-@pytest.fixture
-def staff(db: None) -> Group:
-    """A group that no rule reads."""
-    return Group.objects.create(name="staff")
+    beta, staff = Group.objects.create(name="beta"), Group.objects.create(name="staff")
+    shop.user("alice").groups.add(beta, staff)
+    shop.user("bob")
+    return beta
 
 
 class Written:
@@ -50,65 +52,62 @@ class Written:
 
 
 @pytest.fixture
-def written(beta: Group, staff: Group, alice: User, bob: User) -> Written:
-    """What is written from now on. alice is a member of both groups, and bob of none."""
-    alice.groups.add(beta, staff)
+def written(beta: Group) -> Written:
+    """What is written from now on."""
     return Written()
 
 
 MEMBERS: dict[str, Callable[[Group, User, User], object]] = {
-    "user.groups.add": lambda group, alice, bob: bob.groups.add(group),
-    "user.groups.add by key": lambda group, alice, bob: bob.groups.add(group.pk),
-    "user.groups.set": lambda group, alice, bob: bob.groups.set([group]),
+    "user.groups.add": lambda group, _alice, bob: bob.groups.add(group),
+    "user.groups.add by key": lambda group, _alice, bob: bob.groups.add(group.pk),
+    "user.groups.set": lambda group, _alice, bob: bob.groups.set([group]),
     "group.user_set.add": lambda group, alice, bob: group.user_set.add(alice, bob),
     "group.user_set.set": lambda group, alice, bob: group.user_set.set([alice, bob]),
-    "user.groups.remove": lambda group, alice, bob: alice.groups.remove(group),
-    "group.user_set.remove": lambda group, alice, bob: group.user_set.remove(alice),
+    "user.groups.remove": lambda group, alice, _bob: alice.groups.remove(group),
+    "group.user_set.remove": lambda group, alice, _bob: group.user_set.remove(alice),
 }
 
 
 @pytest.mark.parametrize("name", MEMBERS)
 def test_new_or_former_member_is_named_if_a_rule_reads_the_group(
-    name: str, beta: Group, staff: Group, written: Written
+    name: str, beta: Group, written: Written, shop: Shop
 ) -> None:
-    alice, bob = User.objects.order_by("username")
-    MEMBERS[name](staff, alice, bob)
+    alice, bob = shop.user("alice"), shop.user("bob")
+    MEMBERS[name](shop.group("staff"), alice, bob)
     assert written() == []
     MEMBERS[name](beta, alice, bob)
-    user = alice if name.endswith("remove") else bob
-    assert written() == [[(str(beta.pk), str(user.pk))]]
+    assert written() == [[(str(beta.pk), "1" if name.endswith("remove") else "2")]]
 
 
-def test_cleared_groups_of_a_user_are_named(
-    beta: Group, staff: Group, alice: User, bob: User, written: Written
-) -> None:
+def test_cleared_groups_of_a_user_are_named(beta: Group, written: Written, shop: Shop) -> None:
+    alice, staff = shop.user("alice"), shop.group("staff")
     alice.groups.clear()
-    assert written() == [sorted((str(group.pk), str(alice.pk)) for group in (beta, staff))]
+    assert written() == [sorted((str(group.pk), "1") for group in (beta, staff))]
     alice.groups.clear()
-    bob.groups.clear()
+    shop.user("bob").groups.clear()
     assert written() == []
 
 
 def test_all_members_are_read_after_a_change_of_many_or_of_the_group(
-    beta: Group, staff: Group, alice: User, written: Written
+    beta: Group, written: Written, shop: Shop
 ) -> None:
     beta.user_set.clear()
     assert written() == [None]
     users = User.objects.bulk_create(User(username=f"user_{number}") for number in range(65))
     beta.user_set.add(*users)
     assert written() == [None]
-    staff.user_set.clear()
+    shop.group("staff").user_set.clear()
     assert written() == []
 
 
 def test_new_renamed_or_deleted_group_is_read_if_a_rule_may_name_it(
-    beta: Group, staff: Group, written: Written
+    beta: Group, written: Written, shop: Shop
 ) -> None:
-    Group.objects.create(name="guests")
+    shop.group("guests")
     assert written() == []
-    Group.objects.create(name="later").delete()
+    shop.group("later").delete()
     assert written() == [None]
-    staff.delete()
+    shop.group("staff").delete()
     assert written() == []
     # Its former name is unknown.
     beta.name = "former beta"
@@ -121,14 +120,16 @@ def test_new_renamed_or_deleted_group_is_read_if_a_rule_may_name_it(
 
 
 def test_change_that_changes_nothing_writes_no_token(
-    beta: Group, alice: User, written: Written
+    beta: Group, written: Written, shop: Shop
 ) -> None:
+    alice = shop.user("alice")
     alice.groups.add(beta)
     alice.groups.set([*alice.groups.all()])
     assert written() == []
 
 
-def test_call_is_no_query_of_the_project(beta: Group, bob: User, written: Written) -> None:
+def test_call_is_no_query_of_the_project(beta: Group, written: Written, shop: Shop) -> None:
+    bob = shop.user("bob")
     with CaptureQueriesContext(connection) as queries:
         bob.groups.add(beta)
     # The query of the known members is Django's, for any receiver.
@@ -155,10 +156,10 @@ BY_HAND: dict[str, Callable[[Group, User], Any]] = {
 
 @pytest.mark.parametrize("name", BY_HAND)
 def test_signal_sent_by_hand_writes_a_token(
-    name: str, beta: Group, bob: User, written: Written, caplog: pytest.LogCaptureFixture
+    name: str, beta: Group, shop: Shop, written: Written, caplog: pytest.LogCaptureFixture
 ) -> None:
-    BY_HAND[name](beta, bob)
-    pairs = None if name.endswith("group") else [(str(beta.pk), str(bob.pk))]
+    BY_HAND[name](beta, shop.user("bob"))
+    pairs = None if name.endswith("group") else [(str(beta.pk), "2")]
     assert (written(), caplog.messages) == ([pairs], [])
 
 
@@ -204,8 +205,9 @@ BROKEN = {
 @pytest.mark.parametrize(("statement", "why"), BROKEN.values(), ids=BROKEN)
 @pytest.mark.usefixtures("written")
 def test_sign_up_succeeds_with_a_warning_if_no_token_can_be_written(
-    statement: str, why: str, beta: Group, caplog: pytest.LogCaptureFixture, bob: User
+    statement: str, why: str, beta: Group, caplog: pytest.LogCaptureFixture, shop: Shop
 ) -> None:
+    bob = shop.user("bob")
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows(statement)
     # As in a new process.
@@ -221,17 +223,11 @@ def test_sign_up_succeeds_with_a_warning_if_no_token_can_be_written(
 @pytest.mark.parametrize("name", ["is_same_database", "_filled"])
 @pytest.mark.usefixtures("written")
 def test_failure_within_python_is_a_warning_too(
-    name: str,
-    monkeypatch: pytest.MonkeyPatch,
-    beta: Group,
-    caplog: pytest.LogCaptureFixture,
-    bob: User,
+    name: str, beta: Group, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("no router")
-
-    monkeypatch.setattr(group_changes, name, fail)
-    bob.groups.add(beta)
+    bob = shop.user("bob")
+    with patch.object(group_changes, name, side_effect=RuntimeError("no router")):
+        bob.groups.add(beta)
     assert [*bob.groups.all()] == [beta]
     assert caplog.messages == [f"{LATER}no router"]
 
@@ -244,19 +240,19 @@ class FlagsElsewhere:
 
 
 def test_groups_of_another_database_than_the_flags_write_no_token(
-    beta: Group, bob: User, written: Written, settings: Any
+    beta: Group, written: Written, shop: Shop, settings: Any
 ) -> None:
     settings.DATABASE_ROUTERS = [FlagsElsewhere()]
-    bob.groups.add(beta)
+    shop.user("bob").groups.add(beta)
     assert written() == []
 
 
 @pytest.mark.django_db(transaction=True)
-def test_member_added_in_autocommit_mode_is_named(beta: Group) -> None:
-    written, user = Tokens(), User.objects.create(username="alice")
-    user.groups.add(beta)
+def test_member_added_in_autocommit_mode_is_named(beta: Group, shop: Shop) -> None:
+    written = Tokens()
+    shop.user("bob").groups.add(beta)
     beta.save()
-    assert written.pks() == [("g", [[str(beta.pk), str(user.pk)]]), ("g", None)]
+    assert written.pks() == [("g", [[str(beta.pk), "2"]]), ("g", None)]
     rows("ALTER FUNCTION flagstaff_groups_v1 RENAME TO hidden")
     try:
         beta.save()
@@ -271,9 +267,9 @@ LOCKED = ("flagstaff_token", "flagstaff_featureflag", "flagstaff_experiments_exp
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("table", LOCKED)
 def test_locked_table_delays_a_sign_up_only_briefly(
-    table: str, beta: Group, open_session: Callable[[], psycopg.Connection[Any]]
+    table: str, beta: Group, shop: Shop, open_session: Callable[[], psycopg.Connection[Any]]
 ) -> None:
-    user, migration = User.objects.create(username="alice"), open_session()
+    user, migration = shop.user("bob"), open_session()
     migration.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE".encode())
     with transaction.atomic():
         # Beyond the lock timeout of the function; a slow machine needs some time, too.
@@ -286,10 +282,11 @@ def test_locked_table_delays_a_sign_up_only_briefly(
 @pytest.mark.django_db(transaction=True)
 def test_lost_connection_is_the_error_of_the_projects_statement(
     beta: Group,
+    shop: Shop,
     open_session: Callable[[], psycopg.Connection[Any]],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    user, other = User.objects.create(username="alice"), open_session()
+    user, other = shop.user("bob"), open_session()
     original = group_changes._filled
 
     def lose(*arguments: Any) -> str:
@@ -297,8 +294,8 @@ def test_lost_connection_is_the_error_of_the_projects_statement(
         other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
         return original(*arguments)
 
-    with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(group_changes, "_filled", lose)
+    with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(group_changes, "_filled", lose)
         with pytest.raises(OperationalError), transaction.atomic():
             user.groups.add(beta)
     connection.close()
@@ -308,14 +305,16 @@ def test_lost_connection_is_the_error_of_the_projects_statement(
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("level", psycopg.IsolationLevel)
 def test_open_sign_ups_do_not_wait_for_each_other(
-    level: psycopg.IsolationLevel, beta: Group, open_session: Callable[[], psycopg.Connection[Any]]
+    level: psycopg.IsolationLevel,
+    beta: Group,
+    shop: Shop,
+    open_session: Callable[[], psycopg.Connection[Any]],
 ) -> None:
     tokens, other = Tokens(), open_session()
-    alice, bob = (User.objects.create(username=name) for name in ("alice", "bob"))
     other.isolation_level = level
-    other.execute("SELECT flagstaff_groups_v1('{beta}', '{1}', %s)", [[str(bob.pk)]])
+    other.execute("SELECT flagstaff_groups_v1('{beta}', '{1}', '{1}')")
     with transaction.atomic():
         rows("SET LOCAL lock_timeout = '1ms'")
-        alice.groups.add(beta)
+        shop.user("bob").groups.add(beta)
     other.commit()
     assert tokens() == ["g", "g"]

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 from django.db import connection
-from django.db.models import Model
 
 from flagstaff._tables.names import fill, names, sql
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import FeatureFlag
 from tests.conftest import ROOT
 
 LOADER = (ROOT / "src" / "postgres" / "refresh" / "rows.rs").read_text()
@@ -46,22 +45,6 @@ def test_reader_uses_every_column_of_its_query(query: str, reader: str) -> None:
         )
         == columns
     )
-
-
-def test_placeholders_are_columns_of_the_models() -> None:
-    through = FeatureFlag.allowed_users.through
-    tables: dict[str, type[Model]] = {
-        "flag": FeatureFlag,
-        "allow": through,
-        "value": KeyValueStore,
-        "segment": Segment,
-    }
-    named = set(re.findall(rf"\{{(({'|'.join(tables)})_(\w+))\}}", "".join(map(sql, QUERIES))))
-    for placeholder, table, part in named:
-        if part.endswith("type"):
-            continue
-        meta, name = tables[table]._meta, names(connection)[placeholder].strip('"')
-        assert name in ({meta.db_table} if part == "table" else {f.column for f in meta.fields})
 
 
 def loaded(query: str) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from django.core.management import call_command
 
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.models_of_others import flag_model_of, value_model_of
+from tests.support.shop import GERMAN, Shop
 
 pytestmark = pytest.mark.django_db
 
 MODELS = (FeatureFlag, KeyValueStore, Segment)
 LABELS = tuple(model._meta.label for model in MODELS)
-GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
 
 
 def dumped(path: Path, *options: str) -> str:
@@ -42,18 +42,19 @@ def stored() -> dict[str, Any]:
     }
 
 
-def create_rows() -> None:
+@pytest.fixture(autouse=True)
+def rows(shop: Shop) -> None:
     """A flag with an allowed user, a value and a segment."""
-    flag = FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=25)
-    flag.allowed_users.add(User.objects.create_user("alice"))
-    KeyValueStore.objects.create(key="gateway", value="stripe")
-    Segment.objects.create(key="german", conditions=GERMAN)
+    shop.flag()
+    shop.value()
+    shop.segment("german")
 
 
 def move_to_another_database() -> dict[str, Any]:
     """Replaces all rows as another database has them: other keys have their primary keys.
 
-    Also of the user, and `new_checkout` and `gateway` have others. Returns the rows of other keys.
+    Also of the user, and `new_checkout` and `payment_gateway` have others. Returns the rows of
+    other keys.
     """
     pks = {model: model._base_manager.get().pk for model in (*MODELS, User)}
     for model in pks:
@@ -63,15 +64,14 @@ def move_to_another_database() -> dict[str, Any]:
     FeatureFlag.objects.create(pk=pks[FeatureFlag], key="other", rollout_percent=7)
     FeatureFlag.objects.create(key="new_checkout").allowed_users.add(pks[User])
     KeyValueStore.objects.create(pk=pks[KeyValueStore], key="page_size", value=20)
-    KeyValueStore.objects.create(key="gateway", value="adyen")
-    Segment.objects.create(pk=pks[Segment], key="swiss", conditions=GERMAN)
-    return {"other": (7, set()), "page_size": 20, "swiss": GERMAN}
+    KeyValueStore.objects.create(key="payment_gateway", value="adyen")
+    Segment.objects.create(pk=pks[Segment], key="swiss", conditions=[GERMAN])
+    return {"other": (7, set()), "page_size": 20, "swiss": [GERMAN]}
 
 
 def test_fixture_with_natural_keys_changes_the_rows_of_its_keys_in_another_database(
     tmp_path: Path,
 ) -> None:
-    create_rows()
     before = stored()
     file = dumped(tmp_path, "--natural-primary", "--natural-foreign")
     assert not any("pk" in row for row in json.loads(Path(file).read_text()))
@@ -84,7 +84,6 @@ def test_fixture_with_natural_keys_changes_the_rows_of_its_keys_in_another_datab
 
 
 def test_fixture_with_primary_keys_restores_the_rows_of_the_same_database(tmp_path: Path) -> None:
-    create_rows()
     before, file = stored(), dumped(tmp_path)
     FeatureFlag.objects.update(rollout_percent=99)
     Segment.objects.all().delete()

@@ -21,6 +21,7 @@ from flagstaff._tables.groups import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import engine_names, fill, names, names_of_groups, sql
 from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition
+from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
 
 pytestmark = pytest.mark.django_db
@@ -38,26 +39,19 @@ def load(found: dict[str, str], *groups: str) -> dict[str, list[Any]]:
     return members
 
 
-@pytest.fixture
-def alice(db: None) -> User:
-    """A member of `beta`. Nobody is a member of `empty`."""
-    alice = User.objects.create(username="alice")
-    beta, staff, _ = (Group.objects.create(name=name) for name in ("beta", "staff", "empty"))
-    alice.groups.add(beta)
-    User.objects.create(username="bob").groups.add(beta, staff)
-    return alice
-
-
-def test_groups_that_are_named_exactly_are_loaded_with_their_members(alice: User) -> None:
-    found, both = names(connection), [alice.pk, alice.pk + 1]
-    assert load(found, "beta", "empty", "none") == {"beta": both, "empty": []}
-    assert load(found) == {"beta": both, "staff": both[1:], "empty": []}
+def test_groups_that_are_named_exactly_are_loaded_with_their_members(shop: Shop) -> None:
+    shop.group("beta").user_set.set([shop.user("alice"), shop.user("bob")])
+    shop.group("staff").user_set.set([shop.user("bob")])
+    shop.group("empty")
+    found = names(connection)
+    assert load(found, "beta", "empty", "none") == {"beta": [1, 2], "empty": []}
+    assert load(found) == {"beta": [1, 2], "staff": [2], "empty": []}
     assert load(found, "BETA") == {}
     # Two groups with one name.
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows("ALTER TABLE auth_group DROP CONSTRAINT auth_group_name_key")
     Group.objects.filter(name="staff").update(name="beta")
-    assert load(found, "beta") == {"beta": [*both, both[1]]}
+    assert load(found, "beta") == {"beta": [1, 2, 2]}
 
 
 @dataclass(frozen=True)
@@ -72,29 +66,14 @@ class Project:
     key: Any = 7
 
     def migrated(self) -> ProjectState:
-        """Creates the tables. The flag model allows the users."""
+        """Creates the tables."""
         executor = MigrationExecutor(connection)
         state = executor.loader.project_state(executor.loader.graph.leaf_nodes())
-        operations = [*self.operations, flag_model(self.users)]
-        body = {"operations": operations}
+        body = {"operations": [*self.operations]}
         migration = type("Migration", (migrations.Migration,), body)("0001", "common")
         with connection.schema_editor(atomic=True) as editor:
             found: ProjectState = migration.apply(state, editor)
         return found
-
-
-def flag_model(users: str) -> Operation:
-    return migrations.CreateModel(
-        "FeatureFlag",
-        [
-            ("id", models.BigAutoField(primary_key=True)),
-            ("key", models.TextField(unique=True)),
-            ("enabled", models.BooleanField(default=False)),
-            ("rollout_percent", models.IntegerField(default=0)),
-            ("rules", models.JSONField(default=list)),
-            ("allowed_users", models.ManyToManyField(users)),
-        ],
-    )
 
 
 def model(name: str, *fields: tuple[str, Any], **options: Any) -> Operation:
@@ -132,10 +111,12 @@ def membership(**fields: dict[str, Any]) -> tuple[Operation, ...]:
 
 NAME = ("name", models.TextField())
 GROUPS = ("groups", models.ManyToManyField("common.Team"))
+TEAM, MEMBER = model("Team", pk(), NAME), model("Member", pk(), GROUPS)
+PLAIN_MEMBER = model("Member", pk())
 UUID = "00000000-0000-0000-0000-000000000007"
 
 PROJECTS = {
-    "other models": Project((model("Team", pk(), NAME), model("Member", pk(), GROUPS))),
+    "other models": Project((TEAM, MEMBER)),
     "uuid of users, text of groups": Project(
         (model("Team", pk(models.TextField), NAME), model("Member", pk(models.UUIDField), GROUPS)),
         {"pk": UUID},
@@ -148,7 +129,7 @@ PROJECTS = {
     "through model with other columns": Project(
         (
             model("Team", pk(), ("name", models.TextField(db_column="Name of the 'team'"))),
-            model("Member", pk()),
+            PLAIN_MEMBER,
             model(
                 "Membership",
                 pk(),
@@ -169,13 +150,13 @@ PROJECTS = {
     "groups by another unique field": Project(
         (
             model("Team", pk(), NAME, ("slug", models.TextField(unique=True, default="s"))),
-            model("Member", pk()),
+            PLAIN_MEMBER,
             *membership(team={"to_field": "slug"}),
         )
     ),
     "users that inherit": Project(
         (
-            model("Team", pk(), NAME),
+            TEAM,
             model("Person", pk(), GROUPS),
             model("Member", ("person_ptr", link("common.Person")), bases=("common.person",)),
         ),
@@ -184,7 +165,7 @@ PROJECTS = {
     "groups that inherit": Project(
         (
             model("Team", ("group_ptr", link("auth.Group")), bases=("auth.group",)),
-            model("Member", pk(), GROUPS),
+            MEMBER,
         )
     ),
     "tables in other schemas": Project(
@@ -240,31 +221,27 @@ def test_members_of_a_projects_models_are_loaded_and_named_in_tokens(
         assert tokens() == ["g"]
 
 
-def named(*fields: tuple[str, Any]) -> tuple[Operation, ...]:
-    return (model("Team", pk(), NAME), model("Member", pk(), *fields))
-
-
 UNREADABLE: dict[str, tuple[tuple[Operation, ...], str]] = {
-    "no groups": (named(), 'common.Member has no ManyToManyField "groups"'),
+    "no groups": ((TEAM, PLAIN_MEMBER), 'common.Member has no ManyToManyField "groups"'),
     "one group": (
-        named(("groups", to("common.Team", null=True))),
+        (TEAM, model("Member", pk(), ("groups", to("common.Team", null=True)))),
         'common.Member has no ManyToManyField "groups"',
     ),
     "groups without names": (
-        (model("Team", pk()), model("Member", pk(), GROUPS)),
+        (model("Team", pk()), MEMBER),
         'common.Team has no column "name" in its own table',
     ),
     "groups with several names": (
         (
             model("Label", pk()),
             model("Team", pk(), ("name", models.ManyToManyField("common.Label"))),
-            model("Member", pk(), GROUPS),
+            MEMBER,
         ),
         'common.Team has no column "name" in its own table',
     ),
     "users by another unique field": (
         (
-            model("Team", pk(), NAME),
+            TEAM,
             model("Member", pk(), ("email", models.TextField(unique=True))),
             *membership(member={"to_field": "email"}),
         ),

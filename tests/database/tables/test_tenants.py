@@ -11,26 +11,22 @@ from django.db import connection
 from flagstaff import flag_enabled
 from flagstaff._tables.names import engine_names
 from flagstaff.models import FeatureFlag
+from tests.support.shop import Shop
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def flag(db: None) -> FeatureFlag:
-    """A flag of all tenants."""
-    return FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=100)
-
-
-@pytest.fixture
-def acme(flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch) -> None:
+def acme(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """The connection is that of a tenant."""
     monkeypatch.setattr(connection, "set_schema_to_public", None, raising=False)
     monkeypatch.setattr(connection, "schema_name", "acme", raising=False)
 
 
 @pytest.mark.usefixtures("acme")
-def test_direct_evaluation_reads_the_shared_schema_as_workers_do() -> None:
+def test_direct_evaluation_reads_the_shared_schema_as_workers_do(shop: Shop) -> None:
+    shop.flag("dark_mode")
     # The schema of the tenant has a table of flags of its own.
     rows(
         "CREATE SCHEMA acme; "
@@ -38,7 +34,7 @@ def test_direct_evaluation_reads_the_shared_schema_as_workers_do() -> None:
         "SET LOCAL search_path = acme, public"
     )
     assert not FeatureFlag.objects.exists()
-    assert flag_enabled("new_checkout") is True
+    assert flag_enabled("dark_mode") is True
 
 
 @pytest.mark.usefixtures("acme")

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 
 from flagstaff import acting_as, changes
 from flagstaff.conf import Conf
@@ -15,6 +14,7 @@ from flagstaff.history import flag_version, forget_user, prune
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
 from tests.support.models_of_others import flag_model_of, watch
+from tests.support.shop import Shop
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -67,12 +67,11 @@ def test_transaction_has_no_entry_of_another_table(payments: Any) -> None:
     assert {entry.key for entry in Change.objects.in_transaction(theirs)} == {"payments"}
 
 
-def test_allowed_users_belong_to_the_table_of_their_flag(
-    payments: Any, alice: User, bob: User
-) -> None:
+def test_allowed_users_belong_to_the_table_of_their_flag(payments: Any, shop: Shop) -> None:
+    alice = shop.user("alice")
     FeatureFlag.objects.get().allowed_users.add(alice)
-    payments.allowed_users.add(bob)
-    assert [event.added.pks for event in flag_history("payments")[:1]] == [(bob.pk,)]
+    payments.allowed_users.add(shop.user("bob"))
+    assert [event.added.pks for event in flag_history("payments")[:1]] == [(2,)]
     tables = {row[0] for row in rows("SELECT object_table::text FROM flagstaff_change")}
     assert tables == {"flagstaff_featureflag", NEW}
     # Of every table.
@@ -80,8 +79,8 @@ def test_allowed_users_belong_to_the_table_of_their_flag(
     assert forget_user(alice) == 2
 
 
-def test_key_of_a_deleted_flag_is_that_of_its_own_table(payments: Any, bob: User) -> None:
-    payments.allowed_users.add(bob)
+def test_key_of_a_deleted_flag_is_that_of_its_own_table(payments: Any, shop: Shop) -> None:
+    payments.allowed_users.add(shop.user("bob"))
     # SQL may delete the flag before its users, and the old flag with the same key later.
     rows("SET CONSTRAINTS ALL DEFERRED")
     rows(f"DELETE FROM {NEW}")
