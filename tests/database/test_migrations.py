@@ -97,13 +97,6 @@ PKS: dict[str, tuple[models.Field[Any, Any], Any, Any]] = {
 }
 
 
-def entries() -> list[tuple[str, str, str, Any, Any]]:
-    return rows(
-        "SELECT relation::text, object_pk, key, old, new FROM flagstaff_change "
-        "WHERE transaction_id = pg_current_xact_id()::text::bigint ORDER BY id"
-    )
-
-
 @pytest.fixture
 def migrated(transactional_db: None) -> Iterator[None]:
     """Applies all migrations again after the test."""
@@ -226,7 +219,10 @@ def test_changes_of_a_projects_models_are_recorded(
     is_named = str(recorded).isascii()
     row, pair = ([str(recorded)], [[str(recorded)] * 2]) if is_named else (None, None)
     assert tokens.pks() == [("f", row), ("m", pair), ("f", row), ("k", row)]
-    [_, allowed, stored] = entries()
+    [_, allowed, stored] = rows(
+        "SELECT relation::text, object_pk, key, old, new FROM flagstaff_change "
+        "WHERE transaction_id = pg_current_xact_id()::text::bigint ORDER BY id"
+    )
     assert allowed == ("m", str(recorded), "a", "[]", f'["{recorded}"]' if recorded != 7 else "[7]")
     assert stored[:4] == ("k", str(recorded), "b", None)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.core.exceptions import ValidationError
+from django.core.validators import StepValueValidator
 from django.db import connection, models
 from django.db.models.signals import post_save
 from django.test.utils import CaptureQueriesContext, isolate_apps
@@ -191,18 +191,15 @@ class _Visible(KeyManager[Any]):
         return super().get_queryset().filter(hidden=False)
 
 
-def _in_fives(percent: int) -> None:
-    if percent % 5:
-        raise ValidationError("write a multiple of five")
-
-
 @pytest.fixture
 def shop_flags(monkeypatch: pytest.MonkeyPatch) -> Any:
     """A project's own model, with a validator and a manager that hides rows."""
     with isolate_apps("flagstaff"):
 
         class ShopFlag(AbstractFeatureFlag):
-            rollout_percent = models.PositiveSmallIntegerField(default=0, validators=[_in_fives])
+            rollout_percent = models.PositiveSmallIntegerField(
+                default=0, validators=[StepValueValidator(5)]
+            )
             allowed_users = models.ManyToManyField(  # type: ignore[assignment]
                 User, related_name="+"
             )
@@ -226,7 +223,7 @@ def test_change_of_a_projects_own_model_validates_and_writes_its_field(shop_flag
     shop_flags.create(key="new_checkout", hidden=True, enabled=True, rollout_percent=7, team="")
     with pytest.raises(InvalidChangeError) as error:
         changes.flags.set_rollout("new_checkout", 8)
-    assert str(error.value) == "rollout_percent: write a multiple of five"
+    assert str(error.value) == "rollout_percent: Ensure this value is a multiple of step size 5."
     assert changes.flags.disable("new_checkout").written is True
     assert changes.flags.set_rollout("new_checkout", 20).written is True
     assert shop_flags.values_list("enabled", "rollout_percent").get() == (False, 20)

@@ -80,22 +80,15 @@ def by_ana(*steps: Step) -> list[Change]:
     return [*Change.objects.by("ana")]
 
 
-def state() -> dict[tuple[str, str], Any]:
+def state() -> dict[Any, Any]:
     """All columns but the times that Django sets, and all allowed users."""
-    flags = {
-        ("flag", row["key"]): {
-            **row,
-            "changed_at": None,
-            "users": {*User.objects.filter(flagstaff_flags=row["id"]).values_list("pk", flat=True)},
-        }
-        for row in FeatureFlag.objects.values()
-    }
-    others = {
-        (model.__name__, row["key"]): {**row, "changed_at": None}
-        for model in (KeyValueStore, Segment)
+    found: dict[Any, Any] = {
+        (model, row["key"]): {**row, "changed_at": None}
+        for model in (FeatureFlag, KeyValueStore, Segment)
         for row in model.objects.values()
     }
-    return {**flags, **others}
+    users = FeatureFlag.allowed_users.through.objects
+    return {**found, "users": {*users.values_list("featureflag_id", "user_id")}}
 
 
 # What returns.
@@ -147,14 +140,6 @@ def test_undo_and_restore_return_the_same_json(old: Any, new: Any) -> None:
         assert repr(KeyValueStore.objects.get(key="limit").value) == repr(old)
 
 
-def delete_by_sql() -> None:
-    pk = FeatureFlag.objects.get(key=KEY).pk
-    rows(f"INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) VALUES (999, 1)")
-    rows("INSERT INTO flagstaff_featureflag (id, key) VALUES (999, 'from_sql')")
-    rows("DELETE FROM flagstaff_featureflag WHERE id = %s", pk)
-    rows(f"DELETE FROM {ALLOWED_USERS} WHERE featureflag_id = %s", pk)
-
-
 def pass_on(free: str, first: str, second: str) -> list[Step]:
     """Each of two flags, and then "last", gets the key that is free."""
     keys = zip((first, second, "last"), (free, first, second), strict=True)
@@ -177,7 +162,17 @@ TRANSACTIONS: dict[str, list[Step]] = {
     "keys passed on from the middle": pass_on("b", "c", "a"),
     "key taken by a new flag": [GONE, partial(changes.flags.create, KEY, enabled=True)],
     "key taken by another flag": [GONE, partial(changes.flags.update, "last", {"key": KEY})],
-    "SQL that deletes users after their flag": [delete_by_sql],
+    "SQL that deletes users after their flag": [
+        partial(
+            rows,
+            f"""
+            INSERT INTO {ALLOWED_USERS} (featureflag_id, user_id) VALUES (999, 1);
+            INSERT INTO flagstaff_featureflag (id, key) VALUES (999, 'from_sql');
+            DELETE FROM flagstaff_featureflag WHERE key = '{KEY}';
+            DELETE FROM {ALLOWED_USERS} WHERE featureflag_id <> 999;
+            """,
+        )
+    ],
 }
 
 
@@ -258,22 +253,16 @@ def test_undo_of_what_is_as_before_writes_nothing(
 # Conflicts.
 
 
-def write_without_an_entry() -> None:
-    rows("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER")
-    FeatureFlag.objects.update(rollout_percent=60)
-    rows("ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER")
-    rows(always("flagstaff_featureflag"))
-
-
-def create_other_with_the_primary_key() -> None:
-    FeatureFlag.objects.create(pk=Change.objects.latest("id").object_pk, key="other")
-
-
+WITHOUT_ENTRY = f"""
+    ALTER TABLE flagstaff_featureflag DISABLE TRIGGER USER;
+    UPDATE flagstaff_featureflag SET rollout_percent = 60;
+    ALTER TABLE flagstaff_featureflag ENABLE TRIGGER USER; {always("flagstaff_featureflag")}
+"""
 # Steps of which the last is undone, what happens then, and the conflict.
 CONFLICTS: list[tuple[list[Step], list[Step], str]] = [
     ([at(50)], [at(75)], "new_checkout: rollout was changed again and is 75 % now$"),
     ([at(50)], [at(75), UNDO], "rollout was changed again and is 50 % now"),
-    ([at(50)], [write_without_an_entry], "is 60 % now"),
+    ([at(50)], [partial(rows, WITHOUT_ENTRY)], "is 60 % now"),
     # An undo never enables a flag that a later entry has disabled.
     ([ON, OFF], [ON, OFF], "enabled was changed again and is false now"),
     ([ADD, REMOVE], [ADD, REMOVE], "its allowed users, 1 were added or removed again"),
@@ -294,7 +283,11 @@ CONFLICTS: list[tuple[list[Step], list[Step], str]] = [
         [partial(changes.values.create, KEY, 1)],
         "^new_checkout: a value has this key now; rename or",
     ),
-    ([ADD, GONE], [create_other_with_the_primary_key], "it was created again since"),
+    (
+        [ADD, GONE],
+        [lambda: FeatureFlag.objects.create(pk=Change.objects.latest("id").object_pk, key="other")],
+        "it was created again since",
+    ),
 ]
 
 
@@ -520,13 +513,8 @@ def test_conflict_names_no_value_that_is_secret_now() -> None:
 
 def test_everything_of_a_person_is_undone_together_newest_first() -> None:
     before = state()
-    entries = by_ana(
-        lambda: changes.flags.set_rollout(KEY, 25),
-        lambda: changes.flags.set_rollout(KEY, 50),
-        lambda: changes.values.set("gateway", "adyen"),
-        lambda: changes.flags.create("banner"),
-        lambda: changes.flags.enable("banner"),
-    )
+    banner = partial(changes.flags.create, "banner"), partial(changes.flags.enable, "banner")
+    entries = by_ana(at(25), at(50), partial(changes.values.set, "gateway", "adyen"), *banner)
     done = undo(entries)
     assert state() == before
     assert [(one.key, len(one.entries)) for one in done] == [
@@ -547,17 +535,14 @@ def test_entry_stands_for_the_event_that_wrote_it(users: list[User], shop: Shop)
             changes.flags.enable(KEY)
     oldest = Change.objects.order_by("id").filter(relation="m").values_list("id", flat=True)[0]
     undo(entries_of_versions([oldest]))
-    assert (
-        shop.flag().rollout_percent,
-        shop.flag().enabled,
-        shop.flag().allowed_users.count(),
-    ) == (10, True, 0)
+    flag = shop.flag()
+    assert (flag.rollout_percent, flag.enabled, flag.allowed_users.count()) == (10, True, 0)
     assert KeyValueStore.objects.get().value == "adyen"
 
 
 def test_conflicts_are_all_named_and_refuse_all_unless_they_are_skipped() -> None:
     entries = by_ana(
-        partial(changes.flags.set_rollout, KEY, 25),
+        at(25),
         partial(changes.values.set, "gateway", "adyen"),
         partial(changes.flags.create, "banner"),
     )
@@ -573,7 +558,7 @@ def test_conflicts_are_all_named_and_refuse_all_unless_they_are_skipped() -> Non
         "gateway": (False, True),
         "banner": (True, False),
     }
-    assert state() == {key: row for key, row in before.items() if key != ("flag", "banner")}
+    assert state() == {key: row for key, row in before.items() if key != (FeatureFlag, "banner")}
 
 
 def test_interleaved_transaction_is_a_conflict(users: list[User], shop: Shop) -> None:
@@ -805,7 +790,7 @@ def test_two_undos_of_a_deletion_at_once_bring_the_row_back_once() -> None:
 def test_deadlock_is_retried_once_unless_a_transaction_surrounds_the_undo(
     outermost: bool, monkeypatch: pytest.MonkeyPatch, shop: Shop
 ) -> None:
-    entries = by_ana(lambda: changes.flags.set_rollout(KEY, 50))
+    entries = by_ana(at(50))
     calls = []
 
     def write_after_a_deadlock(entries: Sequence[int]) -> None:

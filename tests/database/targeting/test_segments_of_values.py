@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from flagstaff import changes
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts
 from flagstaff.changes.impact import impact
-from flagstaff.changes.row_states import Impact, RowState
+from flagstaff.changes.row_states import RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, KeyValueStore, Segment
 from tests.support.conditions import condition
@@ -52,13 +52,9 @@ def test_segment_show_names_the_value() -> None:
     assert (found["flags"], found["values"], found["experiments"]) == ([], ["max_items"], [])
 
 
-def impact_of(conditions: object) -> Impact:
-    now = RowState(Kind.SEGMENT, Segment.objects.get())
-    return impact([now], [now.after({"conditions": conditions})])
-
-
 def test_change_of_a_segment_counts_the_users_who_get_another_value() -> None:
-    found = impact_of(NOBODY)
+    now = RowState(Kind.SEGMENT, Segment.objects.get())
+    found = impact([now], [now.after({"conditions": NOBODY})])
     [use] = found.uses
     assert (use.label(), use.kind) == ("value max_items", Kind.VALUE)
     assert use_texts(found, use) == ("", "another result: 3 of 10")
@@ -68,7 +64,8 @@ def test_change_of_a_segment_counts_the_users_who_get_another_value() -> None:
 
 def test_change_of_a_segment_that_changes_no_value_has_no_consequence() -> None:
     KeyValueStore.objects.update(value=50, rules=rules("team")[:1])
-    found = impact_of(NOBODY)
+    now = RowState(Kind.SEGMENT, Segment.objects.get())
+    found = impact([now], [now.after({"conditions": NOBODY})])
     assert consequence_of(found) is Consequence.NONE
     assert impact_text(found) == "No user gains or loses anything."
 
