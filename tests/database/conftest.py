@@ -9,12 +9,9 @@ import pytest
 from django.contrib.admin.sites import all_sites
 from django.contrib.auth.models import User
 
-from flagstaff.models import FeatureFlag
-from tests.support.flag_fixtures import gateway
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.history_fixtures import GERMAN
 from tests.support.routers import GroupsElsewhere
-
-__all__ = ["gateway"]
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -43,6 +40,11 @@ def new_checkout(alice: User) -> FeatureFlag:
     flag = FeatureFlag.objects.create(key="new_checkout", enabled=True)
     flag.allowed_users.add(alice)
     return flag
+
+
+@pytest.fixture
+def gateway(db: None) -> KeyValueStore:
+    return KeyValueStore.objects.create(key="gateway", value="stripe")
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""`request.flags`: one snapshot for all evaluations of a request."""
+"""`request.flags` and `flags` of templates: one snapshot for all evaluations of a request."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ import flagstaff
 from flagstaff import flag_enabled, get_value
 from flagstaff._engine import direct
 from flagstaff._engine.request_flags import RequestFlags
+from flagstaff.context_processors import flags
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import override_flag
@@ -30,7 +32,7 @@ Get = Callable[[str], Any]
 TAGS = "{% load flagstaff %}{% flag 'new_checkout' %}new{% endflag %} {% value 'payment_gateway' %}"
 
 
-def rendered(request: HttpRequest, text: str) -> str:
+def rendered(request: HttpRequest | None, text: str) -> str:
     """Renders a template with the request."""
     return str(engines["django"].from_string(text).render({}, request))
 
@@ -144,3 +146,35 @@ def test_middleware_is_async_if_next_middleware_is() -> None:
     middleware = FlagstaffMiddleware(new_async)
     assert iscoroutinefunction(middleware)
     assert async_to_sync(middleware)(request_of(None)).content == b"new 0"
+
+
+# The context processor `flags`.
+
+
+@pytest.fixture
+def processor(settings: Any) -> None:
+    settings.TEMPLATES = deepcopy(settings.TEMPLATES)
+    options = settings.TEMPLATES[0]["OPTIONS"]
+    options["context_processors"].append("flagstaff.context_processors.flags")
+
+
+@pytest.mark.usefixtures("processor")
+def test_flags_of_templates_work_in_expressions_and_share_a_snapshot(shop: Shop) -> None:
+    request = request_of(shop.user("alice"))
+    text = "{% if flags.new_checkout and 3 > 2 %}new{% endif %}{% if flags.banner %}!{% endif %} "
+    assert rendered(request, text + TAGS) == "new new stripe"
+    FeatureFlag.objects.update(enabled=False)
+    KeyValueStore.objects.update(value="paypal")
+    assert rendered(request, text + TAGS) == "new new stripe"
+    request = with_flags(request)
+    assert flags(request)["flags"] is request.flags
+
+
+@pytest.mark.usefixtures("processor")
+def test_template_without_flags_or_request_does_not_read_database(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = request_of(shop.user("alice"))
+    monkeypatch.delattr("flagstaff._engine.direct.select")
+    assert rendered(request, "{{ 3 }}") == "3"
+    assert rendered(None, "[{{ flags.new_checkout }}]") == "[]"

@@ -83,6 +83,14 @@ class Tokens:
         self._newest = found[-1][0] if found else self._newest
         return [(relation, pks) for _, relation, pks in found]
 
+    def texts(self) -> list[str]:
+        """The same as texts with sorted keys: "f 1 2", pairs as "m 1/2", "s any" without keys."""
+        found = []
+        for relation, pks in self.pks():
+            keys = ["/".join(pk) if isinstance(pk, list) else str(pk) for pk in pks or []]
+            found.append(" ".join([relation, *(["any"] if pks is None else sorted(keys))]))
+        return found
+
 
 def insert_users(first: int, last: int) -> str:
     """The statement that creates users with these primary keys."""

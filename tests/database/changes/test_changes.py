@@ -28,6 +28,7 @@ from flagstaff.history import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.validators import rule_problem
 from tests.support.concurrency import run_during
+from tests.support.conditions import condition
 from tests.support.shop import GERMAN, STAFF, Shop
 
 pytestmark = pytest.mark.django_db
@@ -132,6 +133,17 @@ def test_set_value_compares_as_json(old: Any, new: Any, written: bool) -> None:
     assert (changed.old, changed.new, changed.written) == (*sides, written)
     row.refresh_from_db()
     assert repr(row.value) == repr(new)
+
+
+def test_rules_are_written_if_their_json_differs(shop: Shop) -> None:
+    shop.flag()
+    rules = [{"conditions": [condition("level", "in", True)]}]
+    assert changes.flags.update("new_checkout", {"rules": rules}).written
+    turned = [{"conditions": [dict(reversed(rules[0]["conditions"][0].items()))]}]
+    assert not changes.flags.update("new_checkout", {"rules": turned}).written
+    of_one = [{"conditions": [condition("level", "in", 1)]}]
+    assert changes.flags.update("new_checkout", {"rules": of_one}).written
+    assert repr(shop.flag().rules[0]["conditions"][0]["values"]) == "[1]"
 
 
 @pytest.mark.parametrize("percent", [-1, 101, 25.0, "25", True, None, Decimal(25)], ids=repr)

@@ -332,14 +332,6 @@ def test_segment_of_flags_values_and_disabled_flags_has_an_effect_on_each(users:
     assert found.changed == 30
 
 
-@pytest.mark.parametrize(
-    "change", [{"description": "x"}, {"enabled": False}, {"enabled": False, "rollout_percent": 9}]
-)
-def test_change_without_another_result_has_no_effect(change: dict[str, Any]) -> None:
-    now = flag(enabled=False)
-    assert not impact([now], [now.after(change)])
-
-
 def test_created_and_deleted_flag_are_counted(users: list[Any]) -> None:
     nothing, one = RowState(Kind.FLAG, None), flag(rollout_percent=100)
     assert only(impact([nothing], [one])).gain == 30

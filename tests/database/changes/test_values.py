@@ -11,7 +11,7 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from flagstaff import changes, serialization
-from flagstaff.exceptions import ConflictError, FlagstaffError, InvalidChangeError
+from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.history import value_history
 from tests.support.shop import ENTERPRISE
@@ -25,16 +25,6 @@ KEY = "max_items"
 FIFTY = {"conditions": [ENTERPRISE], "value": 50}
 RULES = [FIFTY, {"conditions": [], "rollout_percent": 25, "value": 20}]
 STORED = KeyValueStore.objects.values_list("value", "rules")
-
-
-def test_rules_are_created_and_updated_with_their_unit() -> None:
-    changes.values.create(KEY, 10, rules=RULES)
-    assert STORED.get() == (10, RULES)
-    changed = changes.values.update(KEY, {"rules": [FIFTY], "bucket_by": "organization"})
-    assert changed.new == {"rules": [FIFTY], "bucket_by": "organization"}
-    assert not changes.values.update(KEY, {"rules": [FIFTY]}).written
-    with pytest.raises(ConflictError, match="max_items has changed since you read it: rules"):
-        changes.values.update(KEY, {"rules": []}, expect={"rules": RULES})
 
 
 @pytest.mark.parametrize(

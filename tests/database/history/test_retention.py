@@ -30,11 +30,6 @@ from tests.support.sql import rows
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("empty_history")]
 
 
-def age(days: int, version: int | None) -> None:
-    """Makes all entries up to this version look old."""
-    Change.objects.filter(id__lte=version).update(at=timezone.now() - timedelta(days=days))
-
-
 @pytest.mark.usefixtures("flag")
 def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(shop: Shop) -> None:
     shop.value()
@@ -44,7 +39,7 @@ def test_prune_deletes_old_entries_and_keeps_versions_and_newer_entries(shop: Sh
     for percent in (1, 2, 3):
         changes.flags.set_rollout("new_checkout", percent)
     version = flag_version("new_checkout")
-    age(100, version)
+    Change.objects.update(at=timezone.now() - timedelta(days=100))
     assert prune(timedelta(days=200)) == 0
     count = Change.objects.count()
     assert prune(timedelta(days=90)) == count - 3
@@ -64,7 +59,7 @@ def test_prune_commits_each_batch_and_leaves_locked_entries(
     Change.objects.all().delete()
     for percent in range(1, 8):
         changes.flags.set_rollout("new_checkout", percent)
-    age(100, flag_version("new_checkout"))
+    Change.objects.update(at=timezone.now() - timedelta(days=100))
     with closing(connection.copy()) as other, other.cursor() as cursor:
         other.set_autocommit(False)
         cursor.execute("SELECT FROM flagstaff_change ORDER BY id LIMIT 1 FOR UPDATE")

@@ -17,7 +17,7 @@ from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
-# A policy for tenants or for archived rows shows a part of them.
+# Continues as a role that sees only the rows that fulfil the condition, as those of a tenant.
 # The table is locked before GRANT writes its row of pg_class: autovacuum, which waits for that row
 # while it holds the table, would otherwise be in a deadlock with the lock.
 POLICY = """
@@ -28,11 +28,6 @@ GRANT ALL ON ALL TABLES IN SCHEMA public TO policed;
 GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO policed;
 SET LOCAL ROLE policed;
 """
-
-
-def hide_rows(table: str, shown: str = "false") -> None:
-    """Continues as a role that sees only the rows that fulfil the condition."""
-    rows(POLICY.format(table=table, condition=shown))
 
 
 def reason(table: str) -> str:
@@ -68,7 +63,8 @@ def test_read_of_hidden_rows_is_refused(error: str, table: str, read: Read) -> N
     )
     changes.flags.set_rollout("new_checkout", 50)
     newest = Change.objects.latest("id").pk
-    hide_rows(table, f"id < {newest}" if table == "flagstaff_change" else "false")
+    shown = f"id < {newest}" if table == "flagstaff_change" else "false"
+    rows(POLICY.format(table=table, condition=shown))
     kind, start = ERRORS[error]
     with pytest.raises(kind) as caught:
         read()
@@ -89,13 +85,13 @@ def test_users_beside_hidden_rows_are_not_counted(table: str) -> None:
         "new_checkout", rules=[{"conditions": [condition("groups", "in", "beta")]}]
     )
     flag = FeatureFlag.objects.get()
-    hide_rows(table, "false")
+    rows(POLICY.format(table=table, condition="false"))
     [effect] = impact_of_enabling([flag]).values()
     assert (effect.users, effect.problem) == (None, reason(table))
 
 
 def test_change_beside_hidden_entries_is_written() -> None:
     changes.flags.create("new_checkout", rollout_percent=5)
-    hide_rows("flagstaff_change")
+    rows(POLICY.format(table="flagstaff_change", condition="false"))
     changes.flags.disable("new_checkout")
     assert not FeatureFlag.objects.get().enabled

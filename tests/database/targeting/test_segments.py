@@ -89,11 +89,6 @@ def flag(enterprise: Segment) -> FeatureFlag:
     return FeatureFlag.objects.get()
 
 
-def ship() -> None:
-    experiments.start("price")
-    experiments.ship("price", "control")
-
-
 ENTERPRISE_RULES = rules("enterprise")
 # Creates something whose rules name the segment, how messages name it, and ends that.
 USES: dict[str, tuple[Callable[[], object], str, Callable[[], object]]] = {
@@ -112,7 +107,7 @@ USES: dict[str, tuple[Callable[[], object], str, Callable[[], object]]] = {
     "experiment": (
         lambda: experiments.create("price", rules=ENTERPRISE_RULES),
         "experiment 'price'",
-        ship,
+        lambda: (experiments.start("price"), experiments.ship("price", "control")),
     ),
 }
 
@@ -195,20 +190,6 @@ def test_segment_in_json_of_another_form_is_ignored(enterprise: Segment) -> None
 # Undo and restore.
 
 
-def test_undone_deletion_and_restore_return_the_segment(enterprise: Segment) -> None:
-    version = segment_version("enterprise")
-    # Changes by different actors are separate events of one transaction.
-    with acting_as("bob"):
-        changes.segments.update("enterprise", {"conditions": LARGE})
-    changes.segments.restore("enterprise", to=version or 0)
-    assert Segment.objects.get().conditions == PAYING
-    with acting_as("carol"):
-        changes.segments.delete("enterprise")
-    changes.segments.undo("enterprise")
-    again = Segment.objects.get()
-    assert (again.pk, again.conditions) == (enterprise.pk, PAYING)
-
-
 GONE = (
     "rule 1 names the segment 'enterprise', which does not exist; undo its deletion first "
     'with "manage.py flags segment undo enterprise"'
@@ -279,15 +260,3 @@ def test_rule_is_false_while_sql_has_given_its_segment_another_key() -> None:
         assert "enterprise" in problem
         Segment.objects.update(key="enterprise")
         assert evaluated()
-
-
-@pytest.mark.django_db(transaction=True)
-def test_transaction_that_created_a_segment_which_is_used_since_is_not_undone() -> None:
-    with acting_as("alice"), transaction.atomic():
-        changes.segments.create("enterprise", PAYING)
-        changes.flags.create("other")
-    change = Change.objects.latest("id").pk
-    changes.flags.create("new_checkout", rules=rules("enterprise"))
-    assert "is used by the rules of 'new_checkout'" in message_of(undo_transaction, change)
-    assert Segment.objects.exists()
-    assert FeatureFlag.objects.filter(key="other").exists()
