@@ -70,9 +70,10 @@ def by_mixin(view: Any, key: str = KEY, *, otherwise: Any = None, context: Any =
         attributes["get_flag_context"] = lambda self: context(self.request)
     elif context is not None:
         attributes["flag_context"] = context
-    guarded = type("Guarded", (FlagRequiredMixin, View), attributes)
+    guarded: Any = type("Guarded", (FlagRequiredMixin, View), attributes)
     # A class inherits all of it.
-    return type("Inherited", (guarded,), {}).as_view()
+    inherited: Any = type("Inherited", (guarded,), {})
+    return inherited.as_view()
 
 
 # A sync and an async view, guarded by each of the two.
@@ -311,8 +312,8 @@ def test_class_accepts_flag_and_otherwise_view_and_django_handles_other_methods(
     by_options = view.as_view(flag_key="banner", flag_otherwise=old)
     assert content_of(by_options, request_of(bob)) == "new 0"
     assert content_of(by_options, request_of(alice)) == "old 0 of 2"
-    child = type("Child", (view,), {"flag_otherwise": staticmethod(old)}).as_view()
-    assert content_of(child, request_of(bob)) == "old 0 of 2"
+    child: Any = type("Child", (view,), {"flag_otherwise": staticmethod(old)})
+    assert content_of(child.as_view(), request_of(bob)) == "old 0 of 2"
     call = async_to_sync(view.as_view()) if view is AsyncGuarded else view.as_view()
     assert call(request_of(alice, "post")).status_code == 405
     assert call(request_of(alice, "options")).headers["Allow"] == "GET, HEAD, OPTIONS"
@@ -320,9 +321,9 @@ def test_class_accepts_flag_and_otherwise_view_and_django_handles_other_methods(
 
 @pytest.mark.parametrize("key", [None, 3])
 def test_view_without_flag_key_is_improperly_configured(key: Any) -> None:
-    view = type("WithoutKey", (FlagRequiredMixin, View), {"flag_key": key}).as_view()
+    view: Any = type("WithoutKey", (FlagRequiredMixin, View), {"flag_key": key})
     with pytest.raises(ImproperlyConfigured) as error:
-        view(request_of(AnonymousUser()))
+        view.as_view()(request_of(AnonymousUser()))
     assert str(error.value) == 'WithoutKey has no flag; set flag_key = "…" in the class'
 
 

@@ -497,7 +497,12 @@ def write_as(actor: str | None) -> None:
 
 def by(*actors: str | None) -> Write:
     """Writes once as each of these actors."""
-    return lambda: [write_as(actor) for actor in actors]
+
+    def step() -> None:
+        for actor in actors:
+            write_as(actor)
+
+    return step
 
 
 def in_sql(statement: str, actor: str | None = None) -> Write:

@@ -18,7 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from flagstaff._engine import direct
 from flagstaff._engine.direct_queries import NotReadyError
 from flagstaff.changes import impact as impact_module
-from flagstaff.changes.consequence import Consequence, consequence_of
+from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts
 from flagstaff.changes.impact import HIDDEN, impact, impact_of_enabling
 from flagstaff.changes.row_states import Effect, Impact, RowState
 from flagstaff.history.kinds import Kind
@@ -330,6 +330,20 @@ def test_segment_of_flags_values_and_disabled_flags_has_an_effect_on_each(users:
         ("limit", True),
     ]
     assert found.changed == 30
+
+
+def test_change_of_a_segment_counts_the_users_who_get_another_value(users: list[Any]) -> None:
+    segment = Segment.objects.create(key="one", conditions=[STAFF])
+    rules: list[Any] = [{"conditions": [{"segment": "one"}], "value": 50}]
+    KeyValueStore.objects.create(key="limit", value=10, rules=rules)
+    now = RowState(Kind.SEGMENT, segment)
+    nobody = [STAFF, condition("is_staff", "in", False)]
+    found = impact([now], [now.after({"conditions": nobody})])
+    [use] = found.uses
+    assert (use.label(), use.kind) == ("value limit", Kind.VALUE)
+    assert use_texts(found, use) == ("", "another result: 8 of 30")
+    assert (found.changed, consequence_of(found)) == (8, Consequence.MORE)
+    assert impact_text(found) == "8 different users gain or lose something."
 
 
 def test_created_and_deleted_flag_are_counted(users: list[Any]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -47,8 +48,8 @@ def test_unit_is_created_and_updated_and_recorded(shop: Shop) -> None:
 def test_unusable_unit_is_refused(unit: Any, message: str, shop: Shop) -> None:
     shop.flag()
     for write in (
-        lambda: changes.flags.update(KEY, {"bucket_by": unit}),
-        lambda: changes.flags.create("search", bucket_by=unit),
+        partial(changes.flags.update, KEY, {"bucket_by": unit}),
+        partial(changes.flags.create, "search", bucket_by=unit),
     ):
         with pytest.raises(InvalidChangeError, match=f"^bucket_by: .*{message}"):
             write()

@@ -24,6 +24,7 @@ from tests.support.history import flag_history, segment_history
 from tests.support.history_fixtures import undo_transaction
 from tests.support.segment_rules import LARGE, PAYING, message_of, rules
 from tests.support.sql import rows
+from tests.support.terminals import document
 
 pytestmark = pytest.mark.django_db
 
@@ -123,6 +124,9 @@ def test_segment_is_not_deleted_while_rules_name_it(
     assert message_of(transaction.atomic(Segment.objects.get().delete)) == used
     assert message_of(transaction.atomic(Segment.objects.all().delete)) == used
     assert "is used by" in message_of(changes.segments.undo, "enterprise")
+    shown = document("segment", "show", "enterprise")
+    users = [*shown["flags"], *shown["values"], *shown["experiments"]]
+    assert users == re.findall(r"'(\w+)'", name)
     with pytest.raises(
         DocumentError, match=f"used by the rules of {name.split(',', maxsplit=1)[0]}"
     ):
@@ -157,7 +161,7 @@ INVALID_RULES: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize(("invalid", "message"), INVALID_RULES.values(), ids=INVALID_RULES)
-def test_invalid_rules_are_rejected(flag: FeatureFlag, invalid: object, message: str) -> None:
+def test_invalid_rules_are_rejected(flag: FeatureFlag, invalid: Any, message: str) -> None:
     for found in (
         message_of(changes.flags.update, "new_checkout", {"rules": invalid}),
         message_of(changes.flags.create, "search", rules=invalid),
@@ -166,6 +170,12 @@ def test_invalid_rules_are_rejected(flag: FeatureFlag, invalid: object, message:
     with pytest.raises(InvalidExperimentError, match=re.escape(message)):
         experiments.create("price", rules=invalid)
     assert FeatureFlag.objects.get().rules == rules("enterprise")
+
+
+def test_import_deletes_a_segment_together_with_the_value_that_uses_it(enterprise: Segment) -> None:
+    changes.values.create("limit", 10, rules=[{**ENTERPRISE_RULES[0], "value": 50}])
+    import_text("flagstaff: 1\nsegments: {}\nvalues: {}", delete_missing=True)
+    assert not Segment.objects.exists()
 
 
 def test_tuples_are_stored_as_lists(enterprise: Segment) -> None:
