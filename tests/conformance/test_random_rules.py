@@ -66,24 +66,24 @@ def mode(request: pytest.FixtureRequest, kind: str, db: None, settings: Any) -> 
 def expected(kind: str, triple: Triple) -> Outcome:
     row: Any = triple.flag
     if kind == "flags":
-        found = evaluate(row, triple.pk, triple.attributes, ZONE)
+        result = evaluate(row, triple.pk, triple.attributes, ZONE)
         bucket = bucket_of(row, triple.pk, triple.attributes)
-        return found.value, found.reason, bucket, found.rule
-    result = evaluate_value(row, triple.pk, triple.attributes, ZONE)
-    return json.dumps(result.value), result.reason, None, result.rule
+        return result.value, result.reason, bucket, result.rule
+    of_value = evaluate_value(row, triple.pk, triple.attributes, ZONE)
+    return json.dumps(of_value.value), of_value.reason, None, of_value.rule
 
 
 def outcome(kind: str, source: Any, triple: Triple, context: Any) -> Outcome:
     """What the functions of a snapshot, or of the package, return."""
     key, user = triple.flag.key, triple.user
     if kind == "values":
-        found = source.resolve_value(key, user=user, context=context)
-        assert source.get_value(key, user=user, context=context) == found.value
-        return json.dumps(found.value), found.reason, None, found.rule
-    found = source.explain(key, user, context=context)
+        result = source.resolve_value(key, user=user, context=context)
+        assert source.get_value(key, user=user, context=context) == result.value
+        return json.dumps(result.value), result.reason, None, result.rule
+    result = source.explain(key, user, context=context)
     names = ("value", "reason", "bucket", "rule")
     # A snapshot explains by a dict.
-    parts = [found[name] if source is not flagstaff else getattr(found, name) for name in names]
+    parts = [result[name] if source is not flagstaff else getattr(result, name) for name in names]
     assert source.flag_enabled(key, user, context=context) is parts[0]
     value, reason, bucket, rule = parts
     return value, reason, bucket, rule

@@ -85,11 +85,11 @@ class Tokens:
 
     def texts(self) -> list[str]:
         """The same as texts with sorted keys: "f 1 2", pairs as "m 1/2", "s any" without keys."""
-        found = []
+        texts = []
         for relation, pks in self.pks():
             keys = ["/".join(pk) if isinstance(pk, list) else str(pk) for pk in pks or []]
-            found.append(" ".join([relation, *(["any"] if pks is None else sorted(keys))]))
-        return found
+            texts.append(" ".join([relation, *(["any"] if pks is None else sorted(keys))]))
+        return texts
 
 
 def insert_users(first: int, last: int) -> str:

@@ -155,13 +155,9 @@ def test_write_of_a_view_is_attributed_to_the_user_and_a_later_one_is_not(
     Client().get("/count/")
     set_enabled()
     rows("UPDATE flagstaff_featureflag SET enabled = false")
-    by_alice = ("1", "web", None)
-    assert entries() == [
-        *[by_alice, by_alice, by_alice],
-        (None, "web", None),
-        NOT_ATTRIBUTED,
-        NOT_ATTRIBUTED,
-    ]
+    by_alice, anonymous = ("1", "web", None), (None, "web", None)
+    expected = [by_alice, by_alice, by_alice, anonymous, NOT_ATTRIBUTED, NOT_ATTRIBUTED]
+    assert entries() == expected
 
 
 @BOTH
@@ -534,8 +530,8 @@ def acting(actor: str, *steps: Write) -> Write:
 
     def step() -> None:
         with acting_as(actor):
-            for one in steps:
-                one()
+            for inner_step in steps:
+                inner_step()
 
     return step
 

@@ -338,12 +338,12 @@ def test_change_of_a_segment_counts_the_users_who_get_another_value(users: list[
     KeyValueStore.objects.create(key="limit", value=10, rules=rules)
     now = RowState(Kind.SEGMENT, segment)
     nobody = [STAFF, condition("is_staff", "in", False)]
-    found = impact([now], [now.after({"conditions": nobody})])
-    [use] = found.uses
+    counted = impact([now], [now.after({"conditions": nobody})])
+    [use] = counted.uses
     assert (use.label(), use.kind) == ("value limit", Kind.VALUE)
-    assert use_texts(found, use) == ("", "another result: 8 of 30")
-    assert (found.changed, consequence_of(found)) == (8, Consequence.MORE)
-    assert impact_text(found) == "8 different users gain or lose something."
+    assert use_texts(counted, use) == ("", "another result: 8 of 30")
+    assert (counted.changed, consequence_of(counted)) == (8, Consequence.MORE)
+    assert impact_text(counted) == "8 different users gain or lose something."
 
 
 def test_created_and_deleted_flag_are_counted(users: list[Any]) -> None:
@@ -398,9 +398,9 @@ def test_allowed_users_of_an_open_transaction_are_counted(users: list[Any]) -> N
 
 
 def many_users(count: int) -> list[Any]:
-    made = [User(username=f"many{number}", last_name="x" * 50) for number in range(count)]
-    found: list[Any] = User.objects.bulk_create(made, batch_size=5_000)
-    return found
+    users = [User(username=f"many{number}", last_name="x" * 50) for number in range(count)]
+    created: list[Any] = User.objects.bulk_create(users, batch_size=5_000)
+    return created
 
 
 @pytest.fixture

@@ -40,16 +40,9 @@ def at(percent: int, key: str = KEY) -> Step:
     return partial(changes.flags.set_rollout, key, percent)
 
 
-ON, OFF, GONE, UNDO = (
-    partial(one, KEY)
-    for one in (
-        changes.flags.enable,
-        changes.flags.disable,
-        changes.flags.delete,
-        changes.flags.undo,
-    )
-)
-ADD, REMOVE = (partial(one, KEY, 1) for one in (changes.flags.allow, changes.flags.disallow))
+ON, OFF = partial(changes.flags.enable, KEY), partial(changes.flags.disable, KEY)
+GONE, UNDO = partial(changes.flags.delete, KEY), partial(changes.flags.undo, KEY)
+ADD, REMOVE = partial(changes.flags.allow, KEY, 1), partial(changes.flags.disallow, KEY, 1)
 NO_RULES = partial(changes.flags.update, KEY, {"rules": []})
 
 
@@ -82,13 +75,13 @@ def by_ana(*steps: Step) -> list[Change]:
 
 def state() -> dict[Any, Any]:
     """All columns but the times that Django sets, and all allowed users."""
-    found: dict[Any, Any] = {
+    columns: dict[Any, Any] = {
         (model, row["key"]): {**row, "changed_at": None}
         for model in (FeatureFlag, KeyValueStore, Segment)
         for row in model.objects.values()
     }
     users = FeatureFlag.allowed_users.through.objects
-    return {**found, "users": {*users.values_list("featureflag_id", "user_id")}}
+    return {**columns, "users": {*users.values_list("featureflag_id", "user_id")}}
 
 
 # What returns.
@@ -118,8 +111,16 @@ def test_undo_keeps_newer_changes_of_other_columns_and_users(users: list[User], 
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        *[(1, True), (1, 1.0), (False, 0), ([1], [True]), ({"a": 0}, {"a": False})],
-        *[(0.1, ""), (10**30, ""), (1.0, ""), ([1, None], ""), ({"a": {"b": "ž"}}, ""), ("", 0)],
+        (1, True),
+        (1, 1.0),
+        (False, 0),
+        ([1], [True]),
+        ({"a": 0}, {"a": False}),
+        (0.1, ""),
+        (10**30, ""),
+        ([1, None], ""),
+        ({"a": {"b": "ž"}}, ""),
+        ("", 0),
     ],
 )
 @pytest.mark.one_in(4)
@@ -414,8 +415,8 @@ def test_rules_whose_segment_is_gone_are_a_conflict_of_their_flag_alone(shop: Sh
     changes.segments.delete("german")
     shown = preview_undo(entries)
     done = undo(entries, skip_conflicts=True)
-    [problem] = [str(one.problem) for one in done if one.problem]
-    assert [str(one.problem) for one in shown if one.problem] == [problem]
+    [problem] = [str(undone.problem) for undone in done if undone.problem]
+    assert [str(preview.problem) for preview in shown if preview.problem] == [problem]
     assert "names the segment 'german', which does not exist" in problem
     assert (shop.flag().rules, KeyValueStore.objects.get().value) == ([], "stripe")
 

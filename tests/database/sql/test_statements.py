@@ -156,5 +156,5 @@ def test_statement_writes_tokens_with_the_keys_of_its_rows_and_entries_of_its_ch
     else:
         statement()
     assert "; ".join(sorted(written.texts())) == tokens
-    found = Change.objects.filter(id__gt=newest).values_list("relation", "action", "key")
-    assert "; ".join(sorted(" ".join(entry) for entry in found)) == entries
+    recorded = Change.objects.filter(id__gt=newest).values_list("relation", "action", "key")
+    assert "; ".join(sorted(" ".join(entry) for entry in recorded)) == entries

@@ -69,8 +69,10 @@ WITH_TOKENS = {
 WITHOUT_TOKENS = {
     "enabled in ordinary sessions": f"ALTER TABLE {TABLE} ENABLE TRIGGER {UPDATE}",
     "replica only": f"ALTER TABLE {TABLE} ENABLE REPLICA TRIGGER {UPDATE}",
-    **{f"disabled {one}": f"ALTER TABLE {TABLE} DISABLE TRIGGER {one}" for one in TOKEN_TRIGGERS},
-    **{f"missing {one}": f"DROP TRIGGER {one} ON {TABLE}" for one in TOKEN_TRIGGERS},
+    **{
+        f"disabled {name}": f"ALTER TABLE {TABLE} DISABLE TRIGGER {name}" for name in TOKEN_TRIGGERS
+    },
+    **{f"missing {name}": f"DROP TRIGGER {name} ON {TABLE}" for name in TOKEN_TRIGGERS},
     "one trigger without TRUNCATE": one_trigger("INSERT OR UPDATE OR DELETE"),
     "trigger of each row": trigger(INSERT, f"AFTER INSERT ON {TABLE} FOR EACH ROW"),
     "trigger before": trigger(INSERT, f"BEFORE INSERT ON {TABLE} FOR EACH STATEMENT"),

@@ -43,15 +43,15 @@ def test_groups_that_are_named_exactly_are_loaded_with_their_members(shop: Shop)
     shop.group("beta").user_set.set([shop.user("alice"), shop.user("bob")])
     shop.group("staff").user_set.set([shop.user("bob")])
     shop.group("empty")
-    found = names(connection)
-    assert load(found, "beta", "empty", "none") == {"beta": [1, 2], "empty": []}
-    assert load(found) == {"beta": [1, 2], "staff": [2], "empty": []}
-    assert load(found, "BETA") == {}
+    tables = names(connection)
+    assert load(tables, "beta", "empty", "none") == {"beta": [1, 2], "empty": []}
+    assert load(tables) == {"beta": [1, 2], "staff": [2], "empty": []}
+    assert load(tables, "BETA") == {}
     # Two groups with one name.
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows("ALTER TABLE auth_group DROP CONSTRAINT auth_group_name_key")
     Group.objects.filter(name="staff").update(name="beta")
-    assert load(found, "beta") == {"beta": [1, 2, 2]}
+    assert load(tables, "beta") == {"beta": [1, 2, 2]}
 
 
 @dataclass(frozen=True)

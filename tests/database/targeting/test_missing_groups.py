@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from django.test import Client
 
 from flagstaff._tables.group_lookup import missing_groups
 from tests.support.admin_pages import SEGMENTS, act, flag_url, messages_of
+from tests.support.conditions import condition
 from tests.support.shop import Shop
 from tests.support.terminals import run
 
@@ -23,15 +23,11 @@ MESSAGE = (
 )
 
 
-def reads(*groups: str) -> list[dict[str, Any]]:
-    return [{"attribute": "groups", "operator": "in", "values": [*groups]}]
-
-
 @pytest.fixture(autouse=True)
 def rows(shop: Shop) -> None:
     shop.group("beta")
     shop.flag()
-    shop.segment(conditions=reads("beta"))
+    shop.segment(conditions=[condition("groups", "in", "beta")])
 
 
 def test_missing_groups_have_the_most_similar_name() -> None:
@@ -54,7 +50,7 @@ def test_no_group_is_missing_where_groups_cannot_be_read() -> None:
 )
 def test_terminal_warns_of_missing_groups(command: str, tmp_path: Path) -> None:
     def warns_of(*groups: str) -> bool:
-        conditions = reads(*groups)
+        conditions = [condition("groups", "in", *groups)]
         written = [{"conditions": conditions}] if command.startswith("rules") else conditions
         path = tmp_path / "written.json"
         path.write_text(json.dumps(written))
@@ -68,7 +64,7 @@ def test_terminal_warns_of_missing_groups(command: str, tmp_path: Path) -> None:
 
 
 def test_admin_warns_of_missing_groups_of_changed_rules(admin_client: Client, shop: Shop) -> None:
-    flag, rules = shop.flag(), [{"conditions": reads("bta", "beta")}]
+    flag, rules = shop.flag(), [{"conditions": [condition("groups", "in", "bta", "beta")]}]
     shown = messages_of(act(admin_client, flag_url(flag, "rules"), rules=json.dumps(rules)))
     assert MESSAGE in shown
     assert shop.flag().rules == rules
@@ -78,4 +74,5 @@ def test_admin_warns_of_missing_groups_of_changed_rules(admin_client: Client, sh
 
 def test_admin_warns_of_missing_groups_of_a_segment(admin_client: Client, shop: Shop) -> None:
     url = f"{SEGMENTS}{shop.segment().pk}/conditions/"
-    assert MESSAGE in messages_of(act(admin_client, url, conditions=json.dumps(reads("bta"))))
+    conditions = json.dumps([condition("groups", "in", "bta")])
+    assert MESSAGE in messages_of(act(admin_client, url, conditions=conditions))
