@@ -427,7 +427,7 @@ def test_sample_is_close_and_counts_allowed_users_exactly() -> None:
 @pytest.mark.usefixtures("sampled")
 def test_many_users_without_pages_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     many_users(1_001)
-    monkeypatch.setattr(impact_module, "is_postgresql", lambda _connection: False)
+    monkeypatch.setattr(type(impact_module.db), "is_postgresql", False)
     effect = only(impact_of_enabling([flag(rollout_percent=50).row]))
     assert (effect.users, "too many users" in effect.problem) == (None, True)
 
