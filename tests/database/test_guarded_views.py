@@ -90,6 +90,7 @@ def test_view_is_shown_to_user_with_flag_only(guard: Guard) -> None:
     guarded = guard()
     assert iscoroutinefunction(guarded) is iscoroutinefunction(guard.args[0])  # type: ignore[attr-defined]
     assert content_of(guarded, session_of("alice"), number=7) == "new 7"
+    assert content_of(guarded, session_of("alice"), 7) == "new 7"
     # Without `auser`.
     alice = User.objects.get(username="alice")
     assert content_of(guarded, request_of(alice)) == "new 0"
@@ -128,6 +129,7 @@ def test_otherwise_view_is_shown_to_user_without_flag(guard: Guard, otherwise: A
     guarded = guard(otherwise=otherwise)
     assert content_of(guarded, session_of("alice"), number=7) == "new 7"
     assert content_of(guarded, session_of("bob"), number=7) == "old 7 of 2"
+    assert content_of(guarded, session_of("bob"), 7) == "old 7 of 2"
 
 
 @guards
