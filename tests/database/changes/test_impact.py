@@ -17,6 +17,7 @@ from django.test.utils import CaptureQueriesContext
 
 from flagstaff._engine import direct
 from flagstaff._engine.direct_queries import NotReadyError
+from flagstaff._tables.database import db
 from flagstaff.changes import impact as impact_module
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts
 from flagstaff.changes.impact import HIDDEN, impact, impact_of_enabling
@@ -427,7 +428,7 @@ def test_sample_is_close_and_counts_allowed_users_exactly() -> None:
 @pytest.mark.usefixtures("sampled")
 def test_many_users_without_pages_are_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     many_users(1_001)
-    monkeypatch.setattr(type(impact_module.db), "is_postgresql", False)
+    monkeypatch.setattr(type(db), "is_postgresql", False)
     effect = only(impact_of_enabling([flag(rollout_percent=50).row]))
     assert (effect.users, "too many users" in effect.problem) == (None, True)
 
