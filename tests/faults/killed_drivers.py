@@ -123,7 +123,7 @@ if __name__ == "__main__":
     from flagstaff.models import Change, FeatureFlag
     from flagstaff.rollouts.driver import run_plans
     from flagstaff.rollouts.models import Plan, StepRun
-    from tests.support.rollouts import (
+    from tests.support.plans import (
         KEY,
         drive_recently,
         end_dwell_time,

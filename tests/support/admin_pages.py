@@ -261,3 +261,24 @@ def text_to_type(response: Any) -> str:
         for text in form.texts("label[for=id_typed_key] code")
     ]
     return texts[0] if texts else ""
+
+
+# Parts of pages.
+
+
+def inline_of(html: str) -> list[str]:
+    """Returns the styles and scripts in the content of a page that a strict policy forbids."""
+    content = Screen(html).part("#content")
+    parts = content.all('[style], style, script:not([src]), [href^="javascript:"]')
+    handlers = [name for part in content.all("*") for name in part.names if name.startswith("on")]
+    return [part.html for part in parts] + handlers
+
+
+def text_of(html: str) -> str:
+    """Returns the visible text of a page in one line."""
+    return Screen(html).text
+
+
+def table(html: str, heading: str) -> list[list[str]]:
+    """Returns the rows of the first table after a heading."""
+    return Screen(html.partition(heading)[2]).all("tbody")[0].rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import inf
 from typing import Any
 from urllib.parse import quote
 
@@ -11,12 +12,14 @@ from django.test import Client
 from django.urls import include, path
 
 from flagstaff.contrib.ofrep.settings import hash_of
+from flagstaff.models import FeatureFlag
 
 urlpatterns = [path("", include("flagstaff.contrib.ofrep.urls"))]
 
 URL = "/ofrep/v1/evaluate/flags"
 #: The key of a service, and the settings that know it.
 KEY = "ofrep_of-the-tests"
+LIMIT = f"{__name__}.seconds_of_case"
 KEYS = {"OFREP_KEYS": {"billing": hash_of(KEY)}}
 BEARER = {"Authorization": f"Bearer {KEY}"}
 NOT_FOUND = {
@@ -25,9 +28,10 @@ NOT_FOUND = {
 }
 
 
-def seconds_of_case(request: HttpRequest) -> float | None:
-    """The seconds to wait that a header of the request names."""
-    return {"slow": 2.1, "none": None, "zero": 0.0}[request.headers["X-Case"]]
+def seconds_of_case(request: HttpRequest) -> Any:
+    """The seconds to wait that a header of the request names. Fails for another header."""
+    cases = {"slow": 2.1, "none": None, "zero": 0.0, "for ever": inf, "text": "60"}
+    return cases[request.headers["X-Case"]]
 
 
 def with_country(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
@@ -38,6 +42,13 @@ def with_country(get_response: Callable[[HttpRequest], HttpResponse]) -> Any:
         return get_response(request)
 
     return middleware
+
+
+def client_flag(key: str = "beta", *conditions: Any, **fields: Any) -> FeatureFlag:
+    """Creates a flag that browsers get, for users of these conditions if there are any."""
+    rules = [{"conditions": list(conditions)}] if conditions else []
+    row = {"key": key, "enabled": True, "client_side": True, "rules": rules} | fields
+    return FeatureFlag.objects.create(**row)
 
 
 def url_of(key: str) -> str:

@@ -21,8 +21,8 @@ from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan
-from tests.support.experiment_pages import expose_both
-from tests.support.rollouts import drive_recently
+from tests.support.experiments import expose_both
+from tests.support.plans import drive_recently
 from tests.support.usage_rows import add_usage, delete_usage
 from tests.support.waiting import ask
 

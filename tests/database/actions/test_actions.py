@@ -25,7 +25,7 @@ from flagstaff.management.commands.flags import Command
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.conftest import ROOT
-from tests.support.experiment_pages import METRICS
+from tests.support.experiments import METRICS
 from tests.support.history import newest_entry
 from tests.support.samples import ACTIONS, EXPERIMENT, PLAN, SAMPLES, Sample, each_sample
 from tests.support.terminals import refused, run, undo_of

@@ -26,7 +26,7 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import PlanEvent
 from tests.support.admin_pages import RECENT, asks, page, staff
 from tests.support.admin_urls import EDITS, models, urls_of
-from tests.support.rollouts import drive_recently
+from tests.support.plans import drive_recently
 from tests.support.screen import Screen
 from tests.support.usage_rows import add_usage
 

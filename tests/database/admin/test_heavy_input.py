@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES, errors_of, flag_url, page
-from tests.support.experiment_pages import EXPERIMENTS
-from tests.support.plan_pages import PLANS
+from tests.support.experiments import EXPERIMENTS
+from tests.support.plans import PLANS
 
 pytestmark = pytest.mark.django_db
 

@@ -23,7 +23,7 @@ from flagstaff.history import flag_version
 from flagstaff.history.kinds import Kind
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts.models import Plan, PlanEvent, State
-from tests.support import experiment_pages
+from tests.support import experiments as shop_experiments
 from tests.support.admin_pages import (
     FLAGS,
     RECENT,
@@ -35,10 +35,9 @@ from tests.support.admin_pages import (
     staff,
 )
 from tests.support.admin_urls import models, urls_for
-from tests.support.experiment_pages import EXPERIMENTS, expose
+from tests.support.experiments import EXPERIMENTS, expose
 from tests.support.marked_texts import marked, unmarked_texts
-from tests.support.plan_pages import PLANS
-from tests.support.rollouts import drive_recently, fail, run_of, see
+from tests.support.plans import PLANS, drive_recently, fail, run_of, see
 from tests.support.screen import Screen
 from tests.support.stale_flags import collect_usage, evaluate
 from tests.support.waiting import ask
@@ -76,8 +75,8 @@ def translated(settings: Any) -> Iterator[None]:
         yield
 
 
-orders = replace(experiment_pages.orders, description="", unit="b1")
-revenue = replace(experiment_pages.revenue, unit="b1")
+orders = replace(shop_experiments.orders, description="", unit="b1")
+revenue = replace(shop_experiments.revenue, unit="b1")
 METRICS = (("1", "orders"), ("2", "revenue"))
 
 

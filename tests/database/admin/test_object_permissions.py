@@ -26,7 +26,7 @@ from tests.support.admin_pages import (
     undo,
     undo_url,
 )
-from tests.support.rollouts import drive_recently
+from tests.support.plans import drive_recently
 from tests.support.screen import Screen
 
 # Each change is a transaction of its own, as in production: an undo reads the history.

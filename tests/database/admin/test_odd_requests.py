@@ -8,8 +8,8 @@ from django.test import Client
 from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES, listed_keys, page
-from tests.support.experiment_pages import EXPERIMENTS
-from tests.support.plan_pages import PLANS
+from tests.support.experiments import EXPERIMENTS
+from tests.support.plans import PLANS
 from tests.support.sql import without_table
 
 pytestmark = pytest.mark.django_db

@@ -25,8 +25,8 @@ from tests.support.admin_pages import (
     undo_all_url,
     undo_url,
 )
-from tests.support.experiment_pages import EXPERIMENTS
-from tests.support.plan_pages import PLANS
+from tests.support.experiments import EXPERIMENTS
+from tests.support.plans import PLANS
 from tests.support.screen import Screen
 
 # Each change is a transaction of its own, as in production.

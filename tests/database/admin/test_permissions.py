@@ -30,8 +30,7 @@ from tests.support.admin_pages import (
     undo_urls,
 )
 from tests.support.admin_urls import EDITS, urls_for
-from tests.support.plan_pages import PLANS, action_url, actions_of, do, plan_url
-from tests.support.rollouts import drive_recently
+from tests.support.plans import PLANS, action_url, actions_of, do, drive_recently, plan_url
 from tests.support.screen import Screen
 
 # Each change is a transaction of its own, as in production: an undo reads the history.

@@ -19,10 +19,9 @@ from tests.support.admin_pages import (
     undo_all_url,
     undo_url,
 )
-from tests.support.experiment_pages import EXPERIMENTS
+from tests.support.experiments import EXPERIMENTS
 from tests.support.history import flag_history
-from tests.support.plan_pages import do
-from tests.support.rollouts import drive_recently, plan_of
+from tests.support.plans import do, drive_recently, plan_of
 from tests.support.screen import Screen
 from tests.support.terminals import run
 

@@ -8,7 +8,7 @@ import pytest
 
 from flagstaff import experiments
 from flagstaff.experiments.models import Experiment
-from tests.support.experiment_pages import KEY, METRICS, expose_both
+from tests.support.experiments import KEY, METRICS, expose_both
 
 
 @pytest.fixture(autouse=True)

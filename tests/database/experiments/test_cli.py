@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import pytest
 
 from flagstaff import experiments
 from flagstaff.experiments.statistics.sequential import units_for_means
-from tests.support.experiment_pages import KEY, stored
+from tests.support.experiments import KEY, stored
 from tests.support.forced_off import forced_off
-from tests.support.terminals import asked, document, flags, rows, run, typed, undo_of
+from tests.support.shop import Shop
+from tests.support.terminals import asked, document, flags, ok, rows, run, typed, undo_of
 
 pytestmark = pytest.mark.django_db
 
 
-def change(*arguments: str) -> dict[str, Any]:
-    name, *words = arguments
-    ran = flags("experiment", name, KEY, *words, "--json")
-    assert ran.status == 0, ran.err
-    return dict(json.loads(ran.out))
-
-
-def refusal(*arguments: str, status: int = 2) -> str:
-    name, *words = arguments
-    ran = flags("experiment", name, KEY, *words)
-    assert ran.status == status
-    return ran.err.strip()
-
-
 def test_change_that_is_there_already_says_so() -> None:
-    change("create", "--description", "web")
-    for name, *options in (("stop", "--no-wait"), ("edit", "--description", "web")):
-        ran = flags("experiment", name, KEY, *options)
-        assert (ran.status, ran.err) == (0, f"{KEY}: nothing had to be changed\n")
+    ok(f"experiment create {KEY} --description web")
+    for line in (f"stop {KEY} --no-wait", f"edit {KEY} --description web"):
+        assert ok(f"experiment {line}").err == f"{KEY}: nothing had to be changed\n"
 
 
-def test_decisions_are_asked_about_and_printed_with_the_way_back() -> None:
-    change("create")
-    change("start")
-    assert "--yes" in refusal("ship", "treatment")
+def test_decisions_are_asked_about_and_printed_with_the_way_back(shop: Shop) -> None:
+    shop.experiment(KEY)
+    ran = run(f"experiment ship {KEY} treatment")
+    assert (ran.status, "--yes" in ran.err) == (2, True)
     ran = asked(f"experiment restart {KEY}", "n")
     assert "The exposures so far are no longer reported." in ran.err
     assert (ran.status, stored().run) == (2, 0)
@@ -53,17 +36,20 @@ def test_decisions_are_asked_about_and_printed_with_the_way_back() -> None:
 
 
 def test_impossible_action_and_unknown_key_say_what_to_do() -> None:
-    change("create")
+    experiments.create(KEY)
+    ran = run(f"experiment grow {KEY} 50 --yes")
     problem = f"refused: {KEY} is draft; this action is only for an experiment that is"
-    assert problem in refusal("grow", "50", "--yes", status=4)
-    assert change("delete", "--yes") == {"key": KEY, "deleted": True, "undo": None}
+    assert (ran.status, problem in ran.err) == (4, True)
+    deleted = document("experiment", "delete", KEY, "--yes")
+    assert deleted == {"key": KEY, "deleted": True, "undo": None}
     expected = f'no experiment {KEY}; create it: "manage.py flags experiment create {KEY}"'
     for name in ("start", "report"):
-        assert expected in refusal(name, status=5)
+        ran = run(f"experiment {name} {KEY}")
+        assert (ran.status, expected in ran.err) == (5, True)
 
 
 def test_printed_undo_of_a_forced_unit_can_be_run_also_if_it_begins_with_a_dash() -> None:
-    change("create")
+    experiments.create(KEY)
     assert flags("experiment", "force", KEY, "--variant", "control", "--", "-a7").status == 0
     ran = flags("experiment", "force", KEY, "--", "-a7")
     assert stored().overrides == {}
@@ -71,9 +57,8 @@ def test_printed_undo_of_a_forced_unit_can_be_run_also_if_it_begins_with_a_dash(
     assert stored().overrides == {"-a7": "control"}
 
 
-def test_forced_off_experiment_is_named_in_list_details_and_report() -> None:
-    experiments.create(KEY)
-    experiments.start(KEY)
+def test_forced_off_experiment_is_named_in_list_details_and_report(shop: Shop) -> None:
+    shop.experiment(KEY)
     notice = "forced off in this process by FLAGSTAFF_FORCE_OFF"
     with forced_off([KEY]):
         assert flags("experiment", "list").err == f"{notice}: {KEY}\n"
@@ -86,18 +71,14 @@ def test_forced_off_experiment_is_named_in_list_details_and_report() -> None:
     assert document("experiment", "show", KEY)["forced_off"] is False
 
 
-def test_show_has_the_experiment_and_its_events() -> None:
-    experiments.create(KEY)
-    ran = flags("experiment", "show", KEY)
-    assert "created with control 1, treatment 1" in ran.out
-    shown = document("experiment", "show", KEY)
-    assert (shown["key"], shown["state"], shown["events"][0]["kind"]) == (KEY, "draft", "created")
-
-
-def test_list_has_all_with_the_newest_first() -> None:
+def test_list_has_all_with_the_newest_first_and_show_the_events_of_one() -> None:
     assert flags("experiment", "list").err == "there is no experiment\n"
     experiments.create("first")
     experiments.create("second")
+    assert "created with control 1, treatment 1" in ok("experiment show first").out
+    shown = document("experiment", "show", "first")
+    assert (shown["key"], shown["state"]) == ("first", "draft")
+    assert [event["kind"] for event in shown["events"]] == ["created"]
     variants = "control 50 %, treatment 50 %"
     assert [row[:3] for row in rows("experiment", "list")] == [
         ["second", "draft", variants],

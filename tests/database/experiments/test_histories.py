@@ -15,7 +15,7 @@ from flagstaff._engine import lifecycle
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure, State
 from flagstaff.testing import live_engine
-from tests.support.experiment_pages import KEY, stored
+from tests.support.experiments import KEY, stored
 from tests.support.fixtures import COMMITTED
 
 UNITS = 60
@@ -105,20 +105,25 @@ class Model:
         self.added += allowed
         return allowed
 
+    def carry_out(self, action: str) -> None:
+        """Does what the model has done, or refuses."""
+        name, _, winner = action.partition(" ")
+        arguments: dict[str, list[Any]] = {
+            "ship": [winner],
+            "grow": [self.percent],
+            "force": ["1", "treatment"],
+            # One that is not allowed would be the first one, or the last one again.
+            "metric": [ADDED[max(self.added - 1, 0)]],
+        }
+        change = experiments.add_metric if name == "metric" else getattr(experiments, name)
+        change(KEY, *arguments.get(name, []))
 
-def act(action: str, model: Model) -> None:
-    name, _, winner = action.partition(" ")
-    if name == "ship":
-        experiments.ship(KEY, winner)
-    elif name == "grow":
-        experiments.grow(KEY, model.percent)
-    elif name == "force":
-        experiments.force(KEY, "1", "treatment")
-    elif name == "metric":
-        # One that is not allowed would be the first one, or the last one again.
-        experiments.add_metric(KEY, ADDED[max(model.added - 1, 0)])
-    else:
-        getattr(experiments, name)(KEY)
+    def require_like(self, found: Experiment) -> None:
+        assert (found.state, found.winner) == (self.now.state, self.now.winner)
+        assert (found.run, found.traffic_percent) == (self.run, self.percent)
+        assert found.other_metrics == ADDED[: self.added]
+        assert (found.started_at is None) == (found.state == State.DRAFT)
+        assert (found.ended_at is None) == (found.state in {State.DRAFT, State.RUNNING})
 
 
 def expected(found: Experiment, unit: int) -> str:
@@ -130,15 +135,6 @@ def expected(found: Experiment, unit: int) -> str:
     if int(digest[:16], 16) % 100 >= found.traffic_percent:
         return "default"
     return "control" if int(digest, 16) % 10_000 < 5_000 else "treatment"
-
-
-def require_like(model: Model, found: Experiment) -> None:
-    now = model.now
-    assert (found.state, found.winner, found.run) == (now.state, now.winner, model.run)
-    assert found.traffic_percent == model.percent
-    assert found.other_metrics == ADDED[: model.added]
-    assert (found.started_at is None) == (found.state == State.DRAFT)
-    assert (found.ended_at is None) == (found.state in {State.DRAFT, State.RUNNING})
 
 
 @pytest.mark.thorough
@@ -154,13 +150,13 @@ def test_random_history_of_an_experiment_is_like_the_model(seed: int) -> None:
             decided, events = replace(model.now), ExperimentEvent.objects.count()
             is_undo = action == "undo"
             if model.act(action):
-                act(action, model)
+                model.carry_out(action)
             else:
                 with pytest.raises(ExperimentError):
-                    act(action, model)
+                    model.carry_out(action)
                 assert ExperimentEvent.objects.count() == events
             found = stored()
-            require_like(model, found)
+            model.require_like(found)
             if is_undo or model.now == decided:
                 assert (found.ended_at, found.frozen_report) == (
                     model.now.ended_at,

@@ -11,16 +11,12 @@ import pytest
 from django.utils.translation import override
 
 from flagstaff import acting_as, changes, experiments
-from flagstaff.exceptions import (
-    ExperimentError,
-    InvalidExperimentError,
-    UnknownExperimentError,
-)
+from flagstaff.exceptions import ExperimentError, InvalidExperimentError, UnknownExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.variants import shares_of
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.concurrency import run_during
-from tests.support.experiment_pages import GERMANY, KEY, newest_event, stored
+from tests.support.experiments import GERMANY, KEY, newest_event, stored
 from tests.support.fixtures import COMMITTED
 from tests.support.segment_rules import rules
 
@@ -136,12 +132,11 @@ def test_edit_writes_settings_with_an_event_of_old_and_new_values(draft: Experim
     )
 
 
-def test_edit_without_a_change_leaves_no_event(draft: Experiment) -> None:
+def test_edit_without_a_change_leaves_no_event_and_the_same_shares_say_so(
+    draft: Experiment,
+) -> None:
     experiments.edit(KEY, description="Green?", variants=["control", "treatment"])
     assert newest_event().kind == "created"
-
-
-def test_weights_with_the_same_shares_are_stored(draft: Experiment) -> None:
     experiments.edit(KEY, variants=["control:2", "treatment:2"])
     assert stored().variants[0]["weight"] == 2
     assert newest_event().message == "edited: no share changes"

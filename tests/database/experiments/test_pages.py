@@ -21,10 +21,13 @@ from tests.support.admin_pages import (
     count_queries,
     errors_of,
     flag_url,
+    inline_of,
     messages_of,
     page,
+    table,
+    text_of,
 )
-from tests.support.experiment_pages import (
+from tests.support.experiments import (
     EXPERIMENTS,
     KEY,
     METRICS,
@@ -33,19 +36,14 @@ from tests.support.experiment_pages import (
     expose_both,
     stored,
 )
-from tests.support.plan_pages import inline_of, table, text_of
 from tests.support.screen import Screen
+from tests.support.shop import Shop
 from tests.support.terminals import ok, run, typed
 
 pytestmark = pytest.mark.django_db
 
 METRICS_TABLE = 'aria-label="Metrics"'
 UNITS_TABLE = 'aria-label="Units"'
-
-
-def with_metrics(experiment: Experiment, **columns: Any) -> None:
-    """Sets metrics as if the experiment had begun with them."""
-    Experiment.objects.filter(pk=experiment.pk).update(**columns)
 
 
 def shown(client: Client, experiment: Experiment) -> str:
@@ -56,11 +54,6 @@ def actions_of(html: str) -> set[str]:
     """Returns the actions that a page links to."""
     links = Screen(html).part("#content").links
     return {text.removesuffix("…") for text, _url in links if text.endswith("…")}
-
-
-def settings_of(html: str) -> dict[str, str]:
-    screen = Screen(html)
-    return dict(zip(screen.texts("dt"), screen.texts("dd"), strict=True))
 
 
 # The list.
@@ -104,9 +97,10 @@ def test_list_needs_as_many_queries_for_many_experiments(operator: Client) -> No
     assert count_queries(operator, EXPERIMENTS) == before <= 12
 
 
-def test_list_shows_the_verdict_and_what_is_wrong(operator: Client, running: Experiment) -> None:
-    experiments.create("newer")
-    experiments.start("newer")
+def test_list_shows_the_verdict_and_what_is_wrong(
+    shop: Shop, operator: Client, running: Experiment
+) -> None:
+    shop.experiment("newer")
     verdict = {"run": running.run, "outcomes": {"treatment": "mismatch"}, "at": timezone.now()}
     StoredVerdict.objects.create(experiment=running, **verdict)
     html = page(operator, EXPERIMENTS)
@@ -126,7 +120,8 @@ def test_page_of_a_draft_shows_its_settings(operator: Client, draft: Experiment)
     html = shown(operator, draft)
     text = text_of(html)
     assert "Green? · Not started: every call gets its default" in text
-    found = settings_of(html)
+    screen = Screen(html)
+    found = dict(zip(screen.texts("dt"), screen.texts("dd"), strict=True))
     assert found["Variants"] == "control 50.0 %, treatment 50.0 %"
     assert (found["Primary metric"], found["Planned units"]) == ("orders", "4,000")
     assert found["Forced units"] == "42: treatment"
@@ -156,7 +151,7 @@ def test_page_shows_verdict_figures_and_drawing(operator: Client, better: Experi
 
 
 def test_metrics_have_a_corrected_level_and_a_bound(operator: Client, better: Experiment) -> None:
-    with_metrics(better, other_metrics=["revenue"], guardrails={"complaints": 0.01})
+    Experiment.objects.update(other_metrics=["revenue"], guardrails={"complaints": 0.01})
     html = shown(operator, better)
     assert "97.5 % interval" in text_of(html)
     assert "Holm's correction" in text_of(html)
@@ -176,7 +171,7 @@ def test_result_of_an_earlier_look_names_it(operator: Client, running: Experimen
     expose(running, "treatment", 500, 90, name="t", days=5)
     expose(running, "control", 500, 200, name="later-c", days=0)
     expose(running, "treatment", 500, 130, name="later-t", days=0)
-    with_metrics(running, started_at=timezone.now() - timedelta(days=7))
+    Experiment.objects.update(started_at=timezone.now() - timedelta(days=7))
     [orders] = table(shown(operator, running), METRICS_TABLE)
     assert orders[3].startswith("0 % · 95 % interval: \N{MINUS SIGN}")
     assert orders[5].startswith("better, significant at the look of ")
@@ -204,7 +199,7 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
     operator: Client, running: Experiment, settings: Any
 ) -> None:
     expose_both(running, (200, 20), (200, 30), days=1)
-    with_metrics(running, other_metrics=["revenue"])
+    Experiment.objects.update(other_metrics=["revenue"])
     settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
     html = shown(operator, running)
     alarm = Screen(html).part(".flagstaff-alarm").text
@@ -222,11 +217,10 @@ def test_failing_or_missing_metric_leaves_the_page_usable(
         assert "hat keine Metrik 'orders'; vorhanden: keine" in text_of(shown(operator, running))
 
 
-def test_page_says_what_is_missing_and_what_was_left_out(operator: Client) -> None:
-    found = experiments.create(KEY)
-    experiments.start(KEY)
+def test_page_says_what_is_missing_and_what_was_left_out(shop: Shop, operator: Client) -> None:
+    found = shop.experiment(KEY)
     assert "There is no metric, so there is no verdict." in shown(operator, found)
-    with_metrics(found, primary_metric="orders")
+    Experiment.objects.update(primary_metric="orders")
     for variant in ("control", "treatment"):
         expose(found, variant, 3, 0, name="both")
     text = text_of(shown(operator, found))
@@ -331,7 +325,6 @@ def test_ship_is_the_filled_button_only_if_a_verdict_says_better(
 
 def test_undo_is_not_offered_without_what_it_needs(operator: Client, running: Experiment) -> None:
     experiments.ship(KEY, "treatment")
+    assert "Undo" in actions_of(shown(operator, running))
     Experiment.objects.update(exposures_deleted_at=timezone.now())
     assert "Undo" not in actions_of(shown(operator, running))
-    Experiment.objects.update(exposures_deleted_at=None)
-    assert "Undo" in actions_of(shown(operator, running))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+import json
+from datetime import datetime, timedelta, timezone
+from functools import partial
+from threading import Event
 from typing import Any
 
 import pytest
@@ -10,30 +13,26 @@ from django.db import connection
 
 from flagstaff import experiments
 from flagstaff.exceptions import ConfigurationError
+from flagstaff.experiments import jobs
+from flagstaff.experiments.jobs import store_verdicts
 from flagstaff.experiments.measuring import plan_of
 from flagstaff.experiments.metrics import Mean, Sql
-from flagstaff.experiments.models import Experiment, Exposure, LostExposures, State
-from flagstaff.experiments.reporting import read_report
-from tests.support.experiment_pages import DAY, KEY, METRICS, expose, expose_both, newest_event
+from flagstaff.experiments.models import Experiment, Exposure, LostExposures, State, StoredVerdict
+from flagstaff.experiments.reporting import make_report, read_report
+from tests.support.experiments import DAY, KEY, METRICS, expose, expose_both, newest_event
+from tests.support.shop import Shop
 from tests.support.terminals import flags
 
 pytestmark = pytest.mark.django_db
 
 
-def no_units() -> Sql:
-    return Sql("SELECT nothing AS unit")
-
-
-def staff() -> Sql:
-    return Sql("SELECT 'bot' || number || '+' AS unit FROM generate_series(0, 9999) AS number")
-
-
-def endless_units() -> Sql:
-    return Sql("SELECT pg_sleep(60)::text AS unit")
-
-
+no_units = partial(Sql, "SELECT nothing AS unit")
+staff = partial(
+    Sql, "SELECT 'bot' || number || '+' AS unit FROM generate_series(0, 9999) AS number"
+)
+endless_units = partial(Sql, "SELECT pg_sleep(60)::text AS unit")
 endless = Mean(
-    lambda: Sql("SELECT pg_sleep(60)::text AS unit, 1::float8 AS value, now() AS time"), window=DAY
+    partial(Sql, "SELECT pg_sleep(60)::text AS unit, 1::float8 AS value, now() AS time"), window=DAY
 )
 
 
@@ -282,3 +281,106 @@ def test_plan_of_two_variants_has_their_part_of_the_planned_units() -> None:
     assert plan_of(found).units == 4000
     found.variants = ["a", "b", "c", "d"]
     assert plan_of(found).units == 2000
+
+
+# The job that computes the verdicts on running experiments.
+
+
+def stored_verdict() -> StoredVerdict:
+    return StoredVerdict.objects.get(experiment__key=KEY)
+
+
+def run() -> list[str]:
+    """The keys of the experiments for which a run has stored a verdict."""
+    return [report.experiment for report in store_verdicts(Event())]
+
+
+def test_verdict_is_stored_with_its_time_and_run(running: Experiment) -> None:
+    expose_both(running, (2000, 200), (2000, 320))
+    before = datetime.now(timezone.utc)
+    [report] = store_verdicts(Event())
+    found = stored_verdict()
+    assert (found.outcomes, found.problem, found.run) == ({"treatment": "better"}, "", 0)
+    assert before <= found.at <= datetime.now(timezone.utc)
+    assert not report.is_news
+    assert (report.experiment, report.outcomes) == (KEY, {"treatment": "better"})
+
+
+def test_wrong_shares_are_stored_even_if_the_metric_fails(
+    running: Experiment, settings: Any
+) -> None:
+    expose_both(running, (2000, 200), (1500, 150))
+    settings.FLAGSTAFF["METRICS"] = {}
+    run()
+    assert (stored_verdict().outcomes, stored_verdict().problem) == ({"treatment": "mismatch"}, "")
+
+
+def test_verdict_is_computed_once_an_hour_for_each_run_of_an_experiment_that_runs(
+    running: Experiment,
+) -> None:
+    def wait_an_hour() -> None:
+        StoredVerdict.objects.update(at=datetime.now(timezone.utc) - timedelta(hours=1))
+
+    assert (run(), run()) == ([KEY], [])
+    wait_an_hour()
+    assert run() == [KEY]
+    Experiment.objects.update(run=2)
+    assert (run(), stored_verdict().run) == ([KEY], 2)
+    wait_an_hour()
+    experiments.stop(KEY)
+    assert run() == []
+
+
+def test_run_jobs_prints_the_verdicts_that_it_has_computed(running: Experiment) -> None:
+    [found] = json.loads(flags("run-jobs", "--json").out)["verdicts"]
+    assert (found["experiment"], found["outcomes"]) == (KEY, {"treatment": "too_early"})
+    assert "verdicts" not in json.loads(flags("run-jobs", "--json").out)
+
+
+def test_metric_that_fails_is_stored_as_the_problem(running: Experiment, settings: Any) -> None:
+    settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["leaking"]}
+    [report] = store_verdicts(Event())
+    assert stored_verdict().outcomes == {}
+    assert stored_verdict().problem.startswith("the metric orders fails: ")
+    assert "private@person" not in stored_verdict().problem
+    assert (report.is_news, report.problem, report.error) == (True, stored_verdict().problem, None)
+
+
+def test_error_of_one_experiment_does_not_stop_the_others(
+    shop: Shop, running: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.experiment("other")
+
+    def fail_once(experiment: Experiment, now: Any) -> Any:
+        if experiment.key == KEY:
+            raise ValueError("private")
+        return make_report(experiment, now)
+
+    monkeypatch.setattr(jobs, "make_report", fail_once)
+    reports = store_verdicts(Event())
+    errors = {report.experiment: report.error for report in reports}
+    assert errors == {KEY: "ValueError", "other": None}
+    assert stored_verdict().problem == "ValueError"
+
+
+def test_experiment_that_sql_has_broken_does_not_stop_the_others(
+    shop: Shop, running: Experiment
+) -> None:
+    Experiment.objects.update(variants=[5])
+    shop.experiment("other")
+    assert run() == [KEY, "other"]
+    assert stored_verdict().problem.startswith("the experiment cannot be read: the column variants")
+    assert StoredVerdict.objects.get(experiment__key="other").problem == ""
+
+
+def test_run_stops_after_five_seconds_and_the_next_one_continues(
+    shop: Shop, running: Experiment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.experiment("other")
+    clock = iter([0.0, 0.0, 5.0, 6.0, 6.0, 6.0])
+    monkeypatch.setattr(jobs, "monotonic", lambda: next(clock))
+    assert run() == [KEY]
+    stop = Event()
+    stop.set()
+    assert store_verdicts(stop) == []
+    assert run() == ["other"]

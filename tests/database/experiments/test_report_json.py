@@ -26,7 +26,7 @@ from flagstaff.experiments.statistics.effects import (
     ratio,
 )
 from flagstaff.experiments.statistics.sequential import Plan, always_valid, holm
-from tests.support.experiment_pages import DAY, EXPERIMENTS, KEY, METRICS
+from tests.support.experiments import DAY, EXPERIMENTS, KEY, METRICS
 from tests.support.terminals import flags
 
 pytestmark = pytest.mark.django_db

@@ -20,7 +20,8 @@ from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.admin_pages import FLAGS
-from tests.support.experiment_pages import DAY, KEY, METRICS, stored
+from tests.support.experiments import DAY, KEY, METRICS, stored
+from tests.support.shop import Shop
 from tests.support.sql import rows
 from tests.support.terminals import document, flags
 
@@ -38,11 +39,6 @@ raising = Conversion(lambda: Sql(str(1 // 0)), window=DAY)
 querying = Conversion(of_new_flags, window=DAY)
 number = 7
 FAILING = "tests.support.failing_metrics.orders"
-
-
-def start(key: str, **settings: Any) -> Experiment:
-    experiments.create(key, **settings)
-    return experiments.start(key)
 
 
 def expose(experiment: Experiment, *units: str, user_pk: str | None = None) -> None:
@@ -136,10 +132,8 @@ def test_forgotten_user_leaves_no_exposure_override_or_actor(running: Experiment
     assert Exposure.objects.get(unit="acme").user_pk is None
     assert stored().overrides == {}
     assert not ExperimentEvent.objects.filter(actor="7").exists()
-
-
-def test_forgotten_user_leaves_overrides_that_sql_has_broken(running: Experiment) -> None:
-    Experiment.objects.update(overrides=["7"])
+    # Also if SQL has broken them.
+    Experiment.objects.filter(key=KEY).update(overrides=["7"])
     forget_user("7")
     assert stored().overrides == {}
 
@@ -194,10 +188,10 @@ def test_exposures_of_running_and_newly_ended_experiments_stay(running: Experime
 
 
 def test_run_jobs_delete_exposures_of_experiments_that_ended_so_many_days_ago(
-    ended: Experiment, settings: Any, monkeypatch: pytest.MonkeyPatch
+    shop: Shop, ended: Experiment, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(retention, "_BATCH", 2)
-    for experiment in (ended, start("banner")):
+    for experiment in (ended, shop.experiment("banner")):
         expose(experiment, "x", "y", "z")
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXPOSURE_DAYS": 365}
     report = {"rows": "exposures", "deleted": 4, "error": None}
@@ -207,9 +201,9 @@ def test_run_jobs_delete_exposures_of_experiments_that_ended_so_many_days_ago(
 
 
 def test_exposures_of_an_experiment_that_was_started_again_meanwhile_stay(
-    ended: Experiment,
+    shop: Shop, ended: Experiment
 ) -> None:
-    expose(start("banner"), "2")
+    expose(shop.experiment("banner"), "2")
     experiments.stop("banner")
     end_long_ago()
     batches = retention.prune_in_batches(datetime.now(timezone.utc) - timedelta(days=365))
@@ -221,20 +215,16 @@ def test_exposures_of_an_experiment_that_was_started_again_meanwhile_stay(
     assert ([*batches], exposed()) == ([], [unit])
 
 
-def let_metric_fail(settings: Any) -> None:
-    settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["broken"]}
-
-
 @pytest.mark.parametrize(
     "metrics_",
     [{"primary_metric": "orders"}, {"other_metrics": ["orders"]}, {"guardrails": {"orders": 0.1}}],
 )
 def test_failed_report_keeps_its_own_exposures(
-    metrics_: dict[str, Any], running: Experiment, settings: Any
+    metrics_: dict[str, Any], shop: Shop, running: Experiment, settings: Any
 ) -> None:
-    let_metric_fail(settings)
+    settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["broken"]}
     Experiment.objects.update(**{"primary_metric": "", **metrics_})
-    for one in (running, start("banner"), start("wine")):
+    for one in (running, shop.experiment("banner"), shop.experiment("wine")):
         expose(one, one.key)
         experiments.stop(one.key)
     end_long_ago()
@@ -246,15 +236,17 @@ def test_failed_report_keeps_its_own_exposures(
 def test_exposures_of_an_experiment_that_was_shipped_without_a_report_are_deleted(
     running: Experiment, settings: Any
 ) -> None:
-    let_metric_fail(settings)
+    settings.FLAGSTAFF["METRICS"] = {**METRICS, "orders": METRICS["broken"]}
     expose(running, "1")
     experiments.ship(KEY, "control")
     end_long_ago()
     assert experiments.prune(365 * DAY) == 1
 
 
-def test_experiment_that_sql_has_broken_keeps_its_own_exposures_only(running: Experiment) -> None:
-    for one in (running, start("banner")):
+def test_experiment_that_sql_has_broken_keeps_its_own_exposures_only(
+    shop: Shop, running: Experiment
+) -> None:
+    for one in (running, shop.experiment("banner")):
         expose(one, one.key)
         experiments.stop(one.key)
     Experiment.objects.filter(key=KEY).update(variants=[5])

@@ -15,9 +15,10 @@ from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.variants import shares_of
 from flagstaff.testing import override_variant
-from tests.support.experiment_pages import GERMANY, KEY
+from tests.support.experiments import GERMANY, KEY
 from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.django_db
 
@@ -35,9 +36,8 @@ def expected(unit: str) -> str:
 
 
 @pytest.fixture
-def running(load: Load) -> Load:
-    experiments.create(KEY)
-    experiments.start(KEY)
+def running(shop: Shop, load: Load) -> Load:
+    shop.experiment(KEY)
     load()
     return load
 
@@ -61,10 +61,9 @@ def test_variant_is_that_of_the_oracle_and_is_explained(running: Load) -> None:
     ids=["halves", "99:1", "1:2:4 of 40 %"],
 )
 def test_variants_of_ten_thousand_units_are_those_of_the_oracle(
-    load: Load, variants: list[str], traffic: int, ends: dict[str, int]
+    shop: Shop, load: Load, variants: list[str], traffic: int, ends: dict[str, int]
 ) -> None:
-    experiments.create(KEY, variants, traffic_percent=traffic)
-    experiments.start(KEY)
+    shop.experiment(KEY, variants=variants, traffic_percent=traffic)
     units = [*range(10_000), *(f"ünit-{number}" for number in range(1_000))]
     assert {*shares_of(Experiment.objects.get().variants)} == {*ends}
     for run in (0, 1):
@@ -85,10 +84,9 @@ def test_buckets_are_those_of_the_test_of_the_core() -> None:
 
 
 def test_unit_above_the_traffic_gets_the_default_and_keeps_its_variant_when_it_grows(
-    load: Load,
+    shop: Shop, load: Load
 ) -> None:
-    experiments.create(KEY, traffic_percent=20)
-    experiments.start(KEY)
+    shop.experiment(KEY, traffic_percent=20)
     load()
     before = {unit: get_variant(KEY, unit) for unit in range(100)}
     outside = next(unit for unit, variant in before.items() if variant is None)
@@ -131,12 +129,7 @@ def test_unknown_experiment_is_explained_or_an_error_as_the_settings_say(
         ("running", AnonymousUser(), None, ("user", False, "there is no user")),
         ("forced", 1, "treatment", ("forced", True, "the unit has an override")),
         ("rules", 1, None, ("rules", False, "no rule matches")),
-        (
-            "running",
-            1,
-            expected("1"),
-            ("bucket", True, f"the bucket of the unit is {bucket('1')}"),
-        ),
+        ("running", 1, expected("1"), ("bucket", True, f"the bucket of the unit is {bucket('1')}")),
     ],
 )
 def test_step_that_decides_gives_the_variant_and_is_named(
@@ -158,13 +151,14 @@ def test_step_that_decides_gives_the_variant_and_is_named(
     assert [(one.name, one.met, one.text) for one in found.steps if one.decides] == [step]
 
 
-def test_steps_of_a_variant_have_the_rule_that_lets_the_unit_take_part(load: Load) -> None:
+def test_steps_of_a_variant_have_the_rule_that_lets_the_unit_take_part(
+    shop: Shop, load: Load
+) -> None:
     rules = [
         {"conditions": [{"attribute": "country", "operator": "in", "values": [country]}]}
         for country in ("FR", "DE", "AT")
     ]
-    experiments.create(KEY, rules=rules)
-    experiments.start(KEY)
+    shop.experiment(KEY, rules=rules)
     load()
     found = explain_variant(KEY, 1, context={"country": "DE"})
     assert found.rule == 2
@@ -175,9 +169,8 @@ def test_steps_of_a_variant_have_the_rule_that_lets_the_unit_take_part(load: Loa
     ]
 
 
-def test_unit_may_be_an_attribute(load: Load) -> None:
-    experiments.create(KEY, bucket_by="company")
-    experiments.start(KEY)
+def test_unit_may_be_an_attribute(shop: Shop, load: Load) -> None:
+    shop.experiment(KEY, bucket_by="company")
     load()
     for user in (None, 1, 2):
         assert get_variant(KEY, user, context={"company": "acme"}) == expected("acme")

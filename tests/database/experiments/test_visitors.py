@@ -12,11 +12,12 @@ from django.test import RequestFactory
 from flagstaff import experiments
 from flagstaff._engine import lifecycle
 from flagstaff.experiments import explain_variant, get_variant, peek_variant
-from flagstaff.experiments.models import Experiment, Exposure, LostExposures
+from flagstaff.experiments.models import Exposure, LostExposures
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.testing import live_engine
-from tests.support.experiment_pages import KEY
+from tests.support.experiments import KEY
 from tests.support.fixtures import COMMITTED, Load
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.django_db
 
@@ -60,14 +61,9 @@ def visit(cookie: str | None = None, ask: Any = get_variant, agent: str = "") ->
     return found[0], new.value if new else cookie
 
 
-def create_running(bucket_by: str = "visitor") -> Experiment:
-    experiments.create(KEY, bucket_by=bucket_by)
-    return experiments.start(KEY)
-
-
 @COMMITTED
-def test_visitor_is_recorded_at_once_and_marked_when_the_cookie_comes_back() -> None:
-    create_running()
+def test_visitor_is_recorded_at_once_and_marked_when_the_cookie_comes_back(shop: Shop) -> None:
+    shop.experiment(KEY, bucket_by="visitor")
     with live_engine():
         first, cookie = visit()
         other, _ = visit()
@@ -83,9 +79,11 @@ def test_visitor_is_recorded_at_once_and_marked_when_the_cookie_comes_back() -> 
 
 
 @COMMITTED
-def test_new_visitors_above_the_bound_get_the_default_and_are_counted(settings: Any) -> None:
+def test_new_visitors_above_the_bound_get_the_default_and_are_counted(
+    shop: Shop, settings: Any
+) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "NEW_VISITORS_PER_HOUR": 3}
-    experiment = create_running()
+    experiment = shop.experiment(KEY, bucket_by="visitor")
     with live_engine():
         visits = [visit() for _ in range(8)]
         shown = [variant for variant, _ in visits]
@@ -106,10 +104,10 @@ def test_new_visitors_above_the_bound_get_the_default_and_are_counted(settings: 
 
 @pytest.mark.parametrize("bucket_by", ["user", "visitor"])
 def test_crawler_gets_the_default_and_the_function_runs_once_per_request(
-    load: Load, settings: Any, asked: list[HttpRequest], bucket_by: str
+    shop: Shop, load: Load, settings: Any, asked: list[HttpRequest], bucket_by: str
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "IS_CRAWLER": f"{__name__}.is_bot"}
-    create_running(bucket_by)
+    shop.experiment(KEY, bucket_by=bucket_by)
     load()
 
     def ask(key: str) -> Any:
@@ -130,9 +128,9 @@ def test_crawler_gets_the_default_and_the_function_runs_once_per_request(
     assert len(asked) == 2
 
 
-def test_failing_crawler_function_names_nobody(settings: Any, caplog: Any) -> None:
+def test_failing_crawler_function_names_nobody(shop: Shop, settings: Any, caplog: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "IS_CRAWLER": f"{__name__}.fails"}
-    create_running("user")
+    shop.experiment(KEY)
     assert visit(ask=lambda key: get_variant(key, 7))[0] in {"control", "treatment"}
     [message] = [one.getMessage() for one in caplog.records if "IS_CRAWLER" in one.getMessage()]
     assert "raised ValueError" in message

@@ -14,13 +14,12 @@ from flagstaff import changes, rollouts
 from flagstaff.exceptions import ConflictError, PlanError
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import advance, functions, transitions
-from flagstaff.rollouts.advance import PlanReport
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, PlanEvent, State, StepRun
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
-from tests.support.rollouts import (
+from tests.support.plans import (
     KEY,
     STEPS,
     events,
@@ -34,25 +33,9 @@ from tests.support.rollouts import (
 )
 from tests.support.sql import rows
 
-pytestmark = COMMITTED
+pytestmark = [COMMITTED, pytest.mark.usefixtures("running")]
 
 DRIVERS = 10
-
-
-@pytest.fixture(autouse=True)
-def started(driver: None) -> None:
-    make_flag()
-    rollouts.start(KEY, STEPS)
-
-
-def in_another_session(work: Callable[[], Any]) -> Any:
-    [result] = in_threads(work)
-    return result
-
-
-def news(runs: list[list[PlanReport]]) -> list[PlanReport]:
-    assert [report.error for reports in runs for report in reports if report.error] == []
-    return [report for reports in runs for report in reports if report.is_news]
 
 
 @pytest.mark.parametrize(
@@ -63,8 +46,10 @@ def test_ten_drivers_make_a_step_and_trip_once(
     prepare: Callable[[], None], percent: int, kinds: list[str], runs: int
 ) -> None:
     prepare()
-    [report] = news(in_threads(*[run_plans] * DRIVERS))
-    assert (report.event, rollout()) == (kinds[0], percent)
+    reports = [report for reports in in_threads(*[run_plans] * DRIVERS) for report in reports]
+    assert [report.error for report in reports if report.error] == []
+    assert [report.event for report in reports if report.is_news] == kinds[:1]
+    assert rollout() == percent
     assert events() == ["created", "started", *kinds]
     assert StepRun.objects.count() == runs
 
@@ -73,7 +58,7 @@ def test_plan_that_another_driver_has_locked_is_left_to_it() -> None:
     pass_step()
     with transaction.atomic():
         Plan.objects.select_for_update().get()
-        assert in_another_session(run_plans) == []
+        assert in_threads(run_plans) == [[]]
     assert rollout() == 5
 
 
@@ -94,8 +79,8 @@ def test_locked_flag_is_an_error_of_its_plan_only(monkeypatch: pytest.MonkeyPatc
     )
     with transaction.atomic():
         FeatureFlag.objects.select_for_update().get(key=KEY)
-        reports = {report.plan: report for report in in_another_session(run_plans)}
-    assert reports[KEY].error == "OperationalError"
+        [reports] = in_threads(run_plans)
+    assert {report.plan: report.error for report in reports}[KEY] == "OperationalError"
     assert rollout("dark_mode") == 25
 
 
@@ -125,22 +110,17 @@ def test_driver_that_is_killed_leaves_nothing_half_done(
             cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
         raise AssertionError
 
-    before = (
-        Plan._base_manager.values().get(),
-        [*StepRun.objects.values()],
-        [*PlanEvent.objects.values()],
-    )
-    version = flag_history(KEY)[0].version
+    def stored() -> tuple[Any, ...]:
+        plan_row = Plan._base_manager.values().get()
+        return plan_row, [*StepRun.objects.values()], [*PlanEvent.objects.values()]
+
+    before, version = stored(), flag_history(KEY)[0].version
     with monkeypatch.context() as patch:
         patch.setattr(owner, after, killed)
-        [report] = in_another_session(run_plans)
+        [[report]] = in_threads(run_plans)
     assert report.error in {"OperationalError", "InterfaceError"}
     assert report.is_news
-    assert before == (
-        Plan._base_manager.values().get(),
-        [*StepRun.objects.values()],
-        [*PlanEvent.objects.values()],
-    )
+    assert stored() == before
     assert (rollout(), flag_history(KEY)[0].version) == (5, version)
     run_plans()
     assert rollout() == 25

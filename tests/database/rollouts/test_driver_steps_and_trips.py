@@ -7,7 +7,6 @@ from datetime import date, timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.db import transaction
 
 from flagstaff import acting_as, changes, rollouts
@@ -28,8 +27,7 @@ from flagstaff.rollouts.models import (
     StepRun,
 )
 from tests.support.history import flag_history
-from tests.support.reports import age_workers
-from tests.support.rollouts import (
+from tests.support.plans import (
     KEY,
     RULES,
     STEPS,
@@ -48,6 +46,8 @@ from tests.support.rollouts import (
     see,
     see_enough,
 )
+from tests.support.reports import age_workers
+from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
 
 pytestmark = pytest.mark.django_db
@@ -67,25 +67,11 @@ CHANGED = "the flag was changed outside of the plan, as its history shows"
 GONE = "the flag was deleted or renamed"
 
 
-@pytest.fixture
-def started() -> None:
-    start()
-
-
-def start(*guards: str) -> None:
-    make_flag()
-    rollouts.start(KEY, STEPS, guards=guards or ("errors",))
-
-
 def run() -> PlanReport:
     """Runs the driver once, and returns its report of the plan."""
     [report] = run_plans()
     assert report.error is None
     return report
-
-
-def last_event() -> PlanEvent:
-    return PlanEvent.objects.latest("id")
 
 
 def test_run_records_that_the_driver_runs() -> None:
@@ -95,7 +81,7 @@ def test_run_records_that_the_driver_runs() -> None:
     assert DriverRun.objects.get().pk == 1
 
 
-def test_step_waits_for_its_dwell_time_without_a_token(started: None) -> None:
+def test_step_waits_for_its_dwell_time_without_a_token(running: Plan) -> None:
     see_enough()
     tokens = Tokens()
     report = run()
@@ -103,7 +89,7 @@ def test_step_waits_for_its_dwell_time_without_a_token(started: None) -> None:
     assert (rollout(), tokens()) == (5, [])
 
 
-def test_step_that_is_due_and_passes_is_followed_by_one_other(started: None) -> None:
+def test_step_that_is_due_and_passes_is_followed_by_one_other(running: Plan) -> None:
     see_enough()
     first = run_of()
     Plan.objects.update(due_at=ClockTimestamp() - timedelta(days=30))
@@ -114,8 +100,8 @@ def test_step_that_is_due_and_passes_is_followed_by_one_other(started: None) -> 
     assert StepRun.objects.get(pk=first).ended_at == new.started_at
     # However late the run is, the dwell time starts then.
     assert plan.due_at == new.started_at + timedelta(hours=1)
-    assert last_event().figures["users_inside"] == pytest.approx(1200, rel=0.05)
-    assert last_event().actor == "rollout plan"
+    assert PlanEvent.objects.latest("id").figures["users_inside"] == pytest.approx(1200, rel=0.05)
+    assert PlanEvent.objects.latest("id").actor == "rollout plan"
     [event, *_] = flag_history(KEY)
     assert (event.actor, event.source) == ("rollout plan", "plan")
     assert (event.reason or "").startswith("step 2 of 3: rollout 5 → 25 %; ")
@@ -124,7 +110,7 @@ def test_step_that_is_due_and_passes_is_followed_by_one_other(started: None) -> 
     assert (run().event, rollout()) == (None, 25)
 
 
-def test_plan_is_done_after_its_last_step_even_with_a_lost_worker(started: None) -> None:
+def test_plan_is_done_after_its_last_step_even_with_a_lost_worker(running: Plan) -> None:
     go_to(100)
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
     add_worker(last_seen=timedelta(minutes=11))
@@ -140,7 +126,7 @@ def test_plan_is_done_after_its_last_step_even_with_a_lost_worker(started: None)
     assert run_plans() == []
 
 
-def test_missing_data_holds_the_plan_until_there_is_enough(started: None) -> None:
+def test_missing_data_holds_the_plan_until_there_is_enough(running: Plan) -> None:
     end_dwell_time()
     report = run()
     assert (report.event, report.state, rollout()) == ("held", "holding", 5)
@@ -154,7 +140,7 @@ def test_missing_data_holds_the_plan_until_there_is_enough(started: None) -> Non
 
 @pytest.mark.parametrize(("users", "state"), [(4_000, "running"), (8_000, "holding")])
 def test_plan_holds_while_more_than_half_of_its_users_are_left_out(
-    started: None, users: int, state: str
+    running: Plan, users: int, state: str
 ) -> None:
     pass_step()
     # 2,000 of them count in another worker, and 3,200 users count in all.
@@ -162,10 +148,12 @@ def test_plan_holds_while_more_than_half_of_its_users_are_left_out(
     report = run()
     assert report.state == state
     assert ("users were left out, because others" in report.text) == (state == "holding")
-    assert last_event().figures["left_out"] == pytest.approx(users - 2_000, rel=0.05)
+    assert PlanEvent.objects.latest("id").figures["left_out"] == pytest.approx(
+        users - 2_000, rel=0.05
+    )
 
 
-def test_failing_user_who_was_left_out_does_not_trip_a_guard(started: None) -> None:
+def test_failing_user_who_was_left_out_does_not_trip_a_guard(running: Plan) -> None:
     harm()
     FailedUnit.objects.filter(inside=True).update(is_counted=False)
     end_dwell_time()
@@ -174,7 +162,7 @@ def test_failing_user_who_was_left_out_does_not_trip_a_guard(started: None) -> N
     assert "300 of 320 users were left out" in report.text
 
 
-def test_worker_that_does_not_return_lets_the_step_start_again(started: None) -> None:
+def test_worker_that_does_not_return_lets_the_step_start_again(running: Plan) -> None:
     see_enough()
     StepRun.objects.update(started_at=ClockTimestamp() - timedelta(hours=1))
     add_worker(last_seen=timedelta(minutes=11))
@@ -182,7 +170,7 @@ def test_worker_that_does_not_return_lets_the_step_start_again(started: None) ->
     end_dwell_time()
     run()
     assert plan_of().state == State.HOLDING
-    assert last_event().figures["lost_workers"] == 2
+    assert PlanEvent.objects.latest("id").figures["lost_workers"] == 2
     add_worker(last_seen=timedelta(minutes=9), pid=3, stopped=True)
     age_workers(60, pid=2)
     before = run_of()
@@ -194,7 +182,7 @@ def test_worker_that_does_not_return_lets_the_step_start_again(started: None) ->
     assert rollout() == 25
 
 
-def test_counts_without_memory_let_the_step_start_again_at_its_end(started: None) -> None:
+def test_counts_without_memory_let_the_step_start_again_at_its_end(running: Plan) -> None:
     see_enough()
     before = run_of()
     SignalCount.objects.create(run_id=before, inside=False, kind="d", count=3)
@@ -213,7 +201,7 @@ def test_counts_without_memory_let_the_step_start_again_at_its_end(started: None
     ids=["lost", "stopped cleanly", "still reporting", "lost before this step"],
 )
 def test_worker_that_was_lost_in_the_step_holds_it(
-    started: None, last_seen: float, stopped: bool, expected: int
+    running: Plan, last_seen: float, stopped: bool, expected: int
 ) -> None:
     see_enough()
     add_worker(last_seen=timedelta(seconds=last_seen), stopped=stopped)
@@ -224,7 +212,7 @@ def test_worker_that_was_lost_in_the_step_holds_it(
     assert (plan_of().state == State.HOLDING) == (expected == 5)
 
 
-def test_trip_sets_no_rollout_says_why_and_is_not_undone(started: None) -> None:
+def test_trip_sets_no_rollout_says_why_and_is_not_undone(running: Plan) -> None:
     harm()
     end_dwell_time()
     late = plan_of()
@@ -249,7 +237,7 @@ def test_trip_sets_no_rollout_says_why_and_is_not_undone(started: None) -> None:
     assert (plan_of().state, rollout(), events()[-1]) == (State.ROLLED_BACK, 0, "propagated")
 
 
-def test_trip_needs_no_triggers_of_the_history_and_a_step_does(started: None) -> None:
+def test_trip_needs_no_triggers_of_the_history_and_a_step_does(running: Plan) -> None:
     pass_step()
     rows("DROP TRIGGER flagstaff_history_update_v1 ON flagstaff_featureflag")
     [report] = run_plans()
@@ -260,8 +248,10 @@ def test_trip_needs_no_triggers_of_the_history_and_a_step_does(started: None) ->
     assert (plan_of().state, rollout()) == (State.ROLLED_BACK, 0)
 
 
-def test_function_guard_that_raises_holds_until_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
-    start(f"function={__name__}.orders_fine")
+def test_function_guard_that_raises_holds_until_it_returns(
+    shop: Shop, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.plan(KEY, guards=[f"function={__name__}.orders_fine"])
     see_enough()
     monkeypatch.setattr(f"{__name__}.returned", ValueError("hunter2"))
     run()
@@ -274,8 +264,10 @@ def test_function_guard_that_raises_holds_until_it_returns(monkeypatch: pytest.M
     assert rollout() == 25
 
 
-def test_function_guard_trips_at_all_users(monkeypatch: pytest.MonkeyPatch) -> None:
-    start("errors", f"function={__name__}.orders_fine")
+def test_function_guard_trips_at_all_users(
+    shop: Shop, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.plan(KEY, guards=["errors", f"function={__name__}.orders_fine"])
     go_to(100)
     monkeypatch.setattr(f"{__name__}.returned", "3 orders a minute")
     run()
@@ -291,43 +283,34 @@ def without_entry(change: Callable[[], Any]) -> Any:
     return changed
 
 
-def recreate() -> None:
-    FeatureFlag.objects.all().delete()
-    make_flag()
+def update_without_entry(**fields: Any) -> None:
+    without_entry(lambda: FeatureFlag.objects.update(**fields))
 
 
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        (lambda: changes.flags.disable(KEY), CHANGED),
-        (lambda: changes.flags.set_rollout(KEY, 60), CHANGED),
-        (lambda: FeatureFlag.objects.update(rollout_percent=60), CHANGED),
-        (lambda: changes.flags.allow(KEY, [User.objects.create_user("bo")]), CHANGED),
-        *(
-            (
-                lambda fields=fields: without_entry(lambda: FeatureFlag.objects.update(**fields)),
-                CHANGED,
-            )
-            for fields in (
-                *({"rollout_percent": 0}, {"enabled": False}),
-                *({"bucket_by": "visitor"}, {"rules": RULES}),
-            )
+        pytest.param(lambda: changes.flags.disable(KEY), CHANGED, id="kill"),
+        pytest.param(lambda: changes.flags.set_rollout(KEY, 60), CHANGED, id="edit"),
+        pytest.param(lambda: FeatureFlag.objects.update(rollout_percent=60), CHANGED, id="SQL"),
+        pytest.param(lambda: changes.flags.allow(KEY, [1]), CHANGED, id="allowed user"),
+        pytest.param(lambda: update_without_entry(rollout_percent=0), CHANGED, id="rollout"),
+        pytest.param(lambda: update_without_entry(enabled=False), CHANGED, id="state"),
+        pytest.param(lambda: update_without_entry(bucket_by="visitor"), CHANGED, id="unit"),
+        pytest.param(lambda: update_without_entry(rules=RULES), CHANGED, id="rules"),
+        pytest.param(lambda: changes.flags.delete(KEY), GONE, id="deleted"),
+        pytest.param(lambda: changes.flags.update(KEY, {"key": "one"}), GONE, id="renamed"),
+        pytest.param(
+            lambda: (FeatureFlag.objects.all().delete(), make_flag()), GONE, id="created again"
         ),
-        (lambda: changes.flags.delete(KEY), GONE),
-        (recreate, GONE),
-        (lambda: changes.flags.update(KEY, {"key": "checkout"}), GONE),
-    ],
-    ids=[
-        *("kill", "edit", "SQL", "allowed user"),
-        *("rollout without an entry", "state without an entry"),
-        *("unit without an entry", "rules without an entry"),
-        *("deleted", "created again", "renamed"),
     ],
 )
 @pytest.mark.one_in(4)
-def test_change_by_somebody_else_pauses_the_plan(started: None, change: Any, why: str) -> None:
+def test_change_by_somebody_else_pauses_the_plan(
+    shop: Shop, running: Plan, change: Any, why: str
+) -> None:
     pass_step()
-    with acting_as(User.objects.create_user("ana")):
+    with acting_as(shop.user("alice")):
         change()
     before = [*FeatureFlag.objects.values()]
     report = run()
@@ -337,14 +320,14 @@ def test_change_by_somebody_else_pauses_the_plan(started: None, change: Any, why
     assert run_plans() == []
 
 
-def test_plan_accepts_what_it_writes_without_an_entry(started: None) -> None:
+def test_plan_accepts_what_it_writes_without_an_entry(running: Plan) -> None:
     for percent in (25, 100):
         pass_step()
         assert (without_entry(run).event, rollout()) == ("step", percent)
     assert run().event is None
 
 
-def test_change_that_cannot_change_who_has_the_flag_is_taken_over(started: None) -> None:
+def test_change_that_cannot_change_who_has_the_flag_is_taken_over(running: Plan) -> None:
     for fields in (
         {"description": "the new checkout", "kind": "ops"},
         {"owner": "ana", "tags": ["web"], "review_on": date(2027, 1, 1), "client_side": True},
@@ -356,7 +339,7 @@ def test_change_that_cannot_change_who_has_the_flag_is_taken_over(started: None)
     assert (run().state, rollout()) == (State.RUNNING, 25)
 
 
-def test_change_by_somebody_else_comes_before_a_trip(started: None) -> None:
+def test_change_by_somebody_else_comes_before_a_trip(running: Plan) -> None:
     harm()
     changes.flags.set_rollout(KEY, 60)
     run()
@@ -364,7 +347,7 @@ def test_change_by_somebody_else_comes_before_a_trip(started: None) -> None:
     assert "; so it was not rolled back, although harm was found: errors: " in plan_of().reason
 
 
-def test_times_are_those_of_the_database(started: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_times_are_those_of_the_database(running: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     later = database_now() + timedelta(hours=2)
     monkeypatch.setattr("django.utils.timezone.now", lambda: later)
     see_enough()
@@ -389,7 +372,7 @@ def test_clock_goes_on_during_a_transaction() -> None:
 
 @pytest.mark.parametrize(("minutes", "is_written"), [(4.5, False), (0, True), (9_999, True)])
 def test_guarded_until_is_written_if_little_or_too_much_is_left(
-    started: None, minutes: float, is_written: bool
+    running: Plan, minutes: float, is_written: bool
 ) -> None:
     Plan.objects.update(guarded_until=ClockTimestamp() + timedelta(minutes=minutes))
     before = plan_of().guarded_until
@@ -400,7 +383,7 @@ def test_guarded_until_is_written_if_little_or_too_much_is_left(
     assert until <= database_now() + GUARDED_FOR
 
 
-def test_reason_of_a_hold_is_not_written_again_for_its_figures(started: None) -> None:
+def test_reason_of_a_hold_is_not_written_again_for_its_figures(running: Plan) -> None:
     see(run_of(), inside=False, users=2000)
     see(run_of(), inside=True, users=100)
     end_dwell_time()
@@ -424,7 +407,7 @@ def test_reason_of_a_hold_is_not_written_again_for_its_figures(started: None) ->
     ],
 )
 def test_broken_plan_does_not_keep_others_from_running(
-    started: None, broken: Any, error: str
+    running: Plan, broken: Any, error: str
 ) -> None:
     make_flag("dark_mode")
     rollouts.start("dark_mode", STEPS)

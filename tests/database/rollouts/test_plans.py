@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from threading import Event
 from typing import Any
@@ -15,12 +14,7 @@ from django.db import IntegrityError
 from flagstaff import acting_as, changes, rollouts
 from flagstaff._engine.retention import RetentionJob, RetentionReport
 from flagstaff._words.rule_parts import can_grant
-from flagstaff.exceptions import (
-    InvalidPlanError,
-    PlanError,
-    UnknownFlagError,
-    UnknownPlanError,
-)
+from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import jobs
@@ -31,7 +25,7 @@ from flagstaff.rollouts.planned_steps import planned_steps
 from flagstaff.rollouts.status import plan_record
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
-from tests.support.rollouts import (
+from tests.support.plans import (
     KEY,
     RULES,
     STEPS,
@@ -46,14 +40,10 @@ from tests.support.rollouts import (
     run_of,
     see_enough,
 )
+from tests.support.shop import Shop
 from tests.support.sql import Tokens, rows
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def started(flag: FeatureFlag) -> Plan:
-    return rollouts.start(KEY, STEPS)
 
 
 def test_created_plan_is_pending_and_measures(flag: FeatureFlag) -> None:
@@ -94,10 +84,10 @@ def test_missing_flag_or_plan_is_refused_with_the_command(flag: FeatureFlag) -> 
         rollouts.pause(KEY)
 
 
-def test_started_plan_makes_the_first_step(started: Plan) -> None:
+def test_started_plan_makes_the_first_step(running: Plan) -> None:
     plan = plan_of()
     assert (plan.state, plan.step, rollout()) == (State.RUNNING, 0, 5)
-    assert started.flag_version == flag_history(KEY)[0].version
+    assert running.flag_version == flag_history(KEY)[0].version
     assert plan.due_at is not None
     assert plan.guarded_until is not None
     run = StepRun.objects.get(ended_at=None)
@@ -120,35 +110,30 @@ def test_pending_plan_is_started_with_its_own_steps_only(flag: FeatureFlag) -> N
 
 
 @pytest.mark.parametrize(
-    ("before", "change", "problem"),
+    ("state", "change", "problem"),
     [
-        ([], rollouts.pause, "is pending; pause needs a plan that is running / holding"),
-        ([rollouts.start], rollouts.start, "is running; start needs a plan that is pending"),
-        ([rollouts.start], rollouts.resume, "is running; resume needs .* paused / rolled back"),
-        ([rollouts.start], rollouts.delete, "runs; pause it before you delete it: .* pause"),
-        ([rollouts.start, rollouts.rollback], rollouts.pause, "is rolled back; pause needs a plan"),
-        ([rollouts.start, rollouts.rollback], rollouts.rollback, "is rolled back; roll-back needs"),
+        ("pending", rollouts.pause, "is pending; pause needs a plan that is running / holding"),
+        ("running", rollouts.start, "is running; start needs a plan that is pending"),
+        ("running", rollouts.resume, "is running; resume needs .* paused / rolled back"),
+        ("running", rollouts.delete, "runs; pause it before you delete it: .* pause"),
+        ("rolled_back", rollouts.pause, "is rolled back; pause needs a plan"),
+        ("rolled_back", rollouts.rollback, "is rolled back; roll-back needs"),
     ],
 )
 def test_change_that_the_state_does_not_allow_is_refused(
-    before: list[Callable[[str], object]], change: Any, problem: str, flag: FeatureFlag
+    state: str, change: Any, problem: str, shop: Shop, flag: FeatureFlag
 ) -> None:
-    rollouts.create(KEY, STEPS)
-    for step in before:
-        step(KEY)
+    shop.plan(KEY, state)
     with pytest.raises(PlanError, match=problem):
         change(KEY)
 
 
-def test_plan_does_not_start_or_resume_without_a_driver(flag: FeatureFlag) -> None:
+def test_plan_does_not_start_or_resume_without_a_driver(pending: Plan) -> None:
     drive_recently(minutes=5, seconds=1)
     with pytest.raises(PlanError, match="run-jobs has not run in the last 5 minutes"):
-        rollouts.start(KEY, STEPS)
-    assert (rollout(), Plan.objects.count()) == (0, 0)
-    drive_recently()
-    rollouts.start(KEY, STEPS)
-    rollouts.pause(KEY)
-    drive_recently(minutes=6)
+        rollouts.start(KEY)
+    assert rollout() == 0
+    Plan.objects.update(state=State.PAUSED, step=0)
     with pytest.raises(PlanError, match="run-jobs has not run"):
         rollouts.resume(KEY)
 
@@ -171,7 +156,7 @@ def test_plan_does_not_start_without_what_it_needs(flag: FeatureFlag) -> None:
     assert rollout() == 0
 
 
-def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> None:
+def test_paused_plan_keeps_the_rollout_and_stops_measuring(running: Plan) -> None:
     with acting_as("ana", reason="support is busy"):
         rollouts.pause(KEY)
     plan = plan_of()
@@ -185,7 +170,7 @@ def test_paused_plan_keeps_the_rollout_and_stops_measuring(started: Plan) -> Non
     )
 
 
-def test_plan_that_a_person_has_paused_continues_its_run(started: Plan) -> None:
+def test_plan_that_a_person_has_paused_continues_its_run(running: Plan) -> None:
     before = run_of()
     see_enough()
     rollouts.pause(KEY)
@@ -207,7 +192,7 @@ def test_plan_that_a_person_has_paused_continues_its_run(started: Plan) -> None:
 
 @pytest.mark.parametrize("is_undone", [False, True])
 def test_plan_of_a_changed_flag_starts_its_step_again_with_new_evidence(
-    started: Plan, *, is_undone: bool
+    running: Plan, *, is_undone: bool
 ) -> None:
     go_to(25)
     before = run_of()
@@ -226,7 +211,7 @@ def test_plan_of_a_changed_flag_starts_its_step_again_with_new_evidence(
     assert PlanEvent.objects.latest("id").message == text
 
 
-def test_plan_that_the_driver_has_paused_starts_its_step_again(started: Plan) -> None:
+def test_plan_that_the_driver_has_paused_starts_its_step_again(running: Plan) -> None:
     before = run_of()
     changes.flags.allow(KEY, [User.objects.create_user("bo")])
     run_plans()
@@ -236,7 +221,8 @@ def test_plan_that_the_driver_has_paused_starts_its_step_again(started: Plan) ->
     assert run_plans()[0].state == State.RUNNING
 
 
-def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
+def test_rollback_sets_no_rollout_and_ends_the_plan(running: Plan) -> None:
+    go_to(25)
     # Somebody else's change does not keep the plan from it.
     changes.flags.set_rollout(KEY, 80)
     with acting_as("ana", reason="orders fail"):
@@ -247,6 +233,9 @@ def test_rollback_sets_no_rollout_and_ends_the_plan(started: Plan) -> None:
     assert plan.ended_at
     assert flag_history(KEY)[0].actor == "ana"
     assert events()[-1] == "rolled_back"
+    # It is resumed at its first step.
+    plan = rollouts.resume(KEY)
+    assert (plan.state, plan.step, plan.ended_at, rollout()) == (State.RUNNING, 0, None, 5)
 
 
 @pytest.mark.parametrize(
@@ -274,21 +263,14 @@ def test_actor_is_the_primary_key_of_the_user_until_it_is_forgotten(flag: Featur
     assert actors() == {""}
 
 
-def test_rollback_of_a_deleted_flag_ends_the_plan(started: Plan) -> None:
+def test_rollback_of_a_deleted_flag_ends_the_plan(running: Plan) -> None:
     changes.flags.delete(KEY)
     assert rollouts.rollback(KEY).state == State.ROLLED_BACK
     text = PlanEvent.objects.latest("id").message
     assert text == f"rolled back: the flag {KEY} no longer exists, so no rollout was changed"
 
 
-def test_rolled_back_plan_is_resumed_at_the_first_step(started: Plan) -> None:
-    go_to(25)
-    rollouts.rollback(KEY)
-    plan = rollouts.resume(KEY)
-    assert (plan.state, plan.step, plan.ended_at, rollout()) == (State.RUNNING, 0, None, 5)
-
-
-def test_run_that_starts_again_needs_more_evidence_for_a_trip(started: Plan) -> None:
+def test_run_that_starts_again_needs_more_evidence_for_a_trip(running: Plan) -> None:
     def run() -> tuple[int, int]:
         threshold = plan_record(plan_of())["evidence"]["guards"][0]["threshold"]
         return StepRun.objects.get(pk=run_of()).number, round(threshold)
@@ -322,12 +304,12 @@ def test_flag_that_was_created_again_needs_a_new_plan(flag: FeatureFlag) -> None
         rollouts.start(KEY)
 
 
-def test_new_plan_after_a_finished_one_is_the_plan_of_the_flag(started: Plan) -> None:
+def test_new_plan_after_a_finished_one_is_the_plan_of_the_flag(running: Plan) -> None:
     rollouts.rollback(KEY)
     rollouts.create(KEY, STEPS)
     rollouts.start(KEY)
     assert Plan.objects.count() == 2
-    assert rollouts.pause(KEY).pk != started.pk
+    assert rollouts.pause(KEY).pk != running.pk
 
 
 # Plans of a disabled flag, which the start turns on.
@@ -443,24 +425,15 @@ print([name for name in sys.modules if name.startswith("flagstaff.rollouts")])
 # Tables and system checks.
 
 
-def make_plan(**fields: object) -> Plan:
-    given = {"flag_pk": "1", "key": "new_checkout", "steps": ["5:1m"]}
-    return Plan.objects.create(**{**given, **fields})
-
-
-def test_changed_plan_writes_a_token() -> None:
-    tokens = Tokens()
-    plan = make_plan()
+def test_changed_plan_writes_a_token_and_a_flag_has_at_most_one_active_plan() -> None:
+    tokens, of_flag = Tokens(), {"flag_pk": "1", "key": KEY, "steps": ["5:1m"]}
+    plan = Plan.objects.create(state=State.DONE, **of_flag)
     assert tokens() == ["p"]
     Plan.objects.filter(pk=plan.pk).update(reason="new")
     assert tokens() == ["p"]
-
-
-def test_flag_has_at_most_one_active_plan() -> None:
-    make_plan(state=State.DONE)
-    make_plan(state=State.PAUSED)
+    Plan.objects.create(state=State.PAUSED, **of_flag)
     with pytest.raises(IntegrityError):
-        make_plan(state=State.PENDING)
+        Plan.objects.create(state=State.PENDING, **of_flag)
 
 
 def test_networks_are_deleted_a_day_after_the_end_of_their_run(
@@ -468,7 +441,8 @@ def test_networks_are_deleted_a_day_after_the_end_of_their_run(
 ) -> None:
     monkeypatch.setattr(jobs, "_BATCH", 2)
     assert RetentionJob().run(Event()) == []
-    plan, now = make_plan(), datetime.now(timezone.utc)
+    plan = Plan.objects.create(flag_pk="1", key=KEY, steps=["5:1m"])
+    now = datetime.now(timezone.utc)
     measuring, ended, old = (
         StepRun.objects.create(
             plan=plan, percent=5, ended_at=hours and now - timedelta(hours=hours)
@@ -485,19 +459,14 @@ def test_networks_are_deleted_a_day_after_the_end_of_their_run(
     assert set(left) == {measuring.pk, ended.pk}
 
 
-def messages() -> list[CheckMessage]:
-    found = run_checks(tags=[Tags.database], databases=["default"])
-    assert all(message.hint for message in found)
-    return found
+def test_unguarded_plan_is_reported(running: Plan) -> None:
+    def messages() -> list[CheckMessage]:
+        return run_checks(tags=[Tags.database], databases=["default"])
 
-
-def test_unguarded_plan_is_reported() -> None:
-    make_flag()
-    rollouts.start(KEY, ["5:1h"])
     assert messages() == []
     leave_unguarded()
     [message] = messages()
-    assert message.id == "flagstaff.W044"
+    assert (message.id, bool(message.hint)) == ("flagstaff.W044", True)
     assert message.msg == (
         "rollout plans are unguarded, because run-jobs has not driven them in the last 5 minutes: "
         "new_checkout"

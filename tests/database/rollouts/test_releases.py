@@ -8,9 +8,8 @@ from flagstaff import rollouts
 from flagstaff._engine.reports import live_releases
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import State, StepRun
-from tests.support.reports import age_workers, register_worker
-from tests.support.rollouts import (
+from flagstaff.rollouts.models import Plan, State, StepRun
+from tests.support.plans import (
     KEY,
     STEPS,
     end_dwell_time,
@@ -22,6 +21,7 @@ from tests.support.rollouts import (
     run_of,
     see_enough,
 )
+from tests.support.reports import age_workers, register_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -33,16 +33,11 @@ def report(release: str) -> None:
     register_worker("measurements", pid=NAMES[release], release=release)
 
 
-def stop(release: str) -> None:
-    """Makes the last report of a worker so old that nobody expects another one."""
-    age_workers(10_000, pid=NAMES[release])
-
-
 @pytest.fixture
-def started(flag: FeatureFlag) -> None:
+def started(pending: Plan) -> None:
     """A plan that has started with the first build."""
     report("a")
-    rollouts.start(KEY, STEPS)
+    rollouts.start(KEY)
 
 
 def drive() -> tuple[bool, str]:
@@ -82,7 +77,11 @@ def test_each_new_set_of_releases_starts_the_step_again_once(
     started: None, happens: list[str], releases: list[list[str] | None]
 ) -> None:
     for one, of_new_run in zip(happens, releases, strict=True):
-        (report if one[0] == "+" else stop)(one[1:])
+        if one[0] == "+":
+            report(one[1:])
+        else:
+            # Its last report is so old that nobody expects another one.
+            age_workers(10_000, pid=NAMES[one[1:]])
         has_begun, _why = drive()
         assert has_begun is (of_new_run is not None)
         assert of_new_run in (None, StepRun.objects.get(pk=run_of()).releases)

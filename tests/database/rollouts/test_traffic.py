@@ -15,7 +15,7 @@ from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.traffic import Traffic, notes_of
-from tests.support.rollouts import KEY, fail, plan_of, run_of, see
+from tests.support.plans import KEY, fail, plan_of, run_of, see
 
 pytestmark = pytest.mark.django_db
 

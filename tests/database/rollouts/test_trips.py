@@ -19,7 +19,8 @@ from flagstaff.rollouts.status import plan_record
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
 from tests.support.history import flag_history
-from tests.support.rollouts import KEY, RULES, STEPS, events, make_flag, plan_of, rollout
+from tests.support.plans import KEY, RULES, events, plan_of, rollout
+from tests.support.shop import Shop
 from tests.support.sql import rows
 
 pytestmark = COMMITTED
@@ -34,9 +35,9 @@ def orders_fine(plan: Plan) -> object:
 
 
 @pytest.fixture(autouse=True)
-def started(driver: None) -> None:
-    make_flag()
-    rollouts.start(KEY, STEPS, guards=[f"function={GUARD}"])
+def guarded(flag: FeatureFlag, shop: Shop) -> Plan:
+    """A plan at its first step, with the guard of these tests."""
+    return shop.plan(KEY, guards=[f"function={GUARD}"])
 
 
 def trip(monkeypatch: pytest.MonkeyPatch, text: object = "few orders") -> list[PlanReport]:
@@ -62,20 +63,14 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (plan_of().state, rollout(), events()[-1]) == (State.RUNNING, 5, "started")
 
 
-@pytest.mark.parametrize(
-    ("text", "reason"),
-    [
-        ("few \0 orders", "few \ufffd orders"),
-        ("few \ud83d orders", "few \ufffd orders"),
-    ],
-    ids=["NUL", "half a pair"],
-)
+@pytest.mark.parametrize("bad", ["\0", "\ud83d"], ids=["NUL", "half a pair"])
 def test_trip_with_a_text_that_cannot_be_stored_rolls_back(
-    monkeypatch: pytest.MonkeyPatch, text: str, reason: str
+    monkeypatch: pytest.MonkeyPatch, bad: str
 ) -> None:
-    [report] = trip(monkeypatch, text)
+    [report] = trip(monkeypatch, f"few {bad} orders")
     assert (report.event, rollout()) == ("tripped", 0)
-    assert plan_of().reason == flag_history(KEY)[0].reason == f"rolled back: {GUARD}: {reason}"
+    reason = f"rolled back: {GUARD}: few \ufffd orders"
+    assert plan_of().reason == flag_history(KEY)[0].reason == reason
 
 
 @contextmanager
@@ -125,17 +120,11 @@ def test_stored_trip_is_shown_and_carried_out_by_a_later_run() -> None:
     assert record["needs_attention"] is True
     [report] = run_plans()
     assert (report.event, report.state, rollout()) == ("tripped", "rolled_back", 0)
-    tripped = PlanEvent.objects.get(kind="tripped")
-    assert (tripped.message, tripped.actor) == (
-        f"rolled back: {GUARD}: few orders",
-        "rollout plan",
-    )
+    tripped, reason = PlanEvent.objects.get(kind="tripped"), f"{GUARD}: few orders"
+    assert (tripped.message, tripped.actor) == (f"rolled back: {reason}", "rollout plan")
     assert "users_inside" in tripped.figures
     assert (plan_of().trip_run_id, run_plans()) == (None, [])
-    assert (plan_of().trip_reason, plan_of().trip_figures) == (
-        f"{GUARD}: few orders",
-        tripped.figures,
-    )
+    assert (plan_of().trip_reason, plan_of().trip_figures) == (reason, tripped.figures)
 
 
 @pytest.mark.usefixtures("stored")

@@ -14,7 +14,7 @@ from django.db import connection
 from flagstaff import changes
 from flagstaff.changes import impact
 from flagstaff.models import FeatureFlag, Segment
-from tests.support.rollouts import drive_recently
+from tests.support.plans import drive_recently
 from tests.support.terminals import asked, run
 
 pytestmark = pytest.mark.django_db(transaction=True)

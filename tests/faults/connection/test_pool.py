@@ -15,8 +15,8 @@ import pytest
 from tests.faults.proxy import Proxy
 from tests.support.clusters import at
 from tests.support.fixtures import Query
-from tests.support.measured_plans import KEY, counted, start_run
 from tests.support.plan_requests import requests
+from tests.support.plans import KEY, counted, start_run
 from tests.support.repeats import repeats
 from tests.support.sessions import Sessions, within
 from tests.support.workers import Worker

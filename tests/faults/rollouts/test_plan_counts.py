@@ -13,7 +13,7 @@ import pytest
 from tests.faults.app_servers import CELERY, GUNICORN, UVICORN, UWSGI, served
 from tests.faults.served.broker import application, deliver
 from tests.support.fixtures import Query
-from tests.support.measured_plans import counted, failed_users, start_run
+from tests.support.plans import counted, failed_users, start_run
 from tools.limits import seconds
 from tools.ports import LOOPBACK
 

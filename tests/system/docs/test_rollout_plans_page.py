@@ -23,7 +23,7 @@ from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, parse_steps
 from flagstaff.rollouts.verdict import judge
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of
-from tests.support.rollouts import KEY, drive_recently, make_flag, plan_of, rollout
+from tests.support.plans import KEY, drive_recently, make_flag, plan_of, rollout
 from tests.support.terminals import run
 
 PAGE = "how-to/rollout-plans.md"

@@ -12,7 +12,7 @@ import pytest
 from flagstaff._engine.visitor_cookie import sign_id
 from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
-from tests.support.measured_plans import (
+from tests.support.plans import (
     KEY,
     TIMEOUT,
     counted,
@@ -373,7 +373,7 @@ def count(url: str, views: list[str]) -> tuple[int, int]:
     with ready_worker(url) as worker:
         inside = len(worker.ask("survey", KEY, len(HUNDRED)))
         for view in views:
-            worker.ask("call", "tests.support.plan_views.requests_by", view, KEY, HUNDRED)
+            worker.ask("call", "tests.support.plan_requests.requests_by", view, KEY, HUNDRED)
         assert worker.end() == (0, "")
     return len(HUNDRED) - inside, inside
 

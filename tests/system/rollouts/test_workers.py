@@ -14,9 +14,8 @@ from flagstaff.rollouts import driver, functions
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import PlanEvent
 from tests.support.fixtures import Query
-from tests.support.measured_plans import wait_for_count
+from tests.support.plans import KEY, drive_recently, fail, run_of, see_enough, wait_for_count
 from tests.support.python_processes import run_python
-from tests.support.rollouts import KEY, drive_recently, fail, run_of, see_enough
 from tests.support.workers import Worker
 
 #: The bucket of this user is 2.

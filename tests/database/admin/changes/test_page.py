@@ -35,10 +35,10 @@ from tests.support.admin_pages import (
     page,
     restore_url,
     staff,
+    text_of,
     undo_url,
 )
 from tests.support.history_fixtures import GERMAN
-from tests.support.plan_pages import text_of
 from tests.support.screen import Screen
 from tests.support.sql import rows, statements_of, without_table
 

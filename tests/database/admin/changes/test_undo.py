@@ -36,6 +36,7 @@ from tests.support.admin_pages import (
     restore_url,
     staff,
     state,
+    text_of,
     text_to_type,
     turn_on,
     undo,
@@ -46,7 +47,6 @@ from tests.support.admin_pages import (
 )
 from tests.support.history import all_events, flag_history
 from tests.support.history_fixtures import GERMAN, disabled_triggers
-from tests.support.plan_pages import text_of
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.sql import statements_of

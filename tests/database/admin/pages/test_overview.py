@@ -27,11 +27,11 @@ from tests.support.admin_pages import (
     events_of,
     page,
     staff,
+    text_of,
 )
-from tests.support.experiment_pages import experiment_url
+from tests.support.experiments import experiment_url
 from tests.support.fake_workers import Join, join
-from tests.support.plan_pages import plan_url, text_of
-from tests.support.rollouts import (
+from tests.support.plans import (
     KEY,
     STEPS,
     drive_recently,
@@ -39,6 +39,7 @@ from tests.support.rollouts import (
     leave_unguarded,
     make_flag,
     plan_of,
+    plan_url,
 )
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute

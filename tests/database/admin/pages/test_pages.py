@@ -17,10 +17,9 @@ from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.conf import Conf
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import FLAGS, VALUES, page, staff
-from tests.support.experiment_pages import EXPERIMENTS
+from tests.support.admin_pages import FLAGS, VALUES, inline_of, page, staff
+from tests.support.experiments import EXPERIMENTS
 from tests.support.pages import names_of
-from tests.support.plan_pages import inline_of
 from tests.support.screen import Screen
 from tests.support.sql import rows as execute
 from tests.support.sql import without_table

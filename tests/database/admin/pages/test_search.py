@@ -16,8 +16,7 @@ from flagstaff import experiments
 from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts.models import Plan
-from tests.support.admin_pages import FLAGS, count_queries, page, staff
-from tests.support.plan_pages import text_of
+from tests.support.admin_pages import FLAGS, count_queries, page, staff, text_of
 from tests.support.screen import Screen
 from tests.support.sql import without_table
 

@@ -12,10 +12,9 @@ from django.test import Client
 from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
-from tests.support.admin_pages import FLAGS, bucket_of, listed_keys, page, rows_of, staff
+from tests.support.admin_pages import FLAGS, bucket_of, listed_keys, page, rows_of, staff, text_of
 from tests.support.driver import counted
 from tests.support.forced_off import forced_off
-from tests.support.plan_pages import text_of
 from tests.support.screen import Screen
 
 pytestmark = pytest.mark.django_db

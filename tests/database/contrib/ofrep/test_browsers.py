@@ -10,20 +10,18 @@ from django.contrib.auth.models import User
 from django.test import AsyncClient, Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
-from flagstaff import experiments, refresh
+from flagstaff import _core, refresh, snapshot
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag
 from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.fixtures import COMMITTED, Load
-from tests.support.ofrep import NOT_FOUND, URL, every, one, post, url_of
+from tests.support.ofrep import NOT_FOUND, URL, client_flag, every, one, post, url_of
+from tests.support.shop import Shop
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
 GERMAN = [{"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}]
-
-
-def client_flag(key: str = "beta", **fields: Any) -> FeatureFlag:
-    return FeatureFlag.objects.create(**{"key": key, "enabled": True, "client_side": True} | fields)
 
 
 def test_single_result_is_that_of_the_user_of_the_session(
@@ -39,13 +37,12 @@ def test_single_result_is_that_of_the_user_of_the_session(
     assert one(browser, "new_checkout") == on
 
 
-def test_bulk_has_client_side_flags_only_in_order(browser: Client, load: Load) -> None:
+def test_bulk_has_client_side_flags_only_in_order(shop: Shop, browser: Client, load: Load) -> None:
     client_flag("b", rollout_percent=100)
     client_flag("a", enabled=False)
     FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
     KeyValueStore.objects.create(key="gateway", value="stripe")
-    experiments.create("button")
-    experiments.start("button")
+    shop.experiment("button")
     load()
     assert post(browser, URL).json() == {
         "flags": [
@@ -66,12 +63,11 @@ def test_bulk_has_the_reasons_of_single_results(browser: Client, alice: User, lo
 
 
 @pytest.mark.parametrize("key", ["hidden", "gateway", "api_key", "button", "nothing"])
-def test_other_key_is_an_unknown_key(browser: Client, load: Load, key: str) -> None:
+def test_other_key_is_an_unknown_key(shop: Shop, browser: Client, load: Load, key: str) -> None:
     FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
     KeyValueStore.objects.create(key="gateway", value="stripe")
     KeyValueStore.objects.create(key="api_key", value="s3cr3t", secret=True)
-    experiments.create("button")
-    experiments.start("button")
+    shop.experiment("button")
     load()
     response = post(browser, url_of(key))
     assert (response.status_code, response.json()) == (404, {"key": key, **NOT_FOUND})
@@ -146,3 +142,71 @@ def test_login_is_not_required(browser: Client, settings: Settings) -> None:
     required = "django.contrib.auth.middleware.LoginRequiredMiddleware"
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, required]
     assert post(browser, URL).status_code == 200
+
+
+# Values.
+
+
+STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
+
+
+def a_value(key: str, value: Any, **fields: Any) -> KeyValueStore:
+    return KeyValueStore.objects.create(
+        **{"key": key, "value": value, "client_side": True} | fields
+    )
+
+
+def test_value_is_sent_only_if_it_is_client_side(browser: Client, load: Load) -> None:
+    a_value("page_size", 20)
+    a_value("hidden", 5, client_side=False)
+    load()
+    found = {"key": "page_size", "variant": "", "value": 20, "reason": "STATIC"}
+    assert one(browser, "page_size") == found
+    assert post(browser, URL).json() == {"flags": [found]}
+    hidden, unknown = (post(browser, url_of(key)) for key in ("hidden", "nothing"))
+    assert (hidden.status_code, unknown.status_code) == (404, 404)
+    assert hidden.json() | {"key": ""} == unknown.json() | {"key": ""}
+    assert hidden.json()["errorCode"] == NOT_FOUND["errorCode"]
+
+
+def test_rules_decide_for_the_user_of_the_session(browser: Client, alice: User, load: Load) -> None:
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    a_value("page_size", 20, rules=[{"conditions": STAFF, "value": 50}])
+    load()
+    body = {"context": {"targetingKey": str(alice.pk), "is_staff": True}}
+    assert post(browser, url_of("page_size"), body).json()["value"] == 20
+    browser.force_login(alice)
+    of_alice = {"key": "page_size", "variant": "", "value": 50, "reason": "TARGETING_MATCH"}
+    assert one(browser, "page_size") == of_alice
+    assert [item["value"] for item in post(browser, URL).json()["flags"]] == [50]
+
+
+def test_secret_value_is_not_sent_even_if_sql_makes_it_client_side(
+    browser: Client, load: Load
+) -> None:
+    a_value("password", "hunter2")
+    rows("UPDATE flagstaff_keyvaluestore SET secret = true")
+    load()
+    assert post(browser, url_of("password")).status_code == 404
+    assert post(browser, URL).json() == {"flags": []}
+
+
+def test_flag_with_the_key_of_a_value_hides_it(browser: Client, load: Load) -> None:
+    a_value("page_size", 20)
+    FeatureFlag.objects.create(key="page_size", enabled=True)
+    load()
+    assert post(browser, url_of("page_size")).status_code == 404
+    assert post(browser, URL).json() == {"flags": []}
+
+
+def test_browser_cannot_set_the_unit_of_a_value(
+    browser: Client, configure: Configure, load: Load
+) -> None:
+    configure(CLIENT_ATTRIBUTES=["organization"])
+    rules = [{"conditions": [], "rollout_percent": 99, "value": 50}]
+    a_value("page_size", 20, rules=rules, bucket_by="organization")
+    load()
+    assert _core.client_side_units(snapshot()) == {"organization"}
+    body = {"context": {"organization": "acme"}}
+    found = post(browser, url_of("page_size"), body).json()
+    assert (found["value"], found["metadata"]) == (20, {"reason": "DEFAULT"})

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpRequest
 from openfeature import api
 from openfeature.client import OpenFeatureClient
 from openfeature.contrib.provider.ofrep import OFREPProvider
@@ -20,7 +19,7 @@ from flagstaff.testing import live_engine
 from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.conditions import condition
 from tests.support.fixtures import COMMITTED
-from tests.support.ofrep import BEARER
+from tests.support.ofrep import BEARER, LIMIT
 
 pytestmark = COMMITTED
 
@@ -66,25 +65,43 @@ def test_flag_is_evaluated_for_the_targeting_key_and_the_context(
     )
 
 
-def test_disabled_flag_is_false_whatever_the_default(client: OpenFeatureClient) -> None:
-    FeatureFlag.objects.create(key="beta", enabled=False)
-    refresh()
-    found = client.get_boolean_details("beta", True)
-    assert (found.value, found.reason, found.error_code) == (False, "DISABLED", None)
-
-
 def test_value_has_the_type_that_is_asked_for(client: OpenFeatureClient) -> None:
-    values = {"text": "x", "number": 5, "share": 0.5, "nested": {"a": 1}, "list": [1]}
-    for key, value in values.items():
-        KeyValueStore.objects.create(key=key, value=value)
+    values = {"string": "x", "integer": 5, "float": 0.5, "object": {"a": [1]}}
+    for kind, value in values.items():
+        KeyValueStore.objects.create(key=kind, value=value)
     refresh()
-    assert client.get_string_value("text", "") == "x"
-    assert client.get_integer_value("number", 0) == 5
-    assert client.get_float_value("share", 0.0) == 0.5
-    assert client.get_object_value("nested", {}) == {"a": 1}
-    assert client.get_object_value("list", []) == [1]
-    found = client.get_boolean_details("text", True)
-    assert (found.value, found.error_code) == (True, ErrorCode.TYPE_MISMATCH)
+    for kind, value in values.items():
+        assert getattr(client, f"get_{kind}_value")(kind, type(value)()) == value
+
+
+@pytest.mark.parametrize(
+    ("key", "targeting_key", "expected"),
+    [
+        ("disabled", None, (False, "DISABLED", None)),
+        ("text", None, (True, "ERROR", ErrorCode.TYPE_MISMATCH)),
+        ("unreadable", None, (True, "ERROR", ErrorCode.PARSE_ERROR)),
+        ("disabled", 7, (True, "ERROR", ErrorCode.INVALID_CONTEXT)),
+        ("api_key", None, (True, "ERROR", ErrorCode.FLAG_NOT_FOUND)),
+        ("a/b", None, (True, "ERROR", ErrorCode.FLAG_NOT_FOUND)),
+        ("é", None, (True, "ERROR", ErrorCode.FLAG_NOT_FOUND)),
+    ],
+)
+def test_flag_that_is_off_or_cannot_be_evaluated_has_its_reason(
+    client: OpenFeatureClient, key: str, targeting_key: Any, expected: tuple[object, ...]
+) -> None:
+    FeatureFlag.objects.create(key="disabled", enabled=False)
+    FeatureFlag.objects.create(key="unreadable", enabled=True, rules=[{"conditions": 5}])
+    KeyValueStore.objects.create(key="text", value="x")
+    KeyValueStore.objects.create(key="api_key", value=True, secret=True)
+    refresh()
+    found = client.get_boolean_details(key, True, EvaluationContext(targeting_key))
+    assert (found.value, found.reason, found.error_code) == expected
+
+
+def test_wrong_key_is_unauthorized(connect: Connect) -> None:
+    found = connect(Authorization="Bearer wrong").get_boolean_details("beta", True)
+    assert (found.value, found.error_code) == (True, ErrorCode.GENERAL)
+    assert found.error_message == "unauthorized"
 
 
 def test_variant_is_a_text(client: OpenFeatureClient) -> None:
@@ -98,41 +115,10 @@ def test_variant_is_a_text(client: OpenFeatureClient) -> None:
     assert (found.value, found.variant, found.error_code) == ("none", "", None)
 
 
-@pytest.mark.parametrize("key", ["nothing", "a/b", "é", "api_key"])
-def test_unknown_key_is_not_found(client: OpenFeatureClient, key: str) -> None:
-    KeyValueStore.objects.create(key="api_key", value="s3cr3t", secret=True)
-    refresh()
-    found = client.get_string_details(key, "default")
-    assert (found.value, found.error_code) == ("default", ErrorCode.FLAG_NOT_FOUND)
-    assert found.error_message == "there is no flag, value or experiment with this key"
-
-
-def test_flag_with_unreadable_rules_is_an_error(client: OpenFeatureClient) -> None:
-    FeatureFlag.objects.create(key="beta", enabled=True, rules=[{"conditions": 5}])
-    refresh()
-    found = client.get_boolean_details("beta", True)
-    assert (found.value, found.error_code) == (True, ErrorCode.PARSE_ERROR)
-
-
-def test_wrong_key_is_unauthorized(connect: Connect) -> None:
-    found = connect(Authorization="Bearer wrong").get_boolean_details("beta", True)
-    assert (found.value, found.error_code) == (True, ErrorCode.GENERAL)
-    assert found.error_message == "unauthorized"
-
-
-def test_targeting_key_of_another_type_is_an_invalid_context(client: OpenFeatureClient) -> None:
-    context = EvaluationContext(7)  # type: ignore[arg-type]
-    found = client.get_boolean_details("beta", True, context)
-    assert (found.value, found.error_code) == (True, ErrorCode.INVALID_CONTEXT)
-
-
-def a_minute(request: HttpRequest) -> float:
-    return 60
-
-
-def test_limit_pauses_the_provider(client: OpenFeatureClient, configure: Configure) -> None:
-    configure(LIMIT=f"{__name__}.a_minute")
-    for problem in ("Rate limited, retry after: 60", "OFREP evaluation paused"):
+def test_limit_pauses_the_provider(connect: Connect, configure: Configure) -> None:
+    configure(LIMIT=LIMIT)
+    client = connect(**BEARER, **{"X-Case": "slow"})
+    for problem in ("Rate limited, retry after: 3", "OFREP evaluation paused"):
         found = client.get_boolean_details("beta", True)
         assert (found.value, found.error_code) == (True, ErrorCode.GENERAL)
         assert str(found.error_message).startswith(problem)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from math import inf
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
+from django.urls import path
+from pytest_django import Settings
 
+from flagstaff import flag_enabled
 from flagstaff._engine import direct, log_once
 from flagstaff._engine.direct_queries import NotReadyError
 from flagstaff._engine.usage import usage
@@ -18,8 +21,10 @@ from flagstaff.contrib.ofrep.views import evaluate_all, evaluate_one
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
 from tests.database.contrib.ofrep.conftest import Configure
+from tests.support import ofrep
 from tests.support.fixtures import COMMITTED
-from tests.support.ofrep import BEARER, URL, every, one, post, url_of
+from tests.support.ofrep import BEARER, LIMIT, URL, client_flag, every, one, post, url_of
+from tests.support.plans import KEY, counted, start_run
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
@@ -29,8 +34,7 @@ VARY = "Cookie, Authorization, X-API-Key"
 
 @pytest.fixture
 def flag() -> FeatureFlag:
-    fields = {"enabled": True, "rollout_percent": 50, "client_side": True}
-    return FeatureFlag.objects.create(key="beta", **fields)
+    return client_flag(rollout_percent=50)
 
 
 def etag_of(client: Client) -> str:
@@ -132,20 +136,8 @@ def test_targeting_key_must_be_a_text_that_can_be_stored(
     assert (response.status_code, response.json()["errorCode"]) == (400, "INVALID_CONTEXT")
 
 
-def failing(request: HttpRequest) -> float | None:
-    raise RuntimeError
-
-
 async def asynchronous(request: HttpRequest) -> float | None:
     return 60
-
-
-def text(request: HttpRequest) -> str:
-    return "60"
-
-
-def for_ever(request: HttpRequest) -> float:
-    return inf
 
 
 @pytest.fixture
@@ -157,30 +149,25 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtur
 
 @pytest.mark.usefixtures("flag")
 def test_limit_is_that_of_the_function(browser: Client, configure: Configure) -> None:
-    configure(LIMIT="tests.support.ofrep.seconds_of_case")
+    configure(LIMIT=LIMIT)
     for url, key in ((URL, {}), (url_of("beta"), {"key": "beta"})):
         response = post(browser, url, **{"X-Case": "slow", "X-API-Key": "wrong"})
         assert (response.status_code, response["Retry-After"]) == (429, "3")
         error = {"errorCode": "GENERAL", "errorDetails": "too many requests"}
         assert response.json() == {**key, **error}
+        assert post(browser, url, **{"X-Case": "for ever"})["Retry-After"] == "86400"
         for case in ("none", "zero"):
             assert post(browser, url, **{"X-Case": case}).status_code == 200
 
 
-def test_limit_may_be_for_ever(browser: Client, configure: Configure) -> None:
-    configure(LIMIT=f"{__name__}.for_ever")
-    response = post(browser, URL)
-    assert (response.status_code, response["Retry-After"]) == (429, "86400")
-
-
 @pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize("limit", ["failing", "asynchronous", "text"])
+@pytest.mark.parametrize("case", ["failing", "asynchronous", "text"])
 def test_limit_that_fails_is_logged_once_and_limits_nothing(
-    browser: Client, configure: Configure, logged: pytest.LogCaptureFixture, limit: str
+    browser: Client, configure: Configure, logged: pytest.LogCaptureFixture, case: str
 ) -> None:
-    configure(LIMIT=f"{__name__}.{limit}")
+    configure(LIMIT=f"{__name__}.asynchronous" if case == "asynchronous" else LIMIT)
     for _ in range(2):
-        assert post(browser, URL).status_code == 200
+        assert post(browser, URL, **{"X-Case": case}).status_code == 200
     [message] = [text for text in logged.messages if "OFREP_LIMIT" in text]
     assert message.endswith("the request is not limited")
 
@@ -242,3 +229,30 @@ def test_body_of_64_kib_is_accepted_and_a_larger_one_is_not(service: Client) -> 
 def test_views_open_no_transaction() -> None:
     for view in (evaluate_all, evaluate_one):
         assert view._non_atomic_requests == {"default"}  # type: ignore[attr-defined]
+
+
+# Rollout plans measure requests in which a feature runs, not those that only read flags.
+
+
+@COMMITTED
+@pytest.mark.usefixtures("configure")
+def test_rollout_plan_does_not_measure_requests_of_ofrep(
+    client: Client, alice: User, settings: Settings
+) -> None:
+    def query(statement: str, *parameters: Any) -> Any:
+        return rows(statement, *parameters)[0]
+
+    page = path("page", lambda request: HttpResponse(str(flag_enabled(KEY, request.user))))
+    pages = [*ofrep.urlpatterns, page]
+    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": pages})
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+    client_flag(KEY, rollout_percent=33)
+    client.force_login(alice)
+    run = start_run(query, limits="{}")
+    with live_engine():
+        one(client, KEY)
+        one(client, KEY, {"targetingKey": "7"}, **BEARER)
+    assert counted(query, run, "r") == (0, 0)
+    with live_engine():
+        client.get("/page")
+    assert sum(counted(query, run, "r")) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
 from functools import partial
 
@@ -21,6 +22,7 @@ from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.ofrep import BEARER, KEY, NOT_FOUND, URL, every, one, post, url_of
 from tests.support.sql import rows
+from tests.support.terminals import document, run
 
 pytestmark = pytest.mark.django_db
 
@@ -40,16 +42,13 @@ OF_USERS = {"conditions": [{"attribute": "is_authenticated", "operator": "in", "
     ],
 )
 def test_key_is_sent_in_either_header(browser: Client, headers: dict[str, str]) -> None:
-    FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
-    assert one(browser, "hidden", **headers)["value"] is True
+    assert post(browser, URL, **headers).status_code == 200
 
 
 def test_each_of_several_keys_is_known(browser: Client, configure: Configure) -> None:
-    FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
     configure(KEYS={"old": hash_of("one"), "new": hash_of("two")})
-    for key in ("one", "two"):
-        assert one(browser, "hidden", **{"X-API-Key": key})["value"] is True
-    assert post(browser, URL, **BEARER).status_code == 401
+    for key, status in (("one", 200), ("two", 200), (KEY, 401)):
+        assert post(browser, URL, **{"X-API-Key": key}).status_code == status
 
 
 def test_targeting_key_is_the_primary_key_of_a_user(
@@ -107,11 +106,14 @@ VALUES = {
 def test_value_is_served_with_its_type(service: Client, load: Load) -> None:
     for key, value in VALUES.items():
         KeyValueStore.objects.create(key=key, value=value)
+    KeyValueStore.objects.create(key="null", value=Value(None, JSONField()))
     load()
     for key, value in VALUES.items():
         found = {"key": key, "value": value, "reason": "STATIC", "variant": ""}
         assert one(service, key) == found
-    assert every(service) == VALUES
+    # A value that is null is the default of the code.
+    assert one(service, "null") == {"key": "null", "reason": "STATIC", "variant": ""}
+    assert every(service) == {**VALUES, "null": None}
 
 
 def test_value_with_rules_is_that_of_the_user_and_the_context(
@@ -151,18 +153,12 @@ def test_values_in_bulk_are_not_counted_and_call_no_listener(service: Client) ->
     assert (counted.result, counted.count) == ("1", 1)
 
 
-def test_value_that_is_null_is_the_default_of_the_code(service: Client, load: Load) -> None:
-    KeyValueStore.objects.create(key="nothing", value=Value(None, JSONField()))
-    load()
-    assert one(service, "nothing") == {"key": "nothing", "reason": "STATIC", "variant": ""}
-
-
 def test_secret_value_is_an_unknown_key(service: Client, load: Load) -> None:
     KeyValueStore.objects.create(key="api_key", value="s3cr3t", secret=True)
     load()
     response = post(service, url_of("api_key"))
     assert (response.status_code, response.json()) == (404, {"key": "api_key", **NOT_FOUND})
-    assert every(service) == {}
+    assert post(service, URL).json() == {"flags": []}
     with override_value("api_key", "other"):
         assert one(service, "api_key")["errorCode"] == "FLAG_NOT_FOUND"
 
@@ -233,3 +229,25 @@ def test_nothing_is_queried(
             assert every(service, {"targetingKey": str(alice.pk)})["beta"] is True
             assert one(service, "beta", {"targetingKey": str(alice.pk)})["value"] is True
             assert one(service, "gateway")["value"] == "stripe"
+
+
+# The key, which manage.py flags ofrep-key makes.
+
+
+def test_key_is_random_and_shown_with_its_hash() -> None:
+    ran = run("ofrep-key")
+    [key, digest] = re.fullmatch(r"key\t(\S+)\nsha256\t(\S+)\n", ran.out).groups()  # type: ignore[union-attr]
+    # 32 random bytes.
+    assert re.fullmatch(r"ofrep_[\w-]{43}", key)
+    assert re.fullmatch(r"[0-9a-f]{64}", digest)
+    assert "the only time that it is shown" in ran.err
+    assert key not in ran.err
+    assert run("ofrep-key").out != ran.out
+
+
+def test_key_is_known_to_the_endpoints(client: Client, settings: Settings) -> None:
+    settings.ROOT_URLCONF = "tests.support.ofrep"
+    made = document("ofrep-key")
+    settings.FLAGSTAFF = {"OFREP_KEYS": {"billing": made["sha256"]}}
+    for key, status in ((made["key"], 200), (made["sha256"], 401)):
+        assert post(client, URL, **{"X-API-Key": key}).status_code == status

@@ -30,18 +30,23 @@ from tests.support.admin_pages import (
     preview_of,
     restore_url,
     staff,
+    table,
+    text_of,
     undo_url,
 )
-from tests.support.plan_pages import PLANS, action_url, do, plan_url, table, text_of
-from tests.support.rollouts import (
+from tests.support.plans import (
     KEY,
+    PLANS,
     RULES,
+    action_url,
+    do,
     drive_recently,
     end_dwell_time,
     fail,
     leave_unguarded,
     make_flag,
     plan_of,
+    plan_url,
     rollout,
     run_of,
     see,
@@ -58,18 +63,13 @@ GUARDS = ["errors", "latency=0.5,limit=1.5,action=hold"]
 
 @pytest.fixture
 def pending(flag: FeatureFlag) -> Plan:
+    """A plan with two guards."""
     return rollouts.create(KEY, STEPS, guards=GUARDS)
 
 
-@pytest.fixture
-def running(pending: Plan) -> Plan:
-    return rollouts.start(KEY)
-
-
-def see_users() -> None:
-    """Writes what 1,000 users inside and 3,000 outside have done."""
-    see(run_of(), inside=True, users=1000)
-    see(run_of(), inside=False, users=3000)
+def head(html: str) -> str:
+    """Returns the text of the head of the page of a plan."""
+    return text_of(html.partition('class="flagstaff-title">')[2].partition("<section")[0])
 
 
 def trip(key: str = KEY) -> None:
@@ -78,12 +78,6 @@ def trip(key: str = KEY) -> None:
     fail(run_of(key), inside=True, users=20)
     run_plans()
     assert plan_of(key).state == State.ROLLED_BACK
-
-
-def test_plan_that_sql_has_reset_is_shown_as_not_started(operator: Client, running: Plan) -> None:
-    # Its step keeps the end of its time.
-    Plan.objects.update(state=State.PENDING, step=None)
-    assert "Not started" in column(page(operator, PLANS), "shown_state")[0]
 
 
 def hold() -> None:
@@ -96,30 +90,6 @@ def pause_by_a_change() -> None:
     changes.flags.set_rollout(KEY, 60)
     run_plans()
     assert plan_of().state == State.PAUSED
-
-
-def head(html: str) -> str:
-    """Returns the text of the head of the page of a plan."""
-    return text_of(html.partition('class="flagstaff-title">')[2].partition("<section")[0])
-
-
-# The list.
-
-
-def needs_attention() -> bool:
-    """Whether the plan needs attention, by its row and by the queries of a list."""
-    plan = plan_of()
-    lists = Plan.objects.needing_attention(), Plan.objects.unguarded()
-    assert plan.needs_attention == any(plan in found for found in lists)
-    return plan.needs_attention
-
-
-def red(client: Client, flag: FeatureFlag) -> list[str]:
-    """Returns what the list of flags and the page of the flag show in red."""
-    return [
-        *Screen(page(client, FLAGS)).texts("small.flagstaff-alert"),
-        *Screen(page(client, flag_url(flag))).texts("p.flagstaff-alarm"),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -136,17 +106,25 @@ def red(client: Client, flag: FeatureFlag) -> list[str]:
 def test_plan_that_waits_for_a_person_is_red_and_comes_first_with_its_reason(  # noqa: PLR0913, PLR0917 (a table)
     happens: Any, state: str, text: str, operator: Client, running: Plan, flag: FeatureFlag
 ) -> None:
-    assert (needs_attention(), red(operator, flag)) == (False, [])
+    def red() -> list[str]:
+        """What the list of flags and the page of the flag show in red."""
+        list_of_flags, page_of_flag = page(operator, FLAGS), page(operator, flag_url(flag))
+        in_list = Screen(list_of_flags).texts("small.flagstaff-alert")
+        return [*in_list, *Screen(page_of_flag).texts("p.flagstaff-alarm")]
+
+    assert (plan_of().needs_attention, red()) == (False, [])
     [shown_state] = column(page(operator, PLANS), "shown_state")
     assert re.fullmatch(r"running ?Step 1 of 2, 25 %, until .* or later\.", shown_state)
     happens()
-    assert needs_attention()
-    shown = red(operator, flag)
+    # By its row, and by the queries of a list.
+    assert plan_of().needs_attention
+    assert plan_of() in [*Plan.objects.needing_attention(), *Plan.objects.unguarded()]
+    shown = red()
     # In the colour of the state, as on the page of the plan.
     is_harm = state in {"rolled back", "unguarded"}
     assert len(shown) == (2 if is_harm else 1)
-    for one in shown:
-        assert re.fullmatch(f"plan: {state} — {text}", one)
+    for text_in_red in shown:
+        assert re.fullmatch(f"plan: {state} — {text}", text_in_red)
     for key in ("later", "last"):
         make_flag(key)
         rollouts.create(key, STEPS)
@@ -160,14 +138,15 @@ def test_attention_ends_with_a_roll_back_by_a_person_a_resume_or_another_plan(
 ) -> None:
     hold()
     rollouts.rollback(KEY)
-    assert not needs_attention()
+    assert not plan_of().needs_attention
     rollouts.resume(KEY)
     trip()
     rollouts.create(KEY, STEPS)
     assert not Plan.objects.needing_attention().exists()
     rollouts.delete(KEY)
     rollouts.resume(KEY)
-    assert not needs_attention()
+    assert not plan_of().needs_attention
+    assert not Plan.objects.needing_attention().exists()
 
 
 def test_list_needs_as_many_queries_for_many_plans(operator: Client, running: Plan) -> None:
@@ -200,10 +179,11 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
     assert count_queries(operator, plan_url(running)) <= 25
 
 
-def test_line_of_a_guard_compares_the_users_with_the_flag_and_without_it(
+def test_guards_compare_the_users_with_the_flag_and_without_it_also_after_a_roll_back(
     operator: Client, running: Plan
 ) -> None:
-    see_users()
+    see(run_of(), inside=True, users=1000)
+    see(run_of(), inside=False, users=3000)
     for inside, users in ((True, 100), (False, 30)):
         fail(run_of(), inside=inside, users=users)
         fail(run_of(), inside=inside, users=3, guard=2)
@@ -211,8 +191,30 @@ def test_line_of_a_guard_compares_the_users_with_the_flag_and_without_it(
     assert re.fullmatch(r"(9\.\d|10) % 100 of [\d,]+ users", errors[1])
     assert re.fullmatch(r"(0\.9\d|1) % 30 of [\d,]+ users", errors[2])
     assert re.fullmatch(r"(9\.\d|1\d) at most \d+", errors[3])
-    assert errors[4] == "tripped"
-    assert latency[4] == "not decided"
+    assert (errors[4], latency[4]) == ("tripped", "not decided")
+    with acting_as("ann", reason="broken baskets"):
+        rollouts.rollback(KEY)
+    html = page(operator, plan_url(running))
+    assert "Step 1 of 2, 25 → 0 % — broken baskets." in head(html)
+    assert "100 of" in table(html, ">Guards<")[0][1]
+    assert "ann" in events_of(html)[0]
+
+
+def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: Plan) -> None:
+    drive_recently(minutes=6)
+    # As SQL can write it: no step lasts until then.
+    Plan.objects.update(due_at=ClockTimestamp() + timedelta(hours=1))
+    html = page(operator, plan_url(pending))
+    assert "Not started: the workers measure, and the rollout stays as it is." in head(html)
+    assert "Not started" in column(page(operator, PLANS), "shown_state")[0]
+    assert "The plan cannot start, because run-jobs does not run." in html
+    assert "a roll back also turns it off" not in html
+    FeatureFlag.objects.update(enabled=False, rules=RULES)
+    html = page(operator, plan_url(pending))
+    assert "The flag is off. The start of the plan turns it on." in html
+    assert "A rule can grant the flag, so a roll back also turns it off." in html
+    FeatureFlag.objects.all().delete()
+    assert "The flag no longer exists. Delete this plan." in page(operator, plan_url(pending))
 
 
 def test_page_shows_the_figures_at_a_trip_and_not_those_since(
@@ -245,19 +247,6 @@ def test_guard_is_shown_as_tripped_by_the_brake_or_by_its_function(
     assert [red in row for row in section.split("</tr>")[1:3]] == tripped
 
 
-def test_page_after_a_roll_back_by_a_person_shows_what_was_measured(
-    operator: Client, running: Plan
-) -> None:
-    see_users()
-    fail(run_of(), inside=True, users=41)
-    with acting_as("ann", reason="broken baskets"):
-        rollouts.rollback(KEY)
-    html = page(operator, plan_url(running))
-    assert "Step 1 of 2, 25 → 0 % — broken baskets." in head(html)
-    assert "41 of" in table(html, ">Guards<")[0][1]
-    assert "ann" in events_of(html)[0]
-
-
 def test_page_of_unguarded_plan_warns_with_the_command(operator: Client, running: Plan) -> None:
     assert "Unguarded" not in page(operator, plan_url(running))
     leave_unguarded()
@@ -265,23 +254,6 @@ def test_page_of_unguarded_plan_warns_with_the_command(operator: Client, running
     assert head(html).startswith(f"{KEY} unguarded")
     assert "Unguarded: run-jobs does not watch this plan" in text_of(html)
     assert "<code>manage.py flags run-jobs --loop</code>" in html
-
-
-def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: Plan) -> None:
-    drive_recently(minutes=6)
-    # As SQL can write it: no step lasts until then.
-    Plan.objects.update(due_at=ClockTimestamp() + timedelta(hours=1))
-    html = page(operator, plan_url(pending))
-    assert "Not started: the workers measure, and the rollout stays as it is." in head(html)
-    assert "The plan cannot start, because run-jobs does not run." in html
-    assert "a roll back also turns it off" not in html
-    FeatureFlag.objects.update(enabled=False, rules=RULES)
-    html = page(operator, plan_url(pending))
-    assert "The flag is off. The start of the plan turns it on." in html
-    assert "A rule can grant the flag, so a roll back also turns it off." in html
-    FeatureFlag.objects.all().delete()
-    html = page(operator, plan_url(pending))
-    assert "The flag no longer exists. Delete this plan." in html
 
 
 @pytest.mark.parametrize(
@@ -327,31 +299,14 @@ def test_stored_texts_are_shown_in_english_beside_the_german_kind(
     PlanEvent.objects.create(plan=running, kind="held", message=why)
     with override_settings(LANGUAGE_CODE="de"):
         html = page(operator, plan_url(running))
-        assert events_of(html)[0].startswith(f"angehalten: {why}")
+        held, started, _created = events_of(html)
+        assert held.startswith(f"angehalten: {why}")
+        assert "gestartet: rollout 0 → 25 %" in started
         assert f"Schritt 1 von 2, 25 % \N{EN DASH} {why}" in text_of(html)
         assert why in text_of(page(operator, PLANS))
 
 
 # The list and the page of flags.
-
-
-def test_list_of_flags_shows_the_plan_until_a_person_rolls_it_back(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    def state() -> list[str]:
-        return [one.removeprefix(KEY).strip() for one in column(page(operator), "flag")]
-
-    rollouts.create(KEY, STEPS)
-    assert state() == ["plan: pending"]
-    rollouts.start(KEY)
-    assert state() == ["plan: running"]
-    rollouts.rollback(KEY)
-    assert state() == [""]
-
-
-def test_german_event_has_its_kind_once(operator: Client, running: Plan) -> None:
-    with override_settings(LANGUAGE_CODE="de"):
-        assert "gestartet: rollout 0 → 25 %" in events_of(page(operator, plan_url(running)))[0]
 
 
 def test_pages_say_that_a_changed_flag_will_pause_its_plan(
@@ -412,6 +367,7 @@ def test_flags_make_one_query_for_all_plans(
 def test_page_of_a_flag_shows_its_active_plan(operator: Client, flag: FeatureFlag) -> None:
     plan = rollouts.start(KEY, STEPS)
     Plan.objects.create(flag_pk=str(flag.pk), key=KEY, state=State.DONE, steps=STEPS, step=1)
+    assert "plan: running" in column(page(operator), "flag")[0]
     html = page(operator, flag_url(flag))
     assert f'<a href="{plan_url(plan)}">Open the plan</a>' in html
     assert "Another change of this flag pauses the plan." in html
@@ -427,8 +383,11 @@ def test_page_of_a_flag_without_an_active_plan_offers_one(
     html = page(staff("view_featureflag"), flag_url(flag))
     assert "Rollout plan<" not in html
     assert "Plan a rollout" not in html
-    rollouts.start(KEY, STEPS)
+    rollouts.create(KEY, STEPS)
+    assert "plan: pending" in column(page(operator), "flag")[0]
+    rollouts.start(KEY)
     plan = rollouts.rollback(KEY)
+    assert column(page(operator), "flag") == [KEY]
     html = page(operator, flag_url(flag))
     assert "Step 1 of 2, 25 → 0 %." in html
     assert plan_url(plan) in html
@@ -444,6 +403,10 @@ def test_confirmations_of_a_change_of_the_flag_say_that_the_plan_is_paused(
     paused = ["running", "paused"]
     for path in ("kill/", "release/", "rollout/?percent=100"):
         assert preview_of(operator.get(f"{FLAGS}{flag.pk}/{path}"))["plan"] == paused
+    other = make_flag("other")
+    data = {"action": "kill", "index": "0", "_selected_action": [flag.pk, other.pk]}
+    [(lines, _heading), _uses] = operator.post(FLAGS, data).context["tables"]
+    assert ["paused" in line.after for line in lines] == [True, False]
     rollouts.pause(KEY)
     assert "plan" not in preview_of(operator.get(f"{FLAGS}{flag.pk}/kill/"))
 
@@ -459,15 +422,6 @@ def test_confirmations_after_a_trip_say_why_the_plan_was_rolled_back(
         assert now == after
     [why, *_others] = notes_of(operator.get(action_url(running, "resume")))
     assert "— errors: 20 of" in why
-
-
-def test_confirmation_of_several_flags_says_which_plans_are_paused(
-    operator: Client, running: Plan, flag: FeatureFlag
-) -> None:
-    other = make_flag("other")
-    data = {"action": "kill", "index": "0", "_selected_action": [flag.pk, other.pk]}
-    [(lines, _heading), _uses] = operator.post(FLAGS, data).context["tables"]
-    assert ["paused" in line.after for line in lines] == [True, False]
 
 
 def test_restore_says_that_the_plan_is_paused_only_if_it_decides_about_users(

@@ -13,8 +13,7 @@ from pytest_django import Settings
 from flagstaff import rollouts
 from flagstaff.rollouts.models import State
 from tests.support.admin_pages import FLAGS, page
-from tests.support.plan_pages import PLANS, do, plan_url
-from tests.support.rollouts import KEY, fail, make_flag, plan_of, run_of, see
+from tests.support.plans import KEY, PLANS, do, fail, make_flag, plan_of, plan_url, run_of, see
 
 # The time zone of the connection is that of the settings.
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.thorough]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -28,7 +29,6 @@ from flagstaff.experiments.statistics.effects import (
     ratio,
 )
 from flagstaff.experiments.statistics.sequential import units_for_means, units_for_proportions
-from tests.support.experiment_sums import pair_sums_of, sums_of
 
 Units = tuple[list[float], list[float]]
 
@@ -40,11 +40,20 @@ def arm(units: int, seed: int, effect: float = 0.0, slope: float = 0.8) -> Units
     return [slope * one + effect + source.gauss(0, 2) for one in x], x
 
 
+def sums_of(values: Sequence[float], shift: float = 0) -> Sums:
+    moved = [value - shift for value in values]
+    return Sums(len(values), math.fsum(moved), math.fsum(one * one for one in moved), shift)
+
+
+def pair_sums_of(
+    y: Sequence[float], x: Sequence[float], y_shift: float = 0, x_shift: float = 0
+) -> PairSums:
+    of_y, of_x = sums_of(y, y_shift), sums_of(x, x_shift)
+    xy = math.fsum((one - y_shift) * (other - x_shift) for one, other in zip(y, x, strict=True))
+    return PairSums(len(y), of_y.y, of_y.yy, of_x.y, of_x.yy, xy, y_shift, x_shift)
+
+
 CONTROL, TREATMENT = arm(400, 1), arm(150, 2, 0.7)
-
-
-def covariance(sums: PairSums) -> float:
-    return float(sums.products / (sums.units - 1))
 
 
 def test_mean_variance_and_covariance_are_those_of_the_units_of_all_hours() -> None:
@@ -52,7 +61,9 @@ def test_mean_variance_and_covariance_are_those_of_the_units_of_all_hours() -> N
     found = pair_sums_of(y[:100], x[:100]) + pair_sums_of(y[100:], x[100:])
     assert found.of_y.mean == pytest.approx(statistics.fmean(y), rel=1e-12)
     assert found.of_y.variance == pytest.approx(statistics.variance(y), rel=1e-12)
-    assert covariance(found) == pytest.approx(statistics.covariance(y, x), rel=1e-12)
+    assert float(found.products) / (found.units - 1) == pytest.approx(
+        statistics.covariance(y, x), rel=1e-12
+    )
     # An empty hour adds nothing.
     assert found + PairSums(0, 0, 0, 0, 0, 0) == found
 
@@ -66,7 +77,9 @@ def test_shift_keeps_the_digits_that_large_means_lose() -> None:
     # As the docstring says: without a shift only the first digits are left, if any.
     assert sums_of(large).variance != pytest.approx(statistics.variance(y), rel=1e-6)
     found = pair_sums_of(large, x, y_shift=1e8, x_shift=10)
-    assert covariance(found) == pytest.approx(statistics.covariance(y, x), rel=1e-6)
+    assert float(found.products) / (found.units - 1) == pytest.approx(
+        statistics.covariance(y, x), rel=1e-6
+    )
 
 
 def test_variance_of_huge_whole_sums_is_exact_and_that_of_equal_values_0() -> None:
@@ -80,15 +93,6 @@ def test_variance_of_huge_whole_sums_is_exact_and_that_of_equal_values_0() -> No
 # Variance reduction.
 
 
-def theta_by_hand(*arms: Units) -> float:
-    products = squares = 0.0
-    for y, x in arms:
-        mean_y, mean_x = statistics.fmean(y), statistics.fmean(x)
-        products += sum((one - mean_y) * (other - mean_x) for one, other in zip(y, x, strict=True))
-        squares += sum((other - mean_x) ** 2 for other in x)
-    return products / squares
-
-
 def test_adjusted_difference_is_that_of_an_analysis_of_covariance() -> None:
     y, x = np.array([*CONTROL[0], *TREATMENT[0]]), np.array([*CONTROL[1], *TREATMENT[1]])
     treated = np.repeat([0.0, 1.0], [len(CONTROL[0]), len(TREATMENT[0])])
@@ -99,7 +103,12 @@ def test_adjusted_difference_is_that_of_an_analysis_of_covariance() -> None:
 
 
 def test_adjusted_standard_error_is_that_of_the_adjusted_units() -> None:
-    theta = theta_by_hand(CONTROL, TREATMENT)
+    products = squares = 0.0
+    for y, x in (CONTROL, TREATMENT):
+        mean_y, mean_x = statistics.fmean(y), statistics.fmean(x)
+        products += sum((one - mean_y) * (other - mean_x) for one, other in zip(y, x, strict=True))
+        squares += sum((other - mean_x) ** 2 for other in x)
+    theta = products / squares
     units = [
         [one - theta * other for one, other in zip(y, x, strict=True)]
         for y, x in (TREATMENT, CONTROL)
@@ -144,16 +153,11 @@ def test_proportion_needs_ten_conversions_and_ten_others() -> None:
     assert found == [False, True, True, False]
 
 
-def samples(seed: int) -> tuple[list[float], list[float]]:
+@pytest.mark.parametrize("seed", range(3))
+def test_difference_of_means_has_the_standard_error_of_statsmodels(seed: int) -> None:
     source = random.Random(seed)
     control = [source.lognormvariate(1, 1) for _ in range(300)]
     treatment = [source.gauss(-2, 5) for _ in range(120)]
-    return control, treatment
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_difference_of_means_has_the_standard_error_of_statsmodels(seed: int) -> None:
-    control, treatment = samples(seed)
     theirs = CompareMeans(DescrStatsW(treatment), DescrStatsW(control))
     effect = difference(*(mean(sums_of(one)) for one in (control, treatment)))
     assert effect.value == pytest.approx(np.mean(treatment) - np.mean(control), rel=1e-9)

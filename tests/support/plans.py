@@ -1,12 +1,15 @@
-"""Plans for tests, and the signals that workers would write for them."""
+"""Plans for tests: what has happened to them, what workers have measured for them, their pages."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from datetime import timedelta
 from hashlib import sha256
 from typing import Any
 
 from django.db import transaction
+from django.test import Client
 
 from flagstaff._core import REGISTERS
 from flagstaff.models import FeatureFlag
@@ -20,12 +23,20 @@ from flagstaff.rollouts.models import (
     SignalCount,
 )
 from flagstaff.rollouts.transitions import enter_step
+from tests.support.admin_pages import act
 from tests.support.reports import register_worker
+from tests.support.screen import Screen
+from tools.limits import seconds
 
+PLANS = "/admin/flagstaff_rollouts/plan/"
 KEY = "new_checkout"
 STEPS = ["5:1h", "25:1h", "100:1h"]
 #: With these, a rule can grant the flag.
 RULES = [{"name": "all", "conditions": [], "rollout_percent": 100}]
+#: How long a test waits for what workers count.
+TIMEOUT = 10.0
+
+Query = Callable[..., Any]
 
 
 def make_flag(key: str = KEY, **fields: Any) -> FeatureFlag:
@@ -132,3 +143,84 @@ def add_worker(*, last_seen: timedelta, pid: int = 1, stopped: bool = False) -> 
     """Writes a worker that flushes every second and was last seen so long ago."""
     ago = last_seen.total_seconds()
     register_worker("measurements", pid=pid, interval=1, seconds_ago=ago, stopped=stopped)
+
+
+# A plan in the database of other processes, by SQL, and what workers have counted for it.
+
+
+def start_run(query: Query, state: str = "running", limits: str = '{"2": 0}') -> int:
+    """Begins a run of a plan, with a latency guard of this limit. Returns its id."""
+    (plan,) = query(
+        "INSERT INTO flagstaff_rollouts_plan (flag_pk, key, state, steps, guards, required_users, "
+        "latency_limits, salt, seen_flag, reason, trip_reason, actor, "
+        "ignore_releases, guarded_until) SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, "
+        "'\\x00', '', '', '', '', false, now() + interval '5 min' "
+        "FROM flagstaff_featureflag WHERE key = %s RETURNING id",
+        state,
+        limits,
+        KEY,
+    )
+    (run,) = query(
+        "INSERT INTO flagstaff_rollouts_steprun (plan_id, step, percent, number) "
+        "VALUES (%s, 0, 33, 1) RETURNING id",
+        plan,
+    )
+    query("UPDATE flagstaff_rollouts_plan SET run_id = %s WHERE id = %s RETURNING id", run, plan)
+    return int(run)
+
+
+def counted(query: Query, run: int, kind: str, number: int = 0) -> tuple[int, int]:
+    """What is counted outside and inside of the rollout."""
+    outside, inside = query(
+        "SELECT coalesce(sum(count) FILTER (WHERE NOT inside), 0)::int, "
+        "coalesce(sum(count) FILTER (WHERE inside), 0)::int "
+        "FROM flagstaff_rollouts_signalcount WHERE run_id = %s AND kind = %s AND number = %s",
+        run,
+        kind,
+        number,
+    )
+    return outside, inside
+
+
+def failed_users(query: Query, run: int, guard: int = 0) -> tuple[int, int]:
+    """The users who failed a guard and count, outside and inside of the rollout."""
+    outside, inside = query(
+        "SELECT count(*) FILTER (WHERE NOT inside), count(*) FILTER (WHERE inside) "
+        "FROM flagstaff_rollouts_failedunit WHERE run_id = %s AND guard = %s AND is_counted",
+        run,
+        guard,
+    )
+    return outside, inside
+
+
+def wait_for_count(query: Query, expected: tuple[int, int], *of: Any) -> None:
+    """Waits until `counted` returns this."""
+    deadline = time.monotonic() + seconds(TIMEOUT)
+    while (found := counted(query, *of)) != expected:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+# Pages.
+
+
+def plan_url(plan: Plan) -> str:
+    """Returns the URL of the page of a plan."""
+    return f"{PLANS}{plan.pk}/change/"
+
+
+def action_url(plan: Plan, name: str) -> str:
+    """Returns the URL of the page of an action."""
+    return f"{PLANS}{plan.pk}/{name}/"
+
+
+def do(client: Client, plan: Plan, name: str, **arguments: str) -> Any:
+    """Opens the page of an action, confirms it, and returns the page after it."""
+    return act(client, action_url(plan, name), **arguments)
+
+
+def actions_of(html: str) -> list[str]:
+    """Returns the actions that the page of a plan links to."""
+    urls = Screen(html).attributes(f'#content-main a[href^="{PLANS}"]', "href")
+    names = [url.rstrip("/").rpartition("/")[2] for url in urls]
+    return [name for name in names if name != "change"]
