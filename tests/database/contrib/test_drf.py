@@ -41,10 +41,6 @@ class Orders(APIView):  # type: ignore[misc]
         return Response("orders")
 
 
-def view_with(*permissions: Any) -> Any:
-    return Orders.as_view(permission_classes=list(permissions))
-
-
 urlpatterns = [path("orders/", Orders.as_view())]
 
 
@@ -55,10 +51,15 @@ def request_by(user: User | None) -> Any:
     return request
 
 
-def response_of(view: Any, user: User | None) -> tuple[int, Any]:
-    response = view(request_by(user)).render()
+def response_of(user: User | None, *permissions: Any) -> tuple[int, Any]:
+    """The status and the data, or the detail, of a view with these permissions."""
+    response = Orders.as_view(permission_classes=permissions)(request_by(user)).render()
     data = response.data
     return response.status_code, str(data["detail"]) if isinstance(data, dict) else data
+
+
+def statuses(users: list[User], *permissions: Any) -> list[int]:
+    return [response_of(user, *permissions)[0] for user in users]
 
 
 @pytest.mark.parametrize(
@@ -68,22 +69,22 @@ def response_of(view: Any, user: User | None) -> tuple[int, Any]:
 def test_endpoint_is_open_to_user_with_flag_only(
     status: Any, detail: str, alice: User, bob: User, settings: Any
 ) -> None:
-    view = view_with(HasFlag("new_checkout", status=status))
-    assert response_of(view, alice) == (200, "orders")
-    assert response_of(view, bob) == (status, detail)
-    assert response_of(view, None)[0] == (404 if status == 404 else 401)
+    flag = HasFlag("new_checkout", status=status)
+    assert response_of(alice, flag) == (200, "orders")
+    assert response_of(bob, flag) == (status, detail)
+    assert response_of(None, flag)[0] == (404 if status == 404 else 401)
     settings.DEBUG = True
-    assert response_of(view, bob) == (status, DETAIL)
+    assert response_of(bob, flag) == (status, DETAIL)
 
 
 @pytest.mark.usefixtures("german")
 def test_context_of_the_permission_is_read(bob: User) -> None:
     by_name = HasFlag("german", context=lambda request: {"country": request.user.username})
-    assert response_of(view_with(HasFlag("german", context={"country": "DE"})), bob)[0] == 200
-    assert response_of(view_with(by_name), bob)[0] == 404
+    assert response_of(bob, HasFlag("german", context={"country": "DE"}))[0] == 200
+    assert response_of(bob, by_name)[0] == 404
     bob.username = "DE"
     bob.save()
-    assert response_of(view_with(by_name), bob)[0] == 200
+    assert response_of(bob, by_name)[0] == 200
 
 
 def test_user_of_session_or_of_force_authenticate_is_used(
@@ -103,13 +104,12 @@ def test_user_of_session_or_of_force_authenticate_is_used(
 def test_permission_composes_with_others(status: Any, alice: User, bob: User) -> None:
     admin = User.objects.create(username="admin", is_staff=True)
     flag = HasFlag("new_checkout", status=status)
-    assert response_of(view_with(IsAuthenticated, flag), None)[0] == 401
-    assert response_of(view_with(IsAuthenticated, flag), bob)[0] == status
-    assert response_of(view_with(IsAuthenticated & flag), alice)[0] == 200
+    assert response_of(None, IsAuthenticated, flag)[0] == 401
+    assert response_of(bob, IsAuthenticated, flag)[0] == status
+    assert response_of(alice, IsAuthenticated & flag)[0] == 200
     for either in (flag | IsAdminUser, IsAdminUser | flag):
-        statuses = [response_of(view_with(either), user)[0] for user in (alice, admin, bob)]
-        assert statuses == [200, 200, 403]
-    assert [response_of(view_with(~flag), user)[0] for user in (alice, bob)] == [403, 200]
+        assert statuses([alice, admin, bob], either) == [200, 200, 403]
+    assert statuses([alice, bob], ~flag) == [403, 200]
 
 
 def test_user_is_not_read_if_result_does_not_depend_on_it(alice: User) -> None:
@@ -150,18 +150,14 @@ def test_variant_of_an_experiment_in_a_view(settings: Any, client: Any, alice: U
     assert first == second == get_variant("color", alice.pk)
 
 
-def schema_paths(request: Any) -> list[str]:
-    """Returns the paths that a schema for this request contains."""
-    generator = BaseSchemaGenerator(patterns=urlpatterns)
-    generator._initialise_endpoints()
-    _paths, endpoints = generator._get_paths_and_endpoints(request)
-    return [path for path, *rest in endpoints if generator.has_view_permissions(path, *rest)]
-
-
 def test_schema_of_user_has_permitted_endpoints(alice: User, bob: User) -> None:
-    assert schema_paths(None) == ["/orders/"]
-    for user, paths in ((alice, ["/orders/"]), (bob, [])):
-        assert schema_paths(Orders().initialize_request(request_by(user))) == paths
+    of_alice, of_bob = (Orders().initialize_request(request_by(user)) for user in (alice, bob))
+    for request, expected in ((None, ["/orders/"]), (of_alice, ["/orders/"]), (of_bob, [])):
+        generator = BaseSchemaGenerator(patterns=urlpatterns)
+        generator._initialise_endpoints()
+        _paths, endpoints = generator._get_paths_and_endpoints(request)
+        found = [path for path, *rest in endpoints if generator.has_view_permissions(path, *rest)]
+        assert found == expected
 
 
 def test_schema_generation_is_allowed_without_query(django_assert_num_queries: Any) -> None:
@@ -183,5 +179,5 @@ def test_invalid_argument_is_rejected() -> None:
 def test_each_permission_has_its_own_flag(alice: User, bob: User) -> None:
     FeatureFlag.objects.create(key="other_api", enabled=True).allowed_users.add(bob)
     first, second = HasFlag("new_checkout"), HasFlag("other_api")
-    assert [response_of(view_with(first), user)[0] for user in (alice, bob)] == [200, 404]
-    assert [response_of(view_with(second), user)[0] for user in (alice, bob)] == [404, 200]
+    assert statuses([alice, bob], first) == [200, 404]
+    assert statuses([alice, bob], second) == [404, 200]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -12,12 +12,13 @@ from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogR
 from opentelemetry.semconv._incubating.attributes import feature_flag_attributes as names
 from opentelemetry.semconv.attributes.error_attributes import ERROR_TYPE
 
-from flagstaff import experiments, flag_enabled, get_value
+from flagstaff import flag_enabled, get_value
 from flagstaff.contrib import otel
 from flagstaff.experiments import get_variant, resolve_variant
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.django_db
 
@@ -44,11 +45,10 @@ class Events:
 
 
 @pytest.fixture
-def events(load: Load) -> Events:
+def events(shop: Shop, load: Load) -> Events:
     FeatureFlag.objects.create(key="banner", enabled=True, rollout_percent=100)
     KeyValueStore.objects.create(key="limit", value=3)
-    experiments.create("button")
-    experiments.start("button")
+    shop.experiment("button")
     load()
     return Events()
 
@@ -61,72 +61,64 @@ def recorded(events: Events) -> Iterator[Events]:
     stop()
 
 
-def test_flag_has_an_event_with_its_variant_and_reason_but_no_user(recorded: Events) -> None:
-    flag_enabled("banner", User(pk=4711))
-    assert recorded.take() == [
-        FLAG | {names.FEATURE_FLAG_RESULT_VARIANT: "on", names.FEATURE_FLAG_RESULT_REASON: "static"}
-    ]
+EVENTS: dict[str, tuple[Callable[[], object], dict[str, object] | None]] = {
+    "flag": (
+        lambda: flag_enabled("banner", User(pk=4711)),
+        {names.FEATURE_FLAG_RESULT_VARIANT: "on", names.FEATURE_FLAG_RESULT_REASON: "static"},
+    ),
+    "unknown flag": (
+        lambda: flag_enabled("unknown", default=False),
+        {
+            names.FEATURE_FLAG_KEY: "unknown",
+            names.FEATURE_FLAG_RESULT_VALUE: False,
+            names.FEATURE_FLAG_RESULT_REASON: "error",
+            ERROR_TYPE: "flag_not_found",
+        },
+    ),
+    "variant": (
+        # The bucket of this unit is 1914.
+        lambda: get_variant("button", 4711),
+        {
+            names.FEATURE_FLAG_KEY: "button",
+            names.FEATURE_FLAG_RESULT_VARIANT: "control",
+            names.FEATURE_FLAG_RESULT_REASON: "split",
+        },
+    ),
+    "default of a variant": (
+        lambda: resolve_variant("other", 1, default="a"),
+        {
+            names.FEATURE_FLAG_KEY: "other",
+            names.FEATURE_FLAG_RESULT_VALUE: "a",
+            names.FEATURE_FLAG_RESULT_REASON: "error",
+            ERROR_TYPE: "flag_not_found",
+        },
+    ),
+    "value": (lambda: get_value("limit"), None),
+}
+
+
+@pytest.mark.parametrize(("evaluate", "event"), EVENTS.values(), ids=EVENTS)
+def test_evaluation_of_a_flag_or_a_variant_has_an_event_without_its_user(
+    recorded: Events, evaluate: Callable[[], object], event: dict[str, object] | None
+) -> None:
+    evaluate()
+    assert recorded.take() == ([] if event is None else [FLAG | event])
 
 
 def test_flag_that_is_forced_off_has_the_variant_off(recorded: Events) -> None:
     with forced_off(["banner"]):
         flag_enabled("banner", default=True)
-    assert recorded.take() == [
-        FLAG
-        | {names.FEATURE_FLAG_RESULT_VARIANT: "off", names.FEATURE_FLAG_RESULT_REASON: "disabled"}
-    ]
-
-
-def test_unknown_flag_has_the_default_and_the_type_of_the_error(recorded: Events) -> None:
-    flag_enabled("unknown", default=False)
-    assert recorded.take() == [
-        FLAG
-        | {
-            names.FEATURE_FLAG_KEY: "unknown",
-            names.FEATURE_FLAG_RESULT_VALUE: False,
-            names.FEATURE_FLAG_RESULT_REASON: "error",
-            ERROR_TYPE: "flag_not_found",
-        }
-    ]
-
-
-def test_value_has_no_event(recorded: Events) -> None:
-    get_value("limit")
-    assert recorded.take() == []
-
-
-def test_variant_has_an_event_with_its_reason_but_no_user(recorded: Events) -> None:
-    variant = get_variant("button", 4711)
-    assert recorded.take() == [
-        {
-            names.FEATURE_FLAG_KEY: "button",
-            names.FEATURE_FLAG_PROVIDER_NAME: "flagstaff",
-            names.FEATURE_FLAG_RESULT_VARIANT: variant,
-            names.FEATURE_FLAG_RESULT_REASON: "split",
-        }
-    ]
-
-
-def test_default_of_a_variant_is_the_value_of_its_event(recorded: Events) -> None:
-    resolve_variant("other", 1, default="a")
-    assert recorded.take() == [
-        {
-            names.FEATURE_FLAG_KEY: "other",
-            names.FEATURE_FLAG_PROVIDER_NAME: "flagstaff",
-            names.FEATURE_FLAG_RESULT_VALUE: "a",
-            names.FEATURE_FLAG_RESULT_REASON: "error",
-            ERROR_TYPE: "flag_not_found",
-        }
-    ]
+    [event] = recorded.take()
+    assert event[names.FEATURE_FLAG_RESULT_VARIANT] == "off"
+    assert event[names.FEATURE_FLAG_RESULT_REASON] == "disabled"
 
 
 def test_flag_that_an_attribute_function_evaluates_within_a_variant_has_its_event(
-    recorded: Events, load: Load, settings: Any
+    shop: Shop, recorded: Events, load: Load, settings: Any
 ) -> None:
     settings.FLAGSTAFF = {"ATTRIBUTES": f"{__name__}.attributes"}
     rule = {"conditions": [{"attribute": "has_banner", "operator": "in", "values": [True]}]}
-    experiments.create("title", rules=[rule])
-    experiments.start("title")
+    shop.experiment("title", rules=[rule])
     load()
     get_variant("title", User(pk=1))
     assert recorded.keys() == ["banner", "title"]

@@ -16,7 +16,7 @@ from django.contrib import admin
 from django.contrib.auth.models import Permission, User
 from django.core.checks.registry import registry
 from django.http import HttpRequest, HttpResponse
-from django.test import AsyncClient, Client, override_settings
+from django.test import AsyncClient, Client
 from django.urls import include, path
 
 from flagstaff import experiments, flag_enabled, get_value
@@ -37,14 +37,14 @@ both_threads = Barrier(2)
 
 
 def evaluated(request: HttpRequest) -> HttpResponse:
-    """Evaluates what the request names."""
-    user = request.GET.get("user")
-    for key in request.GET.getlist("flag"):
-        flag_enabled(key, user, context={"plan": request.GET.get("plan", "")})
-    for key in request.GET.getlist("value"):
-        get_value(key, "a default")
-    for key in request.GET.getlist("variant"):
-        get_variant(key, user)
+    """Evaluates what the request names, for each user that it names."""
+    for user in request.GET.getlist("user") or [None]:
+        for key in request.GET.getlist("flag"):
+            flag_enabled(key, user, context={"plan": request.GET.get("plan", "")})
+        for key in request.GET.getlist("value"):
+            get_value(key, "a default")
+        for key in request.GET.getlist("variant"):
+            get_variant(key, user)
     return HttpResponse(PAGE)
 
 
@@ -81,19 +81,11 @@ async def outlived(request: HttpRequest) -> HttpResponse:
     return evaluated(request)
 
 
-class Urls:
-    """The addresses of a project with the toolbar."""
-
-    def __init__(self) -> None:
-        self.urlpatterns = [
-            path("", evaluated),
-            path("async/", evaluated_async),
-            path("outlived/", outlived),
-            path("waiting/", waiting),
-            path("waiting-async/", waiting_async),
-            path("admin/", admin.site.urls),
-            path("__debug__/", include("debug_toolbar.urls")),
-        ]
+def odd_keys(_request: HttpRequest) -> HttpResponse:
+    """Evaluates keys that no page can hold."""
+    flag_enabled("\udc80")
+    flag_enabled("a\0")
+    return HttpResponse(PAGE)
 
 
 @pytest.fixture(autouse=True)
@@ -101,9 +93,7 @@ def project(settings: Any) -> Iterator[None]:
     """A project with the toolbar, in a process whose first request is yet to come."""
     checks = registry.registered_checks.copy()
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "debug_toolbar"]
-    settings.DEBUG_TOOLBAR_CONFIG = {
-        "SHOW_TOOLBAR_CALLBACK": "tests.database.contrib.test_toolbar.always"
-    }
+    settings.DEBUG_TOOLBAR_CONFIG = {"SHOW_TOOLBAR_CALLBACK": lambda _request: True}
     settings.DEBUG_TOOLBAR_PANELS = [
         "debug_toolbar.panels.history.HistoryPanel",
         "flagstaff.contrib.toolbar.FlagsPanel",
@@ -111,14 +101,20 @@ def project(settings: Any) -> Iterator[None]:
     ]
     toolbar_middleware = "debug_toolbar.middleware.DebugToolbarMiddleware"
     settings.MIDDLEWARE = [toolbar_middleware, *settings.MIDDLEWARE]
-    settings.ROOT_URLCONF = Urls()
+    urlpatterns = [
+        path("", evaluated),
+        path("async/", evaluated_async),
+        path("outlived/", outlived),
+        path("waiting/", waiting),
+        path("waiting-async/", waiting_async),
+        path("odd/", odd_keys),
+        path("admin/", admin.site.urls),
+        path("__debug__/", include("debug_toolbar.urls")),
+    ]
+    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": urlpatterns})
     yield
     # The toolbar registers its own at its first import, for the whole process.
     registry.registered_checks = checks
-
-
-def always(request: HttpRequest) -> bool:
-    return True
 
 
 def stats_of(response: Any) -> dict[str, Any]:
@@ -132,23 +128,14 @@ def stats_of(response: Any) -> dict[str, Any]:
     return stats
 
 
-def panel_of(response: Any, client: Client) -> str:
-    """The HTML of the panel, as the browser fetches it after a click."""
+def panel_of(response: Any, client: Client) -> Screen:
+    """The panel, as the browser fetches it after a click."""
     query = {"request_id": response["djdt-request-id"], "panel_id": "FlagsPanel"}
-    return str(client.get("/__debug__/render_panel/", query).json()["content"])
-
-
-def rows_of(response: Any, client: Client) -> list[list[str]]:
-    """The cells of the panel, without tags."""
-    return Screen(panel_of(response, client)).rows
+    return Screen(client.get("/__debug__/render_panel/", query).json()["content"])
 
 
 def keys_of(response: Any) -> list[str]:
     return [result["key"] for result in stats_of(response)["results"]]
-
-
-def links_of(response: Any, client: Client) -> list[str]:
-    return [url for _text, url in Screen(panel_of(response, client)).links]
 
 
 # What the panel shows.
@@ -172,7 +159,7 @@ def test_panel_shows_results_with_reasons_and_numbers(client: Client, alice: Use
     }
     half = flag_enabled("half", alice.pk)
     response = client.get("/", query)
-    assert rows_of(response, client) == [
+    assert panel_of(response, client).rows == [
         ["banner", "flag", "on", "STATIC", "2"],
         ["half", "flag", "on" if half else "off", "SPLIT", "1"],
         ["team", "flag", "on", "TARGETING_MATCH", "1"],
@@ -195,7 +182,7 @@ def test_rule_that_decides_is_named(client: Client) -> None:
     ]
     FeatureFlag.objects.create(key="banner", enabled=True, rules=rules)
     plans = [{"flag": "banner", "user": 3, "plan": plan} for plan in ("gold", "silver", "")]
-    results = [rows_of(client.get("/", query), client)[0] for query in plans]
+    results = [panel_of(client.get("/", query), client).rows[0] for query in plans]
     assert [result[3] for result in results] == [
         "TARGETING_MATCH, rule 1",
         "SPLIT, rule 2",
@@ -205,70 +192,46 @@ def test_rule_that_decides_is_named(client: Client) -> None:
 
 def test_same_key_with_two_results_has_two_rows(client: Client, alice: User) -> None:
     FeatureFlag.objects.create(key="team", enabled=True).allowed_users.add(alice)
-
-    class TwoUsers(Urls):
-        def __init__(self) -> None:
-            super().__init__()
-            self.urlpatterns[0] = path("", two_users)
-
-    def two_users(request: HttpRequest) -> HttpResponse:
-        flag_enabled("team", alice)
-        flag_enabled("team", None)
-        return HttpResponse(PAGE)
-
-    with override_settings(ROOT_URLCONF=TwoUsers()):
-        assert rows_of(client.get("/"), client) == [
-            ["team", "flag", "on", "TARGETING_MATCH", "1"],
-            ["team", "flag", "off", "DEFAULT", "1"],
-        ]
+    response = client.get("/", {"flag": "team", "user": [alice.pk, 0]})
+    assert panel_of(response, client).rows == [
+        ["team", "flag", "on", "TARGETING_MATCH", "1"],
+        ["team", "flag", "off", "SPLIT", "1"],
+    ]
 
 
 def test_page_without_evaluations_says_so(client: Client) -> None:
-    assert "has evaluated no flag" in panel_of(client.get("/"), client)
+    assert "has evaluated no flag" in panel_of(client.get("/"), client).text
 
 
 def test_secret_value_is_nowhere_in_the_toolbar(client: Client) -> None:
     KeyValueStore.objects.create(key="password", value="hunter2", secret=True)
     response = client.get("/", {"value": ["password", "other"]})
-    seen = [json.dumps(stats_of(response)), response.content.decode(), panel_of(response, client)]
+    panel = panel_of(response, client).html
+    seen = [json.dumps(stats_of(response)), response.content.decode(), panel]
     assert not any("hunter2" in text for text in seen)
     # The default of a call may be the secret itself.
     assert not any("a default" in text for text in seen)
     assert "********" in seen[0]
 
 
-def test_markup_in_keys_and_values_is_escaped(client: Client) -> None:
+def test_markup_is_escaped_and_a_long_value_is_cut(client: Client) -> None:
     KeyValueStore.objects.create(key="<b>", value="<script>")
-    html = panel_of(client.get("/", {"value": ["<b>"]}), client)
-    assert "&lt;b&gt;" in html
-    assert "<script>" not in html
+    KeyValueStore.objects.create(key="text", value="x" * 10_000)
+    markup, text = panel_of(client.get("/", {"value": ["<b>", "text"]}), client).rows
+    assert markup[:3] == ["<b>", "value", '"<script>"']
+    assert text[2] == f'"{"x" * 298}…'
 
 
 def test_key_that_no_page_can_hold_has_replacement_characters(client: Client) -> None:
-    urls = Urls()
-
-    def view(request: HttpRequest) -> HttpResponse:
-        flag_enabled("\udc80")
-        flag_enabled("a\0")
-        return HttpResponse(PAGE)
-
-    urls.urlpatterns[0] = path("", view)
-    with override_settings(ROOT_URLCONF=urls):
-        rows = rows_of(client.get("/"), client)
+    rows = panel_of(client.get("/odd/"), client).rows
     assert [row[0] for row in rows] == ["\ufffd", "a\ufffd"]
-
-
-def test_long_value_is_cut(client: Client) -> None:
-    KeyValueStore.objects.create(key="text", value="x" * 10_000)
-    [row] = rows_of(client.get("/", {"value": ["text"]}), client)
-    assert row[2] == f'"{"x" * 298}…'
 
 
 def test_number_of_rows_has_a_limit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(toolbar, "_MAX_RESULTS", 2)
-    response = client.get("/", {"flag": ["a", "b", "c", "a"]})
-    assert [(row[0], row[4]) for row in rows_of(response, client)] == [("a", "2"), ("b", "1")]
-    assert "Only the first 2 different results are shown." in panel_of(response, client)
+    panel = panel_of(client.get("/", {"flag": ["a", "b", "c", "a"]}), client)
+    assert [(row[0], row[4]) for row in panel.rows] == [("a", "2"), ("b", "1")]
+    assert "Only the first 2 different results are shown." in panel.text
 
 
 # Requests at the same time, and code outside of requests.
@@ -349,7 +312,7 @@ def test_link_leads_a_superuser_to_the_page_of_the_key(admin_client: Client) -> 
     experiments.create("button")
     query = {"flag": ["a/b?c&d", "unknown"], "value": "limit", "variant": "button"}
     response = admin_client.get("/", query)
-    links = links_of(response, admin_client)
+    links = [url for _text, url in panel_of(response, admin_client).links]
     assert [parse_qs(urlsplit(link).query)["key"] for link in links] == [
         ["a/b?c&d"], ["unknown"], ["limit"], ["button"],
     ]  # fmt: skip
@@ -371,7 +334,7 @@ def test_link_of_a_user_without_the_permission_is_a_404(client: Client, alice: U
     client.force_login(alice)
     assert client.get(link).status_code == 404
     alice.user_permissions.add(Permission.objects.get(codename="view_featureflag"))
-    assert links_of(client.get("/", {"flag": "banner"}), client) == [link]
+    assert panel_of(client.get("/", {"flag": "banner"}), client).link("banner") == link
     assert client.get(link).status_code == 302
     assert client.get(link.replace("flag&", "other&")).status_code == 404
 

@@ -54,57 +54,53 @@ def flag(load: Load) -> FeatureFlag:
     return flag
 
 
-@pytest.mark.usefixtures("flag")
-def test_targeting_key_is_the_primary_key_of_a_user(client: OpenFeatureClient) -> None:
-    assert checked(client, "allowed", "7").reason == "TARGETING_MATCH"
-    assert checked(client, "allowed", "8").value is False
-    assert checked(client, "allowed").value is False
+STAFF_USER = User(pk=7, is_staff=True)
 
 
 @pytest.mark.usefixtures("flag")
-def test_empty_targeting_key_is_none(client: OpenFeatureClient) -> None:
-    assert checked(client, "allowed", "") == checked(client, "allowed")
+@pytest.mark.parametrize(
+    ("key", "targeting_key", "attributes", "value"),
+    [
+        # The targeting key is the primary key of a user; an empty one is none.
+        ("allowed", "7", {}, True),
+        ("allowed", "8", {}, False),
+        ("allowed", "", {}, False),
+        ("allowed", None, {}, False),
+        ("allowed", "7", {"user": AnonymousUser()}, True),
+        # Rules read the attributes, but not those that are built in.
+        ("beta", None, {"country": "DE"}, True),
+        ("beta", None, {"country": "FR"}, False),
+        ("beta", "8", {"is_staff": True}, False),
+        # The attribute user is the user, of whom rules read more than the key.
+        ("beta", None, {"user": STAFF_USER}, True),
+        ("beta", "7", {"user": STAFF_USER}, True),
+        ("beta", "7", {}, False),
+    ],
+)
+def test_user_is_that_of_the_targeting_key_or_the_attribute_user(
+    key: str, targeting_key: Any, attributes: Any, value: bool, client: OpenFeatureClient
+) -> None:
+    found = checked(client, key, targeting_key, **attributes)
+    assert (found.value, found.variant) == (value, "on" if value else "off")
+    assert (found.reason == "TARGETING_MATCH", found.error_code) == (value, None)
 
 
 @pytest.mark.usefixtures("flag")
-def test_attributes_are_what_rules_read(client: OpenFeatureClient) -> None:
-    found = checked(client, "beta", country="DE")
-    assert (found.value, found.reason, found.variant) == (True, "TARGETING_MATCH", "on")
-    assert checked(client, "beta", country="FR").variant == "off"
-
-
-@pytest.mark.usefixtures("flag")
-def test_built_in_attribute_cannot_be_passed(client: OpenFeatureClient) -> None:
-    assert checked(client, "beta", "8", is_staff=True).value is False
-
-
-@pytest.mark.usefixtures("flag")
-def test_attribute_user_is_the_user(client: OpenFeatureClient) -> None:
-    user = User.objects.get(pk=7)
-    assert checked(client, "beta", user=user).value is True
-    assert checked(client, "beta", "7", user=user).value is True
-    assert checked(client, "beta", "7").value is False
-
-
-@pytest.mark.usefixtures("flag")
-def test_targeting_key_decides_for_an_anonymous_user(client: OpenFeatureClient) -> None:
-    assert checked(client, "allowed", "7", user=AnonymousUser()).value is True
-
-
-@pytest.mark.usefixtures("flag")
-def test_two_users_in_one_context_are_invalid(client: OpenFeatureClient) -> None:
-    found = checked(client, "allowed", "7", user=User(pk=8))
+@pytest.mark.parametrize(
+    ("targeting_key", "user", "problem"),
+    [
+        ("7", User(pk=8), "the targeting key '7' is not the primary key of the attribute user, 8"),
+        (None, [7], ""),
+        (None, 7.0, ""),
+        (None, object(), ""),
+    ],
+)
+def test_two_users_and_a_wrong_type_of_user_are_an_invalid_context(
+    client: OpenFeatureClient, targeting_key: str | None, user: Any, problem: str
+) -> None:
+    found = checked(client, "allowed", targeting_key, user=user)
     assert (found.value, found.error_code) == (False, ErrorCode.INVALID_CONTEXT)
-    assert found.error_message == (
-        "the targeting key '7' is not the primary key of the attribute user, 8"
-    )
-
-
-@pytest.mark.usefixtures("flag")
-@pytest.mark.parametrize("user", [[7], 7.0, object()])
-def test_wrong_type_of_user_is_an_invalid_context(client: OpenFeatureClient, user: Any) -> None:
-    found = checked(client, "allowed", user=user)
-    assert (found.value, found.error_code) == (False, ErrorCode.INVALID_CONTEXT)
+    assert problem in (found.error_message or "")
 
 
 @pytest.mark.usefixtures("flag")
@@ -131,26 +127,20 @@ def in_request(user: Any, evaluate: Any) -> Any:
 
 
 @pytest.mark.usefixtures("flag")
-def test_view_evaluates_for_the_user_of_its_request(client: OpenFeatureClient) -> None:
-    alice = User.objects.get(pk=7)
-    assert in_request(alice, lambda _: client.get_boolean_value("beta", False))
-    assert not in_request(AnonymousUser(), lambda _: client.get_boolean_value("beta", False))
+def test_view_evaluates_for_the_user_and_the_context_of_its_request(
+    client: OpenFeatureClient,
+) -> None:
+    def beta(_request: Any, targeting_key: str | None = None) -> bool:
+        return client.get_boolean_value("beta", False, EvaluationContext(targeting_key))
 
-
-@pytest.mark.usefixtures("flag")
-def test_context_of_the_request_is_read(client: OpenFeatureClient) -> None:
-    def view(request: Any) -> bool:
+    def beta_in_germany(request: Any) -> bool:
         request.flags.context["country"] = "DE"
-        return client.get_boolean_value("beta", False)
+        return beta(request)
 
-    assert in_request(AnonymousUser(), view)
-
-
-@pytest.mark.usefixtures("flag")
-def test_targeting_key_precedes_the_user_of_the_request(client: OpenFeatureClient) -> None:
-    context = EvaluationContext("8")
-    alice = User.objects.get(pk=7)
-    assert not in_request(alice, lambda _: client.get_boolean_value("beta", False, context))
+    assert in_request(STAFF_USER, beta)
+    assert not in_request(STAFF_USER, lambda request: beta(request, "8"))
+    assert not in_request(AnonymousUser(), beta)
+    assert in_request(AnonymousUser(), beta_in_germany)
 
 
 def test_view_evaluates_from_the_snapshot_of_its_request(
@@ -224,24 +214,6 @@ def test_async_view_gets_the_value_of_its_user(
     handle: Any = FlagstaffMiddleware(view)
     response: Any = async_to_sync(handle)(request)
     assert json.loads(response.content) == of_staff
-
-
-@pytest.mark.usefixtures("flag")
-def test_async_view_reads_its_user_outside_of_the_event_loop(client: OpenFeatureClient) -> None:
-    alice = User.objects.get(pk=7)
-
-    async def view(request: HttpRequest) -> HttpResponse:
-        return HttpResponse(str(await client.get_boolean_value_async("beta", False)))
-
-    async def auser() -> User:
-        return alice
-
-    request: Any = RequestFactory().get("/")
-    # A lazy user that queries would raise in the event loop.
-    request.user, request.auser = None, auser
-    handle: Any = FlagstaffMiddleware(view)
-    response: Any = async_to_sync(handle)(request)
-    assert response.content == b"True"
 
 
 def country_of(user: User, request: object) -> dict[str, object]:

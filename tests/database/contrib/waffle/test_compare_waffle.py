@@ -48,6 +48,13 @@ def test_percentages_are_listed_and_not_compared() -> None:
         ["equal", "flag", "checkout", "12.5 %", "13 %", "", ""],
         ["equal", "sample", "audit", "33.3 %", "80 %", "", ""],
     ]
+    found = document("compare-waffle")
+    assert found["counts"]["equal"] == 2
+    assert (found["rows"][0]["waffle"], found["rows"][0]["flagstaff"]) == ("12.5 %", "13 %")
+    # A percentage on one side only is a difference.
+    changes.flags.set_rollout("checkout", 100)
+    [line, _equal] = table_rows(run("compare-waffle").out)
+    assert line[:5] == ["differs", "flag", "checkout", "by percentage", "on"]
 
 
 @pytest.mark.parametrize(
@@ -106,13 +113,6 @@ def test_difference_has_the_number_of_people_and_an_example(alice: User, bob: Us
     assert "1 row differs from the flags here" in ran.err
 
 
-def test_percentage_on_one_side_only_is_a_difference() -> None:
-    imported(flag(percent=10))
-    changes.flags.set_rollout("checkout", 100)
-    [line] = table_rows(run("compare-waffle").out)
-    assert line[:5] == ["differs", "flag", "checkout", "by percentage", "on"]
-
-
 def test_flag_that_is_off_here_and_on_in_waffle_is_listed_apart() -> None:
     imported(flag(everyone=True), flag("quiet"), switch(), flag("off", everyone=False))
     for key in ("checkout", "quiet", "search"):
@@ -161,15 +161,20 @@ def test_row_with_own_code_is_compared_by_both_classes(
     assert "is_active_for_user()" in found["examples"][0]["person"]
 
 
-def test_row_with_own_code_that_is_off_here_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    own_row(monkeypatch, is_active=lambda *_: True)
-    changes.flags.disable("checkout")
-    assert (outcomes(), run("compare-waffle").status) == ({"checkout": "off here"}, 6)
-
-
-def test_row_whose_own_code_fails_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    own_row(monkeypatch, is_active=lambda _row, request: request.organization)
-    assert (outcomes(), run("compare-waffle").status) == ({"checkout": "own code"}, 0)
+@pytest.mark.parametrize(
+    ("is_active", "enabled", "outcome", "status"),
+    [
+        (lambda *_given: True, False, "off here", 6),
+        (lambda _row, request: request.organization, True, "own code", 0),
+    ],
+    ids=["off here", "fails"],
+)
+def test_row_with_own_code_is_listed_by_its_outcome(
+    is_active: Any, enabled: bool, outcome: str, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own_row(monkeypatch, is_active=is_active)
+    FeatureFlag.objects.update(enabled=enabled)
+    assert (outcomes(), run("compare-waffle").status) == ({"checkout": outcome}, status)
 
 
 def test_comparison_rolls_back_what_own_code_writes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,14 +206,6 @@ def test_comparison_writes_nothing_and_ignores_the_cache_of_waffle(settings: Any
     before = database_state()
     assert outcomes() == {"checkout": "equal"}
     assert database_state() == before
-
-
-def test_json_has_the_outcomes_and_the_percentages() -> None:
-    imported(flag(percent="12.5"))
-    found = document("compare-waffle")
-    assert found["counts"]["equal"] == 1
-    row = found["rows"][0]
-    assert (row["waffle"], row["flagstaff"]) == ("12.5 %", "13 %")
 
 
 def test_computed_results_are_those_of_waffle() -> None:
@@ -248,6 +245,6 @@ def test_computed_results_are_those_of_waffle() -> None:
 def test_percentage_of_a_row_is_no_certain_result() -> None:
     flag(percent="0.1")
     sample(percent="99.9")
-    [one], [other] = read_kind("flag", "default"), read_kind("sample", "default")
-    nobody = Person("anonymous")
-    assert (waffle_result(one, nobody), waffle_result(other, nobody)) == (None, None)
+    for kind in ("flag", "sample"):
+        [row] = read_kind(kind, "default")
+        assert waffle_result(row, Person("anonymous")) is None

@@ -1,4 +1,4 @@
-"""A second import from waffle: what changed there is written, what changed here stays."""
+"""Imports from waffle in the history: one transaction, its undo, and what later ones write."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from django.test.utils import CaptureQueriesContext
 from waffle.models import Flag
 
 from flagstaff import changes
+from flagstaff.contrib.waffle.importing import import_waffle
 from flagstaff.models import FeatureFlag
+from tests.support.concurrency import run_during
 from tests.support.history import flag_history
 from tests.support.sql import rows
-from tests.support.terminals import run
-from tests.support.waffle_rows import flag, notes, rows_of_dry_run, statuses
+from tests.support.terminals import ok, run, undo_of
+from tests.support.waffle_rows import flag, notes, rows_of_dry_run, statuses, switch
 
 # Each change is a transaction of its own.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -26,7 +28,7 @@ def row(alice: User) -> Any:
     """A flag of waffle for alice and 10 %, which was imported."""
     row = flag(percent=10)
     row.users.add(alice)
-    assert run("import-waffle").status == 0
+    ok("import-waffle")
     return row
 
 
@@ -34,32 +36,46 @@ def stored() -> FeatureFlag:
     return FeatureFlag.objects.get(key="checkout")
 
 
-def change(row: Any, **columns: Any) -> None:
-    for name, value in columns.items():
-        setattr(row, name, value)
-    row.save()
+def test_import_is_one_transaction_with_the_source_waffle_that_is_undone(bob: User) -> None:
+    flag()
+    switch()
+    undo = undo_of(ok(f'import-waffle --reason "leave waffle" --as {bob.pk}').err)
+    events = flag_history()
+    assert {event.key for event in events} == {"checkout", "search"}
+    assert len({event.transaction_id for event in events}) == 1
+    assert {(event.actor, event.source, event.reason) for event in events} == {
+        (str(bob.pk), "waffle", "leave waffle")
+    }
+    ok(undo)
+    assert not FeatureFlag.objects.exists()
+
+
+def test_import_that_waits_for_another_writes_the_newest_rows(row: Any) -> None:
+    newer = Flag.objects.filter(pk=row.pk)
+    run_during(import_waffle, import_waffle, lambda: newer.update(percent=20))
+    assert stored().rollout_percent == 20
 
 
 def test_second_import_writes_nothing_without_a_change(row: Any) -> None:
     entries = len(flag_history())
-    assert run("import-waffle").status == 0
+    ok("import-waffle")
     assert len(flag_history()) == entries
     assert rows_of_dry_run()["flag:checkout"]["action"] == ""
 
 
 def test_second_import_writes_what_changed_in_waffle(row: Any, alice: User, bob: User) -> None:
-    change(row, percent=40)
+    Flag.objects.update(percent=40)
     row.users.set([bob])
-    assert run("import-waffle").status == 0
+    ok("import-waffle")
     assert (stored().rollout_percent, [*stored().allowed_users.all()]) == (40, [bob])
-    change(row, everyone=True)
-    assert run("import-waffle").status == 0
+    Flag.objects.update(everyone=True)
+    ok("import-waffle")
     assert stored().rollout_percent == 100
 
 
 def test_killed_flag_stays_off_after_a_second_import(row: Any) -> None:
     changes.flags.disable("checkout")
-    change(row, percent=40)
+    Flag.objects.update(percent=40)
     ran = run("import-waffle")
     assert (ran.status, stored().enabled, stored().rollout_percent) == (4, False, 10)
     assert "1 row: 0 exact, 0 differs, 0 lost, 1 refused" in ran.err
@@ -97,7 +113,7 @@ def test_change_of_allowed_users_here_is_kept(row: Any, bob: User) -> None:
 def test_flag_that_was_changed_here_and_is_equal_again_is_not_refused(row: Any) -> None:
     changes.flags.disable("checkout")
     changes.flags.enable("checkout")
-    assert run("import-waffle").status == 0
+    ok("import-waffle")
 
 
 def test_flag_that_was_deleted_here_is_not_created_again(row: Any) -> None:
@@ -117,13 +133,13 @@ def test_flag_that_was_created_again_here_is_kept(row: Any) -> None:
 
 def test_flag_without_history_is_kept(row: Any) -> None:
     rows("DELETE FROM flagstaff_change")
-    change(row, percent=40)
+    Flag.objects.update(percent=40)
     assert notes()["flag:checkout"].startswith("the history does not say who has changed its flag")
 
 
 def test_row_with_another_key_is_imported_again(row: Any, settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "WAFFLE": {"KEYS": {"flag:checkout": "pay"}}}
-    assert run("import-waffle").status == 0
+    ok("import-waffle")
     assert FeatureFlag.objects.get(key="pay").rollout_percent == 10
 
 
@@ -133,6 +149,6 @@ def test_queries_of_a_second_import_do_not_grow_with_the_number_of_flags() -> No
         Flag.objects.bulk_create(Flag(name=f"{prefix}{number}") for number in range(20))
         run("import-waffle")
         with CaptureQueriesContext(connection) as queries:
-            assert run("import-waffle").status == 0
+            ok("import-waffle")
         numbers.append(len(queries))
     assert numbers[1] < numbers[0] + 20

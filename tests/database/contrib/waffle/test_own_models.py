@@ -20,7 +20,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
 from tests.support.forced_off import forced_off
 from tests.support.terminals import asked, document, ok
-from tests.support.waffle_rows import use_flag_model
+from tests.support.waffle_rows import statuses, use_flag_model
 
 pytestmark = pytest.mark.django_db
 CODE = "is_active() of common.OwnFlag"
@@ -41,8 +41,10 @@ def test_model_whose_code_decides_is_named(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_model_with_other_methods_is_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    use_flag_model(monkeypatch, "NamedFlag", get_flush_keys=lambda self: [])
+    model = use_flag_model(monkeypatch, "NamedFlag", get_flush_keys=lambda self: [])
+    model.objects.create(name="checkout")
     assert [*check_waffle()] == []
+    assert statuses() == {"flag:checkout": "exact"}
 
 
 @pytest.mark.parametrize(("version", "ids"), [("4.1.0", ["flagstaff.W058"]), ("5.1.0", [])])
@@ -53,15 +55,13 @@ def test_older_waffle_is_named(
     assert [message.id for message in check_waffle()] == ids
 
 
-def test_flag_of_a_row_with_own_code_is_created_on_and_others_off(row: Any) -> None:
+def test_flag_of_a_row_with_own_code_is_created_on_unless_the_caller_says_off(row: Any) -> None:
     printed = ok("create checkout").err
     assert f"On: {CODE} decides who has it, {CANNOT}" in printed
     ok("create other")
     states = FeatureFlag.objects.order_by("key").values_list("enabled", "rollout_percent", "kind")
     assert [*states] == [(True, 0, "ops"), (False, 0, "release")]
-
-
-def test_flag_of_a_row_with_own_code_is_created_as_the_caller_says(row: Any) -> None:
+    FeatureFlag.objects.all().delete()
     changes.flags.create("checkout", enabled=False)
     assert not FeatureFlag.objects.get(key="checkout").enabled
 
@@ -77,11 +77,13 @@ def test_imported_flag_of_a_row_with_own_code_is_on_unless_the_file_says_otherwi
     assert [*states] == [("checkout", True, 0), ("none", False, 0), ("other", False, 0)]
 
 
-def test_flag_is_created_before_the_table_of_waffle_exists(row: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f'DROP TABLE "{row._meta.db_table}" CASCADE')
+def test_flag_without_a_row_or_the_table_of_waffle_is_created_off(row: Any) -> None:
+    row.delete()
     changes.flags.create("checkout")
-    assert not FeatureFlag.objects.get().enabled
+    with connection.cursor() as cursor:
+        cursor.execute(f'SET CONSTRAINTS ALL IMMEDIATE; DROP TABLE "{row._meta.db_table}" CASCADE')
+    changes.flags.create("without_table")
+    assert not FeatureFlag.objects.filter(enabled=True).exists()
 
 
 @pytest.mark.parametrize("rules", [[], [{"unknown": 1}]])
@@ -176,12 +178,6 @@ def test_explanation_says_that_own_code_decides(row: Any, admin_client: Any) -> 
         assert (CODE in of_user.content.decode()) is is_on
         assert (CODE in ok("explain checkout --anonymous").err) is is_on
         changes.flags.disable("checkout")
-
-
-def test_row_that_was_deleted_has_no_code(row: Any) -> None:
-    row.delete()
-    ok("create checkout")
-    assert not FeatureFlag.objects.get().enabled
 
 
 def test_locked_table_of_waffle_does_not_hold_the_texts_of_a_flag(

@@ -18,13 +18,10 @@ def use(settings: Any, **options: object) -> None:
     settings.FLAGSTAFF = {"WAFFLE": options}
 
 
-def test_setting_has_defaults(settings: Any) -> None:
+def test_setting_has_defaults_and_its_options_are_typed(settings: Any) -> None:
     use(settings)
     assert waffle_settings() == WaffleSettings({}, "visitor", None)
     assert not waffle_settings().keeps_cookies
-
-
-def test_valid_settings_are_typed(settings: Any) -> None:
     use(settings, COOKIES_UNTIL="2027-01-05", PERCENT_OF="users")
     assert waffle_settings() == WaffleSettings({}, "user", date(2027, 1, 5))
 

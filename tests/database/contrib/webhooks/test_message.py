@@ -20,8 +20,10 @@ from flagstaff.contrib.webhooks.message import create_message
 from flagstaff.contrib.webhooks.send import signature_headers
 from flagstaff.history import forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.conditions import condition
 from tests.support.fake_workers import FakeWorker
 from tests.support.history import flag_history
+from tests.support.segment_rules import rules
 from tests.support.sql import rows
 from tests.support.webhooks import SECRET, Webhook, assert_delivered, make_due, percents
 
@@ -93,14 +95,16 @@ def test_slack_receiver_gets_the_slack_format(hook: Webhook) -> None:
 
 
 def test_changes_of_one_flag_in_one_transaction_are_one_message(hook: Webhook) -> None:
-    bob = User.objects.create(username="bob")
+    pks = [User.objects.create(pk=pk, username=str(pk)).pk for pk in (7100001, 7100002)]
     with transaction.atomic():
         changes.flags.set_rollout("new_checkout", 50)
-        changes.flags.allow("new_checkout", bob.pk)
+        changes.flags.allow("new_checkout", pks)
         changes.flags.set_rollout("search_v2", 60)
     assert_delivered(delivered=2)
     first, second = (received.data for received in hook.accepted)
-    assert (first["key"], first["added"]) == ("new_checkout", 1)
+    # Allowed users are only counted.
+    assert (first["key"], first["added"]) == ("new_checkout", 2)
+    assert b"710000" not in hook.accepted[0].body
     assert (second["key"], second["added"]) == ("search_v2", 0)
     assert first["transaction_id"] == second["transaction_id"]
 
@@ -120,38 +124,29 @@ def test_changes_of_two_actors_in_one_transaction_are_separate_messages(hook: We
     assert types == [*["flag.changed"] * 3, "flag.created", "flag.deleted"]
 
 
-def by_segment(key: str) -> list[Any]:
-    return [{"conditions": [{"segment": key}]}]
-
-
-def flag(attribute: str) -> list[Any]:
-    return [{"attribute": attribute, "operator": "in", "values": [True]}]
-
-
 def test_changed_segment_names_what_uses_it(hook: Webhook) -> None:
-    changes.segments.create("team", flag("is_staff"))
+    changes.segments.create("team", [condition("is_staff", "in", True)])
     for key in ("new_checkout", "search_v2"):
-        changes.flags.update(key, {"rules": by_segment("team"), "rollout_percent": 0})
-    experiments.create("price", rules=by_segment("team"))
+        changes.flags.update(key, {"rules": rules("team"), "rollout_percent": 0})
+    experiments.create("price", rules=rules("team"))
     assert_delivered(delivered=3)
     with acting_as("ana", reason="pilot"):
-        changes.segments.update("team", {"conditions": flag("is_authenticated")})
+        changes.segments.update("team", {"conditions": [condition("is_authenticated", "in", True)]})
     changes.segments.update("team", {"description": "All"})
     assert_delivered(delivered=2)
     received = hook.accepted[3]
     assert received.json["type"] == "segment.changed"
     data = received.data
-    assert (data["kind"], data["key"], data["actor"], data["reason"]) == (
-        *("segment", "team", "ana", "pilot"),
-    )
+    about = [data[name] for name in ("kind", "key", "actor", "reason")]
+    assert about == ["segment", "team", "ana", "pilot"]
     assert (data["flags"], data["experiments"]) == (["new_checkout", "search_v2"], ["price"])
     assert list(data["changes"]) == ["conditions"]
 
 
 def test_slack_message_about_a_segment_has_at_most_ten_keys(hook: Webhook) -> None:
-    changes.segments.create("team", flag("is_staff"))
+    changes.segments.create("team", [condition("is_staff", "in", True)])
     for number in range(12):
-        changes.flags.create(f"f{number:02}", rules=by_segment("team"))
+        changes.flags.create(f"f{number:02}", rules=rules("team"))
     deliver()
     channel = {"url": hook.url, "format": "slack"}
     with override_settings(FLAGSTAFF={"WEBHOOKS": {"ops": channel}}):
@@ -192,31 +187,18 @@ def test_secret_value_is_never_in_a_message(hook: Webhook) -> None:
 
 
 def test_rules_of_a_value_are_in_a_message_unless_it_is_secret(hook: Webhook) -> None:
-    rules = [
-        {
-            "conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}],
-            "value": "hunter2",
-        }
-    ]
+    german = [{"conditions": [condition("country", "in", "DE")], "value": "hunter2"}]
     KeyValueStore.objects.create(key="mail_host", value="a")
     KeyValueStore.objects.create(key="mail_password", value="a", secret=True)
     deliver()
-    changes.values.update("mail_host", {"rules": rules})
-    changes.values.update("mail_password", {"rules": rules})
+    changes.values.update("mail_host", {"rules": german})
+    changes.values.update("mail_password", {"rules": german})
     deliver()
     shown, masked = (hook.accepted[at].data for at in (-2, -1))
-    assert shown["changes"] == {"rules": {"old": [], "new": rules}}
+    assert shown["changes"] == {"rules": {"old": [], "new": german}}
     assert shown["summary"] == 'rules added rule 1: "hunter2" if country is "DE"'
     assert masked["changes"] == {"rules": {"old": None, "new": None, "secret": True}}
     assert b"hunter2" not in hook.accepted[-1].body
-
-
-def test_allowed_users_are_only_counted(hook: Webhook) -> None:
-    pks = [User.objects.create(pk=pk, username=str(pk)).pk for pk in (7100001, 7100002)]
-    changes.flags.allow("new_checkout", pks)
-    deliver()
-    assert hook.accepted[0].data["added"] == 2
-    assert b"710000" not in hook.accepted[0].body
 
 
 def test_pruned_event_expires_and_is_reported(hook: Webhook) -> None:
