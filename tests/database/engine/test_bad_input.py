@@ -68,36 +68,21 @@ def start_mode(request: pytest.FixtureRequest, db: None) -> Start:
 
 
 class TestWrongTypes:
-    @pytest.mark.parametrize("user", [True, 4.2, [4], {"pk": 4}, b"4"])
     @pytest.mark.parametrize("enabled", [True, False, None], ids=["on", "off", "unknown"])
-    def test_user_of_a_wrong_type_raises_for_every_state_of_the_flag(
-        self, start_mode: Start, user: Any, enabled: bool | None
+    def test_argument_of_a_wrong_type_raises_for_every_state_of_the_flag(
+        self, start_mode: Start, enabled: bool | None
     ) -> None:
         if enabled is not None:
             FeatureFlag.objects.create(key="new_checkout", enabled=enabled, rollout_percent=50)
         start_mode()
-        for function in (flag_enabled, explain, snapshot().flag_enabled):
-            with pytest.raises(TypeError) as caught:
-                function("new_checkout", user)
-            assert str(caught.value) == (
-                "user must be a user, the primary key of one (int, str or uuid.UUID) or None, "
-                f"not {type(user).__name__}"
-            )
-
-    @pytest.mark.parametrize("key", [None, 1, True, b"new_checkout", ["new_checkout"], object()])
-    def test_key_of_a_wrong_type_raises(self, start_mode: Start, key: Any) -> None:
-        start_mode()
-        for function in (flag_enabled, get_value, explain, snapshot().flag_enabled):
+        functions: tuple[Any, ...] = (flag_enabled, explain, snapshot().flag_enabled)
+        for function in functions:
+            with pytest.raises(TypeError, match="user must be a user, the primary key of one"):
+                function("new_checkout", 4.2)
             with pytest.raises(TypeError, match="key must be a string"):
-                function(key)
-
-    @pytest.mark.parametrize("default", [None, 1, "yes"])
-    def test_default_of_a_flag_is_a_bool_and_keyword_only(
-        self, start_mode: Start, default: Any
-    ) -> None:
-        start_mode()
+                function(None)
         with pytest.raises(TypeError, match="default must be True or False"):
-            flag_enabled("new_checkout", default=default)
+            flag_enabled("new_checkout", default=1)  # type: ignore[arg-type]
         with pytest.raises(TypeError, match="takes from 1 to 2 positional arguments but 3 were"):
             flag_enabled("new_checkout", None, True)  # type: ignore[call-arg]
 
@@ -285,18 +270,19 @@ def loose_tables(transactional_db: None) -> Iterator[None]:
         rows(f"ALTER TABLE {table} ADD CONSTRAINT {name} {rule}")
 
 
-def flags(*keys: str) -> None:
-    FeatureFlag.objects.bulk_create(
-        FeatureFlag(key=key, enabled=True, rollout_percent=100) for key in keys
-    )
-
-
 @contextmanager
 def loaded_engine() -> Iterator[None]:
     """An engine that has loaded the present rows, also on a busy machine."""
     with live_engine():
         assert ready(10)
         yield
+
+
+def flags(*keys: str) -> None:
+    """Creates flags that all users have, also several with one key."""
+    FeatureFlag.objects.bulk_create(
+        FeatureFlag(key=key, enabled=True, rollout_percent=100) for key in keys
+    )
 
 
 @pytest.mark.django_db(transaction=True)

@@ -22,6 +22,10 @@ pytestmark = pytest.mark.django_db
 STAFF_MAIL = [{"attribute": "email", "operator": "endswith", "values": ["@shop.example"]}]
 
 
+#: With a mail address that a rule reads.
+ADA = User(pk=1, email="ada@shop.example")
+
+
 def is_crawler(_request: HttpRequest) -> bool:
     return True
 
@@ -33,10 +37,6 @@ def raises_for_unknown_key() -> bool:
         return True
 
 
-def reads_attributes() -> bool:
-    return flag_enabled("beta", User(pk=1, email="ada@shop.example"))
-
-
 def excludes_crawlers() -> bool:
     request = with_flags(request_of(None))
     return explain_variant("button", 1, context=request.flags.context).reason == "CRAWLER"
@@ -46,7 +46,7 @@ def excludes_crawlers() -> bool:
     ("changed", "has_changed"),
     [
         ({"UNKNOWN_KEY": "raise"}, raises_for_unknown_key),
-        ({"ATTRIBUTES": ["email"]}, reads_attributes),
+        ({"ATTRIBUTES": ["email"]}, lambda: flag_enabled("beta", ADA)),
         ({"IS_CRAWLER": f"{__name__}.is_crawler"}, excludes_crawlers),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",

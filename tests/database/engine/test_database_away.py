@@ -48,6 +48,7 @@ from flagstaff.decorators import flag_required
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fixtures import COMMITTED, Load
+from tests.support.shop import Shop
 from tests.support.views import new, new_async, old, old_async
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rows", "logged_again")]
@@ -58,17 +59,24 @@ AWAY = OperationalError("the server is away"), InterfaceError("the connection is
 OTHERS = ProgrammingError, DataError, IntegrityError, InternalError, RuntimeError
 
 
-def raising(error: Exception) -> Any:
-    """A lazy user that cannot be read."""
+class Waiting:
+    """A lazy user that cannot be read, with the number of times that this was tried."""
 
-    def fail() -> object:
-        raise error
+    def __init__(self, error: Exception = AWAY[0]) -> None:
+        self.error = error
+        self.reads = 0
+        self.user: Any = SimpleLazyObject(self._read)
 
-    return SimpleLazyObject(fail)
+    def _read(self) -> object:
+        self.reads += 1
+        raise self.error
+
+    async def auser(self) -> object:
+        return self._read()
 
 
 @pytest.fixture
-def rows(load: Load) -> None:
+def rows(shop: Shop, load: Load) -> None:
     """Flags, a value and an experiment, of which some need the user."""
     FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
     FeatureFlag.objects.create(key="staff", enabled=True, rules=[STAFF], client_side=True)
@@ -77,10 +85,8 @@ def rows(load: Load) -> None:
     FeatureFlag.objects.create(key="killed", enabled=False, rollout_percent=50, rules=[STAFF])
     KeyValueStore.objects.create(key="limit", value=1, rules=[{**STAFF, "value": 5}])
     KeyValueStore.objects.create(key="mail", value="help@example.com")
-    experiments.create("button")
-    experiments.start("button")
-    experiments.create("shipped")
-    experiments.start("shipped")
+    shop.experiment("button")
+    shop.experiment("shipped")
     experiments.ship("shipped", "treatment")
     load()
 
@@ -92,10 +98,6 @@ def logged_again() -> None:
 
 def resolved(found: Any) -> tuple[Any, str, str]:
     return found.value, found.reason, found.error_code
-
-
-def explained(found: Any) -> tuple[str, str]:
-    return found.reason, found.error_code
 
 
 #: What needs the user: the default of the call, with the reason ERROR.
@@ -116,14 +118,11 @@ NEEDED: dict[str, tuple[Callable[[Any], Any], Any]] = {
         lambda user: resolved(experiments.resolve_variant("button", user, default="a")),
         ("a", "ERROR", "GENERAL"),
     ),
-    "explanation": (lambda user: explained(explain("staff", user)), ("ERROR", "GENERAL")),
-    "explanation of a value": (
-        lambda user: explained(explain_value("limit", user)),
-        ("ERROR", "GENERAL"),
-    ),
+    "explanation": (lambda user: explain("staff", user).error_code, "GENERAL"),
+    "explanation of a value": (lambda user: explain_value("limit", user).error_code, "GENERAL"),
     "explanation of a variant": (
-        lambda user: explained(experiments.explain_variant("button", user)),
-        ("ERROR", "GENERAL"),
+        lambda user: experiments.explain_variant("button", user).error_code,
+        "GENERAL",
     ),
     "snapshot": (lambda user: snapshot().flag_enabled("half", user, default=True), True),
     "all flags": (
@@ -135,15 +134,9 @@ NEEDED: dict[str, tuple[Callable[[Any], Any], Any]] = {
 UNNEEDED: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "flag": (lambda user: flag_enabled("all", user), True),
     "killed flag": (lambda user: flag_enabled("killed", user, default=True), False),
-    "context": (
-        lambda user: flag_enabled("german", user, context={"country": "DE"}),
-        True,
-    ),
-    "explanation": (lambda user: explained(explain("all", user)), ("STATIC", None)),
-    "explanation of a killed flag": (
-        lambda user: explained(explain("killed", user)),
-        ("DISABLED", None),
-    ),
+    "context": (lambda user: flag_enabled("german", user, context={"country": "DE"}), True),
+    "explanation": (lambda user: explain("all", user).reason, "STATIC"),
+    "explanation of a killed flag": (lambda user: explain("killed", user).reason, "DISABLED"),
     "value": (lambda user: get_value("mail", user=user), "help@example.com"),
     "shipped variant": (lambda user: experiments.get_variant("shipped", user), "treatment"),
     "explanation of a shipped variant": (
@@ -158,14 +151,14 @@ UNNEEDED: dict[str, tuple[Callable[[Any], Any], Any]] = {
 def test_evaluation_that_needs_the_user_returns_its_default(
     call: Callable[[Any], Any], expected: Any
 ) -> None:
-    assert [call(raising(error)) for error in AWAY] == [expected] * len(AWAY)
+    assert [call(Waiting(error).user) for error in AWAY] == [expected] * len(AWAY)
 
 
 @pytest.mark.parametrize(("call", "expected"), UNNEEDED.values(), ids=UNNEEDED)
 def test_evaluation_that_does_not_need_the_user_has_its_result(
     call: Callable[[Any], Any], expected: Any
 ) -> None:
-    found = call(raising(AWAY[0]))
+    found = call(Waiting().user)
     assert found == expected
 
 
@@ -173,7 +166,7 @@ def test_evaluation_that_does_not_need_the_user_has_its_result(
 def test_other_error_of_the_user_rises(error: type[Exception]) -> None:
     for call, _ in NEEDED.values():
         with pytest.raises(error):
-            call(raising(error("of the project")))
+            call(Waiting(error("of the project")).user)
 
 
 def test_outage_is_logged_once_a_minute(
@@ -183,13 +176,13 @@ def test_outage_is_logged_once_a_minute(
     monkeypatch.setattr(log_once, "monotonic", lambda: next(times))
     caplog.clear()
     for _ in range(4):
-        flag_enabled("half", raising(AWAY[0]))
+        flag_enabled("half", Waiting().user)
     assert [f"(OperationalError in {__file__}" in text for text in caplog.messages] == [True, True]
     assert "the server is away" not in caplog.text
 
 
 def test_steps_say_that_the_user_cannot_be_read() -> None:
-    user = raising(AWAY[0])
+    user = Waiting().user
     text = "the database failed while the user or an attribute was read"
     for found in (explain("half", user), explain_value("limit", user=user)):
         assert (found.deciding_step.name, found.deciding_step.text) == ("exists", text)
@@ -198,18 +191,12 @@ def test_steps_say_that_the_user_cannot_be_read() -> None:
 # Attributes of a user who can be read.
 
 
-_calls: list[object] = []
-
-
-@pytest.fixture
-def calls() -> list[object]:
-    """The users for whom the function was called."""
-    _calls.clear()
-    return _calls
+#: The users for whom the function was called.
+calls: list[object] = []
 
 
 def fail(user: object, _request: object) -> object:
-    _calls.append(user)
+    calls.append(user)
     raise AWAY[0]
 
 
@@ -244,7 +231,7 @@ def function_of_attributes(settings: Settings, load: Load) -> None:
         ("german", User(pk=1), None),
         ("staff", Failing(), None),
         ("half", FailingKey(), None),
-        ("german", None, {"country": raising(AWAY[0])}),
+        ("german", None, {"country": Waiting().user}),
     ],
     ids=["function", "property", "primary key", "context"],
 )
@@ -257,23 +244,15 @@ def test_evaluation_that_needs_an_attribute_returns_its_default(
 
 
 @pytest.mark.usefixtures("function_of_attributes")
-def test_flag_that_reads_no_failed_attribute_has_its_result(calls: list[object]) -> None:
+def test_flag_that_reads_no_failed_attribute_has_its_result() -> None:
     user: Any = User(pk=1, is_staff=True)
-    assert all_flags(user) == {
-        "all": True,
-        "german": False,
-        "half": True,
-        "killed": False,
-        "staff": True,
-    }
+    on, off = ("all", "half", "staff"), ("german", "killed")
+    assert all_flags(user) == dict.fromkeys(on, True) | dict.fromkeys(off, False)
     request: Any = RequestFactory().get("/")
     request.user = user
     calls.clear()
-    assert [flags_of(request).enabled(key) for key in ("german", "staff", "german")] == [
-        False,
-        True,
-        False,
-    ]
+    enabled = flags_of(request).enabled
+    assert [enabled("german"), enabled("staff"), enabled("german")] == [False, True, False]
     assert len(calls) == 1
 
 
@@ -325,7 +304,7 @@ def caused_by(**attributes: object) -> OperationalError:
 )
 def test_query_that_the_database_has_refused_rises(error: OperationalError) -> None:
     with pytest.raises(OperationalError, match="refused"):
-        flag_enabled("half", raising(error))
+        flag_enabled("half", Waiting(error).user)
 
 
 @pytest.mark.parametrize("load", [pytest.param("memory", marks=COMMITTED)], indirect=True)
@@ -359,22 +338,6 @@ def test_evaluation_while_django_cannot_connect_returns_its_default(
 
 
 # A user whose reading waits for the database.
-
-
-class Waiting:
-    """A lazy user that cannot be read, with the number of times that this was tried."""
-
-    def __init__(self, error: Exception = AWAY[0]) -> None:
-        self.error = error
-        self.reads = 0
-        self.user: Any = SimpleLazyObject(self._read)
-
-    def _read(self) -> object:
-        self.reads += 1
-        raise self.error
-
-    async def auser(self) -> object:
-        return self._read()
 
 
 def in_request_of(waiting: Waiting, view: Callable[[Any], Any]) -> None:
@@ -464,15 +427,6 @@ def test_openfeature_with_a_targeting_key_and_a_user_returns_its_default() -> No
 # A request whose session cannot be read.
 
 
-def away_request() -> Any:
-    async def auser() -> object:
-        raise AWAY[0]
-
-    request: Any = RequestFactory().post("/", {"context": {}}, "application/json")
-    request.user, request.auser = raising(AWAY[0]), auser
-    return request
-
-
 async def in_async_view(request: Any) -> list[Any]:
     flags = request.flags
     return [
@@ -503,10 +457,7 @@ IN_REQUEST: dict[str, tuple[Callable[[Any], Any], Any]] = {
     "all": (lambda request: request.flags.all()["all"], True),
     "client_side": (lambda request: request.flags.client_side(), {"staff": False}),
     "tags": (rendered, "old7"),
-    "decorator": (
-        lambda request: flag_required("half", old)(new)(request).content,
-        b"old 0 of 0",
-    ),
+    "decorator": (lambda request: flag_required("half", old)(new)(request).content, b"old 0 of 0"),
     "async decorator": (
         lambda request: async_to_sync(flag_required("half", old_async)(new_async))(request).content,
         b"old 0 of 0",
@@ -528,12 +479,7 @@ def test_evaluation_in_a_request_returns_its_default(
     call: Callable[[Any], Any], expected: Any
 ) -> None:
     found: list[Any] = []
-
-    def view(request: Any) -> HttpResponse:
-        found.append(call(request))
-        return HttpResponse()
-
-    FlagstaffMiddleware(view)(away_request())
+    in_request_of(Waiting(), lambda request: found.append(call(request)))
     assert found == [expected]
 
 
@@ -542,8 +488,8 @@ def test_async_evaluation_that_needs_an_attribute_returns_its_default() -> None:
     async def auser() -> User:
         return User(pk=1)
 
-    request = away_request()
-    request.auser = auser
+    request: Any = RequestFactory().get("/")
+    request.user, request.auser = Waiting().user, auser
     enabled = flags_of(request).aenabled
     assert async_to_sync(enabled)("german", default=True) is True
     assert async_to_sync(enabled)("all") is True

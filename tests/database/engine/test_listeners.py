@@ -85,13 +85,20 @@ def test_flag_value_and_variant_call_the_listener_after_the_result(calls: Calls)
         calls.clear()
 
 
-def test_resolution_calls_the_listener_once(calls: Calls) -> None:
+def test_resolution_calls_the_listener_once_and_bulk_results_and_explanations_do_not(
+    calls: Calls,
+) -> None:
     resolve_flag("banner")
     experiments.resolve_variant("unknown", 1, default="plain")
-    assert calls == [
-        ("flag", "banner", True, "STATIC"),
-        ("variant", "unknown", "plain", "ERROR"),
-    ]
+    assert calls == [("flag", "banner", True, "STATIC"), ("variant", "unknown", "plain", "ERROR")]
+    calls.clear()
+    all_flags(1)
+    snapshot().all_flags(client_side=True)
+    explain("banner", 1)
+    explain_variant("button", 1)
+    snapshot().depends_on_user("banner")
+    snapshot().kind_of("banner")
+    assert calls == []
 
 
 def test_unknown_keys_overrides_and_forced_off_flags_call_the_listener(calls: Calls) -> None:
@@ -119,16 +126,6 @@ def test_unknown_keys_overrides_and_forced_off_flags_call_the_listener(calls: Ca
     ]
 
 
-def test_bulk_results_and_explanations_do_not_call_the_listener(calls: Calls) -> None:
-    all_flags(1)
-    snapshot().all_flags(client_side=True)
-    explain("banner", 1)
-    explain_variant("button", 1)
-    snapshot().depends_on_user("banner")
-    snapshot().kind_of("banner")
-    assert calls == []
-
-
 def test_unknown_key_that_raises_does_not_call_the_listener(settings: Any, add: Any) -> None:
     settings.FLAGSTAFF = {"UNKNOWN_KEY": "raise"}
     calls: list[Evaluation] = []
@@ -138,12 +135,12 @@ def test_unknown_key_that_raises_does_not_call_the_listener(settings: Any, add: 
     assert calls == []
 
 
-def test_secret_value_reaches_the_listener_as_a_mask(calls: Calls) -> None:
+def test_secret_value_reaches_the_listener_as_a_mask_also_if_it_became_secret(
+    calls: Calls, rows: Load
+) -> None:
     assert get_value("password") == snapshot().get_value("password") == "hunter2"
     assert [value for _, _, value, _ in calls] == ["********", "********"]
-
-
-def test_value_that_became_secret_is_masked_after_the_next_load(rows: Load, calls: Calls) -> None:
+    calls.clear()
     KeyValueStore.objects.filter(key="limit").update(secret=True)
     rows()
     assert get_value("limit") == 3
@@ -180,12 +177,7 @@ def test_listener_that_raises_is_logged_once_and_the_others_are_called(
     [message] = [message for message in caplog.messages if "listener" in message]
     assert "broken has raised RuntimeError in " in message
     assert "personal data" not in message
-
-
-def test_listener_without_a_module_that_raises_does_not_break_the_evaluation(
-    rows: Load, add: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_once, "_logged", set())
+    # A listener without a module.
     add(list.append)
     assert flag_enabled("banner") is True
     assert "the listener builtins.list.append has raised TypeError" in caplog.text

@@ -13,6 +13,7 @@ from flagstaff._engine import lifecycle
 from flagstaff._engine.metrics import prometheus_text
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine
+from tests.support.conditions import condition
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("engine")]
 
@@ -20,36 +21,35 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 @pytest.fixture
 def engine() -> Iterator[None]:
     with live_engine():
+        assert ready(10)
         yield
 
 
-def rules(*groups: str) -> list[dict[str, Any]]:
-    return [{"conditions": [{"attribute": "groups", "operator": "in", "values": [*groups]}]}]
+def in_group(name: str) -> list[dict[str, Any]]:
+    return [condition("groups", "in", name)]
 
 
 def add_flags(count: int, group: Callable[[int], str]) -> None:
     """Adds flags whose rules name a group, as SQL does: nothing checks the names."""
     FeatureFlag.objects.bulk_create(
-        FeatureFlag(key=f"flag {number:03}", rules=rules(group(number))) for number in range(count)
+        FeatureFlag(key=f"flag {number:03}", rules=[{"conditions": in_group(group(number))}])
+        for number in range(count)
     )
-
-
-def load() -> None:
-    assert ready(10)
-    refresh(10)
 
 
 def test_group_that_many_flags_name_is_one_problem_when_it_is_missing() -> None:
     add_flags(300, lambda _number: "gone")
-    KeyValueStore.objects.create(key="limit", value=1, rules=[{**rules("gone")[0], "value": 2}])
-    load()
+    KeyValueStore.objects.create(
+        key="limit", value=1, rules=[{"conditions": in_group("gone"), "value": 2}]
+    )
+    refresh(10)
     group = 'the rules of flag "flag 000" and 300 more name a group that does not exist: "gone"'
     assert (status().problems, status().problem_count) == ((group,), 1)
 
 
 def test_texts_of_problems_are_made_once_also_beside_other_changes() -> None:
     add_flags(150, lambda number: f"gone {number}")
-    load()
+    refresh(10)
     texts = status().problems
     assert status().problems is texts
     FeatureFlag.objects.create(key="other")
@@ -62,7 +62,7 @@ def test_texts_of_problems_are_made_once_also_beside_other_changes() -> None:
 
 def test_problems_beyond_the_texts_are_counted(caplog: pytest.LogCaptureFixture) -> None:
     add_flags(150, lambda number: f"gone {number:03}")
-    load()
+    refresh(10)
     now = status()
     assert (len(now.problems), now.problem_count) == (100, 150)
     assert now.problems[-1] == "51 more problems"

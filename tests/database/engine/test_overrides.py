@@ -1,4 +1,4 @@
-"""Overrides together with rows: in all kinds of tests, in memory and in direct mode."""
+"""Overrides and FLAGSTAFF_FORCE_OFF together with rows, in memory and in direct mode."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from urllib.request import urlopen
 import pytest
 from django.contrib.auth.models import User
 from django.http import HttpResponse
-from django.test import TestCase
-from django.urls import path
+from django.test import Client, TestCase
+from django.urls import include, path
 
-from flagstaff import explain, flag_enabled, get_value, status
+from flagstaff import all_flags, explain, flag_enabled, get_value, read_own_writes, snapshot, status
 from flagstaff._engine import lifecycle
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
-from tests.support.fixtures import COMMITTED
+from tests.support.fixtures import COMMITTED, Load
+from tests.support.forced_off import forced_off
+from tests.support.views import request_of, with_flags
 
 
 def checkout(request: Any) -> HttpResponse:
@@ -23,7 +25,7 @@ def checkout(request: Any) -> HttpResponse:
     return HttpResponse(f"{design} checkout, paid through {get_value('gateway', 'stripe')}")
 
 
-urlpatterns = [path("checkout/", checkout)]
+urlpatterns = [path("checkout/", checkout), path("flags/", include("flagstaff.urls"))]
 
 
 def create_rows(*, enabled: bool) -> None:
@@ -111,3 +113,30 @@ class DecoratedTestCase(TestCase):
     @override_value("gateway", "paypal")
     async def test_decorated_async_method_has_override(self) -> None:
         assert results() == (True, "paypal")
+
+
+# FLAGSTAFF_FORCE_OFF, with rows that say something else.
+
+
+@pytest.mark.urls(__name__)
+def test_forced_off_flag_is_off_everywhere_unless_a_test_overrides_it(
+    load: Load, client: Client
+) -> None:
+    for key in ("new_checkout", "banner"):
+        FeatureFlag.objects.create(key=key, enabled=True, rollout_percent=100, client_side=True)
+    load()
+    expected = {"banner": True, "new_checkout": False}
+    with forced_off(["new_checkout"]):
+        assert flag_enabled("new_checkout", 42, default=True) is False
+        assert all_flags(42) == snapshot().all_flags(42) == expected
+        with read_own_writes():
+            assert flag_enabled("new_checkout", 42) is False
+        explanation = explain("new_checkout", 42)
+        assert (explanation.reason, explanation.override) == ("DISABLED", "FLAGSTAFF_FORCE_OFF")
+        assert explain("banner", 42).override is None
+        request = with_flags(request_of(User(pk=42)))
+        assert request.flags.enabled("new_checkout") is False
+        assert request.flags.all() == client.get("/flags/").json()["flags"] == expected
+        with override_flag("new_checkout", True):
+            assert flag_enabled("new_checkout") is True
+        assert flag_enabled("new_checkout") is False

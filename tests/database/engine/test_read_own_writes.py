@@ -98,9 +98,8 @@ def test_block_follows_each_change_and_its_rollback() -> None:
         assert on() is True
     refresh()
     assert on() is True
-
-
-def test_block_forgets_a_transaction_that_was_rolled_back() -> None:
+    FeatureFlag.objects.update(enabled=False)
+    refresh()
     with read_own_writes():
         with transaction.atomic():
             FeatureFlag.objects.update(enabled=True)
@@ -130,15 +129,14 @@ def test_each_thread_sees_only_its_own_writes() -> None:
     assert all_flags() == {"banner": False}
 
 
-def change_and_evaluate() -> bool:
-    with transaction.atomic():
-        FeatureFlag.objects.update(enabled=True)
-        result = on()
-        transaction.set_rollback(True)
-    return result
-
-
 def test_async_task_in_a_block_sees_its_own_writes() -> None:
+    def change_and_evaluate() -> bool:
+        with transaction.atomic():
+            FeatureFlag.objects.update(enabled=True)
+            result = on()
+            transaction.set_rollback(True)
+        return result
+
     async def with_block() -> bool:
         with read_own_writes():
             return await sync_to_async(change_and_evaluate)()
@@ -150,9 +148,7 @@ def test_async_task_in_a_block_sees_its_own_writes() -> None:
 
 
 @pytest.mark.usefixtures("uncommitted_change")
-def test_override_wins_over_the_block_which_counts_no_query(
-    django_assert_num_queries: Any,
-) -> None:
+def test_override_wins_over_the_block_which_counts_no_query(django_assert_num_queries: Any) -> None:
     with read_own_writes(), django_assert_num_queries(0):
         assert on() is True
         with override_flag("banner", False):

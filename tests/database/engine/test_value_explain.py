@@ -50,25 +50,37 @@ def test_value_of_an_explanation_is_not_in_its_repr() -> None:
     assert "s3cret" not in repr(explain_value(KEY, context={"country": "DE"}))
 
 
-def test_steps_end_with_the_rule_that_decides() -> None:
-    store(GERMANY, OTHERS)
-    assert steps(1, country="DE") == [
-        ("exists", True, "the value exists"),
-        ("rule 1", True, '"germany", 100 %: matches'),
-        ("condition 1", True, 'country is "DE"'),
-        ("rule 2", None, ""),
-        ("the value itself", None, ""),
-    ]
-
-
-def test_steps_end_with_the_value_itself_if_no_rule_matches() -> None:
-    store(GERMANY)
-    assert steps(1) == [
-        ("exists", True, "the value exists"),
-        ("rule 1", False, '"germany", 100 %: does not match'),
-        ("condition 1", False, 'missing: country is "DE"'),
-        ("the value itself", True, "no rule matches"),
-    ]
+@pytest.mark.parametrize(
+    ("rules", "context", "expected"),
+    [
+        (
+            [GERMANY, OTHERS],
+            {"country": "DE"},
+            [
+                ("rule 1", True, '"germany", 100 %: matches'),
+                ("condition 1", True, 'country is "DE"'),
+                ("rule 2", None, ""),
+                ("the value itself", None, ""),
+            ],
+        ),
+        (
+            [GERMANY],
+            {},
+            [
+                ("rule 1", False, '"germany", 100 %: does not match'),
+                ("condition 1", False, 'missing: country is "DE"'),
+                ("the value itself", True, "no rule matches"),
+            ],
+        ),
+        ([], {}, [("the value itself", True, "the value has no rules")]),
+    ],
+    ids=["a rule", "no rule", "no rules"],
+)
+def test_steps_end_with_what_decides(
+    rules: list[Any], context: dict[str, str], expected: list[tuple[str, bool | None, str]]
+) -> None:
+    store(*rules)
+    assert steps(1, **context) == [("exists", True, "the value exists"), *expected]
 
 
 @pytest.mark.parametrize(
@@ -81,9 +93,7 @@ def test_steps_end_with_the_value_itself_if_no_rule_matches() -> None:
 def test_rule_that_matches_and_leaves_the_value_itself_decides(
     percent: int, user: int | None, text: str
 ) -> None:
-    store(
-        {"conditions": [condition("country", "in", "DE")], "rollout_percent": percent, "value": 5}
-    )
+    store({"conditions": GERMANY["conditions"], "rollout_percent": percent, "value": 5})
     assert steps(user, country="DE")[1] == ("rule 1", True, text)
     found = explain_value(KEY, user, context={"country": "DE"})
     assert (found.value, found.has_own) == (10, True)
@@ -102,14 +112,6 @@ def test_conditions_of_a_segment_are_steps() -> None:
     store({"conditions": [{"segment": "germans"}], "value": 5})
     assert [name for name, _met, _text in steps(1, country="DE")] == [
         *("exists", "rule 1", "condition 1", "condition 1", "the value itself")
-    ]
-
-
-def test_value_without_rules_decides_itself() -> None:
-    store()
-    assert steps() == [
-        ("exists", True, "the value exists"),
-        ("the value itself", True, "the value has no rules"),
     ]
 
 

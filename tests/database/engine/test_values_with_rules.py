@@ -16,7 +16,6 @@ from flagstaff._engine import log_once
 from flagstaff._engine.request_flags import RequestFlags
 from flagstaff.listeners import Evaluation
 from flagstaff.models import KeyValueStore
-from flagstaff.testing import override_value
 from tests.database.test_templates import in_django, in_jinja2
 from tests.support.fixtures import Load
 from tests.support.sql import rows
@@ -55,27 +54,18 @@ def not_read() -> Any:
     pytest.fail("the user was read")
 
 
-def flags_of(user: Any) -> RequestFlags:
-    flags: RequestFlags = request_of(user).flags
-    return flags
-
-
 def test_request_evaluates_for_its_user() -> None:
-    assert flags_of(STAFF_USER).value("for_staff") == 50
-    assert flags_of(AnonymousUser()).value("for_staff") == 10
-    assert flags_of(STAFF_USER).value("for_germans", context={"country": "DE"}) == [50]
+    assert request_of(STAFF_USER).flags.value("for_staff") == 50
+    assert request_of(AnonymousUser()).flags.value("for_staff") == 10
+    assert request_of(STAFF_USER).flags.value("for_germans", context={"country": "DE"}) == [50]
 
 
 def test_request_does_not_read_the_user_for_a_value_that_does_not_need_it() -> None:
-    flags = flags_of(not_read)
+    flags = request_of(not_read).flags
     flags.context["country"] = "DE"
     assert flags.value("plain") == 10
     assert flags.value("for_germans") == [50]
     assert flags.value("missing", 3) == 3
-
-
-async def _avalues(request: Any) -> list[object]:
-    return [await request.flags.avalue(key) for key in ("for_staff", "for_germans", "plain")]
 
 
 def test_async_view_reads_the_user_only_for_a_value_that_needs_it() -> None:
@@ -86,35 +76,38 @@ def test_async_view_reads_the_user_only_for_a_value_that_needs_it() -> None:
         reads.append(1)
         return STAFF_USER
 
+    async def values() -> list[object]:
+        return [await request.flags.avalue(key) for key in ("for_staff", "for_germans", "plain")]
+
     request.auser = auser
-    assert async_to_sync(_avalues)(request) == [50, 10, 10]
+    assert async_to_sync(values)() == [50, 10, 10]
     assert len(reads) == 1
 
 
-TEMPLATES = [
-    (in_django, "{% value 'for_staff' %} {% value 'for_germans' country='DE' %}"),
-    (in_jinja2, "{{ get_value('for_staff') }} {{ get_value('for_germans', context=german) }}"),
-]
-
-
-@pytest.mark.parametrize(("render", "text"), TEMPLATES)
-def test_template_evaluates_for_the_user_of_the_request(render: Any, text: str) -> None:
+@pytest.mark.parametrize(
+    ("render", "text", "for_other"),
+    [
+        (
+            in_django,
+            "{% value 'for_staff' %} {% value 'for_germans' country='DE' %}",
+            "{% value 'for_staff' user=other %}",
+        ),
+        (
+            in_jinja2,
+            "{{ get_value('for_staff') }} {{ get_value('for_germans', context=german) }}",
+            "{{ get_value('for_staff', user=other) }}",
+        ),
+    ],
+)
+def test_template_evaluates_for_the_user_of_the_request_or_a_given_one(
+    render: Any, text: str, for_other: str
+) -> None:
     german = {"country": "DE"}
     assert render(text, german=german, request=request_of(STAFF_USER)) == "50 [50]"
     assert render(text, german=german, user=STAFF_USER) == "50 [50]"
     assert render(text, german=german) == "10 [50]"
-
-
-GIVEN_USERS = [
-    (in_django, "{% value 'for_staff' user=other %}"),
-    (in_jinja2, "{{ get_value('for_staff', user=other) }}"),
-]
-
-
-@pytest.mark.parametrize(("render", "text"), GIVEN_USERS)
-def test_template_evaluates_for_a_given_user(render: Any, text: str) -> None:
-    assert render(text, other=STAFF_USER, request=request_of(AnonymousUser())) == "50"
-    assert render(text, request=request_of(STAFF_USER)) == "10"
+    assert render(for_other, other=STAFF_USER, request=request_of(AnonymousUser())) == "50"
+    assert render(for_other, request=request_of(STAFF_USER)) == "10"
 
 
 def test_result_of_a_rule_is_a_new_list_each_time() -> None:
@@ -138,12 +131,6 @@ def test_wrong_argument_raises_for_every_value(wrong: Any) -> None:
     for key in ("plain", "for_staff", "missing"):
         with pytest.raises(TypeError):
             get_value(key, **wrong)
-
-
-def test_override_decides_before_rules() -> None:
-    with override_value("for_staff", 3):
-        found = resolve_value("for_staff", user=STAFF_USER)
-        assert (found.value, found.reason, found.rule) == (3, "STATIC", None)
 
 
 def test_listener_gets_the_rule_and_no_secret() -> None:
@@ -179,7 +166,7 @@ def test_anonymous_user_is_not_logged_as_missing(caplog: pytest.LogCaptureFixtur
     log_once.after_fork()
     with caplog.at_level(logging.WARNING, "flagstaff"):
         assert get_value("for_staff", user=AnonymousUser()) == 10
-        assert flags_of(AnonymousUser()).value("for_half") == 10
+        assert request_of(AnonymousUser()).flags.value("for_half") == 10
     assert caplog.records == []
 
 
