@@ -49,21 +49,13 @@ FUNCTIONS: list[Callable[..., object]] = [
 
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=attrgetter("__qualname__"))
-@pytest.mark.parametrize(("key", "shown"), [(3, "int"), (b"new_checkout", "bytes"), (print, None)])
+@pytest.mark.parametrize(("key", "shown"), [(3, "int"), (b"new_checkout", "bytes")])
 def test_key_that_is_no_string_is_named_with_an_example(
-    function: Callable[..., object], key: object, shown: str | None
+    function: Callable[..., object], key: object, shown: str
 ) -> None:
     with pytest.raises(TypeError) as error:
         function(key)
-    shown = shown or "builtin_function_or_method"
     assert str(error.value) == f'key must be a string, such as "new_checkout", not {shown}'
-
-
-def test_key_that_is_none_is_named() -> None:
-    evaluated: Any = flag_enabled
-    with pytest.raises(TypeError) as error:
-        evaluated(None)
-    assert str(error.value) == 'key must be a string, such as "new_checkout", not None'
 
 
 @pytest.mark.parametrize(
@@ -75,13 +67,15 @@ def test_default_of_a_flag_that_is_no_bool_is_named(function: Callable[..., obje
     with pytest.raises(TypeError) as error:
         function("new_checkout", default="x")
     assert str(error.value) == "default must be True or False, not str"
-
-
-def test_client_side_that_is_no_bool_is_named() -> None:
     evaluated: Any = all_flags
-    with pytest.raises(TypeError) as error:
+    with pytest.raises(TypeError, match="client_side must be True or False, not None"):
         evaluated(client_side=None)
-    assert str(error.value) == "client_side must be True or False, not None"
+
+
+def test_key_that_is_none_is_named() -> None:
+    evaluated: Any = flag_enabled
+    with pytest.raises(TypeError, match=r"^key must be a string, such as .*, not None"):
+        evaluated(None)
 
 
 def test_default_that_is_a_bool_of_another_library_is_accepted() -> None:

@@ -48,21 +48,14 @@ def both(request: Any) -> HttpResponse:
     return cache_page(600)(page)(request)
 
 
-@cache_page(600)
-def plain(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(str(next(numbers)))
-
-
 numbers = count()
-
-
 urlpatterns = [
     path("page/", page),
     path("page/async/", page_async),
     path("cached/", cache_page(600)(page)),
     path("cached/async/", cache_page(600)(page_async)),
     path("both/", both),
-    path("plain/", plain),
+    path("plain/", cache_page(600)(lambda _request: HttpResponse(str(next(numbers))))),
 ]
 
 

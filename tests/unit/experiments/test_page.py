@@ -19,11 +19,7 @@ from flagstaff.experiments.figures import (
     points_text,
     signed,
 )
-from flagstaff.experiments.report_data import (
-    GUARDRAIL,
-    PRIMARY,
-    EffectReport,
-)
+from flagstaff.experiments.report_data import GUARDRAIL, PRIMARY, EffectReport
 from flagstaff.experiments.report_rows import MetricRow
 from tests.support.screen import Screen
 
@@ -127,12 +123,7 @@ def row(role: str, low: float | None, high: float | None, **more: Any) -> Metric
     ],
 )
 def test_colour_of_a_metric_is_that_of_its_interval(  # noqa: PLR0913, PLR0917 (a table)
-    low: float,
-    high: float,
-    decided: float | None,
-    higher_is_better: bool,
-    words: str,
-    colour: str,
+    low: float, high: float, decided: float | None, higher_is_better: bool, words: str, colour: str
 ) -> None:
     found = row(PRIMARY, low, high, decided=decided, higher_is_better=higher_is_better)
     css, text, note = found.verdict

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import ContextVar
 from threading import Event
 
@@ -57,41 +56,38 @@ def test_decision_puts_a_rollback_first(
     assert decide(verdict, outcomes, is_due=is_due) == expected
 
 
-def returns_text(plan: Plan) -> object:
-    return f"{plan.key}: 3 orders a minute"
+#: What `guard` returns or raises.
+result: object = None
 
 
-def raises(plan: Plan) -> object:
-    raise ValueError("hunter2")
-
-
-def returning(result: object) -> Callable[[Plan], object]:
-    return lambda plan: result
-
-
-returns_true, returns_false, returns_none, returns_one = map(returning, (True, False, None, 1))
+def guard(plan: Plan) -> object:
+    if isinstance(result, Exception):
+        raise result
+    return result
 
 
 @pytest.mark.parametrize(
-    ("name", "fine", "why"),
+    ("returned", "fine", "why"),
     [
-        ("returns_true", True, ""),
-        ("returns_false", False, f"{__name__}.returns_false returned False"),
-        ("returns_text", False, f"{__name__}.returns_text: new_checkout: 3 orders a minute"),
-        ("returns_none", None, f"{__name__}.returns_none returned NoneType; return True, False"),
-        ("returns_one", None, f"{__name__}.returns_one returned int; return True, False"),
-        ("raises", None, f"{__name__}.raises raised ValueError; repair it"),
-        ("was_removed", None, f"{__name__}.was_removed raised ImportError; repair it"),
+        (True, True, ""),
+        (False, False, ".guard returned False"),
+        ("3 orders a minute", False, ".guard: 3 orders a minute"),
+        (None, None, ".guard returned NoneType; return True, False"),
+        (1, None, ".guard returned int; return True, False"),
+        (ValueError("hunter2"), None, ".guard raised ValueError; repair it"),
     ],
 )
 def test_function_guard_is_fine_only_if_it_returns_true(
-    name: str, fine: bool | None, why: str
+    returned: object, fine: bool | None, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guards = ["errors", f"function={__name__}.{name}"]
-    [outcome] = call_guards(Plan(key="new_checkout", guards=guards))
+    monkeypatch.setattr(f"{__name__}.result", returned)
+    [outcome] = call_guards(Plan(guards=["errors", f"function={__name__}.guard"]))
     assert outcome.fine is fine
-    assert outcome.why.startswith(why)
+    assert outcome.why.startswith(f"{__name__}{why}" if why else "")
     assert "hunter2" not in outcome.why
+    [outcome] = call_guards(Plan(guards=["errors", f"function={__name__}.was_removed"]))
+    assert outcome.fine is None
+    assert outcome.why.startswith(f"{__name__}.was_removed raised ImportError; repair it")
 
 
 # The thread of its own in which a guard is called.

@@ -91,12 +91,24 @@ def test_request_without_the_setting_has_no_network(settings: Settings) -> None:
     assert origin_of(RequestFlags(RequestFactory().get("/"))) == (None, None)
 
 
+#: What happens in a request.
+order: list[str] = []
+
+
+def noting(get_response: Any) -> Any:
+    def middleware(request: HttpRequest) -> Any:
+        order.append("middleware")
+        return get_response(request)
+
+    return middleware
+
+
 def test_asgi_reads_the_body_before_the_middleware(settings: Settings) -> None:
     """So the time in which it arrives is not measured."""
-    order: list[str] = []
-    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": [path("", _empty)]})
+    order.clear()
+    pages = [path("", lambda _request: HttpResponse())]
+    settings.ROOT_URLCONF = type("Urls", (), {"urlpatterns": pages})
     settings.MIDDLEWARE = [f"{__name__}.noting", "flagstaff.middleware.FlagstaffMiddleware"]
-    noted.append(order)
 
     async def receive() -> dict[str, object]:
         if len(order) >= 3:
@@ -110,18 +122,3 @@ def test_asgi_reads_the_body_before_the_middleware(settings: Settings) -> None:
     scope = {"type": "http", "method": "POST", "path": "/", "headers": [], "query_string": b""}
     asyncio.run(ASGIHandler()(scope, receive, send))
     assert order == ["body", "body", "body", "middleware"]
-
-
-noted: list[list[str]] = []
-
-
-def _empty(request: HttpRequest) -> HttpResponse:
-    return HttpResponse()
-
-
-def noting(get_response: Any) -> Any:
-    def middleware(request: HttpRequest) -> Any:
-        noted[-1].append("middleware")
-        return get_response(request)
-
-    return middleware

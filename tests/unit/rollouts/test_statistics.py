@@ -27,21 +27,17 @@ COUNTS = [(0, 0), (1, 0), (0, 1), (3, 2), (7, 40), (25, 10)]
 THETAS = [0.01, 0.05, 0.25, 0.5, 0.97]
 
 
-def exact_q(theta: float, ratio: float) -> Fraction:
+def exact_q(theta: float, ratio: float | Fraction) -> Fraction:
     inside, outside = Fraction(theta) * Fraction(ratio), 1 - Fraction(theta)
     return inside / (inside + outside)
 
 
 def exact_e_value(inside: int, outside: int, theta: float) -> Fraction:
-    """Multiplies the likelihood ratios of the failing users one by one."""
+    """The mean of the likelihood ratios of the failing users, one by one."""
     null, found = Fraction(theta), Fraction(0)
     for alternative in RATIOS:
-        chance, product = exact_q(theta, alternative), Fraction(1)
-        for _ in range(inside):
-            product *= chance / null
-        for _ in range(outside):
-            product *= (1 - chance) / (1 - null)
-        found += product
+        chance = exact_q(theta, alternative)
+        found += (chance / null) ** inside * ((1 - chance) / (1 - null)) ** outside
     return found / len(RATIOS)
 
 
@@ -50,8 +46,7 @@ def exact_e_value_against_smaller(
 ) -> Fraction:
     null, found = exact_q(theta, bound), Fraction(0)
     for divisor in RATIOS:
-        odds = Fraction(theta) * Fraction(bound) / Fraction(divisor)
-        chance = odds / (odds + 1 - Fraction(theta))
+        chance = exact_q(theta, Fraction(bound) / Fraction(divisor))
         found += (chance / null) ** inside * ((1 - chance) / (1 - null)) ** outside
     return found / len(RATIOS)
 

@@ -69,7 +69,9 @@ def test_guard_at_its_threshold_trips() -> None:
     assert judged(replace(evidence(errors=(41, 210)), lost_workers=2, dropped=9)).trip == "errors"
 
 
-def test_guard_just_below_its_threshold_does_not_trip() -> None:
+def test_guard_just_below_its_threshold_or_at_another_share_does_not_trip() -> None:
+    # At 5 % half of the users seen are inside.
+    assert judged(evidence(2000, 2000, errors=(60, 50))).trip is None
     results = [judged(evidence(errors=(inside, 210))).guards[0] for inside in range(60)]
     assert [one.tripped for one in results] == [one.e_value >= 200 for one in results]
     assert {one.tripped for one in results} == {True, False}
@@ -101,10 +103,7 @@ def test_trip_names_the_failing_visitors_whose_cookie_is_younger_than_the_step()
     found = judged(replace(evidence(), failed={0: counts}))
     assert found.why.endswith(f"without it; 3.7 times as often; {new}")
     found = judged(replace(evidence(), failed={0: replace(counts, outside=0)}))
-    assert (
-        found.why
-        == f"errors: 41 of 2,000 users with the flag failed, 0 of 38,000 without it; {new}"
-    )
+    assert found.why.endswith(f"failed, 0 of 38,000 without it; {new}")
 
 
 def test_latency_guard_uses_the_counts_of_its_number() -> None:
@@ -122,11 +121,6 @@ def test_rollback_comes_before_hold() -> None:
     holding = replace(SLOW, action="hold")
     found = judged(evidence(errors=(41, 210), slow=(80, 210)), guards=(holding, ERRORS))
     assert (found.trip, found.trip_action) == ("errors", "rollback")
-
-
-def test_share_of_inside_is_that_of_users_seen() -> None:
-    # At 5 % half of the users seen are inside.
-    assert judged(evidence(2000, 2000, errors=(60, 50))).trip is None
 
 
 def test_uncertain_share_counts_against_a_trip_and_against_a_pass() -> None:
@@ -153,8 +147,8 @@ def test_brake_trips_at_its_number_of_users_and_none_outside() -> None:
 
 
 def test_brake_needs_more_users_where_more_are_inside_and_is_off_above_fifty_percent() -> None:
-    assert judged(evidence(20_000, 20_000), step=HALF).brake == 11
-    assert judged(evidence(20_000, 20_000, errors=(10, 0)), step=HALF).trip is None
+    found = judged(evidence(20_000, 20_000, errors=(10, 0)), step=HALF)
+    assert (found.brake, found.trip) == (11, None)
     found = judge([Step(60, 3600)], 0, [SLOW], evidence(24_000, 16_000, errors=(200, 0)), 1000)
     assert (found.brake, found.trip) == (None, None)
 

@@ -13,28 +13,20 @@ from flagstaff.contrib.waffle import install
 
 
 @pytest.fixture(autouse=True)
-def _own_finders(monkeypatch: pytest.MonkeyPatch) -> None:
+def _without_waffle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that has not imported waffle, with finders of its own."""
     monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
-
-
-def without_waffle(patch: pytest.MonkeyPatch) -> None:
     for name in [*sys.modules]:
         if name.partition(".")[0] == "waffle":
-            patch.delitem(sys.modules, name)
+            monkeypatch.delitem(sys.modules, name)
 
 
-def test_waffle_is_found_in_stand_in_after_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_waffle(monkeypatch)
+def test_waffle_is_found_in_stand_in_after_install_and_a_second_one_does_nothing() -> None:
     install()
     spec = find_spec("waffle")
     assert spec is not None
     assert spec.origin is not None
     assert Path(spec.origin).parent.parent.name == "stand_in"
-
-
-def test_second_install_does_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    without_waffle(monkeypatch)
-    install()
     finders = [*sys.meta_path]
     install()
     assert sys.meta_path == finders

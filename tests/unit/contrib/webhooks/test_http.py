@@ -135,26 +135,22 @@ def test_post_ends_at_the_deadline_whatever_the_server_sends(
 # Other protocols.
 
 
-def speak_smtp(connection: socket.socket) -> None:
-    connection.recv(9999)
-    connection.sendall(b"220 mail\r\n")
-
-
 @pytest.mark.parametrize(
-    ("handle", "errors"),
+    ("response", "errors"),
     [
-        (speak_smtp, ("no valid HTTP response; check the URL",)),
-        (
-            lambda connection: connection.recv(9999),
-            ("Remote end closed connection without response", "Connection reset by peer"),
-        ),
+        (b"220 mail\r\n", ("no valid HTTP response; check the URL",)),
+        (b"", ("Remote end closed connection without response", "Connection reset by peer")),
     ],
     ids=["another protocol", "hangs up"],
 )
 def test_post_to_a_server_that_does_not_respond_with_http_fails(
-    listener: socket.socket, handle: Callable[[socket.socket], object], errors: tuple[str, ...]
+    listener: socket.socket, response: bytes, errors: tuple[str, ...]
 ) -> None:
-    assert post_error(serve_once(listener, handle)) in errors
+    def respond(connection: socket.socket) -> None:
+        connection.recv(9999)
+        connection.sendall(response)
+
+    assert post_error(serve_once(listener, respond)) in errors
 
 
 # Certificates.

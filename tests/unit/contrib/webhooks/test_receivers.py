@@ -38,30 +38,24 @@ def test_secret_of_sentry_is_the_text_itself_and_not_in_the_repr() -> None:
         assert secret not in repr(receiver)
 
 
-def test_receiver_without_options_has_defaults() -> None:
-    with receiver_with(url=URL):
-        [receiver] = WEBHOOKS.current()
-    assert (receiver.secrets, receiver.format, receiver.timeout) == ((), "json", 5.0)
-
-
 @pytest.mark.parametrize(
-    "url",
+    "options",
     [
-        "http://localhost:8000/",
-        "http://127.0.0.1/",
-        "http://[::1]:9/",
-        "http://app.localhost/",
-        "https://10.0.0.7/",
+        {"url": "http://localhost:8000/"},
+        {"url": "http://127.0.0.1/"},
+        {"url": "http://[::1]:9/"},
+        {"url": "http://app.localhost/"},
+        {"url": "https://10.0.0.7/"},
+        {"url": "http://hooks.internal/", "allow_http": True},
     ],
 )
-def test_https_or_local_url_is_accepted(url: str) -> None:
-    with receiver_with(url=url):
-        assert [receiver.url for receiver in WEBHOOKS.current()] == [url]
-
-
-def test_plain_http_with_allow_http_is_accepted() -> None:
-    with receiver_with(url="http://hooks.internal/", allow_http=True):
-        assert WEBHOOKS.current()[0].host == "hooks.internal"
+def test_https_or_local_or_allowed_url_is_accepted_with_the_defaults(
+    options: dict[str, Any],
+) -> None:
+    with receiver_with(**options):
+        [receiver] = WEBHOOKS.current()
+    assert receiver.url == options["url"]
+    assert (receiver.secrets, receiver.format, receiver.timeout) == ((), "json", 5.0)
 
 
 URL_EXPECTED = "an ASCII URL such as https://hooks.example/flags, without user or password"

@@ -11,14 +11,7 @@ import pytest
 from scipy import integrate, optimize, stats
 from statsmodels.stats.multitest import multipletests
 
-from flagstaff.experiments.statistics.effects import (
-    Effect,
-    PairSums,
-    Sums,
-    difference,
-    mean,
-    ratio,
-)
+from flagstaff.experiments.statistics.effects import Effect, PairSums, Sums, difference, mean, ratio
 from flagstaff.experiments.statistics.mismatch import (
     CONCENTRATION,
     MISMATCH_ALPHA,
