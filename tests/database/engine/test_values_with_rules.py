@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 import pytest
@@ -50,8 +51,8 @@ def request_of(user: Any) -> Any:
     return request
 
 
-def not_read() -> Any:
-    pytest.fail("the user was read")
+#: Reads the user of a request.
+NOT_READ = partial(pytest.fail, "the user was read")
 
 
 def test_request_evaluates_for_its_user() -> None:
@@ -61,7 +62,7 @@ def test_request_evaluates_for_its_user() -> None:
 
 
 def test_request_does_not_read_the_user_for_a_value_that_does_not_need_it() -> None:
-    flags = request_of(not_read).flags
+    flags = request_of(NOT_READ).flags
     flags.context["country"] = "DE"
     assert flags.value("plain") == 10
     assert flags.value("for_germans") == [50]
@@ -69,7 +70,7 @@ def test_request_does_not_read_the_user_for_a_value_that_does_not_need_it() -> N
 
 
 def test_async_view_reads_the_user_only_for_a_value_that_needs_it() -> None:
-    request = request_of(not_read)
+    request = request_of(NOT_READ)
     reads = []
 
     async def auser() -> User:

@@ -125,16 +125,16 @@ class Model:
         assert (found.started_at is None) == (found.state == State.DRAFT)
         assert (found.ended_at is None) == (found.state in {State.DRAFT, State.RUNNING})
 
-
-def expected(found: Experiment, unit: int) -> str:
-    if found.state != State.RUNNING:
-        return found.winner or "default"
-    if str(unit) in found.overrides:
-        return str(found.overrides[str(unit)])
-    digest = sha256(f"experiment:{KEY}:{found.run}:{unit}".encode()).hexdigest()
-    if int(digest[:16], 16) % 100 >= found.traffic_percent:
-        return "default"
-    return "control" if int(digest, 16) % 10_000 < 5_000 else "treatment"
+    def variant_of(self, unit: int, found: Experiment) -> str:
+        """The variant of a unit, by the definition in the documentation."""
+        if self.now.state != State.RUNNING:
+            return self.now.winner or "default"
+        if str(unit) in found.overrides:
+            return str(found.overrides[str(unit)])
+        digest = sha256(f"experiment:{KEY}:{self.run}:{unit}".encode()).hexdigest()
+        if int(digest[:16], 16) % 100 >= self.percent:
+            return "default"
+        return "control" if int(digest, 16) % 10_000 < 5_000 else "treatment"
 
 
 @pytest.mark.thorough
@@ -170,7 +170,7 @@ def test_random_history_of_an_experiment_is_like_the_model(seed: int) -> None:
             refresh()
             for unit in source.sample(range(UNITS), 10):
                 variant = experiments.get_variant(KEY, unit, default="default")
-                assert variant == expected(found, unit)
+                assert variant == model.variant_of(unit, found)
                 is_in = variant != "default" and str(unit) not in found.overrides
                 if found.state == State.RUNNING and is_in:
                     recorded.add((found.run, str(unit), variant))

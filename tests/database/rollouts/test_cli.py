@@ -158,7 +158,7 @@ def test_printed_undo_brings_back_the_flag_or_a_message_says_what_the_next_comma
     [
         ("start", 1, "the following arguments are required: KEY"),
         (f"start {KEY} --step five", 4, "'five' is not a step"),
-        (f"start {KEY} --required-users many", 4, "required_users: expected a number such as"),
+        (f"start {KEY} --required-users many", 2, "required_users: expected a number such as"),
         (f"pause {KEY}", 5, "has no rollout plan"),
         (f"show {KEY}", 5, "has no rollout plan"),
         (f"start {KEY}", 4, 'start "manage.py flags run-jobs --loop" and try again'),
