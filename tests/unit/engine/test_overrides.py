@@ -276,13 +276,10 @@ def test_key_that_is_no_string_is_rejected(key: Any) -> None:
     assert str(error.value) == f"a value's key must be a string, not {key!r}"
 
 
-def test_value_that_is_not_serializable_is_rejected() -> None:
+def test_value_that_json_or_utf_8_cannot_hold_is_rejected_and_does_not_affect_the_next() -> None:
     with pytest.raises(TypeError) as error:
         override_value("gateway", {"stripe"})
     assert str(error.value) == "Object of type set is not JSON serializable"
-
-
-def test_rejected_override_does_not_affect_next_one() -> None:
     with pytest.raises(UnicodeEncodeError), override_flag("\ud800", True):
         pass
     with override_flag("new_checkout", True):

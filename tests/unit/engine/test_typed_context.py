@@ -26,15 +26,9 @@ def test_value_is_a_json_scalar_or_text(written: str, value: object) -> None:
     assert type(typed.attributes["name"]) is type(value)
 
 
-def test_visitor_is_a_text() -> None:
+def test_visitor_is_a_text_and_a_context_is_lines_or_json() -> None:
     assert parse_pairs(["visitor=5"]).attributes == {"visitor": "5"}
-
-
-def test_lines_of_a_text_are_pairs() -> None:
     assert parse_text("a=5\r\n\n b = true \nc=").attributes == {"a": 5, "b": True, "c": ""}
-
-
-def test_json_may_have_lists() -> None:
     attributes = {"plans": ["a", "b"], "none": None}
     assert parse_text(json.dumps(attributes)).attributes == attributes
 

@@ -42,14 +42,11 @@ def test_steps_get_equal_parts_and_runs_of_a_step_ever_smaller_ones() -> None:
         assert runs[0].brake == pytest.approx(BRAKE_ALPHA / 4 / 2)
 
 
-def test_step_that_has_started_a_hundred_times_still_trips() -> None:
+def test_hundredth_run_still_trips_and_one_that_compares_nothing_takes_nothing() -> None:
     # Each lost worker starts a step again.
     sides = GuardCounts(60, 210)
     found = judge(STEPS, 1, GUARDS, replace(EVIDENCE, failed={0: sides}), 1000, 100)
     assert found.trip == "errors"
-
-
-def test_run_that_compares_nothing_takes_nothing() -> None:
     assert alpha_of_run(STEPS, 4, GUARDS, 1) == (0, 0)
     only_functions = [Guard("function", path="shop.guards.orders")]
     assert alpha_of_run(STEPS, 0, only_functions, 1).guard == 0

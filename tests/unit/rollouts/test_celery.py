@@ -33,10 +33,15 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[tuple[int, bool]]]:
     assert tasks._observed == {}
 
 
-def test_failed_task_is_counted_as_failed(log: list[tuple[int, bool]]) -> None:
+def test_failed_task_is_counted_as_failed_and_an_end_without_a_start_is_ignored(
+    log: list[tuple[int, bool]],
+) -> None:
     tasks._begin(task_id="a")
     tasks._note_failure(task_id="a")
     tasks._end(task_id="a")
+    assert log == [(1, True)]
+    tasks._end(task_id="a")
+    tasks._note_failure(task_id="a")
     assert log == [(1, True)]
 
 
@@ -47,9 +52,3 @@ def test_eager_retry_with_the_same_id_ends_both(log: list[tuple[int, bool]]) -> 
     tasks._end(task_id="a")
     tasks._end(task_id="a")
     assert log == [(2, True), (1, False)]
-
-
-def test_end_without_a_start_is_ignored(log: list[tuple[int, bool]]) -> None:
-    tasks._end(task_id="a")
-    tasks._note_failure(task_id="a")
-    assert log == []

@@ -97,13 +97,10 @@ def test_upper_bound_is_the_largest_ratio_that_is_not_rejected(theta: float) -> 
         assert exact_e_value_against_smaller(inside, outside, theta, bound * 0.998) < 20
 
 
-def test_upper_bound_is_infinite_without_failures_and_near_the_ratio_with_many() -> None:
+def test_upper_bound_and_ratio_without_failures_and_with_many() -> None:
     assert upper_bound(0, 0, 0.05, 0.05) == math.inf
     assert upper_bound(12, 0, 0.05, 0.05) == math.inf
     assert 1 < upper_bound(100_000, 300_000, 0.25, 0.05) < 1.15
-
-
-def test_ratio_compares_the_rates_of_both_sides() -> None:
     # 30 of 1,000 users inside, 60 of 4,000 outside.
     assert ratio(30, 60, 0.2) == pytest.approx(2.0)
     assert ratio(30, 0, 0.2) == math.inf

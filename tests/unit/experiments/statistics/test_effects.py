@@ -68,7 +68,7 @@ def test_mean_variance_and_covariance_are_those_of_the_units_of_all_hours() -> N
     assert found + PairSums(0, 0, 0, 0, 0, 0) == found
 
 
-def test_shift_keeps_the_digits_that_large_means_lose() -> None:
+def test_sums_keep_the_digits_of_large_means_with_a_shift_and_of_whole_numbers() -> None:
     y, x = arm(500, 1)
     large = [1e8 + one for one in y]
     shifted = sums_of(large, shift=1e8)
@@ -80,9 +80,6 @@ def test_shift_keeps_the_digits_that_large_means_lose() -> None:
     assert float(found.products) / (found.units - 1) == pytest.approx(
         statistics.covariance(y, x), rel=1e-6
     )
-
-
-def test_variance_of_huge_whole_sums_is_exact_and_that_of_equal_values_0() -> None:
     base = 10**30
     values = [base, base + 1, base + 2]
     assert Sums(3, sum(values), sum(value * value for value in values)).variance == 1
@@ -215,12 +212,9 @@ def test_ratio_has_the_standard_error_of_the_delta_method_of_units() -> None:
     assert shifted.standard_error == pytest.approx(found.standard_error, rel=1e-9)
 
 
-def test_effect_without_spread_says_nothing() -> None:
+def test_effect_without_spread_and_mean_of_few_buyers_say_nothing() -> None:
     effect = difference(mean(Sums(2, 2, 2)), mean(Sums(2, 4, 8)))
     assert effect == Effect(4, 1.0, 0.0, False)
-
-
-def test_mean_of_few_buyers_is_silent() -> None:
     for buyers, expected in [(0, False), (49, False), (50, True)]:
         assert mean(Sums(1_000, buyers, buyers)).is_enough == expected
     # One large amount among many small ones counts nearly alone.
