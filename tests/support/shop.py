@@ -21,8 +21,9 @@ from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan
+from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.experiments import expose_both
-from tests.support.plans import drive_recently
+from tests.support.plans import STEPS, drive_recently
 from tests.support.usage_rows import add_usage, delete_usage
 from tests.support.waiting import ask
 
@@ -82,8 +83,6 @@ OTHER_SEGMENTS: dict[str, dict[str, Any]] = {
     "german": {"conditions": [GERMAN]},
     "staff": {"conditions": [STAFF]},
 }
-STEPS = ["5:1h", "25:1h", "100:1h"]
-EXPERIMENT = "checkout_button"
 
 #: How a plan comes to a state, after its creation.
 _PLAN_STATES: dict[str, tuple[Callable[[str], object], ...]] = {

@@ -19,12 +19,11 @@ from flagstaff.listeners import Evaluation
 from flagstaff.models import KeyValueStore
 from tests.database.test_templates import in_django, in_jinja2
 from tests.support.fixtures import Load
+from tests.support.shop import GERMAN, STAFF
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
-STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
-GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
 STAFF_USER = User(pk=7, is_staff=True)
 
 
@@ -34,10 +33,10 @@ def create(key: str, *rules: object, value: object = 10, **fields: object) -> No
 
 @pytest.fixture(autouse=True, name="reload")
 def with_values(load: Load) -> Load:
-    create("for_staff", {"conditions": STAFF, "value": 50})
-    create("for_germans", {"conditions": GERMAN, "value": [50]})
+    create("for_staff", {"conditions": [STAFF], "value": 50})
+    create("for_germans", {"conditions": [GERMAN], "value": [50]})
     create("for_half", {"conditions": [], "rollout_percent": 50, "value": 50})
-    create("secret", {"conditions": STAFF, "value": "s3cret"}, value="s", secret=True)
+    create("secret", {"conditions": [STAFF], "value": "s3cret"}, value="s", secret=True)
     create("plain")
     load()
     return load
@@ -119,7 +118,7 @@ def test_result_of_a_rule_is_a_new_list_each_time() -> None:
 
 def test_value_that_gets_rules_is_no_longer_the_same_for_everyone(reload: Load) -> None:
     assert get_value("plain", user=STAFF_USER) == 10
-    KeyValueStore.objects.filter(key="plain").update(rules=[{"conditions": STAFF, "value": 50}])
+    KeyValueStore.objects.filter(key="plain").update(rules=[{"conditions": [STAFF], "value": 50}])
     reload()
     assert get_value("plain", user=STAFF_USER) == 50
     KeyValueStore.objects.filter(key="plain").update(rules=[])

@@ -30,13 +30,12 @@ from tests.support.experiments import (
     newest_event,
     stored,
 )
-from tests.support.shop import Shop
+from tests.support.shop import STAFF, Shop
 from tests.support.terminals import asked
 
 pytestmark = pytest.mark.django_db
 
 ADD = f"{EXPERIMENTS}add/"
-STAFF = [{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}]
 SHARES = "control 50.0 %, treatment 50.0 %"
 
 
@@ -118,7 +117,7 @@ def test_edit_is_prefilled_and_changes_a_draft(operator: Client, draft: Experime
 def test_start_says_who_takes_part_and_asks_once(
     operator: Client, draft: Experiment, admin_user: User
 ) -> None:
-    experiments.edit(KEY, rules=STAFF)
+    experiments.edit(KEY, rules=[{"conditions": [STAFF]}])
     url = experiment_url(draft, "start")
     lines = preview(operator, url)
     assert lines["state"] == ["draft", "running"]

@@ -16,12 +16,10 @@ from flagstaff.testing import live_engine, override_flag
 from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.ofrep import NOT_FOUND, URL, client_flag, every, one, post, url_of
-from tests.support.shop import Shop
+from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
-
-GERMAN = [{"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}]
 
 
 def test_single_result_is_that_of_the_user_of_the_session(
@@ -55,7 +53,7 @@ def test_bulk_has_client_side_flags_only_in_order(shop: Shop, browser: Client, l
 def test_bulk_has_the_reasons_of_single_results(browser: Client, alice: User, load: Load) -> None:
     for percent in (0, 50, 100):
         client_flag(f"at_{percent}", rollout_percent=percent).allowed_users.add(alice)
-    client_flag("ruled", rules=GERMAN, rollout_percent=30)
+    client_flag("ruled", GERMAN, rollout_percent=30)
     load()
     browser.force_login(alice)
     items = post(browser, URL).json()["flags"]
@@ -84,7 +82,7 @@ def test_flag_with_unreadable_rules_is_an_error(browser: Client, load: Load) -> 
 
 def test_number_of_the_rule_is_not_for_browsers(browser: Client, configure: Configure) -> None:
     configure(CLIENT_ATTRIBUTES=["country"])
-    client_flag(rules=GERMAN)
+    client_flag("beta", GERMAN)
     on = {"key": "beta", "variant": "on", "value": True, "reason": "TARGETING_MATCH"}
     assert one(browser, "beta", {"country": "DE"}) == on
 
@@ -147,9 +145,6 @@ def test_login_is_not_required(browser: Client, settings: Settings) -> None:
 # Values.
 
 
-STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
-
-
 def a_value(key: str, value: Any, **fields: Any) -> KeyValueStore:
     return KeyValueStore.objects.create(
         **{"key": key, "value": value, "client_side": True} | fields
@@ -171,7 +166,7 @@ def test_value_is_sent_only_if_it_is_client_side(browser: Client, load: Load) ->
 
 def test_rules_decide_for_the_user_of_the_session(browser: Client, alice: User, load: Load) -> None:
     User.objects.filter(pk=alice.pk).update(is_staff=True)
-    a_value("page_size", 20, rules=[{"conditions": STAFF, "value": 50}])
+    a_value("page_size", 20, rules=[{"conditions": [STAFF], "value": 50}])
     load()
     body = {"context": {"targetingKey": str(alice.pk), "is_staff": True}}
     assert post(browser, url_of("page_size"), body).json()["value"] == 20

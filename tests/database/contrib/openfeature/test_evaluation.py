@@ -25,11 +25,9 @@ from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine
 from tests.support.fixtures import COMMITTED, Load
+from tests.support.shop import GERMAN, STAFF
 
 pytestmark = pytest.mark.django_db
-
-COUNTRY = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
-STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
 
 
 def checked(
@@ -46,7 +44,7 @@ def checked(
 def flag(load: Load) -> FeatureFlag:
     """A flag with two rules, and an allowed user with the primary key 7."""
     user = User.objects.create(pk=7, username="alice", is_staff=True)
-    rules = [{"conditions": COUNTRY}, {"conditions": STAFF}]
+    rules = [{"conditions": [GERMAN]}, {"conditions": [STAFF]}]
     flag = FeatureFlag.objects.create(key="beta", enabled=True, rules=rules)
     allowed = FeatureFlag.objects.create(key="allowed", enabled=True)
     allowed.allowed_users.add(user)
@@ -170,7 +168,7 @@ def ruled_values(load: Load) -> dict[str, Any]:
         "object": ([1], {"a": 1}),
     }
     for kind, (of_staff, own) in kinds.items():
-        rules = [{"conditions": COUNTRY, "value": own}, {"conditions": STAFF, "value": of_staff}]
+        rules = [{"conditions": [GERMAN], "value": own}, {"conditions": [STAFF], "value": of_staff}]
         KeyValueStore.objects.create(key=f"a_{kind}", value=own, rules=rules)
     load()
     return kinds
@@ -227,7 +225,7 @@ def test_async_evaluation_runs_a_function_for_attributes_in_a_thread(
 ) -> None:
     settings.FLAGSTAFF = {"ATTRIBUTES": f"{__name__}.country_of"}
     user = User.objects.create(pk=9, username="bob")
-    FeatureFlag.objects.create(key="beta", enabled=True, rules=[{"conditions": COUNTRY}])
+    FeatureFlag.objects.create(key="beta", enabled=True, rules=[{"conditions": [GERMAN]}])
     attributes: Any = {"user": user}
     context = EvaluationContext(None, attributes)
     assert async_to_sync(client.get_boolean_value_async)("beta", False, context)
