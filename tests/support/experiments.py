@@ -8,6 +8,7 @@ from typing import Any
 
 from flagstaff.experiments.metrics import Conversion, Mean, Sql
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
+from tests.support.sql import forget_statistics
 
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 KEY = "checkout_button"
@@ -56,6 +57,7 @@ def expose(experiment: Experiment, variant: str, units: int, converted: int, **m
     days, name = more.get("days", 10), more.get("name", variant)
     begin = datetime.now(timezone.utc) - (days + 2) * DAY
     Experiment.objects.filter(pk=experiment.pk).update(started_at=begin, runs_since=begin)
+    forget_statistics(Exposure._meta.db_table)
     order = list(range(units))
     random.Random(variant).shuffle(order)
     Exposure.objects.bulk_create(

@@ -40,14 +40,22 @@ def without_table(name: str) -> Iterator[None]:
         rows(f"ALTER TABLE hidden RENAME TO {name}")
 
 
-def keep_indexes(table: str, *names: str) -> None:
-    """Drops all other indexes of a table, and makes the planner use these, however few rows it has.
+def forget_statistics(table: str) -> None:
+    """Forgets the statistics of a table, which autovacuum may have collected at any time.
 
-    Also forgets the statistics, which autovacuum may have collected at any time. The transaction of
-    the test restores all.
+    After the rows of another test were rolled back, it has counted none, and the planner would
+    choose a plan for an empty table.
     """
     rows("DELETE FROM pg_statistic WHERE starelid = %s::regclass", table)
     rows("UPDATE pg_class SET reltuples = -1, relpages = 0 WHERE oid = %s::regclass", table)
+
+
+def keep_indexes(table: str, *names: str) -> None:
+    """Drops all other indexes of a table, and makes the planner use these, however few rows it has.
+
+    The transaction of the test restores all.
+    """
+    forget_statistics(table)
     for name, primary in rows(
         "SELECT indexrelid::regclass::text, indisprimary FROM pg_index "
         "WHERE indrelid = %s::regclass AND indexrelid::regclass::text <> ALL (%s)",

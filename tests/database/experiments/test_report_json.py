@@ -27,6 +27,7 @@ from flagstaff.experiments.statistics.effects import (
 )
 from flagstaff.experiments.statistics.sequential import Plan, always_valid, holm
 from tests.support.experiments import DAY, EXPERIMENTS, KEY, METRICS
+from tests.support.sql import forget_statistics
 from tests.support.terminals import flags
 
 pytestmark = pytest.mark.django_db
@@ -70,6 +71,7 @@ def report(settings: Any) -> Any:
         KEY, primary="orders", others=["revenue"], guardrails={"pages": 0.5}, planned_units=4000
     )
     experiment = experiments.start(KEY)
+    forget_statistics(Exposure._meta.db_table)
     begin = datetime.now(timezone.utc) - hours * HOUR - 10 * DAY
     Experiment.objects.update(started_at=begin, runs_since=begin)
     Exposure.objects.bulk_create(
