@@ -38,7 +38,8 @@ both_threads = Barrier(2)
 
 def evaluated(request: HttpRequest) -> HttpResponse:
     """Evaluates what the request names, for each user that it names."""
-    for user in request.GET.getlist("user") or [None]:
+    users: list[str | None] = [*request.GET.getlist("user")]
+    for user in users or [None]:
         for key in request.GET.getlist("flag"):
             flag_enabled(key, user, context={"plan": request.GET.get("plan", "")})
         for key in request.GET.getlist("value"):
@@ -192,7 +193,8 @@ def test_rule_that_decides_is_named(client: Client) -> None:
 
 def test_same_key_with_two_results_has_two_rows(client: Client, alice: User) -> None:
     FeatureFlag.objects.create(key="team", enabled=True).allowed_users.add(alice)
-    response = client.get("/", {"flag": "team", "user": [alice.pk, 0]})
+    query: Any = {"flag": "team", "user": [alice.pk, 0]}
+    response = client.get("/", query)
     assert panel_of(response, client).rows == [
         ["team", "flag", "on", "TARGETING_MATCH", "1"],
         ["team", "flag", "off", "SPLIT", "1"],

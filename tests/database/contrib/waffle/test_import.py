@@ -38,7 +38,7 @@ LANGUAGES = {
     "rollout_percent": 100,
 }
 #: A flag of waffle that tests and staff have, and another 20 %.
-COLUMNS = {"percent": 20, "testing": True, "staff": True, "note": "Ana"}
+COLUMNS: dict[str, Any] = {"percent": 20, "testing": True, "staff": True, "note": "Ana"}
 
 
 def attributes(key: str) -> list[str]:
