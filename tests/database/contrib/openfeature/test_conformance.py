@@ -89,7 +89,6 @@ def assert_default(found: Details, kind: str, code: ErrorCode) -> None:
     ("key", "kind", "default", "expected"),
     [
         ("boolean-flag", "boolean", False, True),
-        ("boolean-zero-flag", "boolean", True, False),
         ("string-flag", "string", "bye", "hi"),
         ("integer-flag", "integer", 1, 10),
         ("float-flag", "float", 0.1, 0.5),
@@ -110,6 +109,12 @@ def test_key_of_the_requested_type_returns_its_value(
     found = evaluate(kind, key, default)
     assert (found.value, type(found.value)) == (expected, type(expected))
     assert (found.reason, found.error_code, found.error_message) == ("STATIC", None, None)
+
+
+@pytest.mark.usefixtures("canonical")
+def test_false_is_a_value_and_no_absence(evaluate: Evaluate) -> None:
+    found = evaluate("boolean", "boolean-zero-flag", default=True)
+    assert (found.value, found.error_code, found.error_message) == (False, None, None)
 
 
 #: The types that the suite requests of a key of another type, and those that it leaves out.

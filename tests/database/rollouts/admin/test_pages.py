@@ -30,7 +30,6 @@ from tests.support.admin_pages import (
     preview_of,
     restore_url,
     staff,
-    table,
     text_of,
     undo_url,
 )
@@ -168,8 +167,8 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
     assert text.startswith(f"{KEY} running Roll back… Step 1 of 2, 25 %, until ")
     assert "Waits for data: no request or task of a user with the flag has ended yet." in text
     assert Screen(html).attributes("progress.flagstaff-bar", "value") == ["25", "100"]
-    assert table(html, ">Steps<") == [["25 %", "4 h", "running"], ["100 %", NONE, ""]]
-    assert table(html, ">Guards<") == [
+    assert Screen(html).section("Steps").rows == [["25 %", "4 h", "running"], ["100 %", NONE, ""]]
+    assert Screen(html).section("Guards").rows == [
         ["errors rolls back, limit 2", NONE, NONE, NONE, "no failures yet"],
         ["latency over 0.5 s holds the plan, limit 1.5", NONE, NONE, NONE, "no failures yet"],
     ]
@@ -187,7 +186,7 @@ def test_guards_compare_the_users_with_the_flag_and_without_it_also_after_a_roll
     for inside, users in ((True, 100), (False, 30)):
         fail(run_of(), inside=inside, users=users)
         fail(run_of(), inside=inside, users=3, guard=2)
-    errors, latency = table(page(operator, plan_url(running)), ">Guards<")
+    errors, latency = Screen(page(operator, plan_url(running))).section("Guards").rows
     assert re.fullmatch(r"(9\.\d|10) % 100 of [\d,]+ users", errors[1])
     assert re.fullmatch(r"(0\.9\d|1) % 30 of [\d,]+ users", errors[2])
     assert re.fullmatch(r"(9\.\d|1\d) at most \d+", errors[3])
@@ -196,7 +195,7 @@ def test_guards_compare_the_users_with_the_flag_and_without_it_also_after_a_roll
         rollouts.rollback(KEY)
     html = page(operator, plan_url(running))
     assert "Step 1 of 2, 25 → 0 % — broken baskets." in head(html)
-    assert "100 of" in table(html, ">Guards<")[0][1]
+    assert "100 of" in Screen(html).section("Guards").rows[0][1]
     assert "ann" in events_of(html)[0]
 
 
@@ -226,7 +225,7 @@ def test_page_shows_the_figures_at_a_trip_and_not_those_since(
         FailedUnit.objects.create(run_id=run_id, guard=0, inside=True, unit=number)
     html = page(operator, plan_url(running))
     assert re.search(r"rolled back .*Step 1 of 2, 25 → 0 % — .*20 of \d+ users", head(html))
-    assert re.search(r"% 20 of (39|40|41) users", table(html, ">Guards<")[0][1])
+    assert re.search(r"% 20 of (39|40|41) users", Screen(html).section("Guards").rows[0][1])
 
 
 @pytest.mark.parametrize(
@@ -242,9 +241,9 @@ def test_guard_is_shown_as_tripped_by_the_brake_or_by_its_function(
     figures["guards"] = [{**errors, "tripped": False, "passed": False}]
     guards = ["errors", "function=shop.guards.orders"]
     Plan.objects.update(guards=guards, trip_reason=reason, trip_figures=figures)
-    red = '<span class="flagstaff-state flagstaff-tripped">tripped</span>'
-    section = page(operator, plan_url(running)).partition(">Guards<")[2]
-    assert [red in row for row in section.split("</tr>")[1:3]] == tripped
+    section = Screen(page(operator, plan_url(running))).section("Guards")
+    found = [row.texts(".flagstaff-state.flagstaff-tripped") for row in section.all("tbody tr")]
+    assert found == [["tripped"] * is_tripped for is_tripped in tripped]
 
 
 def test_page_of_unguarded_plan_warns_with_the_command(operator: Client, running: Plan) -> None:
