@@ -28,6 +28,8 @@ __all__ = ["hook", "sessions"]
 _numbers = count(1)
 
 Query = Callable[..., Any]
+OpenToAll = Callable[[], None]
+SetGateway = Callable[[str], object]
 Load = Callable[[], None]
 
 # The engine has its own connection and sees committed rows only.
@@ -69,14 +71,14 @@ def migrated(module_postgres_server: Postgres) -> str:
 @pytest.fixture
 def empty_database(server: Postgres) -> str:
     """The address of a database without a table."""
-    return _create(server, "template0")
+    return create_database(server)
 
 
 @pytest.fixture
 def database(server: Postgres, migrated: str) -> str:
     """The address of a database with a flag for a third of all users, and a value."""
-    url = _create(server, migrated)
-    _query(
+    url = create_database(server, migrated)
+    execute(
         url,
         "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
         "VALUES ('new_checkout', true, 33);"
@@ -88,13 +90,19 @@ def database(server: Postgres, migrated: str) -> str:
 @pytest.fixture
 def query(database: str) -> Query:
     """One statement over a connection of its own; the row that it gave."""
-    return lambda statement, *parameters: _query(database, statement, *parameters)
+    return lambda statement, *parameters: execute(database, statement, *parameters)
 
 
 @pytest.fixture
-def open_to_all(query: Query) -> Callable[[], None]:
+def open_to_all(query: Query) -> OpenToAll:
     """A change that everybody notices."""
     return lambda: query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
+
+
+@pytest.fixture
+def set_gateway(query: Query) -> SetGateway:
+    """Changes the value of `database`."""
+    return lambda name: query("UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)", name)
 
 
 @pytest.fixture
@@ -121,18 +129,19 @@ def plain_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def worker(database: str) -> Iterator[Worker]:
     """A worker that has loaded the database."""
-    with Worker(database) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(database).loaded() as worker:
         yield worker
 
 
-def _create(server: Postgres, template: str) -> str:
+def create_database(server: Postgres, template: str = "template0") -> str:
+    """Creates a copy of a database, and returns its address."""
     name = f"flags_{next(_numbers)}"
-    _query(server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    execute(server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
     return address(server.url, name)
 
 
-def _query(url: str, statement: str, *parameters: object) -> Any:
+def execute(url: str, statement: str, *parameters: object) -> Any:
+    """Executes a statement over a connection of its own, and returns the first row."""
     # The server's default would lose what was committed just before it is killed.
     options = "-c synchronous_commit=on"
     with psycopg.connect(url, autocommit=True, options=options) as session:

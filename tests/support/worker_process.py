@@ -229,6 +229,14 @@ def create_enabled_flag(key: str) -> None:
     connection.close()
 
 
+def call(path: str, *arguments: Any) -> Any:
+    """Calls a function that only one test file needs, and closes the connection of Django."""
+    try:
+        return import_string(path)(*arguments)
+    finally:
+        connection.close()
+
+
 _BY_NAME: list[Callable[..., Any]] = [
     *(
         until,
@@ -241,7 +249,7 @@ _BY_NAME: list[Callable[..., Any]] = [
         watched,
         reload_constantly,
     ),
-    *(in_threads, in_fork, continue_in_fork, in_pool, migrate, create_enabled_flag),
+    *(in_threads, in_fork, continue_in_fork, in_pool, migrate, create_enabled_flag, call),
 ]
 COMMANDS: dict[str, Callable[..., Any]] = {
     **{function.__name__: function for function in _BY_NAME},
@@ -252,6 +260,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "explain": lambda key, user=None: asdict(flagstaff.explain(key, user)),
     "reason_of": lambda key, user=None: flagstaff.explain(key, user).reason,
     "status": lambda: vars(flagstaff.status()),
+    "field": lambda name: getattr(flagstaff.status(), name),
     "problems": lambda: sorted(flagstaff.status().problems),
     "mode": lambda: flagstaff.status().mode,
     "failed": lambda times: flagstaff.status().failures >= times,
@@ -262,8 +271,6 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "watch": follow,
     "exit": exit_by,
     "pid": os.getpid,
-    # Functions that only one test file needs are in a module beside it.
-    "call": lambda path, *arguments: import_string(path)(*arguments),
 }
 
 

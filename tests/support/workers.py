@@ -6,7 +6,10 @@ import json
 import os
 import signal
 import tempfile
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, final
 
 from psycopg.conninfo import make_conninfo
@@ -14,10 +17,34 @@ from psycopg.conninfo import make_conninfo
 from tests.support.python_processes import ROOT, PythonProcess
 from tools.limits import SERVER, seconds
 
+#: Commands of a worker of `database`.
+NEW_CHECKOUT: list[Any] = ["flag_enabled", "new_checkout"]
+GATEWAY: list[Any] = ["get_value", "gateway"]
+
 
 def address(url: str, database: str) -> str:
     """The address of another database on the same server, in the form of DATABASE_URL."""
     return make_conninfo(url, dbname=database)
+
+
+def calling(function: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """The command of a worker that calls a function of a module, by its name."""
+    return ["call", f"{function.__module__}.{function.__qualname__}", *arguments]
+
+
+@contextmanager
+def suspended(*workers: Worker) -> Iterator[None]:
+    """Stops the processes, and lets them go on after the block."""
+    try:
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGSTOP)
+            stat = Path(f"/proc/{worker.pid}/stat")
+            while not stat.read_text().rpartition(") ")[2].startswith("T"):
+                time.sleep(0.001)
+        yield
+    finally:
+        for worker in workers:
+            os.kill(worker.pid, signal.SIGCONT)
 
 
 @final
@@ -55,6 +82,15 @@ class Worker:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def loaded(self) -> Worker:
+        """Waits for the first load, and returns the worker."""
+        assert self.ask("ready", seconds(SERVER)) is True, self.ask("status")
+        return self
+
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Calls a function of a module in the process, and returns its result."""
+        return self.ask(*calling(function, *arguments))
 
     def ask(self, name: str, *arguments: Any) -> Any:
         """Runs a command of `tests.support.worker_process`, and returns its result."""

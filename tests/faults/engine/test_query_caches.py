@@ -5,15 +5,12 @@ Both cache queries of the ORM and notice writes of the ORM only, not those of SQ
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.test import Client
 
 from flagstaff import changes
@@ -21,30 +18,29 @@ from flagstaff.exceptions import ConflictError
 from flagstaff.history import flag_version
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, column, page
-from tests.support.fixtures import _create
+from tests.support.fixtures import create_database
 from tests.support.history import flag_history
+from tests.support.terminals import document, ok
 from tests.support.workers import Worker
 from tools.postgres import Postgres
 
 Execute = Callable[[str], None]
-See = Callable[..., Any]
 
 
 @pytest.fixture(scope="module", params=["cachalot", "cacheops"])
 def _process(
     request: pytest.FixtureRequest, module_postgres_server: Postgres, migrated: str
 ) -> Iterator[tuple[str, Worker]]:
-    url = _create(module_postgres_server, migrated)
+    url = create_database(module_postgres_server, migrated)
     with Worker(url, project=f"tests.faults.settings_{request.param}") as worker:
-        worker.ask("call", f"{__name__}.create_users")
+        worker.call(create_users)
         yield url, worker
 
 
 @pytest.fixture
-def see(_process: tuple[str, Worker]) -> See:
-    """Calls one of the functions below in a process of a project with the cache."""
-    _url, worker = _process
-    return lambda name, *arguments: worker.ask("call", f"{__name__}.{name}", *arguments)
+def cached(_process: tuple[str, Worker]) -> Worker:
+    """A process of a project with the cache."""
+    return _process[1]
 
 
 @pytest.fixture
@@ -59,7 +55,7 @@ def execute(_process: tuple[str, Worker]) -> Execute:
     return run
 
 
-# These functions run in the process with the cache.
+# These functions run in the process with the cache, and the commands of the terminal, too.
 
 
 def create_users() -> None:
@@ -69,14 +65,6 @@ def create_users() -> None:
 
 def rollout_in_the_cache(key: str) -> int:
     return FeatureFlag.objects.get(key=key).rollout_percent
-
-
-def create(key: str) -> int | None:
-    return changes.flags.create(key, enabled=True, rollout_percent=10).version
-
-
-def version(key: str) -> int | None:
-    return flag_version(key)
 
 
 def count_events(key: str) -> int:
@@ -91,107 +79,92 @@ def set_rollout(key: str, percent: int, expect_version: int | None = None) -> An
     return [changed.old, changed.new, changed.written]
 
 
-def undo(key: str) -> Any:
-    return changes.flags.undo(key).new
+def get_page(key: str, view: str, query: str = "") -> str:
+    """The HTML of a page of a flag, or of the list."""
+    boss = Client()
+    boss.force_login(User.objects.get(username="boss"))
+    pk = FeatureFlag.objects.get(key=key).pk
+    return page(boss, f"{FLAGS}{query or f'{pk}/{view}/'}")
 
 
-def delete(key: str) -> bool:
-    return changes.flags.delete(key).written
+CREATE = "create {} --enabled --rollout 10"
 
 
-def allow(key: str, *pks: int) -> Any:
-    changes.flags.allow(key, pks)
-    return command("show", key, "--json")["allowed_users"]
-
-
-def command(*arguments: str) -> Any:
-    out = io.StringIO()
-    call_command("flags", *arguments, stdout=out)
-    return json.loads(out.getvalue())
-
-
-def client() -> Client:
-    found = Client()
-    found.force_login(User.objects.get(username="boss"))
-    return found
-
-
-def delete_page(key: str) -> int:
-    flag = FeatureFlag.objects.get(key=key)
-    return client().get(f"{FLAGS}{flag.pk}/delete/").status_code
-
-
-def pages(key: str) -> list[Any]:
-    """The number of changes on the history page, and the states in the list."""
-    flag, boss = FeatureFlag.objects.get(key=key), client()
-    history = page(boss, f"{FLAGS}{flag.pk}/history/")
-    return [history.count('id="version-'), column(page(boss, f"{FLAGS}?q={key}"), "state")]
-
-
-def test_cache_is_in_use(see: See, execute: Execute) -> None:
-    see("create", "cached")
-    assert see("rollout_in_the_cache", "cached") == 10
+def test_cache_is_in_use(cached: Worker, execute: Execute) -> None:
+    cached.call(ok, CREATE.format("cached"))
+    assert cached.call(rollout_in_the_cache, "cached") == 10
     execute("UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = 'cached'")
-    assert see("rollout_in_the_cache", "cached") == 10
+    assert cached.call(rollout_in_the_cache, "cached") == 10
 
 
-def test_expected_version_that_is_old_is_a_conflict(see: See) -> None:
-    see("create", "expected")
-    seen = see("version", "expected")
-    see("set_rollout", "expected", 5)
-    assert see("set_rollout", "expected", 50, seen) == "conflict"
+@pytest.mark.parametrize("by", ["code", "sql"])
+def test_expected_version_that_is_old_is_a_conflict(
+    by: str, cached: Worker, execute: Execute
+) -> None:
+    key = f"changed_by_{by}"
+    cached.call(ok, CREATE.format(key))
+    seen = cached.call(flag_version, key)
+    assert cached.call(count_events, key) == 1
+    if by == "code":
+        cached.call(set_rollout, key, 20)
+    else:
+        execute(f"UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = '{key}'")
+    assert cached.call(count_events, key) == 2
+    assert cached.call(set_rollout, key, 50, seen) == "conflict"
 
 
-def test_change_by_sql_is_in_the_history_and_a_conflict(see: See, execute: Execute) -> None:
-    see("create", "by_sql")
-    seen = see("version", "by_sql")
-    assert see("count_events", "by_sql") == 1
-    execute("UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = 'by_sql'")
-    assert see("count_events", "by_sql") == 2
-    assert see("set_rollout", "by_sql", 50, seen) == "conflict"
-
-
-def test_command_shows_a_change_by_sql(see: See, execute: Execute) -> None:
-    see("create", "shown")
-    assert see("command", "show", "shown", "--json")["rollout_percent"] == 10
+def test_command_shows_a_change_by_sql(cached: Worker, execute: Execute) -> None:
+    cached.call(ok, CREATE.format("shown"))
+    assert cached.call(document, "show", "shown")["rollout_percent"] == 10
     execute("UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = 'shown'")
-    assert see("command", "show", "shown", "--json")["rollout_percent"] == 20
+    assert cached.call(document, "show", "shown")["rollout_percent"] == 20
     present = {"rollout_percent": 20}
-    assert see("set_rollout", "shown", 20) == [present, present, False]
+    assert cached.call(set_rollout, "shown", 20) == [present, present, False]
 
 
-def test_undo_reverts_a_change_by_sql(see: See, execute: Execute) -> None:
-    see("create", "undone")
-    see("set_rollout", "undone", 20)
-    assert see("undo", "undone") == {"rollout_percent": 10}
+def test_undo_reverts_a_change_by_sql(cached: Worker, execute: Execute) -> None:
+    cached.call(ok, CREATE.format("undone"))
+    cached.call(set_rollout, "undone", 20)
+    assert cached.call(document, "undo", "undone")["new"] == {"rollout_percent": 10}
     execute("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'undone'")
-    assert see("undo", "undone") == {"enabled": True}
+    assert cached.call(document, "undo", "undone")["new"] == {"enabled": True}
 
 
-def test_allowed_users_by_sql_are_seen(see: See, execute: Execute) -> None:
-    see("create", "allowed")
-    assert len(see("allow", "allowed", 1)) == 1
+def test_allowed_users_by_sql_are_seen(cached: Worker, execute: Execute) -> None:
+    def allowed() -> list[int]:
+        return [user["pk"] for user in cached.call(document, "show", "allowed")["allowed_users"]]
+
+    cached.call(ok, CREATE.format("allowed"))
+    cached.call(ok, "allow allowed anna")
+    assert allowed() == [1]
     table = "flagstaff_featureflag_allowed_users"
     flag = "(SELECT id FROM flagstaff_featureflag WHERE key = 'allowed')"
     execute(f"UPDATE {table} SET user_id = 2 WHERE featureflag_id = {flag}")
-    assert [user["pk"] for user in see("allow", "allowed", 1)] == [1, 2]
+    cached.call(ok, "allow allowed anna")
+    assert allowed() == [1, 2]
     execute(f"DELETE FROM {table} WHERE featureflag_id = {flag}")
-    assert see("command", "show", "allowed", "--json")["allowed_users"] == []
+    assert allowed() == []
 
 
-def test_flag_is_deleted_with_allowed_users_by_sql(see: See, execute: Execute) -> None:
-    see("create", "deleted")
+def test_flag_is_deleted_with_allowed_users_by_sql(cached: Worker, execute: Execute) -> None:
+    cached.call(ok, CREATE.format("deleted"))
     # Django reads what it would delete.
-    see("delete_page", "deleted")
+    cached.call(get_page, "deleted", "delete")
     execute(
         "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id) "
         "SELECT id, 2 FROM flagstaff_featureflag WHERE key = 'deleted'"
     )
-    assert see("delete", "deleted") is True
+    cached.call(ok, "delete deleted --yes")
 
 
-def test_admin_shows_a_change_by_sql(see: See, execute: Execute) -> None:
-    see("create", "admin")
-    assert see("pages", "admin") == [1, ["rollout 10 %"]]
+def test_admin_shows_a_change_by_sql(cached: Worker, execute: Execute) -> None:
+    def shown() -> list[Any]:
+        """The number of changes on the history page, and the states in the list."""
+        history = cached.call(get_page, "admin", "history")
+        listed = cached.call(get_page, "admin", "", "?q=admin")
+        return [history.count('id="version-'), column(listed, "state")]
+
+    cached.call(ok, CREATE.format("admin"))
+    assert shown() == [1, ["rollout 10 %"]]
     execute("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'admin'")
-    assert see("pages", "admin") == [2, ["off 10 %"]]
+    assert shown() == [2, ["off 10 %"]]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.support.pages import code_of
-from tests.system.adoption.project import Project
-from tests.system.adoption.steps import assert_no_messages
+from tests.system.adoption.article_project import (
+    adopt,
+    article_project,
+    assert_no_messages,
+    run_script,
+)
 
 PAGE = "how-to/existing-models.md"
 MORE_FIELDS = """from django.db import models
@@ -17,21 +23,19 @@ FeatureFlag.add_to_class("reason", models.CharField(max_length=50, default="new"
 """
 
 
-def use_flagstaffs_admin(project: Project) -> None:
-    """Does what the documentation says."""
+@pytest.mark.timeout(120)
+def test_admin_of_adopted_models_with_more_fields_works(
+    tmp_path: Path, empty_database: str
+) -> None:
+    project = article_project(tmp_path, empty_database)
+    adopt(project)
+    project.append(MORE_FIELDS, "common/models.py")
+    project.manage("makemigrations", "common", "--verbosity=0")
+    project.manage("migrate", "--verbosity=0")
     [code] = code_of(PAGE, "python", having="# common/admin.py")
     project.write("common/admin.py", code)
-
-
-@pytest.mark.timeout(120)
-def test_admin_of_adopted_models_with_more_fields_works(article: Project) -> None:
-    article.adopt()
-    article.append("common/models.py", MORE_FIELDS)
-    article.manage("makemigrations", "common", "--verbosity=0")
-    article.manage("migrate", "--verbosity=0")
-    use_flagstaffs_admin(article)
-    assert_no_messages(article)
-    seen = article.script("admin_walk")
+    assert_no_messages(project)
+    seen = run_script(project, "admin_walk")
     expected = {
         # Of the rollout.
         "presets": 5,

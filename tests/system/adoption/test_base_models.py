@@ -5,16 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from tests.support.pages import code_of
-from tests.system.adoption.project import Project
-from tests.system.adoption.steps import assert_no_messages
+from tests.support.projects import Project
+from tests.system.adoption.article_project import assert_no_messages, run_script
 
 PAGE = "how-to/existing-models.md"
-SETTINGS = """
-INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff", "switches"]
-"""
 MODELS_WITH_UUID = """
 from uuid import uuid4
 
@@ -32,51 +27,45 @@ class Setting(AbstractKeyValueStore):
 """
 
 
-@pytest.fixture
-def switches(tmp_path: Path, database: str) -> Project:
-    """A project that follows the page up to the migration of the triggers."""
-    [models, settings] = code_of(PAGE, "py")
-    project = Project(tmp_path / "shop", database, SETTINGS + settings)
-    project.write("switches/__init__.py", "")
-    project.write("switches/models.py", models)
-    project.manage("makemigrations", "switches", "--verbosity=0")
-    return project
-
-
-def test_models_with_the_migration_of_the_hint_are_used(switches: Project) -> None:
-    switches.manage("migrate", "--verbosity=0")
-    write_migration_of_the_hint(switches, "switches", "0002_flagstaff")
-    switches.manage("migrate", "--verbosity=0")
-    assert_no_messages(switches)
-    assert switches.script("own_models") == "live"
-
-
-def test_rollout_plan_of_an_own_model_measures_and_trips(tmp_path: Path, database: str) -> None:
-    flags = {"FLAG_MODEL": "switches.Switch", "VALUE_MODEL": "switches.Setting"}
-    installed = SETTINGS.replace('"flagstaff",', '"flagstaff", "flagstaff.rollouts",')
-    project = Project(tmp_path / "shop", database, f"{installed}FLAGSTAFF = {flags}\n")
-    project.write("switches/__init__.py", "")
-    project.write("switches/models.py", MODELS_WITH_UUID)
+def project_with_models(
+    folder: Path, database: str, models: str, settings: str, *apps: str
+) -> Project:
+    """A migrated project with these models in its app "switches", by the page and by the hint."""
+    files = {"switches/__init__.py": "", "switches/models.py": models}
+    apps = ("flagstaff", *apps, "switches")
+    project = Project(folder, database, apps=apps, settings=settings, files=files)
     project.manage("makemigrations", "switches", "--verbosity=0")
     project.manage("migrate", "--verbosity=0")
-    write_migration_of_the_hint(project, "switches", "0002_flagstaff")
-    project.manage("migrate", "--verbosity=0")
-    assert project.script("plan_of_own_model") == [600, "rolled_back", 0]
-
-
-def write_migration_of_the_hint(project: Project, app: str, name: str) -> None:
     output = " ".join(project.manage("check", "--database", "default").split())
     pattern = r"flagstaff\.operations\.(InstallTriggers\(.+?\)) and the dependency (\(.+?\))"
     [(operation, dependency)] = re.findall(pattern, output)
-    [last] = sorted(Path(project.folder, app, "migrations").glob("0001_*.py"))
     project.write(
-        f"{app}/migrations/{name}.py",
+        "switches/migrations/0002_flagstaff.py",
         f"""
 from django.db import migrations
 from flagstaff.operations import InstallTriggers
 
 class Migration(migrations.Migration):
-    dependencies = [("{app}", "{last.stem}"), {dependency}]
+    dependencies = [("switches", "0001_initial"), {dependency}]
     operations = [{operation}]
 """,
     )
+    project.manage("migrate", "--verbosity=0")
+    return project
+
+
+def test_models_with_the_migration_of_the_hint_are_used(
+    tmp_path: Path, empty_database: str
+) -> None:
+    project = project_with_models(tmp_path, empty_database, *code_of(PAGE, "py"))
+    assert_no_messages(project)
+    assert run_script(project, "own_models") == "live"
+
+
+def test_rollout_plan_of_an_own_model_measures_and_trips(
+    tmp_path: Path, empty_database: str
+) -> None:
+    flags = {"FLAG_MODEL": "switches.Switch", "VALUE_MODEL": "switches.Setting"}
+    settings, app = f"FLAGSTAFF = {flags}", "flagstaff.rollouts"
+    project = project_with_models(tmp_path, empty_database, MODELS_WITH_UUID, settings, app)
+    assert run_script(project, "plan_of_own_model") == [600, "rolled_back", 0]

@@ -6,30 +6,30 @@ The "py" blocks of the pages need a project, so they run in one here.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from tests.support.fixtures import create_database
 from tests.support.pages import code_of
-from tests.system.adoption.project import Project
-from tests.system.adoption.steps import adopt_with_data, assert_no_messages, passing_tests
+from tests.support.projects import Project
+from tests.system.adoption.article_project import (
+    adopt_with_data,
+    article_project,
+    assert_no_messages,
+    passing_tests,
+    run_script,
+)
 from tools.limits import seconds
+from tools.postgres import Postgres
 
 PAGE = "how-to/databases.md"
 
-OTHER_DATABASE = """
-DATABASES["flags"] = {{**DATABASES["default"], "NAME": "{name}"}}
-INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]
-"""
-WITH_SETTING = """
-FLAGSTAFF = {"DATABASE": "flags"}
-"""
-WITH_ROUTER = """
-DATABASE_ROUTERS = ["config.routers.FlagsElsewhere"]
-"""
+OTHER_DATABASE = 'DATABASES["flags"] = {{**DATABASES["default"], "NAME": "{name}"}}\n'
+WITH_SETTING = 'FLAGSTAFF = {"DATABASE": "flags"}\n'
+WITH_ROUTER = 'DATABASE_ROUTERS = ["routers.FlagsElsewhere"]\n'
 [ROUTER] = code_of(PAGE, "python", "class FlagsElsewhere")
 READER = """
 DATABASES["flags"] = {
@@ -50,70 +50,70 @@ def check_ids(output: str) -> list[str]:
     return re.findall(r"flagstaff\.[A-Z]\d+", output)
 
 
-def test_schema_in_the_search_path_has_all_tables(tmp_path: Path, database: str) -> None:
-    execute(database, 'CREATE SCHEMA "our shop"')
+def test_schema_in_the_search_path_has_all_tables(tmp_path: Path, empty_database: str) -> None:
+    execute(empty_database, 'CREATE SCHEMA "our shop"')
     [path] = code_of(PAGE, "py", "search_path")
     settings = path.replace('"-c search_path=shop"', repr('-c search_path="our\\ shop"'))
     assert settings != path
-    project = Project(tmp_path / "shop", database, settings)
+    project = article_project(tmp_path, empty_database, settings)
     _before, after = adopt_with_data(project)
     assert after["mode"] == "live"
-    assert project.script("change") < seconds(1)
+    assert run_script(project, "change") < seconds(1)
     assert_no_messages(project)
-    with psycopg.connect(database) as session:
+    with psycopg.connect(empty_database) as session:
         rows = session.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
         assert rows.fetchall() == []
 
 
 @pytest.mark.parametrize("chosen_by", [WITH_SETTING, WITH_ROUTER], ids=["setting", "router"])
 def test_flags_can_be_in_another_database(
-    chosen_by: str, tmp_path: Path, database: str, new_database: Callable[[], str]
+    chosen_by: str, tmp_path: Path, empty_database: str, server: Postgres
 ) -> None:
-    other = str(conninfo_to_dict(new_database())["dbname"])
-    project = Project(tmp_path / "shop", database, OTHER_DATABASE.format(name=other) + chosen_by)
-    project.write("config/routers.py", ROUTER)
+    other = str(conninfo_to_dict(create_database(server))["dbname"])
+    settings, files = OTHER_DATABASE.format(name=other) + chosen_by, {"routers.py": ROUTER}
+    apps = ["flagstaff"]
+    project = Project(tmp_path, empty_database, apps=apps, settings=settings, files=files)
     if chosen_by is WITH_ROUTER:
         output = project.manage("check", "--database", "flags")
         assert check_ids(output) == ["flagstaff.W013"]
         assert 'HINT: run "manage.py migrate --database=flags"' in output
     for alias in ("default", "flags"):
         project.manage("migrate", "--database", alias, "--verbosity=0")
-    assert project.script("other_database") == "live"
+    assert run_script(project, "other_database") == "live"
     output = project.manage("check", "--database", "flags")
     written_to_default = ["flagstaff.W004", "flagstaff.W004"]
     assert check_ids(output) == (written_to_default if chosen_by is WITH_SETTING else [])
 
 
-def test_read_only_role_is_sufficient(tmp_path: Path, database: str) -> None:
-    project = Project(tmp_path / "shop", database)
+def test_read_only_role_is_sufficient(tmp_path: Path, empty_database: str) -> None:
+    project = article_project(tmp_path, empty_database)
     _before, after = adopt_with_data(project)
-    execute(database, "CREATE ROLE flagstaff_reader LOGIN")
-    project.append("config/local_settings.py", READER)
+    execute(empty_database, "CREATE ROLE flagstaff_reader LOGIN")
+    project.append(READER)
     output = project.manage("check", "--database", "flags")
     assert check_ids(output) == ["flagstaff.W014"] * 5
     for statement in re.findall(r"GRANT SELECT ON .* TO flagstaff_reader;", output):
-        execute(database, statement)
+        execute(empty_database, statement)
     assert_no_messages(project, "flags")
-    assert project.script("survey") == after
-    assert project.script("change") < seconds(1)
+    assert run_script(project, "survey") == after
+    assert run_script(project, "change") < seconds(1)
     assert passing_tests(project) == 15
 
 
-def test_page_of_the_read_only_role_works(tmp_path: Path, database: str) -> None:
+def test_page_of_the_read_only_role_works(tmp_path: Path, empty_database: str) -> None:
     # The second block is for the optional apps, which this project has not installed.
     statements, _for_optional_apps, for_old_databases = code_of(PAGE, "sql")
     [settings] = code_of(PAGE, "py", "FLAGSTAFF_PASSWORD")
-    installed = 'INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]\n'
-    project = Project(tmp_path / "shop", database, installed)
+    project = Project(tmp_path, empty_database, apps=["flagstaff"])
     project.manage("migrate", "--verbosity=0")
-    shop = f'DATABASE "{conninfo_to_dict(database)["dbname"]}"'
+    shop = f'DATABASE "{conninfo_to_dict(empty_database)["dbname"]}"'
     statements = statements.replace("DATABASE shop", shop)
-    execute(database, statements.replace("flagstaff_reader", "second_reader"))
-    execute(database, for_old_databases)
+    execute(empty_database, statements.replace("flagstaff_reader", "second_reader"))
+    execute(empty_database, for_old_databases)
     settings = settings.replace("flagstaff_reader", "second_reader")
     settings = settings.replace('os.environ["FLAGSTAFF_PASSWORD"]', '""')
-    project.append("config/local_settings.py", settings)
+    project.append(settings)
     assert_no_messages(project, "flags")
-    assert project.script("role") == "second_reader"
+    assert run_script(project, "role") == "second_reader"
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
-        execute(make_conninfo(database, user="second_reader"), "TRUNCATE flagstaff_token")
+        execute(make_conninfo(empty_database, user="second_reader"), "TRUNCATE flagstaff_token")

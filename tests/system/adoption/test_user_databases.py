@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from tests.system.adoption.project import Project
+from tests.support.fixtures import create_database
+from tests.support.projects import Project
+from tests.system.adoption.article_project import run_script
+from tools.postgres import Postgres
 
 SETTINGS = """
 DATABASES["replica"] = {{**DATABASES["default"], "NAME": "{name}"}}
-DATABASE_ROUTERS = ["config.routers.ReadsFromReplica"]
-INSTALLED_APPS = [*INSTALLED_APPS, "flagstaff"]
+DATABASE_ROUTERS = ["routers.ReadsFromReplica"]
 SILENCED_SYSTEM_CHECKS = ["flagstaff.W004"]
 """
 ROUTER = """
@@ -29,18 +29,20 @@ class ReadsFromReplica:
 """
 
 
-@pytest.fixture
-def project(tmp_path: Path, database: str, new_database: Callable[[], str]) -> Project:
-    replica = str(conninfo_to_dict(new_database())["dbname"])
-    project = Project(tmp_path / "shop", database, SETTINGS.format(name=replica))
-    project.write("config/routers.py", ROUTER)
+def test_username_is_looked_up_in_the_same_database_everywhere(
+    tmp_path: Path, empty_database: str, server: Postgres
+) -> None:
+    replica = str(conninfo_to_dict(create_database(server))["dbname"])
+    project = Project(
+        tmp_path,
+        empty_database,
+        apps=["flagstaff"],
+        settings=SETTINGS.format(name=replica),
+        files={"routers.py": ROUTER},
+    )
     for alias in ("default", "replica"):
         project.manage("migrate", "--database", alias, "--verbosity=0")
-    return project
-
-
-def test_username_is_looked_up_in_the_same_database_everywhere(project: Project) -> None:
-    found = project.script("user_database")
+    found = run_script(project, "user_database")
     assert (found["explain"], found["allow"], found["as"]) == (1, [1], "1")
     assert (found["actor"], found["user"], found["bob"]) == ("alice", "alice", "bob")
     assert found["export"] == ["alice"]

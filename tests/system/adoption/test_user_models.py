@@ -7,14 +7,14 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.system.adoption.project import Project
-from tests.system.adoption.steps import adopt_with_data, assert_no_messages
+from tests.system.adoption.article_project import (
+    adopt_with_data,
+    article_project,
+    assert_no_messages,
+    run_script,
+)
 from tools.limits import seconds
 
-SETTINGS = """
-INSTALLED_APPS = [*INSTALLED_APPS, "people"]
-AUTH_USER_MODEL = "people.Person"
-"""
 # Export, import and result have to keep a primary key with an umlaut, a comma and a space.
 MODELS = """
 import uuid
@@ -40,25 +40,26 @@ REMOVE_A_NAME = """
 
 @pytest.mark.timeout(180)
 def test_adoption_and_the_import_of_an_export_change_no_result(
-    database: str, tmp_path: Path
+    empty_database: str, tmp_path: Path
 ) -> None:
-    project = Project(tmp_path / "shop", database, SETTINGS)
+    settings = 'AUTH_USER_MODEL = "people.Person"'
+    project = article_project(tmp_path, empty_database, settings, apps=("people",))
     project.write("people/__init__.py", "")
     project.write("people/models.py", MODELS)
     project.manage("makemigrations", "people", "--verbosity=0")
     _before, after = adopt_with_data(project, 50)
     assert after["mode"] == "live"
     assert_no_messages(project)
-    with psycopg.connect(database) as session:
+    with psycopg.connect(empty_database) as session:
         [nameless] = session.execute(REMOVE_A_NAME).fetchone() or [None]
     project.write("empty.json", EMPTY)
     project.manage("flags", "export", "--file", "all.json")
     # A user without a name is exported by primary key, the others by name.
-    exported = (project.folder / "all.json").read_text(encoding="utf-8")
+    exported = project.read("all.json")
     assert exported.count('"pk":') == exported.count(str(nameless)) > 0
     project.manage("flags", "import", "empty.json", "--delete-missing", "--yes")
-    assert project.script("survey")["found"]["values"] == {}
+    assert run_script(project, "survey")["found"]["values"] == {}
     project.manage("flags", "import", "all.json")
-    assert project.script("survey")["found"] == after["found"]
+    assert run_script(project, "survey")["found"] == after["found"]
     assert "already up to date" in project.manage("flags", "import", "all.json", "--dry-run")
-    assert project.script("change") < seconds(1)
+    assert run_script(project, "change") < seconds(1)

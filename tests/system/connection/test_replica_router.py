@@ -5,24 +5,20 @@ Another database with older rows takes the place of a replica that lags.
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Iterator
-from html import unescape
 from typing import Any
 
 import psycopg
 import pytest
 from django.contrib.auth.models import User
-from django.core.management import call_command
 from django.test import Client
-from django.utils.html import strip_tags
 
 from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import FLAGS, VALUES, column, confirmed, page
-from tests.support.fixtures import _create
+from tests.support.fixtures import create_database
 from tests.support.screen import Screen
+from tests.support.terminals import document
 from tests.support.workers import Worker
 from tools.postgres import Postgres
 
@@ -39,18 +35,13 @@ def primary(
     database: str, server: Postgres, migrated: str, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Worker]:
     """A process of a project whose replica lags behind `database`."""
-    replica = _create(server, migrated)
+    replica = create_database(server, migrated)
     with psycopg.connect(replica, autocommit=True) as session:
         session.execute(BEHIND.encode())
     monkeypatch.setenv("REPLICA_URL", replica)
     with Worker(database, project="tests.support.settings_replica") as worker:
-        worker.ask("call", f"{__name__}.create_users")
+        worker.call(create_users)
         yield worker
-
-
-def see(worker: Worker, name: str, *arguments: Any) -> Any:
-    """Returns the result of a function below, called in the worker."""
-    return worker.ask("call", f"{__name__}.{name}", *arguments)
 
 
 # These functions run in the worker.
@@ -76,13 +67,11 @@ def url(key: str, view: str = "change") -> str:
     return f"{FLAGS}{pk}/{view}/"
 
 
-def flag_list() -> dict[str, Any]:
+def lists() -> list[list[str]]:
+    """The flags, their states, and the values, in the lists of the admin."""
     html = page(client())
-    return {name: column(html, name) for name in ("flag", "state")}
-
-
-def value_list() -> list[str]:
-    return [unescape(text) for text in column(page(client(), VALUES), "shown_value")]
+    values = Screen(page(client(), VALUES)).texts("td.field-shown_value")
+    return [column(html, "flag"), column(html, "state"), values]
 
 
 def change_page(key: str) -> list[Any]:
@@ -92,16 +81,9 @@ def change_page(key: str) -> list[Any]:
     return [response.status_code, rollouts, "anna.smith" in shown.text]
 
 
-def history_page(key: str) -> list[Any]:
-    response = client().get(url(key, "history"), follow=True)
-    return [response.status_code, "7" in strip_tags(response.content.decode())]
-
-
-def toggle(view: str) -> str:
-    """The text of the page that kills a flag or turns it on, or of the page after it."""
-    address, boss = url("new_checkout", view), client()
-    page = boss.get(address, follow=True) if view == "on" else boss.post(address, follow=True)
-    return " ".join(strip_tags(page.content.decode()).split())
+def text_of(key: str, view: str, method: str = "get") -> str:
+    """The text of a page of a flag, or of the page after a form was sent."""
+    return Screen(getattr(client(), method)(url(key, view), follow=True)).text
 
 
 def address_after_undo() -> str:
@@ -115,31 +97,22 @@ def address_after_undo() -> str:
     return str(answer["Location"]).replace(url("brand_new"), "the flag")
 
 
-def command(*arguments: str) -> Any:
-    out = io.StringIO()
-    call_command("flags", *arguments, stdout=out)
-    return json.loads(out.getvalue())
-
-
 def test_pages_and_commands_show_the_primary(primary: Worker) -> None:
-    assert see(primary, "flag_list") == {
-        "flag": ["brand_new", "new_checkout"],
-        "state": ["off 7 %", "rollout 33 % 1 user"],
-    }
-    assert see(primary, "value_list") == ['"stripe"']
-    assert see(primary, "change_page", "new_checkout") == [200, ["33"], True]
-    found = see(primary, "command", "show", "new_checkout", "--json")
+    states = ["off 7 %", "rollout 33 % 1 user"]
+    assert primary.call(lists) == [["brand_new", "new_checkout"], states, ['"stripe"']]
+    assert primary.call(change_page, "new_checkout") == [200, ["33"], True]
+    found = primary.call(document, "show", "new_checkout")
     assert found["allowed_users"] == [{"pk": 2, "name": "anna.smith"}]
 
 
 def test_new_flag_has_its_pages_before_the_replica_has_it(primary: Worker) -> None:
-    assert see(primary, "change_page", "brand_new") == [200, ["7"], False]
-    assert see(primary, "history_page", "brand_new") == [200, True]
-    assert see(primary, "address_after_undo") == "the flag"
+    assert primary.call(change_page, "brand_new") == [200, ["7"], False]
+    assert "rollout 7 %" in primary.call(text_of, "brand_new", "history")
+    assert primary.call(address_after_undo) == "the flag"
 
 
 def test_pages_that_toggle_describe_the_primary(primary: Worker) -> None:
-    assert "“new_checkout” was changed: turned off. Off for all users." in see(
-        primary, "toggle", "kill"
-    )
-    assert "On for 33 % of all users and 1 allowed user." in see(primary, "toggle", "on")
+    killed = primary.call(text_of, "new_checkout", "kill", "post")
+    assert "“new_checkout” was changed: turned off. Off for all users." in killed
+    asked = primary.call(text_of, "new_checkout", "on")
+    assert "On for 33 % of all users and 1 allowed user." in asked

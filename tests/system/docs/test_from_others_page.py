@@ -9,45 +9,16 @@ from typing import Any
 import pytest
 
 from tests.support.pages import code_of
-from tests.support.projects import FolderProject
+from tests.support.projects import Project
 
 PAGE = "how-to/from-others.md"
-SETTINGS = """
+MIDDLEWARE = ["flagstaff.middleware.FlagstaffMiddleware"]
+CONSTANCE = """
 import datetime
-import os
 import uuid
 from decimal import Decimal
 from django.utils.translation import gettext_lazy as _
-from tools.database_url import parse_database_url
 
-DATABASES = {"default": parse_database_url(os.environ["DATABASE_URL"])}
-INSTALLED_APPS = [
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.messages",
-    "django.contrib.sessions",
-    "flagstaff",
-]
-MIDDLEWARE = [
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "flagstaff.middleware.FlagstaffMiddleware",
-]
-TEMPLATES = [{
-    "BACKEND": "django.template.backends.django.DjangoTemplates",
-    "DIRS": [os.path.dirname(__file__)],
-    "OPTIONS": {"context_processors": ["django.template.context_processors.request"]},
-}]
-ROOT_URLCONF = "views"
-SECRET_KEY = "a secret of tests"
-USE_TZ = True
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-ALLOWED_HOSTS = ["testserver"]
-"""
-
-
-CONSTANCE = """
-INSTALLED_APPS += ["constance"]
 CONSTANCE_BACKEND = "constance.backends.database.DatabaseBackend"
 NOON = datetime.datetime(2026, 3, 1, 12, tzinfo=datetime.timezone.utc)
 CONSTANCE_CONFIG = {
@@ -94,13 +65,10 @@ print(json.dumps({row.key: [get_value(row.key), row.type, row.description] for r
 
 
 @pytest.fixture
-def shop_with_constance(tmp_path: Path, empty_database: str) -> FolderProject:
+def shop_with_constance(tmp_path: Path, empty_database: str) -> Project:
     """A project with a setting of each type, of which two were changed."""
-    shop = FolderProject(
-        tmp_path,
-        empty_database,
-        {"settings.py": SETTINGS + CONSTANCE, "views.py": "urlpatterns = []"},
-    )
+    apps = ["flagstaff", "constance"]
+    shop = Project(tmp_path, empty_database, apps=apps, middleware=MIDDLEWARE, settings=CONSTANCE)
     shop.manage("migrate", "--verbosity=0")
     shop.run(EDIT)
     return shop
@@ -108,7 +76,7 @@ def shop_with_constance(tmp_path: Path, empty_database: str) -> FolderProject:
 
 @pytest.mark.timeout(120)
 def test_settings_of_all_types_become_values_by_the_page(
-    shop_with_constance: FolderProject,
+    shop_with_constance: Project,
 ) -> None:
     [create] = code_of(PAGE, "py", "from constance import config")
     shop_with_constance.run(create)
@@ -132,7 +100,7 @@ def test_settings_of_all_types_become_values_by_the_page(
 
 @pytest.mark.timeout(120)
 def test_setting_that_cannot_be_a_value_leaves_none_behind(
-    shop_with_constance: FolderProject,
+    shop_with_constance: Project,
 ) -> None:
     [create] = code_of(PAGE, "py", "from constance import config")
     shop_with_constance.append('CONSTANCE_CONFIG["not a key"] = ("x", "")\n')
@@ -190,25 +158,25 @@ TEMPLATE = (
 )
 # The rows of the table on the page.
 REPLACED = [
-    ("views.py", "from flags.decorators import", "from flagstaff.decorators import"),
+    ("urls.py", "from flags.decorators import", "from flagstaff.decorators import"),
     (
-        "views.py",
+        "urls.py",
         "from flags.state import flag_disabled, flag_enabled",
         "from flagstaff import flag_enabled",
     ),
-    ("views.py", '"NEW_CHECKOUT", fallback_view=old', '"new_checkout", otherwise=old'),
-    ("views.py", '"OLD_SEARCH", fallback_view=old', '"old_search", otherwise=old'),
-    ("views.py", 'flag_enabled("BETA", request=request)', 'flag_enabled("beta", request.user)'),
-    ("views.py", 'flag_enabled("OFFERS", request=request)', 'request.flags.enabled("offers")'),
+    ("urls.py", '"NEW_CHECKOUT", fallback_view=old', '"new_checkout", otherwise=old'),
+    ("urls.py", '"OLD_SEARCH", fallback_view=old', '"old_search", otherwise=old'),
+    ("urls.py", 'flag_enabled("BETA", request=request)', 'flag_enabled("beta", request.user)'),
+    ("urls.py", 'flag_enabled("OFFERS", request=request)', 'request.flags.enabled("offers")'),
     (
-        "views.py",
+        "urls.py",
         'flag_disabled("NEW_CHECKOUT", request=request)',
         'not flag_enabled("new_checkout", request.user)',
     ),
     ("page.html", "load feature_flags", "load flagstaff"),
     ("page.html", "{% flag_enabled 'WELCOME' as on %}{% if on %}", '{% flag "welcome" %}'),
     ("page.html", "{% endif %}", "{% endflag %}"),
-    ("settings.py", 'INSTALLED_APPS += ["flags"]', 'MIDDLEWARE += ["views.with_path"]'),
+    ("settings.py", 'INSTALLED_APPS += ["flags"]', 'MIDDLEWARE += ["urls.with_path"]'),
 ]
 WITH_PATH = """
 def with_path(get_response):
@@ -261,8 +229,14 @@ changes.flags.create("offers", enabled=True, rules=offers)
 def test_project_leaves_django_flags_by_the_page_without_a_changed_page(
     tmp_path: Path, empty_database: str
 ) -> None:
-    files = {"settings.py": SETTINGS + FLAGS, "views.py": VIEWS, "page.html": TEMPLATE}
-    shop = FolderProject(tmp_path, empty_database, files)
+    shop = Project(
+        tmp_path,
+        empty_database,
+        apps=["flagstaff"],
+        middleware=MIDDLEWARE,
+        settings=FLAGS,
+        files={"urls.py": VIEWS, "page.html": TEMPLATE},
+    )
     # A check of django-flags queries users.
     shop.manage("migrate", "--verbosity=0", "--skip-checks")
     shop.run(USERS)
@@ -280,5 +254,5 @@ def test_project_leaves_django_flags_by_the_page_without_a_changed_page(
     shop.run(TARGETING)
     for name, old, new in REPLACED:
         shop.replace(name, old, new)
-    shop.write("views.py", (tmp_path / "views.py").read_text() + WITH_PATH)
+    shop.append(WITH_PATH, "urls.py")
     assert shop.printed(VISITS) == before

@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 from tests.support.pages import DOCS, code_of
-from tests.support.projects import FolderProject
-from tests.support.workers import address
-from tools.postgres import Postgres
+from tests.support.projects import WAFFLE, Project
 
 PAGE = "how-to/from-waffle.md"
 
-SETTINGS = """
-import os
-from tools.database_url import parse_database_url
-
-DATABASES = {"default": parse_database_url(os.environ["DATABASE_URL"])}
-INSTALLED_APPS = [
-    "django.contrib.admin",
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.messages",
-    "django.contrib.sessions",
-    "waffle",
-]
-MIDDLEWARE = [
-    "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django.contrib.messages.middleware.MessageMiddleware",
-    "waffle.middleware.WaffleMiddleware",
-]
-TEMPLATES = [
-    {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [os.path.dirname(__file__)],
-        "OPTIONS": {
-            "context_processors": [
-                "django.template.context_processors.request",
-                "django.contrib.auth.context_processors.auth",
-                "django.contrib.messages.context_processors.messages",
-            ],
-        },
-    },
-]
-ROOT_URLCONF = "views"
-SECRET_KEY = "a secret of tests"
-USE_TZ = True
-DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-ALLOWED_HOSTS = ["testserver"]
-"""
 VIEWS = """
 from django.http import HttpResponse
 from django.shortcuts import render
@@ -125,64 +86,53 @@ row.save()
 """
 
 
-class Shop(FolderProject):
-    """A project with waffle, and the commands of the page."""
-
-    def visits(self) -> list[list[object]]:
-        found: list[list[object]] = self.printed(VISITS)
-        return found
-
-
 @pytest.fixture
-def shop(tmp_path: Path, module_postgres_server: Postgres) -> Shop:
-    """The project on an empty database."""
-    files = {"settings.py": SETTINGS, "views.py": VIEWS, "home.html": HOME}
-    return Shop(tmp_path, address(module_postgres_server.url, "postgres"), files)
-
-
-def commands() -> list[list[str]]:
-    """Returns the arguments of manage.py on the page, in their order."""
-    lines = re.findall(r"^\$ python manage\.py (.*)$", (DOCS / PAGE).read_text(), re.MULTILINE)
-    return [[word.strip('"') for word in re.findall(r'"[^"]*"|\S+', line)] for line in lines]
+def shop(tmp_path: Path, empty_database: str) -> Project:
+    """A project with waffle, on an empty database."""
+    files = {"urls.py": VIEWS, "home.html": HOME}
+    return Project(tmp_path, empty_database, settings=WAFFLE, files=files)
 
 
 @pytest.mark.timeout(240)
 def test_project_leaves_waffle_by_the_page_and_goes_back_without_a_changed_result(
-    shop: Shop,
+    shop: Project,
 ) -> None:
-    migrate, check, dry_run, run_import, compare, check_again, compare_again = commands()
+    lines = re.findall(r"^\$ python manage\.py (.*)$", (DOCS / PAGE).read_text(), re.MULTILINE)
+    migrate, check, dry_run, run_import, compare, check_again, compare_again = map(
+        shlex.split, lines
+    )
     [install] = code_of(PAGE, "python")
     agree, swap = code_of(PAGE, "py")
     shop.manage("migrate", "--verbosity=0")
     shop.run(ROWS)
-    before = shop.visits()
+    before = shop.printed(VISITS)
     assert [status for _page, status in before] == [404, 200, 404]
 
     shop.append(install)
     shop.manage(*migrate, "--verbosity=0")
     shop.manage(*check)
-    assert shop.visits() == before
+    assert shop.printed(VISITS) == before
 
     assert "3 exact, 1 differs, 0 lost, 2 refused" in shop.manage(*dry_run, status=4)
     shop.append(agree)
     assert "6 rows: 5 exact, 1 differs, 0 lost, 0 refused" in shop.manage(*dry_run)
     assert "flags undo-transaction" in shop.manage(*run_import)
-    assert shop.visits() == before
+    assert shop.printed(VISITS) == before
     assert "0 differs, 0 off here, 0 no flag" in shop.manage(*compare)
 
-    shop.prepend(swap)
+    shop.write("settings.py", swap + shop.read("settings.py"))
     shop.manage(*check_again)
-    assert shop.visits() == before
+    assert shop.printed(VISITS) == before
     shop.manage("makemigrations", "--check", "--dry-run")
     shop.manage(*run_import)
     shop.manage(*compare)
 
     shop.run(SAVE_STALE)
-    off = shop.visits()
+    off = shop.printed(VISITS)
     assert [status for _page, status in off] == [404, 404, 404]
 
     assert "0 differs, 1 off here" in shop.manage(*compare_again, status=6)
     shop.run(TURN_OFF)
     shop.manage(*compare_again)
     shop.replace("settings.py", swap, "")
-    assert shop.visits() == off
+    assert shop.printed(VISITS) == off

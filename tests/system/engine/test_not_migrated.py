@@ -3,59 +3,28 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import suppress
+from pathlib import Path
+from urllib.error import URLError
 from urllib.request import urlopen
 
 import psycopg
 import pytest
 
-from tests.support.projects import PROJECTS, run, surroundings
+from tests.support.projects import PROJECTS, Project
 from tests.support.python_processes import STRICT
-from tests.support.workers import Worker
+from tests.support.sessions import within
+from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.limits import SERVER, seconds
 from tools.ports import LOOPBACK, free_port
 
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
-
-@contextmanager
-def serving(database: str) -> Iterator[str]:
-    """The URL of `manage.py runserver`."""
-    port = free_port()
-    # Django leaves its socket to the last thread that ends, which warns after the interrupt.
-    python = [sys.executable, *STRICT, "-W", "ignore:unclosed:ResourceWarning"]
-    server = subprocess.Popen(
-        [*python, "manage.py", "runserver", "--noreload", f"{LOOPBACK}:{port}"],
-        cwd=PROJECTS / "users_project",
-        env=surroundings(database),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        while server.poll() is None and not listens(port):
-            time.sleep(0.01)
-        yield f"http://{LOOPBACK}:{port}"
-    finally:
-        server.send_signal(signal.SIGINT)
-        _, errors = server.communicate(timeout=seconds(SERVER))
-    assert server.returncode == 0, errors
-    assert "Traceback" not in errors
-
-
-def page(address: str) -> str:
-    with urlopen(address) as response:
-        return str(response.read().decode())
-
-
-def listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((LOOPBACK, port)) == 0
+@pytest.fixture
+def project(tmp_path: Path, empty_database: str) -> Project:
+    copied, apps = PROJECTS / "users_project", ["flagstaff", "bakery"]
+    return Project(tmp_path, empty_database, copied=copied, apps=apps, urls="bakery.urls")
 
 
 @pytest.mark.parametrize(
@@ -63,13 +32,38 @@ def listens(port: int) -> bool:
     [["check"], ["check", "--database", "default"], ["makemigrations", "--check"], ["migrate"]],
     ids=" ".join,
 )
-def test_command_works_on_an_empty_database(arguments: list[str], empty_database: str) -> None:
-    run(empty_database, "manage.py", *arguments)
+def test_command_works_on_an_empty_database(arguments: list[str], project: Project) -> None:
+    project.manage(*arguments)
 
 
-def test_runserver_works_on_an_empty_database(empty_database: str) -> None:
-    with serving(empty_database) as address:
-        assert page(f"{address}/checkout/") == "old checkout, paid through stripe"
+def test_runserver_works_on_an_empty_database(project: Project) -> None:
+    address = f"{LOOPBACK}:{free_port()}"
+    # Django leaves its socket to the last thread that ends, which warns after the interrupt.
+    python = [sys.executable, *STRICT, "-W", "ignore:unclosed:ResourceWarning"]
+    server = subprocess.Popen(
+        [*python, "manage.py", "runserver", "--noreload", address],
+        cwd=project.folder,
+        env=project.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    responses: list[str] = []
+
+    def responds() -> bool:
+        assert server.poll() is None, server.communicate()
+        with suppress(URLError), urlopen(f"http://{address}/checkout/") as response:
+            responses.append(response.read().decode())
+        return bool(responses)
+
+    try:
+        assert within(SERVER, responds)
+    finally:
+        server.send_signal(signal.SIGINT)
+        _, errors = server.communicate(timeout=seconds(SERVER))
+    assert responses == ["old checkout, paid through stripe"]
+    assert server.returncode == 0, errors
+    assert "Traceback" not in errors
 
 
 def test_evaluation_on_an_empty_database_returns_the_default_with_one_warning(
@@ -98,16 +92,15 @@ def test_worker_loads_soon_after_the_migration(empty_database: str) -> None:
         worker.sees(["mode"], "live", within=5)
 
 
-def test_project_without_rollout_plans_works_unchanged(empty_database: str) -> None:
-    def manage(*arguments: str) -> str:
-        return run(empty_database, "manage.py", *arguments)
-
-    manage("migrate", "--verbosity", "0")
-    assert manage("check", "--database", "default") == (
+def test_project_without_rollout_plans_works_unchanged(
+    project: Project, empty_database: str
+) -> None:
+    project.manage("migrate", "--verbosity", "0")
+    assert project.manage("check", "--database", "default") == (
         "System check identified no issues (0 silenced).\n"
     )
-    assert manage("flags", "run-jobs") == ("no job was due\n")
-    assert " plan " not in manage("flags", "--help")
+    assert project.manage("flags", "run-jobs") == ("no job was due\n")
+    assert " plan " not in project.manage("flags", "--help")
     with psycopg.connect(empty_database) as session:
         tables = session.execute("SELECT relname FROM pg_class WHERE relname LIKE '%rollouts%'")
         assert tables.fetchall() == []

@@ -7,7 +7,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connection
 from psycopg.conninfo import make_conninfo
 
 import flagstaff
@@ -16,8 +15,9 @@ from flagstaff._engine.lifecycle import close
 from flagstaff.contrib.webhooks import deliver
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
-from tests.support.fixtures import Query, _create
+from tests.support.fixtures import Query, create_database
 from tests.support.history import flag_history
+from tests.support.terminals import ok
 from tests.support.webhooks import Webhook
 from tests.support.workers import Worker
 from tools.postgres import Postgres
@@ -25,11 +25,6 @@ from tools.postgres import Postgres
 Projects = tuple[Worker, Worker, Webhook]
 
 NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
-
-
-def loads() -> int:
-    """Runs in the worker."""
-    return flagstaff.status().loads
 
 
 def propagation() -> tuple[bool, int, int]:
@@ -55,16 +50,14 @@ def add_project(database: str) -> str:
 
 @pytest.fixture
 def others_worker(other_project: str) -> Iterator[Worker]:
-    with Worker(other_project) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(other_project).loaded() as worker:
         yield worker
 
 
 def test_change_of_another_project_does_not_load(
     database: str, others_worker: Worker, other_project: str, query: Query
 ) -> None:
-    with Worker(database, POLL_INTERVAL=3600) as worker:
-        worker.ask("ready", 10)
+    with Worker(database, POLL_INTERVAL=3600).loaded() as worker:
         before = worker.ask("status")["loads"]
         for key in "abcde":
             with psycopg.connect(other_project, autocommit=True) as session:
@@ -77,21 +70,21 @@ def test_change_of_another_project_does_not_load(
         query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
         worker.sees(NEW_CHECKOUT, True, within=5)
         # The result changes just before the number of loads.
-        worker.sees(["call", f"{__name__}.loads"], before + 1, within=5)
+        worker.sees(["field", "loads"], before + 1, within=5)
 
 
 def test_worker_of_a_replaced_token_table_is_expected_to_load(worker: Worker, query: Query) -> None:
     # As "pg_restore --clean" does: the worker's table is gone, and its name has another one.
     query("CREATE TABLE kept (LIKE flagstaff_token INCLUDING ALL)")
     query("BEGIN; DROP TABLE flagstaff_token; ALTER TABLE kept RENAME TO flagstaff_token; COMMIT")
-    found = worker.ask("call", f"{__name__}.propagation")
+    found = worker.call(propagation)
     assert found == [True, 1, 0]
 
 
 @pytest.fixture(scope="module")
 def projects(module_postgres_server: Postgres, migrated: str) -> Iterator[Projects]:
     """A worker of each project, and the receiver of webhooks of both."""
-    database = _create(module_postgres_server, migrated)
+    database = create_database(module_postgres_server, migrated)
     with Webhook() as hook:
         receiver = {"ops": hook.settings()}
         with (
@@ -101,38 +94,25 @@ def projects(module_postgres_server: Postgres, migrated: str) -> Iterator[Projec
             yield first, second, hook
 
 
-def see(worker: Worker, name: str, *arguments: object) -> Any:
-    """Returns the result of a function below, called in the worker."""
-    return worker.ask("call", f"{__name__}.{name}", *arguments)
+# These functions run in the workers.
 
 
-def change(key: str, percent: int) -> int | None:
-    """Creates the flag if it does not exist, and sets its rollout. Runs in the worker."""
+def change(key: str, percent: int) -> None:
+    """Creates the flag if it does not exist, and sets its rollout."""
     with flagstaff.acting_as("7"):
         if not FeatureFlag.objects.filter(key=key).exists():
             changes.flags.create(key, enabled=True)
-        version = changes.flags.set_rollout(key, percent).version
-    connection.close()
-    return version
+        changes.flags.set_rollout(key, percent)
 
 
 def rollouts(key: str) -> list[list[Any]]:
     """The rollout after each change of the history, newest first, with the actor."""
-    found = [
+    return [
         [one.new, event.actor]
         for event in flag_history(key)
         for one in event.differences
         if one.field == "rollout_percent"
     ]
-    connection.close()
-    return found
-
-
-def undo(key: str) -> int:
-    changes.flags.undo(key)
-    percent = FeatureFlag.objects.get(key=key).rollout_percent
-    connection.close()
-    return percent
 
 
 def usage_of(*keys: str) -> list[list[Any]]:
@@ -140,60 +120,50 @@ def usage_of(*keys: str) -> list[list[Any]]:
     for key in keys:
         flagstaff.flag_enabled(key, 1)
     close()
-    found = sorted([hour.key, hour.count] for hour in flagstaff.usage().hours)
-    connection.close()
-    return found
+    return sorted([hour.key, hour.count] for hour in flagstaff.usage().hours)
 
 
-def delivered() -> int:
-    """Delivers the webhooks, and returns the number of delivered ones."""
-    [report] = deliver()
-    connection.close()
-    return report.delivered
-
-
-def forget() -> int:
-    count = forget_user(7)
-    connection.close()
-    return count
+def send_webhooks() -> None:
+    deliver()
 
 
 def test_history_and_undo_of_two_projects_are_separate(projects: Projects) -> None:
     first, second, _hook = projects
-    see(first, "change", "history", 10)
-    see(second, "change", "history", 20)
-    see(first, "change", "history", 30)
-    assert see(first, "rollouts", "history") == [[30, "7"], [10, "7"]]
-    assert see(second, "rollouts", "history") == [[20, "7"]]
-    assert see(first, "undo", "history") == 10
-    assert see(second, "rollouts", "history") == [[20, "7"]]
+    first.call(change, "history", 10)
+    second.call(change, "history", 20)
+    first.call(change, "history", 30)
+    assert first.call(rollouts, "history") == [[30, "7"], [10, "7"]]
+    assert second.call(rollouts, "history") == [[20, "7"]]
+    first.call(ok, "undo history")
+    assert [percent for percent, _actor in first.call(rollouts, "history")] == [10, 30, 10]
+    assert second.call(rollouts, "history") == [[20, "7"]]
 
 
 def test_usage_of_two_projects_is_separate(projects: Projects) -> None:
     first, second, _hook = projects
-    see(first, "change", "in_first", 10)
-    see(second, "change", "in_second", 10)
-    assert ["in_first", 2] in see(first, "usage_of", "in_first", "in_first")
-    assert see(second, "usage_of", "in_second") == [["in_second", 1]]
+    first.call(change, "in_first", 10)
+    second.call(change, "in_second", 10)
+    assert ["in_first", 2] in first.call(usage_of, "in_first", "in_first")
+    assert second.call(usage_of, "in_second") == [["in_second", 1]]
 
 
 def test_webhooks_of_two_projects_are_separate(projects: Projects) -> None:
     first, second, hook = projects
     for worker in (first, second):
-        see(worker, "delivered")
+        worker.call(send_webhooks)
     hook.received.clear()
-    see(first, "change", "webhook_first", 10)
-    see(second, "change", "webhook_second", 10)
-    see(second, "delivered")
+    first.call(change, "webhook_first", 10)
+    second.call(change, "webhook_second", 10)
+    second.call(send_webhooks)
     assert {one.data["key"] for one in hook.received} == {"webhook_second"}
-    see(first, "delivered")
+    first.call(send_webhooks)
     assert {one.data["key"] for one in hook.received} == {"webhook_first", "webhook_second"}
 
 
 def test_user_is_forgotten_in_one_project(projects: Projects) -> None:
     first, second, _hook = projects
-    see(first, "change", "forgotten", 10)
-    see(second, "change", "forgotten", 10)
-    assert see(first, "forget") > 0
-    assert see(first, "rollouts", "forgotten") == [[10, None]]
-    assert see(second, "rollouts", "forgotten") == [[10, "7"]]
+    first.call(change, "forgotten", 10)
+    second.call(change, "forgotten", 10)
+    assert first.call(forget_user, 7) > 0
+    assert first.call(rollouts, "forgotten") == [[10, None]]
+    assert second.call(rollouts, "forgotten") == [[10, "7"]]

@@ -7,57 +7,78 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.projects import run
+from tests.support.projects import PROJECTS, STAND_IN, WAFFLE, Project
 from tests.support.workers import address
 from tools.postgres import Postgres
 
-PROJECT = "call_sites_project"
-PYTEST = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-c", "pytest.ini"]
+KEYS = """
+# A second call does nothing.
+install()
+FLAGSTAFF = {
+    "WAFFLE": {"KEYS": {"switch:search": "search.switch", "sample:search": "search.sample"}}
+}
+"""
+OWN_MODEL = 'WAFFLE_FLAG_MODEL = "own.TeamFlag"\n'
+OWN_CODE = """
+WAFFLE_FLAG_MODEL = "own_code.OrgFlag"
+WAFFLE_SWITCH_MODEL = "own_code.LoudSwitch"
+WAFFLE_SAMPLE_MODEL = "own_code.LoudSample"
+"""
+
+pytestmark = pytest.mark.timeout(180)
 
 
-def passed(server: Postgres, *options: str, **variables: str) -> str:
-    """Runs tests with these options of pytest, and returns the last line of the output."""
-    url = address(server.url, "postgres")
-    return run(url, *PYTEST, *options, project=PROJECT, **variables).splitlines()[-1]
+def project_of(app: str, folder: Path, server: Postgres, settings: str = "") -> Project:
+    """A copy of the project that has this app, and waffle."""
+    return Project(
+        folder,
+        address(server.url, "postgres"),
+        copied=PROJECTS / "call_sites_project",
+        apps=[app],
+        urls=f"{'shop' if app == 'own' else app}.urls",
+        settings=WAFFLE + settings,
+    )
 
 
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
-    "options", [["shop/call_sites.py"], ["own/own_model.py", "--ds=own.settings"]]
+    ("app", "tests", "settings"),
+    [("shop", "call_sites", ""), ("own", "own_model", OWN_MODEL)],
+    ids=["models of waffle", "own model"],
 )
 def test_call_sites_behave_alike_with_waffle_and_with_stand_in(
-    options: list[str], module_postgres_server: Postgres
+    app: str, tests: str, settings: str, tmp_path: Path, module_postgres_server: Postgres
 ) -> None:
-    with_waffle = passed(module_postgres_server, *options)
-    stand_in = passed(module_postgres_server, *options, STAND_IN="1")
-    assert with_waffle.split(" in ")[0] == stand_in.split(" in ")[0]
+    project = project_of(app, tmp_path, module_postgres_server, settings)
+    # The stand-in gets the migrations that Django writes with waffle.
+    project.manage("makemigrations", app)
+    outcomes = []
+    for more_settings in ("", STAND_IN + KEYS):
+        project.append(more_settings)
+        outcomes.append(project.pytest(f"{app}/{tests}.py").splitlines()[-1].split(" in ")[0])
+    assert outcomes[0] == outcomes[1]
 
 
-OWN_CODE = ["--ds=own_code.settings", "-p", "own_code.tables"]
-
-
-@pytest.mark.timeout(180)
 def test_own_code_has_the_results_of_waffle(
     module_postgres_server: Postgres, tmp_path: Path
 ) -> None:
+    project = project_of("own_code", tmp_path, module_postgres_server, OWN_CODE)
     results = []
-    for name, variables in {"waffle": {}, "stand_in": {"STAND_IN": "1"}}.items():
-        folder = tmp_path / name
-        folder.mkdir()
-        options, variables["RESULTS"] = ["own_code/contract.py", *OWN_CODE], str(folder)
-        passed(module_postgres_server, *options, **variables)
-        texts = [(folder / file).read_text() for file in ("flags", "others")]
-        results.append({place: one for text in texts for place, one in json.loads(text).items()})
+    for more_settings in ("", STAND_IN + KEYS):
+        project.append(more_settings)
+        project.pytest("own_code/contract.py", "-p", "own_code.tables")
+        found = [json.loads(project.read(name)) for name in ("flags.json", "others.json")]
+        results.append({place: one for part in found for place, one in part.items()})
     waffle, stand_in = results
     assert len(waffle) > 4_000
     assert waffle == stand_in
 
 
-@pytest.mark.timeout(180)
-def test_kill_precedes_own_code(module_postgres_server: Postgres) -> None:
-    assert "passed" in passed(module_postgres_server, "own_code/kill.py", *OWN_CODE, STAND_IN="1")
+def test_kill_precedes_own_code(module_postgres_server: Postgres, tmp_path: Path) -> None:
+    settings = OWN_CODE + STAND_IN + KEYS
+    project = project_of("own_code", tmp_path, module_postgres_server, settings)
+    project.pytest("own_code/kill.py", "-p", "own_code.tables")
 
 
-@pytest.mark.timeout(180)
-def test_rows_show_and_change_flags(module_postgres_server: Postgres) -> None:
-    assert "passed" in passed(module_postgres_server, "shop/stand_in.py", STAND_IN="1")
+def test_rows_show_and_change_flags(module_postgres_server: Postgres, tmp_path: Path) -> None:
+    project = project_of("shop", tmp_path, module_postgres_server, STAND_IN + KEYS)
+    project.pytest("shop/stand_in.py")

@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import psycopg
 import pytest
 
 from tests.support.pages import code_of
-from tests.support.projects import run
+from tests.support.projects import PROJECTS, Project
 from tests.support.workers import address
 from tools.postgres import Postgres
 
-PARALLEL = ["manage.py", "test", "--parallel=2"]
-RUNNERS = {
-    "manage.py test --parallel": PARALLEL,
-    "pytest": ["-m", "pytest", "-p", "no:cacheprovider"],
-    "pytest --nomigrations": ["-m", "pytest", "-p", "no:cacheprovider", "--nomigrations"],
-}
+PARALLEL = ("test", "--parallel=2")
+FILES = ("bakery/tests.py", "bakery/pytest_tests.py")
 BLOCKS = code_of("testing.md", "python")
-COMMAND = ["-m", "pytest", "-p", "no:cacheprovider", "-c", "pytest.ini", "--import-mode=importlib"]
 LEFTOVERS = """
     SELECT datname FROM pg_database WHERE datname LIKE 'test_%'
     UNION ALL SELECT application_name FROM pg_stat_activity
     WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
+bakery = partial(
+    Project, copied=PROJECTS / "users_project", apps=["flagstaff", "bakery"], urls="bakery.urls"
+)
 
 
 def count_tests(output: str) -> int:
@@ -34,51 +33,52 @@ def count_tests(output: str) -> int:
     return int(max(count))
 
 
-@pytest.mark.parametrize("command", RUNNERS.values(), ids=RUNNERS)
+@pytest.fixture
+def project(tmp_path: Path, module_postgres_server: Postgres) -> Project:
+    return bakery(tmp_path, address(module_postgres_server.url, "postgres"))
+
+
+@pytest.mark.parametrize("runner", ["manage.py test", "pytest", "pytest --nomigrations"])
 def test_project_tests_pass_on_postgresql_without_leftovers(
-    command: list[str], module_postgres_server: Postgres
+    runner: str, project: Project, module_postgres_server: Postgres
 ) -> None:
-    url = module_postgres_server.url
-    with psycopg.connect(url, autocommit=True) as session:
-        assert count_tests(run(address(url, "postgres"), *command)) > 25
+    with psycopg.connect(module_postgres_server.url, autocommit=True) as session:
+        if runner == "manage.py test":
+            output = project.manage(*PARALLEL)
+        else:
+            output = project.pytest(*FILES, *runner.split()[1:])
+        assert count_tests(output) > 25
         assert session.execute(LEFTOVERS).fetchall() == []
 
 
-def test_project_tests_pass_on_sqlite_in_memory() -> None:
-    assert count_tests(run(None, "manage.py", "test")) > 25
+def test_project_tests_pass_on_sqlite_in_memory(tmp_path: Path) -> None:
+    assert count_tests(bakery(tmp_path, None).manage("test")) > 25
 
 
 # Parallel processes have a copy of the file each.
 def test_project_tests_pass_on_sqlite_file(tmp_path: Path) -> None:
-    file = tmp_path / "test.sqlite3"
-    assert count_tests(run(None, *PARALLEL, TEST_FILE=str(file))) > 25
-    assert list(tmp_path.iterdir()) == []
+    file = tmp_path / "files" / "test.sqlite3"
+    file.parent.mkdir()
+    project = bakery(tmp_path / "project", None)
+    assert count_tests(project.manage(*PARALLEL, TEST_FILE=str(file))) > 25
+    assert list(file.parent.iterdir()) == []
 
 
-# The tests in docs/testing.md.
+def write_blocks(project: Project, *leave_out: str) -> list[str]:
+    """Writes each block of the page without one of these texts to a file."""
+    for number, block in enumerate(BLOCKS):
+        if not any(text in block for text in leave_out):
+            project.write(f"blocks/test_{number}.py", block)
+    return [str(file) for file in (project.folder / "blocks").iterdir()]
 
 
-@pytest.fixture
-def files(tmp_path: Path) -> list[str]:
-    """Writes each block to a file."""
-    names = [tmp_path / f"test_{number}.py" for number in range(len(BLOCKS))]
-    for name, block in zip(names, BLOCKS, strict=True):
-        name.write_text(block)
-    return [str(name) for name in names]
+def test_all_blocks_pass(project: Project) -> None:
+    output = project.pytest("--import-mode=importlib", *write_blocks(project))
+    assert count_tests(output) == sum(len(re.findall(r"def test_", block)) for block in BLOCKS)
 
 
-def test_all_blocks_pass(files: list[str], module_postgres_server: Postgres) -> None:
-    said = run(address(module_postgres_server.url, "postgres"), *COMMAND, *files)
-    [passed] = re.findall(r"(\d+) passed", said)
-    assert int(passed) == sum(len(re.findall(r"def test_", block)) for block in BLOCKS)
-    assert "failed" not in said
-
-
-def test_blocks_without_engine_and_history_need_no_postgres(files: list[str]) -> None:
-    others = [
-        file
-        for file, block in zip(files, BLOCKS, strict=True)
-        if "live_engine" not in block and "changes" not in block
-    ]
-    assert len(others) == len(files) - 2
-    assert "failed" not in run(None, *COMMAND, *others)
+def test_blocks_without_engine_and_history_need_no_postgres(tmp_path: Path) -> None:
+    project = bakery(tmp_path, None)
+    files = write_blocks(project, "live_engine", "changes")
+    assert len(files) == len(BLOCKS) - 2
+    project.pytest("--import-mode=importlib", *files)

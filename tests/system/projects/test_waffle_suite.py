@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from tests.support.projects import run
+from tests.support.projects import PROJECTS, STAND_IN, WAFFLE, Project
 from tests.support.workers import address
 from tools.postgres import Postgres
 
@@ -32,35 +33,43 @@ UNSAVED = {"test_models.ModelsTests.test_is_active_for_user_when_everyone_is_act
 QUERIES = {"test_waffle.SwitchTests.test_no_query"}
 
 
-def outcomes(server: Postgres) -> dict[str, tuple[bool, int]]:
-    """Runs waffle's tests. Returns whether each passed, and how often flagstaff evaluated in it.
-
-    Three functions of test_middleware.py are no test cases, so Django's runner leaves them out.
-    Another runner finds that they fail: they call WaffleMiddleware as older versions of Django did.
-    """
-    url = address(server.url, "postgres")
-    said = run(url, "manage.py", "test", project="waffle_project")
-    report: dict[str, tuple[bool, int]] = json.loads(said.splitlines()[-1])
-    return {name.removeprefix("waffle.tests."): one for name, one in report.items()}
-
-
-def failed(report: dict[str, tuple[bool, int]]) -> set[str]:
-    """Returns the names of the tests that did not pass."""
-    return {name for name, (passed, _) in report.items() if not passed}
-
-
-def public(report: dict[str, tuple[bool, int]]) -> dict[str, tuple[bool, int]]:
-    """Returns what the report says about the tests of public behaviour."""
-    return {name: one for name, one in report.items() if not name.startswith(NOT_PUBLIC)}
+SETTINGS = """
+# Tests of waffle read from a database that the writes do not reach.
+DATABASES["readonly"] = DATABASES["default"] | {"NAME": "readonly"}
+# One test has a flag, a switch and a sample of the same name.
+KEYS = {"switch:test": "test.switch", "sample:test": "test.sample"}
+FLAGSTAFF = {"WAFFLE": {"KEYS": KEYS, "COOKIES_UNTIL": "2999-12-31"}}
+# A test of waffle reads it.
+JINJA_INSTALLED = True
+TEST_RUNNER = "test_app.runner.ReportingRunner"
+WAFFLE_CACHE_PREFIX = "test:"
+"""
 
 
 @pytest.mark.timeout(300)
 def test_tests_of_waffle_pass_with_stand_in_but_for_these(
-    module_postgres_server: Postgres,
+    module_postgres_server: Postgres, tmp_path: Path
 ) -> None:
-    report = public(outcomes(module_postgres_server))
-    assert failed(report) == STALE | COOKIES | RANDOM | UNSAVED | QUERIES
-    passing = [count for succeeded, count in report.values() if succeeded]
-    assert (len(report), len(passing)) == (140, 132)
+    """Runs waffle's tests.
+
+    Three functions of test_middleware.py are no test cases, so Django's runner leaves them out.
+    Another runner finds that they fail: they call WaffleMiddleware as older versions of Django did.
+    """
+    project = Project(
+        tmp_path,
+        address(module_postgres_server.url, "postgres"),
+        copied=PROJECTS / "waffle_project",
+        apps=["test_app"],
+        urls="test_app.urls",
+        settings=WAFFLE + STAND_IN + SETTINGS,
+    )
+    project.manage("makemigrations", "test_app")
+    printed: dict[str, tuple[bool, int]] = json.loads(project.manage("test").splitlines()[-1])
+    outcomes = {name.removeprefix("waffle.tests."): one for name, one in printed.items()}
+    public = {name: one for name, one in outcomes.items() if not name.startswith(NOT_PUBLIC)}
+    failed = {name for name, (passed, _) in public.items() if not passed}
+    assert failed == STALE | COOKIES | RANDOM | UNSAVED | QUERIES
     # The others have a model that overrides a method, or evaluate nothing.
-    assert sum(count > 0 for count in passing) > 90
+    evaluations = [count for passed, count in public.values() if passed]
+    assert (len(public), len(evaluations)) == (140, 132)
+    assert sum(count > 0 for count in evaluations) > 90

@@ -6,14 +6,6 @@ import json
 import re
 from typing import Any
 
-import django
-
-django.setup()
-
-from django.conf import settings
-
-settings.ALLOWED_HOSTS = ["testserver"]
-
 from django.contrib.auth.models import User
 from django.core.management import call_command
 from django.test import Client

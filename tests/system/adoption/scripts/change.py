@@ -7,10 +7,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import django
-
-django.setup()
-
 from django.contrib.auth import get_user_model
 
 from common.flags import flag_enabled

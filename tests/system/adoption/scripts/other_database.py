@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 
-import django
-
-django.setup()
-
 from flagstaff import flag_enabled, refresh, status
 from flagstaff.models import FeatureFlag
 

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 
-import django
-
-django.setup()
-
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, connection

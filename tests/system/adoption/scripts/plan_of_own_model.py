@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 
-import django
-
-django.setup()
-
 from django.core.management import call_command
 from django.http import HttpRequest, HttpResponse
 from django.test import RequestFactory

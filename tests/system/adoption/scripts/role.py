@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 
-import django
-
-django.setup()
-
 from django.db import connection
 
 from flagstaff import ready

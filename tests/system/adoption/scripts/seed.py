@@ -1,15 +1,11 @@
-"""Creates flags, values and users. The argument is the number of users."""
+"""Creates flags, values and users. USERS is the number of users."""
 
 from __future__ import annotations
 
 import json
+import os
 import random
-import sys
 from typing import Any
-
-import django
-
-django.setup()
 
 from django.contrib.auth import get_user_model
 
@@ -27,7 +23,7 @@ VALUES = {
 }
 
 chance = random.Random(7)
-users = User.objects.bulk_create(User(username=f"user{i}") for i in range(int(sys.argv[1])))
+users = User.objects.bulk_create(User(username=f"user{i}") for i in range(int(os.environ["USERS"])))
 for number in range(20):
     flag = FeatureFlag.objects.create(
         key=f"flag-{number}" if number else "neue_Kasse.größer",

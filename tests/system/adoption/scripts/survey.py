@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import django
-
-django.setup()
-
 from django.conf import settings
 from django.contrib.auth import get_user_model
 

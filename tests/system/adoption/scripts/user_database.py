@@ -10,10 +10,6 @@ import json
 from io import StringIO
 from typing import Any
 
-import django
-
-django.setup()
-
 from django.contrib.auth.models import User
 from django.core.management import call_command
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 from collections.abc import Callable
 from functools import partial
@@ -135,7 +134,7 @@ def test_results_of_flags_are_written(settings: Any) -> None:
             row.users.set(drawn.sample(people[:4], drawn.randrange(3)))
             row.groups.set(drawn.sample(groups, drawn.randrange(2)))
         written.add_flag(model.get(row.name), people)
-    Path(os.environ["RESULTS"], "flags").write_text(json.dumps(written.results))
+    Path("flags.json").write_text(json.dumps(written.results))
 
 
 def test_results_of_switches_and_samples_are_written(settings: Any) -> None:
@@ -149,4 +148,4 @@ def test_results_of_switches_and_samples_are_written(settings: Any) -> None:
         switch, sample = LoudSwitch.get(switch.name), LoudSample.get(sample.name)
         written.add_other(switch, AbstractBaseSwitch, waffle.switch_is_active)
         written.add_other(sample, AbstractBaseSample, waffle.sample_is_active)
-    Path(os.environ["RESULTS"], "others").write_text(json.dumps(written.results))
+    Path("others.json").write_text(json.dumps(written.results))

@@ -66,23 +66,6 @@ def user() -> User:
     return User.objects.create(username="ada", is_staff=True)
 
 
-def kept_off(act: Callable[[Flag], object], user: User) -> bool:
-    """Kills a flag that is on for everyone, acts with a row from before, and evaluates it."""
-    Flag.objects.create(name="phones", everyone=True, staff=True)
-    stale = Flag.objects.get(name="phones")
-    assert stale.everyone
-    assert is_on("phones", user)
-    changes.flags.disable("phones")
-    act(stale)
-    result = [waffle.flag_is_active(request_of(user), "phones"), is_on("phones", user)]
-    return result == [False, False] and not flag_enabled("phones", user)
-
-
-def save(row: Flag) -> None:
-    row.note = "asked for by support"
-    row.save()
-
-
 @pytest.mark.parametrize(
     ("backend", "text"),
     [
@@ -99,8 +82,11 @@ def test_tag_in_a_template_without_request_evaluates_for_the_request_that_is_han
     assert view(request_of(user)).content == b"True"  # type: ignore[union-attr]
 
 
-def migrate(_row: Flag) -> None:
-    call_command("migrate", verbosity=0)
+def change(row: Any, **columns: Any) -> None:
+    """Saves these columns of a row."""
+    for name, value in columns.items():
+        setattr(row, name, value)
+    row.save()
 
 
 def override(_row: Flag) -> None:
@@ -108,31 +94,21 @@ def override(_row: Flag) -> None:
         assert is_on("phones")
 
 
-def add_group(row: Flag) -> None:
-    row.groups.add(Group.objects.create(name="beta"))
-
-
-def limit(row: Flag) -> None:
-    row.everyone, row.percent = None, 50
-    row.save()
-
-
 def save_and_roll_back(row: Flag) -> None:
-    row.everyone = True
     with transaction.atomic():
-        row.save()
+        change(row, everyone=True)
         transaction.set_rollback(True)
 
 
 @pytest.mark.parametrize(
     "act",
     [
-        save,
-        migrate,
         override,
-        add_group,
-        limit,
         save_and_roll_back,
+        lambda row: change(row, note="asked for by support"),
+        lambda row: change(row, everyone=None, percent=50),
+        lambda row: row.groups.add(Group.objects.create(name="beta")),
+        lambda _row: call_command("migrate", verbosity=0),
         Flag.save,
         Flag.refresh_from_db,
         lambda _row: Flag.objects.get_or_create(name="phones", defaults={"everyone": True}),
@@ -140,27 +116,25 @@ def save_and_roll_back(row: Flag) -> None:
     ],
 )
 def test_killed_flag_stays_off(act: Callable[[Flag], object], user: User) -> None:
-    assert kept_off(act, user)
-
-
-def load_fixture(row: Flag) -> None:
-    for found in deserialize("json", serialize("json", [row])):
-        found.save()
-
-
-def set_unknown(row: Flag) -> None:
-    row.everyone = None
-    row.save()
+    Flag.objects.create(name="phones", everyone=True, staff=True)
+    stale = Flag.objects.get(name="phones")
+    assert stale.everyone
+    assert is_on("phones", user)
+    changes.flags.disable("phones")
+    act(stale)
+    assert not waffle.flag_is_active(request_of(user), "phones")
+    assert not is_on("phones", user)
+    assert not flag_enabled("phones", user)
 
 
 @pytest.mark.parametrize("everyone", [None, True, False])
 @pytest.mark.parametrize(
     "act",
     [
-        set_unknown,
-        lambda row: set_unknown(pickle.loads(pickle.dumps(row))),
-        lambda _row: set_unknown(Flag.objects.get(name="phones")),
-        lambda _row: set_unknown(Flag.get("phones")),
+        lambda row: change(row, everyone=None),
+        lambda row: change(pickle.loads(pickle.dumps(row)), everyone=None),
+        lambda _row: change(Flag.objects.get(name="phones"), everyone=None),
+        lambda _row: change(Flag.get("phones"), everyone=None),
         lambda row: Flag(pk=row.pk, name="phones", staff=True).save(),
         lambda _row: Flag.objects.update_or_create(
             name="phones", defaults={"everyone": None, "percent": 50}
@@ -182,7 +156,8 @@ def test_unknown_leaves_killed_flag_off(
 def test_fixture_of_unknown_leaves_killed_flag_off(user: User) -> None:
     row = Flag.objects.create(name="phones", staff=True)
     changes.flags.disable("phones")
-    load_fixture(row)
+    for loaded in deserialize("json", serialize("json", [row])):
+        loaded.save()
     assert not is_on("phones", user)
 
 
@@ -231,9 +206,7 @@ def test_command_and_save_turn_killed_switch_and_sample_on() -> None:
     for key in ("shop", "audit"):
         changes.flags.disable(key)
     call_command("waffle_switch", "shop", "on", stdout=StringIO())
-    audit = Sample.objects.get(name="audit")
-    audit.percent = 100
-    audit.save()
+    change(Sample.objects.get(name="audit"), percent=100)
     assert (waffle.switch_is_active("shop"), waffle.sample_is_active("audit")) == (True, True)
 
 
@@ -249,8 +222,7 @@ def test_save_writes_only_changed_columns() -> None:
     Flag.objects.create(name="sale", percent="10")
     row = Flag.objects.get(name="sale")
     changes.flags.set_rollout("sale", 40)
-    row.note = "soon"
-    row.save()
+    change(row, note="soon")
     flag = FeatureFlag.objects.get(key="sale")
     assert (flag.rollout_percent, flag.description) == (40, "soon")
     assert Flag.objects.get(name="sale").percent == 40
@@ -303,8 +275,7 @@ def test_users_and_groups_are_written(user: User) -> None:
 def test_renamed_row_takes_its_flag_along() -> None:
     row = Flag.objects.create(name="old", everyone=True)
     changes.flags.disable("old")
-    row.name = "new"
-    row.save()
+    change(row, name="new")
     assert not waffle.flag_is_active(request_of(), "new")
     assert [*FeatureFlag.objects.filter(key__in=["old", "new"]).values_list("key")] == [("new",)]
 
@@ -523,8 +494,7 @@ def test_row_shows_what_a_worker_has_in_memory(django_assert_num_queries: Any) -
         with django_assert_num_queries(0):
             row = Flag.get("phones")
             assert (row.everyone, row.is_active(request_of())) == (False, False)
-        row.note = "loaded late"
-        row.save()
+        change(row, note="loaded late")
         assert Flag.objects.get(name="phones").note == "loaded late"
         refresh()
         assert not is_on("phones")
@@ -533,6 +503,5 @@ def test_row_shows_what_a_worker_has_in_memory(django_assert_num_queries: Any) -
 def test_row_without_a_flag_and_without_a_row_is_new() -> None:
     row = Flag.get("missing")
     assert (row.pk, row.everyone, row.superusers) == (None, None, True)
-    row.everyone = True
-    row.save()
+    change(row, everyone=True)
     assert waffle.flag_is_active(request_of(), "missing")

@@ -53,21 +53,14 @@ class FlagView(WaffleFlagMixin, _Page):
     waffle_flag = "foo"
 
 
-class FlagOffView(WaffleFlagMixin, _Page):
-    waffle_flag = "!foo"
-
-
 class SampleView(WaffleSampleMixin, _Page):
     waffle_sample = "foo"
-
-
-class SampleOffView(WaffleSampleMixin, _Page):
-    waffle_sample = "!foo"
 
 
 class SwitchView(WaffleSwitchMixin, _Page):
     waffle_switch = "foo"
 
 
-class SwitchOffView(WaffleSwitchMixin, _Page):
-    waffle_switch = "!foo"
+FlagOffView = type("FlagOffView", (FlagView,), {"waffle_flag": "!foo"})
+SampleOffView = type("SampleOffView", (SampleView,), {"waffle_sample": "!foo"})
+SwitchOffView = type("SwitchOffView", (SwitchView,), {"waffle_switch": "!foo"})

@@ -1,9 +1,19 @@
+"""What all projects of the tests have. Each one adds what is special about it."""
+
+from __future__ import annotations
+
 import os
-from pathlib import Path
 
 from tools.database_url import parse_database_url
 
-BASE_DIR = Path(__file__).resolve().parent.parent
+_SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
+
+# The server of DATABASE_URL, or SQLite, whose tests are in memory unless TEST_FILE is set.
+DATABASES = {
+    "default": parse_database_url(os.environ["DATABASE_URL"])
+    if "DATABASE_URL" in os.environ
+    else {**_SQLITE, "TEST": {"NAME": os.environ.get("TEST_FILE")}}
+}
 
 INSTALLED_APPS = [
     "django.contrib.admin",
@@ -11,16 +21,15 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "common",
-    "checkout",
 ]
-
 MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
 ]
-
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
@@ -35,15 +44,14 @@ TEMPLATES = [
     },
 ]
 
-if "DATABASE_URL" in os.environ:
-    DATABASES = {"default": parse_database_url(os.environ["DATABASE_URL"])}
-else:
-    DATABASES = {
-        "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": BASE_DIR / "db.sqlite3"}
-    }
-
+ALLOWED_HOSTS = ["testserver", "localhost", "127.0.0.1"]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+# Fast, because tests create many users.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-ROOT_URLCONF = "config.urls"
+ROOT_URLCONF = "urls"
 SECRET_KEY = "not a secret"
+STATIC_URL = "static/"
+# That of the terminals of the tests: with Django's default, America/Chicago, "today" differed
+# between a test and its command for six hours of each day.
+TIME_ZONE = "UTC"
 USE_TZ = True
