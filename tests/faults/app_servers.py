@@ -12,6 +12,7 @@ import tempfile
 import time
 from contextlib import suppress
 from http.client import HTTPConnection, HTTPException
+from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any, final
 
@@ -60,6 +61,39 @@ def _program(name: str) -> str:
     return str(path)
 
 
+class Browser:
+    """A browser that keeps its cookies. Any process of the server may get a request."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.cookies: dict[str, str] = {}
+
+    def send(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+        """Returns the status and the content of a response, over a new connection."""
+        connection = HTTPConnection(LOOPBACK, self.port, timeout=seconds(20))
+        headers = {"Connection": "close", "Content-Type": "application/json"}
+        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        try:
+            connection.request(method, path, json.dumps(body), headers)
+            response = connection.getresponse()
+            content = response.read()
+        finally:
+            connection.close()
+        for text in response.headers.get_all("Set-Cookie", []):
+            for name, cookie in SimpleCookie(text).items():
+                self.cookies[name] = cookie.value
+                if cookie["max-age"] == "0":
+                    del self.cookies[name]
+        is_json = response.getheader("Content-Type") == "application/json"
+        return response.status, json.loads(content) if is_json else content
+
+    def get(self, path: str = "/") -> dict[str, Any]:
+        """Returns the document of a page."""
+        status, document = self.send("GET", path)
+        assert status == 200, (status, document)
+        return dict(document)
+
+
 @final
 class AppServer:
     """A server process with its children. "{port}" in its command stands for a free port.
@@ -105,28 +139,23 @@ class AppServer:
         return self._text
 
     def get(self, path: str = "/") -> dict[str, Any]:
-        """Returns the response of one process, over a new connection."""
-        connection = HTTPConnection(LOOPBACK, self.port, timeout=seconds(5))
+        """Returns the response of one process, to a browser without cookies."""
         try:
-            connection.request("GET", path, headers={"Connection": "close"})
-            response = connection.getresponse()
-            body = response.read()
-            assert response.status == 200, f"{response.status}: {body!r}\n{self.log()}"
-            return dict(json.loads(body))
-        finally:
-            connection.close()
+            return Browser(self.port).get(path)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.log()}") from None
 
-    def get_or_empty(self) -> dict[str, Any]:
+    def get_or_empty(self, path: str = "/") -> dict[str, Any]:
         """Returns the response of one process, or an empty dict if the request fails."""
         assert self._process.poll() is None, self.log()
         try:
-            return self.get()
+            return self.get(path)
         except (OSError, HTTPException, ValueError):
             return {}
 
-    def wait(self) -> None:
+    def wait(self, path: str = "/") -> None:
         """Waits until the server responds."""
-        assert within(TIMEOUT, self.get_or_empty), self.log()
+        assert within(TIMEOUT, lambda: self.get_or_empty(path)), self.log()
 
     def get_from_each(self, count: int, path: str = "/") -> dict[int, dict[str, Any]]:
         """Returns the first response of each of `count` processes, by process id."""

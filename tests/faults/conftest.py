@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.proxy import Proxy
+from tests.support.proxy import Proxy
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 from tools.replica import Replica

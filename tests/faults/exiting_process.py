@@ -26,31 +26,8 @@ FIRST_LOAD = "waits for the first load"
 IDLE = "evaluates nothing"
 
 
-def refresh() -> None:
-    flagstaff.refresh()
-
-
-def evaluate() -> None:
-    flagstaff.flag_enabled("new_checkout", 3)
-    flagstaff.get_value("gateway")
-
-
-def evaluate_blocking_lazy_user() -> None:
-    """`request.user` blocks like this while it queries the database."""
-
-    def load() -> int:
-        time.sleep(0.0005)
-        return 3
-
-    flagstaff.flag_enabled("new_checkout", SimpleLazyObject(load))
-
-
-def evaluate_computing_lazy_user() -> None:
-    flagstaff.flag_enabled("new_checkout", SimpleLazyObject(lambda: sum(range(2000))))
-
-
 class Member:
-    """A user of a type unknown to Django, whose primary key is a property."""
+    """A user of a type unknown to Django, whose primary key is a property that blocks."""
 
     @property
     def pk(self) -> int:
@@ -58,16 +35,14 @@ class Member:
         return 3
 
 
-def evaluate_blocking_pk() -> None:
-    flagstaff.flag_enabled("new_checkout", Member())
+def blocking_user() -> int:
+    """What `request.user` does while it queries the database."""
+    return Member().pk
 
 
-def get_list() -> None:
-    flagstaff.get_value("list")
-
-
-def evaluate_unknown_key() -> None:
-    flagstaff.flag_enabled("unknown")
+def evaluate(user: object = 3) -> None:
+    flagstaff.flag_enabled("new_checkout", user)
+    flagstaff.get_value("gateway")
 
 
 def evaluate_with_query() -> None:
@@ -75,14 +50,16 @@ def evaluate_with_query() -> None:
         evaluate()
 
 
-WORK: dict[str, Callable[[], None]] = {
-    "refreshes": refresh,
+WORK: dict[str, Callable[[], object]] = {
+    "refreshes": lambda: flagstaff.refresh(),  # noqa: PLW0108 (imported later)
     "evaluates": evaluate,
-    "evaluates a lazy user that blocks": evaluate_blocking_lazy_user,
-    "evaluates a lazy user that computes": evaluate_computing_lazy_user,
-    "evaluates a primary key that blocks": evaluate_blocking_pk,
-    "gets a list": get_list,
-    "evaluates an unknown key": evaluate_unknown_key,
+    "evaluates a lazy user that blocks": lambda: evaluate(SimpleLazyObject(blocking_user)),
+    "evaluates a lazy user that computes": lambda: evaluate(
+        SimpleLazyObject(lambda: sum(range(2000)))
+    ),
+    "evaluates a primary key that blocks": lambda: evaluate(Member()),
+    "gets a list": lambda: flagstaff.get_value("list"),
+    "evaluates an unknown key": lambda: flagstaff.flag_enabled("unknown"),
     "evaluates with a query": evaluate_with_query,
     FIRST_LOAD: evaluate,
     IDLE: lambda: time.sleep(1),

@@ -6,15 +6,13 @@ numbers.
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import sys
 import time
-from typing import NoReturn
 
 import django
 
+from tests.faults.killing import run_and_kill
 from tools.limits import seconds
 
 DRIVERS = 10
@@ -30,8 +28,12 @@ def main() -> None:
     create_plan()
     for _ in range(repeats):
         before = plan_of(KEY).step or 0
-        make_due()
-        killed += run_drivers(chance)
+        # Lets the present step pass, and ends its dwell time.
+        for inside in (True, False):
+            see(run_of(KEY), inside=inside, users=5)
+        end_dwell_time(KEY)
+        connection.close()
+        killed += run_and_kill(run_plans, DRIVERS, DRIVERS // 2, MAX_DELAY, chance)
         run_until_done(before)
         check_one_step(before)
         if before + 2 == len(STEPS):
@@ -39,49 +41,6 @@ def main() -> None:
             FeatureFlag.objects.all().delete()
             create_plan()
     print(killed)
-
-
-def make_due() -> None:
-    """Lets the present step pass, and ends its dwell time."""
-    run = run_of(KEY)
-    for inside in (True, False):
-        see(run, inside=inside, users=5)
-    end_dwell_time(KEY)
-
-
-def run_drivers(chance: random.Random) -> int:
-    """Runs the drivers at once, kills about half of them, and returns how many were killed."""
-    connection.close()
-    wait, start = os.pipe()
-    children = [fork_driver(wait, start) for _ in range(DRIVERS)]
-    os.close(wait)
-    os.close(start)
-    started = time.monotonic()
-    for delay, child in sorted((chance.uniform(0, MAX_DELAY), child) for child in children[::2]):
-        time.sleep(max(0.0, started + delay - time.monotonic()))
-        os.kill(child, signal.SIGKILL)
-    statuses = [os.waitpid(child, 0)[1] for child in children]
-    assert set(statuses) <= {0, signal.SIGKILL}, statuses
-    return statuses.count(signal.SIGKILL)
-
-
-def fork_driver(wait: int, start: int) -> int:
-    """Forks a driver, which runs once every other process has closed the end `start`."""
-    pid = os.fork()
-    if pid == 0:
-        os.close(start)
-        os.read(wait, 1)
-        drive()
-    return pid
-
-
-def drive() -> NoReturn:
-    status = 1
-    try:
-        run_plans()
-        status = 0
-    finally:
-        os._exit(status)
 
 
 def run_until_done(before: int) -> None:

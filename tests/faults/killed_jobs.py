@@ -6,16 +6,14 @@ the actions. Arguments: the number of actions, the seed of the random numbers.
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import sys
-import time
 from datetime import timedelta
 from threading import Event
-from typing import NoReturn
 
 import django
+
+from tests.faults.killing import run_and_kill
 
 PROCESSES = 3
 
@@ -29,14 +27,7 @@ def main() -> None:
         for flag in chance.sample(range(number), max(1, number // 200)):
             FeatureFlag.objects.filter(key=f"waits_{flag}").update(owner=f"team {killed}")
         connection.close()
-        children = [fork_jobs() for _ in range(PROCESSES)]
-        started = time.monotonic()
-        for delay, child in sorted((chance.uniform(0, longest), child) for child in children):
-            time.sleep(max(0.0, started + delay - time.monotonic()))
-            os.kill(child, signal.SIGKILL)
-        statuses = [os.waitpid(child, 0)[1] for child in children]
-        assert set(statuses) <= {0, signal.SIGKILL}, statuses
-        killed += statuses.count(signal.SIGKILL)
+        killed += run_and_kill(lambda: run_due(Event()), PROCESSES, PROCESSES, longest, chance)
         before, left = left, WaitingAction.objects.filter(state="waiting").count()
         longest *= 1.5 if before == left else 1
     states = [*WaitingAction.objects.order_by("id").values_list("state", flat=True)]
@@ -56,22 +47,6 @@ def prepare(number: int) -> None:
             run = Run(action, [flag.key], [flag], {"percent": 50})
             ask(Prospect.of(run), timezone.now() + timedelta(1))
     WaitingAction.objects.update(run_at=Now())
-
-
-def fork_jobs() -> int:
-    pid = os.fork()
-    if pid == 0:
-        run_jobs()
-    return pid
-
-
-def run_jobs() -> NoReturn:
-    status = 1
-    try:
-        run_due(Event())
-        status = 0
-    finally:
-        os._exit(status)
 
 
 def check(waiting: WaitingAction) -> None:

@@ -5,37 +5,33 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from io import StringIO
+from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
 import psycopg
-from django.core.management import CommandError, call_command
-from django.db import connection
 
 from flagstaff import flag_enabled
 from flagstaff._workers import wait
 from flagstaff.models import FeatureFlag
-
-
-@contextmanager
-def _closing() -> Iterator[None]:
-    try:
-        yield
-    finally:
-        connection.close()
+from tests.support.sql import rows
 
 
 def wait_for_workers(timeout: float = 5.0, expect: int | None = None) -> dict[str, Any]:
-    with _closing():
-        return wait.wait_for_workers(timeout, expect=expect).as_dict()
+    return wait.wait_for_workers(timeout, expect=expect).as_dict()
 
 
 def wait_while_terminating(url: str, name: str, timeout: float) -> dict[str, Any]:
     """Waits, and meanwhile terminates the sessions whose application_name is LIKE `name`."""
-    return _wait_while(lambda: _terminate(url, name), timeout)
+
+    def terminate() -> None:
+        statement = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s"
+        )
+        with psycopg.connect(url, autocommit=True) as session:
+            session.execute(statement, [name])
+
+    return _wait_while(terminate, timeout)
 
 
 def wait_while_killing(pid: int, timeout: float) -> dict[str, Any]:
@@ -45,45 +41,28 @@ def wait_while_killing(pid: int, timeout: float) -> dict[str, Any]:
 
 def change_and_wait(percent: int, user: int) -> tuple[dict[str, Any], bool]:
     """Changes a rollout, waits for the workers, and evaluates the flag in this process."""
-    with _closing():
-        FeatureFlag.objects.update(rollout_percent=percent)
-        return wait_for_workers(), flag_enabled("new_checkout", user)
+    FeatureFlag.objects.update(rollout_percent=percent)
+    return wait_for_workers(), flag_enabled("new_checkout", user)
 
 
 def change_repeatedly(times: int) -> list[tuple[float, int]]:
     """Returns for each change the seconds since its commit, and how many workers applied it."""
-    with _closing():
-        return [_change(percent=100 * (number % 2)) for number in range(times)]
-
-
-def kill(key: str) -> tuple[str, int]:
-    """Kills a flag as a terminal does. Returns its standard error and its exit status."""
-    out, status = StringIO(), 0
-    with _closing():
-        try:
-            call_command("flags", "kill", key, stderr=out, stdout=out)
-        except CommandError as error:
-            status = error.returncode
-    return out.getvalue(), status
+    made = []
+    for number in range(times):
+        FeatureFlag.objects.update(rollout_percent=100 * (number % 2))
+        committed = time.monotonic()
+        found = wait.wait_for_workers(30)
+        assert found.complete, found
+        made.append((time.monotonic() - committed, found.applied))
+    return made
 
 
 def rows_of_this_process() -> list[str]:
     """The keys of the rows in the register that this process has written, once there is one."""
-    with _closing(), connection.cursor() as cursor:
-        found: list[tuple[str]] = []
-        while not found:
-            cursor.execute("SELECT worker FROM flagstaff_worker WHERE pid = %s", [os.getpid()])
-            found = cursor.fetchall()
-        return [key for (key,) in found]
-
-
-def _change(percent: int) -> tuple[float, int]:
-    FeatureFlag.objects.update(rollout_percent=percent)
-    committed = time.monotonic()
-    found = wait.wait_for_workers(30)
-    took = time.monotonic() - committed
-    assert found.complete, found
-    return took, found.applied
+    found: list[Any] = []
+    while not found:
+        found = rows("SELECT worker FROM flagstaff_worker WHERE pid = %s", os.getpid())
+    return [key for (key,) in found]
 
 
 def _wait_while(work: Callable[[], None], timeout: float) -> dict[str, Any]:
@@ -97,11 +76,3 @@ def _wait_while(work: Callable[[], None], timeout: float) -> dict[str, Any]:
 
     with mock.patch.object(time, "sleep", work_and_sleep):
         return wait_for_workers(timeout)
-
-
-def _terminate(url: str, name: str) -> None:
-    with psycopg.connect(url, autocommit=True) as session:
-        session.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s",
-            [name],
-        )

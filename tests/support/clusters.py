@@ -38,8 +38,7 @@ def at(database: str, *ports: int, attrs: str = "any", **options: str) -> str:
 @contextmanager
 def ready(url: str, **flagstaff: Any) -> Iterator[Worker]:
     """A worker that has loaded the database, and polls it often."""
-    with Worker(url, **{"POLL_INTERVAL": POLL} | flagstaff) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(url, **{"POLL_INTERVAL": POLL} | flagstaff).loaded() as worker:
         yield worker
 
 

@@ -13,8 +13,6 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from django.db import connection
-
 from flagstaff import experiments
 from flagstaff.experiments.counts import count
 from flagstaff.experiments.rows import find
@@ -31,13 +29,11 @@ def create_running() -> None:
     """Creates and starts the experiment."""
     experiments.create(KEY)
     experiments.start(KEY)
-    connection.close()
 
 
 def figures() -> dict[str, Any]:
     """What a report says of the exposures."""
     found = count(find(KEY))
-    connection.close()
     return {
         "units": sum(found["units"].values()),
         "lost": found["lost"],

@@ -1,4 +1,4 @@
-"""What a forked child does with descriptors after the end of its parent."""
+"""The descriptors of a process, also of a child that replaces those of its parent."""
 
 from __future__ import annotations
 
@@ -23,3 +23,12 @@ def still_open(descriptors: list[int]) -> list[int]:
         with suppress(OSError):
             found += [descriptor] if os.fstat(descriptor).st_rdev == device else []
     return found
+
+
+def open_sockets() -> list[str]:
+    """The sockets that the process has open."""
+    links = []
+    for descriptor in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            links.append(str(descriptor.readlink()))
+    return [link for link in links if link.startswith("socket:")]

@@ -49,11 +49,6 @@ def values_of(key: str, users: int) -> list[object]:
     return [flagstaff.get_value(key, user=user or None) for user in range(users + 1)]
 
 
-def usage_problem() -> str | None:
-    """Why usage is not collected."""
-    return flagstaff.status().usage_problem
-
-
 def _own_writes() -> None:
     with flagstaff.read_own_writes():
         flagstaff.all_flags(1)

@@ -16,7 +16,7 @@ from typing import Any
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from tests.faults.proxy import Proxy
+from tests.support.proxy import Proxy
 from tools.lifeline import ends_with_parent
 from tools.ports import LOOPBACK
 from tools.postgres import Postgres

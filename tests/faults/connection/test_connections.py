@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 
 import psycopg
@@ -15,14 +15,13 @@ from psycopg import pq, sql
 from psycopg.conninfo import make_conninfo
 
 from tests.support.clusters import REST, at, guarded_server, ready, sockets
-from tests.support.workers import Worker
+from tests.support.fixtures import OpenToAll
+from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.limits import seconds
 from tools.ports import free_port
 from tools.postgres import Postgres
 from tools.replica import Replica
 
-OpenToAll = Callable[[], None]
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 # Seconds for connecting to one server.
 DEADLINE = 3
 SESSIONS_OF_PID = """
@@ -72,19 +71,13 @@ def black_hole() -> Iterator[int]:
         yield listener.getsockname()[1]
 
 
-def make_role(database: str, name: str, password: str, encryption: str) -> None:
-    """Creates a role that may read, with this password."""
+def make_role(database: str, name: str, password: str) -> None:
+    """Creates a role that may read, with this password or what the server stores for it."""
+    role = sql.Identifier(name)
     with psycopg.connect(database) as session:
-        # As \password in psql.
-        hashed = session.pgconn.encrypt_password(
-            password.encode(), name.encode(), encryption.encode()
-        )
-        session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(sql.Identifier(name)))
-        session.execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE pg_read_all_data").format(
-                sql.Identifier(name), hashed.decode()
-            )
-        )
+        session.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
+        create = sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE pg_read_all_data")
+        session.execute(create.format(role, password))
 
 
 def libpq_port(url: str) -> str | None:
@@ -128,7 +121,11 @@ PASSWORDS = {
 def test_password_is_encoded_as_libpq_does(
     password: str, name: str, encryption: str, database: str
 ) -> None:
-    make_role(database, name, password, encryption)
+    with psycopg.connect(database) as session:
+        # As \password in psql.
+        given = password.encode(), name.encode(), encryption.encode()
+        hashed = session.pgconn.encrypt_password(*given).decode()
+    make_role(database, name, hashed)
     url = make_conninfo(database, user=name, password=password)
     assert libpq_port(url)
     with ready(url) as worker:
@@ -151,12 +148,7 @@ def verifier(password: str, iterations: int) -> str:
 def make_role_with_iterations(database: str, iterations: int) -> str:
     """Creates a role, and returns the address for it."""
     name, password = f"iterated_{iterations}", "correct horse"
-    with psycopg.connect(database) as session:
-        session.execute(
-            sql.SQL("CREATE ROLE {} LOGIN PASSWORD {} IN ROLE pg_read_all_data").format(
-                sql.Identifier(name), verifier(password, iterations)
-            )
-        )
+    make_role(database, name, verifier(password, iterations))
     return make_conninfo(database, user=name, password=password)
 
 

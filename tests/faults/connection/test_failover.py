@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
 
 from tests.support.clusters import at, ready
+from tests.support.fixtures import OpenToAll, execute
+from tests.support.workers import GATEWAY, NEW_CHECKOUT
 from tools.postgres import Postgres
 from tools.replica import Replica
 
-OpenToAll = Callable[[], None]
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-GATEWAY = ["get_value", "gateway"]
 # Seconds from the promotion until the workers follow.
 MAX_FAILOVER = 15.0
-WRITE = "UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)"
-
-
-def write(database: str, port: int, value: str) -> None:
-    url = make_conninfo(database, port=port)
-    with psycopg.connect(url, autocommit=True, options="-c synchronous_commit=on") as session:
-        session.execute(WRITE, [value])
+SET_GATEWAY = "UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)"
 
 
 @pytest.mark.parametrize(
@@ -41,10 +31,10 @@ def test_worker_follows_a_failover(
         server.kill()
         standby.promote()
         promoted = time.monotonic()
-        write(database, standby.port, "adyen")
+        execute(at(database, standby.port), SET_GATEWAY, "adyen")
         worker.sees(GATEWAY, "adyen", within=promoted + MAX_FAILOVER - time.monotonic())
         worker.sees(["mode"], "live", within=6)
-        write(database, standby.port, "mollie")
+        execute(at(database, standby.port), SET_GATEWAY, "mollie")
         worker.sees(GATEWAY, "mollie", within=1)
         assert worker.ask("watched") == ["stripe", "adyen", "mollie"]
 
@@ -57,7 +47,7 @@ def test_change_lost_with_the_primary_is_dropped_after_a_failover(
         at(database, server.port, standby.port, attrs="read-write"), MAX_STALENESS=600
     ) as worker:
         standby.server.stop()
-        write(database, server.port, "lost")
+        execute(at(database, server.port), SET_GATEWAY, "lost")
         worker.sees(GATEWAY, "lost", within=1)
         lost_token = worker.ask("status")["token"]
         server.kill()

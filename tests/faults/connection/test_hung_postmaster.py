@@ -7,30 +7,28 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 import flagstaff
 from flagstaff.exceptions import RefreshError
-from tests.faults.proxy import Proxy
+from tests.support.fixtures import OpenToAll
+from tests.support.proxy import Proxy
 from tests.support.sessions import within
-from tests.support.workers import Worker
+from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.limits import seconds
 from tools.postgres import Postgres
 
 # Seconds.
 MAX_ATTEMPT = 3.5
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
 
 @pytest.mark.smoke
 def test_connection_attempt_at_a_hung_server_times_out(
-    server: Postgres, database: str, open_to_all: Callable[[], None]
+    server: Postgres, database: str, open_to_all: OpenToAll
 ) -> None:
-    with Proxy(database) as proxy, Worker(proxy.url) as worker:
-        assert worker.ask("ready", 10) is True
+    with Proxy(database) as proxy, Worker(proxy.url).loaded() as worker:
         before = len(proxy.connections)
         os.kill(server.pid, signal.SIGSTOP)
         try:
@@ -64,9 +62,9 @@ def refresh_in_vain(calls: int) -> None:
 
 def test_refresh_at_a_hung_server_leaves_no_thread_and_no_descriptor(silent_url: str) -> None:
     with Worker(silent_url, STARTUP_TIMEOUT=0) as worker:
-        worker.ask("call", f"{__name__}.refresh_in_vain", 1)
+        worker.call(refresh_in_vain, 1)
         threads, descriptors = resources(worker.pid)
-        worker.ask("call", f"{__name__}.refresh_in_vain", 10)
+        worker.call(refresh_in_vain, 10)
         # The engine itself may be connecting, and the thread of the last call ending.
         at_most = (threads + 1, descriptors + 2)
         assert within(2, lambda: all(map(operator.le, resources(worker.pid), at_most)))

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Callable
 
 import pytest
 
-from tests.faults.proxy import Proxy
-from tests.support.fixtures import Query
+from tests.faults import evaluation_load
+from tests.support.fixtures import OpenToAll, Query
+from tests.support.proxy import Proxy
 from tests.support.repeats import repeats
-from tests.support.workers import Worker
+from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.limits import seconds
 from tools.postgres import Postgres
 
-LOAD = "tests.faults.evaluation_load"
 RATE = 10_000
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 OUTAGE = repeats(60, 20)
 MAX_ATTEMPTS = repeats(40, 20)
 MAX_SWITCHES = 10
@@ -33,8 +31,7 @@ TERMINATE = """
 def test_outage_of_a_minute_affects_only_the_age(
     server: Postgres, worker: Worker, proxy: Proxy
 ) -> None:
-    with Worker(proxy.url) as cut_off:
-        assert cut_off.ask("ready", 10) is True
+    with Worker(proxy.url).loaded() as cut_off:
         surveyed = worker.ask("survey", "new_checkout", 1_000)
         connected = len(proxy.connections)
 
@@ -42,7 +39,7 @@ def test_outage_of_a_minute_affects_only_the_age(
         stopped = time.monotonic()
         worker.sees(["mode"], "down", within=3)
         first, first_at = worker.ask("status")["age"], time.monotonic()
-        evaluations, switches = worker.ask("call", f"{LOAD}.count_voluntary_switches", 2)
+        evaluations, switches = worker.call(evaluation_load.count_voluntary_switches, 2)
         assert worker.ask("survey", "new_checkout", 1_000) == surveyed
         # Waits for the rest of the outage.
         time.sleep(max(0.0, stopped + OUTAGE - time.monotonic()))
@@ -66,9 +63,9 @@ def test_outage_of_a_minute_affects_only_the_age(
 
 @pytest.mark.smoke
 def test_server_crashes_change_no_result(
-    server: Postgres, worker: Worker, open_to_all: Callable[[], None]
+    server: Postgres, worker: Worker, open_to_all: OpenToAll
 ) -> None:
-    worker.ask("call", f"{LOAD}.start", RATE)
+    worker.call(evaluation_load.start, RATE)
     for _ in range(CRASHES):
         # As "pg_ctl stop -m immediate": sessions get no message, and the next start recovers.
         server._end(signal.SIGQUIT)
@@ -78,7 +75,7 @@ def test_server_crashes_change_no_result(
         worker.sees(["mode"], "live", within=3)
         age = worker.ask("status")["age"]
         assert age <= time.monotonic() - started
-    found = worker.ask("call", f"{LOAD}.stop")
+    found = worker.call(evaluation_load.stop)
     assert (found["errors"], found["results"]) == ([], [[True, "stripe"]])
     assert found["evaluations"] >= 0.9 * RATE * found["seconds"]
     open_to_all()
@@ -90,13 +87,13 @@ def test_worker_whose_session_is_terminated_repeatedly_misses_no_change(
     worker: Worker, query: Query
 ) -> None:
     worker.ask("watch", ["get_value", "gateway"])
-    worker.ask("call", f"{LOAD}.start", RATE)
+    worker.call(evaluation_load.start, RATE)
     for number in range(TIMES):
         assert query(TERMINATE) == (True,)
         # Usually committed while the worker is not connected and gets no notification.
         query("UPDATE flagstaff_featureflag SET rollout_percent = %s", 100 * (number % 2 == 0))
         worker.sees(NEW_CHECKOUT, number % 2 == 0, within=1)
-    worker.ask("call", f"{LOAD}.stop")
+    worker.call(evaluation_load.stop)
     assert worker.ask("watched") == ["stripe"]
     worker.sees(["mode"], "live", within=5)
     status = worker.ask("status")

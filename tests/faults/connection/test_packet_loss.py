@@ -2,27 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.proxy import Proxy
-from tests.support.workers import Worker
+from tests.support.fixtures import OpenToAll
+from tests.support.proxy import Proxy
+from tests.support.workers import NEW_CHECKOUT, Worker
 
 POLL = 1.0
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
 
 @pytest.fixture
 def remote_worker(proxy: Proxy) -> Iterator[Worker]:
     """A worker that has loaded through the proxy."""
-    with Worker(proxy.url, POLL_INTERVAL=POLL) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(proxy.url, POLL_INTERVAL=POLL).loaded() as worker:
         yield worker
 
 
 def test_worker_during_packet_loss_keeps_its_snapshot_and_recovers(
-    proxy: Proxy, remote_worker: Worker, open_to_all: Callable[[], None]
+    proxy: Proxy, remote_worker: Worker, open_to_all: OpenToAll
 ) -> None:
     proxy.stop()
     open_to_all()
@@ -38,7 +37,7 @@ def test_worker_during_packet_loss_keeps_its_snapshot_and_recovers(
 
 
 def test_slow_network_delays_changes_without_failures(
-    proxy: Proxy, remote_worker: Worker, open_to_all: Callable[[], None]
+    proxy: Proxy, remote_worker: Worker, open_to_all: OpenToAll
 ) -> None:
     proxy.slow(0.2)
     open_to_all()
@@ -48,7 +47,7 @@ def test_slow_network_delays_changes_without_failures(
 
 
 def test_reset_connection_is_replaced_at_once(
-    proxy: Proxy, remote_worker: Worker, open_to_all: Callable[[], None]
+    proxy: Proxy, remote_worker: Worker, open_to_all: OpenToAll
 ) -> None:
     proxy.cut()
     open_to_all()

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from http.client import HTTPConnection
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
-from tests.faults.app_servers import GUNICORN, TIMEOUT, AppServer, served
+from tests.faults.app_servers import GUNICORN, TIMEOUT, Browser, served
 from tests.faults.processes.test_celery import Tasks, celery
 from tests.support.sessions import within
 from tests.support.workers import address
-from tools.limits import seconds
 from tools.ports import LOOPBACK
 from tools.postgres import Postgres
 
@@ -32,31 +30,10 @@ DEFAULTS = {"tags": "oldold7", "function": False, "flags": [False, False], "valu
 CONNECTIONS = ["closed", "kept", "pooled"]
 
 
-class Browser:
-    """A browser whose user is logged in, at a server with one process."""
-
-    def __init__(self, server: AppServer) -> None:
-        self.server = server
-        self._cookie = ""
-
-    def send(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
-        """Returns the status and the content of a response, over a new connection."""
-        connection = HTTPConnection(LOOPBACK, self.server.port, timeout=seconds(20))
-        headers = {"Content-Type": "application/json", "Cookie": self._cookie}
-        try:
-            connection.request(method, path, json.dumps(body), headers)
-            response = connection.getresponse()
-            self._cookie = (response.getheader("Set-Cookie") or self._cookie).partition(";")[0]
-            content = response.read().decode()
-            is_json = response.getheader("Content-Type") == "application/json"
-            return response.status, json.loads(content) if is_json else content
-        finally:
-            connection.close()
-
-    def pages(self) -> list[Any]:
-        """Returns what the pages say, and the status of a request of OFREP."""
-        pages = [self.send("GET", path) for path in ("/", "/async")]
-        return [*pages, self.send("POST", OFREP, {"context": {}})[0]]
+def pages(browser: Browser) -> list[Any]:
+    """What the pages of a user say, and the status of a request of OFREP."""
+    shown = [browser.send("GET", path) for path in ("/page", "/page/async")]
+    return [*shown, browser.send("POST", OFREP, {"context": {}})[0]]
 
 
 def expected(page: dict[str, Any], ofrep: int) -> list[Any]:
@@ -112,89 +89,75 @@ class Shop:
             ROLE,
         )
 
+    def lose_host(self) -> None:
+        """Lets the servers connect to a host that does not exist."""
+        self.send_all("/host/gone.invalid")
+        self.end_sessions()
+
     def send_all(self, path: str) -> None:
         for browser in self.browsers.values():
-            assert browser.send("GET", path)[0] == 200, browser.server.log()
+            browser.get(path)
 
 
 @pytest.fixture(scope="module")
 def shop(module_postgres_server: Postgres, migrated: str) -> Iterator[Shop]:
     shop = Shop(module_postgres_server, migrated)
-    settings = {"DJANGO_SETTINGS_MODULE": "tests.faults.served.outage_settings"}
+    variables = {"WITH_MIDDLEWARE": "1"}
     command = ["gunicorn", *GUNICORN[:-1], "--workers=1", GUNICORN[-1]]
     with ExitStack() as stack:
         servers = {
-            kind: stack.enter_context(served(command, shop.url, CONNECTIONS=kind, **settings))
+            kind: stack.enter_context(served(command, shop.url, CONNECTIONS=kind, **variables))
             for kind in CONNECTIONS
         }
         for kind, server in servers.items():
-            browser = shop.browsers[kind] = Browser(server)
+            browser = shop.browsers[kind] = Browser(server.port)
             server.wait_for_log("Booting worker")
-            assert browser.send("GET", "/login")[0] == 200, server.log()
-            assert browser.pages() == expected(RESULTS, 200), server.log()
+            browser.get("/login")
+            assert pages(browser) == expected(RESULTS, 200), server.log()
         yield shop
 
 
-@contextmanager
-def stopped(shop: Shop) -> Iterator[None]:
-    shop.server.stop()
-    try:
-        yield
-    finally:
-        shop.server.start()
+# How an outage begins and ends.
+OUTAGES: dict[str, tuple[Callable[[Shop], None], Callable[[Shop], None]]] = {
+    "stopped": (lambda shop: shop.server.stop(), lambda shop: shop.server.start()),
+    "full": (
+        lambda shop: shop.alter_role("CONNECTION LIMIT 0"),
+        lambda shop: shop.alter_role("CONNECTION LIMIT -1"),
+    ),
+    "refused": (lambda shop: shop.alter_role("NOLOGIN"), lambda shop: shop.alter_role("LOGIN")),
+    "without host": (
+        lambda shop: shop.lose_host(),
+        lambda shop: shop.send_all(f"/host/{LOOPBACK}"),
+    ),
+}
 
 
-@contextmanager
-def full(shop: Shop) -> Iterator[None]:
-    shop.alter_role("CONNECTION LIMIT 0")
-    try:
-        yield
-    finally:
-        shop.alter_role("CONNECTION LIMIT -1")
-
-
-@contextmanager
-def refused(shop: Shop) -> Iterator[None]:
-    shop.alter_role("NOLOGIN")
-    try:
-        yield
-    finally:
-        shop.alter_role("LOGIN")
-
-
-@contextmanager
-def without_host(shop: Shop) -> Iterator[None]:
-    shop.send_all("/host/gone.invalid")
-    shop.end_sessions()
-    try:
-        yield
-    finally:
-        shop.send_all(f"/host/{LOOPBACK}")
-
-
-@pytest.mark.parametrize("outage", [stopped, full, refused, without_host])
+@pytest.mark.parametrize("outage", OUTAGES)
 def test_pages_have_the_defaults_during_an_outage_and_the_results_after_it(
-    outage: Callable[[Shop], Any], shop: Shop
+    outage: str, shop: Shop
 ) -> None:
     kinds = ["closed", "kept"]
-    with outage(shop):
+    begin, end = OUTAGES[outage]
+    begin(shop)
+    try:
         for kind in kinds * 2:
-            browser = shop.browsers[kind]
-            assert browser.pages() == expected(DEFAULTS, 503), (kind, browser.server.log())
+            assert pages(shop.browsers[kind]) == expected(DEFAULTS, 503), kind
+    finally:
+        end(shop)
     for kind in kinds:
-        assert shop.browsers[kind].pages() == expected(RESULTS, 200), kind
+        assert pages(shop.browsers[kind]) == expected(RESULTS, 200), kind
 
 
 def test_pages_have_the_defaults_while_the_pool_of_psycopg_is_exhausted(shop: Shop) -> None:
     browser = shop.browsers["pooled"]
-    has_results = lambda: browser.pages() == expected(RESULTS, 200)  # noqa: E731
+    has_results = lambda: pages(browser) == expected(RESULTS, 200)  # noqa: E731
     # The other outages have ended the connection of this pool, too, which connects in a thread.
-    assert within(TIMEOUT, has_results), browser.server.log()
-    assert browser.send("GET", "/hold")[0] == 200
+    assert within(TIMEOUT, has_results)
+    browser.get("/hold")
     for _ in range(2):
-        assert browser.pages() == expected(DEFAULTS, 503), browser.server.log()
-    assert browser.send("GET", "/release")[0] == 200
-    assert within(TIMEOUT, has_results), browser.server.log()
+        assert pages(browser) == expected(DEFAULTS, 503)
+    browser.get("/release")
+    assert within(TIMEOUT, has_results)
 
 
 def test_tasks_have_the_default_during_an_outage_and_the_result_after_it(
@@ -203,6 +166,9 @@ def test_tasks_have_the_default_during_an_outage_and_the_result_after_it(
     tasks = Tasks(tmp_path)
     with celery(shop.url, tmp_path) as worker:
         assert tasks.run("admit", "ana", times=4) == [True] * 4
-        with stopped(shop):
+        shop.server.stop()
+        try:
             assert tasks.run("admit", "ana", times=4) == [False] * 4, worker.log()
+        finally:
+            shop.server.start()
         assert tasks.run("admit", "ana", times=4) == [True] * 4

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import psycopg
 import pytest
 from django.db import connection as django_connection
 
 from flagstaff._attribution.context import attributed, attribution
 from tests.support.clusters import POLL, SEEN, at, ready
-from tests.support.fixtures import Query
+from tests.support.fixtures import OpenToAll, Query
 from tests.support.named_rows import reads_named_rows_only
-from tests.support.workers import Worker
+from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.database_url import parse_database_url
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 SESSIONS = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
 
 
@@ -37,7 +34,7 @@ def test_worker_behind_a_pooler_detects_it_and_polls(
     options: dict[str, str],
     server: Postgres,
     database: str,
-    open_to_all: Callable[[], None],
+    open_to_all: OpenToAll,
 ) -> None:
     with (
         PgBouncer(server.port, settings=settings) as pooler,
@@ -76,7 +73,7 @@ def test_statement_pooling_is_reported_with_the_modes_that_work(
 
 
 def test_worker_reconnects_after_the_pooler_restarts(
-    database: str, pooler: PgBouncer, open_to_all: Callable[[], None]
+    database: str, pooler: PgBouncer, open_to_all: OpenToAll
 ) -> None:
     with ready(at(database, pooler.port)) as worker:
         worker.ask("watch", NEW_CHECKOUT)
@@ -90,7 +87,7 @@ def test_worker_reconnects_after_the_pooler_restarts(
 
 
 def test_worker_recovers_after_the_pooler_was_paused(
-    database: str, pooler: PgBouncer, open_to_all: Callable[[], None]
+    database: str, pooler: PgBouncer, open_to_all: OpenToAll
 ) -> None:
     with ready(at(database, pooler.port)) as worker:
         admin(pooler, "PAUSE")
@@ -102,7 +99,7 @@ def test_worker_recovers_after_the_pooler_was_paused(
 
 
 def test_exhausted_pool_changes_no_result(
-    server: Postgres, database: str, open_to_all: Callable[[], None]
+    server: Postgres, database: str, open_to_all: OpenToAll
 ) -> None:
     with PgBouncer(server.port, settings={"default_pool_size": "1"}) as pooler:
         url = at(database, pooler.port)
@@ -133,7 +130,7 @@ def test_backends_replaced_by_the_pooler_cause_no_failure(
 
 
 def test_terminated_backends_do_not_lose_a_change(
-    database: str, pooler: PgBouncer, query: Query, open_to_all: Callable[[], None]
+    database: str, pooler: PgBouncer, query: Query, open_to_all: OpenToAll
 ) -> None:
     with ready(at(database, pooler.port)) as worker:
         query(f"SELECT pg_terminate_backend(pid) {SESSIONS}")
@@ -143,7 +140,7 @@ def test_terminated_backends_do_not_lose_a_change(
 
 
 def test_worker_reconnects_after_client_idle_timeout(
-    server: Postgres, database: str, open_to_all: Callable[[], None]
+    server: Postgres, database: str, open_to_all: OpenToAll
 ) -> None:
     with (
         PgBouncer(server.port, settings={"client_idle_timeout": "1"}) as pooler,

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 
-from tests.faults.proxy import Proxy
 from tests.support.clusters import at
-from tests.support.fixtures import Query
-from tests.support.plan_requests import requests
+from tests.support.fixtures import Query, execute
 from tests.support.plans import KEY, counted, start_run
+from tests.support.orphans import open_sockets
+from tests.support.plan_requests import has_problem, requests
+from tests.support.proxy import Proxy
 from tests.support.repeats import repeats
 from tests.support.sessions import Sessions, within
-from tests.support.workers import Worker
+from tests.support.workers import Worker, calling
 from tools.postgres import Postgres
 from tools.replica import Replica
 
@@ -33,15 +33,6 @@ TERMINATE = (
 )
 
 # These functions run in the worker.
-
-
-def open_sockets() -> list[str]:
-    """The sockets that the process has open."""
-    links = []
-    for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):
-            links.append(str(descriptor.readlink()))
-    return [link for link in links if link.startswith("socket:")]
 
 
 def resources() -> tuple[int, int, int]:
@@ -70,26 +61,14 @@ def fork_at_flushes(times: int) -> list[int]:
     return children
 
 
-def over(url: str) -> Query:
-    """Runs a statement at another server; the row that it gave."""
-
-    def query(statement: str, *parameters: object) -> object:
-        with psycopg.connect(url, autocommit=True) as session:
-            return session.execute(statement.encode(), parameters).fetchone()
-
-    return query
-
-
-@contextmanager
-def reporting(url: str, usage_interval: float = 60) -> Iterator[Worker]:
+def reporting(url: str, usage_interval: float = 60) -> Worker:
+    """A worker that keeps the connections of its pool."""
     settings: dict[str, Any] = {"USAGE_INTERVAL": usage_interval, "MEASURE_INTERVAL": 0.1}
-    with Worker(url, POOL_SIZE=POOL_SIZE, POOL_IDLE=60, **settings) as worker:
-        assert worker.ask("ready", 10) is True
-        yield worker
+    return Worker(url, POOL_SIZE=POOL_SIZE, POOL_IDLE=60, **settings).loaded()
 
 
 def request(worker: Worker) -> None:
-    worker.ask("call", "tests.support.plan_requests.requests", KEY, [1], 200)
+    worker.call(requests, KEY, [1], 200)
 
 
 def reports(worker: Worker, query: Query, run: int, times: int) -> None:
@@ -120,7 +99,7 @@ def faults(proxy: Proxy, query: Query) -> list[Callable[[Worker], None]]:
             query(TERMINATE)
             if value == "on":
                 request(worker)
-                refused = ["call", "tests.support.plan_requests.has_problem", REFUSED]
+                refused = calling(has_problem, REFUSED)
                 worker.sees(refused, True, within=20)
 
     return [lambda _worker: proxy.cut(), lose_answer, freeze, demote]
@@ -133,7 +112,7 @@ def test_faults_neither_lose_nor_double_counts_nor_grow_the_process(
     run, times = start_run(query), 1
     with reporting(proxy.url) as worker:
         reports(worker, query, run, times)
-        before = worker.ask("call", f"{__name__}.resources")
+        before = worker.call(resources)
         for turn in range(TURNS):
             fault = faults[turn % len(faults)]
             fault(worker)
@@ -142,7 +121,7 @@ def test_faults_neither_lose_nor_double_counts_nor_grow_the_process(
             reports(worker, query, run, times)
 
         def grown() -> list[int]:
-            now = worker.ask("call", f"{__name__}.resources")
+            now = worker.call(resources)
             return [is_now - was for is_now, was in zip(now, before, strict=True)]
 
         assert within(10, lambda: max(grown()) <= 0), grown()
@@ -162,7 +141,7 @@ def test_frozen_server_delays_no_evaluation_and_holds_no_more_sockets_than_the_p
         while len(proxy.connections) < connections + 2:
             worker.sees(["flag_enabled", KEY, 1], True, within=0.5)
             # One for the engine, which connects again, too.
-            assert worker.ask("call", f"{__name__}.resources")[2] <= 2 + POOL_SIZE
+            assert worker.call(resources)[2] <= 2 + POOL_SIZE
         proxy.resume()
         assert within(20, lambda: sum(counted(query, run, "r")) == 2)
 
@@ -176,7 +155,7 @@ def test_counts_follow_a_failover(
         reports(worker, query, run, 1)
         server.stop()
         standby.promote()
-        reports(worker, over(at(database, standby.port)), run, 2)
+        reports(worker, partial(execute, at(database, standby.port)), run, 2)
 
 
 @pytest.mark.timeout(300)
@@ -184,9 +163,8 @@ def test_killed_parent_leaves_no_session_after_forks_during_flushes(
     database: str, query: Query, sessions: Sessions
 ) -> None:
     start_run(query)
-    worker = Worker(database, MEASURE_INTERVAL=0.1, POOL_IDLE=0)
-    assert worker.ask("ready", 10) is True
-    children = worker.ask("call", f"{__name__}.fork_at_flushes", FORKS)
+    worker = Worker(database, MEASURE_INTERVAL=0.1, POOL_IDLE=0).loaded()
+    children = worker.call(fork_at_flushes, FORKS)
     try:
         worker.end(by=signal.SIGKILL)
         assert within(5, lambda: sessions() == []), sessions()

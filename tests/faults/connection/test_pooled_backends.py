@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any
 
 import psycopg
 import pytest
 
 from tests.support.clusters import SEEN, at, ready
+from tests.support.fixtures import OpenToAll, Query
 from tests.support.repeats import repeats
+from tests.support.workers import NEW_CHECKOUT
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
-
-Query = Callable[..., Any]
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 
 # The session state on the backend of this transaction that an earlier client may have left.
 LEFT_BEHIND = """
@@ -102,7 +99,7 @@ def test_history_does_not_record_the_application_name_of_a_worker(
 
 
 def test_session_pooling_leaves_no_session_state(
-    server: Postgres, database: str, open_to_all: Callable[[], None]
+    server: Postgres, database: str, open_to_all: OpenToAll
 ) -> None:
     settings = {"pool_mode": "session", "default_pool_size": "1"}
     with PgBouncer(server.port, settings=settings) as pooler:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -13,11 +12,10 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from tests.support.clusters import guarded_server
-from tests.support.workers import Worker
+from tests.support.fixtures import OpenToAll, execute
+from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.postgres import Postgres
 
-OpenToAll = Callable[[], None]
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 OLD, NEW = "hunter-one", "hunter-two"
 REFUSED = "(SQLSTATE 28P01)"
 # Seconds after the new password is available.
@@ -66,12 +64,6 @@ class PasswordSource:
         return Worker(make_conninfo(alice, passfile=str(self._file)))
 
 
-def execute(database: str, statement: str) -> Any:
-    with psycopg.connect(database, autocommit=True) as session:
-        cursor = session.execute(statement)
-        return cursor.fetchone() if cursor.description else None
-
-
 def set_password(database: str, password: str) -> None:
     with psycopg.connect(database, autocommit=True) as session:
         # Encrypted by the client, so that the server's log cannot contain it.
@@ -100,8 +92,7 @@ def all_output(worker: Worker) -> str:
 def test_new_password_is_used_after_the_old_one_was_rejected(
     password: PasswordSource, alice: str, database: str, server: Postgres, open_to_all: OpenToAll
 ) -> None:
-    with password.worker(alice) as worker:
-        assert worker.ask("ready", 10) is True
+    with password.worker(alice).loaded() as worker:
         worker.ask("watch", NEW_CHECKOUT)
         rotate(database)
         open_to_all()
@@ -127,8 +118,7 @@ def test_new_password_is_used_after_the_old_one_was_rejected(
 def test_new_password_available_before_the_rotation_is_used_at_once(
     password: PasswordSource, alice: str, database: str, open_to_all: OpenToAll
 ) -> None:
-    with password.worker(alice) as worker:
-        assert worker.ask("ready", 10) is True
+    with password.worker(alice).loaded() as worker:
         password.set(NEW)
         rotate(database)
         open_to_all()
@@ -138,8 +128,7 @@ def test_new_password_available_before_the_rotation_is_used_at_once(
 def test_pool_connection_uses_the_new_password(
     password: PasswordSource, alice: str, database: str, open_to_all: OpenToAll
 ) -> None:
-    with password.worker(alice) as worker:
-        assert worker.ask("ready", 10) is True
+    with password.worker(alice).loaded() as worker:
         password.set(NEW)
         # The open session stays.
         set_password(database, NEW)

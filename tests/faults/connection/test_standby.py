@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import psycopg
 import pytest
 
 from tests.support.clusters import POLL, REST, SEEN, at, ready
-from tests.support.fixtures import Query
+from tests.support.fixtures import OpenToAll, Query
 from tests.support.named_rows import reads_named_rows_only
 from tests.support.repeats import repeats
+from tests.support.workers import NEW_CHECKOUT
 from tools.limits import seconds
 from tools.postgres import Postgres
 from tools.replica import Replica
 
-OpenToAll = Callable[[], None]
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 TURNS = repeats(200, 100)
 
 

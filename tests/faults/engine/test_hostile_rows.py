@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
+from tests.support.fixtures import Query
 from tests.support.workers import Worker
-
-Query = Callable[..., Any]
 
 NEIGHBOURS = 200
 # A project's own table may lack the constraints of ours.
@@ -120,8 +117,7 @@ def assert_valid_rows_are_loaded(worker: Worker) -> None:
 
 def test_invalid_row_is_skipped_alone(filled: Query, database: str) -> None:
     problems = make_invalid(filled)
-    with Worker(database) as worker:
-        assert worker.ask("ready", 20)
+    with Worker(database).loaded() as worker:
         assert problems_of(worker) == problems
         for key in HOSTILE_FLAGS:
             assert worker.ask("explain", key)["error_code"] == "FLAG_NOT_FOUND"

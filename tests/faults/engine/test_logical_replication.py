@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
-from typing import Any
 
-import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
 from tests.support.clusters import SEEN, ready
+from tests.support.fixtures import Query, SetGateway, execute
 from tests.support.named_rows import reads_named_rows_only
 from tests.support.sessions import within
+from tests.support.workers import GATEWAY
 from tools.postgres import Postgres
 
-Query = Callable[..., Any]
-GATEWAY = ["get_value", "gateway"]
-SET_GATEWAY = "UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)"
 FLAGS = ["flagstaff_featureflag", "flagstaff_featureflag_allowed_users", "flagstaff_keyvaluestore"]
 TOKENS = "flagstaff_token"
 # Seconds for a change to reach the subscriber.
@@ -53,12 +50,6 @@ def subscriber(server: Postgres, migrated: str) -> str:
     return make_conninfo(server.url, dbname=name)
 
 
-def execute(url: str, statement: str, *parameters: object) -> Any:
-    with psycopg.connect(url, autocommit=True) as session:
-        cursor = session.execute(statement, parameters or None)
-        return cursor.fetchone() if cursor.description else None
-
-
 def subscribe(publisher: str, subscriber: str, tables: list[str]) -> None:
     """Replicates tables from the publisher to the subscriber. Waits until the rows are copied."""
     name = f"link_{next(_numbers)}"
@@ -80,14 +71,14 @@ def subscribe(publisher: str, subscriber: str, tables: list[str]) -> None:
 
 
 def test_worker_with_replicated_tokens_polls_them(
-    database: str, subscriber: str, query: Query
+    database: str, subscriber: str, query: Query, set_gateway: SetGateway
 ) -> None:
     subscribe(database, subscriber, [*FLAGS, TOKENS])
     with ready(subscriber) as worker:
         worker.sees(GATEWAY, "stripe", within=COPIED)
         worker.ask("watch", GATEWAY)
         for turn in range(20):
-            query(SET_GATEWAY, f"gateway {turn}")
+            set_gateway(f"gateway {turn}")
             worker.sees(GATEWAY, f"gateway {turn}", within=SEEN + REPLICATED)
         query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
         worker.sees(["flag_enabled", "new_checkout"], True, within=SEEN + REPLICATED)
@@ -106,14 +97,14 @@ def test_worker_with_replicated_tokens_reads_whole_tables(
 
 
 def test_worker_without_replicated_tokens_loads_at_each_poll(
-    database: str, subscriber: str, query: Query
+    database: str, subscriber: str, query: Query, set_gateway: SetGateway
 ) -> None:
     subscribe(database, subscriber, FLAGS)
     with ready(subscriber) as worker:
         worker.sees(GATEWAY, "stripe", within=COPIED)
         worker.sees(["mode"], "reload", within=SEEN)
         for turn in range(10):
-            query(SET_GATEWAY, f"gateway {turn}")
+            set_gateway(f"gateway {turn}")
             worker.sees(GATEWAY, f"gateway {turn}", within=SEEN + REPLICATED)
         query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
         worker.sees(["flag_enabled", "new_checkout"], True, within=SEEN + REPLICATED)
@@ -122,14 +113,14 @@ def test_worker_without_replicated_tokens_loads_at_each_poll(
 
 
 def test_subscription_created_while_a_worker_runs_is_detected(
-    database: str, subscriber: str, query: Query
+    database: str, subscriber: str, set_gateway: SetGateway
 ) -> None:
     with ready(subscriber) as worker:
         worker.sees(["mode"], "live", within=5)
         subscribe(database, subscriber, FLAGS)
         worker.sees(GATEWAY, "stripe", within=COPIED)
         worker.sees(["mode"], "reload", within=SEEN)
-        query(SET_GATEWAY, "adyen")
+        set_gateway("adyen")
         worker.sees(GATEWAY, "adyen", within=SEEN + REPLICATED)
 
 

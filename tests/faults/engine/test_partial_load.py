@@ -8,7 +8,7 @@ from statistics import quantiles
 import psycopg
 import pytest
 
-from tests.faults.proxy import Proxy
+from tests.support.proxy import Proxy
 from tests.support.repeats import repeats
 from tests.support.workers import Worker
 from tools.limits import seconds
@@ -49,10 +49,9 @@ def crowded(database: str) -> str:
 def test_flag_change_beside_a_million_allowed_users_loads_few_bytes_soon(crowded: str) -> None:
     with (
         Proxy(crowded) as proxy,
-        Worker(proxy.url, POLL_INTERVAL=60) as worker,
+        Worker(proxy.url, POLL_INTERVAL=60).loaded() as worker,
         psycopg.connect(crowded) as session,
     ):
-        assert worker.ask("ready", 30) is True
         assert worker.ask("explain", "flag_7", 5_000)["reason"] == "TARGETING_MATCH"
         assert proxy.received > 4_000_000
         worker.ask("follow", ["flag_enabled", "new_checkout", 5_000])
@@ -73,8 +72,7 @@ def test_flag_change_beside_a_million_allowed_users_loads_few_bytes_soon(crowded
 
 
 def test_poll_without_a_change_loads_few_bytes(database: str) -> None:
-    with Proxy(database) as proxy, Worker(proxy.url, POLL_INTERVAL=0.1) as worker:
-        assert worker.ask("ready", 10) is True
+    with Proxy(database) as proxy, Worker(proxy.url, POLL_INTERVAL=0.1).loaded() as worker:
         before, started = proxy.received, time.monotonic()
         for _ in range(10):
             # A poll resets the age.

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 from tests.support.clusters import SEEN, ready
-from tests.support.workers import Worker
+from tests.support.fixtures import OpenToAll, Query, SetGateway
+from tests.support.workers import GATEWAY, NEW_CHECKOUT, Worker, suspended
 from tools.limits import seconds
 from tools.postgres import Postgres
 from tools.postgres_binaries import programs
 
-Query = Callable[..., Any]
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-GATEWAY = ["get_value", "gateway"]
-SET_GATEWAY = "UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)"
 MODELS = ["--table=flagstaff_featureflag", "--table=flagstaff_keyvaluestore"]
+
+
+Changes = Callable[[Worker], None]
 
 
 class Backup:
@@ -70,35 +68,41 @@ def test_history_keeps_its_tables_in_a_restored_copy(
     assert after != before
 
 
-def twenty_changes(query: Query, worker: Worker) -> None:
-    for turn in range(20):
-        query(SET_GATEWAY, f"gateway {turn}")
-    query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
-    worker.sees(GATEWAY, "gateway 19", within=SEEN)
-    worker.sees(NEW_CHECKOUT, True, within=SEEN)
+@pytest.fixture
+def twenty_changes(set_gateway: SetGateway, open_to_all: OpenToAll) -> Changes:
+    """Makes twenty changes of the value, and one of the flag, and waits until a worker has them."""
+
+    def change(worker: Worker) -> None:
+        for turn in range(20):
+            set_gateway(f"gateway {turn}")
+        open_to_all()
+        worker.sees(GATEWAY, "gateway 19", within=SEEN)
+        worker.sees(NEW_CHECKOUT, True, within=SEEN)
+
+    return change
 
 
 @pytest.mark.parametrize("listen", [True, False])
 def test_restore_in_one_transaction_is_one_change(
-    listen: bool, database: str, query: Query, backup: Backup
+    listen: bool, database: str, set_gateway: SetGateway, twenty_changes: Changes, backup: Backup
 ) -> None:
     with ready(database, LISTEN=listen) as worker:
-        twenty_changes(query, worker)
+        twenty_changes(worker)
         worker.ask("watch", GATEWAY)
         backup.restore("--clean", "--if-exists", "--single-transaction")
         worker.sees(GATEWAY, "stripe", within=SEEN)
         worker.sees(NEW_CHECKOUT, False, within=SEEN)
         assert worker.ask("watched") == ["gateway 19", "stripe"]
-        query(SET_GATEWAY, "adyen")
+        set_gateway("adyen")
         worker.sees(GATEWAY, "adyen", within=SEEN)
 
 
 @pytest.mark.smoke
 def test_restore_in_many_transactions_is_seen_at_its_end(
-    database: str, query: Query, backup: Backup
+    database: str, twenty_changes: Changes, backup: Backup
 ) -> None:
     with ready(database) as worker:
-        twenty_changes(query, worker)
+        twenty_changes(worker)
         backup.restore("--clean", "--if-exists")
         worker.sees(GATEWAY, "stripe", within=SEEN)
         worker.sees(NEW_CHECKOUT, False, within=SEEN)
@@ -107,11 +111,11 @@ def test_restore_in_many_transactions_is_seen_at_its_end(
 
 @pytest.mark.parametrize("listen", [True, False])
 def test_restore_without_triggers_is_seen_each_time(
-    listen: bool, database: str, query: Query, backup: Backup
+    listen: bool, database: str, query: Query, twenty_changes: Changes, backup: Backup
 ) -> None:
     with ready(database, LISTEN=listen) as worker:
         for _ in range(3):
-            twenty_changes(query, worker)
+            twenty_changes(worker)
             query("TRUNCATE flagstaff_featureflag, flagstaff_keyvaluestore CASCADE")
             # The restore writes no change token.
             worker.sees(GATEWAY, None, within=SEEN)
@@ -121,22 +125,21 @@ def test_restore_without_triggers_is_seen_each_time(
 
 
 def test_reused_change_token_after_a_restore_is_seen(
-    database: str, query: Query, backup: Backup
+    database: str, query: Query, set_gateway: SetGateway, backup: Backup
 ) -> None:
     with ready(database, LISTEN=False) as worker:
-        query(SET_GATEWAY, "adyen")
+        set_gateway("adyen")
         worker.sees(GATEWAY, "adyen", within=SEEN)
         held = worker.ask("status")["token"]
-        os.kill(worker.pid, signal.SIGSTOP)
-        backup.restore("--clean", "--if-exists", "--single-transaction")
-        query(SET_GATEWAY, "mollie")
-        assert query("SELECT max(id) FROM flagstaff_token") == (held,)
-        os.kill(worker.pid, signal.SIGCONT)
+        with suspended(worker):
+            backup.restore("--clean", "--if-exists", "--single-transaction")
+            set_gateway("mollie")
+            assert query("SELECT max(id) FROM flagstaff_token") == (held,)
         worker.sees(GATEWAY, "mollie", within=SEEN)
         assert worker.ask("status")["token"] == held
 
 
-def test_swapped_tables_are_seen(database: str, query: Query) -> None:
+def test_swapped_tables_are_seen(database: str, set_gateway: SetGateway) -> None:
     with ready(database, LISTEN=False) as worker:
         with psycopg.connect(database) as session:
             session.execute(
@@ -149,7 +152,7 @@ def test_swapped_tables_are_seen(database: str, query: Query) -> None:
         worker.sees(GATEWAY, "adyen", within=SEEN)
         # The other table has no triggers.
         worker.sees(["mode"], "reload", within=SEEN)
-        query(SET_GATEWAY, "mollie")
+        set_gateway("mollie")
         worker.sees(GATEWAY, "mollie", within=SEEN)
         with psycopg.connect(database) as session:
             session.execute(
@@ -161,11 +164,11 @@ def test_swapped_tables_are_seen(database: str, query: Query) -> None:
 
 
 def test_recreated_database_is_seen(
-    server: Postgres, database: str, query: Query, backup: Backup
+    server: Postgres, database: str, twenty_changes: Changes, backup: Backup
 ) -> None:
     name = conninfo_to_dict(database)["dbname"]
     with ready(database) as worker:
-        twenty_changes(query, worker)
+        twenty_changes(worker)
         worker.ask("watch", GATEWAY)
         with psycopg.connect(server.url, autocommit=True) as session:
             session.execute(f"DROP DATABASE {name} WITH (FORCE)")

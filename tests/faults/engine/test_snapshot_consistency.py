@@ -18,10 +18,10 @@ from django.db import connection
 
 from flagstaff._tables.names import fill, names, sql
 from tests.faults.slot_writers import ALLOWED_USERS, FLAGS, TABLES, VALUES, Writer
-from tests.faults.slots import USERS
+from tests.faults.slots import USERS, start_watching, state, stop_watching
 from tests.support.repeats import repeats
 from tests.support.sql import insert_users
-from tests.support.workers import Worker
+from tests.support.workers import Worker, calling
 
 SECONDS = repeats(60, 15)
 ROUNDS = 6
@@ -97,19 +97,18 @@ def write_for(seconds: float, writers: list[Writer]) -> None:
 def test_snapshot_during_concurrent_writes_is_consistent_and_converges(slots: str) -> None:
     writers = [Writer(slots, seed) for seed in range(WRITERS)]
     with (
-        Worker(slots) as listening,
-        Worker(slots, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as polling,
+        Worker(slots).loaded() as listening,
+        Worker(slots, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL).loaded() as polling,
     ):
         for worker in (listening, polling):
-            assert worker.ask("ready", 10) is True
-            worker.ask("call", "tests.faults.slots.start_watching")
+            worker.call(start_watching)
         for _ in range(ROUNDS):
             write_for(SECONDS / ROUNDS, writers)
             expected = stored_slots(slots)
             for worker in (listening, polling):
-                worker.sees(["call", "tests.faults.slots.state"], expected, within=CONVERGED)
+                worker.sees(calling(state), expected, within=CONVERGED)
         for worker in (listening, polling):
-            snapshots, inconsistent = worker.ask("call", "tests.faults.slots.stop_watching")
+            snapshots, inconsistent = worker.call(stop_watching)
             assert inconsistent == []
             assert snapshots > SECONDS
     close(writers, at_least=100)

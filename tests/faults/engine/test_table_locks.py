@@ -9,15 +9,14 @@ import psycopg
 import pytest
 
 from tests.faults.engines import Engines
-from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
+from tests.support.proxy import Proxy
 from tests.support.sessions import within
-from tests.support.workers import Worker
+from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.limits import seconds
 
 FLAGS, VALUES = "flagstaff_featureflag", "flagstaff_keyvaluestore"
 ALLOWED_USERS = "flagstaff_featureflag_allowed_users"
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 LOCKED_FOR = 2.0
 # Seconds: four lock timeouts of a load. Without that timeout the wait would not end.
 MAX_WAIT = 2.0
@@ -45,8 +44,7 @@ def lock(session: psycopg.Connection, table: str) -> float:
 def test_worker_waits_for_a_locked_table_on_the_same_connection(
     proxy: Proxy, migration: psycopg.Connection, query: Query
 ) -> None:
-    with Worker(proxy.url) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(proxy.url).loaded() as worker:
         before = worker.ask("status")
         lock(migration, FLAGS)
         migration.execute(f"UPDATE {FLAGS} SET rollout_percent = 100")

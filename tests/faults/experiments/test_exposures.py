@@ -8,24 +8,23 @@ from contextlib import ExitStack
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 
-from tests.faults.proxy import Proxy
+from tests.support import exposing
 from tests.support.exposing import BATCH, drawn, read_record
+from tests.support.fixtures import Query
+from tests.support.proxy import Proxy
 from tests.support.repeats import repeats
 from tests.support.reports import age_workers
 from tests.support.sessions import within
-from tests.support.workers import Worker
+from tests.support.workers import Worker, calling
 from tools.limits import seconds
 from tools.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(300)
-Query = Callable[..., Any]
 
-FUNCTIONS = "tests.support.exposing"
 TABLE = "flagstaff_experiments_exposure"
 #: Seconds between two flushes.
 INTERVAL = 0.5
@@ -41,6 +40,9 @@ UNITS = CALLS // 5
 WINDOW = UNITS // 4
 STEP = (UNITS - WINDOW) // (WORKERS - 1)
 
+#: How many workers have written, and how many of them have reported their end.
+WRITERS = "SELECT count(*), count(stopped_at) FROM flagstaff_report WHERE report = 'exposures'"
+
 OUTAGE = repeats(60, 5)
 MAX_SWITCHES = 10
 
@@ -49,7 +51,7 @@ MAX_SWITCHES = 10
 def running(database: str) -> str:
     """The address of a database with a running experiment."""
     with Worker(database) as worker:
-        call(worker, "create_running")
+        worker.call(exposing.create_running)
     return database
 
 
@@ -59,20 +61,13 @@ def start(running: str) -> Iterator[Callable[..., Worker]]:
     with ExitStack() as ends:
 
         def start(url: str = running, interval: float = INTERVAL) -> Worker:
-            worker = ends.enter_context(Worker(url, MEASURE_INTERVAL=interval))
-            assert worker.ask("ready", 10) is True
-            return worker
+            return ends.enter_context(Worker(url, MEASURE_INTERVAL=interval).loaded())
 
         yield start
 
 
-def call(worker: Worker, function: str, *arguments: Any) -> Any:
-    return worker.ask("call", f"{FUNCTIONS}.{function}", *arguments)
-
-
 def written(query: Query) -> int:
-    (number,) = query(f"SELECT count(*) FROM {TABLE}")
-    return int(number)
+    return int(query(f"SELECT count(*) FROM {TABLE}")[0])
 
 
 def units(query: Query) -> list[int]:
@@ -82,19 +77,6 @@ def units(query: Query) -> list[int]:
 def lost(query: Query) -> int:
     (number,) = query("SELECT coalesce(sum(count), 0) FROM flagstaff_experiments_lostexposures")
     return int(number)
-
-
-def workers(query: Query) -> tuple[int, int]:
-    """How many workers have written, and how many of them have reported their end."""
-    found = query(
-        "SELECT count(*), count(stopped_at) FROM flagstaff_report WHERE report = 'exposures'"
-    )
-    return int(found[0]), int(found[1])
-
-
-def variant(unit: int) -> str:
-    digest = sha256(f"experiment:checkout_button:0:{unit}".encode()).hexdigest()
-    return "control" if int(digest, 16) % 10_000 < 5_000 else "treatment"
 
 
 def window(number: int) -> tuple[int, int]:
@@ -115,11 +97,10 @@ class KilledWorker:
 
     def __init__(self, url: str, query: Query, record: Path) -> None:
         self._query, self._record = query, record
-        self._worker = Worker(url, MEASURE_INTERVAL=INTERVAL)
-        assert self._worker.ask("ready", 10) is True
+        self._worker = Worker(url, MEASURE_INTERVAL=INTERVAL).loaded()
         #: The times of its flushes by their numbers.
         self.flushes: dict[int, float] = {}
-        call(self._worker, "meet_until_killed", 0, *window(0), str(record))
+        self._worker.call(exposing.meet_until_killed, 0, *window(0), str(record))
 
     def has_flushed(self, times: int) -> bool:
         found = self._query(
@@ -156,8 +137,8 @@ def test_killed_worker_loses_only_what_it_met_since_its_last_flush(
 
     def send_half() -> None:
         for number, worker in others.items():
-            path = f"{FUNCTIONS}.meet_drawn"
-            worker.send("call", path, number, *window(number), CALLS // WORKERS // 2)
+            calls = CALLS // WORKERS // 2
+            worker.send(*calling(exposing.meet_drawn, number, *window(number), calls))
 
     def receive_half() -> None:
         for worker in others.values():
@@ -187,14 +168,18 @@ def test_killed_worker_loses_only_what_it_met_since_its_last_flush(
     assert early <= set(found)
     # Nothing is written that was not met: a batch that was cut off is not in the record.
     assert len(set(found) - met - killed.met) <= BATCH
-    rows = query(f"SELECT array_agg(unit::integer), array_agg(variant) FROM {TABLE}")
-    assert all(variant(unit) == given for unit, given in zip(*rows, strict=True))
+    for unit, variant in zip(
+        *query(f"SELECT array_agg(unit), array_agg(variant) FROM {TABLE}"), strict=True
+    ):
+        digest = sha256(f"experiment:checkout_button:0:{unit}".encode()).hexdigest()
+        is_control = int(digest, 16) % 10_000 < 5_000
+        assert variant == ("control" if is_control else "treatment"), unit
 
     for worker in others.values():
         worker.end()
-    assert workers(query) == (WORKERS, WORKERS - 1)
+    assert query(WRITERS) == (WORKERS, WORKERS - 1)
     make_older(query)
-    report = call(start(), "figures")
+    report = start().call(exposing.figures)
     assert report == {"units": len(found), "lost": 0, "lost_workers": 1}
 
 
@@ -205,23 +190,29 @@ def test_calls_during_an_outage_never_wait_and_overflow_is_counted(
         met = {start(): 0, start(proxy.url): 1_000_000}
         refused, _cut_off = met
         for worker, first in met.items():
-            call(worker, "meet", first, first + 1_000)
+            worker.call(exposing.meet, first, first + 1_000)
         assert within(20, lambda: written(query) == len(met) * 1_000)
 
         proxy.stop()
         server.stop()
         refused.sees(["mode"], "down", within=10)
-        early = [measure(worker, first + 1_000, 50_000) for worker, first in met.items()]
+        early = [
+            worker.call(exposing.meet_while_measured, first + 1_000, first + 51_000)
+            for worker, first in met.items()
+        ]
         # Lasts as long as the outage, in which flushes fail.
         assert refused.ask("until", ["mode"], "live", OUTAGE) is None
-        late = [measure(worker, first + 51_000, 100_000) for worker, first in met.items()]
+        late = [
+            worker.call(exposing.meet_while_measured, first + 51_000, first + 151_000)
+            for worker, first in met.items()
+        ]
         server.start()
         proxy.resume()
 
         calls = len(met) * 151_000
         assert within(OUTAGE + 60, lambda: written(query) + lost(query) == calls)
         # The next flush repeats nothing.
-        call(refused, "meet", 5_000_000, 5_001_000)
+        refused.call(exposing.meet, 5_000_000, 5_001_000)
         assert within(OUTAGE + 60, lambda: written(query) + lost(query) == calls + 1_000)
     longest = max(took for took, _ in early + late)
     print(f"longest call {longest * 1e6:.0f} µs, {lost(query)} of {calls} lost")
@@ -234,7 +225,7 @@ def test_calls_during_an_outage_never_wait_and_overflow_is_counted(
 
 
 def measure(worker: Worker, first: int, number: int) -> list[float]:
-    return list(call(worker, "meet_while_measured", first, first + number))
+    return list(worker.call(exposing.meet_while_measured, first, first + number))
 
 
 def test_process_that_ends_writes_everything_that_waits(running: str, query: Query) -> None:
@@ -242,8 +233,8 @@ def test_process_that_ends_writes_everything_that_waits(running: str, query: Que
     # A process has a second to end, in which a busy machine may write a part.
     for first in range(0, 5 * waiting, waiting):
         with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
-            call(worker, "meet", first, first + waiting)
-        _, stopped = workers(query)
+            worker.call(exposing.meet, first, first + waiting)
+        _, stopped = query(WRITERS)
         if stopped:
             break
     assert stopped == 1
@@ -254,30 +245,30 @@ def test_process_that_ends_with_a_full_queue_writes_whole_flushes(
     running: str, query: Query
 ) -> None:
     with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
-        call(worker, "meet", 0, MAX_WAITING)
+        worker.call(exposing.meet, 0, MAX_WAITING)
     # How many depends on the machine; a process has a second to end.
     number = written(query)
     print(f"{number} of {MAX_WAITING} written")
     assert number >= MAX_FLUSHED
     assert number % MAX_FLUSHED == 0
     assert sorted(units(query)) == list(range(number))
-    assert workers(query) == (1, 1 if number == MAX_WAITING else 0)
+    assert query(WRITERS) == (1, 1 if number == MAX_WAITING else 0)
 
 
 def test_process_that_cannot_write_its_last_report_counts_as_lost(
     running: str, start: Callable[..., Worker], query: Query
 ) -> None:
     with Worker(running, MEASURE_INTERVAL=INTERVAL) as worker:
-        call(worker, "meet", 0, 1_000)
+        worker.call(exposing.meet, 0, 1_000)
         assert within(20, lambda: written(query) == 1_000)
         with psycopg.connect(running) as session:
             session.execute(f"LOCK TABLE {TABLE} IN EXCLUSIVE MODE".encode())
-            call(worker, "meet", 1_000, 1_100)
+            worker.call(exposing.meet, 1_000, 1_100)
             # Its exit does not wait for the lock.
             assert worker.end() == (0, "")
-    assert (written(query), workers(query)) == (1_000, (1, 0))
+    assert (written(query), query(WRITERS)) == (1_000, (1, 0))
     make_older(query)
-    report = call(start(), "figures")
+    report = start().call(exposing.figures)
     assert report == {"units": 1_000, "lost": 0, "lost_workers": 1}
 
 
@@ -287,9 +278,9 @@ def test_lost_acknowledgement_writes_nothing_twice(
     with Proxy(running) as proxy:
         proxy.lose_answers(b"flagstaff_experiments_lostexposures", b"COMMIT", times=1)
         worker, met = start(proxy.url, 1), 3 * MAX_WAITING
-        call(worker, "meet", 0, met)
+        worker.call(exposing.meet, 0, met)
         assert within(60, lambda: written(query) + lost(query) == met)
-        call(worker, "meet", met, met + 1_000)
+        worker.call(exposing.meet, met, met + 1_000)
         assert within(60, lambda: written(query) + lost(query) == met + 1_000)
         assert (proxy.lost, lost(query) > 0) == (1, True)
 
@@ -298,16 +289,15 @@ def test_lost_acknowledgement_writes_nothing_twice(
 def test_forked_child_leaves_the_exposures_of_its_parent(
     how: str, running: str, query: Query
 ) -> None:
-    with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
-        assert worker.ask("ready", 10) is True
-        call(worker, "meet", 0, 500)
-        worker.ask("in_fork", how, [["call", f"{FUNCTIONS}.meet", 400, 900]])
+    with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END).loaded() as worker:
+        worker.call(exposing.meet, 0, 500)
+        worker.ask("in_fork", how, [calling(exposing.meet, 400, 900)])
         # A child that is killed has written nothing.
         of_child = set(range(400, 900)) if how == "sys.exit" else set()
         assert set(units(query)) == of_child
-        call(worker, "meet", 500, 700)
+        worker.call(exposing.meet, 500, 700)
     found = units(query)
     assert len(found) == len(set(found))
     assert set(found) == set(range(700)) | of_child
     writers = 2 if how == "sys.exit" else 1
-    assert workers(query) == (writers, writers)
+    assert query(WRITERS) == (writers, writers)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from tests.conftest import RunIsolated
+from tests.support.fixtures import OpenToAll
 from tests.support.repeats import quietest
 
 STARTUP_TIMEOUT = 3.0
@@ -17,7 +17,6 @@ MAX_GAP = 0.5 * STARTUP_TIMEOUT
 
 SET_UP = """
 import asyncio, json, os, sys, time
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.settings"
 import django
 from django.conf import settings
 settings.FLAGSTAFF = {"STARTUP_TIMEOUT": 3}
@@ -143,7 +142,7 @@ def test_first_evaluations_without_a_response_do_not_block_other_greenlets(
 
 
 def test_first_evaluations_of_many_greenlets_return_the_flag(
-    database: str, open_to_all: Callable[[], None], run_isolated: RunIsolated
+    database: str, open_to_all: OpenToAll, run_isolated: RunIsolated
 ) -> None:
     open_to_all()
     found = measured(run_isolated, database, PATCH, SET_UP, GREENLETS)

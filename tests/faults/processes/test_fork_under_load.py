@@ -12,11 +12,10 @@ import pytest
 from tests.support.fixtures import Query
 from tests.support.repeats import repeats
 from tests.support.sessions import Sessions, only_session, within
-from tests.support.workers import Worker
+from tests.support.workers import GATEWAY, Worker
 
 TIMES = repeats(200, 40)
 EXITS = ["sys.exit", "os._exit", "kill"]
-GATEWAY = ["get_value", "gateway"]
 
 
 @contextmanager

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
-from tests.faults.proxy import Proxy
 from tests.support.fixtures import Query
-from tests.support.workers import Worker
-from tests.system.engine.test_suspension import OVERDUE, POLL, SERVED
+from tests.support.proxy import Proxy
+from tests.support.workers import Worker, calling, suspended
+from tests.system.engine.test_suspension import OVERDUE, POLL, served
 from tools.postgres import Postgres
 
 pytestmark = pytest.mark.timeout(90)
@@ -27,21 +23,12 @@ def serve_after(seconds: float, worker: Worker, query: Query, gateway: str) -> N
     """Sends a request to the stopped process, which has been stopped for so long, with a change."""
     query("UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::text)", gateway)
     query("SELECT pg_sleep(%s)", seconds)
-    worker.send("call", SERVED, "sync")
-
-
-@contextmanager
-def stopped(worker: Worker) -> Iterator[None]:
-    os.kill(worker.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(worker.pid, signal.SIGCONT)
+    worker.send(*calling(served, "sync"))
 
 
 def test_process_that_runs_only_during_requests_has_each_change(proxy: Proxy, query: Query) -> None:
     with Worker(proxy.url, POLL_INTERVAL=POLL) as worker:
-        assert worker.ask("call", SERVED, "sync")[0] == "stripe"
+        assert worker.call(served, "sync")[0] == "stripe"
         worker.sees(["mode"], "live", within=5)
         for number, when in enumerate(ROUNDS):
             failures = worker.ask("status")["failures"]
@@ -49,7 +36,7 @@ def test_process_that_runs_only_during_requests_has_each_change(proxy: Proxy, qu
                 proxy.stop()
                 # Not much longer: the time counts, because the process runs.
                 time.sleep(2 * POLL)
-            with stopped(worker):
+            with suspended(worker):
                 if when == CUT_OFF:
                     proxy.cut()
                 proxy.resume()
@@ -65,12 +52,12 @@ def test_first_request_after_an_outage_and_a_suspension_has_the_change(
     server: Postgres, database: str, query: Query
 ) -> None:
     with Worker(database, POLL_INTERVAL=POLL) as worker:
-        assert worker.ask("call", SERVED, "sync")[0] == "stripe"
+        assert worker.call(served, "sync")[0] == "stripe"
         server.stop()
         worker.sees(["fresh", OVERDUE], False, within=OVERDUE + 3)
         # It waits for the only time in this outage.
-        assert worker.ask("call", SERVED, "sync")[0] == "stripe"
-        with stopped(worker):
+        assert worker.call(served, "sync")[0] == "stripe"
+        with suspended(worker):
             server.start()
             # Longer than the delay between two attempts to connect.
             serve_after(3.5, worker, query, "paypal")

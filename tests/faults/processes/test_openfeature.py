@@ -10,8 +10,8 @@ import pytest
 
 from tests.faults.app_servers import CELERY, GUNICORN, TIMEOUT, UWSGI, WORKERS, served
 from tests.faults.processes.test_celery import Tasks
-from tests.faults.proxy import Proxy
-from tests.support.fixtures import Query
+from tests.support.fixtures import SetGateway
+from tests.support.proxy import Proxy
 from tests.support.sessions import within
 
 pytestmark = pytest.mark.timeout(120)
@@ -61,20 +61,16 @@ def all_have_emitted(
     assert within(TIMEOUT, all_are_handled), read()
 
 
-def change(query: Query, gateway: str) -> None:
-    query(f"UPDATE flagstaff_keyvaluestore SET value = '\"{gateway}\"'")
-
-
-def check_events(read: Callable[[], Found], proxy: Proxy, query: Query) -> None:
+def check_events(read: Callable[[], Found], proxy: Proxy, set_gateway: SetGateway) -> None:
     """Changes a value, then cuts the database off, changes the value again, and reconnects."""
     all_have_emitted(read)
-    change(query, "paypal")
+    set_gateway("paypal")
     all_have_emitted(read, CHANGED)
     proxy.stop()
     proxy.cut()
     all_have_emitted(read, CHANGED, STALE)
     assert {one["status"] for one in read().values()} == {"STALE"}
-    change(query, "adyen")
+    set_gateway("adyen")
     proxy.resume()
     all_have_emitted(read, CHANGED, STALE, READY, CHANGED)
     assert {one["status"] for one in read().values()} == {"READY"}
@@ -82,7 +78,7 @@ def check_events(read: Callable[[], Found], proxy: Proxy, query: Query) -> None:
 
 @pytest.mark.parametrize(("command", "variables"), SERVERS.values(), ids=SERVERS)
 def test_workers_of_gunicorn_emit_each_event_once_and_in_order(
-    command: list[str], variables: dict[str, str], proxy: Proxy, query: Query
+    command: list[str], variables: dict[str, str], proxy: Proxy, set_gateway: SetGateway
 ) -> None:
     with served(command, proxy.url, **variables) as server:
         server.wait()
@@ -94,18 +90,18 @@ def test_workers_of_gunicorn_emit_each_event_once_and_in_order(
             assert set(found) == set(workers)
             return found
 
-        check_events(read, proxy, query)
+        check_events(read, proxy, set_gateway)
         proxy.resume()
 
 
 def test_workers_of_uwsgi_emit_events_after_a_fork_without_hooks_of_python(
-    database: str, query: Query
+    database: str, set_gateway: SetGateway
 ) -> None:
     with served(["uwsgi", *UWSGI], database, OPENFEATURE="before fork") as server:
         server.wait()
         workers = server.get_from_each(WORKERS)
         assert server.pid not in workers
-        change(query, "paypal")
+        set_gateway("paypal")
         read: Callable[[], Found] = lambda: server.get_from_each(WORKERS, "/events")  # noqa: E731
         all_have_emitted(read, CHANGED, is_handled=False)
         # While it holds the GIL, uWSGI would fork workers that never get it.
@@ -113,7 +109,7 @@ def test_workers_of_uwsgi_emit_events_after_a_fork_without_hooks_of_python(
 
 
 def test_children_of_celery_emit_each_event_once_and_in_order(
-    proxy: Proxy, query: Query, tmp_path: Path
+    proxy: Proxy, set_gateway: SetGateway, tmp_path: Path
 ) -> None:
     tasks = Tasks(tmp_path)
     with served(CELERY, proxy.url, CELERY_FOLDER=str(tmp_path), OPENFEATURE="before fork"):
@@ -129,7 +125,7 @@ def test_children_of_celery_emit_each_event_once_and_in_order(
             return found
 
         each("read")
-        check_events(lambda: each("events"), proxy, query)
+        check_events(lambda: each("events"), proxy, set_gateway)
 
 
 def test_worker_that_was_forked_before_the_first_load_becomes_ready(proxy: Proxy) -> None:

@@ -6,10 +6,8 @@ import resource
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
-from tests.support import worker_process
-from tests.support.workers import Worker
+from tests.support.workers import Worker, calling
 from tools.limits import seconds
 
 REASON = (
@@ -38,12 +36,6 @@ def allow_threads() -> None:
     _limit(resource.RLIMIT_AS, resource.RLIM_INFINITY)
 
 
-def in_child_without_threads(commands: list[worker_process.Command]) -> list[Any]:
-    """Runs commands in a forked child that can start no thread."""
-    forbid = ["call", f"{__name__}.forbid_threads_in_child"]
-    return worker_process.in_fork("os._exit", [forbid, *commands])[1:]
-
-
 def forbid_threads_in_child() -> None:
     """Lets no further thread start, also not with the stacks that the parent's threads had."""
     forbid_threads()
@@ -65,7 +57,7 @@ def test_process_without_threads_returns_defaults_and_starts_its_engine_later(
     database: str,
 ) -> None:
     with Worker(database, STARTUP_TIMEOUT=10) as worker:
-        worker.ask("call", f"{__name__}.forbid_threads")
+        worker.call(forbid_threads)
         started = time.monotonic()
         assert worker.ask(*GATEWAY) == "none"
         assert worker.ask("flag_enabled", "new_checkout", 2, True) is True
@@ -77,12 +69,13 @@ def test_process_without_threads_returns_defaults_and_starts_its_engine_later(
         worker.sees(["has_logged", 1], True, within=5)
         [[level, message]] = worker.ask("logged")
         assert (level, message) == ("WARNING", f"{NOT_LOADED}: start: {REASON}")
-        worker.ask("call", f"{__name__}.allow_threads")
+        worker.call(allow_threads)
         worker.sees(GATEWAY, "stripe", within=5)
         worker.sees(["mode"], "live", within=5)
 
 
 def test_forked_child_without_threads_uses_the_inherited_snapshot(worker: Worker) -> None:
     commands = [GATEWAY, ["flag_enabled", "new_checkout", 2, True], ["mode"]]
-    found = worker.ask("call", f"{__name__}.in_child_without_threads", commands)
+    forbid = calling(forbid_threads_in_child)
+    _none, *found = worker.ask("in_fork", "os._exit", [forbid, *commands])
     assert found == ["stripe", False, "down"]

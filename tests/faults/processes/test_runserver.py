@@ -1,4 +1,4 @@
-"""manage.py: the development server with its reloader, the shell, and commands."""
+"""Commands of Django: the development server with its reloader, the shell, and commands."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pytest
 
 from tests.faults.app_servers import SETTINGS, AppServer
 from tests.support.fixtures import Query
-from tests.support.python_processes import ROOT, STRICT, run_python
+from tests.support.python_processes import STRICT, run_python
 from tests.support.sessions import Sessions, within
 from tools.limits import seconds
 
-MANAGE = str(ROOT / "tests" / "faults" / "served" / "manage.py")
+DJANGO = ("-m", "django")
 EVALUATE = "from flagstaff import get_value, status; print(get_value('gateway'), status().mode)"
 
 
@@ -29,13 +29,13 @@ def watched(tmp_path: Path) -> Path:
 
 
 def runserver(database: str, watched: Path, *options: str) -> AppServer:
-    command = [sys.executable, MANAGE, "runserver", *options, "127.0.0.1:{port}"]
+    command = [sys.executable, *DJANGO, "runserver", *options, "127.0.0.1:{port}"]
     return AppServer(*command, database=database, EXTRA_FOLDER=str(watched.parent))
 
 
 def manage(database: str, *arguments: str, text: str = "") -> str:
     """Returns the output of a command, which must write no error."""
-    command = [*STRICT, MANAGE, *arguments]
+    command = [*STRICT, *DJANGO, *arguments]
     ran = run_python(database, *command, text=text, DJANGO_SETTINGS_MODULE=SETTINGS)
     assert ran.stderr == ""
     return ran.stdout

@@ -92,7 +92,6 @@ def test_process_exits_with_its_status_while_threads_wait_for_the_first_load(
 def test_subinterpreter_is_rejected(run_isolated: RunIsolated) -> None:
     script = """
 import os
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.settings"
 import django
 django.setup()
 code = '''

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
-from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
 
-from tests.faults.app_servers import CELERY, GUNICORN, UVICORN, UWSGI, served
+from tests.faults.app_servers import CELERY, GUNICORN, UVICORN, UWSGI, Browser, served
 from tests.faults.served.broker import application, deliver
+from tests.support.admin_pages import bucket_of
 from tests.support.fixtures import Query
 from tests.support.plans import counted, failed_users, start_run
 from tools.limits import seconds
-from tools.ports import LOOPBACK
 
 pytestmark = pytest.mark.timeout(120)
 
 USERS, ROUNDS = 120, 2
-SETTINGS = "tests.faults.served.plan_settings"
 MEASURED = json.dumps({"MEASURE_INTERVAL": 0.5})
 SERVERS = {
     "gunicorn": (["gunicorn", *GUNICORN], "buy"),
@@ -32,28 +29,12 @@ SERVERS = {
     "gunicorn, forked after the import": (["gunicorn", "--preload", *GUNICORN], "buy"),
     "uwsgi": (["uwsgi", *UWSGI], "buy"),
     "uvicorn, sync view": (["uvicorn", *UVICORN], "buy"),
-    "uvicorn, async view": (["uvicorn", *UVICORN], "loop"),
+    "uvicorn, async view": (["uvicorn", *UVICORN], "buy/loop"),
 }
 
 
-def bucket_is_below(percent: int, user: int) -> bool:
-    digest = sha256(f"new_checkout:{user}".encode()).hexdigest()
-    return int(digest, 16) % 100 < percent
-
-
-INSIDE = [user for user in range(USERS) if bucket_is_below(33, user)]
+INSIDE = [user for user in range(USERS) if bucket_of("new_checkout", user) < 33]
 FAILING = [user for user in INSIDE if user % 10 == 0]
-
-
-def request(port: int, path: str) -> int:
-    connection = HTTPConnection(LOOPBACK, port, timeout=seconds(30))
-    try:
-        connection.request("GET", path, headers={"Connection": "close"})
-        response = connection.getresponse()
-        response.read()
-        return response.status
-    finally:
-        connection.close()
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -61,11 +42,11 @@ def test_stopped_server_has_counted_every_request(name: str, database: str, quer
     run = start_run(query, limits="{}")
     command, page = SERVERS[name]
     paths = [f"/{page}/{user}" for user in range(USERS)] * ROUNDS
-    variables = {"DJANGO_SETTINGS_MODULE": SETTINGS, "FLAGSTAFF": MEASURED}
-    with served(command, database, **variables) as server:
-        server.wait()
+    with served(command, database, WITH_MIDDLEWARE="1", FLAGSTAFF=MEASURED) as server:
+        server.wait("/process")
         with ThreadPoolExecutor(4) as threads:
-            statuses = list(threads.map(lambda path: request(server.port, path), paths))
+            browser = Browser(server.port)
+            statuses = [*threads.map(lambda path: browser.send("GET", path)[0], paths)]
     failures = ROUNDS * len(FAILING)
     assert statuses.count(500) == failures
     assert statuses.count(200) == len(paths) - failures

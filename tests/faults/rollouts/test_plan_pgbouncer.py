@@ -8,6 +8,7 @@ import re
 from tests.support.clusters import at, ready
 from tests.support.fixtures import Query
 from tests.support.plans import KEY, wait_for_count
+from tests.support.plan_requests import requests
 from tests.support.python_processes import run_python
 from tools.pgbouncer import PgBouncer
 
@@ -30,7 +31,7 @@ def test_plan_behind_a_pooler_measures_trips_and_reaches_the_workers(
         inside = set(worker.ask("survey", KEY, len(USERS)))
         users = [[user for user in USERS if (user in inside) is side] for side in (False, True)]
         for side, status in ((0, 200), (1, 500)):
-            worker.ask("call", "tests.support.plan_requests.requests", KEY, users[side], status)
+            worker.call(requests, KEY, users[side], status)
         (run,) = query("SELECT run_id FROM flagstaff_rollouts_plan")
         wait_for_count(query, (len(users[0]), len(users[1])), run, "r")
         out = flags(url, "run-jobs", "--json")

@@ -3,11 +3,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import threading
 from importlib import import_module
 
 from django.http import HttpRequest, JsonResponse
-from django.urls import path
+from django.urls import include, path
 
 from flagstaff import flag_enabled, get_value, status
 
@@ -15,15 +14,8 @@ from flagstaff import flag_enabled, get_value, status
 def read(request: HttpRequest) -> JsonResponse:
     """Returns what this process sees."""
     gateway, enabled = get_value("gateway"), flag_enabled("new_checkout", 3)
-    return JsonResponse(
-        {
-            "pid": os.getpid(),
-            "thread": threading.get_ident(),
-            "gateway": gateway,
-            "enabled": enabled,
-            "mode": status().mode,
-        }
-    )
+    found = {"pid": os.getpid(), "gateway": gateway, "enabled": enabled, "mode": status().mode}
+    return JsonResponse(found)
 
 
 async def read_in_event_loop(request: HttpRequest) -> JsonResponse:
@@ -32,15 +24,33 @@ async def read_in_event_loop(request: HttpRequest) -> JsonResponse:
     started = loop.time()
     gateway = get_value("gateway")
     took = loop.time() - started
-    return JsonResponse(
-        {"pid": os.getpid(), "gateway": gateway, "mode": status().mode, "took": took}
-    )
+    found = {"pid": os.getpid(), "gateway": gateway, "mode": status().mode, "took": took}
+    return JsonResponse(found)
 
 
 def survey(request: HttpRequest, users: int) -> JsonResponse:
     """Evaluates a flag for each user, and returns for how many it is on."""
     enabled = sum(flag_enabled("surveyed", user) for user in range(1, users + 1))
     return JsonResponse({"pid": os.getpid(), "enabled": enabled})
+
+
+def show_process(request: HttpRequest) -> JsonResponse:
+    """Evaluates nothing. Shows that the server responds."""
+    return JsonResponse({"pid": os.getpid()})
+
+
+def buy(request: HttpRequest, user: int) -> JsonResponse:
+    """Evaluates a flag. Fails for every tenth user who has it."""
+    enabled = flag_enabled("new_checkout", user)
+    if enabled and user % 10 == 0:
+        raise RuntimeError("a planted fault")
+    return JsonResponse({"pid": os.getpid(), "enabled": enabled})
+
+
+async def buy_in_event_loop(request: HttpRequest, user: int) -> JsonResponse:
+    """The same as an async view."""
+    await asyncio.sleep(0)
+    return buy(request, user)
 
 
 def openfeature_events(request: HttpRequest) -> JsonResponse:
@@ -55,6 +65,10 @@ urlpatterns = [
     path("loop", read_in_event_loop),
     path("survey/<int:users>", survey),
     path("events", openfeature_events),
+    path("process", show_process),
+    path("buy/<int:user>", buy),
+    path("buy/loop/<int:user>", buy_in_event_loop),
+    path("", include("tests.faults.served.pages_of_users")),
 ]
 
 if os.environ.get("EXTRA_FOLDER"):

@@ -24,8 +24,7 @@ WRITE = (
 @pytest.fixture
 def polling(database: str) -> Iterator[Worker]:
     """A worker that polls and does not listen."""
-    with Worker(database, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(database, LISTEN=False, POLL_INTERVAL=POLL_INTERVAL).loaded() as worker:
         assert worker.ask("mode") == "poll"
         yield worker
 

@@ -7,23 +7,22 @@ import os
 import re
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.faults.proxy import Proxy
+from tests.faults import propagation
 from tests.support.conditions import condition
 from tests.support.fixtures import Query
+from tests.support.proxy import Proxy
 from tests.support.python_processes import STRICT, run_python
 from tests.support.repeats import repeats
-from tests.support.sessions import within
-from tests.support.workers import Worker
-from tools.limits import SERVER, seconds
+from tests.support.terminals import ok
+from tests.support.workers import NEW_CHECKOUT, Worker, calling, suspended
+from tools.limits import seconds
 from tools.pgbouncer import PgBouncer
 from tools.postgres import Postgres
 from tools.token_triggers import always
@@ -31,7 +30,6 @@ from tools.token_triggers import always
 # Ten processes take long to start and to stop.
 pytestmark = pytest.mark.timeout(180)
 
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 WORKERS = 10
 CHANGES = repeats(200, 60)
 
@@ -62,10 +60,6 @@ FAULTS = {
 Record = Callable[[str, object], None]
 
 
-def call(worker: Worker, name: str, *arguments: Any) -> Any:
-    return worker.ask("call", f"tests.faults.propagation.{name}", *arguments)
-
-
 @pytest.fixture
 def workers(database: str, proxy: Proxy) -> Iterator[list[Worker]]:
     """Ten workers; the last connects through the proxy."""
@@ -86,23 +80,6 @@ def caller(database: str) -> Iterator[Worker]:
         yield caller
 
 
-def is_stopped(worker: Worker) -> bool:
-    state: str = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(") ")[2]
-    return state.startswith("T")
-
-
-@contextmanager
-def stopped(*workers: Worker) -> Iterator[None]:
-    for worker in workers:
-        os.kill(worker.pid, signal.SIGSTOP)
-        assert within(SERVER, partial(is_stopped, worker))
-    try:
-        yield
-    finally:
-        for worker in workers:
-            os.kill(worker.pid, signal.SIGCONT)
-
-
 def pids_of(*workers: Worker) -> list[int]:
     return sorted(worker.pid for worker in workers)
 
@@ -121,13 +98,13 @@ def test_wait_lists_two_hung_workers_and_one_without_a_connection_of_ten(
     database: str, workers: list[Worker], proxy: Proxy, caller: Worker, query: Query
 ) -> None:
     hung, cut_off = workers[:2], workers[-1]
-    before = call(caller, "wait_for_workers", 10, WORKERS)
+    before = caller.call(propagation.wait_for_workers, 10, WORKERS)
     assert (before["complete"], counts(before)) == (True, (10, 0, 0, 0))
-    with stopped(*hung):
+    with suspended(*hung):
         proxy.stop()
         # Hung workers are pending for 30 seconds, and then lost.
         name, timeout = f"flagstaff % {cut_off.pid} %", min(seconds(2), 20.0)
-        found = call(caller, "wait_while_terminating", database, name, timeout)
+        found = caller.call(propagation.wait_while_terminating, database, name, timeout)
         assert (found["complete"], counts(found)) == (False, (7, 3, 0, 0))
         assert pids(found["pending"]) == pids_of(*hung, cut_off)
         assert timeout <= found["seconds"] < 2 * timeout
@@ -143,7 +120,7 @@ def test_wait_lists_two_hung_workers_and_one_without_a_connection_of_ten(
         assert f"(pid {cut_off.pid})" in lines[5]
         assert lines[6] == "Expected, but not registered: 2."
     proxy.resume()
-    after = call(caller, "wait_for_workers", 30, WORKERS)
+    after = caller.call(propagation.wait_for_workers, 30, WORKERS)
     assert (after["complete"], counts(after)) == (True, (10, 0, 0, 0))
     assert [worker.ask(*NEW_CHECKOUT, 1) for worker in workers] == [False] * WORKERS
 
@@ -160,11 +137,11 @@ def test_change_committed_after_a_later_token_is_not_counted_too_early(
             early.execute("UPDATE flagstaff_featureflag SET rollout_percent = %s", [100 * enabled])
             query("UPDATE flagstaff_keyvaluestore SET value = to_jsonb(%s::int)", number)
             worker.sees(["get_value", "gateway"], number, within=2)
-            with stopped(worker):
+            with suspended(worker):
                 early.commit()
-                wrong += call(caller, "wait_for_workers", 0)["applied"]
+                wrong += caller.call(propagation.wait_for_workers, 0)["applied"]
             # The worker may have lost its connection while it was stopped, and then it reconnects.
-            found = call(caller, "wait_for_workers", 30, 1)
+            found = caller.call(propagation.wait_for_workers, 30, 1)
             assert found["complete"], found
             wrong += worker.ask(*NEW_CHECKOUT) is not enabled
             took.append(found["seconds"])
@@ -175,13 +152,13 @@ def test_change_committed_after_a_later_token_is_not_counted_too_early(
 def test_ten_workers_apply_each_change_soon_and_are_counted_while_they_reconnect(
     database: str, workers: list[Worker], caller: Worker, record_property: Record
 ) -> None:
-    call(caller, "change_repeatedly", 10)
-    made = call(caller, "change_repeatedly", CHANGES)
+    caller.call(propagation.change_repeatedly, 10)
+    made = caller.call(propagation.change_repeatedly, CHANGES)
     took = sorted(one for one, _ in made)
     assert {applied for _, applied in made} == {WORKERS}
     record_property("seconds", took)
     assert took[CHANGES // 2] <= seconds(0.5)
-    found = call(caller, "wait_while_terminating", database, "flagstaff %", 30)
+    found = caller.call(propagation.wait_while_terminating, database, "flagstaff %", 30)
     assert (found["complete"], counts(found)) == (True, (10, 0, 0, 0))
 
 
@@ -190,9 +167,9 @@ def test_worker_killed_during_the_wait_is_listed(
 ) -> None:
     victim = Worker(database)
     try:
-        assert victim.ask("ready", 10) is True
+        victim.loaded()
         os.kill(victim.pid, signal.SIGSTOP)
-        found = call(caller, "wait_while_killing", victim.pid, seconds(1))
+        found = caller.call(propagation.wait_while_killing, victim.pid, seconds(1))
         assert (found["complete"], counts(found)) == (False, (1, 1, 0, 0))
         assert pids(found["pending"]) == [victim.pid]
     finally:
@@ -204,19 +181,19 @@ def test_worker_that_ends_is_not_expected_any_more(
 ) -> None:
     other = Worker(database)
     try:
-        assert other.ask("ready", 10) is True
+        other.loaded()
         other.ask(*NEW_CHECKOUT)
-        before = call(caller, "wait_for_workers", 10, 2)
+        before = caller.call(propagation.wait_for_workers, 10, 2)
         assert (before["complete"], counts(before)) == (True, (2, 0, 0, 0))
     finally:
         other.end()
-    found = call(caller, "wait_for_workers", 5)
+    found = caller.call(propagation.wait_for_workers, 5)
     assert (found["complete"], counts(found)) == (True, (1, 0, 0, 0))
 
 
 def test_waiting_process_is_counted_as_a_worker(worker: Worker) -> None:
     for percent in (100, 0) * 10:
-        found, enabled = call(worker, "change_and_wait", percent, 1)
+        found, enabled = worker.call(propagation.change_and_wait, percent, 1)
         assert (found["complete"], found["applied"]) == (True, 1)
         assert enabled is (percent == 100)
 
@@ -230,7 +207,7 @@ def test_change_without_triggers_is_not_counted_before_it_is_loaded(
             session.execute("ALTER TABLE flagstaff_featureflag DISABLE TRIGGER ALL")
             session.execute("UPDATE flagstaff_featureflag SET rollout_percent = %s", [percent])
             session.execute(always("flagstaff_featureflag").encode())
-            applied = call(caller, "wait_for_workers", 5)["applied"] == 1
+            applied = caller.call(propagation.wait_for_workers, 5)["applied"] == 1
             wrong += applied and worker.ask(*NEW_CHECKOUT) is not (percent == 100)
     assert wrong == 0
 
@@ -245,10 +222,10 @@ def test_workers_behind_a_pooler_are_counted_as_all_others(
         urls = [url, url, url, database]
         workers = [stack.enter_context(Worker(one, POLL_INTERVAL=1)) for one in urls]
         for worker in workers:
-            assert worker.ask("ready", 10) is True
+            worker.loaded()
         for percent in 100, 0:
             query("UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = %s", percent)
-            found = call(caller, "wait_for_workers", 10, 4)
+            found = caller.call(propagation.wait_for_workers, 10, 4)
             assert (found["complete"], counts(found)) == (True, (4, 0, 0, 0))
             assert [worker.ask(*NEW_CHECKOUT) for worker in workers] == [percent == 100] * 4
         listed = query("SELECT array_agg(pid ORDER BY pid) FROM flagstaff_worker")
@@ -262,10 +239,9 @@ def test_workers_behind_a_pooler_are_counted_as_all_others(
 def test_worker_behind_a_pooler_that_has_not_polled_is_pending(
     database: str, worker: Worker, pooler: PgBouncer, caller: Worker
 ) -> None:
-    with Worker(make_conninfo(database, port=pooler.port), POLL_INTERVAL=60) as pooled:
-        assert pooled.ask("ready", 10) is True
+    with Worker(make_conninfo(database, port=pooler.port), POLL_INTERVAL=60).loaded() as pooled:
         pooled.sees(["mode"], "poll", within=3)
-        found = call(caller, "wait_for_workers", 1)
+        found = caller.call(propagation.wait_for_workers, 1)
         assert (found["complete"], counts(found)) == (False, (1, 1, 0, 0))
         assert pids(found["pending"]) == [pooled.pid]
 
@@ -275,15 +251,12 @@ def test_kill_behind_a_pooler_ends_when_all_workers_have_polled(
 ) -> None:
     url = make_conninfo(database, port=pooler.port)
     with Worker(url, POLL_INTERVAL=1) as pooled, Worker(url, POLL_INTERVAL=1) as caller:
-        assert pooled.ask("ready", 10) is True
+        pooled.loaded()
         query("UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = 100")
         pooled.sees(NEW_CHECKOUT, True, within=3)
-        text, status = call(caller, "kill", "new_checkout")
+        _out, text = caller.call(ok, "kill new_checkout")[1:]
         assert pooled.ask(*NEW_CHECKOUT) is False
-    assert (status, text.splitlines()[-1].partition(" after ")[0]) == (
-        0,
-        "Applied by 1 of 1 workers",
-    )
+    assert text.splitlines()[-1].startswith("Applied by 1 of 1 workers after ")
 
 
 @pytest.fixture
@@ -317,8 +290,7 @@ def test_worker_that_cannot_report_gets_each_change_and_is_counted(  # noqa: PLR
             url = make_conninfo(web, port=pooler.port)
         admin = stack.enter_context(psycopg.connect(database, autocommit="LOCK" not in fault))
         admin.execute(fault.encode())
-        worker = stack.enter_context(Worker(url, POLL_INTERVAL=0.2, USAGE_INTERVAL=0))
-        assert worker.ask("ready", 10) is True
+        worker = stack.enter_context(Worker(url, POLL_INTERVAL=0.2, USAGE_INTERVAL=0).loaded())
         took = []
         for percent in (100, 0) * 5:
             query("UPDATE flagstaff_featureflag SET enabled = true, rollout_percent = %s", percent)
@@ -331,7 +303,7 @@ def test_worker_that_cannot_report_gets_each_change_and_is_counted(  # noqa: PLR
         assert found.startswith("this worker does not report")
         assert problem in found
         admin.rollback()
-        found = call(caller, "wait_for_workers", 0.5)
+        found = caller.call(propagation.wait_for_workers, 0.5)
         assert (found["complete"], counts(found)) == (False, (0, 0, 1, 0))
 
 
@@ -348,8 +320,7 @@ def test_worker_whose_role_has_another_isolation_level_reports_at_read_committed
         EXECUTE FUNCTION refuse()
         """
     )
-    with Worker(web, USAGE_INTERVAL=0) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(web, USAGE_INTERVAL=0).loaded() as worker:
         worker.sees(["problems"], [], within=3)
         assert query("SELECT count(*) FROM flagstaff_worker") == (1,)
 
@@ -374,8 +345,7 @@ def test_pooled_worker_reports_before_a_load_that_may_take_long(
     report = (
         "SELECT extract(epoch FROM clock_timestamp() - seen_at)::float, token FROM flagstaff_worker"
     )
-    with Worker(make_conninfo(database, port=pooler.port), POLL_INTERVAL=0.2) as pooled:
-        assert pooled.ask("ready", 10) is True
+    with Worker(make_conninfo(database, port=pooler.port), POLL_INTERVAL=0.2).loaded():
         while not (before := query(report)) or before[0] < 5:
             pass
         slow_groups("beta")
@@ -393,8 +363,7 @@ def test_worker_that_ends_during_a_load_deletes_its_row(
     slow_groups: Callable[[str], None],
 ) -> None:
     url = make_conninfo(database, port=pooler.port) if is_pooled else database
-    with Worker(url, POLL_INTERVAL=0.2) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(url, POLL_INTERVAL=0.2).loaded():
         while query("SELECT count(*) FROM flagstaff_worker WHERE token > 0") == (0,):
             pass
         slow_groups("beta")
@@ -413,7 +382,7 @@ def test_worker_killed_while_it_writes_is_expected_and_leaves_a_whole_row(
     )
     victim = Worker(database)
     try:
-        assert victim.ask("ready", 10) is True
+        victim.loaded()
         victim.sees(["problems"], [], within=3)
         with psycopg.connect(database) as admin:
             admin.execute("LOCK TABLE flagstaff_worker")
@@ -426,14 +395,14 @@ def test_worker_killed_while_it_writes_is_expected_and_leaves_a_whole_row(
                 pass
     finally:
         victim.end(signal.SIGKILL)
-    found = call(caller, "wait_for_workers", 0)
+    found = caller.call(propagation.wait_for_workers, 0)
     assert pids(found["pending"]) == pids_of(worker, victim)
 
 
 def test_forked_child_has_a_row_of_its_own(worker: Worker, query: Query) -> None:
     before = query("SELECT worker FROM flagstaff_worker WHERE pid = %s", worker.pid)
-    listed = "tests.faults.propagation.rows_of_this_process"
-    [_loaded, rows] = worker.ask("in_fork", "sys.exit", [["refresh"], ["call", listed]])
+    commands = [["refresh"], calling(propagation.rows_of_this_process)]
+    [_loaded, rows] = worker.ask("in_fork", "sys.exit", commands)
     assert (len(rows), before[0] in rows) == (1, False)
     # The child's end deletes its own row only.
     assert query("SELECT array_agg(worker) FROM flagstaff_worker") == ([before[0]],)

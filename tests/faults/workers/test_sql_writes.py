@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from tests.support.sql import insert_users
-from tests.support.workers import Worker
+from tests.support.workers import GATEWAY, Worker
 from tools.token_triggers import always
 
 POLL_INTERVAL = 0.5
@@ -22,7 +22,6 @@ ALLOW = insert_users(2, 4) + (
     f"INSERT INTO {ALLOWED} (featureflag_id, user_id) SELECT id, 2 FROM {FLAGS}"
 )
 HAS_FLAG: list[Any] = ["flag_enabled", "new_checkout", 2]
-GATEWAY: list[Any] = ["get_value", "gateway"]
 PAYPAL = f"""UPDATE {VALUES} SET value = '"paypal"'"""
 OFF = f"UPDATE {FLAGS} SET enabled = false"
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
-from tests.system.browser.conftest import Visitor
-from tests.system.browser.npm import required
+from tests.system.browser.conftest import Visitor, required
 from tools.npm_packages import ROOT, installed
 
 _SERIOUS = ("serious", "critical")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ import pytest
 from selenium import webdriver
 
 import flagstaff
+from tests.support.admin_pages import FLAGS
 from tools.browser import Visitor, chromium
 from tools.demo import ROOT, manage, wait_for_answer, workers
 from tools.ports import LOOPBACK, free_port
@@ -47,6 +48,15 @@ class Shop(NamedTuple):
             cursor = session.execute(statement)
             return cursor.fetchall() if cursor.description else []
 
+    def pk_of(self, key: str, table: str = "featureflag") -> int:
+        """Returns the primary key of the row with a key."""
+        [[pk]] = self.query(f"SELECT id FROM flagstaff_{table} WHERE key = '{key}'")
+        return int(pk)
+
+    def page_of(self, key: str = "new_checkout", view: str = "change") -> str:
+        """Returns the path of a page of a flag."""
+        return f"{FLAGS}{self.pk_of(key)}/{view}/"
+
     def workers(self) -> set[str]:
         """Returns the process ids of the workers."""
         children = Path(f"/proc/{self.master}/task/{self.master}/children")
@@ -62,6 +72,16 @@ def programs() -> tuple[str, str]:
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail("REQUIRE_BROWSER=1, and chromium or chromedriver is missing")
     pytest.skip("chromium or chromedriver is missing")
+
+
+def required(packages: Callable[[], Path]) -> Path:
+    """Returns the folder of packages of npm. Skips a test without them, or fails it in CI."""
+    try:
+        return packages()
+    except LookupError as error:
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(f"REQUIRE_BROWSER=1, and {error}")
+        pytest.skip(str(error))
 
 
 def environment_of(database: str) -> dict[str, str]:

@@ -11,12 +11,10 @@ from typing import NamedTuple
 import pytest
 from selenium.webdriver.common.by import By
 
+from tests.support.admin_pages import FLAGS, SEGMENTS, VALUES
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import OVERFLOW
 
-FLAGS = "/admin/flagstaff/featureflag/"
-VALUES = "/admin/flagstaff/keyvaluestore/"
-SEGMENTS = "/admin/flagstaff/segment/"
 PREFIXES = {"flag": FLAGS, "value": VALUES, "segment": SEGMENTS}
 WIDTHS = (1400, 400)
 MAX_BYTES = 500_000

@@ -11,7 +11,6 @@ from selenium.webdriver.common.keys import Keys
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, without_scripts
 
-FLAGS = "/admin/flagstaff/featureflag/"
 NAMES = ".flagstaff-users li label"
 LONG = "x" * 150
 CLEAR = """
@@ -48,17 +47,12 @@ def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Itera
     shop.query(ALLOW.format("username = 'alice'"))
 
 
-def pk_of(shop: Shop) -> int:
-    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
-    return int(pk)
-
-
 def allowed(shop: Shop) -> list[str]:
     return [name for (name,) in shop.query(ALLOWED)]
 
 
 def test_users_are_added_and_removed(visitor: Visitor, shop: Shop, width: int) -> None:
-    visitor.visit(f"{FLAGS}{pk_of(shop)}/change/")
+    visitor.visit(shop.page_of())
     visitor.press("#content a[href$='/allowed-users/']")
     assert visitor.text("h1") == "Allowed users of new_checkout"
     assert "alice" in visitor.texts(NAMES)
@@ -75,7 +69,7 @@ def test_users_are_added_and_removed(visitor: Visitor, shop: Shop, width: int) -
     visitor.write("#id_users", "bob\ncarol")
     visitor.press(".flagstaff-confirm")
     assert allowed(shop) == ["alice", "bob", "carol"]
-    visitor.visit(f"{FLAGS}{pk_of(shop)}/allowed-users/?q=ALI")
+    visitor.visit(f"{shop.page_of(view='allowed-users')}?q=ALI")
     assert visitor.texts(NAMES) == ["alice"]
     visitor.click(".flagstaff-users li input")
     visitor.press(".flagstaff-remove")
@@ -87,7 +81,7 @@ def test_users_are_added_and_removed(visitor: Visitor, shop: Shop, width: int) -
 
 @pytest.mark.usefixtures("width")
 def test_flag_is_evaluated_for_a_user(visitor: Visitor, shop: Shop) -> None:
-    visitor.visit(f"{FLAGS}{pk_of(shop)}/change/")
+    visitor.visit(shop.page_of())
     visitor.write("#id_user", "alice")
     with visitor.leaving_page():
         visitor.find("#id_user").send_keys(Keys.ENTER)

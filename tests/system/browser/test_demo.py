@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-
 import pytest
 
+from tests.support.admin_pages import FLAGS, bucket_of
 from tests.system.browser.conftest import WORKERS, Shop, Visitor
 from tests.system.browser.layout import assert_fits
 
-FLAGS = "/admin/flagstaff/featureflag/"
 MESSAGE = ".messagelist"
 PROGRESS = "[data-progress]"
 LONG_KEY = "checkout." * 28
 ALICE = "alice"
 
 
-def in_rollout(pk: int, percent: int) -> bool:
-    digest = hashlib.sha256(f"new_checkout:{pk}".encode()).hexdigest()
-    return int(digest, 16) % 100 < percent
-
-
 def user_counts(shop: Shop, percent: int) -> tuple[int, int]:
     """Returns how many users of the crowd page have new_checkout, and how many users it has."""
     [[allowed]] = shop.query("SELECT user_id FROM flagstaff_featureflag_allowed_users")
     users = [pk for (pk,) in shop.query("SELECT id FROM auth_user WHERE NOT is_staff")]
-    return sum(pk == allowed or in_rollout(pk, percent) for pk in users), len(users)
+    return sum(pk == allowed or bucket_of("new_checkout", pk) < percent for pk in users), len(users)
 
 
 def panel_texts(visitor: Visitor) -> list[str]:

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.admin_pages import FLAGS
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, without_scripts
 
-FLAGS = "/admin/flagstaff/featureflag/"
 PHONE, DESKTOP = 400, 1400
 ROW = "tr:has(#flag-{pk})"
 BUTTON = ROW + " .flagstaff-button"
@@ -45,13 +45,6 @@ IS_MARKED = """
     const row = document.querySelector(':target').closest('tr');
     return color(row) !== color(document.querySelector('#result_list tbody tr'));
 """
-
-
-@pytest.fixture
-def pk(shop: Shop) -> int:
-    """The primary key of a flag that is on."""
-    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
-    return int(pk)
 
 
 @pytest.fixture
@@ -108,7 +101,8 @@ def test_all_columns_fit_between_the_side_bars(visitor: Visitor) -> None:
 
 
 @pytest.mark.smoke
-def test_kill_without_scripts_returns_to_the_marked_row(visitor: Visitor, pk: int) -> None:
+def test_kill_without_scripts_returns_to_the_marked_row(visitor: Visitor, shop: Shop) -> None:
+    pk = shop.pk_of("new_checkout")
     with without_scripts(visitor, PHONE):
         visitor.visit(f"{FLAGS}?q=new")
         visitor.press(BUTTON.format(pk=pk))

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.npm import required
+from tests.system.browser.conftest import Shop, Visitor, required
 from tools import front_end
 from tools.browser import chromium
 from tools.limits import SERVER, seconds

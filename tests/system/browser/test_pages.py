@@ -64,7 +64,7 @@ def test_buttons_of_changes_fit_in_german(visitor: Visitor, shop: Shop) -> None:
 def test_table_of_changes_fits_between_a_phone_and_a_desktop(
     page: str, visitor: Visitor, shop: Shop
 ) -> None:
-    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
+    pk = shop.pk_of("new_checkout")
     visitor.visit(f"/admin/flagstaff/{page.format(pk)}")
     for width in (800, 1030, 1300):
         visitor.set_width(width)

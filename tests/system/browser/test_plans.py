@@ -6,7 +6,6 @@ from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, plain_windows
 
 PLANS = "/admin/flagstaff_rollouts/plan/"
-FLAGS = "/admin/flagstaff/featureflag/"
 MESSAGE = ".messagelist"
 CONFIRM = "button.flagstaff-confirm"
 DRIVER = """
@@ -35,8 +34,7 @@ width = plain_windows(DRIVER)
 def test_plan_is_created_started_and_rolled_back_without_scripts(
     width: int, visitor: Visitor, shop: Shop
 ) -> None:
-    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
-    visitor.visit(f"{FLAGS}{pk}/change/")
+    visitor.visit(shop.page_of())
     visitor.follow_link("Plan a rollout")
     assert_fits(visitor)
     visitor.write("#id_steps", "10:1h\n100")
@@ -57,7 +55,7 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     assert len(visitor.driver.find_elements("css selector", "progress.flagstaff-bar")) == 2
     assert_fits(visitor)
     assert visitor.find(".flagstaff-main").rect["height"] >= (44 if width < 768 else 20)
-    visitor.visit(f"{FLAGS}{pk}/change/")
+    visitor.visit(shop.page_of())
     assert_fits(visitor)
     visitor.follow_link("Open the plan")
     shop.query(HOLD)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from selenium.webdriver.common.keys import Keys
 
+from tests.support.admin_pages import RECENT
 from tests.system.browser.conftest import Shop, Visitor
 from tests.system.browser.layout import assert_fits, plain_windows
 
-RECENT = "/admin/flagstaff/featureflag/changes/"
-FLAGS = "/admin/flagstaff/featureflag/"
 LONG = "checkout_payment_retry_policy_" * 8
 MESSAGE = ".messagelist"
 # Changes of two people, in several transactions, and a long key.

@@ -9,10 +9,10 @@ import pytest
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from tests.support.admin_pages import FLAGS
 from tests.system.browser.conftest import WORKERS, Shop, Visitor
 from tests.system.browser.layout import without_scripts
 
-FLAGS = "/admin/flagstaff/featureflag/"
 MESSAGE = ".messagelist"
 NOTICE = ".flagstaff-notice"
 CONFIRM = ".flagstaff-confirm"
@@ -22,11 +22,6 @@ DELETE = "DELETE FROM flagstaff_featureflag WHERE key = 'fast_search'"
 CONNECTED = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'flagstaff %'"
 # More keys than there are links before the list.
 MAX_TABS = 150
-
-
-def page_of(shop: Shop, page: str = "change", key: str = "new_checkout") -> str:
-    [[pk]] = shop.query(f"SELECT id FROM flagstaff_featureflag WHERE key = '{key}'")
-    return f"{FLAGS}{pk}/{page}/"
 
 
 def state(shop: Shop, key: str = "new_checkout") -> tuple[bool, int]:
@@ -89,7 +84,7 @@ def test_flag_is_created_rolled_out_killed_and_brought_back(
 
 
 def test_kill_needs_the_keyboard_only(visitor: Visitor, shop: Shop) -> None:
-    visitor.visit(page_of(shop))
+    visitor.visit(shop.page_of())
     visitor.wait_until_painted()
     body = visitor.find("body")
     for _ in range(MAX_TABS):
@@ -107,7 +102,7 @@ def test_kill_needs_the_keyboard_only(visitor: Visitor, shop: Shop) -> None:
 
 
 def test_preview_follows_what_is_typed(visitor: Visitor, shop: Shop) -> None:
-    visitor.visit(page_of(shop, "rollout"))
+    visitor.visit(shop.page_of(view="rollout"))
     visitor.write("#id_percent", "50")
     visitor.wait_for_text(NOTICE, r"^5 → 50 %: \d+ users gain the flag")
     visitor.wait_for_text(CONFIRM, "Roll out to 50 %")
@@ -118,7 +113,7 @@ def test_preview_follows_what_is_typed(visitor: Visitor, shop: Shop) -> None:
 @pytest.mark.parametrize("width", [1400, 400])
 def test_release_works_without_scripts(width: int, visitor: Visitor, shop: Shop) -> None:
     with without_scripts(visitor, width):
-        visitor.visit(page_of(shop))
+        visitor.visit(shop.page_of())
         visitor.press(step(50))
         found = visitor.driver.find_element(By.CSS_SELECTOR, NOTICE).text
         assert re.match(r"5 → 50 %: \d+ users gain the flag", found)

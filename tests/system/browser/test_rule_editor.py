@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from selenium.webdriver.support.select import Select
 
+from tests.support.admin_pages import SEGMENTS
 from tests.system.browser.conftest import Shop, Visitor
 
-SEGMENTS = "/admin/flagstaff/segment/"
 # Flags of the shop use this segment.
 KEY = "customers"
 CUSTOMERS = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
@@ -24,8 +24,7 @@ COUNTRY = {"attribute": "country", "operator": "in", "values": ["DE", "AT"]}
 @pytest.fixture
 def conditions(visitor: Visitor, shop: Shop) -> Iterator[str]:
     """The path of the page with the conditions of a segment."""
-    [[pk]] = shop.query(f"SELECT id FROM flagstaff_segment WHERE key = '{KEY}'")
-    yield f"{SEGMENTS}{pk}/conditions/"
+    yield f"{SEGMENTS}{shop.pk_of(KEY, 'segment')}/conditions/"
     write(shop, CUSTOMERS)
 
 

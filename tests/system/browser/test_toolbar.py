@@ -27,9 +27,7 @@ CUT = """
 @pytest.fixture(scope="module")
 def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
     """The example with the toolbar. One worker, because the toolbar keeps requests in memory."""
-    settings = "tests.system.browser.settings_toolbar"
-    database = module_postgres_server.url
-    with serving(database, DJANGO_SETTINGS_MODULE=settings, WORKERS="1") as shop:
+    with serving(module_postgres_server.url, BESIDE="debug_toolbar", WORKERS="1") as shop:
         yield shop
 
 

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from selenium import webdriver
 
+from tests.support.admin_pages import FLAGS, VALUES
 from tests.system.browser.conftest import Shop, Visitor, serving
 from tools.browser import PASSWORD
 from tools.postgres import Postgres
 
-FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
 # The texts of our visible buttons that their boxes cut off.
 CUT_BUTTONS = """
     return [...document.querySelectorAll('.flagstaff-button, .flagstaff-confirm')]
@@ -29,9 +29,7 @@ CUT_BUTTONS = """
 @pytest.fixture(scope="module")
 def shop(programs: object, module_postgres_server: Postgres) -> Iterator[Shop]:
     """The example with Unfold."""
-    settings = "tests.system.browser.settings_unfold"
-    database = module_postgres_server.url
-    with serving(database, DJANGO_SETTINGS_MODULE=settings, WORKERS="1") as shop:
+    with serving(module_postgres_server.url, BESIDE="unfold", WORKERS="1") as shop:
         yield shop
 
 
@@ -48,7 +46,7 @@ def logged_in(driver: webdriver.Chrome, shop: Shop) -> Visitor:
 
 @pytest.mark.parametrize("width", [1280, 400])
 def test_flag_is_found_and_killed_with_unfold(visitor: Visitor, shop: Shop, width: int) -> None:
-    [[pk]] = shop.query("SELECT id FROM flagstaff_featureflag WHERE key = 'new_checkout'")
+    pk = shop.pk_of("new_checkout")
     visitor.set_width(width)
     for path, text in [
         (FLAGS, "new_checkout"),

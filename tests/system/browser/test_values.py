@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.admin_pages import VALUES
 from tests.system.browser.axe import findings
 from tests.system.browser.conftest import Shop, Visitor
 
-VALUES = "/admin/flagstaff/keyvaluestore/"
-GATEWAY = "SELECT id FROM flagstaff_keyvaluestore WHERE key = 'payment_gateway'"
 NO_RULE = """
     UPDATE flagstaff_keyvaluestore SET type = '', choices = '[]', value = '"stripe"'
     WHERE key = 'payment_gateway'
@@ -29,7 +28,7 @@ def test_page_with_a_mistake_and_page_that_asks_are_accessible(
     width: int, visitor: Visitor, shop: Shop
 ) -> None:
     visitor.set_width(width)
-    [[pk]] = shop.query(GATEWAY)
+    pk = shop.pk_of("payment_gateway", "keyvaluestore")
     for text, shown in (("{", ".errorlist"), ("25", ".flagstaff-preview")):
         visitor.visit(f"{VALUES}{pk}/set/")
         visitor.write("#id_value", text)

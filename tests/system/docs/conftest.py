@@ -1,10 +1,11 @@
-"""What the code of the pages leaves in the process."""
+"""A user, and an end of what the code of the pages leaves in the process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth.models import User
 
 from flagstaff._engine import listeners
 
@@ -17,3 +18,8 @@ def _without_listeners_of_pages() -> Iterator[None]:
     if listeners._added != before:
         listeners._added[:] = before
         listeners._set()
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return User.objects.create(username="alice")

@@ -70,30 +70,6 @@ PYTHON = [
 ]
 
 
-def rows(page: Path, heading: str) -> list[list[str]]:
-    """Returns the cells of the table below a heading, row by row, without its head."""
-    section = page.read_text().split(f"\n## {heading}\n")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("|")]
-    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
-
-
-def code_in(text: str) -> list[str]:
-    return re.findall(r"`([^`]+)`", text)
-
-
-FOLDERS = ("benches", "django_example", "docs", "fuzz", "python", "src", "tests", "tools")
-
-
-def project_paths() -> list[str]:
-    """Returns the path of every file and folder of the project."""
-    found = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
-    found += [path for path in ROOT.iterdir() if path.is_file() or path.name in FOLDERS]
-    return [f"/{path.relative_to(ROOT)}{'/' * path.is_dir()}" for path in found]
-
-
-# The code.
-
-
 def test_pages_have_code_to_test() -> None:
     assert {block.language for block in BLOCKS} >= {"python", "pycon", "django", "console"}
 
@@ -114,27 +90,22 @@ def test_installation_works_before_the_first_release() -> None:
                 assert ("/django-flagstaff" in line) is not is_released, block
 
 
-def command_lines() -> list[str]:
-    """Returns every "manage.py" command line, except those of the page that is executed."""
-    blocks = [block for block in written_in("console") if block.page != COMMANDS]
-    return [
-        line
-        for block in blocks
-        for line in re.findall(r"(?m)^\$ python manage.py (.+)", block.code)
-    ]
+# Those of the page of commands are run by another test.
+COMMAND_LINES = {
+    line
+    for block in written_in("console")
+    if block.page != COMMANDS
+    for line in re.findall(r"(?m)^\$ python manage.py (.+)", block.code)
+}
 
 
-@pytest.mark.parametrize("line", sorted(set(command_lines())))
+@pytest.mark.parametrize("line", sorted(COMMAND_LINES))
 def test_command_in_a_page_is_accepted_by_its_parser(line: str) -> None:
     # The tests have only this alias.
     line = line.replace("--database flags", "--database default")
     name, *arguments = shlex.split(line, comments=True)
     command = load_command_class(get_commands()[name], name)
     command.create_parser("manage.py", name).parse_args(arguments)
-
-
-def old_page(request: HttpRequest, *arguments: Any) -> HttpResponse:
-    return HttpResponse("old")
 
 
 def new_page(request: HttpRequest, *arguments: Any) -> HttpResponse:
@@ -185,7 +156,7 @@ def test_python_runs(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
     for model, model_admin in [*registry.items()]:
         monkeypatch.setitem(registry, model, model_admin)
     # The project of the quickstart.
-    project = SimpleNamespace(checkout=old_page, Order=None)
+    project = SimpleNamespace(checkout=new_page, Order=None)
     for module in ("shop", "shop.views", "shop.models"):
         monkeypatch.setitem(sys.modules, module, project)
     run(block)
@@ -244,20 +215,23 @@ def test_every_reason_has_a_row_in_the_readme() -> None:
     source = (ROOT / "src" / "evaluate.rs").read_text()
     reasons = set(re.findall(r'Self::\w+ => "([A-Z_]+)"', source))
     assert reasons
-    assert reasons == {row[2].split(",")[0] for row in rows(README, "How a flag is evaluated")}
+    section = README.read_text().split("\n## How a flag is evaluated\n")[1].split("\n## ")[0]
+    shown = [line.split("|")[3] for line in section.splitlines() if line.startswith("|")]
+    assert reasons == {cell.strip().split(",")[0] for cell in shown[2:]}
 
 
-def paths_in(text: str) -> set[str]:
-    """Returns everything in a text that looks like a path of the project."""
-    path = r"(?<![\w/.:@])(?:[\w-]+/)*[\w-]+(?:\.(?:html|json|md|py|rs|sql|toml)\b|/(?![\w]))"
-    return set(re.findall(path, text))
+FOLDERS = ("benches", "django_example", "docs", "fuzz", "python", "src", "tests", "tools")
+# What looks like a path of the project.
+PATH = r"(?<![\w/.:@])(?:[\w-]+/)*[\w-]+(?:\.(?:html|json|md|py|rs|sql|toml)\b|/(?![\w]))"
 
 
 @pytest.mark.parametrize("name", ["docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_paths_in_a_page_exist(name: str) -> None:
-    existing = "\n".join(project_paths()) + "\n"
-    text = (ROOT / name).read_text()
-    assert [path for path in sorted(paths_in(text)) if f"/{path}\n" not in existing] == []
+    existing = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
+    existing += [path for path in ROOT.iterdir() if path.is_file() or path.name in FOLDERS]
+    paths = "".join(f"/{path.relative_to(ROOT)}{'/' * path.is_dir()}\n" for path in existing)
+    named = sorted(set(re.findall(PATH, (ROOT / name).read_text())))
+    assert [path for path in named if f"/{path}\n" not in paths] == []
 
 
 LINKS = [
@@ -274,7 +248,7 @@ def test_links_point_to_files() -> None:
 def test_path_in_the_readme_of_the_example_exists() -> None:
     example = ROOT / "django_example"
     for row in re.findall(r"^\| (`.*?) \|", (example / "README.md").read_text(), re.MULTILINE):
-        for path in code_in(row):
+        for path in re.findall(r"`([^`]+)`", row):
             assert (example / path).exists(), path
 
 

@@ -36,13 +36,9 @@ from flagstaff.experiments.statistics.sequential import Plan, critical_value
 from flagstaff.experiments.verdict import OUTCOMES
 from flagstaff.testing import override_variant
 from tests.conftest import ROOT
-from tests.support.pages import (
-    code_of,
-    names_of,
-    rows_of,
-    template_of,
-)
-from tests.support.terminals import run
+from tests.support.pages import code_of, names_of, rows_of, template_of
+from tests.support.sql import rows
+from tests.support.terminals import ok
 from tests.support.views import request_of, with_flags
 
 PAGE = "how-to/experiments.md"
@@ -86,9 +82,7 @@ def shop(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Iterator[Any]:
 
 def flags(line: str) -> str:
     """Runs a command of the page that succeeds, and returns what it prints."""
-    ran = run(line.removeprefix("$ python manage.py flags "))
-    assert ran.status == 0, ran.err
-    return ran.out
+    return ok(line.removeprefix("$ python manage.py flags ")).out
 
 
 def expose(users: int = USERS, orders: Any = None, order: Any = None) -> None:
@@ -170,12 +164,11 @@ def test_explanation_of_the_page_has_the_reason() -> None:
 
 
 def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE shop_visit (user_id bigint, seen_at timestamptz, path text)")
-        cursor.execute(
-            "INSERT INTO shop_visit SELECT n, %s, '/cart/1' FROM generate_series(0, 4) AS n",
-            [START + 7.5 * DAY],
-        )
+    rows("CREATE TABLE shop_visit (user_id bigint, seen_at timestamptz, path text)")
+    rows(
+        "INSERT INTO shop_visit SELECT n, %s, '/cart/1' FROM generate_series(0, 4) AS n",
+        START + 7.5 * DAY,
+    )
     shop.metrics.__dict__.update(names_of(PAGE, "def payments"))
     names = ("revenue", "price_per_item", "refunded", "return_next_week")
     metrics = {name: f"shop.metrics.{name}" for name in names}
@@ -251,15 +244,15 @@ def test_limits_of_the_page_are_those_of_the_formulas() -> None:
 
 def test_privileges_of_the_page_are_enough_to_record() -> None:
     [block] = code_of(PAGE, "sql")
-    with connection.cursor() as cursor:
-        cursor.execute("CREATE ROLE flagstaff_engine")
-        cursor.execute(block)
-        cursor.execute(
+    rows("CREATE ROLE flagstaff_engine")
+    rows(block)
+    granted = dict(
+        rows(
             "SELECT table_name, string_agg(privilege_type, ' ' ORDER BY privilege_type) "
             "FROM information_schema.role_table_grants WHERE grantee = 'flagstaff_engine' "
             "GROUP BY table_name"
         )
-        granted = dict(cursor.fetchall())
+    )
     statements = sql("accept_flush_v1") + sql("flush_exposures_v1")
     written = set(re.findall(r"INSERT INTO \{(\w+)\}", statements))
     tables = {name: table.strip('"') for name, table in names(connection).items()}

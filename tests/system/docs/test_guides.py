@@ -16,7 +16,6 @@ from asgiref.sync import async_to_sync
 from django.contrib.admin import site
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import connection
 from django.http import Http404, HttpResponse
 from django.template import RequestContext
 from django.template.backends.jinja2 import Jinja2
@@ -32,24 +31,14 @@ from flagstaff.testing import live_engine, override_flag, override_value
 from tests.conftest import RunIsolated
 from tests.support import terminals
 from tests.support.check_messages import check_messages
-from tests.support.pages import (
-    DOCS,
-    blocks_in,
-    code_of,
-    names_of,
-    template_of,
-)
+from tests.support.pages import DOCS, blocks_in, code_of, names_of, template_of
 from tests.support.screen import Screen
+from tests.support.sql import rows
 from tests.support.views import request_of, with_flags
 
 pytestmark = pytest.mark.django_db
 
 VIEWS, HISTORY = "how-to/views.md", "how-to/history.md"
-
-
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice")
 
 
 def templates_in(folder: Path) -> dict[str, Any]:
@@ -317,9 +306,8 @@ def test_audit_log_has_the_actors_of_the_page(alice: User) -> None:
 def test_psql_can_set_the_actor() -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True)
     [statements] = code_of(HISTORY, "sql")
-    with connection.cursor() as cursor:
-        # The test has its transaction already.
-        cursor.execute(statements.replace("BEGIN;", "").replace("COMMIT;", ""))
+    # The test has its transaction already.
+    rows(statements.replace("BEGIN;", "").replace("COMMIT;", ""))
     assert changes()[-1] == ("alice", None, "ticket 7")
 
 

@@ -17,7 +17,6 @@ from django.urls import path
 from django.utils.module_loading import import_string
 
 from flagstaff import flag_enabled, get_value
-from flagstaff._engine import listeners
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine, override_flag
 from tests.support.fixtures import COMMITTED
@@ -28,18 +27,6 @@ from tools.limits import SERVER, seconds
 pytestmark = pytest.mark.django_db
 
 PAGE = "how-to/other-tools.md"
-
-
-@pytest.fixture
-def alice() -> User:
-    return User.objects.create(username="alice")
-
-
-@pytest.fixture(autouse=True)
-def _without_listeners() -> Iterator[None]:
-    yield
-    listeners._added.clear()
-    listeners._set()
 
 
 def test_panel_of_the_debug_toolbar_can_be_imported() -> None:

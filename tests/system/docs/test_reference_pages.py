@@ -88,22 +88,14 @@ def test_public_name_has_a_docstring(name: str) -> None:
     assert [one for one in documented if not inspect.getdoc(one)] == []
 
 
-def fields_in_the_page(model: str) -> list[str]:
-    [cells] = re.findall(rf"^\| `{model}` \| (.+) \|$", API, re.MULTILINE)
-    return re.findall(r"`(\w+)`", cells)
-
-
 @pytest.mark.parametrize("name", ["FeatureFlag", "KeyValueStore", "Segment", "Change"])
 def test_model_has_all_fields_in_the_page(name: str) -> None:
     model: Any = getattr(import_module("flagstaff.models"), name)
     named = {field.name for field in (*model._meta.fields, *model._meta.many_to_many)}
-    listed = fields_in_the_page(name)
+    [cells] = re.findall(rf"^\| `{name}` \| (.+) \|$", API, re.MULTILINE)
+    listed = re.findall(r"`(\w+)`", cells)
     assert len(listed) == len(set(listed))
     assert set(listed) | {"id"} == named
-
-
-def code_in(text: str) -> set[str]:
-    return set(re.findall(r"`(\w+)", text))
 
 
 def test_setting_has_a_heading() -> None:
@@ -114,19 +106,14 @@ def test_settings_page_has_the_values_and_defaults_of_the_table() -> None:
     assert settings_page.written(SETTINGS_PAGE) == SETTINGS_PAGE, "run -m tools.settings_page"
 
 
-def reasons_and_codes() -> tuple[set[str], set[str]]:
-    """Returns the reasons and error codes in the Rust source."""
+def test_reason_has_a_heading() -> None:
     reasons = re.findall(r'=> "([A-Z_]+)"', (ROOT / "src" / "evaluate.rs").read_text())
     sources = "".join(path.read_text() for path in ROOT.glob("src/**/*.rs"))
-    return set(reasons), set(re.findall(r'"(PROVIDER_[A-Z_]+|FLAG_NOT_[A-Z_]+)"', sources))
-
-
-def test_reason_has_a_heading() -> None:
-    reasons, codes = reasons_and_codes()
-    section = sections(REASONS, "##")["Reasons"]
-    assert set(sections(section, "###")) == reasons
+    codes = set(re.findall(r'"(PROVIDER_[A-Z_]+|FLAG_NOT_[A-Z_]+)"', sources))
+    by_reason = sections(sections(REASONS, "##")["Reasons"], "###")
+    assert set(by_reason) == set(reasons)
     assert len(codes) == 2
-    assert codes <= code_in(sections(section, "###")["ERROR"])
+    assert codes <= set(re.findall(r"`(\w+)", by_reason["ERROR"]))
 
 
 def test_every_mode_has_a_row() -> None:

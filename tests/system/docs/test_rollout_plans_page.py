@@ -24,7 +24,7 @@ from flagstaff.rollouts.verdict import judge
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of
 from tests.support.plans import KEY, drive_recently, make_flag, plan_of, rollout
-from tests.support.terminals import run
+from tests.support.terminals import ok
 
 PAGE = "how-to/rollout-plans.md"
 TEXT = " ".join((ROOT / "docs" / PAGE).read_text().split())
@@ -92,8 +92,7 @@ def test_commands_of_the_first_plan_start_it() -> None:
     assert migrate == "$ python manage.py migrate flagstaff_rollouts"
     for line in commands:
         # The test has no second terminal.
-        ran = run(line.removeprefix("$ python manage.py flags ").removesuffix(" --loop"))
-        assert ran.status == 0, ran.err
+        ran = ok(line.removeprefix("$ python manage.py flags ").removesuffix(" --loop"))
     assert (plan_of().state, rollout()) == (State.RUNNING, 5)
     assert "started: rollout 0 → 5 %" in ran.out
 
@@ -111,8 +110,7 @@ def test_commands_of_the_table_do_what_it_says() -> None:
     for command, _ in rows_of(PAGE, "command"):
         line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
         action = line.split()[1]
-        ran = run(f"{line} --yes" if action == "delete" else line)
-        assert ran.status == 0, ran.err
+        ok(f"{line} --yes" if action == "delete" else line)
         if action != "delete":
             assert (plan_of().state, rollout()) == expected[action]
     assert not Plan.objects.exists()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from hashlib import sha256
 from types import ModuleType
 from typing import Any
 
@@ -17,6 +16,7 @@ from django.urls import path
 
 from flagstaff.models import FeatureFlag
 from tests.support import pages
+from tests.support.admin_pages import bucket_of
 from tests.support.draws import draws
 from tests.support.pages import code_of
 
@@ -129,7 +129,3 @@ def test_task_of_the_page_has_the_result_of_the_visitor() -> None:
         tasks["order"](request, Queue())
     expected = [bucket_of("new_receipt", visitor) < 50 for visitor in "abcd"]
     assert [*expected, False] == Queue.results
-
-
-def bucket_of(key: str, unit: str) -> int:
-    return int(sha256(f"{key}:{unit}".encode()).hexdigest(), 16) % 100

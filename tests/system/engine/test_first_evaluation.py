@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 
 import pytest
 
 from tests.conftest import RunIsolated
+from tests.support.fixtures import OpenToAll
 
 START = """
 import os, signal, sys, threading, time
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.settings"
 import django
 django.setup()
 from flagstaff import _core, flag_enabled, explain, status
@@ -170,7 +169,7 @@ def test_first_evaluation_of_a_process_works(
     script: str,
     printed: str,
     database: str,
-    open_to_all: Callable[[], None],
+    open_to_all: OpenToAll,
     run_isolated: RunIsolated,
 ) -> None:
     open_to_all()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from flagstaff import changes
 from flagstaff.models import FeatureFlag
 from tests.conftest import RunIsolated
-from tests.support.fixtures import Query
+from tests.support.fixtures import OpenToAll, Query
 from tests.support.forced_off import forced_off
 from tests.support.workers import Worker
 
@@ -23,7 +23,6 @@ NOTICE = "forced off in this process by FLAGSTAFF_FORCE_OFF"
 NEVER = 60
 SET_UP = f"""
 import os
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.settings"
 import django
 from django.conf import settings
 django.setup()
@@ -169,14 +168,13 @@ call_command("flags", "explain", "{KEY}", "--anonymous", "--json")
 
 @pytest.mark.usefixtures("force_off")
 def test_worker_and_its_children_keep_a_flag_off_that_the_database_turns_on(
-    database: str, query: Query, open_to_all: Callable[[], None]
+    database: str, query: Query, open_to_all: OpenToAll
 ) -> None:
     query(
         "INSERT INTO flagstaff_featureflag (key, enabled, rollout_percent) "
         "VALUES ('banner', true, 0)"
     )
-    with Worker(database) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(database).loaded() as worker:
         open_to_all()
         worker.sees(["flag_enabled", "banner"], True, within=3)
         assert worker.ask(*FORCED_OFF) is False
@@ -188,8 +186,7 @@ def test_worker_and_its_children_keep_a_flag_off_that_the_database_turns_on(
 
 @pytest.mark.usefixtures("force_off")
 def test_evaluations_of_a_forced_off_flag_count_as_false(database: str, query: Query) -> None:
-    with Worker(database) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(database).loaded() as worker:
         # Unknown keys count from the first evaluation from memory on.
         worker.ask("flag_enabled", "banner")
         worker.ask("survey", KEY, 1000)

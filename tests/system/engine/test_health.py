@@ -8,7 +8,7 @@ from django.urls import include, path
 
 from flagstaff import health
 from tests.conftest import RunIsolated
-from tests.support.workers import Worker
+from tests.support.workers import Worker, calling
 from tools.ports import free_port
 from tools.postgres import Postgres
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.urls(__name__)
 PUBLIC = ("live", "ready", "fresh", "metrics")
 # A process with ATOMIC_REQUESTS.
 WORKER = """
-import os, sys, django
+import sys, django
 from django.conf import settings
 django.setup()
 settings.DATABASES["default"]["ATOMIC_REQUESTS"] = True
@@ -32,9 +32,7 @@ for name in sys.argv[1:]:
 
 def test_unreachable_database_is_no_server_error(run_isolated: RunIsolated) -> None:
     unreachable = f"postgres://127.0.0.1:{free_port()}/flags"
-    output = run_isolated(
-        WORKER, *PUBLIC, DATABASE_URL=unreachable, DJANGO_SETTINGS_MODULE="tests.support.settings"
-    )
+    output = run_isolated(WORKER, *PUBLIC, DATABASE_URL=unreachable)
     assert output.splitlines() == ["live 200", "ready 503", "fresh 503", "metrics 200"]
 
 
@@ -43,7 +41,7 @@ def probe(name: str) -> int:
     return int(getattr(health, name)(RequestFactory().get("/")).status_code)
 
 
-PROBE = ["call", f"{__name__}.probe"]
+PROBE = calling(probe)
 
 
 def test_loaded_worker_stays_ready_when_database_is_down(server: Postgres, database: str) -> None:

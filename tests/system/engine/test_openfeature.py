@@ -11,9 +11,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.fixtures import Query
+from tests.support import openfeature_events as events
+from tests.support.fixtures import Query, SetGateway
 from tests.support.python_processes import run_python
-from tests.support.workers import Worker
+from tests.support.workers import Worker, calling
 from tests.system.engine.test_processes import killed_worker
 from tools.limits import seconds
 from tools.postgres import Postgres
@@ -22,14 +23,9 @@ READY, STALE, ERROR = ([f"PROVIDER_{name}", None] for name in ("READY", "STALE",
 CHANGED = ["PROVIDER_CONFIGURATION_CHANGED", ["gateway"]]
 
 
-def of(name: str, *arguments: Any) -> list[Any]:
-    """A command of a worker that calls a function of `tests.support.openfeature_events`."""
-    return ["call", f"tests.support.openfeature_events.{name}", *arguments]
-
-
 def evaluated(worker: Worker, kind: str = "string", key: str = "gateway") -> list[Any]:
     default = "none" if kind == "string" else False
-    return list(worker.ask(*of("evaluate", kind, key, default)))
+    return list(worker.call(events.evaluate, kind, key, default))
 
 
 @pytest.fixture
@@ -42,28 +38,26 @@ def new_worker(database: str) -> Iterator[Worker]:
 @pytest.fixture
 def provided(new_worker: Worker) -> Worker:
     """A worker with a provider that is ready, and with handlers."""
-    new_worker.ask(*of("set_provider"))
-    new_worker.ask(*of("add_handlers"))
+    new_worker.call(events.set_provider)
+    new_worker.call(events.add_handlers)
     return new_worker
 
 
-def change(query: Query, gateway: str) -> None:
-    query(f"UPDATE flagstaff_keyvaluestore SET value = '\"{gateway}\"'")
-
-
 def test_provider_is_ready_after_its_initialization(provided: Worker) -> None:
-    provided.sees(of("handled"), [READY], within=2)
-    assert provided.ask(*of("status")) == "READY"
+    provided.sees(calling(events.handled), [READY], within=2)
+    assert provided.call(events.status) == "READY"
     assert evaluated(provided) == ["stripe", "STATIC", None]
-    assert provided.ask(*of("emitted")) == []
+    assert provided.call(events.emitted) == []
 
 
 @pytest.mark.smoke
-def test_change_is_reported_with_its_keys_and_applied(provided: Worker, query: Query) -> None:
-    change(query, "paypal")
-    provided.sees(of("emitted"), [CHANGED], within=2)
+def test_change_is_reported_with_its_keys_and_applied(
+    provided: Worker, set_gateway: SetGateway
+) -> None:
+    set_gateway("paypal")
+    provided.sees(calling(events.emitted), [CHANGED], within=2)
     assert evaluated(provided) == ["paypal", "STATIC", None]
-    provided.sees(of("handled"), [READY, CHANGED], within=2)
+    provided.sees(calling(events.handled), [READY, CHANGED], within=2)
 
 
 def test_load_that_changes_no_result_is_not_reported(provided: Worker, query: Query) -> None:
@@ -71,20 +65,20 @@ def test_load_that_changes_no_result_is_not_reported(provided: Worker, query: Qu
     query("UPDATE flagstaff_featureflag SET description = 'new'")
     query("UPDATE flagstaff_featureflag SET rollout_percent = 34")
     expected = ["PROVIDER_CONFIGURATION_CHANGED", ["new_checkout"]]
-    provided.sees(of("emitted"), [expected], within=2)
+    provided.sees(calling(events.emitted), [expected], within=2)
 
 
 def test_outage_makes_the_provider_stale_until_the_server_is_back(
-    server: Postgres, provided: Worker, query: Query
+    server: Postgres, provided: Worker, set_gateway: SetGateway
 ) -> None:
     server.stop()
-    provided.sees(of("status"), "STALE", within=3)
+    provided.sees(calling(events.status), "STALE", within=3)
     # It still evaluates.
     assert evaluated(provided) == ["stripe", "STATIC", None]
     server.start()
-    change(query, "paypal")
-    provided.sees(of("status"), "READY", within=5)
-    provided.sees(of("emitted"), [STALE, READY, CHANGED], within=3)
+    set_gateway("paypal")
+    provided.sees(calling(events.status), "READY", within=5)
+    provided.sees(calling(events.emitted), [STALE, READY, CHANGED], within=3)
     assert evaluated(provided) == ["paypal", "STATIC", None]
 
 
@@ -92,20 +86,20 @@ def test_provider_without_a_server_is_in_error_within_ten_seconds(
     server: Postgres, new_worker: Worker
 ) -> None:
     server.stop()
-    new_worker.ask(*of("add_handlers"))
+    new_worker.call(events.add_handlers)
     started = time.monotonic()
-    new_worker.ask(*of("set_provider_without_waiting"))
-    new_worker.sees(of("status"), "ERROR", within=10)
+    new_worker.call(events.set_provider_without_waiting)
+    new_worker.sees(calling(events.status), "ERROR", within=10)
     assert time.monotonic() - started < seconds(10)
-    new_worker.sees(of("handled"), [READY, ERROR], within=5)
+    new_worker.sees(calling(events.handled), [READY, ERROR], within=5)
     assert evaluated(new_worker, "boolean", "new_checkout") == [
         False,
         "ERROR",
         "PROVIDER_NOT_READY",
     ]
     server.start()
-    new_worker.sees(of("status"), "READY", within=5)
-    assert new_worker.ask(*of("emitted")) == [READY]
+    new_worker.sees(calling(events.status), "READY", within=5)
+    assert new_worker.call(events.emitted) == [READY]
     assert evaluated(new_worker) == ["stripe", "STATIC", None]
 
 
@@ -114,38 +108,40 @@ def test_initialization_that_fails_raises_for_callers_that_wait(
 ) -> None:
     server.stop()
     with pytest.raises(AssertionError, match="ProviderNotReadyError"):
-        new_worker.ask(*of("set_provider", 0.5))
+        new_worker.call(events.set_provider, 0.5)
 
 
-def test_shutdown_ends_the_events_and_keeps_the_engine(provided: Worker, query: Query) -> None:
-    provided.ask(*of("shut_down"))
-    provided.sees(of("has_thread"), False, within=5)
-    change(query, "paypal")
+def test_shutdown_ends_the_events_and_keeps_the_engine(
+    provided: Worker, set_gateway: SetGateway
+) -> None:
+    provided.call(events.shut_down)
+    provided.sees(calling(events.has_thread), False, within=5)
+    set_gateway("paypal")
     provided.sees(["get_value", "gateway"], "paypal", within=2)
-    assert provided.ask(*of("emitted")) == []
+    assert provided.call(events.emitted) == []
 
 
-def test_provider_can_be_initialized_again(provided: Worker, query: Query) -> None:
-    provided.ask(*of("shut_down"))
-    change(query, "paypal")
+def test_provider_can_be_initialized_again(provided: Worker, set_gateway: SetGateway) -> None:
+    provided.call(events.shut_down)
+    set_gateway("paypal")
     provided.sees(["get_value", "gateway"], "paypal", within=2)
-    provided.ask(*of("initialize_again"))
+    provided.call(events.initialize_again)
     assert evaluated(provided) == ["paypal", "STATIC", None]
-    change(query, "adyen")
-    provided.sees(of("emitted"), [CHANGED], within=2)
+    set_gateway("adyen")
+    provided.sees(calling(events.emitted), [CHANGED], within=2)
 
 
 def test_shutdown_without_a_server_is_prompt(server: Postgres, provided: Worker) -> None:
     server.stop()
-    provided.sees(of("status"), "STALE", within=3)
+    provided.sees(calling(events.status), "STALE", within=3)
     started = time.monotonic()
-    provided.ask(*of("shut_down"))
+    provided.call(events.shut_down)
     assert time.monotonic() - started < seconds(5)
 
 
 def test_evaluation_of_a_client_counts_as_usage(database: str, query: Query) -> None:
     with Worker(database) as worker:
-        worker.ask(*of("set_provider"))
+        worker.call(events.set_provider)
         assert evaluated(worker, "boolean", "new_checkout") == [False, "DEFAULT", None]
         evaluated(worker, "boolean", "unknown")
     used = "SELECT result, count FROM flagstaff_usage WHERE key = %s"
@@ -154,45 +150,49 @@ def test_evaluation_of_a_client_counts_as_usage(database: str, query: Query) -> 
 
 
 def test_process_without_a_provider_has_no_thread(worker: Worker) -> None:
-    assert worker.ask(*of("has_thread")) is False
+    assert worker.call(events.has_thread) is False
 
 
-def test_stopped_engine_that_starts_again_goes_on_reporting(provided: Worker, query: Query) -> None:
+def test_stopped_engine_that_starts_again_goes_on_reporting(
+    provided: Worker, set_gateway: SetGateway
+) -> None:
     provided.ask("call", "flagstaff.close")
-    assert provided.ask(*of("has_thread")) is True
-    change(query, "paypal")
+    assert provided.call(events.has_thread) is True
+    set_gateway("paypal")
     assert evaluated(provided) == ["paypal", "STATIC", None]
-    provided.sees(of("emitted"), [CHANGED], within=2)
+    provided.sees(calling(events.emitted), [CHANGED], within=2)
 
 
 @pytest.mark.parametrize("bare", [False, True], ids=["fork", "fork without hooks"])
 def test_forked_child_reports_changes_after_its_parent_is_gone(
-    database: str, query: Query, bare: bool
+    database: str, set_gateway: SetGateway, bare: bool
 ) -> None:
     with killed_worker(database) as worker:
-        worker.ask(*of("set_provider"))
-        change(query, "paypal")
-        worker.sees(of("emitted"), [CHANGED], within=2)
+        worker.call(events.set_provider)
+        set_gateway("paypal")
+        worker.sees(calling(events.emitted), [CHANGED], within=2)
         assert worker.ask("continue_in_fork", bare) != worker.pid
         # Evaluations notice a fork without hooks from time to time.
         worker.ask("survey", "new_checkout", 2_000)
         assert evaluated(worker) == ["paypal", "STATIC", None]
-        change(query, "adyen")
-        worker.sees(of("emitted"), [CHANGED], within=3)
+        set_gateway("adyen")
+        worker.sees(calling(events.emitted), [CHANGED], within=3)
 
 
 def test_child_that_is_forked_before_the_initialization_becomes_ready(database: str) -> None:
     with killed_worker(database) as worker:
-        worker.ask(*of("attach"))
+        worker.call(events.attach)
         worker.ask("continue_in_fork")
-        worker.sees(of("emitted"), [READY], within=3)
+        worker.sees(calling(events.emitted), [READY], within=3)
 
 
-def test_parent_goes_on_reporting_beside_its_child(provided: Worker, query: Query) -> None:
-    [of_child] = provided.ask("in_fork", "os._exit", [of("status")])
+def test_parent_goes_on_reporting_beside_its_child(
+    provided: Worker, set_gateway: SetGateway
+) -> None:
+    [of_child] = provided.ask("in_fork", "os._exit", [calling(events.status)])
     assert of_child == "READY"
-    change(query, "paypal")
-    provided.sees(of("emitted"), [CHANGED], within=2)
+    set_gateway("paypal")
+    provided.sees(calling(events.emitted), [CHANGED], within=2)
 
 
 FORK_DURING_A_CALL = """

@@ -10,16 +10,14 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.support.fixtures import Query
-from tests.support.workers import Worker
+from tests.support.fixtures import OpenToAll, Query
+from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.limits import seconds
 from tools.postgres import Postgres
 
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
 ENGINE = (
     "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'flagstaff %% ' || %s || ' %%'"
 )
-OpenToAll = Callable[[], None]
 
 
 def test_stopped_server_changes_no_result(server: Postgres, worker: Worker) -> None:
@@ -65,8 +63,7 @@ def test_terminated_session_is_replaced_without_a_warning(
 
 
 def test_hung_backend_is_replaced(database: str, query: Query, open_to_all: OpenToAll) -> None:
-    with Worker(database, POLL_INTERVAL=0.2) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(database, POLL_INTERVAL=0.2).loaded() as worker:
         [backend] = query(ENGINE, worker.pid)
         os.kill(backend, signal.SIGSTOP)
         try:

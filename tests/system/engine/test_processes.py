@@ -6,14 +6,15 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.support.fixtures import Query
+from tests.support.fixtures import OpenToAll, Query
+from tests.support.orphans import replace_descriptors, still_open
 from tests.support.sessions import Sessions, only_session, within
 from tests.support.workers import Worker
 from tools.limits import SERVER, seconds
@@ -51,8 +52,7 @@ def test_process_has_one_connection(worker: Worker, sessions: Sessions) -> None:
 
 
 def test_threads_of_the_engine_block_all_signals_but_those_of_errors(database: str) -> None:
-    with Worker(database) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(database).loaded() as worker:
         # A thread sets its name after it has started.
         names = {"flagstaff", "flagstaff-usage"}
         assert within(5, lambda: names <= engine_threads(worker.pid).keys())
@@ -84,8 +84,7 @@ def blocked(mask: str) -> set[int]:
 def test_ended_process_leaves_no_session(
     how: str, status: int, database: str, sessions: Sessions
 ) -> None:
-    worker = Worker(database)
-    assert worker.ask("ready", 10) is True
+    worker = Worker(database).loaded()
     if how != "end of input":
         worker.send("exit", how)
     exit_status, errors = worker.end()
@@ -107,7 +106,7 @@ def test_forked_child_evaluates_from_the_inherited_snapshot(
 
 
 def test_forked_child_with_an_old_snapshot_waits_for_its_own_load(
-    database: str, open_to_all: Callable[[], None], tmp_path: Path
+    database: str, open_to_all: OpenToAll, tmp_path: Path
 ) -> None:
     forked, changed = str(tmp_path / "forked"), str(tmp_path / "changed")
     closed: list[Any] = ["flag_enabled", "new_checkout", 2]
@@ -215,9 +214,9 @@ def test_connection_attempt_of_a_killed_parent_ends_while_its_child_lives(bare: 
 
 def test_forked_child_that_has_closed_all_descriptors_keeps_its_own_files(database: str) -> None:
     with killed_worker(database) as worker:
-        assert worker.ask("ready", 10) is True
+        worker.loaded()
         # Outside Python, so that the child learns of the fork only after it has opened files.
         worker.ask("continue_in_fork", True)
-        opened = worker.ask("call", "tests.support.orphans.replace_descriptors")
+        opened = worker.call(replace_descriptors)
         worker.ask("survey", "new_checkout", 2_000)
-        assert worker.ask("call", "tests.support.orphans.still_open", opened) == opened
+        assert worker.call(still_open, opened) == opened

@@ -13,7 +13,6 @@ SCRIPT = """
 import os, signal, socket, threading, time
 silent = socket.create_server(("127.0.0.1", 0))
 os.environ.setdefault("DATABASE_URL", f"postgres://127.0.0.1:{silent.getsockname()[1]}/flags")
-os.environ["DJANGO_SETTINGS_MODULE"] = "tests.support.settings"
 import django
 django.setup()
 from django.conf import settings

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +14,7 @@ from django.test import AsyncRequestFactory, RequestFactory
 import flagstaff
 from flagstaff.middleware import FlagstaffMiddleware
 from tests.support.fixtures import Query
-from tests.support.workers import Worker
+from tests.support.workers import Worker, calling, suspended
 from tools.limits import seconds
 from tools.postgres import Postgres
 
@@ -24,10 +22,9 @@ from tools.postgres import Postgres
 POLL = 0.1
 OVERDUE = 1.1 * POLL + 1
 WAIT = 0.3
-SERVED = f"{__name__}.served"
 
 
-def page(request: HttpRequest) -> HttpResponse:
+def page(_request: HttpRequest) -> HttpResponse:
     return HttpResponse(flagstaff.get_value("gateway"))
 
 
@@ -56,9 +53,8 @@ def served(kind: str) -> list[Any]:
 def polling(database: str) -> Iterator[Worker]:
     """A worker that polls often and has evaluated in a request."""
     # A child does not wait for a load of its own.
-    with Worker(database, POLL_INTERVAL=POLL, STARTUP_TIMEOUT=0) as worker:
-        assert worker.ask("ready", 30)
-        assert worker.ask("call", SERVED, "sync")[0] == "stripe"
+    with Worker(database, POLL_INTERVAL=POLL, STARTUP_TIMEOUT=0).loaded() as worker:
+        assert worker.call(served, "sync")[0] == "stripe"
         yield worker
 
 
@@ -69,15 +65,12 @@ def test_first_request_after_a_suspension_has_the_change(
     if kind == "task":
         pytest.importorskip("celery")
     with Worker(database, POLL_INTERVAL=POLL) as worker:
-        assert worker.ask("call", SERVED, kind)[0] == "stripe"
-        os.kill(worker.pid, signal.SIGSTOP)
-        try:
+        assert worker.call(served, kind)[0] == "stripe"
+        with suspended(worker):
             query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
             query("SELECT pg_sleep(%s)", OVERDUE)
             # It is the first thing that the process reads.
-            worker.send("call", SERVED, kind)
-        finally:
-            os.kill(worker.pid, signal.SIGCONT)
+            worker.send(*calling(served, kind))
         assert worker.receive()[0] == "paypal"
 
 
@@ -85,9 +78,9 @@ def test_requests_of_an_outage_wait_together_and_once(server: Postgres, polling:
     for _ in range(2):
         server.stop()
         polling.sees(["fresh", OVERDUE], False, within=OVERDUE + 3)
-        waited = [took for _, took in polling.ask("in_threads", 8, ["call", SERVED, "sync"])]
+        waited = [took for _, took in polling.ask("in_threads", 8, calling(served, "sync"))]
         assert WAIT - 0.05 <= max(waited) < WAIT + seconds(1)
-        later = [polling.ask("call", SERVED, kind) for kind in ("sync", "async") * 5]
+        later = [polling.call(served, kind) for kind in ("sync", "async") * 5]
         assert min(took for _, took in later) < WAIT / 3
         assert {value for value, _ in later} == {"stripe"}
         server.start()
@@ -100,9 +93,9 @@ def test_request_in_a_child_does_not_wait_for_the_engine_of_the_parent(
     server.stop()
     polling.sees(["fresh", OVERDUE], False, within=OVERDUE + 3)
     of_children = [
-        polling.ask("in_fork", "os._exit", [["call", SERVED, "sync"]], True)[0] for _ in range(3)
+        polling.ask("in_fork", "os._exit", [calling(served, "sync")], True)[0] for _ in range(3)
     ]
     assert {value for value, _ in of_children} == {"stripe"}
     assert min(took for _, took in of_children) < WAIT
     # The parent has not waited in this outage yet.
-    assert polling.ask("call", SERVED, "sync")[1] >= WAIT - 0.05
+    assert polling.call(served, "sync")[1] >= WAIT - 0.05

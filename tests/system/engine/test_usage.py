@@ -8,15 +8,16 @@ import time
 from typing import Any
 
 import pytest
+from psycopg.conninfo import make_conninfo
 
-from tests.faults.proxy import Proxy
+from tests.support import usage_reports
 from tests.support.fixtures import Query
+from tests.support.proxy import Proxy
 from tests.support.sessions import within
-from tests.support.workers import Worker, address
+from tests.support.workers import Worker
 from tools.limits import seconds
 from tools.postgres import Postgres
 
-REPORTS = "tests.support.usage_reports"
 KEY = "new_checkout"
 TIMEOUT = 30.0
 
@@ -32,19 +33,6 @@ def counted(query: Query, key: str = KEY) -> tuple[int, int]:
     return true_count, false_count
 
 
-def wait_for(query: Query, expected: tuple[int, int]) -> None:
-    deadline = time.monotonic() + seconds(TIMEOUT)
-    while (found := counted(query)) != expected:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
-
-
-def ready_worker(url: str, **settings: Any) -> Worker:
-    worker = Worker(url, **settings)
-    assert worker.ask("ready", 10) is True
-    return worker
-
-
 def evaluate(worker: Worker, users: int) -> tuple[int, int]:
     true_count = len(worker.ask("survey", KEY, users))
     return true_count, users - true_count
@@ -55,7 +43,7 @@ def total(*counts: tuple[int, int]) -> tuple[int, int]:
 
 
 def test_sum_of_all_workers_is_exact(database: str, query: Query) -> None:
-    workers = [ready_worker(database, USAGE_INTERVAL=1) for _ in range(4)]
+    workers = [Worker(database, USAGE_INTERVAL=1).loaded() for _ in range(4)]
     counts = []
     for _ in range(6):
         for worker in workers:
@@ -71,7 +59,7 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query) -> None:
 
 
 def test_last_report_includes_everything(database: str, query: Query) -> None:
-    with ready_worker(database) as worker:
+    with Worker(database).loaded() as worker:
         expected = evaluate(worker, 1000)
         assert counted(query) == (0, 0)
     assert counted(query) == expected
@@ -86,8 +74,9 @@ def test_each_flush_reports_though_nothing_is_evaluated(database: str, query: Qu
     def reported_at() -> Any:
         return query("SELECT max(last_at) FROM flagstaff_usage WHERE result = 'report'")[0]
 
-    with ready_worker(database, USAGE_INTERVAL=1) as worker:
-        wait_for(query, evaluate(worker, 10))
+    with Worker(database, USAGE_INTERVAL=1).loaded() as worker:
+        evaluated = evaluate(worker, 10)
+        assert within(TIMEOUT, lambda: counted(query) == evaluated)
         first = reported_at()
         assert within(TIMEOUT, lambda: reported_at() > first)
 
@@ -95,9 +84,9 @@ def test_each_flush_reports_though_nothing_is_evaluated(database: str, query: Qu
 def test_worker_without_evaluations_or_an_interval_writes_nothing(
     database: str, query: Query
 ) -> None:
-    with ready_worker(database, USAGE_INTERVAL=1) as worker:
-        worker.ask("call", f"{REPORTS}.read_in_every_other_way", KEY)
-    with ready_worker(database, USAGE_INTERVAL=0) as worker:
+    with Worker(database, USAGE_INTERVAL=1).loaded() as worker:
+        worker.call(usage_reports.read_in_every_other_way, KEY)
+    with Worker(database, USAGE_INTERVAL=0).loaded() as worker:
         evaluate(worker, 100)
         assert worker.ask("status")["usage_problem"] == "USAGE_INTERVAL is 0"
         assert worker.ask("has_logged", 1) is False
@@ -106,33 +95,36 @@ def test_worker_without_evaluations_or_an_interval_writes_nothing(
 
 
 def test_killed_worker_loses_at_most_its_last_interval(database: str, query: Query) -> None:
-    killed = ready_worker(database, USAGE_INTERVAL=1)
+    killed = Worker(database, USAGE_INTERVAL=1).loaded()
     first = evaluate(killed, 1000)
-    wait_for(query, first)
+    assert within(TIMEOUT, lambda: counted(query) == first)
     last = evaluate(killed, 500)
     killed.end(by=signal.SIGKILL)
     assert counted(query) in (first, total(first, last))
 
 
 def test_lost_acknowledgement_counts_nothing_twice(database: str, query: Query) -> None:
-    with Proxy(database) as proxy, ready_worker(proxy.url, USAGE_INTERVAL=1) as worker:
+    with Proxy(database) as proxy, Worker(proxy.url, USAGE_INTERVAL=1).loaded() as worker:
         proxy.lose_answers(b"flagstaff_usage", b"COMMIT", times=2)
         expected = evaluate(worker, 1000)
-        wait_for(query, expected)
-        deadline = time.monotonic() + seconds(TIMEOUT)
-        while proxy.lost < 2:
-            expected = total(expected, evaluate(worker, 50))
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        assert within(TIMEOUT, lambda: counted(query) == expected)
+        counts = [expected]
+
+        def both_are_lost() -> bool:
+            counts.append(evaluate(worker, 50))
+            return proxy.lost == 2
+
+        assert within(TIMEOUT, both_are_lost)
+        expected = total(*counts)
         expected = total(expected, evaluate(worker, 300))
-        wait_for(query, expected)
+        assert within(TIMEOUT, lambda: counted(query) == expected)
     assert counted(query) == expected
 
 
 def test_server_restart_during_flushes_counts_nothing_twice(
     database: str, query: Query, server: Postgres
 ) -> None:
-    with ready_worker(database, USAGE_INTERVAL=1, POLL_INTERVAL=0.2) as worker:
+    with Worker(database, USAGE_INTERVAL=1, POLL_INTERVAL=0.2).loaded() as worker:
         expected = (0, 0)
         for _ in range(4):
             for _ in range(15):
@@ -141,19 +133,19 @@ def test_server_restart_during_flushes_counts_nothing_twice(
             server.stop()
             expected = total(expected, evaluate(worker, 200))
             server.start()
-        wait_for(query, expected)
+        assert within(TIMEOUT, lambda: counted(query) == expected)
     assert counted(query) == expected
 
 
 def test_role_that_may_not_write_is_logged_once(database: str, query: Query) -> None:
     query("CREATE ROLE only_reads LOGIN")
     query("GRANT SELECT ON ALL TABLES IN SCHEMA public TO only_reads")
-    reader = address(database, query("SELECT current_database()")[0]) + " user=only_reads"
+    reader = make_conninfo(database, user="only_reads")
     try:
-        with ready_worker(reader, USAGE_INTERVAL=1) as worker:
+        with Worker(reader, USAGE_INTERVAL=1).loaded() as worker:
             evaluate(worker, 100)
             why = "the role may not write the tables, GRANT SELECT, INSERT, UPDATE on them to it"
-            worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
+            worker.sees(["field", "usage_problem"], why, within=TIMEOUT)
             worker.sees(["has_logged", 1], True, within=5)
             evaluate(worker, 3000)
             warning = ["WARNING", f"usage is not collected: {why}"]
@@ -169,10 +161,8 @@ def test_all_of_many_flags_are_counted(database: str, query: Query) -> None:
         "SELECT 'flag_' || n, true, 100 * (n % 2) FROM generate_series(1, 3000) AS n"
     )
     keys = [f"flag_{number}" for number in range(1, 3001)]
-    with ready_worker(database) as worker:
-        assert [worker.ask("call", f"{REPORTS}.evaluate_each", keys) for _ in range(3)] == [
-            1500
-        ] * 3
+    with Worker(database).loaded() as worker:
+        assert [worker.call(usage_reports.evaluate_each, keys) for _ in range(3)] == [1500] * 3
     found = query(
         "SELECT count(DISTINCT key), sum(count) FILTER (WHERE result = 'true')::int, "
         "sum(count)::int FROM flagstaff_usage WHERE result <> 'report'"
@@ -182,9 +172,9 @@ def test_all_of_many_flags_are_counted(database: str, query: Query) -> None:
 
 def test_unknown_keys_are_counted_within_limits(database: str, query: Query) -> None:
     strange = ["ada@example.com", "Grüße", "", "beta_4711471", "x" * 101, "a b", "\ud800", "\0"]
-    with ready_worker(database) as worker:
-        worker.ask("call", f"{REPORTS}.evaluate_each", ["new_chekout", "new_chekout", *strange])
-        worker.ask("call", f"{REPORTS}.evaluate_each", [f"made_{n % 9999}" for n in range(1, 1500)])
+    with Worker(database).loaded() as worker:
+        worker.call(usage_reports.evaluate_each, ["new_chekout", "new_chekout", *strange])
+        worker.call(usage_reports.evaluate_each, [f"made_{n % 9999}" for n in range(1, 1500)])
     named = query("SELECT count::int, result FROM flagstaff_usage WHERE key = 'new_chekout'")
     assert named == (2, "unknown")
     found = query("SELECT count(*), sum(count)::int FROM flagstaff_usage WHERE result <> 'report'")
@@ -196,21 +186,21 @@ def test_unknown_keys_are_counted_within_limits(database: str, query: Query) -> 
 
 def test_missing_table_only_stops_the_collection(database: str, query: Query) -> None:
     query("DROP TABLE flagstaff_usage")
-    with ready_worker(database, USAGE_INTERVAL=1) as worker:
+    with Worker(database, USAGE_INTERVAL=1).loaded() as worker:
         evaluate(worker, 100)
         why = 'a table is missing, run "manage.py migrate"'
-        worker.sees(["call", f"{REPORTS}.usage_problem"], why, within=TIMEOUT)
+        worker.sees(["field", "usage_problem"], why, within=TIMEOUT)
         assert worker.ask("mode") == "live"
 
 
 def test_held_snapshot_counts_for_the_flag_that_replaced_its_own(
     database: str, query: Query
 ) -> None:
-    with ready_worker(database) as worker:
-        worker.ask("call", f"{REPORTS}.hold")
+    with Worker(database).loaded() as worker:
+        worker.call(usage_reports.hold)
         query("DELETE FROM flagstaff_featureflag")
         worker.sees(["flag_enabled", KEY, 1, True], True, within=5)
-        true_count = worker.ask("call", f"{REPORTS}.evaluate_held", KEY, 70)
+        true_count = worker.call(usage_reports.evaluate_held, KEY, 70)
         query("INSERT INTO flagstaff_featureflag (key, enabled) VALUES (%s, true)", KEY)
         worker.sees(["flag_enabled", KEY, 1, True], False, within=5)
     false_count = counted(query)[1]
@@ -227,13 +217,6 @@ def served(query: Query, key: str = KEY) -> tuple[bool, bool]:
         key,
     )
     return in_bulk, to_browsers
-
-
-def wait_until_served(query: Query, expected: tuple[bool, bool]) -> None:
-    deadline = time.monotonic() + seconds(TIMEOUT)
-    while (found := served(query)) != expected:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -254,8 +237,8 @@ def test_bulk_results_are_kept_as_times_and_not_counted(
 ) -> None:
     query("UPDATE flagstaff_featureflag SET client_side = true")
     query("INSERT INTO flagstaff_featureflag (key) VALUES ('on_the_server')")
-    with ready_worker(database) as worker:
-        worker.ask("call", f"{REPORTS}.serve", *kinds)
+    with Worker(database).loaded() as worker:
+        worker.call(usage_reports.serve, *kinds)
     assert sum(counted(query)) == count
     assert served(query) == expected
     assert served(query, "on_the_server") == (expected[0], False)
@@ -265,9 +248,9 @@ def test_results_of_values_with_rules_are_counted_by_rule(database: str, query: 
     rules = '[{"conditions": [], "rollout_percent": 50, "value": 20}]'
     query("INSERT INTO flagstaff_keyvaluestore (key, value, rules) VALUES ('a', '10', %s)", rules)
     query("INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('without rules', '10')")
-    with ready_worker(database) as worker:
-        found = worker.ask("call", f"{REPORTS}.values_of", "a", 100)
-        worker.ask("call", f"{REPORTS}.values_of", "without rules", 100)
+    with Worker(database).loaded() as worker:
+        found = worker.call(usage_reports.values_of, "a", 100)
+        worker.call(usage_reports.values_of, "without rules", 100)
     [counted] = query(
         "SELECT jsonb_object_agg(key || result, count)::text FROM flagstaff_usage WHERE key = 'a'"
     )
@@ -282,9 +265,9 @@ def test_workers_write_the_time_of_bulk_results_once_an_hour(database: str, quer
     )
 
     def serve() -> Any:
-        with ready_worker(database) as one, ready_worker(database) as other:
+        with Worker(database).loaded() as one, Worker(database).loaded() as other:
             for worker in (one, other):
-                worker.ask("call", f"{REPORTS}.serve", "all")
+                worker.call(usage_reports.serve, "all")
         return query(found)
 
     first = serve()
@@ -298,13 +281,13 @@ def test_workers_write_the_time_of_bulk_results_once_an_hour(database: str, quer
 def test_bulk_results_during_an_outage_are_written_afterwards(
     database: str, query: Query, server: Postgres
 ) -> None:
-    with ready_worker(database, USAGE_INTERVAL=1, POLL_INTERVAL=0.2) as worker:
+    with Worker(database, USAGE_INTERVAL=1, POLL_INTERVAL=0.2).loaded() as worker:
         evaluated = evaluate(worker, 10)
-        wait_for(query, evaluated)
+        assert within(TIMEOUT, lambda: counted(query) == evaluated)
         server.stop()
-        worker.ask("call", f"{REPORTS}.serve", "all")
+        worker.call(usage_reports.serve, "all")
         # At least one flush fails.
         time.sleep(seconds(2.5))
         server.start()
-        wait_until_served(query, (True, False))
+        assert within(TIMEOUT, lambda: served(query) == (True, False))
     assert counted(query) == evaluated

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import signal
-import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from flagstaff._engine.visitor_cookie import sign_id
-from tests.faults.proxy import Proxy
+from tests.support import plan_requests
 from tests.support.fixtures import Query
 from tests.support.plans import (
     KEY,
@@ -20,9 +18,10 @@ from tests.support.plans import (
     start_run,
     wait_for_count,
 )
+from tests.support.orphans import open_sockets
+from tests.support.proxy import Proxy
 from tests.support.sessions import Sessions, within
-from tests.support.workers import Worker
-from tools.limits import seconds
+from tests.support.workers import Worker, calling
 
 #: Of the users from 0 to 299, those with the flag at 33 %.
 USERS = list(range(300))
@@ -38,14 +37,13 @@ def run(query: Query) -> int:
     return start_run(query)
 
 
-def ready_worker(url: str, **settings: Any) -> Worker:
-    worker = Worker(url, **{"MEASURE_INTERVAL": 0.1, **settings})
-    assert worker.ask("ready", 10) is True
-    return worker
+def measuring(url: str, **settings: Any) -> Worker:
+    """A worker that has loaded the plan and reports often."""
+    return Worker(url, **{"MEASURE_INTERVAL": 0.1, **settings}).loaded()
 
 
-def request(worker: Worker, users: list[Any], status: int = 200, how: str = "requests") -> None:
-    worker.ask("call", f"tests.support.plan_requests.{how}", KEY, users, status)
+def request(worker: Worker, users: list[Any], status: int = 200) -> None:
+    worker.call(plan_requests.requests, KEY, users, status)
 
 
 def sides(worker: Worker) -> tuple[int, int]:
@@ -53,11 +51,11 @@ def sides(worker: Worker) -> tuple[int, int]:
     return len(USERS) - inside, inside
 
 
-@pytest.mark.parametrize("how", ["requests", "requests_async"])
-def test_requests_are_counted_by_side(database: str, query: Query, run: int, how: str) -> None:
-    with ready_worker(database) as worker:
+@pytest.mark.parametrize("requests", [plan_requests.requests, plan_requests.requests_async])
+def test_requests_are_counted_by_side(database: str, query: Query, run: int, requests: Any) -> None:
+    with measuring(database) as worker:
         expected = sides(worker)
-        request(worker, USERS, how=how)
+        worker.call(requests, KEY, USERS)
         wait_for_count(query, expected, run, "r")
     assert counted(query, run, "f") == (0, 0)
     assert failed_users(query, run) == (0, 0)
@@ -65,22 +63,22 @@ def test_requests_are_counted_by_side(database: str, query: Query, run: int, how
     assert failed_users(query, run, guard=2) == expected
 
 
-@pytest.mark.parametrize("how", ["requests", "requests_async"])
+@pytest.mark.parametrize("requests", [plan_requests.requests, plan_requests.requests_async])
 def test_request_that_waits_for_the_first_load_is_counted(
-    database: str, query: Query, run: int, how: str
+    database: str, query: Query, run: int, requests: Any
 ) -> None:
     with Worker(database) as worker:
-        request(worker, USERS, how=how)
+        worker.call(requests, KEY, USERS)
         expected = sides(worker)
     assert counted(query, run, "r") == expected
 
 
 def test_sum_of_all_workers_is_exact(database: str, query: Query, run: int) -> None:
-    workers = [ready_worker(database) for _ in range(3)]
+    workers = [measuring(database) for _ in range(3)]
     outside, inside = sides(workers[0])
     for _ in range(2):
         for worker in workers:
-            worker.send("call", "tests.support.plan_requests.requests", KEY, USERS, 500)
+            worker.send(*calling(plan_requests.requests, KEY, USERS, 500))
         for worker in workers:
             worker.receive()
     assert [worker.end() for worker in workers] == [(0, "")] * 3
@@ -100,7 +98,7 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query, run: int) -> N
 
 
 def test_lost_acknowledgement_counts_nothing_twice(database: str, query: Query, run: int) -> None:
-    with Proxy(database) as proxy, ready_worker(proxy.url) as worker:
+    with Proxy(database) as proxy, measuring(proxy.url) as worker:
         proxy.lose_answers(b"flagstaff_rollouts_signalcount", b"COMMIT", times=1)
         outside, inside = sides(worker)
         for times in (1, 2):
@@ -111,7 +109,7 @@ def test_lost_acknowledgement_counts_nothing_twice(database: str, query: Query, 
 
 
 def test_killed_worker_is_known_as_lost(database: str, query: Query, run: int) -> None:
-    worker = ready_worker(database)
+    worker = measuring(database)
     request(worker, USERS)
     wait_for_count(query, sides(worker), run, "r")
     worker.end(signal.SIGKILL)
@@ -121,7 +119,7 @@ def test_killed_worker_is_known_as_lost(database: str, query: Query, run: int) -
 def test_evaluation_outside_of_a_request_is_not_counted(
     database: str, query: Query, run: int
 ) -> None:
-    with ready_worker(database) as worker:
+    with measuring(database) as worker:
         sides(worker)
     assert query(WORKERS) == (0, 0)
 
@@ -134,7 +132,7 @@ def test_allowed_user_and_user_of_a_rule_are_on_neither_side(
         '\'[{"name": "", "conditions": [{"attribute": "is_authenticated", "operator": "in", '
         '"values": [true]}], "rollout_percent": 50}]\' RETURNING id'
     )
-    with ready_worker(database) as worker:
+    with measuring(database) as worker:
         request(worker, USERS)
         request(worker, [None])
     assert query("SELECT count(*) FROM flagstaff_rollouts_signalcount") == (0,)
@@ -143,7 +141,7 @@ def test_allowed_user_and_user_of_a_rule_are_on_neither_side(
 def test_plan_that_has_not_started_measures_at_0_percent(database: str, query: Query) -> None:
     query("UPDATE flagstaff_featureflag SET rollout_percent = 0 RETURNING id")
     run = start_run(query, state="pending")
-    with ready_worker(database) as worker:
+    with measuring(database) as worker:
         request(worker, USERS)
     assert counted(query, run, "r") == (len(USERS), 0)
 
@@ -151,7 +149,7 @@ def test_plan_that_has_not_started_measures_at_0_percent(database: str, query: Q
 def test_run_that_was_deleted_does_not_stop_the_others(
     database: str, query: Query, run: int
 ) -> None:
-    with ready_worker(database) as worker:
+    with measuring(database) as worker:
         request(worker, USERS)
         wait_for_count(query, sides(worker), run, "r")
         for table in (
@@ -168,14 +166,12 @@ def test_run_that_was_deleted_does_not_stop_the_others(
 def test_refused_flush_is_written_once_the_table_is_back(
     database: str, query: Query, run: int
 ) -> None:
-    with ready_worker(database) as worker:
+    with measuring(database) as worker:
         query("ALTER TABLE flagstaff_rollouts_failedunit RENAME TO moved")
         request(worker, USERS, status=500)
         expected = sides(worker)
         refused = "this worker cannot write the counts of rollout plans: a table is missing"
-        worker.sees(
-            ["call", "tests.support.plan_requests.has_problem", refused], True, within=TIMEOUT
-        )
+        worker.sees(calling(plan_requests.has_problem, refused), True, within=TIMEOUT)
         query("ALTER TABLE moved RENAME TO flagstaff_rollouts_failedunit")
         wait_for_count(query, expected, run, "r")
     assert failed_users(query, run) == expected
@@ -189,18 +185,20 @@ def test_values_that_overflow_are_dropped_and_the_next_are_written(
         "VALUES (%s, true, 'f', 0, 9223372036854775807) RETURNING id",
         run,
     )
-    with ready_worker(database) as worker:
+    with measuring(database) as worker:
         request(worker, USERS, status=500)
-        deadline = time.monotonic() + seconds(TIMEOUT)
-        while counted(query, run, "r") == (0, 0):
-            assert time.monotonic() < deadline
+
+        def next_are_written() -> bool:
             request(worker, USERS[:10])
+            return counted(query, run, "r") != (0, 0)
+
+        assert within(TIMEOUT, next_are_written)
 
 
 def test_plan_without_a_driver_is_a_problem_of_the_status(
     database: str, query: Query, run: int
 ) -> None:
-    with ready_worker(database) as worker:
+    with measuring(database) as worker:
         assert worker.ask("status")["problems"] == []
         query("UPDATE flagstaff_rollouts_plan SET guarded_until = now() RETURNING id")
         worker.ask("refresh")
@@ -226,15 +224,14 @@ def test_time_in_which_the_body_arrives_is_not_measured(
     database: str, query: Query, run: int, how: str, slow_and_counted: tuple[int, int]
 ) -> None:
     """The latency guard has the limit 0, and more time than the request took is left out."""
-    with ready_worker(database) as worker:
-        worker.ask("call", "tests.support.plan_requests.bodies", KEY, HUNDRED, how)
+    with measuring(database) as worker:
+        worker.call(plan_requests.bodies, KEY, HUNDRED, how)
         assert worker.end() == (0, "")
     slow = sum(failed_users(query, run, guard=2))
     assert (slow, sum(counted(query, run, "r"))) == slow_and_counted
 
 
 ADDRESS = "tests.support.plan_requests.address"
-FROM = "tests.support.plan_requests.requests_from"
 
 
 def left_out(query: Query, run: int) -> tuple[int, int]:
@@ -258,9 +255,9 @@ def test_one_failing_user_of_a_network_counts(database: str, query: Query, run: 
         *((user, "unknown", 500) for user in range(16, 24)),
         *((user, f"198.51.{user}.1", 500) for user in range(24, 34)),
     ]
-    workers = [ready_worker(database, CLIENT_ADDRESS=ADDRESS) for _ in range(2)]
+    workers = [measuring(database, CLIENT_ADDRESS=ADDRESS) for _ in range(2)]
     for worker, arriving in zip(workers, (visits, visits[::-1]), strict=True):
-        assert worker.ask("call", FROM, KEY, arriving) == len(visits)
+        assert worker.call(plan_requests.requests_from, KEY, arriving) == len(visits)
         assert worker.end() == (0, "")
     assert sum(failed_users(query, run)) == 3 + 10
     # Four users of each network count in each worker, of whom one is the first to fail in the run.
@@ -271,9 +268,13 @@ def test_one_failing_user_of_a_network_counts(database: str, query: Query, run: 
 def test_first_users_of_a_network_count_in_each_worker(
     database: str, query: Query, run: int
 ) -> None:
-    with ready_worker(database, CLIENT_ADDRESS=ADDRESS, MEASURE_INTERVAL=60) as worker:
-        worker.ask("call", FROM, KEY, [(user, "192.0.2.1", 200) for user in USERS[4:104]])
-        worker.ask("call", FROM, KEY, [(user, "192.0.2.1", 500) for user in USERS[4:104]])
+    with measuring(database, CLIENT_ADDRESS=ADDRESS, MEASURE_INTERVAL=60) as worker:
+        worker.call(
+            plan_requests.requests_from, KEY, [(user, "192.0.2.1", 200) for user in USERS[4:104]]
+        )
+        worker.call(
+            plan_requests.requests_from, KEY, [(user, "192.0.2.1", 500) for user in USERS[4:104]]
+        )
         assert worker.end() == (0, "")
     seen, failed = left_out(query, run)
     # Some users have a register in common.
@@ -296,7 +297,7 @@ def test_users_who_were_left_out_do_not_fill_the_limit_of_a_guard(
         run,
         are_counted,
     )
-    with ready_worker(database) as worker:
+    with measuring(database) as worker:
         request(worker, HUNDRED, status=500)
         assert worker.end() == (0, "")
     assert sum(failed_users(query, run)) == 20_000 * are_counted + more
@@ -305,10 +306,10 @@ def test_users_who_were_left_out_do_not_fill_the_limit_of_a_guard(
 def test_address_is_read_only_if_a_watched_flag_was_evaluated(
     database: str, query: Query, run: int
 ) -> None:
-    with ready_worker(database, CLIENT_ADDRESS=ADDRESS) as worker:
-        assert worker.ask("call", FROM, KEY, [(1, "192.0.2.1", 200)]) == 1
-        assert worker.ask("call", FROM, "other", [(1, "192.0.2.1", 200)]) == 0
-        assert worker.ask("call", FROM, KEY, [(None, "192.0.2.1", 200)]) == 0
+    with measuring(database, CLIENT_ADDRESS=ADDRESS) as worker:
+        assert worker.call(plan_requests.requests_from, KEY, [(1, "192.0.2.1", 200)]) == 1
+        assert worker.call(plan_requests.requests_from, "other", [(1, "192.0.2.1", 200)]) == 0
+        assert worker.call(plan_requests.requests_from, KEY, [(None, "192.0.2.1", 200)]) == 0
 
 
 def test_failing_visitor_is_new_if_the_cookie_is_younger_than_the_run(
@@ -323,8 +324,8 @@ def test_failing_visitor_is_new_if_the_cookie_is_younger_than_the_run(
     )
     old = [sign_id(f"visitor-{number}", second - 1) for number in range(5)]
     new = [sign_id("another", second), *[None] * 6]
-    with ready_worker(database) as worker:
-        worker.ask("call", "tests.support.plan_requests.visitors", KEY, [*old, *new], 500)
+    with measuring(database) as worker:
+        worker.call(plan_requests.visitors, KEY, [*old, *new], 500)
         assert worker.end() == (0, "")
     assert query(
         "SELECT count(*) FILTER (WHERE NOT is_new), count(*) FILTER (WHERE is_new) "
@@ -340,18 +341,15 @@ def test_guard_is_tripped_by_a_fault_and_not_by_one_client(
     """The client has an IPv4 address and an IPv6 /48, and cookies that are inside."""
     query("UPDATE flagstaff_featureflag SET rollout_percent = %s RETURNING id", percent)
     total = 0
-    with ready_worker(database, CLIENT_ADDRESS=ADDRESS) as worker:
+    with measuring(database, CLIENT_ADDRESS=ADDRESS) as worker:
 
         def trip(visits: list[tuple[int, str, int]]) -> Any:
             """The guard that trips after these visits."""
             nonlocal total
             total += len(visits)
-            worker.ask("call", FROM, KEY, visits)
-            deadline = time.monotonic() + seconds(TIMEOUT)
-            while sum(counted(query, run, "r")) < total:
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
-            return worker.ask("call", "tests.support.plan_requests.verdict", run, percent)
+            worker.call(plan_requests.requests_from, KEY, visits)
+            assert within(TIMEOUT, lambda: sum(counted(query, run, "r")) >= total)
+            return worker.call(plan_requests.verdict, run, percent)
 
         inside = set(worker.ask("survey", KEY, 2 * users))
         own = [user for user in inside if user >= users]
@@ -370,10 +368,10 @@ def test_guard_is_tripped_by_a_fault_and_not_by_one_client(
 
 def count(url: str, views: list[str]) -> tuple[int, int]:
     """Handles a request per user by each view, and returns the numbers outside and inside."""
-    with ready_worker(url) as worker:
+    with measuring(url) as worker:
         inside = len(worker.ask("survey", KEY, len(HUNDRED)))
         for view in views:
-            worker.ask("call", "tests.support.plan_requests.requests_by", view, KEY, HUNDRED)
+            worker.call(plan_requests.requests_by, view, KEY, HUNDRED)
         assert worker.end() == (0, "")
     return len(HUNDRED) - inside, inside
 
@@ -410,12 +408,6 @@ def test_request_without_a_single_evaluation_of_its_own_is_not_counted(
 # POOL_IDLE: a worker keeps one connection while it writes reports.
 
 
-def sockets() -> list[str]:
-    """The open sockets of the process. Runs in the worker."""
-    links = [str(link.readlink()) for link in Path("/proc/self/fd").iterdir() if link.exists()]
-    return sorted(link for link in links if link.startswith("socket:"))
-
-
 def report(worker: Worker, query: Query, run: int, times: int = 1) -> None:
     """Makes a request, and waits until this many are counted in all."""
     request(worker, [1])
@@ -430,7 +422,7 @@ def pooled(sessions: Sessions, worker: Worker) -> list[int]:
 def test_worker_keeps_one_connection_while_it_reports_and_closes_it_at_its_end(
     database: str, query: Query, run: int, sessions: Sessions
 ) -> None:
-    with ready_worker(database, POOL_IDLE=60) as worker:
+    with measuring(database, POOL_IDLE=60) as worker:
         kept = []
         for times in range(1, 4):
             report(worker, query, run, times)
@@ -443,7 +435,7 @@ def test_worker_keeps_one_connection_while_it_reports_and_closes_it_at_its_end(
 def test_worker_keeps_no_connection_by_default(
     database: str, query: Query, run: int, sessions: Sessions
 ) -> None:
-    with ready_worker(database, POOL_IDLE=0) as worker:
+    with measuring(database, POOL_IDLE=0) as worker:
         for times in range(1, 4):
             report(worker, query, run, times)
             assert within(2, lambda: pooled(sessions, worker) == [])
@@ -452,11 +444,11 @@ def test_worker_keeps_no_connection_by_default(
 def test_forked_child_closes_the_connection_that_its_parent_keeps(
     database: str, query: Query, run: int, sessions: Sessions
 ) -> None:
-    with ready_worker(database, POOL_IDLE=60) as worker:
+    with measuring(database, POOL_IDLE=60) as worker:
         report(worker, query, run)
         kept = pooled(sessions, worker)
-        of_parent = worker.ask("call", f"{__name__}.sockets")
-        commands: list[Any] = [["call", f"{__name__}.sockets"], ["ready", 10], ["refresh"]]
+        of_parent = worker.call(open_sockets)
+        commands: list[Any] = [calling(open_sockets), ["ready", 10], ["refresh"]]
         of_child, *results = worker.ask("in_fork", "os._exit", commands)
         assert (of_child, results[0]) == ([], True)
         assert len(of_parent) == 2
@@ -468,7 +460,7 @@ def test_forked_child_closes_the_connection_that_its_parent_keeps(
 def test_session_that_the_server_ends_is_replaced_by_the_next_report(
     database: str, query: Query, run: int, sessions: Sessions
 ) -> None:
-    with ready_worker(database, POOL_IDLE=60) as worker:
+    with measuring(database, POOL_IDLE=60) as worker:
         report(worker, query, run)
         [kept] = pooled(sessions, worker)
         assert query("SELECT pg_terminate_backend(%s, 10000)", kept) == (True,)
@@ -479,7 +471,7 @@ def test_session_that_the_server_ends_is_replaced_by_the_next_report(
 def test_last_report_is_written_although_the_server_has_ended_the_kept_session(
     database: str, query: Query, run: int, sessions: Sessions
 ) -> None:
-    with ready_worker(database, POOL_IDLE=60, MEASURE_INTERVAL=2) as worker:
+    with measuring(database, POOL_IDLE=60, MEASURE_INTERVAL=2) as worker:
         report(worker, query, run)
         [kept] = pooled(sessions, worker)
         assert query("SELECT pg_terminate_backend(%s, 10000)", kept) == (True,)

@@ -11,12 +11,12 @@ from typing import Any
 import psycopg
 import pytest
 from django.conf import settings
-from django.db import connection
 
 from flagstaff import flag_enabled
 from flagstaff.models import Change
 from tests.database.sql.test_qualified_sql import statements
 from tests.support.fixtures import Query
+from tests.support.sql import insert_users
 from tests.support.terminals import flags
 from tests.support.webhooks import Webhook
 from tests.support.workers import Worker
@@ -118,9 +118,9 @@ COMMANDS = """
 create beta
 rollout beta 10
 on beta
-allow beta alice bob
-disallow beta bob
-explain beta alice
+allow beta user_1 user_2
+disallow beta user_2
+explain beta user_1
 rollout beta 50 --dry-run
 kill beta --wait
 list
@@ -165,19 +165,13 @@ def run_commands(hook: dict[str, Any], file: str) -> list[list[Any]]:
         if ran.status:
             failed.append([line, ran.status, ran.err])
     flag_enabled("unknown key")
-    connection.close()
     return failed
 
 
 def test_commands_and_flushes_of_the_owner_call_no_function_of_another_role(
     database: str, mallory: psycopg.Connection[Any], query: Query, tmp_path: Path
 ) -> None:
-    query(
-        "INSERT INTO auth_user (id, username, password, first_name, last_name, email,"
-        " is_superuser, is_staff, is_active, date_joined)"
-        " SELECT n, name, '', '', '', '', false, false, true, now()"
-        " FROM (VALUES (1, 'alice'), (2, 'bob')) AS users (n, name)"
-    )
+    query(insert_users(1, 2))
     words = {word for _, text in statements() for word in re.findall(r"\w+", text)}
     # Django's ORM does not name the schema of functions, and counts in the list of flags.
     words.remove("count")
@@ -185,10 +179,9 @@ def test_commands_and_flushes_of_the_owner_call_no_function_of_another_role(
     mallory.execute(traps.encode())
     for function in OWN_FUNCTIONS:
         mallory.execute(f"CREATE FUNCTION public.{function} RETURNS bigint {TRAP}".encode())
-    with Webhook() as hook, Worker(database, USAGE_INTERVAL=1) as worker:
-        assert worker.ask("ready", 10) is True
-        run = f"{__name__}.run_commands"
-        assert worker.ask("call", run, hook.settings(), str(tmp_path / "flags.json")) == []
+    with Webhook() as hook, Worker(database, USAGE_INTERVAL=1).loaded() as worker:
+        file = str(tmp_path / "flags.json")
+        assert worker.call(run_commands, hook.settings(), file) == []
         assert worker.ask("status")["usage_problem"] is None
     assert query("SELECT is_called FROM trap_calls") == (False,)
     assert query("SELECT count(*) > 0 FROM flagstaff_usage") == (True,)

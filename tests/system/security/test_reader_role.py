@@ -14,9 +14,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from tests.support.fixtures import Query
 from tests.support.pages import DOCS, code_of
-from tests.support.workers import Worker
-
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
+from tests.support.sql import insert_users
+from tests.support.workers import NEW_CHECKOUT, Worker
 
 # Roles are global to the server, so each test has its own.
 _numbers = count(1)
@@ -45,13 +44,8 @@ def session(reader: str) -> Iterator[psycopg.Connection[Any]]:
 
 
 def test_role_is_sufficient_for_an_engine(reader: str, query: Query) -> None:
-    query(
-        "INSERT INTO auth_user (id, username, password, first_name, last_name, email,"
-        " is_superuser, is_staff, is_active, date_joined)"
-        " VALUES (1, 'alice', '', '', '', '', false, false, true, now())"
-    )
-    with Worker(reader) as worker:
-        assert worker.ask("ready", 10) is True
+    query(insert_users(1, 1))
+    with Worker(reader).loaded() as worker:
         worker.sees(["mode"], "live", within=3)
         query("UPDATE flagstaff_keyvaluestore SET value = '\"paypal\"'")
         worker.sees(["get_value", "gateway"], "paypal", within=3)
@@ -125,8 +119,7 @@ def test_schema_with_the_name_of_the_role_does_not_hide_the_tables(
     query(f"UPDATE {name}.flagstaff_featureflag SET rollout_percent = 100")
     query(f"GRANT USAGE ON SCHEMA {name} TO PUBLIC")
     query(f"GRANT SELECT ON {name}.flagstaff_featureflag TO PUBLIC")
-    with Worker(reader) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(reader).loaded() as worker:
         assert worker.ask(*NEW_CHECKOUT) is False
 
 

@@ -12,7 +12,7 @@ from psycopg.conninfo import make_conninfo
 import flagstaff
 from flagstaff.exceptions import RefreshError
 from tests.support.fixtures import Query
-from tests.support.workers import Worker
+from tests.support.workers import Worker, calling
 
 NEW_CHECKOUT: list[Any] = ["flag_enabled", "new_checkout", 1]
 TABLES = [
@@ -50,8 +50,7 @@ def role(query: Query) -> str:
 @pytest.fixture
 def reader(database: str, role: str) -> Iterator[Worker]:
     """A worker whose role is not the owner of the tables, with a loaded snapshot."""
-    with Worker(make_conninfo(database, user=role), POLL_INTERVAL=0.1) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(make_conninfo(database, user=role), POLL_INTERVAL=0.1).loaded() as worker:
         assert worker.ask(*NEW_CHECKOUT) is True
         yield worker
 
@@ -66,8 +65,8 @@ def test_row_security_keeps_the_last_snapshot_and_names_the_table_until_it_is_di
     assert reader.ask(*NEW_CHECKOUT) is True
     assert reader.ask("get_value", "gateway") == "stripe"
     # The first error is that of the load; those of the next connections name the table.
-    reader.sees(["call", f"{__name__}.error_names", table], True, within=5)
-    assert "row level security can hide rows" in reader.ask("call", f"{__name__}.refused_refresh")
+    reader.sees(calling(error_names, table), True, within=5)
+    assert "row level security can hide rows" in reader.call(refused_refresh)
     query(f"ALTER TABLE {table} DISABLE ROW LEVEL SECURITY")
     query("UPDATE flagstaff_featureflag SET enabled = false")
     reader.sees(NEW_CHECKOUT, False, within=10)

@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import psycopg
 import pytest
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import User
-from django.db import connection
 from django.test import Client
 
 import flagstaff
 from flagstaff.exceptions import RefreshError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
-from tests.conftest import ROOT, RunIsolated
+from tests.conftest import RunIsolated
 from tests.support.admin_pages import VALUES, act
 from tests.support.fixtures import Query
+from tests.support.python_processes import run_python
+from tests.support.sql import insert_users, rows
 from tests.support.terminals import flags
-from tests.support.workers import Worker
+from tests.support.workers import NEW_CHECKOUT, Worker
 from tools.postgres import Postgres
 
-NEW_CHECKOUT = ["flag_enabled", "new_checkout"]
-ALICE = """
-INSERT INTO auth_user (id, username, password, first_name, last_name, email,
-    is_superuser, is_staff, is_active, date_joined)
-VALUES (1, 'alice', '', '', '', 'alice@example.com', false, false, true, now());
-INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id)
-SELECT id, 1 FROM flagstaff_featureflag
-"""
+ALLOW = insert_users(1, 1) + (
+    "INSERT INTO flagstaff_featureflag_allowed_users (featureflag_id, user_id) "
+    "SELECT id, 1 FROM flagstaff_featureflag"
+)
 
 # A name without a schema is resolved by the search path: a function there is called if it matches
 # the arguments better than PostgreSQL's own (CVE-2018-1058). Each of these would match a call in a
@@ -77,10 +71,9 @@ def traps(schema: str) -> str:
 
 
 def test_load_does_not_call_functions_of_others(database: str, query: Query) -> None:
-    query(ALICE)
+    query(ALLOW)
     query(traps("public"))
-    with Worker(database, POLL_INTERVAL=0.1) as worker:
-        assert worker.ask("ready", 10) is True
+    with Worker(database, POLL_INTERVAL=0.1).loaded() as worker:
         assert worker.ask(*NEW_CHECKOUT, 1) is True
         query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
         worker.sees(NEW_CHECKOUT, True, within=3)
@@ -90,14 +83,9 @@ def test_load_does_not_call_functions_of_others(database: str, query: Query) -> 
 
 
 def test_migration_does_not_use_functions_of_others(empty_database: str) -> None:
-    surroundings = {
-        "DATABASE_URL": empty_database,
-        "DJANGO_SETTINGS_MODULE": "tests.support.settings",
-    }
     with psycopg.connect(empty_database, autocommit=True) as session:
         session.execute(traps("public").encode())
-        command = [sys.executable, "-m", "django", "migrate", "--verbosity=0"]
-        subprocess.run(command, cwd=ROOT, env=os.environ | surroundings, check=True)
+        run_python(empty_database, "-m", "django", "migrate", "--verbosity=0")
         session.execute("INSERT INTO flagstaff_featureflag (key) VALUES ('a')")
         session.execute("DELETE FROM flagstaff_featureflag")
         found = session.execute(
@@ -151,7 +139,7 @@ def test_refused_log_in_shows_no_credentials_and_no_address(
     with Worker(f"{database} user=mallory password=hunter2", STARTUP_TIMEOUT=0.3) as worker:
         worker.ask(*NEW_CHECKOUT)
         worker.sees(["failed", 1], True, within=3)
-        texts = worker.ask("call", f"{__name__}.texts_of_a_failure")
+        texts = worker.call(texts_of_a_failure)
         texts += [message for _level, message in worker.ask("logged")]
     assert REFUSED in "".join(texts)
     for text in texts:
@@ -171,15 +159,14 @@ def test_error_of_the_server_is_shown_without_its_message(database: str, query: 
     with Worker(database, STARTUP_TIMEOUT=0.3) as worker:
         worker.ask(*NEW_CHECKOUT)
         worker.sees(["failed", 1], True, within=3)
-        texts = worker.ask("call", f"{__name__}.texts_of_a_failure")
+        texts = worker.call(texts_of_a_failure)
     assert "SQLSTATE 22P02" in texts[0]
     assert not [text for text in texts if "hunter2" in text]
 
 
 def test_sessions_of_a_worker_have_no_data_in_their_names(database: str, query: Query) -> None:
-    query(ALICE)
-    with Worker(f"{database} password=hunter2") as worker:
-        assert worker.ask("ready", 10) is True
+    query(ALLOW)
+    with Worker(f"{database} password=hunter2").loaded() as worker:
         worker.ask(*NEW_CHECKOUT, 1)
         worker.ask("refresh")
         [shown] = query(
@@ -187,7 +174,7 @@ def test_sessions_of_a_worker_have_no_data_in_their_names(database: str, query: 
             " WHERE application_name LIKE 'flagstaff%'"
         )
     assert shown
-    for secret in ("hunter2", "alice", "new_checkout", "stripe"):
+    for secret in ("hunter2", "user_1", "new_checkout", "stripe"):
         assert secret not in shown
 
 
@@ -212,7 +199,7 @@ except Exception as error:
 def test_unsupported_security_parameter_is_an_error(
     run_isolated: RunIsolated,
 ) -> None:
-    assert run_isolated(UNKNOWN_OPTION, DJANGO_SETTINGS_MODULE="tests.support.settings") == (
+    assert run_isolated(UNKNOWN_OPTION) == (
         "ConfigurationError connect: the connection parameters cannot be used: "
         "require_auth is not supported\nFalse\n"
     )
@@ -227,12 +214,11 @@ def test_history_stores_only_primary_keys_of_users() -> None:
     flag = FeatureFlag.objects.create(key="new_checkout")
     with flagstaff.acting_as(alice):
         flag.allowed_users.add(alice)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT to_jsonb(c)::text FROM flagstaff_change AS c "
-            "WHERE transaction_id = pg_current_xact_id()::text::bigint"
-        )
-        texts = "".join(text for (text,) in cursor.fetchall())
+    entries = rows(
+        "SELECT to_jsonb(c)::text FROM flagstaff_change AS c "
+        "WHERE transaction_id = pg_current_xact_id()::text::bigint"
+    )
+    texts = "".join(text for (text,) in entries)
     assert Change.objects.latest("id").new == [alice.pk]
     assert "alice" not in texts
 

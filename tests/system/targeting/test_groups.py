@@ -10,8 +10,9 @@ import psycopg
 import pytest
 from django.contrib.auth.models import Group, User
 
-from flagstaff import experiments, status
-from tests.support.workers import Worker
+from flagstaff import experiments
+from tests.support.conditions import condition
+from tests.support.workers import Worker, calling
 
 KEY = "new_checkout"
 #: All members are read only after a minute, so a test that passes within this time saw a token.
@@ -26,9 +27,9 @@ CREATE VIEW auth_group AS SELECT * FROM stored_group WHERE never();
 """
 
 
-def rules(*groups: str, operator: str = "in") -> str:
-    condition = {"attribute": "groups", "operator": operator, "values": [*groups]}
-    return json.dumps([{"conditions": [condition]}])
+def rules(*groups: str, **more: Any) -> str:
+    """A rule for the members of these groups, as JSON."""
+    return json.dumps([{"conditions": [condition("groups", "in", *groups)], **more}])
 
 
 def add_user(name: str, *groups: str) -> int:
@@ -38,20 +39,9 @@ def add_user(name: str, *groups: str) -> int:
     return user.pk
 
 
-def join_group(pk: int, group: str) -> None:
-    User.objects.get(pk=pk).groups.add(Group.objects.get(name=group))
-
-
-def remove_user(pk: int, group: str) -> None:
-    User.objects.get(pk=pk).groups.remove(Group.objects.get(name=group))
-
-
-def problems() -> list[str]:
-    return list(status().problems)
-
-
-def age_of_members() -> float | None:
-    return status().members_age
+def change_group(pk: int, change: str, group: str) -> None:
+    """Adds a user to a group, or removes the user."""
+    getattr(User.objects.get(pk=pk).groups, change)(Group.objects.get(name=group))
 
 
 @pytest.fixture
@@ -64,16 +54,12 @@ def session(database: str) -> Iterator[psycopg.Connection[Any]]:
 def worker(database: str, session: psycopg.Connection[Any]) -> Iterator[Worker]:
     """A worker that evaluates in memory; rules read the group beta."""
     with Worker(database, POLL_INTERVAL=0.5) as opened:
-        call(opened, add_user, "ada", "beta")
+        opened.call(add_user, "ada", "beta")
         session.execute(
             "UPDATE flagstaff_featureflag SET rollout_percent = 0, rules = %s", [rules("beta")]
         )
         opened.sees(["flag_enabled", KEY, 1], True, within=SOON)
         yield opened
-
-
-def call(worker: Worker, function: Any, *arguments: Any) -> Any:
-    return worker.ask("call", f"{function.__module__}.{function.__name__}", *arguments)
 
 
 def sees(worker: Worker, user: int, expected: bool) -> None:
@@ -83,19 +69,19 @@ def sees(worker: Worker, user: int, expected: bool) -> None:
 def test_age_of_members_is_unknown_without_a_rule_that_reads_groups(
     worker: Worker, session: psycopg.Connection[Any]
 ) -> None:
-    assert 0 <= call(worker, age_of_members) < 60
+    assert 0 <= worker.ask("field", "members_age") < 60
     session.execute("UPDATE flagstaff_featureflag SET rules = '[]'")
-    worker.sees(["call", f"{__name__}.age_of_members"], None, within=SOON)
+    worker.sees(["field", "members_age"], None, within=SOON)
 
 
 def test_user_that_joins_and_leaves_a_group_gains_and_loses_the_flag(
     database: str, worker: Worker
 ) -> None:
     with Worker(database) as other:
-        pk = call(other, add_user, "grace", "beta")
+        pk = other.call(add_user, "grace", "beta")
         for each in (worker, other):
             sees(each, pk, True)
-        call(other, remove_user, pk, "beta")
+        other.call(change_group, pk, "remove", "beta")
         for each in (worker, other):
             sees(each, pk, False)
 
@@ -107,22 +93,22 @@ def test_new_member_gets_the_value_of_a_rule_that_alone_reads_the_group(
     session.execute("DELETE FROM flagstaff_segment")
     session.execute(
         "INSERT INTO flagstaff_keyvaluestore (key, value, rules) VALUES ('max_items', '10', %s)",
-        [json.dumps([{**json.loads(rules("beta"))[0], "value": 50}])],
+        [rules("beta", value=50)],
     )
-    pk = call(worker, add_user, "grace")
+    pk = worker.call(add_user, "grace")
     worker.sees(["get_value", "max_items", None, 1], 50, within=SOON)
     assert worker.ask("get_value", "max_items", None, pk) == 10
-    call(worker, join_group, pk, "beta")
+    worker.call(change_group, pk, "add", "beta")
     worker.sees(["get_value", "max_items", None, pk], 50, within=SOON)
 
 
 def test_group_that_only_the_rules_of_a_value_name_is_read_with_the_value(
     worker: Worker, session: psycopg.Connection[Any]
 ) -> None:
-    pk = call(worker, add_user, "grace", "gamma")
+    pk = worker.call(add_user, "grace", "gamma")
     session.execute(
         "INSERT INTO flagstaff_keyvaluestore (key, value, rules) VALUES ('max_items', '10', %s)",
-        [json.dumps([{**json.loads(rules("gamma"))[0], "value": 50}])],
+        [rules("gamma", value=50)],
     )
     worker.sees(["get_value", "max_items", None, pk], 50, within=SOON)
 
@@ -140,12 +126,12 @@ def has_variant(pk: int) -> bool:
 def test_new_member_of_a_group_that_only_an_experiment_names_gets_a_variant(
     worker: Worker,
 ) -> None:
-    pk, member = call(worker, add_user, "grace"), call(worker, add_user, "hopper", "gamma")
-    call(worker, start_experiment, "gamma")
-    check = ["call", f"{__name__}.{has_variant.__name__}"]
+    pk, member = worker.call(add_user, "grace"), worker.call(add_user, "hopper", "gamma")
+    worker.call(start_experiment, "gamma")
+    check = calling(has_variant)
     worker.sees([*check, member], True, within=SOON)
     assert worker.ask(*check, pk) is False
-    call(worker, join_group, pk, "gamma")
+    worker.call(change_group, pk, "add", "gamma")
     worker.sees([*check, pk], True, within=SOON)
 
 
@@ -154,19 +140,19 @@ def test_new_member_of_a_group_that_only_an_experiment_names_gets_a_variant(
 def test_members_that_sql_changes_are_seen_within_about_a_minute(
     worker: Worker, session: psycopg.Connection[Any]
 ) -> None:
-    pk = call(worker, add_user, "grace")
+    pk = worker.call(add_user, "grace")
     # The first minute begins with the load that read the group.
-    assert call(worker, age_of_members) < SOON
+    assert worker.ask("field", "members_age") < SOON
     add = "INSERT INTO auth_user_groups (user_id, group_id) SELECT %s, id FROM auth_group"
     session.execute(f"{add} WHERE name = 'beta'", [pk])
     worker.sees(["flag_enabled", KEY, pk], True, within=62)
-    assert call(worker, age_of_members) < SOON
+    assert worker.ask("field", "members_age") < SOON
 
 
 def test_member_added_while_the_first_rule_was_written_arrives_with_the_next_poll(
     database: str, worker: Worker, session: psycopg.Connection[Any]
 ) -> None:
-    pk = call(worker, add_user, "grace")
+    pk = worker.call(add_user, "grace")
     session.execute("INSERT INTO auth_group (name) VALUES ('staff')")
     with psycopg.connect(database) as signing_up:
         # No rule reads the group yet, so no token is written.
@@ -193,14 +179,14 @@ def test_kill_arrives_while_the_tables_of_groups_are_locked(
         sees(worker, 99, True)
         # The last known members stay.
         assert worker.ask("flag_enabled", KEY, 1) is True
-        [problem] = call(worker, problems)
+        [problem] = worker.ask("problems")
         assert problem.startswith(
             "the members of groups cannot be read, so the last known members stay: "
         )
         session.execute("UPDATE flagstaff_featureflag SET enabled = false")
         sees(worker, 99, False)
     missing = 'the rules of flag "new_checkout" name a group that does not exist: "staff"'
-    worker.sees(["call", f"{__name__}.problems"], [missing], within=SOON)
+    worker.sees(["problems"], [missing], within=SOON)
 
 
 def test_kill_arrives_while_a_view_of_groups_never_returns(
@@ -230,11 +216,10 @@ def test_role_without_rights_on_groups_loads_flags_and_says_what_is_missing(
     session.execute("GRANT SELECT ON ALL TABLES IN SCHEMA public TO flags_only")
     session.execute("REVOKE SELECT ON auth_group FROM flags_only")
     as_role = psycopg.conninfo.make_conninfo(database, user="flags_only")
-    with Worker(as_role) as other:
-        assert other.ask("ready", 10) is True
+    with Worker(as_role).loaded() as other:
         assert other.ask("flag_enabled", KEY, 1) is False
         session.execute("UPDATE flagstaff_featureflag SET rollout_percent = 100")
         sees(other, 99, True)
         unreadable = "the members of groups cannot be read, so conditions on groups are false: "
-        assert any(problem.startswith(unreadable) for problem in call(other, problems))
+        assert any(problem.startswith(unreadable) for problem in other.ask("problems"))
     session.execute("DROP OWNED BY flags_only; DROP ROLE flags_only")

@@ -13,7 +13,7 @@ from django.db import connection
 
 import flagstaff
 from flagstaff.models import FeatureFlag
-from tests.support.workers import Worker, address
+from tests.support.workers import Worker, address, calling
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -87,20 +87,13 @@ def set_unreadable_rules(sql: Sql, workers: list[Worker], rules: str, known: str
     """Writes rules with SQL, and waits until the workers have loaded them."""
     sql(f"UPDATE {FLAGS} SET rules = {rules}")
     for worker in workers:
-        worker.sees(["call", f"{__name__}.result_of_unreadable_rules"], known, within=5)
+        worker.sees(calling(consequence_of_problem), known, within=5)
 
 
-def number_of_problems() -> int:
-    """Runs in the worker."""
-    return len(flagstaff.status().problems)
-
-
-def result_of_unreadable_rules() -> str | None:
-    """What happens with a flag whose rules cannot be read. Runs in the worker."""
+def consequence_of_problem() -> str | None:
+    """What happens because rules or conditions cannot be read. Runs in the worker."""
     for problem in flagstaff.status().problems:
-        start = f'the rules of flag "{KEY}" cannot be read, so '
-        if problem.startswith(start):
-            return problem.removeprefix(start).partition(":")[0]
+        return problem.partition(" cannot be read, so ")[2].partition(":")[0]
     return None
 
 
@@ -153,8 +146,7 @@ def test_new_worker_cannot_evaluate_unreadable_rules_but_the_kill_arrives(
             f"SELECT 'flag {number}', true, 100, {rules}"
         )
     keys = [f"flag {number}" for number in range(len(UNREADABLE))]
-    with Worker(url) as worker:
-        assert worker.ask("ready", 10)
+    with Worker(url).loaded() as worker:
         assert [worker.ask("reason_of", key, 42) for key in keys] == ["ERROR"] * len(keys)
         for key, problem in zip(keys, worker.ask("problems"), strict=True):
             start = (
@@ -176,7 +168,9 @@ def test_segment_with_unreadable_conditions_does_not_hide_a_kill(
     all_see(workers, result=True)
     sql(f"UPDATE flagstaff_segment SET conditions = {conditions}")
     for worker in workers:
-        worker.sees(["call", f"{__name__}.number_of_problems"], 1, within=5)
+        while not worker.ask("problems"):
+            pass
+        assert len(worker.ask("problems")) == 1
         assert worker.ask(*ENABLED) is True
     sql(f"UPDATE {FLAGS} SET enabled = false")
     all_see(workers, result=False)

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
-
 import pytest
 
 import flagstaff
@@ -13,7 +9,6 @@ from flagstaff.exceptions import PropagationError
 from tests.support.fixtures import Query
 from tests.support.workers import Worker
 
-POLL = 0.2
 NEW_CHECKOUT = ["flag_enabled", "new_checkout", 3]
 INSERT_OLD = "INSERT INTO archived (id, key, enabled, rollout_percent) VALUES (9, 'old', true, 100)"
 HEIR = "CREATE TABLE archived () INHERITS (flagstaff_featureflag)"
@@ -45,11 +40,6 @@ NO_TRIGGER = "a token trigger is missing or disabled"
 DISABLE = "UPDATE flagstaff_featureflag SET enabled = false"
 
 
-def mode_reason() -> str | None:
-    """Runs in the worker."""
-    return flagstaff.status().mode_reason
-
-
 def propagation() -> tuple[bool, int, str]:
     """Whether all workers have the change, how many have it, and an error. Runs in the worker."""
     try:
@@ -59,16 +49,9 @@ def propagation() -> tuple[bool, int, str]:
     return found.complete, found.applied, ""
 
 
-@contextmanager
-def watching(database: str) -> Iterator[Worker]:
+def watching(database: str) -> Worker:
     """A worker that has loaded the database and polls often."""
-    with Worker(database, POLL_INTERVAL=POLL) as worker:
-        assert worker.ask("ready", 10)
-        yield worker
-
-
-def reason_of(worker: Worker) -> Any:
-    return worker.ask("call", f"{__name__}.mode_reason")
+    return Worker(database, POLL_INTERVAL=0.2).loaded()
 
 
 def test_row_in_an_inheriting_table_is_seen_by_the_poll(database: str, query: Query) -> None:
@@ -78,10 +61,10 @@ def test_row_in_an_inheriting_table_is_seen_by_the_poll(database: str, query: Qu
         worker.sees(["flag_enabled", "old"], True, within=5)
         worker.sees(["mode"], "reload", within=5)
         assert (
-            reason_of(worker)
+            worker.ask("field", "mode_reason")
             == "a table has no token trigger, or it is not ENABLE ALWAYS: archived"
         )
-        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, NO_TRIGGER]
+        assert worker.call(propagation) == [False, 0, NO_TRIGGER]
 
 
 @pytest.mark.parametrize("role", ["origin", "replica"])
@@ -94,15 +77,15 @@ def test_change_that_a_single_trigger_would_report_is_seen_by_the_poll(
     with watching(database) as worker:
         query(f"ALTER TABLE flagstaff_featureflag {altered}")
         worker.sees(["mode"], "reload", within=5)
-        assert reason_of(worker) == expected
-        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, NO_TRIGGER]
+        assert worker.ask("field", "mode_reason") == expected
+        assert worker.call(propagation) == [False, 0, NO_TRIGGER]
         query(f"SET session_replication_role = {role}; {DISABLE}")
         worker.sees(NEW_CHECKOUT, False, within=5)
         query(f"ALTER TABLE flagstaff_featureflag ENABLE ALWAYS TRIGGER {trigger}")
         worker.sees(["mode"], "live", within=5)
         query(f"DROP TRIGGER {trigger} ON flagstaff_featureflag")
         worker.sees(["mode"], "reload", within=5)
-        assert reason_of(worker) == expected
+        assert worker.ask("field", "mode_reason") == expected
 
 
 def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(
@@ -113,7 +96,7 @@ def test_inheriting_table_with_a_token_trigger_keeps_the_worker_live(
         query(INSERT_OLD)
         worker.sees(["flag_enabled", "old"], True, within=5)
         assert worker.ask("mode") == "live"
-        assert worker.ask("call", f"{__name__}.propagation") == [True, 1, ""]
+        assert worker.call(propagation) == [True, 1, ""]
 
 
 def test_rows_of_a_table_that_becomes_inheriting_are_seen(database: str, query: Query) -> None:
@@ -144,13 +127,12 @@ def test_change_under_a_replaced_trigger_function_is_seen_by_the_poll(
             worker.sees(NEW_CHECKOUT, False, within=5)
             worker.sees(["mode"], "reload", within=5)
             expected = f"a function of the token triggers was replaced: flagstaff_{function}_v1"
-            assert reason_of(worker) == expected
+            assert worker.ask("field", "mode_reason") == expected
             query(original)
             worker.sees(["mode"], "live", within=5)
 
 
 def test_replaced_trigger_function_makes_a_wait_incomplete(database: str, query: Query) -> None:
-    with Worker(database) as worker:
-        assert worker.ask("ready", 10)
+    with Worker(database).loaded() as worker:
         query(TOKEN)
-        assert worker.ask("call", f"{__name__}.propagation") == [False, 0, NO_TRIGGER]
+        assert worker.call(propagation) == [False, 0, NO_TRIGGER]

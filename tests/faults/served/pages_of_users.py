@@ -1,4 +1,4 @@
-"""Pages that evaluate for the user who is logged in, and what their tests do to the process."""
+"""Pages that evaluate for a user or a visitor, and what their tests do to the process."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import threading
 from typing import Any
 
-from django.contrib.auth import login
+from django.contrib.auth import login, logout
 from django.contrib.auth.backends import ModelBackend
 from django.contrib.auth.models import User
 from django.db import connection
@@ -35,6 +35,13 @@ class CountingBackend(ModelBackend):
     async def aget_user(self, user_id: int) -> Any:
         CountingBackend.reads += 1
         return await super().aget_user(user_id)
+
+
+def front(request: Any) -> JsonResponse:
+    """Returns the result for a visitor, and the visitor that it was computed for."""
+    enabled, visitor = request.flags.enabled("new_front"), request.flags.context.visitor_id
+    found = {"pid": os.getpid(), "enabled": enabled, "visitor": visitor}
+    return JsonResponse(found | {"user": request.session.get("_auth_user_id")})
 
 
 def page(request: Any) -> JsonResponse:
@@ -66,6 +73,12 @@ def log_in(request: Any) -> JsonResponse:
     return JsonResponse({"pid": os.getpid()})
 
 
+def log_out(request: Any) -> JsonResponse:
+    """Logs the user out."""
+    logout(request)
+    return JsonResponse({})
+
+
 def set_host(request: Any, host: str) -> JsonResponse:
     """Connects to another host from now on."""
     connection.settings_dict["HOST"] = host
@@ -95,9 +108,11 @@ def release(request: Any) -> JsonResponse:
 
 
 urlpatterns = [
-    path("", page),
-    path("async", async_page),
+    path("page", page),
+    path("page/async", async_page),
+    path("front", front),
     path("login", log_in),
+    path("logout", log_out),
     path("host/<str:host>", set_host),
     path("hold", hold),
     path("release", release),
