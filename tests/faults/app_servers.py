@@ -64,17 +64,21 @@ def _program(name: str) -> str:
 class Browser:
     """A browser that keeps its cookies. Any process of the server may get a request."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(self, port: int, timeout: float = 20) -> None:
+        self.port, self.timeout = port, timeout
         self.cookies: dict[str, str] = {}
 
     def send(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
         """Returns the status and the content of a response, over a new connection."""
-        connection = HTTPConnection(LOOPBACK, self.port, timeout=seconds(20))
-        headers = {"Connection": "close", "Content-Type": "application/json"}
-        headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        connection = HTTPConnection(LOOPBACK, self.port, timeout=seconds(self.timeout))
+        headers = {"Connection": "close"}
+        if self.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={text}" for name, text in self.cookies.items())
+        content: Any = None
+        if body is not None:
+            headers["Content-Type"], content = "application/json", json.dumps(body)
         try:
-            connection.request(method, path, json.dumps(body), headers)
+            connection.request(method, path, content, headers)
             response = connection.getresponse()
             content = response.read()
         finally:
@@ -141,7 +145,7 @@ class AppServer:
     def get(self, path: str = "/") -> dict[str, Any]:
         """Returns the response of one process, to a browser without cookies."""
         try:
-            return Browser(self.port).get(path)
+            return Browser(self.port, timeout=5).get(path)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.log()}") from None
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import signal
 import time
-from collections.abc import Callable
 from typing import Any
 from unittest import mock
 
@@ -22,21 +20,23 @@ def wait_for_workers(timeout: float = 5.0, expect: int | None = None) -> dict[st
 
 
 def wait_while_terminating(url: str, name: str, timeout: float) -> dict[str, Any]:
-    """Waits, and meanwhile terminates the sessions whose application_name is LIKE `name`."""
+    """Waits, and meanwhile terminates the sessions whose application_name is LIKE `name`.
 
-    def terminate() -> None:
-        statement = (
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s"
-        )
-        with psycopg.connect(url, autocommit=True) as session:
-            session.execute(statement, [name])
+    That is at the first sleep, after the list of workers was read.
+    """
+    terminate = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE %s"
+    )
+    sleep, remaining = time.sleep, [name]
 
-    return _wait_while(terminate, timeout)
+    def terminate_and_sleep(seconds: float) -> None:
+        if remaining:
+            with psycopg.connect(url, autocommit=True) as session:
+                session.execute(terminate, [remaining.pop()])
+        sleep(seconds)
 
-
-def wait_while_killing(pid: int, timeout: float) -> dict[str, Any]:
-    """Waits, and meanwhile kills a process."""
-    return _wait_while(lambda: os.kill(pid, signal.SIGKILL), timeout)
+    with mock.patch.object(time, "sleep", terminate_and_sleep):
+        return wait_for_workers(timeout)
 
 
 def change_and_wait(percent: int, user: int) -> tuple[dict[str, Any], bool]:
@@ -63,16 +63,3 @@ def rows_of_this_process() -> list[str]:
     while not found:
         found = rows("SELECT worker FROM flagstaff_worker WHERE pid = %s", os.getpid())
     return [key for (key,) in found]
-
-
-def _wait_while(work: Callable[[], None], timeout: float) -> dict[str, Any]:
-    """Does the work at the first sleep, after the list of workers was read."""
-    sleep, remaining = time.sleep, [work]
-
-    def work_and_sleep(seconds: float) -> None:
-        if remaining:
-            remaining.pop()()
-        sleep(seconds)
-
-    with mock.patch.object(time, "sleep", work_and_sleep):
-        return wait_for_workers(timeout)

@@ -224,10 +224,6 @@ def test_calls_during_an_outage_never_wait_and_overflow_is_counted(
     assert len(units(query)) == len(set(units(query))) == calls + 1_000 - lost(query)
 
 
-def measure(worker: Worker, first: int, number: int) -> list[float]:
-    return list(worker.call(exposing.meet_while_measured, first, first + number))
-
-
 def test_process_that_ends_writes_everything_that_waits(running: str, query: Query) -> None:
     waiting, first, stopped = MAX_FLUSHED + 1_000, 0, 0
     # A process has a second to end, in which a busy machine may write a part.

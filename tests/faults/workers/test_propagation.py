@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 from collections.abc import Callable, Iterator
@@ -160,35 +159,6 @@ def test_ten_workers_apply_each_change_soon_and_are_counted_while_they_reconnect
     assert took[CHANGES // 2] <= seconds(0.5)
     found = caller.call(propagation.wait_while_terminating, database, "flagstaff %", 30)
     assert (found["complete"], counts(found)) == (True, (10, 0, 0, 0))
-
-
-def test_worker_killed_during_the_wait_is_listed(
-    database: str, worker: Worker, caller: Worker
-) -> None:
-    victim = Worker(database)
-    try:
-        victim.loaded()
-        os.kill(victim.pid, signal.SIGSTOP)
-        found = caller.call(propagation.wait_while_killing, victim.pid, seconds(1))
-        assert (found["complete"], counts(found)) == (False, (1, 1, 0, 0))
-        assert pids(found["pending"]) == [victim.pid]
-    finally:
-        victim.end(signal.SIGKILL)
-
-
-def test_worker_that_ends_is_not_expected_any_more(
-    database: str, worker: Worker, caller: Worker
-) -> None:
-    other = Worker(database)
-    try:
-        other.loaded()
-        other.ask(*NEW_CHECKOUT)
-        before = caller.call(propagation.wait_for_workers, 10, 2)
-        assert (before["complete"], counts(before)) == (True, (2, 0, 0, 0))
-    finally:
-        other.end()
-    found = caller.call(propagation.wait_for_workers, 5)
-    assert (found["complete"], counts(found)) == (True, (1, 0, 0, 0))
 
 
 def test_waiting_process_is_counted_as_a_worker(worker: Worker) -> None:

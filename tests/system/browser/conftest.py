@@ -173,3 +173,23 @@ def visitor(logged_in: Visitor, shop: Shop) -> Iterator[Visitor]:
         driver.close()
     driver.switch_to.window(first)
     assert logged_in.console_errors() == []
+
+
+@pytest.fixture
+def plain_phone(visitor: Visitor) -> Iterator[Visitor]:
+    """A phone without scripts. test_accessibility.py has the pages on a desktop."""
+
+    def runs_scripts() -> bool:
+        visitor.visit("/admin/")
+        # A script of Django's admin sets it.
+        script = "return 'theme' in document.documentElement.dataset"
+        return bool(visitor.driver.execute_script(script))
+
+    disable = "Emulation.setScriptExecutionDisabled"
+    visitor.driver.execute_cdp_cmd(disable, {"value": True})
+    visitor.set_width(400)
+    yield visitor
+    # The browser enables scripts a bit later.
+    visitor.driver.execute_cdp_cmd(disable, {"value": False})
+    visitor.wait_until(runs_scripts, expected=True)
+    visitor.reset_width()

@@ -1,15 +1,8 @@
-"""The layout of pages in a browser: on phones and desktops, without scripts."""
+"""The layout of pages in a browser: on phones and desktops."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-import pytest
-
-from tests.system.browser.conftest import Shop, Visitor
-
-_DESKTOP, _PHONE = 1400, 400
+from tools.browser import Visitor
 
 OVERFLOW = """
     const width = document.documentElement.clientWidth;
@@ -30,42 +23,3 @@ def assert_fits(visitor: Visitor) -> None:
     """Asserts that nothing on the page is wider than the window."""
     wider = visitor.driver.execute_script(OVERFLOW)
     assert wider == [], wider
-
-
-@contextmanager
-def without_scripts(visitor: Visitor, width: int) -> Iterator[None]:
-    """A window of this width without scripts."""
-    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
-    visitor.set_width(width)
-    yield
-    enable_scripts(visitor)
-    visitor.reset_width()
-
-
-def plain_windows(*statements: str) -> object:
-    """Returns a fixture: a window without scripts, on a desktop and on a phone.
-
-    The statements prepare the rows of the shop before each test.
-    """
-
-    @pytest.fixture(params=(_DESKTOP, _PHONE))
-    def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
-        for statement in statements:
-            shop.query(statement)
-        with without_scripts(visitor, request.param):
-            yield request.param
-
-    return width
-
-
-def enable_scripts(visitor: Visitor) -> None:
-    """Enables scripts again, and waits until a page runs them: the browser does so a bit later."""
-
-    def runs_scripts() -> bool:
-        visitor.visit("/admin/")
-        # A script of Django's admin sets it.
-        script = "return 'theme' in document.documentElement.dataset"
-        return bool(visitor.driver.execute_script(script))
-
-    visitor.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
-    visitor.wait_until(runs_scripts, expected=True)

@@ -1,4 +1,4 @@
-"""The page of allowed users, and "Who has it?", in a browser without scripts, on two widths."""
+"""The page of allowed users, and "Who has it?", on a phone without scripts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.layout import assert_fits, without_scripts
+from tests.system.browser.layout import assert_fits
 
 NAMES = ".flagstaff-users li label"
 LONG = "x" * 150
@@ -35,13 +35,12 @@ ALLOWED = f"""
 """
 
 
-@pytest.fixture(params=(1400, 400))
-def width(request: pytest.FixtureRequest, visitor: Visitor, shop: Shop) -> Iterator[int]:
-    """A window without scripts, on a phone or on a desktop. Alice and a long name are allowed."""
+@pytest.fixture(autouse=True)
+def allowed_users(visitor: Visitor, shop: Shop) -> Iterator[None]:
+    """Alice and a user with a long name are allowed."""
     for statement in (CLEAR, LONG_USER, ALLOW.format(f"username IN ('alice', '{LONG}')")):
         shop.query(statement)
-    with without_scripts(visitor, request.param):
-        yield request.param
+    yield
     shop.query(CLEAR)
     shop.query(f"DELETE FROM auth_user WHERE username = '{LONG}'")
     shop.query(ALLOW.format("username = 'alice'"))
@@ -51,16 +50,16 @@ def allowed(shop: Shop) -> list[str]:
     return [name for (name,) in shop.query(ALLOWED)]
 
 
-def test_users_are_added_and_removed(visitor: Visitor, shop: Shop, width: int) -> None:
+def test_users_are_added_and_removed(plain_phone: Visitor, shop: Shop) -> None:
+    visitor = plain_phone
     visitor.visit(shop.page_of())
     visitor.press("#content a[href$='/allowed-users/']")
     assert visitor.text("h1") == "Allowed users of new_checkout"
     assert "alice" in visitor.texts(NAMES)
     # The long name breaks.
     assert_fits(visitor)
-    if width == 400:
-        rows = visitor.driver.find_elements(By.CSS_SELECTOR, ".flagstaff-users :is(li, button)")
-        assert [one.rect["height"] for one in rows if one.rect["height"] < 44] == []
+    rows = visitor.driver.find_elements(By.CSS_SELECTOR, ".flagstaff-users :is(li, button)")
+    assert [one.rect["height"] for one in rows if one.rect["height"] < 44] == []
     visitor.press("#content a[href*='/allow/']")
     visitor.write("#id_users", "bob, alcie\ncarol")
     visitor.press(".flagstaff-confirm")
@@ -79,8 +78,8 @@ def test_users_are_added_and_removed(visitor: Visitor, shop: Shop, width: int) -
     assert_fits(visitor)
 
 
-@pytest.mark.usefixtures("width")
-def test_flag_is_evaluated_for_a_user(visitor: Visitor, shop: Shop) -> None:
+def test_flag_is_evaluated_for_a_user(plain_phone: Visitor, shop: Shop) -> None:
+    visitor = plain_phone
     visitor.visit(shop.page_of())
     visitor.write("#id_user", "alice")
     with visitor.leaving_page():

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import pytest
-
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.layout import assert_fits, plain_windows
+from tests.system.browser.layout import assert_fits
 
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 KEY = "color_of_the_button_on_the_page_of_the_cart"
@@ -26,9 +24,6 @@ EXPOSURES = f"""
     FROM flagstaff_experiments_experiment AS e, generate_series(1, 4000) AS n
     WHERE e.key = '{KEY}'
 """
-
-
-width = plain_windows(RENAME)
 
 
 def act(visitor: Visitor, name: str) -> None:
@@ -69,11 +64,11 @@ def edit(visitor: Visitor) -> None:
     assert "Primary metric: none → orders" in visitor.text(MESSAGE)
 
 
-# test_accessibility.py has its pages on a desktop.
-@pytest.mark.parametrize("width", [400], indirect=True)
 def test_experiment_is_created_started_and_shipped_without_scripts(
-    width: int, visitor: Visitor, shop: Shop
+    plain_phone: Visitor, shop: Shop
 ) -> None:
+    visitor = plain_phone
+    shop.query(RENAME)
     create(visitor)
     assert_fits(visitor)
     edit(visitor)

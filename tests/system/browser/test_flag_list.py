@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.admin_pages import FLAGS
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.layout import assert_fits, without_scripts
+from tests.system.browser.layout import assert_fits
 
 PHONE, DESKTOP = 400, 1400
 ROW = "tr:has(#flag-{pk})"
@@ -101,14 +101,13 @@ def test_all_columns_fit_between_the_side_bars(visitor: Visitor) -> None:
 
 
 @pytest.mark.smoke
-def test_kill_without_scripts_returns_to_the_marked_row(visitor: Visitor, shop: Shop) -> None:
+def test_kill_without_scripts_returns_to_the_marked_row(plain_phone: Visitor, shop: Shop) -> None:
     pk = shop.pk_of("new_checkout")
-    with without_scripts(visitor, PHONE):
-        visitor.visit(f"{FLAGS}?q=new")
-        visitor.press(BUTTON.format(pk=pk))
-        visitor.press(".flagstaff-confirm")
-        assert visitor.driver.current_url.endswith(f"{FLAGS}?q=new#flag-{pk}")
-        assert visitor.text(ROW.format(pk=pk) + " .flagstaff-state") == "off"
+    plain_phone.visit(f"{FLAGS}?q=new")
+    plain_phone.press(BUTTON.format(pk=pk))
+    plain_phone.press(".flagstaff-confirm")
+    assert plain_phone.driver.current_url.endswith(f"{FLAGS}?q=new#flag-{pk}")
+    assert plain_phone.text(ROW.format(pk=pk) + " .flagstaff-state") == "off"
 
 
 @pytest.mark.parametrize("width", [PHONE, DESKTOP])

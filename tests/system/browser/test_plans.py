@@ -1,9 +1,9 @@
-"""Rollout plans in a browser under a strict policy: every page without scripts, on two widths."""
+"""Rollout plans in a browser under a strict policy: every page without scripts, on a phone."""
 
 from __future__ import annotations
 
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.layout import assert_fits, plain_windows
+from tests.system.browser.layout import assert_fits
 
 PLANS = "/admin/flagstaff_rollouts/plan/"
 MESSAGE = ".messagelist"
@@ -28,12 +28,11 @@ HOLD = """
 """
 
 
-width = plain_windows(DRIVER)
-
-
 def test_plan_is_created_started_and_rolled_back_without_scripts(
-    width: int, visitor: Visitor, shop: Shop
+    plain_phone: Visitor, shop: Shop
 ) -> None:
+    visitor = plain_phone
+    shop.query(DRIVER)
     visitor.visit(shop.page_of())
     visitor.follow_link("Plan a rollout")
     assert_fits(visitor)
@@ -54,7 +53,7 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     visitor.driver.refresh()
     assert len(visitor.driver.find_elements("css selector", "progress.flagstaff-bar")) == 2
     assert_fits(visitor)
-    assert visitor.find(".flagstaff-main").rect["height"] >= (44 if width < 768 else 20)
+    assert visitor.find(".flagstaff-main").rect["height"] >= 44
     visitor.visit(shop.page_of())
     assert_fits(visitor)
     visitor.follow_link("Open the plan")

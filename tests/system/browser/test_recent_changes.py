@@ -1,4 +1,4 @@
-"""The page of recent changes in a browser, without scripts, on two widths."""
+"""The page of recent changes in a browser, without scripts, on a phone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from selenium.webdriver.common.keys import Keys
 
 from tests.support.admin_pages import RECENT
 from tests.system.browser.conftest import Shop, Visitor
-from tests.system.browser.layout import assert_fits, plain_windows
+from tests.system.browser.layout import assert_fits
 
 LONG = "checkout_payment_retry_policy_" * 8
 MESSAGE = ".messagelist"
@@ -30,12 +30,10 @@ ROWS = (
 PERCENT = "SELECT rollout_percent FROM flagstaff_featureflag WHERE key = '{}'"
 
 
-width = plain_windows(*ROWS)
-
-
-def test_change_of_the_last_hour_is_found_and_undone(
-    visitor: Visitor, width: int, shop: Shop
-) -> None:
+def test_change_of_the_last_hour_is_found_and_undone(plain_phone: Visitor, shop: Shop) -> None:
+    visitor = plain_phone
+    for statement in ROWS:
+        shop.query(statement)
     visitor.visit(RECENT)
     assert_fits(visitor)
     # The link has the time of an hour ago.

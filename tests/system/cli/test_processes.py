@@ -12,6 +12,7 @@ import struct
 import subprocess
 import sys
 import termios
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.support.fixtures import Query
+from tests.support.projects import Project
+from tests.support.python_processes import environment
 from tests.support.workers import Worker
 from tools.limits import CHILD, SERVER, seconds
 from tools.ports import LOOPBACK, free_port
@@ -28,25 +31,28 @@ COMMAND = [sys.executable, "-X", "dev", "-W", "error", "-m", "django", "flags"]
 ESCAPE = "\x1b["
 
 
-def environment(database: str, **variables: str) -> dict[str, str]:
-    inherited = {
-        name: value for name, value in os.environ.items() if name not in ("COLUMNS", "NO_COLOR")
-    }
-    chosen = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
-    return inherited | chosen | {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | variables
+def surroundings(database: str, **variables: str) -> dict[str, str]:
+    """The environment variables of a terminal."""
+    terminal = {"TERM": "xterm", "PYTHONIOENCODING": "utf-8"} | variables
+    found = environment(database, **terminal)
+    return {name: value for name, value in found.items() if name != "COLUMNS"}
 
 
-def run(
-    command: list[str], variables: dict[str, str], **channels: Any
+def piped(
+    database: str, *arguments: str, stdout: int = subprocess.PIPE, **variables: str
 ) -> subprocess.CompletedProcess[str]:
-    default = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    channels = {"stdin": subprocess.DEVNULL, **default, **channels}
-    limit = seconds(CHILD)
-    return subprocess.run(command, cwd=ROOT, env=variables, check=False, timeout=limit, **channels)
-
-
-def piped(database: str, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return run([*COMMAND, *arguments], environment(database, **variables))
+    """Runs the command with pipes, or with this standard output."""
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        cwd=ROOT,
+        env=surroundings(database, **variables),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=seconds(CHILD),
+        check=False,
+    )
 
 
 def on_terminal(database: str, *arguments: str, width: int = 80, no_color: str = "") -> str:
@@ -56,24 +62,20 @@ def on_terminal(database: str, *arguments: str, width: int = 80, no_color: str =
     process = subprocess.Popen(
         [*COMMAND, *arguments],
         cwd=ROOT,
-        env=environment(database, NO_COLOR=no_color),
+        env=surroundings(database, NO_COLOR=no_color),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
     )
     os.close(theirs)
-    shown = b"".join(iter(lambda: _read(ours), b"")).decode().replace("\r\n", "\n")
+    shown = b""
+    # Linux reports the end by an error.
+    with suppress(OSError):
+        while more := os.read(ours, 4096):
+            shown += more
     os.close(ours)
     assert process.wait(seconds(SERVER)) == 0, shown
-    return shown
-
-
-def _read(terminal: int) -> bytes:
-    """Returns the next bytes, or b"" after the process has closed the terminal."""
-    try:
-        return os.read(terminal, 4096)
-    except OSError:  # how Linux reports the end
-        return b""
+    return shown.decode().replace("\r\n", "\n")
 
 
 def test_terminal_shows_a_table_in_colours_that_fits(database: str, query: Query) -> None:
@@ -114,7 +116,7 @@ def test_closed_pipe_is_no_error(database: str, query: Query) -> None:
     )
     reading, writing = os.pipe()
     os.close(reading)
-    ran = run([*COMMAND, "list"], environment(database), stdout=writing)
+    ran = piped(database, "list", stdout=writing)
     os.close(writing)
     assert (ran.returncode, ran.stderr) == (0, "")
 
@@ -126,7 +128,7 @@ def test_interrupted_change_writes_nothing_and_exits_quietly(database: str, quer
         process = subprocess.Popen(
             [*COMMAND, "off", "new_checkout"],
             cwd=ROOT,
-            env=environment(database),
+            env=surroundings(database),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -187,28 +189,17 @@ def test_wait_reports_the_worker_that_applied_the_change(database: str, worker: 
     assert worker.ask("flag_enabled", "new_checkout", 3) is False
 
 
-def settings(folder: Path, text: str) -> dict[str, str]:
-    """Returns environment variables for these settings."""
-    (folder / "shop_settings.py").write_text(text)
-    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
-    return {"DJANGO_SETTINGS_MODULE": "shop_settings", "PYTHONPATH": path}
-
-
 def test_flag_can_be_disabled_while_a_system_check_fails_and_django_options_may_follow(
     database: str, query: Query, tmp_path: Path
 ) -> None:
-    text = "from tests.support.settings import *\nSTATICFILES_DIRS = 'not a list'\n"
-    broken = settings(tmp_path, text) | {"DJANGO_SETTINGS_MODULE": ""}
-    options = ["--settings=shop_settings", "--traceback", "-v", "0"]
-    assert piped(database, "off", "new_checkout", *options, **broken).returncode == 0
+    apps = ["django.contrib.staticfiles", "flagstaff"]
+    project = Project(tmp_path, database, apps=apps, settings="STATICFILES_DIRS = 5")
+    assert "STATICFILES_DIRS" in project.manage("check", status=1)
+    options = ["--settings=settings", "--traceback", "-v", "0"]
+    project.manage("flags", "off", "new_checkout", *options, DJANGO_SETTINGS_MODULE="")
     assert query("SELECT enabled FROM flagstaff_featureflag") == (False,)
 
 
-ON_SQLITE = """
-from tests.support.apps.settings_{users} import *
-
-DATABASES = {{"default": {{"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}}}
-"""
 EVERY_VERB = """
 import django, json, sys
 
@@ -248,13 +239,11 @@ ON_ANY_DATABASE: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize(("users", "pk"), USERS.items(), ids=USERS)
 def test_verbs_work_on_sqlite_with_any_user_model(users: str, pk: str, tmp_path: Path) -> None:
+    settings = f"from tests.support.apps.settings_{users} import AUTH_USER_MODEL, INSTALLED_APPS"
+    project = Project(tmp_path, None, settings=settings)
     lines = [[word.format(pk=pk) for word in line.split()] for line in ON_ANY_DATABASE]
-    variables = settings(tmp_path, ON_SQLITE.format(users=users))
-    python = [sys.executable, "-X", "dev", "-W", "error", "-c", EVERY_VERB, pk]
-    channels = {"stdin": None, "input": json.dumps(lines)}
-    ran = run(python, environment("", **variables), **channels)
-    assert ran.returncode == 0, ran.stderr
-    for shown, (line, part) in zip(ran.stdout.splitlines(), ON_ANY_DATABASE.items(), strict=True):
+    printed = project.python("-c", EVERY_VERB, pk, text=json.dumps(lines)).splitlines()
+    for shown, (line, part) in zip(printed, ON_ANY_DATABASE.items(), strict=True):
         found = json.loads(shown)
         [document] = found if isinstance(found, list) else [found]
         assert part.items() <= document.items(), line

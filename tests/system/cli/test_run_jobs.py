@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
 
@@ -15,12 +14,6 @@ from tests.conftest import ROOT
 from tests.support.fixtures import Query
 from tests.support.webhooks import Webhook
 from tools.limits import seconds
-
-
-@pytest.fixture
-def hook() -> Iterator[Webhook]:
-    with Webhook() as webhook:
-        yield webhook
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

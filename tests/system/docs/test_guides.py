@@ -21,6 +21,7 @@ from django.template import RequestContext
 from django.template.backends.jinja2 import Jinja2
 from django.test import Client, override_settings
 from django.urls import path, reverse
+from django.utils.module_loading import import_string
 from rest_framework.test import APIRequestFactory, force_authenticate
 
 from flagstaff import acting_as, all_flags
@@ -41,12 +42,14 @@ pytestmark = pytest.mark.django_db
 VIEWS, HISTORY = "how-to/views.md", "how-to/history.md"
 
 
-def templates_in(folder: Path) -> dict[str, Any]:
-    return {
-        "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [folder],
-        "OPTIONS": {"libraries": {"flagstaff": "flagstaff.templatetags.flagstaff"}},
-    }
+@pytest.fixture
+def page_html(tmp_path: Path, settings: Any) -> Path:
+    """The template "page.html" of the project."""
+    backend = "django.template.backends.django.DjangoTemplates"
+    libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
+    options = {"libraries": libraries}
+    settings.TEMPLATES = [{"BACKEND": backend, "DIRS": [tmp_path], "OPTIONS": options}]
+    return tmp_path / "page.html"
 
 
 def shop_request(user: Any) -> Any:
@@ -143,17 +146,16 @@ def test_value_out_of_range_is_not_used(value: object, used: int) -> None:
         assert names_of("how-to/values.md", "def discount")["discount"]() == used
 
 
-def test_browser_gets_client_side_flags_only(alice: User, tmp_path: Path) -> None:
+def test_browser_gets_client_side_flags_only(alice: User, page_html: Path) -> None:
     FeatureFlag.objects.create(key="new_checkout", enabled=True, client_side=True)
     FeatureFlag.objects.create(key="hidden", enabled=True, rollout_percent=100)
     [address] = names_of(VIEWS, "urlpatterns")["urlpatterns"]
     view = address.resolve("flags/").func
     [shown] = re.findall(r"^\{.+", code_of(VIEWS, "console")[0], re.MULTILINE)
     assert json.loads(view(shop_request(alice)).content) == json.loads(shown)
-    (tmp_path / "page.html").write_text('{{ flags|json_script:"flags" }}')
+    page_html.write_text('{{ flags|json_script:"flags" }}')
     page = names_of(VIEWS, "def render_with_flags")["render_with_flags"]
-    with override_settings(TEMPLATES=[templates_in(tmp_path)]):
-        assert b'{"new_checkout": false}' in page(shop_request(alice)).content
+    assert b'{"new_checkout": false}' in page(shop_request(alice)).content
 
 
 def test_rollout_starts_with_the_team(alice: User) -> None:
@@ -181,14 +183,13 @@ def test_async_view_depends_on_the_flag(alice: User) -> None:
         assert checkout(shop_request(alice)).content == b"new"
 
 
-def test_template_of_an_async_view_evaluates_for_the_user(alice: User, tmp_path: Path) -> None:
+def test_template_of_an_async_view_evaluates_for_the_user(alice: User, page_html: Path) -> None:
     tag = '{% flag "new_checkout" customer %}new{% else %}old{% endflag %}'
-    (tmp_path / "page.html").write_text(f"{{% load flagstaff %}}{tag}")
+    page_html.write_text(f"{{% load flagstaff %}}{tag}")
     FeatureFlag.objects.create(key="new_checkout", enabled=True).allowed_users.add(alice)
     page = async_to_sync(names_of(VIEWS, "async def page")["page"])
-    with override_settings(TEMPLATES=[templates_in(tmp_path)]):
-        assert page(shop_request(alice)).content.split() == [b"new"]
-        assert page(shop_request(AnonymousUser())).content.split() == [b"old"]
+    assert page(shop_request(alice)).content.split() == [b"new"]
+    assert page(shop_request(AnonymousUser())).content.split() == [b"old"]
 
 
 def test_async_startup_and_shutdown_wait_for_the_engine() -> None:
@@ -246,7 +247,7 @@ def test_requests_have_flags(alice: User) -> None:
 @pytest.mark.parametrize("page", [VIEWS, HISTORY])
 def test_middleware_has_the_name_that_the_pages_give(page: str) -> None:
     [name] = names_of(page, "MIDDLEWARE +=")["MIDDLEWARE"]
-    assert name == f"{FlagstaffMiddleware.__module__}.{FlagstaffMiddleware.__name__}"
+    assert import_string(name) is FlagstaffMiddleware
 
 
 def shown(text: str) -> str:

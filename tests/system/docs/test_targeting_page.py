@@ -13,6 +13,7 @@ from django.template import Context
 from flagstaff import explain, flag_enabled
 from flagstaff.models import FeatureFlag, Segment
 from flagstaff.validators import validate_conditions, validate_rules
+from tests.support.conditions import condition
 from tests.support.pages import code_of, names_of, template_of
 from tests.support.views import request_of, with_flags
 
@@ -21,15 +22,15 @@ pytestmark = pytest.mark.django_db
 PAGE = "how-to/targeting.md"
 
 
-def rules_with(text: str) -> Any:
-    """The rules of the page that contain a text."""
+def json_of(text: str) -> Any:
+    """The document of the page that contains a text."""
     [block] = code_of(PAGE, "json", text)
     return json.loads(block)
 
 
-def store(key: str, rules: object, rollout_percent: int = 0) -> None:
+def store(key: str, rules: object) -> None:
     validate_rules(rules)
-    FeatureFlag.objects.create(key=key, enabled=True, rules=rules, rollout_percent=rollout_percent)
+    FeatureFlag.objects.create(key=key, enabled=True, rules=rules)
 
 
 def user(pk: int, **fields: Any) -> User:
@@ -40,7 +41,7 @@ def user(pk: int, **fields: Any) -> User:
 
 
 def test_first_rules_select_staff_and_a_share_of_customers() -> None:
-    store("new_checkout", rules_with("paying customers in DACH"))
+    store("new_checkout", json_of("paying customers in DACH"))
     assert flag_enabled("new_checkout", user(2, is_staff=True))
     # Another country, bucket 51 and 25 %, anonymous.
     for of_user, country in ((user(2), "FR"), (user(2), "DE"), (None, "DE")):
@@ -49,10 +50,10 @@ def test_first_rules_select_staff_and_a_share_of_customers() -> None:
 
 
 def test_segment_of_the_page_is_used_by_its_rules() -> None:
-    conditions = rules_with('"seats"')
+    conditions = json_of('"seats"')
     validate_conditions(conditions)
     Segment.objects.create(key="enterprise", conditions=conditions)
-    store("new_checkout", rules_with("known not to be big"))
+    store("new_checkout", json_of("known not to be big"))
     big, small = {"plan": "enterprise", "seats": 100}, {"plan": "enterprise", "seats": 99}
     assert flag_enabled("new_checkout", 2, context=big)
     assert not flag_enabled("new_checkout", 2, context=small)
@@ -63,15 +64,14 @@ def test_segment_of_the_page_is_used_by_its_rules() -> None:
 
 
 def test_calls_of_the_page_pass_their_context() -> None:
-    def store_for(key: str, attribute: str, value: str) -> None:
-        conditions = [{"attribute": attribute, "operator": "in", "values": [value]}]
-        store(key, [{"conditions": conditions}])
-
     names = names_of(PAGE, "express_shipping")
-    store_for("express_shipping", "country", "DE")
-    store_for("invoices_as_pdf", "job", "invoices")
-    store_for("summer_banner", "page", "start")
-    store_for("new_checkout", "host", "testserver")
+    for key, attribute, value in [
+        ("express_shipping", "country", "DE"),
+        ("invoices_as_pdf", "job", "invoices"),
+        ("summer_banner", "page", "start"),
+        ("new_checkout", "host", "testserver"),
+    ]:
+        store(key, [{"conditions": [condition(attribute, "in", value)]}])
     order = type("Order", (), {"country": "DE", "user": user(1)})()
     assert names["shipping"](order, user(1))
     assert names["invoice_all"]([order]) == [True]

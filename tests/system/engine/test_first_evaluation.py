@@ -136,20 +136,6 @@ print([name for name in sys.modules if name.startswith("flagstaff") and name not
 """,
         "[]\n",
     ),
-    "second interpreter is refused": (
-        """
-from flagstaff.exceptions import ConfigurationError
-try:
-    _core.claim_interpreter(id(sys.modules) + 8)
-except ConfigurationError as error:
-    print(error)
-_core.claim_interpreter(id(sys.modules))
-""",
-        (
-            "flagstaff supports one interpreter per process, and this is another one; give each "
-            "application its own process, as with WSGIApplicationGroup %{GLOBAL} in mod_wsgi\n"
-        ),
-    ),
     "lazy object that wraps itself raises": (
         """
 from django.utils.functional import SimpleLazyObject

@@ -41,27 +41,22 @@ SMALL = Scenario("small", "conversion", 3, units=1_200, every=40, planned=800)
 KINDS: list[Kind] = ["conversion", "lift", "revenue", "ratio", "grow"]
 
 
-def sums_between(arm: ArmSums, run: int, looks: slice) -> PairSums:
-    units, *others = (float(sums[run, looks].sum()) for sums in arm)
-    y, yy, x, xx, xy = others
-    return PairSums(int(units), y, yy, x, xx, xy)
-
-
-def conversions(sums: PairSums) -> Conversions:
-    return Conversions(sums.units, int(sums.y))
-
-
 def effect_by_the_package(
     kind: Kind, arms: tuple[ArmSums, ArmSums], run: int, look: int
 ) -> Effect | None:
-    control, treatment = (sums_between(arm, run, slice(look + 1)) for arm in arms)
-    if kind == "ratio":
-        return difference(ratio(control), ratio(treatment))
-    if kind == "revenue":
-        return difference(mean(control.of_y), mean(treatment.of_y))
-    if kind == "lift":
-        return lift(proportion(conversions(control)), proportion(conversions(treatment)))
-    return difference(proportion(conversions(control)), proportion(conversions(treatment)))
+    """The effect at a look, by the functions of the package."""
+    estimates = []
+    for arm in arms:
+        units, y, *others = (float(sums[run, : look + 1].sum()) for sums in arm)
+        sums = PairSums(int(units), y, *others)
+        if kind == "ratio":
+            estimates.append(ratio(sums))
+        elif kind == "revenue":
+            estimates.append(mean(sums.of_y))
+        else:
+            estimates.append(proportion(Conversions(sums.units, int(sums.y))))
+    control, treatment = estimates
+    return (lift if kind == "lift" else difference)(control, treatment)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -84,7 +79,8 @@ def test_simulated_effects_are_those_of_the_package(kind: Kind) -> None:
 def test_simulated_ends_are_those_of_the_package() -> None:
     scenario = replace(SMALL, runs=40, base=0.3, effect=0.4)
     ends = run_chunk(scenario, 0, 40)
-    arms = draw(np.random.default_rng(seed_of(scenario)), scenario, 40)
+    seed = [zlib.crc32(scenario.name.encode()), 0]
+    arms = draw(np.random.default_rng(seed), scenario, 40)
     looks, plan = looks_of(scenario), Plan(scenario.planned)
     for run in range(40):
         by_rule: dict[str, list[int]] = {"always_valid": [], "lower_bound": []}
@@ -100,23 +96,16 @@ def test_simulated_ends_are_those_of_the_package() -> None:
     assert np.count_nonzero(ends.always_valid) > 10
 
 
-def seed_of(scenario: Scenario) -> list[int]:
-    return [zlib.crc32(scenario.name.encode()), 0]
-
-
 # `make sim` runs all scenarios; here are fewer, with a look after every 25 units.
 def test_always_valid_results_are_seldom_false_and_naive_ones_often() -> None:
     none = Scenario("20 looks", "conversion", 1_500, units=4_000, every=200, planned=4_000)
     chosen = [none, replace(none, name="often", every=25, runs=400)]
     chosen += [replace(chosen[1], name=kind, kind=kind, runs=200) for kind in KINDS[1:]]
-    found = {one.name: figures_of(one, ends) for one, ends in zip(chosen, run(chosen), strict=True)}
+    ends_of = simulate(chosen).values()
+    found = {one.name: figures_of(one, ends) for one, ends in zip(chosen, ends_of, strict=True)}
     assert broken_bounds(found, most_false=0.08) == []
     assert found["often"].spoke["naive"] > 0.2
     assert "20 looks" in report(found)
-
-
-def run(chosen: list[Scenario]) -> list[Ends]:
-    return list(simulate(chosen).values())
 
 
 def test_broken_bounds_are_named() -> None:
