@@ -14,7 +14,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import django
 from django.utils.functional import SimpleLazyObject
@@ -40,7 +40,7 @@ def blocking_user() -> int:
     return Member().pk
 
 
-def evaluate(user: object = 3) -> None:
+def evaluate(user: Any = 3) -> None:
     flagstaff.flag_enabled("new_checkout", user)
     flagstaff.get_value("gateway")
 

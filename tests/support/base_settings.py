@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from tools.database_url import parse_database_url
 
 _SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "db.sqlite3"}
 
 # The server of DATABASE_URL, or SQLite, whose tests are in memory unless TEST_FILE is set.
-DATABASES = {
+DATABASES: dict[str, dict[str, Any]] = {
     "default": parse_database_url(os.environ["DATABASE_URL"])
     if "DATABASE_URL" in os.environ
     else {**_SQLITE, "TEST": {"NAME": os.environ.get("TEST_FILE")}}

@@ -122,9 +122,9 @@ class Project:
 
     def printed(self, code: str, **variables: str) -> Any:
         """Returns the JSON on the last line that code prints."""
-        return json.loads(self.run(code, **variables).splitlines()[-1])
+        return json.loads(self.run(code, status=0, **variables).splitlines()[-1])
 
     def pytest(self, *arguments: str, **variables: str) -> str:
         """Returns the output of pytest, whose tests must pass."""
         options = ("-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider")
-        return self.python(*options, *arguments, **variables)
+        return self.python(*options, *arguments, status=0, **variables)

@@ -63,6 +63,10 @@ def create_users() -> None:
         User.objects.create_superuser(name)
 
 
+def create(key: str) -> None:
+    changes.flags.create(key, enabled=True, rollout_percent=10)
+
+
 def rollout_in_the_cache(key: str) -> int:
     return FeatureFlag.objects.get(key=key).rollout_percent
 
@@ -87,11 +91,8 @@ def get_page(key: str, view: str, query: str = "") -> str:
     return page(boss, f"{FLAGS}{query or f'{pk}/{view}/'}")
 
 
-CREATE = "create {} --enabled --rollout 10"
-
-
 def test_cache_is_in_use(cached: Worker, execute: Execute) -> None:
-    cached.call(ok, CREATE.format("cached"))
+    cached.call(create, "cached")
     assert cached.call(rollout_in_the_cache, "cached") == 10
     execute("UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = 'cached'")
     assert cached.call(rollout_in_the_cache, "cached") == 10
@@ -102,7 +103,7 @@ def test_expected_version_that_is_old_is_a_conflict(
     by: str, cached: Worker, execute: Execute
 ) -> None:
     key = f"changed_by_{by}"
-    cached.call(ok, CREATE.format(key))
+    cached.call(create, key)
     seen = cached.call(flag_version, key)
     assert cached.call(count_events, key) == 1
     if by == "code":
@@ -114,7 +115,7 @@ def test_expected_version_that_is_old_is_a_conflict(
 
 
 def test_command_shows_a_change_by_sql(cached: Worker, execute: Execute) -> None:
-    cached.call(ok, CREATE.format("shown"))
+    cached.call(create, "shown")
     assert cached.call(document, "show", "shown")["rollout_percent"] == 10
     execute("UPDATE flagstaff_featureflag SET rollout_percent = 20 WHERE key = 'shown'")
     assert cached.call(document, "show", "shown")["rollout_percent"] == 20
@@ -123,7 +124,7 @@ def test_command_shows_a_change_by_sql(cached: Worker, execute: Execute) -> None
 
 
 def test_undo_reverts_a_change_by_sql(cached: Worker, execute: Execute) -> None:
-    cached.call(ok, CREATE.format("undone"))
+    cached.call(create, "undone")
     cached.call(set_rollout, "undone", 20)
     assert cached.call(document, "undo", "undone")["new"] == {"rollout_percent": 10}
     execute("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'undone'")
@@ -134,7 +135,7 @@ def test_allowed_users_by_sql_are_seen(cached: Worker, execute: Execute) -> None
     def allowed() -> list[int]:
         return [user["pk"] for user in cached.call(document, "show", "allowed")["allowed_users"]]
 
-    cached.call(ok, CREATE.format("allowed"))
+    cached.call(create, "allowed")
     cached.call(ok, "allow allowed anna")
     assert allowed() == [1]
     table = "flagstaff_featureflag_allowed_users"
@@ -147,7 +148,7 @@ def test_allowed_users_by_sql_are_seen(cached: Worker, execute: Execute) -> None
 
 
 def test_flag_is_deleted_with_allowed_users_by_sql(cached: Worker, execute: Execute) -> None:
-    cached.call(ok, CREATE.format("deleted"))
+    cached.call(create, "deleted")
     # Django reads what it would delete.
     cached.call(get_page, "deleted", "delete")
     execute(
@@ -164,7 +165,7 @@ def test_admin_shows_a_change_by_sql(cached: Worker, execute: Execute) -> None:
         listed = cached.call(get_page, "admin", "", "?q=admin")
         return [history.count('id="version-'), column(listed, "state")]
 
-    cached.call(ok, CREATE.format("admin"))
+    cached.call(create, "admin")
     assert shown() == [1, ["rollout 10 %"]]
     execute("UPDATE flagstaff_featureflag SET enabled = false WHERE key = 'admin'")
     assert shown() == [2, ["off 10 %"]]

@@ -20,7 +20,7 @@ if "WITH_MIDDLEWARE" in os.environ:
     AUTHENTICATION_BACKENDS = ["tests.faults.served.pages_of_users.CountingBackend"]
     SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
 # How Django keeps its connections.
-DATABASES = {"default": {**settings.DATABASES["default"]}}
+DATABASES = settings.DATABASES
 match os.environ.get("CONNECTIONS"):
     case "kept":
         DATABASES["default"]["CONN_MAX_AGE"] = None
