@@ -153,8 +153,7 @@ def test_refused_log_in_is_reported_with_its_cause(
 ) -> None:
     usual = {"host": "127.0.0.1", "port": str(server.port), "user": "clerk", "password": "right"}
     cases = [usual | {"dbname": "postgres"} | changed for changed, _ in CASES.values()]
-    environment = {"DJANGO_SETTINGS_MODULE": "tests.support.settings"}
-    outcomes = json.loads(run_isolated(RUN, json.dumps(cases), **environment))
+    outcomes = json.loads(run_isolated(RUN, json.dumps(cases)))
     found = {name: error for name, [error, _] in zip(CASES, outcomes, strict=True)}
     assert found == {name: error for name, (_, error) in CASES.items()}
     # Libpq is refused, too, so the cases are what they are meant to be.

@@ -6,7 +6,6 @@ import pytest
 
 from tests.conftest import RunIsolated
 
-pytestmark = pytest.mark.django_db
 REGISTERED = """
 import django, os
 from django.conf import settings
@@ -31,7 +30,4 @@ print(*map(site.is_registered, (FeatureFlag, KeyValueStore, Segment)))
 def test_replaced_model_has_no_admin(
     settings: str, registered: str, run_isolated: RunIsolated
 ) -> None:
-    output = run_isolated(
-        REGISTERED, FLAGSTAFF=settings, DJANGO_SETTINGS_MODULE="tests.support.settings"
-    )
-    assert output.strip() == registered
+    assert run_isolated(REGISTERED, FLAGSTAFF=settings).strip() == registered

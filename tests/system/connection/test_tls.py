@@ -73,8 +73,7 @@ def connect(run_isolated: RunIsolated, home: Path) -> Connect:
         base = {"host": "localhost", "hostaddr": "127.0.0.1", "port": str(proxy.port)}
         base |= {"user": "postgres", "dbname": "postgres"}
         given = [base | case for case in cases]
-        environment = {"HOME": str(home), "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
-        found: list[Outcome] = json.loads(run_isolated(RUN, json.dumps(given), **environment))
+        found: list[Outcome] = json.loads(run_isolated(RUN, json.dumps(given), HOME=str(home)))
         return found
 
     return connect

@@ -41,6 +41,5 @@ os.kill(child, signal.SIGKILL)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux can refuse system calls")
 def test_evaluation_makes_no_system_call(database: str, run_isolated: RunIsolated) -> None:
-    project = {"DATABASE_URL": database, "DJANGO_SETTINGS_MODULE": "tests.support.settings"}
-    found = run_isolated(SCRIPT, str(seconds(SERVER / 10)), **project)
+    found = run_isolated(SCRIPT, str(seconds(SERVER / 10)), DATABASE_URL=database)
     assert found == "begun \n(True, 'stripe', False)\n"

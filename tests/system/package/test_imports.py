@@ -34,8 +34,7 @@ if sys.argv[1:]:
     print(calls, threading.active_count(), status().mode)
 """
     assert run_isolated(script, **UNSET) == "set()\n"
-    settings = {"DJANGO_SETTINGS_MODULE": "tests.support.settings"}
-    assert run_isolated(script, "connects", **settings) == "set()\n[] 1 idle\n"
+    assert run_isolated(script, "connects") == "set()\n[] 1 idle\n"
 
 
 def test_setup_of_the_core_imports_only_itself_and_needs_little_memory(
