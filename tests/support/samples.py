@@ -20,7 +20,7 @@ from flagstaff.experiments.editing import add_metric, edit, force, grow
 from flagstaff.experiments.lifecycle import undo
 from flagstaff.models import Change
 from flagstaff.rollouts import plans
-from tests.support.rollouts import drive_recently
+from tests.support.plans import drive_recently
 from tests.support.shop import STAFF
 
 RULES = [{"conditions": [STAFF]}]

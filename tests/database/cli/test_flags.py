@@ -18,7 +18,7 @@ from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.forced_off import forced_off
 from tests.support.history import newest_entry
-from tests.support.rollouts import rollout
+from tests.support.plans import rollout
 from tests.support.shop import GERMAN, STAFF, Shop
 from tests.support.sql import rows
 from tests.support.terminals import document, flags, run, table_rows, typed, undo_of

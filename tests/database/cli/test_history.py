@@ -17,7 +17,7 @@ from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
 from tests.support.history_fixtures import role_that_reads
-from tests.support.rollouts import rollout
+from tests.support.plans import rollout
 from tests.support.terminals import document, run, table_rows, typed, undo_of
 
 # Each command is a transaction of its own, at a time of its own.

@@ -15,7 +15,7 @@ from flagstaff.actions import Kind, action
 from flagstaff.history import flag_version
 from tests.support.admin_pages import production
 from tests.support.history import newest_entry
-from tests.support.rollouts import rollout
+from tests.support.plans import rollout
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import Terminal, asked, document, run, typed
 

@@ -14,7 +14,7 @@ import pytest
 from flagstaff import changes, serialization
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.history import flag_history
-from tests.support.rollouts import rollout
+from tests.support.plans import rollout
 from tests.support.terminals import asked, ok, refused, run, typed, undo_of
 
 # Each change is a transaction of its own.

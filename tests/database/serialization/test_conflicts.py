@@ -32,7 +32,7 @@ from tests.support.documents import (
     summaries,
 )
 from tests.support.history_fixtures import undo_transaction
-from tests.support.rollouts import rollout
+from tests.support.plans import rollout
 from tests.support.shop import Shop
 from tests.support.sql import rows
 

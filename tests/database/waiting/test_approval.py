@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from flagstaff import changes
 from flagstaff.models import FeatureFlag, WaitingAction
 from tests.support.admin_pages import permit
-from tests.support.rollouts import rollout
+from tests.support.plans import rollout
 from tests.support.shop import Shop
 from tests.support.terminals import asked, document, run
 from tests.support.waiting import ask, make_due, run_jobs

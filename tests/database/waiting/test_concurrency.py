@@ -12,7 +12,7 @@ from flagstaff.models import Change, FeatureFlag, WaitingAction
 from flagstaff.waiting import running
 from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
-from tests.support.rollouts import drive_recently
+from tests.support.plans import drive_recently
 from tests.support.shop import Shop
 from tests.support.waiting import ask, make_due
 

@@ -14,7 +14,7 @@ from flagstaff.models import FeatureFlag, WaitingAction
 from flagstaff.waiting.stored import COLUMNS, State, records_of
 from flagstaff.waiting.times import future_time
 from tests.support.admin_pages import FLAGS, VALUES, act, flag_url, message_links, messages_of
-from tests.support.rollouts import rollout
+from tests.support.plans import rollout
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.terminals import run

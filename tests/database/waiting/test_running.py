@@ -29,7 +29,7 @@ from flagstaff.waiting.actions import ask as ask_for
 from flagstaff.waiting.prospect import Prospect
 from tests.support.admin_pages import permit
 from tests.support.history import flag_history, newest_entry
-from tests.support.rollouts import rollout
+from tests.support.plans import rollout
 from tests.support.shop import STAFF, Shop
 from tests.support.sql import rows
 from tests.support.terminals import refused, run

@@ -13,9 +13,9 @@ import pytest
 
 from tests.support.clusters import at
 from tests.support.fixtures import Query, execute
-from tests.support.plans import KEY, counted, start_run
 from tests.support.orphans import open_sockets
 from tests.support.plan_requests import has_problem, requests
+from tests.support.plans import KEY, counted, start_run
 from tests.support.proxy import Proxy
 from tests.support.repeats import repeats
 from tests.support.sessions import Sessions, within

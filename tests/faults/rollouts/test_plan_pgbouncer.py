@@ -7,8 +7,8 @@ import re
 
 from tests.support.clusters import at, ready
 from tests.support.fixtures import Query
-from tests.support.plans import KEY, wait_for_count
 from tests.support.plan_requests import requests
+from tests.support.plans import KEY, wait_for_count
 from tests.support.python_processes import run_python
 from tools.pgbouncer import PgBouncer
 

@@ -10,6 +10,7 @@ import pytest
 from flagstaff._engine.visitor_cookie import sign_id
 from tests.support import plan_requests
 from tests.support.fixtures import Query
+from tests.support.orphans import open_sockets
 from tests.support.plans import (
     KEY,
     TIMEOUT,
@@ -18,7 +19,6 @@ from tests.support.plans import (
     start_run,
     wait_for_count,
 )
-from tests.support.orphans import open_sockets
 from tests.support.proxy import Proxy
 from tests.support.sessions import Sessions, within
 from tests.support.workers import Worker, calling

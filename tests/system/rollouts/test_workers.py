@@ -10,10 +10,9 @@ from flagstaff.rollouts import driver
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import PlanEvent
 from tests.support.fixtures import Query
-from tests.support.plans import wait_for_count
 from tests.support.plan_requests import requests
+from tests.support.plans import KEY, drive_recently, fail, run_of, see_enough, wait_for_count
 from tests.support.python_processes import run_python
-from tests.support.plans import KEY, drive_recently, fail, run_of, see_enough
 from tests.support.workers import Worker, suspended
 
 #: The bucket of this user is 2.
