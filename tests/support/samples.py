@@ -12,14 +12,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from django.db import transaction
 
-from flagstaff import changes, experiments
+from flagstaff import acting_as, changes, experiments
 from flagstaff.actions import Action, Kind, all_actions
 from flagstaff.changes import flags, segments, values
 from flagstaff.experiments.editing import add_metric, edit, force, grow
 from flagstaff.experiments.lifecycle import undo
-from flagstaff.models import Change
+from flagstaff.experiments.models import Experiment, ExperimentEvent
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts import plans
+from flagstaff.rollouts.models import Plan, PlanEvent
+from tests.support.history import newest_entry
 from tests.support.plans import drive_recently
 from tests.support.shop import STAFF
 
@@ -60,8 +64,10 @@ class Sample(NamedTuple):
     def prepare(self) -> Sample:
         """Brings the row to its state, and returns the sample with the version to restore."""
         drive_recently()
-        for change in self.before:
-            change(self.key)
+        # By another person: what somebody writes to a row in a transaction is undone together.
+        with acting_as("bob"):
+            for change in self.before:
+                change(self.key)
         if self.name != "restore":
             return self
         version = _first_version(self.kind, self.key)
@@ -272,9 +278,46 @@ SAMPLES = [
     experiment("delete", experiments.delete, "--yes", before=CREATED),
 ]
 
-each_sample = pytest.mark.parametrize(
-    "sample",
-    SAMPLES,
-    indirect=True,
-    ids=[f"{sample.action.noun}-{sample.name}" for sample in SAMPLES],
-)
+
+def each(samples: list[Sample]) -> pytest.MarkDecorator:
+    """Runs a test with each of these samples, which its fixture `sample` prepares."""
+    names = [f"{sample.action.noun}-{sample.name}" for sample in samples]
+    return pytest.mark.parametrize("sample", samples, indirect=True, ids=names)
+
+
+each_sample = each(SAMPLES)
+
+
+def result_of(write: Callable[[], object], actor: str = "ana") -> list[Any]:
+    """Returns what a write leaves in the tables and in the history; it is rolled back."""
+    with transaction.atomic():
+        before = newest_entry()
+        with acting_as(actor, reason="test"):
+            write()
+        left = [*rows_now(), *entries_after(before)]
+        transaction.set_rollback(True)
+    return left
+
+
+def entries_after(last: int) -> list[Any]:
+    entries = Change.objects.filter(id__gt=last).order_by("id")
+    return [*entries.values_list("relation", "action", "key", "actor", "reason")]
+
+
+def rows_now() -> list[Any]:
+    """Returns the rows of all kinds, but for their times and numbers."""
+    models = (
+        *(FeatureFlag, FeatureFlag.allowed_users.through, KeyValueStore, Segment),
+        *(Plan, PlanEvent, Experiment, ExperimentEvent),
+    )
+    unlike = {"id", "plan_id", "experiment_id", "run_id", "salt", "flag_version"}
+    unlike |= {"guarded_until", "seconds_left", "frozen_report", "runs_since", "added_metrics"}
+    return [
+        {
+            name: value
+            for name, value in row.items()
+            if name not in unlike and not (name == "at" or name.endswith("_at"))
+        }
+        for model in models
+        for row in model._base_manager.order_by("pk").values()
+    ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,19 +14,26 @@ from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from flagstaff import acting_as
 from flagstaff.actions import Kind
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.experiments.models import Experiment, ExperimentEvent
 from flagstaff.history import flag_version
 from flagstaff.history.log import version_of
 from flagstaff.management.commands.flags import Command
-from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
-from flagstaff.rollouts.models import Plan, PlanEvent
+from flagstaff.models import FeatureFlag, WaitingAction
 from tests.conftest import ROOT
 from tests.support.experiments import METRICS
 from tests.support.history import newest_entry
-from tests.support.samples import ACTIONS, EXPERIMENT, PLAN, SAMPLES, Sample, each_sample
+from tests.support.samples import (
+    ACTIONS,
+    EXPERIMENT,
+    PLAN,
+    SAMPLES,
+    Sample,
+    each_sample,
+    entries_after,
+    result_of,
+    rows_now,
+)
 from tests.support.terminals import refused, run, undo_of
 from tests.support.waiting import TOMORROW, make_due
 
@@ -55,41 +61,6 @@ def sample(request: pytest.FixtureRequest) -> Sample:
     """A sample, with the plan or the experiment that it needs."""
     sample: Sample = request.param
     return sample.prepare()
-
-
-def result_of(write: Callable[[], object], actor: str = "ana") -> list[Any]:
-    """Returns what a write leaves in the tables and in the history; it is rolled back."""
-    with transaction.atomic():
-        before = newest_entry()
-        with acting_as(actor, reason="test"):
-            write()
-        left = [*rows_now(), *entries_after(before)]
-        transaction.set_rollback(True)
-    return left
-
-
-def entries_after(last: int) -> list[Any]:
-    entries = Change.objects.filter(id__gt=last).order_by("id")
-    return [*entries.values_list("relation", "action", "key", "actor", "reason")]
-
-
-def rows_now() -> list[Any]:
-    """Returns the rows of all kinds, but for their times and numbers."""
-    models = (
-        *(FeatureFlag, FeatureFlag.allowed_users.through, KeyValueStore, Segment),
-        *(Plan, PlanEvent, Experiment, ExperimentEvent),
-    )
-    unlike = {"id", "plan_id", "experiment_id", "run_id", "salt", "flag_version"}
-    unlike |= {"guarded_until", "seconds_left", "frozen_report", "runs_since", "added_metrics"}
-    return [
-        {
-            name: value
-            for name, value in row.items()
-            if name not in unlike and not (name == "at" or name.endswith("_at"))
-        }
-        for model in models
-        for row in model._base_manager.order_by("pk").values()
-    ]
 
 
 def test_every_action_has_a_sample() -> None:
