@@ -51,6 +51,11 @@ def column(html: str, name: str) -> list[str]:
     return Screen(html).texts(f"td.field-{name}, th.field-{name}")
 
 
+def content_of(html: str) -> str:
+    """Returns the text of a page, without the menu around it."""
+    return Screen(html).part("#content").text
+
+
 def rows_of(html: str) -> list[str]:
     """Returns the text of each row of the table of a page."""
     return Screen(html).texts("#content tbody tr")
@@ -116,6 +121,11 @@ def production(settings: Any, name: str = "Production", **others: Any) -> None:
 def flag_url(flag: Any, view: str = "change") -> str:
     """Returns the URL of a page of a flag."""
     return f"{FLAGS}{flag.pk}/{view}/"
+
+
+def row_url(row: Any, view: str = "change") -> str:
+    """Returns the URL of a page of a row of any kind."""
+    return f"/admin/{row._meta.app_label}/{row._meta.model_name}/{row.pk}/{view}/"
 
 
 def undo_url(*versions: int | None) -> str:
@@ -210,10 +220,17 @@ def act(client: Client, url: str, **arguments: Any) -> Any:
     return response
 
 
+def question(client: Client, url: str, **arguments: Any) -> Any:
+    """Types these arguments on the page of an action, and returns the page that asks."""
+    response = client.post(url, typed(client, url, **arguments))
+    assert asks(response), response.status_code
+    return response
+
+
 def answer(client: Client, response: Any, **changes: str) -> Any:
     """Posts what a page that asks has shown, with changes, and follows."""
     url = response.wsgi_request.path
-    shown = Screen(response).fields()
+    shown: dict[str, Any] = Screen(response).posted()
     return client.post(url, shown | changes, follow=True)
 
 

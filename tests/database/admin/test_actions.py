@@ -1,0 +1,417 @@
+"""What the pages of all actions have in common: a person types the samples of the terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.contrib.admin.models import ADDITION, CHANGE, DELETION, LogEntry
+from django.contrib.auth.models import User
+from django.test import Client
+
+from flagstaff import acting_as, changes
+from flagstaff.actions import Kind
+from flagstaff.experiments.models import Experiment
+from flagstaff.models import Change, KeyValueStore
+from flagstaff.rollouts.models import Plan
+from tests.support.admin_pages import (
+    FLAGS,
+    SEGMENTS,
+    VALUES,
+    act,
+    answer,
+    count_queries,
+    errors_of,
+    links_of,
+    messages_of,
+    page,
+    problems_of,
+    production,
+    restore_url,
+    row_url,
+    staff,
+    text_to_type,
+    typed,
+    undo_url,
+    undo_urls,
+)
+from tests.support.experiment_pages import EXPERIMENTS, METRICS
+from tests.support.plan_pages import PLANS
+from tests.support.samples import (
+    ACTIONS,
+    SAMPLES,
+    WITHOUT_UNDO,
+    Sample,
+    each,
+    entries_after,
+    newest_entry,
+    result_of,
+    rows_now,
+)
+from tests.support.screen import Screen
+from tests.support.shop import STAFF, Shop
+from tests.support.sql import statements_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+
+LISTS: dict[Kind | str, str] = {
+    Kind.FLAG: FLAGS,
+    Kind.VALUE: VALUES,
+    Kind.SEGMENT: SEGMENTS,
+    "plan": PLANS,
+    "experiment": EXPERIMENTS,
+}
+#: On pages, a flag is turned off by the kill, and a plan is created before its start.
+WITHOUT_PAGE = {(Kind.FLAG, "off"), ("plan", "start")}
+TYPED_AS_JSON = {"rules", "conditions", "value", "choices"}
+WITH_PAGE = [sample for sample in SAMPLES if (sample.kind, sample.name) not in WITHOUT_PAGE]
+#: Of rows with a history.
+OF_ROWS = [sample for sample in WITH_PAGE if isinstance(sample.kind, Kind)]
+CHANGES = [
+    sample for sample in OF_ROWS if not sample.before and sample.name not in {"create", "delete"}
+]
+#: All but those of an emergency, and those that delete events with their reasons.
+DELAYED = [
+    sample
+    for sample in WITH_PAGE
+    if ACTIONS[sample.kind, sample.name].always_runs is not True
+    and (sample in OF_ROWS or not ACTIONS[sample.kind, sample.name].deletes)
+]
+# With those of the session, the user and the rights.
+MAX_QUERIES = 24
+
+
+@pytest.fixture(autouse=True)
+def metrics(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
+
+
+@pytest.fixture
+def sample(request: pytest.FixtureRequest) -> Sample:
+    """A sample, with the plan or the experiment that it needs."""
+    unprepared: Sample = request.param
+    return unprepared.prepared()
+
+
+def pk_of(sample: Sample) -> int:
+    """The primary key of the row of a sample."""
+    if isinstance(sample.kind, Kind):
+        return int(sample.kind.row(sample.key).pk)
+    model: Any = Plan if sample.kind == "plan" else Experiment
+    return int(model.objects.get(key=sample.key).pk)
+
+
+def url_of(sample: Sample) -> str:
+    """The URL of the page of a sample."""
+    if sample.name == "create":
+        return f"{LISTS[sample.kind]}add/"
+    if isinstance(sample.kind, Kind) and sample.name == "undo":
+        return undo_url(newest_entry())
+    if sample.name == "restore":
+        return restore_url(sample.arguments["version"])
+    return f"{LISTS[sample.kind]}{pk_of(sample)}/{sample.name}/"
+
+
+def inputs_of(sample: Sample, **others: str) -> dict[str, str]:
+    """What a person types on the page of a sample."""
+    inputs = {"key": sample.key} if sample.name == "create" else {}
+    for name, argument in sample.arguments.items():
+        if name in TYPED_AS_JSON:
+            inputs[name] = json.dumps(argument)
+        elif isinstance(argument, list):
+            inputs[name] = "\n".join(map(str, argument))
+        # Its page has it in its URL.
+        elif name != "version":
+            inputs[name] = "on" if argument is True else str(argument)
+    return inputs | others
+
+
+# What is written.
+
+
+@each(WITH_PAGE)
+@pytest.mark.one_in(2)
+def test_page_writes_what_the_action_writes_says_so_and_undoes_it(
+    sample: Sample, operator: Client, admin_user: User
+) -> None:
+    action, before, last = ACTIONS[sample.kind, sample.name], rows_now(), newest_entry()
+    by_changes = result_of(sample.change, actor=str(admin_user.pk))
+    response = act(operator, url_of(sample), **inputs_of(sample, _reason="test"))
+    assert [*rows_now(), *entries_after(last)] == by_changes
+    assert {entry.source for entry in Change.objects.filter(id__gt=last)} <= {"admin"}
+    assert sample.key in messages_of(response)[0]
+    [logged] = LogEntry.objects.all()
+    assert sample.key in logged.object_repr
+    written = ADDITION if action.creates else DELETION if action.deletes else CHANGE
+    assert logged.action_flag == written
+    rows = LISTS[sample.kind]
+    after = rows if action.deletes else f"{rows}{pk_of(sample)}/change/"
+    assert response.redirect_chain == [(after, 302)]
+    # As in the terminal.
+    is_undone = (sample.kind, sample.name) not in WITHOUT_UNDO
+    assert len(undo_urls(response)) == is_undone
+    if is_undone and isinstance(sample.kind, Kind):
+        act(operator, undo_urls(response)[0])
+        assert rows_now() == before
+
+
+@each(WITH_PAGE)
+@pytest.mark.one_in(4)
+def test_page_of_an_action_locks_and_writes_nothing(sample: Sample, operator: Client) -> None:
+    url = url_of(sample)
+    data = typed(operator, url, **inputs_of(sample))
+    assert count_queries(operator, url) <= (30 if sample.name == "restore" else MAX_QUERIES)
+
+    def show() -> None:
+        page(operator, url)
+        # A script asks what the arguments would change.
+        assert operator.post(url, data | {"_edit": "preview"}).status_code == 200
+
+    written = re.compile("FOR (NO KEY )?UPDATE|^(INSERT|UPDATE|DELETE)")
+    assert not [statement for statement in statements_of(show) if written.search(statement)]
+
+
+@each(DELAYED)
+@pytest.mark.usefixtures("reason_required")
+@pytest.mark.one_in(4)
+def test_action_needs_a_reason_if_the_setting_says_so(sample: Sample, operator: Client) -> None:
+    before, url = rows_now(), url_of(sample)
+    [problem] = problems_of(act(operator, url, **inputs_of(sample)))
+    assert problem == "A reason is required. Write why you make this change: the history shows it."
+    assert rows_now() == before
+    assert not LogEntry.objects.exists()
+    assert messages_of(act(operator, url, **inputs_of(sample, _reason="why not")))
+    assert rows_now() != before
+
+
+@each([sample for sample in WITH_PAGE if sample not in DELAYED])
+@pytest.mark.usefixtures("reason_required")
+@pytest.mark.one_in(4)
+def test_action_that_nothing_delays_needs_no_reason(sample: Sample, operator: Client) -> None:
+    before, url = rows_now(), url_of(sample)
+    assert not Screen(operator.get(url)).part("#id_reason").has("required")
+    act(operator, url, **inputs_of(sample))
+    assert rows_now() != before
+
+
+@each([sample for sample in CHANGES if sample.name != "kill"])
+@pytest.mark.one_in(4)
+def test_change_by_another_person_is_shown_before_the_action(
+    sample: Sample, operator: Client, admin_user: User
+) -> None:
+    inputs, url = inputs_of(sample, _reason="test"), url_of(sample)
+    data = typed(operator, url, **inputs)
+    with acting_as("bob"):
+        getattr(changes, f"{ACTIONS[sample.kind, sample.name].noun}s").update(
+            sample.key, {"description": "Newer"}
+        )
+    before, last = rows_now(), newest_entry()
+    by_changes = result_of(sample.change, actor=str(admin_user.pk))
+    response = operator.post(url, data | {"_confirmed": "1"})
+    said, newer = problems_of(response)
+    assert said == f"“{sample.key}” has changed since the page was shown. Press the button again."
+    assert re.fullmatch('bob: description ".*" → "Newer"', newer)
+    assert inputs.items() <= Screen(response).fields().items()
+    assert rows_now() == before
+    # What a person has not edited keeps the newer description.
+    answer(operator, response)
+    assert [*rows_now(), *entries_after(last)] == by_changes
+
+
+@each(CHANGES)
+@pytest.mark.one_in(4)
+def test_action_that_changes_nothing_says_so(sample: Sample, operator: Client) -> None:
+    sample.change()
+    last = newest_entry()
+    [message, *_notes] = messages_of(act(operator, url_of(sample), **inputs_of(sample)))
+    assert message == f"Nothing was changed: “{sample.key}” already has these values."
+    assert newest_entry() == last
+    assert not LogEntry.objects.exists()
+
+
+# What is refused.
+
+NOBODY = {"conditions": [{"segment": "nobody"}]}
+NO_SEGMENT, NO_SEGMENT_OF_VALUE = json.dumps([NOBODY]), json.dumps([{**NOBODY, "value": 1}])
+WRONG_TYPE = json.dumps([{"conditions": [STAFF], "value": "1"}])
+REQUIRED = "This field is required."
+WRONG: list[tuple[Kind, str, str, dict[str, str], str]] = [
+    (Kind.FLAG, "create", "", {"key": "a b"}, "the key has white space at position 2"),
+    (Kind.FLAG, "create", "", {"key": ""}, REQUIRED),
+    (Kind.FLAG, "create", "", {"key": "dark_mode"}, "already exists"),
+    (Kind.FLAG, "create", "", {"key": "x" * 300}, "at most 255 characters"),
+    (Kind.FLAG, "rollout", "dark_mode", {"percent": "101"}, "less than or equal to 100."),
+    (Kind.FLAG, "rollout", "dark_mode", {"percent": ""}, REQUIRED),
+    (Kind.FLAG, "unit", "dark_mode", {"bucket_by": ""}, ""),
+    (Kind.FLAG, "rules", "dark_mode", {"rules": "[{]"}, "not valid JSON"),
+    (Kind.FLAG, "rules", "dark_mode", {"rules": NO_SEGMENT}, "'nobody'"),
+    (Kind.FLAG, "allow", "dark_mode", {"users": ""}, REQUIRED),
+    (Kind.FLAG, "allow", "dark_mode", {"users": "alise"}, "“alise”. Did you mean “alice”?"),
+    (Kind.FLAG, "allow", "dark_mode", {"users": "bob, x"}, "primary key or username: “x”."),
+    (Kind.FLAG, "details", "dark_mode", {"tags": "a" * 200}, ""),
+    (Kind.FLAG, "details", "dark_mode", {"review_on": "tomorrow"}, "Enter a valid date."),
+    (Kind.VALUE, "details", "page_size", {"value": "", "description": "x"}, "value is missing"),
+    (Kind.VALUE, "rules", "page_size", {"rules": NO_SEGMENT_OF_VALUE}, "'nobody'"),
+    (Kind.VALUE, "rules", "page_size", {"rules": WRONG_TYPE}, "must be an integer"),
+    (Kind.SEGMENT, "create", "", {"key": "enterprise"}, "already exists"),
+    (Kind.SEGMENT, "conditions", "enterprise", {"conditions": "[]"}, "at least one condition"),
+    (Kind.SEGMENT, "conditions", "enterprise", {"conditions": "[\n{]"}, "line 2, column 2"),
+    (Kind.SEGMENT, "conditions", "enterprise", {"conditions": '{"a": 1}'}, "must be a list"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "key", "inputs", "problem"),
+    WRONG,
+    ids=[f"{row[0].value} {row[1]} {row[3]}"[:60] for row in WRONG],
+)
+def test_wrong_argument_is_an_error_and_what_was_typed_stays(  # noqa: PLR0913, PLR0917
+    kind: Kind, name: str, key: str, inputs: dict[str, str], problem: str, operator: Client
+) -> None:
+    KeyValueStore.objects.filter(key="page_size").update(type="integer")
+    before = rows_now()
+    url = f"{LISTS[kind]}add/" if name == "create" else f"{LISTS[kind]}{kind.row(key).pk}/{name}/"
+    conditions = {"conditions": json.dumps([STAFF])}
+    others = conditions if (kind, name) == (Kind.SEGMENT, "create") else {}
+    response = operator.post(url, typed(operator, url, **others, **inputs, _reason="why"))
+    assert any(problem in error for error in errors_of(response)), errors_of(response)
+    assert rows_now() == before
+    assert (inputs | {"_reason": "why"}).items() <= Screen(response).fields().items()
+
+
+@pytest.mark.parametrize("version", ["x", "-1", "9" * 31, "1,2"])
+def test_unusable_version_writes_nothing(version: str, operator: Client) -> None:
+    before = rows_now()
+    url = f"{FLAGS}{Kind.FLAG.row('new_checkout').pk}/rollout/"
+    data = typed(operator, f"{url}?percent=50", expect_version=version)
+    assert operator.post(url, data).status_code in {200, 404}
+    assert rows_now() == before
+
+
+@each([sample for sample in WITH_PAGE if sample.name not in {"create", "undo", "restore"}])
+@pytest.mark.one_in(4)
+def test_page_of_a_row_that_is_gone_says_so(sample: Sample, operator: Client) -> None:
+    for name in (sample.name, "change", "history"):
+        for pk in ("0", "x", "9" * 31, "\x00", "a/b") if name == sample.name else ("0", "x"):
+            url = f"{LISTS[sample.kind]}{quote(pk)}/{name}/"
+            [message] = messages_of(operator.get(url, follow=True))
+            assert f"with ID “{pk}” doesn" in message
+
+
+@each([sample for sample in OF_ROWS if sample.name == "delete"])
+def test_deletion_types_the_key_in_production(
+    sample: Sample, operator: Client, settings: Any
+) -> None:
+    production(settings)
+    before, shown = rows_now(), operator.get(url_of(sample))
+    assert text_to_type(shown) == sample.key
+    for text in ("", "other", sample.key.upper()):
+        response = answer(operator, shown, _typed_key=text, _reason="test")
+        assert problems_of(response) == [f"Not confirmed: type “{sample.key}” exactly."]
+        assert Screen(response).fields("_reason") == {"_reason": "test"}
+    assert rows_now() == before
+    answer(operator, shown, _typed_key=f" {sample.key} ")
+    assert rows_now() != before
+
+
+# Who may do what.
+
+SET = {"set", "set-for-everyone"}
+SEEN = {"", "change", "history"}
+TOGGLED = {*SEEN, "kill", "on", "rollout"}
+EDITED = {*TOGGLED, "release", "rules", "unit", "details"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "permissions", "allowed"),
+    [
+        (Kind.FLAG, "change_keyvaluestore", set()),
+        (Kind.FLAG, "view_featureflag", SEEN),
+        (Kind.FLAG, "toggle_featureflag", TOGGLED),
+        (Kind.FLAG, "change_featureflag", EDITED),
+        (Kind.FLAG, "change_featureflag view_user", {*EDITED, "allow", "disallow"}),
+        (Kind.FLAG, "add_featureflag", {"create"}),
+        # Users have the flag.
+        (Kind.FLAG, "delete_featureflag", set()),
+        (Kind.VALUE, "toggle_featureflag", set()),
+        (Kind.VALUE, "view_keyvaluestore", SEEN),
+        (
+            Kind.VALUE,
+            "change_keyvaluestore",
+            SEEN | {"set", "set-for-everyone", "rules", "details"},
+        ),
+        (Kind.VALUE, "add_keyvaluestore", {"create"}),
+        (Kind.VALUE, "delete_keyvaluestore", set()),
+        (Kind.SEGMENT, "toggle_featureflag", set()),
+        (Kind.SEGMENT, "view_segment", SEEN),
+        (Kind.SEGMENT, "change_segment", {*SEEN, "conditions", "details"}),
+        (Kind.SEGMENT, "add_segment", {"create"}),
+        (Kind.SEGMENT, "delete_segment", set()),
+    ],
+)
+@pytest.mark.one_in(4)
+def test_pages_need_a_permission(kind: Kind, permissions: str, allowed: set[str]) -> None:
+    client = staff(*permissions.split())
+    samples = [
+        sample
+        for sample in OF_ROWS
+        if sample.kind is kind and sample.name not in {"undo", "restore"}
+    ]
+    urls = {sample.name: url_of(sample) for sample in samples}
+    first = f"{LISTS[kind]}{pk_of(samples[0])}"
+    urls |= {"": LISTS[kind], "change": f"{first}/change/", "history": f"{first}/history/"}
+    for method in (client.get, client.post):
+        opened = set()
+        for name, url in urls.items():
+            last = newest_entry()
+            status = method(url, {"_confirmed": "1"}).status_code
+            assert status in {200, 302, 403}
+            if status != 403:
+                opened.add(name)
+            else:
+                assert newest_entry() == last
+        assert opened == allowed
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "count"), [(Kind.VALUE, "staff_limit", 4), (Kind.SEGMENT, "enterprise", 2)]
+)
+def test_page_names_the_permissions_that_its_actions_need(
+    kind: Kind, key: str, count: int, shop: Shop
+) -> None:
+    shop.value("staff_limit")
+    name = kind.model._meta.model_name
+    html = page(staff(f"view_{name}"), row_url(kind.row(key)))
+    assert links_of(html) == []
+    assert html.count(f"(flagstaff.change_{name})") == count
+    assert html.count(f"(flagstaff.delete_{name})") == 1
+
+
+@each(
+    [
+        sample
+        for sample in OF_ROWS
+        if sample.name in {"create", "delete"} and sample.kind is not Kind.VALUE
+    ]
+)
+@pytest.mark.parametrize("may_undo", [False, True])
+def test_message_links_to_an_undo_that_the_user_may_do(sample: Sample, *, may_undo: bool) -> None:
+    own, other = {"create": ("add", "delete"), "delete": ("delete", "add")}[sample.name]
+    rights = ["view", own, *([other] * may_undo)]
+    model = "featureflag" if sample.kind is Kind.FLAG else "segment"
+    # Users lose the flag that is deleted, and get it back.
+    more = ["toggle_featureflag"] if sample.kind is Kind.FLAG else []
+    client = staff(*(f"{right}_{model}" for right in rights), *more)
+    response = act(client, url_of(sample), **inputs_of(sample))
+    assert len(undo_urls(response)) == may_undo
+
+
+@each([sample for sample in OF_ROWS if sample.name == "create"])
+def test_user_who_may_only_add_rows_gets_back_to_the_index(sample: Sample) -> None:
+    assert isinstance(sample.kind, Kind)
+    client = staff(f"add_{sample.kind.model._meta.model_name}")
+    response = act(client, url_of(sample), **inputs_of(sample))
+    assert response.redirect_chain == [("/admin/", 302)]
