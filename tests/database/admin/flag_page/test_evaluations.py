@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta
+from datetime import timedelta
 from datetime import timezone as zones
 from typing import Any
 
@@ -42,14 +42,11 @@ def text(html: str) -> str:
     return " ".join(Screen(html).texts("p"))
 
 
-def hour(ago: int) -> datetime:
-    present = timezone.now().astimezone(zones.utc)
-    return present.replace(minute=0, second=0, microsecond=0) - timedelta(hours=ago)
-
-
 def count(ago: int, true: int, false: int, key: str = KEY) -> None:
     """Evaluations in the hour that began so many hours before the present one."""
-    last = min(hour(ago - 1) - timedelta(seconds=1), timezone.now())
+    present = timezone.now().astimezone(zones.utc)
+    hour = present.replace(minute=0, second=0, microsecond=0) - timedelta(hours=ago - 1)
+    last = min(hour - timedelta(seconds=1), timezone.now())
     for result, number in (("true", true), ("false", false)):
         if number:
             add_usage(key, result, number, last)

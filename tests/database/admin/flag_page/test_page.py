@@ -21,11 +21,6 @@ pytestmark = pytest.mark.django_db
 EVERY_DAY = ["Kill", "0 %", "1 %", "5 %", "25 %", "50 %", "100 %", "other"]
 
 
-def head_of(html: str) -> str:
-    """Returns the text above the sections."""
-    return " ".join(Screen(html).texts(".flagstaff-row > :not(.flagstaff-parts, .flagstaff-links)"))
-
-
 def links_of(html: str) -> list[str]:
     """Returns the actions that the page links to, in their order."""
     return [
@@ -35,24 +30,20 @@ def links_of(html: str) -> list[str]:
     ]
 
 
-def section(html: str, title: str) -> str:
-    """Returns the text of a section."""
-    return Screen(html).section(title).text
-
-
 def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
     operator: Client, flag: FeatureFlag
 ) -> None:
     changes.flags.update("new_checkout", {"description": "On one page", "owner": "shop"})
     html = page(operator, flag_url(flag))
-    assert head_of(html).startswith("new_checkout rollout 25 % Kill… On for 25 % of all users.")
-    assert "of 1" in head_of(html)
-    assert "On one page · shop" in head_of(html)
+    above_the_sections = ".flagstaff-row > :not(.flagstaff-parts, .flagstaff-links)"
+    head = " ".join(Screen(html).texts(above_the_sections))
+    assert head.startswith("new_checkout rollout 25 % Kill… On for 25 % of all users.")
+    assert "of 1" in head
+    assert "On one page · shop" in head
     links = links_of(html)
     assert links[: len(EVERY_DAY)] == EVERY_DAY
-    assert [one for one in links if one not in EVERY_DAY] == [
-        *("Release to everybody", "Rules", "Bucketing unit", "Details", "Delete"),
-    ]
+    others = [link for link in links if link not in EVERY_DAY]
+    assert others == ["Release to everybody", "Rules", "Bucketing unit", "Details", "Delete"]
     assert Screen(html).texts('.flagstaff-act [aria-current="true"]') == ["25 %"]
 
 
@@ -91,17 +82,13 @@ def test_what_a_user_may_not_do_names_the_permission(
         assert f"(flagstaff.{name}_featureflag)" in html
 
 
-def test_read_only_page_has_no_links(operator: Client, flag: FeatureFlag, read_only: None) -> None:
-    assert links_of(page(operator, flag_url(flag))) == []
-
-
 def test_targeting_is_in_words_in_the_order_of_the_evaluation(
     operator: Client, flag: FeatureFlag
 ) -> None:
     changes.flags.allow("new_checkout", User.objects.create_user("alice"))
     rule = {"conditions": [condition("is_staff", "in", True)], "rollout_percent": 10}
     changes.flags.update("new_checkout", {"rules": [rule], "bucket_by": "organization"})
-    text = section(page(operator, flag_url(flag)), "Targeting")
+    text = Screen(page(operator, flag_url(flag))).section("Targeting").text
     assert re.search(
         r"Allowed users 1 user .* 10 % if is_staff is true .* 25 % by organization", text
     )
@@ -123,6 +110,6 @@ def test_rule_that_keeps_users_out_and_a_forced_off_flag_are_alarms(
 @pytest.mark.django_db(transaction=True)
 def test_last_changes_are_shown_with_their_undo(operator: Client, flag: FeatureFlag) -> None:
     changes.flags.set_rollout("new_checkout", 50)
-    text = section(page(operator, flag_url(flag)), "Last changes")
+    text = Screen(page(operator, flag_url(flag))).section("Last changes").text
     assert "25 → 50 %" in text
     assert "Undo…" in text

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
 from django.utils.translation import override
@@ -53,6 +54,7 @@ __all__ = ["join"]
 
 OVERVIEW = f"{FLAGS}overview/"
 NOTHING = "Nothing needs attention."
+ATTENTION, RUNNING = "Needs attention", "Running"
 
 
 @pytest.fixture(autouse=True)
@@ -85,19 +87,18 @@ def block(html: str, heading: str) -> list[str]:
     return [row for section in sections for row in section.texts("tbody tr")]
 
 
-def attention(html: str) -> list[str]:
-    return block(html, "Needs attention")
-
-
-def running(html: str) -> list[str]:
-    return block(html, "Running")
-
-
-def store(problem: str = "", key: str = "button", **outcomes: str) -> None:
+def store(
+    problem: str = "",
+    *,
+    key: str = "button",
+    at: object = None,
+    other_run: bool = False,
+    **outcomes: str,
+) -> None:
     """Stores the verdict of an experiment, as run-jobs does."""
     experiment = Experiment.objects.get(key=key)
-    at = timezone.now().replace(minute=0)
-    verdict = {"run": experiment.run, "outcomes": outcomes, "problem": problem, "at": at}
+    verdict = {"run": experiment.run + other_run, "outcomes": outcomes, "problem": problem}
+    verdict["at"] = at or timezone.now().replace(minute=0)
     StoredVerdict.objects.update_or_create(experiment=experiment, defaults=verdict)
 
 
@@ -131,7 +132,7 @@ def test_page_works_without_time_zones(
     store(treatment="undecided")
     settings.USE_TZ = False
     html = page(operator, OVERVIEW)
-    assert [row.split()[0] for row in running(html)] == [KEY, "button"]
+    assert [row.split()[0] for row in block(html, RUNNING)] == [KEY, "button"]
 
 
 def test_sqlite_leaves_out_what_needs_postgresql(
@@ -140,7 +141,7 @@ def test_sqlite_leaves_out_what_needs_postgresql(
     monkeypatch.setattr(connection, "vendor", "sqlite")
     html = page(operator, OVERVIEW)
     assert NOTHING in text_of(html)
-    assert running(html) == []
+    assert block(html, RUNNING) == []
 
 
 @pytest.mark.parametrize(
@@ -181,7 +182,7 @@ def test_page_makes_at_most_eleven_queries_whatever_the_numbers(
         experiments.start(f"experiment{number}")
         store(key=f"experiment{number}", treatment="worse")
     assert count() == few <= 11
-    assert len(running(page(operator, OVERVIEW))) == 41
+    assert len(block(page(operator, OVERVIEW), RUNNING)) == 41
 
 
 def test_flag_whose_rules_keep_users_out_needs_attention(operator: Client) -> None:
@@ -189,7 +190,7 @@ def test_flag_whose_rules_keep_users_out_needs_attention(operator: Client) -> No
     rules = [{"conditions": [staff], "rollout_percent": 10}]
     make_flag("by_rules", rollout_percent=100, rules=rules)
     make_flag("in_rollout", rollout_percent=50, rules=rules)
-    [row] = attention(page(operator, OVERVIEW))
+    [row] = block(page(operator, OVERVIEW), ATTENTION)
     assert row.startswith("by_rules flag")
     assert "Rule 1 keeps 90 % of its users out" in row
 
@@ -205,21 +206,12 @@ def test_user_sees_only_the_parts_that_the_permissions_allow(
 ) -> None:
     KeyValueStore.objects.create(key="gateway", value=1)
     html = page(staff(permission), OVERVIEW)
-    assert [row.split()[0] for row in running(html)] == keys
-    assert attention(html) == []
+    assert [row.split()[0] for row in block(html, RUNNING)] == keys
+    assert block(html, ATTENTION) == []
     assert VALUES not in Screen(html).part("#content").html
 
 
 # Rollout plans and experiments.
-
-
-def wait_in(state: State) -> None:
-    Plan.objects.update(state=state, reason="waits for users")
-
-
-def store_old() -> None:
-    store(treatment="undecided")
-    StoredVerdict.objects.update(at="2026-01-02T14:00:00Z")
 
 
 def stop() -> None:
@@ -227,35 +219,39 @@ def stop() -> None:
     experiments.stop("button")
 
 
-def run_again() -> None:
-    store(treatment="worse")
-    Experiment.objects.update(run=2)
-
-
-def age() -> None:
-    Experiment.objects.update(started_at=timezone.now() - timedelta(days=4, hours=1))
-
-
-ATTENTION, RUNNING = "Needs attention", "Running"
 STEP, HOUR = "Step 1 of 3, 5 %", r"as of \d\d:00"
 UNGUARDED = r"no guard can stop it, because run-jobs does not watch the plan\."
 NO_VERDICT = r"No verdict yet: run-jobs has not run since the start\."
 WRONG, HARM = "no verdict: the shares are wrong", "stop: a guardrail got worse"
 BETTER, WORSE = "the treatment is better", "the treatment is worse"
+OLD = "2026-01-02T14:00:00Z"
+wait = partial(Plan.objects.update, reason="waits for users")
+FIFTH_DAY = Now() - timedelta(days=4, hours=1)
+start_earlier = partial(Experiment.objects.update, started_at=FIFTH_DAY)
 # What happens to the row, and its block, its label and its text; no block without a row.
 PLANS: dict[str, tuple[Callable[[], object], str, str, str]] = {
     "running": (lambda: None, RUNNING, "running", f"{STEP}, until .*"),
     "unguarded": (leave_unguarded, ATTENTION, "unguarded", f"{STEP}, until .*{UNGUARDED}"),
-    "holding": (partial(wait_in, State.HOLDING), ATTENTION, "holding", f"{STEP}.*for users."),
-    "paused": (partial(wait_in, State.PAUSED), ATTENTION, "paused", f"{STEP}.*for users."),
+    "holding": (partial(wait, state=State.HOLDING), ATTENTION, "holding", f"{STEP}.*for users."),
+    "paused": (partial(wait, state=State.PAUSED), ATTENTION, "paused", f"{STEP}.*for users."),
     "tripped": (trip, ATTENTION, "rolled back", "Step 1 of 3, 5 → 0 %.* 300 of .*"),
     "rolled back": (partial(rollouts.rollback, KEY), "", "", ""),
 }
 EXPERIMENTS: dict[str, tuple[Callable[[], object], str, str, str]] = {
-    "no verdict yet": (age, RUNNING, "running", rf"Day 5\. {NO_VERDICT}"),
-    "verdict of an earlier run": (run_again, RUNNING, "running", rf"Day 1\. {NO_VERDICT}"),
+    "no verdict yet": (start_earlier, RUNNING, "running", rf"Day 5\. {NO_VERDICT}"),
+    "verdict of another run": (
+        partial(store, other_run=True, treatment="worse"),
+        RUNNING,
+        "running",
+        rf"Day 1\. {NO_VERDICT}",
+    ),
     "undecided": (lambda: store(a="undecided"), RUNNING, "running", f"Day 1: undecided, {HOUR}"),
-    "old": (store_old, RUNNING, "running", r"Day 1: undecided, as of Jan\. 2, 2026, 14:00"),
+    "old": (
+        partial(store, at=OLD, a="undecided"),
+        RUNNING,
+        "running",
+        r"Day 1: undecided, as of Jan\. 2, 2026, 14:00",
+    ),
     "mismatch": (lambda: store(a="mismatch"), ATTENTION, WRONG, f"Day 1, {HOUR}"),
     "harm": (lambda: store(a="harm"), ATTENTION, HARM, f"Day 1, {HOUR}"),
     "worse": (lambda: store(a="worse"), ATTENTION, WORSE, f"Day 1, {HOUR}"),
@@ -294,7 +290,7 @@ def test_plan_and_experiment_are_shown_by_what_they_need(  # noqa: PLR0913, PLR0
     kind = f"{KEY} rollout plan" if name == "plan" else "button experiment"
     # An experiment that needs attention runs, too.
     runs = heading == RUNNING or (name == "experiment" and heading == ATTENTION)
-    assert (len(running(html)), len(attention(html))) == (runs, heading == ATTENTION)
+    assert (len(block(html, RUNNING)), len(block(html, ATTENTION))) == (runs, heading == ATTENTION)
     if heading:
         [shown] = block(html, heading)
         assert re.fullmatch(f"{kind} {label} {text}", shown)
@@ -305,7 +301,7 @@ def test_plan_and_experiment_are_shown_by_what_they_need(  # noqa: PLR0913, PLR0
 def test_plan_that_tripped_needs_no_attention_after_a_new_one(operator: Client, plan: Plan) -> None:
     trip()
     rollouts.create(KEY, STEPS)
-    assert attention(page(operator, OVERVIEW)) == []
+    assert block(page(operator, OVERVIEW), ATTENTION) == []
 
 
 # Stale flags, unknown keys and workers.
@@ -314,7 +310,7 @@ def test_plan_that_tripped_needs_no_attention_after_a_new_one(operator: Client, 
 def test_number_of_stale_flags_is_linked_with_its_time(operator: Client) -> None:
     StaleCount.objects.update(count=2, at=timezone.now().replace(minute=0))
     html = page(operator, OVERVIEW)
-    [row] = attention(html)
+    [row] = block(html, ATTENTION)
     assert re.fullmatch(r"Stale flags 2 2 flags are stale, as of \d\d:00\.", row)
     assert Screen(html).all('#content a[href="/admin/flagstaff/featureflag/stale/"]')
 
@@ -331,7 +327,7 @@ def test_unknown_keys_of_the_last_day_are_counted(operator: Client) -> None:
         add_usage(key, "unknown", 1, days)
     html = page(operator, OVERVIEW)
     sentence = "In the last 24 hours, your code evaluated 2 keys that have no flag."
-    assert attention(html) == [f"Unknown keys 2 {sentence}"]
+    assert block(html, ATTENTION) == [f"Unknown keys 2 {sentence}"]
     assert 'href="/admin/flagstaff/featureflag/unknown-keys/"' in html
 
 
@@ -340,13 +336,13 @@ def test_worker_that_is_behind_needs_attention(operator: Client, join: Join) -> 
     FeatureFlag.objects.create(key=KEY)
     worker = join("web-2", pid=7)
     worker.load()
-    assert attention(page(operator, OVERVIEW)) == []
+    assert block(page(operator, OVERVIEW), ATTENTION) == []
     FeatureFlag.objects.update(enabled=True)
     # A worker may report a change some seconds later.
-    assert attention(page(operator, OVERVIEW)) == []
+    assert block(page(operator, OVERVIEW), ATTENTION) == []
     execute("UPDATE flagstaff_token SET at = at - interval '7 seconds'")
     html = page(operator, OVERVIEW)
-    [row] = attention(html)
+    [row] = block(html, ATTENTION)
     assert row.startswith("Workers behind 1 of 1 workers behind: web-2 (pid 7) for ")
     assert Screen(html).all('#content a[href="/admin/flagstaff/featureflag/workers/"]')
 

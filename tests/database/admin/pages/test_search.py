@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -13,7 +11,6 @@ from django.test import Client
 from django.utils.text import capfirst
 
 from flagstaff import experiments
-from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from flagstaff.rollouts.models import Plan
 from tests.support.admin_pages import FLAGS, count_queries, page, staff, text_of
@@ -22,9 +19,8 @@ from tests.support.sql import without_table
 
 pytestmark = pytest.mark.django_db
 
-ROOT = Path(__file__).parents[4]
 FLAGS_NAME = str(capfirst(FeatureFlag._meta.verbose_name_plural))
-OVERVIEW, SEARCH = f"{FLAGS}overview/", f"{FLAGS}search/"
+SEARCH = f"{FLAGS}search/"
 ANYBODY = {"attribute": "is_authenticated", "operator": "in", "values": [True]}
 
 
@@ -138,50 +134,6 @@ def test_kind_whose_list_has_no_search_is_left_out(
 
 
 # The links to the documentation.
-
-
-def docs_links(client: Client, url: str) -> list[str]:
-    return Screen(page(client, url)).attributes("a.flagstaff-docs[rel=noreferrer]", "href")
-
-
-@pytest.mark.parametrize(
-    ("path", "docs"),
-    [
-        ("flagstaff/featureflag/overview/", "how-to/admin/"),
-        ("flagstaff/featureflag/search/", "how-to/admin/"),
-        ("flagstaff/featureflag/", "how-to/admin/"),
-        ("flagstaff/featureflag/add/", "how-to/admin/"),
-        ("flagstaff/featureflag/{flag}/change/", "how-to/admin/"),
-        ("flagstaff/keyvaluestore/", "how-to/values/"),
-        ("flagstaff/segment/", "how-to/targeting/"),
-        ("flagstaff/featureflag/changes/", "how-to/history/"),
-        ("flagstaff/featureflag/workers/", "how-to/propagation/"),
-        ("flagstaff/featureflag/unknown-keys/", "how-to/clean-up/"),
-        ("flagstaff/featureflag/user/", "how-to/admin/"),
-        ("flagstaff/featureflag/stale/", "how-to/clean-up/"),
-        ("flagstaff_rollouts/plan/", "how-to/rollout-plans/"),
-        ("flagstaff_rollouts/plan/add/", "how-to/rollout-plans/"),
-        ("flagstaff_rollouts/plan/{plan}/change/", "how-to/rollout-plans/"),
-        ("flagstaff_experiments/experiment/", "how-to/experiments/"),
-        ("flagstaff_experiments/experiment/add/", "how-to/experiments/"),
-        ("flagstaff_experiments/experiment/{experiment}/change/", "how-to/experiments/"),
-    ],
-)
-def test_page_links_to_its_page_of_the_documentation(
-    path: str, docs: str, operator: Client, rows: None, settings: Any
-) -> None:
-    pks = {
-        "flag": FeatureFlag.objects.get().pk,
-        "plan": Plan.objects.get().pk,
-        "experiment": Experiment.objects.get().pk,
-    }
-    url = f"/admin/{path.format(**pks)}"
-    assert docs_links(operator, url) == []
-    site = "https://docs.example.com/flagstaff"
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "DOCS_URL": site}
-    assert docs_links(operator, url) == [f"{site}/{docs}"]
-    source = ROOT / "docs" / f"{docs.rstrip('/')}.md"
-    assert source.is_file()
 
 
 def test_search_over_a_relation_finds_each_row_once(

@@ -10,19 +10,14 @@ from django.test import Client
 
 from flagstaff._core import RULE_FORMAT
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import FLAGS, count_queries, page, rows_of
+from tests.support.admin_pages import FLAGS, content_of, count_queries, page, rows_of
 from tests.support.fake_workers import Join, join, let_pass
-from tests.support.screen import Screen
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 __all__ = ["join"]
 
 WORKERS = f"{FLAGS}workers/"
-
-
-def text(html: str) -> str:
-    return Screen(html).part("#content").text
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +27,7 @@ def token() -> None:
 
 
 def test_page_without_workers_says_so(operator: Client) -> None:
-    shown = text(page(operator, WORKERS))
+    shown = content_of(page(operator, WORKERS))
     assert "No worker is registered." in shown
     assert "A worker registers after its first evaluation." in shown
 
@@ -45,11 +40,11 @@ def test_workers_that_are_up_to_date_are_one_sentence(
     for number in range(4):
         join("web-1", pid=number).load()
     html = page(operator, WORKERS)
-    assert "Registered workers: 4. All are up to date." in text(html)
+    assert "Registered workers: 4. All are up to date." in content_of(html)
     shown = [re.sub(r" date .* ago live ", " date live ", row) for row in rows_of(html)]
     row = "up to date live just now"
     assert shown == [f"web-1 pid {number} {row}" for number in range(4)]
-    assert "live: notified of each change, and polls as well" in text(html)
+    assert "live: notified of each change, and polls as well" in content_of(html)
 
 
 def test_worker_that_is_behind_comes_first_with_its_time(operator: Client, join: Join) -> None:
@@ -60,21 +55,21 @@ def test_worker_that_is_behind_comes_first_with_its_time(operator: Client, join:
     slow.query("UPDATE flagstaff_token SET at = at - interval '12.5 minutes'")
     quick.load()
     html = page(operator, WORKERS)
-    assert "1 of 2 workers behind: web-2 (pid 7) for 12 min." in text(html)
+    assert "1 of 2 workers behind: web-2 (pid 7) for 12 min." in content_of(html)
     assert rows_of(html)[0].startswith("web-2 pid 7 behind for 12 min")
     assert rows_of(html)[1].startswith("web-1 pid 8 up to date")
-    assert "run “manage.py flags status” on its host, and restart it" in text(html)
+    assert "run “manage.py flags status” on its host, and restart it" in content_of(html)
 
 
 def test_worker_of_an_older_version_or_that_reloads_is_named(operator: Client, join: Join) -> None:
     join("web-1", 7, "reload").load()
     html = page(operator, WORKERS)
-    assert "It is not known whether these are up to date: web-1 (pid 7)." in text(html)
-    assert "reload: cannot see which table has changed" in text(html)
+    assert "It is not known whether these are up to date: web-1 (pid 7)." in content_of(html)
+    assert "reload: cannot see which table has changed" in content_of(html)
     join("web-2", pid=8, rule_format=1).load()
     html = page(operator, WORKERS)
     older = f"An older version, which cannot read format {RULE_FORMAT} of rules: web-2 (pid 8)."
-    assert f"{older} Deploy this version there." in text(html)
+    assert f"{older} Deploy this version there." in content_of(html)
 
 
 def test_workers_that_are_lost_or_do_not_report_are_named_and_hosts_escaped(
@@ -84,7 +79,7 @@ def test_workers_that_are_lost_or_do_not_report_are_named_and_hosts_escaped(
     let_pass(31)
     join(reports=False)
     html = page(operator, WORKERS)
-    assert "Connected workers that do not report: 1." in text(html)
+    assert "Connected workers that do not report: 1." in content_of(html)
     assert "Lost (killed, or without a connection): &lt;b&gt;web" in html
     assert "<b>web" not in html
 
