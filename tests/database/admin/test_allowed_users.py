@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,176 +11,152 @@ from django.test import Client
 
 from flagstaff.admin.flag.users import PAGE_SIZE
 from flagstaff.models import FeatureFlag
-from tests.support.admin_pages import (
-    FLAGS,
-    act,
-    count_queries,
-    flag_url,
-    messages_of,
-    page,
-    staff,
-)
+from tests.support.admin_pages import FLAGS, act, count_queries, flag_url, messages_of, page
 from tests.support.history import flag_history
 from tests.support.screen import Screen
+from tests.support.shop import Shop
 
 pytestmark = pytest.mark.django_db
 
-
-def make_users(*names: str) -> list[User]:
-    return User.objects.bulk_create([User(username=name) for name in names])
+NAMES = 'label[for^="id_user_"]'
 
 
 @pytest.fixture
-def alice(flag: FeatureFlag) -> User:
-    """An allowed user."""
-    [alice] = make_users("alice")
-    flag.allowed_users.set([alice])
-    return alice
+def flag(shop: Shop) -> FeatureFlag:
+    """A flag with alice as an allowed user, beside bob and carol."""
+    shop.user("bob")
+    shop.user("carol")
+    return shop.flag("new_checkout")
 
 
-def url(flag: FeatureFlag, query: str = "") -> str:
-    return f"{flag_url(flag, 'allowed-users')}{query}"
+@pytest.fixture
+def url(flag: FeatureFlag) -> str:
+    return flag_url(flag, "allowed-users")
 
 
-def listed(html: str) -> list[str]:
-    """Returns the names on the page."""
-    return Screen(html).texts('label[for^="id_user_"]')
-
-
-def names_of(flag: FeatureFlag) -> list[str]:
-    return sorted(flag.allowed_users.values_list("username", flat=True))
+def allow_many(flag: FeatureFlag, count: int, name: str) -> list[str]:
+    """Allows so many new users, and returns their names."""
+    users = [User(username=f"{name}{number:04}") for number in range(count)]
+    flag.allowed_users.add(*User.objects.bulk_create(users))
+    return [user.username for user in users]
 
 
 # The page.
 
 
-def test_page_lists_users_with_number_and_links(operator: Client, flag: FeatureFlag) -> None:
-    alice, bob = make_users("alice", "bob")
-    flag.allowed_users.set([alice, bob])
-    html = page(operator, url(flag))
-    assert listed(html) == ["alice", "bob"]
-    assert "2 users" in html
-    assert f'href="/admin/auth/user/{alice.pk}/change/"' in html
-
-
-@pytest.mark.parametrize("number", ["999999999", "0", "x", "\x00", ""])
-def test_number_without_a_page_is_the_first_or_the_last_page(
-    number: str, operator: Client, flag: FeatureFlag, alice: User
-) -> None:
-    assert listed(operator.get(url(flag), {"page": number}).content.decode()) == ["alice"]
-
-
 @pytest.mark.parametrize(
-    ("search", "names"),
+    ("parameters", "names"),
     [
-        *(("LIC", ["alice"]), (" alice ", ["alice"]), ("{bob}", ["bob"])),
-        *((one, []) for one in ("carol", "%", "\x00", "9" * 400)),
+        ({}, ["alice", "bob"]),
+        ({"page": "999999999"}, ["alice", "bob"]),
+        ({"page": "0"}, ["alice", "bob"]),
+        ({"page": "x"}, ["alice", "bob"]),
+        ({"page": "\x00"}, ["alice", "bob"]),
+        ({"q": "LIC"}, ["alice"]),
+        ({"q": " alice "}, ["alice"]),
+        # The primary key of bob in the shop.
+        ({"q": "2"}, ["bob"]),
+        ({"q": "\x00"}, ["alice", "bob"]),
+        ({"q": "carol"}, []),
+        ({"q": "%"}, []),
+        ({"q": "9" * 400}, []),
     ],
+    ids=str,
 )
-def test_search_finds_a_part_of_the_name_or_a_primary_key(
-    search: str, names: list[str], operator: Client, flag: FeatureFlag, alice: User
+def test_page_lists_the_users_of_a_search_and_of_the_nearest_page(
+    parameters: dict[str, str], names: list[str], operator: Client, flag: FeatureFlag, url: str
 ) -> None:
-    bob, _carol = make_users("bob", "carol")
-    flag.allowed_users.add(bob)
-    html = operator.get(url(flag), {"q": search.format(bob=bob.pk)}).content.decode()
-    assert listed(html) == names if search != "\x00" else [*names_of(flag)]
-    assert ("No allowed user matches." in html) is (not listed(html))
+    flag.allowed_users.add(User.objects.get(username="bob"))
+    shown = Screen(operator.get(url, parameters))
+    assert shown.texts(NAMES) == names
+    assert "2 users" in shown.text
+    assert ("No allowed user matches." in shown.text) is (not names)
+    pks = [str(User.objects.get(username=name).pk) for name in names]
+    assert shown.texts('.flagstaff-users a[href^="/admin/auth/user/"]') == pks
 
 
-def test_pages_follow_each_other_without_gap(operator: Client, flag: FeatureFlag) -> None:
-    names = [f"user{n:03}" for n in range(PAGE_SIZE * 2 + 1)]
-    flag.allowed_users.set(make_users(*names))
+def test_pages_follow_each_other_without_gap(operator: Client, flag: FeatureFlag, url: str) -> None:
+    flag.allowed_users.clear()
+    names = allow_many(flag, PAGE_SIZE + 1, "a")
+    few = count_queries(operator, url)
+    names += allow_many(flag, PAGE_SIZE, "b")
     seen: list[str] = []
     ranges: list[str] = []
     query: str | None = ""
     while query is not None:
-        html = page(operator, url(flag, query))
-        seen += listed(html)
-        ranges += re.findall(r"Users \d+ to \d+ of \d+", html)
-        query = next(iter(Screen(html).attributes("a[rel=next]", "href")), None)
+        shown = Screen(page(operator, f"{url}{query}"))
+        seen += shown.texts(NAMES)
+        ranges += re.findall(r"Users \d+ to \d+ of \d+", shown.text)
+        query = next(iter(shown.attributes("a[rel=next]", "href")), None)
     assert seen == names
     assert ranges == [
         "Users 1 to 100 of 201",
         "Users 101 to 200 of 201",
         "Users 201 to 201 of 201",
     ]
-
-
-def test_query_count_does_not_grow_with_users(operator: Client, flag: FeatureFlag) -> None:
-    flag.allowed_users.set(make_users(*(f"first{n}" for n in range(PAGE_SIZE + 1))))
-    few = count_queries(operator, url(flag))
-    flag.allowed_users.add(*make_users(*(f"user{n}" for n in range(1000))))
-    assert count_queries(operator, url(flag)) == few <= 8
+    assert count_queries(operator, url) == few <= 8
 
 
 # Its links to the actions.
 
 
 def test_link_adds_pasted_users_and_returns_to_the_page(
-    operator: Client, flag: FeatureFlag, alice: User
+    operator: Client, flag: FeatureFlag, url: str
 ) -> None:
-    make_users("bob", "carol")
-    link = Screen(page(operator, url(flag, "?q=a"))).link("Add allowed users…")
+    link = Screen(page(operator, f"{url}?q=a")).link("Add allowed users…")
     response = act(operator, link, users="bob\ncarol", _reason="beta")
-    assert response.redirect_chain == [(url(flag, "?q=a"), 302)]
-    assert names_of(flag) == ["alice", "bob", "carol"]
+    assert response.redirect_chain == [(f"{url}?q=a", 302)]
+    assert flag.allowed_users.count() == 3
     assert flag_history(flag.key)[0].reason == "beta"
 
 
 def test_selected_users_are_removed_after_a_question(
-    operator: Client, flag: FeatureFlag, alice: User
+    operator: Client, flag: FeatureFlag, url: str
 ) -> None:
-    bob, carol = make_users("bob", "carol")
-    flag.allowed_users.add(bob, carol)
-    response = operator.get(url(flag), {"remove": [str(alice.pk), str(bob.pk)], "q": "x"})
-    assert names_of(flag) == ["alice", "bob", "carol"]
-    response = act(operator, response.headers["location"])
-    assert response.redirect_chain == [(url(flag, "?q=x"), 302)]
-    assert names_of(flag) == ["carol"]
+    flag.allowed_users.set(User.objects.filter(username__in=["alice", "bob", "carol"]))
+    selected = User.objects.filter(username__in=["alice", "bob"]).values_list("pk", flat=True)
+    parameters: dict[str, Any] = {"remove": [*selected], "q": "x"}
+    response: Any = operator.get(url, parameters)
+    assert flag.allowed_users.count() == 3
+    response = act(operator, response["location"])
+    assert response.redirect_chain == [(f"{url}?q=x", 302)]
+    assert flag.allowed_users.get().username == "carol"
 
 
 # Permissions.
 
 
-def test_page_without_view_user_permission_has_only_the_number(
-    flag: FeatureFlag, alice: User
+@pytest.mark.parametrize("permission", ["view", "toggle", "change"])
+def test_users_are_seen_with_the_permission_to_view_users_and_changed_with_that_for_flags(
+    permission: str, shop: Shop, flag: FeatureFlag, url: str
 ) -> None:
-    client = staff("change_featureflag")
-    html = page(client, url(flag))
-    assert "1 user" in html
-    assert "auth.view_user" in html
-    assert "alice" not in html + page(client, flag_url(flag))
-    assert "/allow/" not in html
+    client = shop.client("ben", f"{permission}_featureflag", is_superuser=False)
+    own = flag_url(flag)
+    shown, of_flag = Screen(page(client, url)), Screen(page(client, own))
+    assert "1 user" in shown.text
+    assert "auth.view_user" in shown.text
+    assert "alice" not in shown.html + of_flag.html
+    assert "/allow/" not in shown.html
+    assert url not in of_flag.html
+    filtered = f"{FLAGS}?allowed_users=1"
+    assert client.get(filtered).status_code == 400
+    client = shop.client("ben", "view_user")
+    shown = Screen(page(client, url))
+    assert shown.texts(NAMES) == ["alice"]
+    may_change = permission == "change"
+    text = "Add allowed users (flagstaff.change_featureflag)"
+    assert (text in shown.text) is not may_change
+    assert ("/allow/" in shown.html) is may_change
+    assert bool(shown.all("[name=remove]")) is may_change
+    assert Screen(page(client, own)).link("Allowed users…") == url
+    assert client.get(filtered).status_code == 200
 
 
-def test_list_without_view_user_permission_cannot_be_filtered_by_allowed_user(alice: User) -> None:
-    filtered = f"{FLAGS}?allowed_users={alice.pk}"
-    assert staff("view_featureflag").get(filtered).status_code == 400
-    seeing = staff("view_featureflag", "view_user", name="seeing")
-    assert seeing.get(filtered).status_code == 200
-
-
-@pytest.mark.parametrize("permission", ["toggle_featureflag", "view_featureflag"])
-def test_user_who_may_not_change_flags_only_sees_the_users(
-    permission: str, flag: FeatureFlag, alice: User
+def test_page_needs_permission_and_a_flag(
+    operator: Client, shop: Shop, flag: FeatureFlag, url: str
 ) -> None:
-    html = page(staff(permission, "view_user"), url(flag))
-    assert listed(html) == ["alice"]
-    assert "Add allowed users <small>(flagstaff.change_featureflag)</small>" in html
-    assert "/allow/" not in html
-    assert 'name="remove"' not in html
-
-
-def test_page_needs_permission_and_a_flag(operator: Client, flag: FeatureFlag) -> None:
-    assert staff("view_user").get(url(flag)).status_code == 403
-    assert Client().get(url(flag))["Location"].startswith("/admin/login/")
+    client = shop.client("ben", "view_user", is_superuser=False)
+    assert client.get(url).status_code == 403
+    assert Client().get(url)["Location"].startswith("/admin/login/")
     response = operator.get(f"{FLAGS}0/allowed-users/", follow=True)
     assert "0" in messages_of(response)[0]
-
-
-def test_page_of_the_flag_has_the_number_and_a_link_for_users_who_may_see_users(
-    operator: Client, flag: FeatureFlag, alice: User
-) -> None:
-    link = f'1 user <a href="{url(flag)}">Allowed users…</a>'
-    assert link in page(operator, flag_url(flag))
-    assert link not in page(staff("change_featureflag"), flag_url(flag))

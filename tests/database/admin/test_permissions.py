@@ -3,59 +3,50 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import Group, Permission, User
+from django.http import HttpRequest
 from django.test import Client
 
-from flagstaff import changes, rollouts
+from flagstaff import changes
+from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.history import flag_version
-from flagstaff.models import FeatureFlag, KeyValueStore, Segment
-from flagstaff.rollouts.models import Plan
+from flagstaff.models import FeatureFlag
 from tests.support.admin_pages import (
     FLAGS,
     RECENT,
-    confirmed,
+    SEGMENTS,
+    VALUES,
+    act,
     flag_url,
-    kill,
-    messages_of,
     page,
     restore_url,
     staff,
     state,
-    turn_on,
     undo,
     undo_all_url,
     undo_url,
-    undo_urls,
 )
 from tests.support.admin_urls import EDITS, urls_for
-from tests.support.plans import PLANS, action_url, actions_of, do, drive_recently, plan_url
+from tests.support.experiments import EXPERIMENTS
+from tests.support.pages import names_of
+from tests.support.plans import PLANS, actions_of, plan_url
+from tests.support.samples import result_of
 from tests.support.screen import Screen
+from tests.support.shop import STAFF, Shop
 
 # Each change is a transaction of its own, as in production: an undo reads the history.
 pytestmark = pytest.mark.django_db(transaction=True)
 
-STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
-READ_ONLY = "These pages are read-only: the setting READ_ONLY is True."
-
-
-@pytest.fixture
-def flag() -> FeatureFlag:
-    flag = FeatureFlag.objects.create(
-        key="new_checkout", enabled=True, rollout_percent=25, description="One page"
-    )
-    flag.allowed_users.add(User.objects.create(username="alice"))
-    return flag
-
-
-@pytest.fixture
-def toggler() -> Client:
-    """May only toggle flags: this includes to see them."""
-    return staff("toggle_featureflag")
-
 
 # The permission.
+
+
+@pytest.fixture
+def flag(shop: Shop) -> FeatureFlag:
+    return shop.flag("new_checkout")
 
 
 def test_permission_to_toggle_exists_for_flags_only() -> None:
@@ -84,51 +75,16 @@ def test_forms_need_their_csrf_token(admin_user: User, flag: FeatureFlag) -> Non
 # View.
 
 
-def test_viewer_has_no_buttons_of_plans(viewer: Client, flag: FeatureFlag) -> None:
-    plan = rollouts.create(flag.key, ["50:4h", "100"])
-    assert viewer.get(f"{PLANS}add/").status_code == 403
-    assert actions_of(page(viewer, plan_url(plan))) == []
-    assert viewer.post(action_url(plan, "start")).status_code == 403
-    assert state(flag) == (True, 25)
-
-
-# Toggle only.
-
-
-def test_toggler_kills_turns_on_undoes_both_and_uses_plans(
-    toggler: Client, flag: FeatureFlag
-) -> None:
-    [url] = undo_urls(kill(toggler, flag))
-    assert state(flag) == (False, 25)
-    toggler.post(url, confirmed(toggler.get(url)))
-    assert state(flag) == (True, 25)
-    kill(toggler, flag)
-    turn_on(toggler, flag)
-    assert state(flag) == (True, 25)
-    version, history = changes.flags.set_rollout(flag.key, 50).version, flag_url(flag, "history")
-    assert f'href="{undo_url(version)}&amp;back=' in page(toggler, history)
-    undo(toggler, version)
-    assert state(flag) == (True, 25)
-    drive_recently()
-    plan = rollouts.create(flag.key, ["50:4h", "100"])
-    assert toggler.get(f"{PLANS}add/").status_code == 200
-    assert actions_of(page(toggler, plan_url(plan))) == ["start", "delete"]
-    do(toggler, plan, "start")
-    assert state(flag) == (True, 50)
-
-
-def test_toggler_can_neither_undo_another_change_nor_restore(
-    toggler: Client, flag: FeatureFlag
-) -> None:
+def test_toggler_can_neither_undo_another_change_nor_restore(flag: FeatureFlag) -> None:
+    client = staff("toggle_featureflag")
     rules = [{"conditions": [STAFF]}]
     others = ({"rollout_percent": 50, "description": "x"}, {"rules": rules}, {"bucket_by": "plan"})
     for fields in others:
         before, version = flag_version(flag.key), changes.flags.update(flag.key, fields).version
-        assert not re.search("(undo|restore)=", page(toggler, flag_url(flag, "history")))
-        pages = undo_url(version), undo_all_url(version), restore_url(before)
-        for address in pages:
-            assert toggler.get(address).status_code == 403
-            assert toggler.post(address, {"_confirmed": "1"}).status_code == 403
+        assert not re.search("(undo|restore)=", page(client, flag_url(flag, "history")))
+        for url in (undo_url(version), undo_all_url(version), restore_url(before)):
+            assert client.get(url).status_code == 403
+            assert client.post(url, {"_confirmed": "1"}).status_code == 403
         assert flag_version(flag.key) == version
 
 
@@ -137,31 +93,27 @@ def test_toggler_can_neither_undo_another_change_nor_restore(
 
 @pytest.mark.usefixtures("read_only")
 def test_read_only_pages_say_so_and_have_no_inputs(operator: Client, flag: FeatureFlag) -> None:
-    html = page(operator, flag_url(flag))
-    listed = page(operator)
-    history = page(operator, flag_url(flag, "history"))
-    users = page(operator, flag_url(flag, "allowed-users"))
-    assert all(READ_ONLY in one for one in (html, listed, history))
-    assert "setting READ_ONLY" in users
-    assert messages_of(operator.get(FLAGS)) == []
-    assert flag.key in listed
-    assert not re.search(rf"/kill/|{FLAGS}add/", listed)
-    actions = ("kill", "on", "rollout", "release", "details", "delete")
-    assert not [url for _text, url in Screen(html).links if url.split("/")[-2:][0] in actions]
-    assert "?undo=" not in history
-    assert "?undo=" not in page(operator, RECENT)
+    sentence = "These pages are read-only: the setting READ_ONLY is True."
+    actions = ("/add/", "/kill/", "/on/", "/rollout/", "/release/", "/details/", "/delete/")
+    for url in (FLAGS, RECENT, flag_url(flag), flag_url(flag, "history")):
+        shown = Screen(page(operator, url))
+        assert sentence in shown.text
+        assert flag.key in shown.text
+        links = [link for _text, link in shown.part("#content").links]
+        assert not [link for link in links if link.endswith(actions) or "undo=" in link]
+    assert "setting READ_ONLY" in page(operator, flag_url(flag, "allowed-users"))
     changes.flags.disable(flag.key)  # The setting stops the pages only.
     assert state(flag) == (False, 25)
 
 
 @pytest.mark.usefixtures("read_only")
 @pytest.mark.parametrize("user", ["superuser", "toggler"])
-def test_read_only_refuses_every_write(user: str, operator: Client, flag: FeatureFlag) -> None:
+def test_read_only_refuses_every_write(
+    user: str, operator: Client, shop: Shop, flag: FeatureFlag
+) -> None:
     client = operator if user == "superuser" else staff("toggle_featureflag")
-    drive_recently()
-    plan = rollouts.create(flag.key, ["50:4h", "100"])
-    value = KeyValueStore.objects.create(key="gateway", value="stripe")
-    segment = Segment.objects.create(key="team", conditions=[STAFF])
+    plan, segment = shop.plan("new_checkout", "pending", steps=["50:4h"]), shop.segment("staff")
+    value = shop.value("payment_gateway")
     first = flag_version(flag.key)
     version = changes.flags.set_rollout(flag.key, 30).version
     rows = (flag, plan, value, segment)
@@ -169,14 +121,95 @@ def test_read_only_refuses_every_write(user: str, operator: Client, flag: Featur
     of_actions = re.compile(r"/(add|\d+/(?!change|history|allowed-users).+)/$")
     closed = [url for url in urls_for(rows) if of_actions.search(url)]
     assert len(closed) >= 29
+    before = result_of(lambda: None)
     for url in (*closed, *undos):
         assert client.post(url, EDITS).status_code == 403, url
     for url in urls_for(rows):
         client.post(url, {**EDITS, "action": "kill", "_selected_action": flag.pk})
     client.post(FLAGS, {**EDITS, "action": "delete", "_selected_action": flag.pk})
     assert actions_of(page(client, plan_url(plan))) == []
-    assert flag_version(flag.key) == version
-    assert [row.key for row in FeatureFlag.objects.all()] == [flag.key]
-    stored = [KeyValueStore.objects.get().value, Segment.objects.get().conditions]
-    assert stored == ["stripe", [STAFF]]
-    assert Plan.objects.get().state == plan.state
+    assert result_of(lambda: None) == before
+
+
+# Rights for single flags, which a project decides about.
+
+
+@pytest.mark.parametrize("view", ["kill", "rollout"])
+def test_toggle_permission_that_a_project_restricts_is_obeyed_on_each_page(
+    view: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inherited = FeatureFlagAdmin.has_toggle_permission
+
+    def has_toggle_permission(admin: Any, request: HttpRequest, obj: Any = None) -> bool:
+        return (obj is None or obj.owner == "us") and inherited(admin, request, obj)
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_toggle_permission", has_toggle_permission)
+    client, flag = staff("toggle_featureflag"), shop.flag("new_checkout", owner="them")
+    data = {"percent": "0"}
+    assert client.post(flag_url(flag, view), data).status_code == 403
+    FeatureFlag.objects.update(owner="us")
+    assert client.post(flag_url(flag, view), data).status_code == 302
+
+
+@pytest.mark.usefixtures("read_only")
+def test_toggle_permission_of_a_project_allows_nothing_on_read_only_pages(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        FeatureFlagAdmin, "has_toggle_permission", lambda _admin, _request, obj=None: True
+    )
+    client, flag = staff("view_featureflag"), shop.flag("new_checkout")
+    assert "/kill/" not in page(client, flag_url(flag))
+    assert client.post(flag_url(flag, "kill")).status_code == 403
+
+
+@pytest.mark.parametrize("permission", ["view_featureflag", "toggle_featureflag"])
+def test_user_who_may_change_single_flags_only_saves_all_fields(
+    permission: str, shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def has_change_permission(admin: Any, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is not None and obj.owner == "us"
+
+    monkeypatch.setattr(FeatureFlagAdmin, "has_change_permission", has_change_permission)
+    flag = shop.flag("new_checkout", owner="us")
+    act(staff(permission), flag_url(flag, "details"), description="new")
+    flag.refresh_from_db()
+    assert flag.description == "new"
+
+
+# The group of operators of the documentation.
+
+OPERATOR = {
+    "flagstaff.view_featureflag",
+    "flagstaff.toggle_featureflag",
+    "flagstaff.view_keyvaluestore",
+    "flagstaff.view_segment",
+    "flagstaff_experiments.view_experiment",
+    "auth.view_user",
+}
+
+
+@pytest.fixture
+def operators() -> Group:
+    """The group that the code of the page creates; a second run changes nothing."""
+    for _run in range(2):
+        names_of("how-to/admin-set-up.md", "Flag operators")
+    return Group.objects.get(name="Flag operators")
+
+
+def test_group_of_the_page_has_the_permissions_of_an_operator(operators: Group) -> None:
+    rows = Permission.objects.filter(group=operators)
+    assert {f"{row.content_type.app_label}.{row.codename}" for row in rows} == OPERATOR
+
+
+def test_member_of_the_group_opens_every_page_of_flags(
+    operators: Group, shop: Shop, flag: FeatureFlag
+) -> None:
+    client = shop.client("olga")
+    shop.user("olga").groups.add(operators)
+    pages = ["overview", "stale", "unknown-keys", "user", "workers"]
+    urls = [FLAGS, VALUES, SEGMENTS, RECENT, flag_url(flag), flag_url(flag, "kill")]
+    urls += [PLANS, EXPERIMENTS, *(f"{FLAGS}{name}/" for name in pages)]
+    statuses = {url: client.get(url).status_code for url in urls}
+    assert statuses == dict.fromkeys(urls, 200)
+    assert client.get(f"{FLAGS}add/").status_code == 403
