@@ -186,6 +186,8 @@ def test_required_reason_holds_for_changes_and_no_dry_run_and_a_wrong_setting_fo
         # An import has a status of its own for differences.
         assert run(f"{line} --dry-run").status in {0, 6}
     assert run("on summer_banner --reason launch").status == 0
+    for line in ("list", "show new_checkout", "history new_checkout", "run-jobs"):
+        assert run(line).status == 0, line
     # A setting that cannot be read stops no kill.
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": "yes"}
     assert run("kill new_checkout").status == 0
