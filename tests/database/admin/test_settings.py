@@ -18,7 +18,7 @@ from pytest_django import Settings
 from flagstaff import changes
 from flagstaff._words.times import full_time
 from flagstaff.history import as_dicts, value_version
-from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (
     FLAGS,
     RECENT,
@@ -32,8 +32,10 @@ from tests.support.admin_pages import (
     state,
     toggle_url,
 )
+from tests.support.admin_urls import urls_for
 from tests.support.history import flag_history
 from tests.support.screen import Screen
+from tests.support.shop import Shop
 from tests.support.sql import rows as execute
 from tests.support.terminals import flags
 from tests.support.usage_rows import add_usage, delete_usage
@@ -84,35 +86,26 @@ def large_ids() -> None:
 
 
 @pytest.fixture
-def rows() -> dict[str, Any]:
+def rows(shop: Shop) -> dict[str, Any]:
     """A flag, a value and a segment; the first two with a history of several versions."""
-    changes.segments.create(
-        "german", [{"attribute": "country", "operator": "in", "values": ["DE"]}]
-    )
-    changes.flags.create("new_checkout", rollout_percent=25, description="One page")
-    flag = FeatureFlag.objects.get()
-    flag.allowed_users.add(User.objects.create(username="alice"))
+    segment, flag = shop.segment("german"), shop.flag("new_checkout", enabled=False)
     value = KeyValueStore.objects.create(key="gateway", value="stripe")
     with transaction.atomic():
         changes.flags.set_rollout("new_checkout", 50)
         changes.values.set("gateway", "paypal")
-    return {FLAGS: flag, VALUES: value, SEGMENTS: Segment.objects.get()}
+    return {FLAGS: flag, VALUES: value, SEGMENTS: segment}
 
 
-def links(html: str) -> list[str]:
-    return [url for _text, url in Screen(html).links if url]
-
-
-def ids(html: str) -> list[str]:
-    return Screen(html).attributes('[id^="version-"]', "id")
+def links(client: Client, url: str, having: str) -> list[str]:
+    """Returns the addresses of the links of a page that have this in them."""
+    return [link for _text, link in Screen(page(client, url)).links if having in link]
 
 
 def test_each_page_opens(variant: str, operator: Client, rows: dict[str, Any]) -> None:
-    for models, row in rows.items():
-        for view in ("", "add/", "{}/change/", "{}/delete/", "{}/history/"):
-            assert page(operator, models + view.format(row.pk))
-        action = "delete" if models == FLAGS else "delete_selected"
-        data = {"action": action, "_selected_action": row.pk}
+    for url in urls_for(rows.values()):
+        assert operator.get(url, follow=True).status_code in {200, 403}, url
+    for models, action in ((FLAGS, "delete"), (VALUES, "delete_selected")):
+        data = {"action": action, "_selected_action": rows[models].pk}
         assert operator.post(models, data).status_code == 200
 
 
@@ -121,8 +114,8 @@ def test_pages_of_a_flag_write_what_was_chosen(
 ) -> None:
     flag = rows[FLAGS]
     for view, enabled in (("on", True), ("kill", False)):
-        [url] = [one for one in links(page(operator)) if f"/{view}/" in one]
-        url = urljoin(FLAGS, url)
+        [link] = links(operator, FLAGS, f"/{view}/")
+        url = urljoin(FLAGS, link)
         response = operator.post(url, Screen(page(operator, url)).fields())
         assert response["Location"].startswith(FLAGS)
         assert state(flag) == (enabled, 50)
@@ -157,10 +150,9 @@ def test_link_of_a_history_leads_to_a_page_that_undoes(
     for models, field, stored in ((FLAGS, "rollout_percent", 25), (VALUES, "value", "stripe")):
         row, url = rows[models], f"{models}{rows[models].pk}/history/"
         row.refresh_from_db()
-        html = page(operator, url)
         # The first undo has undone the second one, too, if both were of one transaction.
         if getattr(row, field) != stored:
-            address = [one for one in links(html) if f"?{name}=" in one][place]
+            address = links(operator, url, f"?{name}=")[place]
             data = confirmed(operator.get(address))
             [(after, _status)] = operator.post(address, data, follow=True).redirect_chain
             assert after == operator.get(url)["Location"]
@@ -172,13 +164,15 @@ def test_links_of_a_history_lead_to_related_and_older_entries(
     variant: str, operator: Client, rows: dict[str, Any]
 ) -> None:
     url = flag_url(rows[FLAGS], "history")
-    [related] = [one for one in links(page(operator, url)) if "transaction=" in one]
-    assert f"version-{value_version('gateway')}" in ids(page(operator, related))
+    versions = '[id^="version-"]'
+    [related] = links(operator, url, "transaction=")
+    shown = Screen(page(operator, related)).attributes(versions, "id")
+    assert f"version-{value_version('gateway')}" in shown
     for percent in range(55):
         changes.flags.set_rollout("new_checkout", percent)
-    [older] = [one for one in links(page(operator, url)) if "before=" in one]
+    [older] = links(operator, url, "before=")
     [before] = parse_qs(urlsplit(older).query)["before"]
-    shown = ids(page(operator, RECENT + older))
+    shown = Screen(page(operator, RECENT + older)).attributes(versions, "id")
     assert shown
     assert all(int(one.removeprefix("version-")) < int(before) for one in shown)
 
@@ -211,7 +205,7 @@ def test_time_of_change_has_seconds_and_time_zone(
     url = flag_url(rows[FLAGS], "history")
     html = page(operator, url)
     assert f' title="{shown}">' in html
-    preview = operator.get(next(one for one in links(html) if "?restore=" in one))
+    preview = operator.get(links(operator, url, "?restore=")[0])
     assert shown in str(preview.context["notes"])
     # The tooltips of the lists are those of the terminal: 500 localized ones take too long.
     assert f'title="{full_time(TIME)}"' in page(operator, FLAGS)

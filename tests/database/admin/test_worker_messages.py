@@ -49,10 +49,6 @@ def replace_wait(monkeypatch: pytest.MonkeyPatch, outcome: Propagation | Excepti
     return calls
 
 
-def levels_of(response: Any) -> list[str]:
-    return [message.level_tag for message in response.context["messages"]]
-
-
 def test_flag_deleted_while_the_page_waits_was_killed_before(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,7 +76,7 @@ def test_message_counts_the_workers_after_five_seconds_for_a_kill_and_one_for_ot
     response = kill(operator, flag)
     [message] = messages_of(response)
     assert message == f"“new_checkout” was changed: turned off. Off for all users. {counted}"
-    assert levels_of(response) == ["success"]
+    assert [one.level_tag for one in response.context["messages"]] == ["success"]
     turn_on(operator, flag)
     assert calls == [1.0, 1.0, 1.0, 5.0, 1.0]
 
@@ -115,7 +111,7 @@ def test_message_warns_of_workers_that_have_not_applied_it_and_of_a_failed_wait(
     [message] = messages_of(response)
     done = "“new_checkout” was changed: turned off. Off for all users. "
     assert re.fullmatch(f"{done}{text}", message)
-    assert levels_of(response) == ["warning"]
+    assert [one.level_tag for one in response.context["messages"]] == ["warning"]
     assert state(flag) == (False, 25)
 
 

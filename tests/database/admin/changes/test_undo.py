@@ -19,10 +19,10 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
     FLAGS,
     RECENT,
-    VALUES,
     act,
     asks,
     confirmed,
+    content_of,
     count_queries,
     errors_of,
     flag_url,
@@ -30,11 +30,11 @@ from tests.support.admin_pages import (
     messages_of,
     notes_of,
     page,
-    permit,
+    preview_of,
     problems_of,
     production,
     restore_url,
-    staff,
+    row_url,
     state,
     text_of,
     text_to_type,
@@ -43,11 +43,11 @@ from tests.support.admin_pages import (
     undo_all_url,
     undo_at,
     undo_url,
-    undo_urls,
 )
 from tests.support.history import all_events, flag_history
 from tests.support.history_fixtures import GERMAN, disabled_triggers
 from tests.support.screen import Screen
+from tests.support.shop import Shop
 from tests.support.sql import rows as execute
 from tests.support.sql import statements_of
 
@@ -55,26 +55,15 @@ from tests.support.sql import statements_of
 pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY = "new_checkout"
-USERS = 100
 STAFF = [{"attribute": "is_staff", "operator": "in", "values": [True]}]
 EVERYBODY = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
+AGAIN = "new_checkout: rollout was changed again and is 70 % now"
 
 
-@pytest.fixture
-def flag(operator: Client) -> FeatureFlag:
-    User.objects.bulk_create([User(username=f"user{number}") for number in range(USERS - 1)])
-    return FeatureFlag.objects.create(key=KEY, enabled=True, rollout_percent=25)
-
-
-@pytest.fixture
-def gateway() -> KeyValueStore:
-    return KeyValueStore.objects.create(key="gateway", value="stripe")
-
-
-def lines_of(response: Any) -> dict[str, list[str]]:
-    """Returns what is now and what is afterwards, by field, or by key for several rows."""
-    table = Screen(response).all("#content table")[0]
-    return {field: sides for field, *sides in table.rows}
+@pytest.fixture(autouse=True)
+def rows(operator: Client, flag: FeatureFlag, gateway: KeyValueStore) -> None:
+    """A flag and a value, and a hundred users."""
+    User.objects.bulk_create([User(username=f"user{number}") for number in range(99)])
 
 
 def stored() -> tuple[int, object]:
@@ -82,25 +71,6 @@ def stored() -> tuple[int, object]:
 
 
 # One change.
-
-
-def test_undo_of_a_kill_is_shown_written_and_undone_itself(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    [url] = undo_urls(kill(operator, flag))
-    assert url == undo_url(flag_version(KEY))
-    response = operator.get(url)
-    assert lines_of(response)["enabled"] == ["false", "true"]
-    assert state(flag) == (False, 25)
-    response = operator.post(url, confirmed(response), follow=True)
-    assert response.redirect_chain == [(flag_url(flag), 302)]
-    assert messages_of(response)[0].startswith(
-        "The change of “new_checkout” was undone: turned on."
-    )
-    assert state(flag) == (True, 25)
-    *_others, url = undo_urls(response)
-    undo_at(operator, url)
-    assert state(flag) == (False, 25)
 
 
 def test_undo_is_logged_by_the_admin_of_the_kind(
@@ -121,14 +91,14 @@ def test_undo_is_logged_by_the_admin_of_the_kind(
 
 
 def test_undo_counts_the_users_and_returns_to_the_filtered_list(
-    operator: Client, admin_user: User, flag: FeatureFlag
+    operator: Client, flag: FeatureFlag
 ) -> None:
     changes.flags.set_rollout(KEY, 0)
     html = page(operator, f"{RECENT}?kind=flag&actor=")
     url = Screen(html).attributes('a[href*="?undo="]', "href")[0]
     response = operator.get(url)
-    assert ">Recent changes</a>" in response.content.decode()
-    lines = lines_of(response)
+    assert "Recent changes" in dict(Screen(response).links)
+    lines = preview_of(response)
     assert lines["rollout"] == ["0 %", "25 %"]
     assert lines["who has the flag"][1] == "On for 25 % of all users."
     before, after = lines["users with the flag"]
@@ -138,118 +108,20 @@ def test_undo_counts_the_users_and_returns_to_the_filtered_list(
     assert re.fullmatch(
         r"0 → 25 %: \d+ users gain the flag\. Afterwards \d+ of 100 users have it\.", note
     )
-    response = undo_at(operator, url, _reason="too low")
+    response = undo_at(operator, url)
     assert note in messages_of(response)[0]
     assert response.redirect_chain[-1][0] == f"{RECENT}?kind=flag&actor="
     assert state(flag) == (True, 25)
-    event = flag_history(KEY)[0]
-    assert (event.actor, event.source, event.reason) == (str(admin_user.pk), "admin", "too low")
 
 
-def changed_again() -> str:
-    version = changes.flags.set_rollout(KEY, 80).version
-    changes.flags.set_rollout(KEY, 70)
-    return undo_url(version)
+@pytest.mark.usefixtures("reason_required")
+def test_undo_that_turns_a_flag_off_needs_no_reason(operator: Client, flag: FeatureFlag) -> None:
+    changes.flags.disable(KEY)
+    undo(operator, changes.flags.enable(KEY).version)
+    assert state(flag) == (False, 25)
 
 
-def secret() -> str:
-    changes.values.create("token", "hunter2", secret=True)
-    return undo_url(changes.values.set("token", "hunter3").version)
-
-
-def secret_before() -> str:
-    version = changes.values.create("token", "hunter2", secret=True).version
-    changes.values.set("token", "hunter3")
-    return restore_url(version)
-
-
-def transaction_changed_again() -> str:
-    with transaction.atomic():
-        changes.values.set("gateway", "adyen")
-        version = changes.flags.set_rollout(KEY, 80).version
-    changes.flags.set_rollout(KEY, 70)
-    return undo_all_url(version)
-
-
-def newest() -> str:
-    return restore_url(changes.flags.set_rollout(KEY, 80).version)
-
-
-AGAIN = "new_checkout: rollout was changed again and is 70 % now"
-SECRET = "token is secret, so the history does not have its old value; enter it again with"
-
-
-@pytest.mark.parametrize(
-    ("change", "text"),
-    [
-        (changed_again, f"Cannot be undone: {AGAIN}"),
-        (newest, "There is nothing to undo."),
-        (secret, f'Cannot be undone: {SECRET} "manage.py flags value set token -"'),
-        (secret_before, f"Cannot be undone: {SECRET}"),
-        (transaction_changed_again, f"Cannot be undone: {AGAIN}"),
-    ],
-)
-def test_undo_that_is_not_possible_says_why_and_has_no_button(
-    change: Callable[[], str], text: str, operator: Client, flag: FeatureFlag, gateway: object
-) -> None:
-    url = change()
-    entries = Change.objects.count()
-    for response in (operator.get(url), operator.post(url, {"_confirmed": "1"})):
-        assert text in text_of(response.content.decode())
-        assert not asks(response)
-    assert Change.objects.count() == entries
-
-
-def test_change_that_was_changed_again_leads_to_the_states_that_can_be_restored(
-    operator: Client, flag: FeatureFlag
-) -> None:
-    url = Screen(page(operator, changed_again())).link("Restore an earlier state")
-    assert "Restore…" in page(operator, url)
-
-
-def test_conflict_of_one_row_refuses_all_and_can_be_left_out(
-    operator: Client, flag: FeatureFlag, gateway: KeyValueStore
-) -> None:
-    url = transaction_changed_again()
-    html = page(operator, url)
-    assert "Nothing can be undone, because some of these changes cannot be." in html
-    undo_at(operator, Screen(html).link("Leave out what cannot be undone"))
-    assert stored() == (70, "stripe")
-
-
-def test_unknown_change_is_a_message_and_no_version_is_not_found(operator: Client) -> None:
-    for name in ("undo", "restore"):
-        for version in ("987654321", "9" * 18):
-            response = operator.get(RECENT, {name: version}, follow=True)
-            text = f"Not undone: the history has no version {version}"
-            assert text in str(messages_of(response))
-        for version in ("x", "-1", "9" * 5000, "\0", "all"):
-            assert operator.get(RECENT, {name: version}).status_code == 404
-    # Nothing is selected: the filters are kept.
-    response = operator.get(RECENT, {"back": f"{RECENT}?kind=flag"}, follow=True)
-    assert response.redirect_chain == [(f"{RECENT}?kind=flag", 302)]
-    assert "First select the changes that you want to undo." in str(messages_of(response))
-
-
-def test_get_locks_and_writes_nothing_and_makes_few_queries(
-    operator: Client, flag: FeatureFlag, gateway: KeyValueStore
-) -> None:
-    with transaction.atomic():
-        changes.values.set("gateway", "adyen")
-        changes.flags.delete(KEY)
-        version = changes.segments.create("staff", STAFF).version
-    for url in (undo_all_url(version), restore_url(value_version("gateway"))):
-        found = "".join(statements_of(partial(page, operator, url)))
-        assert not re.search(r"INSERT|UPDATE|DELETE|LOCK|SAVEPOINT", found)
-    # Beside those of the session and the user: 20.
-    changes.flags.create("other")
-    url = undo_url(changes.flags.set_rollout("other", 50).version)
-    assert count_queries(operator, url) <= 22
-
-
-def test_long_texts_are_truncated_in_the_message_and_the_reason(
-    operator: Client, flag: FeatureFlag
-) -> None:
+def test_long_texts_are_truncated_in_the_message_and_the_reason(operator: Client) -> None:
     change = changes.flags.update(KEY, {"description": "x" * 10_000}).version
     [message] = messages_of(undo(operator, change, _reason="\0why" + "x" * 1000))
     assert '… (9,882 more characters) → "".' in message
@@ -272,50 +144,138 @@ def test_actions_without_triggers_are_written_and_an_undo_is_not(
     assert text.startswith('the history does not record "flagstaff_featureflag"')
 
 
+def test_get_locks_and_writes_nothing_and_makes_few_queries(operator: Client) -> None:
+    with transaction.atomic():
+        changes.values.set("gateway", "adyen")
+        changes.flags.delete(KEY)
+        version = changes.segments.create("staff", STAFF).version
+    for url in (undo_all_url(version), restore_url(value_version("gateway"))):
+        statements = "".join(statements_of(partial(page, operator, url)))
+        assert not re.search(r"INSERT|UPDATE|DELETE|LOCK|SAVEPOINT", statements)
+    # Beside those of the session and the user: 20.
+    changes.flags.create("other")
+    url = undo_url(changes.flags.set_rollout("other", 50).version)
+    assert count_queries(operator, url) <= 22
+
+
+# What cannot be undone.
+
+
+def changed_again() -> str:
+    version = changes.flags.set_rollout(KEY, 80).version
+    changes.flags.set_rollout(KEY, 70)
+    return undo_url(version)
+
+
+def transaction_changed_again() -> str:
+    with transaction.atomic():
+        changes.values.set("gateway", "adyen")
+        version = changes.flags.set_rollout(KEY, 80).version
+    changes.flags.set_rollout(KEY, 70)
+    return undo_all_url(version)
+
+
+IMPOSSIBLE: dict[str, tuple[Callable[[], str], str]] = {
+    "changed again": (changed_again, f"Cannot be undone: {AGAIN}"),
+    "transaction": (transaction_changed_again, f"Cannot be undone: {AGAIN}"),
+    "newest": (
+        lambda: restore_url(changes.flags.set_rollout(KEY, 80).version),
+        "There is nothing to undo.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", IMPOSSIBLE)
+def test_undo_that_is_not_possible_says_why_and_has_no_button(name: str, operator: Client) -> None:
+    change, text = IMPOSSIBLE[name]
+    url = change()
+    entries = Change.objects.count()
+    for response in (operator.get(url), operator.post(url, {"_confirmed": "1"})):
+        assert text in content_of(response.content.decode())
+        assert not asks(response)
+    assert Change.objects.count() == entries
+
+
+def test_change_that_was_changed_again_leads_to_the_states_that_can_be_restored(
+    operator: Client,
+) -> None:
+    url = Screen(page(operator, changed_again())).link("Restore an earlier state")
+    assert "Restore…" in page(operator, url)
+
+
+def test_conflict_of_one_row_refuses_all_and_can_be_left_out(operator: Client) -> None:
+    shown = Screen(page(operator, transaction_changed_again()))
+    assert "Nothing can be undone, because some of these changes cannot be." in shown.text
+    undo_at(operator, shown.link("Leave out what cannot be undone"))
+    assert stored() == (70, "stripe")
+
+
+def test_page_offers_to_leave_out_a_column_whose_old_value_no_longer_fits(
+    operator: Client,
+) -> None:
+    changes.flags.create("banner", rollout_percent=5)
+    version = changes.flags.delete("banner").version
+    # It was a text then.
+    execute('UPDATE flagstaff_change SET old = old || \'{"review_on": "soon"}\'')
+    shown = Screen(page(operator, undo_url(version)))
+    assert "banner: review_on: " in shown.text
+    url = f"{RECENT}{shown.link('Leave out review_on')}"
+    assert "Left out: review_on." in content_of(page(operator, url))
+    undo_at(operator, url)
+    assert FeatureFlag.objects.get(key="banner").rollout_percent == 5
+
+
+def test_unknown_change_is_a_message_and_no_version_is_not_found(operator: Client) -> None:
+    for name in ("undo", "restore"):
+        for version in ("987654321", "9" * 18):
+            response = operator.get(RECENT, {name: version}, follow=True)
+            text = f"Not undone: the history has no version {version}"
+            assert text in str(messages_of(response))
+        for version in ("x", "-1", "9" * 5000, "\0", "all"):
+            assert operator.get(RECENT, {name: version}).status_code == 404
+    # Nothing is selected: the filters are kept.
+    response = operator.get(RECENT, {"back": f"{RECENT}?kind=flag"}, follow=True)
+    assert response.redirect_chain == [(f"{RECENT}?kind=flag", 302)]
+    assert "First select the changes that you want to undo." in str(messages_of(response))
+
+
 # Creations and deletions.
 
 
-@pytest.mark.parametrize("typed", ["", "banner"], ids=["other", "production"])
-def test_undo_of_a_creation_asks_to_delete(typed: str, operator: Client, settings: Any) -> None:
-    if typed:
-        production(settings)
+def test_undo_of_a_creation_asks_to_delete(operator: Client, settings: Any) -> None:
     url = undo_url(changes.flags.create("banner").version)
+    assert text_to_type(operator.get(url)) == ""
+    production(settings)
     response = operator.get(url)
-    assert (notes_of(response), text_to_type(response)) == (["This deletes “banner”."], typed)
-    if typed:
-        response = operator.post(url, confirmed(response, _typed_key="x"))
-        assert problems_of(response) == ["Not confirmed: type “banner” exactly."]
-    assert FeatureFlag.objects.exists()
-    response = operator.post(url, confirmed(response, _typed_key=typed), follow=True)
+    assert (notes_of(response), text_to_type(response)) == (["This deletes “banner”."], "banner")
+    response = operator.post(url, confirmed(response, _typed_key="banner"), follow=True)
     assert messages_of(response) == ["“banner” was deleted."]
     assert response.redirect_chain == [(FLAGS, 302)]
-    assert not FeatureFlag.objects.exists()
+    assert FeatureFlag.objects.get().key == KEY
 
 
 @pytest.mark.usefixtures("unused")
-def test_deleted_flag_is_brought_back_with_its_users(operator: Client, flag: FeatureFlag) -> None:
-    alice = User.objects.create(username="alice")
+def test_deleted_flag_is_brought_back_with_its_users(
+    operator: Client, flag: FeatureFlag, alice: User
+) -> None:
     changes.flags.allow(KEY, alice)
     url = undo_url(changes.flags.delete(KEY).version)
     assert "Bring back…" in page(operator, RECENT)
     who = "On for 25 % of all users and 1 allowed user."
-    lines = lines_of(operator.get(url))
+    lines = preview_of(operator.get(url))
     assert lines["new_checkout"] == ["", "created again, as it was before"]
     assert lines["who has the flag"] == ["", who]
     response = undo_at(operator, url)
     [message] = messages_of(response)
     assert f"“new_checkout” was created again, as it was before. {who}" in message
-    again = FeatureFlag.objects.get()
-    assert response.redirect_chain == [(flag_url(again), 302)]
-    assert (again.pk, again.rollout_percent, [*again.allowed_users.all()]) == (flag.pk, 25, [alice])
+    assert response.redirect_chain == [(flag_url(flag), 302)]
+    assert flag.allowed_users.get() == alice
 
 
 # Several changes.
 
 
-def test_all_changes_of_a_person_on_the_page_are_undone_together(
-    operator: Client, flag: FeatureFlag, gateway: KeyValueStore
-) -> None:
+def test_all_changes_of_a_person_on_the_page_are_undone_together(operator: Client) -> None:
     with acting_as("ana"):
         changes.flags.set_rollout(KEY, 50)
         changes.values.set("gateway", "adyen")
@@ -324,14 +284,12 @@ def test_all_changes_of_a_person_on_the_page_are_undone_together(
     assert response.redirect_chain == [(f"{RECENT}?actor=ana", 302)]
     assert "Undone: “gateway”, “new_checkout”." in str(messages_of(response))
     assert stored() == (25, "stripe")
-    assert len({event.transaction_id for event in all_events()[:2]}) == 1
     assert "changes on this page" not in page(operator, RECENT)
 
 
 def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
-    operator: Client, flag: FeatureFlag, gateway: KeyValueStore
+    operator: Client, alice: User
 ) -> None:
-    alice = User.objects.create(username="alice")
     changes.flags.create("beta", enabled=True, allowed_users=[alice])
     with transaction.atomic():
         version = changes.flags.set_rollout(KEY, 100).version
@@ -341,7 +299,8 @@ def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
     shown = Screen(page(operator, f"{RECENT}?transaction={version}"))
     response = operator.get(f"{RECENT}{shown.link('Undo the whole transaction…')}")
     assert "All of these changes are undone, or none." in notes_of(response)
-    lines = lines_of(response)
+    table = Screen(response).all("#content table")[0]
+    lines = {key: [now, after] for key, now, after in table.rows}
     assert [*lines] == ["gateway (value)", "beta", "brand_new", KEY]
     assert lines["gateway (value)"] == ['value: "adyen"', 'value: "stripe"']
     again = "created again, as it was before; users with the flag: 1 of 101"
@@ -354,7 +313,6 @@ def test_transaction_is_shown_row_by_row_and_undone_as_a_whole(
     [message] = messages_of(response)
     assert message.startswith("Undone: “gateway”, “beta”, “brand_new”, “new_checkout”. ")
     assert stored() == (25, "stripe")
-    assert {*FeatureFlag.objects.values_list("key", flat=True)} == {KEY, "beta"}
     assert [event.reason for event in all_events()[:4]] == ["too soon"] * 4
 
 
@@ -363,35 +321,35 @@ def test_undo_of_many_rows_is_confirmed_and_has_a_link_that_undoes_it(
     operator: Client, settings: Any
 ) -> None:
     settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 20
+    flags = FeatureFlag.objects.filter(key__startswith="flag_")
     with transaction.atomic():
         FeatureFlag.objects.bulk_create(FeatureFlag(key=f"flag_{n}") for n in range(201))
-    [url] = undo_urls(undo_at(operator, undo_all_url(flag_version("flag_0"))))
-    assert not FeatureFlag.objects.filter(key__startswith="flag_").exists()
+    response = undo_at(operator, undo_all_url(flag_version("flag_0")))
+    assert not flags.exists()
+    [url] = Screen(response).attributes(".flagstaff-undo", "href")
     undo_at(operator, url)
-    assert FeatureFlag.objects.filter(key__startswith="flag_").count() == 201
+    assert flags.count() == 201
 
 
 # Restore.
 
 
-def test_restore_undoes_what_came_after_a_version_with_a_reason(
-    operator: Client, flag: FeatureFlag
+def test_restore_undoes_what_came_after_a_version(
+    operator: Client, flag: FeatureFlag, alice: User
 ) -> None:
-    version = flag_version(KEY)
-    changes.flags.allow(KEY, User.objects.create(username="alice"))
+    url = restore_url(flag_version(KEY))
+    changes.flags.allow(KEY, alice)
     changes.flags.update(KEY, {"rollout_percent": 50, "description": "<b>One</b> page"})
-    url = restore_url(version)
     assert f'href="{url}&amp;' in page(operator, flag_url(flag, "history"))
     response = operator.get(url)
-    assert "<b>One" not in response.content.decode()
-    lines = lines_of(response)
+    assert not Screen(response).all("#content b")
+    lines = preview_of(response)
     assert lines["description"] == ['"<b>One</b> page"', '""']
     assert lines["allowed users"] == ["1 user", "0 users: removed 1 allowed user (alice)"]
     back = 'rollout 50 → 25 %, description "<b>One</b> page" → "", removed 1 allowed user (alice)'
-    [message] = messages_of(operator.post(url, confirmed(response, _reason="slow"), follow=True))
+    [message] = messages_of(operator.post(url, confirmed(response), follow=True))
     assert message.startswith(f"“new_checkout” was restored: {back}.")
     assert (state(flag), flag.allowed_users.count()) == ((True, 25), 0)
-    assert flag_history(KEY)[0].reason == "slow"
 
 
 def test_versions_are_restored_only_where_the_values_are_stored(operator: Client) -> None:
@@ -399,7 +357,7 @@ def test_versions_are_restored_only_where_the_values_are_stored(operator: Client
     changes.values.update("token", {"description": "For the shop"})
     changes.values.set("token", "hunter3")
     changes.values.update("token", {"description": "For the new shop"})
-    undo_at(operator, Screen(page(operator, f"{VALUES}{row.pk}/history/")).link("Restore…"))
+    undo_at(operator, Screen(page(operator, row_url(row, "history"))).link("Restore…"))
     row.refresh_from_db()
     assert (row.value, row.description) == ("hunter3", "For the shop")
 
@@ -435,13 +393,11 @@ def test_undo_of_something_else_than_was_shown_asks_again(
     # Its key is not free any more.
     changes.flags.create("banner")
     response = operator.post(url, data)
-    assert "banner: a flag has this key now" in text_of(response.content.decode())
+    assert "banner: a flag has this key now" in content_of(response.content.decode())
     assert state(flag) == (True, 80)
 
 
-def test_segment_that_came_into_use_after_the_page_asks_again(
-    operator: Client, flag: FeatureFlag
-) -> None:
+def test_segment_that_came_into_use_after_the_page_asks_again(operator: Client) -> None:
     changes.segments.create("team", STAFF)
     url = undo_url(changes.segments.update("team", {"conditions": EVERYBODY}).version)
     data = confirmed(operator.get(url))
@@ -449,26 +405,12 @@ def test_segment_that_came_into_use_after_the_page_asks_again(
     response = operator.post(url, data)
     assert problems_of(response)[0].startswith("This has changed since the page was shown.")
     assert Segment.objects.get().conditions == EVERYBODY
-    assert "new_checkout" in text_of(response.content.decode())
+    assert "new_checkout" in content_of(response.content.decode())
     operator.post(url, confirmed(response))
     assert Segment.objects.get().conditions == STAFF
 
 
 # Production.
-
-
-def undone_rollout() -> str:
-    return undo_url(changes.flags.set_rollout(KEY, 5).version)
-
-
-def restored_rollout() -> str:
-    before = flag_version(KEY)
-    changes.flags.set_rollout(KEY, 5)
-    return restore_url(before)
-
-
-def deleted_flag() -> str:
-    return undo_url(changes.flags.delete(KEY).version)
 
 
 def rules_of_a_value() -> str:
@@ -485,12 +427,12 @@ def two_rows() -> str:
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        *((change, KEY) for change in (undone_rollout, restored_rollout, deleted_flag)),
+        (lambda: undo_url(changes.flags.delete(KEY).version), KEY),
         (rules_of_a_value, "gateway"),
         (two_rows, "Production"),
     ],
+    ids=["deletion", "rules of a value", "two rows"],
 )
-@pytest.mark.usefixtures("flag", "gateway")
 def test_undo_for_most_users_in_production_types_the_key(
     change: Callable[[], str], key: str, operator: Client, settings: Any
 ) -> None:
@@ -505,27 +447,21 @@ def test_undo_for_most_users_in_production_types_the_key(
     assert Change.objects.count() == entries
     operator.post(url, confirmed(response, _typed_key=key))
     assert stored() == (100, "stripe")
-    assert Change.objects.count() > entries
 
 
 # Permissions.
 
-
-def change_rollout() -> int | None:
-    return changes.flags.set_rollout(KEY, 50).version
-
-
-RIGHTS: dict[str, tuple[Callable[[], int | None], str]] = {
-    "rollout": (change_rollout, "toggle_featureflag"),
+RIGHTS: dict[str, tuple[Callable[[], Any], str]] = {
+    "rollout": (lambda: changes.flags.set_rollout(KEY, 50), "toggle_featureflag"),
     "description": (
-        lambda: changes.flags.update(KEY, {"description": "One"}).version,
+        lambda: changes.flags.update(KEY, {"description": "One"}),
         "change_featureflag",
     ),
-    "deletion": (lambda: changes.flags.delete(KEY).version, "add_featureflag"),
-    "creation": (lambda: changes.flags.create("banner").version, "delete_featureflag"),
-    "value": (lambda: changes.values.set("gateway", "adyen").version, "change_keyvaluestore"),
+    "deletion": (lambda: changes.flags.delete(KEY), "add_featureflag"),
+    "creation": (lambda: changes.flags.create("banner"), "delete_featureflag"),
+    "value": (lambda: changes.values.set("gateway", "adyen"), "change_keyvaluestore"),
     "segment": (
-        lambda: changes.segments.update("german", {"conditions": STAFF}).version,
+        lambda: changes.segments.update("german", {"conditions": STAFF}),
         "change_segment",
     ),
 }
@@ -533,87 +469,55 @@ RIGHTS: dict[str, tuple[Callable[[], int | None], str]] = {
 
 @pytest.mark.parametrize("name", RIGHTS)
 @pytest.mark.one_in(3)
-def test_undo_needs_the_permission_of_the_change(
-    name: str, flag: FeatureFlag, gateway: KeyValueStore
-) -> None:
-    write, right = RIGHTS[name]
-    changes.flags.update(KEY, {"enabled": False})
-    changes.segments.create("german", GERMAN)
-    url = undo_url(write())
-    client = staff("view_featureflag", "view_keyvaluestore", "view_segment")
-    before = Change.objects.count()
-    assert f'href="{url}' not in page(client, RECENT)
-    for response in (client.get(url), client.post(url, {"_confirmed": "1"})):
-        assert response.status_code == 403
-    assert Change.objects.count() == before
-    permit(User.objects.get(username="staff"), right)
-    assert f'href="{url}' in page(client, RECENT)
-    undo_at(client, url)
-    assert Change.objects.count() > before
-
-
-@pytest.mark.parametrize("name", RIGHTS)
-@pytest.mark.one_in(3)
-def test_undo_of_a_transaction_needs_the_permissions_for_all_its_changes(
-    name: str, flag: FeatureFlag, gateway: KeyValueStore
-) -> None:
+def test_undo_needs_the_permissions_for_all_that_it_changes(name: str, shop: Shop) -> None:
     write, right = RIGHTS[name]
     changes.flags.update(KEY, {"enabled": False})
     changes.segments.create("german", GERMAN)
     with transaction.atomic():
-        version = changes.segments.create("team", STAFF).version
-        write()
+        other = changes.segments.create("team", STAFF).version
+        version = write().version
     # Who may change a flag may toggle it.
     others = {right for _write, right in RIGHTS.values()} - {right, "change_featureflag"}
-    editor = staff("view_featureflag", "view_segment", "delete_segment", *others)
-    url = undo_all_url(version)
-    for response in (editor.get(url), editor.post(url, {"_confirmed": "1"})):
-        assert response.status_code == 403
-    assert Segment.objects.filter(key="team").exists()
-    permit(User.objects.get(username="staff"), right)
-    undo_at(editor, url)
+    views = ("view_featureflag", "view_keyvaluestore", "view_segment")
+    client = shop.client("olga", *views, "delete_segment", *others)
+    before = Change.objects.count()
+    assert f'href="{undo_url(version)}' not in page(client, RECENT)
+    for url in (undo_url(version), undo_all_url(other)):
+        for response in (client.get(url), client.post(url, {"_confirmed": "1"})):
+            assert response.status_code == 403
+    assert Change.objects.count() == before
+    shop.client("olga", right)
+    assert f'href="{undo_url(version)}' in page(client, RECENT)
+    undo_at(client, undo_all_url(other))
     assert not Segment.objects.filter(key="team").exists()
+    assert Change.objects.count() > before + 1
 
 
-def test_undo_of_any_entry_of_a_creation_needs_the_permission_to_delete() -> None:
-    alice = User.objects.create(username="alice")
-    changes.flags.create(KEY, allowed_users=[alice])
-    flag = FeatureFlag.objects.get()
-    editor = staff("change_featureflag")
-    assert "?undo=" not in page(editor, flag_url(flag, "history"))
-    for entry in Change.objects.filter(object_pk=flag.pk):
-        assert editor.post(undo_url(entry.pk), {"_confirmed": "1"}).status_code == 403
-    assert flag.allowed_users.get() == alice
+def test_undo_of_any_entry_of_a_creation_needs_the_permission_to_delete(
+    alice: User, shop: Shop
+) -> None:
+    changes.flags.create("banner", allowed_users=[alice])
+    banner = FeatureFlag.objects.get(key="banner")
+    client = shop.client("olga", "change_featureflag")
+    assert "?undo=" not in page(client, flag_url(banner, "history"))
+    for entry in Change.objects.filter(object_pk=banner.pk):
+        assert client.post(undo_url(entry.pk), {"_confirmed": "1"}).status_code == 403
+    assert banner.allowed_users.get() == alice
 
 
 def test_users_without_the_permission_to_view_users_see_only_numbers(
-    operator: Client, flag: FeatureFlag
+    operator: Client, shop: Shop
 ) -> None:
-    version, editor = flag_version(KEY), staff("change_featureflag")
+    version, client = flag_version(KEY), shop.client("olga", "change_featureflag")
     # Long, because the pages have tokens of random letters.
     robert = User.objects.create(username="robert.smith")
     change = changes.flags.allow(KEY, robert).version
     for address in (RECENT, restore_url(version), undo_url(change)):
-        html = page(editor, address)
+        html = page(client, address)
         assert "1 allowed user" in html
         assert "robert.smith" not in html
         assert "robert.smith" in page(operator, address)
-    assert '"{""count"": 1, ""pks"": []}"' in page(editor, f"{RECENT}?format=csv")
+    assert '"{""count"": 1, ""pks"": []}"' in page(client, f"{RECENT}?format=csv")
     assert f'""pks"": [{robert.pk}]' in page(operator, f"{RECENT}?format=csv")
-    [message] = messages_of(undo(editor, change))
+    [message] = messages_of(undo(client, change))
     assert message.startswith("The change of “new_checkout” was undone: removed 1 allowed user.")
-
-
-def test_page_offers_to_leave_out_a_column_whose_old_value_no_longer_fits(
-    operator: Client,
-) -> None:
-    changes.flags.create("banner", rollout_percent=5)
-    version = changes.flags.delete("banner").version or 0
-    # It was a text then.
-    execute('UPDATE flagstaff_change SET old = old || \'{"review_on": "soon"}\'')
-    html = page(operator, undo_url(version))
-    assert "banner: review_on: " in text_of(html)
-    url = f"{RECENT}{Screen(html).link('Leave out review_on')}"
-    assert "Left out: review_on." in text_of(page(operator, url))
-    operator.post(url, confirmed(operator.get(url)))
-    assert FeatureFlag.objects.get(key="banner").rollout_percent == 5
