@@ -81,6 +81,9 @@ wheel: $(VENV)/.tools ## Build the wheel for this machine in dist, and test it i
 messages: $(VENV)/.tools $(VENV)/.built-quick ## Update the catalogue for translators and the translations; needs GNU gettext
 	$(BIN)/python -m tools.messages
 
+check-messages: build ## Fail if a message has no German text: a warning of the tests, and an error of a release
+	REQUIRE_TRANSLATIONS=1 $(BIN)/python -m pytest tests/unit/locale
+
 clean: ## Delete environments, builds, and the demo's data
 	$(PYTHON) -m tools.demo forget
 	rm -rf .venv* .demo build dist target django_example/store/static/store/front_end.built.js fuzz/target fuzz/corpus fuzz/artifacts .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
@@ -184,4 +187,4 @@ $(CARGO_MUTANTS)/bin/cargo-mutants:
 	@echo "Installing cargo-mutants $(MUTANTS_VERSION). This takes a few minutes."
 	cargo install --quiet --locked --root $(CARGO_MUTANTS) cargo-mutants@$(MUTANTS_VERSION)
 
-.PHONY: help demo test test-all test-faults lint format build docs wheel messages clean bench sim soak matrix repeats versions fuzz mutants pictures requirements test-rust test-python lint-rust lint-python
+.PHONY: help demo test test-all test-faults lint format build docs wheel messages check-messages clean bench sim soak matrix repeats versions fuzz mutants pictures requirements test-rust test-python lint-rust lint-python

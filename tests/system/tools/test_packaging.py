@@ -48,6 +48,12 @@ def test_release_builds_every_platform() -> None:
     assert names == linux | {"macos-x86_64", "macos-aarch64", "windows-x64"}
 
 
+def test_release_is_published_with_all_german_texts_only() -> None:
+    jobs = yaml.safe_load((ROOT / ".github" / "workflows" / "release.yml").read_text())["jobs"]
+    assert "messages" in jobs["publish"]["needs"]
+    assert "make check-messages" in [step.get("run") for step in jobs["messages"]["steps"]]
+
+
 def make_wheel(folder: Path, name: str = NAME, without: str = "", stray: str = "") -> Path:
     """A wheel of empty files."""
     wheel = folder / name
