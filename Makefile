@@ -14,7 +14,8 @@ BESIDE_POSTGRES := $(BIN)/python -m tools.with_postgres
 unexport PYTHONDONTWRITEBYTECODE
 # Some processes share the tests, each with its own server; with DATABASE_URL they run one by one.
 # tests/conftest.py puts the longest files first, so that all processes end at the same time.
-pytest = $(BIN)/python -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '$(1)*popen//python=$(BIN)/python')
+# Cargo and make in tests are not jobs of this make.
+pytest = env -u MAKEFLAGS $(BIN)/python -m pytest $(if $(DATABASE_URL),,-p tests.support.own_server --dist loadfile --no-loadscope-reorder --tx '$(1)*popen//python=$(BIN)/python')
 PYTEST = $(call pytest,3)
 # Tests of processes, browsers and faults wait for half of their time.
 WAITING_PYTEST = $(call pytest,4)
@@ -30,6 +31,9 @@ QUICK_FEATURES := --features python,tests
 # The tests of Rust share the profile and the crates of the extension, but for those of regular
 # expressions, of which the tests know more classes.
 CARGO_TEST := cargo test --quiet --profile quick $(LOCKED) $(POSTGRES)
+# The tests of Rust wait for their server for most of their time, and those of the example use one core.
+# The output of a target is printed when it ends, but that of pytest at once, by descriptor 9.
+SIDE_BY_SIDE = --no-print-directory --jobs=2 --output-sync=target AT_ONCE='>&9 2>&9' 9>&1
 # The random steps of tests/core/postgres_steps.rs.
 RANDOM_STEPS = $(BESIDE_POSTGRES) $(CARGO_TEST) --test core_postgres postgres_steps
 NEWEST_PYTHON = $(if $(filter file,$(origin PYTHON)),$$($(PYTHON) tools/newest_python.py),$(PYTHON))
@@ -49,18 +53,14 @@ help:
 demo: $(VENV)/.built-quick ## Run the example shop with several workers; SCENE=rollout or experiment shows these
 	@$(BIN)/python -m tools.demo$(if $(SCENE),_$(SCENE))
 
-test: test-rust build ## Run the quick tests: some of processes, browsers and long lists of cases, and all others
-	$(PYTEST) $(QUICK)
-	$(EXAMPLE_TESTS)
+test: build ## Run the quick tests: some of processes, browsers and long lists of cases, and all others
+	@$(MAKE) $(SIDE_BY_SIDE) test-python test-rust test-example
 
-test-all: test-rust build ## Run all tests but those of faults: also processes, browsers, documentation, many random cases
-	$(WAITING_PYTEST)
-	$(EXAMPLE_TESTS)
+test-all: build ## Run all tests but those of faults: also processes, browsers, documentation, many random cases
+	@$(MAKE) $(SIDE_BY_SIDE) all-python test-rust test-example
 
 test-faults: build ## Run the fault tests: crashes, forks, poolers, replicas; FAULTS=smoke runs one of each family
-	TEST_STEPS=2000 $(RANDOM_STEPS)
-	cargo build --quiet --profile quick $(LOCKED) $(POSTGRES) --example engines
-	$(WAITING_PYTEST) --timeout=180 $(FAULT_TESTS)
+	@$(MAKE) $(SIDE_BY_SIDE) faults-python faults-rust
 
 lint: lint-rust lint-python docs ## Run all static checks
 
@@ -74,7 +74,7 @@ build: $(VENV)/.tools $(VENV)/.built-quick ## Build the extension for tests and 
 docs: build ## Build the documentation site in target/docs, offline
 	$(BIN)/mkdocs build --quiet --strict
 
-wheel: $(VENV)/.tools ## Build the wheel for this machine in dist, and test it in bare environments without Rust
+wheel: $(VENV)/.demo ## Build the wheel for this machine in dist, and test it in bare environments without Rust
 	rm -rf dist && $(BIN)/maturin build --release --strip --quiet --compression-level 9 $(LOCKED) --out dist >/dev/null
 	$(BESIDE_POSTGRES) $(BIN)/python -m tools.check_wheel dist/*.whl
 
@@ -102,12 +102,12 @@ soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…
 # Versions differ in what a function does, hardly in one value of a parameter: PARAMETERS=all runs them all.
 # One extension serves every Python, so the other environment installs the one that is built already.
 PARAMETERS ?= first
-matrix: build ## Run the quick tests on the newest Python found, or on PYTHON=…, with the newest Django for it
+matrix: build matrix-tools ## Run the quick tests on the newest Python found, or on PYTHON=…, with the newest Django for it
 	rm -rf target/editable
 	$(BIN)/maturin pep517 build-wheel --editable --quiet --profile quick $(QUICK_FEATURES) --interpreter $(BIN)/python \
 	    --compatibility off --out target/editable $(LOCKED) >/dev/null
-	newest=$(NEWEST_PYTHON) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) test-python PYTHON="$$newest" \
-	    EDITABLE=$(CURDIR)/target/editable/*.whl
+	@newest=$(NEWEST_PYTHON) && TEST_PARAMETERS=$(PARAMETERS) $(MAKE) $(SIDE_BY_SIDE) test-python test-example \
+	    PYTHON="$$newest" EDITABLE=$(CURDIR)/target/editable/*.whl
 
 # The files whose tests have a reduced number of repeats.
 repeats: build ## Run the repeating tests with the full number of repeats, or those of REPEATED=…; takes minutes
@@ -161,17 +161,33 @@ $(VENV)/.built-quick: $$(SOURCES) | $(VENV)/.demo
 $(VENV)/.built-release: $$(SOURCES) | $(VENV)/.demo
 	$(call develop,release)
 
-# The tests with a server wait for most of their time.
-test-rust: $(VENV)/.tools
+tools: $(VENV)/.tools
+
+matrix-tools:
+	newest=$(NEWEST_PYTHON) && $(MAKE) --no-print-directory tools PYTHON="$$newest"
+
+test-rust: $(VENV)/.demo
 	RUST_TEST_THREADS=8 $(BESIDE_POSTGRES) $(CARGO_TEST) --lib --test core_alone --test core_allocations --test core_postgres
 
 test-python: build
-	$(PYTEST) $(QUICK)
+	$(PYTEST) $(QUICK) $(AT_ONCE)
+
+all-python: build
+	$(WAITING_PYTEST) $(AT_ONCE)
+
+test-example: build
 	$(EXAMPLE_TESTS)
+
+faults-rust: $(VENV)/.demo
+	TEST_STEPS=2000 $(RANDOM_STEPS)
+
+faults-python: build
+	cargo build --quiet --profile quick $(LOCKED) $(POSTGRES) --example engines
+	$(WAITING_PYTEST) --timeout=180 $(FAULT_TESTS) $(AT_ONCE)
 
 # The core alone, and all layers. `test-rust` compiles the crate with PostgreSQL and without Python.
 # The profile is that of the build, of which macros and build scripts are used again.
-lint-rust: $(VENV)/.tools
+lint-rust: $(VENV)/.demo
 	cargo fmt --all --check
 	for features in "$(CORE)" ""; do cargo clippy --quiet --profile quick $(LOCKED) --all-targets $$features -- --deny warnings || exit; done
 
@@ -187,4 +203,4 @@ $(CARGO_MUTANTS)/bin/cargo-mutants:
 	@echo "Installing cargo-mutants $(MUTANTS_VERSION). This takes a few minutes."
 	cargo install --quiet --locked --root $(CARGO_MUTANTS) cargo-mutants@$(MUTANTS_VERSION)
 
-.PHONY: help demo test test-all test-faults lint format build docs wheel messages check-messages clean bench sim soak matrix repeats versions fuzz mutants pictures requirements test-rust test-python lint-rust lint-python
+.PHONY: help demo test test-all test-faults lint format build docs wheel messages check-messages clean bench sim soak matrix repeats versions fuzz mutants pictures requirements tools matrix-tools test-rust test-python all-python test-example faults-rust faults-python lint-rust lint-python
