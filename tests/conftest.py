@@ -19,6 +19,7 @@ from django.db import connections
 
 from tests.support.flush import install
 from tests.support.migrated_database import create_migrated_database
+from tests.support.other_runs import put_in_order, start_sequences
 from tests.support.parameters import split_by_parameters
 from tests.support.python_processes import count_patiently
 from tools.database_url import parse_database_url
@@ -30,11 +31,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SYSTEM = ROOT / "tests" / "system"
 
 pytest_plugins = ["tests.support.fixtures"]
-
-_RESTART_SEQUENCES = """
-    SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1000)
-    FROM pg_sequences WHERE schemaname = current_schema()
-"""
 
 # A shell that starts pytest in the background makes it and its children ignore SIGINT, which some
 # tests send.
@@ -108,8 +104,10 @@ def pytest_collection_modifyitems(
         config.hook.pytest_deselected(items=left_out)
     _mark_most_cases(items)
     yield
+    if order := os.environ.get("TEST_ORDER"):
+        put_in_order(items, order)
     # A run of one process keeps the order of its arguments.
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    elif "PYTEST_XDIST_WORKER" in os.environ:
         _put_longest_files_first(items)
 
 
@@ -164,7 +162,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """Leaves the first primary keys to the rows whose keys the tests give."""
     with django_db_blocker.unblock(), connections["default"].cursor() as cursor:
         if connections["default"].vendor == "postgresql":
-            cursor.execute(_RESTART_SEQUENCES)
+            cursor.execute(start_sequences(first=1001))
 
 
 @pytest.fixture(scope="session")

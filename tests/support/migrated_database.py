@@ -5,6 +5,7 @@ from __future__ import annotations
 import psycopg
 from psycopg.conninfo import make_conninfo
 
+from tests.support.other_runs import start_sequences
 from tests.support.python_processes import run_python
 from tools.postgres import Postgres
 
@@ -21,3 +22,5 @@ def create_migrated_database(server: Postgres) -> None:
     run_python(
         make_conninfo(server.url, dbname=MIGRATED), "-m", "django", "migrate", "--verbosity=0"
     )
+    with psycopg.connect(server.url, dbname=MIGRATED, autocommit=True) as session:
+        session.execute(start_sequences(first=1).encode())

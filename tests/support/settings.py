@@ -25,3 +25,4 @@ SILENCED_SYSTEM_CHECKS = ["flagstaff.W007"]
 # A busy machine must not fail a test by a late first load.
 FLAGSTAFF = {"STARTUP_TIMEOUT": 10}
 ROOT_URLCONF = "tests.support.urls"
+TIME_ZONE = os.environ.get("TEST_TIME_ZONE", "UTC")

@@ -1,11 +1,15 @@
-"""The selection of one set of parameters of each test."""
+"""The selection of one set of parameters of each test, and the order of tests of a seed."""
 
 from __future__ import annotations
 
+import random
+from itertools import groupby
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from tests.support.other_runs import put_in_order
 from tests.support.parameters import VARIABLE, split_by_parameters
 
 TESTS = [
@@ -32,3 +36,20 @@ def test_selection_of_parameters_is_all_or_the_first(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv(VARIABLE, "some")
     with pytest.raises(ValueError, match="TEST_PARAMETERS=some: use all or first"):
         split_by_parameters(TESTS)
+
+
+def test_order_of_a_seed_is_always_the_same_and_keeps_each_file_together() -> None:
+    tests = [
+        SimpleNamespace(nodeid=f"{file}::test_{number}", path=Path(file))
+        for file in ("a.py", "b.py", "c.py")
+        for number in range(9)
+    ]
+    orders = []
+    for seed in ("7", "7", "8"):
+        # Each process of a run has collected them in an order of its own.
+        random.shuffle(tests)
+        put_in_order(tests, seed)
+        orders.append([test.nodeid for test in tests])
+    assert orders[0] == orders[1] != orders[2]
+    assert orders[0] != sorted(orders[0])
+    assert len([*groupby(tests, key=lambda test: test.path)]) == 3
