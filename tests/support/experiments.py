@@ -6,6 +6,8 @@ import random
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
+from django.db import connection
+
 from flagstaff.experiments.metrics import Conversion, Mean, Sql
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 from tests.support.sql import forget_statistics
@@ -60,16 +62,20 @@ def expose(experiment: Experiment, variant: str, units: int, converted: int, **m
     forget_statistics(Exposure._meta.db_table)
     order = list(range(units))
     random.Random(variant).shuffle(order)
-    Exposure.objects.bulk_create(
-        Exposure(
-            experiment=experiment,
-            run=experiment.run,
-            unit=f"{name}{number}{'+' if number < converted else ''}",
-            variant=variant,
-            at=begin + days * DAY * (place / units),
+    # Thousands of rows for a report: the ORM takes ten times as long.
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _EXPOSE,
+            [experiment.pk, experiment.run, name, converted, variant, begin, days, units, order],
         )
-        for place, number in enumerate(order)
-    )
+
+
+_EXPOSE = """
+    INSERT INTO flagstaff_experiments_exposure (experiment_id, run, unit, variant, at)
+    SELECT %s, %s, concat(%s, number, CASE WHEN number < %s THEN '+' END), %s,
+        %s + interval '24 hours' * %s * (place - 1)::float8 / %s
+    FROM unnest(%s) WITH ORDINALITY AS drawn (number, place)
+"""
 
 
 def expose_both(

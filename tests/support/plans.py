@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from functools import cache
 from hashlib import sha256
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 
 from flagstaff._core import REGISTERS
@@ -16,10 +17,8 @@ from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.models import (
     DriverRun,
-    FailedUnit,
     Plan,
     PlanEvent,
-    SeenRegister,
     SignalCount,
 )
 from flagstaff.rollouts.transitions import enter_step
@@ -95,19 +94,36 @@ def leave_unguarded() -> None:
 
 def see(run_id: int, *, inside: bool, users: int, left_out: bool = False) -> None:
     """Writes the requests of so many users, as workers count them, or as users left out."""
+    # Hundreds of rows for each step: the ORM takes ten times as long.
+    _execute(
+        "INSERT INTO flagstaff_rollouts_seenregister (run_id, inside, left_out, register, rank) "
+        "SELECT %s, %s, %s, * FROM unnest(%s::smallint[], %s::smallint[])",
+        [run_id, inside, left_out, *_registers(inside=inside, users=users)],
+    )
+    if left_out:
+        return
+    SignalCount.objects.create(run_id=run_id, inside=inside, kind="r", count=users)
+
+
+@cache
+def _registers(*, inside: bool, users: int) -> tuple[str, str]:
+    """The numbers of the registers of so many users, and their ranks, as arrays of PostgreSQL."""
     ranks: dict[int, int] = {}
     for number in range(users):
         digest = int.from_bytes(sha256(f"{inside} {number}".encode()).digest()[:8], "big")
         register, rest = digest % REGISTERS, digest // REGISTERS
         rank = 53 - rest.bit_length()
         ranks[register] = max(rank, ranks.get(register, 0))
-    SeenRegister.objects.bulk_create(
-        SeenRegister(run_id=run_id, inside=inside, left_out=left_out, register=register, rank=rank)
-        for register, rank in ranks.items()
-    )
-    if left_out:
-        return
-    SignalCount.objects.create(run_id=run_id, inside=inside, kind="r", count=users)
+    return _array(ranks.keys()), _array(ranks.values())
+
+
+def _array(numbers: Iterable[int]) -> str:
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _execute(statement: str, parameters: Sequence[str | int]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
 
 
 def see_enough(key: str = KEY) -> None:
@@ -126,9 +142,10 @@ def pass_step(key: str = KEY) -> None:
 def fail(run_id: int, *, inside: bool, users: int, guard: int = 0) -> None:
     """Writes the first failures of so many users."""
     first = 0 if inside else 1_000_000
-    FailedUnit.objects.bulk_create(
-        FailedUnit(run_id=run_id, guard=guard, inside=inside, unit=first + number)
-        for number in range(users)
+    _execute(
+        "INSERT INTO flagstaff_rollouts_failedunit (run_id, guard, inside, unit, is_counted) "
+        "SELECT %s, %s, %s, unit, true FROM generate_series(%s, %s) AS unit",
+        [run_id, guard, inside, first, first + users - 1],
     )
 
 
