@@ -38,8 +38,8 @@ from tests.support.admin_pages import (
     undo_url,
     undo_urls,
 )
-from tests.support.experiment_pages import EXPERIMENTS, METRICS
-from tests.support.plan_pages import PLANS
+from tests.support.experiments import EXPERIMENTS, METRICS
+from tests.support.plans import PLANS
 from tests.support.samples import (
     ACTIONS,
     SAMPLES,

@@ -31,9 +31,9 @@ from tests.support.admin_pages import (
     undo_url,
 )
 from tests.support.admin_urls import urls_for
-from tests.support.experiment_pages import EXPERIMENTS
+from tests.support.experiments import EXPERIMENTS
 from tests.support.pages import DOCS
-from tests.support.plan_pages import PLANS, inline_of
+from tests.support.plans import PLANS, inline_of
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.usage_rows import add_usage

@@ -9,7 +9,7 @@ from decimal import Decimal, localcontext
 from fractions import Fraction
 
 import pytest
-from scipy import stats
+import scipy
 
 from flagstaff._core import REGISTERS
 from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, cardinality, share_error
@@ -113,7 +113,7 @@ def test_smallest_ratio_trips_in_four_of_five_cases(outside: int, theta: float) 
     found = smallest_ratio(outside, theta, 300)
     assert found is not None
     least = next(x for x in range(10_000) if e_value(x, outside, theta) >= 300)
-    chance = stats.poisson.sf(least - 1, found * outside * theta / (1 - theta))
+    chance = scipy.stats.poisson.sf(least - 1, found * outside * theta / (1 - theta))
     assert chance == pytest.approx(0.8, abs=0.06)
     assert smallest_ratio(0, theta, 300) is None
 

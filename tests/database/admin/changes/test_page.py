@@ -36,7 +36,6 @@ from tests.support.admin_pages import (
     page,
     restore_url,
     staff,
-    text_of,
     undo_url,
 )
 from tests.support.history_fixtures import GERMAN

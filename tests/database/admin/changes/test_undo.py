@@ -36,7 +36,6 @@ from tests.support.admin_pages import (
     restore_url,
     row_url,
     state,
-    text_of,
     text_to_type,
     turn_on,
     undo,

@@ -9,11 +9,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from statsmodels.regression.linear_model import OLS
-from statsmodels.stats._delta_method import NonlinearDeltaCov
-from statsmodels.stats.power import NormalIndPower
-from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
-from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
 
 from flagstaff.experiments.statistics.effects import (
     Conversions,
@@ -30,6 +25,7 @@ from flagstaff.experiments.statistics.effects import (
 )
 from flagstaff.experiments.statistics.sequential import units_for_means, units_for_proportions
 
+# Each test imports what it needs of statsmodels, which takes two seconds.
 Units = tuple[list[float], list[float]]
 
 
@@ -91,6 +87,8 @@ def test_sums_keep_the_digits_of_large_means_with_a_shift_and_of_whole_numbers()
 
 
 def test_adjusted_difference_is_that_of_an_analysis_of_covariance() -> None:
+    from statsmodels.regression.linear_model import OLS
+
     y, x = np.array([*CONTROL[0], *TREATMENT[0]]), np.array([*CONTROL[1], *TREATMENT[1]])
     treated = np.repeat([0.0, 1.0], [len(CONTROL[0]), len(TREATMENT[0])])
     fitted = OLS(y, np.column_stack([np.ones(len(y)), treated, x])).fit()
@@ -100,6 +98,8 @@ def test_adjusted_difference_is_that_of_an_analysis_of_covariance() -> None:
 
 
 def test_adjusted_standard_error_is_that_of_the_adjusted_units() -> None:
+    from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
     products = squares = 0.0
     for y, x in (CONTROL, TREATMENT):
         mean_y, mean_x = statistics.fmean(y), statistics.fmean(x)
@@ -152,6 +152,8 @@ def test_proportion_needs_ten_conversions_and_ten_others() -> None:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_difference_of_means_has_the_standard_error_of_statsmodels(seed: int) -> None:
+    from statsmodels.stats.weightstats import CompareMeans, DescrStatsW
+
     source = random.Random(seed)
     control = [source.lognormvariate(1, 1) for _ in range(300)]
     treatment = [source.gauss(-2, 5) for _ in range(120)]
@@ -165,6 +167,8 @@ def test_difference_of_means_has_the_standard_error_of_statsmodels(seed: int) ->
 
 
 def test_lift_has_the_standard_error_of_the_delta_method() -> None:
+    from statsmodels.stats._delta_method import NonlinearDeltaCov
+
     control, treatment = mean(Sums(400, 800, 2_000)), mean(Sums(300, 690, 2_000))
     theirs = NonlinearDeltaCov(
         lambda both: both[1:] / both[:1] - 1,
@@ -194,6 +198,8 @@ def test_lift_needs_a_control_well_above_zero() -> None:
 
 
 def test_ratio_has_the_standard_error_of_the_delta_method_of_units() -> None:
+    from statsmodels.stats._delta_method import NonlinearDeltaCov
+
     source = random.Random(5)
     views = [float(source.randint(1, 30)) for _ in range(400)]
     clicks = [source.gauss(0.3, 0.1) * one for one in views]
@@ -233,6 +239,8 @@ DESIGNS = [(0.8, 0.05), (0.9, 0.01), (0.5, 0.05)]
 def test_units_for_proportions_equal_those_of_statsmodels(
     control: float, treatment: float, power: float, alpha: float
 ) -> None:
+    from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
+
     expected = samplesize_proportions_2indep_onetail(
         control - treatment, treatment, power, alpha=alpha, alternative="two-sided"
     )
@@ -245,6 +253,8 @@ def test_units_for_proportions_equal_those_of_statsmodels(
 def test_units_for_means_equal_those_of_statsmodels(
     deviation: float, effect: float, power: float, alpha: float
 ) -> None:
+    from statsmodels.stats.power import NormalIndPower
+
     # One tail, because the other one is not counted as seeing the effect.
     expected = NormalIndPower().solve_power(
         effect_size=abs(effect) / deviation, alpha=alpha / 2, power=power, alternative="larger"

@@ -8,8 +8,7 @@ from collections.abc import Callable, Sequence
 from fractions import Fraction
 
 import pytest
-from scipy import integrate, optimize, stats
-from statsmodels.stats.multitest import multipletests
+import scipy
 
 from flagstaff.experiments.statistics.effects import Effect, PairSums, Sums, difference, mean, ratio
 from flagstaff.experiments.statistics.mismatch import (
@@ -53,10 +52,10 @@ def mixture(effect: Effect, rho_squared: float) -> float:
 
     def weighted(true: float) -> float:
         ratio = math.exp(units * (true * observed - true * true / 2))
-        return ratio * float(stats.norm.pdf(true, scale=rho))
+        return ratio * float(scipy.stats.norm.pdf(true, scale=rho))
 
     ends = (centre - width, centre + width)
-    found, _ = integrate.quad(weighted, *ends, epsabs=0, epsrel=1e-12, limit=500)
+    found, _ = scipy.integrate.quad(weighted, *ends, epsabs=0, epsrel=1e-12, limit=500)
     return float(found)
 
 
@@ -93,7 +92,7 @@ def test_plan_is_narrowest_near_its_size() -> None:
     def width_at(units: float) -> float:
         return critical_value(10_000, Plan(round(units)))
 
-    found = optimize.minimize_scalar(width_at, bounds=(1_000, 100_000), method="bounded")
+    found = scipy.optimize.minimize_scalar(width_at, bounds=(1_000, 100_000), method="bounded")
     # The article's rho is an approximation of the optimum.
     assert width_at(10_000) <= found.fun * 1.001
     assert critical_value(10_000, Plan(10_000)) == pytest.approx(3.0352, abs=1e-4)
@@ -142,6 +141,8 @@ P_VALUES = [
 @pytest.mark.parametrize("alpha", [0.1, 0.05])
 @pytest.mark.parametrize("p_values", P_VALUES, ids=str)
 def test_corrected_p_values_equal_those_of_statsmodels(p_values: list[float], alpha: float) -> None:
+    from statsmodels.stats.multitest import multipletests
+
     rejected, adjusted, *_ = multipletests(p_values, alpha=alpha, method="holm")
     found = holm(p_values, alpha)
     assert [one.p_value for one in found] == pytest.approx(list(adjusted), rel=1e-9)
@@ -198,8 +199,8 @@ def test_bayes_factor_of_many_units_keeps_its_digits() -> None:
     # The gamma functions are near 10^10, their difference is 7.
     units = [5 * 10**8 + 100_000, 5 * 10**8 - 100_000]
     a = CONCENTRATION / 2
-    exact = stats.betabinom.logpmf(units[0], sum(units), a, a)
-    exact -= stats.binom.logpmf(units[0], sum(units), 0.5)
+    exact = scipy.stats.betabinom.logpmf(units[0], sum(units), a, a)
+    exact -= scipy.stats.binom.logpmf(units[0], sum(units), 0.5)
     assert log_bayes_factor(Shares(units, [1, 1])) == pytest.approx(float(exact), abs=1e-4)
 
 
@@ -211,4 +212,4 @@ def test_p_value_finds_a_wrong_share(units: list[int], is_found: bool) -> None:
     p_value = sequential_p_value(Shares(units, [1, 1]))
     assert (p_value < MISMATCH_ALPHA) == is_found
     # Looking at any time has a price.
-    assert p_value >= stats.chisquare(units).pvalue
+    assert p_value >= scipy.stats.chisquare(units).pvalue
