@@ -32,6 +32,7 @@ SETTINGS = {
 
 
 _BACKENDS_ARE_LEFT = "pre-existing shared memory block"
+_PORT_IS_TAKEN = "Address already in use"
 
 
 @final
@@ -56,6 +57,7 @@ class Postgres(Child):
         self.version = version or int(os.environ.get(VERSION_VARIABLE, DEFAULT_VERSION))
         self.programs = programs(self.version)
         self.port = free_port()
+        self._has_served = False
         self._settings = SETTINGS | dict(settings or {})
         self._is_temporary = directory is None
         self._directory = (directory or open_directory()).absolute()
@@ -74,17 +76,23 @@ class Postgres(Child):
             self._make_cluster()
         self._wait_for_predecessor()
         options = [f"--{name}={value}" for name, value in self._settings.items()]
-        where = ["-D", str(self._data), "-h", LOOPBACK, "-p", str(self.port)]
         deadline = time.monotonic() + seconds(self.TIMEOUT)
         while True:
+            where = ["-D", str(self._data), "-h", LOOPBACK, "-p", str(self.port)]
             self._process = self._spawn(self.programs / "postgres", *where, *options)
             try:
                 self._wait_until_ready(self._process)
             except ServerError as error:
+                problem = str(error)
+                is_taken = _PORT_IS_TAKEN in problem and not self._has_served
                 # On a busy machine the backends of a killed server end later than the server.
-                if _BACKENDS_ARE_LEFT not in str(error) or time.monotonic() > deadline:
+                if time.monotonic() > deadline or not (is_taken or _BACKENDS_ARE_LEFT in problem):
                     raise
+                # Another process has got the port meanwhile. A server with clients keeps its own.
+                if is_taken:
+                    self.port = free_port()
             else:
+                self._has_served = True
                 return
 
     def kill(self) -> None:

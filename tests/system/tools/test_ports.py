@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Iterator
 from itertools import islice
 
 import pytest
 
 from tools import ports
+from tools.postgres import Postgres
 
 
 @pytest.fixture
@@ -41,3 +43,11 @@ def test_ports_do_not_depend_on_the_seed_of_a_run() -> None:
         random.seed(1)
         lists.append(chosen(5))
     assert lists[0] != lists[1]
+
+
+def test_server_whose_port_was_taken_before_its_start_gets_another() -> None:
+    server = Postgres()
+    taken = server.port
+    with socket.create_server((ports.LOOPBACK, taken)), server:
+        assert server.pid
+        assert server.port != taken
