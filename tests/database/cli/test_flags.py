@@ -254,10 +254,10 @@ def test_delete_says_how_often_the_flag_was_evaluated() -> None:
     for key, result in (("dark_mode", "bulk"), ("search_v2", "browsers")):
         rows("DELETE FROM flagstaff_usage WHERE key = %s", key)
         add_usage(key, result, 0)
-    usage = (
-        f"Evaluated: last evaluation: {local_time_text(at)}; in the last 30 days: 1235, in the "
-        "last day: 1235."
-    )
+    # The time zone of the terminal.
+    with timezone.override("UTC"):
+        last = local_time_text(at)
+    usage = f"Evaluated: last evaluation: {last}; in the last 30 days: 1235, in the last day: 1235."
     for key, shown in {
         "new_checkout": f"On for 25 % of all users and 1 allowed user. {usage}",
         "summer_banner": "Evaluated: not in the last 30 days.",

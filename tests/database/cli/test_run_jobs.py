@@ -264,9 +264,12 @@ def test_entry_with_a_late_time_that_stops_retention_is_named(keep: Callable[...
     ran = flags("run-jobs", "--json")
     [report] = json.loads(ran.out)["retention"]
     assert (ran.status, report["deleted"], Change.objects.count()) == (1, 0, count)
+    # The time zone of the terminal.
+    with timezone.override("UTC"):
+        time = full_time(at)
     assert report["error"] == (
-        f"stopped at entry {second.pk}, whose time is {full_time(at)}: older entries after it stay "
-        "until it is as old; if its time is wrong, correct it in flagstaff_change"
+        f"stopped at entry {second.pk}, whose time is {time}: older entries after it stay until "
+        "it is as old; if its time is wrong, correct it in flagstaff_change"
     )
 
 
