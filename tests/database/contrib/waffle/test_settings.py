@@ -78,6 +78,7 @@ def test_last_day_is_found_with_and_without_time_zones(use_tz: bool, settings: A
 def test_time_zone_of_a_request_does_not_move_the_last_day(
     zone: str, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    settings.TIME_ZONE = "UTC"
     use(settings, COOKIES_UNTIL="2027-01-05")
     times = {"2027-01-05T23:59": True, "2027-01-06T00:01": False}
     for text, keeps in times.items():
