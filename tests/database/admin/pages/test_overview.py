@@ -98,7 +98,7 @@ def store(
     """Stores the verdict of an experiment, as run-jobs does."""
     experiment = Experiment.objects.get(key=key)
     verdict = {"run": experiment.run + other_run, "outcomes": outcomes, "problem": problem}
-    verdict["at"] = at or timezone.now().replace(minute=0)
+    verdict["at"] = at or timezone.localtime().replace(minute=0)
     StoredVerdict.objects.update_or_create(experiment=experiment, defaults=verdict)
 
 
@@ -308,7 +308,7 @@ def test_plan_that_tripped_needs_no_attention_after_a_new_one(operator: Client, 
 
 
 def test_number_of_stale_flags_is_linked_with_its_time(operator: Client) -> None:
-    StaleCount.objects.update(count=2, at=timezone.now().replace(minute=0))
+    StaleCount.objects.update(count=2, at=timezone.localtime().replace(minute=0))
     html = page(operator, OVERVIEW)
     [row] = block(html, ATTENTION)
     assert re.fullmatch(r"Stale flags 2 2 flags are stale, as of \d\d:00\.", row)
