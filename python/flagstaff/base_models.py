@@ -40,7 +40,9 @@ from flagstaff.validators import (
 __all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "KeyManager"]
 
 _Row = TypeVar("_Row", bound=models.Model)
-_YEARS = (("gt", 1), ("lt", 9000))
+# Not "gt" 1: SQLite's bounds of a year are in UTC, where the year 1 of Berlin begins before all
+# times that Python has.
+_YEARS = (("gte", 2), ("lt", 9000))
 # Python's decoder is recursive, and refuses integers of more than 4,300 digits.
 _READABLE = """(
     pg_catalog.octet_length({column}::text) <= {size}

@@ -20,7 +20,12 @@ from django.db.utils import ConnectionHandler
 
 import flagstaff
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.operations import InstallFunctions, InstallTables, InstallTriggers
+from flagstaff.operations import (
+    InstallFunctions,
+    InstallTables,
+    InstallTriggers,
+)
+from tests.conftest import RunIsolated
 from tests.support.fake_workers import join
 from tests.support.python_processes import ROOT
 from tests.support.routers import RefusingRouter
@@ -306,3 +311,19 @@ def test_every_ddl_file_is_used() -> None:
     for file in (folder / "sql").glob("*.sql"):
         if "CREATE" in file.read_text() or "DROP" in file.read_text():
             assert f'"{file.stem}"' in code, file.name
+
+
+MIGRATE = """
+import django
+from django.core.management import call_command
+django.setup()
+call_command("migrate", verbosity=0)
+"""
+
+
+@pytest.mark.parametrize("zone", ["America/Lima", "Europe/Berlin"])
+def test_tables_are_created_on_sqlite_west_and_east_of_utc(
+    zone: str, run_isolated: RunIsolated
+) -> None:
+    project = "tests.support.settings_sqlite"
+    run_isolated(MIGRATE, DJANGO_SETTINGS_MODULE=project, TEST_TIME_ZONE=zone)

@@ -286,6 +286,16 @@ def each(samples: list[Sample]) -> pytest.MarkDecorator:
 
 
 each_sample = each(SAMPLES)
+#: Those that no action takes back: the text says what to do instead.
+WITHOUT_UNDO: dict[tuple[Kind | str, str], str] = {
+    (PLAN, "start"): "sets the rollout to 0 %",
+    (PLAN, "delete"): "plan again: ",
+    (EXPERIMENT, "edit"): "to take it back, set the old values",
+    (EXPERIMENT, "grow"): "more traffic cannot be taken back without a restart",
+    (EXPERIMENT, "add-metric"): "a metric that was added stays",
+    (EXPERIMENT, "restart"): "the buckets before do not return",
+    (EXPERIMENT, "delete"): "this cannot be undone",
+}
 
 
 def result_of(write: Callable[[], object], actor: str = "ana") -> list[Any]:

@@ -147,9 +147,9 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("changed_at__year__gt", 1),
+                            ("changed_at__year__gte", 2),
                             ("changed_at__year__lt", 9000),
-                            ("created_at__year__gt", 1),
+                            ("created_at__year__gte", 2),
                             ("created_at__year__lt", 9000),
                         ),
                         name="flagstaff_segment_finite_times",
@@ -174,7 +174,7 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        condition=models.Q(("at__year__gte", 2), ("at__year__lt", 9000)),
                         name="flagstaff_stalecount_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
                     )
@@ -197,7 +197,7 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("last_run_at__year__gt", 1), ("last_run_at__year__lt", 9000)
+                            ("last_run_at__year__gte", 2), ("last_run_at__year__lt", 9000)
                         ),
                         name="flagstaff_jobsrun_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
@@ -282,13 +282,13 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("approved_at__year__gt", 1),
+                            ("approved_at__year__gte", 2),
                             ("approved_at__year__lt", 9000),
-                            ("asked_at__year__gt", 1),
+                            ("asked_at__year__gte", 2),
                             ("asked_at__year__lt", 9000),
-                            ("ended_at__year__gt", 1),
+                            ("ended_at__year__gte", 2),
                             ("ended_at__year__lt", 9000),
-                            ("run_at__year__gt", 1),
+                            ("run_at__year__gte", 2),
                             ("run_at__year__lt", 9000),
                         ),
                         name="flagstaff_waitingaction_finite_times",
@@ -432,7 +432,7 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("changed_at__year__gt", 1), ("changed_at__year__lt", 9000)
+                            ("changed_at__year__gte", 2), ("changed_at__year__lt", 9000)
                         ),
                         name="flagstaff_keyvaluestore_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
@@ -619,11 +619,11 @@ class Migration(migrations.Migration):
                     ),
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("changed_at__year__gt", 1),
+                            ("changed_at__year__gte", 2),
                             ("changed_at__year__lt", 9000),
-                            ("created_at__year__gt", 1),
+                            ("created_at__year__gte", 2),
                             ("created_at__year__lt", 9000),
-                            ("review_on__year__gt", 1),
+                            ("review_on__year__gte", 2),
                             ("review_on__year__lt", 9000),
                         ),
                         name="flagstaff_featureflag_finite_times",

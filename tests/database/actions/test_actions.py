@@ -28,6 +28,7 @@ from tests.support.samples import (
     EXPERIMENT,
     PLAN,
     SAMPLES,
+    WITHOUT_UNDO,
     Sample,
     each_sample,
     entries_after,
@@ -38,17 +39,6 @@ from tests.support.terminals import refused, run, undo_of
 from tests.support.waiting import TOMORROW, make_due
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
-
-#: Those that no action takes back: the text says what to do instead.
-WITHOUT_UNDO: dict[tuple[Kind | str, str], str] = {
-    (PLAN, "start"): "sets the rollout to 0 %",
-    (PLAN, "delete"): "plan again: ",
-    (EXPERIMENT, "edit"): "to take it back, set the old values",
-    (EXPERIMENT, "grow"): "more traffic cannot be taken back without a restart",
-    (EXPERIMENT, "add-metric"): "a metric that was added stays",
-    (EXPERIMENT, "restart"): "the buckets before do not return",
-    (EXPERIMENT, "delete"): "this cannot be undone",
-}
 
 
 @pytest.fixture(autouse=True)

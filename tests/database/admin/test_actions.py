@@ -39,6 +39,7 @@ from tests.support.admin_pages import (
     undo_urls,
 )
 from tests.support.experiments import EXPERIMENTS, METRICS
+from tests.support.history import newest_entry
 from tests.support.plans import PLANS
 from tests.support.samples import (
     ACTIONS,
@@ -47,7 +48,6 @@ from tests.support.samples import (
     Sample,
     each,
     entries_after,
-    newest_entry,
     result_of,
     rows_now,
 )
@@ -93,7 +93,7 @@ def metrics(settings: Any) -> None:
 def sample(request: pytest.FixtureRequest) -> Sample:
     """A sample, with the plan or the experiment that it needs."""
     unprepared: Sample = request.param
-    return unprepared.prepared()
+    return unprepared.prepare()
 
 
 def pk_of(sample: Sample) -> int:
@@ -138,7 +138,7 @@ def test_page_writes_what_the_action_writes_says_so_and_undoes_it(
     sample: Sample, operator: Client, admin_user: User
 ) -> None:
     action, before, last = ACTIONS[sample.kind, sample.name], rows_now(), newest_entry()
-    by_changes = result_of(sample.change, actor=str(admin_user.pk))
+    by_changes = result_of(lambda: sample.change(sample.key), actor=str(admin_user.pk))
     response = act(operator, url_of(sample), **inputs_of(sample, _reason="test"))
     assert [*rows_now(), *entries_after(last)] == by_changes
     assert {entry.source for entry in Change.objects.filter(id__gt=last)} <= {"admin"}
@@ -209,7 +209,7 @@ def test_change_by_another_person_is_shown_before_the_action(
             sample.key, {"description": "Newer"}
         )
     before, last = rows_now(), newest_entry()
-    by_changes = result_of(sample.change, actor=str(admin_user.pk))
+    by_changes = result_of(lambda: sample.change(sample.key), actor=str(admin_user.pk))
     response = operator.post(url, data | {"_confirmed": "1"})
     said, newer = problems_of(response)
     assert said == f"“{sample.key}” has changed since the page was shown. Press the button again."
@@ -224,7 +224,7 @@ def test_change_by_another_person_is_shown_before_the_action(
 @each(CHANGES)
 @pytest.mark.one_in(4)
 def test_action_that_changes_nothing_says_so(sample: Sample, operator: Client) -> None:
-    sample.change()
+    sample.change(sample.key)
     last = newest_entry()
     [message, *_notes] = messages_of(act(operator, url_of(sample), **inputs_of(sample)))
     assert message == f"Nothing was changed: “{sample.key}” already has these values."

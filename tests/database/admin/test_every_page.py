@@ -24,6 +24,7 @@ from tests.support.admin_pages import (
     confirmed,
     count_queries,
     errors_of,
+    inline_of,
     page,
     restore_url,
     row_url,
@@ -33,7 +34,7 @@ from tests.support.admin_pages import (
 from tests.support.admin_urls import urls_for
 from tests.support.experiments import EXPERIMENTS
 from tests.support.pages import DOCS
-from tests.support.plans import PLANS, inline_of
+from tests.support.plans import PLANS
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.usage_rows import add_usage

@@ -71,15 +71,15 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("created_at__year__gt", 1),
+                            ("created_at__year__gte", 2),
                             ("created_at__year__lt", 9000),
-                            ("ended_at__year__gt", 1),
+                            ("ended_at__year__gte", 2),
                             ("ended_at__year__lt", 9000),
-                            ("exposures_deleted_at__year__gt", 1),
+                            ("exposures_deleted_at__year__gte", 2),
                             ("exposures_deleted_at__year__lt", 9000),
-                            ("runs_since__year__gt", 1),
+                            ("runs_since__year__gte", 2),
                             ("runs_since__year__lt", 9000),
-                            ("started_at__year__gt", 1),
+                            ("started_at__year__gte", 2),
                             ("started_at__year__lt", 9000),
                         ),
                         name="flagstaff_experiments_experiment_finite_times",
@@ -134,7 +134,7 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        condition=models.Q(("at__year__gte", 2), ("at__year__lt", 9000)),
                         name="flagstaff_experiments_experimentevent_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
                     )
@@ -177,7 +177,7 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        condition=models.Q(("at__year__gte", 2), ("at__year__lt", 9000)),
                         name="flagstaff_experiments_exposure_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
                     )
@@ -226,7 +226,7 @@ class Migration(migrations.Migration):
                 "default_permissions": (),
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        condition=models.Q(("at__year__gte", 2), ("at__year__lt", 9000)),
                         name="flagstaff_experiments_storedverdict_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
                     )

@@ -33,7 +33,7 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("last_run_at__year__gt", 1), ("last_run_at__year__lt", 9000)
+                            ("last_run_at__year__gte", 2), ("last_run_at__year__lt", 9000)
                         ),
                         name="flagstaff_rollouts_driverrun_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
@@ -98,11 +98,11 @@ class Migration(migrations.Migration):
                 "constraints": [
                     models.CheckConstraint(
                         condition=models.Q(
-                            ("due_at__year__gt", 1),
+                            ("due_at__year__gte", 2),
                             ("due_at__year__lt", 9000),
-                            ("ended_at__year__gt", 1),
+                            ("ended_at__year__gte", 2),
                             ("ended_at__year__lt", 9000),
-                            ("guarded_until__year__gt", 1),
+                            ("guarded_until__year__gte", 2),
                             ("guarded_until__year__lt", 9000),
                         ),
                         name="flagstaff_rollouts_plan_finite_times",
@@ -299,7 +299,7 @@ class Migration(migrations.Migration):
                 "ordering": ("id",),
                 "constraints": [
                     models.CheckConstraint(
-                        condition=models.Q(("at__year__gt", 1), ("at__year__lt", 9000)),
+                        condition=models.Q(("at__year__gte", 2), ("at__year__lt", 9000)),
                         name="flagstaff_rollouts_planevent_finite_times",
                         violation_error_message="times and days must be in the years 2 to 8999",
                     )
@@ -310,9 +310,9 @@ class Migration(migrations.Migration):
             model_name="steprun",
             constraint=models.CheckConstraint(
                 condition=models.Q(
-                    ("ended_at__year__gt", 1),
+                    ("ended_at__year__gte", 2),
                     ("ended_at__year__lt", 9000),
-                    ("started_at__year__gt", 1),
+                    ("started_at__year__gte", 2),
                     ("started_at__year__lt", 9000),
                 ),
                 name="flagstaff_rollouts_steprun_finite_times",
