@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, cast
 
-from django.db import Error
+from django.db import Error, transaction
 from django.db.models import Model, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 
-from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import Text, is_storable, marked
@@ -124,7 +123,7 @@ def hiding(hidden_keys: _HiddenKeys) -> Iterator[None]:
 
 def all_rows(model: type[Model]) -> QuerySet[Any]:
     """Returns all rows, also those that managers of the model hide: evaluations use them too."""
-    return uncached(QuerySet(model, using=db.alias))
+    return uncached(QuerySet(model, using=conf.database))
 
 
 def uncached(rows: QuerySet[Any]) -> QuerySet[Any]:
@@ -194,7 +193,7 @@ def _keys(model: type[Model]) -> list[str]:
 def _readable_keys(model: type[Model]) -> list[str]:
     """Returns the keys, or none if the role may not read the table."""
     try:
-        with db.atomic():
+        with transaction.atomic(using=conf.database):
             return _keys(model)
     except Error:
         return []

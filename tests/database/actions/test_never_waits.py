@@ -21,8 +21,9 @@ from flagstaff.rollouts.models import Plan
 from flagstaff.waiting.actions import cancel
 from tests.support.admin_pages import production
 from tests.support.concurrency import in_threads
+from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.pages import rows_of
-from tests.support.shop import EXPERIMENT, STAFF, Shop
+from tests.support.shop import STAFF, Shop
 from tests.support.sql import rows
 from tests.support.terminals import asked, run
 

@@ -20,9 +20,10 @@ from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import DriverRun, Plan
 from flagstaff.waiting.times import future_time
 from tests.support.admin_pages import act, flag_url, permit
+from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.plans import KEY, STEPS, action_url, drive_recently, make_flag, plan_url, rollout
 from tests.support.screen import Screen
-from tests.support.shop import EXPERIMENT, Shop
+from tests.support.shop import Shop
 from tests.support.terminals import refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
