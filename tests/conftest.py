@@ -19,7 +19,7 @@ from django.db import connections
 
 from tests.support.flush import install
 from tests.support.migrated_database import create_migrated_database
-from tests.support.other_runs import put_in_order, start_sequences
+from tests.support.other_runs import FIRST_PK, put_in_order, start_sequences
 from tests.support.parameters import split_by_parameters
 from tests.support.python_processes import count_patiently
 from tools.database_url import parse_database_url
@@ -162,7 +162,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
     """Leaves the first primary keys to the rows whose keys the tests give."""
     with django_db_blocker.unblock(), connections["default"].cursor() as cursor:
         if connections["default"].vendor == "postgresql":
-            cursor.execute(start_sequences(first=1001))
+            cursor.execute(start_sequences(first=FIRST_PK))
 
 
 @pytest.fixture(scope="session")

@@ -16,6 +16,7 @@ from flagstaff import refresh
 from flagstaff.models import Change
 from flagstaff.testing import live_engine
 from tests.support.migrated_database import MIGRATED, create_migrated_database
+from tests.support.other_runs import FIRST_PK, start_sequences
 from tests.support.sessions import own_backends, sessions
 from tests.support.shop import Shop
 from tests.support.webhooks import hook
@@ -117,6 +118,14 @@ def open_shop(shop: Shop) -> Shop:
     Change.objects.all().delete()
     shop.open()
     return shop
+
+
+@pytest.fixture
+def sequences(db: None) -> Iterator[None]:
+    """For tests of `loaddata`, which sets sequences for good: they go on above the given keys."""
+    yield
+    with connection.cursor() as cursor:
+        cursor.execute(start_sequences(first=FIRST_PK))
 
 
 @pytest.fixture

@@ -11,6 +11,9 @@ import random
 from pathlib import Path
 from typing import Protocol, TypeVar
 
+#: Below it are the primary keys that tests give.
+FIRST_PK = 1001
+
 
 class _Test(Protocol):
     @property

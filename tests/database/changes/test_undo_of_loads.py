@@ -24,7 +24,7 @@ from tests.support.history import flag_history
 from tests.support.shop import Shop
 from tests.support.sql import rows
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("sequences")]
 
 KEY = "new_checkout"
 ROWS = ("flagstaff.FeatureFlag", "flagstaff.KeyValueStore")
