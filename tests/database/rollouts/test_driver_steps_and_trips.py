@@ -15,6 +15,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.advance import PlanReport
 from flagstaff.rollouts.clock import ClockTimestamp, database_now
 from flagstaff.rollouts.driver import _advance, run_plans
+from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.models import (
     GUARDED_FOR,
     DriverRun,
@@ -26,6 +27,7 @@ from flagstaff.rollouts.models import (
     State,
     StepRun,
 )
+from flagstaff.rollouts.results import GuardCounts
 from tests.support.history import flag_history
 from tests.support.plans import (
     KEY,
@@ -416,3 +418,17 @@ def test_broken_plan_does_not_keep_others_from_running(
     reports = {report.plan: report for report in run_plans()}
     assert (reports[KEY].error or "").startswith(error)
     assert (reports["dark_mode"].event, rollout("dark_mode")) == ("step", 25)
+
+
+def test_evidence_keeps_both_sides_apart_and_counts_visitors_by_their_cookies(
+    running: Plan,
+) -> None:
+    run = StepRun.objects.get(pk=run_of())
+    for inside, count in ((True, 3), (False, 70)):
+        SignalCount.objects.create(run=run, inside=inside, kind="r", count=count)
+    # A user, a visitor with an old cookie and one with a new cookie.
+    for unit, is_new in enumerate((None, False, True)):
+        FailedUnit.objects.create(run=run, guard=0, inside=True, unit=unit, is_new=is_new)
+    evidence = read_evidence(run, database_now())
+    assert evidence.requests == (70, 3)
+    assert evidence.failed == {0: GuardCounts(3, 0, visitors=2, new_visitors=1)}

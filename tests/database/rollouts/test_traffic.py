@@ -61,6 +61,21 @@ def test_plan_that_has_measured_for_less_than_an_hour_is_told_so(pending: Plan) 
     assert "created an hour before its start says whether they come" in notes()
 
 
+@pytest.mark.parametrize(
+    ("steps", "guards", "is_noted"),
+    [
+        (STEPS, ["errors"], True),
+        (STEPS, ["errors", f"function={__name__}.notes"], False),
+        (["1:1h", "50:1d"], ["errors"], False),
+    ],
+)
+def test_last_step_without_a_guard_is_noted(
+    flag: FeatureFlag, steps: list[str], guards: list[str], *, is_noted: bool
+) -> None:
+    rollouts.create(KEY, steps, guards=guards)
+    assert ("no guard watches the last step" in notes()) is is_noted
+
+
 @pytest.mark.parametrize(("required", "can"), [(10, True), (11, False)])
 def test_step_passes_with_its_users_in_its_time(required: int, *, can: bool) -> None:
     traffic = Traffic(seconds=86_400, users=24_000, failed={})

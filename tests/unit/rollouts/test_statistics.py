@@ -192,6 +192,16 @@ def test_cardinality_of_full_registers_is_finite_or_infinite() -> None:
     assert cardinality({52: REGISTERS}) > 1e18
 
 
+@pytest.mark.parametrize("full", [1, REGISTERS // 2, REGISTERS - 1])
+def test_cardinality_of_some_full_registers_follows_the_published_sum(full: int) -> None:
+    rest = 1 - full / REGISTERS
+    powers = [(rest ** (1 / 2**k), 2**k) for k in range(1, 60)]
+    tau = (1 - rest - sum((1 - power) ** 2 / weight for power, weight in powers)) / 3
+    total = (REGISTERS * tau + REGISTERS - full) / 2**52
+    expected = REGISTERS * REGISTERS / (2 * math.log(2) * total)
+    assert cardinality({53: full, 52: REGISTERS - full}) == pytest.approx(expected)
+
+
 def test_share_error_is_the_spread_of_estimated_shares() -> None:
     source, theta = random.Random(3), 0.25
     shares = []

@@ -178,6 +178,17 @@ def test_step_with_a_high_upper_bound_holds_until_there_are_enough_users() -> No
     assert found.why == f"fine after 1,000 users with the flag: {tripping}"
 
 
+def test_hold_names_the_guard_that_does_not_pass_and_not_a_worse_one_that_does() -> None:
+    lenient = Guard("errors", limit=10)
+    counts = evidence(500, 9_500, errors=(2, 38), slow=(10, 200))
+    found = judged(counts, guards=(lenient, SLOW))
+    errors, slow = found.guards
+    assert (errors.passed, slow.passed) == (True, False)
+    assert errors.upper > slow.upper > slow.limit
+    assert found.why is not None
+    assert "seen, latency over 0.5 s may be up to" in found.why
+
+
 def test_step_with_enough_users_and_signs_of_harm_holds() -> None:
     found = judged(evidence(1_000, 99_000, errors=(6, 99)), step=0)
     assert (found.trip, found.passed) == (None, False)

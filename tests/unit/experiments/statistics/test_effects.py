@@ -262,3 +262,12 @@ def test_units_for_means_equal_those_of_statsmodels(
     found = units_for_means(deviation, effect, power=power, alpha=alpha)
     assert found == pytest.approx(expected, rel=1e-9, abs=1)
     assert found >= expected * (1 - 1e-9)
+
+
+def test_no_number_of_units_shows_a_difference_of_zero_or_next_to_it() -> None:
+    with pytest.raises(ValueError, match="treatment is equal to control"):
+        units_for_proportions(0.1, 0.1)
+    with pytest.raises(ValueError, match="effect is 0"):
+        units_for_means(10, 0)
+    with pytest.raises(ValueError, match="the number of units is too large"):
+        units_for_means(10, 1e-200)
