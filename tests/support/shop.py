@@ -41,7 +41,7 @@ USERS: dict[str, dict[str, Any]] = {
     "bob": {"pk": 2},
     "carol": {"pk": 3},
 }
-#: Of their own group and permissions; tests log in as one of them.
+#: Superusers, as whom tests log in.
 OPERATORS: dict[str, dict[str, Any]] = {
     "ana": {"pk": 11, "is_staff": True, "is_superuser": True},
     "ben": {"pk": 12, "is_staff": True, "is_superuser": True},
