@@ -64,6 +64,10 @@ def test_reference_returns_the_expected_results(subtests: pytest.Subtests) -> No
             assert found._asdict() == {name: case[name] for name in found._fields}
 
 
+def test_no_case_reads_groups_which_no_context_can_set() -> None:
+    assert [case["name"] for case in CASES if '"groups"' in json.dumps(case)] == []
+
+
 def test_names_of_the_cases_are_unique() -> None:
     assert len({case["name"] for case in CASES}) == len(CASES) > 480
 

@@ -105,8 +105,7 @@ class Shop:
 
     def user(self, name: str, **fields: Any) -> User:
         """Returns a user. The fields are those of a user who is created now."""
-        named = {**USERS, **OPERATORS}.get(name, {})
-        return _row(User, {"username": name}, {**named, **fields})
+        return _row(User, {"username": name}, {**USERS, **OPERATORS}.get(name, {}), fields)
 
     def group(self, name: str) -> Group:
         """Returns a group with its members."""
@@ -116,7 +115,10 @@ class Shop:
         return group
 
     def client(self, name: str = "ana", *permissions: str, **fields: Any) -> Client:
-        """Returns a browser where a user is logged in, a member of staff with these permissions."""
+        """Returns a browser where a user is logged in, a member of staff with these permissions.
+
+        The user is one of those whom pages count.
+        """
         user = self.user(name, **{"is_staff": True, **fields})
         for permission in permissions:
             user.user_permissions.add(Permission.objects.get(codename=permission))
@@ -126,24 +128,23 @@ class Shop:
 
     def flag(self, key: str = "new_checkout", **fields: Any) -> FeatureFlag:
         """Returns a flag as it is stored. The fields are those of a flag that is created now."""
-        named = {**FLAGS, **OTHER_FLAGS}.get(key, {})
+        named = {**FLAGS, **OTHER_FLAGS}.get(key)
         is_new = not FeatureFlag.objects.filter(key=key).exists()
-        for segment in _segments_of(named.get("rules", []) if is_new else []):
+        for segment in _segments_of(named.get("rules", []) if is_new and named else []):
             self.segment(segment)
-        flag = _row(FeatureFlag, {"key": key}, {"enabled": True, **named, **fields})
+        enabled = None if named is None else {"enabled": True, **named}
+        flag = _row(FeatureFlag, {"key": key}, enabled, fields)
         if is_new and key in ALLOWED:
             flag.allowed_users.set([self.user(name) for name in ALLOWED[key]])
         return flag
 
     def value(self, key: str = "payment_gateway", **fields: Any) -> KeyValueStore:
         """Returns a value as it is stored. The fields are those of one that is created now."""
-        named = {**VALUES, **OTHER_VALUES}.get(key, {})
-        return _row(KeyValueStore, {"key": key}, {**named, **fields})
+        return _row(KeyValueStore, {"key": key}, {**VALUES, **OTHER_VALUES}.get(key), fields)
 
     def segment(self, key: str = "enterprise", **fields: Any) -> Segment:
         """Returns a segment as it is stored. The fields are those of one that is created now."""
-        named = {**SEGMENTS, **OTHER_SEGMENTS}.get(key, {})
-        return _row(Segment, {"key": key}, {**named, **fields})
+        return _row(Segment, {"key": key}, {**SEGMENTS, **OTHER_SEGMENTS}.get(key), fields)
 
     def plan(self, key: str = "search_v2", state: str = "running", **options: Any) -> Plan:
         """Returns the newest plan of a flag, which is created in this state if there is none.
@@ -198,8 +199,16 @@ class Shop:
         _create_usage()
 
 
-def _row(model: type[Row], name: dict[str, str], fields: dict[str, Any]) -> Row:
-    row, _is_new = model._default_manager.get_or_create(**name, defaults=fields)
+def _row(
+    model: type[Row], name: dict[str, str], named: dict[str, Any] | None, fields: dict[str, Any]
+) -> Row:
+    """Returns the row of a name, which is created with the fields of the shop and of the test."""
+    row = model._default_manager.filter(**name).first()
+    if row is None:
+        assert named is not None or fields, f"the shop has no {name}: give its fields"
+        return model._default_manager.create(**{**name, **(named or {}), **fields})
+    present = {field: getattr(row, field) for field in fields}
+    assert present == fields, f"{name} exists, with {present}"
     return row
 
 

@@ -51,7 +51,10 @@ def ok(line: str) -> Ran:
 
 
 def refused(line: str, status: int, *messages: str) -> Ran:
-    """Runs a line that ends with this exit status and prints these messages."""
+    """Runs a line that ends with this exit status and prints these parts of messages as errors.
+
+    The exit statuses are those of docs/reference/commands.md.
+    """
     ran = run(line)
     assert ran.status == status, ran.err
     for message in messages:
@@ -78,8 +81,10 @@ def asked(line: str, *answers: str | Callable[[], str]) -> Ran:
 
 
 def document(*arguments: str) -> Any:
-    """Returns the document of --json."""
-    return json.loads(flags(*arguments, "--json").out)
+    """Returns the document of --json, whose words are separate arguments."""
+    ran = flags(*arguments, "--json")
+    assert ran.out, ran.err
+    return json.loads(ran.out)
 
 
 def rows(*arguments: str) -> list[list[str]]:
