@@ -310,7 +310,7 @@ def test_class_accepts_flag_and_otherwise_view_and_django_handles_other_methods(
     view: Any, shop: Shop
 ) -> None:
     alice, bob = shop.user("alice"), shop.user("bob")
-    shop.flag("banner").allowed_users.add(bob)
+    shop.flag("banner", rollout_percent=0).allowed_users.add(bob)
     by_options = view.as_view(flag_key="banner", flag_otherwise=old)
     assert content_of(by_options, request_of(bob)) == "new 0"
     assert content_of(by_options, request_of(alice)) == "old 0 of 2"

@@ -119,7 +119,8 @@ class Shop:
 
         The user is one of those whom pages count.
         """
-        user = self.user(name, **{"is_staff": True, **fields})
+        is_new = not User.objects.filter(username=name).exists()
+        user = self.user(name, **({"is_staff": True, **fields} if is_new else fields))
         for permission in permissions:
             user.user_permissions.add(Permission.objects.get(codename=permission))
         client = Client()
@@ -132,8 +133,7 @@ class Shop:
         is_new = not FeatureFlag.objects.filter(key=key).exists()
         for segment in _segments_of(named.get("rules", []) if is_new and named else []):
             self.segment(segment)
-        enabled = None if named is None else {"enabled": True, **named}
-        flag = _row(FeatureFlag, {"key": key}, enabled, fields)
+        flag = _row(FeatureFlag, {"key": key}, named, fields, {"enabled": True})
         if is_new and key in ALLOWED:
             flag.allowed_users.set([self.user(name) for name in ALLOWED[key]])
         return flag
@@ -200,13 +200,18 @@ class Shop:
 
 
 def _row(
-    model: type[Row], name: dict[str, str], named: dict[str, Any] | None, fields: dict[str, Any]
+    model: type[Row],
+    name: dict[str, str],
+    named: dict[str, Any] | None,
+    fields: dict[str, Any],
+    defaults: dict[str, Any] | None = None,
 ) -> Row:
     """Returns the row of a name, which is created with the fields of the shop and of the test."""
     row = model._default_manager.filter(**name).first()
     if row is None:
         assert named is not None or fields, f"the shop has no {name}: give its fields"
-        return model._default_manager.create(**{**name, **(named or {}), **fields})
+        created = {**name, **(defaults or {}), **(named or {}), **fields}
+        return model._default_manager.create(**created)
     present = {field: getattr(row, field) for field in fields}
     assert present == fields, f"{name} exists, with {present}"
     return row

@@ -36,7 +36,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Any, shop
     track(tmp_path)
     monkeypatch.chdir(tmp_path)
     settings.BASE_DIR = tmp_path
-    shop.flag("known")
+    shop.flag("known", rollout_percent=0)
     shop.value("size", value=1)
     experiments.create("color", ["red", "blue"])
     return tmp_path
@@ -209,7 +209,7 @@ def test_references_prints_each_line_that_names_a_key() -> None:
 
 
 def test_key_that_no_line_names_is_listed(shop: Shop) -> None:
-    shop.flag("unused")
+    shop.flag("unused", rollout_percent=0)
     shop.value("limit", value=1)
     assert flags("references", "unused", "size", "limit").err == "in no file: unused, value limit\n"
     place = {"path": "views.py", "line": 3, "code": 'return get_value("size")'}

@@ -39,9 +39,9 @@ def shown(client: Client, **parameters: str) -> str:
 
 def test_each_way_to_be_on_or_off_has_its_words(operator: Client, alice: User, shop: Shop) -> None:
     shop.flag("a_disabled", enabled=False, rollout_percent=100)
-    shop.flag("b_allowed").allowed_users.add(alice)
+    shop.flag("b_allowed", rollout_percent=0).allowed_users.add(alice)
     shop.flag("c_all", rollout_percent=100)
-    shop.flag("d_none")
+    shop.flag("d_none", rollout_percent=0)
     shop.flag("e_rule", rules=[GERMANY])
     shop.flag("f_unnamed", rules=[{"conditions": [GERMAN], "rollout_percent": 0}])
     shop.flag("g_half", rules=[{**GERMANY, "rollout_percent": 50}])
@@ -90,7 +90,7 @@ def test_flag_with_unreadable_rules_says_so(operator: Client, alice: User) -> No
 
 
 def test_flags_that_are_on_come_first_or_alone(operator: Client, alice: User, shop: Shop) -> None:
-    shop.flag("off")
+    shop.flag("off", rollout_percent=0)
     shop.flag("on", rollout_percent=100)
     screen = Screen(shown(operator, user="alice"))
     assert screen.texts("a.flagstaff-key") == ["on", "off"]
