@@ -18,7 +18,6 @@ mod explained;
 mod fork;
 mod hooks;
 mod impact;
-mod input;
 mod interrupts;
 mod kept_values;
 mod lifecycle;

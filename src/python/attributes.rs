@@ -15,8 +15,8 @@ use super::attribute_value::{ReadValue, read_value};
 use super::calls::Call;
 use super::context::Context;
 use super::hooks::Hooks;
-use super::input::Input;
 use super::resolution::ErrorCode;
+use super::subject::UserArgument;
 use crate::bucketing_unit::VISITOR;
 use crate::groups::GroupsOf;
 use crate::rules::{Attribute, Attributes, GROUPS, Value};
@@ -72,18 +72,20 @@ enum Found<'py> {
     Value(ReadValue<'py>),
 }
 
-/// Calls `with` with the subject of the user, and the attributes that rules read. The groups are
-/// those of the snapshot.
+/// Calls `with` with the subject of `user`, and the attributes that rules read. The groups are those
+/// of the snapshot.
 ///
 /// Raises what reading the user raises, an error of the database also for an attribute, and
 /// `ConfigurationError` if a rule reads an attribute and the settings are not valid. An attribute
 /// whose code raises anything else is missing, and logged.
 pub(super) fn with_attributes<'py, T>(
-    input: Input<'_, 'py>,
+    py: Python<'py>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    snapshot: &Snapshot,
     visitor_id: VisitorId,
     with: impl FnOnce(&Subject<'_>, &UserAttributes<'_, 'py>) -> T,
 ) -> PyResult<T> {
-    let Input { py, user, context, snapshot } = input;
     let run = |subject: Subject<'_>, object: Option<&Bound<'py, PyAny>>| {
         let attributes = UserAttributes {
             py,

@@ -12,7 +12,6 @@ use super::attributes::{
 use super::context::Context;
 use super::explained::Explained;
 use super::hooks::Hooks;
-use super::input::Input;
 use super::kept_values;
 use super::listeners;
 use super::observed_request::note_watched;
@@ -57,21 +56,6 @@ impl<'a> Evaluator<'a> {
             mode: Some(state.mode),
             context: None,
         }
-    }
-
-    /// What the evaluation of a row of this snapshot may read.
-    #[inline]
-    pub(super) fn input<'s, 'py>(
-        &self,
-        py: Python<'py>,
-        user: Option<UserArgument<'s, 'py>>,
-        context: Context<'s, 'py>,
-        snapshot: &'s Snapshot,
-    ) -> Input<'s, 'py>
-    where
-        'a: 's,
-    {
-        Input { py, user, context: context.with_snapshot(self.context), snapshot }
     }
 
     /// What decides a flag in place of its row.
@@ -155,8 +139,8 @@ impl<'a> Evaluator<'a> {
         let Ok(text) = key.to_str() else { return self.unknown(key, "", default, reports) };
         match snapshot.flag(text) {
             Some(flag) => {
-                let input = self.input(key.py(), user, context, snapshot);
-                let result: T = result(input, text, flag, default)?;
+                let context = context.with_snapshot(self.context);
+                let result: T = result(key.py(), text, flag, user, context, snapshot, default)?;
                 flag.count(result.value());
                 Ok(result)
             }
@@ -264,8 +248,8 @@ impl<'a> Evaluator<'a> {
         let (Some(snapshot), Some(rules)) = (self.snapshot, stored.rules()) else {
             return Ok(Ok(FoundValue::of_everyone(stored.value(), stored.is_secret())));
         };
-        let input = self.input(key.py(), user, context, snapshot);
-        Ok(value_by_rules(input, key, rules)?.map(|decided| {
+        let context = context.with_snapshot(self.context);
+        Ok(value_by_rules(key, rules, user, context, snapshot)?.map(|decided| {
             count(rules, decided);
             FoundValue::decided(stored, rules, decided)
         }))
@@ -335,8 +319,8 @@ impl<'a> Evaluator<'a> {
             return Ok(Explained::error(Kind::Value, ErrorCode::NotFound));
         };
         let own = to_python(key.py(), stored.value())?;
-        let input = self.input(key.py(), user, context, snapshot);
-        explain_value(input, key, own, stored.rules().map(Arc::as_ref))
+        let context = context.with_snapshot(self.context);
+        explain_value(key, own, stored.rules().map(Arc::as_ref), user, context, snapshot)
     }
 
     pub(super) fn explain<'py>(
@@ -350,14 +334,13 @@ impl<'a> Evaluator<'a> {
             let Evaluation { value, reason, .. } = found.evaluation();
             return Ok(Explained::overridden(Some(of_bool(key.py(), value)), found.name(), reason));
         }
+        let context = context.with_snapshot(self.context);
         let py = key.py();
         let flag = |snapshot: &'a Snapshot| snapshot.flag(key.to_str().ok()?);
         let explained = match (self.snapshot, self.snapshot.and_then(flag)) {
             (None, _) => Err(ErrorCode::NotReady),
             (_, None) => Err(ErrorCode::NotFound),
-            (Some(snapshot), Some(flag)) => {
-                explain_flag(self.input(py, user, context, snapshot), key, flag)?
-            }
+            (Some(snapshot), Some(flag)) => explain_flag(key, flag, user, context, snapshot)?,
         };
         Ok(explained.unwrap_or_else(|code| Explained {
             value: Some(of_bool(py, false)),
@@ -378,16 +361,13 @@ impl<'a> Evaluator<'a> {
 
     /// Whether what a key stands for, a flag or a value, can differ between users.
     pub(super) fn depends_on_user(&self, key: &Bound<'_, PyString>) -> PyResult<bool> {
+        let context = Context::default().with_snapshot(self.context);
+        let (py, (flag, rules)) = (key.py(), self.dependents(key));
         let is_set_for_users =
             |overrides: &Overrides| key.to_str().is_ok_and(|key| overrides.has_users(key));
-        if self.overrides.is_some_and(is_set_for_users) {
-            return Ok(true);
-        }
-        let Some(snapshot) = self.snapshot else { return Ok(false) };
-        let input = self.input(key.py(), None, Context::default(), snapshot);
-        let (flag, rules) = self.dependents(key);
-        Ok(flag.map_or(Ok(false), |flag| input.needs_user(flag))?
-            || rules.map_or(Ok(false), |rules| input.needs_user(rules))?)
+        Ok(self.overrides.is_some_and(is_set_for_users)
+            || flag.map_or(Ok(false), |flag| needs_user(py, flag, context))?
+            || rules.map_or(Ok(false), |rules| needs_user(py, rules, context))?)
     }
 
     /// The names of the attributes that the flag and the value of a key read.
@@ -422,11 +402,9 @@ impl<'a> Evaluator<'a> {
         client_side: bool,
     ) -> PyResult<BTreeMap<&'a str, Resolved>> {
         note_evaluation(py)?;
+        let context = context.with_snapshot(self.context);
         let mut results = match self.snapshot {
-            Some(snapshot) => {
-                let input = self.input(py, user, context, snapshot);
-                all_of_snapshot(snapshot, input, client_side)?
-            }
+            Some(snapshot) => all_of_snapshot(py, user, context, snapshot, client_side)?,
             None => BTreeMap::new(),
         };
         for (key, found) in self.overrides.into_iter().flat_map(Overrides::flags) {
@@ -448,60 +426,24 @@ impl<'a> Evaluator<'a> {
     }
 }
 
-impl<'a, 'py> Input<'a, 'py> {
-    /// Whether the result of a row that reads attributes depends on the user, and not only on the
-    /// context.
-    pub(super) fn needs_user(self, row: &impl Dependent) -> PyResult<bool> {
-        Ok(row.depends_on_subject()
-            && (row.depends_on_key() || any_of_user(self.py, row.attributes(), self.context)?))
-    }
-
-    /// The user, if the result depends on it. A lazy user is not loaded for anything else.
-    pub(super) fn needed_user(
-        self,
-        row: &impl Dependent,
-    ) -> PyResult<Option<UserArgument<'a, 'py>>> {
-        match self.user {
-            Some(user) if user.is_lazy() && !self.needs_user(row)? => Ok(None),
-            user => Ok(user.filter(|_| row.depends_on_subject())),
-        }
-    }
-
-    /// Explains the result of a row. A user who cannot be read because the database is away is
-    /// anonymous, unless the result depends on the user.
-    pub(super) fn explain<T>(
-        self,
-        row: &impl Dependent,
-        explain: impl Fn(Self) -> PyResult<T>,
-    ) -> PyResult<Result<T, ErrorCode>> {
-        match explain(self) {
-            Ok(explained) => Ok(Ok(explained)),
-            Err(error) => match without_database(self.py, error)? {
-                _ if self.user.is_some() && !self.needs_user(row)? => {
-                    self.with_user(None).explain(row, explain)
-                }
-                code => Ok(Err(code)),
-            },
-        }
-    }
-}
-
 /// The results of the flags of a snapshot. Reads the user at most once, and only if a result
 /// depends on it.
-fn all_of_snapshot<'a>(
+fn all_of_snapshot<'a, 'py>(
+    py: Python<'py>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
     snapshot: &'a Snapshot,
-    input: Input<'_, '_>,
     client_side: bool,
 ) -> PyResult<BTreeMap<&'a str, Resolved>> {
     let flags: Vec<_> =
         snapshot.flags().filter(|(_, flag)| flag.client_side || !client_side).collect();
-    let is_needed = flags.iter().any(|(_, flag)| flag.depends_on_subject());
-    let input = input.with_user(input.user.filter(|_| is_needed));
+    let user = user.filter(|_| flags.iter().any(|(_, flag)| flag.depends_on_subject()));
     let bulk = if client_side { Bulk::ForBrowsers } else { Bulk::All };
     for (_, flag) in &flags {
         flag.serve(bulk);
     }
-    let evaluated = with_attributes(input, VisitorId::Drawn, |subject, attributes| {
+    let id = VisitorId::Drawn;
+    let evaluated = with_attributes(py, user, context, snapshot, id, |subject, attributes| {
         let result = |&(key, flag): &(&'a str, &Flag)| {
             // The reason is that of a single evaluation.
             let subject = if flag.depends_on_subject() { subject } else { &Subject::Anonymous };
@@ -512,38 +454,41 @@ fn all_of_snapshot<'a>(
         flags.iter().map(result).collect()
     });
     evaluated.or_else(|error| {
-        let code = without_database(input.py, error)?;
+        let code = without_database(py, error)?;
         // Of a user who can be read, an attribute has failed: other flags have their results.
-        let readable = input.with_user(input.user.filter(UserArgument::is_there));
-        let is_unreadable = input.user.is_some() && readable.user.is_none();
+        let readable = user.filter(UserArgument::is_there);
+        let is_unreadable = user.is_some() && readable.is_none();
         let again = |(key, flag): (&'a str, &Flag)| {
-            if is_unreadable && input.needs_user(flag)? {
+            if is_unreadable && needs_user(py, flag, context)? {
                 return Ok((key, Resolved::error(code, false)));
             }
-            Ok((key, result(readable, key, flag, false)?))
+            Ok((key, result(py, key, flag, readable, context, snapshot, false)?))
         };
         flags.into_iter().map(again).collect()
     })
 }
 
-/// The result for the user, who is read only if the result depends on it. So the reason of a flag
+/// The result for `user`, who is read only if the result depends on it. So the reason of a flag
 /// that has one result for all users does not depend on the user either.
 #[expect(clippy::inline_always, reason = "a call costs as much as its work")]
 #[inline(always)]
-fn result<T: FlagResult>(
-    input: Input<'_, '_>,
+fn result<'py, T: FlagResult>(
+    py: Python<'py>,
     key: &str,
     flag: &Flag,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    snapshot: &Snapshot,
     default: bool,
 ) -> PyResult<T> {
     if flag.targeting.is_some() {
-        return result_by_attributes(input, key, flag, default);
+        return result_by_attributes(py, key, flag, user, context, snapshot, default);
     }
     let of = |evaluation| T::of(evaluation, default);
-    match input.user {
+    match user {
         Some(user) if flag.depends_on_subject() => {
             if user.may_query() {
-                return result_of_lazy(input.py, key, flag, user, default);
+                return result_of_lazy(py, key, flag, user, default);
             }
             user.with_subject(|subject| of(evaluate(key, flag, &subject, &NoAttributes)))
         }
@@ -566,49 +511,54 @@ fn result_of_lazy<T: FlagResult>(
 
 /// The same for a flag that reads attributes. Not inlined: most flags read none.
 #[inline(never)]
-fn result_by_attributes<T: FlagResult>(
-    input: Input<'_, '_>,
+fn result_by_attributes<'py, T: FlagResult>(
+    py: Python<'py>,
     key: &str,
     flag: &Flag,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    snapshot: &Snapshot,
     default: bool,
 ) -> PyResult<T> {
     if !flag.enabled {
         return Ok(T::of(evaluate(key, flag, &Subject::Anonymous, &NoAttributes), default));
     }
-    let user = match input.user {
+    let user = match user {
         // A plan measures at 0 %, too, before its start.
         Some(user) if flag.watch().is_some() && user.is_there() => Some(user),
-        _ => input.needed_user(flag)?,
+        user => needed_user(py, flag, user, context)?,
     };
-    with_attributes(input.with_user(user), VisitorId::Drawn, |subject, attributes| {
+    with_attributes(py, user, context, snapshot, VisitorId::Drawn, |subject, attributes| {
         let evaluation = evaluate(key, flag, subject, attributes);
         if let Some(watch) = flag.watch() {
-            note_watched(input.py, flag, watch, evaluation, subject, attributes);
+            note_watched(py, flag, watch, evaluation, subject, attributes);
         }
         attributes.report_needed_user(key);
         T::of(evaluation, default)
     })
-    .or_else(|error| Ok(T::error(without_database(input.py, error)?, default)))
+    .or_else(|error| Ok(T::error(without_database(py, error)?, default)))
 }
 
-/// What the rules of a value decide for the user, who is read only if the result depends on it; or
+/// What the rules of a value decide for `user`, who is read only if the result depends on it; or
 /// why they decide nothing.
 #[inline(never)]
-fn value_by_rules(
-    input: Input<'_, '_>,
-    key: &Bound<'_, PyString>,
+fn value_by_rules<'py>(
+    key: &Bound<'py, PyString>,
     rules: &ValueRules,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    snapshot: &Snapshot,
 ) -> PyResult<Result<Evaluation, ErrorCode>> {
-    let py = input.py;
+    let py = key.py();
     note_evaluation(py)?;
     let text = key.to_str()?;
     // Once: the check costs more than the evaluation.
-    if input.user.is_none() && !rules.counters.has_reported() && input.needs_user(rules)? {
+    if user.is_none() && !rules.counters.has_reported() && needs_user(py, rules, context)? {
         rules.counters.set_reported();
         report_missing_user(py, text);
     }
-    let input = input.with_user(input.needed_user(rules)?);
-    with_attributes(input, VisitorId::Drawn, |subject, attributes| {
+    let user = needed_user(py, rules, user, context)?;
+    with_attributes(py, user, context, snapshot, VisitorId::Drawn, |subject, attributes| {
         let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
         attributes.report_needed_user(text);
         evaluation
@@ -619,15 +569,18 @@ fn value_by_rules(
 
 /// The same evaluation, with the reason and the outcomes of all rules. `own` is the value itself.
 fn explain_value<'py>(
-    input: Input<'_, 'py>,
     key: &Bound<'py, PyString>,
     own: Bound<'py, PyAny>,
     rules: Option<&ValueRules>,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    snapshot: &Snapshot,
 ) -> PyResult<Explained> {
-    let (py, text) = (input.py, key.to_str()?);
+    let (py, text) = (key.py(), key.to_str()?);
     let Some(rules) = rules else { return Ok(Explained::of_everyone(own)) };
-    let explain = |input| {
-        with_attributes(input, VisitorId::OfCookie, |subject, attributes| {
+    let id = VisitorId::OfCookie;
+    let explain = |user| {
+        with_attributes(py, user, context, snapshot, id, |subject, attributes| {
             let Targeting { rules: row_rules, bucket_by, .. } = &rules.targeting;
             let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
             let bucket = evaluation.bucket.or_else(|| match bucket_by.as_deref() {
@@ -641,7 +594,8 @@ fn explain_value<'py>(
             (Explained { bucket: bucket.map(Into::into), ..how }, evaluation)
         })
     };
-    let (how, evaluation) = match input.explain(rules, explain)? {
+    let needs_user = || needs_user(py, rules, context);
+    let (how, evaluation) = match explain_for(py, user, needs_user, explain)? {
         Ok(found) => found,
         Err(code) => return Ok(Explained::error(Kind::Value, code)),
     };
@@ -650,19 +604,45 @@ fn explain_value<'py>(
     Ok(Explained { value, has_own: !evaluation.value, ..how })
 }
 
+/// The user, if the result depends on it. A lazy user is not loaded for anything else.
+fn needed_user<'u, 'py>(
+    py: Python<'py>,
+    row: &impl Dependent,
+    user: Option<UserArgument<'u, 'py>>,
+    context: Context<'_, 'py>,
+) -> PyResult<Option<UserArgument<'u, 'py>>> {
+    match user {
+        Some(user) if user.is_lazy() && !needs_user(py, row, context)? => Ok(None),
+        user => Ok(user.filter(|_| row.depends_on_subject())),
+    }
+}
+
+/// Whether the result of a row that reads attributes depends on the user, and not only on the
+/// context.
+pub(super) fn needs_user(
+    py: Python<'_>,
+    row: &impl Dependent,
+    context: Context<'_, '_>,
+) -> PyResult<bool> {
+    Ok(row.depends_on_subject()
+        && (row.depends_on_key() || any_of_user(py, row.attributes(), context)?))
+}
+
 fn of_bool(py: Python<'_>, value: bool) -> Py<PyAny> {
     PyBool::new(py, value).to_owned().into_any().unbind()
 }
 
 /// The same evaluation, with its reason.
-fn explain_flag(
-    input: Input<'_, '_>,
-    key: &Bound<'_, PyString>,
+fn explain_flag<'py>(
+    key: &Bound<'py, PyString>,
     flag: &Flag,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    snapshot: &Snapshot,
 ) -> PyResult<Result<Explained, ErrorCode>> {
-    let (py, key) = (input.py, key.to_str()?);
-    input.explain(flag, |input| {
-        with_attributes(input, VisitorId::OfCookie, |subject, attributes| {
+    let (py, key, id) = (key.py(), key.to_str()?, VisitorId::OfCookie);
+    let explain = |user| {
+        with_attributes(py, user, context, snapshot, id, |subject, attributes| {
             let evaluation = evaluate(key, flag, subject, attributes);
             let bucket = evaluation.bucket.or_else(|| match flag.bucket_by() {
                 None => subject.text(|text| bucket(key, text)),
@@ -678,5 +658,23 @@ fn explain_flag(
                 ..Explained::of_row(rules, flag.bucket_by(), reason, rule, steps)
             }
         })
-    })
+    };
+    explain_for(py, user, || needs_user(py, flag, context), explain)
+}
+
+/// Explains the result for `user`. One who cannot be read because the database is away is
+/// anonymous, unless the result depends on the user.
+pub(super) fn explain_for<'u, 'py, T>(
+    py: Python<'py>,
+    user: Option<UserArgument<'u, 'py>>,
+    needs_user: impl Fn() -> PyResult<bool>,
+    explain: impl Fn(Option<UserArgument<'u, 'py>>) -> PyResult<T>,
+) -> PyResult<Result<T, ErrorCode>> {
+    match explain(user) {
+        Ok(explained) => Ok(Ok(explained)),
+        Err(error) => match without_database(py, error)? {
+            _ if user.is_some() && !needs_user()? => explain_for(py, None, needs_user, explain),
+            code => Ok(Err(code)),
+        },
+    }
 }

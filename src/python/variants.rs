@@ -7,10 +7,9 @@ use super::arguments::Key;
 use super::attributes::{VisitorId, note_evaluation, with_attributes, without_database};
 use super::context::Context;
 use super::crawlers::is_crawler;
-use super::evaluation::Evaluator;
+use super::evaluation::{Evaluator, explain_for, needs_user};
 use super::explained::Explained;
 use super::hooks::Hooks;
-use super::input::Input;
 use super::listeners;
 use super::maintenance;
 use super::resolution::{ErrorCode, Kind, ResolvedVariant};
@@ -24,6 +23,7 @@ use crate::experiment::{Experiment, ExperimentState};
 use crate::exposures::{Known, Place};
 use crate::overrides::VariantOverride;
 use crate::rules::{Attributes, NoAttributes};
+use crate::snapshot::Snapshot;
 use crate::steps;
 use crate::subject::Subject;
 
@@ -142,11 +142,11 @@ impl<'a> Evaluator<'a> {
             }
             return Ok(ResolvedVariant::error(ErrorCode::NotFound));
         };
-        let input = self.input(py, user, context, snapshot);
+        let context = context.with_snapshot(self.context);
         let found = if experiment.rules.is_none() && experiment.bucket_by.is_none() {
-            by_user(input, experiment, is_recorded)
+            by_user(py, experiment, user, context, is_recorded)
         } else {
-            by_attributes(input, experiment, is_recorded)
+            by_attributes(py, experiment, user, context, snapshot, is_recorded)
         };
         found.or_else(|error| Ok(ResolvedVariant::error(without_database(py, error)?)))
     }
@@ -169,15 +169,17 @@ impl Evaluator<'_> {
         let Some(snapshot) = self.snapshot else { return Ok(unknown(ErrorCode::NotReady)) };
         let found = key.to_str().ok().and_then(|text| snapshot.experiment(text));
         let Some(experiment) = found else { return Ok(unknown(ErrorCode::NotFound)) };
-        let explain = |input: Input<'_, 'py>| {
-            with_attributes(input, VisitorId::OfCookie, |subject, attributes| {
+        let context = context.with_snapshot(self.context);
+        let (py, id) = (key.py(), VisitorId::OfCookie);
+        let explain = |user| {
+            with_attributes(py, user, context, snapshot, id, |subject, attributes| {
                 let assignment = assign(experiment, subject, attributes);
-                let exclusion = exclusion(input, experiment, assignment)?;
-                Ok(explained(input.py, experiment, assignment, exclusion, subject, attributes))
+                let exclusion = exclusion(py, experiment, assignment, context)?;
+                Ok(explained(py, experiment, assignment, exclusion, subject, attributes))
             })?
         };
-        let input = self.input(key.py(), user, context, snapshot);
-        Ok(input.explain(experiment, explain)?.unwrap_or_else(unknown))
+        let needs_user = || needs_user(py, experiment, context);
+        Ok(explain_for(py, user, needs_user, explain)?.unwrap_or_else(unknown))
     }
 }
 
@@ -212,19 +214,21 @@ fn of_text(py: Python<'_>, text: &str) -> Py<PyAny> {
 /// The variant of an experiment for everyone, by user.
 #[inline]
 fn by_user<'py>(
-    input: Input<'_, 'py>,
+    py: Python<'py>,
     experiment: &Experiment,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
     is_recorded: bool,
 ) -> PyResult<ResolvedVariant<'py>> {
     let with = |subject: Subject<'_>| -> PyResult<ResolvedVariant<'py>> {
         let assignment = assign(experiment, &subject, &NoAttributes);
-        let exclusion = exclusion(input, experiment, assignment)?;
+        let exclusion = exclusion(py, experiment, assignment, context)?;
         if exclusion.is_none() && is_recorded {
             record(experiment, assignment, &subject, &NoAttributes, || None);
         }
-        Ok(ResolvedVariant::of(input.py, experiment, assignment, exclusion))
+        Ok(ResolvedVariant::of(py, experiment, assignment, exclusion))
     };
-    match input.user {
+    match user {
         Some(user) if experiment.state == ExperimentState::Running => user.with_subject(with)?,
         _ => with(Subject::Anonymous),
     }
@@ -233,48 +237,52 @@ fn by_user<'py>(
 /// The same for one that reads attributes.
 #[inline(never)]
 fn by_attributes<'py>(
-    input: Input<'_, 'py>,
+    py: Python<'py>,
     experiment: &Experiment,
+    user: Option<UserArgument<'_, 'py>>,
+    context: Context<'_, 'py>,
+    snapshot: &Snapshot,
     is_recorded: bool,
 ) -> PyResult<ResolvedVariant<'py>> {
     if experiment.state != ExperimentState::Running {
-        return by_user(input.with_user(None), experiment, false);
+        return by_user(py, experiment, None, context, false);
     }
-    let user = match input.user {
+    let user = match user {
         // A visitor stays the same when the user logs in, so the user is read only if that is free.
         Some(user) if user.is_lazy() && !user.is_there() => {
-            Some(user).filter(|_| input.needs_user(experiment).unwrap_or(true))
+            Some(user).filter(|_| needs_user(py, experiment, context).unwrap_or(true))
         }
         user => user,
     };
     let visitor_id = if is_recorded { VisitorId::Drawn } else { VisitorId::OfCookie };
-    with_attributes(input.with_user(user), visitor_id, |subject, attributes| {
+    with_attributes(py, user, context, snapshot, visitor_id, |subject, attributes| {
         let assignment = assign(experiment, subject, attributes);
         attributes.report_needed_user(&experiment.identity.key);
-        let exclusion = exclusion(input, experiment, assignment)?;
+        let exclusion = exclusion(py, experiment, assignment, context)?;
         if exclusion.is_some() || !is_recorded {
-            return Ok(ResolvedVariant::of(input.py, experiment, assignment, exclusion));
+            return Ok(ResolvedVariant::of(py, experiment, assignment, exclusion));
         }
         let visitor = || match experiment.bucket_by.as_deref() {
             Some(VISITOR) => attributes.visitor_has_returned(),
             _ => None,
         };
         let is_in = record(experiment, assignment, subject, attributes, visitor);
-        Ok(ResolvedVariant::of(input.py, experiment, assignment, (!is_in).then_some(LIMIT)))
+        Ok(ResolvedVariant::of(py, experiment, assignment, (!is_in).then_some(LIMIT)))
     })?
 }
 
 /// Why a unit that would be recorded gets the default of the call: its reason.
 #[inline]
-fn exclusion(
-    input: Input<'_, '_>,
+fn exclusion<'py>(
+    py: Python<'py>,
     experiment: &Experiment,
     assignment: Assignment,
+    context: Context<'_, 'py>,
 ) -> PyResult<Option<&'static str>> {
     let Assignment { variant: Some(variant), position: Some(position), .. } = assignment else {
         return Ok(None);
     };
-    if is_crawler(input.py, input.context)? {
+    if is_crawler(py, context)? {
         return Ok(Some("CRAWLER"));
     }
     let place = (position, variant);
