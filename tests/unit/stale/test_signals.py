@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+from django.utils.timezone import override
 
 from flagstaff._engine.usage import NOT_USED, KeyUsage, UsagePeriod
 from flagstaff._words.text import localized
@@ -25,6 +27,13 @@ from tests.support.translations import german
 NOW = datetime(2026, 11, 20, 12, tzinfo=timezone.utc)
 TODAY = date(2026, 11, 20)
 CONSTANT, NOT_EVALUATED, REVIEW = Signal
+
+
+@pytest.fixture(autouse=True)
+def utc() -> Iterator[None]:
+    """The days of these tests are those of UTC."""
+    with override("UTC"):
+        yield
 
 
 def ago(days: float) -> datetime:
