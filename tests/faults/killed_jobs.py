@@ -45,7 +45,7 @@ def prepare(number: int) -> None:
     with acting_as(ana):
         for flag in FeatureFlag.objects.bulk_create(flags):
             run = Run(action, [flag.key], [flag], {"percent": 50})
-            ask(Prospect.of(run), timezone.now() + timedelta(1))
+            ask(run, look_at(run), timezone.now() + timedelta(1))
     WaitingAction.objects.update(run_at=Now())
 
 
@@ -74,11 +74,11 @@ if __name__ == "__main__":
 
     from flagstaff import acting_as
     from flagstaff.actions import all_actions
+    from flagstaff.actions.look import look_at
     from flagstaff.actions.table import Run
     from flagstaff.history.kinds import Kind
     from flagstaff.models import Change, FeatureFlag, WaitingAction
     from flagstaff.waiting.actions import ask
-    from flagstaff.waiting.prospect import Prospect
     from flagstaff.waiting.running import run_due
 
     main()

@@ -11,6 +11,8 @@ from flagstaff._words.text import Text, marked
 _NOT_STORABLE = frozenset({"22P05", "22021"})
 #: Two transactions wait for each other. PostgreSQL has ended this one.
 DEADLOCK = "40P01"
+#: A lock was not free in time.
+LOCK_NOT_AVAILABLE = "55P03"
 #: A time limit, or a person, has ended the query.
 QUERY_CANCELED = "57014"
 #: Another row has the key.

@@ -11,7 +11,7 @@ from itertools import chain
 from flagstaff.actions.arguments import Argument, Percent, Text
 from flagstaff.actions.flags import FLAG_ACTIONS
 from flagstaff.actions.segments import SEGMENT_ACTIONS
-from flagstaff.actions.table import Action, Done, Outlook, Question, action
+from flagstaff.actions.table import Action, Done, action
 from flagstaff.actions.values import VALUE_ACTIONS
 from flagstaff.extensions import ACTIONS
 from flagstaff.history.kinds import Kind
@@ -21,9 +21,7 @@ __all__ = [
     "Argument",
     "Done",
     "Kind",
-    "Outlook",
     "Percent",
-    "Question",
     "Text",
     "action",
     "all_actions",

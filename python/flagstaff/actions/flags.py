@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import changes
 from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import TAGS
-from flagstaff._tables.rows import Row
 from flagstaff._tables.tags import usable_tags
-from flagstaff._words.text import local_number
-from flagstaff._words.times import local_days, local_time_text
 from flagstaff.actions.arguments import Percent, Rules, Tags, Unit, Users, fields_of
-from flagstaff.actions.table import Action, action, undo_actions
+from flagstaff.actions.table import Action, Run, action, undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
-from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.consequence import Consequence, code_text, flag_text
+from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import locked_row
 from flagstaff.conf import conf
-from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
-    from flagstaff._engine.usage import RecentUsage
+    from flagstaff.actions.look import Look
 
 _STATE = ("enabled", "rollout_percent", "rules")
 _Users = Annotated[list[Any], Users("a user's primary key or username")]
@@ -36,49 +28,11 @@ _AddTags = Annotated[list[str], Tags("a tag to add to those of each flag")]
 _RemoveTags = Annotated[list[str], Tags("a tag to remove from those of each flag")]
 
 
-def evaluated_text(usage: RecentUsage | None, key: str) -> str:
-    """Returns when and how often a flag was evaluated, and when it was served in bulk."""
+def _about(run: Run, look: Look) -> Look:
     # A kill does not need it.
-    from flagstaff._engine.usage import NOT_USED  # noqa: PLC0415
+    from flagstaff.actions.flag_notes import about  # noqa: PLC0415
 
-    if usage is None:
-        return gettext("not known")
-    days = local_days(usage.days)
-    used, texts = usage.keys.get(key, NOT_USED), []
-    if used.last_evaluated_at:
-        text = gettext(
-            "last evaluation: %(time)s; in the last %(days)s: %(count)s, in the last day: "
-            "%(recent)s"
-        )
-        times = {
-            "time": local_time_text(used.last_evaluated_at),
-            "count": local_number(used.count),
-            "recent": local_number(usage.today.get(key, NOT_USED).count),
-            "days": days,
-        }
-        texts.append(text % times)
-    if used.served_to_browsers_at:
-        text = gettext("last served to browsers: %(time)s")
-        texts.append(text % {"time": local_time_text(used.served_to_browsers_at)})
-    if used.served_in_bulk_at and not texts:
-        text = gettext("last served in bulk, which does not say whether the code uses it: %(time)s")
-        texts.append(text % {"time": local_time_text(used.served_in_bulk_at)})
-    return "; ".join(texts) or gettext("not in the last %(days)s") % {"days": days}
-
-
-def _facts(rows: Sequence[Row]) -> dict[str, str]:
-    """Returns who has the flags, and how often they were evaluated."""
-    # A kill does not need it.
-    from flagstaff._engine.usage import recent_usage  # noqa: PLC0415
-
-    usage = recent_usage({row.key: row for row in rows})
-    off = deciding_code([row.key for row in rows if not FlagState.of(row).enabled])
-    return {
-        row.key: f"{flag_text(row, count_allowed_users(row))} "
-        f"Evaluated: {evaluated_text(usage, row.key)}."
-        + (f" After this, {code_text(off[row.key], is_again=True)}." if row.key in off else "")
-        for row in rows
-    }
+    return about(run, look)
 
 
 @action(
@@ -93,6 +47,7 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     waits_for_workers=True,
     always_runs=True,
     may_wait=False,
+    about=_about,
 )
 def kill(key: str, *, expect_version: int | None = None) -> Changed:
     """Disable flags for all users, and wait until the workers have applied it.
@@ -111,6 +66,7 @@ def kill(key: str, *, expect_version: int | None = None) -> Changed:
     button=_("Turn on %(key)s"),
     right="toggle",
     many=True,
+    about=_about,
 )
 def on(key: str, percent: Percent | None = None, *, expect_version: int | None = None) -> Changed:
     """Enable flags (their rollout and allowed users apply)."""
@@ -147,6 +103,7 @@ def off(key: str, *, expect_version: int | None = None) -> Changed:
     many=True,
     # A brake needs no question: nothing delays it.
     always_runs=lambda percent: percent == 0,
+    about=_about,
 )
 def rollout(key: str, percent: Percent, *, expect_version: int | None = None) -> Changed:
     """Set the percentage of users who have a flag.
@@ -179,6 +136,7 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
     "rules new_checkout - --rollout 25 < rules.json",
     label=_("Rules"),
     button=_("Save the rules"),
+    about=_about,
 )
 def rules(
     key: str,
@@ -283,6 +241,7 @@ def details(
     right="add",
     creates=True,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=_STATE),
+    about=_about,
 )
 def create(key: str, **fields: Any) -> Changed:
     """Create a flag: disabled, at 0 %, without allowed users.
@@ -301,7 +260,7 @@ def create(key: str, **fields: Any) -> Changed:
     many=True,
     right="delete",
     deletes=True,
-    facts=_facts,
+    about=_about,
 )
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete flags and their allowed users.

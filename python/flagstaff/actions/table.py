@@ -6,9 +6,17 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, TypeAlias, cast, get_args, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Final,
+    TypeAlias,
+    cast,
+    get_args,
+    get_type_hints,
+)
 
-from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy
@@ -26,6 +34,9 @@ from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk, require_history, require_triggers, versions_of
+
+if TYPE_CHECKING:
+    from flagstaff.actions.look import Look
 
 #: Writes one row: gets its key and the arguments of the action by name.
 Write: TypeAlias = "Callable[..., Changed | Done]"
@@ -48,44 +59,14 @@ class Done:
     undo: Undo | None = None
     #: False if the row was like this already, so that nothing was written.
     written: bool = True
+    #: What a page calls the row, if its key is a number.
+    title: str = ""
     #: What that action does, if it does not bring everything back as it was.
     instead: str = ""
     #: What the terminal says besides; a page has said it before the action.
     notes: Sequence[str] = ()
     #: The error at the end, if a part was refused.
     problem: Exception | None = None
-
-
-@dataclass(frozen=True)
-class Question:
-    """What a person confirms before an action."""
-
-    text: str
-    #: What is printed before.
-    lines: Sequence[str] = ()
-    #: What the person types in the place of "y".
-    typed: str = ""
-    #: Arguments by which `write` is refused if the row was changed since the question.
-    expected: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True)
-class Outlook:
-    """What an action would do: by this it waits for a time or an approval, and is refused."""
-
-    #: The row whose rights decide, such as the flag of a plan; the model of a new row.
-    row: Any
-    #: What it is refused by if something has changed: arguments, or versions by key.
-    expected: Mapping[str, Any]
-    consequence: Consequence
-    #: Returns the sentences about the users, in the active language.
-    users: Callable[[], str]
-    #: Whether the users were counted.
-    is_counted: bool = True
-    #: What a person types to confirm it; empty for nothing.
-    typed: str = ""
-    #: Further models whose pages decide about rights, such as that of plans.
-    models: Sequence[type[Model]] = ()
 
 
 @dataclass(frozen=True)
@@ -125,14 +106,11 @@ class Action:
     may_wait: bool = True
     #: The least consequence that is asked about.
     asks_from: Consequence = Consequence.FEWER
-    #: What a person should know of each row before it happens, by key. Queries.
-    facts: Callable[[Sequence[Row]], Mapping[str, str]] | None = None
-    #: For rows without a history: what a person confirms with these arguments. Queries.
-    question: Callable[..., Question | None] | None = None
-    #: For rows without a history: what lets it wait, with these arguments. Queries.
-    outlook: Callable[..., Outlook] | None = None
-    #: Whether it asks this also outside of a terminal, so that a script has to confirm it.
-    asks_always: bool = False
+    #: What it would do to a row without a history. Gets the key, the arguments, and who looks as
+    #: `viewer`; None for an action that changes nothing about users. Queries.
+    look: Callable[..., Look] | None = None
+    #: Adds to the look at rows with a history what a person should know. Queries.
+    about: Callable[[Run, Look], Look] | None = None
     #: The fields that it sets, which depend on the project's model.
     fields: Callable[[], Mapping[str, Argument]] | None = None
 
@@ -140,6 +118,11 @@ class Action:
     def noun(self) -> str:
         """The kind of row as a word, such as "flag"."""
         return self.kind.value if isinstance(self.kind, Kind) else self.kind
+
+    @property
+    def has_history(self) -> bool:
+        """Whether its rows have versions: flags, values and segments. Others return `Done`."""
+        return isinstance(self.kind, Kind)
 
     def arguments(self) -> Mapping[str, tuple[Argument, bool]]:
         """Returns the arguments by name, and whether each is required."""
@@ -160,7 +143,7 @@ class Action:
     @property
     def can_wait(self) -> bool:
         """Whether it can be asked for to run later, or after an approval."""
-        return self.may_wait and (isinstance(self.kind, Kind) or self.outlook is not None)
+        return self.may_wait and (self.has_history or self.look is not None)
 
     def is_asked_about(self, arguments: Mapping[str, object]) -> bool:
         """Whether a person may have to confirm it with these arguments."""
@@ -199,17 +182,22 @@ class Run:
         return {}
 
     def preview(self) -> list[Changed]:
-        """Returns what `write` would do. Neither locks nor writes."""
+        """Returns what `write` would do to rows with a history. Neither locks nor writes."""
         with previewed():
-            return self.write({})
+            return cast("list[Changed]", self.write({}))
 
-    def write(self, versions: Mapping[str, int]) -> list[Changed]:
-        """Writes all rows, or none. `versions` are those that rows must have, by key."""
+    def write(self, expected: Mapping[str, Any]) -> list[Changed | Done]:
+        """Writes all rows, or none.
 
-        def write(key: str) -> Changed:
-            expected = {"expect_version": versions[key]} if key in versions else {}
-            # Only rows without a history have another result.
-            return cast("Changed", self.action.write(key, **self.arguments, **expected))
+        `expected` are the versions that rows must have, by key; of a row of an app, the arguments
+        by which it is refused.
+        """
+
+        def write(key: str) -> Changed | Done:
+            if not self.action.has_history:
+                return self.action.write(key, **self.arguments, **expected)
+            version = {_EXPECT_VERSION: expected[key]} if key in expected else {}
+            return self.action.write(key, **self.arguments, **version)
 
         if len(self.keys) == 1 or is_preview():
             return [*map(write, self.keys)]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 from django.utils.translation import gettext_lazy as _
 
@@ -11,13 +11,17 @@ from flagstaff import changes
 from flagstaff._stored_value_schema import VALUE, is_secret
 from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import Row
+from flagstaff._words.text import localized
+from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions.arguments import Json, Rules, Unit, fields_of
-from flagstaff.actions.table import Action, action, undo_actions
+from flagstaff.actions.table import Action, Run, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+
+if TYPE_CHECKING:
+    from flagstaff.actions.look import Look
 
 _Json = Annotated[
     Any,
@@ -25,11 +29,22 @@ _Json = Annotated[
 ]
 
 
-def _facts(rows: Sequence[Row]) -> dict[str, str]:
-    return {
-        row.key: "The value is secret, so no undo can bring it back." if is_secret(row) else ""
-        for row in rows
-    }
+def _about_value(run: Run, look: Look) -> Look:
+    """Says that the value becomes one of another type."""
+    notes, new = [*look.notes], run.arguments.get(VALUE)
+    present: Any = run.rows[0]
+    if new is not None and not (present.type or present.choices):
+        old_type, new_type = (TYPE_LABELS[type_of(value)] for value in (present.value, new))
+        if old_type != new_type:
+            text = _("The value was %(old)s and becomes %(new)s: code that reads it may fail.")
+            notes.append(text % {"old": localized(old_type), "new": localized(new_type)})
+    return replace(look, notes=notes)
+
+
+def _about_deletion(run: Run, look: Look) -> Look:
+    lost = _("A secret value cannot be brought back: the history does not store what it was.")
+    notes = [str(lost)] if any(map(is_secret, run.rows)) else []
+    return replace(look, notes=[*look.notes, *notes])
 
 
 @action(
@@ -39,6 +54,7 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     "value set page_size - < size.json",
     label=_("Set"),
     button=_("Set %(key)s"),
+    about=_about_value,
 )
 def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value; users for whom a rule decides keep that of the rule.
@@ -55,6 +71,7 @@ def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Change
     "value set-for-everyone page_size 10 --dry-run",
     label=_("Set for everyone"),
     button=_("Set %(key)s for everyone"),
+    about=_about_value,
 )
 def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value and remove its rules, so that all users get the value.
@@ -95,6 +112,7 @@ def rules(
     fields=fields_of(
         lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE, RULES, BUCKET_BY)
     ),
+    about=_about_value,
 )
 def details(
     key: str, value: _Json | None = None, *, expect_version: int | None = None, **fields: Any
@@ -136,7 +154,7 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
     label=_("Delete"),
     button=_("Delete %(key)s"),
     deletes=True,
-    facts=_facts,
+    about=_about_deletion,
     right="delete",
 )
 def delete(key: str, *, expect_version: int | None = None) -> Changed:

@@ -12,7 +12,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
-from flagstaff.admin.confirmation import PreviewRow
+from flagstaff.actions.look import Line
 from flagstaff.extensions import Hook
 
 
@@ -76,7 +76,7 @@ class AppPages:
     #: queries that does not depend on the number of flags.
     flag_notes: Callable[[HttpRequest, Sequence[Any]], Mapping[str, FlagNote]] | None = None
     #: Returns what a change of who has a flag does to the rows of the app, as `flag_notes` does.
-    flag_preview: Callable[[HttpRequest, Sequence[Any]], Mapping[str, PreviewRow]] | None = None
+    flag_preview: Callable[[HttpRequest, Sequence[Any]], Mapping[str, Line]] | None = None
     #: Returns what the page of a flag shows below the name of the rows, as HTML.
     flag_section: Callable[[AdminSite, HttpRequest, Any], str] | None = None
 

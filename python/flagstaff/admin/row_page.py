@@ -31,19 +31,21 @@ from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
+from flagstaff.admin.action_page import ActionPage
+from flagstaff.admin.argument_form import ArgumentForm
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import history_url, list_link, page_url, row_path
-from flagstaff.admin.question import ActionRequest
 from flagstaff.admin.rights import may, may_see
+from flagstaff.admin.row_subject import RowSubject
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
 from flagstaff.admin.waiting_lines import row_lines
 from flagstaff.admin.words import joined
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, events, has_history
+from flagstaff.history.log import Change, events, has_history, versions_of
 from flagstaff.waiting.stored import OPEN, PROBLEMS
 
 CONDITIONS = "conditions"
@@ -106,8 +108,6 @@ class RowPageAdmin(BaseAdmin):
     #: What the editor of rules says if there are none, and below it.
     no_rules: ClassVar[str | Promise] = ""
     rules_help: ClassVar[str | Promise] = ""
-    #: What answers the requests to the pages of the actions.
-    request_class: ClassVar[type[ActionRequest]] = ActionRequest
 
     def check(self, **kwargs: Any) -> list[CheckMessage]:
         """Returns what is wrong with the options. A list cannot merge or confirm edits."""
@@ -134,6 +134,32 @@ class RowPageAdmin(BaseAdmin):
     def is_offered(self, action: Action, row: Any) -> bool:
         """Whether the page of a row links to an action that the user may do."""
         return True
+
+    # What a kind of row adds to the pages of its actions.
+
+    def prepare_form(
+        self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
+    ) -> None:
+        """Adapts the form of an action; `row` is None for a new one, or for several."""
+
+    def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
+        """Returns what is usual, for the arguments of an action that are not columns."""
+        return {}
+
+    def summary(self, row: Any) -> str:
+        """Returns the sentence that says what a row means after a change."""
+        return ""
+
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """Returns the URLs and texts of what a person may do next with a new row."""
+        return []
+
+    def versions(self, rows: Sequence[Any]) -> list[str] | None:
+        """Returns the present versions of rows, in their order; None without a history."""
+        if not has_history():
+            return None
+        versions = versions_of(self.row_kind, [row.pk for row in rows])
+        return [str(versions.get(str(row.pk), 0)) for row in rows]
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
@@ -246,7 +272,7 @@ class RowPageAdmin(BaseAdmin):
             keys = {"keys": local_list(map(quoted, refused))}
             self.message_user(request, text % keys, messages.ERROR)
             return None
-        return self.request_class(self, request, action, selected).answer() if selected else None
+        return self._action_page(request, action, selected) if selected else None
 
     def _first(self, option: str) -> Action | None:
         """Returns the action with an option, such as "creates"."""
@@ -261,9 +287,20 @@ class RowPageAdmin(BaseAdmin):
         return self.missing(request, object_id) if row is None else self._ask(request, action, row)
 
     def _ask(self, request: HttpRequest, action: Action | None, row: Any) -> HttpResponse:
-        if action is None or not self.may_do(request, action, row or self.model):
+        if action is None:
             raise PermissionDenied
-        return self.request_class(self, request, action, [row] if row else []).answer()
+        may_write = self.may_do(request, action, row or self.model)
+        # Where nobody may write, who may see the row may see what the action would do.
+        may_look = conf.read_only and row and may(self.admin_site, request, "view", row)
+        if not (may_write or may_look):
+            raise PermissionDenied
+        return self._action_page(request, action, [row] if row else [], may_write=may_write)
+
+    def _action_page(
+        self, request: HttpRequest, action: Action, rows: Sequence[Any], *, may_write: bool = True
+    ) -> HttpResponse:
+        subject = RowSubject(self, request, action, rows)
+        return ActionPage(self, request, subject, may_write=may_write).answer()
 
     def missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Says that there is no such row, and goes to the index."""

@@ -18,10 +18,8 @@ from flagstaff._words.rule_text import conditions_text
 from flagstaff._words.text import local_number
 from flagstaff.actions import Action
 from flagstaff.admin.links import page_url
-from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import may_see
 from flagstaff.admin.row_page import CONDITIONS, COUNT_TIMEOUT, RowPageAdmin, Section
-from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import conditions_html
 from flagstaff.admin.words import key_cell, note_html, time_cell
 from flagstaff.changes.consequence import users_text
@@ -41,19 +39,10 @@ _MAX_LENGTH_SHOWN = 150
 _MAX_FLAGS = 50
 
 
-class SegmentRequest(ActionRequest):
-    """A request to the page of an action of segments."""
-
-    def notes(self, preview: Preview) -> Sequence[str]:
-        """Attributes that are not known, and groups that do not exist."""
-        return rule_notes(preview.arguments.get(CONDITIONS, []))
-
-
 class SegmentAdmin(RowPageAdmin):
     """Segments: key, conditions, description, and the flags and experiments that use them."""
 
     row_kind = Kind.SEGMENT
-    request_class = SegmentRequest
     docs_page = "how-to/targeting/"
 
     list_display: _ListDisplayT[Segment] = ("segment", "short_conditions", "use", "changed")

@@ -34,14 +34,12 @@ from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.value_states import ValueState
 from flagstaff._words.text import MASK, localized, truncated
-from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action
+from flagstaff.admin.argument_form import ArgumentForm
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import page_url
-from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, RowPageAdmin, Section
-from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import results_html, rules_note
 from flagstaff.admin.words import (
     json_html,
@@ -86,65 +84,10 @@ def _newest_entry() -> Subquery:
 _NEWEST: Any = SimpleLazyObject(_newest_entry)
 
 
-class ValueRequest(ActionRequest):
-    """A request to the page of an action of values."""
-
-    admin: KeyValueStoreAdmin
-
-    def prepare_form(self, form: forms.Form) -> None:
-        """Offers what the schema allows, and leaves out what a form must not contain."""
-        row, fields = self.row, cast("dict[str, Any]", form.fields)
-        if row is None:
-            # The page of the value leads to its rules.
-            for name in (RULES, BUCKET_BY):
-                fields.pop(name, None)
-            return
-        if RULES in fields:
-            if is_secret(row):
-                raise PermissionDenied(_terminal_text(row.key))
-            # No rules are rules, too.
-            fields[RULES].required = False
-        options = row.choices or ([True, False] if row.type == "boolean" else [])
-        if is_secret(row):
-            form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
-            if SECRET in fields:
-                # The details have the schema and the value.
-                fields[SECRET].validators = [partial(_require_typed, form, row)]
-                text = _(
-                    "The value is not shown here. Leave this empty to keep it, or type a new one."
-                )
-                fields[VALUE].required, fields[VALUE].help_text = False, text
-        elif CHOICES in fields:
-            # Empty are no choices; those of a secret are kept.
-            fields[CHOICES].empty_value = []
-        elif VALUE in fields and options:
-            texts = dict.fromkeys(map(fields[VALUE].prepare_value, [*options, row.value]))
-            fields[VALUE].widget = forms.Select(choices=[(text, text) for text in texts])
-
-    def next_steps(self) -> Sequence[tuple[str, str]]:
-        """The page of the rules, which the page of a new value lacks."""
-        admin, row = self.admin, self.row
-        may_change = admin.may_do(self.request, admin.page_actions[RULES], row)
-        url = page_url(self.site, admin.model, RULES, row.pk)
-        return [(url, _("Rules…"))] if may_change and not is_secret(row) else []
-
-    def notes(self, preview: Preview) -> Sequence[str]:
-        """A new type, attributes that are not known, and groups that do not exist."""
-        row, arguments = self.row, preview.arguments
-        notes = rule_notes(arguments.get(RULES, []))
-        if row is None or VALUE not in arguments or row.type or row.choices:
-            return notes
-        old, new = (TYPE_LABELS[type_of(value)] for value in (row.value, arguments[VALUE]))
-        text = _("The value was %(old)s and becomes %(new)s: code that reads it may fail.")
-        changed = text % {"old": localized(old), "new": localized(new)}
-        return notes if old == new else [changed, *notes]
-
-
 class KeyValueStoreAdmin(RowPageAdmin):
     """Values, also those of a project's own value model."""
 
     row_kind = Kind.VALUE
-    request_class = ValueRequest
     docs_page = "how-to/values/"
     no_rules = gettext_lazy("No rules: everyone gets the value itself.")
     rules_help = gettext_lazy(
@@ -226,6 +169,44 @@ class KeyValueStoreAdmin(RowPageAdmin):
         return action.name != "set-for-everyone" or ValueState.of(row).has_rules
 
     # The pages of the actions.
+
+    def prepare_form(
+        self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
+    ) -> None:
+        """Offers what the schema allows, and leaves out what a form must not contain."""
+        fields = cast("dict[str, Any]", form.fields)
+        if row is None:
+            # The page of the value leads to its rules.
+            for name in (RULES, BUCKET_BY):
+                fields.pop(name, None)
+            return
+        if RULES in fields:
+            if is_secret(row):
+                raise PermissionDenied(_terminal_text(row.key))
+            # No rules are rules, too.
+            fields[RULES].required = False
+        options = row.choices or ([True, False] if row.type == "boolean" else [])
+        if is_secret(row):
+            form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
+            if SECRET in fields:
+                # The details have the schema and the value.
+                fields[SECRET].validators = [partial(_require_typed, form, row)]
+                text = _(
+                    "The value is not shown here. Leave this empty to keep it, or type a new one."
+                )
+                fields[VALUE].required, fields[VALUE].help_text = False, text
+        elif CHOICES in fields:
+            # Empty are no choices; those of a secret are kept.
+            fields[CHOICES].empty_value = []
+        elif VALUE in fields and options:
+            texts = dict.fromkeys(map(fields[VALUE].prepare_value, [*options, row.value]))
+            fields[VALUE].widget = forms.Select(choices=[(text, text) for text in texts])
+
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """The page of the rules, which the page of a new value lacks."""
+        may_change = self.may_do(request, self.page_actions[RULES], row)
+        url = page_url(self.admin_site, self.model, RULES, row.pk)
+        return [(url, _("Rules…"))] if may_change and not is_secret(row) else []
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any

@@ -18,16 +18,14 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._attribution.context import current_actor
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import localized, quoted
+from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
-from flagstaff.admin.app_rows import AppRequest, AppRowAdmin
+from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.confirmation import preview_rows, segment_rows
 from flagstaff.admin.links import page_url
-from flagstaff.admin.question import Preview, Written, lines_of_rows
-from flagstaff.admin.rights import admin_of, may, needs_view_user_text
+from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.waiting_lines import shown_actions, state_badge, viewable_models
 from flagstaff.admin.words import colour_of, facts_html, link, two_lines
@@ -35,7 +33,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.actions import KIND, find, prospect_for_approval
+from flagstaff.waiting.actions import KIND, find
 from flagstaff.waiting.stored import State, action_text, names_of, state_text, stored_action
 
 if TYPE_CHECKING:
@@ -45,53 +43,10 @@ if TYPE_CHECKING:
 _USERS = "users"
 
 
-class WaitingRequest(AppRequest):
-    """A request to a page that decides about an action."""
-
-    def preview(self, arguments: dict[str, Any]) -> Preview:
-        """What an approved action would do now, beside what the user saw who asked for it.
-
-        The other actions write nothing but the state.
-        """
-        if self.action.name != "approve":
-            return Preview(asks=False)
-        waiting, request = self.row, self.request
-        prospect = prospect_for_approval(waiting)
-        rows, impact = prospect.run.rows, prospect.impact
-        lines = [
-            preview_rows(request, row, changed)
-            for row, changed in zip(rows, prospect.changed, strict=False)
-        ]
-        notes = [needs_view_user_text()]
-        if may_see_users(request.user):
-            now = prospect.outlook.users()
-            # The stored sentences are in English.
-            users_then = now if waiting.users == prospect.users else waiting.users
-            sides = ((_("When asked"), users_then), (_("Now"), now))
-            notes = [f"{side}: {text}" for side, text in sides if text]
-        return Preview(
-            {"expect_consequence": int(prospect.consequence)},
-            rows=[
-                *(lines_of_rows(rows, lines) if rows else ()),
-                *segment_rows(self.site, request, impact),
-            ],
-            notes=notes,
-            impact=impact,
-            typed=prospect.outlook.typed,
-        )
-
-    def _write(self, preview: Preview) -> Written:
-        super()._write(preview)
-        # Its number is no name.
-        waiting = find(self.row.key)
-        return Written(f"{quoted(action_text(waiting))}: {localized(state_text(waiting))}.")
-
-
 class WaitingActionAdmin(AppRowAdmin):
     """Actions that wait. The rights for their rows decide."""
 
     app_kind = KIND
-    request_class = WaitingRequest
     docs_page = "how-to/later-and-approval/"
     list_display: _ListDisplayT[WaitingAction] = ("heading", "shown_state")
     list_display_links = ("heading",)

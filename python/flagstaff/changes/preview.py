@@ -6,10 +6,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from django.db import transaction
-
-from flagstaff._tables.database import db
-
 _in_memory: ContextVar[bool] = ContextVar("flagstaff_in_memory", default=False)
 
 
@@ -26,14 +22,3 @@ def previewed() -> Iterator[None]:
 def is_preview() -> bool:
     """Returns True in a `previewed` block."""
     return _in_memory.get()
-
-
-@contextmanager
-def rolled_back() -> Iterator[None]:
-    """Runs the block in a transaction, or a savepoint, and rolls back what it has written.
-
-    For a rollout plan and an experiment, which write more than rows of flags.
-    """
-    with db.atomic():
-        yield
-        transaction.set_rollback(True, using=db.alias)

@@ -8,21 +8,19 @@ and in production what reaches most users.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._words.text import some
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import is_input_closed
 from flagstaff.actions.table import Run, present_rows
-from flagstaff.changes.consequence import Consequence, impact_lines, needs_question, text_to_type
-from flagstaff.changes.preview import previewed
-from flagstaff.changes.row_states import Impact
+from flagstaff.changes import Changed
+from flagstaff.changes.consequence import impact_lines
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
@@ -36,11 +34,15 @@ from flagstaff.cli.options import (
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import report, texts_of
 from flagstaff.cli.verb import Options, Topic, Verb
-from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError
 from flagstaff.history.kinds import Kind
 
+if TYPE_CHECKING:
+    from flagstaff.actions.look import Look, Written
+
 _UNCHANGED = "nothing was changed"
+# Without a question, a script tries again if something has changed meanwhile.
+_ATTEMPTS = 3
 
 
 def action_verbs(kind: Kind | str) -> tuple[Verb, ...]:
@@ -88,28 +90,72 @@ def _needs_reason(action: Action, options: Options, out: Output) -> bool:
 
 def _run(action: Action, options: Options, out: Output) -> Done:
     keys = list(dict.fromkeys(options["keys"])) if action.many else [options["key"]]
-    version, has_history = options.get("expect_version"), isinstance(action.kind, Kind)
+    version, expected = options.get("expect_version"), dict[str, Any]()
     if len(keys) > 1 and version is not None:
         raise CommandError("--expect-version needs one KEY", returncode=USAGE)
     # An unknown key is an error before the standard input is read.
     rows = present_rows(action, keys, also_deleted=action.deletes or action.undoes)
     run = Run(action, keys, rows, _arguments_of(action, options, out))
-    confirmed = _ask_about_changes(run, out) if has_history else _ask_question(run, out)
-    expected = confirmed or {}
     if version is not None:
-        expected[keys[0] if has_history else "expect_version"] = version
-    if options.get("at") or options.get("request"):
-        # A kill does not need it.
-        from flagstaff.waiting.actions import ask  # noqa: PLC0415
-        from flagstaff.waiting.prospect import Prospect  # noqa: PLC0415
+        expected[keys[0] if action.has_history else "expect_version"] = version
+    is_later = options.get("at") or options.get("request")
+    if action.runs_always(run.arguments) and not (is_later or out.is_dry_run):
+        return _report(run.write(expected), out)
+    # A kill does not need it.
+    from flagstaff.actions.look import look_at  # noqa: PLC0415
 
-        return ask(Prospect.of(run, expected), options["at"], approval=options["request"])
-    if not has_history:
-        return cast("Done", action.write(*keys, **run.arguments, **expected))
-    with previewed() if out.is_dry_run else nullcontext():
-        changes = run.write(expected)
-    is_counted = confirmed is None and action.is_asked_about(run.arguments)
-    return report(changes, out, is_counted=is_counted)
+    if is_later:
+        from flagstaff.waiting.actions import ask  # noqa: PLC0415
+
+        look = look_at(run)
+        confirm(look, out)
+        look = replace(look, expected={**look.expected, **expected})
+        return ask(run, look, options["at"], approval=options["request"])
+    written, look, has_asked = write(partial(look_at, run), out, expected, with_texts=action.undoes)
+    is_counted = not has_asked and action.is_asked_about(run.arguments)
+    return _report(written, out, look, is_counted=is_counted)
+
+
+def _report(
+    written: Written, out: Output, look: Look | None = None, *, is_counted: bool = False
+) -> Done:
+    """Returns what was done, with the texts of the changes of rows with a history."""
+    changed = [done for done in written if isinstance(done, Changed)]
+    for done in written:
+        if isinstance(done, Done):
+            return done
+    return report(changed, out, None if look is None else look.impact, is_counted=is_counted)
+
+
+def write(
+    make_look: Callable[[], Look],
+    out: Output,
+    expected: Mapping[str, Any] | None = None,
+    *,
+    with_texts: bool = False,
+) -> tuple[Written, Look, bool]:
+    """Shows a look, asks, and writes it. Returns what was written, the look, and if it has asked.
+
+    `expected` is what the write is refused by in any case; after a question also by what the look
+    has shown. `with_texts` shows the old and the new values, too. Blocks until the answer.
+    """
+    from flagstaff.actions.look import commit  # noqa: PLC0415
+    from flagstaff.changes.footprint import ChangedMeanwhileError  # noqa: PLC0415
+
+    for attempt in range(_ATTEMPTS):
+        look = make_look()
+        has_asked = confirm(look, out, texts_of(look.changed) if with_texts else ())
+        if out.is_dry_run:
+            return look.changed or look.write(expected or {}), look, has_asked
+        shown = look.expected if has_asked else {}
+        look = replace(look, expected={**shown, **(expected or {})})
+        try:
+            return commit(look), look, has_asked
+        except ChangedMeanwhileError:
+            # Nobody has seen what has changed.
+            if has_asked or attempt == _ATTEMPTS - 1:
+                raise
+    raise AssertionError
 
 
 def _arguments_of(action: Action, options: Options, out: Output) -> dict[str, Any]:
@@ -129,38 +175,26 @@ def _arguments_of(action: Action, options: Options, out: Output) -> dict[str, An
 # The question.
 
 
-def _ask_about_changes(run: Run, out: Output) -> dict[str, Any] | None:
-    """Asks about a deletion, or if users notice the changes.
+def confirm(look: Look, out: Output, texts: Sequence[str] = ()) -> bool:
+    """Prints a look and asks, if somebody has to confirm it. Returns whether a person has answered.
 
-    Returns the versions that the question about users was about; None without one.
+    `texts` are printed before. Blocks until the answer. Raises CommandError if it is no, or if
+    nobody can answer and --yes is needed.
     """
-    action, rows = run.action, run.rows
-    if action.facts is not None and rows:
-        out.messages(f"{key}: {text}" for key, text in action.facts(rows).items() if text)
-    if action.deletes and rows:
-        require_confirmation(f"Delete {some(run.keys)}?", out)
-    if not (action.is_asked_about(run.arguments) and may_be_refused(out)):
-        return None
-    # A kill does not need it.
-    from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
-
-    # Before the preview: then newer changes are a conflict.
-    versions, preview = dict[str, Any](run.versions()), run.preview()
-    texts, impact = texts_of(preview) if action.undoes else (), impact_of_changes(preview)
-    has_asked = ask_about_users(impact, out, texts, asks_from=action.asks_from)
-    return versions if has_asked else None
-
-
-def _ask_question(run: Run, out: Output) -> dict[str, Any] | None:
-    """Asks what an action of an app asks. Returns the arguments by which it is refused."""
-    action, question = run.action, None
-    if action.question is not None and (action.asks_always or may_be_refused(out)):
-        question = action.question(*run.keys, **run.arguments)
-    if question is None or not (action.asks_always or may_ask(out) or question.typed):
-        return None
-    out.messages(question.lines)
-    require_confirmation(question.text, out, typed=question.typed)
-    return dict(question.expected or {})
+    is_asked = look.asks and not out.is_confirmed and (may_ask(out) or bool(look.typed))
+    if not (is_asked or look.asks_always):
+        # What is written is said after the change, but not of rows of apps.
+        out.messages([] if look.changed else look.notes)
+        return False
+    lines = [*texts, *(f"{line.field}: {line.now} → {line.after}" for line in look.lines)]
+    lines += look.notes
+    # Of rows of apps, the notes say who gets what.
+    lines += impact_lines(look.impact) if look.changed else ()
+    is_joined = lines and is_terminal() and not out.is_confirmed
+    last = f"{lines.pop()} " if is_joined else ""
+    out.messages(lines)
+    require_confirmation(f"{last}{look.question}", out, typed=look.typed)
+    return not out.is_confirmed
 
 
 def is_terminal() -> bool:
@@ -171,36 +205,6 @@ def is_terminal() -> bool:
 def may_ask(out: Output) -> bool:
     """Whether a person started the command on a terminal, without --yes and --dry-run."""
     return out.is_attended and is_terminal() and not out.is_confirmed
-
-
-def may_be_refused(out: Output) -> bool:
-    """Whether an answer may refuse a change; in production also the lack of --yes."""
-    return may_ask(out) or (conf.is_production and not out.is_confirmed)
-
-
-def ask_about_users(
-    impact: Impact,
-    out: Output,
-    texts: Sequence[str] = (),
-    *,
-    always: str = "",
-    asks_from: Consequence = Consequence.FEWER,
-) -> bool:
-    """Asks if the users notice a change, and returns whether it has asked.
-
-    `texts` are printed before. `always` is a question that is asked in any case. Blocks until the
-    answer. Raises CommandError if it is no, or if nobody can answer and --yes is needed.
-    """
-    typed = text_to_type(impact)
-    is_asked = needs_question(impact, asks_from) and (may_ask(out) or typed)
-    if not (always or is_asked):
-        return False
-    lines = [*texts, *impact_lines(impact)]
-    last = lines.pop() if lines and is_terminal() else ""
-    out.messages(lines)
-    question = f"{last} {always or 'Go on?'}".lstrip()
-    require_confirmation(question, out, typed=typed)
-    return True
 
 
 def require_confirmation(question: str, out: Output, *, typed: str = "") -> None:

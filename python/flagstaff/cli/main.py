@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Final
 
 from django.core.management.base import CommandError
+from django.db import transaction
 from django.utils.module_loading import import_string
 
 from flagstaff._attribution.context import attributed, attribution
@@ -20,7 +21,6 @@ from flagstaff._workers.wait import forbid_transaction, wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Done, all_actions
 from flagstaff.changes.changed import quoted_command
-from flagstaff.changes.preview import rolled_back
 from flagstaff.cli.action_verbs import verb_of
 from flagstaff.cli.errors import FAILED, UNCONFIRMED, UNVERIFIABLE, USAGE, exit_statuses
 from flagstaff.cli.options import DEFAULT_WAIT
@@ -107,10 +107,11 @@ def _dry_run(out: Output) -> Iterator[None]:
     if not out.is_dry_run:
         yield
         return
-    with rolled_back():
+    with db.atomic():
         yield
         if db.is_postgresql:
             db.connection.check_constraints()
+        transaction.set_rollback(True, using=db.alias)
     out.message("dry run: nothing was written")
 
 

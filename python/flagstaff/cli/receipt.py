@@ -28,8 +28,6 @@ from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
 
-# Seconds for the count of users, because a dry run has to be quick.
-_TIMEOUT = 2.0
 _FORCED = f"In this process it is forced off by {forced_off.VARIABLE}."
 #: What only the document of a committed change has.
 COMMITTED = ("version", "undo")
@@ -38,18 +36,19 @@ COMMITTED = ("version", "undo")
 def report(
     rows: Sequence[Changed],
     out: Output,
+    counted: Impact | None = None,
     *,
     undone: Record | None = None,
     is_counted: bool = False,
 ) -> Done:
     """Returns what changes of one transaction were, and which users have the flags now.
 
-    Of a dry run, it also says who gains and who loses; if `is_counted`, how many users had the
-    flags before, and have them. `undone` are further members of the document of an undo of any
-    rows.
+    `counted` is their impact. Of a dry run, it also says who gains and who loses; if `is_counted`,
+    how many users had the flags before, and have them. `undone` are further members of the document
+    of an undo of any rows.
     """
     is_single = undone is None and len(rows) == 1
-    impact = counted_impact(rows) if out.is_dry_run else None
+    impact = counted if out.is_dry_run else None
     combined = None if is_single else combined_undo(rows)
     texts, names = list[str](), names_of_users(rows)
     for changed in rows:
@@ -60,19 +59,12 @@ def report(
         if changed.kind is Kind.FLAG and undone is None:
             texts += _state(changed, impact, is_single=is_single)
     texts += impact_lines(impact) if impact is not None else ()
-    texts += written_lines(counted_impact(rows)) if is_counted and impact is None else ()
+    if is_counted and impact is None and counted is not None:
+        texts += written_lines(counted)
     texts += (text for changed in rows for text in _warnings(changed))
     documents = [_document(changed, impact) for changed in rows]
     document = documents[0] if is_single else {"changes": documents, **(undone or {})}
     return Done("", texts, document, combined, any(changed.written for changed in rows))
-
-
-def counted_impact(changes: Iterable[Changed]) -> Impact:
-    """Counts users for at most two seconds."""
-    # A kill does not need it.
-    from flagstaff.changes.impact import impact_of_changes  # noqa: PLC0415
-
-    return impact_of_changes(changes, timeout=_TIMEOUT)
 
 
 def texts_of(changes: Sequence[Changed]) -> list[str]:

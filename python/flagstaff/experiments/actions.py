@@ -2,60 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any, Final
 
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text, localized, marked
-from flagstaff.actions import Action, Argument, Done, Outlook, Percent, Question, action
+from flagstaff._words.text import Text
+from flagstaff.actions import Action, Argument, Done, Percent, action
 from flagstaff.actions.arguments import JsonFile, Parsed, Several, percent
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import command_line
-from flagstaff.changes.consequence import Consequence
-from flagstaff.exceptions import ConflictError, InvalidArgumentError, InvalidExperimentError
-from flagstaff.experiments import editing, lifecycle
-from flagstaff.experiments.models import Experiment, State
+from flagstaff.exceptions import ConflictError
+from flagstaff.experiments import editing, lifecycle, looks
+from flagstaff.experiments.editing import guardrail_of, settings_of
+from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import experiment_record
-from flagstaff.experiments.report_rows import possible_harms
-from flagstaff.experiments.reporting import read_report
-from flagstaff.experiments.requirements import require_now, require_variant
+from flagstaff.experiments.requirements import require_now
 from flagstaff.experiments.rows import events_after, find, newest_event
 from flagstaff.experiments.variants import Variant
-from flagstaff.experiments.verdict import Outcome, outcome_text
+from flagstaff.experiments.verdict import Outcome
 
 #: The kind of row, and the verb that has the actions.
 EXPERIMENT: Final = lifecycle.ROW_KIND
-_HALF = 50
-
-
-def guardrail_of(text: str) -> tuple[str, float]:
-    """Parses a metric and the harm that is tolerated, such as "refunds=0.01".
-
-    Raises InvalidArgumentError.
-    """
-    name, _equals, tolerated = text.partition("=")
-    try:
-        return name.strip(), float(tolerated or 0)
-    except ValueError as error:
-        raise InvalidArgumentError(
-            "{text} is no guardrail; write METRIC=TOLERATED, such as refunds=0.01", text=repr(text)
-        ) from error
-
-
-def settings_of(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns fields with their guardrails parsed. Raises InvalidExperimentError."""
-    if "guardrails" not in fields:
-        return {**fields}
-    pairs = [*map(guardrail_of, fields["guardrails"])]
-    names = [name for name, _tolerated in pairs]
-    if twice := next((name for name in names if names.count(name) > 1), None):
-        raise InvalidExperimentError("guardrails: {name} is there twice; remove one", name=twice)
-    return {**fields, "guardrails": dict(pairs)}
 
 
 _HARM = Text("how much worse it may get: of a share, 0.01 is one percentage point")
@@ -129,30 +100,6 @@ def _done(
     return Done(key, [message for message in messages if message], record, command, written)
 
 
-def _outlook(name: str) -> Callable[..., Outlook]:
-    """Returns what lets an action wait that gives variants to a share of all units."""
-
-    def outlook(key: str, **arguments: Any) -> Outlook:
-        experiment = find(key)
-        require_now(experiment, name)
-        percents = (arguments.get(argument) for argument in ("percent", "traffic_percent"))
-        percent = next(filter(None, percents), experiment.traffic_percent)
-        if name == "grow":
-            editing.require_growth(experiment, percent)
-        text = Text("{percent} % of all units take part.", percent=percent)
-        if winner := arguments.get("winner"):
-            require_variant(experiment, winner)
-            percent, text = 100, Text("All units get {variant}.", variant=winner)
-        return Outlook(
-            experiment,
-            {"expect_event": newest_event(experiment)},
-            Consequence.MOST if percent > _HALF else Consequence.MORE,
-            partial(localized, text),
-        )
-
-    return outlook
-
-
 @action(
     EXPERIMENT,
     "experiment create checkout_button",
@@ -162,6 +109,8 @@ def _outlook(name: str) -> Callable[..., Outlook]:
     fields=lambda: _SETTINGS,
     label=_("Add experiment"),
     button=_("Add experiment"),
+    look=looks.look_at_creation,
+    may_wait=False,
 )
 def create(key: str, **fields: Any) -> Done:
     """Create an experiment without starting it.
@@ -177,6 +126,8 @@ def create(key: str, **fields: Any) -> Done:
     "experiment edit checkout_button --variant control --variant green:2 --traffic-percent 20",
     fields=lambda: _SETTINGS,
     label=_("Edit"),
+    look=looks.look_at_edit,
+    may_wait=False,
 )
 def edit(key: str, **fields: Any) -> Done:
     """Change an experiment that has not started.
@@ -193,29 +144,20 @@ def edit(key: str, **fields: Any) -> Done:
     "experiment start checkout_button --reason launch",
     label=_("Start"),
     button=_("Start %(key)s"),
-    outlook=_outlook("start"),
+    look=looks.look_at_start,
 )
 def start(key: str, *, expect_event: int | None = None) -> Done:
     """Start the experiment, or continue one that was stopped."""
     return _done(lambda: lifecycle.start(key), key, "stop", key, expect_event=expect_event)
 
 
-def _growth_question(key: str, percent: int) -> Question:
-    before = find(key).traffic_percent
-    return Question(
-        f"Let {percent} % instead of {before} % of all units take part in {key}?",
-        [Text("The ratio of the variants stays. The traffic cannot shrink without a restart.")],
-    )
-
-
 @action(
     EXPERIMENT,
     "experiment grow checkout_button 50 --yes",
     "experiment grow checkout_button 100 --yes --wait",
-    question=_growth_question,
-    outlook=_outlook("grow"),
     label=_("Grow the traffic"),
     button=_("Grow the traffic"),
+    look=looks.look_at_growth,
 )
 def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done:
     """Let more units take part in an experiment that has started.
@@ -228,23 +170,14 @@ def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done
     )
 
 
-def _addition_question(key: str, metric: str, tolerated: float | None = None) -> Question:
-    lines = [Text("Only units that are exposed from now on count. A metric that was added stays.")]
-    if tolerated is None:
-        lines.append(
-            Text("The corrected p values of the others rise, so a result may be withdrawn.")
-        )
-    return Question(f"Measure {metric} in {key}, too?", lines)
-
-
 @action(
     EXPERIMENT,
     "experiment add-metric checkout_button revenue --yes",
     "experiment add-metric checkout_button refunds --tolerated 0.01 --yes",
-    question=_addition_question,
-    asks_always=True,
     label=_("Add a metric"),
     button=_("Add the metric"),
+    look=looks.look_at_addition,
+    may_wait=False,
 )
 def add_metric(
     key: str,
@@ -262,24 +195,13 @@ def add_metric(
     return _done(lambda: editing.add_metric(key, metric, tolerated=tolerated), key, instead=instead)
 
 
-def _restart_question(key: str, **_arguments: object) -> Question:
-    find(key)
-    lines = [
-        Text("All units get other buckets, and many another variant. This cannot be undone."),
-        Text("The exposures so far are no longer reported."),
-    ]
-    return Question(f"Restart {key}?", lines)
-
-
 @action(
     EXPERIMENT,
     "experiment restart checkout_button --yes",
     "experiment restart checkout_button --variant control --variant green:3 --yes",
-    question=_restart_question,
-    outlook=_outlook("restart"),
-    asks_always=True,
     label=_("Restart"),
     button=_("Restart %(key)s"),
+    look=looks.look_at_restart,
 )
 def restart(
     key: str,
@@ -307,6 +229,8 @@ def restart(
     "experiment force checkout_button 42",
     label=_("Force a unit"),
     button=_("Force the unit"),
+    look=looks.look_at_force,
+    may_wait=False,
 )
 def force(
     key: str,
@@ -334,6 +258,8 @@ def force(
     always_runs=True,
     label=_("Stop"),
     button=_("Stop %(key)s"),
+    look=looks.look_at_stop,
+    may_wait=False,
 )
 def stop(key: str) -> Done:
     """Stop the experiment, also a shipped one, and wait for the workers.
@@ -343,34 +269,13 @@ def stop(key: str) -> Done:
     return _done(lambda: lifecycle.stop(key), key, "undo", key, "--yes")
 
 
-def _ship_question(key: str, winner: str) -> Question:
-    experiment, lines = find(key), list[str]()
-    require_now(experiment, "ship")
-    report, error = read_report(experiment)
-    if error:
-        lines.append(Text("No report will be stored: {error}", error=error))
-    if report is not None:
-        for verdict in report["verdicts"]:
-            outcome = outcome_text(verdict["outcome"])
-            lines.append(
-                Text("{treatment}: {outcome}.", treatment=verdict["treatment"], outcome=outcome)
-            )
-        if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
-            lines.append(Text("No treatment has been shown to be better."))
-        harm = marked("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
-        lines += [Text(harm, metric=metric) for metric in possible_harms(report, winner)]
-    return Question(f"Ship {winner} to all units of {key}?", lines)
-
-
 @action(
     EXPERIMENT,
     "experiment ship checkout_button treatment --yes",
     "experiment ship checkout_button treatment --dry-run",
-    question=_ship_question,
-    outlook=_outlook("ship"),
-    asks_always=True,
     label=_("Ship"),
     button=_("Ship %(winner)s"),
+    look=looks.look_at_ship,
 )
 def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done:
     """Give all units a variant, and end the experiment.
@@ -389,25 +294,14 @@ def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done
     return replace(done, messages=[*done.messages, advice])
 
 
-def _undo_question(key: str) -> Question:
-    experiment = find(key)
-    require_now(experiment, "undo")
-    decision = lifecycle.last_decision(experiment)
-    lines = [Text("All exposures are kept.")]
-    if decision.before["state"] == State.RUNNING and experiment.winner:
-        lines.append(Text("Units that met the shipped variant meanwhile stay in the report."))
-    text = f"Undo “{decision.message}” of {key}? It is {decision.before['state']} again."
-    return Question(text, lines)
-
-
 @action(
     EXPERIMENT,
     "experiment undo checkout_button --yes",
     "experiment undo checkout_button --dry-run",
-    question=_undo_question,
-    asks_always=True,
     label=_("Undo"),
     button=_("Undo"),
+    look=looks.look_at_undo,
+    may_wait=False,
 )
 def undo(key: str) -> Done:
     """Take back the last stop or ship.
@@ -419,26 +313,16 @@ def undo(key: str) -> Done:
     return _done(lambda: lifecycle.undo(key), key, *again)
 
 
-def _deletion(key: str) -> Question:
-    experiment = find(key)
-    require_now(experiment, "delete")
-    lines = [Text("Its exposures, report and events are deleted, too. This cannot be undone.")]
-    if winner := experiment.winner:
-        text = marked("Everyone gets “{winner}” now: remove the experiment from the code first.")
-        lines.append(Text(text, winner=winner))
-    return Question(f"Delete the experiment {key}?", lines)
-
-
 @action(
     EXPERIMENT,
     "experiment delete checkout_button --yes",
     "experiment delete checkout_button --dry-run",
     right="delete",
-    question=_deletion,
-    asks_always=True,
     label=_("Delete"),
     button=_("Delete %(key)s"),
     deletes=True,
+    look=looks.look_at_deletion,
+    may_wait=False,
 )
 def delete(key: str) -> Done:
     """Delete the experiment with its exposures and events.

@@ -14,7 +14,11 @@ from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._words.text import Text, joined
 from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import missing_segment
-from flagstaff.exceptions import ExperimentError, InvalidExperimentError
+from flagstaff.exceptions import (
+    ExperimentError,
+    InvalidArgumentError,
+    InvalidExperimentError,
+)
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import SETTINGS, setting_texts
 from flagstaff.experiments.requirements import (
@@ -51,6 +55,31 @@ class Settings(TypedDict, total=False):
     min_days: int
     min_units: int
     smallest_effect: float
+
+
+def guardrail_of(text: str) -> tuple[str, float]:
+    """Parses a metric and the harm that is tolerated, such as "refunds=0.01".
+
+    Raises InvalidArgumentError.
+    """
+    name, _equals, tolerated = text.partition("=")
+    try:
+        return name.strip(), float(tolerated or 0)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            "{text} is no guardrail; write METRIC=TOLERATED, such as refunds=0.01", text=repr(text)
+        ) from error
+
+
+def settings_of(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns fields with their guardrails parsed. Raises InvalidExperimentError."""
+    if "guardrails" not in fields:
+        return {**fields}
+    pairs = [*map(guardrail_of, fields["guardrails"])]
+    names = [name for name, _tolerated in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise InvalidExperimentError("guardrails: {name} is there twice; remove one", name=twice)
+    return {**fields, "guardrails": dict(pairs)}
 
 
 def create(

@@ -2,36 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text
-from flagstaff.actions import Action, Done, Outlook, Question, action
+from flagstaff.actions import Action, Done, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import quoted_command
-from flagstaff.changes.consequence import Consequence, needs_question
-from flagstaff.changes.preview import rolled_back
-from flagstaff.history.kinds import Kind
-from flagstaff.history.log import version_of
-from flagstaff.rollouts import plans
+from flagstaff.rollouts import looks, plans
 from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
-from flagstaff.rollouts.planned_steps import PlannedSteps, planned_steps
 from flagstaff.rollouts.status import plan_record
 from flagstaff.rollouts.steps import parse_step
-from flagstaff.rollouts.traffic import notes_of
 
 #: The kind of row, and the verb that has the actions.
 PLAN: Final = "plan"
 # Whoever may turn a flag on and off may use its plan.
-_action = partial(action, PLAN, right="toggle")
+_action = partial(action, PLAN, right="toggle", may_wait=False)
 
 _Steps = Annotated[
     Sequence[str] | None,
@@ -80,33 +73,7 @@ _IgnoreReleases = Annotated[
 _Enable = Annotated[bool, YesNo("also enable the flag, in the same change as the first step")]
 
 
-def _ahead(write: Callable[..., Plan], key: str, **arguments: Any) -> PlannedSteps:
-    """Returns what the next and the last step of a plan do to the users."""
-    flag, before = flag_row(key), plans.find_plan(key)
-    version, plan_version = version_of(Kind.FLAG, flag.pk), "" if before is None else before.version
-    with rolled_back():
-        plan = write(key, **arguments)
-    enables = arguments.get("enable", False) and not flag.enabled
-    ahead = planned_steps(flag, plan.read_steps(), plan.step or 0, enable=enables)
-    return replace(ahead, version=version, plan_version=plan_version)
-
-
-def _question(write: Callable[..., Plan], key: str, **arguments: Any) -> Question | None:
-    """Returns what a person confirms: nothing if no user gains the flag."""
-    ahead = _ahead(write, key, **arguments)
-    if not (ahead.enabling or needs_question(ahead.last, Consequence.MORE)):
-        return None
-    lines = [f"{label}: {now} → {after}" for label, now, after in ahead.rows]
-    return Question(" ".join([*ahead.notes, "Go on?"]), lines, ahead.text_to_type, ahead.seen)
-
-
-def _outlook(write: Callable[..., Plan], key: str, **arguments: Any) -> Outlook:
-    return _ahead(write, key, **arguments).outlook
-
-
-def _done(
-    plan: Plan, undo: str, *options: str, notes: Iterable[str] = (), instead: str = ""
-) -> Done:
+def _done(plan: Plan, undo: str, *options: str, instead: str = "") -> Done:
     """Returns what was done, and the action that takes it back.
 
     `instead` says what that action does, if it does not bring back the flag as it was.
@@ -114,7 +81,7 @@ def _done(
     record = plan_record(plan)
     texts = [f"{plan.key}: {record['events'][-1]['text']}"]
     command = Undo((PLAN, undo, plan.key, *options))
-    return Done(plan.key, texts, record, command, instead=instead, notes=[*notes])
+    return Done(plan.key, texts, record, command, instead=instead)
 
 
 def _unless_new(flag: FlagRow) -> str:
@@ -127,6 +94,7 @@ def _unless_new(flag: FlagRow) -> str:
     "plan create new_checkout --step 5:1h --step 50:1d --step 100",
     "plan create new_checkout --guard errors,limit=1.5 --guard latency=0.5,action=hold",
     creates=True,
+    look=looks.look_at_creation,
     label=_("Plan a rollout"),
     button=_("Create plan"),
 )
@@ -148,14 +116,14 @@ def create(
         required_users=required_users,
         ignore_releases=ignore_releases,
     )
-    return _done(plan, "delete", "--yes", notes=notes_of(plan, flag_row(key), 0, has_traffic=False))
+    return _done(plan, "delete", "--yes")
 
 
 @_action(
     "plan start new_checkout",
     "plan start new_checkout --step 5:1h --step 100 --guard errors --guard latency=0.5",
-    question=partial(_question, plans.start),
-    outlook=partial(_outlook, plans.start),
+    look=looks.look_at_start,
+    may_wait=True,
     label=_("Start"),
     button=_("Start the plan of %(key)s"),
 )
@@ -185,14 +153,14 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
             enable=enable,
             expect_version=expect_version,
         )
-        notes = [*notes_of(plan, flag_row(key), 0)]
-    return _done(plan, "roll-back", notes=notes, instead=instead)
+    return _done(plan, "roll-back", instead=instead)
 
 
 @_action(
     "plan pause new_checkout --wait",
     'plan pause new_checkout --reason "support is busy"',
     always_runs=True,
+    look=looks.look_at_pause,
     label=_("Pause"),
     button=_("Pause the plan of %(key)s"),
 )
@@ -204,8 +172,8 @@ def pause(key: str) -> Done:
 @_action(
     "plan resume new_checkout",
     "plan resume new_checkout --wait",
-    question=partial(_question, plans.resume),
-    outlook=partial(_outlook, plans.resume),
+    look=looks.look_at_resume,
+    may_wait=True,
     label=_("Resume"),
     button=_("Resume the plan of %(key)s"),
 )
@@ -232,6 +200,7 @@ def resume(
     'plan roll-back new_checkout --reason "orders fail" --no-wait',
     waits_for_workers=True,
     always_runs=True,
+    look=looks.look_at_roll_back,
     label=_("Roll back"),
     button=_("Roll back %(key)s"),
 )
@@ -246,17 +215,10 @@ def roll_back(key: str) -> Done:
     return _done(plan, "resume", instead=instead)
 
 
-def _deletion(key: str) -> Question | None:
-    if plans.find_plan(key) is None:
-        return None
-    return Question(f"Delete the rollout plan of {key} and its events?")
-
-
 @_action(
     "plan delete new_checkout --yes",
     "plan delete new_checkout --dry-run",
-    question=_deletion,
-    asks_always=True,
+    look=looks.look_at_deletion,
     deletes=True,
     label=_("Delete"),
     button=_("Delete the plan of %(key)s"),

@@ -8,8 +8,10 @@ one. `acting_as` and the middleware set the actor and the reason.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 from django.db import IntegrityError
 
@@ -75,31 +77,49 @@ def create(
     """
     with db.atomic():
         flag = flag_row(key)
-        plan_steps = default_steps(flag) if steps is None else parse_steps(steps)
-        plan_guards = parse_guards((ERRORS,) if guards is None else guards)
-        require_functions(plan_guards)
-        if problem := problem_of_first_step(flag, plan_steps[0]):
-            raise InvalidPlanError(problem)
-        plan = Plan(
-            flag_pk=str(flag.pk),
-            key=flag.key,
-            steps=[*map(str, plan_steps)],
-            guards=[*map(str, plan_guards)],
-            latency_limits=latency_limits(plan_guards),
-            required_users=_valid_users(required_users),
-            ignore_releases=bool(ignore_releases),
-            seen_flag=digest_of(flag),
-            flag_version=version_of(Kind.FLAG, flag.pk),
-            actor=current_actor(),
+        plan = new_plan(
+            flag,
+            steps,
+            guards=guards,
+            required_users=required_users,
+            ignore_releases=ignore_releases,
         )
         _insert(plan)
         runs, percent = db.rows(StepRun), present_rollout(flag)
         plan.run_id = runs.create(plan_id=plan.pk, percent=percent).pk
         plan.save(using=db.alias, update_fields=["run_id"])
-        texts = joined([step.text for step in plan_steps])
+        texts = joined([step.text for step in plan.read_steps()])
         text = Text("created with the steps {steps}", steps=texts)
         record(plan, PlanEvent.Kind.CREATED, _with_reason(text))
         return plan
+
+
+def new_plan(
+    flag: FlagRow,
+    steps: Iterable[str] | None = None,
+    *,
+    guards: Iterable[str] | None = None,
+    required_users: int | None = None,
+    ignore_releases: bool | None = None,
+) -> Plan:
+    """Returns the plan that `create` would create, unsaved. Raises InvalidPlanError."""
+    plan_steps = default_steps(flag) if steps is None else parse_steps(steps)
+    plan_guards = parse_guards((ERRORS,) if guards is None else guards)
+    require_functions(plan_guards)
+    if problem := problem_of_first_step(flag, plan_steps[0]):
+        raise InvalidPlanError(problem)
+    return Plan(
+        flag_pk=str(flag.pk),
+        key=flag.key,
+        steps=[*map(str, plan_steps)],
+        guards=[*map(str, plan_guards)],
+        latency_limits=latency_limits(plan_guards),
+        required_users=_valid_users(required_users),
+        ignore_releases=bool(ignore_releases),
+        seen_flag=digest_of(flag),
+        flag_version=version_of(Kind.FLAG, flag.pk),
+        actor=current_actor(),
+    )
 
 
 def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
@@ -119,26 +139,14 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     PlanError if the plan cannot start, for example because run-jobs does not run, or ConflictError
     if the flag has another version than expected.
     """
-    options = steps, guards, required_users, ignore_releases
+    options = {
+        "steps": steps,
+        "guards": guards,
+        "required_users": required_users,
+        "ignore_releases": ignore_releases,
+    }
     with db.atomic():
-        plan = find_plan(key, lock=True)
-        if plan is None or plan.state not in ACTIVE_STATES:
-            plan = create(
-                key,
-                steps,
-                guards=guards,
-                required_users=required_users,
-                ignore_releases=ignore_releases,
-            )
-        elif plan.state == State.PENDING and options != (None,) * len(options):
-            raise PlanError(
-                "{key} has a pending plan already; start it without new options, or delete it "
-                "first: {command}",
-                key=key,
-                command=quoted_command("plan", "delete", key),
-            )
-        _require_state(plan, "start")
-        require(key, plan.problem)
+        plan = plan_to_start(key, partial(create, key), options, lock=True)
         flag = _flag_of(plan, expect_version)
         first, enables = plan.read_steps()[0], enable and not flag.enabled
         problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
@@ -150,6 +158,28 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
             text = Text("{text}; {enabled}", text=text, enabled=enabling_message(flag))
         record(plan, PlanEvent.Kind.STARTED, _with_reason(text))
         return plan
+
+
+def plan_to_start(
+    key: str, make: Callable[..., Plan], options: Mapping[str, Any], *, lock: bool = False
+) -> Plan:
+    """Returns the pending plan of a flag, or the one that `make` returns for these options.
+
+    Raises PlanError if the flag has another plan, or a pending one beside options.
+    """
+    plan = find_plan(key, lock=lock)
+    if plan is None or plan.state not in ACTIVE_STATES:
+        plan = make(**options)
+    elif plan.state == State.PENDING and any(option is not None for option in options.values()):
+        raise PlanError(
+            "{key} has a pending plan already; start it without new options, or delete it "
+            "first: {command}",
+            key=key,
+            command=quoted_command("plan", "delete", key),
+        )
+    _require_state(plan, "start")
+    require(key, plan.problem)
+    return plan
 
 
 def pause(key: str) -> Plan:
@@ -173,8 +203,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
     the flag has another version than expected.
     """
     with _locked_plan(key) as plan:
-        _require_state(plan, "resume")
-        require(key, plan.problem)
+        require_resumable(plan)
         is_paused = plan.state == State.PAUSED
         if not is_paused:
             _make_active(plan)
@@ -195,6 +224,12 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
         )
         record(plan, PlanEvent.Kind.RESUMED, _with_reason(message))
         return plan
+
+
+def require_resumable(plan: Plan) -> None:
+    """Raises PlanError unless a plan can be resumed in its state."""
+    _require_state(plan, "resume")
+    require(plan.key, plan.problem)
 
 
 def rollback(key: str) -> Plan:

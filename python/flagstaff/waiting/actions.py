@@ -7,17 +7,20 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from django.db.models.functions import Now
-from django.utils.translation import gettext_lazy as _
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, override
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._words.text import Text, is_whole_number, some
-from flagstaff.actions import Action, Done, Question, action
+from flagstaff.actions import Action, Done, action
+from flagstaff.actions.look import Look, look_at
 from flagstaff.actions.table import Run
 from flagstaff.changes import Undo
+from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections
 from flagstaff.changes.locking import require_version
 from flagstaff.exceptions import (
@@ -28,9 +31,16 @@ from flagstaff.exceptions import (
 )
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import require_history
+from flagstaff.history.user_names import HasPermissions, may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.hooks import announce
-from flagstaff.waiting.prospect import Prospect, is_approval_needed, is_of_secret, require_user
+from flagstaff.waiting.rights import (
+    is_approval_needed,
+    is_of_secret,
+    require_approver,
+    require_right,
+    require_user,
+)
 from flagstaff.waiting.stored import (
     OPEN,
     PROBLEMS,
@@ -44,41 +54,49 @@ from flagstaff.waiting.times import is_shown_twice
 
 #: The kind of row, and the verb that has the actions.
 KIND: Final = "waiting"
-_action = partial(action, KIND)
+_action = partial(action, KIND, may_wait=False)
+
+#: Seconds for a count of users for which nobody waits.
+JOB_TIMEOUT: Final = 5.0
 
 
 class UnknownWaitingActionError(FlagstaffError, LookupError):
     """there is no waiting action with this number"""
 
 
-def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> Done:
+def ask(run: Run, look: Look, at: datetime | None, *, approval: bool = False) -> Done:
     """Stores an action of the present actor, who must be a user with the right for it.
 
     `approval` also asks for one where the settings do not. Raises ConflictError if a row has
-    changed since the prospect, or NoHistoryError without a history: the action is refused if a row
-    has another version when it runs.
+    changed since the look, or NoHistoryError without a history: the action is refused if a row has
+    another version when it runs.
     """
     require_history()
-    run, outlook = prospect.run, prospect.outlook
-    _require_may_wait(run)
+    _require_may_wait(run, at)
     asked_by = require_user(current_actor())
-    if isinstance(run.action.kind, Kind):
-        for row in run.rows:
-            require_version(run.action.kind, row.key, row.pk, outlook.expected.get(row.key))
-    prospect.require_right(asked_by)
-    approval = approval or is_approval_needed(prospect)
+    for row in run.rows:
+        kind = cast("Kind", run.action.kind)
+        require_version(kind, row.key, row.pk, look.expected.get(row.key))
+    if not look.is_counted:
+        # For a person who may not see them, or not within a second. The job compares them.
+        look = replace(look_at(run, timeout=JOB_TIMEOUT), expected=look.expected)
+    require_right(run, look, asked_by)
+    approval = approval or is_approval_needed(run, look)
     if at is None and not approval:
         raise InvalidArgumentError("this needs neither a time nor an approval: do it now")
-    row_kind = Kind.of_model(type(outlook.row))
+    [row, *_others] = look.rows
+    row_kind = Kind.of_model(row if isinstance(row, type) else type(row))
+    with override(None):
+        users = look.users_text()
     waiting = WaitingAction(
         kind=run.action.noun,
         action=run.action.name,
         row_kind=run.action.noun if row_kind is None else row_kind.value,
         keys=[*run.keys],
         arguments=dict(run.arguments),
-        versions=dict(outlook.expected),
-        consequence=prospect.consequence,
-        users=prospect.users,
+        versions=dict(look.expected),
+        consequence=look.consequence,
+        users=users,
         asked_by=asked_by,
         reason=current_reason(),
         run_at=at,
@@ -92,9 +110,15 @@ def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> D
     return replace(done, undo=Undo((KIND, "cancel", waiting.key)), notes=notes)
 
 
-def _require_may_wait(run: Run) -> None:
-    """Raises InvalidArgumentError for what is done at once or never."""
+def _require_may_wait(run: Run, at: datetime | None) -> None:
+    """Raises InvalidArgumentError or InvalidChangeError for what is done at once or never."""
     name = run.action.name
+    if not run.action.can_wait and at is None:
+        raise InvalidChangeError(
+            "this needs an approval, and {name} cannot wait; ask for what it does as an action of "
+            "its own",
+            name=name,
+        )
     if not run.action.can_wait:
         raise InvalidArgumentError("{name} never waits: do it now", name=name)
     if is_of_secret(run):
@@ -119,13 +143,16 @@ def find(key: str, *, lock: bool = False) -> WaitingAction:
     return waiting
 
 
-def prospect_for_approval(waiting: WaitingAction) -> Prospect:
+def present_look(
+    waiting: WaitingAction, *, viewer: HasPermissions | None = None
+) -> tuple[Run, Look]:
     """Returns what an action would do now. Raises FlagstaffError if it could not run."""
-    prospect = Prospect.of(stored_run(waiting))
-    present = prospect.outlook.expected
-    if changed := [
-        name for name, version in waiting.versions.items() if present.get(name) != version
-    ]:
+    run = stored_run(waiting)
+    look = look_at(run, viewer=viewer, timeout=JOB_TIMEOUT)
+    changed = [
+        name for name, version in waiting.versions.items() if look.expected.get(name) != version
+    ]
+    if changed:
         # Of an action of an app, the names are those of arguments.
         keys = [name for name in changed if name in waiting.keys] or waiting.keys
         raise ConflictError(
@@ -136,25 +163,41 @@ def prospect_for_approval(waiting: WaitingAction) -> Prospect:
             ),
             key=keys[0],
         )
-    return prospect
+    return run, look
 
 
-def _question(key: str) -> Question | None:
-    waiting = find(key)
-    prospect = prospect_for_approval(waiting)
-    sides = {"then": waiting.users, "now": prospect.users}
-    users = [f"{side}: {text}" for side, text in sides.items() if text]
-    expected = {"expect_consequence": int(prospect.consequence)}
-    lines = [action_text(waiting), *users]
-    return Question("Approve it?", lines, prospect.outlook.typed, expected)
+def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """Returns what the action would do, with what it would have done when it was asked for."""
+    waiting = _require_state(find(key), State.APPROVAL)
+    _run, look = present_look(waiting, viewer=viewer)
+    with override(None):
+        is_same = look.users_text() == waiting.users
+    # The stored sentences are in English, and have exact numbers.
+    then = ""
+    if waiting.users and (viewer is None or may_see_users(viewer)):
+        users = look.users_text() if is_same else waiting.users
+        then = _("When asked: %(users)s") % {"users": users}
+    # Of rows with a history, everybody shows what it does now.
+    now = "" if look.changed or look.at_once else look.users_text()
+    return replace(
+        look,
+        expected={"expect_consequence": int(look.consequence)},
+        notes=[action_text(waiting), *filter(None, [then, now]), *look.notes],
+        asks=True,
+        question="Approve it?",
+        # What is written is the action that waits, and nothing that they decide.
+        consequence=Consequence.NONE,
+        rows=(),
+        footprint={},
+    )
 
 
 @_action(
     "waiting approve 12 --as alice",
     'waiting approve 12 --as alice --reason "tests are green"',
-    question=_question,
-    label=_("Approve"),
-    button=_("Approve"),
+    look=_look_at_approval,
+    label=gettext_lazy("Approve"),
+    button=gettext_lazy("Approve"),
 )
 def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     """Approve a waiting action of another user, so that it runs at its time or at once.
@@ -163,14 +206,15 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     """
     waiting = _require_state(find(key), State.APPROVAL)
     # Before the lock, because a kill may wait for it.
-    prospect = prospect_for_approval(waiting)
+    run, look = present_look(waiting)
     approver = require_user(current_actor())
-    prospect.require_approver(approver, waiting.asked_by)
-    prospect.require_right(waiting.asked_by)
-    if expect_consequence is not None and prospect.consequence > expect_consequence:
+    require_approver(run, look, approver, waiting.asked_by)
+    require_right(run, look, waiting.asked_by)
+    if expect_consequence is not None and look.consequence > expect_consequence:
         raise ConflictError(Text("the number of users has grown; look at it again"), key=key)
     with _locked(key, State.APPROVAL) as waiting:
-        waiting.consequence, waiting.users = int(prospect.consequence), prospect.users
+        with override(None):
+            waiting.consequence, waiting.users = int(look.consequence), look.users_text()
         waiting.approved_by, waiting.approval = approver, current_reason()
         waiting.state, waiting.approved_at = State.WAITING, Now()
         waiting.run_at = waiting.run_at or Now()
@@ -180,8 +224,8 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
 @_action(
     "waiting refuse 12 --as alice",
     'waiting refuse 12 --as alice --reason "not before the sale"',
-    label=_("Refuse"),
-    button=_("Refuse"),
+    label=gettext_lazy("Refuse"),
+    button=gettext_lazy("Refuse"),
 )
 def refuse(key: str) -> Done:
     """Refuse a waiting action of another user, so that it never runs.
@@ -189,7 +233,8 @@ def refuse(key: str) -> Done:
     Needs --as USER with the right for the action.
     """
     waiting, user = _require_state(find(key), State.APPROVAL), require_user(current_actor())
-    Prospect.of(stored_run(waiting)).require_approver(user, waiting.asked_by)
+    run = stored_run(waiting)
+    require_approver(run, look_at(run), user, waiting.asked_by)
     with _locked(key, State.APPROVAL) as waiting:
         return _end(waiting, State.REFUSED, "refused")
 
@@ -198,8 +243,8 @@ def refuse(key: str) -> Done:
     "waiting cancel 12",
     'waiting cancel 12 --reason "asked for it again"',
     always_runs=True,
-    label=_("Cancel"),
-    button=_("Cancel"),
+    label=gettext_lazy("Cancel"),
+    button=gettext_lazy("Cancel"),
 )
 def cancel(key: str) -> Done:
     """Cancel an action that waits, or take one that did not run off the overview."""
@@ -236,7 +281,7 @@ def _saved(waiting: WaitingAction, event: str) -> Done:
     waiting.refresh_from_db(using=db.alias)
     description, state = action_text(waiting), state_text(waiting)
     text = Text("{number}: {action}: {state}", number=waiting.key, action=description, state=state)
-    return Done(waiting.key, [text], records_of([waiting])[0])
+    return Done(waiting.key, [text], records_of([waiting])[0], title=description)
 
 
 #: In the order of the help.

@@ -1,19 +1,20 @@
 """The job of `run-jobs` that runs what is due: each action once, or not at all.
 
 What an action writes and its state "done" are one transaction. It locks the rows of the action
-first and its own row last, as a kill does. A process that is killed leaves the action waiting.
+first and its own row after them, as a kill does, and compares what it stands on last. A process
+that is killed leaves the action waiting.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from threading import Event
 from typing import Any
 
-from django.db import DatabaseError, OperationalError, transaction
+from django.db import DatabaseError, OperationalError
 from django.db.models import BooleanField, Count, ExpressionWrapper, Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -26,7 +27,10 @@ from flagstaff._words.cells import Column, Record
 from flagstaff._words.text import Text, joined
 from flagstaff._words.times import full_time
 from flagstaff.actions import Done
+from flagstaff.actions.look import Look, Written, commit, look_at
+from flagstaff.actions.table import Run
 from flagstaff.changes import Changed
+from flagstaff.changes.row_states import Impact
 from flagstaff.changes.segment_use import SegmentInUseError
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.extensions import Job, JobReport
@@ -34,8 +38,9 @@ from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
 from flagstaff.models import WaitingAction
+from flagstaff.waiting.actions import JOB_TIMEOUT
 from flagstaff.waiting.hooks import announce
-from flagstaff.waiting.prospect import Prospect, UncountedError, is_approval_needed
+from flagstaff.waiting.rights import is_approval_needed, require_approver, require_right
 from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, stored_run
 
 logger = logging.getLogger("flagstaff")
@@ -49,6 +54,14 @@ _LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 _MAX_SECONDS = 60.0
 # The length of each value in the result.
 _MAX_VALUE = 120
+
+
+class UncountedError(FlagstaffError):
+    """the users could not be counted"""
+
+
+class _EndedMeanwhileError(Exception):
+    """A person, or a kill, has ended the action: nothing of it is written."""
 
 
 @dataclass(frozen=True)
@@ -109,15 +122,11 @@ def _run_one(pk: int) -> WaitingReport | None:
             waiting = _claimed(pk)
             if waiting is None:
                 return None
-            state, result, entries = _outcome(waiting)
-            end = {} if state == State.WAITING else {"ended_at": Now()}
-            # A person, or a kill, may have ended it meanwhile. This lock comes last.
-            open_one = WaitingAction.objects.using(db.alias).filter(pk=pk, state=waiting.state)
-            if not open_one.update(state=state, result=result, entries=entries, **end):
-                transaction.set_rollback(True, using=db.alias)
+            state, result, is_ended = _outcome(waiting)
+            if not (is_ended or _end(waiting, state, result)):
                 return None
-            if end:
-                announce(waiting, "done" if state == State.DONE else "failed")
+    except _EndedMeanwhileError:
+        return None
     except DatabaseError as error:
         # Such as a lock that was not free in time, a deadlock, or a connection that is gone.
         if waiting is None:
@@ -126,6 +135,17 @@ def _run_one(pk: int) -> WaitingReport | None:
         return WaitingReport(pk, action_text(waiting), State.WAITING, "", error=name)
     error_text = result if state == State.WAITING else None
     return WaitingReport(pk, action_text(waiting), state, result, error=error_text)
+
+
+def _end(waiting: Any, state: str, result: str, entries: Sequence[int] = ()) -> bool:
+    """Stores what became of an action; False if a person, or a kill, has ended it meanwhile."""
+    end = {} if state == State.WAITING else {"ended_at": Now()}
+    open_one = WaitingAction.objects.using(db.alias).filter(pk=waiting.pk, state=waiting.state)
+    if not open_one.update(state=state, result=result, entries=[*entries], **end):
+        return False
+    if end:
+        announce(waiting, "done" if state == State.DONE else "failed")
+    return True
 
 
 def _claimed(pk: int) -> WaitingAction | None:
@@ -140,59 +160,85 @@ def _claimed(pk: int) -> WaitingAction | None:
     return _due().filter(pk=pk).first() if is_free else None
 
 
-def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
-    """Runs an action, and returns its state, what it did or why it did not, and its entries."""
+def _outcome(waiting: Any) -> tuple[str, str, bool]:
+    """Runs an action, and returns its state, what it did or why not, and whether that is stored."""
     if waiting.is_late:
         text = Text("its time has passed, so it did not run")
-        return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; "), []
+        return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; "), False
     try:
         # A savepoint, so that the outcome can be stored after an error of the database.
         with db.atomic():
-            return State.DONE, *_write(waiting)
+            return State.DONE, _write(waiting), True
     except OperationalError:
         raise
     except UncountedError as error:
-        return State.WAITING, error.message, []
+        return State.WAITING, error.message, False
     except SegmentInUseError as error:
         # Stored without the keys of what uses it: a reader may not see all of them.
         others = Text("flags, values and experiments")
-        return State.FAILED, SegmentInUseError(error.key, others).message, []
+        return State.FAILED, SegmentInUseError(error.key, others).message, False
     except FlagstaffError as error:
         # Without the terminal's advice to expect another version.
         text = error.problem if isinstance(error, ConflictError) else error.message
         if "events" in text.values:
             # In words, instead of the versions of a conflict.
             text = Text("{key} was changed after this was asked for: {events}", **text.values)
-        return State.FAILED, text, []
+        return State.FAILED, text, False
+    except _EndedMeanwhileError:
+        raise
     except Exception as error:
         # Of code of the project, whose message may contain data.
         logger.exception("flagstaff: waiting action %s failed", waiting.pk)
-        return State.FAILED, type(error).__name__, []
+        return State.FAILED, type(error).__name__, False
 
 
-def _write(waiting: WaitingAction) -> tuple[str, list[int]]:
-    """Runs an action, and returns what it did, and its entries. Raises FlagstaffError."""
-    prospect = Prospect.of(stored_run(waiting))
-    user = prospect.require_right(waiting.asked_by)
+def _write(waiting: WaitingAction) -> str:
+    """Runs an action, stores what it did, and returns it. Raises FlagstaffError."""
+    run = stored_run(waiting)
+    look = look_at(run, timeout=JOB_TIMEOUT)
+    user = require_right(run, look, waiting.asked_by)
     if waiting.needs_approval:
-        prospect.require_approver(waiting.approved_by, waiting.asked_by)
-    elif is_approval_needed(prospect):
+        require_approver(run, look, waiting.approved_by, waiting.asked_by)
+    elif is_approval_needed(run, look):
         raise FlagstaffError(
             "it needs an approval now, because of the setting APPROVAL; ask for it again"
         )
-    require_consequence(waiting, prospect)
-    source = f"{WaitingAction.SOURCE} {waiting.pk}"
+    require_consequence(waiting, look)
+    source, result = f"{WaitingAction.SOURCE} {waiting.pk}", [Text("nothing had to be changed")]
+
+    def finish(done: Written) -> None:
+        written = [change for change in done if change.written]
+        if written:
+            result[0] = joined([*map(_what_was_done, written)], "; ")
+        if not _end(waiting, State.DONE, result[0], _entries(run, look, written, source)):
+            raise _EndedMeanwhileError
+
+    def require_rights(reached: Impact) -> None:
+        require_right(run, look, waiting.asked_by, reached)
+        if waiting.needs_approval:
+            require_right(run, look, waiting.approved_by, reached)
+
     with acting_as(user, reason=waiting.reason, source=source):
-        written = [change for change in prospect.write(waiting.versions) if change.written]
-    texts, row = [*map(_what_was_done, written)], prospect.outlook.row
-    versions = [
-        change.version for change in written if isinstance(change, Changed) and change.version
+        expected = replace(look, expected=waiting.versions)
+        commit(expected, finish=finish, require_rights=require_rights)
+    return result[0]
+
+
+def _entries(run: Run, look: Look, written: Written, source: str) -> list[int]:
+    """Returns the numbers of the entries that were written, also by an app to its flag."""
+    if run.action.has_history:
+        versions = (change.version for change in written if isinstance(change, Changed))
+        return [version for version in versions if version]
+    of_rows = (Change.objects.of_row(kind, row.pk) for row in look.rows if (kind := _kind(row)))
+    return [
+        pk
+        for entries in of_rows
+        for pk in entries.filter(source=source).newest().values_list("pk", flat=True)
     ]
-    if prospect.run.action.outlook is not None and (kind := Kind.of_model(type(row))):
-        # What an app wrote to its flag.
-        entries = Change.objects.of_row(kind, row.pk).filter(source=source)
-        versions = [*entries.newest().values_list("pk", flat=True)]
-    return joined(texts, "; ") if texts else Text("nothing had to be changed"), versions
+
+
+def _kind(row: Any) -> Kind | None:
+    return Kind.of_model(type(row))
 
 
 def _what_was_done(done: Changed | Done) -> str:
@@ -202,21 +248,21 @@ def _what_was_done(done: Changed | Done) -> str:
     return Text("{key}: {change}", key=done.key, change=change)
 
 
-def require_consequence(waiting: WaitingAction, prospect: Prospect) -> None:
+def require_consequence(waiting: WaitingAction, look: Look) -> None:
     """Raises FlagstaffError if an action would mean more for the users than when it was asked.
 
     Raises UncountedError if the users can be counted at another time.
     """
-    if prospect.consequence <= waiting.consequence:
+    if look.consequence <= waiting.consequence:
         return
-    if not prospect.outlook.is_counted:
+    if not look.is_counted:
         raise UncountedError(
             "the users could not be counted at {time}", time=full_time(timezone.now())
         )
     raise FlagstaffError(
         "it would reach more users than when it was asked for; then: {then}; now: {now}",
         then=waiting.users or Text("no user"),
-        now=prospect.users,
+        now=look.users_text(),
     )
 
 

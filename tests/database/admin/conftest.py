@@ -19,7 +19,7 @@ def flag() -> FeatureFlag:
 @pytest.fixture
 def unused(monkeypatch: pytest.MonkeyPatch) -> None:
     """No flag was evaluated: other tests of the process evaluate flags with the same keys."""
-    monkeypatch.setattr("flagstaff.admin.flag.usage.recent_usage", lambda _keys: None)
+    monkeypatch.setattr("flagstaff.actions.flag_notes.recent_usage", lambda _keys: None)
 
 
 @pytest.fixture

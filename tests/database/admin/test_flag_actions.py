@@ -88,7 +88,7 @@ def test_rollout_that_no_user_gains_is_written_at_once(operator: Client, flag: F
     url = flag_url(flag, "rollout")
     response = operator.get(f"{url}?percent=26")
     assert "No user gains or loses the flag." in str(response.context["notes"])
-    assert not response.context["preview"].asks
+    assert not response.context["look"].asks
     [message, *_] = messages_of(operator.post(url, {"percent": "26"}, follow=True))
     assert "Afterwards 0 of " in message
     assert state(flag) == (True, 26)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from django.urls import path
 
 from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, Percent, Text, action, all_actions
-from flagstaff.admin import question as asking
+from flagstaff.actions import look as looks
 from flagstaff.admin import row_page
 from flagstaff.changes import Changed
 from flagstaff.changes.impact import impact_of_changes
@@ -229,20 +230,26 @@ def test_heavier_consequence_than_was_shown_is_asked_about_again(
     assert Segment.objects.get().conditions == LARGE
 
 
-@pytest.mark.parametrize("name", ["versions_of", "impact_of_changes"])
+@pytest.mark.parametrize(
+    ("module", "name"), [(row_page, "versions_of"), (looks, "impact_of_changes")]
+)
 def test_change_at_the_same_time_is_not_overwritten(
-    name: str, operator: Client, conditions_url: str, monkeypatch: pytest.MonkeyPatch
+    module: ModuleType,
+    name: str,
+    operator: Client,
+    conditions_url: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The change is made before the row is read, or before it is written."""
     data = typed(operator, conditions_url, conditions=json.dumps(STAFF))
-    function = getattr(asking, name)
+    function = getattr(module, name)
 
     def change_first(*arguments: Any, **options: Any) -> Any:
         monkeypatch.undo()
         changes.segments.update("enterprise", {"conditions": PAYING})
         return function(*arguments, **options)
 
-    monkeypatch.setattr(asking, name, change_first)
+    monkeypatch.setattr(module, name, change_first)
     [problem, _change] = problems_of(operator.post(conditions_url, data))
     assert "has changed since the page was shown" in problem
     assert Segment.objects.get().conditions == PAYING
@@ -258,7 +265,7 @@ def test_deletion_after_another_one_is_not_logged(
         changes.segments.delete("enterprise")
         return impact_of_changes(*arguments, **options)
 
-    monkeypatch.setattr(asking, "impact_of_changes", delete_first)
+    monkeypatch.setattr(looks, "impact_of_changes", delete_first)
     assert answer(operator, shown).status_code == 200
     assert not Segment.objects.exists()
     assert not LogEntry.objects.exists()

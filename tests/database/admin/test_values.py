@@ -16,7 +16,7 @@ from django.test import Client, RequestFactory
 from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, all_actions
 from flagstaff.admin import KeyValueStoreAdmin
-from flagstaff.admin.question import ActionRequest
+from flagstaff.admin.row_subject import RowSubject
 from flagstaff.history import value_version
 from flagstaff.models import Change, KeyValueStore, Segment
 from tests.support.admin_pages import (
@@ -281,7 +281,7 @@ def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     assert admin.check() == []
     monkeypatch.setattr("flagstaff.conf.conf.__class__.value_model", model)
     [create] = [one for one in all_actions(Kind.VALUE) if one.creates]
-    shown = ActionRequest(admin, RequestFactory().get(""), create, []).form
+    shown = RowSubject(admin, RequestFactory().get(""), create, []).form
     assert {"team", "weight"} < {*shown.fields}
 
 
@@ -401,9 +401,7 @@ def test_secret_becomes_public_only_if_it_is_typed_and_without_rules(
         del data["secret"]
         response = operator.post(url, data)
         return (
-            answer(operator, response)
-            if asks(response) and response.context["preview"]
-            else response
+            answer(operator, response) if asks(response) and response.context["look"] else response
         )
 
     assert errors_of(publish(value='"hunter3"'))[0].startswith(

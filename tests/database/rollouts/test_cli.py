@@ -48,9 +48,9 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     options = "--guard errors --guard latency=0.5,action=hold --required-users 50"
     message = ok(f"{START} {options} --as-name deploy --reason release").err
     assert "new_checkout: started: rollout 0 → 5 %; reason: release\n" in message
-    assert "at 100 % all users have the flag" in message
-    assert "a rule can grant the flag, so a roll back also turns it off\n" in message
-    assert "a step needs 50 users with the flag, or enough failures to compare" in message
+    assert "At 100 % all users have the flag" in message
+    assert "A rule can grant the flag, so a roll back also turns it off.\n" in message
+    assert "A step needs 50 users with the flag, or enough failures to compare" in message
     plan = plan_of()
     assert (plan.state, plan.required_users, rollout()) == (State.RUNNING, 50, 5)
     assert plan.guards == ["errors,limit=2,action=rollback", "latency=0.5,limit=2,action=hold"]
@@ -78,7 +78,7 @@ def test_plan_that_gives_a_flag_to_users_shows_the_next_and_the_last_step_and_as
     plans.delete(KEY)
     FeatureFlag.objects.update(enabled=False, rollout_percent=60)
     ran = asked(f"{START} --enable", "y")
-    assert "The flag is turned on. " in ran.err
+    assert "The flag is turned on." in ran.err
     assert f"{KEY}: started: rollout 0 → 5 %; the flag is turned on\n" in ran.err
     assert FeatureFlag.objects.get().enabled
 

@@ -106,7 +106,9 @@ def test_question_of_an_approval_shows_the_users_then_and_now() -> None:
     waiting = ask(f"release {KEY} --request")
     User.objects.bulk_create(User(username=f"user {number}") for number in range(10))
     ran = asked(f"waiting approve {waiting.pk} --as ben", "y")
-    assert "then: 0 → 100 %: 3 users gain the flag. Afterwards 3 of 3 users have it." in ran.err
+    assert (
+        "When asked: 0 → 100 %: 3 users gain the flag. Afterwards 3 of 3 users have it." in ran.err
+    )
     assert "Afterwards 13 of 13 users have it." in ran.err
     assert state() == "waiting"
 

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff import changes, experiments
-from flagstaff.admin import question
+from flagstaff.admin import action_page
 from flagstaff.models import Change, FeatureFlag, WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import DriverRun, Plan
@@ -142,7 +142,7 @@ def test_page_of_a_plan_refuses_a_time_after_another_change(
 
     url = action_url(plan, "start")
     shown = Screen(operator.get(url)).fields()
-    monkeypatch.setattr(question, "future_time", change_first)
+    monkeypatch.setattr(action_page, "future_time", change_first)
     response = operator.post(url, shown | {"_at": TOMORROW})
     assert "has changed since the page was shown" in Screen(response).text
     assert not WaitingAction.objects.exists()

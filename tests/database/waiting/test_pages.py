@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from flagstaff import changes
-from flagstaff.admin import question
+from flagstaff.admin import action_page
 from flagstaff.changes.consequence import Consequence
 from flagstaff.models import FeatureFlag, WaitingAction
 from flagstaff.waiting.stored import COLUMNS, State, records_of
@@ -109,7 +109,7 @@ def test_change_while_a_time_is_asked_for_is_a_conflict(
 
     url = flag_url(flag, "release")
     shown = screen(ben, url).fields()
-    monkeypatch.setattr(question, "future_time", change_first)
+    monkeypatch.setattr(action_page, "future_time", change_first)
     response = ben.post(url, shown | {"_at": TOMORROW})
     assert f"“{KEY}” has changed since the page was shown." in Screen(response).text
     assert not WaitingAction.objects.exists()

@@ -18,6 +18,7 @@ from django.utils.translation import override
 
 from flagstaff import acting_as, changes
 from flagstaff.actions import action, all_actions
+from flagstaff.actions.look import look_at
 from flagstaff.actions.table import Run
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.changes.preview import previewed
@@ -26,7 +27,6 @@ from flagstaff.history.retention import forget_user
 from flagstaff.models import FeatureFlag, Segment, WaitingAction
 from flagstaff.waiting import running
 from flagstaff.waiting.actions import ask as ask_for
-from flagstaff.waiting.prospect import Prospect
 from tests.support.admin_pages import permit
 from tests.support.history import flag_history, newest_entry
 from tests.support.plans import rollout
@@ -190,7 +190,7 @@ def test_action_waits_for_users_that_cannot_be_counted(monkeypatch: pytest.Monke
     ask(f"rollout {KEY} 10")
     make_due()
     with monkeypatch.context() as context:
-        context.setattr("flagstaff.waiting.prospect._COUNT_TIMEOUT", 0.0)
+        context.setattr("flagstaff.waiting.running.JOB_TIMEOUT", 0.0)
         [report] = run_jobs()
     assert report["state"] == "waiting"
     assert "the users could not be counted at" in report["error"]
@@ -203,7 +203,7 @@ def test_short_runs_come_to_each_action(shop: Shop, monkeypatch: pytest.MonkeyPa
     ask("rollout dark_mode 10")
     make_due()
     monkeypatch.setattr(running, "_MAX_SECONDS", 0.0)
-    monkeypatch.setattr("flagstaff.waiting.prospect._COUNT_TIMEOUT", 0.0)
+    monkeypatch.setattr("flagstaff.waiting.running.JOB_TIMEOUT", 0.0)
     tried = [[report["what"] for report in run_jobs()] for _ in range(2)]
     assert tried == [[f"{key}: Roll out to 10 %"] for key in (KEY, "dark_mode")]
 
@@ -355,7 +355,8 @@ def test_hour_that_the_clock_shows_twice_is_stored_exactly(
     at = datetime(2027, 10, 31, hour, 30, tzinfo=timezone.utc)
     release = next(one for one in all_actions(Kind.FLAG) if one.name == "release")
     with acting_as(ana):
-        ask_for(Prospect.of(Run(release, [KEY], [flag], {})), at)
+        release_now = Run(release, [KEY], [flag], {})
+        ask_for(release_now, look_at(release_now), at)
     stored = rows("SELECT extract(epoch FROM run_at) FROM flagstaff_waitingaction")
     assert stored == [(at.timestamp(),)]
 

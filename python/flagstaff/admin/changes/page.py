@@ -28,9 +28,9 @@ from flagstaff._words.times import aware, local_time, local_time_text
 from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.changes.events import EventRow, event_rows, rows_of_app, with_subject
 from flagstaff.admin.changes.undo import undo_page
-from flagstaff.admin.confirmation import parse_version
 from flagstaff.admin.fallbacks import can_read, value_or_default
 from flagstaff.admin.links import ALL, RESTORE, TRANSACTION, UNDO, back_url, page_url, undo_url
+from flagstaff.admin.look_tables import parse_version
 from flagstaff.admin.pages import Page
 from flagstaff.admin.rights import hidden_rows, may, may_view
 from flagstaff.admin.words import KIND_LABELS

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from django import forms
 from django.contrib import messages
+from django.contrib.admin import AdminSite
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
@@ -15,19 +15,16 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._tables.database import db
 from flagstaff._words.text import local_list, local_number, quoted
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action
+from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.rights import right_of
+from flagstaff.actions.table import Run
+from flagstaff.actions.undo_look import look_at_undo
+from flagstaff.admin.action_page import ActionPage
+from flagstaff.admin.argument_form import ArgumentForm
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.confirmation import (
-    PreviewRow,
-    describe_changed,
-    parse_version,
-    preview_rows,
-    segment_rows,
-)
 from flagstaff.admin.flag.state import lines_of_flags, summary_of
 from flagstaff.admin.links import (
     ALL,
@@ -42,18 +39,19 @@ from flagstaff.admin.links import (
     page_url,
     undo_url,
 )
-from flagstaff.admin.question import ActionRequest, Preview, Written, joined_row
-from flagstaff.admin.rights import admin_of, may, may_see, require_reach, visible_refusal
+from flagstaff.admin.look_tables import (
+    describe_changed,
+    joined_line,
+    lines_of_change,
+    newer_texts,
+    parse_version,
+    segment_rows,
+)
+from flagstaff.admin.receipt import Receipt
+from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
 from flagstaff.admin.words import KIND_LABELS
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.consequence import (
-    Consequence,
-    consequence_of,
-    impact_text,
-    text_for_many,
-    text_to_type,
-)
-from flagstaff.changes.impact import impact_of_changes
+from flagstaff.changes.consequence import text_for_many, text_to_type
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.undo import (
     RowId,
@@ -61,14 +59,11 @@ from flagstaff.changes.undo import (
     entries_after,
     entries_of_transaction,
     entries_of_versions,
-    preview_undo,
-    undo,
     undo_event,
 )
-from flagstaff.exceptions import FlagstaffError, InvalidChangeError
+from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, Event, events
-from flagstaff.waiting.prospect import Prospect
+from flagstaff.history.log import Change, events
 
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
@@ -78,43 +73,48 @@ _UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), gettext_lazy("Undo"), 
 
 def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
     """Answers a request to the page. A version that does not exist is a message."""
+    site = admin.admin_site
     try:
-        return UndoRequest(admin, request).answer()
+        return ActionPage(admin, request, UndoSubject(site, request)).answer()
     except FlagstaffError as error:
-        site = admin.admin_site
         text = _("Not undone: %(why)s") % {"why": visible_refusal(site, request, error)}
         admin.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(back_url(request) or changes_url(site, {}))
 
 
-class UndoRequest(ActionRequest):
-    """A request to the page of an undo: of chosen changes, of a transaction, or of a restore."""
+class UndoSubject:
+    """An undo: of chosen changes, of a transaction, or of all after a version, to restore it."""
 
-    #: What is undone: entries, events, and what becomes of each row.
-    entries: Sequence[Change]
-    events: Sequence[Event]
-    undone: Sequence[Undone]
+    is_urgent = is_danger = waits_for_workers = can_wait = False
 
-    def __init__(self, admin: BaseAdmin, request: HttpRequest) -> None:
+    def __init__(self, site: AdminSite, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
+        self.site, self.request = site, request
+        self.form = ArgumentForm({})
         self.is_restore = RESTORE in request.GET
-        self._without = request.GET.getlist(WITHOUT)
-        super().__init__(admin, request, _UNDO, [])
-
-    # What is undone.
-
-    def _newest(self, rows: Sequence[Any]) -> list[Any]:
+        self.without = request.GET.getlist(WITHOUT)
         self.entries = self._entries()
         self._require_view(self.entries)
         self.events = [*events(self.entries)]
-        self.undone = preview_undo(self.entries, without=self._without)
+        self._look_again()
+        # Nothing delays an undo that only turns flags off.
+        changed = self.undo_look.changed
+        self.needs_reason = any(change.new != {"enabled": False} for change in changed)
+        self.is_danger = bool(self._deleted())
+
+    # What is undone.
+
+    def _look_again(self) -> None:
+        self.undo_look, self.undone = look_at_undo(
+            self.entries, without=self.without, skip_conflicts=True, viewer=self.request.user
+        )
         present = [
-            (row, undone)
+            (row, str(undone.version))
             for undone in self.undone
             if (row := undone.before.row or undone.after.row)
         ]
-        self.versions = [str(undone.version) for _row, undone in present]
-        return [row for row, _undone in present]
+        self.rows = [row for row, _version in present]
+        self.versions: list[str] | None = [version for _row, version in present]
 
     def _entries(self) -> Sequence[Change]:
         """The entries to undo. Raises Http404, and FlagstaffError if there is no such version."""
@@ -146,21 +146,23 @@ class UndoRequest(ActionRequest):
             if not sees or (row and not may(self.site, self.request, "view", row)):
                 raise PermissionDenied
 
-    def _form(self) -> forms.Form:
-        return forms.Form({})
+    def run(self) -> Run:
+        """The undo. Other rows or entries are another question."""
+        rows = [(undone.kind.value, undone.pk, undone.entries) for undone in self.undone]
+        keys = [undone.key for undone in self.undone]
+        return Run(_UNDO, keys, [], {"rows": rows})
 
-    def _preview(self) -> Preview | None:
-        """Returns what the undo would do; None if it is not possible, which the form then says.
+    def look(self, run: Run) -> Look | None:
+        """What the undo would do; None if it is not possible, which the form then says.
 
         Raises PermissionDenied without the rights for it. To undo a creation is to delete, a
         deletion to add.
         """
         written = [(undone, changed) for undone in self.undone if (changed := undone.written)]
-        for undone, changed in written:
-            row = undone.before.row or undone.after.row
+        rows = [undone.before.row or undone.after.row for undone, _changed in written]
+        for row, (_undone, changed) in zip(rows, written, strict=True):
             if not may(self.site, self.request, right_of(changed), row):
                 raise PermissionDenied
-        self.form.is_valid()
         conflicts = [undone.problem for undone in self.undone if undone.problem]
         for problem in conflicts:
             text = _("Cannot be undone: %(why)s.")
@@ -170,37 +172,35 @@ class UndoRequest(ActionRequest):
             self.form.add_error(None, _("There is nothing to undo."))
         if conflicts or not written:
             return None
-        changes = [changed for _undone, changed in written]
-        impact = impact_of_changes(changes, viewer=self.request.user)
-        try:
-            require_reach(self.site, self.request, impact)
-        except FlagstaffError as error:
-            self._refuse(error)
-            return None
         keys = [undone.key for undone, _changed in written]
-        is_several = len(keys) > 1 or any(change.new is None for change in changes)
-        typed = text_for_many(keys) if is_several else text_to_type(impact)
-        # Other rows, entries or uses are another question.
-        rows = [(undone.kind.value, undone.pk, undone.entries) for undone in self.undone]
-        seal = {"rows": rows, "uses": [use.key for use in impact.uses]}
-        return Preview(seal, changes, impact, typed=typed)
+        is_several = len(keys) > 1 or any(change.new is None for _undone, change in written)
+        typed = text_for_many(keys) if is_several else text_to_type(self.undo_look.impact)
+        return replace(self.undo_look, asks=True, typed=typed, rows=rows)
 
-    # What is asked.
+    def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
+        """Yields which rows have changed since the page was shown, and by whom."""
+        self._look_again()
+        yield from newer_texts(self.request, self.rows, shown, self.versions)
 
-    def _needs_reason(self, preview: Preview | None) -> bool:
-        """Nothing delays an undo that only turns flags off."""
-        changed = preview.changed if preview else []
-        return any(change.new != {"enabled": False} for change in changed)
+    def write(self, run: Run) -> Written:
+        """An undo is never urgent: it is compared with what the page has shown."""
+        return self.undo_look.write({})
 
-    def _context(self, preview: Preview | None) -> dict[str, Any]:
-        title = self._title()
+    # What the page says.
+
+    def words(self, run: Run | None) -> Mapping[str, Any]:
+        """The heading, and how many changes the button undoes."""
+        keys = {undone.key for undone in self.undone}
+        key, title = next(iter(keys)) if len(keys) == 1 else "", self._title()
         return {
-            "notes": [*self._advice()],
-            **super()._context(preview),
             "title": title,
             "button": title,
-            "cannot": preview is None,
-            "is_danger": bool(self._deleted()),
+            "subject": key,
+            "original": key or None,
+            "crumbs": [(changes_url(self.site, {}), page_title("changes"))],
+            "cannot": run is None,
+            # Where it is not possible, these say what to do instead.
+            **({"notes": [*self._advice()]} if run is None else {}),
         }
 
     def _title(self) -> str:
@@ -212,12 +212,6 @@ class UndoRequest(ActionRequest):
         label = ngettext("Undo %(count)s change", "Undo %(count)s changes", count)
         return label % {"count": local_number(count)}
 
-    def _subject(self) -> str:
-        return str(self.row.key) if self.row else ""
-
-    def _crumbs(self) -> list[tuple[str, str]]:
-        return [(changes_url(self.site, {}), page_title("changes"))]
-
     def _deleted(self) -> list[str]:
         """The keys of the rows that are deleted."""
         return [undone.key for undone in self.undone if undone.written and undone.after.row is None]
@@ -226,7 +220,7 @@ class UndoRequest(ActionRequest):
         """Yields what to do if the undo is not possible."""
         if unfit := {name for undone in self.undone for name in undone.unfit}:
             query = self.request.GET.copy()
-            query.setlist(WITHOUT, [*self._without, *sorted(unfit)])
+            query.setlist(WITHOUT, [*self.without, *sorted(unfit)])
             text = _("Leave out %(fields)s") % {"fields": local_list(sorted(unfit))}
             yield format_html('<a href="?{}">{}</a>', query.urlencode(), text)
         refused = {entry for undone in self.undone if undone.problem for entry in undone.entries}
@@ -234,8 +228,9 @@ class UndoRequest(ActionRequest):
         if not refused or self.is_restore:
             return
         if not others:
-            if self.row is not None:
-                url = history_url(self.site, self._kind_of(self.row), self.row.key)
+            row = self.undone[0].before.row or self.undone[0].after.row
+            if len(self.undone) == 1 and row is not None:
+                url = history_url(self.site, self.undone[0].kind, row.key)
                 text = _("Restore an earlier state")
                 yield format_html('<a href="{}">{}</a>', url, text)
             return
@@ -245,40 +240,36 @@ class UndoRequest(ActionRequest):
             text = _("Leave out what cannot be undone")
             yield format_html('<a href="{}">{}</a>', url, text)
 
-    def _notes_before(self, preview: Preview) -> list[str]:
-        return [*self._notes_of(preview)]
-
-    def _notes_after(self, preview: Preview) -> Sequence[str]:
-        return ()
-
-    def _notes_of(self, preview: Preview) -> Iterator[str]:
+    def notes(self, look: Look) -> list[str]:
+        """How much is undone, what is deleted, what is left out, and who gains and loses."""
+        notes = list[str]()
         if self.is_restore:
             version = parse_version(self.request.GET[RESTORE])
             at = Change.objects.values_list("at", flat=True).get(pk=version)
             text = _("All changes after that of %(time)s are undone.")
-            yield text % {"time": local_time_text(at)}
+            notes.append(text % {"time": local_time_text(at)})
         if len(self.undone) > 1:
-            yield _("All of these changes are undone, or none.")
+            notes.append(_("All of these changes are undone, or none."))
         if keys := self._deleted():
             text = ngettext(
                 "This deletes %(keys)s.", "This deletes %(count)s rows: %(keys)s.", len(keys)
             )
             shown = local_list(map(quoted, keys))
-            yield text % {"count": local_number(len(keys)), "keys": shown}
-        yield from filter(None, [_left_out_text(preview.changed), impact_text(preview.impact)])
+            notes.append(text % {"count": local_number(len(keys)), "keys": shown})
+        return [*notes, *filter(None, [_left_out_text(look.changed), look.users_text()])]
 
-    def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
+    def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """A line for each field of a single row, or for each of several rows."""
         flags = [
             undone.after.row
             for undone in self.undone
             if undone.kind is Kind.FLAG and undone.after.row
         ]
-        more = lines_of_flags(self.request, flags, preview.impact)
+        more = lines_of_flags(self.request, flags, look.impact)
         lines = {undone.id: self._lines_of(undone) for undone in self.undone}
         for pk, of_flag in more.items():
             lines[Kind.FLAG, pk] += of_flag
-        uses = segment_rows(self.site, self.request, preview.impact), capfirst(_("used by"))
+        uses = segment_rows(self.site, self.request, look.impact), capfirst(_("used by"))
         if len(self.undone) == 1:
             return [(lines[self.undone[0].id], _("Field")), uses]
         rows = []
@@ -288,20 +279,20 @@ class UndoRequest(ActionRequest):
             link = format_html(
                 '<a class="flagstaff-key" href="{}">{}</a>{}', url, undone.key, label
             )
-            rows.append(replace(joined_row(undone.key, lines[undone.id]), field=link))
+            rows.append(replace(joined_line(undone.key, lines[undone.id]), field=link))
         return [(rows, _("Key")), uses]
 
-    def _lines_of(self, undone: Undone) -> list[PreviewRow]:
+    def _lines_of(self, undone: Undone) -> list[Line]:
         if undone.written is None:
-            return [PreviewRow(undone.key, "", _("nothing: it already has its earlier state"))]
+            return [Line(undone.key, "", _("nothing: it already has its earlier state"))]
         if undone.before.row is None:
-            return [PreviewRow(undone.key, "", _("created again, as it was before"))]
+            return [Line(undone.key, "", _("created again, as it was before"))]
         if undone.after.row is None:
             summary = summary_of(undone.before.row) if undone.kind is Kind.FLAG else ""
-            return [PreviewRow(undone.key, summary, _("deleted"))]
-        return preview_rows(self.request, undone.before.row, undone.written)
+            return [Line(undone.key, summary, _("deleted"))]
+        return lines_of_change(self.request, undone.written)
 
-    def _back_url(self, *, is_done: bool = False) -> str:
+    def back_url(self, *, is_done: bool = False) -> str:
         """The page that the person came from: else of the only row, or of the changes."""
         if url := back_url(self.request):
             return url
@@ -313,45 +304,32 @@ class UndoRequest(ActionRequest):
             return page_url(self.site, only.kind.model, "changelist")
         return page_url(self.site, only.kind.model, "change", row.pk)
 
-    def _prospect(self, preview: Preview) -> Prospect | None:
-        """Nothing delays an undo that gives nobody anything."""
-        gives = consequence_of(preview.impact) >= Consequence.MORE
-        return super()._prospect(preview) if gives else None
-
-    def _ask(self, prospect: Prospect, *, approval: bool) -> HttpResponse:
-        """An undo cannot wait: what it undoes may be another change then."""
-        raise InvalidChangeError(
-            "this needs an approval, and an undo cannot wait; request what it does as an action of "
-            "its own"
-        )
-
     # What was done.
 
-    def _write(self, preview: Preview) -> Written:
-        """Undoes all of it."""
-        expect = {undone.id: undone.version for undone in self.undone}
-        with db.atomic():
-            done = undo(self.entries, without=self._without, expect=expect)
-            written = {undone.id: changed for undone in done if (changed := undone.written)}
-            rows = read_rows(written, lock=False)
-            for row_id, row in rows.items():
-                # That of the kind, which a project may have replaced.
-                if (admin := admin_of(self.site, row_id[0].model)) is not None:
-                    admin.log_change(self.request, row, self._undone_text(written[row_id]))
-        changes = [*written.values()]
+    def log(self, written: Written) -> None:
+        """Adds what was undone to Django's log; not of rows that are gone."""
+        for change in _changes(written):
+            row = change.after.row if change.after else None
+            # That of the kind, which a project may have replaced.
+            if row is not None and (admin := admin_of(self.site, change.kind.model)):
+                admin.log_change(self.request, row, self._undone_text(change))
+
+    def receipt(self, written: Written, look: Look | None) -> Receipt:
+        """What was undone, and how to undo that."""
+        changes = _changes(written)
         keys = local_list(quoted(changed.key) for changed in changes)
         sentences = [_("Undone: %(keys)s.") % {"keys": keys}]
         if len(changes) == 1:
-            sentences = [self._undone_text(changes[0])]
-            if changes[0].old is None:
-                [((kind, _pk), row)] = rows.items()
-                sentences.append(summary_of(row) if kind is Kind.FLAG else "")
-        sentences += [_left_out_text(changes), impact_text(preview.impact)]
+            [change] = changes
+            sentences = [self._undone_text(change)]
+            if change.old is None and change.kind is Kind.FLAG and change.after:
+                sentences.append(summary_of(change.after.row))
+        sentences += [_left_out_text(changes), "" if look is None else look.users_text()]
         versions = [changed.version for changed in changes if changed.version]
         url = undo_url(self.site, versions)
         if len(versions) > _MAX_EVENTS:
             url = changes_url(self.site, {TRANSACTION: versions[0], UNDO: ALL})
-        return Written(" ".join(filter(None, sentences)), url)
+        return Receipt(" ".join(filter(None, sentences)), url)
 
     def _undone_text(self, changed: Changed) -> str:
         key = {"key": changed.key}
@@ -363,6 +341,10 @@ class UndoRequest(ActionRequest):
         if not self.is_restore:
             text = _("The change of “%(key)s” was undone: %(change)s.")
         return text % {**key, "change": describe_changed(self.request, changed)}
+
+
+def _changes(written: Written) -> list[Changed]:
+    return [change for change in written if isinstance(change, Changed) and change.written]
 
 
 def _id_of(entry: Change) -> RowId:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -16,19 +16,18 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.bucket_units import USER, short_unit
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
 from flagstaff._tables.tags import joined_tags
-from flagstaff._words.text import local_list, quoted
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.app_pages import PAGES, Level
+from flagstaff.admin.argument_form import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
-from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.evaluation import who_has_it
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list import FlagListAdmin
@@ -36,13 +35,11 @@ from flagstaff.admin.flag.state import (
     alarms_of,
     allowed_count,
     holds_users_back,
-    lines_of_flags,
     notes_of_apps,
-    partial_rule_notices,
     state_and_label,
     summary_of,
 )
-from flagstaff.admin.flag.usage import evaluations, facts_of_deletion, is_in_use, key_texts
+from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages.overview import Overview
@@ -51,16 +48,14 @@ from flagstaff.admin.pages.stale import StaleFlags
 from flagstaff.admin.pages.unknown_keys import UnknownKeys
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
-from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
-from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import colour_of, facts_html
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.consequence import flag_text, users_text
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.changes.row_states import Impact, RowState
+from flagstaff.changes.row_states import RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 
@@ -76,84 +71,10 @@ _ELSEWHERE = ("enabled", "rollout_percent", RULES, "description", OWNER, TAGS, R
 _FOR_STAFF = '[{"conditions": [{"attribute": "is_staff", "operator": "in", "values": [true]}]}]'
 
 
-class FlagRequest(ActionRequest):
-    """A request to the page of an action of flags."""
-
-    admin: FeatureFlagAdmin
-
-    def prepare_form(self, form: forms.Form) -> None:
-        """Shows the rollout below the rules, which it follows, and what only several flags need."""
-        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
-        for name in form.fields.keys() & labels:
-            form.fields[name].label = labels[name]
-            form.fields[name].help_text = _("Separate them with commas.")
-            if self.row is not None:
-                # The line of its tags says both.
-                del form.fields[name]
-        if self.action.name == "on":
-            form.fields["percent"].help_text = _("If it is empty, the rollout stays as it is.")
-        if self.action.name == "rules":
-            # An empty list removes them.
-            form.fields[RULES].required = False
-            form.fields["rollout"].label = _("Everyone else, in percent")
-            form.initial["rollout"] = self.row.rollout_percent
-
-    def notes(self, preview: Preview) -> Sequence[str]:
-        """What is known of a new key, what still uses a flag, and what to know of its rules."""
-        action, impact = self.action, preview.impact
-        keys = [change.key for change in preview.changed]
-        if action.creates:
-            return [*key_texts(keys[0])]
-        if action.deletes:
-            return [*facts_of_deletion(self.request, keys)]
-        if action.name == "kill":
-            return [_("Rollout, rules and allowed users stay as they are.")]
-        notes = [*rule_notes(preview.arguments.get(RULES, []))]
-        if action.name == "rollout" and (off := [row.key for row in self.rows if not row.enabled]):
-            text = ngettext(
-                "%(keys)s is off, and stays off.", "%(keys)s are off, and stay off.", len(off)
-            )
-            notes.append(text % {"keys": local_list(map(quoted, off))})
-        if action.name in _GIVING:
-            after = [state.row for key, state in impact.after.items() if key in impact.rows]
-            for row in after:
-                texts = partial_rule_notices(FlagState.of(row))
-                notes += texts if len(after) == 1 else [f"{row.key}: {text}" for text in texts]
-        return notes
-
-    def lines(self, impact: Impact) -> Mapping[str, Sequence[PreviewRow]]:
-        """Who has the flags before and after, and what changes in the apps."""
-        return lines_of_flags(self.request, self.rows, impact)
-
-    def summary(self, row: Any) -> str:
-        """Which users have the flag."""
-        return summary_of(row)
-
-    def in_use(self, keys: Sequence[str]) -> bool:
-        """Whether a flag was evaluated, or in browsers, within a day."""
-        return is_in_use(self.request, keys)
-
-    def next_steps(self) -> Sequence[tuple[str, str]]:
-        """What gives a new flag to users."""
-        admin, row = self.admin, self.row
-        steps = (
-            ("rules", "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
-            ("rules", "rules", _("Rules…"), ""),
-            ("allow", "allowed_users", _("Allowed users…"), ""),
-            ("on", "on", _("Turn on…"), ""),
-        )
-        return [
-            (page_url(self.site, admin.model, page, row.pk) + query, text)
-            for name, page, text, query in steps
-            if admin.may_do(self.request, admin.page_actions[name], row)
-        ]
-
-
 class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
-    request_class = FlagRequest
     no_rules = gettext_lazy("No rules: the rollout decides.")
     rules_help = gettext_lazy(
         "The first rule that matches decides. If no rule matches, the rollout decides."
@@ -246,6 +167,43 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         return facts_html(lines)
 
     # The pages of the actions.
+
+    def prepare_form(
+        self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
+    ) -> None:
+        """Shows the rollout below the rules, which it follows, and what only several flags need."""
+        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
+        for name in form.fields.keys() & labels:
+            form.fields[name].label = labels[name]
+            form.fields[name].help_text = _("Separate them with commas.")
+            if row is not None:
+                # The line of its tags says both.
+                del form.fields[name]
+        if action.name == "on":
+            form.fields["percent"].help_text = _("If it is empty, the rollout stays as it is.")
+        if action.name == "rules":
+            # An empty list removes them.
+            form.fields[RULES].required = False
+            form.fields["rollout"].label = _("Everyone else, in percent")
+            form.initial["rollout"] = row.rollout_percent
+
+    def summary(self, row: Any) -> str:
+        """Which users have the flag."""
+        return summary_of(row)
+
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """What gives a new flag to users."""
+        steps = (
+            ("rules", "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
+            ("rules", "rules", _("Rules…"), ""),
+            ("allow", "allowed_users", _("Allowed users…"), ""),
+            ("on", "on", _("Turn on…"), ""),
+        )
+        return [
+            (page_url(self.admin_site, self.model, page, row.pk) + query, text)
+            for name, page, text, query in steps
+            if self.may_do(request, self.page_actions[name], row)
+        ]
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any

@@ -34,7 +34,6 @@ from flagstaff._words.text import local_list, local_number
 from flagstaff._words.times import aware, full_time, local_days, today
 from flagstaff.admin.app_pages import FlagNote
 from flagstaff.admin.base_admin import BaseAdmin
-from flagstaff.admin.confirmation import count_of_users
 from flagstaff.admin.fallbacks import once, value_or_default
 from flagstaff.admin.flag.state import (
     alarms_of,
@@ -45,6 +44,7 @@ from flagstaff.admin.flag.state import (
 )
 from flagstaff.admin.flag.usage import percent_true
 from flagstaff.admin.links import BACK, changes_url, page_link
+from flagstaff.admin.look_tables import count_of_users
 from flagstaff.admin.rights import may, why_not_toggle
 from flagstaff.admin.rules.sentences import rules_note
 from flagstaff.admin.words import (

@@ -22,8 +22,8 @@ from flagstaff._tables.flag_states import (
 )
 from flagstaff._tables.model_fields import through_model
 from flagstaff._words.text import localized
+from flagstaff.actions.look import Line
 from flagstaff.admin.app_pages import PAGES, FlagNote, Level
-from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import code_text, flag_text, users_text
@@ -66,16 +66,14 @@ def state_and_label(flag: Any) -> tuple[ReleaseState, str]:
     return state_of(state, allowed), state_label(state, allowed)
 
 
-def users_row(impact: Impact, key: Key) -> PreviewRow:
+def users_row(impact: Impact, key: Key) -> Line:
     """Returns how many users have a flag before and after a change."""
     effect = impact[key]
     before, after = effect.on
-    return PreviewRow(
-        _("users with the flag"), users_text(effect, before), users_text(effect, after)
-    )
+    return Line(_("users with the flag"), users_text(effect, before), users_text(effect, after))
 
 
-def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[PreviewRow]:
+def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[Line]:
     """Returns how many users have a flag before and after a change; of one flag, also which."""
     counted = users_row(impact, key)
     if not is_one:
@@ -84,12 +82,12 @@ def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[PreviewR
         flag_text(side[key].row, _allowed(side[key])) if key in side else ""
         for side in impact.sides
     ]
-    return [PreviewRow(_("who has the flag"), *texts), counted]
+    return [Line(_("who has the flag"), *texts), counted]
 
 
 def lines_of_flags(
     request: HttpRequest, flags: Sequence[Any], impact: Impact
-) -> Mapping[str, list[PreviewRow]]:
+) -> Mapping[str, list[Line]]:
     """Returns who has flags before and after a change, and what changes in the apps.
 
     By the text of the primary key.
@@ -161,7 +159,7 @@ def notes_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, li
     return {pk: [*of_code.get(pk, ()), *of_apps.get(pk, ())] for pk in {*of_code, *of_apps}}
 
 
-def _preview_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[PreviewRow]]:
+def _preview_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[Line]]:
     """Returns what a change of who has flags does in the apps, by primary key."""
     return _from_apps(((pages.name, pages.flag_preview) for pages in PAGES), request, flags)
 

@@ -16,18 +16,14 @@ from django.utils.translation import ngettext
 
 from flagstaff._engine.usage import (
     HourlyUsage,
-    RecentUsage,
     hourly_usage,
-    recent_usage,
     usage_period,
 )
 from flagstaff._words.text import local_number
 from flagstaff._words.times import aware, local_days, local_time
-from flagstaff.actions.flags import evaluated_text
-from flagstaff.admin.fallbacks import can_read, once
+from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import joined, time_cell
-from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 
 # The results of evaluations of one flag, and the hours of the chart.
@@ -147,46 +143,3 @@ def _columns(shares: Iterable[float]) -> str:
 
 
 # Before a deletion, and before a creation.
-
-
-def is_in_use(request: HttpRequest, keys: Sequence[str]) -> bool:
-    """Whether one of these flags was evaluated, or in browsers, within a day. Queries."""
-    usage = _usage(request, keys)
-    return usage is not None and any(key_usage.in_use_at for key_usage in usage.today.values())
-
-
-def facts_of_deletion(request: HttpRequest, keys: Sequence[str]) -> Iterator[str]:
-    """Yields sentences: whether flags are in use, how often, and how to find them in the code."""
-    usage = _usage(request, keys)
-    if is_in_use(request, keys):
-        yield _(
-            "The code or browsers still use this. After the deletion, a call returns its default."
-        )
-    # Without usage, the text is the same for all keys.
-    for key in keys[: _MAX_KEYS if usage else 1]:
-        text = _("Evaluated: %(text)s.") % {"text": evaluated_text(usage, key)}
-        yield f"{key}: {text}" if usage and len(keys) > 1 else text
-    text = ngettext(
-        "To find the key in your code, run: %(command)s",
-        "To find the keys in your code, run: %(command)s",
-        len(keys),
-    )
-    yield text % {"command": command_line("references", *keys[:_MAX_KEYS])}
-
-
-def _usage(request: HttpRequest, keys: Sequence[str]) -> RecentUsage | None:
-    return once(request, "usage of keys", lambda: recent_usage(keys))
-
-
-def key_texts(key: str) -> Iterator[str]:
-    """Yields how often the key of a new flag was evaluated without one."""
-    usage = recent_usage([key])
-    if usage is not None and (key_usage := usage.keys.get(key)) and key_usage.count:
-        text = ngettext(
-            "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
-            "call returns its default; while the new flag is off, it returns False.",
-            "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
-            "call returns its default; while the new flag is off, it returns False.",
-            key_usage.count,
-        )
-        yield text % {"days": local_days(usage.days), "count": local_number(key_usage.count)}

@@ -20,9 +20,9 @@ from django.utils.translation import gettext as _
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.text import is_storable, local_number
 from flagstaff.actions.arguments import name_of_users
-from flagstaff.admin.confirmation import count_of_users
 from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.links import BACK, page_url, row_links, row_path
+from flagstaff.admin.look_tables import count_of_users
 from flagstaff.admin.rights import may_view, needs_view_user_text
 from flagstaff.changes.allowed_users import links_of
 from flagstaff.history.user_names import may_see_users

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from django.core.management.base import CommandError
 
@@ -13,17 +15,20 @@ from flagstaff._words.cells import Column
 from flagstaff._words.text import MAX_VALUE, counted, some
 from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
-from flagstaff.changes.changed import command_line
+from flagstaff.actions.look import Look, look_at_changes
+from flagstaff.changes.changed import Changed, command_line
 from flagstaff.changes.consequence import written_lines
-from flagstaff.cli.action_verbs import ask_about_users, may_be_refused
+from flagstaff.cli.action_verbs import write
 from flagstaff.cli.errors import DIFFERS, FAILED
 from flagstaff.cli.options import add_attribution, add_wait, add_yes
 from flagstaff.cli.output import Output
-from flagstaff.cli.receipt import counted_impact, names_of_users
+from flagstaff.cli.receipt import names_of_users
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.history.describe import describe_change
 
 _MAX_KEYS_SHOWN = 20
+# What the write of an import is refused by.
+_PLAN = "plan"
 # Arguments of `apply`, and the options of `import` that set them.
 _SWITCHES = {
     "delete_missing": "--delete-missing",
@@ -119,18 +124,29 @@ def import_(options: Options, out: Output) -> Done:
     """
     document = serialization.read(text_of_file(options["path"]))
     apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
-    expected, has_asked = options["expect_plan"], False
-    deletes = options["delete_missing"] and not out.is_confirmed
-    if deletes or may_be_refused(out):
-        planned = apply(dry_run=True)
+    # Of the plans and the import, the last one counts.
+    plans: list[serialization.Imported] = []
+
+    def write_plan(expected: Mapping[str, Any]) -> list[Changed]:
+        plans.append(apply(expect_plan=expected.get(_PLAN)))
+        return [*plans[-1].changed.values()]
+
+    def look() -> Look:
+        planned = apply(expect_plan=options["expect_plan"], dry_run=True)
+        plans.append(planned)
+        plan_look = look_at_changes([*planned.changed.values()], write_plan)
+        plan_look = replace(plan_look, expected={_PLAN: planned.plan})
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
-        always = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?" if deleted else ""
-        impact = counted_impact(planned.changed.values())
-        has_asked = ask_about_users(impact, out, always=always)
-        # Also without a question: a row that is created now would be deleted without a question.
-        # --expect-plan wins over the plan that was confirmed on the terminal.
-        expected = expected or planned.plan
-    imported = apply(expect_plan=expected, dry_run=out.is_dry_run)
+        if not deleted or out.is_confirmed:
+            return plan_look
+        question = f"Delete {some(deleted, _MAX_KEYS_SHOWN)}?"
+        return replace(plan_look, asks_always=True, question=question)
+
+    # --expect-plan wins over the plan that was confirmed on the terminal.
+    expected_plan = options["expect_plan"]
+    expected = {} if expected_plan is None else {_PLAN: expected_plan}
+    _changed, shown, has_asked = write(look, out, expected)
+    imported = plans[-1]
     names, limit = names_of_users(imported.changed.values()), None if out.is_json else MAX_VALUE
     changes = [
         {
@@ -149,7 +165,7 @@ def import_(options: Options, out: Output) -> Done:
     if changes and not out.is_json:
         out.records(_COLUMNS, changes)
     if not (has_asked or out.is_dry_run):
-        out.messages(written_lines(counted_impact(imported.changed.values())))
+        out.messages(written_lines(shown.impact))
     if imported.unchanged or not changes:
         number = f"{imported.unchanged:,} " if changes else ""
         out.message(f"{number}already up to date")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -15,9 +16,11 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._words.cells import Column
 from flagstaff._words.text import MAX_VALUE, counted
 from flagstaff.actions import Done
-from flagstaff.changes.impact import impact_of_changes
-from flagstaff.changes.undo import RowId, entries_of_transaction, preview_undo, undo
-from flagstaff.cli.action_verbs import ask_about_users, may_be_refused, require_confirmation
+from flagstaff.actions.look import Look
+from flagstaff.actions.undo_look import look_at_undo
+from flagstaff.changes import Changed
+from flagstaff.changes.undo import Undone, entries_of_transaction
+from flagstaff.cli.action_verbs import require_confirmation, write
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
     add_attribution,
@@ -31,7 +34,7 @@ from flagstaff.cli.options import (
     count,
 )
 from flagstaff.cli.output import Output
-from flagstaff.cli.receipt import report, texts_of
+from flagstaff.cli.receipt import report
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.history import Event, Kind, as_csv, as_dicts, events, unreadable_kinds
@@ -221,39 +224,39 @@ def _undo(
     Raises CommandError if the answer is no, ConflictError if a row has been changed since the
     question, and as `undo` does.
     """
-    skip, expect = options.get("skip_conflicts", False), dict[RowId, int]()
-    asks_always, has_asked = asks_always and not out.is_confirmed, False
-    without = options["without"]
+    skip = options.get("skip_conflicts", False)
+    rows: list[Undone] = []
+
+    def look() -> Look:
+        nonlocal rows
+        undo_look, rows = look_at_undo(entries, without=options["without"], skip_conflicts=skip)
+        conflicts = [f"conflict: {row.problem}" for row in rows if row.problem]
+        if not asks_always or out.is_confirmed:
+            return replace(undo_look, notes=conflicts)
+        possible = [row for row in rows if not row.problem]
+        number = sum(len(row.entries) for row in possible)
+        question = f"Undo {counted(number, 'change')} of {counted(len(possible), 'key')}?"
+        return replace(undo_look, notes=conflicts, asks_always=True, question=question)
+
     try:
-        if asks_always or may_be_refused(out):
-            shown = preview_undo(entries, skip_conflicts=skip, without=without)
-            written = [change for row in shown if (change := row.written)]
-            texts = texts_of([row.changed for row in shown if row.changed is not None])
-            texts += [f"conflict: {row.problem}" for row in shown if row.problem]
-            always = ""
-            if asks_always:
-                possible = [row for row in shown if not row.problem]
-                number = sum(len(row.entries) for row in possible)
-                always = f"Undo {counted(number, 'change')} of {counted(len(possible), 'key')}?"
-            impact = impact_of_changes(written)
-            if has_asked := ask_about_users(impact, out, texts, always=always):
-                expect = {row.id: row.version for row in shown}
-        write = preview_undo if out.is_dry_run else undo
-        done = []
-        if entries:
-            done = write(entries, skip_conflicts=skip, without=without, expect=expect)
+        changed, shown, has_asked = write(look, out, with_texts=True)
     except (ConflictError, InvalidChangeError):
         if "skip_conflicts" in options:
             out.message("pass --skip-conflicts to undo the other changes")
         raise
-    refused = [(row, row.problem) for row in done if row.problem is not None]
+    refused = [(row, row.problem) for row in rows if row.problem is not None]
     out.messages(f"conflict: {problem}" for _row, problem in refused)
     documents = [
         {"key": row.key, "versions": row.entries, "problem": str(problem)}
         for row, problem in refused
     ]
-    changed = [row.changed for row in done if row.changed is not None]
-    return report(changed, out, undone={"conflicts": documents}, is_counted=not has_asked)
+    return report(
+        [change for change in changed if isinstance(change, Changed)],
+        out,
+        shown.impact,
+        undone={"conflicts": documents},
+        is_counted=not has_asked,
+    )
 
 
 @verb(

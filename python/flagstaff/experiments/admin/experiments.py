@@ -22,13 +22,15 @@ from flagstaff._words.times import aware
 from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.app_rows import AppRowAdmin
+from flagstaff.admin.argument_form import ArgumentForm
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import COLOURS, badge, facts_html, time_cell, two_lines
 from flagstaff.experiments.actions import EXPERIMENT
 from flagstaff.experiments.admin import report as reports
+from flagstaff.experiments.admin.fields import initial_settings, prepare_fields
 from flagstaff.experiments.admin.overview import day_text, state_label, verdict_lines
-from flagstaff.experiments.admin.questions import ExperimentRequest, undone_event
+from flagstaff.experiments.looks import undone_event
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
 from flagstaff.experiments.report_data import Report
@@ -48,7 +50,6 @@ class ExperimentAdmin(AppRowAdmin):
     """Experiments: the list, the page of each with its report, and the pages of its actions."""
 
     app_kind = EXPERIMENT
-    request_class = ExperimentRequest
     docs_page = "how-to/experiments/"
 
     list_display: _ListDisplayT[Experiment] = (
@@ -111,6 +112,16 @@ class ExperimentAdmin(AppRowAdmin):
     def events(self, row: Experiment) -> QuerySet[ExperimentEvent]:
         """What has happened to the experiment."""
         return db.rows(ExperimentEvent).filter(experiment_id=row.pk)
+
+    def prepare_form(
+        self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
+    ) -> None:
+        """An editor of rules, and choices."""
+        prepare_fields(form, self.admin_site, request, row)
+
+    def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
+        """What is usual; for a draft what it has."""
+        return initial_settings(row)
 
     def version(self, row: Experiment) -> str:
         """A text that differs after each change. Makes a query."""

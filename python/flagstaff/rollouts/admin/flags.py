@@ -14,15 +14,15 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
+from flagstaff.actions.look import Line
 from flagstaff.admin.app_pages import AppPages, FlagNote, Level, OverviewLine
-from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import once
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may, may_view
 from flagstaff.admin.words import badge
-from flagstaff.rollouts.admin.texts import state_name, state_sentence
 from flagstaff.rollouts.models import ACTIVE_STATES, WATCHED_STATES, Plan, PlanEvent, State
 from flagstaff.rollouts.status import rollout_difference, will_pause
+from flagstaff.rollouts.texts import state_name, state_sentence
 
 
 def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]:
@@ -44,7 +44,7 @@ def _note(plan: Plan, flag: Any) -> str:
     return _("plan: %(state)s") % {"state": text}
 
 
-def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, PreviewRow]:
+def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Line]:
     """Returns what another change of flags does to their plans: one that runs is paused.
 
     Of a plan that has tripped, returns why.
@@ -53,10 +53,10 @@ def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Preview
     for pk, plan in _plans_of(request, flags).items():
         now = str(State(plan.state).label)
         if plan.state in WATCHED_STATES:
-            rows[pk] = PreviewRow(_("plan"), now, str(State.PAUSED.label))
+            rows[pk] = Line(_("plan"), now, str(State.PAUSED.label))
         elif plan.trip_reason:
             text = _("%(state)s — %(reason)s") % {"state": now, "reason": plan.trip_reason}
-            rows[pk] = PreviewRow(_("plan"), text, text)
+            rows[pk] = Line(_("plan"), text, text)
     return rows
 
 

@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from itertools import starmap
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django import forms
 from django.contrib import admin
-from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Q, QuerySet, When
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
+from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, unknown_row
+from flagstaff._tables.rows import FlagRow, all_rows, find_row
 from flagstaff._words.text import localized
-from flagstaff.actions import Action, Argument
-from flagstaff.actions.rights import Right
-from flagstaff.admin.app_rows import AppRequest, AppRowAdmin
-from flagstaff.admin.confirmation import PreviewRow
-from flagstaff.admin.flag.state import summary_of, users_row
+from flagstaff.actions import Action
+from flagstaff.admin.app_rows import AppRowAdmin
+from flagstaff.admin.argument_form import ArgumentForm
+from flagstaff.admin.flag.state import summary_of
 from flagstaff.admin.links import page_url
-from flagstaff.admin.question import SHORT_COUNT, Preview
 from flagstaff.admin.rights import hidden_rows, may, may_view
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.words import badge, colour_of, key_link, two_lines
 from flagstaff.changes.changed import quoted_command
-from flagstaff.changes.consequence import impact_text
-from flagstaff.changes.impact import impact
-from flagstaff.changes.row_states import RowState
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.actions import PLAN
-from flagstaff.rollouts.admin.sections import guard_text, sections_of
-from flagstaff.rollouts.admin.texts import NONE, state_name, state_sentence
-from flagstaff.rollouts.guards import parse_guards
+from flagstaff.rollouts.admin.sections import sections_of
 from flagstaff.rollouts.models import (
     ACTIVE_STATES,
     WATCHED_STATES,
@@ -51,19 +40,13 @@ from flagstaff.rollouts.models import (
     PlanEvent,
     State,
 )
-from flagstaff.rollouts.planned_steps import planned_steps
 from flagstaff.rollouts.requirements import (
     present_rollout,
-    problem_of_database,
-    problem_of_driver,
-    problem_of_first_step,
-    problem_of_flag,
-    require,
 )
 from flagstaff.rollouts.status import evidence_of
-from flagstaff.rollouts.steps import DEFAULT_STEPS, parse_steps
+from flagstaff.rollouts.steps import DEFAULT_STEPS
+from flagstaff.rollouts.texts import state_name, state_sentence
 from flagstaff.rollouts.traffic import notes_of
-from flagstaff.rollouts.transitions import rolled_back_fields
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -73,146 +56,10 @@ if TYPE_CHECKING:
 _GIVING = ("start", "resume")
 
 
-class PlanRequest(AppRequest):
-    """A request to the page of an action of a plan."""
-
-    def _arguments(self) -> Mapping[str, tuple[Argument, bool]]:
-        """What has been planned does not change: only a new plan has arguments."""
-        return super()._arguments() if self.action.creates else {}
-
-    def _initial(self, fields: Mapping[str, forms.Field]) -> dict[str, Any]:
-        """The last plan of the flag, or the default plan."""
-        if not self.action.creates:
-            return {}
-        key = self.request.GET.get("key", "")
-        row = all_rows(conf.flag_model).filter(key=key).first() if key else None
-        flag: Any = row if row and self._may("view", row) else None
-        steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
-        queryset = self.admin.get_queryset(self.request)
-        last = queryset.filter(key=key).order_by("-id").first() if flag else None
-        if last is not None and not last.problem:
-            steps, guards = last.read_steps(), last.guards
-            required, ignores = last.required_users, last.ignore_releases
-        above = present_rollout(flag) if flag else 0
-        return {
-            "steps": "\n".join(str(step) for step in steps if step.percent > above),
-            "guards": "\n".join(guards),
-            "required_users": str(required),
-            "ignore_releases": ignores,
-        }
-
-    def prepare_form(self, form: forms.Form) -> None:
-        """Names the fields of a new plan."""
-        labels = {
-            "key": _("Flag"),
-            "required_users": _("Required users"),
-            "ignore_releases": _("Ignore releases"),
-        }
-        for name in form.fields.keys() & labels:
-            form.fields[name].label = labels[name]
-
-    def _may(self, right: Right, flag: Any) -> bool:
-        return may(self.site, self.request, right, flag)
-
-    def preview(self, arguments: dict[str, Any]) -> Preview:
-        """What an action does to the plan, to its flag and to the users."""
-        action, row = self.action, self.row
-        if row is None:
-            return self._new_plan(arguments)
-        flag = row.flag
-        now = NONE if flag is None else f"{flag.rollout_percent} %"
-        if action.name in _GIVING:
-            require(row.key, row.problem, problem_of_database())
-        if action.name in _GIVING and flag is not None:
-            return self._next_step(row, flag)
-        notes, after = list[str](), now
-        if action.name == "pause":
-            state = str(State.PAUSED.label)
-        elif action.name == "roll-back":
-            state, after = str(State.ROLLED_BACK.label), "0 %"
-        else:
-            state = _("deleted")
-            notes.append(
-                _("The flag stays as it is. The events and the figures of the plan are deleted.")
-            )
-        rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
-        if action.name == "roll-back" and flag is not None:
-            present = RowState(Kind.FLAG, flag)
-            rolled_back = present.after(rolled_back_fields(flag))
-            if flag.enabled and not rolled_back.row.enabled:
-                rows.append(PreviewRow(_("flag"), _on(), _off()))
-            viewer = self.request.user
-            effects = impact([present], [rolled_back], timeout=SHORT_COUNT, viewer=viewer)
-            rows += [users_row(effects, key) for key in effects]
-            notes += filter(None, [impact_text(effects)])
-        return Preview(rows=rows, notes=notes)
-
-    def summary(self, row: Any) -> str:
-        """The sentence that says which users have the flag now."""
-        flag = find_row(conf.flag_model, row.key)
-        return "" if flag is None else summary_of(flag)
-
-    def _new_plan(self, arguments: Mapping[str, Any]) -> Preview:
-        """The steps and the guards as a table. Nothing is given to users before the start."""
-        flag: Any = flag_row(arguments["key"])
-        if not self._may("view", flag):
-            raise unknown_row(conf.flag_model, arguments["key"])
-        if not self._may("toggle", flag):
-            raise PermissionDenied
-        # At 100 %, no steps are possible.
-        plans.default_steps(flag)
-        steps, guards = parse_steps(arguments["steps"]), parse_guards(arguments["guards"])
-        rows, percent = [], present_rollout(flag)
-        for number, step in enumerate(steps, 1):
-            label = _("Step %(number)s") % {"number": number}
-            rows.append(PreviewRow(label, f"{percent} %", localized(step.text)))
-            percent = step.percent
-        rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
-        plan = Plan(steps=[*map(str, steps)], guards=[*map(str, guards)])
-        plan.ignore_releases = bool(arguments.get("ignore_releases"))
-        plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
-        return Preview(rows=rows, notes=[*_alarms(plan, flag), *_notes(plan, flag, 0)])
-
-    def _next_step(self, plan: Plan, flag: FlagRow) -> Preview:
-        """The step to which a start or a resume leads, with its users and those of the last."""
-        enables = self.action.name == "start" and not flag.enabled
-        index = plan.step if plan.step is not None and plan.state == State.PAUSED else 0
-        steps = plan.read_steps()
-        require(plan.key, problem_of_flag(flag, enable=enables))
-        if plan.state == State.PENDING:
-            require(plan.key, problem_of_first_step(flag, steps[0]))
-        # Before the count: then newer changes are a conflict.
-        version = version_of(Kind.FLAG, flag.pk)
-        viewer = self.request.user
-        ahead = planned_steps(flag, steps, index, enable=enables, viewer=viewer)
-        ahead = replace(ahead, version=version, plan_version=plan.version)
-        rows = [
-            *([PreviewRow(_("flag"), _off(), _on())] if enables else []),
-            _plan_row(plan, State.RUNNING.label),
-            PreviewRow(_("rollout"), f"{flag.rollout_percent} %", localized(steps[index].text)),
-            *starmap(PreviewRow, ahead.rows),
-        ]
-        # It refuses the action now, but the action can wait.
-        why = [_sentence(problem)] if (problem := problem_of_driver()) else []
-        # Why the plan was paused or rolled back.
-        why += [state_sentence(plan, flag)] if plan.reason or plan.trip_reason else []
-        notes = [*why, *ahead.notes, *_notes(plan, flag, index)]
-        return Preview(
-            # Only a start turns the flag on.
-            {"enable": True} if enables else {},
-            rows=rows,
-            notes=notes,
-            impact=ahead.next,
-            typed=ahead.text_to_type,
-            outlook=ahead.outlook,
-        )
-
-
 class PlanAdmin(AppRowAdmin):
     """Rollout plans. The rights for their flags decide."""
 
     app_kind = PLAN
-    request_class = PlanRequest
     docs_page = "how-to/rollout-plans/"
     list_display: _ListDisplayT[Plan] = ("flag", "shown_state")
     list_display_links = ("flag",)
@@ -304,6 +151,50 @@ class PlanAdmin(AppRowAdmin):
         is_ready = flag is not None and (flag.enabled or row.step is None) and not row.problem
         return is_possible and _is_newest(row) and (name not in _GIVING or is_ready)
 
+    # The pages of the actions.
+
+    def prepare_form(
+        self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
+    ) -> None:
+        """Names the fields of a new plan. What has been planned does not change."""
+        if not action.creates:
+            form.fields.clear()
+            # Only a start turns the flag on.
+            if action.name == "start" and row.flag is not None and not row.flag.enabled:
+                form.given = {"enable": True}
+            return
+        form.fields["key"].label = _("Flag")
+        form.fields["required_users"].label = _("Required users")
+        form.fields["ignore_releases"].label = _("Ignore releases")
+
+    def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
+        """The last plan of the flag, or the default plan."""
+        if not action.creates:
+            return {}
+        key = request.GET.get("key", "")
+        flag: Any = all_rows(conf.flag_model).filter(key=key).first() if key else None
+        if flag is not None and not may(self.admin_site, request, "view", flag):
+            flag = None
+        steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
+        last = None
+        if flag is not None:
+            last = self.get_queryset(request).filter(key=key).order_by("-id").first()
+        if last is not None and not last.problem:
+            steps, guards = last.read_steps(), last.guards
+            required, ignores = last.required_users, last.ignore_releases
+        above = present_rollout(flag) if flag else 0
+        return {
+            "steps": "\n".join(str(step) for step in steps if step.percent > above),
+            "guards": "\n".join(guards),
+            "required_users": str(required),
+            "ignore_releases": ignores,
+        }
+
+    def summary(self, row: Any) -> str:
+        """The sentence that says which users have the flag now."""
+        flag = find_row(conf.flag_model, row.key)
+        return "" if flag is None else summary_of(flag)
+
     def version(self, row: Any) -> str:
         """A text that differs whenever the plan or its flag has changed."""
         plan = Plan.objects.filter(pk=row.pk).first()
@@ -330,18 +221,6 @@ def _evidence(plan: Any) -> Mapping[str, Any]:
         plan.evidence = evidence_of(plan) or {}
     evidence: Mapping[str, Any] = plan.evidence
     return evidence
-
-
-def _on() -> str:
-    return pgettext("state of a flag", "on")
-
-
-def _off() -> str:
-    return pgettext("state of a flag", "off")
-
-
-def _plan_row(plan: Plan, after: object) -> PreviewRow:
-    return PreviewRow(_("plan"), str(State(plan.state).label), str(after))
 
 
 def _sentence(text: str) -> str:

@@ -16,10 +16,10 @@ from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import duration
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
-from flagstaff.rollouts.admin.texts import NONE, state_name
 from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, numbered
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.steps import ALL
+from flagstaff.rollouts.texts import NONE, guard_options, state_name
 from flagstaff.rollouts.verdict import times
 
 
@@ -83,7 +83,7 @@ def _guard(
     guard: Guard, result: Mapping[str, Any] | None, evidence: Mapping[str, Any], trip_reason: str
 ) -> list[str]:
     """Returns the cells of a guard."""
-    name = two_lines(localized(guard_name(guard)), _options(guard))
+    name = two_lines(localized(guard_name(guard)), guard_options(guard))
     tripped = badge("harm", _("tripped"))
     # A trip begins with the name of its guard, also one by the brake.
     match = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", trip_reason)
@@ -114,19 +114,6 @@ def _guard(
         often,
         verdict,
     ]
-
-
-def guard_text(guard: Guard) -> str:
-    """Returns all that a guard is, such as "latency over 0.5 s, rolls back, limit 2"."""
-    return ", ".join([localized(guard_name(guard)), _options(guard)])
-
-
-def _options(guard: Guard) -> str:
-    action = _("holds the plan") if guard.action == "hold" else _("rolls back")
-    if guard.kind == FUNCTION:
-        return action
-    limit = _("limit %(limit)s") % {"limit": number_format(f"{guard.limit:g}", use_l10n=True)}
-    return f"{action}, {limit}"
 
 
 def _side(failed: int, users: int) -> str:

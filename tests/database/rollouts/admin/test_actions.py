@@ -154,7 +154,7 @@ def test_page_says_at_once_what_keeps_a_plan_from_its_start(
     make_flag("other")
     drive_recently(minutes=6)
     new = operator.get(f"{PLANS}add/?key=other")
-    assert "because run-jobs does not run" in " ".join(notes_of(new))
+    assert "run-jobs has not run" in " ".join(notes_of(new)).lower()
     why = "un-jobs has not run in the last 5 minutes"
     assert why in notes_of(operator.get(action_url(pending, "start")))[0]
     [refusal] = errors_of(do(operator, pending, "start"))

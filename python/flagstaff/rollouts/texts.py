@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import localized
 from flagstaff._words.times import local_time_text
+from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import rollout_difference, will_pause
 
@@ -46,3 +48,17 @@ def state_sentence(plan: Plan, flag: FlagRow | None = None) -> str:
     for reason in filter(None, reasons):
         sentence = _("%(state)s — %(reason)s") % {"state": sentence, "reason": reason}
     return _("%(sentence)s.") % {"sentence": sentence}
+
+
+def guard_text(guard: Guard) -> str:
+    """Returns all that a guard is, such as "latency over 0.5 s, rolls back, limit 2"."""
+    return ", ".join([localized(guard_name(guard)), guard_options(guard)])
+
+
+def guard_options(guard: Guard) -> str:
+    """Returns what a guard does on a trip, and its limit."""
+    action = _("holds the plan") if guard.action == "hold" else _("rolls back")
+    if guard.kind == FUNCTION:
+        return action
+    limit = _("limit %(limit)s") % {"limit": number_format(f"{guard.limit:g}", use_l10n=True)}
+    return f"{action}, {limit}"

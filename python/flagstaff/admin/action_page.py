@@ -1,0 +1,338 @@
+"""The page of an action: its arguments, what it would do, what it asks, and what was done."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from hashlib import sha256
+from typing import Any, Protocol
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from flagstaff._tables.database import db
+from flagstaff._words.text import localized
+from flagstaff.actions.look import Look, Written, commit
+from flagstaff.actions.table import Run
+from flagstaff.admin.argument_form import ArgumentForm
+from flagstaff.admin.base_admin import REASON, SAVE_TIMEOUT, BaseAdmin, posted_reason
+from flagstaff.admin.receipt import Receipt
+from flagstaff.admin.rights import require_reach, visible_refusal
+from flagstaff.admin.rules.editor import EDIT
+from flagstaff.admin.rules.offers import rule_notes
+from flagstaff.admin.waiting_lines import waiting_line
+from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.row_states import Impact
+from flagstaff.conf import conf
+from flagstaff.exceptions import ConflictError, FlagstaffError
+from flagstaff.waiting.actions import ask, find
+from flagstaff.waiting.rights import is_approval_needed
+from flagstaff.waiting.times import future_time
+
+#: Seconds for which an action that nothing may delay waits for the workers.
+LONG_TIMEOUT = 5.0
+# The names of the fields that confirm, with the key that a person types, and with the version that
+# the page showed.
+_CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
+# The names of the field with the time of an action, and of the button beside it.
+_AT, _LATER = "_at", "_later"
+
+
+class Subject(Protocol):
+    """What a page is about: an action of rows, or an undo of entries."""
+
+    #: What is done. Without a run, it cannot wait.
+    form: ArgumentForm
+    #: The versions that the page shows; None without a history.
+    versions: list[str] | None
+    #: Whether nothing may delay it: then no look is made before it is done.
+    is_urgent: bool
+    is_danger: bool
+    needs_reason: bool
+    waits_for_workers: bool
+    can_wait: bool
+
+    def run(self) -> Run:
+        """Returns the action with its arguments. The form is valid."""
+
+    def look(self, run: Run) -> Look | None:
+        """Returns what it would do; None if that is not possible, which the form then says.
+
+        Raises FlagstaffError, PermissionDenied.
+        """
+
+    def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
+        """Yields what others have changed since the versions that the page showed."""
+
+    def notes(self, look: Look) -> Sequence[SafeString | str]:
+        """Returns what a person should know before."""
+
+    def tables(self, look: Look) -> Sequence[tuple[Sequence[Any], object]]:
+        """Returns the lines of what is now and afterwards, with headings."""
+
+    def words(self, run: Run | None) -> Mapping[str, Any]:
+        """Returns the heading, the button, and the links of the page."""
+
+    def back_url(self, *, is_done: bool = False) -> str:
+        """Returns the page to which the person returns."""
+
+    def write(self, run: Run) -> Written:
+        """Writes what nothing may delay."""
+
+    def log(self, written: Written) -> None:
+        """Adds what was written to Django's log."""
+
+    def receipt(self, written: Written, look: Look | None) -> Receipt:
+        """Returns what was written; without a look, nothing was counted."""
+
+
+class ActionPage:
+    """Shows a look, asks what it asks, and writes or stores what was confirmed."""
+
+    def __init__(
+        self, admin: BaseAdmin, request: HttpRequest, subject: Subject, *, may_write: bool = True
+    ) -> None:
+        """`may_write` is False for a person who may only look."""
+        self.admin, self.request, self.subject = admin, request, subject
+        self.may_write = may_write
+        self.is_edited = EDIT in request.POST
+        self.is_answered = is_answered(request)
+        self.problems: list[str] = []
+        #: When to do it, if not now.
+        self.at: datetime | None = None
+
+    def answer(self) -> HttpResponse:
+        """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
+        is_final = self.is_answered and not self.is_edited
+        if self.request.method == "POST" and not self.may_write:
+            raise PermissionDenied
+        run = self.subject.run() if self.subject.form.is_valid() else None
+        if run is not None and is_final and self.subject.is_urgent and not self._is_later:
+            return self._answer_at_once(run)
+        shown, versions = self._shown, self.subject.versions
+        if is_final and shown is not None and versions is not None and shown != versions:
+            self.problems += self.subject.newer_texts(shown)
+        look = None if run is None else self._look(run)
+        if is_final and self._is_later:
+            self._read_time()
+        if is_final and run is not None and look is not None and self._is_confirmed(run, look):
+            try:
+                needs_approval = self._needs_approval(run, look)
+                if self._is_later or needs_approval:
+                    return self._ask(run, look, approval=needs_approval)
+                return self._finish(run, look)
+            except ConflictError as error:
+                self._say_what_is_newer(error)
+                look = self._look(run)
+            except FlagstaffError as error:
+                self._refuse(error)
+        return self._page(run, look)
+
+    # What it would do.
+
+    def _look(self, run: Run) -> Look | None:
+        """Returns what the arguments would do; None if that is not possible."""
+        try:
+            look = self.subject.look(run)
+            if look is not None:
+                require_reach(self.admin.admin_site, self.request, look.impact)
+        except FlagstaffError as error:
+            self._refuse(error)
+            return None
+        return look
+
+    def _say_what_is_newer(self, error: ConflictError) -> None:
+        """Adds what has changed since the page was shown."""
+        shown = self._shown
+        problems = [] if shown is None else [*self.subject.newer_texts(shown)]
+        text = visible_refusal(self.admin.admin_site, self.request, error)
+        self.problems += problems or [f"{text}."]
+
+    def _refuse(self, error: FlagstaffError) -> None:
+        text, form = visible_refusal(self.admin.admin_site, self.request, error), self.subject.form
+        # What is wrong with a field begins with its name.
+        name, _colon, problem = text.partition(": ")
+        if name in form.fields:
+            form.add_error(name, problem)
+        else:
+            # Not with a capital letter: it may begin with a key.
+            form.add_error(None, f"{text}.")
+
+    # What is asked.
+
+    def _is_confirmed(self, run: Run, look: Look) -> bool:
+        """Whether the page has asked, and a person has confirmed what is known now."""
+        has_asked = not look.asks or self.request.POST.get(_CONFIRMED) == _seal(run, look)
+        if has_asked:
+            self.problems += self._answer_problems(look)
+        elif _CONFIRMED in self.request.POST and not (self.problems or self.subject.form.fields):
+            # Without arguments, it was no edit of the person.
+            self.problems.append(
+                _("This has changed since the page was shown. Press the button again.")
+            )
+        return has_asked and not self.problems
+
+    def _answer_problems(self, look: Look) -> Iterator[str]:
+        """Yields what is wrong with the text that a person had to type, and with the reason."""
+        # An input of one line has no line breaks, and a page shows several blanks as one.
+        typed = look.typed if look.asks else ""
+        if typed and self.request.POST.get(_TYPED_KEY, "").split() != typed.split():
+            yield _("Not confirmed: type “%(text)s” exactly.") % {"text": typed}
+        has_reason = bool(posted_reason(self.request).strip())
+        if conf.require_reason and self.subject.needs_reason and not has_reason:
+            yield _("A reason is required. Write why you make this change: the history shows it.")
+
+    @property
+    def _shown(self) -> list[str] | None:
+        """The versions that the submitted page showed; None without a history."""
+        posted = self.request.POST.get(_VERSION)
+        return posted.split(",") if posted else None
+
+    # What waits.
+
+    def _needs_approval(self, run: Run, look: Look) -> bool:
+        """Whether a second person has to approve it."""
+        # Nothing delays what cannot wait and gives nobody anything, such as an undo.
+        is_giving = run.action.may_wait or look.consequence >= Consequence.MORE
+        return is_giving and not self.subject.is_urgent and is_approval_needed(run, look)
+
+    @cached_property
+    def _is_later(self) -> bool:
+        """Whether a person has typed a time, or asked for one without typing it."""
+        return wants_later(self.request) and self.subject.can_wait
+
+    def _read_time(self) -> None:
+        """Reads when to do it, or adds a problem."""
+        try:
+            self.at = future_time(self.request.POST.get(_AT, ""))
+        except FlagstaffError as error:
+            self.problems.append(f"{localized(error.message)}.")
+
+    def _ask(self, run: Run, look: Look, *, approval: bool) -> HttpResponse:
+        """Stores the action, and says what it waits for. Raises FlagstaffError."""
+        versions = self.subject.versions
+        if versions is not None and (newer := [*self.subject.newer_texts(versions)]):
+            self.problems += newer
+            return self._page(run, self._look(run))
+        done = ask(run, look, self.at, approval=approval)
+        name = done.record["asked_by_name"]
+        line = waiting_line(self.admin.admin_site, find(done.key), name)
+        message = format_html("{} {}", _("Nothing is changed yet."), line)
+        self.admin.message_user(self.request, message, messages.WARNING)
+        for note in done.notes:
+            self.admin.message_user(self.request, localized(note), messages.WARNING)
+        return HttpResponseRedirect(self.subject.back_url())
+
+    # What was done.
+
+    def _answer_at_once(self, run: Run) -> HttpResponse:
+        """Writes what nothing may delay: no look, no count, no version, no reason."""
+        with db.atomic():
+            written = self.subject.write(run)
+            self.subject.log(written)
+        return self._done(self.subject.receipt(written, None))
+
+    def _finish(self, run: Run, look: Look) -> HttpResponse:
+        """Writes what was confirmed, says so with the receipt of the workers, and goes back."""
+        site, request = self.admin.admin_site, self.request
+
+        def require_rights(reached: Impact) -> None:
+            require_reach(site, request, reached)
+
+        written = commit(look, finish=self.subject.log, require_rights=require_rights)
+        receipt = self.subject.receipt(written, look)
+        is_told = look.changed and not self.subject.is_danger
+        notes = [*look.notes, *_rule_notes(run)] if is_told else []
+        return self._done(receipt, notes)
+
+    def _done(self, receipt: Receipt, notes: Sequence[str] = ()) -> HttpResponse:
+        admin, request = self.admin, self.request
+        if receipt.unchanged:
+            admin.message_user(request, receipt.unchanged, messages.INFO)
+        if receipt.text:
+            timeout = LONG_TIMEOUT if self.subject.waits_for_workers else SAVE_TIMEOUT
+            undo = receipt.undo_url, receipt.undo_label or _("Undo")
+            admin.report_applied(
+                request, receipt.text, timeout=timeout, undo=undo, links=receipt.links
+            )
+        for note in notes:
+            admin.message_user(request, note, messages.WARNING)
+        return HttpResponseRedirect(self.subject.back_url(is_done=True))
+
+    # What the page shows.
+
+    def _page(self, run: Run | None, look: Look | None) -> HttpResponse:
+        request, subject, admin = self.request, self.subject, self.admin
+        versions = subject.versions
+        version = None if versions is None else ",".join(versions)
+        needs_reason = conf.require_reason and subject.needs_reason
+        context: dict[str, Any] = {
+            "subtitle": None,
+            "form": subject.form,
+            "media": admin.media + subject.form.media,
+            "is_edited": self.is_edited,
+            "problems": self.problems,
+            "look": look,
+            "seal": "" if run is None or look is None else _seal(run, look),
+            "cannot": not self.may_write,
+            "version": request.POST.get(_VERSION) if self.is_edited else version,
+            "reason": posted_reason(request),
+            "needs_reason": needs_reason,
+            "focus": self._focus(look, needs_reason=needs_reason),
+            "is_danger": subject.is_danger or subject.is_urgent,
+            "back": subject.back_url(),
+            "zone": timezone.get_current_timezone_name() if subject.can_wait else "",
+            "at": request.POST.get(_AT, ""),
+            "is_later": self._is_later,
+            "notes": [] if look is None else subject.notes(look),
+            **subject.words(run if look is not None else None),
+        }
+        if run is not None and look is not None:
+            context["notes"] = [*context["notes"], *_rule_notes(run)]
+            context["tables"] = subject.tables(look)
+            if self._needs_approval(run, look):
+                context["notes"].append(_("Another user has to approve this before it is done."))
+                context["button"] = _("Request approval")
+        if look is None and subject.is_danger:
+            context["cannot"] = True
+        return admin.template_page(request, "flagstaff/question.html", context)
+
+    def _focus(self, look: Look | None, *, needs_reason: bool) -> str:
+        """Returns what a person does next: type a reason or a text, or press the button."""
+        if look is None or self.is_edited:
+            return ""
+        if needs_reason and not posted_reason(self.request):
+            return "reason"
+        return "typed" if look.asks and look.typed else "button"
+
+
+def is_answered(request: HttpRequest) -> bool:
+    """Whether a page was submitted. The list posts its selection without a reason."""
+    is_of_list = ACTION_CHECKBOX_NAME in request.POST
+    return request.method == "POST" and (not is_of_list or REASON in request.POST)
+
+
+def _rule_notes(run: Run) -> list[str]:
+    """Returns what is to know of new rules or conditions: what they name and does not exist."""
+    return rule_notes(run.arguments.get("rules", run.arguments.get("conditions", [])))
+
+
+def wants_later(request: HttpRequest) -> bool:
+    """Whether a time was posted, or its button without a time."""
+    return bool(request.POST.get(_AT, "").strip() or _LATER in request.POST)
+
+
+def _seal(run: Run, look: Look) -> str:
+    """Returns a text that differs if what decides, or the weight of the question, differs."""
+    footprint = sorted(f"{place} {digest}" for place, digest in look.footprint.items())
+    expected = sorted(f"{name} {version}" for name, version in look.expected.items())
+    sealed = [dict(run.arguments), look.typed, int(look.consequence), expected, footprint]
+    return sha256(json.dumps(sealed, sort_keys=True, default=str).encode()).hexdigest()

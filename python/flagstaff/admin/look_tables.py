@@ -1,0 +1,172 @@
+"""The tables of a look: what is now and afterwards, for whom a person may see it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from django.contrib.admin import AdminSite
+from django.http import Http404, HttpRequest
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._tables.rows import Row
+from flagstaff._words.text import is_whole_number, local_number
+from flagstaff.actions.look import Line, Look
+from flagstaff.admin.flag.state import lines_of_flags
+from flagstaff.admin.rights import may_see
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
+from flagstaff.changes.changed import Changed
+from flagstaff.changes.consequence import use_texts
+from flagstaff.changes.row_states import Impact
+from flagstaff.history.describe import (
+    Names,
+    describe_actor,
+    describe_change,
+    describe_rules,
+    describe_sides,
+    field_label,
+)
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, Event, events
+from flagstaff.history.user_names import may_see_users, names_of_actors, names_of_users
+
+#: The length of each value on the pages of the history.
+MAX_TEXT = 300
+# The length of each value in a message.
+_MAX_VALUE = 120
+# The flags and experiments that use a segment, on one page.
+_MAX_USES = 50
+# The newer changes that a message lists.
+_MAX_NEWER = 5
+# The digits of the largest version.
+_MAX_DIGITS = 19
+
+
+def describe_events(request: HttpRequest, events: Sequence[Event]) -> list[str]:
+    """Returns by whom and how rows were changed, as the history says it. Makes two queries."""
+    actors = names_of_actors(events)
+    users = names_of_users(events) if may_see_users(request.user) else None
+    return [f"{describe_actor(event, actors)}: {describe_change(event, users)}" for event in events]
+
+
+def newer_texts(
+    request: HttpRequest, rows: Sequence[Any], shown: Sequence[str], versions: Sequence[str] | None
+) -> Iterator[str]:
+    """Yields which rows have another version than a page showed, and who changed what since."""
+    if versions is None or len(shown) != len(rows):
+        yield _("Some of what you selected no longer exists.")
+        return
+    for row, old, new in zip(rows, shown, versions, strict=True):
+        if old == new:
+            continue
+        text = _("“%(key)s” has changed since the page was shown. Press the button again.")
+        yield text % {"key": row.key}
+        if kind := Kind.of_model(type(row)):
+            newer = Change.objects.of_row(kind, row.pk).filter(id__gt=parse_version(old))
+            yield from describe_events(request, [*events(newer.short().newest()[:_MAX_NEWER])])
+
+
+def parse_version(text: str | None) -> int:
+    """Returns the number of a version. Raises Http404 for anything else."""
+    if text is None or not is_whole_number(text, _MAX_DIGITS):
+        raise Http404
+    return int(text)
+
+
+def tables_of(
+    site: AdminSite, request: HttpRequest, look: Look, heading: object
+) -> list[tuple[Sequence[Line], object]]:
+    """Returns what is now and afterwards, with the headings: of the rows, and of what uses them."""
+    uses = segment_rows(site, request, look.impact)
+    return [(_lines(request, look), heading), (uses, capfirst(_("used by")))]
+
+
+def _lines(request: HttpRequest, look: Look) -> Sequence[Line]:
+    """Returns a line for each field of one row, or for each of several rows."""
+    # What is created has no fields before.
+    changed = [change for change in look.changed if change.before and change.before.row]
+    if look.lines or not changed:
+        return look.lines
+    flags = [change.before.row for change in changed if change.before and change.kind is Kind.FLAG]
+    of_flags = lines_of_flags(request, flags, look.impact)
+    lines = {change.key: lines_of_change(request, change) for change in changed}
+    for flag in flags:
+        lines[flag.key] += of_flags.get(str(flag.pk), ())
+    if len(lines) == 1:
+        return next(iter(lines.values()))
+    return [joined_line(key, of_row) for key, of_row in lines.items()]
+
+
+def joined_line(key: str, lines: Sequence[Line]) -> Line:
+    """Returns what differs of one row in one line."""
+    if all(line.now == line.after for line in lines):
+        return Line(key, no_change := _("no change"), no_change)
+    sides = {}
+    for side in ("now", "after"):
+        texts = [(line.field, getattr(line, side)) for line in lines if line.now != line.after]
+        named = (text if field == key else f"{field}: {text}" for field, text in texts if text)
+        sides[side] = "; ".join(named)
+    return Line(key, **sides)
+
+
+def lines_of_change(request: HttpRequest, planned: Changed) -> list[Line]:
+    """Returns a line for each field that a planned change would write. Secret values are masked.
+
+    Of rules there is a line for each one that differs.
+    """
+    lines = []
+    for difference in planned.differences:
+        label, rules = field_label(difference.field), describe_rules(difference, MAX_TEXT)
+        if rules:
+            lines += [Line(label, change.old, change.new) for change in rules]
+        else:
+            lines.append(Line(label, *describe_sides(difference, MAX_TEXT)))
+    if planned.before and (planned.added.count or planned.removed.count):
+        lines.append(_users(request, planned.before.row, planned))
+    return lines
+
+
+def segment_rows(site: AdminSite, request: HttpRequest, impact: Impact) -> list[Line]:
+    """Returns a line for what uses a segment: how many users have it now, and afterwards.
+
+    Those that the user may not see are a number. Empty if no segment changes.
+    """
+    sees = partial(may_see, site, request)
+    visible = [use for use in impact.uses if sees(use.model, use.row.pk)]
+    numbers = {
+        _("more flags, values and experiments"): len(visible) - _MAX_USES,
+        _("flags, values and experiments that you may not see"): len(impact.uses) - len(visible),
+    }
+    rows = [Line(use.label(), *use_texts(impact, use)) for use in visible[:_MAX_USES]]
+    counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
+    return [*rows, *(Line(label, count, count) for label, count in counts)]
+
+
+def describe_changed(request: HttpRequest, changed: Changed, limit: int = _MAX_VALUE) -> str:
+    """Describes the fields that a change has written, as the history does.
+
+    `limit` is the length of each value.
+    """
+    return describe_change(changed, _names(request, changed), limit=limit)
+
+
+def _users(request: HttpRequest, row: Row, planned: Changed) -> Line:
+    old, new = ({ALLOWED: (side or {}).get(ALLOWED, ())} for side in (planned.old, planned.new))
+    users = replace(planned, old=old, new=new)
+    now = len(allowed_pks(row))
+    after = count_of_users(now + users.added.count - users.removed.count)
+    text = f"{after}: {describe_change(users, _names(request, users))}"
+    return Line(field_label(ALLOWED), count_of_users(now), text)
+
+
+def _names(request: HttpRequest, changed: Changed) -> Names | None:
+    return names_of_users([changed]) if may_see_users(request.user) else None
+
+
+def count_of_users(count: int) -> str:
+    """Returns the number of users, such as "1 user"."""
+    return ngettext("%(count)s user", "%(count)s users", count) % {"count": local_number(count)}

@@ -1,0 +1,116 @@
+"""The receipt of an action: what was written, in a sentence, and how to take it back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.http import HttpRequest
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from flagstaff._words.text import local_list, localized, quoted
+from flagstaff.actions import Action, Done
+from flagstaff.admin.links import page_url, undo_url
+from flagstaff.admin.look_tables import describe_changed
+from flagstaff.admin.rights import may
+from flagstaff.changes import Changed
+
+if TYPE_CHECKING:
+    from flagstaff.admin.row_page import RowPageAdmin
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What was done, as the message says it."""
+
+    #: Empty if nothing was written.
+    text: str
+    undo_url: str = ""
+    #: What the link says; without a text, that it undoes the change.
+    undo_label: str = ""
+    #: What was asked for, but is so already.
+    unchanged: str = ""
+    #: The URLs and texts of what a person may do next with a new row.
+    links: Sequence[tuple[str, str]] = ()
+
+
+class Receipts:
+    """Writes the receipt of an action of rows."""
+
+    def __init__(
+        self, admin: RowPageAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
+    ) -> None:
+        self.admin, self.request, self.action, self.rows = admin, request, action, rows
+
+    def of_changes(self, changed: Sequence[Changed], users: str) -> Receipt:
+        """Returns which rows were added, deleted or changed, and what `users` says of them."""
+        admin, request, action = self.admin, self.request, self.action
+        unchanged = ""
+        written = [change for change in changed if change.written]
+        if same := [change.key for change in changed if not change.written]:
+            text = ngettext(
+                "Nothing was changed: %(keys)s already has these values.",
+                "Nothing was changed: %(keys)s already have these values.",
+                len(same),
+            )
+            unchanged = text % {"keys": local_list(map(quoted, same))}
+        if not written:
+            return Receipt("", unchanged=unchanged)
+        texts = {"keys": local_list(quoted(change.key) for change in written)}
+        undone, sentences = [change for change in written if change.version], []
+        if action.creates:
+            text = _("%(keys)s was added.")
+            undone = undone if may(admin.admin_site, request, "delete", self.rows[0]) else []
+        elif action.deletes:
+            text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", len(written))
+            undone = undone if may(admin.admin_site, request, "add", admin.model) else []
+        else:
+            text = ngettext("%(keys)s was changed.", "%(keys)s were changed.", len(written))
+            undone = [change for change in undone if change.undo is not None and not change.secret]
+            if len(written) == 1:
+                text = _("“%(key)s” was changed: %(change)s.")
+                change = describe_changed(request, written[0])
+                texts = {"key": written[0].key, "change": change}
+                sentences.append(users)
+        url = undo_url(admin.admin_site, [change.version for change in undone if change.version])
+        links = admin.next_steps(request, self.rows[0]) if action.creates else ()
+        return Receipt(
+            " ".join(filter(None, [text % texts, *sentences])),
+            url,
+            unchanged=unchanged,
+            links=links,
+        )
+
+    def of_app(self, done: Done, users: str) -> Receipt:
+        """Returns what was done to a row of an app, and the action that takes it back."""
+        admin, action, row = self.admin, self.action, self.rows[0]
+        # What has happened is stored, and shown in English.
+        text = " ".join(_sentence(done, localized(message)) for message in done.messages)
+        if action.deletes:
+            text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", 1)
+            text %= {"keys": quoted(done.key)}
+        if not done.written:
+            return Receipt("", unchanged=text)
+        # Others may gain nothing.
+        if not (users or action.creates or action.deletes):
+            users = admin.summary(row)
+        url = label = ""
+        if done.undo is not None and not action.deletes:
+            _kind, name, *_more = done.undo.arguments
+            undo = admin.page_actions[name]
+            if admin.may_do(self.request, undo, row):
+                url = page_url(admin.admin_site, admin.model, name, row.pk)
+                label = f"{undo.label}…" if done.instead else ""
+        return Receipt(" ".join(filter(None, [text, users])), url, label)
+
+
+def _sentence(done: Done, text: str) -> str:
+    prefix, name = f"{done.key}: ", done.title or done.key
+    # Django capitalises the first letter of a message: a key must not come first.
+    if text.startswith(prefix):
+        rest = text.removeprefix(prefix).removeprefix(f"{name}: ")
+        text = f"{quoted(name)}: {rest}"
+    return f"{capfirst(text).removesuffix('.')}."

@@ -1,0 +1,205 @@
+"""What the page of an action of rows is about, also of several rows of a list."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
+
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from flagstaff._stored_value_schema import is_secret
+from flagstaff._tables.rows import all_rows, unknown_row
+from flagstaff._words.text import local_number
+from flagstaff.actions import Action, Done
+from flagstaff.actions.look import COUNT_TIMEOUT, Line, Look, Written, look_at
+from flagstaff.actions.table import Run
+from flagstaff.admin.action_page import is_answered, wants_later
+from flagstaff.admin.argument_form import ArgumentFields
+from flagstaff.admin.links import back_url, list_link, page_url, row_links
+from flagstaff.admin.look_tables import describe_changed, newer_texts, tables_of
+from flagstaff.admin.receipt import Receipt, Receipts
+from flagstaff.admin.rights import may
+from flagstaff.admin.waiting_lines import row_lines
+from flagstaff.changes import Changed
+from flagstaff.conf import conf
+from flagstaff.history.log import has_history
+
+if TYPE_CHECKING:
+    from flagstaff.admin.row_page import RowPageAdmin
+
+# Seconds for the count of users before an action that nothing may delay.
+_SHORT_COUNT = 0.3
+
+
+class RowSubject:
+    """An action of rows, for a user who may do it."""
+
+    def __init__(
+        self, admin: RowPageAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
+    ) -> None:
+        """Takes the rows that the action changes, by key; none for one that creates a row."""
+        self.admin, self.site, self.request = admin, admin.admin_site, request
+        self.action = action
+        #: Whether the rows are the selection of the list, which posts it without a reason.
+        self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
+        always = action.always_runs is True
+        self.versions = None if always or not rows else admin.versions(rows)
+        # Read after their versions: the page must not show older rows.
+        of_pks = all_rows(admin.model).filter(pk__in=[row.pk for row in rows])
+        newest = {row.pk: row for row in of_pks} if rows else {}
+        self.rows = [newest.get(row.pk, row) for row in rows]
+        fields = ArgumentFields(admin, request, action, self.rows)
+        self.form = fields.form(is_answered=is_answered(request))
+        self.is_urgent = always
+        if callable(action.always_runs) and not wants_later(request) and self.form.is_valid():
+            self.is_urgent = action.runs_always(self.form.arguments())
+            self.versions = None if self.is_urgent else self.versions
+        self.is_danger = action.deletes
+        # The events of an app, which would have the reason, are deleted with their row.
+        is_lost = action.deletes and not action.has_history
+        self.needs_reason = not (self.is_urgent or is_lost)
+        self.waits_for_workers = action.waits_for_workers
+        # What is urgent is neither counted nor compared; a secret value would be stored.
+        is_stored = has_history() and not any(map(is_secret, self.rows))
+        self.can_wait = action.can_wait and not self.is_urgent and is_stored
+
+    @property
+    def row(self) -> Any:
+        """The row; None if there is none, or if there are several."""
+        return self.rows[0] if len(self.rows) == 1 else None
+
+    def run(self) -> Run:
+        """The action with what was typed."""
+        arguments = self.form.arguments()
+        keys = [row.key for row in self.rows] or [arguments.pop("key")]
+        return Run(self.action, keys, self.rows if self.action.has_history else [], arguments)
+
+    def look(self, run: Run) -> Look:
+        """What it would do, for the user."""
+        timeout = _SHORT_COUNT if self.is_urgent else COUNT_TIMEOUT
+        look = look_at(run, viewer=self.request.user, timeout=timeout)
+        self._require_rights(look)
+        # What an app does is seen before it is done.
+        return replace(look, asks=look.asks or bool(look.lines))
+
+    def _require_rights(self, look: Look) -> None:
+        """Raises PermissionDenied, or UnknownFlagError for a hidden flag, as that of a plan."""
+        for row in look.rows:
+            if isinstance(row, (type, self.admin.model)):
+                continue
+            if not may(self.site, self.request, "view", row):
+                raise unknown_row(type(row), row.key)
+            if not (may(self.site, self.request, self.action.right, row) or conf.read_only):
+                raise PermissionDenied
+
+    def write(self, run: Run) -> Written:
+        """Writes what nothing may delay."""
+        return run.write({})
+
+    def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
+        """Yields which rows have changed since the page was shown, and by whom."""
+        self.versions = self.admin.versions(self.rows)
+        yield from newer_texts(self.request, self.rows, shown, self.versions)
+
+    # What the page says.
+
+    def notes(self, look: Look) -> list[SafeString | str]:
+        """Who gains and loses, what else to know, and what would no longer run."""
+        is_same = look.changed and not any(change.written for change in look.changed)
+        unchanged = _("Nothing would change.") if is_same and self.rows else ""
+        # Of rows of apps, the notes say it.
+        users = look.users_text() if look.changed else ""
+        notes = [*filter(None, [users, unchanged]), *look.notes]
+        key = getattr(self.row, "key", None)
+        lines = row_lines(self.site, self.request, self.action.noun, key) if key else []
+        text = _("If you change it now, this will not run:")
+        return [*notes, *(format_html("{} {}", text, line) for _is_alarm, line in lines)]
+
+    def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
+        """The fields of a row, or a line for each row, and what uses a segment."""
+        heading = _("Field") if self.row else capfirst(self.admin.opts.verbose_name)
+        return tables_of(self.site, self.request, look, heading)
+
+    def words(self, run: Run | None) -> Mapping[str, Any]:
+        """The heading, the button, and what a selection posts again."""
+        action, row = self.action, self.row
+        subject = self.admin.heading(row) if row else ""
+        if len(self.rows) > 1:
+            subject = f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"
+        try:
+            arguments = {} if run is None else run.arguments
+            button = str(action.button) % {**arguments, "key": subject}
+        except KeyError:
+            button = str(action.label)
+        posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, row.pk) for row in self.rows)]
+        is_one = row is not None
+        return {
+            "title": action.label,
+            "subject": subject,
+            "original": row and row.key,
+            "crumbs": row_links(self.site, row, subject)
+            if is_one
+            else [list_link(self.site, self.admin.model)],
+            "button": button,
+            "posted": posted if self.is_of_list else [],
+        }
+
+    def back_url(self, *, is_done: bool = False) -> str:
+        """The page that the person came from: else of the row, or the list."""
+        admin, row, site = self.admin, self.row, self.site
+        if url := back_url(self.request):
+            return url
+        if self.is_of_list:
+            # With its filters.
+            return self.request.get_full_path()
+        is_gone = row is None or (is_done and self.action.deletes)
+        if not is_gone and admin.has_view_permission(self.request, row):
+            return page_url(site, admin.model, "change", row.pk)
+        if not admin.has_view_permission(self.request):
+            return reverse("admin:index", current_app=site.name)
+        return page_url(site, admin.model, "changelist")
+
+    # What was done.
+
+    def log(self, written: Written) -> None:
+        """Adds what was done to rows to Django's log, which has no text of a deletion."""
+        admin, request = self.admin, self.request
+        if self.action.creates and written:
+            # That of the row that was created last: a flag has several plans.
+            self.rows = [all_rows(admin.model).filter(key=written[0].key).latest("pk")]
+        pairs = zip(self.rows, written, strict=True)
+        done = [(row, change) for row, change in pairs if change.written]
+        if self.action.deletes:
+            # Only the type asks for a query set.
+            admin.log_deletions(request, cast("Any", [row for row, _change in done]))
+            return
+        log = admin.log_addition if self.action.creates else admin.log_change
+        for row, change in done:
+            log(request, row, self._text_of(change))
+
+    def _text_of(self, done: Changed | Done) -> str:
+        if isinstance(done, Changed):
+            return describe_changed(self.request, done)
+        return " ".join(map(str, done.messages))
+
+    def receipt(self, written: Written, look: Look | None) -> Receipt:
+        """What was written, and how to undo it."""
+        if look is not None:
+            # The change has the percentages already.
+            users = look.users_text(percents=False)
+        else:
+            users = "" if self.row is None else self.admin.summary(self.row)
+        receipts = Receipts(self.admin, self.request, self.action, self.rows)
+        [first, *_others] = written
+        if isinstance(first, Done):
+            return receipts.of_app(first, users)
+        changed = [change for change in written if isinstance(change, Changed)]
+        return receipts.of_changes(changed, users)

@@ -1,0 +1,111 @@
+"""The footprint of a change: what decides about its users, compared as the last thing of a write.
+
+Two changes that nobody would notice alone, such as turning a flag on and widening the segment of
+its rules, may give it to everybody together. Nobody locks a row that he does not write, so that
+nothing holds a kill: each write compares, one after the other, what its question was about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, TypeAlias
+
+from django.utils.crypto import salted_hmac
+
+from flagstaff._stored_value_schema import VALUE
+from flagstaff._tables.bucket_units import BUCKET_BY
+from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import RULES, segment_model
+from flagstaff._tables.names import names
+from flagstaff._tables.rows import all_rows
+from flagstaff._words.json_text import canonical_json
+from flagstaff._words.rule_parts import named_segments
+from flagstaff._words.text import Text, some
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.row_states import Impact
+from flagstaff.exceptions import ConflictError
+from flagstaff.history.describe import field_label
+from flagstaff.history.kinds import Kind
+
+#: A digest of each deciding field, by what the row is, its key, and the name of the field.
+Footprint: TypeAlias = Mapping[tuple[str, str, str], str]
+
+_DECIDING: Mapping[Kind | None, tuple[str, ...]] = {
+    Kind.FLAG: ("enabled", "rollout_percent", RULES, BUCKET_BY),
+    Kind.VALUE: (VALUE, RULES, BUCKET_BY),
+    Kind.SEGMENT: ("conditions",),
+    # An experiment.
+    None: ("is_active", RULES),
+}
+_SALT = "flagstaff.footprint"
+# The fields that a message names.
+_MAX_NAMED = 5
+_COMPARE_ALONE = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
+
+
+class ChangedMeanwhileError(ConflictError):
+    """what decides about the users has changed meanwhile; look at it again"""
+
+
+def footprint_of(reached: Impact, rules: Iterable[object] = ()) -> Footprint:
+    """Returns the footprint of what a change reaches.
+
+    These are the rows before the change, what uses the segments that change, and the segments that
+    rules of both name, before and after; also those of other `rules`. Queries the segments.
+    """
+    parts = [
+        _fields(state.kind, state.row, state.allowed_users) for state in reached.before.values()
+    ]
+    # Flags and values that use a segment are rows of the change.
+    parts += [_fields(None, use.row, None) for use in reached.uses if use.kind is None]
+    read = [*rules, *(use.row.rules for use in reached.uses)]
+    for side in reached.sides:
+        read += [state.row.rules for state in side.values() if state.kind is not Kind.SEGMENT]
+    # Those that change themselves are rows of the change.
+    own = {key for kind, key in reached.rows if kind is Kind.SEGMENT}
+    wanted = {key for row_rules in read for key, _place in named_segments(row_rules)} - own
+    if wanted:
+        segments = all_rows(segment_model()).filter(key__in=wanted)
+        parts += [_fields(Kind.SEGMENT, segment, None) for segment in segments]
+    return {place: digest for part in parts for place, digest in part}
+
+
+def _fields(
+    kind: Kind | None, row: Any, allowed_users: Collection[object] | None
+) -> Iterator[tuple[tuple[str, str, str], str]]:
+    noun = "experiment" if kind is None else kind.value
+    for name in _DECIDING[kind]:
+        yield (noun, row.key, name), _digest(getattr(row, name))
+    if allowed_users is not None:
+        yield (noun, row.key, ALLOWED), _digest(sorted(map(str, allowed_users)))
+
+
+def _digest(value: Any) -> str:
+    return salted_hmac(_SALT, canonical_json(value, allow_nan=True)).hexdigest()
+
+
+def compare_alone() -> None:
+    """Waits until no other transaction compares. Held until the commit, and nothing waits for more.
+
+    To be called as the last thing before a footprint is read again. SQLite has one writer anyway.
+    """
+    if db.is_postgresql:
+        with db.connection.cursor() as cursor:
+            cursor.execute(
+                _COMPARE_ALONE, [f"flagstaff look {names(db.connection)['token_table']}"]
+            )
+
+
+def require_same(expected: Footprint, present: Footprint, keys: Collection[str]) -> None:
+    """Raises ChangedMeanwhileError with the fields that differ.
+
+    `keys` are those of the rows that change. Other rows are not named: not everybody may see them.
+    """
+    places = [at for at in {**expected, **present} if expected.get(at) != present.get(at)]
+    if not places:
+        return
+    shown = [at for at in places if at[1] in keys or at[0] == Kind.SEGMENT.value]
+    fields = some([f"{field_label(name)} of {key}" for _noun, key, name in shown], _MAX_NAMED)
+    what = fields if shown else Text("a flag, value or experiment that uses the segment")
+    text = Text("{what} has changed meanwhile; look at it again", what=what)
+    raise ChangedMeanwhileError(text, key=next(iter(keys), ""))

@@ -1,0 +1,283 @@
+"""What the actions of experiments would do: what changes, and what cannot be taken back.
+
+Who gets a variant is said as a share of all units: those to come are more than any count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from flagstaff._words.text import Text, localized, marked
+from flagstaff.actions.look import Line, Look
+from flagstaff.changes.consequence import Consequence
+from flagstaff.exceptions import ExperimentError
+from flagstaff.experiments import editing, lifecycle
+from flagstaff.experiments.editing import changed_texts, columns_of, set_columns, settings_of
+from flagstaff.experiments.figures import NONE
+from flagstaff.experiments.models import Experiment, ExperimentEvent, State
+from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
+from flagstaff.experiments.report_rows import possible_harms
+from flagstaff.experiments.reporting import read_report
+from flagstaff.experiments.requirements import require_now, require_variant
+from flagstaff.experiments.rows import find, newest_event
+from flagstaff.experiments.verdict import outcome_text
+from flagstaff.history.user_names import HasPermissions
+
+_ALL, _HALF = 100, 50
+
+
+def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **settings: Any) -> Look:
+    """The variants, and who takes part."""
+    experiment = Experiment(key=key)
+    usual = {"variants": ("control", "treatment")}
+    set_columns(experiment, columns_of(**settings_of({**usual, **settings})))
+    texts = setting_texts(experiment)
+    lines = [Line(str(SETTINGS[name]), NONE, texts[name]) for name in ("variants", "rules")]
+    return Look(lines=lines, rows=[Experiment])
+
+
+def look_at_edit(key: str, *, viewer: HasPermissions | None = None, **settings: Any) -> Look:
+    """The settings that change."""
+    experiment = _experiment(key, "edit")
+    return Look(lines=[*_edited(experiment, settings)], asks=False, rows=[experiment])
+
+
+def look_at_start(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """Who takes part, and gets what."""
+    experiment = _experiment(key, "start")
+    lines = [*_to_state(experiment, State.RUNNING)]
+    if experiment.rules:
+        lines.append(Line(_("who takes part"), _("nobody"), setting_texts(experiment)["rules"]))
+    notes = [
+        _(
+            "From now on, each unit that meets it gets a variant and is recorded. Nothing but the "
+            "traffic and further metrics can change after that."
+        )
+    ]
+    if not experiment.primary_metric:
+        notes.append(_("There is no primary metric, so there will be no verdict."))
+    return _giving(experiment, experiment.traffic_percent, lines, notes, question=f"Start {key}?")
+
+
+def look_at_growth(key: str, percent: int, *, viewer: HasPermissions | None = None) -> Look:
+    """How many more units take part."""
+    experiment = _experiment(key, "grow")
+    editing.require_growth(experiment, percent)
+    note = Text("The ratio of the variants stays. The traffic cannot shrink without a restart.")
+    question = (
+        f"Let {percent} % instead of {experiment.traffic_percent} % of all units take part in "
+        f"{key}?"
+    )
+    lines = _edited(experiment, {"traffic_percent": percent})
+    return _giving(
+        experiment, percent, [*lines], [localized(note)], question=question, asks_always=True
+    )
+
+
+def look_at_addition(
+    key: str,
+    metric: str,
+    tolerated: float | None = None,
+    *,
+    viewer: HasPermissions | None = None,
+) -> Look:
+    """The metric, and what it does to the results of the others."""
+    experiment = _experiment(key, "add-metric")
+    notes = [Text("Only units that are exposed from now on count. A metric that was added stays.")]
+    if tolerated is None:
+        notes.append(
+            Text("The corrected p values of the others rise, so a result may be withdrawn.")
+        )
+    role = _("other metric") if tolerated is None else _("guardrail")
+    return Look(
+        lines=[Line(metric, NONE, role)],
+        notes=[*map(localized, notes)],
+        asks=True,
+        asks_always=True,
+        question=f"Measure {metric} in {key}, too?",
+        rows=[experiment],
+    )
+
+
+def look_at_restart(
+    key: str,
+    variants: Sequence[str] | None = None,
+    traffic_percent: int | None = None,
+    *,
+    viewer: HasPermissions | None = None,
+) -> Look:
+    """Which settings change, and what is lost."""
+    experiment = _experiment(key, "restart")
+    settings = {"variants": variants, "traffic_percent": traffic_percent}
+    given = {name: value for name, value in settings.items() if value is not None}
+    notes = [
+        Text("All units get other buckets, and many another variant. This cannot be undone."),
+        Text("The exposures so far are no longer reported."),
+    ]
+    percent = experiment.traffic_percent if traffic_percent is None else traffic_percent
+    return _giving(
+        experiment,
+        percent,
+        [*_edited(experiment, given)],
+        [*map(localized, notes)],
+        question=f"Restart {key}?",
+        asks_always=True,
+    )
+
+
+def look_at_force(
+    key: str, unit: str, variant: str | None = None, *, viewer: HasPermissions | None = None
+) -> Look:
+    """What the unit gets."""
+    experiment, bucket = _experiment(key, "force"), _("what its bucket says")
+    line = Line(unit, experiment.overrides.get(unit, bucket), variant or bucket)
+    notes = [_("A forced unit is not recorded.")]
+    return Look(lines=[line], notes=notes, rows=[experiment])
+
+
+def look_at_stop(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """Every call gets its default."""
+    experiment = _experiment(key, "stop")
+    notes = [_("No exposure is recorded. “Undo” takes it back.")]
+    lines = [*_to_state(experiment, State.STOPPED)]
+    return Look(lines=lines, notes=notes, rows=[experiment])
+
+
+def look_at_ship(key: str, winner: str, *, viewer: HasPermissions | None = None) -> Look:
+    """The verdict, and which harm is not excluded. Computes the report."""
+    experiment, notes = _experiment(key, "ship"), list[Text]()
+    require_variant(experiment, winner)
+    report, error = read_report(experiment)
+    if error:
+        notes.append(Text("No report will be stored: {error}", error=error))
+    if report is not None:
+        for verdict in report["verdicts"]:
+            outcome = outcome_text(verdict["outcome"])
+            notes.append(
+                Text("{treatment}: {outcome}.", treatment=verdict["treatment"], outcome=outcome)
+            )
+        if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
+            notes.append(Text("No treatment has been shown to be better."))
+        harm = marked("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
+        notes += [Text(harm, metric=metric) for metric in possible_harms(report, winner)]
+    return _giving(
+        experiment,
+        _ALL,
+        [*_to_state(experiment, State.SHIPPED, winner)],
+        [*map(localized, notes)],
+        share=Text("All units get {variant}.", variant=winner),
+        question=f"Ship {winner} to all units of {key}?",
+        asks_always=True,
+    )
+
+
+def look_at_undo(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """The decision that is taken back, and what becomes of the report."""
+    experiment = _experiment(key, "undo")
+    decision = lifecycle.last_decision(experiment)
+    before = decision.before
+    notes = [Text("All exposures are kept.")]
+    if before["state"] == State.RUNNING and experiment.winner:
+        notes.append(Text("Units that met the shipped variant meanwhile stay in the report."))
+    lines = [
+        Line(_("event"), localized(decision.message), _("undone")),
+        *_to_state(experiment, State(before["state"]), before["winner"]),
+    ]
+    is_stored = experiment.frozen_report is not None
+    if is_stored and not before["has_report"] and experiment.exposures_deleted_at is None:
+        lines.append(Line(_("report"), _("stored"), _("computed from all exposures")))
+    return Look(
+        lines=lines,
+        notes=[*map(localized, notes)],
+        asks=True,
+        asks_always=True,
+        question=f"Undo “{decision.message}” of {key}? It is {before['state']} again.",
+        rows=[experiment],
+    )
+
+
+def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """What is lost for good."""
+    experiment = _experiment(key, "delete")
+    notes = [Text("Its exposures, report and events are deleted, too. This cannot be undone.")]
+    if winner := experiment.winner:
+        text = marked("Everyone gets “{winner}” now: remove the experiment from the code first.")
+        notes.append(Text(text, winner=winner))
+    return Look(
+        lines=[Line(_("state"), str(State(experiment.state).label), _("deleted"))],
+        notes=[*map(localized, notes)],
+        asks=True,
+        asks_always=True,
+        question=f"Delete the experiment {key}?",
+        rows=[experiment],
+    )
+
+
+def undone_event(experiment: Experiment) -> ExperimentEvent | None:
+    """Returns the stop or the ship that can be undone; None without one. Makes one query."""
+    try:
+        event = lifecycle.last_decision(experiment)
+    except ExperimentError:
+        return None
+    # Without its exposures, it cannot run again.
+    is_lost = experiment.exposures_deleted_at and event.before["state"] == State.RUNNING
+    return None if is_lost else event
+
+
+def _experiment(key: str, action: str) -> Experiment:
+    experiment = find(key)
+    require_now(experiment, action)
+    return experiment
+
+
+def _giving(  # noqa: PLR0913 (what is given, to whom, and what is asked)
+    experiment: Experiment,
+    percent: int,
+    lines: Sequence[Line],
+    notes: Sequence[str],
+    *,
+    question: str,
+    share: Text | None = None,
+    asks_always: bool = False,
+) -> Look:
+    """Returns the look at an action that gives variants to a share of all units."""
+    return Look(
+        expected={"expect_event": newest_event(experiment)},
+        lines=lines,
+        share=share or Text("{percent} % of all units take part.", percent=percent),
+        consequence=Consequence.MOST if percent > _HALF else Consequence.MORE,
+        notes=notes,
+        asks=True,
+        asks_always=asks_always,
+        question=question,
+        rows=[experiment],
+    )
+
+
+def _edited(experiment: Experiment, settings: Mapping[str, Any]) -> Iterator[Line]:
+    """Yields the settings that change."""
+    _is_changed, texts = changed_texts(copy(experiment), columns_of(**settings_of(settings)))
+    yield from (Line(name, old, new) for name, old, new in texts)
+
+
+def _to_state(experiment: Experiment, after: State, winner: str = "") -> Iterator[Line]:
+    """Yields the lines of a change to another state."""
+    present = State(experiment.state)
+    yield Line(_("state"), str(present.label), str(after.label))
+    yield Line(
+        _("who gets what"),
+        _who_gets_what(experiment, present, experiment.winner),
+        _who_gets_what(experiment, after, winner),
+    )
+
+
+def _who_gets_what(experiment: Experiment, state: State, winner: str) -> str:
+    if state is State.RUNNING:
+        return shares_text(experiment)
+    if state is State.SHIPPED:
+        return _("everyone gets “%(winner)s”") % {"winner": winner}
+    return _("every call gets its default")

@@ -1,0 +1,225 @@
+"""What the actions of rollout plans would do: to the plan, to its flag, and to the users.
+
+Everything is planned in memory. The last step needs no other person, so it decides what is asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any, cast
+
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff._words.text import localized
+from flagstaff.actions.look import Line, Look
+from flagstaff.changes.consequence import (
+    Consequence,
+    consequence_of,
+    impact_text,
+    needs_question,
+    text_to_type,
+    users_text,
+)
+from flagstaff.changes.impact import impact
+from flagstaff.changes.row_states import Impact, RowState
+from flagstaff.conf import conf
+from flagstaff.exceptions import UnknownPlanError
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import version_of
+from flagstaff.history.user_names import HasPermissions
+from flagstaff.rollouts import plans
+from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.requirements import (
+    enabling_message,
+    present_rollout,
+    problem_of_database,
+    problem_of_driver,
+    problem_of_first_step,
+    problem_of_flag,
+    require,
+)
+from flagstaff.rollouts.texts import guard_text, state_sentence
+from flagstaff.rollouts.traffic import notes_of
+from flagstaff.rollouts.transitions import rolled_back_fields
+
+# Seconds for the count of users before a roll back, which nothing delays.
+_SHORT_COUNT = 0.3
+
+
+def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **options: Any) -> Look:
+    """The steps and the guards. Nothing is given to users before the start."""
+    flag = flag_row(key)
+    # At 100 %, no steps are possible.
+    plans.default_steps(flag)
+    plan = plans.new_plan(flag, **options)
+    lines, percent = list[Line](), present_rollout(flag)
+    for number, step in enumerate(plan.read_steps(), 1):
+        label = _("Step %(number)s") % {"number": number}
+        lines.append(Line(label, f"{percent} %", localized(step.text)))
+        percent = step.percent
+    lines += [Line(_("Guard"), "", guard_text(guard)) for guard in plan.read_guards()]
+    notes = [_sentence(problem)] if (problem := problem_of_driver()) else []
+    notes += _notes(plan, flag, 0, has_traffic=False)
+    return Look(lines=lines, notes=notes, rows=[flag], models=(Plan,))
+
+
+def look_at_start(
+    key: str, *, viewer: HasPermissions | None = None, enable: bool = False, **options: Any
+) -> Look:
+    """What the first step and the last one do to the users."""
+    names = ("steps", "guards", "required_users", "ignore_releases")
+    flag, present = flag_row(key), plans.find_plan(key)
+    wanted = {name: options.get(name) for name in names}
+    plan = plans.plan_to_start(key, partial(plans.new_plan, flag), wanted)
+    first = plan.read_steps()[0]
+    enables = enable and not flag.enabled
+    problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
+    require(key, problem_of_database(), problem)
+    return _steps_ahead(plan, flag, 0, present, enables=enables, viewer=viewer)
+
+
+def look_at_resume(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """What the step at which a plan goes on, and the last one, do to the users."""
+    plan = plans.find_plan(key)
+    if plan is None:
+        raise UnknownPlanError(plans.no_plan_text(key))
+    plans.require_resumable(plan)
+    flag = flag_row(key)
+    require(key, problem_of_database(), problem_of_flag(flag))
+    index = (plan.step or 0) if plan.state == State.PAUSED else 0
+    return _steps_ahead(plan, flag, index, plan, viewer=viewer)
+
+
+def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and who looks)
+    plan: Plan,
+    flag: FlagRow,
+    index: int,
+    present: Plan | None,
+    *,
+    enables: bool = False,
+    viewer: HasPermissions | None,
+) -> Look:
+    # Before the count: then newer changes are a conflict.
+    version = version_of(Kind.FLAG, flag.pk)
+    plan_version = "" if present is None else present.version
+    now, steps = RowState(Kind.FLAG, flag), plan.read_steps()
+    fields = {"enabled": True} if enables else {}
+    at_once, last = (
+        impact([now], [now.after({**fields, "rollout_percent": step.percent})], viewer=viewer)
+        for step in (steps[index], steps[-1])
+    )
+    notes = list[str]()
+    # It refuses the action now, but the action can wait.
+    if problem := problem_of_driver():
+        notes.append(_sentence(problem))
+    # Why the plan was paused or rolled back.
+    if plan.reason or plan.trip_reason:
+        notes.append(state_sentence(plan, flag))
+    if enables:
+        notes.append(_sentence(enabling_message(flag)))
+    text = _(
+        "The plan can continue to its last step, %(percent)s %%, without another confirmation."
+    )
+    last_step = text % {"percent": steps[-1].percent}
+    users = filter(None, [impact_text(at_once)])
+    notes += [*users, *_notes(plan, flag, index), last_step]
+    asks = enables or needs_question(last, Consequence.MORE)
+    return Look(
+        expected={"expect_version": version, "expect_plan": plan_version},
+        lines=[
+            *([Line(_("flag"), _off(), _on())] if enables else []),
+            _plan_line(plan, State.RUNNING.label),
+            Line(_("rollout"), f"{flag.rollout_percent} %", localized(steps[index].text)),
+            *_users_lines(flag, at_once, last),
+        ],
+        impact=last,
+        at_once=at_once,
+        consequence=consequence_of(last),
+        notes=notes,
+        asks=asks,
+        typed=text_to_type(last) if asks else "",
+        rows=[flag],
+        models=(Plan,),
+    )
+
+
+def _users_lines(flag: FlagRow, at_once: Impact, last: Impact) -> Iterator[Line]:
+    labels: Mapping[str, Impact] = {
+        _("users at the next step, %(percent)s %%"): at_once,
+        _("users at the last step, %(percent)s %%"): last,
+    }
+    key = Kind.FLAG, flag.key
+    for label, effects in labels.items():
+        if key in effects:
+            percent = {"percent": effects.after[key].row.rollout_percent}
+            now, after = (users_text(effects[key], count) for count in effects[key].on)
+            yield Line(label % percent, now, after)
+
+
+def look_at_pause(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """The rollout stays as it is."""
+    plan = plans.find_plan(key)
+    rollout = "" if plan is None or plan.flag is None else f"{plan.flag.rollout_percent} %"
+    lines = [] if plan is None else [_plan_line(plan, State.PAUSED.label)]
+    return Look(lines=[*lines, Line(_("rollout"), rollout, rollout)])
+
+
+def look_at_roll_back(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """Who loses the flag, and whether it is turned off."""
+    plan = plans.find_plan(key)
+    flag = cast("FlagRow | None", find_row(conf.flag_model, key))
+    lines = [] if plan is None else [_plan_line(plan, State.ROLLED_BACK.label)]
+    if plan is None or flag is None:
+        return Look(lines=lines)
+    lines.append(Line(_("rollout"), f"{flag.rollout_percent} %", "0 %"))
+    present = RowState(Kind.FLAG, flag)
+    after = present.after(rolled_back_fields(flag))
+    if flag.enabled and not after.row.enabled:
+        lines.append(Line(_("flag"), _on(), _off()))
+    effects = impact([present], [after], timeout=_SHORT_COUNT, viewer=viewer)
+    for effect in effects.values():
+        users_now, users_after = (users_text(effect, count) for count in effect.on)
+        lines.append(Line(_("users with the flag"), users_now, users_after))
+    notes = [*filter(None, [impact_text(effects)])]
+    return Look(lines=lines, impact=effects, notes=notes, rows=[flag], models=(Plan,))
+
+
+def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
+    """The flag stays as it is."""
+    plan = plans.find_plan(key)
+    if plan is None:
+        raise UnknownPlanError(plans.no_plan_text(key))
+    text = _("The flag stays as it is. The events and the figures of the plan are deleted.")
+    rollout = "" if plan.flag is None else f"{plan.flag.rollout_percent} %"
+    return Look(
+        lines=[_plan_line(plan, _("deleted")), Line(_("rollout"), rollout, rollout)],
+        notes=[text],
+        asks=True,
+        asks_always=True,
+        question=f"Delete the rollout plan of {key} and its events?",
+        models=(Plan,),
+    )
+
+
+def _notes(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -> Iterator[str]:
+    yield from map(_sentence, notes_of(plan, flag, index, has_traffic=has_traffic))
+
+
+def _plan_line(plan: Plan, after: object) -> Line:
+    return Line(_("plan"), str(State(plan.state).label), str(after))
+
+
+def _on() -> str:
+    return pgettext("state of a flag", "on")
+
+
+def _off() -> str:
+    return pgettext("state of a flag", "off")
+
+
+def _sentence(text: str) -> str:
+    return _("%(sentence)s.") % {"sentence": capfirst(localized(text))}
