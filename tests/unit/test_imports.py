@@ -35,10 +35,10 @@ def _modules() -> dict[str, list[tuple[str, bool]]]:
     """Returns the imports of each module. Reading the package takes a second of processor time."""
     modules = {}
     for path in (ROOT / "flagstaff").rglob("*.py"):
-        # Without the stand-in for waffle, which is imported as "waffle".
-        if "stand_in" not in path.parts:
-            name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            modules[name.removesuffix(".__init__")] = [*_imports(ast.parse(path.read_text()))]
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        # The stand-in is imported as "waffle".
+        name = name.removeprefix("flagstaff.contrib.waffle.stand_in.").removesuffix(".__init__")
+        modules[name] = [*_imports(ast.parse(path.read_text()))]
     return modules
 
 

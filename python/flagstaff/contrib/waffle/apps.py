@@ -12,7 +12,7 @@ class WaffleConfig(AppConfig):
     verbose_name = _("Feature flags: django-waffle")
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.contrib.waffle.settings.SETTINGS",
-        "checks": "flagstaff.contrib.waffle.checks.check_waffle",
+        "checks": "flagstaff.contrib.waffle.own_code.check_waffle",
         "deciding_code": "flagstaff.contrib.waffle.own_code.deciding_code",
         "verbs": "flagstaff.contrib.waffle.cli.VERBS",
     }

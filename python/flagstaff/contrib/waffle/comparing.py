@@ -32,9 +32,8 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle import contract, own_code
-from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE
-from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows, waffle_model
-from flagstaff.contrib.waffle.settings import WaffleKind
+from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows
+from flagstaff.contrib.waffle.settings import LANGUAGE_ATTRIBUTE, WaffleKind, waffle_model
 from flagstaff.extensions import Record
 from flagstaff.models import Segment
 
