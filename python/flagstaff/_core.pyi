@@ -1,10 +1,9 @@
 """The extension module: evaluation, and the functions that control the engine."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import GenericAlias, TracebackType
+from types import GenericAlias, SimpleNamespace, TracebackType
 from typing import Any, Generic, Literal, TypeVar, final, overload
 
-from flagstaff._engine.hooks import Hooks
 from flagstaff._words.text import Text
 from flagstaff.typing import Context, UserLike
 
@@ -369,7 +368,7 @@ class Snapshot:
 def reset_attributes() -> None:
     """Reads the setting ATTRIBUTES again at the next evaluation that needs it."""
 
-def install(hooks: Hooks) -> None:
+def install(hooks: SimpleNamespace) -> None:
     """Sets what the extension calls in this process. Later calls change nothing."""
 
 def start(*, in_memory: bool = False, wait: bool = True) -> bool:

@@ -1,4 +1,4 @@
-//! The functions of the Python package that Rust calls: `flagstaff._engine.hooks.Hooks`.
+//! The functions of the Python package that Rust calls: `flagstaff._engine.hooks`.
 
 use std::collections::HashMap;
 
@@ -98,7 +98,7 @@ impl Hooks {
         if let Some(hooks) = HOOKS.get(py) {
             return Ok(hooks);
         }
-        py.import("flagstaff._engine.lifecycle")?;
+        py.import("flagstaff._engine.hooks")?;
         HOOKS.get(py).ok_or_else(|| {
             PyRuntimeError::new_err(
                 "an evaluation runs while flagstaff is imported; evaluate later",

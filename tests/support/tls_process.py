@@ -18,7 +18,6 @@ django.setup()
 
 from flagstaff import _core  # noqa: E402
 from flagstaff._engine import lifecycle  # noqa: E402
-from flagstaff._engine.hooks import EngineOptions  # noqa: E402
 from flagstaff._tables.names import names  # noqa: E402
 
 # The database is empty, so this error proves that the connection works.
@@ -26,7 +25,7 @@ CONNECTED = "a table or column is missing"
 
 
 def engine(parameters: dict[str, str]) -> str | None:
-    options = EngineOptions(
+    options = lifecycle.EngineOptions(
         parameters=parameters,
         names=names(connections["default"]),
         listen=False,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from django.db import InterfaceError, OperationalError
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+#: What drivers raise if the database is away. All other errors are those of the project's code.
+DATABASE_ERRORS = (InterfaceError, OperationalError)
 
 _POSTGRESQL, _SQLITE = "postgresql", "sqlite"
 

@@ -1,7 +1,7 @@
-"""The engine of this process: its options, and the hooks that start, restart and stop it.
+"""The engine of this process: its options, and the functions that start, restart and stop it.
 
-The extension owns the state of the process, and calls the functions that the end of this module
-installs: `read_options` once, `run_maintenance` from time to time, the others as they are needed.
+The extension owns the state of the process, and calls `read_options` once, `run_maintenance` from
+time to time, and others as `hooks` says.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal, cast
 
@@ -22,12 +23,12 @@ from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 from django.db import connections
 
-from flagstaff import _core
+from flagstaff import _core, _log
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
-from flagstaff._engine import attributes, direct, listeners, log_once, user_keys
-from flagstaff._engine.hooks import EngineOptions, Hooks, StartOptions
-from flagstaff._engine.status_log import StatusLog, StatusReport, logger
+from flagstaff._engine import attributes, direct
+from flagstaff._engine.status_log import StatusLog, StatusReport
+from flagstaff._log import logger
 from flagstaff._tables.names import engine_names
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
@@ -37,6 +38,38 @@ from flagstaff.exceptions import (
     UnknownFlagError,
     UnknownValueError,
 )
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the engine connects and refreshes. Times are in seconds."""
+
+    #: Connection parameters by their libpq name.
+    parameters: dict[str, str]
+    #: Quoted names of tables and columns.
+    names: dict[str, str]
+    listen: bool
+    poll_interval: float
+    pool_size: int
+    pool_idle: float
+    max_staleness: float
+    usage_interval: float
+    measure_interval: float
+    new_visitors_per_hour: int
+    host: str
+    #: The build of the project, empty without one.
+    release: str
+
+
+@dataclass(frozen=True)
+class StartOptions:
+    """Everything that the extension needs to start, read once per process."""
+
+    startup_timeout: float
+    report_unknown: bool
+    #: None if the process evaluates directly.
+    engine: EngineOptions | None
+
 
 # Hooks for the start of a forked child and for the end of a process.
 
@@ -323,7 +356,7 @@ def after_fork() -> None:
     _process = _Process()
     _core.after_fork()
     direct.reset_own_writes()
-    log_once.after_fork()
+    _log.after_fork()
     for hook in fork_hooks:
         hook()
 
@@ -351,43 +384,6 @@ def _require_fixed_settings() -> None:
             )
 
 
-_core.install(
-    Hooks(
-        read_options=read_options,
-        wait_for_first_load=wait_for_first_load,
-        log_late_start=log_late_start,
-        after_fork=after_fork,
-        run_maintenance=run_maintenance,
-        report_unknown_key=report_unknown_key,
-        notify=listeners.notify,
-        reads_own_writes=direct.reads_own_writes,
-        kept_snapshots=direct.kept_snapshots,
-        read_all=direct.read_all,
-        read_groups=direct.read_groups,
-        request_context=attributes.RequestContext,
-        visitor_of=attributes.visitor_of,
-        visitor_has_returned=attributes.visitor_has_returned,
-        is_crawler=attributes.is_crawler,
-        origin_of=attributes.origin_of,
-        classify=user_keys.classify,
-        read_attribute_settings=attributes.read_settings,
-        computed_attributes=attributes.computed_attributes,
-        is_deferred=attributes.is_deferred,
-        plain_value=attributes.plain_value,
-        microseconds=attributes.microseconds,
-        utc_of=attributes.utc_of,
-        note_evaluation=attributes.note_evaluation,
-        load_lazy_user=attributes.load_lazy_user,
-        is_database_error=attributes.is_database_error,
-        report_database_error=attributes.report_database_error,
-        report_needed_user=attributes.report_needed_user,
-        report_missing_user=attributes.report_missing_user,
-        check_text_key=user_keys.check_text_key,
-        report_reserved_name=attributes.report_reserved_name,
-        report_unreadable=attributes.report_unreadable,
-        report_unreadable_context=attributes.report_unreadable_context,
-    )
-)
 setting_changed.connect(_after_setting)
 os.register_at_fork(before=_core.fork_begins, after_in_parent=_core.fork_ends)
 _call_after_fork(after_fork)

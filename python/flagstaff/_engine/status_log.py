@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TypedDict
 
 from flagstaff._core import monotonic
+from flagstaff._log import logger
 from flagstaff._words.text import Text, some
 from flagstaff.conf import conf
-
-logger = logging.getLogger("flagstaff")
 
 _LATE = (
     "the first load takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"

@@ -20,8 +20,8 @@ from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.attributes import column_attributes
-from flagstaff._engine.log_once import place_of
 from flagstaff._engine.user_keys import key_to_text
+from flagstaff._log import place_of
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.catalog import find_tables, why_hidden
 from flagstaff._tables.database import db

@@ -12,6 +12,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import (
+    _log,
     all_flags,
     experiments,
     explain,
@@ -21,7 +22,6 @@ from flagstaff import (
     resolve_flag,
     snapshot,
 )
-from flagstaff._engine import log_once
 from flagstaff.exceptions import UnknownFlagError
 from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.listeners import Evaluation
@@ -163,7 +163,7 @@ def test_listener_makes_evaluations_that_call_no_listener(rows: Load, add: Any) 
 def test_listener_that_raises_is_logged_once_and_the_others_are_called(
     rows: Load, add: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_once, "_logged", set())
+    monkeypatch.setattr(_log, "_logged", set())
     seen: list[str] = []
 
     def broken(evaluation: Evaluation) -> None:

@@ -10,7 +10,7 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
 from flagstaff import _core
-from flagstaff._engine.request_flags import RequestFlags, flags_of
+from flagstaff._request.flags import RequestFlags, flags_of
 from flagstaff._words.text import is_storable
 from flagstaff.conf import conf
 from flagstaff.contrib.ofrep.errors import OfrepError, no_result

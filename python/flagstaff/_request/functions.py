@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.module_loading import import_string
 
-from flagstaff._engine.log_once import place_of
+from flagstaff._log import place_of
 
 
 class RequestFunctionError(Exception):

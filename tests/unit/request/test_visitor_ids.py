@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.core.signing import TimestampSigner
 
-from flagstaff._engine import visitor_cookie
-from flagstaff._engine.visitor_cookie import draw_id, read_id, sign_id
+from flagstaff._request import visitor
+from flagstaff._request.visitor import draw_id, read_id, sign_id
 
 DAY = 86_400
 
@@ -59,6 +59,4 @@ def test_id_signed_with_a_fallback_key_is_read_as_not_current(settings: Any) -> 
     old, settings.SECRET_KEY = settings.SECRET_KEY, "a new secret"
     assert read_id(text, 10**9) is None
     settings.SECRET_KEY_FALLBACKS = [old]
-    assert read_id(text, 10**9) == visitor_cookie.SignedId(
-        "visitor", 1_700_000_000, is_current=False
-    )
+    assert read_id(text, 10**9) == visitor.SignedId("visitor", 1_700_000_000, is_current=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+
 from flagstaff._core import monotonic
-from flagstaff._engine.status_log import logger
+
+logger = logging.getLogger("flagstaff")
 
 # Code may build names from user input, so their number has no limit of its own.
 _MAX_LOGGED = 1000

@@ -16,8 +16,8 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.cache import patch_cache_control, patch_vary_headers
 
-from flagstaff._engine.log_once import log_once
-from flagstaff._engine.request_functions import RequestFunctionError, result_of
+from flagstaff._log import log_once
+from flagstaff._request.functions import RequestFunctionError, result_of
 from flagstaff.conf import conf
 
 _ID = "id"

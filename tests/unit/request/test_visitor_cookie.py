@@ -21,11 +21,11 @@ from django.urls import path
 from django.views.decorators.cache import cache_control
 from rest_framework.request import Request as RestRequest
 
+from flagstaff import _log
 from flagstaff._core import Observation, observed_request
-from flagstaff._engine import log_once
-from flagstaff._engine.attributes import visitor_of
-from flagstaff._engine.request_flags import flags_of
-from flagstaff._engine.visitor_cookie import read_id, sign_id
+from flagstaff._request.context import visitor_of
+from flagstaff._request.flags import flags_of
+from flagstaff._request.visitor import read_id, sign_id
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
 
@@ -97,7 +97,7 @@ urlpatterns = [
 def site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = [MIDDLEWARE]
-    monkeypatch.setattr(log_once, "_logged", set())
+    monkeypatch.setattr(_log, "_logged", set())
 
 
 Get = Callable[..., Any]

@@ -7,20 +7,16 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import cached_property
 from inspect import isawaitable
-from typing import Any, Final, Protocol, TypeAlias, TypeVar, overload
+from typing import Any, Final, TypeAlias, TypeVar, overload
 
 from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
-from flagstaff._engine.attributes import (
-    DATABASE_ERRORS,
-    RequestContext,
-    once_per_request,
-    prepare_attributes,
-    unreadable_user,
-)
-from flagstaff._engine.log_once import log_once
+from flagstaff._connection.vendor import DATABASE_ERRORS
+from flagstaff._log import log_once
+from flagstaff._request.context import RequestContext, prepare_attributes
+from flagstaff._request.user import once_per_request, unreadable_user
 from flagstaff._types import Context, UserLike
 
 _T = TypeVar("_T")
@@ -30,33 +26,6 @@ ContextSource: TypeAlias = Context | Callable[[Any], Any]
 
 #: The default of a template tag: the user of the request. None means no user.
 REQUEST_USER: Final = object()
-
-
-class Evaluator(Protocol):
-    """A snapshot, or an evaluator of the newest snapshot."""
-
-    def flag_enabled(
-        self,
-        key: str,
-        user: UserLike = None,
-        *,
-        default: bool = False,
-        context: Context = None,
-    ) -> bool:
-        """Returns whether the flag `key` is on for `user`."""
-
-    def get_value(
-        self, key: str, default: Any = None, *, user: UserLike = None, context: Context = None
-    ) -> Any:
-        """Returns the value `key` for `user`, or `default` if there is none."""
-
-    def get_variant(
-        self, key: str, user: UserLike = None, *, default: Any = None, context: Context = None
-    ) -> Any:
-        """Returns the variant of the experiment `key` for `user`, or `default`."""
-
-    def depends_on_user(self, key: str) -> bool:
-        """Returns whether the flag's result differs between users."""
 
 
 class RequestFlags:
@@ -227,31 +196,24 @@ class _Newest:
     def context(self) -> RequestContext:
         return _context_of(self._request)
 
-    def flag_enabled(
-        self,
-        key: str,
-        user: UserLike = None,
-        *,
-        default: bool = False,
-        context: Context = None,
-    ) -> bool:
+    def flag_enabled(self, key: str, user: UserLike = None, **options: Any) -> bool:
         with _core.Observation(self, is_counted=False):
-            return _core.flag_enabled(key, user, default=default, context=context)
+            return _core.flag_enabled(key, user, **options)
 
-    def get_value(
-        self, key: str, default: Any = None, *, user: UserLike = None, context: Context = None
-    ) -> Any:
+    def get_value(self, key: str, default: Any = None, **options: Any) -> Any:
         with _core.Observation(self, is_counted=False):
-            return _core.get_value(key, default, user=user, context=context)
+            return _core.get_value(key, default, **options)
 
-    def get_variant(
-        self, key: str, user: UserLike = None, *, default: Any = None, context: Context = None
-    ) -> Any:
+    def get_variant(self, key: str, user: UserLike = None, **options: Any) -> Any:
         with _core.Observation(self, is_counted=False):
-            return _core.get_variant(key, user, default=default, context=context)
+            return _core.get_variant(key, user, **options)
 
     def depends_on_user(self, key: str) -> bool:
         return _core.current(key).depends_on_user(key)
+
+
+#: A snapshot, or an evaluator of the newest snapshot.
+Evaluator: TypeAlias = _core.Snapshot | _Newest
 
 
 def _context_of(request: Any) -> RequestContext:

@@ -16,7 +16,7 @@ from django.test import AsyncClient, Client, RequestFactory
 from django.urls import path
 from django.views.decorators.cache import cache_page
 
-from flagstaff._engine.visitor_cookie import keep_out_of_cache
+from flagstaff._request.visitor import keep_out_of_cache
 
 MIDDLEWARE = "flagstaff.middleware.FlagstaffMiddleware"
 UPDATE = "django.middleware.cache.UpdateCacheMiddleware"
