@@ -58,7 +58,7 @@ def _graph(*, at_start: bool) -> dict[str, set[str]]:
 def test_imports_are_found_at_the_start_in_functions_and_for_types() -> None:
     source = """
 import flagstaff.conf
-from flagstaff._engine import explain
+from flagstaff._engine import direct
 if TYPE_CHECKING:
     from flagstaff.models import Segment
 class Config:
@@ -68,7 +68,7 @@ class Config:
 """
     assert [*_imports(ast.parse(source))] == [
         ("flagstaff.conf", True),
-        ("flagstaff._engine.explain", True),
+        ("flagstaff._engine.direct", True),
         ("flagstaff.models.Segment", False),
         ("flagstaff.history.kinds.Kind", True),
         ("flagstaff.checks", False),

@@ -14,10 +14,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explained, Explanation, Step, explain, step_text
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._engine.status import status
-from flagstaff._engine.typed_context import parse_text
+from flagstaff._evaluation import Explained, Explanation, Step, explain, parse_text, step_text
 from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.text import localized

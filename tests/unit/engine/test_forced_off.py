@@ -11,8 +11,8 @@ from django.test import RequestFactory
 
 from flagstaff import _core, all_flags, explain, flag_enabled, snapshot, status
 from flagstaff._engine import forced_off as environment
-from flagstaff._engine.explain import Explanation, explanation_of
 from flagstaff._engine.metrics import prometheus_text
+from flagstaff._evaluation import Explanation, explanation_of
 from flagstaff._request.flags import RequestFlags
 from flagstaff._types import UserLike
 from flagstaff.testing import override_flag

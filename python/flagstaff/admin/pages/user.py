@@ -11,7 +11,7 @@ from django.utils.translation import ngettext, pgettext
 from flagstaff import _core
 from flagstaff._core import Snapshot
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explanation, ValueExplanation, explanation_of
+from flagstaff._evaluation import Explanation, ValueExplanation, explanation_of
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._words.text import local_number, localized
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why

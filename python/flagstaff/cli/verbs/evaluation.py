@@ -9,9 +9,14 @@ from django.core.management.base import CommandError
 
 from flagstaff._engine import forced_off
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explanation, ValueExplanation, explain_value, step_text
-from flagstaff._engine.explain import explain as explain_flag
-from flagstaff._engine.typed_context import parse_pairs
+from flagstaff._evaluation import (
+    Explanation,
+    ValueExplanation,
+    explain_value,
+    parse_pairs,
+    step_text,
+)
+from flagstaff._evaluation import explain as explain_flag
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.rows import find_row, flag_row

@@ -27,7 +27,7 @@ from django.test import RequestFactory
 
 from flagstaff import read_own_writes, snapshot
 from flagstaff._core import Snapshot
-from flagstaff._engine.explain import Explanation, explanation_of
+from flagstaff._evaluation import Explanation, explanation_of
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.rule_parts import groups_of
 from flagstaff.conf import conf

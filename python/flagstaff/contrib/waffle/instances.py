@@ -13,7 +13,7 @@ from typing import Any
 from django.db import connections, router
 
 from flagstaff import changes, explain, ready
-from flagstaff._engine.explain import Explanation
+from flagstaff._evaluation import Explanation
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
 from flagstaff.conf import conf

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from flagstaff._engine.typed_context import parse_pairs, parse_text
+from flagstaff._evaluation import parse_pairs, parse_text
 
 BUILT_IN = "is built in: the user decides it; use another user or another name"
 WRONG_TYPE = '"a" must be a text, a number, true, false, null or a list'

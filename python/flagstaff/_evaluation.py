@@ -1,17 +1,57 @@
-"""Evaluation details: the results of `flag_enabled` and `get_value`, and why."""
+"""Evaluations that are less frequent: all flags, a result with its reason, and each step of it.
+
+Also the context as a person types it: texts of name=value, or JSON.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, TypeVar
+from json import JSONDecodeError
+from math import isfinite
+from typing import Any, TypeVar, overload
 
 from flagstaff import _core
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._types import Context, UserLike
+from flagstaff._words.json_text import parse_json, scalar_of
 from flagstaff._words.rule_text import conditions_text
-from flagstaff._words.text import Text, localized
+from flagstaff._words.text import Text, is_storable, localized
+from flagstaff.conf import BUILT_IN
+
+_T = TypeVar("_T")
+
+
+@overload
+def resolve_value(
+    key: str, default: None = None, *, user: UserLike = None, context: Context = None
+) -> _core.Resolution[Any]: ...
+@overload
+def resolve_value(
+    key: str, default: _T, *, user: UserLike = None, context: Context = None
+) -> _core.Resolution[Any | _T]: ...
+def resolve_value(
+    key: str, default: object = None, *, user: UserLike = None, context: Context = None
+) -> _core.Resolution[Any]:
+    """Returns the result of `get_value` with its reason, and the rule that decided.
+
+    Never raises for an unknown key.
+    """
+    return _core.current(key).resolve_value(key, default, user=user, context=context)
+
+
+def all_flags(
+    user: UserLike = None, *, client_side: bool = False, context: Context = None
+) -> dict[str, bool]:
+    """Returns the result of every flag for `user`, by key, from one snapshot. Does not block.
+
+    With `client_side`, only the flags that browsers may evaluate. Reads the user at most once.
+    Raises TypeError for a wrong type. Usage counts nothing, and has the time of the last call: with
+    `client_side`, these flags are in use; without it, it is not known which flags are in use,
+    because only evaluations of one key are counted.
+    """
+    return _core.current().all_flags(user, client_side=client_side, context=context)
 
 
 @dataclass(frozen=True)
@@ -110,10 +150,12 @@ def explain_value(key: str, user: UserLike = None, *, context: Context = None) -
     return explanation_of(ValueExplanation, key, raw)
 
 
-_T = TypeVar("_T", bound=Explained)
+_Explained = TypeVar("_Explained", bound=Explained)
 
 
-def explanation_of(explanation_class: type[_T], key: str, raw: Mapping[str, Any]) -> _T:
+def explanation_of(
+    explanation_class: type[_Explained], key: str, raw: Mapping[str, Any]
+) -> _Explained:
     """Returns what the extension found, as an explanation."""
     steps = tuple(map(_step, raw["steps"]))
     members = {**raw, "key": key, "override": raw["overridden_by"], "steps": steps}
@@ -145,3 +187,76 @@ def step_text(step: Step, hint: str) -> str:
     if unit := values.get("missing"):
         text += hint % {"example": f"{unit}={'ID' if unit == VISITOR else 'VALUE'}"}
     return text
+
+
+@dataclass(frozen=True)
+class TypedContext:
+    """The attributes that a person has typed."""
+
+    attributes: dict[str, object]
+    #: What is wrong; then there are no attributes.
+    problems: tuple[Text, ...] = ()
+
+
+def parse_text(text: str) -> TypedContext:
+    """Returns the context of a text: an object in JSON, or lines of name=value. Does not query."""
+    if not text.lstrip().startswith("{"):
+        return parse_pairs(filter(None, map(str.strip, text.splitlines())))
+    try:
+        return _context(parse_json(text).items())
+    except JSONDecodeError as error:
+        problem = Text(
+            "the JSON has an error at line {line}, column {column}",
+            line=str(error.lineno),
+            column=str(error.colno),
+        )
+    except ValueError as error:
+        problem = Text("the JSON cannot be read: {problem}", problem=str(error))
+    return TypedContext({}, (problem,))
+
+
+def parse_pairs(texts: Iterable[str]) -> TypedContext:
+    """Returns the context of texts such as country=DE. Does not query."""
+    pairs: list[tuple[str, object]] = []
+    problems: list[Text] = []
+    for text in texts:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if name and equals:
+            # The id of a visitor is a text, also if it looks like a number.
+            pairs.append((name, value if name == VISITOR else scalar_of(value)))
+        else:
+            problems.append(
+                Text('expected name=value, such as country=DE, not "{text}"', text=text)
+            )
+    return _context(pairs, problems)
+
+
+def _context(pairs: Iterable[tuple[str, object]], problems: Iterable[Text] = ()) -> TypedContext:
+    pairs = list(pairs)
+    problems = (*problems, *_problems_of(pairs))
+    return TypedContext({} if problems else dict(pairs), problems)
+
+
+def _problems_of(pairs: Iterable[tuple[str, object]]) -> Iterator[Text]:
+    seen = set()
+    for name, value in pairs:
+        if name in seen:
+            yield Text('"{name}" is given twice; remove one', name=name)
+        elif name in BUILT_IN:
+            yield Text(
+                '"{name}" is built in: the user decides it; use another user or another name',
+                name=name,
+            )
+        elif not _is_usable(value) or not is_storable(name):
+            yield Text('"{name}" must be a text, a number, true, false, null or a list', name=name)
+        seen.add(name)
+
+
+def _is_usable(value: object) -> bool:
+    if isinstance(value, list):
+        return all(not isinstance(item, list) and _is_usable(item) for item in value)
+    if isinstance(value, float):
+        return isfinite(value)
+    if isinstance(value, str):
+        return is_storable(value)
+    return value is None or isinstance(value, bool | int)
