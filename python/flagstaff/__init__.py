@@ -47,8 +47,8 @@ _MODULES = {
     "resolve_flag": "flagstaff._core",
     "resolve_value": "flagstaff._evaluation",
     "snapshot": "flagstaff._core",
-    "status": "flagstaff._engine.status",
-    "usage": "flagstaff._engine.usage",
+    "status": "flagstaff._workers.status",
+    "usage": "flagstaff._workers.usage",
     "wait_for_workers": "flagstaff._workers.wait",
 }
 

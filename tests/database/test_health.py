@@ -17,9 +17,9 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from flagstaff._engine import lifecycle
-from flagstaff._engine.job_metrics import HEARTBEAT
-from flagstaff._engine.status import Status, status
+from flagstaff._jobs import HEARTBEAT
 from flagstaff._words.text import Text
+from flagstaff._workers.status import Status, status
 from flagstaff.contrib.webhooks.models import Delivery
 from flagstaff.models import FeatureFlag, JobsRun, WaitingAction
 from tests.support.shop import Shop

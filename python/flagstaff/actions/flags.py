@@ -28,7 +28,7 @@ from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
-    from flagstaff._engine.usage import RecentUsage
+    from flagstaff._workers.usage import RecentUsage
 
 _STATE = ("enabled", "rollout_percent", "rules")
 _Users = Annotated[list[Any], Users("a user's primary key or username")]
@@ -39,7 +39,7 @@ _RemoveTags = Annotated[list[str], Tags("a tag to remove from those of each flag
 def evaluated_text(usage: RecentUsage | None, key: str) -> str:
     """Returns when and how often a flag was evaluated, and when it was served in bulk."""
     # A kill does not need it.
-    from flagstaff._engine.usage import NOT_USED  # noqa: PLC0415
+    from flagstaff._workers.usage import NOT_USED  # noqa: PLC0415
 
     if usage is None:
         return gettext("not known")
@@ -69,7 +69,7 @@ def evaluated_text(usage: RecentUsage | None, key: str) -> str:
 def _facts(rows: Sequence[Row]) -> dict[str, str]:
     """Returns who has the flags, and how often they were evaluated."""
     # A kill does not need it.
-    from flagstaff._engine.usage import recent_usage  # noqa: PLC0415
+    from flagstaff._workers.usage import recent_usage  # noqa: PLC0415
 
     usage = recent_usage({row.key: row for row in rows})
     off = deciding_code([row.key for row in rows if not FlagState.of(row).enabled])

@@ -15,11 +15,11 @@ from django.utils.translation import gettext_lazy
 
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._engine.status import status
 from flagstaff._evaluation import Explained, Explanation, Step, explain, parse_text, step_text
 from flagstaff._tables.bucket_units import USER
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.text import localized
+from flagstaff._workers.status import status
 from flagstaff.actions.arguments import name_of_users, unknown_users
 from flagstaff.admin.rights import needs_view_user_text
 from flagstaff.admin.row_page import Section

@@ -10,12 +10,12 @@ from operator import itemgetter
 
 from django.db import DataError, ProgrammingError
 
-from flagstaff._engine.reports import lost_workers
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.text import Text
+from flagstaff._workers.register import lost_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.models import Experiment, LostExposures

@@ -8,9 +8,9 @@ back starts nothing, so a service that comes and goes costs one new run, not one
 
 from __future__ import annotations
 
-from flagstaff._engine.reports import live_releases
 from flagstaff._tables.database import db
 from flagstaff._words.text import Text, some
+from flagstaff._workers.register import live_releases
 from flagstaff.rollouts.models import Plan, StepRun
 
 

@@ -15,7 +15,6 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 
 from flagstaff._engine import forced_off
-from flagstaff._engine.usage import NOT_USED, KeyUsage, UsagePeriod, key_usage, usage_period
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
@@ -23,6 +22,7 @@ from flagstaff._tables.tags import usable_tags
 from flagstaff._words.cells import Column
 from flagstaff._words.text import Text
 from flagstaff._words.times import aware, is_of_this_hour, local_time
+from flagstaff._workers.usage import NOT_USED, KeyUsage, UsagePeriod, key_usage, usage_period
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.extensions import PLANNED_FLAGS, Job, JobReport

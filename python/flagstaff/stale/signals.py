@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 
-from flagstaff._engine.usage import NOT_USED, KeyUsage
 from flagstaff._words.text import Text
 from flagstaff._words.times import local_time
+from flagstaff._workers.usage import NOT_USED, KeyUsage
 
 _ALL = 100
 

@@ -11,8 +11,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from flagstaff._engine.status import status
 from flagstaff._words.text import Text
+from flagstaff._workers.status import status
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import FLAGS, bucket_of, flag_url, page
 from tests.support.forced_off import forced_off

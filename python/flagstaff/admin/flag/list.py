@@ -26,12 +26,12 @@ from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
 from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
-from flagstaff._engine.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff._tables.database import db
 from flagstaff._tables.flag_states import STATE_LABELS, FlagState, ReleaseState, state_of
 from flagstaff._tables.tags import usable_tags
 from flagstaff._words.text import local_list, local_number
 from flagstaff._words.times import aware, full_time, local_days, today
+from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff.admin.app_pages import FlagNote
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.confirmation import count_of_users

@@ -14,15 +14,15 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._engine.usage import (
+from flagstaff._words.text import local_number
+from flagstaff._words.times import aware, local_days, local_time
+from flagstaff._workers.usage import (
     HourlyUsage,
     RecentUsage,
     hourly_usage,
     recent_usage,
     usage_period,
 )
-from flagstaff._words.text import local_number
-from flagstaff._words.times import aware, local_days, local_time
 from flagstaff.actions.flags import evaluated_text
 from flagstaff.admin.fallbacks import can_read, once
 from flagstaff.admin.row_page import Section

@@ -12,13 +12,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._engine import forced_off
-from flagstaff._engine.usage import require_usage, unknown_keys
 from flagstaff._tables.database import db
 from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import uncached
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import today
 from flagstaff._workers.register import read_workers
+from flagstaff._workers.usage import require_usage, unknown_keys
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default

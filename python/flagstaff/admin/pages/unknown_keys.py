@@ -10,7 +10,11 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._engine.usage import (
+from flagstaff._taken_keys import key_is_taken, taken_keys
+from flagstaff._words.similar import most_similar
+from flagstaff._words.text import local_number, localized
+from flagstaff._words.times import local_days, local_time_text
+from flagstaff._workers.usage import (
     OTHER_KEYS,
     HourlyUsage,
     UsagePeriod,
@@ -18,10 +22,6 @@ from flagstaff._engine.usage import (
     unknown_keys,
     usage_period,
 )
-from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import local_number, localized
-from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.links import history_url, page_link, page_url
 from flagstaff.admin.pages import Content, Page, page_links, page_number
 from flagstaff.admin.rights import may

@@ -13,12 +13,12 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from flagstaff._engine.usage import HourlyUsage, Usage
-from flagstaff._engine.usage import usage as counted_usage
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column, Record, printable
 from flagstaff._words.text import counted, some
 from flagstaff._words.times import full_time
+from flagstaff._workers.usage import HourlyUsage, Usage
+from flagstaff._workers.usage import usage as counted_usage
 from flagstaff.changes.changed import command_line
 from flagstaff.cli.errors import FAILED, UNKNOWN, USAGE
 from flagstaff.cli.options import add_ownership, count, ownership_filter

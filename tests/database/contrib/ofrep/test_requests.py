@@ -16,7 +16,7 @@ from pytest_django import Settings
 from flagstaff import _log, flag_enabled
 from flagstaff._engine import direct
 from flagstaff._engine.direct import NotReadyError
-from flagstaff._engine.usage import usage
+from flagstaff._workers.usage import usage
 from flagstaff.contrib.ofrep.views import evaluate_all, evaluate_one
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine

@@ -1,24 +1,31 @@
-"""The job that deletes what is older than the settings allow."""
+"""The jobs of the core: one deletes what is older than the settings allow, one is the heartbeat.
+
+Also the metrics of what all jobs have to do and have given up.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from threading import Event
 
 from django.db import Error
+from django.db.models import DurationField, ExpressionWrapper, F
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from flagstaff._core import monotonic
-from flagstaff._engine.reports import prune_reports_in_batches
-from flagstaff._engine.usage import prune_usage_in_batches
+from flagstaff._tables.database import db
 from flagstaff._words.cells import Column
 from flagstaff._words.times import aware
+from flagstaff._workers.register import prune_reports_in_batches
+from flagstaff._workers.usage import prune_usage_in_batches
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.extensions import RETENTIONS, JobReport, Retention
+from flagstaff.extensions import JOBS, RETENTIONS, Job, JobReport, Retention
 from flagstaff.history.retention import prune_in_batches
+from flagstaff.models import JobsRun
 
 # For the old rows of one kind: the other jobs of a loop wait for them.
 _MAX_SECONDS = 1.0
@@ -97,3 +104,31 @@ def _kept_rows() -> list[Retention]:
     )
     retentions = (*core_retentions, *(retention() for retention in RETENTIONS))
     return [retention for retention in retentions if retention.days is not None]
+
+
+def _record_run(_stop: Event) -> Sequence[JobReport]:
+    run = JobsRun(pk=1, last_run_at=Now())
+    db.rows(JobsRun).bulk_create(
+        [run], update_conflicts=True, unique_fields=["id"], update_fields=["last_run_at"]
+    )
+    return ()
+
+
+HEARTBEAT = Job(name="heartbeat", run=_record_run, columns=(), is_quiet=True)
+
+
+def job_metrics_text() -> str:
+    """Returns the metrics in Prometheus' text format. The age has no sample before the first run.
+
+    Makes a query for the age, and one for each backlog. Raises database errors.
+    """
+    # By one clock, that of the database.
+    age = ExpressionWrapper(Now() - F("last_run_at"), output_field=DurationField())
+    ages: Iterable[timedelta] = db.rows(JobsRun).values_list(age, flat=True)
+    name = "flagstaff_jobs_age_seconds"
+    lines = [f"# TYPE {name} gauge", *(f"{name} {age.total_seconds()!r}" for age in ages)]
+    for job in JOBS:
+        name, counts = f"flagstaff_{job.name}", job.backlog() if job.backlog else {}
+        samples = [f'{name}{{state="{state}"}} {count}' for state, count in counts.items()]
+        lines += [f"# TYPE {name} gauge", *samples] if samples else []
+    return "\n".join([*lines, ""])

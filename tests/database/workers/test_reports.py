@@ -9,8 +9,8 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from flagstaff._engine.reports import ReportKind, lost_workers, prune_reports_in_batches
 from flagstaff._tables.names import fill, own_names, sql
+from flagstaff._workers.register import ReportKind, lost_workers, prune_reports_in_batches
 from tests.support.reports import register_worker
 from tests.support.sql import rows, without_table
 from tests.support.usage_rows import delete_usage
