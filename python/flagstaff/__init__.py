@@ -33,7 +33,7 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
 # extension before the project's settings are known. `__init__.pyi` has their types.
 _MODULES = {
     "aclose": "flagstaff._engine.lifecycle",
-    "acting_as": "flagstaff._attribution.writes",
+    "acting_as": "flagstaff._attribution",
     "all_flags": "flagstaff._evaluation",
     "aready": "flagstaff._engine.lifecycle",
     "close": "flagstaff._engine.lifecycle",

@@ -1,7 +1,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flagstaff._attribution.writes import acting_as
+from flagstaff._attribution import acting_as
 from flagstaff._core import flag_enabled, get_value, resolve_flag, snapshot
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh

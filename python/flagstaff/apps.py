@@ -13,7 +13,7 @@ from django.db.models.signals import pre_delete, pre_save
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import _core
-from flagstaff._attribution.writes import note_load, wrap_connection
+from flagstaff._attribution import note_load, wrap_connection
 from flagstaff._engine.forced_off import read_environment
 from flagstaff._tables.group_changes import connect_group_signals
 from flagstaff._tables.names import user_field

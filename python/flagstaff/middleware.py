@@ -9,7 +9,7 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from flagstaff._attribution.context import Attribution, actor_of, attributed, attribution
+from flagstaff._attribution import Attribution, actor_of, attributed, attribution
 from flagstaff._core import Observation, awaits_poll
 from flagstaff._engine.lifecycle import await_poll, wait_for_poll
 from flagstaff._request.flags import RequestFlags

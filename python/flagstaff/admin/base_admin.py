@@ -20,7 +20,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from flagstaff._attribution.context import actor_of, attributed, attribution
+from flagstaff._attribution import actor_of, attributed, attribution
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows, hiding, uncached
 from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate

@@ -16,7 +16,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from flagstaff._attribution.context import current_actor
+from flagstaff._attribution import current_actor
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import localized, quoted
 from flagstaff._words.times import local_time_text

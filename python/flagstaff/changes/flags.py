@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from flagstaff._attribution.context import current_actor, current_source
+from flagstaff._attribution import current_actor, current_source
 from flagstaff._tables.database import db
 from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.model_fields import RULES

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from flagstaff._attribution.context import current_actor
+from flagstaff._attribution import current_actor
 from flagstaff._stored_value_schema import SECRET
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES

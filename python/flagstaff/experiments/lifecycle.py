@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flagstaff._attribution.context import current_actor
+from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._words.text import Text, joined, marked, storable
 from flagstaff.changes.segment_use import missing_segment

@@ -9,7 +9,7 @@ from typing import Any, Literal, cast
 
 from django.db import Error, InterfaceError, OperationalError
 
-from flagstaff._attribution.writes import acting_as
+from flagstaff._attribution import acting_as
 from flagstaff._tables.database import db
 from flagstaff._words.text import Text
 from flagstaff.extensions import JobReport

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from django.db import IntegrityError
 
-from flagstaff._attribution.context import current_actor, current_reason
+from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.text import Text, joined, marked

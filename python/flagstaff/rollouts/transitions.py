@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 from flagstaff import changes
-from flagstaff._attribution.context import current_actor
+from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, find_row
 from flagstaff._words.rule_parts import can_grant

@@ -12,7 +12,7 @@ from typing import Any, Final
 from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._attribution.context import current_actor, current_reason
+from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._words.text import Text, is_whole_number, some
 from flagstaff.actions import Action, Done, Question, action

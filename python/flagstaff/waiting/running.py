@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import override
 
-from flagstaff._attribution.writes import acting_as
+from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db
 from flagstaff._words.cells import Column, Record

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 
 from flagstaff import changes
-from flagstaff._attribution.context import from_source
+from flagstaff._attribution import from_source
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
 from flagstaff.changes import Changed

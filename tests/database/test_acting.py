@@ -30,8 +30,7 @@ from django.utils.functional import SimpleLazyObject
 from psycopg import Cursor, sql
 
 from flagstaff import acting_as
-from flagstaff._attribution.context import attributed, attribution
-from flagstaff._attribution.writes import wrap_connection
+from flagstaff._attribution import attributed, attribution, wrap_connection
 from flagstaff.history import events, forget_user
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
