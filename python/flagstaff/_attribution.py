@@ -19,8 +19,7 @@ from django.core.signing import BadSignature, TimestampSigner
 from django.db import Error, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._connection.raw_cursor import run
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._connection import is_postgresql, run
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import flag_names, segment_names, value_names

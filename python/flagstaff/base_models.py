@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._connection import is_postgresql
 from flagstaff._stored_value_schema import value_schema_problems
 from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._words.text import TextError, joined, some

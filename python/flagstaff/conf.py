@@ -18,7 +18,7 @@ from django.conf import settings
 from django.db import connections, router
 from django.db.models import Model
 
-from flagstaff._connection.aliases import is_same_database
+from flagstaff._connection import is_same_database
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import is_storable
 from flagstaff.exceptions import ConfigurationError

@@ -16,7 +16,7 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff._connection import outside_transactions
 from flagstaff._core import start
 from flagstaff._engine import lifecycle
 from flagstaff._jobs import job_metrics_text

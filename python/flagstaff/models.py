@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._connection import is_postgresql
 from flagstaff._words.times import aware
 from flagstaff.base_models import (
     AbstractFeatureFlag,

@@ -23,8 +23,7 @@ from asgiref.sync import AsyncToSync, SyncToAsync
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from flagstaff import _core
-from flagstaff._connection.raw_cursor import run, savepoint
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._connection import is_postgresql, run, savepoint
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._tables.database import db
 from flagstaff._tables.names import engine_names, fill, group_names, optional_names

@@ -16,7 +16,7 @@ from django.db import DatabaseError
 from django.utils.module_loading import import_string
 
 from flagstaff import _core
-from flagstaff._connection.vendor import DATABASE_ERRORS
+from flagstaff._connection import DATABASE_ERRORS
 from flagstaff._log import log_once, place_of
 from flagstaff._request.visitor import visitor_of_request
 from flagstaff._tables.bucket_units import VISITOR

@@ -13,7 +13,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from flagstaff import _core
-from flagstaff._connection.vendor import DATABASE_ERRORS
+from flagstaff._connection import DATABASE_ERRORS
 from flagstaff._log import log_once
 from flagstaff._request.context import RequestContext, prepare_attributes
 from flagstaff._request.user import once_per_request, unreadable_user

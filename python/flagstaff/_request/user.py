@@ -12,7 +12,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.functional import SimpleLazyObject
 
-from flagstaff._connection.vendor import DATABASE_ERRORS
+from flagstaff._connection import DATABASE_ERRORS
 from flagstaff._core import monotonic
 from flagstaff._log import log_each_minute, place_of
 from flagstaff._request.context import observed_context

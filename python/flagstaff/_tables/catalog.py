@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._connection import is_postgresql
 from flagstaff._words.text import Text
 
 # Functions and operators are schema-qualified: others in the search path could match the arguments

@@ -10,7 +10,7 @@ from django.db import connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._connection import is_postgresql
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.conf import conf
 

@@ -16,9 +16,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 from django.db.models.signals import m2m_changed, post_delete, post_save
 
-from flagstaff._connection.aliases import is_same_database
-from flagstaff._connection.raw_cursor import run, savepoint
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._connection import is_postgresql, is_same_database, run, savepoint
 from flagstaff._tables.groups import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import fill, names_of_groups
 from flagstaff.conf import conf

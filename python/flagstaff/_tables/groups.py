@@ -9,7 +9,7 @@ from django.db import router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
-from flagstaff._connection.aliases import is_same_database
+from flagstaff._connection import is_same_database
 from flagstaff._tables.model_fields import AnyField, find_field, through_model
 from flagstaff._tables.tenants import is_of_tenants, shared_schema
 

@@ -11,7 +11,7 @@ from django.db.migrations.operations.base import Operation, OperationCategory
 from django.db.migrations.state import ProjectState
 from django.db.models import Model
 
-from flagstaff._connection.vendor import is_postgresql
+from flagstaff._connection import is_postgresql
 from flagstaff._tables.catalog import current_schema, find_table
 from flagstaff._tables.names import fill, own_names, sql
 from flagstaff.exceptions import FlagstaffError

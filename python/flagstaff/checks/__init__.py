@@ -8,7 +8,7 @@ from itertools import chain
 from django.core.checks import CheckMessage
 from django.db import connections
 
-from flagstaff._connection.vendor import is_postgresql, is_supported
+from flagstaff._connection import is_postgresql, is_supported
 from flagstaff._tables.database import db
 from flagstaff.checks.middleware import missing_middleware
 from flagstaff.checks.models import managers_that_hide_rows, models_that_differ

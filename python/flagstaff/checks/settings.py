@@ -12,9 +12,8 @@ from django.db import connections, router
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.utils.module_loading import import_string
 
-from flagstaff._connection.aliases import is_same_database
+from flagstaff._connection import is_postgresql, is_same_database, is_supported
 from flagstaff._connection.parameters import connection_parameters
-from flagstaff._connection.vendor import is_postgresql, is_supported
 from flagstaff._core import check_parameters
 from flagstaff._engine.attributes import unusable_columns
 from flagstaff._tables.database import db

@@ -19,7 +19,7 @@ from openfeature.flag_evaluation import (
 from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
 
 from flagstaff import _core, ready
-from flagstaff._connection.vendor import DATABASE_ERRORS
+from flagstaff._connection import DATABASE_ERRORS
 from flagstaff._engine import change_watch
 from flagstaff._request.flags import aobserved_snapshot, observed_snapshot
 from flagstaff._request.user import once_per_request

@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
 from django.utils.translation import gettext as _
 
-from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff._connection import outside_transactions
 from flagstaff._tables.rows import all_rows
 from flagstaff._words.text import is_whole_number
 from flagstaff.admin.base_admin import BaseAdmin

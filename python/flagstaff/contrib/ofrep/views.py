@@ -13,7 +13,7 @@ from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
-from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff._connection import outside_transactions
 from flagstaff._log import log_once
 from flagstaff._request.functions import RequestFunctionError, result_of
 from flagstaff.contrib.ofrep.callers import Caller, caller_of
