@@ -13,7 +13,7 @@ from math import isfinite
 from typing import Any, TypeVar, overload
 
 from flagstaff import _core
-from flagstaff._tables.bucket_units import VISITOR
+from flagstaff._tables.model_fields import VISITOR
 from flagstaff._types import Context, UserLike
 from flagstaff._words.json_text import parse_json, scalar_of
 from flagstaff._words.rule_text import conditions_text

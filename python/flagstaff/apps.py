@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from flagstaff import _core
 from flagstaff._attribution import note_load, wrap_connection
 from flagstaff._engine.forced_off import read_environment
-from flagstaff._tables.group_changes import connect_group_signals
+from flagstaff._tables.groups import connect_group_signals
 from flagstaff._tables.names import user_field
 from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError

@@ -19,7 +19,7 @@ from flagstaff import _core
 from flagstaff._connection import DATABASE_ERRORS
 from flagstaff._log import log_once, place_of
 from flagstaff._request.visitor import visitor_of_request
-from flagstaff._tables.bucket_units import VISITOR
+from flagstaff._tables.model_fields import VISITOR
 from flagstaff._types import Context
 from flagstaff.conf import BUILT_IN, conf
 from flagstaff.extensions import CRAWLERS, ORIGINS

@@ -1,4 +1,4 @@
-"""Reads one flag, one value or one segment by its key."""
+"""Reads one flag, one value or one segment by its key, and flags by their tags."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, cast
 
 from django.db import Error, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import Model, Q, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 
-from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import TAGS, segment_model
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import Text, is_storable, marked
 from flagstaff.conf import conf
@@ -24,6 +25,7 @@ from flagstaff.exceptions import (
     UnknownSegmentError,
     UnknownValueError,
 )
+from flagstaff.validators import tags_problem
 
 # What a key that no row has raises: the error, its text, and the advice without similar keys.
 _UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {
@@ -202,3 +204,32 @@ def _readable_keys(model: type[Model]) -> list[str]:
 def _similar(key: str, keys: list[str]) -> Text | None:
     similar = most_similar(key, keys)
     return None if similar is None else Text("did you mean {keys}?", keys=repr(similar))
+
+
+def with_tags(model: type[Model], tags: Collection[str]) -> Q:
+    """Returns the condition of the flags that have all these tags.
+
+    Reads the tags of all flags if the database cannot look into JSON, as SQLite.
+    """
+    if db.connection.features.supports_json_field_contains:
+        return Q(**{f"{TAGS}__contains": list(tags)})
+    rows = all_rows(model).values_list("pk", TAGS)
+    wanted = set(tags)
+    return Q(
+        pk__in=[pk for pk, stored in rows if isinstance(stored, list) and _has(stored, wanted)]
+    )
+
+
+def usable_tags(tags: object) -> list[str]:
+    """Returns the tags of a row, or none if SQL has written anything else than a list of texts."""
+    return tags if isinstance(tags, list) and tags_problem(tags) is None else []
+
+
+def joined_tags(tags: object) -> str:
+    """Returns the usable tags of a row as one line, with commas."""
+    return ", ".join(usable_tags(tags))
+
+
+def _has(stored: list[object], wanted: set[str]) -> bool:
+    # SQL may have written anything into the list.
+    return wanted.issubset(tag for tag in stored if isinstance(tag, str))

@@ -9,11 +9,9 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff import changes
-from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.model_fields import TAGS
-from flagstaff._tables.rows import Row
-from flagstaff._tables.tags import usable_tags
+from flagstaff._tables.model_fields import BUCKET_BY, TAGS
+from flagstaff._tables.rows import Row, usable_tags
+from flagstaff._tables.states import FlagState
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days, local_time_text
 from flagstaff.actions.arguments import Percent, Rules, Tags, Unit, Users, fields_of

@@ -9,8 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff import changes
 from flagstaff._stored_value_schema import VALUE, is_secret
-from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import RULES
+from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import Row
 from flagstaff.actions.arguments import Json, Rules, Unit, fields_of
 from flagstaff.actions.table import Action, action, undo_actions

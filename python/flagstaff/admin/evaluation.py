@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._evaluation import Explained, Explanation, Step, explain, parse_text, step_text
-from flagstaff._tables.bucket_units import USER
+from flagstaff._tables.model_fields import USER
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.text import localized
 from flagstaff._workers.status import status

@@ -30,9 +30,8 @@ from flagstaff._stored_value_schema import (
     is_secret,
     secret_fields,
 )
-from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.value_states import ValueState
+from flagstaff._tables.model_fields import BUCKET_BY, RULES
+from flagstaff._tables.states import ValueState
 from flagstaff._words.text import MASK, localized, truncated
 from flagstaff._words.value_schema import TYPE_LABELS, type_of
 from flagstaff.actions import Action

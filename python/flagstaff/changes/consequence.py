@@ -13,9 +13,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.bucket_units import USER, short_unit
-from flagstaff._tables.flag_states import FlagState, state_summary
-from flagstaff._tables.value_states import ValueState
+from flagstaff._tables.model_fields import USER, short_unit
+from flagstaff._tables.states import FlagState, ValueState, state_summary
 from flagstaff._words.json_text import is_same_json
 from flagstaff._words.rule_parts import ALL
 from flagstaff._words.text import Text, local_list, local_number, localized

@@ -12,8 +12,8 @@ from django.db import DataError, IntegrityError
 from django.db.models import Field, IntegerField, JSONField, Model
 
 from flagstaff._stored_value_schema import is_secret, value_schema_problems
+from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db
-from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._tables.model_fields import (
     RULES,
     AnyField,

@@ -11,9 +11,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model, QuerySet
 
 from flagstaff._engine.forced_off import VARIABLE, given_keys
-from flagstaff._tables.bucket_units import BUCKET_BY, VISITOR
-from flagstaff._tables.groups import readable_groups
-from flagstaff._tables.model_fields import RULES, segment_model
+from flagstaff._tables.group_fields import readable_groups
+from flagstaff._tables.model_fields import BUCKET_BY, RULES, VISITOR, segment_model
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import uncached
 from flagstaff._taken_keys import keys_of_apps

@@ -10,8 +10,8 @@ from operator import itemgetter
 
 from django.db import DataError, ProgrammingError
 
-from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import VISITOR
 from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.text import Text

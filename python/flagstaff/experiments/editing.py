@@ -9,8 +9,8 @@ from django.db import IntegrityError
 from django.utils.translation import override
 
 from flagstaff._core import MAX_UNIT_BYTES
+from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db
-from flagstaff._tables.impossible_values import impossible_problem
 from flagstaff._words.text import Text, joined
 from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import missing_segment

@@ -9,7 +9,7 @@ from typing import Literal, NamedTuple, Protocol
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext, pgettext_lazy
 
-from flagstaff._tables.bucket_units import BUCKET_BY, USER
+from flagstaff._tables.model_fields import BUCKET_BY, USER
 from flagstaff._words.cells import FieldEncoder
 from flagstaff._words.rule_text import RuleChange, conditions_text, rule_changes, rules_text
 from flagstaff._words.text import MASK, local_list, local_number, localized, truncated

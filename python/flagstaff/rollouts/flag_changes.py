@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import RULES
+from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.text import Text
 from flagstaff.history.kinds import Kind

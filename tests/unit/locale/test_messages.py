@@ -16,7 +16,7 @@ import django
 import pytest
 from django.utils.translation import ngettext, override
 
-from flagstaff._tables.flag_states import FlagState, state_label, state_summary
+from flagstaff._tables.states import FlagState, state_label, state_summary
 from flagstaff.changes import Changed
 from flagstaff.history import Kind
 from flagstaff.history.describe import describe_change, describe_value, source_label

@@ -18,10 +18,9 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._tables.bucket_units import USER, short_unit
-from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
-from flagstaff._tables.tags import joined_tags
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, USER, short_unit
+from flagstaff._tables.rows import joined_tags
+from flagstaff._tables.states import FlagState
 from flagstaff._words.text import local_list, quoted
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField

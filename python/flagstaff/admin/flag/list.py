@@ -27,8 +27,8 @@ from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
-from flagstaff._tables.flag_states import STATE_LABELS, FlagState, ReleaseState, state_of
-from flagstaff._tables.tags import usable_tags
+from flagstaff._tables.rows import usable_tags
+from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
 from flagstaff._words.text import local_list, local_number
 from flagstaff._words.times import aware, full_time, local_days, today
 from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage

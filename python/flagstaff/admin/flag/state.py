@@ -13,14 +13,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.flag_states import (
-    ALL_USERS,
-    FlagState,
-    ReleaseState,
-    state_label,
-    state_of,
-)
 from flagstaff._tables.model_fields import through_model
+from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
 from flagstaff._words.text import localized
 from flagstaff.admin.app_pages import PAGES, FlagNote, Level
 from flagstaff.admin.confirmation import PreviewRow

@@ -13,8 +13,8 @@ from django.utils.translation import ngettext
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
-from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import uncached
+from flagstaff._tables.states import ALL_USERS, FlagState
 from flagstaff._words.text import local_number, localized
 from flagstaff._words.times import today
 from flagstaff._workers.register import read_workers

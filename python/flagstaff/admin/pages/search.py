@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.tags import usable_tags
+from flagstaff._tables.rows import usable_tags
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.base_admin import search_problem
 from flagstaff.admin.fallbacks import value_or_default

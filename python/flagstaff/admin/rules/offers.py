@@ -12,16 +12,16 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from flagstaff._tables.database import db
-from flagstaff._tables.group_lookup import can_read_groups, group_names, missing_groups
-from flagstaff._tables.impossible_values import impossible_value
-from flagstaff._tables.known_attributes import (
+from flagstaff._tables.attributes import (
     GROUPS,
     Attribute,
     AttributeType,
+    impossible_value,
     known_attributes,
     similar_attribute,
 )
+from flagstaff._tables.database import db
+from flagstaff._tables.groups import can_read_groups, group_names, missing_groups
 from flagstaff._words.rule_parts import groups_of, new_conditions, sentence
 from flagstaff._words.text import local_list, localized, quoted
 from flagstaff.admin.rules.sentences import shown_segments

@@ -14,10 +14,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from flagstaff._tables.database import db
-from flagstaff._tables.group_lookup import group_members
+from flagstaff._tables.groups import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.value_states import ValueState
+from flagstaff._tables.states import ValueState
 from flagstaff._words.rule_parts import groups_of, named_segments
 from flagstaff._words.rule_text import conditions_text, rule_texts
 from flagstaff._words.text import MASK, Text, local_list, local_number, localized, quoted

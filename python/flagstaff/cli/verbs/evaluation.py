@@ -18,7 +18,7 @@ from flagstaff._evaluation import (
 )
 from flagstaff._evaluation import explain as explain_flag
 from flagstaff._stored_value_schema import is_secret
-from flagstaff._tables.bucket_units import USER
+from flagstaff._tables.model_fields import USER
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._words.cells import Column, Record, as_json

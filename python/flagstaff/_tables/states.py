@@ -1,4 +1,4 @@
-"""The state of a flag: what decides which users have it, and the same in words."""
+"""The states of flags and values: what decides which users get what, and the same in words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
 
-from flagstaff._tables.bucket_units import USER, VISITOR, short_unit
+from flagstaff._tables.model_fields import USER, VISITOR, short_unit
 from flagstaff._tables.rows import Fields
 from flagstaff._words.rule_parts import can_grant, partial_rules
 from flagstaff._words.text import Text, local_number
@@ -188,3 +188,26 @@ def _by_unit(allowed: int) -> str:
         "On for %(share)s and %(count)s allowed users.",
         allowed,
     )
+
+
+@dataclass(frozen=True)
+class ValueState:
+    """The fields of a value that decide about results."""
+
+    #: The value itself, which users have for whom no rule decides.
+    value: Any
+    #: Whatever JSON SQL has written.
+    rules: Any = field(default_factory=list)
+    bucket_by: str = USER
+    #: Whether no text may show the value or what its rules give.
+    is_secret: bool = False
+
+    @classmethod
+    def of(cls, row: Any) -> ValueState:
+        """Returns the state of a row of VALUE_MODEL."""
+        return cls(row.value, row.rules, row.bucket_by, row.secret)
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether the value has rules, be they readable or not."""
+        return bool(self.rules != [])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flagstaff._tables.impossible_values import impossible_value
-from flagstaff._tables.known_attributes import Attribute, AttributeType
+from flagstaff._tables.attributes import Attribute, AttributeType, impossible_value
 from tests.support.conditions import condition
 
 UUID = "550e8400-e29b-41d4-a716-446655440000"

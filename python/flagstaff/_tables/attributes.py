@@ -1,18 +1,46 @@
-"""Values of conditions that never match, because the attribute has another type or form."""
+"""The attributes that rules can read in this project, and values that can never match.
+
+The types of attributes are known as far as the user model has them. A value never matches if the
+attribute has another type or form.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime, timezone
+from enum import Enum
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
+from django.db.models import (
+    AutoField,
+    BooleanField,
+    CharField,
+    DateField,
+    DateTimeField,
+    DecimalField,
+    FloatField,
+    ForeignKey,
+    IntegerField,
+    TextField,
+    UUIDField,
+)
+
 from flagstaff._core import can_match
-from flagstaff._tables.known_attributes import Attribute, AttributeType, known_attributes
+from flagstaff._tables.model_fields import VISITOR, AnyField
+from flagstaff._tables.names import user_field
 from flagstaff._words.rule_parts import new_conditions, problem_at
+from flagstaff._words.similar import most_similar
 from flagstaff._words.text import Text, marked
+from flagstaff.conf import BUILT_IN, conf
+
+GROUPS = "groups"
+# The least similarity of a misspelled name: "stafff" is like "staff"; "plan" and "country" are
+# not like "planet" and "county_name".
+_SIMILAR = 0.8
 
 _PATTERN: Final = marked('no text can match this pattern; check where "^" and "$" are')
 _CAPITALS: Final = marked("if it is a UUID, Django shows it in lower case; write it so")
@@ -27,6 +55,66 @@ _MOMENT: Final = marked(
 _ORDERED: Final = marked(
     'if it is a number or a date, write one, such as 42 or "2026-03-01T12:00:00Z"'
 )
+
+
+class AttributeType(Enum):
+    """What the values of an attribute are."""
+
+    BOOL = "bool"
+    NUMBER = "number"
+    TEXT = "text"
+    DATE = "date"
+    DATETIME = "datetime"
+    GROUPS = "groups"
+    UUID = "uuid"
+    OTHER = "other"
+
+
+# The first class decides: a DateTimeField is a DateField, too.
+_TYPES: tuple[tuple[tuple[type[AnyField], ...], AttributeType], ...] = (
+    ((BooleanField,), AttributeType.BOOL),
+    ((DateTimeField,), AttributeType.DATETIME),
+    ((DateField,), AttributeType.DATE),
+    ((IntegerField, AutoField, FloatField, DecimalField), AttributeType.NUMBER),
+    ((CharField, TextField), AttributeType.TEXT),
+    ((UUIDField,), AttributeType.UUID),
+)
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute that is known without a user."""
+
+    type: AttributeType
+    #: The column of the user model that FLAGSTAFF["ATTRIBUTES"] names; None for any other.
+    field: AnyField | None = None
+
+
+def known_attributes() -> dict[str, Attribute]:
+    """Returns the attributes by name. Calls and a function in ATTRIBUTES may have others."""
+    fields = user_field(conf.flag_model).model._meta.concrete_fields
+    by_name = {name: field for field in fields for name in (field.attname, field.name)}
+    columns = {name: _of_column(by_name.get(name)) for name in conf.attributes.columns}
+    built_in = {
+        name: Attribute(AttributeType.GROUPS if name == GROUPS else AttributeType.BOOL)
+        for name in BUILT_IN
+    }
+    return {**columns, **built_in, VISITOR: Attribute(AttributeType.TEXT)}
+
+
+def similar_attribute(name: str) -> str | None:
+    """Returns the known attribute that an unknown one may mean; None if there is none."""
+    return most_similar(name, known_attributes(), _SIMILAR)
+
+
+def _of_column(field: AnyField | None) -> Attribute:
+    target = field
+    while isinstance(target, ForeignKey):
+        target = target.target_field
+    # A field of another package may give objects whose text is not what the column has.
+    is_djangos = type(target).__module__.startswith("django.")
+    types = (kind for classes, kind in _TYPES if is_djangos and isinstance(target, classes))
+    return Attribute(next(types, AttributeType.OTHER), field)
 
 
 class _Kind(NamedTuple):
