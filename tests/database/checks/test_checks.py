@@ -16,7 +16,7 @@ from flagstaff._tables import group_fields
 from flagstaff._tables.names import fill, sql
 from flagstaff._tables.triggers import watched_tables
 from flagstaff.checks import database_messages
-from flagstaff.checks.tables import table_messages
+from flagstaff.checks.database import table_messages
 from flagstaff.conf import Conf
 from flagstaff.experiments.models import Experiment
 from flagstaff.middleware import FlagstaffMiddleware
@@ -61,7 +61,7 @@ def project_models(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
 
 
 def test_database_in_another_encoding_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flagstaff.checks.tables.query_catalog", lambda *_: [("SQL_ASCII",)])
+    monkeypatch.setattr("flagstaff.checks.database.query_catalog", lambda *_: [("SQL_ASCII",)])
     assert only_message()[:2] == (
         "flagstaff.E060",
         'database "default" is in the encoding SQL_ASCII, so workers load nothing',
