@@ -12,8 +12,7 @@ import pytest
 from django.test import Client
 
 from flagstaff._words.json_text import ExactDecoder
-from flagstaff.contrib.webhooks.message import create_message
-from flagstaff.contrib.webhooks.slack import as_slack
+from flagstaff.contrib.webhooks.message import as_slack, create_message
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import RECENT, VALUES, page
 from tests.support.history import value_history
