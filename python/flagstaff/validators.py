@@ -143,6 +143,16 @@ def tags_problem(tags: object) -> Text | None:
     return next(filter(None, problems), None)
 
 
+def usable_tags(tags: object) -> list[str]:
+    """Returns the tags of a row, or none if SQL has written anything else than a list of texts."""
+    return tags if isinstance(tags, list) and tags_problem(tags) is None else []
+
+
+def joined_tags(tags: object) -> str:
+    """Returns the usable tags of a row as one line, with commas."""
+    return ", ".join(usable_tags(tags))
+
+
 def _tag_problem(  # noqa: PLR0911 (one for each problem)
     tag: object, number: int, earlier: list[object]
 ) -> Text | None:

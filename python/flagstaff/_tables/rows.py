@@ -7,14 +7,13 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, cast
 
-from django.db import Error, transaction
+from django.db import Error, connections, transaction
 from django.db.models import Model, Q, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 
-from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import TAGS, segment_model
 from flagstaff._words.similar import most_similar
 from flagstaff._words.text import Text, is_storable, marked
@@ -25,7 +24,6 @@ from flagstaff.exceptions import (
     UnknownSegmentError,
     UnknownValueError,
 )
-from flagstaff.validators import tags_problem
 
 # What a key that no row has raises: the error, its text, and the advice without similar keys.
 _UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {
@@ -211,23 +209,13 @@ def with_tags(model: type[Model], tags: Collection[str]) -> Q:
 
     Reads the tags of all flags if the database cannot look into JSON, as SQLite.
     """
-    if db.connection.features.supports_json_field_contains:
+    if connections[conf.database].features.supports_json_field_contains:
         return Q(**{f"{TAGS}__contains": list(tags)})
     rows = all_rows(model).values_list("pk", TAGS)
     wanted = set(tags)
     return Q(
         pk__in=[pk for pk, stored in rows if isinstance(stored, list) and _has(stored, wanted)]
     )
-
-
-def usable_tags(tags: object) -> list[str]:
-    """Returns the tags of a row, or none if SQL has written anything else than a list of texts."""
-    return tags if isinstance(tags, list) and tags_problem(tags) is None else []
-
-
-def joined_tags(tags: object) -> str:
-    """Returns the usable tags of a row as one line, with commas."""
-    return ", ".join(usable_tags(tags))
 
 
 def _has(stored: list[object], wanted: set[str]) -> bool:

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from flagstaff import changes
 from flagstaff._tables.model_fields import BUCKET_BY, TAGS
-from flagstaff._tables.rows import Row, usable_tags
+from flagstaff._tables.rows import Row
 from flagstaff._tables.states import FlagState
 from flagstaff._words.text import local_number
 from flagstaff._words.times import local_days, local_time_text
@@ -24,6 +24,7 @@ from flagstaff.changes.locking import locked_row
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
+from flagstaff.validators import usable_tags
 
 if TYPE_CHECKING:
     from flagstaff._workers.usage import RecentUsage

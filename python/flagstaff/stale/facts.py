@@ -17,7 +17,7 @@ from django.utils.dateparse import parse_date
 from flagstaff._engine import forced_off
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import all_rows, usable_tags
+from flagstaff._tables.rows import all_rows
 from flagstaff._words.cells import Column
 from flagstaff._words.text import Text
 from flagstaff._words.times import aware, is_of_this_hour, local_time
@@ -37,6 +37,7 @@ from flagstaff.stale.signals import (
     assess,
     constant_result,
 )
+from flagstaff.validators import usable_tags
 
 # The rows.
 

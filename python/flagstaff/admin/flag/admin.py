@@ -19,7 +19,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, USER, short_unit
-from flagstaff._tables.rows import joined_tags
 from flagstaff._tables.states import FlagState
 from flagstaff._words.text import local_list, quoted
 from flagstaff.actions import Action
@@ -62,6 +61,7 @@ from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
+from flagstaff.validators import joined_tags
 
 # Those that are about no single row.
 _PAGES = (Overview, RecentChanges, UserFlags, UnknownKeys, WorkersPage, StaleFlags, Search)

@@ -27,7 +27,6 @@ from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import usable_tags
 from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
 from flagstaff._words.text import local_list, local_number
 from flagstaff._words.times import aware, full_time, local_days, today
@@ -61,7 +60,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.stale import stale_flags
 from flagstaff.stale.signals import Signal
 from flagstaff.stale.texts import SIGNAL_LABELS
-from flagstaff.validators import rule_problem
+from flagstaff.validators import rule_problem, usable_tags
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT

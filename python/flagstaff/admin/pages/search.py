@@ -17,7 +17,6 @@ from django.utils.translation import gettext as _
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.rows import usable_tags
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.base_admin import search_problem
 from flagstaff.admin.fallbacks import value_or_default
@@ -28,6 +27,7 @@ from flagstaff.admin.rights import admin_of
 from flagstaff.admin.words import Column, Table, badge, json_html, key_link, link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
+from flagstaff.validators import usable_tags
 
 # The rows of a kind that the page shows.
 _MAX_ROWS = 20
