@@ -11,7 +11,7 @@ from flagstaff import _core
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._types import Context, UserLike
 from flagstaff._words.rule_text import conditions_text
-from flagstaff._words.text import Text, localized
+from flagstaff._words.text import Sentence, localized, say
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Explained:
     rule_name: str | None
     #: Why the rules of the row cannot be read, or None. Then the last good ones decide, if there
     #: are any.
-    rules_problem: Text | None
+    rules_problem: Sentence | None
     #: All steps of the evaluation, in order.
     steps: tuple[Step, ...] = field(repr=False)
 
@@ -132,7 +132,7 @@ def _step(raw: tuple[Any, ...]) -> Step:
 def step_text(step: Step, hint: str) -> str:
     """Returns why, in one line in the active language.
 
-    `hint` says how to pass an attribute that is missing: " (pass --context %(example)s)".
+    `hint` says how to pass an attribute that is missing: " (pass --context {example})".
     """
     text, values = localized(step.text), step.values
     if "condition" in values:
@@ -143,5 +143,6 @@ def step_text(step: Step, hint: str) -> str:
         shown = "" if name is None else f"{json.dumps(name, ensure_ascii=False)}, "
         text = f"{shown}{values['percent']} %: {text}"
     if unit := values.get("missing"):
-        text += hint % {"example": f"{unit}={'ID' if unit == VISITOR else 'VALUE'}"}
+        example = f"{unit}={'ID' if unit == VISITOR else 'VALUE'}"
+        text += say(hint, example=example).local
     return text

@@ -9,7 +9,7 @@ from math import isfinite
 
 from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._words.json_text import parse_json, scalar_of
-from flagstaff._words.text import Text, is_storable
+from flagstaff._words.text import Sentence, is_storable, say
 from flagstaff.conf import BUILT_IN
 
 
@@ -19,7 +19,7 @@ class TypedContext:
 
     attributes: dict[str, object]
     #: What is wrong; then there are no attributes.
-    problems: tuple[Text, ...] = ()
+    problems: tuple[Sentence, ...] = ()
 
 
 def parse_text(text: str) -> TypedContext:
@@ -29,50 +29,50 @@ def parse_text(text: str) -> TypedContext:
     try:
         return _context(parse_json(text).items())
     except JSONDecodeError as error:
-        problem = Text(
+        problem = say(
             "the JSON has an error at line {line}, column {column}",
             line=str(error.lineno),
             column=str(error.colno),
         )
     except ValueError as error:
-        problem = Text("the JSON cannot be read: {problem}", problem=str(error))
+        problem = say("the JSON cannot be read: {problem}", problem=str(error))
     return TypedContext({}, (problem,))
 
 
 def parse_pairs(texts: Iterable[str]) -> TypedContext:
     """Returns the context of texts such as country=DE. Does not query."""
     pairs: list[tuple[str, object]] = []
-    problems: list[Text] = []
+    problems: list[Sentence] = []
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if name and equals:
             # The id of a visitor is a text, also if it looks like a number.
             pairs.append((name, value if name == VISITOR else scalar_of(value)))
         else:
-            problems.append(
-                Text('expected name=value, such as country=DE, not "{text}"', text=text)
-            )
+            problems.append(say('expected name=value, such as country=DE, not "{text}"', text=text))
     return _context(pairs, problems)
 
 
-def _context(pairs: Iterable[tuple[str, object]], problems: Iterable[Text] = ()) -> TypedContext:
+def _context(
+    pairs: Iterable[tuple[str, object]], problems: Iterable[Sentence] = ()
+) -> TypedContext:
     pairs = list(pairs)
     problems = (*problems, *_problems_of(pairs))
     return TypedContext({} if problems else dict(pairs), problems)
 
 
-def _problems_of(pairs: Iterable[tuple[str, object]]) -> Iterator[Text]:
+def _problems_of(pairs: Iterable[tuple[str, object]]) -> Iterator[Sentence]:
     seen = set()
     for name, value in pairs:
         if name in seen:
-            yield Text('"{name}" is given twice; remove one', name=name)
+            yield say('"{name}" is given twice; remove one', name=name)
         elif name in BUILT_IN:
-            yield Text(
+            yield say(
                 '"{name}" is built in: the user decides it; use another user or another name',
                 name=name,
             )
         elif not _is_usable(value) or not is_storable(name):
-            yield Text('"{name}" must be a text, a number, true, false, null or a list', name=name)
+            yield say('"{name}" must be a text, a number, true, false, null or a list', name=name)
         seen.add(name)
 
 

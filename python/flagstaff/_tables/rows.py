@@ -16,7 +16,7 @@ from django.db.models.options import Options
 
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.similar import most_similar
-from flagstaff._words.text import Text, is_storable, marked
+from flagstaff._words.text import Sentence, is_storable, say
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     FlagstaffError,
@@ -29,18 +29,18 @@ from flagstaff.exceptions import (
 _UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {
     "flag": (
         UnknownFlagError,
-        marked("there is no flag {key}; {advice}"),
-        marked('"manage.py flags list" lists all keys'),
+        say("there is no flag {key}; {advice}"),
+        say('"manage.py flags list" lists all keys'),
     ),
     "value": (
         UnknownValueError,
-        marked("there is no value {key}; {advice}"),
-        marked('"manage.py flags value list" lists all keys'),
+        say("there is no value {key}; {advice}"),
+        say('"manage.py flags value list" lists all keys'),
     ),
     "segment": (
         UnknownSegmentError,
-        marked("there is no segment {key}; {advice}"),
-        marked('"manage.py flags segment list" lists all segments'),
+        say("there is no segment {key}; {advice}"),
+        say('"manage.py flags segment list" lists all segments'),
     ),
 }
 
@@ -106,7 +106,7 @@ def flag_row(key: str, *, lock: bool = False) -> FlagRow:
     return cast("FlagRow", existing_row(conf.flag_model, key, lock=lock))
 
 
-def similar_segments(key: str) -> Text | None:
+def similar_segments(key: str) -> Sentence | None:
     """Returns the question whether a segment with a similar key is meant; None without one."""
     return _similar(key, _keys(segment_model()))
 
@@ -155,7 +155,7 @@ def unknown_key(key: str) -> UnknownFlagError:
     """Returns the error for a key without a flag, a value or a segment, with similar keys."""
     models = (conf.flag_model, conf.value_model, segment_model())
     keys = [key for model in models for key in _readable_keys(model)]
-    advice = _similar(key, keys) or Text(
+    advice = _similar(key, keys) or say(
         '"manage.py flags list", "value list" and "segment list" list all keys'
     )
     return UnknownFlagError(
@@ -181,7 +181,7 @@ def unknown_row(model: type[Model], key: str) -> FlagstaffError:
     kinds = {segment_model(): "segment", conf.value_model: "value"}
     error, text, others = _UNKNOWN[kinds.get(model, "flag")]
     similar = _similar(key, _keys(model))
-    return error(text, key=repr(key), advice=similar or Text(others))
+    return error(text, key=repr(key), advice=similar or say(others))
 
 
 def _keys(model: type[Model]) -> list[str]:
@@ -199,6 +199,6 @@ def _readable_keys(model: type[Model]) -> list[str]:
         return []
 
 
-def _similar(key: str, keys: list[str]) -> Text | None:
+def _similar(key: str, keys: list[str]) -> Sentence | None:
     similar = most_similar(key, keys)
-    return None if similar is None else Text("did you mean {keys}?", keys=repr(similar))
+    return None if similar is None else say("did you mean {keys}?", keys=repr(similar))

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 from enum import Enum
 
 from flagstaff._engine.usage import NOT_USED, KeyUsage
-from flagstaff._words.text import Text
+from flagstaff._words.text import say
 from flagstaff._words.times import local_time
 
 _ALL = 100
@@ -203,7 +203,7 @@ def not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown |
         date = local_time(bulk).date().isoformat()
         return Unknown(
             Signal.NOT_EVALUATED,
-            Text("served in bulk on {date}; an evaluation of one key would be counted", date=date),
+            say("served in bulk on {date}; an evaluation of one key would be counted", date=date),
         )
     if facts.counted_since is None:
         return Unknown(Signal.NOT_EVALUATED, facts.usage_problem)

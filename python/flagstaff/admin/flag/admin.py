@@ -15,14 +15,12 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._tables.bucket_units import USER, short_unit
 from flagstaff._tables.flag_states import FlagState
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
 from flagstaff._tables.tags import joined_tags
-from flagstaff._words.text import local_list, quoted
+from flagstaff._words.text import local_list, quoted, say
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
@@ -83,19 +81,21 @@ class FlagRequest(ActionRequest):
 
     def prepare_form(self, form: forms.Form) -> None:
         """Shows the rollout below the rules, which it follows, and what only several flags need."""
-        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
+        labels = {"add_tags": say("Add tags").local, "remove_tags": say("Remove tags").local}
         for name in form.fields.keys() & labels:
             form.fields[name].label = labels[name]
-            form.fields[name].help_text = _("Separate them with commas.")
+            form.fields[name].help_text = say("Separate them with commas.").local
             if self.row is not None:
                 # The line of its tags says both.
                 del form.fields[name]
         if self.action.name == "on":
-            form.fields["percent"].help_text = _("If it is empty, the rollout stays as it is.")
+            form.fields["percent"].help_text = say(
+                "If it is empty, the rollout stays as it is."
+            ).local
         if self.action.name == "rules":
             # An empty list removes them.
             form.fields[RULES].required = False
-            form.fields["rollout"].label = _("Everyone else, in percent")
+            form.fields["rollout"].label = say("Everyone else, in percent").local
             form.initial["rollout"] = self.row.rollout_percent
 
     def notes(self, preview: Preview) -> Sequence[str]:
@@ -107,13 +107,11 @@ class FlagRequest(ActionRequest):
         if action.deletes:
             return [*facts_of_deletion(self.request, keys)]
         if action.name == "kill":
-            return [_("Rollout, rules and allowed users stay as they are.")]
+            return [say("Rollout, rules and allowed users stay as they are.").local]
         notes = [*rule_notes(preview.arguments.get(RULES, []))]
         if action.name == "rollout" and (off := [row.key for row in self.rows if not row.enabled]):
-            text = ngettext(
-                "%(keys)s is off, and stays off.", "%(keys)s are off, and stay off.", len(off)
-            )
-            notes.append(text % {"keys": local_list(map(quoted, off))})
+            text = say("{keys} is off, and stays off.", "{keys} are off, and stay off.")
+            notes.append(say(text, count=len(off), keys=local_list(map(quoted, off))).local)
         if action.name in _GIVING:
             after = [state.row for key, state in impact.after.items() if key in impact.rows]
             for row in after:
@@ -137,10 +135,10 @@ class FlagRequest(ActionRequest):
         """What gives a new flag to users."""
         admin, row = self.admin, self.row
         steps = (
-            ("rules", "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
-            ("rules", "rules", _("Rules…"), ""),
-            ("allow", "allowed_users", _("Allowed users…"), ""),
-            ("on", "on", _("Turn on…"), ""),
+            ("rules", "rules", say("Rules for staff…").local, f"?{urlencode({RULES: _FOR_STAFF})}"),
+            ("rules", "rules", say("Rules…").local, ""),
+            ("allow", "allowed_users", say("Allowed users…").local, ""),
+            ("on", "on", say("Turn on…").local, ""),
         )
         return [
             (page_url(self.site, admin.model, page, row.pk) + query, text)
@@ -154,10 +152,10 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     row_kind = Kind.FLAG
     request_class = FlagRequest
-    no_rules = gettext_lazy("No rules: the rollout decides.")
-    rules_help = gettext_lazy(
+    no_rules = say("No rules: the rollout decides.").lazy
+    rules_help = say(
         "The first rule that matches decides. If no rule matches, the rollout decides."
-    )
+    ).lazy
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
 
@@ -208,7 +206,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
                 format_html(quiet, " · ".join(filter(None, about))) if any(about) else "",
             ),
             main="kill" if row.enabled else "on",
-            steps=("rollout", [*steps, (_("other…"), "")]),
+            steps=("rollout", [*steps, (say("other…").local, "")]),
             step=f"{percent} %",
             others=("release",),
             alarms=[note.text for note in notes if note.level is Level.PROBLEM],
@@ -217,7 +215,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """Who has the flag and why, its evaluations, what the apps say, and the rest."""
-        yield Section(_("Targeting"), self._targeting(request, row), ("rules", "unit"))
+        yield Section(say("Targeting").local, self._targeting(request, row), ("rules", "unit"))
         yield who_has_it(request, row)
         yield evaluations(request, row.key)
         for pages in PAGES:
@@ -236,12 +234,12 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     def _targeting(self, request: HttpRequest, flag: Any) -> SafeString:
         """The steps that decide, in their order."""
         rules = rules_html(flag.rules, self.admin_site, request) if flag.rules != [] else ""
-        by = _("by %(unit)s") % {"unit": short_unit(flag.bucket_by)}
+        by = say("by {unit}", unit=short_unit(flag.bucket_by)).local
         others = f"{flag.rollout_percent} % {'' if flag.bucket_by == USER else by}"
         lines = (
-            (_("Allowed users"), allowed_users_line(self, request, flag)),
-            *([(_("Rules"), rules)] if rules else []),
-            (_("Everyone else"), others),
+            (say("Allowed users").local, allowed_users_line(self, request, flag)),
+            *([(say("Rules").local, rules)] if rules else []),
+            (say("Everyone else").local, others),
         )
         return facts_html(lines)
 
@@ -252,7 +250,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     ) -> forms.Field | None:
         """The form field; for the tags, a line."""
         if db_field.name == TAGS:
-            separate = _("Separate them with commas.")
+            separate = say("Separate them with commas.").local
             help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -266,9 +264,11 @@ def _who_text(request: HttpRequest, flag: Any) -> SafeString:
     impact = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user)
     [effect] = impact.values()
     users = users_text(effect, effect.on[1])
-    return format_html("{} {}: <strong>{}</strong>", summary, _("Users with the flag"), users)
+    return format_html(
+        "{} {}: <strong>{}</strong>", summary, say("Users with the flag").local, users
+    )
 
 
 def _review_text(flag: Any) -> str:
     date = flag.review_on and date_format(flag.review_on)
-    return _("review on %(date)s") % {"date": date} if date else ""
+    return say("review on {date}", date=date).local if date else ""
