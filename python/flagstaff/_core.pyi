@@ -1,11 +1,21 @@
 """The extension module: evaluation, and the functions that control the engine."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from types import GenericAlias, SimpleNamespace, TracebackType
-from typing import Any, Generic, Literal, TypeVar, final, overload
 
-from flagstaff._words.text import Text
-from flagstaff.typing import Context, UserLike
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from flagstaff._words.text import Sentence
+from flagstaff.typing import Context
+from flagstaff.typing import UserLike
+from types import GenericAlias
+from types import SimpleNamespace
+from types import TracebackType
+from typing import Any
+from typing import Generic
+from typing import Literal
+from typing import TypeVar
+from typing import final
+from typing import overload
 
 __all__ = [
     "BUCKETS",
@@ -394,10 +404,10 @@ def is_refused() -> bool:
 def is_waiting() -> bool:
     """Returns True if the first load has not finished and may still succeed. Does not block."""
 
-def json_problem(text: str) -> Text | None:
+def json_problem(text: str) -> Sentence | None:
     """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
 
-def check_rules(text: str, kind: Literal["flag", "value", "segment"] = "flag") -> Text | None:
+def check_rules(text: str, kind: Literal["flag", "value", "segment"] = "flag") -> Sentence | None:
     """Returns the first problem of rules in JSON, after its places; None without one.
 
     Those of a segment are its conditions. Raises `UnicodeEncodeError` for half of a surrogate pair

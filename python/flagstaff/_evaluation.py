@@ -5,20 +5,30 @@ Also the context as a person types it: texts of name=value, or JSON.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
-from json import JSONDecodeError
-from math import isfinite
-from typing import Any, TypeVar, overload
-
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from dataclasses import field
+from dataclasses import fields
 from flagstaff import _core
 from flagstaff._tables.model_fields import VISITOR
-from flagstaff._types import Context, UserLike
-from flagstaff._words.json_text import parse_json, scalar_of
+from flagstaff._types import Context
+from flagstaff._types import UserLike
+from flagstaff._words.json_text import parse_json
+from flagstaff._words.json_text import scalar_of
 from flagstaff._words.rule_text import conditions_text
-from flagstaff._words.text import Text, is_storable, localized
+from flagstaff._words.text import Sentence
+from flagstaff._words.text import is_storable
+from flagstaff._words.text import localized
+from flagstaff._words.text import say
 from flagstaff.conf import BUILT_IN
+from json import JSONDecodeError
+from math import isfinite
+from typing import Any
+from typing import TypeVar
+from typing import overload
+import json
 
 _T = TypeVar("_T")
 
@@ -100,7 +110,7 @@ class Explained:
     rule_name: str | None
     #: Why the rules of the row cannot be read, or None. Then the last good ones decide, if there
     #: are any.
-    rules_problem: Text | None
+    rules_problem: Sentence | None
     #: All steps of the evaluation, in order.
     steps: tuple[Step, ...] = field(repr=False)
 
@@ -174,7 +184,7 @@ def _step(raw: tuple[Any, ...]) -> Step:
 def step_text(step: Step, hint: str) -> str:
     """Returns why, in one line in the active language.
 
-    `hint` says how to pass an attribute that is missing: " (pass --context %(example)s)".
+    `hint` says how to pass an attribute that is missing: " (pass --context {example})".
     """
     text, values = localized(step.text), step.values
     if "condition" in values:
@@ -185,7 +195,8 @@ def step_text(step: Step, hint: str) -> str:
         shown = "" if name is None else f"{json.dumps(name, ensure_ascii=False)}, "
         text = f"{shown}{values['percent']} %: {text}"
     if unit := values.get("missing"):
-        text += hint % {"example": f"{unit}={'ID' if unit == VISITOR else 'VALUE'}"}
+        example = f"{unit}={'ID' if unit == VISITOR else 'VALUE'}"
+        text += say(hint, example=example).local
     return text
 
 
@@ -195,7 +206,7 @@ class TypedContext:
 
     attributes: dict[str, object]
     #: What is wrong; then there are no attributes.
-    problems: tuple[Text, ...] = ()
+    problems: tuple[Sentence, ...] = ()
 
 
 def parse_text(text: str) -> TypedContext:
@@ -205,20 +216,20 @@ def parse_text(text: str) -> TypedContext:
     try:
         return _context(parse_json(text).items())
     except JSONDecodeError as error:
-        problem = Text(
+        problem = say(
             "the JSON has an error at line {line}, column {column}",
             line=str(error.lineno),
             column=str(error.colno),
         )
     except ValueError as error:
-        problem = Text("the JSON cannot be read: {problem}", problem=str(error))
+        problem = say("the JSON cannot be read: {problem}", problem=str(error))
     return TypedContext({}, (problem,))
 
 
 def parse_pairs(texts: Iterable[str]) -> TypedContext:
     """Returns the context of texts such as country=DE. Does not query."""
     pairs: list[tuple[str, object]] = []
-    problems: list[Text] = []
+    problems: list[Sentence] = []
     for text in texts:
         name, equals, value = (part.strip() for part in text.partition("="))
         if name and equals:
@@ -226,29 +237,29 @@ def parse_pairs(texts: Iterable[str]) -> TypedContext:
             pairs.append((name, value if name == VISITOR else scalar_of(value)))
         else:
             problems.append(
-                Text('expected name=value, such as country=DE, not "{text}"', text=text)
+                say('expected name=value, such as country=DE, not "{text}"', text=text)
             )
     return _context(pairs, problems)
 
 
-def _context(pairs: Iterable[tuple[str, object]], problems: Iterable[Text] = ()) -> TypedContext:
+def _context(pairs: Iterable[tuple[str, object]], problems: Iterable[Sentence] = ()) -> TypedContext:
     pairs = list(pairs)
     problems = (*problems, *_problems_of(pairs))
     return TypedContext({} if problems else dict(pairs), problems)
 
 
-def _problems_of(pairs: Iterable[tuple[str, object]]) -> Iterator[Text]:
+def _problems_of(pairs: Iterable[tuple[str, object]]) -> Iterator[Sentence]:
     seen = set()
     for name, value in pairs:
         if name in seen:
-            yield Text('"{name}" is given twice; remove one', name=name)
+            yield say('"{name}" is given twice; remove one', name=name)
         elif name in BUILT_IN:
-            yield Text(
+            yield say(
                 '"{name}" is built in: the user decides it; use another user or another name',
                 name=name,
             )
         elif not _is_usable(value) or not is_storable(name):
-            yield Text('"{name}" must be a text, a number, true, false, null or a list', name=name)
+            yield say('"{name}" must be a text, a number, true, false, null or a list', name=name)
         seen.add(name)
 
 

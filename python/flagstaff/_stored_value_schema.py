@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from flagstaff._words.rule_parts import places_of, problem_at
-from flagstaff._words.text import Text
+from flagstaff._words.text import Sentence, say
 from flagstaff._words.value_schema import ANY, TYPES, ValueSchema, choices_problem, value_problem
 
 #: The names of the fields with the schema of a value, and of its own field.
@@ -33,16 +33,16 @@ def value_schema_of(row: Any) -> ValueSchema:
     return ValueSchema(row.type, row.choices or ())
 
 
-def value_schema_problems(row: Any, *, secret: bool | None = None) -> dict[str, Text]:
+def value_schema_problems(row: Any, *, secret: bool | None = None) -> dict[str, Sentence]:
     """Returns what is wrong with the choices, or else with the value and with those of rules.
 
     And whether a secret is for browsers. A message by field. With `secret`, which is by default
     what the row says, no message contains a value.
     """
     secret = is_secret(row) if secret is None else secret
-    problems: dict[str, Text | None] = {}
+    problems: dict[str, Sentence | None] = {}
     if is_secret(row) and row.client_side is True:
-        problems[CLIENT_SIDE] = Text("a secret value cannot be client side; choose one of the two")
+        problems[CLIENT_SIDE] = say("a secret value cannot be client side; choose one of the two")
     schema = value_schema_of(row)
     of_choices = choices_problem(schema.choices, schema.type) if schema.choices else None
     if of_choices:
@@ -55,7 +55,7 @@ def value_schema_problems(row: Any, *, secret: bool | None = None) -> dict[str, 
     return {name: problem for name, problem in problems.items() if problem is not None}
 
 
-def _rule_problem(row: Any, schema: ValueSchema, *, secret: bool) -> Text | None:
+def _rule_problem(row: Any, schema: ValueSchema, *, secret: bool) -> Sentence | None:
     """Returns how the value of a rule breaks the schema, with the place of the rule, or None."""
     for place, rule in places_of(row.rules):
         # A rule without a value cannot be read. Its own field says so.

@@ -7,15 +7,15 @@ from collections.abc import Iterable
 from django.db import Error, transaction
 from django.db.models import Model, QuerySet
 
-from flagstaff._words.text import Text, is_storable
+from flagstaff._words.text import Sentence, is_storable, say
 from flagstaff.conf import conf
 from flagstaff.extensions import KEYS
 
 #: What can have a key, in a sentence.
 OWNERS = {
-    "flag": Text("a flag"),
-    "value": Text("a value"),
-    "experiment": Text("an experiment"),
+    "flag": say("a flag"),
+    "value": say("a value"),
+    "experiment": say("an experiment"),
 }
 
 
@@ -40,9 +40,9 @@ def keys_of_apps(keys: Iterable[str]) -> dict[str, str]:
     }
 
 
-def key_is_taken(key: str, kind: str) -> Text:
+def key_is_taken(key: str, kind: str) -> Sentence:
     """Returns why nothing new can have a key that `taken_keys` has found."""
-    return Text("{key} is the key of {owner}; choose another key", key=key, owner=OWNERS[kind])
+    return say("{key} is the key of {owner}; choose another key", key=key, owner=OWNERS[kind])
 
 
 def _keys_of(model: type[Model], keys: set[str]) -> set[str]:

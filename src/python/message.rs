@@ -32,7 +32,7 @@ impl<'py> IntoPyObject<'py> for Message {
         for (name, value) in self.values {
             values.set_item(name, value)?;
         }
-        let text = TEXT.import(py, "flagstaff._words.text", "Text")?;
+        let text = TEXT.import(py, "flagstaff._words.text", "Sentence")?;
         text.call((self.template.english,), Some(&values))
     }
 }

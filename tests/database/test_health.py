@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import json
-import re
 from datetime import timedelta
-from threading import Event
-from typing import Any
-
-import pytest
 from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from django.test import Client
-from django.urls import include, path
+from django.urls import include
+from django.urls import path
 from django.utils import timezone
-from prometheus_client.parser import text_string_to_metric_families
-
 from flagstaff._engine import lifecycle
 from flagstaff._jobs import HEARTBEAT
-from flagstaff._words.text import Text
-from flagstaff._workers.status import Status, status
+from flagstaff._words.text import say
+from flagstaff._workers.status import Status
+from flagstaff._workers.status import status
 from flagstaff.contrib.webhooks.models import Delivery
-from flagstaff.models import FeatureFlag, JobsRun, WaitingAction
+from flagstaff.models import FeatureFlag
+from flagstaff.models import JobsRun
+from flagstaff.models import WaitingAction
+from prometheus_client.parser import text_string_to_metric_families
 from tests.support.shop import Shop
 from tests.support.sql import without_table
+from threading import Event
 from tools.limits import CHILD
+from typing import Any
+import json
+import pytest
+import re
 
 urlpatterns = [path("health/", include("flagstaff.health"))]
 
@@ -113,7 +115,7 @@ def test_details_need_staff_user_with_view_permission(shop: Shop, settings: Any)
 @pytest.mark.django_db
 def test_details_have_the_texts_of_problems(shop: Shop, set_status: Any) -> None:
     text = "load: a table is locked by another session"
-    error = Text("{step}: a table is locked by another session", step="load")
+    error = say("{step}: a table is locked by another session", step="load")
     set_status(last_error=error, problems=(error,))
     _code, content = response_of(shop.client("alice", "view_featureflag"), "details")
     assert (content["last_error"], content["problems"]) == (text, [text])

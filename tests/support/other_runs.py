@@ -32,10 +32,15 @@ def start_sequences(*, first: int) -> str:
     TEST_FIRST_PK, if it is set, replaces the number.
     """
     first = int(os.environ.get("TEST_FIRST_PK", first))
+    # As called: of one that was only set, the view says nothing, and a second call would lower it.
     return f"""
         SELECT setval(format('%I.%I', schemaname, sequencename)::regclass,
-            greatest(least({first}, max_value), coalesce(last_value, 0) + 1), false)
-        FROM pg_sequences WHERE schemaname = current_schema()
+            greatest(last, 1), last > 0)
+        FROM (
+            SELECT schemaname, sequencename,
+                greatest(least({first}, max_value) - 1, coalesce(last_value, 0)) AS last
+            FROM pg_sequences WHERE schemaname = current_schema()
+        ) AS s
     """
 
 

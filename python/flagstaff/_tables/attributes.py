@@ -6,53 +6,56 @@ attribute has another type or form.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from datetime import datetime
+from datetime import timezone
+from django.db.models import AutoField
+from django.db.models import BooleanField
+from django.db.models import CharField
+from django.db.models import DateField
+from django.db.models import DateTimeField
+from django.db.models import DecimalField
+from django.db.models import FloatField
+from django.db.models import ForeignKey
+from django.db.models import IntegerField
+from django.db.models import TextField
+from django.db.models import UUIDField
+from enum import Enum
+from flagstaff._core import can_match
+from flagstaff._tables.model_fields import AnyField
+from flagstaff._tables.model_fields import VISITOR
+from flagstaff._tables.names import user_field
+from flagstaff._words.rule_parts import new_conditions
+from flagstaff._words.rule_parts import problem_at
+from flagstaff._words.similar import most_similar
+from flagstaff._words.text import Sentence
+from flagstaff._words.text import say
+from flagstaff.conf import BUILT_IN
+from flagstaff.conf import conf
+from typing import Any
+from typing import Final
+from typing import NamedTuple
+from uuid import UUID
 import json
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from datetime import date, datetime, timezone
-from enum import Enum
-from typing import Any, Final, NamedTuple
-from uuid import UUID
-
-from django.db.models import (
-    AutoField,
-    BooleanField,
-    CharField,
-    DateField,
-    DateTimeField,
-    DecimalField,
-    FloatField,
-    ForeignKey,
-    IntegerField,
-    TextField,
-    UUIDField,
-)
-
-from flagstaff._core import can_match
-from flagstaff._tables.model_fields import VISITOR, AnyField
-from flagstaff._tables.names import user_field
-from flagstaff._words.rule_parts import new_conditions, problem_at
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import Text, marked
-from flagstaff.conf import BUILT_IN, conf
 
 GROUPS = "groups"
 # The least similarity of a misspelled name: "stafff" is like "staff"; "plan" and "country" are
 # not like "planet" and "county_name".
 _SIMILAR = 0.8
 
-_PATTERN: Final = marked('no text can match this pattern; check where "^" and "$" are')
-_CAPITALS: Final = marked("if it is a UUID, Django shows it in lower case; write it so")
-_ADDRESS: Final = marked(
+_PATTERN: Final = say('no text can match this pattern; check where "^" and "$" are')
+_CAPITALS: Final = say("if it is a UUID, Django shows it in lower case; write it so")
+_ADDRESS: Final = say(
     "an e-mail address is mostly stored without capital letters; write it as it is stored"
 )
-_MOMENT: Final = marked(
-    'it is a date; use "in", "lt" or "gte" with one like "2026-03-01T12:00:00Z"'
-)
+_MOMENT: Final = say('it is a date; use "in", "lt" or "gte" with one like "2026-03-01T12:00:00Z"')
 
 
-_ORDERED: Final = marked(
+_ORDERED: Final = say(
     'if it is a number or a date, write one, such as 42 or "2026-03-01T12:00:00Z"'
 )
 
@@ -128,17 +131,17 @@ class _Kind(NamedTuple):
 _KINDS: Final[Mapping[AttributeType, _Kind]] = {
     AttributeType.BOOL: _Kind(
         sample=True,
-        hint=marked('it is true or false; use "in" (is one of) with true or false'),
+        hint=say('it is true or false; use "in" (is one of) with true or false'),
     ),
-    AttributeType.NUMBER: _Kind(0, marked("it is a number; write one, such as 42")),
+    AttributeType.NUMBER: _Kind(0, say("it is a number; write one, such as 42")),
     AttributeType.DATE: _Kind(date.min, _MOMENT),
     AttributeType.DATETIME: _Kind(datetime.min.replace(tzinfo=timezone.utc), _MOMENT),
     # Also a version, which the operators for versions compare.
-    AttributeType.TEXT: _Kind("0", marked('it is a text; write one, such as "42"')),
-    AttributeType.GROUPS: _Kind("0", marked("it has the names of groups; write one as a text")),
+    AttributeType.TEXT: _Kind("0", say('it is a text; write one, such as "42"')),
+    AttributeType.GROUPS: _Kind("0", say("it has the names of groups; write one as a text")),
     AttributeType.UUID: _Kind(
         "0",
-        marked('it is a UUID in lower case, such as "550e8400-e29b-41d4-a716-446655440000"'),
+        say('it is a UUID in lower case, such as "550e8400-e29b-41d4-a716-446655440000"'),
     ),
 }
 _PARTS = ("contains", "startswith", "endswith")
@@ -150,12 +153,12 @@ _EMAIL = re.compile(r"[^@\s]*@[^@\s]+\.[^@\s]+")
 class Impossible(NamedTuple):
     """A condition with a value that never matches."""
 
-    problem: Text
+    problem: Sentence
     #: Whether the attribute is known, so that the value is refused.
     is_certain: bool
 
 
-def impossible_problem(rules: object, stored: object = None) -> Text | None:
+def impossible_problem(rules: object, stored: object = None) -> Sentence | None:
     """Returns why readable rules, or conditions in place of rules, are refused; None if not.
 
     Conditions that are `stored` are left out: they must not stop another change.
@@ -164,7 +167,7 @@ def impossible_problem(rules: object, stored: object = None) -> Text | None:
     return next((value.problem for value in impossible if value.is_certain), None)
 
 
-def doubts(rules: object, stored: object = None) -> list[Text]:
+def doubts(rules: object, stored: object = None) -> list[Sentence]:
     """Returns why values of new conditions may never match, which is no reason to refuse them."""
     return [value.problem for value in _impossible_values(rules, stored) if not value.is_certain]
 
@@ -196,11 +199,11 @@ def impossible_value(
     kind = attributes[name].type if name in attributes else AttributeType.OTHER
     for number, value in enumerate(values, start=1):
         if hint := _hint_for(str(operator), value, kind):
-            problem = Text(
+            problem = say(
                 'value {number} never matches "{attribute}": {hint}',
                 number=str(number),
                 attribute=name,
-                hint=Text(hint),
+                hint=say(hint),
             )
             is_guess = hint in (_CAPITALS, _ADDRESS, _ORDERED)
             return Impossible(problem, is_certain=name in attributes and not is_guess)

@@ -2,45 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable
+from collections.abc import Collection
+from collections.abc import Hashable
+from collections.abc import Iterator
+from collections.abc import Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeAlias, cast
-
-from django.db import Error, connections, transaction
-from django.db.models import Model, Q, QuerySet
+from django.db import Error
+from django.db import connections
+from django.db import transaction
+from django.db.models import Model
+from django.db.models import Q
+from django.db.models import QuerySet
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.db.models.options import Options
-
-from flagstaff._tables.model_fields import TAGS, segment_model
+from flagstaff._tables.model_fields import TAGS
+from flagstaff._tables.model_fields import segment_model
 from flagstaff._words.similar import most_similar
-from flagstaff._words.text import Text, is_storable, marked
+from flagstaff._words.text import Sentence
+from flagstaff._words.text import is_storable
+from flagstaff._words.text import say
 from flagstaff.conf import conf
-from flagstaff.exceptions import (
-    FlagstaffError,
-    UnknownFlagError,
-    UnknownSegmentError,
-    UnknownValueError,
-)
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.exceptions import UnknownFlagError
+from flagstaff.exceptions import UnknownSegmentError
+from flagstaff.exceptions import UnknownValueError
+from typing import Any
+from typing import Protocol
+from typing import TypeAlias
+from typing import cast
 
 # What a key that no row has raises: the error, its text, and the advice without similar keys.
 _UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {
     "flag": (
         UnknownFlagError,
-        marked("there is no flag {key}; {advice}"),
-        marked('"manage.py flags list" lists all keys'),
+        say("there is no flag {key}; {advice}"),
+        say('"manage.py flags list" lists all keys'),
     ),
     "value": (
         UnknownValueError,
-        marked("there is no value {key}; {advice}"),
-        marked('"manage.py flags value list" lists all keys'),
+        say("there is no value {key}; {advice}"),
+        say('"manage.py flags value list" lists all keys'),
     ),
     "segment": (
         UnknownSegmentError,
-        marked("there is no segment {key}; {advice}"),
-        marked('"manage.py flags segment list" lists all segments'),
+        say("there is no segment {key}; {advice}"),
+        say('"manage.py flags segment list" lists all segments'),
     ),
 }
 
@@ -106,7 +116,7 @@ def flag_row(key: str, *, lock: bool = False) -> FlagRow:
     return cast("FlagRow", existing_row(conf.flag_model, key, lock=lock))
 
 
-def similar_segments(key: str) -> Text | None:
+def similar_segments(key: str) -> Sentence | None:
     """Returns the question whether a segment with a similar key is meant; None without one."""
     return _similar(key, _keys(segment_model()))
 
@@ -155,7 +165,7 @@ def unknown_key(key: str) -> UnknownFlagError:
     """Returns the error for a key without a flag, a value or a segment, with similar keys."""
     models = (conf.flag_model, conf.value_model, segment_model())
     keys = [key for model in models for key in _readable_keys(model)]
-    advice = _similar(key, keys) or Text(
+    advice = _similar(key, keys) or say(
         '"manage.py flags list", "value list" and "segment list" list all keys'
     )
     return UnknownFlagError(
@@ -181,7 +191,7 @@ def unknown_row(model: type[Model], key: str) -> FlagstaffError:
     kinds = {segment_model(): "segment", conf.value_model: "value"}
     error, text, others = _UNKNOWN[kinds.get(model, "flag")]
     similar = _similar(key, _keys(model))
-    return error(text, key=repr(key), advice=similar or Text(others))
+    return error(text, key=repr(key), advice=similar or say(others))
 
 
 def _keys(model: type[Model]) -> list[str]:
@@ -199,9 +209,9 @@ def _readable_keys(model: type[Model]) -> list[str]:
         return []
 
 
-def _similar(key: str, keys: list[str]) -> Text | None:
+def _similar(key: str, keys: list[str]) -> Sentence | None:
     similar = most_similar(key, keys)
-    return None if similar is None else Text("did you mean {keys}?", keys=repr(similar))
+    return None if similar is None else say("did you mean {keys}?", keys=repr(similar))
 
 
 def with_tags(model: type[Model], tags: Collection[str]) -> Q:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import Error, IntegrityError, OperationalError
 
-from flagstaff._words.text import Text, marked
+from flagstaff._words.text import say
 
 # Such as a NUL character: untranslatable character, character not in repertoire.
 _NOT_STORABLE = frozenset({"22P05", "22021"})
@@ -21,24 +21,24 @@ NO_PRIVILEGE = "42501"
 _MISSING_TABLE = frozenset({"42P01", "42703"})
 # The classes of PostgreSQL, by the first two characters of the SQLSTATE.
 _CLASSES = {
-    "08": marked("connection exception"),
-    "0A": marked("feature not supported"),
-    "21": marked("cardinality violation"),
-    "22": marked("data exception, such as text where a number is expected"),
-    "23": marked("integrity constraint violation"),
-    "25": marked("invalid transaction state"),
-    "28": marked("invalid authorization"),
-    "40": marked("transaction rollback"),
-    "42": marked("wrong SQL, an unknown name, or no privilege"),
-    "53": marked("insufficient resources"),
-    "54": marked("program limit exceeded"),
-    "55": marked("object not in the required state"),
-    "57": marked("operator intervention, such as a time limit"),
-    "58": marked("system error"),
-    "P0": marked("error raised by a function"),
-    "XX": marked("internal error"),
+    "08": say("connection exception"),
+    "0A": say("feature not supported"),
+    "21": say("cardinality violation"),
+    "22": say("data exception, such as text where a number is expected"),
+    "23": say("integrity constraint violation"),
+    "25": say("invalid transaction state"),
+    "28": say("invalid authorization"),
+    "40": say("transaction rollback"),
+    "42": say("wrong SQL, an unknown name, or no privilege"),
+    "53": say("insufficient resources"),
+    "54": say("program limit exceeded"),
+    "55": say("object not in the required state"),
+    "57": say("operator intervention, such as a time limit"),
+    "58": say("system error"),
+    "P0": say("error raised by a function"),
+    "XX": say("internal error"),
 }
-_OTHER = marked("database error")
+_OTHER = say("database error")
 _WITH_STATE = "{error} (SQLSTATE {state})"
 
 
@@ -60,7 +60,7 @@ def error_text(error: Error | UnicodeEncodeError) -> str:
     only tables and constraints.
     """
     if isinstance(error, UnicodeEncodeError):
-        return Text("a character that the database cannot store")
+        return say("a character that the database cannot store")
     state, text = sqlstate(error), str(error).strip().partition("\n")[0]
     if settings.DEBUG or state == NO_PRIVILEGE or isinstance(error, IntegrityError):
         return text
@@ -68,7 +68,7 @@ def error_text(error: Error | UnicodeEncodeError) -> str:
         # The driver's own text, such as that of a connection that fails.
         return text if isinstance(error, OperationalError) else type(error).__name__
     if state in _NOT_STORABLE:
-        return Text(
-            _WITH_STATE, error=Text("a character that the database cannot store"), state=state
+        return say(
+            _WITH_STATE, error=say("a character that the database cannot store"), state=state
         )
-    return Text(_WITH_STATE, error=Text(_CLASSES.get(state[:2], _OTHER)), state=state)
+    return say(_WITH_STATE, error=say(_CLASSES.get(state[:2], _OTHER)), state=state)

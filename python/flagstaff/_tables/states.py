@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import dataclass
+from dataclasses import field
 from enum import Enum
-from typing import Any
-
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext_lazy
-
-from flagstaff._tables.model_fields import USER, VISITOR, short_unit
+from flagstaff._tables.model_fields import USER
+from flagstaff._tables.model_fields import VISITOR
+from flagstaff._tables.model_fields import short_unit
 from flagstaff._tables.rows import Fields
-from flagstaff._words.rule_parts import can_grant, partial_rules
-from flagstaff._words.text import Text, local_number
+from flagstaff._words.rule_parts import can_grant
+from flagstaff._words.rule_parts import partial_rules
+from flagstaff._words.text import Sentence
+from flagstaff._words.text import say
 from flagstaff.validators import rule_problem
+from typing import Any
 
 #: The rollout of a flag for everyone, anonymous users included.
 ALL_USERS = 100
@@ -50,7 +52,7 @@ class FlagState:
         return bool(self.rules != [])
 
     @property
-    def partial_rules(self) -> Sequence[tuple[Text, int]]:
+    def partial_rules(self) -> Sequence[tuple[Sentence, int]]:
         """The rules that keep users out although the rollout is 100 %: places and percentages."""
         is_whole = self.enabled and self.rollout_percent >= ALL_USERS
         return [*partial_rules(self.rules)] if is_whole else []
@@ -87,11 +89,11 @@ class ReleaseState(Enum):
 
 #: The labels of the states that have no percentage.
 STATE_LABELS = {
-    ReleaseState.OFF: pgettext_lazy("state of a flag", "off"),
-    ReleaseState.BY_RULES: gettext_lazy("by rules"),
-    ReleaseState.ALL: gettext_lazy("on for all"),
-    ReleaseState.ALLOWED_USERS: gettext_lazy("allowed users only"),
-    ReleaseState.NO_USERS: gettext_lazy("on for no users"),
+    ReleaseState.OFF: say("off").lazy,
+    ReleaseState.BY_RULES: say("by rules").lazy,
+    ReleaseState.ALL: say("on for all").lazy,
+    ReleaseState.ALLOWED_USERS: say("allowed users only").lazy,
+    ReleaseState.NO_USERS: say("on for no users").lazy,
 }
 
 
@@ -110,8 +112,8 @@ def state_of(flag: FlagState, allowed: int) -> ReleaseState:
 
 def _share(percent: int, unit: str) -> str:
     """Returns a translated percentage of what another unit than the user counts, for a label."""
-    text = _("%(percent)s %% of visitors") if unit == VISITOR else _("%(percent)s %% by %(unit)s")
-    return text % {"percent": percent, "unit": short_unit(unit)}
+    text = say("{percent} % of visitors") if unit == VISITOR else say("{percent} % by {unit}")
+    return say(text, percent=percent, unit=short_unit(unit)).local
 
 
 def _share_in_sentence(percent: int, unit: str) -> str:
@@ -120,7 +122,7 @@ def _share_in_sentence(percent: int, unit: str) -> str:
         return f"{percent} %"
     if unit == VISITOR:
         return _share(percent, unit)
-    return _("%(percent)s %% (by %(unit)s)") % {"percent": percent, "unit": short_unit(unit)}
+    return say("{percent} % (by {unit})", percent=percent, unit=short_unit(unit)).local
 
 
 def state_label(flag: FlagState, allowed: int) -> str:
@@ -129,7 +131,7 @@ def state_label(flag: FlagState, allowed: int) -> str:
     if state is ReleaseState.ROLLOUT and flag.bucket_by != USER:
         return _share(percent, flag.bucket_by)
     if state is ReleaseState.ROLLOUT:
-        return _("rollout %(percent)s %%") % {"percent": percent}
+        return say("rollout {percent} %", percent=percent).local
     return str(STATE_LABELS[state])
 
 
@@ -138,56 +140,58 @@ def state_summary(flag: FlagState, allowed: int) -> str:
     state, unit = state_of(flag, allowed), flag.bucket_by
     percent = flag.rollout_percent
     share = _share_in_sentence(percent, unit)
-    texts = {"percent": percent, "share": share, "count": local_number(allowed)}
     if state is ReleaseState.BY_RULES:
         other_users = (
-            _("on for %(share)s") % texts if percent else str(STATE_LABELS[ReleaseState.OFF])
+            say("on for {share}", share=share).local
+            if percent
+            else str(STATE_LABELS[ReleaseState.OFF])
         )
-        return _by_rules(allowed) % {**texts, "rest": other_users}
+        return _by_rules(allowed, other_users)
     if state is ReleaseState.ROLLOUT and unit != USER:
-        return _by_unit(allowed) % texts
+        return _by_unit(allowed, share)
     if state is ReleaseState.ALL and flag.has_rules:
-        return _("On for all users: the rollout and all rules are at 100 %%.") % texts
+        return say("On for all users: the rollout and all rules are at 100 %.").local
     if state is ReleaseState.ROLLOUT and allowed:
-        text = ngettext(
-            "On for %(percent)s %% of all users and %(count)s allowed user.",
-            "On for %(percent)s %% of all users and %(count)s allowed users.",
-            allowed,
-        )
-        return text % texts
+        return say(
+            "On for {percent} % of all users and {count} allowed user.",
+            "On for {percent} % of all users and {count} allowed users.",
+            count=allowed,
+            percent=percent,
+        ).local
     return {
-        ReleaseState.OFF: _("Off for all users."),
-        ReleaseState.ALL: _("On for all users, and for everybody who is not logged in."),
-        ReleaseState.ROLLOUT: _("On for %(percent)s %% of all users."),
-        ReleaseState.ALLOWED_USERS: ngettext(
-            "On for %(count)s allowed user only.", "On for %(count)s allowed users only.", allowed
+        ReleaseState.OFF: say("Off for all users."),
+        ReleaseState.ALL: say("On for all users, and for everybody who is not logged in."),
+        ReleaseState.ROLLOUT: say("On for {percent} % of all users.", percent=percent),
+        ReleaseState.ALLOWED_USERS: say(
+            "On for {count} allowed user only.", "On for {count} allowed users only.", count=allowed
         ),
-        ReleaseState.NO_USERS: _(
-            "On for no users: the rollout is 0 %% and there are no allowed users."
+        ReleaseState.NO_USERS: say(
+            "On for no users: the rollout is 0 % and there are no allowed users."
         ),
-    }[state] % texts
+    }[state].local
 
 
-def _by_rules(allowed: int) -> str:
+def _by_rules(allowed: int, rest: str) -> str:
     if not allowed:
-        return _("The rules decide; %(rest)s if no rule matches.")
-    return ngettext(
-        "On for %(count)s allowed user. For all others, the rules decide; %(rest)s if no rule "
+        return say("The rules decide; {rest} if no rule matches.", rest=rest).local
+    return say(
+        "On for {count} allowed user. For all others, the rules decide; {rest} if no rule matches.",
+        "On for {count} allowed users. For all others, the rules decide; {rest} if no rule "
         "matches.",
-        "On for %(count)s allowed users. For all others, the rules decide; %(rest)s if no rule "
-        "matches.",
-        allowed,
-    )
+        count=allowed,
+        rest=rest,
+    ).local
 
 
-def _by_unit(allowed: int) -> str:
+def _by_unit(allowed: int, share: str) -> str:
     if not allowed:
-        return _("On for %(share)s.")
-    return ngettext(
-        "On for %(share)s and %(count)s allowed user.",
-        "On for %(share)s and %(count)s allowed users.",
-        allowed,
-    )
+        return say("On for {share}.", share=share).local
+    return say(
+        "On for {share} and {count} allowed user.",
+        "On for {share} and {count} allowed users.",
+        count=allowed,
+        share=share,
+    ).local
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from flagstaff._core import json_problem
-from flagstaff._words.text import Text, truncated
+from flagstaff._words.text import Sentence, truncated
 
 # The length of a name in a message.
 _MAX_NAME = 80
@@ -113,7 +113,7 @@ def _as_postgres_reads(text: str) -> int | float:
     return int(Decimal(text)) if isfinite(number) and "e+" in repr(number) else number
 
 
-def why_undecodable(text: str) -> Text | None:
+def why_undecodable(text: str) -> Sentence | None:
     """Returns why Python cannot decode a JSON text, whatever its syntax; None if it can.
 
     `json.loads` raises RecursionError for deep nesting.

@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from flagstaff._words.text import Text, joined, localized, marked, truncated
+from flagstaff._words.text import Sentence, joined, localized, say, truncated
 
 #: The core has the same for its own problems.
-IN_PLACES = marked("{places}: {problem}")
+IN_PLACES = say("{places}: {problem}")
 
 #: The percentage of a rule without one.
 ALL = 100
@@ -32,17 +32,17 @@ _ORDER = (
 _MAX_NAME = 102
 
 
-def places_of(rules: object) -> Iterator[tuple[Text, dict[str, Any]]]:
+def places_of(rules: object) -> Iterator[tuple[Sentence, dict[str, Any]]]:
     """Yields the rules, each with its place, such as 'rule 2 ("beta")'."""
     for number, rule in enumerate(objects_in(rules), start=1):
-        place, name = Text("rule {number}", number=str(number)), rule.get("name")
+        place, name = say("rule {number}", number=str(number)), rule.get("name")
         if isinstance(name, str):
             shown = truncated(json.dumps(name, ensure_ascii=False), _MAX_NAME)
-            place = Text("rule {number} ({name})", number=str(number), name=shown)
+            place = say("rule {number} ({name})", number=str(number), name=shown)
         yield place, rule
 
 
-def conditions_of(rules: object) -> Iterator[tuple[Text, dict[str, Any]]]:
+def conditions_of(rules: object) -> Iterator[tuple[Sentence, dict[str, Any]]]:
     """Yields the conditions of rules, each with the place of its rule."""
     for place, rule in places_of(rules):
         for condition in objects_in(rule.get("conditions")):
@@ -51,7 +51,7 @@ def conditions_of(rules: object) -> Iterator[tuple[Text, dict[str, Any]]]:
 
 def new_conditions(
     rules: object, stored: object = None
-) -> Iterator[tuple[Text | None, dict[str, Any]]]:
+) -> Iterator[tuple[Sentence | None, dict[str, Any]]]:
     """Yields the conditions that are not `stored`, each with the place of its rule.
 
     The conditions of a segment, in place of rules, have no place.
@@ -65,12 +65,12 @@ def new_conditions(
             yield place, condition
 
 
-def _placed_conditions(rules: object) -> Iterator[tuple[Text | None, dict[str, Any]]]:
+def _placed_conditions(rules: object) -> Iterator[tuple[Sentence | None, dict[str, Any]]]:
     yield from conditions_of(rules)
     yield from ((None, condition) for condition in objects_in(rules))
 
 
-def partial_rules(rules: object) -> Iterator[tuple[Text, int]]:
+def partial_rules(rules: object) -> Iterator[tuple[Sentence, int]]:
     """Yields the places of the rules that keep users out, with their percentages."""
     for place, rule in places_of(rules):
         percent = rule.get("rollout_percent", ALL)
@@ -78,7 +78,7 @@ def partial_rules(rules: object) -> Iterator[tuple[Text, int]]:
             yield place, percent
 
 
-def named_segments(rules: object) -> Iterator[tuple[str, Text]]:
+def named_segments(rules: object) -> Iterator[tuple[str, Sentence]]:
     """Yields the segments that rules name, each with its place."""
     for place, condition in conditions_of(rules):
         if isinstance(key := condition.get("segment"), str):
@@ -119,9 +119,9 @@ def _listed(value: object) -> Sequence[Any]:
     return value if isinstance(value, list | tuple) else ()
 
 
-def problem_at(place: Text, problem: Text) -> Text:
+def problem_at(place: Sentence, problem: Sentence) -> Sentence:
     """Returns a problem with its place before it."""
-    return Text(IN_PLACES, places=joined([place]), problem=problem)
+    return say(IN_PLACES, places=joined([place]), problem=problem)
 
 
 def sentence(problem: str) -> str:

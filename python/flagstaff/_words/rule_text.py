@@ -8,42 +8,39 @@ from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from typing import Any, NamedTuple, cast
 
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
-
 from flagstaff._words.rule_parts import ALL
-from flagstaff._words.text import local_number
+from flagstaff._words.text import say
 
 # The sentence of each operator, and of its negation.
 _SENTENCES = {
-    "in": gettext_lazy("%(attribute)s is %(values)s"),
-    "not in": gettext_lazy("%(attribute)s is not %(values)s"),
-    "contains": gettext_lazy("%(attribute)s contains %(values)s"),
-    "not contains": gettext_lazy("%(attribute)s does not contain %(values)s"),
-    "startswith": gettext_lazy("%(attribute)s starts with %(values)s"),
-    "not startswith": gettext_lazy("%(attribute)s does not start with %(values)s"),
-    "endswith": gettext_lazy("%(attribute)s ends with %(values)s"),
-    "not endswith": gettext_lazy("%(attribute)s does not end with %(values)s"),
-    "regex": gettext_lazy("%(attribute)s matches %(values)s"),
-    "not regex": gettext_lazy("%(attribute)s does not match %(values)s"),
-    "lt": gettext_lazy("%(attribute)s is less than %(values)s"),
-    "not lt": gettext_lazy("%(attribute)s is not less than %(values)s"),
-    "lte": gettext_lazy("%(attribute)s is at most %(values)s"),
-    "not lte": gettext_lazy("%(attribute)s is not at most %(values)s"),
-    "gt": gettext_lazy("%(attribute)s is more than %(values)s"),
-    "not gt": gettext_lazy("%(attribute)s is not more than %(values)s"),
-    "gte": gettext_lazy("%(attribute)s is at least %(values)s"),
-    "not gte": gettext_lazy("%(attribute)s is not at least %(values)s"),
-    "version_lt": gettext_lazy("%(attribute)s is a version before %(values)s"),
-    "not version_lt": gettext_lazy("%(attribute)s is not a version before %(values)s"),
-    "version_gte": gettext_lazy("%(attribute)s is version %(values)s or later"),
-    "not version_gte": gettext_lazy("%(attribute)s is not version %(values)s or later"),
-    "groups": gettext_lazy("in group %(values)s"),
-    "not groups": gettext_lazy("not in group %(values)s"),
-    "segment": gettext_lazy("in segment %(values)s"),
-    "not segment": gettext_lazy("not in segment %(values)s"),
-    "isnull": gettext_lazy("%(attribute)s is missing"),
-    "not isnull": gettext_lazy("%(attribute)s is present"),
+    "in": say("{attribute} is {values}"),
+    "not in": say("{attribute} is not {values}"),
+    "contains": say("{attribute} contains {values}"),
+    "not contains": say("{attribute} does not contain {values}"),
+    "startswith": say("{attribute} starts with {values}"),
+    "not startswith": say("{attribute} does not start with {values}"),
+    "endswith": say("{attribute} ends with {values}"),
+    "not endswith": say("{attribute} does not end with {values}"),
+    "regex": say("{attribute} matches {values}"),
+    "not regex": say("{attribute} does not match {values}"),
+    "lt": say("{attribute} is less than {values}"),
+    "not lt": say("{attribute} is not less than {values}"),
+    "lte": say("{attribute} is at most {values}"),
+    "not lte": say("{attribute} is not at most {values}"),
+    "gt": say("{attribute} is more than {values}"),
+    "not gt": say("{attribute} is not more than {values}"),
+    "gte": say("{attribute} is at least {values}"),
+    "not gte": say("{attribute} is not at least {values}"),
+    "version_lt": say("{attribute} is a version before {values}"),
+    "not version_lt": say("{attribute} is not a version before {values}"),
+    "version_gte": say("{attribute} is version {values} or later"),
+    "not version_gte": say("{attribute} is not version {values} or later"),
+    "groups": say("in group {values}"),
+    "not groups": say("not in group {values}"),
+    "segment": say("in segment {values}"),
+    "not segment": say("not in segment {values}"),
+    "isnull": say("{attribute} is missing"),
+    "not isnull": say("{attribute} is present"),
 }
 # Workers read no more. Only SQL can write more, and each is compared with each.
 _MAX_RULES = 100
@@ -79,7 +76,7 @@ def rules_text(rules: object, max_values: int | None = None) -> str | None:
     `max_values` is the number of values that a condition shows; None shows all.
     """
     if rules == []:
-        return _("no rules")
+        return say("no rules").local
     readable = _rules(rules, max_values)
     return "; ".join(rule.text for rule in readable) if readable else None
 
@@ -103,12 +100,11 @@ def rule_changes(
             changes.append(RuleChange(same.text, rule.text, f"{same.text} → {rule.text}"))
             old_only.remove(same)
             new_only.remove(rule)
-    removed, added = _("removed %(rule)s"), _("added %(rule)s")
-    changes += [RuleChange(rule.text, "", removed % {"rule": rule.text}) for rule in old_only]
-    changes += [RuleChange("", rule.text, added % {"rule": rule.text}) for rule in new_only]
+    removed, added = say("removed {rule}"), say("added {rule}")
+    changes += [RuleChange(rule.text, "", say(removed, rule=rule.text).local) for rule in old_only]
+    changes += [RuleChange("", rule.text, say(added, rule=rule.text).local) for rule in new_only]
     for rule in moved:
-        values = {"number": rule.place, "rule": rule.sentence}
-        text = _("moved to place %(number)d: %(rule)s") % values
+        text = say("moved to place {number}: {rule}", number=rule.place, rule=rule.sentence).local
         changes.append(RuleChange(rule.sentence, text, text))
     return changes
 
@@ -121,7 +117,7 @@ def _rules(rules: object, max_values: int | None) -> list[_Rule] | None:
     readable = []
     for place, (rule, text) in enumerate(zip(cast("list[Any]", rules), texts, strict=True), 1):
         name = rule.get("name")
-        numbered = _named(_("rule %(number)d") % {"number": place}, text)
+        numbered = _named(say("rule {number}", number=place).local, text)
         # As JSON: for Python, 1 equals true.
         stored = json.dumps(rule, sort_keys=True)
         readable.append(_Rule(place, name, stored, text, text if "name" in rule else numbered))
@@ -181,24 +177,24 @@ def _rule_text(rule: Any, max_values: int | None, result: Callable[[object], str
     if "value" in rule:
         texts["value"] = result(rule["value"])
     if "value" in rule and conditions == []:
-        text = _("%(value)s for %(percent)s %% of the others") % texts
+        text = say("{value} for {percent} % of the others", **texts).local
     else:
         texts["conditions"] = _conditions_text(conditions, max_values)
         if "value" not in rule:
-            text = _("%(percent)s %% if %(conditions)s") % texts
+            text = say("{percent} % if {conditions}", **texts).local
         elif percent == ALL:
-            text = _("%(value)s if %(conditions)s") % texts
+            text = say("{value} if {conditions}", **texts).local
         else:
-            text = _("%(value)s for %(percent)s %% if %(conditions)s") % texts
+            text = say("{value} for {percent} % if {conditions}", **texts).local
     return _named(_quoted(rule["name"]), text) if "name" in rule else text
 
 
 def _named(name: str, text: str) -> str:
-    return _("%(name)s: %(rule)s") % {"name": name, "rule": text}
+    return say("{name}: {rule}", name=name, rule=text).local
 
 
 def _conditions_text(conditions: object, max_values: int | None) -> str:
-    return _(" and ").join(
+    return say(" and ").local.join(
         _condition_text(condition, max_values) for condition in _items(conditions)
     )
 
@@ -207,7 +203,7 @@ def _condition_text(condition: Any, max_values: int | None) -> str:
     negated = condition.get("negate") is True
     prefix = "not " if negated else ""
     if "segment" in condition:
-        return _SENTENCES[f"{prefix}segment"] % {"values": _quoted(condition["segment"])}
+        return say(_SENTENCES[f"{prefix}segment"], values=_quoted(condition["segment"])).local
     operator, values = condition["operator"], _items(condition["values"])
     names = {
         "attribute": str(condition.get("attribute")),
@@ -215,13 +211,13 @@ def _condition_text(condition: Any, max_values: int | None) -> str:
         "values": _values_text(values, max_values, negated=negated),
     }
     if operator == "isnull":
-        return str(_SENTENCES["not isnull" if values[0] is negated else "isnull"]) % names
+        return say(_SENTENCES["not isnull" if values[0] is negated else "isnull"], **names).local
     if operator == "in" and condition.get("attribute") == "groups":
         operator = "groups"
     if f"not {operator}" in _SENTENCES:
-        return str(_SENTENCES[f"{prefix}{operator}"]) % names
-    text = "%(attribute)s %(operator)s %(values)s" % names  # noqa: UP031 (as the others)
-    return _("not (%(condition)s)") % {"condition": text} if negated else text
+        return say(_SENTENCES[f"{prefix}{operator}"], **names).local
+    text = " ".join(names.values())
+    return say("not ({condition})", condition=text).local if negated else text
 
 
 def _values_text(values: list[object], max_values: int | None, *, negated: bool) -> str:
@@ -229,9 +225,9 @@ def _values_text(values: list[object], max_values: int | None, *, negated: bool)
     limit = max_values or len(texts)
     shown, count = texts[:limit], len(texts) - limit
     if negated:
-        items = _(" nor ").join(shown)
-        more = ngettext("%(items)s nor %(count)s more", "%(items)s nor %(count)s more", count)
+        items = say(" nor ").local.join(shown)
+        more = say("{items} nor {count} more", "{items} nor {count} more")
     else:
-        items = _(" or ").join(shown)
-        more = ngettext("%(items)s or %(count)s more", "%(items)s or %(count)s more", count)
-    return more % {"items": items, "count": local_number(count)} if count > 0 else items
+        items = say(" or ").local.join(shown)
+        more = say("{items} or {count} more", "{items} or {count} more")
+    return say(more, count=count, items=items).local if count > 0 else items

@@ -1,7 +1,7 @@
 """Texts for people, in English and in the reader's language; and short forms of long ones.
 
-A text is created once, where something happens. Terminal, log and JSON use its English, and pages
-show it with `localized`.
+A sentence is said once, where something happens. Terminal, log and JSON use its English, and pages
+show it in their language.
 """
 
 from __future__ import annotations
@@ -10,15 +10,23 @@ import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
-from typing import TypeAlias, final
+from html import escape
+from typing import TYPE_CHECKING, Any, TypeAlias, cast, final
 
 from django.core.exceptions import ValidationError
 from django.utils.formats import number_format
 from django.utils.functional import lazy
-from django.utils.translation import gettext
+from django.utils.safestring import SafeString
+from django.utils.translation import npgettext, pgettext
 
-#: What can be filled in: names, counts, and other texts. Never a secret.
-Value: TypeAlias = "str | int | float"
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+#: What can be filled in: names, counts, other sentences, and what has a text. Never a secret.
+Value: TypeAlias = object
+
+#: The context of all messages, so that none is taken from the catalogue of another package.
+CONTEXT = "flagstaff"
 
 #: The number of items that a text shows by default.
 MAX_SHOWN = 10
@@ -31,35 +39,73 @@ _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
 @final
-class Text(str):
-    """An English text with its values filled in. It knows both, so pages can translate it.
+class Sentence(str):
+    """What `say` returns: it knows its English and its values, so pages can translate it.
 
-    Its English is the key in the catalogue. Numbers are counts, and shown with thousand separators:
-    pass a version or another name as text. Without values, braces are not special.
-
-    >>> Text("step {number}: rollout {old} → {new} %", number=2, old=5, new=25)
-    'step 2: rollout 5 → 25 %'
-
-    A text made from it, such as with an f-string, is plain: fill it into another one as a value.
+    As a text, it is its English. Templates and `format_html` show it in the reader's language, and
+    escape all but values that are HTML. A text made from it, such as with an f-string, is plain:
+    make it a value of another sentence.
     """
 
-    __slots__ = ("english", "values")
+    __slots__ = ("english", "plural", "values")
     english: str
+    plural: str
     values: Mapping[str, Value]
 
-    def __new__(cls, english: str, /, **values: Value) -> Text:
-        """Raises KeyError if the English names a value that is not given."""
-        text = super().__new__(cls, _filled(english, values, str, _english_number))
-        text.english, text.values = english, values
-        return text
+    def __new__(cls, english: str, plural: str = "", /, **values: Value) -> Sentence:
+        """Raises KeyError if a value is missing that the English names, or `count` of a plural."""
+        if isinstance(english, Sentence):
+            values = {**english.values, **values}
+            plural, english = english.plural, english.english
+        form = plural if plural and values and values["count"] != 1 else english
+        # Most have no values, and a list says some for each row.
+        text = _filled(form, values, str, _english_number) if values else form
+        sentence = super().__new__(cls, text)
+        sentence.english, sentence.plural, sentence.values = english, plural, values
+        return sentence
 
-    def __getnewargs_ex__(self) -> tuple[tuple[str], Mapping[str, Value]]:
-        return (self.english,), self.values
+    def __getnewargs_ex__(self) -> tuple[tuple[str, str], Mapping[str, Value]]:
+        return (self.english, self.plural), self.values
+
+    def __html__(self) -> SafeString:
+        return self.html
+
+    @property
+    def local(self) -> str:
+        """The text in the language that is active now."""
+        form = self._local_form()
+        return _filled(form, self.values, _local_text, local_number) if self.values else form
+
+    @property
+    def html(self) -> SafeString:
+        """The same as HTML. Escapes all but values that are HTML."""
+        return SafeString(_filled(escape(self._local_form()), self.values, _html, local_number))
+
+    def _local_form(self) -> str:
+        if self.plural and self.values:
+            count = cast("int", self.values["count"])
+            return npgettext(CONTEXT, self.english, self.plural, count)
+        return pgettext(CONTEXT, self.english)
+
+    @property
+    def lazy(self) -> _StrPromise:
+        """The text in the language that is active when Django shows it: for names and labels."""
+        return cast("_StrPromise", _lazily_localized(self))
 
 
-def marked(english: str) -> str:
-    """Marks the English of a text for the catalogue, if the text is created elsewhere."""
-    return english
+def say(english: str, plural: str = "", /, **values: Value) -> Sentence:
+    """Returns a sentence. Its English is the key in the catalogue, so write it out in the call.
+
+    With a plural, the value `count` chooses the form. Numbers are shown with the separators of the
+    language: pass a version or a primary key as text. Without values, braces are not special, and
+    the sentence can be filled in later: `say(sentence, **values)`.
+
+    >>> say("step {number}: rollout {old} → {new} %", number=2, old=5, new=25)
+    'step 2: rollout 5 → 25 %'
+    >>> say("{count} user", "{count} users", count=1_000)
+    '1,000 users'
+    """
+    return Sentence(english, plural, **values)
 
 
 def localized(text: str) -> str:
@@ -68,19 +114,20 @@ def localized(text: str) -> str:
     >>> localized("a plain text")
     'a plain text'
     """
-    if not isinstance(text, Text):
-        return text
-    return _filled(gettext(text.english), text.values, localized, local_number)
+    return text.local if isinstance(text, Sentence) else text
 
 
-def joined(texts: Iterable[str], separator: str = ", ") -> Text:
+_lazily_localized = lazy(localized, str)
+
+
+def joined(texts: Iterable[str], separator: str = ", ") -> Sentence:
     """Returns texts as one. Its values are the texts.
 
     >>> joined(["beta", "staff"])
     'beta, staff'
     """
     parts = {f"part_{number}": text for number, text in enumerate(texts)}
-    return Text(separator.join(f"{{{name}}}" for name in parts), **parts)
+    return say(separator.join(f"{{{name}}}" for name in parts), **parts)
 
 
 def some(
@@ -89,7 +136,7 @@ def some(
     *,
     total: int | None = None,
     separator: str = ", ",
-) -> Text:
+) -> Sentence:
     """Returns the first `limit` items, then "and 3 more" if there are more.
 
     `total` is the number of all items if `items` has only the first ones.
@@ -100,7 +147,7 @@ def some(
     texts = [item if isinstance(item, str) else str(item) for item in items]
     others = (len(texts) if total is None else total) - min(len(texts), limit)
     shown = joined(texts[:limit], separator)
-    return Text("{items} and {others} more", items=shown, others=others) if others > 0 else shown
+    return say("{items} and {others} more", items=shown, others=others) if others > 0 else shown
 
 
 def local_list(items: Iterable[object], limit: int = MAX_SHOWN, *, total: int | None = None) -> str:
@@ -120,7 +167,7 @@ def truncated(text: str, limit: int | None, length: int | None = None) -> str:
     count = (len(text) if length is None else length) - len(beginning)
     if count <= 0:
         return text
-    return Text("{text}… ({count} more characters)", text=beginning, count=count)
+    return say("{text}… ({count} more characters)", text=beginning, count=count)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -139,7 +186,7 @@ def local_number(number: float) -> str:
 
 def quoted(text: object) -> str:
     """Returns a key or a name in the quotation marks of the language."""
-    return gettext("“%(text)s”") % {"text": text}
+    return say("“{text}”", text=str(text)).local
 
 
 def described(function: Callable[..., object]) -> tuple[str, str, str]:
@@ -175,15 +222,15 @@ def storable(text: str) -> str:
 class TextError(ValidationError):
     """The error of a form or a model. Shows its text in the reader's language."""
 
-    def __init__(self, text: Text) -> None:
-        super().__init__(lazy(localized, str)(text))
+    def __init__(self, text: Sentence) -> None:
+        super().__init__(text.lazy)
         self.text = text
 
-    def __reduce__(self) -> tuple[type[TextError], tuple[Text]]:
+    def __reduce__(self) -> tuple[type[TextError], tuple[Sentence]]:
         return type(self), (self.text,)
 
 
-def text_of(errors: Iterable[ValidationError]) -> Text:
+def text_of(errors: Iterable[ValidationError]) -> Sentence:
     """Returns the texts of errors in one line."""
     texts = (
         error.text if isinstance(error, TextError) else " ".join(error.messages) for error in errors
@@ -192,18 +239,28 @@ def text_of(errors: Iterable[ValidationError]) -> Text:
 
 
 def _filled(
-    english: str,
+    form: str,
     values: Mapping[str, Value],
-    as_text: Callable[[str], str],
+    as_text: Callable[[Any], str],
     number: Callable[[float], str],
 ) -> str:
     if not values:
-        return english
+        return form
     texts = {
-        name: as_text(value) if isinstance(value, str) else number(value)
+        name: number(value)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else as_text(value)
         for name, value in values.items()
     }
-    return english.format(**texts)
+    return form.format(**texts)
+
+
+def _html(value: object) -> str:
+    return value.__html__() if hasattr(value, "__html__") else escape(str(value))
+
+
+def _local_text(value: object) -> str:
+    return value.local if isinstance(value, Sentence) else str(value)
 
 
 def _english_number(number: float) -> str:

@@ -6,25 +6,24 @@ from datetime import date, datetime
 
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.translation import gettext, ngettext, ngettext_lazy
 
-from flagstaff._words.text import Text, joined, marked
+from flagstaff._words.text import Sentence, joined, say
 
-SECONDS = marked("{count} s")
+SECONDS = say("{count} s")
 _UNITS = (
-    (86_400, marked("{count} d")),
-    (3_600, marked("{count} h")),
-    (60, marked("{count} min")),
+    (86_400, say("{count} d")),
+    (3_600, say("{count} h")),
+    (60, say("{count} min")),
     (1, SECONDS),
 )
 # Whole phrases: in German, "2 Tage" becomes "vor 2 Tagen".
 _AGO = (
-    (365 * 86_400, ngettext_lazy("%(count)s year ago", "%(count)s years ago", "count")),
-    (30 * 86_400, ngettext_lazy("%(count)s month ago", "%(count)s months ago", "count")),
-    (7 * 86_400, ngettext_lazy("%(count)s week ago", "%(count)s weeks ago", "count")),
-    (86_400, ngettext_lazy("%(count)s day ago", "%(count)s days ago", "count")),
-    (3_600, ngettext_lazy("%(count)s h ago", "%(count)s h ago", "count")),
-    (60, ngettext_lazy("%(count)s min ago", "%(count)s min ago", "count")),
+    (365 * 86_400, say("{count} year ago", "{count} years ago")),
+    (30 * 86_400, say("{count} month ago", "{count} months ago")),
+    (7 * 86_400, say("{count} week ago", "{count} weeks ago")),
+    (86_400, say("{count} day ago", "{count} days ago")),
+    (3_600, say("{count} h ago", "{count} h ago")),
+    (60, say("{count} min ago", "{count} min ago")),
 )
 
 
@@ -54,7 +53,7 @@ def local_clock_text(at: datetime) -> str:
 
 def local_days(days: int) -> str:
     """Returns the number of days in the language, such as "1 day"."""
-    return ngettext("%(count)s day", "%(count)s days", days) % {"count": days}
+    return say("{count} day", "{count} days", count=days).local
 
 
 def ago(time: datetime, now: datetime | None = None) -> str:
@@ -63,11 +62,11 @@ def ago(time: datetime, now: datetime | None = None) -> str:
     for size, text in _AGO:
         if seconds >= size:
             count = int(seconds // size)
-            return str(text % {"count": count})
-    return gettext("just now")
+            return say(text, count=count).local
+    return say("just now").local
 
 
-def duration(seconds: float, *, largest_only: bool = False) -> Text:
+def duration(seconds: float, *, largest_only: bool = False) -> Sentence:
     """Returns a duration in its two largest units, or in its largest one. The rest is left out.
 
     >>> duration(59), duration(3_660), duration(129_600)
@@ -76,14 +75,14 @@ def duration(seconds: float, *, largest_only: bool = False) -> Text:
     '12 min'
     """
     if 0 < seconds < 1:
-        return Text("less than 1 s")
+        return say("less than 1 s")
     remaining, parts = round(seconds), []
     for size, unit in _UNITS:
         count, remaining = divmod(remaining, size)
         if count:
-            parts.append(Text(unit, count=count))
+            parts.append(say(unit, count=count))
     if not parts:
-        return Text(SECONDS, count=0)
+        return say(SECONDS, count=0)
     return parts[0] if largest_only else joined(parts[:2], " ")
 
 

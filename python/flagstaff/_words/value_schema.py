@@ -6,19 +6,19 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from flagstaff._words.text import Text, some
+from flagstaff._words.text import Sentence, say, some
 
 #: The types that a schema can name. Each integer is also a number.
 TYPES = ("string", "number", "integer", "boolean", "object", "array")
 #: With articles, for sentences.
 TYPE_LABELS = {
-    "string": Text("a string"),
-    "number": Text("a number"),
-    "integer": Text("an integer"),
-    "boolean": Text("true or false"),
-    "object": Text("an object"),
-    "array": Text("an array"),
-    "null": Text("null"),
+    "string": say("a string"),
+    "number": say("a number"),
+    "integer": say("an integer"),
+    "boolean": say("true or false"),
+    "object": say("an object"),
+    "array": say("an array"),
+    "null": say("null"),
 }
 _MAX_LENGTH = 80
 
@@ -48,41 +48,41 @@ def type_of(value: object) -> str:
     return "null" if value is None else "object"
 
 
-def value_problem(value: object, schema: ValueSchema, *, secret: bool = False) -> Text | None:
+def value_problem(value: object, schema: ValueSchema, *, secret: bool = False) -> Sentence | None:
     """Returns how a value breaks the schema, or None. Does not contain a secret value."""
     if schema.type and not _has_type(value, schema.type):
         wanted, present = TYPE_LABELS[schema.type], TYPE_LABELS[type_of(value)]
-        return Text("the value must be {type}, not {present}", type=wanted, present=present)
+        return say("the value must be {type}, not {present}", type=wanted, present=present)
     if not schema.choices or any(_is_same(value, choice) for choice in schema.choices):
         return None
     if secret:
-        return Text("the value is not one of its choices")
+        return say("the value is not one of its choices")
     allowed = some(map(_text, schema.choices))
-    return Text("{value} is not one of {allowed}", value=_text(value), allowed=allowed)
+    return say("{value} is not one of {allowed}", value=_text(value), allowed=allowed)
 
 
-def choices_problem(choices: object, value_type: str = "") -> Text | None:
+def choices_problem(choices: object, value_type: str = "") -> Sentence | None:
     """Returns why this cannot be the choices of values of a type, or None.
 
     Does not contain a choice: that of a secret value is one of them.
     """
     if not isinstance(choices, list):
-        return Text('the choices are not a list; write a JSON list, such as ["stripe", "paypal"]')
+        return say('the choices are not a list; write a JSON list, such as ["stripe", "paypal"]')
     earlier: set[tuple[str, object]] = set()
     for number, choice in enumerate(choices, start=1):
         if not isinstance(choice, str | int | float):
-            return Text(
+            return say(
                 "choice {number} is not a string, a number, true or false", number=str(number)
             )
         if value_type and not _has_type(choice, value_type):
-            return Text(
+            return say(
                 "choice {number} must be {type}, because of the type",
                 number=str(number),
                 type=TYPE_LABELS[value_type],
             )
         # As in `_is_same`, but not in quadratic time.
         if (same := (type_of(choice), choice)) in earlier:
-            return Text("choice {number} is given twice; remove one", number=str(number))
+            return say("choice {number} is given twice; remove one", number=str(number))
         earlier.add(same)
     return None
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flagstaff import _core
-from flagstaff._words.text import Text
+from flagstaff._words.text import Sentence
 from flagstaff.conf import conf
 
 #: The content type of Prometheus' text format.
@@ -30,7 +30,7 @@ class Status:
     #: triggers), down (serving the last snapshot) or direct (querying the database).
     mode: str
     #: Why the mode is not live; None if it is.
-    mode_reason: Text | None
+    mode_reason: Sentence | None
     #: Whether a snapshot has been loaded.
     ready: bool
     #: Seconds since the snapshot was last known to equal the database.
@@ -50,13 +50,13 @@ class Status:
     load_seconds: float | None
     failures: int
     #: The last error. It stays after a recovery.
-    last_error: Text | None
+    last_error: Sentence | None
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
-    usage_problem: Text | None
+    usage_problem: Sentence | None
     #: Rows that are ignored because they cannot be evaluated, names in rules that do not exist,
     #: tables and columns that the database lacks until `migrate`, and how many recent changes have
     #: no entry in the history. At most 100 texts: the last one then says how many more there are.
-    problems: tuple[Text, ...]
+    problems: tuple[Sentence, ...]
     #: The number of all problems.
     problem_count: int
     #: The keys of the flags and experiments that FLAGSTAFF_FORCE_OFF turns off in this process.

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
-
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
-
 from flagstaff import changes
-from flagstaff._tables.model_fields import BUCKET_BY, TAGS
+from flagstaff._tables.model_fields import BUCKET_BY
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import Row
 from flagstaff._tables.states import FlagState
 from flagstaff._words.text import local_number
-from flagstaff._words.times import local_days, local_time_text
-from flagstaff.actions.arguments import Percent, Rules, Tags, Unit, Users, fields_of
-from flagstaff.actions.table import Action, action, undo_actions
+from flagstaff._words.text import say
+from flagstaff._words.times import local_days
+from flagstaff._words.times import local_time_text
+from flagstaff.actions.arguments import Percent
+from flagstaff.actions.arguments import Rules
+from flagstaff.actions.arguments import Tags
+from flagstaff.actions.arguments import Unit
+from flagstaff.actions.arguments import Users
+from flagstaff.actions.arguments import fields_of
+from flagstaff.actions.table import Action
+from flagstaff.actions.table import action
+from flagstaff.actions.table import undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.consequence import Consequence, code_text, flag_text
+from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.consequence import code_text
+from flagstaff.changes.consequence import flag_text
 from flagstaff.changes.locking import locked_row
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import usable_tags
+from typing import Annotated
+from typing import Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flagstaff._workers.usage import RecentUsage
@@ -41,13 +51,12 @@ def evaluated_text(usage: RecentUsage | None, key: str) -> str:
     from flagstaff._workers.usage import NOT_USED  # noqa: PLC0415
 
     if usage is None:
-        return gettext("not known")
+        return say("not known").local
     days = local_days(usage.days)
     used, texts = usage.keys.get(key, NOT_USED), []
     if used.last_evaluated_at:
-        text = gettext(
-            "last evaluation: %(time)s; in the last %(days)s: %(count)s, in the last day: "
-            "%(recent)s"
+        text = say(
+            "last evaluation: {time}; in the last {days}: {count}, in the last day: {recent}"
         )
         times = {
             "time": local_time_text(used.last_evaluated_at),
@@ -55,14 +64,14 @@ def evaluated_text(usage: RecentUsage | None, key: str) -> str:
             "recent": local_number(usage.today.get(key, NOT_USED).count),
             "days": days,
         }
-        texts.append(text % times)
+        texts.append(say(text, **times).local)
     if used.served_to_browsers_at:
-        text = gettext("last served to browsers: %(time)s")
-        texts.append(text % {"time": local_time_text(used.served_to_browsers_at)})
+        text = say("last served to browsers: {time}")
+        texts.append(say(text, time=local_time_text(used.served_to_browsers_at)).local)
     if used.served_in_bulk_at and not texts:
-        text = gettext("last served in bulk, which does not say whether the code uses it: %(time)s")
-        texts.append(text % {"time": local_time_text(used.served_in_bulk_at)})
-    return "; ".join(texts) or gettext("not in the last %(days)s") % {"days": days}
+        text = say("last served in bulk, which does not say whether the code uses it: {time}")
+        texts.append(say(text, time=local_time_text(used.served_in_bulk_at)).local)
+    return "; ".join(texts) or say("not in the last {days}", days=days).local
 
 
 def _facts(rows: Sequence[Row]) -> dict[str, str]:
@@ -85,8 +94,8 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     'kill new_checkout --reason "orders fail"',
     "kill new_checkout dark_mode",
     "kill new_checkout --no-wait",
-    label=_("Kill"),
-    button=_("Kill %(key)s"),
+    label=say("Kill").lazy,
+    button=say("Kill {key}"),
     right="toggle",
     many=True,
     waits_for_workers=True,
@@ -106,8 +115,8 @@ def kill(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "on new_checkout",
     "on new_checkout dark_mode --percent 5 --dry-run",
-    label=_("Turn on"),
-    button=_("Turn on %(key)s"),
+    label=say("Turn on").lazy,
+    button=say("Turn on {key}"),
     right="toggle",
     many=True,
 )
@@ -140,8 +149,8 @@ def off(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "rollout new_checkout 5",
     "rollout new_checkout dark_mode 25% --dry-run",
-    label=_("Roll out"),
-    button=_("Roll out to %(percent)s %%"),
+    label=say("Roll out").lazy,
+    button=say("Roll out to {percent} %"),
     right="toggle",
     many=True,
     # A brake needs no question: nothing delays it.
@@ -159,8 +168,8 @@ def rollout(key: str, percent: Percent, *, expect_version: int | None = None) ->
     Kind.FLAG,
     "release new_checkout",
     "release new_checkout dark_mode --dry-run",
-    label=_("Release to everybody"),
-    button=_("Release %(key)s to everybody"),
+    label=say("Release to everybody").lazy,
+    button=say("Release {key} to everybody"),
     many=True,
 )
 def release(key: str, *, expect_version: int | None = None) -> Changed:
@@ -176,8 +185,8 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "rules new_checkout rules.json",
     "rules new_checkout - --rollout 25 < rules.json",
-    label=_("Rules"),
-    button=_("Save the rules"),
+    label=say("Rules").lazy,
+    button=say("Save the rules"),
 )
 def rules(
     key: str,
@@ -199,8 +208,8 @@ def rules(
     Kind.FLAG,
     "unit new_checkout organization",
     "unit new_checkout user --dry-run",
-    label=_("Bucketing unit"),
-    button=_("Save the bucketing unit"),
+    label=say("Bucketing unit").lazy,
+    button=say("Save the bucketing unit"),
 )
 def unit(key: str, bucket_by: Unit, *, expect_version: int | None = None) -> Changed:
     """Set what the percentages of a flag count: reassigns every user at once."""
@@ -211,8 +220,8 @@ def unit(key: str, bucket_by: Unit, *, expect_version: int | None = None) -> Cha
     Kind.FLAG,
     "allow new_checkout alice bob",
     "allow new_checkout --file beta.csv --reason beta",
-    label=_("Add allowed users"),
-    button=_("Add allowed users"),
+    label=say("Add allowed users").lazy,
+    button=say("Add allowed users"),
     # The command names the users, so only a large part of them is worth a question.
     asks_from=Consequence.MOST,
 )
@@ -229,8 +238,8 @@ def allow(key: str, users: _Users, *, expect_version: int | None = None) -> Chan
     Kind.FLAG,
     "disallow new_checkout alice",
     "disallow new_checkout --file beta.csv --skip-unknown",
-    label=_("Remove allowed users"),
-    button=_("Remove allowed users"),
+    label=say("Remove allowed users").lazy,
+    button=say("Remove allowed users"),
     asks_from=Consequence.MOST,
 )
 def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> Changed:
@@ -246,8 +255,8 @@ def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> C
     'details search_v2 --description "Second engine"',
     'details search_v2 dark_mode --owner payments --review-on ""',
     "details search_v2 dark_mode --add-tag q3 --remove-tag q2",
-    label=_("Details"),
-    button=_("Save the details"),
+    label=say("Details").lazy,
+    button=say("Save the details"),
     many=True,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=(*_STATE, BUCKET_BY)),
 )
@@ -277,8 +286,8 @@ def details(
     "create new_search",
     'create search_v3 --kind ops --description "Second engine"',
     "create search_v4 --owner search --tag mobile --tag q3 --review-on 2027-03-01",
-    label=_("Add flag"),
-    button=_("Add flag"),
+    label=say("Add flag").lazy,
+    button=say("Add flag"),
     right="add",
     creates=True,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=_STATE),
@@ -295,8 +304,8 @@ def create(key: str, **fields: Any) -> Changed:
     Kind.FLAG,
     "delete new_checkout --yes",
     "delete new_checkout dark_mode --dry-run",
-    label=_("Delete"),
-    button=_("Delete %(key)s"),
+    label=say("Delete").lazy,
+    button=say("Delete {key}"),
     many=True,
     right="delete",
     deletes=True,

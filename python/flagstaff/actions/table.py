@@ -11,11 +11,10 @@ from typing import Annotated, Any, Final, TypeAlias, cast, get_args, get_type_hi
 from django.db.models import Model
 from django.utils.functional import Promise
 from django.utils.text import capfirst
-from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Row, all_rows, unknown_row
-from flagstaff._words.text import described, is_storable, joined
+from flagstaff._words.text import Sentence, described, is_storable, joined, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed, Undo
@@ -31,7 +30,7 @@ from flagstaff.history.log import deleted_pk, require_history, require_triggers,
 Write: TypeAlias = "Callable[..., Changed | Done]"
 
 #: The button of an action without one of its own.
-SAVE: Final = gettext_lazy("Save %(key)s")
+SAVE: Final = say("Save {key}")
 _EXPECT_VERSION = "expect_version"
 
 
@@ -105,7 +104,7 @@ class Action:
     #: The link to its page, and the heading of the page.
     label: str | Promise
     #: The button of the page, with the key and the arguments.
-    button: str | Promise = SAVE
+    button: Sentence = SAVE
     #: What a user needs on a page for it. The terminal and code are trusted.
     right: Right = "change"
     #: Whether it takes several keys.

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from django.utils.translation import gettext_lazy as _
-
 from flagstaff import changes
 from flagstaff._stored_value_schema import VALUE, is_secret
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import Row
+from flagstaff._words.text import say
 from flagstaff.actions.arguments import Json, Rules, Unit, fields_of
 from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
@@ -36,8 +35,8 @@ def _facts(rows: Sequence[Row]) -> dict[str, str]:
     "value set page_size 50",
     "value set payment_gateway '\"stripe\"'",
     "value set page_size - < size.json",
-    label=_("Set"),
-    button=_("Set %(key)s"),
+    label=say("Set").lazy,
+    button=say("Set {key}"),
 )
 def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value; users for whom a rule decides keep that of the rule.
@@ -52,8 +51,8 @@ def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Change
     Kind.VALUE,
     "value set-for-everyone page_size 10",
     "value set-for-everyone page_size 10 --dry-run",
-    label=_("Set for everyone"),
-    button=_("Set %(key)s for everyone"),
+    label=say("Set for everyone").lazy,
+    button=say("Set {key} for everyone"),
 )
 def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
     """Set a value and remove its rules, so that all users get the value.
@@ -67,8 +66,8 @@ def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = Non
     Kind.VALUE,
     "value rules page_size sizes.json --bucket-by organization",
     "value rules page_size []",
-    label=_("Rules"),
-    button=_("Save the rules"),
+    label=say("Rules").lazy,
+    button=say("Save the rules"),
 )
 def rules(
     key: str,
@@ -89,8 +88,8 @@ def rules(
     Kind.VALUE,
     "value details page_size --type integer",
     'value details payment_gateway --choices \'["stripe", "paypal"]\' --value \'"stripe"\'',
-    label=_("Details"),
-    button=_("Save the details"),
+    label=say("Details").lazy,
+    button=say("Save the details"),
     fields=fields_of(
         lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE, RULES, BUCKET_BY)
     ),
@@ -114,8 +113,8 @@ def details(
     "value create sms_password - --secret < password.json",
     'value create currency \'"EUR"\' --choices \'["EUR", "CHF"]\'',
     "value create max_results 10 --rules sizes.json",
-    label=_("Add value"),
-    button=_("Add value"),
+    label=say("Add value").lazy,
+    button=say("Add value"),
     right="add",
     creates=True,
     fields=fields_of(lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE,)),
@@ -132,8 +131,8 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
     Kind.VALUE,
     "value delete payment_gateway --yes",
     "value delete payment_gateway --dry-run",
-    label=_("Delete"),
-    button=_("Delete %(key)s"),
+    label=say("Delete").lazy,
+    button=say("Delete {key}"),
     deletes=True,
     facts=_facts,
     right="delete",

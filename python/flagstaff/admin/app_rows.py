@@ -15,11 +15,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import Text, localized, quoted
+from flagstaff._words.text import Sentence, localized, quoted, say
 from flagstaff.actions import Argument, Done
 from flagstaff.actions.arguments import Several
 from flagstaff.actions.table import Run
@@ -57,11 +55,12 @@ class AppRequest(ActionRequest):
     def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
         """Returns the field of the argument, with what the terminal says about it, too."""
         field = super()._field(name, argument, required=required)
-        if isinstance(argument.help, Text):
+        if isinstance(argument.help, Sentence):
             text = localized(argument.help)
-            lines = _("One on each line: %(what)s")
             is_several = isinstance(argument, Several)
-            field.help_text = lines % {"what": text} if is_several else capfirst(text)
+            field.help_text = (
+                say("One on each line: {what}", what=text).local if is_several else capfirst(text)
+            )
         return field
 
     def _data_of_link(
@@ -85,11 +84,15 @@ class AppRequest(ActionRequest):
 
     def _say_what_is_newer(self) -> None:
         self.versions = self._versions_of(self.rows)
-        text = _("“%(key)s” has changed since the page was shown. Press the button again.")
-        self.problems.append(text % {"key": self.row.key})
+        self.problems.append(
+            say(
+                "“{key}” has changed since the page was shown. Press the button again.",
+                key=self.row.key,
+            ).local
+        )
 
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
-        return [(preview.rows, _("Field"))]
+        return [(preview.rows, say("Field").local)]
 
     def _notes_before(self, preview: Preview) -> list[str]:
         return [*preview.notes]
@@ -105,7 +108,7 @@ class AppRequest(ActionRequest):
 
     def _ask(self, prospect: Prospect, *, approval: bool) -> HttpResponse:
         if self._versions_of(self.rows) != self.versions:
-            raise ConflictError(Text("{key} was changed", key=self.row.key), key=self.row.key)
+            raise ConflictError(say("{key} was changed", key=self.row.key), key=self.row.key)
         return super()._ask(prospect, approval=approval)
 
     # What was done.
@@ -118,8 +121,9 @@ class AppRequest(ActionRequest):
         # What has happened is stored, and shown in English.
         text = " ".join(_sentence(key, localized(message)) for message in done.messages)
         if action.deletes:
-            text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", 1)
-            text %= {"keys": quoted(key)}
+            text = say(
+                "{keys} was deleted.", "{keys} were deleted.", count=1, keys=quoted(key)
+            ).local
         if not done.written:
             return Written("", unchanged=text)
         if action.creates:
@@ -174,7 +178,7 @@ class AppRowAdmin(RowPageAdmin):
         """Returns the section with the events, and the action that deletes them with the row."""
         rows = rows_of_app([*self.events(row).order_by("-id")[:_MAX_EVENTS]])
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
-        return Section(_("Events"), html if rows else "", ("delete",))
+        return Section(say("Events").local, html if rows else "", ("delete",))
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

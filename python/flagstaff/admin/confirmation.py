@@ -8,11 +8,9 @@ from functools import partial
 
 from django.contrib.admin import AdminSite
 from django.http import Http404, HttpRequest
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
-from flagstaff._words.text import is_whole_number, local_number
+from flagstaff._words.text import is_whole_number, local_number, say
 from flagstaff.admin.rights import may_see
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.changes.changed import Changed
@@ -87,8 +85,9 @@ def segment_rows(site: AdminSite, request: HttpRequest, impact: Impact) -> list[
     sees = partial(may_see, site, request)
     visible = [use for use in impact.uses if sees(use.model, use.row.pk)]
     numbers = {
-        _("more flags, values and experiments"): len(visible) - _MAX_USES,
-        _("flags, values and experiments that you may not see"): len(impact.uses) - len(visible),
+        say("more flags, values and experiments").local: len(visible) - _MAX_USES,
+        say("flags, values and experiments that you may not see").local: len(impact.uses)
+        - len(visible),
     }
     rows = [PreviewRow(use.label(), *use_texts(impact, use)) for use in visible[:_MAX_USES]]
     counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
@@ -118,4 +117,4 @@ def _names(request: HttpRequest, changed: Changed) -> Names | None:
 
 def count_of_users(count: int) -> str:
     """Returns the number of users, such as "1 user"."""
-    return ngettext("%(count)s user", "%(count)s users", count) % {"count": local_number(count)}
+    return say("{count} user", "{count} users", count=count).local

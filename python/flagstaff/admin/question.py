@@ -22,15 +22,13 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.rows import all_rows, case_variants
 from flagstaff._words.rule_parts import sentence
-from flagstaff._words.text import local_list, local_number, localized, quoted
+from flagstaff._words.text import local_list, local_number, localized, quoted, say
 from flagstaff.actions import Action, Argument, Outlook
 from flagstaff.actions.table import Run
 from flagstaff.admin.base_admin import REASON, SAVE_TIMEOUT, BaseAdmin, posted_reason
@@ -75,7 +73,7 @@ _AT, _LATER = "_at", "_later"
 # The newer changes that a message lists.
 _MAX_NEWER = 5
 # The labels of arguments that are not columns of their row.
-_LABELS: Mapping[str, Any] = {"percent": gettext_lazy("Percent"), "users": gettext_lazy("Users")}
+_LABELS: Mapping[str, Any] = {"percent": say("Percent").lazy, "users": say("Users").lazy}
 
 
 @dataclass(frozen=True)
@@ -263,7 +261,7 @@ class ActionRequest:
         field = self.admin.formfield_for_dbfield(column, self.request) if column else None
         if field is None:
             # Without a label of ours, translated where a column or a table has the same name.
-            label = _LABELS.get(name) or _(capfirst(name.replace("_", " ")))
+            label = _LABELS.get(name) or say(capfirst(name.replace("_", " "))).local
             return argument.form_field(label, required=required)
         # A field that a model may leave empty, such as a value, can be what an action is about.
         field.required = field.required or required
@@ -358,7 +356,7 @@ class ActionRequest:
         elif _CONFIRMED in self.request.POST and not (self.problems or self.form.fields):
             # Without arguments, it was no edit of the person.
             self.problems.append(
-                _("This has changed since the page was shown. Press the button again.")
+                say("This has changed since the page was shown. Press the button again.").local
             )
         return has_asked and not self.problems
 
@@ -367,10 +365,12 @@ class ActionRequest:
         # An input of one line has no line breaks, and a page shows several blanks as one.
         typed = preview.typed
         if typed and self.request.POST.get(_TYPED_KEY, "").split() != typed.split():
-            yield _("Not confirmed: type “%(text)s” exactly.") % {"text": typed}
+            yield say("Not confirmed: type “{text}” exactly.", text=typed).local
         has_reason = bool(posted_reason(self.request).strip())
         if conf.require_reason and self._needs_reason(preview) and not has_reason:
-            yield _("A reason is required. Write why you make this change: the history shows it.")
+            yield say(
+                "A reason is required. Write why you make this change: the history shows it."
+            ).local
 
     def _needs_reason(self, preview: Preview | None) -> bool:
         """Whether this needs a reason, if the settings require one."""
@@ -419,7 +419,7 @@ class ActionRequest:
         done = ask(prospect, self.at, approval=approval)
         name = done.record["asked_by_name"]
         line = waiting_line(self.site, find(done.key), name)
-        message = format_html("{} {}", _("Nothing is changed yet."), line)
+        message = format_html("{} {}", say("Nothing is changed yet.").local, line)
         self.admin.message_user(self.request, message, messages.WARNING)
         for note in done.notes:
             self.admin.message_user(self.request, localized(note), messages.WARNING)
@@ -454,7 +454,7 @@ class ActionRequest:
         """Adds a problem: what others have changed since the page was shown."""
         shown, self.versions = self._shown or [], self._versions_of(self.rows)
         if self.versions is None or len(shown) != len(self.rows):
-            self.problems.append(_("Some of what you selected no longer exists."))
+            self.problems.append(say("Some of what you selected no longer exists.").local)
             return
         for row, old, new in zip(self.rows, shown, self.versions, strict=True):
             if old == new:
@@ -462,8 +462,13 @@ class ActionRequest:
             of_row = Change.objects.of_row(self._kind_of(row), row.pk)
             newer = of_row.filter(id__gt=parse_version(old))
             newer_events = [*events(newer.short().newest()[:_MAX_NEWER])]
-            text = _("“%(key)s” has changed since the page was shown. Press the button again.")
-            self.problems += [text % {"key": row.key}, *describe_events(self.request, newer_events)]
+            self.problems += [
+                say(
+                    "“{key}” has changed since the page was shown. Press the button again.",
+                    key=row.key,
+                ).local,
+                *describe_events(self.request, newer_events),
+            ]
 
     def _page(self, preview: Preview | None) -> HttpResponse:
         context = self._context(preview)
@@ -504,8 +509,10 @@ class ActionRequest:
             context["notes"] = [*self._notes_before(preview), *self._what_would_not_run()]
             prospect = self._prospect(preview)
             if prospect is not None and is_approval_needed(prospect):
-                context["notes"].append(_("Another user has to approve this before it is done."))
-                context["button"] = _("Request approval")
+                context["notes"].append(
+                    say("Another user has to approve this before it is done.").local
+                )
+                context["button"] = say("Request approval").local
             context["tables"] = self._tables(preview)
         return context
 
@@ -513,7 +520,7 @@ class ActionRequest:
         """Returns what waits for the row. An action is refused if its row has changed."""
         key = getattr(self.row, "key", None)
         lines = row_lines(self.site, self.request, self.action.noun, key) if key else []
-        text = _("If you change it now, this will not run:")
+        text = say("If you change it now, this will not run:").local
         return [format_html("{} {}", text, line) for _is_alarm, line in lines]
 
     def _crumbs(self) -> list[tuple[str, str]]:
@@ -531,20 +538,22 @@ class ActionRequest:
     def _button(self, preview: Preview | None) -> str:
         arguments = preview.arguments if preview else {}
         try:
-            return str(self.action.button) % {**arguments, "key": self._subject()}
+            return say(self.action.button, **{**arguments, "key": self._subject()}).local
         except KeyError:
             return str(self.action.label)
 
     def _tables(self, preview: Preview) -> list[tuple[Sequence[PreviewRow], object]]:
         """Returns the tables of what is now and afterwards, and their headings."""
-        heading = _("Field") if self.row else capfirst(self.admin.opts.verbose_name)
+        heading = say("Field").local if self.row else capfirst(self.admin.opts.verbose_name)
         uses = segment_rows(self.site, self.request, preview.impact)
-        return [(self._lines(preview), heading), (uses, capfirst(_("used by")))]
+        return [(self._lines(preview), heading), (uses, capfirst(say("used by").local))]
 
     def _lines(self, preview: Preview) -> Sequence[PreviewRow]:
         """Returns the lines of the table: of a row one for each field, else one for each row."""
         if self.action.deletes:
-            return [PreviewRow(row.key, self.summary(row), _("deleted")) for row in self.rows]
+            return [
+                PreviewRow(row.key, self.summary(row), say("deleted").local) for row in self.rows
+            ]
         if self.action.creates:
             return []
         more = self.lines(preview.impact)
@@ -556,9 +565,11 @@ class ActionRequest:
 
     def _notes_before(self, preview: Preview) -> list[str]:
         is_lost = self.action.deletes and any(map(is_secret, self.rows))
-        lost = _("A secret value cannot be brought back: the history does not store what it was.")
+        lost = say(
+            "A secret value cannot be brought back: the history does not store what it was."
+        ).local
         is_same = self.rows and not any(change.written for change in preview.changed)
-        unchanged = _("Nothing would change.") if is_same else ""
+        unchanged = say("Nothing would change.").local if is_same else ""
         texts = filter(None, [impact_text(preview.impact), unchanged, lost if is_lost else ""])
         return [*texts, *self._notes(preview)]
 
@@ -588,7 +599,7 @@ class ActionRequest:
             admin.message_user(request, done.unchanged, messages.INFO)
         if done.text:
             timeout = LONG_TIMEOUT if self.action.waits_for_workers else SAVE_TIMEOUT
-            undo = done.undo_url, done.undo_label or _("Undo")
+            undo = done.undo_url, done.undo_label or say("Undo").local
             admin.report_applied(request, done.text, timeout=timeout, undo=undo, links=done.links)
         for note in notes:
             admin.message_user(request, note, messages.WARNING)
@@ -610,12 +621,12 @@ class ActionRequest:
             self._log(rows, (describe_changed(self.request, change) for change in written))
         unchanged = ""
         if unchanged_keys := [change.key for change in changed if not change.written]:
-            text = ngettext(
-                "Nothing was changed: %(keys)s already has these values.",
-                "Nothing was changed: %(keys)s already have these values.",
-                len(unchanged_keys),
-            )
-            unchanged = text % {"keys": local_list(map(quoted, unchanged_keys))}
+            unchanged = say(
+                "Nothing was changed: {keys} already has these values.",
+                "Nothing was changed: {keys} already have these values.",
+                count=len(unchanged_keys),
+                keys=local_list(map(quoted, unchanged_keys)),
+            ).local
         return replace(self._report(preview, written), unchanged=unchanged)
 
     def _log(self, rows: Sequence[Any], texts: Iterable[str]) -> None:
@@ -637,16 +648,16 @@ class ActionRequest:
         texts = {"keys": local_list(quoted(change.key) for change in written)}
         undone = [change for change in written if change.version]
         if action.creates:
-            text = _("%(keys)s was added.")
+            text = say("{keys} was added.")
             undone = undone if may(site, request, "delete", self.row) else []
         elif action.deletes:
-            text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", len(written))
+            text = say("{keys} was deleted.", "{keys} were deleted.")
             undone = undone if may(site, request, "add", admin.model) else []
         else:
-            text = ngettext("%(keys)s was changed.", "%(keys)s were changed.", len(written))
+            text = say("{keys} was changed.", "{keys} were changed.")
             undone = [change for change in undone if change.undo is not None and not change.secret]
             if len(written) == 1:
-                text = _("“%(key)s” was changed: %(change)s.")
+                text = say("“{key}” was changed: {change}.")
                 description = describe_changed(request, written[0])
                 texts = {"key": written[0].key, "change": description}
                 # The change has them already.
@@ -654,7 +665,7 @@ class ActionRequest:
                 if self.is_urgent and (row := admin.row_kind.find(written[0].key)):
                     # The users were not counted.
                     users = self.summary(row)
-        sentences = " ".join(filter(None, (text % texts, users)))
+        sentences = " ".join(filter(None, (say(text, count=len(written), **texts).local, users)))
         url = undo_url(site, [change.version for change in undone if change.version])
         return Written(sentences, url, links=self.next_steps() if action.creates else ())
 
@@ -682,9 +693,10 @@ def _case_variants_text(model: type[Model], key: str) -> str:
     similar = case_variants(model, key)
     if not similar:
         return ""
-    text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
     keys = local_list(quoted(variant) for variant in similar)
-    return text % {"key": key, "keys": keys}
+    return say(
+        "Keys are case-sensitive: “{key}” differs only in case from {keys}.", key=key, keys=keys
+    ).local
 
 
 def lines_of_rows(
@@ -699,7 +711,7 @@ def lines_of_rows(
 def joined_row(key: str, lines: Sequence[PreviewRow]) -> PreviewRow:
     """Returns what differs of one row in one line."""
     if all(line.now == line.after for line in lines):
-        return PreviewRow(key, no_change := _("no change"), no_change)
+        return PreviewRow(key, no_change := say("no change").local, no_change)
     sides = {}
     for side in ("now", "after"):
         texts = [(line.field, getattr(line, side)) for line in lines if line.now != line.after]

@@ -23,10 +23,9 @@ from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
 
 from flagstaff._tables.model_fields import RULES, stored_fields
-from flagstaff._words.text import is_storable, local_list, local_number, quoted
+from flagstaff._words.text import is_storable, local_list, local_number, quoted, say
 from flagstaff._words.times import local_time_text
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.arguments import JsonField
@@ -237,14 +236,14 @@ class RowPageAdmin(BaseAdmin):
         """The page of an action for the selected rows of the list."""
         selected = [*rows.order_by("key")[: _MAX_SELECTED + 1]]
         if len(selected) > _MAX_SELECTED:
-            text = _("Nothing was changed: select at most %(count)s, then the others.")
+            text = say("Nothing was changed: select at most {count}, then the others.")
             count = {"count": local_number(_MAX_SELECTED)}
-            self.message_user(request, text % count, messages.ERROR)
+            self.message_user(request, say(text, **count).local, messages.ERROR)
             return None
         if refused := [row.key for row in selected if not self.may_do(request, action, row)]:
-            text = _("Nothing was changed: you may not change %(keys)s.")
+            text = say("Nothing was changed: you may not change {keys}.")
             keys = {"keys": local_list(map(quoted, refused))}
-            self.message_user(request, text % keys, messages.ERROR)
+            self.message_user(request, say(text, **keys).local, messages.ERROR)
             return None
         return self.request_class(self, request, action, selected).answer() if selected else None
 
@@ -332,11 +331,11 @@ class RowPageAdmin(BaseAdmin):
             if value is not False and value not in (None, "", [])
         )
         html = format_html("<p>{}</p>", joined(" · ", lines))
-        return Section(_("About"), html, ("details", "delete"))
+        return Section(say("About").local, html, ("details", "delete"))
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """Returns the section with what has happened to a row."""
-        title = _("Last changes")
+        title = say("Last changes").local
         if not can_read(request, "change_table"):
             return Section(title, "")
         site, kind = self.admin_site, self.row_kind

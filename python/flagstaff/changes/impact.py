@@ -32,7 +32,7 @@ from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._words.json_text import canonical_json
 from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import Text, marked
+from flagstaff._words.text import say
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import code_text, is_off
@@ -45,9 +45,9 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions, may_see_users
 
 #: The users were not read in time.
-COUNT_TIMEOUT = marked("the time limit was reached")
+COUNT_TIMEOUT = say("the time limit was reached")
 #: A count is a way to read a column, letter by letter.
-HIDDEN = marked("the rules read attributes of users, which you may not view")
+HIDDEN = say("the rules read attributes of users, which you may not view")
 
 # Users beyond this number are sampled.
 _MAX_USERS = 200_000
@@ -219,9 +219,9 @@ def _count(effects: Impact, keys: Sequence[Key], deadline: float) -> None:
     names = [("experiment" if kind is None else kind.value, key) for kind, key in keys]
     comparison = _core.Comparison(before, after, names)
     for key, attributes in zip(keys, comparison.attributes(), strict=True):
-        problem = Text("its rules cannot be read") if attributes is None else ""
+        problem = say("its rules cannot be read") if attributes is None else ""
         if effects[key].hides_small and {*(attributes or ())} - {"is_authenticated"}:
-            problem = Text(HIDDEN)
+            problem = say(HIDDEN)
         ignored = tuple(sorted(set(attributes or ()) - known_names))
         effects[key] = replace(effects[key], ignored=ignored, problem=problem)
         read |= {name: columns[name] for name in attributes or () if name in columns}

@@ -7,11 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Final
 
-from django.utils.translation import gettext_lazy as _
-
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text, localized, marked
+from flagstaff._words.text import localized, say
 from flagstaff.actions import Action, Argument, Done, Outlook, Percent, Question, action
 from flagstaff.actions.arguments import JsonFile, Parsed, Several, percent
 from flagstaff.changes import Undo
@@ -58,37 +56,37 @@ def settings_of(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "guardrails": dict(pairs)}
 
 
-_HARM = Text("how much worse it may get: of a share, 0.01 is one percentage point")
+_HARM = say("how much worse it may get: of a share, 0.01 is one percentage point")
 _VARIANTS: dict[str, Argument] = {
     "variants": Several(
-        Text("a variant with its weight, the control first"),
+        say("a variant with its weight, the control first"),
         "KEY[:WEIGHT]",
         parse=Variant.parse,
     ),
-    "traffic_percent": Parsed(Text("the share of all units that take part"), "PERCENT", percent),
+    "traffic_percent": Parsed(say("the share of all units that take part"), "PERCENT", percent),
 }
 # By the arguments of `editing.create` and `editing.edit`.
 _SETTINGS: dict[str, Argument] = {
     **_VARIANTS,
-    "bucket_by": Argument(Text("what gets a variant: user, visitor or an attribute"), "UNIT"),
+    "bucket_by": Argument(say("what gets a variant: user, visitor or an attribute"), "UNIT"),
     "rules": JsonFile('a file with the rules as a JSON list; "-" is the standard input'),
-    "description": Argument(Text("what the experiment is about")),
-    "primary": Argument(Text("the metric that decides"), "METRIC"),
-    "others": Several(Text("another metric. Each widens all intervals"), "METRIC"),
+    "description": Argument(say("what the experiment is about")),
+    "primary": Argument(say("the metric that decides"), "METRIC"),
+    "others": Several(say("another metric. Each widens all intervals"), "METRIC"),
     "guardrails": Several(
-        Text("a metric that must not get worse, and {harm}, such as refunds=0.01", harm=_HARM),
+        say("a metric that must not get worse, and {harm}, such as refunds=0.01", harm=_HARM),
         "METRIC[=TOLERATED]",
         parse=guardrail_of,
     ),
     "planned_units": Parsed(
-        Text("the units that you expect in all variants; the intervals are narrowest there"),
+        say("the units that you expect in all variants; the intervals are narrowest there"),
         "N",
         int,
     ),
-    "min_days": Parsed(Text("there is no verdict before these days"), "N", int),
-    "min_units": Parsed(Text("there is no verdict before each variant has these"), "N", int),
+    "min_days": Parsed(say("there is no verdict before these days"), "N", int),
+    "min_units": Parsed(say("there is no verdict before each variant has these"), "N", int),
     "smallest_effect": Parsed(
-        Text("smaller effects do not matter: of a share, 0.01 is one percentage point"),
+        say("smaller effects do not matter: of a share, 0.01 is one percentage point"),
         "EFFECT",
         float,
     ),
@@ -115,13 +113,13 @@ def _done(
         written = newest_event(experiment) != last
         # After the write, which has locked the experiment: nobody adds an event now.
         if expect_event is not None and written and events_after(experiment, expect_event) > 1:
-            text = Text("{key} has been changed meanwhile; run the command again", key=key)
+            text = say("{key} has been changed meanwhile; run the command again", key=key)
             raise ConflictError(text, key=key)
     record = experiment_record(find(key))
     messages = [
         f"{key}: {record['events'][-1]['text']}"
         if written
-        else Text("{key}: nothing had to be changed", key=key),
+        else say("{key}: nothing had to be changed", key=key),
         instead if written else "",
         NOTICE if record["forced_off"] else "",
     ]
@@ -139,10 +137,10 @@ def _outlook(name: str) -> Callable[..., Outlook]:
         percent = next(filter(None, percents), experiment.traffic_percent)
         if name == "grow":
             editing.require_growth(experiment, percent)
-        text = Text("{percent} % of all units take part.", percent=percent)
+        text = say("{percent} % of all units take part.", percent=percent)
         if winner := arguments.get("winner"):
             require_variant(experiment, winner)
-            percent, text = 100, Text("All units get {variant}.", variant=winner)
+            percent, text = 100, say("All units get {variant}.", variant=winner)
         return Outlook(
             experiment,
             {"expect_event": newest_event(experiment)},
@@ -160,8 +158,8 @@ def _outlook(name: str) -> Callable[..., Outlook]:
     right="add",
     creates=True,
     fields=lambda: _SETTINGS,
-    label=_("Add experiment"),
-    button=_("Add experiment"),
+    label=say("Add experiment").lazy,
+    button=say("Add experiment"),
 )
 def create(key: str, **fields: Any) -> Done:
     """Create an experiment without starting it.
@@ -176,7 +174,7 @@ def create(key: str, **fields: Any) -> Done:
     "experiment edit checkout_button --primary orders --planned-units 20000",
     "experiment edit checkout_button --variant control --variant green:2 --traffic-percent 20",
     fields=lambda: _SETTINGS,
-    label=_("Edit"),
+    label=say("Edit").lazy,
 )
 def edit(key: str, **fields: Any) -> Done:
     """Change an experiment that has not started.
@@ -191,8 +189,8 @@ def edit(key: str, **fields: Any) -> Done:
     EXPERIMENT,
     "experiment start checkout_button --wait",
     "experiment start checkout_button --reason launch",
-    label=_("Start"),
-    button=_("Start %(key)s"),
+    label=say("Start").lazy,
+    button=say("Start {key}"),
     outlook=_outlook("start"),
 )
 def start(key: str, *, expect_event: int | None = None) -> Done:
@@ -204,7 +202,7 @@ def _growth_question(key: str, percent: int) -> Question:
     before = find(key).traffic_percent
     return Question(
         f"Let {percent} % instead of {before} % of all units take part in {key}?",
-        [Text("The ratio of the variants stays. The traffic cannot shrink without a restart.")],
+        [say("The ratio of the variants stays. The traffic cannot shrink without a restart.")],
     )
 
 
@@ -214,8 +212,8 @@ def _growth_question(key: str, percent: int) -> Question:
     "experiment grow checkout_button 100 --yes --wait",
     question=_growth_question,
     outlook=_outlook("grow"),
-    label=_("Grow the traffic"),
-    button=_("Grow the traffic"),
+    label=say("Grow the traffic").lazy,
+    button=say("Grow the traffic"),
 )
 def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done:
     """Let more units take part in an experiment that has started.
@@ -229,10 +227,10 @@ def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done
 
 
 def _addition_question(key: str, metric: str, tolerated: float | None = None) -> Question:
-    lines = [Text("Only units that are exposed from now on count. A metric that was added stays.")]
+    lines = [say("Only units that are exposed from now on count. A metric that was added stays.")]
     if tolerated is None:
         lines.append(
-            Text("The corrected p values of the others rise, so a result may be withdrawn.")
+            say("The corrected p values of the others rise, so a result may be withdrawn.")
         )
     return Question(f"Measure {metric} in {key}, too?", lines)
 
@@ -243,15 +241,15 @@ def _addition_question(key: str, metric: str, tolerated: float | None = None) ->
     "experiment add-metric checkout_button refunds --tolerated 0.01 --yes",
     question=_addition_question,
     asks_always=True,
-    label=_("Add a metric"),
-    button=_("Add the metric"),
+    label=say("Add a metric").lazy,
+    button=say("Add the metric"),
 )
 def add_metric(
     key: str,
     metric: Annotated[str, Argument("the name of a metric", "METRIC")],
     tolerated: Annotated[
         float | None,
-        Parsed(Text("for a guardrail: {harm}", harm=_HARM), "HARM", float),
+        Parsed(say("for a guardrail: {harm}", harm=_HARM), "HARM", float),
     ] = None,
 ) -> Done:
     """Measure one more metric, of units that are exposed from now on.
@@ -265,8 +263,8 @@ def add_metric(
 def _restart_question(key: str, **_arguments: object) -> Question:
     find(key)
     lines = [
-        Text("All units get other buckets, and many another variant. This cannot be undone."),
-        Text("The exposures so far are no longer reported."),
+        say("All units get other buckets, and many another variant. This cannot be undone."),
+        say("The exposures so far are no longer reported."),
     ]
     return Question(f"Restart {key}?", lines)
 
@@ -278,8 +276,8 @@ def _restart_question(key: str, **_arguments: object) -> Question:
     question=_restart_question,
     outlook=_outlook("restart"),
     asks_always=True,
-    label=_("Restart"),
-    button=_("Restart %(key)s"),
+    label=say("Restart").lazy,
+    button=say("Restart {key}"),
 )
 def restart(
     key: str,
@@ -305,12 +303,12 @@ def restart(
     EXPERIMENT,
     "experiment force checkout_button 42 --variant treatment",
     "experiment force checkout_button 42",
-    label=_("Force a unit"),
-    button=_("Force the unit"),
+    label=say("Force a unit").lazy,
+    button=say("Force the unit"),
 )
 def force(
     key: str,
-    unit: Annotated[str, Argument(Text("such as the primary key of a user"), "UNIT")],
+    unit: Annotated[str, Argument(say("such as the primary key of a user"), "UNIT")],
     variant: _Variant | None = None,
 ) -> Done:
     """Give a unit a certain variant, which is not recorded.
@@ -332,8 +330,8 @@ def force(
     "experiment stop checkout_button --no-wait",
     waits_for_workers=True,
     always_runs=True,
-    label=_("Stop"),
-    button=_("Stop %(key)s"),
+    label=say("Stop").lazy,
+    button=say("Stop {key}"),
 )
 def stop(key: str) -> Done:
     """Stop the experiment, also a shipped one, and wait for the workers.
@@ -348,17 +346,17 @@ def _ship_question(key: str, winner: str) -> Question:
     require_now(experiment, "ship")
     report, error = read_report(experiment)
     if error:
-        lines.append(Text("No report will be stored: {error}", error=error))
+        lines.append(say("No report will be stored: {error}", error=error))
     if report is not None:
         for verdict in report["verdicts"]:
             outcome = outcome_text(verdict["outcome"])
             lines.append(
-                Text("{treatment}: {outcome}.", treatment=verdict["treatment"], outcome=outcome)
+                say("{treatment}: {outcome}.", treatment=verdict["treatment"], outcome=outcome)
             )
         if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
-            lines.append(Text("No treatment has been shown to be better."))
-        harm = marked("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
-        lines += [Text(harm, metric=metric) for metric in possible_harms(report, winner)]
+            lines.append(say("No treatment has been shown to be better."))
+        harm = say("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
+        lines += [say(harm, metric=metric) for metric in possible_harms(report, winner)]
     return Question(f"Ship {winner} to all units of {key}?", lines)
 
 
@@ -369,8 +367,8 @@ def _ship_question(key: str, winner: str) -> Question:
     question=_ship_question,
     outlook=_outlook("ship"),
     asks_always=True,
-    label=_("Ship"),
-    button=_("Ship %(winner)s"),
+    label=say("Ship").lazy,
+    button=say("Ship {winner}"),
 )
 def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done:
     """Give all units a variant, and end the experiment.
@@ -393,9 +391,9 @@ def _undo_question(key: str) -> Question:
     experiment = find(key)
     require_now(experiment, "undo")
     decision = lifecycle.last_decision(experiment)
-    lines = [Text("All exposures are kept.")]
+    lines = [say("All exposures are kept.")]
     if decision.before["state"] == State.RUNNING and experiment.winner:
-        lines.append(Text("Units that met the shipped variant meanwhile stay in the report."))
+        lines.append(say("Units that met the shipped variant meanwhile stay in the report."))
     text = f"Undo “{decision.message}” of {key}? It is {decision.before['state']} again."
     return Question(text, lines)
 
@@ -406,8 +404,8 @@ def _undo_question(key: str) -> Question:
     "experiment undo checkout_button --dry-run",
     question=_undo_question,
     asks_always=True,
-    label=_("Undo"),
-    button=_("Undo"),
+    label=say("Undo").lazy,
+    button=say("Undo"),
 )
 def undo(key: str) -> Done:
     """Take back the last stop or ship.
@@ -422,10 +420,10 @@ def undo(key: str) -> Done:
 def _deletion(key: str) -> Question:
     experiment = find(key)
     require_now(experiment, "delete")
-    lines = [Text("Its exposures, report and events are deleted, too. This cannot be undone.")]
+    lines = [say("Its exposures, report and events are deleted, too. This cannot be undone.")]
     if winner := experiment.winner:
-        text = marked("Everyone gets “{winner}” now: remove the experiment from the code first.")
-        lines.append(Text(text, winner=winner))
+        text = say("Everyone gets “{winner}” now: remove the experiment from the code first.")
+        lines.append(say(text, winner=winner))
     return Question(f"Delete the experiment {key}?", lines)
 
 
@@ -436,8 +434,8 @@ def _deletion(key: str) -> Question:
     right="delete",
     question=_deletion,
     asks_always=True,
-    label=_("Delete"),
-    button=_("Delete %(key)s"),
+    label=say("Delete").lazy,
+    button=say("Delete {key}"),
     deletes=True,
 )
 def delete(key: str) -> Done:

@@ -2,30 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict
-
+from collections.abc import Iterable
+from collections.abc import Mapping
+from collections.abc import Sequence
 from django.db import IntegrityError
 from django.utils.translation import override
-
 from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text, joined
+from flagstaff._words.text import joined
+from flagstaff._words.text import say
 from flagstaff._words.times import aware
 from flagstaff.changes.segment_use import missing_segment
-from flagstaff.exceptions import ExperimentError, InvalidExperimentError
+from flagstaff.exceptions import ExperimentError
+from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.records import SETTINGS, setting_texts
-from flagstaff.experiments.requirements import (
-    require_free,
-    require_now,
-    require_valid,
-    require_variant,
-    require_whole,
-)
-from flagstaff.experiments.rows import Kind, begin_run, database_time, locked, record
-from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
+from flagstaff.experiments.records import SETTINGS
+from flagstaff.experiments.records import setting_texts
+from flagstaff.experiments.requirements import require_free
+from flagstaff.experiments.requirements import require_now
+from flagstaff.experiments.requirements import require_valid
+from flagstaff.experiments.requirements import require_variant
+from flagstaff.experiments.requirements import require_whole
+from flagstaff.experiments.rows import Kind
+from flagstaff.experiments.rows import begin_run
+from flagstaff.experiments.rows import database_time
+from flagstaff.experiments.rows import locked
+from flagstaff.experiments.rows import record
+from flagstaff.experiments.variants import Variant
+from flagstaff.experiments.variants import valid_variants
+from flagstaff.experiments.variants import variants_as_json
+from flagstaff.experiments.variants import variants_of
+from typing import Any
+from typing import TYPE_CHECKING
+from typing import TypedDict
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -79,7 +89,7 @@ def create(
         weights = joined(
             f"{variant.key} {variant.weight}" for variant in variants_of(experiment.variants)
         )
-        text = Text(
+        text = say(
             "created with {variants}; {percent} % of all units take part",
             variants=weights,
             percent=experiment.traffic_percent,
@@ -151,7 +161,7 @@ def grow(key: str, traffic_percent: int) -> Experiment:
         if traffic_percent > before:
             experiment.traffic_percent = traffic_percent
             experiment.save(using=db.alias)
-            text = Text("traffic: {old} % → {new} %", old=before, new=traffic_percent)
+            text = say("traffic: {old} % → {new} %", old=before, new=traffic_percent)
             record(experiment, Kind.GROWN, text)
         return experiment
 
@@ -187,7 +197,7 @@ def add_metric(key: str, metric: str, *, tolerated: float | None = None) -> Expe
         at = aware(database_time(experiment)).isoformat()
         experiment.added_metrics = {**experiment.added_metrics, metric: at}
         experiment.save(using=db.alias)
-        text = Text("added the metric {metric}: units exposed from now on count", metric=metric)
+        text = say("added the metric {metric}: units exposed from now on count", metric=metric)
         record(experiment, Kind.EDITED, text)
         return experiment
 
@@ -205,10 +215,10 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
         if variant is not None:
             require_variant(experiment, variant)
         experiment.overrides.pop(unit, None)
-        message = Text("override: {unit} gets what its bucket says", unit=unit)
+        message = say("override: {unit} gets what its bucket says", unit=unit)
         if variant is not None:
             experiment.overrides[unit] = variant
-            message = Text("override: {unit} gets {variant}", unit=unit, variant=variant)
+            message = say("override: {unit} gets {variant}", unit=unit, variant=variant)
         experiment.save(using=db.alias)
         record(experiment, Kind.EDITED, message)
         return experiment

@@ -14,7 +14,7 @@ from django.utils import timezone as django_timezone
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
 from flagstaff._tables.sqlstate import QUERY_CANCELED, error_text, sqlstate
-from flagstaff._words.text import Text
+from flagstaff._words.text import say
 from flagstaff._words.times import aware
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.counts import count
@@ -113,7 +113,7 @@ def metric_error(report: Report, *, every_metric: bool = False) -> str:
     """
     for metric in report["metrics"]:
         if metric["error"] and (every_metric or metric["role"] != OTHER):
-            return Text(
+            return say(
                 "the metric {metric} fails: {error}", metric=metric["metric"], error=metric["error"]
             )
     return ""
@@ -213,7 +213,7 @@ def _measured(
     except OperationalError as error:
         if sqlstate(error) != QUERY_CANCELED:
             raise
-        why = Text("a time limit ended its query, so its results are not known")
+        why = say("a time limit ended its query, so its results are not known")
     else:
         results = results_of(metric, hours, variants, plan)
         return _Measured(name, role, metric, units_of(hours), results)

@@ -7,11 +7,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Final
 
-from django.utils.translation import gettext_lazy as _
-
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import Text
+from flagstaff._words.text import say
 from flagstaff.actions import Action, Done, Outlook, Question, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo
@@ -36,7 +34,7 @@ _action = partial(action, PLAN, right="toggle")
 _Steps = Annotated[
     Sequence[str] | None,
     Several(
-        Text(
+        say(
             'a step: its percentage and its shortest time, such as "5:1h", each higher than the '
             "one before; by default 1, 5, 25, 50 and 100 percent"
         ),
@@ -47,7 +45,7 @@ _Steps = Annotated[
 _Guards = Annotated[
     Sequence[str] | None,
     Several(
-        Text(
+        say(
             'a guard: "errors", "latency=0.5" (in seconds) or "function=shop.guards.orders", and '
             "after commas limit=2 (times as often as without the flag) or action=hold; by default "
             "errors"
@@ -59,7 +57,7 @@ _Guards = Annotated[
 _RequiredUsers = Annotated[
     int | None,
     Parsed(
-        Text(
+        say(
             "a step also passes after this many users with the flag, if the guards see no sign of "
             "harm; by default {users}",
             users=plans.REQUIRED_USERS,
@@ -71,7 +69,7 @@ _RequiredUsers = Annotated[
 _IgnoreReleases = Annotated[
     bool | None,
     YesNo(
-        Text(
+        say(
             "let a step go on when a new build appears: a bad build can then pass with what the "
             "build before has shown"
         )
@@ -127,8 +125,8 @@ def _unless_new(flag: FlagRow) -> str:
     "plan create new_checkout --step 5:1h --step 50:1d --step 100",
     "plan create new_checkout --guard errors,limit=1.5 --guard latency=0.5,action=hold",
     creates=True,
-    label=_("Plan a rollout"),
-    button=_("Create plan"),
+    label=say("Plan a rollout").lazy,
+    button=say("Create plan"),
 )
 def create(
     key: str,
@@ -156,8 +154,8 @@ def create(
     "plan start new_checkout --step 5:1h --step 100 --guard errors --guard latency=0.5",
     question=partial(_question, plans.start),
     outlook=partial(_outlook, plans.start),
-    label=_("Start"),
-    button=_("Start the plan of %(key)s"),
+    label=say("Start").lazy,
+    button=say("Start the plan of {key}"),
 )
 def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     key: str,
@@ -193,8 +191,8 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     "plan pause new_checkout --wait",
     'plan pause new_checkout --reason "support is busy"',
     always_runs=True,
-    label=_("Pause"),
-    button=_("Pause the plan of %(key)s"),
+    label=say("Pause").lazy,
+    button=say("Pause the plan of {key}"),
 )
 def pause(key: str) -> Done:
     """Pause the plan: the rollout stays as it is, and nothing is measured."""
@@ -206,8 +204,8 @@ def pause(key: str) -> Done:
     "plan resume new_checkout --wait",
     question=partial(_question, plans.resume),
     outlook=partial(_outlook, plans.resume),
-    label=_("Resume"),
-    button=_("Resume the plan of %(key)s"),
+    label=say("Resume").lazy,
+    button=say("Resume the plan of {key}"),
 )
 def resume(
     key: str,
@@ -232,8 +230,8 @@ def resume(
     'plan roll-back new_checkout --reason "orders fail" --no-wait',
     waits_for_workers=True,
     always_runs=True,
-    label=_("Roll back"),
-    button=_("Roll back %(key)s"),
+    label=say("Roll back").lazy,
+    button=say("Roll back {key}"),
 )
 def roll_back(key: str) -> Done:
     """Set the rollout to 0 %, disable a flag that a rule can grant, and wait for the workers.
@@ -258,8 +256,8 @@ def _deletion(key: str) -> Question | None:
     question=_deletion,
     asks_always=True,
     deletes=True,
-    label=_("Delete"),
-    button=_("Delete the plan of %(key)s"),
+    label=say("Delete").lazy,
+    button=say("Delete the plan of {key}"),
 )
 def delete(key: str) -> Done:
     """Delete the plan with its counts and events.

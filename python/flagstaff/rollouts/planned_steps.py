@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.text import localized
+from flagstaff._words.text import localized, say
 from flagstaff.actions import Outlook
 from flagstaff.changes.consequence import (
     Consequence,
@@ -74,13 +73,13 @@ class PlannedSteps:
     def rows(self) -> list[tuple[str, str, str]]:
         """For each of the two steps a label, and how many users have the flag now and then."""
         labels = {
-            _("users at the next step, %(percent)s %%"): self.next,
-            _("users at the last step, %(percent)s %%"): self.last,
+            say("users at the next step, {percent} %"): self.next,
+            say("users at the last step, {percent} %"): self.last,
         }
         key = Kind.FLAG, self.flag.key
         return [
             (
-                label % {"percent": effects.after[key].row.rollout_percent},
+                say(label, percent=effects.after[key].row.rollout_percent).local,
                 users_text(effects[key], effects[key].on[0]),
                 users_text(effects[key], effects[key].on[1]),
             )
@@ -91,11 +90,11 @@ class PlannedSteps:
     @property
     def notes(self) -> list[str]:
         """What happens to the users at once, and what follows without a person."""
-        text = _(
-            "The plan can continue to its last step, %(percent)s %%, without another confirmation."
-        )
-        last = text % {"percent": self.last.after[Kind.FLAG, self.flag.key].row.rollout_percent}
-        enabling = _("%(sentence)s.") % {"sentence": capfirst(localized(self.enabling))}
+        last = say(
+            "The plan can continue to its last step, {percent} %, without another confirmation.",
+            percent=self.last.after[Kind.FLAG, self.flag.key].row.rollout_percent,
+        ).local
+        enabling = say("{sentence}.", sentence=capfirst(localized(self.enabling))).local
         notes = [enabling] if self.enabling else []
         return [*notes, *filter(None, [impact_text(self.next)]), last]
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date
+from datetime import datetime
+from datetime import timedelta
 from enum import Enum
-
-from flagstaff._words.text import Text
+from flagstaff._words.text import say
 from flagstaff._words.times import local_time
-from flagstaff._workers.usage import NOT_USED, KeyUsage
+from flagstaff._workers.usage import KeyUsage
+from flagstaff._workers.usage import NOT_USED
 
 _ALL = 100
 
@@ -203,7 +205,7 @@ def not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown |
         date = local_time(bulk).date().isoformat()
         return Unknown(
             Signal.NOT_EVALUATED,
-            Text("served in bulk on {date}; an evaluation of one key would be counted", date=date),
+            say("served in bulk on {date}; an evaluation of one key would be counted", date=date),
         )
     if facts.counted_since is None:
         return Unknown(Signal.NOT_EVALUATED, facts.usage_problem)

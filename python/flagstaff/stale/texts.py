@@ -7,28 +7,23 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 
 from django.utils.formats import date_format
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._words.text import local_list, localized
+from flagstaff._words.text import Sentence, local_list, say
 from flagstaff._words.times import local_days, local_time
 from flagstaff.stale.signals import Assessment, Finding, Signal
 
 #: The names of the signals for a person.
 SIGNAL_LABELS = {
-    Signal.CONSTANT: gettext_lazy("constant"),
-    Signal.NOT_EVALUATED: gettext_lazy("not evaluated"),
-    Signal.REVIEW: gettext_lazy("past review date"),
+    Signal.CONSTANT: say("constant").lazy,
+    Signal.NOT_EVALUATED: say("not evaluated").lazy,
+    Signal.REVIEW: say("past review date").lazy,
 }
 
 
 def finding_text(finding: Finding, show: Callable[[date], str] = date.isoformat) -> str:
     """Returns the translated evidence of a signal. `show` returns the text of a date."""
-    texts = {
-        "days": local_days(finding.days),
-        "date": show(date_of(finding)),
-    }
-    return _template(finding) % texts
+    days, date_text = local_days(finding.days), show(date_of(finding))
+    return say(_template(finding), days=days, date=date_text).local
 
 
 def evidence_of(flag: Assessment) -> list[str]:
@@ -48,21 +43,19 @@ def unknown_texts(flags: Iterable[Assessment]) -> Iterator[str]:
         for unknown in flag.unknown:
             keys[unknown.signal, unknown.why].append(flag.facts.key)
     for (signal, why), flag_keys in keys.items():
-        text = _unknown(signal, len(flag_keys))
-        yield text % {"why": localized(why), "flags": local_list(flag_keys)}
+        text = _unknown(signal)
+        yield say(text, count=len(flag_keys), why=why, flags=local_list(flag_keys)).local
 
 
-def _unknown(signal: Signal, number: int) -> str:
+def _unknown(signal: Signal) -> Sentence:
     if signal is Signal.NOT_EVALUATED:
-        return ngettext(
-            "it is not known whether %(flags)s was evaluated: %(why)s",
-            "it is not known whether %(flags)s were evaluated: %(why)s",
-            number,
+        return say(
+            "it is not known whether {flags} was evaluated: {why}",
+            "it is not known whether {flags} were evaluated: {why}",
         )
-    return ngettext(
-        "it is not known how long %(flags)s has had the same result for all users: %(why)s",
-        "it is not known how long %(flags)s have had the same result for all users: %(why)s",
-        number,
+    return say(
+        "it is not known how long {flags} has had the same result for all users: {why}",
+        "it is not known how long {flags} have had the same result for all users: {why}",
     )
 
 
@@ -76,16 +69,16 @@ def _capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _template(finding: Finding) -> str:
+def _template(finding: Finding) -> Sentence:
     if finding.signal is Signal.REVIEW:
-        return _("the review was due on %(date)s")
+        return say("the review was due on {date}")
     if finding.signal is Signal.NOT_EVALUATED:
-        exact = _("not evaluated for %(days)s, since %(date)s")
-        bound = _("not evaluated for %(days)s or longer, since %(date)s or before")
+        exact = say("not evaluated for {days}, since {date}")
+        bound = say("not evaluated for {days} or longer, since {date} or before")
     elif finding.result:
-        exact = _("on for all users for %(days)s, since %(date)s")
-        bound = _("on for all users for %(days)s or longer, since %(date)s or before")
+        exact = say("on for all users for {days}, since {date}")
+        bound = say("on for all users for {days} or longer, since {date} or before")
     else:
-        exact = _("off for all users for %(days)s, since %(date)s")
-        bound = _("off for all users for %(days)s or longer, since %(date)s or before")
+        exact = say("off for all users for {days}, since {date}")
+        bound = say("off for all users for {days} or longer, since {date} or before")
     return exact if finding.is_exact else bound

@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any, Final
 
 from django.db.models.functions import Now
-from django.utils.translation import gettext_lazy as _
 
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text, is_whole_number, some
+from flagstaff._words.text import is_whole_number, say, some
 from flagstaff.actions import Action, Done, Question, action
 from flagstaff.actions.table import Run
 from flagstaff.changes import Undo
@@ -87,7 +86,7 @@ def ask(prospect: Prospect, at: datetime | None, *, approval: bool = False) -> D
     )
     with db.atomic(), rejections(secret=False):
         done = _saved(waiting, "asked")
-    twice = Text("the clock shows this time twice that day, and it runs the first time")
+    twice = say("the clock shows this time twice that day, and it runs the first time")
     notes = [twice] if at is not None and is_shown_twice(at) else []
     return replace(done, undo=Undo((KIND, "cancel", waiting.key)), notes=notes)
 
@@ -129,7 +128,7 @@ def prospect_for_approval(waiting: WaitingAction) -> Prospect:
         # Of an action of an app, the names are those of arguments.
         keys = [name for name in changed if name in waiting.keys] or waiting.keys
         raise ConflictError(
-            Text(
+            say(
                 "{keys} changed after this was asked for, so it cannot run; refuse it, and ask for "
                 "it again",
                 keys=some(keys),
@@ -153,8 +152,8 @@ def _question(key: str) -> Question | None:
     "waiting approve 12 --as alice",
     'waiting approve 12 --as alice --reason "tests are green"',
     question=_question,
-    label=_("Approve"),
-    button=_("Approve"),
+    label=say("Approve").lazy,
+    button=say("Approve"),
 )
 def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     """Approve a waiting action of another user, so that it runs at its time or at once.
@@ -168,7 +167,7 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     prospect.require_approver(approver, waiting.asked_by)
     prospect.require_right(waiting.asked_by)
     if expect_consequence is not None and prospect.consequence > expect_consequence:
-        raise ConflictError(Text("the number of users has grown; look at it again"), key=key)
+        raise ConflictError(say("the number of users has grown; look at it again"), key=key)
     with _locked(key, State.APPROVAL) as waiting:
         waiting.consequence, waiting.users = int(prospect.consequence), prospect.users
         waiting.approved_by, waiting.approval = approver, current_reason()
@@ -180,8 +179,8 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
 @_action(
     "waiting refuse 12 --as alice",
     'waiting refuse 12 --as alice --reason "not before the sale"',
-    label=_("Refuse"),
-    button=_("Refuse"),
+    label=say("Refuse").lazy,
+    button=say("Refuse"),
 )
 def refuse(key: str) -> Done:
     """Refuse a waiting action of another user, so that it never runs.
@@ -198,8 +197,8 @@ def refuse(key: str) -> Done:
     "waiting cancel 12",
     'waiting cancel 12 --reason "asked for it again"',
     always_runs=True,
-    label=_("Cancel"),
-    button=_("Cancel"),
+    label=say("Cancel").lazy,
+    button=say("Cancel"),
 )
 def cancel(key: str) -> Done:
     """Cancel an action that waits, or take one that did not run off the overview."""
@@ -235,7 +234,7 @@ def _saved(waiting: WaitingAction, event: str) -> Done:
         announce(waiting, event)
     waiting.refresh_from_db(using=db.alias)
     description, state = action_text(waiting), state_text(waiting)
-    text = Text("{number}: {action}: {state}", number=waiting.key, action=description, state=state)
+    text = say("{number}: {action}: {state}", number=waiting.key, action=description, state=state)
     return Done(waiting.key, [text], records_of([waiting])[0])
 
 

@@ -17,7 +17,7 @@ from django.utils.translation import override
 from flagstaff._stored_value_schema import SECRET, is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.text import Text, some
+from flagstaff._words.text import say, some
 from flagstaff.actions.rights import lacking, may, overrides
 from flagstaff.actions.table import Done, Outlook, Run
 from flagstaff.changes import Changed
@@ -68,7 +68,7 @@ class Prospect:
         [key] = run.keys
         outlook = run.action.outlook(key, **run.arguments)
         if expected.items() - outlook.expected.items():
-            text = Text("{key} has been changed since the question; run the command again", key=key)
+            text = say("{key} has been changed since the question; run the command again", key=key)
             raise ConflictError(text, key=key)
         return cls(run, outlook)
 
@@ -126,7 +126,7 @@ class Prospect:
         keys = some(filter(None, refused)) or f"{action.noun}s"
         if not refused and lacking(allowed, self.impact):
             # Without the keys, which are stored: a reader may not see all of them.
-            refused, keys = self.run.keys, Text("all that uses {keys}", keys=some(self.run.keys))
+            refused, keys = self.run.keys, say("all that uses {keys}", keys=some(self.run.keys))
         if refused:
             raise NotAllowedError(
                 "user {user} lacks the right to {right} {keys}",
@@ -184,9 +184,9 @@ def _active_user(pk: str) -> Any:
     user: Any = None if parsed is None else table.rows.filter(pk=parsed).first()
     if user is None:
         raise NotAllowedError(
-            Text("user {user} no longer exists", user=repr(pk))
+            say("user {user} no longer exists", user=repr(pk))
             if pk
-            else Text("the user was removed from the history")
+            else say("the user was removed from the history")
         )
     if not user.is_active:
         raise NotAllowedError("user {user} is not active", user=table.name_of(user))

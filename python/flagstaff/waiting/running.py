@@ -23,7 +23,7 @@ from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db
 from flagstaff._words.cells import Column, Record
-from flagstaff._words.text import Text, joined
+from flagstaff._words.text import joined, say
 from flagstaff._words.times import full_time
 from flagstaff.actions import Done
 from flagstaff.changes import Changed
@@ -143,7 +143,7 @@ def _claimed(pk: int) -> WaitingAction | None:
 def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
     """Runs an action, and returns its state, what it did or why it did not, and its entries."""
     if waiting.is_late:
-        text = Text("its time has passed, so it did not run")
+        text = say("its time has passed, so it did not run")
         return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; "), []
     try:
         # A savepoint, so that the outcome can be stored after an error of the database.
@@ -155,14 +155,14 @@ def _outcome(waiting: Any) -> tuple[str, str, list[int]]:
         return State.WAITING, error.message, []
     except SegmentInUseError as error:
         # Stored without the keys of what uses it: a reader may not see all of them.
-        others = Text("flags, values and experiments")
+        others = say("flags, values and experiments")
         return State.FAILED, SegmentInUseError(error.key, others).message, []
     except FlagstaffError as error:
         # Without the terminal's advice to expect another version.
         text = error.problem if isinstance(error, ConflictError) else error.message
         if "events" in text.values:
             # In words, instead of the versions of a conflict.
-            text = Text("{key} was changed after this was asked for: {events}", **text.values)
+            text = say("{key} was changed after this was asked for: {events}", **text.values)
         return State.FAILED, text, []
     except Exception as error:
         # Of code of the project, whose message may contain data.
@@ -192,14 +192,14 @@ def _write(waiting: WaitingAction) -> tuple[str, list[int]]:
         # What an app wrote to its flag.
         entries = Change.objects.of_row(kind, row.pk).filter(source=source)
         versions = [*entries.newest().values_list("pk", flat=True)]
-    return joined(texts, "; ") if texts else Text("nothing had to be changed"), versions
+    return joined(texts, "; ") if texts else say("nothing had to be changed"), versions
 
 
 def _what_was_done(done: Changed | Done) -> str:
     if isinstance(done, Done):
         return joined(done.messages, "; ")
     change = describe_change(done, limit=_MAX_VALUE)
-    return Text("{key}: {change}", key=done.key, change=change)
+    return say("{key}: {change}", key=done.key, change=change)
 
 
 def require_consequence(waiting: WaitingAction, prospect: Prospect) -> None:
@@ -215,7 +215,7 @@ def require_consequence(waiting: WaitingAction, prospect: Prospect) -> None:
         )
     raise FlagstaffError(
         "it would reach more users than when it was asked for; then: {then}; now: {now}",
-        then=waiting.users or Text("no user"),
+        then=waiting.users or say("no user"),
         now=prospect.users,
     )
 

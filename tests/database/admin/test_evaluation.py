@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import replace
-from urllib.parse import urlencode
-
-import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-
-from flagstaff._words.text import Text
+from flagstaff._words.text import say
 from flagstaff._workers.status import status
-from flagstaff.models import FeatureFlag, Segment
-from tests.support.admin_pages import FLAGS, bucket_of, flag_url, page
+from flagstaff.models import FeatureFlag
+from flagstaff.models import Segment
+from tests.support.admin_pages import FLAGS
+from tests.support.admin_pages import bucket_of
+from tests.support.admin_pages import flag_url
+from tests.support.admin_pages import page
 from tests.support.forced_off import forced_off
 from tests.support.screen import Screen
-from tests.support.shop import GERMAN, Shop
+from tests.support.shop import GERMAN
+from tests.support.shop import Shop
 from tests.support.translations import german
+from urllib.parse import urlencode
+import pytest
+import re
 
 Show = Callable[..., Screen]
 WHYS = "td.flagstaff-why"
@@ -232,7 +235,7 @@ def test_unreadable_rules_return_the_default(operator: Client, flag: FeatureFlag
 def test_process_that_is_not_live_says_so(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    polling = replace(status(), mode="poll", mode_reason=Text("the server is a standby"))
+    polling = replace(status(), mode="poll", mode_reason=say("the server is a standby"))
     monkeypatch.setattr("flagstaff.admin.evaluation.status", lambda: polling)
     text = section(operator, flag, user="").text
     why = "the server is a standby"

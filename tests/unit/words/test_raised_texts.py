@@ -13,21 +13,29 @@ from flagstaff import exceptions
 
 PACKAGE = Path(exceptions.__file__).parent
 # Its other arguments are no values.
-RAISED = {"Text", *exceptions.__all__} - {"ConflictError"}
+RAISED = {"say", *exceptions.__all__} - {"ConflictError"}
 
 
 def texts_in(source: str) -> Iterator[tuple[ast.Call, str | None]]:
-    """Yields the calls that raise a text, with its English; None for an f-string."""
+    """Yields the calls that raise or say a text, with its English; None for an f-string.
+
+    A sentence without values can be filled in later, unless it is shown at once.
+    """
     tree = ast.parse(source)
+    shown = {
+        node.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and node.attr in {"local", "lazy", "html"}
+    }
     constants: dict[str, str] = {}
     for statement in tree.body:
         match statement:
-            case ast.Assign(
-                [ast.Name(name)], ast.Call(ast.Name("marked"), [ast.Constant(str(text))])
-            ):
+            case ast.Assign([ast.Name(name)], ast.Call(ast.Name("say"), [ast.Constant(str(text))])):
                 constants[name] = text
     for node in ast.walk(tree):
         match node:
+            case ast.Call(ast.Name("say"), _, []) if node not in shown:
+                continue
             case ast.Call(ast.Name(name), [first, *_]) if name in RAISED:
                 match first:
                     case ast.Constant(str(text)):
@@ -45,7 +53,11 @@ def problems(source: str) -> list[str]:
         given = {keyword.arg for keyword in call.keywords}
         if english is None:
             found.append(f"line {call.lineno}: an f-string is in no catalogue")
-        elif None not in given and given != set(re.findall(r"\{(\w+)\}", english)):
+            continue
+        names = set(re.findall(r"\{(\w+)\}", english))
+        # The number that chooses the form need not be shown.
+        names |= {"count"} & given if len(call.args) > 1 else set()
+        if None not in given and given != names:
             found.append(f"line {call.lineno}: {english}")
     return found
 
@@ -59,12 +71,15 @@ def test_text_gets_the_values_that_its_english_names() -> None:
 @pytest.mark.parametrize(
     ("source", "count"),
     [
-        ('Text("no flag {key}", key=1)', 0),
-        ('Text("no flag {key}", **values)', 0),
-        ('Text("no flag {key}")', 1),
-        ('Text("no flag {key}", name=1)', 1),
-        ('Text("no flag {key}", key=1, name=1)', 1),
-        ('_NO_FLAG = marked("no flag {key}")\nraise UnknownFlagError(_NO_FLAG, name=1)', 1),
+        ('say("no flag {key}", key=1)', 0),
+        ('say("no flag {key}", **values)', 0),
+        ('say("no flag {key}")', 0),
+        ('say("no flag {key}").local', 1),
+        ('say("{keys} was lost", "{keys} were lost", count=2, keys=keys)', 0),
+        ('say("{keys} was lost", count=2, keys=keys)', 1),
+        ('say("no flag {key}", name=1)', 1),
+        ('say("no flag {key}", key=1, name=1)', 1),
+        ('_NO_FLAG = say("no flag {key}")\nraise UnknownFlagError(_NO_FLAG, name=1)', 1),
         ('PlanError(f"no flag {key}")', 1),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 
 from flagstaff import _core
 from flagstaff._words.json_text import why_undecodable
-from flagstaff._words.text import Text, Value, localized
+from flagstaff._words.text import Sentence, Value, localized
 from flagstaff.validators import condition_problem, rule_problem, value_rule_problem
 from tests.support.marked_texts import marked, unmarked_in
 from tests.support.translations import german
@@ -73,7 +73,7 @@ WRONG_TEXTS = (
 )
 
 
-WRONG: list[tuple[Callable[[Any], Text | None], object]] = [
+WRONG: list[tuple[Callable[[Any], Sentence | None], object]] = [
     *((rule_problem, rules) for rules in WRONG_RULES),
     *((value_rule_problem, rules) for rules in WRONG_RULES_OF_VALUES),
     *((condition_problem, conditions) for conditions in WRONG_CONDITIONS),
@@ -81,7 +81,7 @@ WRONG: list[tuple[Callable[[Any], Text | None], object]] = [
 
 
 @pytest.mark.parametrize(("problem_of", "wrong"), WRONG)
-def test_problem_is_translated(problem_of: Callable[[Any], Text | None], wrong: object) -> None:
+def test_problem_is_translated(problem_of: Callable[[Any], Sentence | None], wrong: object) -> None:
     problem = problem_of(wrong)
     assert problem is not None
     with marked():
@@ -102,7 +102,7 @@ def test_every_text_of_rust_gets_all_its_values() -> None:
 
 
 def english_in(value: Value) -> set[str]:
-    if not isinstance(value, Text):
+    if not isinstance(value, Sentence):
         return set()
     return {value.english}.union(*map(english_in, value.values.values()))
 

@@ -52,7 +52,7 @@ def test_time_in_a_message_is_local_with_seconds_and_zone(settings: Any) -> None
 def test_users_in_a_description_are_shortened_in_the_active_language() -> None:
     step = Changed(Kind.FLAG, "banner", {}, {"allowed_users": [*range(20)]}, written=True)
     assert describe_change(step, {}).endswith("9 and 10 more)")
-    with german({("%(items)s and %(count)s more", 1): "%(items)s und %(count)s weitere"}):
+    with german({"{items} and {others} more": "{items} und {others} weitere"}):
         assert describe_change(step, {}).endswith("9 und 10 weitere)")
 
 

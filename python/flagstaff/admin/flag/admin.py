@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any
-from urllib.parse import urlencode
-
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
 from django import forms
 from django.db.models import Field
 from django.http import HttpRequest
@@ -15,33 +13,40 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
-
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, USER, short_unit
+from flagstaff._tables.model_fields import OWNER
+from flagstaff._tables.model_fields import REVIEW_ON
+from flagstaff._tables.model_fields import RULES
+from flagstaff._tables.model_fields import TAGS
+from flagstaff._tables.model_fields import USER
+from flagstaff._tables.model_fields import short_unit
 from flagstaff._tables.states import FlagState
-from flagstaff._words.text import local_list, quoted
+from flagstaff._words.text import local_list
+from flagstaff._words.text import quoted
+from flagstaff._words.text import say
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
-from flagstaff.admin.app_pages import PAGES, Level
+from flagstaff.admin.app_pages import Level
+from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.evaluation import who_has_it
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list import FlagListAdmin
-from flagstaff.admin.flag.state import (
-    alarms_of,
-    allowed_count,
-    holds_users_back,
-    lines_of_flags,
-    notes_of_apps,
-    partial_rule_notices,
-    state_and_label,
-    summary_of,
-)
-from flagstaff.admin.flag.usage import evaluations, facts_of_deletion, is_in_use, key_texts
-from flagstaff.admin.flag.users import allowed_users_line, users_path
+from flagstaff.admin.flag.state import alarms_of
+from flagstaff.admin.flag.state import allowed_count
+from flagstaff.admin.flag.state import holds_users_back
+from flagstaff.admin.flag.state import lines_of_flags
+from flagstaff.admin.flag.state import notes_of_apps
+from flagstaff.admin.flag.state import partial_rule_notices
+from flagstaff.admin.flag.state import state_and_label
+from flagstaff.admin.flag.state import summary_of
+from flagstaff.admin.flag.usage import evaluations
+from flagstaff.admin.flag.usage import facts_of_deletion
+from flagstaff.admin.flag.usage import is_in_use
+from flagstaff.admin.flag.usage import key_texts
+from flagstaff.admin.flag.users import allowed_users_line
+from flagstaff.admin.flag.users import users_path
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
@@ -49,19 +54,30 @@ from flagstaff.admin.pages.stale import StaleFlags
 from flagstaff.admin.pages.unknown_keys import UnknownKeys
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
-from flagstaff.admin.question import ActionRequest, Preview
-from flagstaff.admin.rights import has_toggle_permission, may
-from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
+from flagstaff.admin.question import ActionRequest
+from flagstaff.admin.question import Preview
+from flagstaff.admin.rights import has_toggle_permission
+from flagstaff.admin.rights import may
+from flagstaff.admin.row_page import COUNT_TIMEOUT
+from flagstaff.admin.row_page import Head
+from flagstaff.admin.row_page import RowPageAdmin
+from flagstaff.admin.row_page import Section
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.words import colour_of, facts_html
+from flagstaff.admin.words import colour_of
+from flagstaff.admin.words import facts_html
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.consequence import flag_text, users_text
+from flagstaff.changes.consequence import flag_text
+from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.changes.row_states import Impact, RowState
+from flagstaff.changes.row_states import Impact
+from flagstaff.changes.row_states import RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 from flagstaff.validators import joined_tags
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
 
 # Those that are about no single row.
 _PAGES = (Overview, RecentChanges, UserFlags, UnknownKeys, WorkersPage, StaleFlags, Search)
@@ -82,19 +98,21 @@ class FlagRequest(ActionRequest):
 
     def prepare_form(self, form: forms.Form) -> None:
         """Shows the rollout below the rules, which it follows, and what only several flags need."""
-        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
+        labels = {"add_tags": say("Add tags").local, "remove_tags": say("Remove tags").local}
         for name in form.fields.keys() & labels:
             form.fields[name].label = labels[name]
-            form.fields[name].help_text = _("Separate them with commas.")
+            form.fields[name].help_text = say("Separate them with commas.").local
             if self.row is not None:
                 # The line of its tags says both.
                 del form.fields[name]
         if self.action.name == "on":
-            form.fields["percent"].help_text = _("If it is empty, the rollout stays as it is.")
+            form.fields["percent"].help_text = say(
+                "If it is empty, the rollout stays as it is."
+            ).local
         if self.action.name == "rules":
             # An empty list removes them.
             form.fields[RULES].required = False
-            form.fields["rollout"].label = _("Everyone else, in percent")
+            form.fields["rollout"].label = say("Everyone else, in percent").local
             form.initial["rollout"] = self.row.rollout_percent
 
     def notes(self, preview: Preview) -> Sequence[str]:
@@ -106,13 +124,11 @@ class FlagRequest(ActionRequest):
         if action.deletes:
             return [*facts_of_deletion(self.request, keys)]
         if action.name == "kill":
-            return [_("Rollout, rules and allowed users stay as they are.")]
+            return [say("Rollout, rules and allowed users stay as they are.").local]
         notes = [*rule_notes(preview.arguments.get(RULES, []))]
         if action.name == "rollout" and (off := [row.key for row in self.rows if not row.enabled]):
-            text = ngettext(
-                "%(keys)s is off, and stays off.", "%(keys)s are off, and stay off.", len(off)
-            )
-            notes.append(text % {"keys": local_list(map(quoted, off))})
+            text = say("{keys} is off, and stays off.", "{keys} are off, and stay off.")
+            notes.append(say(text, count=len(off), keys=local_list(map(quoted, off))).local)
         if action.name in _GIVING:
             after = [state.row for key, state in impact.after.items() if key in impact.rows]
             for row in after:
@@ -136,10 +152,10 @@ class FlagRequest(ActionRequest):
         """What gives a new flag to users."""
         admin, row = self.admin, self.row
         steps = (
-            ("rules", "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
-            ("rules", "rules", _("Rules…"), ""),
-            ("allow", "allowed_users", _("Allowed users…"), ""),
-            ("on", "on", _("Turn on…"), ""),
+            ("rules", "rules", say("Rules for staff…").local, f"?{urlencode({RULES: _FOR_STAFF})}"),
+            ("rules", "rules", say("Rules…").local, ""),
+            ("allow", "allowed_users", say("Allowed users…").local, ""),
+            ("on", "on", say("Turn on…").local, ""),
         )
         return [
             (page_url(self.site, admin.model, page, row.pk) + query, text)
@@ -153,10 +169,10 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     row_kind = Kind.FLAG
     request_class = FlagRequest
-    no_rules = gettext_lazy("No rules: the rollout decides.")
-    rules_help = gettext_lazy(
+    no_rules = say("No rules: the rollout decides.").lazy
+    rules_help = say(
         "The first rule that matches decides. If no rule matches, the rollout decides."
-    )
+    ).lazy
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
 
@@ -207,7 +223,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
                 format_html(quiet, " · ".join(filter(None, about))) if any(about) else "",
             ),
             main="kill" if row.enabled else "on",
-            steps=("rollout", [*steps, (_("other…"), "")]),
+            steps=("rollout", [*steps, (say("other…").local, "")]),
             step=f"{percent} %",
             others=("release",),
             alarms=[note.text for note in notes if note.level is Level.PROBLEM],
@@ -216,7 +232,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """Who has the flag and why, its evaluations, what the apps say, and the rest."""
-        yield Section(_("Targeting"), self._targeting(request, row), ("rules", "unit"))
+        yield Section(say("Targeting").local, self._targeting(request, row), ("rules", "unit"))
         yield who_has_it(request, row)
         yield evaluations(request, row.key)
         for pages in PAGES:
@@ -235,12 +251,12 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     def _targeting(self, request: HttpRequest, flag: Any) -> SafeString:
         """The steps that decide, in their order."""
         rules = rules_html(flag.rules, self.admin_site, request) if flag.rules != [] else ""
-        by = _("by %(unit)s") % {"unit": short_unit(flag.bucket_by)}
+        by = say("by {unit}", unit=short_unit(flag.bucket_by)).local
         others = f"{flag.rollout_percent} % {'' if flag.bucket_by == USER else by}"
         lines = (
-            (_("Allowed users"), allowed_users_line(self, request, flag)),
-            *([(_("Rules"), rules)] if rules else []),
-            (_("Everyone else"), others),
+            (say("Allowed users").local, allowed_users_line(self, request, flag)),
+            *([(say("Rules").local, rules)] if rules else []),
+            (say("Everyone else").local, others),
         )
         return facts_html(lines)
 
@@ -251,7 +267,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     ) -> forms.Field | None:
         """The form field; for the tags, a line."""
         if db_field.name == TAGS:
-            separate = _("Separate them with commas.")
+            separate = say("Separate them with commas.").local
             help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -265,9 +281,11 @@ def _who_text(request: HttpRequest, flag: Any) -> SafeString:
     impact = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user)
     [effect] = impact.values()
     users = users_text(effect, effect.on[1])
-    return format_html("{} {}: <strong>{}</strong>", summary, _("Users with the flag"), users)
+    return format_html(
+        "{} {}: <strong>{}</strong>", summary, say("Users with the flag").local, users
+    )
 
 
 def _review_text(flag: Any) -> str:
     date = flag.review_on and date_format(flag.review_on)
-    return _("review on %(date)s") % {"date": date} if date else ""
+    return say("review on {date}", date=date).local if date else ""

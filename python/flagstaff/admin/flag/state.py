@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, TypeVar, cast
-
-from django.db.models import Count, ManyToManyField, Model, OuterRef, QuerySet, Subquery
+from collections.abc import Callable
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from django.db.models import Count
+from django.db.models import ManyToManyField
+from django.db.models import Model
+from django.db.models import OuterRef
+from django.db.models import QuerySet
+from django.db.models import Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-
 from flagstaff._engine import forced_off
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
+from flagstaff._tables.states import ALL_USERS
+from flagstaff._tables.states import FlagState
+from flagstaff._tables.states import ReleaseState
+from flagstaff._tables.states import state_label
+from flagstaff._tables.states import state_of
 from flagstaff._words.text import localized
-from flagstaff.admin.app_pages import PAGES, FlagNote, Level
+from flagstaff._words.text import say
+from flagstaff.admin.app_pages import FlagNote
+from flagstaff.admin.app_pages import Level
+from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.changes.consequence import code_text, flag_text, users_text
-from flagstaff.changes.row_states import Impact, Key, RowState
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.allowed_users import count_allowed_users
+from flagstaff.changes.consequence import code_text
+from flagstaff.changes.consequence import flag_text
+from flagstaff.changes.consequence import users_text
+from flagstaff.changes.row_states import Impact
+from flagstaff.changes.row_states import Key
+from flagstaff.changes.row_states import RowState
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
+from functools import partial
+from typing import Any
+from typing import TypeVar
+from typing import cast
 
 _Said = TypeVar("_Said")
 
@@ -65,7 +85,7 @@ def users_row(impact: Impact, key: Key) -> PreviewRow:
     effect = impact[key]
     before, after = effect.on
     return PreviewRow(
-        _("users with the flag"), users_text(effect, before), users_text(effect, after)
+        say("users with the flag").local, users_text(effect, before), users_text(effect, after)
     )
 
 
@@ -78,7 +98,7 @@ def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[PreviewR
         flag_text(side[key].row, _allowed(side[key])) if key in side else ""
         for side in impact.sides
     ]
-    return [PreviewRow(_("who has the flag"), *texts), counted]
+    return [PreviewRow(say("who has the flag").local, *texts), counted]
 
 
 def lines_of_flags(
@@ -115,7 +135,7 @@ def _allowed(state: RowState) -> int:
 def alarms_of(key: str, state: FlagState) -> Iterator[FlagNote]:
     """Yields why this process does not use a flag, and which rules keep users out of it."""
     if key in forced_off.keys:
-        text = _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
+        text = say("Forced off in this process by {variable}.", variable=forced_off.VARIABLE).local
         yield FlagNote(text, Level.PROBLEM)
     # Most flags have no rules.
     for text in partial_rule_notices(state) if state.has_rules else ():
@@ -124,9 +144,9 @@ def alarms_of(key: str, state: FlagState) -> Iterator[FlagNote]:
 
 def partial_rule_notices(state: FlagState) -> list[str]:
     """Returns the sentences about rules that keep users out although the rollout is 100 %."""
-    text = _("%(rule)s keeps %(percent)s %% of its users out, also at a rollout of 100 %%.")
+    text = say("{rule} keeps {percent} % of its users out, also at a rollout of 100 %.")
     return [
-        text % {"rule": capfirst(localized(place)), "percent": ALL_USERS - percent}
+        say(text, rule=capfirst(localized(place)), percent=ALL_USERS - percent).local
         for place, percent in state.partial_rules
     ]
 

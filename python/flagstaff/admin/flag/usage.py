@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Iterable
+from collections.abc import Iterator
+from collections.abc import Mapping
+from collections.abc import Sequence
+from datetime import datetime
+from datetime import timedelta
 from datetime import timezone as zones
-
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
-
-from flagstaff._words.text import local_number
-from flagstaff._words.times import aware, local_days, local_time
-from flagstaff._workers.usage import (
-    HourlyUsage,
-    RecentUsage,
-    hourly_usage,
-    recent_usage,
-    usage_period,
-)
+from flagstaff._words.text import say
+from flagstaff._words.times import aware
+from flagstaff._words.times import local_days
+from flagstaff._words.times import local_time
+from flagstaff._workers.usage import HourlyUsage
+from flagstaff._workers.usage import RecentUsage
+from flagstaff._workers.usage import hourly_usage
+from flagstaff._workers.usage import recent_usage
+from flagstaff._workers.usage import usage_period
 from flagstaff.actions.flags import evaluated_text
-from flagstaff.admin.fallbacks import can_read, once
+from flagstaff.admin.fallbacks import can_read
+from flagstaff.admin.fallbacks import once
 from flagstaff.admin.row_page import Section
-from flagstaff.admin.words import joined, time_cell
+from flagstaff.admin.words import joined
+from flagstaff.admin.words import time_cell
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 
@@ -41,7 +44,7 @@ _STEP, _COLUMN, _HEIGHT, _LABELS = 3, 2, 44, 16
 
 def evaluations(request: HttpRequest, key: str) -> Section:
     """Returns how often a flag was evaluated, by hour. A query or two, and that of `can_read`."""
-    title = _("Evaluations")
+    title = say("Evaluations").local
     if not conf.usage_interval or not can_read(request, "usage_table"):
         return Section(title, "")
     now = aware(timezone.now()).astimezone(zones.utc)
@@ -59,7 +62,7 @@ def evaluations(request: HttpRequest, key: str) -> Section:
         return Section(title, sentences)
     starts = (local_time(first + timedelta(hours=hour)) for hour in range(_HOURS))
     days = {hour: date_format(at, "D") for hour, at in enumerate(starts) if at.hour == 0}
-    text = _("True results, and all, by hour in the last %(days)s") % {"days": local_days(7)}
+    text = say("True results, and all, by hour in the last {days}", days=local_days(7)).local
     chart = bars([(part, whole) for part, whole in counts], days, text)
     return Section(title, format_html("{}{}", sentences, chart))
 
@@ -74,34 +77,33 @@ def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeStri
         for results in (_RESULTS, {"bulk"}, {"browsers"})
     )
     if count:
-        text = ngettext(
+        true = sum(usage.count for usage in recent if usage.result == "true")
+        yield say(
             "{count} evaluation in the last 24 hours, {percent} % true, last {time}.",
             "{count} evaluations in the last 24 hours, {percent} % true, last {time}.",
-            count,
-        )
-        true = sum(usage.count for usage in recent if usage.result == "true")
-        percent = percent_true(true, count)
-        yield format_html(text, count=local_number(count), percent=percent, time=time_cell(last))
+            count=count,
+            percent=percent_true(true, count),
+            time=time_cell(last),
+        ).html
     elif last is not None:
-        text = _("No evaluation in the last 24 hours, last {time}.")
-        yield format_html(text, time=time_cell(last))
+        yield say("No evaluation in the last 24 hours, last {time}.", time=time_cell(last)).html
     elif not (bulk or browsers):
         begin, days = usage_period().since, conf.stale_days
         is_young = begin is None or begin > now - timedelta(days=days)
         yield (
-            _("No evaluation since counting began.")
+            say("No evaluation since counting began.").local
             if is_young
-            else _("No evaluation in the last %(days)s.") % {"days": local_days(days)}
+            else say("No evaluation in the last {days}.", days=local_days(days)).local
         )
     if browsers:
-        yield format_html(_("Served to browsers, last {time}."), time=time_cell(browsers))
+        yield say("Served to browsers, last {time}.", time=time_cell(browsers)).html
     if bulk:
-        yield format_html(_("Served in bulk, last {time}."), time=time_cell(bulk))
+        yield say("Served in bulk, last {time}.", time=time_cell(bulk)).html
         if not (last or browsers):
-            yield _(
+            yield say(
                 "It is not known whether the code uses the flag: an evaluation of one key would be "
                 "counted."
-            )
+            ).local
 
 
 def percent_true(true: int, count: int) -> int:
@@ -159,19 +161,19 @@ def facts_of_deletion(request: HttpRequest, keys: Sequence[str]) -> Iterator[str
     """Yields sentences: whether flags are in use, how often, and how to find them in the code."""
     usage = _usage(request, keys)
     if is_in_use(request, keys):
-        yield _(
+        yield say(
             "The code or browsers still use this. After the deletion, a call returns its default."
-        )
+        ).local
     # Without usage, the text is the same for all keys.
     for key in keys[: _MAX_KEYS if usage else 1]:
-        text = _("Evaluated: %(text)s.") % {"text": evaluated_text(usage, key)}
+        text = say("Evaluated: {text}.", text=evaluated_text(usage, key)).local
         yield f"{key}: {text}" if usage and len(keys) > 1 else text
-    text = ngettext(
-        "To find the key in your code, run: %(command)s",
-        "To find the keys in your code, run: %(command)s",
-        len(keys),
-    )
-    yield text % {"command": command_line("references", *keys[:_MAX_KEYS])}
+    yield say(
+        "To find the key in your code, run: {command}",
+        "To find the keys in your code, run: {command}",
+        count=len(keys),
+        command=command_line("references", *keys[:_MAX_KEYS]),
+    ).local
 
 
 def _usage(request: HttpRequest, keys: Sequence[str]) -> RecentUsage | None:
@@ -182,11 +184,11 @@ def key_texts(key: str) -> Iterator[str]:
     """Yields how often the key of a new flag was evaluated without one."""
     usage = recent_usage([key])
     if usage is not None and (key_usage := usage.keys.get(key)) and key_usage.count:
-        text = ngettext(
-            "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
+        yield say(
+            "In the last {days}, the key was evaluated {count} time. Without a flag, a "
             "call returns its default; while the new flag is off, it returns False.",
-            "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
+            "In the last {days}, the key was evaluated {count} times. Without a flag, a "
             "call returns its default; while the new flag is off, it returns False.",
-            key_usage.count,
-        )
-        yield text % {"days": local_days(usage.days), "count": local_number(key_usage.count)}
+            count=key_usage.count,
+            days=local_days(usage.days),
+        ).local

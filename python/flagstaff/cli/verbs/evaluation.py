@@ -161,7 +161,7 @@ def _print(
 ) -> None:
     """Prints the result, with the steps below. `members` replace those of the JSON document."""
     steps = [
-        {**asdict(step), "text": step_text(step, " (pass --context %(example)s)")}
+        {**asdict(step), "text": step_text(step, " (pass --context {example})")}
         for step in explanation.steps
     ]
     if not text.endswith("."):

@@ -7,10 +7,8 @@ from copy import copy
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from flagstaff._words.text import local_list, localized
+from flagstaff._words.text import local_list, localized, say
 from flagstaff.actions import Argument
 from flagstaff.admin.app_rows import AppRequest
 from flagstaff.admin.confirmation import PreviewRow
@@ -31,11 +29,11 @@ from flagstaff.experiments.variants import Variant, variants_of
 _LABELS: Mapping[str, Any] = {
     **SETTINGS,
     "percent": SETTINGS["traffic_percent"],
-    "metric": gettext_lazy("Metric"),
-    "tolerated": gettext_lazy("Tolerated harm"),
-    "unit": gettext_lazy("Unit"),
-    "variant": gettext_lazy("Variant"),
-    "winner": gettext_lazy("Everyone gets"),
+    "metric": say("Metric").lazy,
+    "tolerated": say("Tolerated harm").lazy,
+    "unit": say("Unit").lazy,
+    "variant": say("Variant").lazy,
+    "winner": say("Everyone gets").lazy,
 }
 
 
@@ -97,7 +95,7 @@ class ExperimentRequest(AppRequest):
             field = super()._field(name, argument, required=required)
         field.label = _LABELS.get(name, field.label)
         if name in ("others", "guardrails") and (names := _names()):
-            label = _("Metrics")
+            label = say("Metrics").local
             field.help_text = f"{field.help_text}. {label}: {local_list(names)}."
         if isinstance(field, forms.CharField) and name == "description":
             # An empty text removes what was there.
@@ -108,18 +106,18 @@ class ExperimentRequest(AppRequest):
         if name == "rules":
             return RulesField(
                 Offer(self.site, self.request),
-                no_rules=_("No rules: all units take part."),
-                help_text=_("The first rule that matches decides."),
+                no_rules=say("No rules: all units take part.").local,
+                help_text=say("The first rule that matches decides.").local,
                 required=False,
             )
         if name in ("primary", "metric"):
-            choices = [("", _("none yet")), *((metric, metric) for metric in _names())]
+            choices = [("", say("none yet").local), *((metric, metric) for metric in _names())]
             return forms.ChoiceField(choices=choices, required=required)
         if name in ("winner", "variant"):
             keys = [(variant.key, variant.key) for variant in variants_of(self.row.variants)]
             if name == "winner":
                 return forms.ChoiceField(choices=keys, widget=forms.RadioSelect)
-            choices = [*reversed(keys), ("", _("what its bucket says"))]
+            choices = [*reversed(keys), ("", say("what its bucket says").local)]
             return forms.TypedChoiceField(choices=choices, required=False, empty_value=None)
         return None
 
@@ -160,9 +158,9 @@ def _edited(experiment: Experiment, arguments: Mapping[str, Any]) -> Iterator[Pr
 def _change(experiment: Experiment, after: State, winner: str = "") -> Iterator[PreviewRow]:
     """Yields the lines of a change to another state."""
     present = State(experiment.state)
-    yield PreviewRow(_("state"), str(present.label), str(after.label))
+    yield PreviewRow(say("state").local, str(present.label), str(after.label))
     yield PreviewRow(
-        _("who gets what"),
+        say("who gets what").local,
         _who_gets_what(experiment, present, experiment.winner),
         _who_gets_what(experiment, after, winner),
     )
@@ -172,23 +170,25 @@ def _who_gets_what(experiment: Experiment, state: State, winner: str) -> str:
     if state is State.RUNNING:
         return shares_text(experiment)
     if state is State.SHIPPED:
-        return _("everyone gets “%(winner)s”") % {"winner": winner}
-    return _("every call gets its default")
+        return say("everyone gets “{winner}”", winner=winner).local
+    return say("every call gets its default").local
 
 
 def _start(experiment: Experiment, _arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:
     yield from _change(experiment, State.RUNNING)
     if experiment.rules:
-        yield PreviewRow(_("who takes part"), _("nobody"), setting_texts(experiment)["rules"])
+        yield PreviewRow(
+            say("who takes part").local, say("nobody").local, setting_texts(experiment)["rules"]
+        )
 
 
 def _add_metric(_experiment: Experiment, arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:
-    role = _("guardrail") if "tolerated" in arguments else _("other metric")
+    role = say("guardrail").local if "tolerated" in arguments else say("other metric").local
     yield PreviewRow(arguments["metric"], NONE, role)
 
 
 def _force(experiment: Experiment, arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:
-    unit, bucket = arguments["unit"], _("what its bucket says")
+    unit, bucket = arguments["unit"], say("what its bucket says").local
     now = experiment.overrides.get(unit, bucket)
     yield PreviewRow(unit, now, arguments.get("variant") or bucket)
 
@@ -206,11 +206,13 @@ def undone_event(experiment: Experiment) -> ExperimentEvent | None:
 
 def _undo(experiment: Experiment, _arguments: Mapping[str, Any]) -> Iterator[PreviewRow]:
     event = last_decision(experiment)
-    yield PreviewRow(_("event"), localized(event.message), _("undone"))
+    yield PreviewRow(say("event").local, localized(event.message), say("undone").local)
     yield from _change(experiment, State(event.before["state"]), event.before["winner"])
     is_stored = experiment.frozen_report is not None
     if is_stored and not event.before["has_report"] and experiment.exposures_deleted_at is None:
-        yield PreviewRow(_("report"), _("stored"), _("computed from all exposures"))
+        yield PreviewRow(
+            say("report").local, say("stored").local, say("computed from all exposures").local
+        )
 
 
 _ROWS: Mapping[str, Callable[[Experiment, Mapping[str, Any]], Iterator[PreviewRow]]] = {
@@ -224,26 +226,26 @@ _ROWS: Mapping[str, Callable[[Experiment, Mapping[str, Any]], Iterator[PreviewRo
     "ship": lambda experiment, arguments: _change(experiment, State.SHIPPED, arguments["winner"]),
     "undo": _undo,
     "delete": lambda experiment, _arguments: iter(
-        [PreviewRow(_("state"), str(State(experiment.state).label), _("deleted"))]
+        [PreviewRow(say("state").local, str(State(experiment.state).label), say("deleted").local)]
     ),
 }
 
 
 def _notes_of_a_start(experiment: Experiment) -> list[str]:
     notes = [
-        _(
+        say(
             "From now on, each unit that meets it gets a variant and is recorded. Nothing but the "
             "traffic and further metrics can change after that."
-        )
+        ).local
     ]
     if not experiment.primary_metric:
-        notes.append(_("There is no primary metric, so there will be no verdict."))
+        notes.append(say("There is no primary metric, so there will be no verdict.").local)
     return notes
 
 
 #: What the page says before actions about which the terminal does not ask.
 _NOTES: Mapping[str, Callable[[Experiment], list[str]]] = {
     "start": _notes_of_a_start,
-    "stop": lambda _experiment: [_("No exposure is recorded. “Undo” takes it back.")],
-    "force": lambda _experiment: [_("A forced unit is not recorded.")],
+    "stop": lambda _experiment: [say("No exposure is recorded. “Undo” takes it back.").local],
+    "force": lambda _experiment: [say("A forced unit is not recorded.").local],
 }

@@ -15,12 +15,10 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, pgettext
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, unknown_row
-from flagstaff._words.text import localized
+from flagstaff._words.text import localized, say
 from flagstaff.actions import Action, Argument
 from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppRequest, AppRowAdmin
@@ -104,9 +102,9 @@ class PlanRequest(AppRequest):
     def prepare_form(self, form: forms.Form) -> None:
         """Names the fields of a new plan."""
         labels = {
-            "key": _("Flag"),
-            "required_users": _("Required users"),
-            "ignore_releases": _("Ignore releases"),
+            "key": say("Flag").local,
+            "required_users": say("Required users").local,
+            "ignore_releases": say("Ignore releases").local,
         }
         for name in form.fields.keys() & labels:
             form.fields[name].label = labels[name]
@@ -131,16 +129,18 @@ class PlanRequest(AppRequest):
         elif action.name == "roll-back":
             state, after = str(State.ROLLED_BACK.label), "0 %"
         else:
-            state = _("deleted")
+            state = say("deleted").local
             notes.append(
-                _("The flag stays as it is. The events and the figures of the plan are deleted.")
+                say(
+                    "The flag stays as it is. The events and the figures of the plan are deleted."
+                ).local
             )
-        rows = [_plan_row(row, state), PreviewRow(_("rollout"), now, after)]
+        rows = [_plan_row(row, state), PreviewRow(say("rollout").local, now, after)]
         if action.name == "roll-back" and flag is not None:
             present = RowState(Kind.FLAG, flag)
             rolled_back = present.after(rolled_back_fields(flag))
             if flag.enabled and not rolled_back.row.enabled:
-                rows.append(PreviewRow(_("flag"), _on(), _off()))
+                rows.append(PreviewRow(say("flag").local, _on(), _off()))
             viewer = self.request.user
             effects = impact([present], [rolled_back], timeout=SHORT_COUNT, viewer=viewer)
             rows += [users_row(effects, key) for key in effects]
@@ -164,10 +164,10 @@ class PlanRequest(AppRequest):
         steps, guards = parse_steps(arguments["steps"]), parse_guards(arguments["guards"])
         rows, percent = [], present_rollout(flag)
         for number, step in enumerate(steps, 1):
-            label = _("Step %(number)s") % {"number": number}
+            label = say("Step {number}", number=number).local
             rows.append(PreviewRow(label, f"{percent} %", localized(step.text)))
             percent = step.percent
-        rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
+        rows += [PreviewRow(say("Guard").local, "", guard_text(guard)) for guard in guards]
         plan = Plan(steps=[*map(str, steps)], guards=[*map(str, guards)])
         plan.ignore_releases = bool(arguments.get("ignore_releases"))
         plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
@@ -187,9 +187,11 @@ class PlanRequest(AppRequest):
         ahead = planned_steps(flag, steps, index, enable=enables, viewer=viewer)
         ahead = replace(ahead, version=version, plan_version=plan.version)
         rows = [
-            *([PreviewRow(_("flag"), _off(), _on())] if enables else []),
+            *([PreviewRow(say("flag").local, _off(), _on())] if enables else []),
             _plan_row(plan, State.RUNNING.label),
-            PreviewRow(_("rollout"), f"{flag.rollout_percent} %", localized(steps[index].text)),
+            PreviewRow(
+                say("rollout").local, f"{flag.rollout_percent} %", localized(steps[index].text)
+            ),
             *starmap(PreviewRow, ahead.rows),
         ]
         # It refuses the action now, but the action can wait.
@@ -253,12 +255,12 @@ class PlanAdmin(AppRowAdmin):
         first = Case(When(is_red[0] | is_red[1], then=0), default=1)
         return [first, *self.ordering]
 
-    @admin.display(description=gettext_lazy("flag"), ordering="key")
+    @admin.display(description=say("flag").lazy, ordering="key")
     def flag(self, plan: Plan) -> SafeString:
         """The key of the flag."""
         return key_link(plan.key)
 
-    @admin.display(description=gettext_lazy("state"), ordering="state")
+    @admin.display(description=say("state").lazy, ordering="state")
     def shown_state(self, plan: Plan) -> SafeString:
         """The state, and why it is so."""
         return two_lines(badge(*state_name(plan)), state_sentence(plan))
@@ -278,7 +280,7 @@ class PlanAdmin(AppRowAdmin):
             lines.append(_sentence(why))
         if flag is not None and may_view(self.admin_site, request, conf.flag_model):
             url = page_url(self.admin_site, conf.flag_model, "change", flag.pk)
-            text = _("Flag %(key)s") % {"key": row.key}
+            text = say("Flag {key}", key=row.key).local
             lines.append(format_html('<a href="{}">{}</a>', url, text))
         possible = [name for name, states in plans.STATES.items() if row.state in states]
         return Head(
@@ -333,40 +335,43 @@ def _evidence(plan: Any) -> Mapping[str, Any]:
 
 
 def _on() -> str:
-    return pgettext("state of a flag", "on")
+    return say("on").local
 
 
 def _off() -> str:
-    return pgettext("state of a flag", "off")
+    return say("off").local
 
 
 def _plan_row(plan: Plan, after: object) -> PreviewRow:
-    return PreviewRow(_("plan"), str(State(plan.state).label), str(after))
+    return PreviewRow(say("plan").local, str(State(plan.state).label), str(after))
 
 
 def _sentence(text: str) -> str:
-    return _("%(sentence)s.") % {"sentence": capfirst(localized(text))}
+    return say("{sentence}.", sentence=capfirst(localized(text))).local
 
 
 def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     """Yields what is wrong. Makes a query for a plan that has not started."""
     command = format_html("<code>{}</code>", quoted_command("run-jobs", "--loop").strip('"'))
     if plan.is_unguarded:
-        text = _(
+        yield say(
             "Unguarded: run-jobs does not watch this plan, so no guard can stop the rollout. Start "
-            "{command}, or pause the plan."
-        )
-        yield format_html(text, command=command)
+            "{command}, or pause the plan.",
+            command=command,
+        ).html
     elif plan.state in {State.PENDING, State.PAUSED} and not DriverRun.is_recent():
-        text = _("The plan cannot start, because run-jobs does not run. Start {command}.")
-        yield format_html(text, command=command)
+        text = say(
+            "The plan cannot start, because run-jobs does not run. Start {command}.",
+            command=command,
+        )
+        yield text.html
     if flag is None:
-        yield _("The flag no longer exists. Delete this plan.")
+        yield say("The flag no longer exists. Delete this plan.").local
     elif not flag.enabled and plan.step is not None and plan.state != State.DONE:
-        yield _(
+        yield say(
             "The flag is off. To go on, set its rollout to 0 %, turn it on, and open this page "
             "again."
-        )
+        ).local
 
 
 def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
@@ -375,5 +380,5 @@ def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
         return []
     notes = [*map(_sentence, notes_of(plan, flag, index, has_traffic=plan.step is None))]
     if not flag.enabled and plan.step is None:
-        notes.append(_("The flag is off. The start of the plan turns it on."))
+        notes.append(say("The flag is off. The start of the plan turns it on.").local)
     return notes
