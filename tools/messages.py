@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from flagstaff import _core, exceptions
-from flagstaff._words.text import CONTEXT
+from flagstaff._text import CONTEXT
 
 __all__ = ["POT", "merged", "messages", "messages_of", "translations", "write_binary"]
 

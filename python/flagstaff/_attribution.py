@@ -24,7 +24,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.names import flag_names, segment_names, value_names
 from flagstaff._tables.user_lookup import ACTS_AS, LOADDATA
-from flagstaff._words.text import storable
+from flagstaff._text import storable
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 

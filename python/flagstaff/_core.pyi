@@ -1,21 +1,11 @@
 """The extension module: evaluation, and the functions that control the engine."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from types import GenericAlias, SimpleNamespace, TracebackType
+from typing import Any, Generic, Literal, TypeVar, final, overload
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from flagstaff._words.text import Sentence
-from flagstaff.typing import Context
-from flagstaff.typing import UserLike
-from types import GenericAlias
-from types import SimpleNamespace
-from types import TracebackType
-from typing import Any
-from typing import Generic
-from typing import Literal
-from typing import TypeVar
-from typing import final
-from typing import overload
+from flagstaff._text import Sentence
+from flagstaff.typing import Context, UserLike
 
 __all__ = [
     "BUCKETS",

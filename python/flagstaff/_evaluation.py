@@ -5,30 +5,20 @@ Also the context as a person types it: texts of name=value, or JSON.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from dataclasses import dataclass
-from dataclasses import field
-from dataclasses import fields
-from flagstaff import _core
-from flagstaff._tables.model_fields import VISITOR
-from flagstaff._types import Context
-from flagstaff._types import UserLike
-from flagstaff._words.json_text import parse_json
-from flagstaff._words.json_text import scalar_of
-from flagstaff._words.rule_text import conditions_text
-from flagstaff._words.text import Sentence
-from flagstaff._words.text import is_storable
-from flagstaff._words.text import localized
-from flagstaff._words.text import say
-from flagstaff.conf import BUILT_IN
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from json import JSONDecodeError
 from math import isfinite
-from typing import Any
-from typing import TypeVar
-from typing import overload
-import json
+from typing import Any, TypeVar, overload
+
+from flagstaff import _core
+from flagstaff._tables.model_fields import VISITOR
+from flagstaff._text import Sentence, is_storable, localized, say
+from flagstaff._text.json_text import parse_json, scalar_of
+from flagstaff._text.rules import conditions_text
+from flagstaff._types import Context, UserLike
+from flagstaff.conf import BUILT_IN
 
 _T = TypeVar("_T")
 
@@ -236,13 +226,13 @@ def parse_pairs(texts: Iterable[str]) -> TypedContext:
             # The id of a visitor is a text, also if it looks like a number.
             pairs.append((name, value if name == VISITOR else scalar_of(value)))
         else:
-            problems.append(
-                say('expected name=value, such as country=DE, not "{text}"', text=text)
-            )
+            problems.append(say('expected name=value, such as country=DE, not "{text}"', text=text))
     return _context(pairs, problems)
 
 
-def _context(pairs: Iterable[tuple[str, object]], problems: Iterable[Sentence] = ()) -> TypedContext:
+def _context(
+    pairs: Iterable[tuple[str, object]], problems: Iterable[Sentence] = ()
+) -> TypedContext:
     pairs = list(pairs)
     problems = (*problems, *_problems_of(pairs))
     return TypedContext({} if problems else dict(pairs), problems)

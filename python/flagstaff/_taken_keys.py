@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from django.db import Error, transaction
 from django.db.models import Model, QuerySet
 
-from flagstaff._words.text import Sentence, is_storable, say
+from flagstaff._text import Sentence, is_storable, say
 from flagstaff.conf import conf
 from flagstaff.extensions import KEYS
 

@@ -16,7 +16,7 @@ from flagstaff._attribution import note_load, wrap_connection
 from flagstaff._engine.forced_off import read_environment
 from flagstaff._tables.groups import connect_group_signals
 from flagstaff._tables.names import user_field
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError
 

@@ -8,7 +8,7 @@ from typing import cast
 
 from django.core.exceptions import ImproperlyConfigured
 
-from flagstaff._words.text import Sentence, Value, joined, say
+from flagstaff._text import Sentence, Value, joined, say
 
 __all__ = [
     "ConfigurationError",

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
+
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connections
-from django.db import models
+from django.db import connections, models
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
+
 from flagstaff._connection import is_postgresql
-from flagstaff._words.text import say
-from flagstaff._words.times import aware
-from flagstaff.base_models import AbstractFeatureFlag
-from flagstaff.base_models import AbstractKeyValueStore
-from flagstaff.base_models import CheckedJSONField
-from flagstaff.base_models import KeyedModel
-from flagstaff.base_models import finite_times
-from flagstaff.base_models import readable_json
+from flagstaff._text import say
+from flagstaff._text.times import aware
+from flagstaff.base_models import (
+    AbstractFeatureFlag,
+    AbstractKeyValueStore,
+    CheckedJSONField,
+    KeyedModel,
+    finite_times,
+    readable_json,
+)
 from flagstaff.history.log import Change
-from flagstaff.validators import KEY_MAX_LENGTH
-from flagstaff.validators import validate_conditions
-from flagstaff.validators import validate_flag_key
-from flagstaff.validators import validate_text
-from typing import Any
+from flagstaff.validators import (
+    KEY_MAX_LENGTH,
+    validate_conditions,
+    validate_flag_key,
+    validate_text,
+)
 
 # The other models are internal.
 __all__ = ["Change", "FeatureFlag", "KeyValueStore", "Segment"]

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from flagstaff._core import check_rules, json_problem
-from flagstaff._words.text import Sentence, TextError, is_storable, say
-from flagstaff._words.value_schema import choices_problem
+from flagstaff._text import Sentence, TextError, is_storable, say
+from flagstaff._value_schema import choices_problem
 from flagstaff.conf import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
 

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import timedelta
+from threading import Event
+from typing import Any
+
+import pytest
 from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from django.test import Client
-from django.urls import include
-from django.urls import path
+from django.urls import include, path
 from django.utils import timezone
+from prometheus_client.parser import text_string_to_metric_families
+
 from flagstaff._engine import lifecycle
 from flagstaff._jobs import HEARTBEAT
-from flagstaff._words.text import say
-from flagstaff._workers.status import Status
-from flagstaff._workers.status import status
+from flagstaff._text import say
+from flagstaff._workers.status import Status, status
 from flagstaff.contrib.webhooks.models import Delivery
-from flagstaff.models import FeatureFlag
-from flagstaff.models import JobsRun
-from flagstaff.models import WaitingAction
-from prometheus_client.parser import text_string_to_metric_families
+from flagstaff.models import FeatureFlag, JobsRun, WaitingAction
 from tests.support.shop import Shop
 from tests.support.sql import without_table
-from threading import Event
 from tools.limits import CHILD
-from typing import Any
-import json
-import pytest
-import re
 
 urlpatterns = [path("health/", include("flagstaff.health"))]
 

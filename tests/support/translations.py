@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 from django.utils.translation import override, trans_real
 
-from flagstaff._words.text import CONTEXT
+from flagstaff._text import CONTEXT
 from tests.support.po_files import messages_in
 
 

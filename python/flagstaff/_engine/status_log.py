@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypedDict
+
 from flagstaff._core import monotonic
 from flagstaff._log import logger
-from flagstaff._words.text import Sentence
-from flagstaff._words.text import some
+from flagstaff._text import Sentence, some
 from flagstaff.conf import conf
-from typing import TypedDict
 
 _LATE = (
     "the first load takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"

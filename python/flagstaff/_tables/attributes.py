@@ -6,41 +6,35 @@ attribute has another type or form.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date
-from datetime import datetime
-from datetime import timezone
-from django.db.models import AutoField
-from django.db.models import BooleanField
-from django.db.models import CharField
-from django.db.models import DateField
-from django.db.models import DateTimeField
-from django.db.models import DecimalField
-from django.db.models import FloatField
-from django.db.models import ForeignKey
-from django.db.models import IntegerField
-from django.db.models import TextField
-from django.db.models import UUIDField
-from enum import Enum
-from flagstaff._core import can_match
-from flagstaff._tables.model_fields import AnyField
-from flagstaff._tables.model_fields import VISITOR
-from flagstaff._tables.names import user_field
-from flagstaff._words.rule_parts import new_conditions
-from flagstaff._words.rule_parts import problem_at
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import Sentence
-from flagstaff._words.text import say
-from flagstaff.conf import BUILT_IN
-from flagstaff.conf import conf
-from typing import Any
-from typing import Final
-from typing import NamedTuple
-from uuid import UUID
 import json
 import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timezone
+from enum import Enum
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+from django.db.models import (
+    AutoField,
+    BooleanField,
+    CharField,
+    DateField,
+    DateTimeField,
+    DecimalField,
+    FloatField,
+    ForeignKey,
+    IntegerField,
+    TextField,
+    UUIDField,
+)
+
+from flagstaff._core import can_match
+from flagstaff._tables.model_fields import VISITOR, AnyField
+from flagstaff._tables.names import user_field
+from flagstaff._text import Sentence, most_similar, say
+from flagstaff._text.rules import new_conditions, problem_at
+from flagstaff.conf import BUILT_IN, conf
 
 GROUPS = "groups"
 # The least similarity of a misspelled name: "stafff" is like "staff"; "plan" and "country" are

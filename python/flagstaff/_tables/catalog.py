@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from django.db.backends.base.base import BaseDatabaseWrapper
-from flagstaff._connection import is_postgresql
-from flagstaff._words.text import Sentence
-from flagstaff._words.text import say
 from typing import Any
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from flagstaff._connection import is_postgresql
+from flagstaff._text import Sentence, say
 
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.

@@ -22,8 +22,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.group_fields import GroupFields, group_fields, readable_groups
 from flagstaff._tables.names import fill, names_of_groups, user_field
 from flagstaff._tables.rows import uncached
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import is_storable
+from flagstaff._text import is_storable, most_similar
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 

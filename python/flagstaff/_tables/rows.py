@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Hashable
-from collections.abc import Iterator
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from django.db import Error
-from django.db import connections
-from django.db import transaction
-from django.db.models import Model
-from django.db.models import Q
-from django.db.models import QuerySet
+from typing import Any, Protocol, TypeAlias, cast
+
+from django.db import Error, connections, transaction
+from django.db.models import Model, Q, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.db.models.options import Options
-from flagstaff._tables.model_fields import TAGS
-from flagstaff._tables.model_fields import segment_model
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import Sentence
-from flagstaff._words.text import is_storable
-from flagstaff._words.text import say
+
+from flagstaff._tables.model_fields import TAGS, segment_model
+from flagstaff._text import Sentence, is_storable, most_similar, say
 from flagstaff.conf import conf
-from flagstaff.exceptions import FlagstaffError
-from flagstaff.exceptions import UnknownFlagError
-from flagstaff.exceptions import UnknownSegmentError
-from flagstaff.exceptions import UnknownValueError
-from typing import Any
-from typing import Protocol
-from typing import TypeAlias
-from typing import cast
+from flagstaff.exceptions import (
+    FlagstaffError,
+    UnknownFlagError,
+    UnknownSegmentError,
+    UnknownValueError,
+)
 
 # What a key that no row has raises: the error, its text, and the advice without similar keys.
 _UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {

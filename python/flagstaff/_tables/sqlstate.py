@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import Error, IntegrityError, OperationalError
 
-from flagstaff._words.text import say
+from flagstaff._text import say
 
 # Such as a NUL character: untranslatable character, character not in repertoire.
 _NOT_STORABLE = frozenset({"22P05", "22021"})

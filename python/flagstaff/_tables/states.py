@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Sequence
-from dataclasses import dataclass
-from dataclasses import field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from enum import Enum
-from flagstaff._tables.model_fields import USER
-from flagstaff._tables.model_fields import VISITOR
-from flagstaff._tables.model_fields import short_unit
-from flagstaff._tables.rows import Fields
-from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.rule_parts import partial_rules
-from flagstaff._words.text import Sentence
-from flagstaff._words.text import say
-from flagstaff.validators import rule_problem
 from typing import Any
+
+from flagstaff._tables.model_fields import USER, VISITOR, short_unit
+from flagstaff._tables.rows import Fields
+from flagstaff._text import Sentence, say
+from flagstaff._text.rules import can_grant, partial_rules
+from flagstaff.validators import rule_problem
 
 #: The rollout of a flag for everyone, anonymous users included.
 ALL_USERS = 100

@@ -22,8 +22,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey, uncached
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import is_storable, say, some
+from flagstaff._text import is_storable, most_similar, say, some
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flagstaff import _core
-from flagstaff._words.text import Sentence
+from flagstaff._text import Sentence
 from flagstaff.conf import conf
 
 #: The content type of Prometheus' text format.

@@ -13,7 +13,7 @@ from django.utils import timezone
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, flag_names, sql
-from flagstaff._words.times import aware
+from flagstaff._text.times import aware
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 

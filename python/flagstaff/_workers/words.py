@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from flagstaff._core import RULE_FORMAT
-from flagstaff._words.text import Sentence, say, some
-from flagstaff._words.times import duration
+from flagstaff._text import Sentence, say, some
+from flagstaff._text.times import duration
 from flagstaff._workers.register import Worker, Workers
 from flagstaff._workers.wait import Propagation
 

@@ -33,8 +33,8 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.json_text import DuplicateNameError, parse_json
-from flagstaff._words.text import is_whole_number, local_list, local_number, quoted, say
+from flagstaff._text import is_whole_number, local_list, local_number, quoted, say
+from flagstaff._text.json_text import DuplicateNameError, parse_json
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT, validate_tags
 

@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
 from flagstaff import changes
-from flagstaff._tables.model_fields import BUCKET_BY
-from flagstaff._tables.model_fields import TAGS
+from flagstaff._tables.model_fields import BUCKET_BY, TAGS
 from flagstaff._tables.rows import Row
 from flagstaff._tables.states import FlagState
-from flagstaff._words.text import local_number
-from flagstaff._words.text import say
-from flagstaff._words.times import local_days
-from flagstaff._words.times import local_time_text
-from flagstaff.actions.arguments import Percent
-from flagstaff.actions.arguments import Rules
-from flagstaff.actions.arguments import Tags
-from flagstaff.actions.arguments import Unit
-from flagstaff.actions.arguments import Users
-from flagstaff.actions.arguments import fields_of
-from flagstaff.actions.table import Action
-from flagstaff.actions.table import action
-from flagstaff.actions.table import undo_actions
+from flagstaff._text import local_number, say
+from flagstaff._text.times import local_days, local_time_text
+from flagstaff.actions.arguments import Percent, Rules, Tags, Unit, Users, fields_of
+from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
 from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.consequence import code_text
-from flagstaff.changes.consequence import flag_text
+from flagstaff.changes.consequence import Consequence, code_text, flag_text
 from flagstaff.changes.locking import locked_row
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import usable_tags
-from typing import Annotated
-from typing import Any
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flagstaff._workers.usage import RecentUsage

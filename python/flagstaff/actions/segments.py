@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from flagstaff import changes
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.actions.arguments import Argument, JsonFile
 from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.changes import Changed

@@ -14,7 +14,7 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Row, all_rows, unknown_row
-from flagstaff._words.text import Sentence, described, is_storable, joined, say
+from flagstaff._text import Sentence, described, is_storable, joined, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.actions.rights import Right
 from flagstaff.changes import Changed, Undo

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from flagstaff import changes
-from flagstaff._stored_value_schema import VALUE, is_secret
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import Row
-from flagstaff._words.text import say
+from flagstaff._text import say
+from flagstaff._value_schema import VALUE, is_secret
 from flagstaff.actions.arguments import Json, Rules, Unit, fields_of
 from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore

@@ -17,7 +17,7 @@ from django.template.loader import render_to_string
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import Sentence, localized, quoted, say
+from flagstaff._text import Sentence, localized, quoted, say
 from flagstaff.actions import Argument, Done
 from flagstaff.actions.arguments import Several
 from flagstaff.actions.table import Run

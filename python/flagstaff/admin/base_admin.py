@@ -23,7 +23,7 @@ from flagstaff._attribution import actor_of, attributed, attribution
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows, hiding, uncached
 from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
-from flagstaff._words.text import localized, say
+from flagstaff._text import localized, say
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Action, rights

@@ -10,7 +10,7 @@ from django.contrib.admin import AdminSite
 from django.http import Http404, HttpRequest
 
 from flagstaff._tables.rows import Row
-from flagstaff._words.text import is_whole_number, local_number, say
+from flagstaff._text import is_whole_number, local_number, say
 from flagstaff.admin.rights import may_see
 from flagstaff.changes.allowed_users import ALLOWED, allowed_pks
 from flagstaff.changes.changed import Changed

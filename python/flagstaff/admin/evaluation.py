@@ -3,35 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
+
 from django import forms
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html
+
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._evaluation import Explained
-from flagstaff._evaluation import Explanation
-from flagstaff._evaluation import Step
-from flagstaff._evaluation import explain
-from flagstaff._evaluation import parse_text
-from flagstaff._evaluation import step_text
+from flagstaff._evaluation import Explained, Explanation, Step, explain, parse_text, step_text
 from flagstaff._tables.model_fields import USER
-from flagstaff._tables.user_lookup import FoundUser
-from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.text import localized
-from flagstaff._words.text import say
+from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
+from flagstaff._text import localized, say
 from flagstaff._workers.status import status
-from flagstaff.actions.arguments import name_of_users
-from flagstaff.actions.arguments import unknown_users
+from flagstaff.actions.arguments import name_of_users, unknown_users
 from flagstaff.admin.rights import needs_view_user_text
 from flagstaff.admin.row_page import Section
 from flagstaff.changes.consequence import code_text
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import deciding_code
 from flagstaff.history.user_names import may_see_users
-from typing import Any
 
 # The parameter of Django's pages that holds the filters of the list.
 _FILTERS = "_changelist_filters"

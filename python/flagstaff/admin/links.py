@@ -17,7 +17,7 @@ from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.text import capfirst
 
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.admin.app_pages import PAGES as APP_PAGES
 from flagstaff.admin.rights import may, may_view
 from flagstaff.conf import conf

@@ -23,12 +23,12 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import find_field
 from flagstaff._tables.rows import all_rows, case_variants
-from flagstaff._words.rule_parts import sentence
-from flagstaff._words.text import local_list, local_number, localized, quoted, say
+from flagstaff._text import local_list, local_number, localized, quoted, say
+from flagstaff._text.rules import sentence
+from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Argument, Outlook
 from flagstaff.actions.table import Run
 from flagstaff.admin.base_admin import REASON, SAVE_TIMEOUT, BaseAdmin, posted_reason

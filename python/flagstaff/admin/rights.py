@@ -17,8 +17,8 @@ from django.http import HttpRequest
 
 from flagstaff._tables.model_fields import stored_fields
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import local_list, localized, quoted, say
+from flagstaff._text import local_list, localized, quoted, say
+from flagstaff._text.rules import named_segments
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
 from flagstaff.admin.fallbacks import once

@@ -25,8 +25,8 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.model_fields import RULES, stored_fields
-from flagstaff._words.text import is_storable, local_list, local_number, quoted, say
-from flagstaff._words.times import local_time_text
+from flagstaff._text import is_storable, local_list, local_number, quoted, say
+from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission

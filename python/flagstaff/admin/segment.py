@@ -12,8 +12,8 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
-from flagstaff._words.rule_text import conditions_text
-from flagstaff._words.text import say
+from flagstaff._text import say
+from flagstaff._text.rules import conditions_text
 from flagstaff.actions import Action
 from flagstaff.admin.links import page_url
 from flagstaff.admin.question import ActionRequest, Preview

@@ -2,74 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
-from django.core.exceptions import ValidationError
-from django.db.models import Field
-from django.db.models import OuterRef
-from django.db.models import Subquery
-from django.db.models import TextField
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import Field, OuterRef, Subquery, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import Truncator
-from django.utils.text import capfirst
-from flagstaff._stored_value_schema import CHOICES
-from flagstaff._stored_value_schema import SECRET
-from flagstaff._stored_value_schema import SECRET_FIELDS
-from flagstaff._stored_value_schema import VALUE
-from flagstaff._stored_value_schema import is_secret
-from flagstaff._stored_value_schema import secret_fields
-from flagstaff._tables.model_fields import BUCKET_BY
-from flagstaff._tables.model_fields import RULES
+from django.utils.text import Truncator, capfirst
+
+from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.states import ValueState
-from flagstaff._words.text import MASK
-from flagstaff._words.text import localized
-from flagstaff._words.text import say
-from flagstaff._words.text import truncated
-from flagstaff._words.value_schema import TYPE_LABELS
-from flagstaff._words.value_schema import type_of
+from flagstaff._text import MASK, localized, say, truncated
+from flagstaff._value_schema import (
+    CHOICES,
+    SECRET,
+    SECRET_FIELDS,
+    TYPE_LABELS,
+    VALUE,
+    is_secret,
+    secret_fields,
+    type_of,
+)
 from flagstaff.actions import Action
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import page_url
-from flagstaff.admin.question import ActionRequest
-from flagstaff.admin.question import Preview
+from flagstaff.admin.question import ActionRequest, Preview
 from flagstaff.admin.rights import may
-from flagstaff.admin.row_page import COUNT_TIMEOUT
-from flagstaff.admin.row_page import RowPageAdmin
-from flagstaff.admin.row_page import Section
+from flagstaff.admin.row_page import COUNT_TIMEOUT, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
-from flagstaff.admin.rules.sentences import results_html
-from flagstaff.admin.rules.sentences import rules_note
-from flagstaff.admin.words import json_html
-from flagstaff.admin.words import key_cell
-from flagstaff.admin.words import newest_change_cells
-from flagstaff.admin.words import note_html
-from flagstaff.admin.words import time_cell
-from flagstaff.admin.words import two_lines
+from flagstaff.admin.rules.sentences import results_html, rules_note
+from flagstaff.admin.words import (
+    json_html,
+    key_cell,
+    newest_change_cells,
+    note_html,
+    time_cell,
+    two_lines,
+)
 from flagstaff.changes.changed import command_line
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.describe import describe_value
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change
-from flagstaff.history.log import versions_of
+from flagstaff.history.log import Change, versions_of
 from flagstaff.models import KeyValueStore
 from flagstaff.validators import value_rule_problem
-from functools import partial
-from typing import Any
-from typing import ClassVar
-from typing import TYPE_CHECKING
-from typing import cast
-import json
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT

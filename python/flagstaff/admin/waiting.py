@@ -16,8 +16,8 @@ from django.utils.text import capfirst
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import localized, quoted, say
-from flagstaff._words.times import local_time_text
+from flagstaff._text import localized, quoted, say
+from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppRequest, AppRowAdmin

@@ -12,7 +12,7 @@ from django.utils.safestring import SafeString
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
-from flagstaff._words.text import localized, say
+from flagstaff._text import localized, say
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url

@@ -13,8 +13,8 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from flagstaff._words.text import local_list, say
-from flagstaff._words.times import ago, aware, full_time, local_time
+from flagstaff._text import local_list, say
+from flagstaff._text.times import ago, aware, full_time, local_time
 from flagstaff.history.describe import describe_actor, describe_parts
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import Change, events

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from flagstaff._stored_value_schema import SECRET_FIELDS, VALUE, is_secret
 from flagstaff._tables.rows import PrimaryKey
-from flagstaff._words.text import Sentence
+from flagstaff._text import Sentence
+from flagstaff._value_schema import SECRET_FIELDS, VALUE, is_secret
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.differences import Difference, Users

@@ -13,9 +13,9 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.model_fields import USER, short_unit
 from flagstaff._tables.states import FlagState, ValueState, state_summary
-from flagstaff._words.json_text import is_same_json
-from flagstaff._words.rule_parts import ALL
-from flagstaff._words.text import Sentence, local_list, local_number, localized, say
+from flagstaff._text import Sentence, local_list, local_number, localized, say
+from flagstaff._text.json_text import is_same_json
+from flagstaff._text.rules import ALL
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState
 from flagstaff.changes.segment_use import SegmentUse
 from flagstaff.conf import conf

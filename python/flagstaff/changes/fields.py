@@ -11,7 +11,6 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError
 from django.db.models import Field, IntegerField, JSONField, Model
 
-from flagstaff._stored_value_schema import is_secret, value_schema_problems
 from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import (
@@ -23,8 +22,9 @@ from flagstaff._tables.model_fields import (
 )
 from flagstaff._tables.rows import Fields, Row, model_of
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.json_text import is_same_json
-from flagstaff._words.text import Sentence, joined, say, text_of
+from flagstaff._text import Sentence, joined, say, text_of
+from flagstaff._text.json_text import is_same_json
+from flagstaff._value_schema import is_secret, value_schema_problems
 from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError

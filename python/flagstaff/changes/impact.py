@@ -30,9 +30,9 @@ from flagstaff._tables.rows import all_rows
 from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.json_text import canonical_json
-from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import say
+from flagstaff._text import say
+from flagstaff._text.json_text import canonical_json
+from flagstaff._text.rules import named_segments
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import code_text, is_off

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Row, all_rows
-from flagstaff._words.text import Sentence, joined, say
-from flagstaff._words.times import full_time
+from flagstaff._text import Sentence, joined, say
+from flagstaff._text.times import full_time
 from flagstaff.changes.preview import is_preview
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change

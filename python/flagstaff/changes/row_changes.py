@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, cast
 
-from flagstaff._stored_value_schema import SECRET, VALUE, is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import (
     RULES,
@@ -23,9 +22,10 @@ from flagstaff._tables.model_fields import (
 from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.json_text import is_same_json
-from flagstaff._words.rule_parts import ALL, places_of
-from flagstaff._words.text import MASK, Sentence, joined, say, some, truncated
+from flagstaff._text import MASK, Sentence, joined, say, some, truncated
+from flagstaff._text.json_text import is_same_json
+from flagstaff._text.rules import ALL, places_of
+from flagstaff._value_schema import SECRET, VALUE, is_secret
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,

@@ -14,8 +14,8 @@ from django.db.models.functions import Cast
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
-from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import Sentence, say, some
+from flagstaff._text import Sentence, say, some
+from flagstaff._text.rules import named_segments
 from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError

@@ -22,8 +22,8 @@ from flagstaff._tables.names import names, own_names, user_field
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import triggers_of, watched_tables
 from flagstaff._taken_keys import keys_of_apps
-from flagstaff._words.rule_parts import reads_groups
-from flagstaff._words.text import some
+from flagstaff._text import some
+from flagstaff._text.rules import reads_groups
 from flagstaff.changes.segment_use import rules_of_apps
 from flagstaff.checks.project import has_middleware
 from flagstaff.conf import conf

@@ -21,7 +21,7 @@ from flagstaff._core import check_parameters
 from flagstaff._engine.attributes import unusable_columns
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import AnyField, find_field
-from flagstaff._words.text import joined, some
+from flagstaff._text import joined, some
 from flagstaff.base_models import AbstractFeatureFlag, AbstractKeyValueStore
 from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError

@@ -16,7 +16,7 @@ from typing import Any, cast
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
-from flagstaff._words.text import some
+from flagstaff._text import some
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import is_input_closed
 from flagstaff.actions.table import Run, present_rows

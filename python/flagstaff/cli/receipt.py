@@ -15,9 +15,9 @@ from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import case_variants
 from flagstaff._tables.states import FlagState, ReleaseState, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.cells import Record
-from flagstaff._words.rule_parts import groups_of
-from flagstaff._words.text import MAX_VALUE, some
+from flagstaff._text import MAX_VALUE, some
+from flagstaff._text.cells import Record
+from flagstaff._text.rules import groups_of
 from flagstaff.actions import Done
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import Changed, combined_undo, command_line

@@ -22,7 +22,7 @@ from django.utils.http import urlencode
 from django.utils.text import Truncator
 
 from flagstaff import listeners
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.extensions import model_of
 from flagstaff.listeners import Evaluation

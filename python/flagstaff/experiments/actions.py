@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.database import db
-from flagstaff._words.text import localized, say
+from flagstaff._text import localized, say
 from flagstaff.actions import Action, Argument, Done, Outlook, Percent, Question, action
 from flagstaff.actions.arguments import JsonFile, Parsed, Several, percent
 from flagstaff.changes import Undo

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from django.core.checks import CheckMessage, Error
 from django.db import Error as DatabaseError
 
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.measuring import require_usable

@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
-from django.db import DataError
-from django.db import ProgrammingError
+from itertools import groupby
+from operator import itemgetter
+
+from django.db import DataError, ProgrammingError
+
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import VISITOR
-from flagstaff._tables.names import fill
-from flagstaff._tables.names import optional_names
-from flagstaff._tables.names import sql
+from flagstaff._tables.names import fill, optional_names, sql
 from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff._workers.register import lost_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.models import LostExposures
+from flagstaff.experiments.models import Experiment, LostExposures
 from flagstaff.experiments.report_data import ExposureReport
 from flagstaff.experiments.sources import excluded_units
-from flagstaff.experiments.statistics.mismatch import Shares
-from flagstaff.experiments.statistics.mismatch import sequential_p_value
+from flagstaff.experiments.statistics.mismatch import Shares, sequential_p_value
 from flagstaff.experiments.variants import shares_of
-from itertools import groupby
-from operator import itemgetter
 
 
 def count(experiment: Experiment) -> ExposureReport:

@@ -2,40 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypedDict
+
 from django.db import IntegrityError
 from django.utils.translation import override
+
 from flagstaff._core import MAX_UNIT_BYTES
 from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db
-from flagstaff._words.text import joined
-from flagstaff._words.text import say
-from flagstaff._words.times import aware
+from flagstaff._text import joined, say
+from flagstaff._text.times import aware
 from flagstaff.changes.segment_use import missing_segment
-from flagstaff.exceptions import ExperimentError
-from flagstaff.exceptions import InvalidExperimentError
+from flagstaff.exceptions import ExperimentError, InvalidExperimentError
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.records import SETTINGS
-from flagstaff.experiments.records import setting_texts
-from flagstaff.experiments.requirements import require_free
-from flagstaff.experiments.requirements import require_now
-from flagstaff.experiments.requirements import require_valid
-from flagstaff.experiments.requirements import require_variant
-from flagstaff.experiments.requirements import require_whole
-from flagstaff.experiments.rows import Kind
-from flagstaff.experiments.rows import begin_run
-from flagstaff.experiments.rows import database_time
-from flagstaff.experiments.rows import locked
-from flagstaff.experiments.rows import record
-from flagstaff.experiments.variants import Variant
-from flagstaff.experiments.variants import valid_variants
-from flagstaff.experiments.variants import variants_as_json
-from flagstaff.experiments.variants import variants_of
-from typing import Any
-from typing import TYPE_CHECKING
-from typing import TypedDict
+from flagstaff.experiments.records import SETTINGS, setting_texts
+from flagstaff.experiments.requirements import (
+    require_free,
+    require_now,
+    require_valid,
+    require_variant,
+    require_whole,
+)
+from flagstaff.experiments.rows import Kind, begin_run, database_time, locked, record
+from flagstaff.experiments.variants import Variant, valid_variants, variants_as_json, variants_of
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack

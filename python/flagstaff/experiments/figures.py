@@ -8,8 +8,8 @@ from datetime import datetime
 
 from django.utils.formats import date_format, number_format
 
-from flagstaff._words.text import say
-from flagstaff._words.times import local_time
+from flagstaff._text import say
+from flagstaff._text.times import local_time
 from flagstaff.experiments.report_data import EffectReport
 
 #: Instead of a number that does not exist.

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
-from flagstaff._words.text import Sentence, joined, say, storable
+from flagstaff._text import Sentence, joined, say, storable
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State

@@ -17,7 +17,7 @@ from typing import Any
 
 from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, optional_names, sql
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Source
 from flagstaff.experiments.models import Experiment

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
-from flagstaff._words.text import joined, say
+from flagstaff._text import joined, say
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 

@@ -14,7 +14,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from flagstaff._words.text import Sentence, say
+from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times, readable_json
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments.variants import valid_variants, variants_of

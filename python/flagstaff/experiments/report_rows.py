@@ -9,8 +9,8 @@ from typing import TypeAlias
 from django.utils.functional import Promise
 
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._words.text import localized, say
-from flagstaff._words.times import duration, local_time_text
+from flagstaff._text import localized, say
+from flagstaff._text.times import duration, local_time_text
 from flagstaff.experiments.figures import (
     NONE,
     count_text,

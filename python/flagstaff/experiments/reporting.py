@@ -14,8 +14,8 @@ from django.utils import timezone as django_timezone
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
 from flagstaff._tables.sqlstate import QUERY_CANCELED, error_text, sqlstate
-from flagstaff._words.text import say
-from flagstaff._words.times import aware
+from flagstaff._text import say
+from flagstaff._text.times import aware
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.counts import count
 from flagstaff.experiments.measuring import (

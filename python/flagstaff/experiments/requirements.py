@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flagstaff._tables.rows import find_row
-from flagstaff._words.text import Sentence, joined, say
+from flagstaff._text import Sentence, joined, say
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import (

@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from django.db.models import DateField, DateTimeField, QuerySet
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Source, Sql, imported

@@ -9,7 +9,7 @@ from enum import Enum
 
 from django.utils.functional import Promise
 
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.experiments.statistics.effects import Comparison
 from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
 

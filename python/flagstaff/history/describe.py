@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Mapping
-from collections.abc import Sequence
-from flagstaff._tables.model_fields import BUCKET_BY
-from flagstaff._tables.model_fields import USER
-from flagstaff._words.cells import FieldEncoder
-from flagstaff._words.rule_text import RuleChange
-from flagstaff._words.rule_text import conditions_text
-from flagstaff._words.rule_text import rule_changes
-from flagstaff._words.rule_text import rules_text
-from flagstaff._words.text import MASK
-from flagstaff._words.text import local_list
-from flagstaff._words.text import localized
-from flagstaff._words.text import say
-from flagstaff._words.text import truncated
-from flagstaff.history.differences import Difference
-from flagstaff.history.differences import JsonDifference
-from flagstaff.history.differences import LongJson
-from flagstaff.history.differences import Users
-from flagstaff.history.differences import json_differences
-from flagstaff.history.differences import path_text
-from typing import Literal
-from typing import NamedTuple
-from typing import Protocol
 import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, Protocol
+
+from flagstaff._tables.model_fields import BUCKET_BY, USER
+from flagstaff._text import MASK, local_list, localized, say, truncated
+from flagstaff._text.cells import FieldEncoder
+from flagstaff._text.rules import RuleChange, conditions_text, rule_changes, rules_text
+from flagstaff.history.differences import (
+    Difference,
+    JsonDifference,
+    LongJson,
+    Users,
+    json_differences,
+    path_text,
+)
 
 #: Usernames by primary key.
 Names = Mapping[str, str]

@@ -20,9 +20,9 @@ from flagstaff._tables.names import flag_names, sql
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import triggers_of
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
-from flagstaff._words.json_text import ExactDecoder
-from flagstaff._words.text import is_storable, say
-from flagstaff._words.times import aware
+from flagstaff._text import is_storable, say
+from flagstaff._text.json_text import ExactDecoder
+from flagstaff._text.times import aware
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.differences import Difference, LongJson, Users, row_differences
 from flagstaff.history.kinds import ALLOWED_USERS, Kind

@@ -8,8 +8,8 @@ from functools import partial
 from typing import Annotated, Any, Final
 
 from flagstaff._tables.rows import FlagRow, flag_row
-from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import say
+from flagstaff._text import say
+from flagstaff._text.rules import can_grant
 from flagstaff.actions import Action, Done, Outlook, Question, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo

@@ -11,7 +11,7 @@ from django.db import Error, InterfaceError, OperationalError
 
 from flagstaff._attribution import acting_as
 from flagstaff._tables.database import db
-from flagstaff._words.text import Sentence, say
+from flagstaff._text import Sentence, say
 from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.evidence import has_lost_for_good, verdict_of

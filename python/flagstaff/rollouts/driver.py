@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils.translation import override
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import joined, say
+from flagstaff._text import joined, say
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.exceptions import FlagstaffError, PropagationError

@@ -12,7 +12,7 @@ from hashlib import sha256
 
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import FlagRow, flag_row
-from flagstaff._words.text import Sentence, say
+from flagstaff._text import Sentence, say
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, version_of
 from flagstaff.rollouts.models import Plan

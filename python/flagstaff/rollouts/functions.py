@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from flagstaff._words.text import say, storable
+from flagstaff._text import say, storable
 from flagstaff.rollouts.guards import FUNCTION, Guard
 from flagstaff.rollouts.models import Plan
 

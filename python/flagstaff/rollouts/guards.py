@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from django.utils.module_loading import import_string
 
-from flagstaff._words.text import say
-from flagstaff._words.times import SECONDS
+from flagstaff._text import say
+from flagstaff._text.times import SECONDS
 from flagstaff.exceptions import InvalidPlanError
 
 ERRORS, LATENCY, FUNCTION = "errors", "latency", "function"

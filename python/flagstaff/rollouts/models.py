@@ -16,7 +16,7 @@ from django.utils.functional import cached_property
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, find_row
-from flagstaff._words.text import Sentence, say
+from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError

@@ -9,7 +9,7 @@ from typing import Any
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.text import localized, say
+from flagstaff._text import localized, say
 from flagstaff.actions import Outlook
 from flagstaff.changes.consequence import (
     Consequence,

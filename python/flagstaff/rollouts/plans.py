@@ -16,7 +16,7 @@ from django.db import IntegrityError
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, flag_row
-from flagstaff._words.text import Sentence, joined, say
+from flagstaff._text import Sentence, joined, say
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError

@@ -9,12 +9,9 @@ back starts nothing, so a service that comes and goes costs one new run, not one
 from __future__ import annotations
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import Sentence
-from flagstaff._words.text import say
-from flagstaff._words.text import some
+from flagstaff._text import Sentence, say, some
 from flagstaff._workers.register import live_releases
-from flagstaff.rollouts.models import Plan
-from flagstaff.rollouts.models import StepRun
+from flagstaff.rollouts.models import Plan, StepRun
 
 
 def present_releases() -> list[str] | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import Sentence, say
+from flagstaff._text import Sentence, say
+from flagstaff._text.rules import can_grant
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import quoted_command
 from flagstaff.exceptions import NoHistoryError, PlanError

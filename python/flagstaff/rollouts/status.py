@@ -8,8 +8,8 @@ from django.db.models import Model
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.cells import Column, Record
-from flagstaff._words.text import Sentence, say
+from flagstaff._text import Sentence, say
+from flagstaff._text.cells import Column, Record
 from flagstaff.rollouts.evidence import verdict_of
 from flagstaff.rollouts.flag_changes import digest_of
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun

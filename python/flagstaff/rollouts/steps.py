@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from flagstaff._words.text import say
-from flagstaff._words.times import duration
+from flagstaff._text import say
+from flagstaff._text.times import duration
 from flagstaff.exceptions import InvalidPlanError
 
 #: The percentage at which no user is outside.

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import Sentence, say, some
+from flagstaff._text import Sentence, say, some
+from flagstaff._text.rules import can_grant
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import FUNCTION, Guard, numbered

@@ -13,8 +13,8 @@ from flagstaff import changes
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, find_row
-from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import joined, say
+from flagstaff._text import joined, say
+from flagstaff._text.rules import can_grant
 from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
 from flagstaff.rollouts.flag_changes import see_flag

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
 
-from flagstaff._words.text import Sentence, say
+from flagstaff._text import Sentence, say
 from flagstaff.rollouts import statistics
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered

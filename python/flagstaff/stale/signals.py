@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
-from datetime import datetime
-from datetime import timedelta
+from datetime import date, datetime, timedelta
 from enum import Enum
-from flagstaff._words.text import say
-from flagstaff._words.times import local_time
-from flagstaff._workers.usage import KeyUsage
-from flagstaff._workers.usage import NOT_USED
+
+from flagstaff._text import say
+from flagstaff._text.times import local_time
+from flagstaff._workers.usage import NOT_USED, KeyUsage
 
 _ALL = 100
 

@@ -8,8 +8,8 @@ from datetime import date, datetime
 
 from django.utils.formats import date_format
 
-from flagstaff._words.text import Sentence, local_list, say
-from flagstaff._words.times import local_days, local_time
+from flagstaff._text import Sentence, local_list, say
+from flagstaff._text.times import local_days, local_time
 from flagstaff.stale.signals import Assessment, Finding, Signal
 
 #: The names of the signals for a person.

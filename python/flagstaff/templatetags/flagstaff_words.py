@@ -8,7 +8,7 @@ from django import template
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString, mark_safe
 
-from flagstaff._words import text
+from flagstaff import _text
 
 register = template.Library()
 
@@ -23,4 +23,4 @@ def say(english: str, plural: str = "", **values: object) -> SafeString:
         name: value if isinstance(value, int | float) else conditional_escape(cast("Any", value))
         for name, value in values.items()
     }
-    return mark_safe(text.say(english, plural, **shown).local)  # noqa: S308 (escaped above)
+    return mark_safe(_text.say(english, plural, **shown).local)  # noqa: S308 (escaped above)

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
-from flagstaff._words.text import is_whole_number, say, some
+from flagstaff._text import is_whole_number, say, some
 from flagstaff.actions import Action, Done, Question, action
 from flagstaff.actions.table import Run
 from flagstaff.changes import Undo

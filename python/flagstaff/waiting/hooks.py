@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.extensions import WAITING_EVENTS, Retention
 from flagstaff.models import WaitingAction

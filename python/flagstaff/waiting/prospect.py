@@ -14,10 +14,10 @@ from django.db.models import Model
 from django.utils.module_loading import import_string
 from django.utils.translation import override
 
-from flagstaff._stored_value_schema import SECRET, is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.text import say, some
+from flagstaff._text import say, some
+from flagstaff._value_schema import SECRET, is_secret
 from flagstaff.actions.rights import lacking, may, overrides
 from flagstaff.actions.table import Done, Outlook, Run
 from flagstaff.changes import Changed

@@ -22,9 +22,9 @@ from django.utils.translation import override
 from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db
-from flagstaff._words.cells import Column, Record
-from flagstaff._words.text import joined, say
-from flagstaff._words.times import full_time
+from flagstaff._text import joined, say
+from flagstaff._text.cells import Column, Record
+from flagstaff._text.times import full_time
 from flagstaff.actions import Done
 from flagstaff.changes import Changed
 from flagstaff.changes.segment_use import SegmentInUseError

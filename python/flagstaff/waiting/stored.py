@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.cells import Column, Record, with_fields
-from flagstaff._words.text import Sentence, local_list, say, some
-from flagstaff._words.times import full_time
+from flagstaff._text import Sentence, local_list, say, some
+from flagstaff._text.cells import Column, Record, with_fields
+from flagstaff._text.times import full_time
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows
 from flagstaff.exceptions import FlagstaffError

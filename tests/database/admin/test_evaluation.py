@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from urllib.parse import urlencode
+
+import pytest
 from django.contrib.auth.models import User
 from django.test import Client
-from flagstaff._words.text import say
+
+from flagstaff._text import say
 from flagstaff._workers.status import status
-from flagstaff.models import FeatureFlag
-from flagstaff.models import Segment
-from tests.support.admin_pages import FLAGS
-from tests.support.admin_pages import bucket_of
-from tests.support.admin_pages import flag_url
-from tests.support.admin_pages import page
+from flagstaff.models import FeatureFlag, Segment
+from tests.support.admin_pages import FLAGS, bucket_of, flag_url, page
 from tests.support.forced_off import forced_off
 from tests.support.screen import Screen
-from tests.support.shop import GERMAN
-from tests.support.shop import Shop
+from tests.support.shop import GERMAN, Shop
 from tests.support.translations import german
-from urllib.parse import urlencode
-import pytest
-import re
 
 Show = Callable[..., Screen]
 WHYS = "td.flagstaff-why"

@@ -17,7 +17,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from flagstaff import _jobs, changes
-from flagstaff._words.times import full_time
+from flagstaff._text.times import full_time
 from flagstaff.contrib.webhooks import deliver, delivering
 from flagstaff.contrib.webhooks.delivering import DeliveryReport
 from flagstaff.exceptions import FlagstaffError

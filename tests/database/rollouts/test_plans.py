@@ -13,7 +13,7 @@ from django.db import IntegrityError
 
 from flagstaff import acting_as, changes, rollouts
 from flagstaff._jobs import RetentionJob, RetentionReport
-from flagstaff._words.rule_parts import can_grant
+from flagstaff._text.rules import can_grant
 from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag

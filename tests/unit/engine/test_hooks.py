@@ -28,4 +28,4 @@ def test_extension_names_no_function_of_the_package() -> None:
     texts = [path.read_text() for path in (ROOT / "src").rglob("*.rs")]
     named = {name for text in texts for name in re.findall(r'"(flagstaff\.\w+[.\w]*)"', text)}
     # The classes of exceptions and texts, and the module of the hooks.
-    assert named <= {"flagstaff._core", "flagstaff._engine.hooks", "flagstaff._words.text"}
+    assert named <= {"flagstaff._core", "flagstaff._engine.hooks", "flagstaff._text"}

@@ -9,7 +9,7 @@ import pytest
 
 from flagstaff._engine import status_log
 from flagstaff._engine.status_log import StatusLog, StatusReport
-from flagstaff._words.text import Sentence, say
+from flagstaff._text import Sentence, say
 from tests.support.translations import german
 
 

@@ -2,40 +2,29 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from django.utils.translation import override
-from flagstaff._tables.states import FlagState
-from flagstaff._tables.states import state_label
-from flagstaff._tables.states import state_summary
-from flagstaff._words.text import say
-from flagstaff.changes import Changed
-from flagstaff.history import Kind
-from flagstaff.history.describe import describe_change
-from flagstaff.history.describe import describe_value
-from flagstaff.history.describe import source_label
-from flagstaff.models import FeatureFlag
-from pathlib import Path
-from tests.conftest import RunIsolated
-from tests.support.po_files import Message
-from tests.support.po_files import compiled
-from tests.support.po_files import expected
-from tests.support.po_files import read_po
-from tests.support.translations import entries
-from tests.support.translations import german
-from tools.messages import POT
-from tools.messages import merged
-from tools.messages import messages
-from tools.messages import messages_of
-from tools.messages import translations
-from tools.messages import write_binary
-from typing import Any
-import django
 import os
-import pytest
 import re
 import shutil
 import subprocess
 import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import django
+import pytest
+from django.utils.translation import override
+
+from flagstaff._tables.states import FlagState, state_label, state_summary
+from flagstaff._text import say
+from flagstaff.changes import Changed
+from flagstaff.history import Kind
+from flagstaff.history.describe import describe_change, describe_value, source_label
+from flagstaff.models import FeatureFlag
+from tests.conftest import RunIsolated
+from tests.support.po_files import Message, compiled, expected, read_po
+from tests.support.translations import entries, german
+from tools.messages import POT, merged, messages, messages_of, translations, write_binary
 
 OF_DJANGO = [*Path(django.__file__).parent.glob("**/locale/de/LC_MESSAGES/django.po")]
 # These words have the same meaning in Django's catalogues.

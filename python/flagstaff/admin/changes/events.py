@@ -20,8 +20,8 @@ from django.utils.translation import override
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
-from flagstaff._words.text import say
-from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
+from flagstaff._text import say
+from flagstaff._text.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import right_to_undo
 from flagstaff.admin.confirmation import MAX_TEXT
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url

@@ -18,11 +18,11 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.utils import timezone
 
-from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.text import is_storable, say
-from flagstaff._words.times import aware, local_time, local_time_text
+from flagstaff._text import is_storable, say
+from flagstaff._text.times import aware, local_time, local_time_text
+from flagstaff._value_schema import is_secret
 from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.changes.events import EventRow, event_rows, rows_of_app, with_subject
 from flagstaff.admin.changes.undo import undo_page

@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import local_list, quoted, say
-from flagstaff._words.times import local_time_text
+from flagstaff._text import local_list, quoted, say
+from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import right_of
 from flagstaff.admin.base_admin import BaseAdmin

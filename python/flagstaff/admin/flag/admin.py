@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+from urllib.parse import urlencode
+
 from django import forms
 from django.db.models import Field
 from django.http import HttpRequest
@@ -13,40 +15,31 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from flagstaff._tables.model_fields import OWNER
-from flagstaff._tables.model_fields import REVIEW_ON
-from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.model_fields import TAGS
-from flagstaff._tables.model_fields import USER
-from flagstaff._tables.model_fields import short_unit
+
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, USER, short_unit
 from flagstaff._tables.states import FlagState
-from flagstaff._words.text import local_list
-from flagstaff._words.text import quoted
-from flagstaff._words.text import say
+from flagstaff._text import local_list, quoted, say
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
-from flagstaff.admin.app_pages import Level
-from flagstaff.admin.app_pages import PAGES
+from flagstaff.admin.app_pages import PAGES, Level
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.evaluation import who_has_it
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list import FlagListAdmin
-from flagstaff.admin.flag.state import alarms_of
-from flagstaff.admin.flag.state import allowed_count
-from flagstaff.admin.flag.state import holds_users_back
-from flagstaff.admin.flag.state import lines_of_flags
-from flagstaff.admin.flag.state import notes_of_apps
-from flagstaff.admin.flag.state import partial_rule_notices
-from flagstaff.admin.flag.state import state_and_label
-from flagstaff.admin.flag.state import summary_of
-from flagstaff.admin.flag.usage import evaluations
-from flagstaff.admin.flag.usage import facts_of_deletion
-from flagstaff.admin.flag.usage import is_in_use
-from flagstaff.admin.flag.usage import key_texts
-from flagstaff.admin.flag.users import allowed_users_line
-from flagstaff.admin.flag.users import users_path
+from flagstaff.admin.flag.state import (
+    alarms_of,
+    allowed_count,
+    holds_users_back,
+    lines_of_flags,
+    notes_of_apps,
+    partial_rule_notices,
+    state_and_label,
+    summary_of,
+)
+from flagstaff.admin.flag.usage import evaluations, facts_of_deletion, is_in_use, key_texts
+from flagstaff.admin.flag.users import allowed_users_line, users_path
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
@@ -54,30 +47,19 @@ from flagstaff.admin.pages.stale import StaleFlags
 from flagstaff.admin.pages.unknown_keys import UnknownKeys
 from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
-from flagstaff.admin.question import ActionRequest
-from flagstaff.admin.question import Preview
-from flagstaff.admin.rights import has_toggle_permission
-from flagstaff.admin.rights import may
-from flagstaff.admin.row_page import COUNT_TIMEOUT
-from flagstaff.admin.row_page import Head
-from flagstaff.admin.row_page import RowPageAdmin
-from flagstaff.admin.row_page import Section
+from flagstaff.admin.question import ActionRequest, Preview
+from flagstaff.admin.rights import has_toggle_permission, may
+from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.words import colour_of
-from flagstaff.admin.words import facts_html
+from flagstaff.admin.words import colour_of, facts_html
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.consequence import flag_text
-from flagstaff.changes.consequence import users_text
+from flagstaff.changes.consequence import flag_text, users_text
 from flagstaff.changes.impact import impact_of_enabling
-from flagstaff.changes.row_states import Impact
-from flagstaff.changes.row_states import RowState
+from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 from flagstaff.validators import joined_tags
-from functools import partial
-from typing import Any
-from urllib.parse import urlencode
 
 # Those that are about no single row.
 _PAGES = (Overview, RecentChanges, UserFlags, UnknownKeys, WorkersPage, StaleFlags, Search)

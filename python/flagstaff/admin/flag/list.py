@@ -2,87 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Collection
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from datetime import timedelta
+from datetime import datetime, timedelta
+from functools import cache, cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import quote, urlencode
+
 from django.contrib import admin
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.utils import quote as quoted_pk
-from django.contrib.admin.views.main import ChangeList
-from django.contrib.admin.views.main import ORDER_VAR
+from django.contrib.admin.views.main import ORDER_VAR, ChangeList
 from django.core.paginator import InvalidPage
-from django.db.models import JSONField
-from django.db.models import QuerySet
-from django.db.models import TextField
-from django.db.models import Value
-from django.db.models.functions import Cast
-from django.db.models.functions import NullIf
+from django.db.models import JSONField, QuerySet, TextField, Value
+from django.db.models.functions import Cast, NullIf
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
-from flagstaff._tables.states import FlagState
-from flagstaff._tables.states import ReleaseState
-from flagstaff._tables.states import STATE_LABELS
-from flagstaff._tables.states import state_of
-from flagstaff._words.text import local_list
-from flagstaff._words.text import local_number
-from flagstaff._words.text import say
-from flagstaff._words.times import aware
-from flagstaff._words.times import full_time
-from flagstaff._words.times import local_days
-from flagstaff._words.times import today
-from flagstaff._workers.usage import KeyUsage
-from flagstaff._workers.usage import NOT_USED
-from flagstaff._workers.usage import key_usage
+from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
+from flagstaff._text import local_list, local_number, say
+from flagstaff._text.times import aware, full_time, local_days, today
+from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff.admin.app_pages import FlagNote
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.confirmation import count_of_users
-from flagstaff.admin.fallbacks import once
-from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.state import alarms_of
-from flagstaff.admin.flag.state import allowed_count
-from flagstaff.admin.flag.state import notes_of_apps
-from flagstaff.admin.flag.state import state_and_label
-from flagstaff.admin.flag.state import with_counts
+from flagstaff.admin.fallbacks import once, value_or_default
+from flagstaff.admin.flag.state import (
+    alarms_of,
+    allowed_count,
+    notes_of_apps,
+    state_and_label,
+    with_counts,
+)
 from flagstaff.admin.flag.usage import percent_true
-from flagstaff.admin.links import BACK
-from flagstaff.admin.links import changes_url
-from flagstaff.admin.links import page_link
-from flagstaff.admin.rights import may
-from flagstaff.admin.rights import why_not_toggle
+from flagstaff.admin.links import BACK, changes_url, page_link
+from flagstaff.admin.rights import may, why_not_toggle
 from flagstaff.admin.rules.sentences import rules_note
-from flagstaff.admin.words import colour_of
-from flagstaff.admin.words import joined
-from flagstaff.admin.words import newest_change_cells
-from flagstaff.admin.words import short
-from flagstaff.admin.words import time_cell
-from flagstaff.admin.words import two_lines
+from flagstaff.admin.words import (
+    colour_of,
+    joined,
+    newest_change_cells,
+    short,
+    time_cell,
+    two_lines,
+)
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.stale import stale_flags
 from flagstaff.stale.signals import Signal
 from flagstaff.stale.texts import SIGNAL_LABELS
-from flagstaff.validators import rule_problem
-from flagstaff.validators import usable_tags
-from functools import cache
-from functools import cached_property
-from functools import partial
-from typing import Any
-from typing import ClassVar
-from typing import TYPE_CHECKING
-from urllib.parse import quote
-from urllib.parse import urlencode
-import json
+from flagstaff.validators import rule_problem, usable_tags
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT

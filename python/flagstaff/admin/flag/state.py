@@ -2,49 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from django.db.models import Count
-from django.db.models import ManyToManyField
-from django.db.models import Model
-from django.db.models import OuterRef
-from django.db.models import QuerySet
-from django.db.models import Subquery
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from django.db.models import Count, ManyToManyField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.utils.text import capfirst
+
 from flagstaff._engine import forced_off
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.states import ALL_USERS
-from flagstaff._tables.states import FlagState
-from flagstaff._tables.states import ReleaseState
-from flagstaff._tables.states import state_label
-from flagstaff._tables.states import state_of
-from flagstaff._words.text import localized
-from flagstaff._words.text import say
-from flagstaff.admin.app_pages import FlagNote
-from flagstaff.admin.app_pages import Level
-from flagstaff.admin.app_pages import PAGES
+from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
+from flagstaff._text import localized, say
+from flagstaff.admin.app_pages import PAGES, FlagNote, Level
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.allowed_users import count_allowed_users
-from flagstaff.changes.consequence import code_text
-from flagstaff.changes.consequence import flag_text
-from flagstaff.changes.consequence import users_text
-from flagstaff.changes.row_states import Impact
-from flagstaff.changes.row_states import Key
-from flagstaff.changes.row_states import RowState
+from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
+from flagstaff.changes.consequence import code_text, flag_text, users_text
+from flagstaff.changes.row_states import Impact, Key, RowState
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.kinds import Kind
-from functools import partial
-from typing import Any
-from typing import TypeVar
-from typing import cast
 
 _Said = TypeVar("_Said")
 

@@ -2,34 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Iterator
-from collections.abc import Mapping
-from collections.abc import Sequence
-from datetime import datetime
-from datetime import timedelta
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from datetime import timezone as zones
+
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
-from django.utils.html import format_html
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from flagstaff._words.text import say
-from flagstaff._words.times import aware
-from flagstaff._words.times import local_days
-from flagstaff._words.times import local_time
-from flagstaff._workers.usage import HourlyUsage
-from flagstaff._workers.usage import RecentUsage
-from flagstaff._workers.usage import hourly_usage
-from flagstaff._workers.usage import recent_usage
-from flagstaff._workers.usage import usage_period
+
+from flagstaff._text import say
+from flagstaff._text.times import aware, local_days, local_time
+from flagstaff._workers.usage import (
+    HourlyUsage,
+    RecentUsage,
+    hourly_usage,
+    recent_usage,
+    usage_period,
+)
 from flagstaff.actions.flags import evaluated_text
-from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.fallbacks import once
+from flagstaff.admin.fallbacks import can_read, once
 from flagstaff.admin.row_page import Section
-from flagstaff.admin.words import joined
-from flagstaff.admin.words import time_cell
+from flagstaff.admin.words import joined, time_cell
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 

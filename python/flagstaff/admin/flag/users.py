@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.text import is_storable, say
+from flagstaff._text import is_storable, say
 from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.confirmation import count_of_users
 from flagstaff.admin.flag.state import allowed_count

@@ -14,7 +14,7 @@ from django.urls import URLPattern
 
 from flagstaff._connection import outside_transactions
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import is_whole_number, say
+from flagstaff._text import is_whole_number, say
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import list_path, page_link, page_title
 from flagstaff.admin.rights import hidden_rows

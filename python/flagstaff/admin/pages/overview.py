@@ -2,52 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
+from functools import partial
+
 from django.apps import apps
 from django.db.models import Q
+
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
-from flagstaff._tables.states import ALL_USERS
-from flagstaff._tables.states import FlagState
-from flagstaff._words.text import local_number
-from flagstaff._words.text import localized
-from flagstaff._words.text import say
-from flagstaff._words.times import today
+from flagstaff._tables.states import ALL_USERS, FlagState
+from flagstaff._text import local_number, localized, say
+from flagstaff._text.times import today
 from flagstaff._workers.register import read_workers
-from flagstaff._workers.usage import require_usage
-from flagstaff._workers.usage import unknown_keys
-from flagstaff._workers.words import state_label
-from flagstaff._workers.words import summary
-from flagstaff.admin.app_pages import Level
-from flagstaff.admin.app_pages import OverviewLine
-from flagstaff.admin.app_pages import PAGES
+from flagstaff._workers.usage import require_usage, unknown_keys
+from flagstaff._workers.words import state_label, summary
+from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.state import alarms_of
-from flagstaff.admin.flag.state import state_and_label
-from flagstaff.admin.flag.state import with_counts
-from flagstaff.admin.links import changes_url
-from flagstaff.admin.links import page_link
-from flagstaff.admin.links import page_title
-from flagstaff.admin.links import page_url
-from flagstaff.admin.pages import Content
-from flagstaff.admin.pages import Page
+from flagstaff.admin.flag.state import alarms_of, state_and_label, with_counts
+from flagstaff.admin.links import changes_url, page_link, page_title, page_url
+from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.rights import may_view
 from flagstaff.admin.waiting_lines import overview_lines
-from flagstaff.admin.words import Column
-from flagstaff.admin.words import Table
-from flagstaff.admin.words import as_of
-from flagstaff.admin.words import badge
-from flagstaff.admin.words import key_link
-from flagstaff.admin.words import link
-from flagstaff.admin.words import two_lines
+from flagstaff.admin.words import Column, Table, as_of, badge, key_link, link, two_lines
 from flagstaff.conf import conf
-from flagstaff.models import StaleCount
-from flagstaff.models import WaitingAction
-from functools import partial
+from flagstaff.models import StaleCount, WaitingAction
 
 # The lines of a table. The most urgent ones are the first.
 _MAX_LINES = 50

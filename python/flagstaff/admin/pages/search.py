@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from collections.abc import Iterator
-from collections.abc import Sequence
-from django.contrib.admin import ModelAdmin
-from django.contrib.admin.views.main import SEARCH_VAR
-from django.db.models import Case
-from django.db.models import Model
-from django.db.models import Value
-from django.db.models import When
-from django.http import HttpResponse
-from django.utils.text import capfirst
-from flagstaff._stored_value_schema import is_secret
-from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import segment_model
-from flagstaff._words.text import say
-from flagstaff.admin.app_pages import PAGES
-from flagstaff.admin.base_admin import search_problem
-from flagstaff.admin.fallbacks import value_or_default
-from flagstaff.admin.flag.state import state_and_label
-from flagstaff.admin.flag.state import with_counts
-from flagstaff.admin.links import page_url
-from flagstaff.admin.pages import Content
-from flagstaff.admin.pages import Page
-from flagstaff.admin.rights import admin_of
-from flagstaff.admin.words import Column
-from flagstaff.admin.words import Table
-from flagstaff.admin.words import badge
-from flagstaff.admin.words import json_html
-from flagstaff.admin.words import key_link
-from flagstaff.admin.words import link
-from flagstaff.admin.words import short
-from flagstaff.conf import conf
-from flagstaff.history.describe import describe_value
-from flagstaff.validators import usable_tags
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
+
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.db.models import Case, Model, Value, When
+from django.http import HttpResponse
+from django.utils.text import capfirst
+
+from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import segment_model
+from flagstaff._text import say
+from flagstaff._value_schema import is_secret
+from flagstaff.admin.app_pages import PAGES
+from flagstaff.admin.base_admin import search_problem
+from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.flag.state import state_and_label, with_counts
+from flagstaff.admin.links import page_url
+from flagstaff.admin.pages import Content, Page
+from flagstaff.admin.rights import admin_of
+from flagstaff.admin.words import Column, Table, badge, json_html, key_link, link, short
+from flagstaff.conf import conf
+from flagstaff.history.describe import describe_value
+from flagstaff.validators import usable_tags
 
 # The rows of a kind that the page shows.
 _MAX_ROWS = 20

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from flagstaff._words.text import say
-from flagstaff._words.times import local_days
+from flagstaff._text import say
+from flagstaff._text.times import local_days
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.rights import hidden_rows, may

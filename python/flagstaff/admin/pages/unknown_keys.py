@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import timedelta
-from flagstaff._taken_keys import key_is_taken
-from flagstaff._taken_keys import taken_keys
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import local_number
-from flagstaff._words.text import localized
-from flagstaff._words.text import say
-from flagstaff._words.times import local_days
-from flagstaff._words.times import local_time_text
-from flagstaff._workers.usage import HourlyUsage
-from flagstaff._workers.usage import OTHER_KEYS
-from flagstaff._workers.usage import UsagePeriod
-from flagstaff._workers.usage import require_usage
-from flagstaff._workers.usage import unknown_keys
-from flagstaff._workers.usage import usage_period
-from flagstaff.admin.links import history_url
-from flagstaff.admin.links import page_link
-from flagstaff.admin.links import page_url
-from flagstaff.admin.pages import Content
-from flagstaff.admin.pages import Page
-from flagstaff.admin.pages import page_links
-from flagstaff.admin.pages import page_number
+from urllib.parse import urlencode
+
+from flagstaff._taken_keys import key_is_taken, taken_keys
+from flagstaff._text import local_number, localized, most_similar, say
+from flagstaff._text.times import local_days, local_time_text
+from flagstaff._workers.usage import (
+    OTHER_KEYS,
+    HourlyUsage,
+    UsagePeriod,
+    require_usage,
+    unknown_keys,
+    usage_period,
+)
+from flagstaff.admin.links import history_url, page_link, page_url
+from flagstaff.admin.pages import Content, Page, page_links, page_number
 from flagstaff.admin.rights import may
-from flagstaff.admin.words import Column
-from flagstaff.admin.words import Table
-from flagstaff.admin.words import key_link
-from flagstaff.admin.words import link
-from flagstaff.admin.words import time_cell
-from flagstaff.admin.words import two_lines
+from flagstaff.admin.words import Column, Table, key_link, link, time_cell, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import NoUsageError
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import key_problem
-from urllib.parse import urlencode
 
 _DAYS = 7
 _PAGE_SIZE = 50

@@ -10,8 +10,8 @@ from flagstaff import _core
 from flagstaff._core import Snapshot
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._evaluation import Explanation, ValueExplanation, explanation_of
-from flagstaff._stored_value_schema import is_secret
-from flagstaff._words.text import local_number, localized, say
+from flagstaff._text import local_number, localized, say
+from flagstaff._value_schema import is_secret
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import PAGE, Content, Filter, Page, page_links, page_number, with_query

@@ -8,8 +8,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import localized, say
-from flagstaff._words.times import duration, local_time_text
+from flagstaff._text import localized, say
+from flagstaff._text.times import duration, local_time_text
 from flagstaff._workers.register import Worker, Workers, read_workers
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary, worker_label
 from flagstaff.admin.pages import Content, Page

@@ -14,9 +14,9 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.functional import Promise
 
-from flagstaff._words.json_text import is_same_json
-from flagstaff._words.rule_parts import in_reading_order
-from flagstaff._words.text import say
+from flagstaff._text import say
+from flagstaff._text.json_text import is_same_json
+from flagstaff._text.rules import in_reading_order
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.forms import (
     JSON_OPERATORS,

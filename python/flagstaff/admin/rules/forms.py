@@ -11,8 +11,8 @@ from typing import Any, TypeAlias
 from django import forms
 from django.core.exceptions import ValidationError
 
-from flagstaff._words.json_text import scalar_of
-from flagstaff._words.text import say
+from flagstaff._text import say
+from flagstaff._text.json_text import scalar_of
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.offers import Mark, Offer, mark_of
 from flagstaff.validators import MAX_PERCENT

@@ -20,8 +20,8 @@ from flagstaff._tables.attributes import (
 )
 from flagstaff._tables.database import db
 from flagstaff._tables.groups import can_read_groups, group_names, missing_groups
-from flagstaff._words.rule_parts import groups_of, new_conditions, sentence
-from flagstaff._words.text import local_list, localized, quoted, say
+from flagstaff._text import local_list, localized, quoted, say
+from flagstaff._text.rules import groups_of, new_conditions, sentence
 from flagstaff.admin.rules.sentences import shown_segments
 from flagstaff.conf import conf
 from flagstaff.history.user_names import may_see_users

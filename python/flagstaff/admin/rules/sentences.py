@@ -16,9 +16,8 @@ from flagstaff._tables.groups import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import ValueState
-from flagstaff._words.rule_parts import groups_of, named_segments
-from flagstaff._words.rule_text import conditions_text, rule_texts
-from flagstaff._words.text import MASK, Sentence, local_list, quoted, say
+from flagstaff._text import MASK, Sentence, local_list, quoted, say
+from flagstaff._text.rules import conditions_text, groups_of, named_segments, rule_texts
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import hidden_rows, may_view
 from flagstaff.admin.words import joined, json_html, note_html

@@ -14,9 +14,9 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.cells import Column, Record, printable
-from flagstaff._words.text import counted, some
-from flagstaff._words.times import full_time
+from flagstaff._text import counted, some
+from flagstaff._text.cells import Column, Record, printable
+from flagstaff._text.times import full_time
 from flagstaff._workers.usage import HourlyUsage, Usage
 from flagstaff._workers.usage import usage as counted_usage
 from flagstaff.changes.changed import command_line

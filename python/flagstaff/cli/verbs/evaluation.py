@@ -17,11 +17,11 @@ from flagstaff._evaluation import (
     step_text,
 )
 from flagstaff._evaluation import explain as explain_flag
-from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.model_fields import USER
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._words.cells import Column, Record, as_json
+from flagstaff._text.cells import Column, Record, as_json
+from flagstaff._value_schema import is_secret
 from flagstaff.changes.consequence import code_text
 from flagstaff.cli.errors import FAILED, USAGE
 from flagstaff.cli.options import add_key

@@ -9,8 +9,8 @@ from pathlib import Path
 from django.core.management.base import CommandError
 
 from flagstaff import serialization
-from flagstaff._words.cells import Column
-from flagstaff._words.text import MAX_VALUE, counted, some
+from flagstaff._text import MAX_VALUE, counted, some
+from flagstaff._text.cells import Column
 from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
 from flagstaff.changes.changed import command_line

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from django.apps import AppConfig
 
-from flagstaff._words.text import say
+from flagstaff._text import say
 
 
 class OfrepConfig(AppConfig):

@@ -17,7 +17,7 @@ from django.utils.crypto import constant_time_compare
 from flagstaff import _core
 from flagstaff._core import Resolution, served_kind, served_values
 from flagstaff._request.flags import RequestFlags, flags_of
-from flagstaff._words.text import is_storable
+from flagstaff._text import is_storable
 from flagstaff.conf import conf
 from flagstaff.contrib.ofrep.settings import CLIENT_ATTRIBUTES, KEYS, hash_of
 from flagstaff.typing import UserLike

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from django.apps import apps
 from django.core.management.base import CommandError
 
-from flagstaff._words.text import MAX_VALUE, counted
+from flagstaff._text import MAX_VALUE, counted
 from flagstaff.actions import Done
 from flagstaff.changes import combined_undo
 from flagstaff.cli.errors import DIFFERS, FAILED, REFUSED

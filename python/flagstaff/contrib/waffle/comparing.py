@@ -29,7 +29,7 @@ from flagstaff import read_own_writes, snapshot
 from flagstaff._core import Snapshot
 from flagstaff._evaluation import Explanation, explanation_of
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.rule_parts import groups_of
+from flagstaff._text.rules import groups_of
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle import contract, own_code
 from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows

@@ -14,9 +14,9 @@ from django.utils.safestring import SafeString
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
-from flagstaff._words.rule_parts import sentence
-from flagstaff._words.text import local_list, localized, say
-from flagstaff._words.times import aware
+from flagstaff._text import local_list, localized, say
+from flagstaff._text.rules import sentence
+from flagstaff._text.times import aware
 from flagstaff.actions import Action
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.app_rows import AppRowAdmin

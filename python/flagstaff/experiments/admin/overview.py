@@ -10,8 +10,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
 
-from flagstaff._words.text import localized, say
-from flagstaff._words.times import aware
+from flagstaff._text import localized, say
+from flagstaff._text.times import aware
 from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
 from flagstaff.admin.links import page_url
 from flagstaff.admin.words import as_of, badge

@@ -8,7 +8,7 @@ from typing import Any
 
 from django import forms
 
-from flagstaff._words.text import local_list, localized, say
+from flagstaff._text import local_list, localized, say
 from flagstaff.actions import Argument
 from flagstaff.admin.app_rows import AppRequest
 from flagstaff.admin.confirmation import PreviewRow

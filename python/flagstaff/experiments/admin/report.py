@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from flagstaff._words.text import localized, say
-from flagstaff._words.times import local_time_text
+from flagstaff._text import localized, say
+from flagstaff._text.times import local_time_text
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.experiments.figures import NONE, count_text, p_sentence, percent_number_text, signed

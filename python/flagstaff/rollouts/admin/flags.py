@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.admin.app_pages import AppPages, FlagNote, Level, OverviewLine
 from flagstaff.admin.confirmation import PreviewRow
 from flagstaff.admin.fallbacks import once

@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, unknown_row
-from flagstaff._words.text import localized, say
+from flagstaff._text import localized, say
 from flagstaff.actions import Action, Argument
 from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppRequest, AppRowAdmin

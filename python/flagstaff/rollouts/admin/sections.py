@@ -11,8 +11,8 @@ from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from flagstaff._words.text import local_number, localized, say
-from flagstaff._words.times import duration
+from flagstaff._text import local_number, localized, say
+from flagstaff._text.times import duration
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.rollouts.admin.texts import NONE, state_name

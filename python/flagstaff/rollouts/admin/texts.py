@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.text import localized, say
-from flagstaff._words.times import local_time_text
+from flagstaff._text import localized, say
+from flagstaff._text.times import local_time_text
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import rollout_difference, will_pause
 

@@ -13,7 +13,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.http import HttpRequest
 
-from flagstaff._words.text import say
+from flagstaff._text import say
 from flagstaff.contrib.waffle.own_code import is_off
 from flagstaff.contrib.waffle.rows import has_own_code, seen_name
 from flagstaff.contrib.waffle.settings import key_of

@@ -7,7 +7,7 @@ from datetime import date, datetime
 from django.utils import timezone
 from django.utils.formats import date_format
 
-from flagstaff._words.text import Sentence, joined, say
+from flagstaff._text import Sentence, joined, say
 
 SECONDS = say("{count} s")
 _UNITS = (

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from django.utils.timezone import override
 
-from flagstaff._words.text import is_storable, some, storable
-from flagstaff._words.times import full_time
+from flagstaff._text import is_storable, some, storable
+from flagstaff._text.times import full_time
 from flagstaff.changes import Changed
 from flagstaff.history import Kind
 from flagstaff.history.describe import describe_change

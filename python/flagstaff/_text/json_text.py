@@ -8,7 +8,7 @@ from math import isfinite
 from typing import Any
 
 from flagstaff._core import json_problem
-from flagstaff._words.text import Sentence, truncated
+from flagstaff._text import Sentence, truncated
 
 # The length of a name in a message.
 _MAX_NAME = 80

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 
-from flagstaff._words.times import aware, full_time
+from flagstaff._text.times import aware, full_time
 
 #: What a verb prints of one thing, by field. The values are of any type that JSON can hold.
 Record: TypeAlias = Mapping[str, Any]

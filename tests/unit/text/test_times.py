@@ -6,7 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from flagstaff._words.times import ago, duration
+from flagstaff._text.times import ago, duration
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=timezone.utc)
 AGES = {

@@ -8,7 +8,7 @@ import pytest
 from django.utils import translation
 from django.utils.html import format_html
 
-from flagstaff._words.text import Sentence, TextError, joined, localized, say, text_of
+from flagstaff._text import Sentence, TextError, joined, localized, say, text_of
 from flagstaff.conf import SettingError
 from flagstaff.exceptions import (
     ConflictError,

@@ -7,9 +7,15 @@ from typing import Any
 
 import pytest
 
-from flagstaff._words.rule_parts import in_reading_order, partial_rules
-from flagstaff._words.rule_text import conditions_text, rule_changes, rule_texts, rules_text
-from flagstaff._words.value_schema import choices_problem
+from flagstaff._text.rules import (
+    conditions_text,
+    in_reading_order,
+    partial_rules,
+    rule_changes,
+    rule_texts,
+    rules_text,
+)
+from flagstaff._value_schema import choices_problem
 from flagstaff.history.describe import describe_value
 from tests.support.conditions import condition
 
