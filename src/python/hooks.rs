@@ -1,4 +1,4 @@
-//! The functions of the Python package that Rust calls: `flagstaff._engine.hooks`.
+//! The functions of the Python package that Rust calls: `flagstaff._engine.lifecycle.HOOKS`.
 
 use std::collections::HashMap;
 
@@ -98,7 +98,7 @@ impl Hooks {
         if let Some(hooks) = HOOKS.get(py) {
             return Ok(hooks);
         }
-        py.import("flagstaff._engine.hooks")?;
+        py.import("flagstaff._engine.lifecycle")?;
         HOOKS.get(py).ok_or_else(|| {
             PyRuntimeError::new_err(
                 "an evaluation runs while flagstaff is imported; evaluate later",

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from flagstaff import _core, flag_enabled
-from flagstaff._engine.hooks import HOOKS
+from flagstaff._engine.lifecycle import HOOKS
 from tests.conftest import ROOT
 
 
@@ -27,5 +27,5 @@ def test_later_hooks_change_nothing() -> None:
 def test_extension_names_no_function_of_the_package() -> None:
     texts = [path.read_text() for path in (ROOT / "src").rglob("*.rs")]
     named = {name for text in texts for name in re.findall(r'"(flagstaff\.\w+[.\w]*)"', text)}
-    # The classes of exceptions and texts, and the module of the hooks.
-    assert named <= {"flagstaff._core", "flagstaff._engine.hooks", "flagstaff._text"}
+    # The classes of exceptions and texts, and the module that installs the hooks.
+    assert named <= {"flagstaff._core", "flagstaff._engine.lifecycle", "flagstaff._text"}

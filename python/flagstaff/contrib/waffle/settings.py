@@ -31,8 +31,8 @@ SAMPLE_UNIT = "waffle_sample"
 
 #: The version of waffle whose place flagstaff takes.
 WAFFLE_VERSION = "5.0.0"
-# What waffle's settings are, unless a project has its own.
-_DEFAULTS: Mapping[str, Any] = {
+#: What waffle's settings are, unless a project has its own.
+DEFAULTS: Mapping[str, Any] = {
     "COOKIE": "dwf_%s",
     "TEST_COOKIE": "dwft_%s",
     "SECURE": True,
@@ -147,7 +147,7 @@ setting_changed.connect(_forget, dispatch_uid="flagstaff.contrib.waffle")
 
 def get_setting(name: str, default: Any = None) -> Any:
     """Returns a setting of waffle, such as "COOKIE" for WAFFLE_COOKIE."""
-    return getattr(settings, f"WAFFLE_{name}", _DEFAULTS.get(name, default))
+    return getattr(settings, f"WAFFLE_{name}", DEFAULTS.get(name, default))
 
 
 def get_waffle_model(setting_name: str) -> Any:
