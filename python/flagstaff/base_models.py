@@ -14,7 +14,7 @@ from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Now
 
 from flagstaff._connection import is_postgresql
-from flagstaff._taken_keys import key_is_taken, taken_keys
+from flagstaff._tables.rows import key_is_taken, taken_keys
 from flagstaff._text import TextError, joined, say, some
 from flagstaff._value_schema import value_schema_problems
 from flagstaff.exceptions import FlagstaffError

@@ -15,9 +15,16 @@ from django.db.models import JSONField, Model
 
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES, AnyField, fields_to_set
-from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, unknown_key
+from flagstaff._tables.rows import (
+    Fields,
+    PrimaryKey,
+    Row,
+    all_rows,
+    key_is_taken,
+    taken_keys,
+    unknown_key,
+)
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._text import MASK, Sentence, is_storable, joined, say, some
 from flagstaff._text.json_text import object_of_pairs
 from flagstaff._text.rules import in_reading_order, named_segments

@@ -1,8 +1,8 @@
-"""Reads one flag, one value or one segment by its key, and flags by their tags."""
+"""Reads one flag, one value or one segment by its key, flags by their tags, and who has a key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, cast
@@ -23,6 +23,7 @@ from flagstaff.exceptions import (
     UnknownSegmentError,
     UnknownValueError,
 )
+from flagstaff.extensions import KEYS
 
 # What a key that no row has raises: the error, its text, and the advice without similar keys.
 _UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {
@@ -51,6 +52,13 @@ _hidden_keys: ContextVar[_HiddenKeys] = ContextVar("hidden_keys", default=lambda
 PrimaryKey: TypeAlias = Hashable
 #: Values of model fields by name.
 Fields: TypeAlias = Mapping[str, Any]
+
+#: What can have a key, in a sentence.
+OWNERS = {
+    "flag": say("a flag"),
+    "value": say("a value"),
+    "experiment": say("an experiment"),
+}
 
 
 class Row(Protocol):
@@ -220,3 +228,39 @@ def with_tags(model: type[Model], tags: Collection[str]) -> Q:
 def _has(stored: list[object], wanted: set[str]) -> bool:
     # SQL may have written anything into the list.
     return wanted.issubset(tag for tag in stored if isinstance(tag, str))
+
+
+def taken_keys(new: str, keys: Iterable[str]) -> dict[str, str]:
+    """Returns what has each of these keys already: "flag", "value" or "experiment". Few queries.
+
+    `new` is "flag" or "value": what shall have the keys. The column of its own table is unique.
+    """
+    candidates = {key for key in keys if is_storable(key)}
+    kind, model = ("value", conf.value_model) if new == "flag" else ("flag", conf.flag_model)
+    return {**dict.fromkeys(_keys_of(model, candidates), kind), **keys_of_apps(candidates)}
+
+
+def keys_of_apps(keys: Iterable[str]) -> dict[str, str]:
+    """Returns what of the apps has each of these keys, such as "experiment". Few queries."""
+    candidates = set(keys)
+    return {
+        key: kind
+        for read in KEYS
+        for kind, taken in read().items()
+        for key in candidates.intersection(taken)
+    }
+
+
+def key_is_taken(key: str, kind: str) -> Sentence:
+    """Returns why nothing new can have a key that `taken_keys` has found."""
+    return say("{key} is the key of {owner}; choose another key", key=key, owner=OWNERS[kind])
+
+
+def _keys_of(model: type[Model], keys: set[str]) -> set[str]:
+    """Returns those of the keys that rows have; none if the role may not read the table."""
+    rows: QuerySet[Model] = QuerySet(model, using=conf.database).filter(key__in=keys)
+    try:
+        with transaction.atomic(using=conf.database):
+            return keys.intersection(rows.values_list("key", flat=True))
+    except Error:
+        return set()

@@ -20,9 +20,8 @@ from django.utils.text import capfirst
 from django.views.decorators.cache import never_cache
 
 from flagstaff._attribution import actor_of, attributed, attribution
-from flagstaff._tables.database import db
+from flagstaff._tables.database import NO_PRIVILEGE, db, is_missing_table, sqlstate
 from flagstaff._tables.rows import all_rows, hiding, uncached
-from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
 from flagstaff._text import localized, say
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages

@@ -12,7 +12,7 @@ from django.db import DataError, IntegrityError
 from django.db.models import Field, IntegerField, JSONField, Model
 
 from flagstaff._tables.attributes import impossible_problem
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, error_text
 from flagstaff._tables.model_fields import (
     RULES,
     AnyField,
@@ -21,7 +21,6 @@ from flagstaff._tables.model_fields import (
     segment_model,
 )
 from flagstaff._tables.rows import Fields, Row, model_of
-from flagstaff._tables.sqlstate import error_text
 from flagstaff._text import Sentence, joined, say, text_of
 from flagstaff._text.json_text import is_same_json
 from flagstaff._value_schema import is_secret, value_schema_problems

@@ -23,11 +23,10 @@ from flagstaff._engine.attributes import column_attributes
 from flagstaff._engine.user_keys import key_to_text
 from flagstaff._log import place_of
 from flagstaff._tables.catalog import find_tables, why_hidden
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, error_text
 from flagstaff._tables.model_fields import VISITOR, find_field, segment_model
 from flagstaff._tables.names import names, user_field
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.sqlstate import error_text
 from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import say

@@ -19,9 +19,16 @@ from flagstaff._tables.model_fields import (
     is_auto_now_add,
     stored_fields,
 )
-from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
+from flagstaff._tables.rows import (
+    Fields,
+    PrimaryKey,
+    Row,
+    all_rows,
+    key_is_taken,
+    model_of,
+    taken_keys,
+)
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._taken_keys import key_is_taken, taken_keys
 from flagstaff._text import MASK, Sentence, joined, say, some, truncated
 from flagstaff._text.json_text import is_same_json
 from flagstaff._text.rules import ALL, places_of

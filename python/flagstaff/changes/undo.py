@@ -19,7 +19,7 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, Error, OperationalError
 from django.db.models import ForeignKey, JSONField, Q, QuerySet
 
-from flagstaff._tables.database import db
+from flagstaff._tables.database import DEADLOCK, UNIQUE_VIOLATION, db, error_text, sqlstate
 from flagstaff._tables.model_fields import (
     RULES,
     AnyField,
@@ -29,10 +29,8 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.names import fill, sql, user_field
-from flagstaff._tables.rows import PrimaryKey, all_rows
-from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
+from flagstaff._tables.rows import OWNERS, PrimaryKey, all_rows, keys_of_apps
 from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
-from flagstaff._taken_keys import OWNERS, keys_of_apps
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.json_text import ExactNumber, read_exactly
 from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret

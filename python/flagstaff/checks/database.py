@@ -19,9 +19,8 @@ from flagstaff._tables.database import db
 from flagstaff._tables.group_fields import readable_groups
 from flagstaff._tables.model_fields import BUCKET_BY, RULES, VISITOR, segment_model
 from flagstaff._tables.names import names, own_names, user_field
-from flagstaff._tables.rows import uncached
+from flagstaff._tables.rows import keys_of_apps, uncached
 from flagstaff._tables.triggers import triggers_of, watched_tables
-from flagstaff._taken_keys import keys_of_apps
 from flagstaff._text import some
 from flagstaff._text.rules import reads_groups
 from flagstaff.changes.segment_use import rules_of_apps

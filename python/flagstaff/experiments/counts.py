@@ -10,10 +10,9 @@ from operator import itemgetter
 
 from django.db import DataError, ProgrammingError
 
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, error_text
 from flagstaff._tables.model_fields import VISITOR
 from flagstaff._tables.names import fill, optional_names, sql
-from flagstaff._tables.sqlstate import error_text
 from flagstaff._text import say
 from flagstaff._workers.register import lost_workers
 from flagstaff.conf import conf

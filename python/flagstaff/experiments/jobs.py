@@ -10,8 +10,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from flagstaff._core import monotonic
-from flagstaff._tables.database import db
-from flagstaff._tables.sqlstate import error_text
+from flagstaff._tables.database import db, error_text
 from flagstaff._text import storable
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import aware, is_of_this_hour

@@ -12,8 +12,7 @@ from django.db import DatabaseError, DataError, OperationalError, ProgrammingErr
 from django.utils import timezone as django_timezone
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.database import db
-from flagstaff._tables.sqlstate import QUERY_CANCELED, error_text, sqlstate
+from flagstaff._tables.database import QUERY_CANCELED, db, error_text, sqlstate
 from flagstaff._text import say
 from flagstaff._text.times import aware
 from flagstaff.exceptions import ConfigurationError

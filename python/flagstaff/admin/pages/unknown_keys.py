@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from urllib.parse import urlencode
 
-from flagstaff._taken_keys import key_is_taken, taken_keys
+from flagstaff._tables.rows import key_is_taken, taken_keys
 from flagstaff._text import local_number, localized, most_similar, say
 from flagstaff._text.times import local_days, local_time_text
 from flagstaff._workers.usage import (
