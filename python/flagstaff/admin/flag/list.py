@@ -56,8 +56,7 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.stale import stale_flags
-from flagstaff.stale.signals import Signal
-from flagstaff.stale.texts import SIGNAL_LABELS
+from flagstaff.stale.signals import SIGNAL_LABELS, Signal
 from flagstaff.validators import rule_problem, usable_tags
 
 if TYPE_CHECKING:

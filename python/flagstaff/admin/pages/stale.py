@@ -16,8 +16,7 @@ from flagstaff.admin.words import Column, Table, key_link, link
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 from flagstaff.stale.facts import assess_flags
-from flagstaff.stale.signals import Assessment
-from flagstaff.stale.texts import evidence_of, unknown_lines
+from flagstaff.stale.signals import Assessment, evidence_of, unknown_lines
 
 
 class StaleFlags(Page):

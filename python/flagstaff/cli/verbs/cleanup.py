@@ -28,8 +28,14 @@ from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import KEYS
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.places import UntrackedError, find_places, tracked_files
-from flagstaff.stale.signals import Assessment, Finding, Signal
-from flagstaff.stale.texts import date_of, finding_text, unknown_texts
+from flagstaff.stale.signals import (
+    Assessment,
+    Finding,
+    Signal,
+    date_of,
+    finding_text,
+    unknown_texts,
+)
 
 
 def _result_text(record: Record) -> str:
