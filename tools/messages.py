@@ -8,23 +8,22 @@ gets the old translation, marked as fuzzy. Needs GNU gettext.
 
 from __future__ import annotations
 
+import ast
 import inspect
-import os
 import re
-import shutil
 import subprocess
-import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from django.core.management import call_command
-from django.core.management.commands import makemessages
-
 from flagstaff import _core, exceptions
+from flagstaff._text import CONTEXT
 
-__all__ = ["POT", "merged", "messages", "translations", "write_binary"]
+__all__ = ["POT", "merged", "messages", "messages_of", "translations", "write_binary"]
 
 _PACKAGE = Path(__file__).resolve().parent.parent / "python" / "flagstaff"
 POT = _PACKAGE / "locale" / "django.pot"
+#: An English text and its plural, empty without one.
+_Message = tuple[str, str]
 
 _HEADER = """\
 # Messages of django-flagstaff, for translators. `make messages` writes this file.
@@ -37,48 +36,68 @@ msgstr ""
 "Plural-Forms: nplurals=INTEGER; plural=EXPRESSION;\\n"
 """
 
-
-class _Command(makemessages.Command):
-    """Finds the texts of the package, too. Their percent signs are no placeholders."""
-
-    _names = ["Text", "marked", *exceptions.__all__]
-    xgettext_options = [
-        *makemessages.Command.xgettext_options,
-        *(f"--keyword={name}:1" for name in _names),
-        *(f"--flag={name}:1:no-python-format" for name in _names),
-    ]
+# What takes the English of a sentence as its first argument.
+_CALLS = {"say", *exceptions.__all__}
+_LITERAL = r"""("(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')"""
+_TAG = re.compile(rf"{{% say {_LITERAL}(?: {_LITERAL})?(?=[ ])")
+_BLOCK = re.compile(
+    rf'{{% blocktranslate trimmed context "{CONTEXT}" %}}(.*?){{% endblocktranslate %}}', re.DOTALL
+)
 
 
 def messages() -> str:
     """Returns the catalogue of the code as it is now."""
-    with tempfile.TemporaryDirectory(prefix="flagstaff-messages-") as folder:
-        # makemessages writes beside the code that it reads.
-        package = Path(folder) / _PACKAGE.name
-        ignored = shutil.ignore_patterns("__pycache__", "*.so", "*.pyd", "locale")
-        shutil.copytree(_PACKAGE, package, ignore=ignored)
-        _add_texts(package)
-        found = package / "locale" / POT.name
-        found.parent.mkdir()
-        before = Path.cwd()
-        os.chdir(package)
-        try:
-            call_command(
-                _Command(), all=True, keep_pot=True, no_wrap=True, add_location="file", verbosity=0
-            )
-        finally:
-            os.chdir(before)
-        text = found.read_text(encoding="utf-8")
-    # The header of xgettext has the time, so each run would change the file.
-    _header, entries = re.split(r"\n\n", text, maxsplit=1)
-    return f"{_HEADER}\n{entries}"
+    places: dict[_Message, list[str]] = {}
+    for path in sorted([*_PACKAGE.rglob("*.py"), *_PACKAGE.rglob("*.html")]):
+        name = path.relative_to(_PACKAGE).as_posix()
+        for message in [*messages_of(path.read_text(encoding="utf-8"), name), *_texts_beside(name)]:
+            files = places.setdefault(message, [])
+            if name not in files:
+                files.append(name)
+    entries = (_entry(*message, files) for message, files in places.items())
+    return "\n".join([_HEADER, *entries])
 
 
-def _add_texts(package: Path) -> None:
-    """Marks the texts of the core, and the default messages of exceptions, which are docstrings."""
-    docstrings = [inspect.getdoc(getattr(exceptions, name)) for name in exceptions.__all__]
-    for name, texts in (("exceptions.py", docstrings), ("_core.py", _core.texts())):
-        with (package / name).open("a", encoding="utf-8") as file:
-            file.writelines(f"marked({text!r})\n" for text in texts)
+def messages_of(source: str, name: str) -> Iterator[_Message]:
+    """Yields the messages of a module or a template."""
+    if name.endswith(".html"):
+        for match in _TAG.finditer(source):
+            yield ast.literal_eval(match[1]), ast.literal_eval(match[2]) if match[2] else ""
+        for match in _BLOCK.finditer(source):
+            yield " ".join(line.strip() for line in match[1].strip().splitlines()), ""
+        return
+    calls = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call))
+    for call in sorted(calls, key=lambda call: (call.lineno, call.col_offset)):
+        match call:
+            case ast.Call(ast.Name("say"), [ast.Constant(str(text)), ast.Constant(str(plural))]):
+                yield text, plural
+            case ast.Call(ast.Name(function), [ast.Constant(str(text)), *_]) if function in _CALLS:
+                yield text, ""
+
+
+def _texts_beside(name: str) -> Iterable[_Message]:
+    """Returns the default messages of exceptions, their docstrings; and the texts of the core."""
+    if name == "exceptions.py":
+        classes = (getattr(exceptions, name) for name in exceptions.__all__)
+        return [(str(inspect.getdoc(of)), "") for of in classes]
+    return [(text, "") for text in _core.texts()] if name == "validators.py" else []
+
+
+def _entry(text: str, plural: str, files: Iterable[str]) -> str:
+    lines = [*(f"#: {name}" for name in files)]
+    if re.search(r"(?<!{){\w+}", text):
+        lines.append("#, python-brace-format")
+    lines += [f"msgctxt {_quoted(CONTEXT)}", f"msgid {_quoted(text)}"]
+    if plural:
+        lines += [f"msgid_plural {_quoted(plural)}", 'msgstr[0] ""', 'msgstr[1] ""']
+    else:
+        lines.append('msgstr ""')
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
 
 
 def translations() -> list[Path]:

@@ -1,14 +1,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from flagstaff._attribution.writes import acting_as
+from flagstaff._attribution import acting_as
 from flagstaff._core import flag_enabled, get_value, resolve_flag, snapshot
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import explain, explain_value
 from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
-from flagstaff._engine.results import all_flags, resolve_value
-from flagstaff._engine.status import status
-from flagstaff._engine.usage import usage
+from flagstaff._evaluation import all_flags, explain, explain_value, resolve_value
+from flagstaff._workers.status import status
+from flagstaff._workers.usage import usage
 from flagstaff._workers.wait import wait_for_workers
 
 __all__ = [

@@ -1,11 +1,10 @@
 """The extension module: evaluation, and the functions that control the engine."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import GenericAlias, TracebackType
+from types import GenericAlias, SimpleNamespace, TracebackType
 from typing import Any, Generic, Literal, TypeVar, final, overload
 
-from flagstaff._engine.hooks import Hooks
-from flagstaff._words.text import Text
+from flagstaff._text import Sentence
 from flagstaff.typing import Context, UserLike
 
 __all__ = [
@@ -369,7 +368,7 @@ class Snapshot:
 def reset_attributes() -> None:
     """Reads the setting ATTRIBUTES again at the next evaluation that needs it."""
 
-def install(hooks: Hooks) -> None:
+def install(hooks: SimpleNamespace) -> None:
     """Sets what the extension calls in this process. Later calls change nothing."""
 
 def start(*, in_memory: bool = False, wait: bool = True) -> bool:
@@ -395,10 +394,10 @@ def is_refused() -> bool:
 def is_waiting() -> bool:
     """Returns True if the first load has not finished and may still succeed. Does not block."""
 
-def json_problem(text: str) -> Text | None:
+def json_problem(text: str) -> Sentence | None:
     """Returns why Python cannot decode a JSON text; None if it can. Does not check the syntax."""
 
-def check_rules(text: str, kind: Literal["flag", "value", "segment"] = "flag") -> Text | None:
+def check_rules(text: str, kind: Literal["flag", "value", "segment"] = "flag") -> Sentence | None:
     """Returns the first problem of rules in JSON, after its places; None without one.
 
     Those of a segment are its conditions. Raises `UnicodeEncodeError` for half of a surrogate pair

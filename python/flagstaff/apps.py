@@ -10,13 +10,13 @@ from django.core.checks import CheckMessage, Tags, register
 from django.db.backends.signals import connection_created
 from django.db.models import Model
 from django.db.models.signals import pre_delete, pre_save
-from django.utils.translation import gettext_lazy as _
 
 from flagstaff import _core
-from flagstaff._attribution.writes import note_load, wrap_connection
+from flagstaff._attribution import note_load, wrap_connection
 from flagstaff._engine.forced_off import read_environment
-from flagstaff._tables.group_changes import connect_group_signals
+from flagstaff._tables.groups import connect_group_signals
 from flagstaff._tables.names import user_field
+from flagstaff._text import say
 from flagstaff.conf import all_settings, conf
 from flagstaff.exceptions import ConfigurationError
 
@@ -26,7 +26,7 @@ __all__ = ["FlagstaffConfig"]
 class FlagstaffConfig(AppConfig):
     name = "flagstaff"
     label = "flagstaff"
-    verbose_name = _("Feature flags")
+    verbose_name = say("Feature flags").lazy
     default_auto_field = "django.db.models.BigAutoField"
     # Actions that wait use what an app can add, so the code of the others does not name them.
     flagstaff_hooks: ClassVar = {

@@ -12,13 +12,11 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Now
-from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 
-from flagstaff._connection.vendor import is_postgresql
-from flagstaff._stored_value_schema import value_schema_problems
-from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.text import TextError, joined, some
+from flagstaff._connection import is_postgresql
+from flagstaff._tables.rows import key_is_taken, taken_keys
+from flagstaff._text import TextError, joined, say, some
+from flagstaff._value_schema import value_schema_problems
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
@@ -109,7 +107,7 @@ def rollout_in_range() -> RowConstraint:
     return _constraint(
         "rollout_percent_range",
         models.Q(rollout_percent__gte=0, rollout_percent__lte=100),
-        _("the rollout percent must be a whole number from 0 to 100"),
+        say("the rollout percent must be a whole number from 0 to 100").lazy,
         "rollout_percent = 100",
     )
 
@@ -123,7 +121,7 @@ def finite_times(*fields: str) -> RowConstraint:
     return _constraint(
         "finite_times",
         models.Q(**bounds),
-        _("times and days must be in the years 2 to 8999"),
+        say("times and days must be in the years 2 to 8999").lazy,
         # A row may have several, and only one of them may be wrong.
         ", ".join(
             f"{field} = CASE WHEN {field} < '0002-01-01' OR {field} >= '9000-01-01' THEN now() "
@@ -145,10 +143,10 @@ def readable_json(*fields: str, value: str | None = None) -> RowConstraint:
     return _constraint(
         "readable_json",
         models.Q(*(ReadableJson(field, size=size) for field, size in sizes.items())),
-        _(
+        say(
             "the JSON is too long, nested deeper than 500 levels, or has a number of more than "
             "4,300 digits; rules have at most 256 KiB, and a value 1 MiB"
-        ),
+        ).lazy,
         None,
     )
 
@@ -237,111 +235,110 @@ class AbstractFeatureFlag(KeyedModel):
     """
 
     class Kind(models.TextChoices):
-        # With a context, because Django's own catalogues translate "permission".
-        RELEASE = "release", pgettext_lazy("kind of flag", "release")
-        OPS = "ops", pgettext_lazy("kind of flag", "operations")
-        PERMISSION = "permission", pgettext_lazy("kind of flag", "permission")
+        RELEASE = "release", say("release").lazy
+        OPS = "ops", say("operations").lazy
+        PERMISSION = "permission", say("permission").lazy
 
     # Annotated for pyright. Only `Field` has the same parameters in all type stubs.
     key: models.Field[str | Combinable, str] = models.CharField(
-        _("key"),
+        say("key").lazy,
         max_length=KEY_MAX_LENGTH,
         unique=True,
         validators=[validate_flag_key],
-        help_text=_('The name that code uses, such as "new_checkout".'),
+        help_text=say('The name that code uses, such as "new_checkout".').lazy,
     )
     enabled: models.Field[bool | Combinable, bool] = models.BooleanField(
-        _("enabled"),
+        say("enabled").lazy,
         default=False,
         db_default=False,
-        help_text=_("A disabled flag is off for every user."),
+        help_text=say("A disabled flag is off for every user.").lazy,
     )
     rollout_percent: models.Field[int | Combinable, int] = models.PositiveSmallIntegerField(
-        _("rollout"),
+        say("rollout").lazy,
         default=0,
         db_default=0,
         validators=[MinValueValidator(0), MaxValueValidator(100)],
-        help_text=_("The percentage of users who have the flag: 0 to 100."),
+        help_text=say("The percentage of users who have the flag: 0 to 100.").lazy,
     )
     bucket_by: models.Field[str | Combinable, str] = models.CharField(
-        _("bucketing unit"),
+        say("bucketing unit").lazy,
         max_length=UNIT_MAX_LENGTH,
         default="user",
         db_default="user",
         validators=[validate_bucket_by],
-        help_text=_(
+        help_text=say(
             'What the percentages count: "user", "visitor" (a browser, even before log-in), or the '
             'name of an attribute, such as "organization". A change of the unit reassigns every '
             "user at once."
-        ),
+        ).lazy,
     )
     allowed_users = models.ManyToManyField(
         settings.AUTH_USER_MODEL,
-        verbose_name=_("allowed users"),
+        verbose_name=say("allowed users").lazy,
         blank=True,
-        help_text=_("These users have the flag at any percentage while it is enabled."),
+        help_text=say("These users have the flag at any percentage while it is enabled.").lazy,
     )
     rules: models.Field[Any, Any] = CheckedJSONField(
-        _("rules"),
+        say("rules").lazy,
         default=list,
         db_default=[],
         blank=True,
         validators=[validate_rules],
-        help_text=_(
+        help_text=say(
             "The first rule that matches decides. If no rule matches, the rollout decides."
-        ),
+        ).lazy,
     )
     description: models.Field[str | Combinable, str] = models.TextField(
-        _("description"), blank=True, default="", db_default="", validators=[validate_text]
+        say("description").lazy, blank=True, default="", db_default="", validators=[validate_text]
     )
     kind: models.Field[str | Combinable, str] = models.CharField(
-        _("kind"),
+        say("kind").lazy,
         max_length=16,
         choices=Kind.choices,
         default=Kind.RELEASE,
         db_default=Kind.RELEASE,
-        error_messages={"invalid_choice": _("use one of release, ops, permission")},
+        error_messages={"invalid_choice": say("use one of release, ops, permission").lazy},
     )
     client_side: models.Field[bool | Combinable, bool] = models.BooleanField(
-        _("client side"),
+        say("client side").lazy,
         default=False,
         db_default=False,
-        help_text=_("The flag may be sent to browsers, so its key is public."),
+        help_text=say("The flag may be sent to browsers, so its key is public.").lazy,
     )
     owner: models.Field[str | Combinable, str] = models.CharField(
-        _("owner"),
+        say("owner").lazy,
         max_length=OWNER_MAX_LENGTH,
         blank=True,
         default="",
         db_default="",
         validators=[validate_text],
-        help_text=_("The person or team that decides about the flag."),
+        help_text=say("The person or team that decides about the flag.").lazy,
     )
     tags: models.Field[Any, Any] = CheckedJSONField(
-        _("tags"),
+        say("tags").lazy,
         default=list,
         db_default=[],
         blank=True,
         validators=[validate_tags],
-        help_text=_("Words to find the flag by, such as the part of the product."),
+        help_text=say("Words to find the flag by, such as the part of the product.").lazy,
     )
     review_on: models.Field[date | Combinable | None, date | None] = models.DateField(
-        _("review on"),
+        say("review on").lazy,
         null=True,
         blank=True,
-        help_text=_("On this day somebody should decide whether the flag is still needed."),
+        help_text=say("On this day somebody should decide whether the flag is still needed.").lazy,
     )
     created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
-        _("created at"), auto_now_add=True, db_default=Now()
+        say("created at").lazy, auto_now_add=True, db_default=Now()
     )
     changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
-        _("changed at"), auto_now=True, db_default=Now()
+        say("changed at").lazy, auto_now=True, db_default=Now()
     )
 
     class Meta:
         abstract = True
-        verbose_name = _("flag")
-        verbose_name_plural = _("flags")
+        verbose_name = say("flag").lazy
+        verbose_name_plural = say("flags").lazy
         ordering = ("key",)
         # "toggle": turn on and off, roll out and kill, without the right to change anything else.
         default_permissions = ("add", "change", "delete", "view", "toggle")
@@ -361,90 +358,92 @@ class AbstractKeyValueStore(KeyedModel):
     """A value that can be changed without a deploy."""
 
     class Type(models.TextChoices):
-        ANY = "", _("any type")
-        STRING = "string", pgettext_lazy("type of JSON", "string")
-        NUMBER = "number", pgettext_lazy("type of JSON", "number")
-        INTEGER = "integer", pgettext_lazy("type of JSON", "integer")
-        BOOLEAN = "boolean", pgettext_lazy("type of JSON", "boolean")
-        OBJECT = "object", pgettext_lazy("type of JSON", "object")
-        ARRAY = "array", pgettext_lazy("type of JSON", "array")
+        ANY = "", say("any type").lazy
+        STRING = "string", say("string").lazy
+        NUMBER = "number", say("number").lazy
+        INTEGER = "integer", say("integer").lazy
+        BOOLEAN = "boolean", say("boolean").lazy
+        OBJECT = "object", say("object").lazy
+        ARRAY = "array", say("array").lazy
 
     key: models.Field[str | Combinable, str] = models.CharField(
-        _("key"), max_length=KEY_MAX_LENGTH, unique=True, validators=[validate_flag_key]
+        say("key").lazy, max_length=KEY_MAX_LENGTH, unique=True, validators=[validate_flag_key]
     )
     # "blank" for forms: an empty list or string is valid.
     # No default: saving a key without a value is a mistake and should fail.
     value: models.Field[Any, Any] = CheckedJSONField(
-        _("value"),
+        say("value").lazy,
         blank=True,
         validators=[validate_value],
     )
     description: models.Field[str | Combinable, str] = models.TextField(
-        _("description"), blank=True, default="", db_default="", validators=[validate_text]
+        say("description").lazy, blank=True, default="", db_default="", validators=[validate_text]
     )
     secret: models.Field[bool | Combinable, bool] = models.BooleanField(
-        _("secret"),
+        say("secret").lazy,
         default=False,
         db_default=False,
-        help_text=_("The history stores only that a secret value was set, not the value."),
+        help_text=say("The history stores only that a secret value was set, not the value.").lazy,
     )
     type: models.Field[str | Combinable, str] = models.CharField(
-        _("type"),
+        say("type").lazy,
         max_length=10,
         choices=Type.choices,
         blank=True,
         default="",
         db_default="",
         error_messages={
-            "invalid_choice": _("use one of string, number, integer, boolean, object, array")
+            "invalid_choice": say("use one of string, number, integer, boolean, object, array").lazy
         },
-        help_text=_("A value of another type is refused."),
+        help_text=say("A value of another type is refused.").lazy,
     )
     choices: models.Field[Any, Any] = CheckedJSONField(
-        _("choices"),
+        say("choices").lazy,
         default=list,
         db_default=[],
         blank=True,
         validators=[validate_choices],
-        help_text=_('A JSON list, such as ["stripe", "paypal"]. Any other value is refused.'),
+        help_text=say(
+            'A JSON list, such as ["stripe", "paypal"]. Any other value is refused.'
+        ).lazy,
     )
     rules: models.Field[Any, Any] = CheckedJSONField(
-        _("rules"),
+        say("rules").lazy,
         default=list,
         db_default=[],
         blank=True,
         validators=[validate_value_rules],
-        help_text=_(
+        help_text=say(
             "The first rule that matches decides. If no rule matches, users get the value itself."
-        ),
+        ).lazy,
     )
     bucket_by: models.Field[str | Combinable, str] = models.CharField(
-        _("bucketing unit"),
+        say("bucketing unit").lazy,
         max_length=UNIT_MAX_LENGTH,
         default="user",
         db_default="user",
         validators=[validate_bucket_by],
-        help_text=_(
+        help_text=say(
             'What the percentages of rules count: "user", "visitor" (a browser, even before '
             'log-in), or the name of an attribute, such as "organization".'
-        ),
+        ).lazy,
     )
     client_side: models.Field[bool | Combinable, bool] = models.BooleanField(
-        _("client side"),
+        say("client side").lazy,
         default=False,
         db_default=False,
-        help_text=_(
+        help_text=say(
             "Browsers may read this value, so it is public. A secret value cannot be client side."
-        ),
+        ).lazy,
     )
     changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
-        _("changed at"), auto_now=True, db_default=Now()
+        say("changed at").lazy, auto_now=True, db_default=Now()
     )
 
     class Meta:
         abstract = True
-        verbose_name = _("value")
-        verbose_name_plural = _("values")
+        verbose_name = say("value").lazy
+        verbose_name_plural = say("values").lazy
         ordering = ("key",)
         constraints = (
             readable_json("choices", "rules", value="value"),

@@ -18,9 +18,8 @@ from django.conf import settings
 from django.db import connections, router
 from django.db.models import Model
 
-from flagstaff._connection.aliases import is_same_database
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import is_storable
+from flagstaff._connection import is_same_database
+from flagstaff._text import is_storable, most_similar
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.extensions import SETTINGS as OF_APPS
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.http import HttpRequest
 
-from flagstaff._engine.request_flags import RequestFlags, flags_of
+from flagstaff._request.flags import RequestFlags, flags_of
 
 __all__ = ["flags"]
 

@@ -10,7 +10,7 @@ from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from django.http import Http404, HttpRequest
 from django.http.response import HttpResponseBase
 
-from flagstaff._engine.request_flags import (
+from flagstaff._request.flags import (
     ContextSource,
     aresolved_context,
     debug_message,

@@ -8,7 +8,7 @@ from typing import cast
 
 from django.core.exceptions import ImproperlyConfigured
 
-from flagstaff._words.text import Text, Value, joined
+from flagstaff._text import Sentence, Value, joined, say
 
 __all__ = [
     "ConfigurationError",
@@ -39,16 +39,16 @@ class FlagstaffError(Exception):
     def __init__(self, english: str | None = None, /, **values: Value) -> None:
         """Takes a text, or its English with `values`. By default, it is the docstring."""
         text = english or str(inspect.getdoc(type(self)))
-        super().__init__(text if isinstance(text, Text) else Text(text, **values))
+        super().__init__(say(text, **values))
 
     def __reduce__(self) -> tuple[object, ...]:
         # A copy has the same arguments, which are not always those of `__init__`.
         return _without_init, (type(self), self.args), vars(self)
 
     @property
-    def message(self) -> Text:
+    def message(self) -> Sentence:
         """The English text. Pages show it in the reader's language with `localized`."""
-        return cast("Text", self.args[0])
+        return cast("Sentence", self.args[0])
 
 
 def _without_init(cls: type[FlagstaffError], args: tuple[object, ...]) -> FlagstaffError:
@@ -150,7 +150,7 @@ class ConflictError(FlagstaffError):
         #: The message without the advice at its end. A page has another advice than a terminal.
         self.problem = self.message
         if advice:
-            self.args = (Text("{problem}; {advice}", problem=self.problem, advice=advice),)
+            self.args = (say("{problem}; {advice}", problem=self.problem, advice=advice),)
         self.key = key
         #: The version that the caller expected, and the present one. None if fields were expected.
         self.expected = expected

@@ -19,7 +19,7 @@ from django.db.models import Model
 from django.http import HttpRequest
 from django.utils.module_loading import import_string
 
-from flagstaff._words import cells
+from flagstaff._text import cells
 
 T = TypeVar("T")
 Column = cells.Column

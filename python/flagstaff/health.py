@@ -16,12 +16,11 @@ from django.urls import path
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff._connection import outside_transactions
 from flagstaff._core import start
 from flagstaff._engine import lifecycle
-from flagstaff._engine.job_metrics import job_metrics_text
-from flagstaff._engine.metrics import CONTENT_TYPE, prometheus_text
-from flagstaff._engine.status import Status, status
+from flagstaff._jobs import job_metrics_text
+from flagstaff._workers.status import CONTENT_TYPE, Status, prometheus_text, status
 from flagstaff.actions.rights import may
 from flagstaff.conf import conf
 

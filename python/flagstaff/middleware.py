@@ -9,11 +9,11 @@ from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 
-from flagstaff._attribution.context import Attribution, actor_of, attributed, attribution
+from flagstaff._attribution import Attribution, actor_of, attributed, attribution
 from flagstaff._core import Observation, awaits_poll
 from flagstaff._engine.lifecycle import await_poll, wait_for_poll
-from flagstaff._engine.request_flags import RequestFlags
-from flagstaff._engine.visitor_cookie import RequestVisitor, visitor_of_request
+from flagstaff._request.flags import RequestFlags
+from flagstaff._request.visitor import RequestVisitor, visitor_of_request
 from flagstaff.extensions import OBSERVERS
 
 __all__ = ["FlagstaffMiddleware", "RequestFlags"]

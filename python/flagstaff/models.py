@@ -11,10 +11,10 @@ from django.db import connections, models
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
-from django.utils.translation import gettext_lazy as _
 
-from flagstaff._connection.vendor import is_postgresql
-from flagstaff._words.times import aware
+from flagstaff._connection import is_postgresql
+from flagstaff._text import say
+from flagstaff._text.times import aware
 from flagstaff.base_models import (
     AbstractFeatureFlag,
     AbstractKeyValueStore,
@@ -41,10 +41,10 @@ class FeatureFlag(AbstractFeatureFlag):
     # Repeated for related_name: Django's default would clash with a project's own flag model.
     allowed_users = models.ManyToManyField(  # type: ignore[assignment]
         settings.AUTH_USER_MODEL,
-        verbose_name=_("allowed users"),
+        verbose_name=say("allowed users").lazy,
         related_name="flagstaff_flags",
         blank=True,
-        help_text=_("These users have the flag at any percentage while it is enabled."),
+        help_text=say("These users have the flag at any percentage while it is enabled.").lazy,
     )
 
 
@@ -56,31 +56,31 @@ class Segment(KeyedModel):
     """Named conditions that the rules of several flags can use."""
 
     key: models.Field[str | Combinable, str] = models.CharField(
-        _("key"),
+        say("key").lazy,
         max_length=KEY_MAX_LENGTH,
         unique=True,
         validators=[validate_flag_key],
-        help_text=_('The name that rules use, such as "enterprise".'),
+        help_text=say('The name that rules use, such as "enterprise".').lazy,
     )
     # No default: an empty list would match every user, so it is not valid.
     conditions: models.Field[Any, Any] = CheckedJSONField(
-        _("conditions"),
+        say("conditions").lazy,
         validators=[validate_conditions],
-        help_text=_("A user is in the segment if all conditions are true."),
+        help_text=say("A user is in the segment if all conditions are true.").lazy,
     )
     description: models.Field[str | Combinable, str] = models.TextField(
-        _("description"), blank=True, default="", db_default="", validators=[validate_text]
+        say("description").lazy, blank=True, default="", db_default="", validators=[validate_text]
     )
     created_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
-        _("created at"), auto_now_add=True, db_default=Now()
+        say("created at").lazy, auto_now_add=True, db_default=Now()
     )
     changed_at: models.Field[datetime | Combinable, datetime] = models.DateTimeField(
-        _("changed at"), auto_now=True, db_default=Now()
+        say("changed at").lazy, auto_now=True, db_default=Now()
     )
 
     class Meta:
-        verbose_name = _("segment")
-        verbose_name_plural = _("segments")
+        verbose_name = say("segment").lazy
+        verbose_name_plural = say("segments").lazy
         ordering = ("key",)
         constraints = (
             readable_json("conditions"),
@@ -141,13 +141,13 @@ class WaitingAction(models.Model):
     """
 
     class State(models.TextChoices):
-        APPROVAL = "approval", _("waits for approval")
-        WAITING = "waiting", _("waits for its time")
-        DONE = "done", _("done")
-        FAILED = "failed", _("did not run")
-        EXPIRED = "expired", _("expired")
-        REFUSED = "refused", _("refused")
-        CANCELLED = "cancelled", _("cancelled")
+        APPROVAL = "approval", say("waits for approval").lazy
+        WAITING = "waiting", say("waits for its time").lazy
+        DONE = "done", say("done").lazy
+        FAILED = "failed", say("did not run").lazy
+        EXPIRED = "expired", say("expired").lazy
+        REFUSED = "refused", say("refused").lazy
+        CANCELLED = "cancelled", say("cancelled").lazy
 
     #: The source of what an action writes, before its number.
     SOURCE = "waiting"
@@ -179,7 +179,9 @@ class WaitingAction(models.Model):
     #: None until the approval of an action that waits for nothing else.
     run_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     needs_approval: models.Field[Any, bool] = models.BooleanField()
-    state: models.Field[Any, str] = models.CharField(_("state"), max_length=10, choices=State)
+    state: models.Field[Any, str] = models.CharField(
+        say("state").lazy, max_length=10, choices=State
+    )
     approved_by: models.Field[Any, str] = models.TextField(default="")
     approved_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     #: Why it was approved.
@@ -193,8 +195,8 @@ class WaitingAction(models.Model):
     entries: models.Field[Any, list[int]] = CheckedJSONField(default=list)
 
     class Meta:
-        verbose_name = _("waiting action")
-        verbose_name_plural = _("waiting actions")
+        verbose_name = say("waiting action").lazy
+        verbose_name_plural = say("waiting actions").lazy
         ordering = ("-id",)
         default_permissions = ()
         indexes = (
@@ -232,5 +234,5 @@ class WaitingAction(models.Model):
     @property
     def shown_state(self) -> tuple[str, str]:
         """The name of its colour, and its label."""
-        label = _("overdue") if self.is_overdue else self.get_state_display()
+        label = say("overdue").lazy if self.is_overdue else self.get_state_display()
         return "overdue" if self.is_overdue else self.state, str(label)

@@ -13,15 +13,22 @@ from typing import Any, Final, TypeAlias, cast
 
 from django.db.models import JSONField, Model
 
-from flagstaff._stored_value_schema import SECRET_FIELDS, secret_fields
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES, AnyField, fields_to_set
-from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, unknown_key
+from flagstaff._tables.rows import (
+    Fields,
+    PrimaryKey,
+    Row,
+    all_rows,
+    key_is_taken,
+    taken_keys,
+    unknown_key,
+)
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.json_text import object_of_pairs
-from flagstaff._words.rule_parts import in_reading_order, named_segments
-from flagstaff._words.text import MASK, Text, is_storable, joined, some
+from flagstaff._text import MASK, Sentence, is_storable, joined, say, some
+from flagstaff._text.json_text import object_of_pairs
+from flagstaff._text.rules import in_reading_order, named_segments
+from flagstaff._value_schema import SECRET_FIELDS, secret_fields
 from flagstaff.changes import Changed, Undo, combined_undo
 from flagstaff.changes.allowed_users import (
     ALLOWED,
@@ -60,7 +67,7 @@ SECTIONS: Final = {Kind.SEGMENT: "segments", Kind.FLAG: "flags", Kind.VALUE: "va
 # The number at the top of a file. Any addition to the format raises it.
 _FORMAT = 1
 _HEADER, _PARTIAL, _VERSION = "flagstaff", "partial", "version"
-_ADVICE: Final = Text("export again, or pass --ignore-versions to overwrite the changes")
+_ADVICE: Final = say("export again, or pass --ignore-versions to overwrite the changes")
 
 # Fields without a default, which the model then refuses.
 _REQUIRED: Final = {Kind.SEGMENT: {"conditions": None}, Kind.VALUE: {"value": None}}
@@ -177,24 +184,24 @@ def read(text: str) -> dict[str, Any]:
     """
     if len(text.encode(errors="replace")) > LARGEST:
         raise DocumentError(
-            [Text("the file is larger than {limit} bytes; import it in parts", limit=LARGEST)]
+            [say("the file is larger than {limit} bytes; import it in parts", limit=LARGEST)]
         )
     try:
         document = json.loads(text, object_pairs_hook=object_of_pairs)
     except RecursionError:
-        raise DocumentError([Text("the file is nested too deeply")]) from None
+        raise DocumentError([say("the file is nested too deeply")]) from None
     except ValueError as error:
-        raise DocumentError([Text("invalid JSON: {reason}", reason=str(error))]) from None
+        raise DocumentError([say("invalid JSON: {reason}", reason=str(error))]) from None
     number = document.get(_HEADER) if isinstance(document, dict) else None
     if type(number) is int and number == _FORMAT:
         return cast("dict[str, Any]", document)
-    problem = Text(
+    problem = say(
         "not an export of flagstaff: {header} is missing at the top level; for a file of another "
         'tool, see "Files of other tools" in the documentation',
         header=f'"{_HEADER}": {_FORMAT}',
     )
     if type(number) is int and number > _FORMAT:
-        problem = Text(
+        problem = say(
             "the file has format version {number}, but this flagstaff reads only version {known}",
             number=str(number),
             known=str(_FORMAT),
@@ -253,7 +260,7 @@ def apply(  # noqa: PLR0913 (each is a question of its own)
         planned = run.plan(delete_missing=delete_missing)
     if expect_plan not in {None, planned.plan}:
         raise ConflictError(
-            Text(
+            say(
                 "the plan is now {present}, not {expected}, because something has changed; "
                 "review the new plan with --dry-run",
                 present=planned.plan,
@@ -396,10 +403,10 @@ class _Import:
         for place, change in self._changes.items():
             row = locked.get(place)
             if not change.is_as_read(row, users.get(row.pk, set()) if row else set()):
-                text = Text("{key} has changed while the import ran", key=place[1])
+                text = say("{key} has changed while the import ran", key=place[1])
                 self._conflicts.append(ConflictError(text, key=place[1]))
             self._changes[place] = replace(change, row=row)
-        self._raise_problems(Text("nothing was written; run it again"))
+        self._raise_problems(say("nothing was written; run it again"))
 
     def _check(self) -> None:
         """Raises all problems that the changes have with versions, keys and segments."""
@@ -467,10 +474,10 @@ class _Import:
             self._conflicts.append(error)
         except InvalidChangeError as error:
             self._problems.append(
-                Text("{place}: {problem}", place=_place(*place), problem=error.message)
+                say("{place}: {problem}", place=_place(*place), problem=error.message)
             )
 
-    def _raise_problems(self, advice: Text = _ADVICE) -> None:
+    def _raise_problems(self, advice: Sentence = _ADVICE) -> None:
         if self._problems:
             raise DocumentError(sorted(self._problems))
         if self._conflicts:
@@ -501,7 +508,7 @@ class _Import:
             return change if fields or users else None
         if version is not None:
             raise ConflictError(
-                Text(
+                say(
                     "{key} has version {version} in the file, but does not exist",
                     key=key,
                     version=str(version),
@@ -534,18 +541,18 @@ class _Import:
 
     def _items_of(self, document: Mapping[str, Any]) -> Iterator[tuple[_Place, Mapping[str, Any]]]:
         for name in document.keys() - {_HEADER, _PARTIAL, *SECTIONS.values()}:
-            self._problems.append(Text("{name}: is not part of this format", name=name))
+            self._problems.append(say("{name}: is not part of this format", name=name))
         for kind in self._sections:
             section = document[SECTIONS[kind]]
             if not isinstance(section, dict):
-                self._problems.append(Text("{place}: must be a mapping", place=SECTIONS[kind]))
+                self._problems.append(say("{place}: must be a mapping", place=SECTIONS[kind]))
                 continue
             for key, item in sorted(section.items()):
                 if isinstance(item, dict):
                     yield (kind, key), item
                 else:
                     self._problems.append(
-                        Text("{place}: must be a mapping", place=_place(kind, key))
+                        say("{place}: must be a mapping", place=_place(kind, key))
                     )
 
     def _read_users(self) -> None:

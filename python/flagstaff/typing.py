@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from flagstaff._types import Context, HasPrimaryKey, UserLike
 
 if TYPE_CHECKING:
-    from flagstaff._engine.request_flags import RequestFlags
+    from flagstaff._request.flags import RequestFlags
 
 __all__ = ["Context", "FlagstaffRequest", "HasPrimaryKey", "UserLike"]
 

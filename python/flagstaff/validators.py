@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Literal
 
 from flagstaff._core import check_rules, json_problem
-from flagstaff._words.text import Text, TextError, is_storable, marked
-from flagstaff._words.value_schema import choices_problem
+from flagstaff._text import Sentence, TextError, is_storable, say
+from flagstaff._value_schema import choices_problem
 from flagstaff.conf import BUILT_IN
 from flagstaff.exceptions import InvalidChangeError
 
@@ -35,8 +35,8 @@ OWNER_MAX_LENGTH = 100
 _TAG_MAX_LENGTH = 50
 _MAX_TAGS = 20
 
-_USABLE_UNITS = marked('use "user", "visitor", or the name of an attribute, such as "organization"')
-_UNSTORABLE = marked("contains a NUL character or half of a surrogate pair, which cannot be stored")
+_USABLE_UNITS = say('use "user", "visitor", or the name of an attribute, such as "organization"')
+_UNSTORABLE = say("contains a NUL character or half of a surrogate pair, which cannot be stored")
 # In JSON, without escaped backslashes.
 _UNSTORABLE_ESCAPE = re.compile(r"\\u(?:0000|d[89a-f])")
 
@@ -50,23 +50,23 @@ def validate_flag_key(key: str) -> None:
     _refuse(key_problem(key))
 
 
-def key_problem(key: str) -> Text | None:
+def key_problem(key: str) -> Sentence | None:
     """Returns why a flag or a value cannot have this key, or None."""
     if not key:
-        return Text('the key is empty; use 1 to 255 characters, such as "new_checkout"')
+        return say('the key is empty; use 1 to 255 characters, such as "new_checkout"')
     if len(key) > KEY_MAX_LENGTH:
-        return Text(
+        return say(
             "the key has {length} characters; use at most 255, and put more into the description",
             length=len(key),
         )
     if key.startswith("-"):
-        return Text(
+        return say(
             'the key begins with "-", as options of a command do; begin it with a letter or a '
             'digit, such as "new_checkout"'
         )
     for position, character in enumerate(key, start=1):
         if kind := _forbidden_kind(character):
-            return Text(
+            return say(
                 'the key has {kind} at position {position}; use letters, digits, "_", "-" or ".", '
                 'such as "new_checkout"',
                 kind=kind,
@@ -89,30 +89,30 @@ def validate_bucket_by(unit: object) -> None:
     _refuse(unit_problem(unit))
 
 
-def unit_problem(unit: object) -> Text | None:
+def unit_problem(unit: object) -> Sentence | None:
     """Returns why a flag cannot be bucketed by this unit, or None."""
     if not isinstance(unit, str):
-        return Text("the bucketing unit is not a text; {use}", use=Text(_USABLE_UNITS))
+        return say("the bucketing unit is not a text; {use}", use=say(_USABLE_UNITS))
     if not unit:
-        return Text("the bucketing unit is empty; {use}", use=Text(_USABLE_UNITS))
+        return say("the bucketing unit is empty; {use}", use=say(_USABLE_UNITS))
     if len(unit) > UNIT_MAX_LENGTH:
-        return Text(
+        return say(
             "the bucketing unit has {length} characters; use at most 100, and pass the attribute "
             "under a shorter name",
             length=len(unit),
         )
     if unit != unit.strip():
-        return Text("the bucketing unit starts or ends with white space; remove it")
+        return say("the bucketing unit starts or ends with white space; remove it")
     if not is_storable(unit):
-        return Text(
+        return say(
             "the bucketing unit contains a character that PostgreSQL cannot store; {use}",
-            use=Text(_USABLE_UNITS),
+            use=say(_USABLE_UNITS),
         )
     return (
-        Text(
+        say(
             '"{unit}" cannot be the bucketing unit, because it is built in; {use}',
             unit=unit,
-            use=Text(_USABLE_UNITS),
+            use=say(_USABLE_UNITS),
         )
         if unit in BUILT_IN
         else None
@@ -128,14 +128,12 @@ def validate_tags(tags: object) -> None:
     _refuse(tags_problem(tags))
 
 
-def tags_problem(tags: object) -> Text | None:
+def tags_problem(tags: object) -> Sentence | None:
     """Returns why a flag cannot have these tags, or None."""
     if not isinstance(tags, list):
-        return Text(
-            'the tags are not a list; write a list of texts, such as ["checkout", "mobile"]'
-        )
+        return say('the tags are not a list; write a list of texts, such as ["checkout", "mobile"]')
     if len(tags) > _MAX_TAGS:
-        return Text(
+        return say(
             "there are {count} tags; use at most 20, and put the others into the description",
             count=len(tags),
         )
@@ -143,27 +141,37 @@ def tags_problem(tags: object) -> Text | None:
     return next(filter(None, problems), None)
 
 
+def usable_tags(tags: object) -> list[str]:
+    """Returns the tags of a row, or none if SQL has written anything else than a list of texts."""
+    return tags if isinstance(tags, list) and tags_problem(tags) is None else []
+
+
+def joined_tags(tags: object) -> str:
+    """Returns the usable tags of a row as one line, with commas."""
+    return ", ".join(usable_tags(tags))
+
+
 def _tag_problem(  # noqa: PLR0911 (one for each problem)
     tag: object, number: int, earlier: list[object]
-) -> Text | None:
+) -> Sentence | None:
     if not isinstance(tag, str):
-        return Text("tag {number} is not a text; put it in double quotes", number=str(number))
+        return say("tag {number} is not a text; put it in double quotes", number=str(number))
     if not tag:
-        return Text("tag {number} is empty; remove it", number=str(number))
+        return say("tag {number} is empty; remove it", number=str(number))
     if len(tag) > _TAG_MAX_LENGTH:
-        return Text(
+        return say(
             "tag {number} has {length} characters; use at most 50, and put more into the "
             "description",
             number=str(number),
             length=len(tag),
         )
     if "," in tag:
-        return Text('the tag "{tag}" contains a comma; write two tags', tag=tag)
+        return say('the tag "{tag}" contains a comma; write two tags', tag=tag)
     if tag != tag.strip():
-        return Text('the tag "{tag}" starts or ends with white space; remove it', tag=tag)
+        return say('the tag "{tag}" starts or ends with white space; remove it', tag=tag)
     if not is_storable(tag) or any(unicodedata.category(character) == "Cc" for character in tag):
-        return Text("tag {number} contains a control character; remove it", number=str(number))
-    return Text('the tag "{tag}" is given twice; remove one', tag=tag) if tag in earlier else None
+        return say("tag {number} contains a control character; remove it", number=str(number))
+    return say('the tag "{tag}" is given twice; remove one', tag=tag) if tag in earlier else None
 
 
 def validate_choices(choices: object) -> None:
@@ -182,7 +190,7 @@ def validate_rules(rules: object) -> None:
 
 def validate_text(text: object) -> None:
     """Raises ValidationError unless PostgreSQL can store the text."""
-    _refuse(None if is_storable(str(text)) else Text(_UNSTORABLE))
+    _refuse(None if is_storable(str(text)) else say(_UNSTORABLE))
 
 
 def validate_value(value: object) -> None:
@@ -200,61 +208,63 @@ def validate_conditions(conditions: object) -> None:
     _refuse(condition_problem(conditions))
 
 
-def rule_problem(rules: object) -> Text | None:
+def rule_problem(rules: object) -> Sentence | None:
     """Returns why workers could not read these rules: their first problem, or None."""
     return _problem("flag", rules)
 
 
-def value_rule_problem(rules: object) -> Text | None:
+def value_rule_problem(rules: object) -> Sentence | None:
     """Returns why workers could not read these rules of a value: their first problem, or None."""
     return _problem("value", rules)
 
 
-def condition_problem(conditions: object) -> Text | None:
+def condition_problem(conditions: object) -> Sentence | None:
     """Returns why workers could not read these conditions of a segment, or None."""
     return _problem("segment", conditions)
 
 
-def _refuse(problem: Text | None) -> None:
+def _refuse(problem: Sentence | None) -> None:
     if problem is not None:
         raise TextError(problem)
 
 
-def _problem(kind: Literal["flag", "value", "segment"], value: object) -> Text | None:
+def _problem(kind: Literal["flag", "value", "segment"], value: object) -> Sentence | None:
     """Asks the parser of the workers, which alone decides what they can read."""
     return _problem_of_json(value, lambda text: check_rules(text, kind))
 
 
-def _problem_of_value(text: str) -> Text | None:
+def _problem_of_value(text: str) -> Sentence | None:
     if text == "null":
-        return Text('the value is missing or null; write JSON, such as "stripe", 25 or []')
+        return say('the value is missing or null; write JSON, such as "stripe", 25 or []')
     if problem := json_problem(text):
-        return Text("get_value() cannot return this value: it {reason}", reason=problem)
+        return say("get_value() cannot return this value: it {reason}", reason=problem)
     if len(text.encode()) > MAX_VALUE_BYTES:
-        return Text("the value has more than 1 MiB; keep large data in a table of your own")
+        return say("the value has more than 1 MiB; keep large data in a table of your own")
     return None
 
 
-def _problem_of_json(value: object, problem_of: Callable[[str], Text | None]) -> Text | None:
+def _problem_of_json(
+    value: object, problem_of: Callable[[str], Sentence | None]
+) -> Sentence | None:
     """Returns what is wrong with the value as JSON, or with its text."""
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False)
     except RecursionError:
-        return Text("this is nested too deeply; use at most 500 levels")
+        return say("this is nested too deeply; use at most 500 levels")
     except TypeError as error:
-        return Text(
+        return say(
             "this is not JSON: {error}; use lists, objects, texts, numbers and bools only",
             error=str(error),
         )
     except ValueError:
-        return Text(
+        return say(
             "this is not JSON: it has NaN, an infinity, a number of more than 4,300 digits, or a "
             "list that contains itself; remove it"
         )
     # Half of a surrogate pair becomes an escape, which Rust can read.
     text = text.encode(errors="backslashreplace").decode()
     is_storable_json = _UNSTORABLE_ESCAPE.search(text.replace(r"\\", "")) is None
-    return problem_of(text) or (None if is_storable_json else Text(_UNSTORABLE))
+    return problem_of(text) or (None if is_storable_json else say(_UNSTORABLE))
 
 
 def is_percent(number: object) -> bool:
@@ -271,15 +281,15 @@ def require_percent(number: object) -> None:
         )
 
 
-def _forbidden_kind(character: str) -> Text | None:
+def _forbidden_kind(character: str) -> Sentence | None:
     if character.isalnum() or character in "_-.":
         return None
     if character == ":":
-        return Text('a ":"')
+        return say('a ":"')
     if character.isspace():
-        return Text("white space")
+        return say("white space")
     if unicodedata.category(character) == "Cc":
-        return Text("a control character")
+        return say("a control character")
     if not character.isprintable():
-        return Text("an invisible character")
-    return Text('the character "{character}"', character=character)
+        return say("an invisible character")
+    return say('the character "{character}"', character=character)

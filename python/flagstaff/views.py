@@ -7,7 +7,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_cookie
 
-from flagstaff._engine.request_flags import flags_of
+from flagstaff._request.flags import flags_of
 
 __all__ = ["client_flags"]
 

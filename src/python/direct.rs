@@ -14,7 +14,7 @@ use crate::row::{
 };
 use crate::snapshot::{Loaded, Snapshot};
 
-import_exception!(flagstaff._engine.direct_queries, NotReadyError);
+import_exception!(flagstaff._engine.direct, NotReadyError);
 
 type Text = Option<String>;
 

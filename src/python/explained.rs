@@ -100,7 +100,7 @@ impl Explained {
     }
 }
 
-/// The arguments of `flagstaff._engine.explain.Step`.
+/// The arguments of `flagstaff._evaluation.Step`.
 impl<'py> IntoPyObject<'py> for Step {
     type Target = PyTuple;
     type Output = Bound<'py, PyTuple>;

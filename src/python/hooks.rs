@@ -1,4 +1,4 @@
-//! The functions of the Python package that Rust calls: `flagstaff._engine.hooks.Hooks`.
+//! The functions of the Python package that Rust calls: `flagstaff._engine.lifecycle.HOOKS`.
 
 use std::collections::HashMap;
 

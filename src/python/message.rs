@@ -32,7 +32,7 @@ impl<'py> IntoPyObject<'py> for Message {
         for (name, value) in self.values {
             values.set_item(name, value)?;
         }
-        let text = TEXT.import(py, "flagstaff._words.text", "Text")?;
+        let text = TEXT.import(py, "flagstaff._text", "Sentence")?;
         text.call((self.template.english,), Some(&values))
     }
 }
@@ -49,7 +49,7 @@ impl<'py> IntoPyObject<'py> for Value {
             Self::Count(count) => count.into_pyobject(py)?.into_any(),
             Self::Part(part) => part.into_pyobject(py)?,
             Self::List(parts) => {
-                JOINED.import(py, "flagstaff._words.text", "joined")?.call1((parts,))?
+                JOINED.import(py, "flagstaff._text", "joined")?.call1((parts,))?
             }
         })
     }

@@ -18,7 +18,7 @@ from django.utils.functional import SimpleLazyObject
 
 from flagstaff import all_flags, explain, flag_enabled, refresh, snapshot
 from flagstaff._core import Snapshot
-from flagstaff._engine.explain import Explanation, explanation_of
+from flagstaff._evaluation import Explanation, explanation_of
 from flagstaff.testing import live_engine
 from tests.conformance.rules_oracle import (
     MISSING,

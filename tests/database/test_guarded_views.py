@@ -24,7 +24,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView, TemplateView
 
-from flagstaff._engine.request_flags import RequestFlags
+from flagstaff._request.flags import RequestFlags
 from flagstaff.decorators import flag_required
 from flagstaff.mixins import FlagRequiredMixin
 from flagstaff.models import FeatureFlag

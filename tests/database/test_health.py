@@ -17,9 +17,9 @@ from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 
 from flagstaff._engine import lifecycle
-from flagstaff._engine.job_metrics import HEARTBEAT
-from flagstaff._engine.status import Status, status
-from flagstaff._words.text import Text
+from flagstaff._jobs import HEARTBEAT
+from flagstaff._text import say
+from flagstaff._workers.status import Status, status
 from flagstaff.contrib.webhooks.models import Delivery
 from flagstaff.models import FeatureFlag, JobsRun, WaitingAction
 from tests.support.shop import Shop
@@ -113,7 +113,7 @@ def test_details_need_staff_user_with_view_permission(shop: Shop, settings: Any)
 @pytest.mark.django_db
 def test_details_have_the_texts_of_problems(shop: Shop, set_status: Any) -> None:
     text = "load: a table is locked by another session"
-    error = Text("{step}: a table is locked by another session", step="load")
+    error = say("{step}: a table is locked by another session", step="load")
     set_status(last_error=error, problems=(error,))
     _code, content = response_of(shop.client("alice", "view_featureflag"), "details")
     assert (content["last_error"], content["problems"]) == (text, [text])

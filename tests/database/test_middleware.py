@@ -18,7 +18,7 @@ from django.utils.functional import SimpleLazyObject
 import flagstaff
 from flagstaff import flag_enabled, get_value
 from flagstaff._engine import direct
-from flagstaff._engine.request_flags import RequestFlags
+from flagstaff._request.flags import RequestFlags
 from flagstaff.context_processors import flags
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore

@@ -17,9 +17,8 @@ from jinja2 import DictLoader, Environment, TemplateRuntimeError
 from jinja2 import TemplateSyntaxError as Jinja2SyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
-from flagstaff import experiments
-from flagstaff._engine import log_once
-from flagstaff._engine.request_flags import flags_of
+from flagstaff import _log, experiments
+from flagstaff._request.flags import flags_of
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.conditions import condition
@@ -71,7 +70,7 @@ in_jinja2 = renderer(Jinja2)
 def logged_in_debug(settings: Any, caplog: pytest.LogCaptureFixture) -> Any:
     """The log of a process with DEBUG that has logged nothing yet."""
     settings.DEBUG = True
-    log_once.after_fork()
+    _log.after_fork()
     return caplog
 
 

@@ -74,7 +74,7 @@ if __name__ == "__main__":
 
     from flagstaff import acting_as
     from flagstaff.actions import all_actions
-    from flagstaff.actions.look import look_at
+    from flagstaff.actions.commit import look_at
     from flagstaff.actions.table import Run
     from flagstaff.history.kinds import Kind
     from flagstaff.models import Change, FeatureFlag, WaitingAction

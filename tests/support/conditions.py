@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flagstaff._engine.explain import Explained
+from flagstaff._evaluation import Explained
 
 __all__ = ["condition", "outcomes_of"]
 

@@ -17,7 +17,7 @@ import django.contrib.admin
 import django.contrib.auth
 from django.utils.translation import override, trans_real
 
-from tests.support.translations import entries, german
+from tests.support.translations import entries, german_catalogue
 from tools.messages import POT
 
 _BEGIN, _END = "⟦", "⟧"
@@ -33,7 +33,7 @@ _NAME = re.compile(r'"[a-z_]+"')
 _SAME = {"true", "false", "null", "CSV", "JSON", "UTC", "release", "postgres", "rule", "condition"}
 _SAME |= {"groups", "visitor"}
 # The models of waffle in the sidebar, and the two names above its results.
-_SAME |= {"Samples", "Switches", "waffle", "flagstaff"}
+_SAME |= {"Flags", "Samples", "Switches", "waffle", "flagstaff"}
 _READ_ALOUD = (
     *("title", "placeholder", "alt", "label", "summary"),
     *("aria-label", "aria-description", "aria-roledescription", "aria-valuetext"),
@@ -56,7 +56,7 @@ def marked() -> Iterator[None]:
             texts |= {(key, 0): _mark(message), (key, 1): _mark(plural)}
         else:
             texts[key] = _mark(message)
-    with german(texts), override("de"):
+    with german_catalogue(texts), override("de"):
         yield
 
 

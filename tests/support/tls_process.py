@@ -17,8 +17,8 @@ from django.db import connections
 django.setup()
 
 from flagstaff import _core  # noqa: E402
-from flagstaff._engine import lifecycle  # noqa: E402
-from flagstaff._engine.hooks import EngineOptions  # noqa: E402
+from flagstaff._engine import options as engine_options  # noqa: E402
+from flagstaff._engine.options import EngineOptions  # noqa: E402
 from flagstaff._tables.names import names  # noqa: E402
 
 # The database is empty, so this error proves that the connection works.
@@ -40,7 +40,7 @@ def engine(parameters: dict[str, str]) -> str | None:
         host="web",
         release="",
     )
-    lifecycle._engine_options = lambda: options
+    engine_options.engine_options = lambda: options
     try:
         _core.start(in_memory=True, wait=False)
         while not (report := _core.status_report())["last_error"]:

@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-import waffle
 from django.core.cache import cache
 from django.db import connection
 from waffle.models import AbstractUserFlag, Flag, Sample, Switch
 
+from flagstaff.contrib.waffle import settings
 from tests.support.models_of_others import model_of
 from tests.support.terminals import flags
 
@@ -60,6 +60,8 @@ def use_flag_model(patch: pytest.MonkeyPatch, name: str, /, **fields: Any) -> An
     model = model_of(name, fields, AbstractUserFlag)
     with connection.schema_editor() as editor:
         editor.create_model(model)
-    patch.setattr(waffle, "get_waffle_flag_model", lambda: model)
+    models = {"FLAG_MODEL": model}
+    others = settings.get_waffle_model
+    patch.setattr(settings, "get_waffle_model", lambda name: models.get(name) or others(name))
     cache.clear()
     return model

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterable
 
 from flagstaff._core import set_forced_off
-from flagstaff._engine.status_log import logger
-from flagstaff._words.text import is_storable, some
+from flagstaff._log import logger
+from flagstaff._text import is_storable, some
 
 VARIABLE = "FLAGSTAFF_FORCE_OFF"
 #: What logs and messages say of a key.

@@ -1,7 +1,8 @@
-"""The engine of this process: its options, and the hooks that start, restart and stop it.
+"""The engine of this process: what starts, restarts and stops it, and the hooks of the extension.
 
-The extension owns the state of the process, and calls the functions that the end of this module
-installs: `read_options` once, `run_maintenance` from time to time, the others as they are needed.
+The extension owns the state of the process. It imports this module at the first call, so that
+`import flagstaff` imports neither Django nor the settings, and calls the functions in `HOOKS`:
+`read_options` once, `run_maintenance` from time to time, the others as they are needed.
 """
 
 from __future__ import annotations
@@ -9,26 +10,27 @@ from __future__ import annotations
 import asyncio
 import atexit
 import os
-import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from importlib import import_module
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 from asgiref.sync import sync_to_async
 from django.core.signals import setting_changed
 from django.db import connections
 
-from flagstaff import _core
+from flagstaff import _core, _log, listeners
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
-from flagstaff._engine import attributes, direct, listeners, log_once, user_keys
-from flagstaff._engine.hooks import EngineOptions, Hooks, StartOptions
-from flagstaff._engine.status_log import StatusLog, StatusReport, logger
-from flagstaff._tables.names import engine_names
+from flagstaff._engine import attributes, direct, options, user_keys
+from flagstaff._engine.status_log import StatusLog, StatusReport
+from flagstaff._log import logger
+from flagstaff._request import context
+from flagstaff._request import user as request_user
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     ConfigurationError,
@@ -133,7 +135,7 @@ _process = _Process()
 _thread = threading.local()
 
 
-def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (called by the extension)
+def read_options(in_memory: bool) -> options.StartOptions | None:  # noqa: FBT001 (called by the extension)
     """Reads the settings, for the extension, which starts the engine with them.
 
     Under a test runner and on SQLite the process evaluates directly,
@@ -151,10 +153,10 @@ def read_options(in_memory: bool) -> StartOptions | None:  # noqa: FBT001 (calle
         # Rules read it when they need it, but a wrong setting is an error from the start.
         attributes.read_settings()
         _process.fixed_settings = None if is_direct else conf.fixed()
-        return StartOptions(
+        return options.StartOptions(
             startup_timeout=conf.startup_timeout,
             report_unknown=conf.unknown_key != "ignore",
-            engine=None if is_direct else _engine_options(),
+            engine=None if is_direct else options.engine_options(),
         )
     finally:
         _thread.is_reading = False
@@ -295,24 +297,6 @@ def _report() -> StatusReport:
     return cast("StatusReport", _core.status_report())
 
 
-def _engine_options() -> EngineOptions:
-    connection = connections[conf.engine_database]
-    return EngineOptions(
-        parameters=connection_parameters(connection),
-        names=engine_names(connection),
-        listen=conf.listen,
-        poll_interval=conf.poll_interval,
-        pool_size=conf.pool_size,
-        pool_idle=conf.pool_idle,
-        max_staleness=conf.max_staleness,
-        usage_interval=conf.usage_interval,
-        measure_interval=conf.measure_interval,
-        new_visitors_per_hour=conf.new_visitors_per_hour,
-        host=socket.gethostname(),
-        release=conf.release,
-    )
-
-
 def _shut_down() -> None:
     _core.shutdown(_SHUTDOWN_TIMEOUT)
 
@@ -323,7 +307,7 @@ def after_fork() -> None:
     _process = _Process()
     _core.after_fork()
     direct.reset_own_writes()
-    log_once.after_fork()
+    _log.after_fork()
     for hook in fork_hooks:
         hook()
 
@@ -351,43 +335,50 @@ def _require_fixed_settings() -> None:
             )
 
 
-_core.install(
-    Hooks(
-        read_options=read_options,
-        wait_for_first_load=wait_for_first_load,
-        log_late_start=log_late_start,
-        after_fork=after_fork,
-        run_maintenance=run_maintenance,
-        report_unknown_key=report_unknown_key,
-        notify=listeners.notify,
-        reads_own_writes=direct.reads_own_writes,
-        kept_snapshots=direct.kept_snapshots,
-        read_all=direct.read_all,
-        read_groups=direct.read_groups,
-        request_context=attributes.RequestContext,
-        visitor_of=attributes.visitor_of,
-        visitor_has_returned=attributes.visitor_has_returned,
-        is_crawler=attributes.is_crawler,
-        origin_of=attributes.origin_of,
-        classify=user_keys.classify,
-        read_attribute_settings=attributes.read_settings,
-        computed_attributes=attributes.computed_attributes,
-        is_deferred=attributes.is_deferred,
-        plain_value=attributes.plain_value,
-        microseconds=attributes.microseconds,
-        utc_of=attributes.utc_of,
-        note_evaluation=attributes.note_evaluation,
-        load_lazy_user=attributes.load_lazy_user,
-        is_database_error=attributes.is_database_error,
-        report_database_error=attributes.report_database_error,
-        report_needed_user=attributes.report_needed_user,
-        report_missing_user=attributes.report_missing_user,
-        check_text_key=user_keys.check_text_key,
-        report_reserved_name=attributes.report_reserved_name,
-        report_unreadable=attributes.report_unreadable,
-        report_unreadable_context=attributes.report_unreadable_context,
-    )
+#: The functions that the extension calls; `src/python/hooks.rs` has their types. A `call` and a
+#: `snapshot` among their arguments are the context of the call and that of its snapshot.
+HOOKS = SimpleNamespace(
+    # The life of the process.
+    read_options=read_options,
+    wait_for_first_load=wait_for_first_load,
+    log_late_start=log_late_start,
+    after_fork=after_fork,
+    run_maintenance=run_maintenance,
+    # Results.
+    report_unknown_key=report_unknown_key,
+    notify=listeners.notify,
+    reads_own_writes=direct.reads_own_writes,
+    # Direct mode. They raise NotReadyError if the database cannot be queried.
+    kept_snapshots=direct.kept_snapshots,
+    read_all=direct.read_all,
+    read_groups=direct.read_groups,
+    # The request.
+    request_context=context.RequestContext,
+    visitor_of=context.visitor_of,
+    visitor_has_returned=context.visitor_has_returned,
+    is_crawler=context.is_crawler,
+    origin_of=context.origin_of,
+    # The attributes that rules read.
+    classify=user_keys.classify,
+    read_attribute_settings=attributes.read_settings,
+    computed_attributes=context.computed_attributes,
+    is_deferred=attributes.is_deferred,
+    plain_value=attributes.plain_value,
+    microseconds=attributes.microseconds,
+    utc_of=attributes.utc_of,
+    note_evaluation=context.note_evaluation,
+    # What keeps them, or the user, from being read.
+    load_lazy_user=request_user.load_lazy_user,
+    is_database_error=request_user.is_database_error,
+    report_database_error=request_user.report_database_error,
+    report_needed_user=user_keys.report_needed_user,
+    report_missing_user=user_keys.report_missing_user,
+    check_text_key=user_keys.check_text_key,
+    report_reserved_name=attributes.report_reserved_name,
+    report_unreadable=attributes.report_unreadable,
+    report_unreadable_context=attributes.report_unreadable_context,
 )
+_core.install(HOOKS)
 setting_changed.connect(_after_setting)
 os.register_at_fork(before=_core.fork_begins, after_in_parent=_core.fork_ends)
 _call_after_fork(after_fork)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from typing import TypedDict
 
 from flagstaff._core import monotonic
-from flagstaff._words.text import Text, some
+from flagstaff._log import logger
+from flagstaff._text import Sentence, some
 from flagstaff.conf import conf
-
-logger = logging.getLogger("flagstaff")
 
 _LATE = (
     "the first load takes longer than STARTUP_TIMEOUT; check the database, or increase the timeout"
@@ -26,7 +24,7 @@ class StatusReport(TypedDict):
     mode_reason: str | None
     ready: bool
     last_error: str | None
-    usage_problem: Text | None
+    usage_problem: Sentence | None
     problems: Sequence[str]
     problem_count: int
 
@@ -41,7 +39,7 @@ class StatusLog:
         self._problems: Sequence[str] = ()
         self._problem_count = 0
         self._parameters_error: str | None = None
-        self._usage_problem: Text | None = None
+        self._usage_problem: Sentence | None = None
 
     def note(self, report: StatusReport) -> None:
         """Logs the differences to the last report."""
@@ -95,7 +93,7 @@ class StatusLog:
         if new:
             logger.warning("%s", some(new, total=total, separator="; "))
 
-    def _note_usage(self, problem: Text | None) -> None:
+    def _note_usage(self, problem: Sentence | None) -> None:
         if problem != self._usage_problem:
             self._usage_problem = problem
             if problem is None:

@@ -10,7 +10,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import IntegerField, Model
 from django.utils.functional import LazyObject
 
-from flagstaff._engine.log_once import log_once
+from flagstaff._log import log_once
 from flagstaff._tables.names import user_field
 from flagstaff._types import UserLike
 from flagstaff.conf import conf
@@ -98,3 +98,24 @@ def check_text_key(text: str) -> bool:
         )
         return False
     return isinstance(field, IntegerField)
+
+
+def report_needed_user(key: str) -> None:
+    """Logs once per flag that it needs the user object, for its rules or its bucketing unit."""
+    log_once(
+        "needed user",
+        key,
+        f"{key!r} reads attributes of the user, but the caller passed a primary "
+        "key, so these attributes are missing; pass the user object",
+    )
+
+
+def report_missing_user(key: str) -> None:
+    """Logs once per value that its rules need the user."""
+    log_once(
+        "missing user",
+        key,
+        f"the rules of value {key!r} need the user, but the caller passed none, so rules about the "
+        f"user do not match; use request.flags.value({key!r}), or "
+        f"get_value({key!r}, user=request.user)",
+    )

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from flagstaff._connection.vendor import is_postgresql
-from flagstaff._words.text import Text
+from flagstaff._connection import is_postgresql
+from flagstaff._text import Sentence, say
 
 # Functions and operators are schema-qualified: others in the search path could match the arguments
 # better, and would run with our privileges.
@@ -93,7 +93,7 @@ def current_schema(connection: BaseDatabaseWrapper) -> str:
     return ""
 
 
-def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> Text | None:
+def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> Sentence | None:
     """Returns why not all rows of the tables with these quoted names can be read, or None.
 
     One query.
@@ -101,15 +101,15 @@ def why_unavailable(connection: BaseDatabaseWrapper, *tables: str) -> Text | Non
     by_name = find_tables(connection, *tables) if is_postgresql(connection) else {}
     for table in tables:
         if table not in by_name:
-            return Text('use PostgreSQL and run "manage.py migrate"')
+            return say('use PostgreSQL and run "manage.py migrate"')
         if by_name[table].hides_rows:
             return why_hidden(by_name[table])
     return None
 
 
-def why_hidden(table: FoundTable) -> Text:
+def why_hidden(table: FoundTable) -> Sentence:
     """Returns that row level security can hide rows from the current role, and what to do."""
-    return Text(
+    return say(
         "row level security can hide rows of {table} from role {role}; as the owner of the table, "
         "run: ALTER TABLE {table} DISABLE ROW LEVEL SECURITY; or as a superuser: ALTER ROLE "
         "{role} BYPASSRLS;",

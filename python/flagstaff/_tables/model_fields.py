@@ -12,6 +12,13 @@ AnyField: TypeAlias = "Field[Any, Any]"
 
 #: The names of some fields of flags and values.
 RULES, OWNER, TAGS, REVIEW_ON = "rules", "owner", "tags", "review_on"
+#: The bucketing unit of a row: what its percentages count.
+BUCKET_BY = "bucket_by"
+#: The units that are not the name of an attribute.
+USER, VISITOR = "user", "visitor"
+
+# The characters of an attribute's name in a label or a sentence.
+_MAX_SHOWN = 24
 
 
 def find_field(model: type[Model], name: str) -> AnyField | None:
@@ -70,3 +77,8 @@ def is_auto_now_add(field: AnyField) -> bool:
 def is_generated(field: AnyField) -> bool:
     """Whether the database computes the field."""
     return bool(getattr(field, "generated", False))
+
+
+def short_unit(unit: str) -> str:
+    """Returns the name of a unit, without the end of a long one."""
+    return unit if len(unit) <= _MAX_SHOWN else f"{unit[: _MAX_SHOWN - 1]}…"

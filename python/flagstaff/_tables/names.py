@@ -10,9 +10,8 @@ from typing import cast
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import ForeignKey, ManyToManyField, Model
 
-from flagstaff._tables.groups import GroupFields, readable_groups
+from flagstaff._tables.group_fields import GroupFields, readable_groups, shared_schema
 from flagstaff._tables.model_fields import AnyField, find_field, segment_model, through_model
-from flagstaff._tables.tenants import shared_schema
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.extensions import TABLES

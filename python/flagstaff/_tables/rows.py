@@ -1,22 +1,21 @@
-"""Reads one flag, one value or one segment by its key."""
+"""Reads one flag, one value or one segment by its key, flags by their tags, and who has a key."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, cast
 
-from django.db import Error, transaction
-from django.db.models import Model, QuerySet
+from django.db import Error, connections, transaction
+from django.db.models import Model, Q, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 
-from flagstaff._tables.model_fields import segment_model
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import Text, is_storable, marked
+from flagstaff._tables.model_fields import TAGS, segment_model
+from flagstaff._text import Sentence, is_storable, most_similar, say
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
     FlagstaffError,
@@ -24,23 +23,24 @@ from flagstaff.exceptions import (
     UnknownSegmentError,
     UnknownValueError,
 )
+from flagstaff.extensions import KEYS
 
 # What a key that no row has raises: the error, its text, and the advice without similar keys.
 _UNKNOWN: Mapping[str, tuple[type[FlagstaffError], str, str]] = {
     "flag": (
         UnknownFlagError,
-        marked("there is no flag {key}; {advice}"),
-        marked('"manage.py flags list" lists all keys'),
+        say("there is no flag {key}; {advice}"),
+        say('"manage.py flags list" lists all keys'),
     ),
     "value": (
         UnknownValueError,
-        marked("there is no value {key}; {advice}"),
-        marked('"manage.py flags value list" lists all keys'),
+        say("there is no value {key}; {advice}"),
+        say('"manage.py flags value list" lists all keys'),
     ),
     "segment": (
         UnknownSegmentError,
-        marked("there is no segment {key}; {advice}"),
-        marked('"manage.py flags segment list" lists all segments'),
+        say("there is no segment {key}; {advice}"),
+        say('"manage.py flags segment list" lists all segments'),
     ),
 }
 
@@ -52,6 +52,13 @@ _hidden_keys: ContextVar[_HiddenKeys] = ContextVar("hidden_keys", default=lambda
 PrimaryKey: TypeAlias = Hashable
 #: Values of model fields by name.
 Fields: TypeAlias = Mapping[str, Any]
+
+#: What can have a key, in a sentence.
+OWNERS = {
+    "flag": say("a flag"),
+    "value": say("a value"),
+    "experiment": say("an experiment"),
+}
 
 
 class Row(Protocol):
@@ -106,7 +113,7 @@ def flag_row(key: str, *, lock: bool = False) -> FlagRow:
     return cast("FlagRow", existing_row(conf.flag_model, key, lock=lock))
 
 
-def similar_segments(key: str) -> Text | None:
+def similar_segments(key: str) -> Sentence | None:
     """Returns the question whether a segment with a similar key is meant; None without one."""
     return _similar(key, _keys(segment_model()))
 
@@ -155,7 +162,7 @@ def unknown_key(key: str) -> UnknownFlagError:
     """Returns the error for a key without a flag, a value or a segment, with similar keys."""
     models = (conf.flag_model, conf.value_model, segment_model())
     keys = [key for model in models for key in _readable_keys(model)]
-    advice = _similar(key, keys) or Text(
+    advice = _similar(key, keys) or say(
         '"manage.py flags list", "value list" and "segment list" list all keys'
     )
     return UnknownFlagError(
@@ -181,7 +188,7 @@ def unknown_row(model: type[Model], key: str) -> FlagstaffError:
     kinds = {segment_model(): "segment", conf.value_model: "value"}
     error, text, others = _UNKNOWN[kinds.get(model, "flag")]
     similar = _similar(key, _keys(model))
-    return error(text, key=repr(key), advice=similar or Text(others))
+    return error(text, key=repr(key), advice=similar or say(others))
 
 
 def _keys(model: type[Model]) -> list[str]:
@@ -199,6 +206,61 @@ def _readable_keys(model: type[Model]) -> list[str]:
         return []
 
 
-def _similar(key: str, keys: list[str]) -> Text | None:
+def _similar(key: str, keys: list[str]) -> Sentence | None:
     similar = most_similar(key, keys)
-    return None if similar is None else Text("did you mean {keys}?", keys=repr(similar))
+    return None if similar is None else say("did you mean {keys}?", keys=repr(similar))
+
+
+def with_tags(model: type[Model], tags: Collection[str]) -> Q:
+    """Returns the condition of the flags that have all these tags.
+
+    Reads the tags of all flags if the database cannot look into JSON, as SQLite.
+    """
+    if connections[conf.database].features.supports_json_field_contains:
+        return Q(**{f"{TAGS}__contains": list(tags)})
+    rows = all_rows(model).values_list("pk", TAGS)
+    wanted = set(tags)
+    return Q(
+        pk__in=[pk for pk, stored in rows if isinstance(stored, list) and _has(stored, wanted)]
+    )
+
+
+def _has(stored: list[object], wanted: set[str]) -> bool:
+    # SQL may have written anything into the list.
+    return wanted.issubset(tag for tag in stored if isinstance(tag, str))
+
+
+def taken_keys(new: str, keys: Iterable[str]) -> dict[str, str]:
+    """Returns what has each of these keys already: "flag", "value" or "experiment". Few queries.
+
+    `new` is "flag" or "value": what shall have the keys. The column of its own table is unique.
+    """
+    candidates = {key for key in keys if is_storable(key)}
+    kind, model = ("value", conf.value_model) if new == "flag" else ("flag", conf.flag_model)
+    return {**dict.fromkeys(_keys_of(model, candidates), kind), **keys_of_apps(candidates)}
+
+
+def keys_of_apps(keys: Iterable[str]) -> dict[str, str]:
+    """Returns what of the apps has each of these keys, such as "experiment". Few queries."""
+    candidates = set(keys)
+    return {
+        key: kind
+        for read in KEYS
+        for kind, taken in read().items()
+        for key in candidates.intersection(taken)
+    }
+
+
+def key_is_taken(key: str, kind: str) -> Sentence:
+    """Returns why nothing new can have a key that `taken_keys` has found."""
+    return say("{key} is the key of {owner}; choose another key", key=key, owner=OWNERS[kind])
+
+
+def _keys_of(model: type[Model], keys: set[str]) -> set[str]:
+    """Returns those of the keys that rows have; none if the role may not read the table."""
+    rows: QuerySet[Model] = QuerySet(model, using=conf.database).filter(key__in=keys)
+    try:
+        with transaction.atomic(using=conf.database):
+            return keys.intersection(rows.values_list("key", flat=True))
+    except Error:
+        return set()

@@ -15,10 +15,10 @@ from typing import TypeAlias
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Model
 
-from flagstaff._stored_value_schema import SECRET_FIELDS
 from flagstaff._tables.catalog import qualified, query_catalog
 from flagstaff._tables.model_fields import auto_now_columns
 from flagstaff._tables.names import flag_names, segment_names, sql, value_names
+from flagstaff._value_schema import SECRET_FIELDS
 
 # Of flags, values and segments: what reads their names, the prefix of these, the relation, and the
 # columns that are masked of a secret value, as the text of an array.

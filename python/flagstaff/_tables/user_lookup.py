@@ -22,8 +22,7 @@ from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import AnyField, find_field
 from flagstaff._tables.names import user_field
 from flagstaff._tables.rows import PrimaryKey, uncached
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import Text, is_storable, some
+from flagstaff._text import is_storable, most_similar, say, some
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, InvalidChangeError
 
@@ -152,12 +151,12 @@ class UserTable:
             return FoundUser(found_pk, self.name_of(user), username.name, user)
         if pk is None:
             tried = (
-                Text("primary key or {field}", field=username.name)
+                say("primary key or {field}", field=username.name)
                 if username
-                else Text("primary key")
+                else say("primary key")
             )
             is_default = self.database == DEFAULT_DB_ALIAS
-            place = "" if is_default else Text(' in database "{database}"', database=self.database)
+            place = "" if is_default else say(' in database "{database}"', database=self.database)
             guess = self.guess(text)
             raise FlagstaffError(
                 "no user has the {tried} {text}{place}{guess}",
@@ -196,7 +195,7 @@ class UserTable:
     def guess(self, text: str) -> str:
         """Returns "; did you mean 'alice'?" for a text that is nearly a username, or ""."""
         similar = self.similar(text)
-        return "" if similar is None else Text("; did you mean {name}?", name=repr(similar))
+        return "" if similar is None else say("; did you mean {name}?", name=repr(similar))
 
     def similar(self, text: str) -> str | None:
         """Returns the username that is most similar to a text, or None.

@@ -4,75 +4,73 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from django.utils.translation import gettext_lazy
-
 from flagstaff._core import RULE_FORMAT
-from flagstaff._words.text import Text, marked, some
-from flagstaff._words.times import duration
+from flagstaff._text import Sentence, say, some
+from flagstaff._text.times import duration
 from flagstaff._workers.register import Worker, Workers
 from flagstaff._workers.wait import Propagation
 
 #: What each refresh mode means, by its name.
 MODE_TEXTS = {
-    "starting": gettext_lazy("the first load has not finished"),
-    "live": gettext_lazy("notified of each change, and polls as well"),
-    "poll": gettext_lazy("polls for changes"),
-    "reload": gettext_lazy(
+    "starting": say("the first load has not finished").lazy,
+    "live": say("notified of each change, and polls as well").lazy,
+    "poll": say("polls for changes").lazy,
+    "reload": say(
         "cannot see which table has changed: loads all flags and values at each poll, "
         "and allowed users once a minute"
-    ),
-    "down": gettext_lazy("cannot load the flags"),
-    "direct": gettext_lazy("evaluations query the database"),
+    ).lazy,
+    "down": say("cannot load the flags").lazy,
+    "direct": say("evaluations query the database").lazy,
 }
-_STATES = {True: marked("behind"), False: marked("up to date"), None: marked("unknown")}
+_STATES = {True: say("behind"), False: say("up to date"), None: say("unknown")}
 # The workers that a sentence names.
 _MAX_NAMED = 20
 
 
-def state_label(is_behind: bool | None) -> Text:  # noqa: FBT001 (a state, not an option)
+def state_label(is_behind: bool | None) -> Sentence:  # noqa: FBT001 (a state, not an option)
     """Returns "behind", "up to date" or "unknown"."""
-    return Text(_STATES[is_behind])
+    return say(_STATES[is_behind])
 
 
-def worker_label(worker: Worker) -> Text:
+def worker_label(worker: Worker) -> Sentence:
     """Returns the state of a worker: also "lost", or for how long it is behind."""
     if not worker.is_expected:
-        return Text("lost")
+        return say("lost")
     if not worker.is_behind:
         return state_label(worker.is_behind)
-    return Text("behind for {time}", time=_time(worker))
+    return say("behind for {time}", time=_time(worker))
 
 
-def summary(register: Workers) -> Text:
+def summary(register: Workers) -> Sentence:
     """Returns how many workers there are, and which are behind for how long."""
     count = len(register.expected)
     if register.behind:
         late = [
-            Text("{worker} for {time}", worker=str(worker), time=_time(worker))
+            say("{worker} for {time}", worker=str(worker), time=_time(worker))
             for worker in register.behind
         ]
-        return Text(
+        return say(
             "{behind} of {count} workers behind: {workers}.",
             behind=len(late),
             count=count,
             workers=some(late, _MAX_NAMED),
         )
     if not count:
-        return Text("No worker is registered.")
+        return say("No worker is registered.")
     if unknown := [worker for worker in register.expected if worker.is_behind is None]:
-        return Text(
+        return say(
             "Registered workers: {count}. It is not known whether these are up to date: {workers}.",
             count=count,
             workers=some(unknown, _MAX_NAMED),
         )
-    return Text("Registered workers: {count}. All are up to date.", count=count)
+    return say("Registered workers: {count}. All are up to date.", count=count)
 
 
-def notes(register: Workers) -> Iterator[Text]:
+def notes(register: Workers) -> Iterator[Sentence]:
     """Yields sentences about workers that do not report, are lost, or run an older version."""
     yield from _absent(register)
     if older := [worker for worker in register.expected if worker.is_older]:
-        yield Text(
+        yield say(
             "An older version, which cannot read format {format} of rules: {workers}. Deploy this "
             "version there.",
             format=str(RULE_FORMAT),
@@ -80,36 +78,36 @@ def notes(register: Workers) -> Iterator[Text]:
         )
 
 
-def propagation_messages(propagation: Propagation) -> Iterator[Text]:
+def propagation_messages(propagation: Propagation) -> Iterator[Sentence]:
     """Yields sentences: how many workers have applied a change, and which have not."""
     if propagation.direct:
-        yield Text("Evaluations query the database, so the change is in effect at once.")
+        yield say("Evaluations query the database, so the change is in effect at once.")
         return
     yield _applied(propagation)
     if propagation.pending:
-        yield Text("Not applied yet: {workers}.", workers=some(propagation.pending, _MAX_NAMED))
+        yield say("Not applied yet: {workers}.", workers=some(propagation.pending, _MAX_NAMED))
     yield from _absent(propagation)
     if propagation.missing:
-        yield Text("Expected, but not registered: {count}.", count=propagation.missing)
+        yield say("Expected, but not registered: {count}.", count=propagation.missing)
 
 
-def _applied(propagation: Propagation) -> Text:
+def _applied(propagation: Propagation) -> Sentence:
     counts = {"applied": propagation.applied, "registered": propagation.registered}
     waited = round(propagation.seconds, 2)
     if not propagation.registered:
-        return Text("No worker is registered.")
+        return say("No worker is registered.")
     if propagation.applied_after is None:
-        return Text(
+        return say(
             "Applied by {applied} of {registered} workers within {waited} s.",
             **counts,
             waited=waited,
         )
     times = {"seconds": round(propagation.applied_after, 2), "waited": waited}
     if propagation.complete:
-        return Text(
+        return say(
             "Applied by {applied} of {registered} workers after {seconds} s.", **counts, **times
         )
-    return Text(
+    return say(
         "Applied by {applied} of {registered} workers after {seconds} s; the wait ended after "
         "{waited} s.",
         **counts,
@@ -117,16 +115,16 @@ def _applied(propagation: Propagation) -> Text:
     )
 
 
-def _absent(counts: Workers | Propagation) -> Iterator[Text]:
+def _absent(counts: Workers | Propagation) -> Iterator[Sentence]:
     """Yields how many workers do not report, and which are lost."""
     if counts.unreported:
-        yield Text("Connected workers that do not report: {count}.", count=counts.unreported)
+        yield say("Connected workers that do not report: {count}.", count=counts.unreported)
     if counts.lost:
-        yield Text(
+        yield say(
             "Lost (killed, or without a connection): {workers}.",
             workers=some(counts.lost, _MAX_NAMED),
         )
 
 
-def _time(worker: Worker) -> Text:
+def _time(worker: Worker) -> Sentence:
     return duration(worker.behind_seconds or 0.0, largest_only=True)

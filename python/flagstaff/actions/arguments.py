@@ -23,8 +23,6 @@ from django.core.management.base import CommandParser
 from django.db.models import BooleanField, DateField, JSONField, Model
 from django.forms.fields import InvalidJSONInput
 from django.utils.text import capfirst
-from django.utils.translation import gettext, ngettext
-from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.model_fields import (
     RULES,
@@ -35,8 +33,8 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.json_text import DuplicateNameError, parse_json
-from flagstaff._words.text import is_whole_number, local_list, local_number, localized, quoted
+from flagstaff._text import is_whole_number, local_list, local_number, quoted, say
+from flagstaff._text.json_text import DuplicateNameError, parse_json
 from flagstaff.exceptions import FlagstaffError, InvalidArgumentError
 from flagstaff.validators import MAX_PERCENT, validate_tags
 
@@ -79,11 +77,11 @@ class Argument:
         return {}
 
     def read(
-        self, name: str, options: Mapping[str, Any], say: Callable[[str], None]
+        self, name: str, options: Mapping[str, Any], report: Callable[[str], None]
     ) -> dict[str, Any]:
         """Returns what the action gets, by name; nothing if the argument is not in the options.
 
-        `say` prints what a person should know of it. May read a file, the standard input or the
+        `report` prints what a person should know of it. May read a file, the standard input or the
         database. Raises ValidationError or FlagstaffError.
         """
         typed = options[self._dest(name)]
@@ -109,10 +107,13 @@ class Parsed(Argument):
             # Django's call_command passes a number as it is.
             return self.parse(str(typed))
         except ValueError as error:
-            text = gettext("expected a number such as %(example)s, no separators, not %(text)s")
             example = "0.01" if self.parse is float else "20000"
             values = {"example": example, "text": repr(typed)}
-            raise ValidationError(text % values) from error
+            raise ValidationError(
+                say(
+                    "expected a number such as {example}, no separators, not {text}", **values
+                ).local
+            ) from error
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
         return _ReadField(self._read_text, label=label, required=required)
@@ -180,8 +181,9 @@ class Several(Argument):
             try:
                 self.parse(line)
             except FlagstaffError as error:
-                values = {"number": number, "problem": localized(error.message)}
-                problem = gettext("Line %(number)s: %(problem)s.") % values
+                problem = say(
+                    "Line {number}: {problem}.", number=number, problem=error.message
+                ).local
                 raise ValidationError(problem) from error
         return [*filter(None, lines)]
 
@@ -224,16 +226,18 @@ class JsonField(forms.JSONField):
     """
 
     default_error_messages = {
-        "required": _('the value is missing or null; write JSON, such as "stripe", 25 or []'),
-        "invalid": _(
+        "required": say(
+            'the value is missing or null; write JSON, such as "stripe", 25 or []'
+        ).lazy,
+        "invalid": say(
             "not valid JSON (line %(line)d, column %(column)d); put strings in double quotes, "
             "write true, false and null in lower case, and no comma before a closing bracket"
-        ),
-        "duplicate": _("an object has a name twice; remove one"),
-        "undecodable": _(
+        ).lazy,
+        "duplicate": say("an object has a name twice; remove one").lazy,
+        "undecodable": say(
             "a number has more than 4,300 digits, or the nesting more than 500 levels; write the "
             "number as a text, or split the value"
-        ),
+        ).lazy,
     }
     widget = forms.Textarea({"class": "flagstaff-json", "rows": 4, "spellcheck": "false"})
     # Texts, lists and objects without contents are values, too.
@@ -318,7 +322,7 @@ class Users(Argument):
         )
 
     def read(
-        self, name: str, options: Mapping[str, Any], say: Callable[[str], None]
+        self, name: str, options: Mapping[str, Any], report: Callable[[str], None]
     ) -> dict[str, Any]:
         path = options["file"]
         rows = [] if path is None else _rows_of_csv(text_of_file(path))
@@ -332,13 +336,14 @@ class Users(Argument):
                 raise FlagstaffError(
                     "{problem} To skip unknown users, pass --skip-unknown.", problem=problem
                 )
-            say(f"skipped: {problem}")
+            report(f"skipped: {problem}")
         return {name: [pks[text] for text in texts if text in pks]}
 
     def form_field(self, label: str, *, required: bool) -> forms.Field:
         field = _ReadField(_users_of_text, has_lines=True, label=label, required=required)
-        text = gettext("One user on each line, or with commas between them: %(name)s.")
-        field.help_text = text % {"name": name_of_users()}
+        field.help_text = say(
+            "One user on each line, or with commas between them: {name}.", name=name_of_users()
+        ).local
         return field
 
 
@@ -348,12 +353,14 @@ def _users_of_text(text: str) -> list[Any]:
     rows = _rows_of_csv(text.replace("\t", ","))
     names = list(dict.fromkeys(filter(None, chain.from_iterable(rows))))
     if len(names) > _MAX_PASTED:
-        problem = gettext(
-            "These are %(count)s users; a page takes at most %(most)s at a time. Write them in "
-            "several parts, or pass a file to the command in the terminal: --file PATH."
-        )
         counts = {"count": local_number(len(names)), "most": local_number(_MAX_PASTED)}
-        raise ValidationError(problem % counts)
+        raise ValidationError(
+            say(
+                "These are {count} users; a page takes at most {most} at a time. Write them in "
+                "several parts, or pass a file to the command in the terminal: --file PATH.",
+                **counts,
+            ).local
+        )
     pks = allowed_user_table().find_many(names)
     if unknown := [name for name in names if name not in pks]:
         raise ValidationError(unknown_users(unknown))
@@ -367,7 +374,7 @@ def _rows_of_csv(text: str) -> list[list[str]]:
         rows = csv.reader(StringIO(text, newline=None), skipinitialspace=True)
         return [[cell.strip() for cell in row] for row in rows if row]
     except csv.Error as error:
-        problem = _("This text cannot be read. Remove each double quote that is not closed.")
+        problem = say("This text cannot be read. Remove each double quote that is not closed.").lazy
         raise ValidationError(problem) from error
 
 
@@ -375,8 +382,8 @@ def name_of_users() -> str:
     """Returns what pages call the text that stands for a user, such as "Email or primary key"."""
     login = allowed_user_table().username_field
     if login is None:
-        return gettext("Primary key")
-    return gettext("%(field)s or primary key") % {"field": capfirst(login.verbose_name)}
+        return say("Primary key").local
+    return say("{field} or primary key", field=capfirst(login.verbose_name)).local
 
 
 def unknown_users(unknown: Sequence[str]) -> str:
@@ -386,21 +393,23 @@ def unknown_users(unknown: Sequence[str]) -> str:
     missing = [text for text in unknown if text not in shared]
     sentences = []
     if missing:
-        text = ngettext(
-            "No user has this primary key or username: %(names)s.",
-            "No users have these primary keys or usernames: %(names)s.",
-            len(missing),
+        text = say(
+            "No user has this primary key or username: {names}.",
+            "No users have these primary keys or usernames: {names}.",
+            count=len(missing),
+            names=_listed(missing),
         )
-        sentences.append(text % {"names": _listed(missing)})
+        sentences.append(text.local)
     if len(missing) == 1 and (similar := table.similar(missing[0])):
-        sentences.append(gettext("Did you mean “%(name)s”?") % {"name": similar})
+        sentences.append(say("Did you mean “{name}”?", name=similar).local)
     if shared:
-        text = ngettext(
-            "Several users have this username, so write a primary key: %(names)s.",
-            "Several users have these usernames, so write primary keys: %(names)s.",
-            len(shared),
+        text = say(
+            "Several users have this username, so write a primary key: {names}.",
+            "Several users have these usernames, so write primary keys: {names}.",
+            count=len(shared),
+            names=_listed(sorted(shared)),
         )
-        sentences.append(text % {"names": _listed(sorted(shared))})
+        sentences.append(text.local)
     return " ".join(sentences)
 
 
@@ -413,8 +422,13 @@ def percent(text: str) -> int:
     digits = text.removesuffix("%").strip()
     if is_whole_number(digits) and int(digits) <= MAX_PERCENT:
         return int(digits)
-    problem = gettext("expected a whole number from 0 to %(most)s, not %(text)s")
-    raise ValidationError(problem % {"most": MAX_PERCENT, "text": repr(text)})
+    raise ValidationError(
+        say(
+            "expected a whole number from 0 to {most}, not {text}",
+            most=MAX_PERCENT,
+            text=repr(text),
+        ).local
+    )
 
 
 @dataclass(frozen=True)

@@ -6,14 +6,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from flagstaff._engine.usage import NOT_USED, RecentUsage, recent_usage
-from flagstaff._tables.flag_states import FlagState
-from flagstaff._words.rule_parts import ALL
-from flagstaff._words.text import local_list, local_number, localized, quoted
-from flagstaff._words.times import local_days, local_time_text
+from flagstaff._tables.states import FlagState
+from flagstaff._text import local_list, local_number, localized, quoted, say
+from flagstaff._text.rules import ALL
+from flagstaff._text.times import local_days, local_time_text
+from flagstaff._workers.usage import NOT_USED, RecentUsage, recent_usage
 from flagstaff.actions.look import Line, Look
 from flagstaff.actions.table import Run
 from flagstaff.changes.allowed_users import count_allowed_users
@@ -32,16 +30,16 @@ def about(run: Run, look: Look) -> Look:
     if name == "create":
         return replace(look, notes=[*look.notes, *_notes_of_new(keys[0])])
     if name == "kill":
-        return replace(look, notes=[_("Rollout, rules and allowed users stay as they are.")])
+        return replace(
+            look, notes=[say("Rollout, rules and allowed users stay as they are.").local]
+        )
     if name == "delete":
         return _deletion(run, look)
     notes = [*look.notes]
     off = [row.key for row in run.rows if not FlagState.of(row).enabled]
     if name == "rollout" and off:
-        text = ngettext(
-            "%(keys)s is off, and stays off.", "%(keys)s are off, and stay off.", len(off)
-        )
-        notes.append(text % {"keys": local_list(map(quoted, off))})
+        text = say("{keys} is off, and stays off.", "{keys} are off, and stay off.")
+        notes.append(say(text, count=len(off), keys=local_list(map(quoted, off))).local)
     if name in _GIVING:
         after = [state.row for key, state in look.impact.after.items() if key in look.impact.rows]
         for row in after:
@@ -57,21 +55,21 @@ def _deletion(run: Run, look: Look) -> Look:
     notes = [*look.notes]
     if is_used:
         notes.append(
-            _(
+            say(
                 "The code or browsers still use this. After the deletion, a call returns its "
                 "default."
-            )
+            ).local
         )
     # Without usage, the text is the same for all keys.
     for key in keys[: _MAX_KEYS if usage else 1]:
-        text = _("Evaluated: %(text)s.") % {"text": evaluated_text(usage, key)}
+        text = say("Evaluated: {text}.", text=evaluated_text(usage, key)).local
         notes.append(f"{key}: {text}" if usage and len(keys) > 1 else text)
-    text = ngettext(
-        "To find the key in your code, run: %(command)s",
-        "To find the keys in your code, run: %(command)s",
-        len(keys),
+    text = say(
+        "To find the key in your code, run: {command}",
+        "To find the keys in your code, run: {command}",
     )
-    notes.append(text % {"command": command_line("references", *keys[:_MAX_KEYS])})
+    command = command_line("references", *keys[:_MAX_KEYS])
+    notes.append(say(text, count=len(keys), command=command).local)
     summaries: Mapping[str, str] = {
         row.key: flag_text(row, count_allowed_users(row)) for row in run.rows
     }
@@ -86,21 +84,21 @@ def _notes_of_new(key: str) -> Iterator[str]:
     """Yields how often the key of a new flag was evaluated without one."""
     usage = recent_usage([key])
     if usage is not None and (key_usage := usage.keys.get(key)) and key_usage.count:
-        text = ngettext(
-            "In the last %(days)s, the key was evaluated %(count)s time. Without a flag, a "
+        yield say(
+            "In the last {days}, the key was evaluated {count} time. Without a flag, a "
             "call returns its default; while the new flag is off, it returns False.",
-            "In the last %(days)s, the key was evaluated %(count)s times. Without a flag, a "
+            "In the last {days}, the key was evaluated {count} times. Without a flag, a "
             "call returns its default; while the new flag is off, it returns False.",
-            key_usage.count,
-        )
-        yield text % {"days": local_days(usage.days), "count": local_number(key_usage.count)}
+            count=key_usage.count,
+            days=local_days(usage.days),
+        ).local
 
 
 def partial_rule_notices(state: FlagState) -> list[str]:
     """Returns the sentences about rules that keep users out although the rollout is 100 %."""
-    text = _("%(rule)s keeps %(percent)s %% of its users out, also at a rollout of 100 %%.")
+    text = say("{rule} keeps {percent} % of its users out, also at a rollout of 100 %.")
     return [
-        text % {"rule": capfirst(localized(place)), "percent": ALL - percent}
+        say(text, rule=capfirst(localized(place)), percent=ALL - percent).local
         for place, percent in state.partial_rules
     ]
 
@@ -108,13 +106,12 @@ def partial_rule_notices(state: FlagState) -> list[str]:
 def evaluated_text(usage: RecentUsage | None, key: str) -> str:
     """Returns when and how often a flag was evaluated, and when it was served in bulk."""
     if usage is None:
-        return _("not known")
+        return say("not known").local
     days = local_days(usage.days)
     used, texts = usage.keys.get(key, NOT_USED), []
     if used.last_evaluated_at:
-        text = _(
-            "last evaluation: %(time)s; in the last %(days)s: %(count)s, in the last day: "
-            "%(recent)s"
+        text = say(
+            "last evaluation: {time}; in the last {days}: {count}, in the last day: {recent}"
         )
         times = {
             "time": local_time_text(used.last_evaluated_at),
@@ -122,11 +119,11 @@ def evaluated_text(usage: RecentUsage | None, key: str) -> str:
             "recent": local_number(usage.today.get(key, NOT_USED).count),
             "days": days,
         }
-        texts.append(text % times)
+        texts.append(say(text, **times).local)
     if used.served_to_browsers_at:
-        text = _("last served to browsers: %(time)s")
-        texts.append(text % {"time": local_time_text(used.served_to_browsers_at)})
+        text = say("last served to browsers: {time}")
+        texts.append(say(text, time=local_time_text(used.served_to_browsers_at)).local)
     if used.served_in_bulk_at and not texts:
-        text = _("last served in bulk, which does not say whether the code uses it: %(time)s")
-        texts.append(text % {"time": local_time_text(used.served_in_bulk_at)})
-    return "; ".join(texts) or _("not in the last %(days)s") % {"days": days}
+        text = say("last served in bulk, which does not say whether the code uses it: {time}")
+        texts.append(say(text, time=local_time_text(used.served_in_bulk_at)).local)
+    return "; ".join(texts) or say("not in the last {days}", days=days).local

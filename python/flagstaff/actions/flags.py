@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any
 
-from django.utils.translation import gettext_lazy as _
-
 from flagstaff import changes
-from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import TAGS
-from flagstaff._tables.tags import usable_tags
+from flagstaff._tables.model_fields import BUCKET_BY, TAGS
+from flagstaff._text import say
 from flagstaff.actions.arguments import Percent, Rules, Tags, Unit, Users, fields_of
 from flagstaff.actions.table import Action, Run, action, undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
@@ -18,6 +15,7 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import locked_row
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
+from flagstaff.validators import usable_tags
 
 if TYPE_CHECKING:
     from flagstaff.actions.look import Look
@@ -40,8 +38,8 @@ def _about(run: Run, look: Look) -> Look:
     'kill new_checkout --reason "orders fail"',
     "kill new_checkout dark_mode",
     "kill new_checkout --no-wait",
-    label=_("Kill"),
-    button=_("Kill %(key)s"),
+    label=say("Kill").lazy,
+    button=say("Kill {key}"),
     right="toggle",
     many=True,
     waits_for_workers=True,
@@ -62,8 +60,8 @@ def kill(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "on new_checkout",
     "on new_checkout dark_mode --percent 5 --dry-run",
-    label=_("Turn on"),
-    button=_("Turn on %(key)s"),
+    label=say("Turn on").lazy,
+    button=say("Turn on {key}"),
     right="toggle",
     many=True,
     about=_about,
@@ -97,8 +95,8 @@ def off(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "rollout new_checkout 5",
     "rollout new_checkout dark_mode 25% --dry-run",
-    label=_("Roll out"),
-    button=_("Roll out to %(percent)s %%"),
+    label=say("Roll out").lazy,
+    button=say("Roll out to {percent} %"),
     right="toggle",
     many=True,
     # A brake needs no question: nothing delays it.
@@ -117,8 +115,8 @@ def rollout(key: str, percent: Percent, *, expect_version: int | None = None) ->
     Kind.FLAG,
     "release new_checkout",
     "release new_checkout dark_mode --dry-run",
-    label=_("Release to everybody"),
-    button=_("Release %(key)s to everybody"),
+    label=say("Release to everybody").lazy,
+    button=say("Release {key} to everybody"),
     many=True,
 )
 def release(key: str, *, expect_version: int | None = None) -> Changed:
@@ -134,8 +132,8 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
     Kind.FLAG,
     "rules new_checkout rules.json",
     "rules new_checkout - --rollout 25 < rules.json",
-    label=_("Rules"),
-    button=_("Save the rules"),
+    label=say("Rules").lazy,
+    button=say("Save the rules"),
     about=_about,
 )
 def rules(
@@ -158,8 +156,8 @@ def rules(
     Kind.FLAG,
     "unit new_checkout organization",
     "unit new_checkout user --dry-run",
-    label=_("Bucketing unit"),
-    button=_("Save the bucketing unit"),
+    label=say("Bucketing unit").lazy,
+    button=say("Save the bucketing unit"),
 )
 def unit(key: str, bucket_by: Unit, *, expect_version: int | None = None) -> Changed:
     """Set what the percentages of a flag count: reassigns every user at once."""
@@ -170,8 +168,8 @@ def unit(key: str, bucket_by: Unit, *, expect_version: int | None = None) -> Cha
     Kind.FLAG,
     "allow new_checkout alice bob",
     "allow new_checkout --file beta.csv --reason beta",
-    label=_("Add allowed users"),
-    button=_("Add allowed users"),
+    label=say("Add allowed users").lazy,
+    button=say("Add allowed users"),
     # The command names the users, so only a large part of them is worth a question.
     asks_from=Consequence.MOST,
 )
@@ -188,8 +186,8 @@ def allow(key: str, users: _Users, *, expect_version: int | None = None) -> Chan
     Kind.FLAG,
     "disallow new_checkout alice",
     "disallow new_checkout --file beta.csv --skip-unknown",
-    label=_("Remove allowed users"),
-    button=_("Remove allowed users"),
+    label=say("Remove allowed users").lazy,
+    button=say("Remove allowed users"),
     asks_from=Consequence.MOST,
 )
 def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> Changed:
@@ -205,8 +203,8 @@ def disallow(key: str, users: _Users, *, expect_version: int | None = None) -> C
     'details search_v2 --description "Second engine"',
     'details search_v2 dark_mode --owner payments --review-on ""',
     "details search_v2 dark_mode --add-tag q3 --remove-tag q2",
-    label=_("Details"),
-    button=_("Save the details"),
+    label=say("Details").lazy,
+    button=say("Save the details"),
     many=True,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=(*_STATE, BUCKET_BY)),
 )
@@ -236,8 +234,8 @@ def details(
     "create new_search",
     'create search_v3 --kind ops --description "Second engine"',
     "create search_v4 --owner search --tag mobile --tag q3 --review-on 2027-03-01",
-    label=_("Add flag"),
-    button=_("Add flag"),
+    label=say("Add flag").lazy,
+    button=say("Add flag"),
     right="add",
     creates=True,
     fields=fields_of(lambda: conf.flag_model, AbstractFeatureFlag, without=_STATE),
@@ -255,8 +253,8 @@ def create(key: str, **fields: Any) -> Changed:
     Kind.FLAG,
     "delete new_checkout --yes",
     "delete new_checkout dark_mode --dry-run",
-    label=_("Delete"),
-    button=_("Delete %(key)s"),
+    label=say("Delete").lazy,
+    button=say("Delete {key}"),
     many=True,
     right="delete",
     deletes=True,

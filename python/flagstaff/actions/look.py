@@ -1,53 +1,44 @@
-"""A look: what an action would do. It is shown by everybody, and compared with at the commit."""
+"""A look: what an action would do, and what it has done."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
 
-from django.db import OperationalError
 from django.db.models import Model
-from django.utils.translation import gettext as _
 
-from flagstaff._tables.database import db
-from flagstaff._tables.rows import case_variants
-from flagstaff._tables.sqlstate import LOCK_NOT_AVAILABLE, sqlstate
-from flagstaff._words.rule_parts import sentence
-from flagstaff._words.text import Text, local_list, localized, quoted, some
-from flagstaff.changes.changed import Changed
-from flagstaff.changes.consequence import (
-    Consequence,
-    consequence_of,
-    impact_text,
-    needs_question,
-    text_for_many,
-    text_to_type,
-)
-from flagstaff.changes.footprint import Footprint, compare_alone, footprint_of, require_same
-from flagstaff.changes.impact import impact_of_changes, reached, sides_of
+from flagstaff._text import Sentence, localized
+from flagstaff.changes.changed import Changed, Undo
+from flagstaff.changes.consequence import Consequence, impact_text
 from flagstaff.changes.row_states import Impact
-from flagstaff.exceptions import FlagstaffError
-from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import HasPermissions
-
-if TYPE_CHECKING:
-    from flagstaff.actions.table import Done, Run
 
 
-class BusyError(FlagstaffError):
-    """another change holds these rows for more than 5 seconds; nothing was written; try again"""
+@dataclass(frozen=True)
+class Done:
+    """What a verb, or an action of an app, has done: what a terminal prints, and a page says."""
+
+    key: str
+    #: Sentences: what happened and, if no action takes it back, what to do instead.
+    messages: Sequence[str]
+    #: For programs, such as the row.
+    record: Mapping[str, Any]
+    #: The action that takes it back.
+    undo: Undo | None = None
+    #: False if the row was like this already, so that nothing was written.
+    written: bool = True
+    #: What a page calls the row, if its key is a number.
+    title: str = ""
+    #: What that action does, if it does not bring everything back as it was.
+    instead: str = ""
+    #: What the terminal says besides; a page has said it before the action.
+    notes: Sequence[str] = ()
+    #: The error at the end, if a part was refused.
+    problem: Exception | None = None
 
 
 #: What an action has done to its rows.
 Written: TypeAlias = "Sequence[Changed | Done]"
-
-#: Seconds for a count of users before a person or a script goes on.
-COUNT_TIMEOUT: Final = 1.0
-# A write must not wait for longer behind another one. Before the first query of the transaction;
-# what has been committed meanwhile must be seen.
-_BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'"
 
 
 @dataclass(frozen=True)
@@ -76,7 +67,7 @@ class Look:
     #: Who gains at once, if `impact` is what may follow without another question.
     at_once: Impact | None = None
     #: The share of all units, in a sentence, where users are not counted.
-    share: Text | None = None
+    share: Sentence | None = None
     consequence: Consequence = Consequence.NONE
     #: What else a person should know, in sentences.
     notes: Sequence[str] = ()
@@ -92,7 +83,7 @@ class Look:
     #: Further models whose pages decide about rights, such as that of plans.
     models: Sequence[type[Model]] = ()
     #: What it stands on: compared again as the last thing before the commit.
-    footprint: Footprint = field(default_factory=dict)
+    footprint: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
 
     @property
     def is_counted(self) -> bool:
@@ -105,121 +96,3 @@ class Look:
             return localized(self.share)
         impact = self.impact if self.at_once is None else self.at_once
         return impact_text(impact, percents=percents)
-
-
-def look_at(
-    run: Run, *, viewer: HasPermissions | None = None, timeout: float = COUNT_TIMEOUT
-) -> Look:
-    """Returns what an action would do. Counts users for at most `timeout` seconds.
-
-    A `viewer` who may not view users gets rounded numbers. Neither locks nor writes. Raises
-    FlagstaffError if the action is not possible.
-    """
-    action = run.action
-    if action.look is not None:
-        [key] = run.keys
-        look = action.look(key, viewer=viewer, **run.arguments)
-        return replace(look, write=run.write, footprint=_footprint_of_rows(look.rows))
-    if not action.has_history:
-        return Look(run.write)
-    # Before the preview: then newer changes are a conflict.
-    versions = run.versions()
-    look = look_at_changes(run.preview(), run.write, viewer=viewer, timeout=timeout)
-    look = replace(look, expected=versions, rows=run.rows or [cast("Kind", action.kind).model])
-    look = _asked(run, look)
-    return look if action.about is None else action.about(run, look)
-
-
-def _asked(run: Run, look: Look) -> Look:
-    """Returns a look with what is asked before this action of rows with a history."""
-    action, keys = run.action, [*run.keys]
-    if action.deletes:
-        deleted = [Line(row.key, "", _("deleted")) for row in run.rows]
-        asks, question = bool(run.rows), f"Delete {some(keys)}?"
-        return replace(
-            look,
-            lines=deleted,
-            asks=asks,
-            asks_always=asks,
-            question=question,
-            typed=text_for_many(keys),
-        )
-    notes = [sentence(change.kept_by_rules) for change in look.changed if change.kept_by_rules]
-    if action.creates and (similar := case_variants(cast("Kind", action.kind).model, keys[0])):
-        text = _("Keys are case-sensitive: “%(key)s” differs only in case from %(keys)s.")
-        notes.append(text % {"key": keys[0], "keys": local_list(map(quoted, similar))})
-    asks = action.is_asked_about(run.arguments) and (
-        any(change.kept_by_rules for change in look.changed)
-        or needs_question(look.impact, action.asks_from)
-    )
-    return replace(look, notes=notes, asks=asks, typed=look.typed if asks else "")
-
-
-def look_at_changes(
-    changed: Sequence[Changed],
-    write: Callable[[Mapping[Any, Any]], Written],
-    *,
-    viewer: HasPermissions | None = None,
-    timeout: float = COUNT_TIMEOUT,
-) -> Look:
-    """Returns what changes that were previewed would do."""
-    impact = impact_of_changes(changed, timeout=timeout, viewer=viewer)
-    return Look(
-        write,
-        changed=changed,
-        impact=impact,
-        consequence=consequence_of(impact),
-        asks=needs_question(impact, Consequence.FEWER),
-        typed=text_to_type(impact),
-        footprint=footprint_of(impact),
-    )
-
-
-def commit(
-    look: Look,
-    *,
-    finish: Callable[[Written], object] | None = None,
-    require_rights: Callable[[Impact], object] | None = None,
-) -> Written:
-    """Writes what a look has shown, all or nothing, and returns what was written.
-
-    As the last thing before the commit, what the look stands on is read again, and
-    `require_rights` is asked about all that the change reaches. `finish` writes what belongs to it
-    before. Waits at most five seconds for each lock.
-
-    Raises ConflictError if what decides has changed meanwhile, BusyError after a wait, and what the
-    action raises.
-    """
-    with _transaction():
-        written = look.write(look.expected)
-        if finish is not None:
-            finish(written)
-        changed = [change for change in written if isinstance(change, Changed)]
-        compare_alone()
-        present = reached(*sides_of(changed))
-        if require_rights is not None:
-            require_rights(present)
-        footprint = footprint_of(present) if look.changed else _footprint_of_rows(look.rows)
-        require_same(look.footprint, footprint, [key for _kind, key in present.rows])
-    return written
-
-
-def _footprint_of_rows(rows: Sequence[Any]) -> Footprint:
-    """Returns that of the segments of rows of apps, which `expected` compares themselves."""
-    rules = (row.rules for row in rows if not isinstance(row, type))
-    return footprint_of(Impact([], []), rules)
-
-
-@contextmanager
-def _transaction() -> Iterator[None]:
-    is_outermost = db.is_postgresql and not db.connection.in_atomic_block
-    try:
-        with db.atomic():
-            if is_outermost:
-                with db.connection.cursor() as cursor:
-                    cursor.execute(_BEGIN)
-            yield
-    except OperationalError as error:
-        if is_outermost and sqlstate(error) == LOCK_NOT_AVAILABLE:
-            raise BusyError from error
-        raise

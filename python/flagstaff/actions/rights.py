@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeAlias
 
 from django.contrib.auth import get_permission_codename
 
-from flagstaff._tables.flag_states import FlagState
+from flagstaff._tables.states import FlagState
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.row_states import Impact, RowState

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from django.utils.translation import gettext_lazy as _
-
 from flagstaff import changes
+from flagstaff._text import say
 from flagstaff.actions.arguments import Argument, JsonFile
 from flagstaff.actions.table import Action, action, undo_actions
 from flagstaff.changes import Changed
@@ -22,8 +21,8 @@ _Description = Annotated[str, Argument("which users the segment has")]
     Kind.SEGMENT,
     "segment conditions enterprise enterprise.json",
     "segment conditions enterprise - --dry-run < enterprise.json",
-    label=_("Conditions"),
-    button=_("Save the conditions"),
+    label=say("Conditions").lazy,
+    button=say("Save the conditions"),
 )
 def conditions(key: str, conditions: _Conditions, *, expect_version: int | None = None) -> Changed:
     """Replace the conditions of a segment.
@@ -37,8 +36,8 @@ def conditions(key: str, conditions: _Conditions, *, expect_version: int | None 
     Kind.SEGMENT,
     'segment details enterprise "Customers with 100 seats"',
     'segment details enterprise ""',
-    label=_("Details"),
-    button=_("Save the details"),
+    label=say("Details").lazy,
+    button=say("Save the details"),
 )
 def details(key: str, description: _Description, *, expect_version: int | None = None) -> Changed:
     """Change the description of a segment."""
@@ -51,8 +50,8 @@ def details(key: str, description: _Description, *, expect_version: int | None =
     'segment create small - --description "Customers with few seats" < enterprise.json',
     right="add",
     creates=True,
-    label=_("Add segment"),
-    button=_("Add segment"),
+    label=say("Add segment").lazy,
+    button=say("Add segment"),
 )
 def create(key: str, conditions: _Conditions, description: _Description = "") -> Changed:
     """Create a segment from its conditions."""
@@ -65,8 +64,8 @@ def create(key: str, conditions: _Conditions, description: _Description = "") ->
     "segment delete enterprise --dry-run",
     right="delete",
     deletes=True,
-    label=_("Delete"),
-    button=_("Delete %(key)s"),
+    label=say("Delete").lazy,
+    button=say("Delete {key}"),
 )
 def delete(key: str, *, expect_version: int | None = None) -> Changed:
     """Delete a segment that no rule uses.

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import (
-    TYPE_CHECKING,
     Annotated,
     Any,
     Final,
@@ -19,14 +18,14 @@ from typing import (
 
 from django.utils.functional import Promise
 from django.utils.text import capfirst
-from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Row, all_rows, unknown_row
-from flagstaff._words.text import described, is_storable, joined
+from flagstaff._text import Sentence, described, is_storable, joined, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
+from flagstaff.actions.look import Done, Look
 from flagstaff.actions.rights import Right
-from flagstaff.changes import Changed, Undo
+from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.preview import is_preview, previewed
@@ -35,38 +34,12 @@ from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import deleted_pk, require_history, require_triggers, versions_of
 
-if TYPE_CHECKING:
-    from flagstaff.actions.look import Look
-
 #: Writes one row: gets its key and the arguments of the action by name.
 Write: TypeAlias = "Callable[..., Changed | Done]"
 
 #: The button of an action without one of its own.
-SAVE: Final = gettext_lazy("Save %(key)s")
+SAVE: Final = say("Save {key}")
 _EXPECT_VERSION = "expect_version"
-
-
-@dataclass(frozen=True)
-class Done:
-    """What a verb, or an action of an app, has done: what a terminal prints, and a page says."""
-
-    key: str
-    #: Sentences: what happened and, if no action takes it back, what to do instead.
-    messages: Sequence[str]
-    #: For programs, such as the row.
-    record: Mapping[str, Any]
-    #: The action that takes it back.
-    undo: Undo | None = None
-    #: False if the row was like this already, so that nothing was written.
-    written: bool = True
-    #: What a page calls the row, if its key is a number.
-    title: str = ""
-    #: What that action does, if it does not bring everything back as it was.
-    instead: str = ""
-    #: What the terminal says besides; a page has said it before the action.
-    notes: Sequence[str] = ()
-    #: The error at the end, if a part was refused.
-    problem: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -86,7 +59,7 @@ class Action:
     #: The link to its page, and the heading of the page.
     label: str | Promise
     #: The button of the page, with the key and the arguments.
-    button: str | Promise = SAVE
+    button: Sentence = SAVE
     #: What a user needs on a page for it. The terminal and code are trusted.
     right: Right = "change"
     #: Whether it takes several keys.

@@ -6,7 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from flagstaff.actions.look import Look, look_at_changes
+from flagstaff.actions.commit import look_at_changes
+from flagstaff.actions.look import Look
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.undo import Undone, preview_undo, undo
 from flagstaff.history.log import Change

@@ -5,14 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-from django.utils.translation import gettext_lazy as _
-
 from flagstaff import changes
-from flagstaff._stored_value_schema import VALUE, is_secret
-from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import RULES
-from flagstaff._words.text import localized
-from flagstaff._words.value_schema import TYPE_LABELS, type_of
+from flagstaff._tables.model_fields import BUCKET_BY, RULES
+from flagstaff._text import say
+from flagstaff._value_schema import TYPE_LABELS, VALUE, is_secret, type_of
 from flagstaff.actions.arguments import Json, Rules, Unit, fields_of
 from flagstaff.actions.table import Action, Run, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
@@ -36,13 +32,20 @@ def _about_value(run: Run, look: Look) -> Look:
     if new is not None and not (present.type or present.choices):
         old_type, new_type = (TYPE_LABELS[type_of(value)] for value in (present.value, new))
         if old_type != new_type:
-            text = _("The value was %(old)s and becomes %(new)s: code that reads it may fail.")
-            notes.append(text % {"old": localized(old_type), "new": localized(new_type)})
+            notes.append(
+                say(
+                    "The value was {old} and becomes {new}: code that reads it may fail.",
+                    old=old_type,
+                    new=new_type,
+                ).local
+            )
     return replace(look, notes=notes)
 
 
 def _about_deletion(run: Run, look: Look) -> Look:
-    lost = _("A secret value cannot be brought back: the history does not store what it was.")
+    lost = say(
+        "A secret value cannot be brought back: the history does not store what it was."
+    ).lazy
     notes = [str(lost)] if any(map(is_secret, run.rows)) else []
     return replace(look, notes=[*look.notes, *notes])
 
@@ -52,8 +55,8 @@ def _about_deletion(run: Run, look: Look) -> Look:
     "value set page_size 50",
     "value set payment_gateway '\"stripe\"'",
     "value set page_size - < size.json",
-    label=_("Set"),
-    button=_("Set %(key)s"),
+    label=say("Set").lazy,
+    button=say("Set {key}"),
     about=_about_value,
 )
 def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
@@ -69,8 +72,8 @@ def set_(key: str, value: _Json, *, expect_version: int | None = None) -> Change
     Kind.VALUE,
     "value set-for-everyone page_size 10",
     "value set-for-everyone page_size 10 --dry-run",
-    label=_("Set for everyone"),
-    button=_("Set %(key)s for everyone"),
+    label=say("Set for everyone").lazy,
+    button=say("Set {key} for everyone"),
     about=_about_value,
 )
 def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = None) -> Changed:
@@ -85,8 +88,8 @@ def set_for_everyone(key: str, value: _Json, *, expect_version: int | None = Non
     Kind.VALUE,
     "value rules page_size sizes.json --bucket-by organization",
     "value rules page_size []",
-    label=_("Rules"),
-    button=_("Save the rules"),
+    label=say("Rules").lazy,
+    button=say("Save the rules"),
 )
 def rules(
     key: str,
@@ -107,8 +110,8 @@ def rules(
     Kind.VALUE,
     "value details page_size --type integer",
     'value details payment_gateway --choices \'["stripe", "paypal"]\' --value \'"stripe"\'',
-    label=_("Details"),
-    button=_("Save the details"),
+    label=say("Details").lazy,
+    button=say("Save the details"),
     fields=fields_of(
         lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE, RULES, BUCKET_BY)
     ),
@@ -133,8 +136,8 @@ def details(
     "value create sms_password - --secret < password.json",
     'value create currency \'"EUR"\' --choices \'["EUR", "CHF"]\'',
     "value create max_results 10 --rules sizes.json",
-    label=_("Add value"),
-    button=_("Add value"),
+    label=say("Add value").lazy,
+    button=say("Add value"),
     right="add",
     creates=True,
     fields=fields_of(lambda: conf.value_model, AbstractKeyValueStore, without=(VALUE,)),
@@ -151,8 +154,8 @@ def create(key: str, value: _Json, **fields: Any) -> Changed:
     Kind.VALUE,
     "value delete payment_gateway --yes",
     "value delete payment_gateway --dry-run",
-    label=_("Delete"),
-    button=_("Delete %(key)s"),
+    label=say("Delete").lazy,
+    button=say("Delete {key}"),
     deletes=True,
     about=_about_deletion,
     right="delete",

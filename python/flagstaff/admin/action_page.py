@@ -10,20 +10,19 @@ from hashlib import sha256
 from typing import Any, Protocol
 
 from django.contrib import messages
-from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import localized
-from flagstaff.actions.look import Look, Written, commit
+from flagstaff._text import localized, say
+from flagstaff.actions.commit import commit
+from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
-from flagstaff.admin.argument_form import ArgumentForm
-from flagstaff.admin.base_admin import REASON, SAVE_TIMEOUT, BaseAdmin, posted_reason
+from flagstaff.admin.action_admin import AT, ArgumentForm, is_answered, wants_later
+from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin, posted_reason
 from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
@@ -42,8 +41,6 @@ LONG_TIMEOUT = 5.0
 # The names of the fields that confirm, with the key that a person types, and with the version that
 # the page showed.
 _CONFIRMED, _TYPED_KEY, _VERSION = "_confirmed", "_typed_key", "expect_version"
-# The names of the field with the time of an action, and of the button beside it.
-_AT, _LATER = "_at", "_later"
 
 
 class Subject(Protocol):
@@ -142,7 +139,7 @@ class ActionPage:
         """Returns what the arguments would do; None if that is not possible."""
         try:
             look = self.subject.look(run)
-            if look is not None:
+            if look is not None and self.may_write:
                 require_reach(self.admin.admin_site, self.request, look.impact)
         except FlagstaffError as error:
             self._refuse(error)
@@ -176,7 +173,7 @@ class ActionPage:
         elif _CONFIRMED in self.request.POST and not (self.problems or self.subject.form.fields):
             # Without arguments, it was no edit of the person.
             self.problems.append(
-                _("This has changed since the page was shown. Press the button again.")
+                say("This has changed since the page was shown. Press the button again.").local
             )
         return has_asked and not self.problems
 
@@ -185,10 +182,12 @@ class ActionPage:
         # An input of one line has no line breaks, and a page shows several blanks as one.
         typed = look.typed if look.asks else ""
         if typed and self.request.POST.get(_TYPED_KEY, "").split() != typed.split():
-            yield _("Not confirmed: type “%(text)s” exactly.") % {"text": typed}
+            yield say("Not confirmed: type “{text}” exactly.", text=typed).local
         has_reason = bool(posted_reason(self.request).strip())
         if conf.require_reason and self.subject.needs_reason and not has_reason:
-            yield _("A reason is required. Write why you make this change: the history shows it.")
+            yield say(
+                "A reason is required. Write why you make this change: the history shows it."
+            ).local
 
     @property
     def _shown(self) -> list[str] | None:
@@ -212,7 +211,7 @@ class ActionPage:
     def _read_time(self) -> None:
         """Reads when to do it, or adds a problem."""
         try:
-            self.at = future_time(self.request.POST.get(_AT, ""))
+            self.at = future_time(self.request.POST.get(AT, ""))
         except FlagstaffError as error:
             self.problems.append(f"{localized(error.message)}.")
 
@@ -225,7 +224,7 @@ class ActionPage:
         done = ask(run, look, self.at, approval=approval)
         name = done.record["asked_by_name"]
         line = waiting_line(self.admin.admin_site, find(done.key), name)
-        message = format_html("{} {}", _("Nothing is changed yet."), line)
+        message = format_html("{} {}", say("Nothing is changed yet.").local, line)
         self.admin.message_user(self.request, message, messages.WARNING)
         for note in done.notes:
             self.admin.message_user(self.request, localized(note), messages.WARNING)
@@ -259,7 +258,7 @@ class ActionPage:
             admin.message_user(request, receipt.unchanged, messages.INFO)
         if receipt.text:
             timeout = LONG_TIMEOUT if self.subject.waits_for_workers else SAVE_TIMEOUT
-            undo = receipt.undo_url, receipt.undo_label or _("Undo")
+            undo = receipt.undo_url, receipt.undo_label or say("Undo").local
             admin.report_applied(
                 request, receipt.text, timeout=timeout, undo=undo, links=receipt.links
             )
@@ -290,7 +289,7 @@ class ActionPage:
             "is_danger": subject.is_danger or subject.is_urgent,
             "back": subject.back_url(),
             "zone": timezone.get_current_timezone_name() if subject.can_wait else "",
-            "at": request.POST.get(_AT, ""),
+            "at": request.POST.get(AT, ""),
             "is_later": self._is_later,
             "notes": [] if look is None else subject.notes(look),
             **subject.words(run if look is not None else None),
@@ -299,8 +298,10 @@ class ActionPage:
             context["notes"] = [*context["notes"], *_rule_notes(run)]
             context["tables"] = subject.tables(look)
             if self._needs_approval(run, look):
-                context["notes"].append(_("Another user has to approve this before it is done."))
-                context["button"] = _("Request approval")
+                context["notes"].append(
+                    say("Another user has to approve this before it is done.").local
+                )
+                context["button"] = say("Request approval").local
         if look is None and subject.is_danger:
             context["cannot"] = True
         return admin.template_page(request, "flagstaff/question.html", context)
@@ -314,20 +315,9 @@ class ActionPage:
         return "typed" if look.asks and look.typed else "button"
 
 
-def is_answered(request: HttpRequest) -> bool:
-    """Whether a page was submitted. The list posts its selection without a reason."""
-    is_of_list = ACTION_CHECKBOX_NAME in request.POST
-    return request.method == "POST" and (not is_of_list or REASON in request.POST)
-
-
 def _rule_notes(run: Run) -> list[str]:
     """Returns what is to know of new rules or conditions: what they name and does not exist."""
     return rule_notes(run.arguments.get("rules", run.arguments.get("conditions", [])))
-
-
-def wants_later(request: HttpRequest) -> bool:
-    """Whether a time was posted, or its button without a time."""
-    return bool(request.POST.get(_AT, "").strip() or _LATER in request.POST)
 
 
 def _seal(run: Run, look: Look) -> str:

@@ -12,8 +12,8 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.utils.translation import gettext as _
 
+from flagstaff._text import say
 from flagstaff.admin.changes.events import rows_of_app
 from flagstaff.admin.links import changes_url
 from flagstaff.admin.rights import may
@@ -50,7 +50,7 @@ class AppRowAdmin(RowPageAdmin):
         """Returns the section with the events, and the action that deletes them with the row."""
         rows = rows_of_app([*self.events(row).order_by("-id")[:_MAX_EVENTS]])
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
-        return Section(_("Events"), html if rows else "", ("delete",))
+        return Section(say("Events").local, html if rows else "", ("delete",))
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -5,57 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django import forms
 from django.db.models import JSONField
 from django.http import HttpRequest
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.model_fields import find_field
-from flagstaff._words.text import Text, localized
+from flagstaff._text import Sentence, localized, say
 from flagstaff.actions import Action, Argument
 from flagstaff.actions.arguments import Several
-
-if TYPE_CHECKING:
-    from flagstaff.admin.row_page import RowPageAdmin
+from flagstaff.admin.action_admin import ActionAdmin, ArgumentForm
 
 # The labels of arguments that are not columns of their row.
-_LABELS: Mapping[str, Any] = {"percent": gettext_lazy("Percent"), "users": gettext_lazy("Users")}
-
-
-class ArgumentForm(forms.Form):
-    """The arguments that a person types, and those that the page gives by itself."""
-
-    # The page says what is missing, as Django's forms do.
-    use_required_attribute = False
-
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        #: Arguments that nobody is asked for.
-        self.given: dict[str, Any] = {}
-
-    def arguments(self) -> dict[str, Any]:
-        """Returns the arguments of a valid form; of columns, those that a person has changed."""
-        typed = {
-            name: value
-            for name, value in self.cleaned_data.items()
-            if (
-                name in self.changed_data
-                if self.fields[name].show_hidden_initial
-                else value is not None
-            )
-        }
-        return {**self.given, **typed}
+_LABELS: Mapping[str, Any] = {"percent": say("Percent").lazy, "users": say("Users").lazy}
 
 
 class ArgumentFields:
     """The fields of the arguments of an action of rows."""
 
     def __init__(
-        self, admin: RowPageAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
+        self, admin: ActionAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
     ) -> None:
         self.admin, self.request, self.action, self.rows = admin, request, action, rows
         self.row = rows[0] if len(rows) == 1 else None
@@ -103,12 +74,12 @@ class ArgumentFields:
             field.required = field.required or required
             return field
         # Without a label of ours, translated where a column or a table has the same name.
-        label = _LABELS.get(name) or _(capfirst(name.replace("_", " ")))
+        label = _LABELS.get(name) or say(capfirst(name.replace("_", " "))).local
         field = argument.form_field(label, required=required)
-        if isinstance(argument.help, Text):
-            text, lines = localized(argument.help), _("One on each line: %(what)s")
+        if isinstance(argument.help, Sentence):
+            text, lines = localized(argument.help), say("One on each line: {what}")
             is_several = isinstance(argument, Several)
-            field.help_text = lines % {"what": text} if is_several else capfirst(text)
+            field.help_text = say(lines, what=text).local if is_several else capfirst(text)
         return field
 
     def _shared(self, names: Iterable[str]) -> dict[str, Any]:

@@ -17,14 +17,12 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern
 from django.utils.html import format_html, format_html_join
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 
-from flagstaff._attribution.context import actor_of, attributed, attribution
-from flagstaff._tables.database import db
+from flagstaff._attribution import actor_of, attributed, attribution
+from flagstaff._tables.database import NO_PRIVILEGE, db, is_missing_table, sqlstate
 from flagstaff._tables.rows import all_rows, hiding, uncached
-from flagstaff._tables.sqlstate import NO_PRIVILEGE, is_missing_table, sqlstate
-from flagstaff._words.text import local_number, localized
+from flagstaff._text import localized, say
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Action, rights
@@ -55,8 +53,9 @@ def search_problem(text: str) -> str:
     """Returns why nothing is searched for: the text is too long. "" if it is not."""
     if len(text) <= MAX_SEARCH:
         return ""
-    problem = _("The search has %(count)s characters; use at most %(most)s.")
-    return problem % {"count": local_number(len(text)), "most": MAX_SEARCH}
+    return say(
+        "The search has {count} characters; use at most {most}.", count=len(text), most=MAX_SEARCH
+    ).local
 
 
 class BaseAdmin(_ModelAdmin):
@@ -208,7 +207,7 @@ class BaseAdmin(_ModelAdmin):
                 if request.method != "POST":
                     raise
                 # Django capitalises the first letter of a message: a key must not come first.
-                text = _("Not saved: %(why)s") % {"why": localized(error.message)}
+                text = say("Not saved: {why}", why=error.message).local
         self.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 
@@ -229,11 +228,11 @@ class BaseAdmin(_ModelAdmin):
         return TemplateResponse(request, template, page)
 
     def _page_before_migration(self, request: HttpRequest) -> HttpResponse:
-        problem = _("This page cannot be shown: the database lacks a table or a column.")
-        advice = _(
+        problem = say("This page cannot be shown: the database lacks a table or a column.").local
+        advice = say(
             "Run “manage.py migrate”, and check that the database user may use the tables of "
             "flagstaff."
-        )
+        ).local
         context = {"problem": f"{problem} {advice}"}
         return self.template_page(request, "flagstaff/problem.html", context)
 
@@ -332,8 +331,12 @@ def applied_by_workers(timeout: float) -> Applied:
     try:
         propagation = wait_for_workers(timeout)
     except PropagationError as error:
-        text = _("It is not known whether the workers have applied it: %(problem)s.")
-        return Applied(text % {"problem": error}, complete=False)
+        return Applied(
+            say(
+                "It is not known whether the workers have applied it: {problem}.", problem=error
+            ).local,
+            complete=False,
+        )
     if propagation.direct:
         return Applied("", complete=True)
     sentences = map(localized, propagation_messages(propagation))

@@ -10,17 +10,14 @@ from django import forms
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explained, Explanation, Step, explain, step_text
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._engine.status import status
-from flagstaff._engine.typed_context import parse_text
-from flagstaff._tables.bucket_units import USER
+from flagstaff._evaluation import Explained, Explanation, Step, explain, parse_text, step_text
+from flagstaff._tables.model_fields import USER
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._words.text import localized
+from flagstaff._text import localized, say
+from flagstaff._workers.status import status
 from flagstaff.actions.arguments import name_of_users, unknown_users
 from flagstaff.admin.rights import needs_view_user_text
 from flagstaff.admin.row_page import Section
@@ -35,18 +32,18 @@ _FILTERS = "_changelist_filters"
 _CURRENT_MODES = {"live", "direct", "idle"}
 # By the name of the step. The name of another unit than the user is its own label.
 _LABELS = {
-    "exists": gettext_lazy("Exists"),
-    "enabled": gettext_lazy("Enabled"),
-    "allowed": gettext_lazy("Allowed user"),
-    "rules": gettext_lazy("Rules"),
-    "100 %": gettext_lazy("Rollout of 100 %"),
-    USER: gettext_lazy("Known user"),
-    "bucket < rollout": gettext_lazy("Bucket below the rollout"),
-    "the value itself": gettext_lazy("The value itself"),
+    "exists": say("Exists").lazy,
+    "enabled": say("Enabled").lazy,
+    "allowed": say("Allowed user").lazy,
+    "rules": say("Rules").lazy,
+    "100 %": say("Rollout of 100 %").lazy,
+    USER: say("Known user").lazy,
+    "bucket < rollout": say("Bucket below the rollout").lazy,
+    "the value itself": say("The value itself").lazy,
 }
 _NUMBERED = {
-    "rule": gettext_lazy("Rule %(number)s"),
-    "condition": gettext_lazy("Condition %(number)s"),
+    "rule": say("Rule {number}"),
+    "condition": say("Condition {number}"),
 }
 
 
@@ -69,22 +66,22 @@ class TypedUser:
     def words(self) -> str:
         """The user in words, also if it is anonymous."""
         if (user := self.user) is None:
-            return _("anonymous users")
+            return say("anonymous users").local
         if user.name is None or user.name == str(user.pk):
-            return _("primary key %(pk)s") % {"pk": user.pk}
-        return _("%(name)s (primary key %(pk)s)") % {"name": user.name, "pk": user.pk}
+            return say("primary key {pk}", pk=str(user.pk)).local
+        return say("{name} (primary key {pk})", name=user.name, pk=str(user.pk)).local
 
     def notes(self) -> Iterator[str]:
         """Yields what a reader of the result must know. Does not query."""
         if self.user is not None and self.user.by is None:
-            text = _(
-                "No user has the primary key %(pk)s. The result is that of the bare primary key."
-            )
-            yield text % {"pk": self.user.pk}
+            yield say(
+                "No user has the primary key {pk}. The result is that of the bare primary key.",
+                pk=str(self.user.pk),
+            ).local
         worker = status()
         if worker.mode not in _CURRENT_MODES:
-            text = _("This process is not live (%(reason)s), so its own results may be older.")
-            yield text % {"reason": localized(worker.mode_reason or worker.mode)}
+            text = say("This process is not live ({reason}), so its own results may be older.")
+            yield say(text, reason=worker.mode_reason or worker.mode).local
 
 
 class EvaluationForm(forms.Form):
@@ -92,18 +89,18 @@ class EvaluationForm(forms.Form):
 
     user = forms.CharField(
         required=False,
-        help_text=gettext_lazy("Leave it empty for an anonymous user."),
+        help_text=say("Leave it empty for an anonymous user.").lazy,
         widget=forms.TextInput(attrs={"autocomplete": "off", "autocapitalize": "none"}),
     )
     context = forms.CharField(
-        label=gettext_lazy("Context"),
+        label=say("Context").lazy,
         required=False,
         # Each flag of the page of a user is evaluated with it.
         max_length=10_000,
-        help_text=gettext_lazy(
+        help_text=say(
             "What your code passes beside the user: name=value on each line, such as country=DE, "
             "or JSON."
-        ),
+        ).lazy,
         widget=forms.Textarea(attrs={"rows": 3}),
     )
 
@@ -137,7 +134,7 @@ def who_has_it(request: HttpRequest, flag: Any) -> Section:
 
     Then queries the user and the flag.
     """
-    title = _("Who has it?")
+    title = say("Who has it?").local
     if not may_see_users(request.user):
         return Section(title, format_html('<p id="who-has-it">{}</p>', needs_view_user_text()))
     form = EvaluationForm(request.GET)
@@ -162,12 +159,12 @@ def _notes_of_code(explanation: Explanation) -> list[str]:
 
 
 def _result(explanation: Explanation, user: TypedUser) -> str:
-    texts = {"user": user.words}
     if explanation.error_code in ("PARSE_ERROR", "GENERAL"):
-        return _("The flag returns the default of the call for %(user)s.") % texts
+        return say("The flag returns the default of the call for {user}.", user=user.words).local
     if explanation.error_code is not None:
-        return _("The flag cannot be read from the database.")
-    return (_("On for %(user)s.") if explanation.value else _("Off for %(user)s.")) % texts
+        return say("The flag cannot be read from the database.").local
+    text = say("On for {user}.") if explanation.value else say("Off for {user}.")
+    return say(text, user=user.words).local
 
 
 # The steps in words.
@@ -175,7 +172,7 @@ def _result(explanation: Explanation, user: TypedUser) -> str:
 
 def shown_steps(explanation: Explanation) -> list[Step]:
     """Returns the steps in the order of the evaluation, with labels in the place of their names."""
-    hint = _(" (write %(example)s into the context)")
+    hint = say(" (write {example} into the context)")
     steps = [
         replace(step, name=_label(step.name), text=step_text(step, hint))
         # The page of a flag need not say that the flag exists.
@@ -186,7 +183,7 @@ def shown_steps(explanation: Explanation) -> list[Step]:
         return steps
     # With an override, nothing else is even read.
     is_forced = explanation.override == VARIABLE
-    label = _("Not forced off") if is_forced else _("Not overridden by a test")
+    label = say("Not forced off").local if is_forced else say("Not overridden by a test").local
     return [replace(steps[0], name=label, met=False)]
 
 
@@ -195,7 +192,7 @@ def _label(name: str) -> str:
         return str(_LABELS[name])
     word, _space, number = name.partition(" ")
     if word in _NUMBERED and number.isdigit():
-        return _NUMBERED[word] % {"number": number}
+        return say(_NUMBERED[word], number=number).local
     return name
 
 

@@ -16,8 +16,8 @@ from django.urls import NoReverseMatch, URLPattern, path, reverse
 from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.text import capfirst
-from django.utils.translation import gettext_lazy
 
+from flagstaff._text import say
 from flagstaff.admin.app_pages import PAGES as APP_PAGES
 from flagstaff.admin.rights import may, may_view
 from flagstaff.conf import conf
@@ -128,13 +128,13 @@ class _Entry:
 
 #: By the name in the URL.
 PAGES: Mapping[str, _Entry] = {
-    "overview": _Entry(gettext_lazy("overview"), _views_anything),
-    "changes": _Entry(gettext_lazy("recent changes"), _views_changes),
-    "user": _Entry(gettext_lazy("flags of a user")),
-    "unknown_keys": _Entry(gettext_lazy("unknown keys")),
-    "workers": _Entry(gettext_lazy("workers")),
-    "stale": _Entry(gettext_lazy("stale flags")),
-    "search": _Entry(gettext_lazy("Search"), _views_anything, is_in_menu=False),
+    "overview": _Entry(say("overview").lazy, _views_anything),
+    "changes": _Entry(say("recent changes").lazy, _views_changes),
+    "user": _Entry(say("flags of a user").lazy),
+    "unknown_keys": _Entry(say("unknown keys").lazy),
+    "workers": _Entry(say("workers").lazy),
+    "stale": _Entry(say("stale flags").lazy),
+    "search": _Entry(say("Search").lazy, _views_anything, is_in_menu=False),
 }
 
 

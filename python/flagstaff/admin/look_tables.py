@@ -10,11 +10,9 @@ from typing import Any
 from django.contrib.admin import AdminSite
 from django.http import Http404, HttpRequest
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flagstaff._tables.rows import Row
-from flagstaff._words.text import is_whole_number, local_number
+from flagstaff._text import is_whole_number, local_number, say
 from flagstaff.actions.look import Line, Look
 from flagstaff.admin.flag.state import lines_of_flags
 from flagstaff.admin.rights import may_see
@@ -58,13 +56,14 @@ def newer_texts(
 ) -> Iterator[str]:
     """Yields which rows have another version than a page showed, and who changed what since."""
     if versions is None or len(shown) != len(rows):
-        yield _("Some of what you selected no longer exists.")
+        yield say("Some of what you selected no longer exists.").local
         return
     for row, old, new in zip(rows, shown, versions, strict=True):
         if old == new:
             continue
-        text = _("“%(key)s” has changed since the page was shown. Press the button again.")
-        yield text % {"key": row.key}
+        yield say(
+            "“{key}” has changed since the page was shown. Press the button again.", key=row.key
+        ).local
         if kind := Kind.of_model(type(row)):
             newer = Change.objects.of_row(kind, row.pk).filter(id__gt=parse_version(old))
             yield from describe_events(request, [*events(newer.short().newest()[:_MAX_NEWER])])
@@ -82,7 +81,7 @@ def tables_of(
 ) -> list[tuple[Sequence[Line], object]]:
     """Returns what is now and afterwards, with the headings: of the rows, and of what uses them."""
     uses = segment_rows(site, request, look.impact)
-    return [(_lines(request, look), heading), (uses, capfirst(_("used by")))]
+    return [(_lines(request, look), heading), (uses, capfirst(say("used by").local))]
 
 
 def _lines(request: HttpRequest, look: Look) -> Sequence[Line]:
@@ -104,7 +103,7 @@ def _lines(request: HttpRequest, look: Look) -> Sequence[Line]:
 def joined_line(key: str, lines: Sequence[Line]) -> Line:
     """Returns what differs of one row in one line."""
     if all(line.now == line.after for line in lines):
-        return Line(key, no_change := _("no change"), no_change)
+        return Line(key, no_change := say("no change").local, no_change)
     sides = {}
     for side in ("now", "after"):
         texts = [(line.field, getattr(line, side)) for line in lines if line.now != line.after]
@@ -138,8 +137,9 @@ def segment_rows(site: AdminSite, request: HttpRequest, impact: Impact) -> list[
     sees = partial(may_see, site, request)
     visible = [use for use in impact.uses if sees(use.model, use.row.pk)]
     numbers = {
-        _("more flags, values and experiments"): len(visible) - _MAX_USES,
-        _("flags, values and experiments that you may not see"): len(impact.uses) - len(visible),
+        say("more flags, values and experiments").local: len(visible) - _MAX_USES,
+        say("flags, values and experiments that you may not see").local: len(impact.uses)
+        - len(visible),
     }
     rows = [Line(use.label(), *use_texts(impact, use)) for use in visible[:_MAX_USES]]
     counts = ((label, local_number(count)) for label, count in numbers.items() if count > 0)
@@ -169,4 +169,4 @@ def _names(request: HttpRequest, changed: Changed) -> Names | None:
 
 def count_of_users(count: int) -> str:
     """Returns the number of users, such as "1 user"."""
-    return ngettext("%(count)s user", "%(count)s users", count) % {"count": local_number(count)}
+    return say("{count} user", "{count} users", count=count).local

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.http import HttpRequest
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from flagstaff._words.text import local_list, localized, quoted
+from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import Action, Done
+from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.links import page_url, undo_url
 from flagstaff.admin.look_tables import describe_changed
 from flagstaff.admin.rights import may
 from flagstaff.changes import Changed
-
-if TYPE_CHECKING:
-    from flagstaff.admin.row_page import RowPageAdmin
 
 
 @dataclass(frozen=True)
@@ -41,7 +37,7 @@ class Receipts:
     """Writes the receipt of an action of rows."""
 
     def __init__(
-        self, admin: RowPageAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
+        self, admin: ActionAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
     ) -> None:
         self.admin, self.request, self.action, self.rows = admin, request, action, rows
 
@@ -51,34 +47,36 @@ class Receipts:
         unchanged = ""
         written = [change for change in changed if change.written]
         if same := [change.key for change in changed if not change.written]:
-            text = ngettext(
-                "Nothing was changed: %(keys)s already has these values.",
-                "Nothing was changed: %(keys)s already have these values.",
-                len(same),
+            text = say(
+                "Nothing was changed: {keys} already has these values.",
+                "Nothing was changed: {keys} already have these values.",
             )
-            unchanged = text % {"keys": local_list(map(quoted, same))}
+            unchanged = say(text, count=len(same), keys=local_list(map(quoted, same))).local
         if not written:
             return Receipt("", unchanged=unchanged)
-        texts = {"keys": local_list(quoted(change.key) for change in written)}
+        values: dict[str, Any] = {
+            "count": len(written),
+            "keys": local_list(quoted(change.key) for change in written),
+        }
         undone, sentences = [change for change in written if change.version], []
         if action.creates:
-            text = _("%(keys)s was added.")
+            text = say("{keys} was added.")
             undone = undone if may(admin.admin_site, request, "delete", self.rows[0]) else []
         elif action.deletes:
-            text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", len(written))
+            text = say("{keys} was deleted.", "{keys} were deleted.")
             undone = undone if may(admin.admin_site, request, "add", admin.model) else []
         else:
-            text = ngettext("%(keys)s was changed.", "%(keys)s were changed.", len(written))
+            text = say("{keys} was changed.", "{keys} were changed.")
             undone = [change for change in undone if change.undo is not None and not change.secret]
             if len(written) == 1:
-                text = _("“%(key)s” was changed: %(change)s.")
+                text = say("“{key}” was changed: {change}.")
                 change = describe_changed(request, written[0])
-                texts = {"key": written[0].key, "change": change}
+                values = {"key": written[0].key, "change": change}
                 sentences.append(users)
         url = undo_url(admin.admin_site, [change.version for change in undone if change.version])
         links = admin.next_steps(request, self.rows[0]) if action.creates else ()
         return Receipt(
-            " ".join(filter(None, [text % texts, *sentences])),
+            " ".join(filter(None, [say(text, **values).local, *sentences])),
             url,
             unchanged=unchanged,
             links=links,
@@ -90,8 +88,8 @@ class Receipts:
         # What has happened is stored, and shown in English.
         text = " ".join(_sentence(done, localized(message)) for message in done.messages)
         if action.deletes:
-            text = ngettext("%(keys)s was deleted.", "%(keys)s were deleted.", 1)
-            text %= {"keys": quoted(done.key)}
+            was_deleted = say("{keys} was deleted.", "{keys} were deleted.")
+            text = say(was_deleted, count=1, keys=quoted(done.key)).local
         if not done.written:
             return Receipt("", unchanged=text)
         # Others may gain nothing.

@@ -14,13 +14,11 @@ from django.contrib.admin.exceptions import NotRegistered
 from django.core.exceptions import ObjectDoesNotExist, PermissionDenied, ValidationError
 from django.db.models import Model
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flagstaff._tables.model_fields import stored_fields
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import local_list, local_number, localized, quoted
+from flagstaff._text import local_list, localized, quoted, say
+from flagstaff._text.rules import named_segments
 from flagstaff.actions import rights
 from flagstaff.actions.rights import Right
 from flagstaff.admin.fallbacks import once
@@ -191,20 +189,18 @@ def require_reach(site: AdminSite, request: HttpRequest, reached: Impact) -> Non
     rows = [state.row for state in missing]
     names = [quoted(row.key) for row in rows if may_see(site, request, type(row), row.pk)]
     if hidden := len(rows) - len(names):
-        text = ngettext(
-            "%(count)s key that you may not see", "%(count)s keys that you may not see", hidden
-        )
-        names.append(text % {"count": local_number(hidden)})
+        text = say("{count} key that you may not see", "{count} keys that you may not see")
+        names.append(say(text, count=hidden).local)
     used = {key for row in rows for key, _place in named_segments(row.rules)}
     keys = [quoted(key) for kind, key in reached.rows if kind is Kind.SEGMENT and key in used]
-    text = ngettext(
-        "you need the permission to change or toggle %(flags)s, whose rules use the segment "
-        "%(keys)s",
-        "you need the permission to change or toggle %(flags)s, whose rules use the segments "
-        "%(keys)s",
-        len(keys),
+    text = say(
+        "you need the permission to change or toggle {flags}, whose rules use the segment {keys}",
+        "you need the permission to change or toggle {flags}, whose rules use the segments {keys}",
+        count=len(keys),
+        flags=local_list(names),
+        keys=local_list(keys),
     )
-    raise InvalidChangeError(text % {"flags": local_list(names), "keys": local_list(keys)})
+    raise InvalidChangeError(text.local)
 
 
 def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError) -> str:
@@ -215,7 +211,7 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
     if isinstance(error, SegmentInUseError):
         uses = uses_by_segment()[error.key]
         if not uses or not all(may_see(site, request, use.model, use.row.pk) for use in uses):
-            hidden = _("flags, values and experiments that you may not see")
+            hidden = say("flags, values and experiments that you may not see").local
             error = SegmentInUseError(error.key, hidden)
     return localized(error.message)
 
@@ -226,12 +222,15 @@ def visible_refusal(site: AdminSite, request: HttpRequest, error: FlagstaffError
 def why_not_toggle(model: type[Model]) -> str:
     """Returns the sentence beside controls that are disabled."""
     if conf.read_only:
-        return _("These pages are read-only: the setting READ_ONLY is True.")
-    text = _("To turn flags on or off, you need the permission “%(permission)s”.")
-    return text % {"permission": rights.permission("toggle", model)}
+        return say("These pages are read-only: the setting READ_ONLY is True.").local
+    return say(
+        "To turn flags on or off, you need the permission “{permission}”.",
+        permission=rights.permission("toggle", model),
+    ).local
 
 
 def needs_view_user_text() -> str:
     """Returns the sentence that names the permission to see users."""
-    text = _("To see users, you need the permission “%(name)s”.")
-    return text % {"name": permission_to_see_users()}
+    return say(
+        "To see users, you need the permission “{name}”.", name=permission_to_see_users()
+    ).local

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, cast
 
@@ -23,17 +23,15 @@ from django.utils.functional import Promise
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
 
 from flagstaff._tables.model_fields import RULES, stored_fields
-from flagstaff._words.text import is_storable, local_list, local_number, quoted
-from flagstaff._words.times import local_time_text
-from flagstaff.actions import Action, all_actions
+from flagstaff._text import is_storable, local_list, local_number, quoted, say
+from flagstaff._text.times import local_time_text
+from flagstaff.actions import Action
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
+from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.action_page import ActionPage
-from flagstaff.admin.argument_form import ArgumentForm
-from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import history_url, list_link, page_url, row_path
@@ -45,7 +43,7 @@ from flagstaff.admin.waiting_lines import row_lines
 from flagstaff.admin.words import joined
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
-from flagstaff.history.log import Change, events, has_history, versions_of
+from flagstaff.history.log import Change, events, has_history
 from flagstaff.waiting.stored import OPEN, PROBLEMS
 
 CONDITIONS = "conditions"
@@ -100,11 +98,9 @@ class ActionLink:
     permission: str
 
 
-class RowPageAdmin(BaseAdmin):
+class RowPageAdmin(ActionAdmin):
     """Shows a row as text, with its actions."""
 
-    #: The names of actions of the terminal that have no page.
-    left_out: ClassVar[Collection[str]] = ()
     #: What the editor of rules says if there are none, and below it.
     no_rules: ClassVar[str | Promise] = ""
     rules_help: ClassVar[str | Promise] = ""
@@ -118,11 +114,6 @@ class RowPageAdmin(BaseAdmin):
             problems.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
         return problems
 
-    @property
-    def action_kind(self) -> Kind | str:
-        """The kind of row whose actions have pages."""
-        return self.row_kind
-
     def head(self, request: HttpRequest, row: Any) -> Head:
         """Returns what the page of a row begins with."""
         return Head()
@@ -134,32 +125,6 @@ class RowPageAdmin(BaseAdmin):
     def is_offered(self, action: Action, row: Any) -> bool:
         """Whether the page of a row links to an action that the user may do."""
         return True
-
-    # What a kind of row adds to the pages of its actions.
-
-    def prepare_form(
-        self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
-    ) -> None:
-        """Adapts the form of an action; `row` is None for a new one, or for several."""
-
-    def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
-        """Returns what is usual, for the arguments of an action that are not columns."""
-        return {}
-
-    def summary(self, row: Any) -> str:
-        """Returns the sentence that says what a row means after a change."""
-        return ""
-
-    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
-        """Returns the URLs and texts of what a person may do next with a new row."""
-        return []
-
-    def versions(self, rows: Sequence[Any]) -> list[str] | None:
-        """Returns the present versions of rows, in their order; None without a history."""
-        if not has_history():
-            return None
-        versions = versions_of(self.row_kind, [row.pk for row in rows])
-        return [str(versions.get(str(row.pk), 0)) for row in rows]
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
@@ -263,14 +228,14 @@ class RowPageAdmin(BaseAdmin):
         """The page of an action for the selected rows of the list."""
         selected = [*rows.order_by("key")[: _MAX_SELECTED + 1]]
         if len(selected) > _MAX_SELECTED:
-            text = _("Nothing was changed: select at most %(count)s, then the others.")
+            text = say("Nothing was changed: select at most {count}, then the others.")
             count = {"count": local_number(_MAX_SELECTED)}
-            self.message_user(request, text % count, messages.ERROR)
+            self.message_user(request, say(text, **count).local, messages.ERROR)
             return None
         if refused := [row.key for row in selected if not self.may_do(request, action, row)]:
-            text = _("Nothing was changed: you may not change %(keys)s.")
+            text = say("Nothing was changed: you may not change {keys}.")
             keys = {"keys": local_list(map(quoted, refused))}
-            self.message_user(request, text % keys, messages.ERROR)
+            self.message_user(request, say(text, **keys).local, messages.ERROR)
             return None
         return self._action_page(request, action, selected) if selected else None
 
@@ -369,11 +334,11 @@ class RowPageAdmin(BaseAdmin):
             if value is not False and value not in (None, "", [])
         )
         html = format_html("<p>{}</p>", joined(" · ", lines))
-        return Section(_("About"), html, ("details", "delete"))
+        return Section(say("About").local, html, ("details", "delete"))
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """Returns the section with what has happened to a row."""
-        title = _("Last changes")
+        title = say("Last changes").local
         if not can_read(request, "change_table"):
             return Section(title, "")
         site, kind = self.admin_site, self.row_kind
@@ -382,13 +347,6 @@ class RowPageAdmin(BaseAdmin):
         rows = event_rows(site, request, shown, row=row)
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(title, html if rows else "", is_aside=True)
-
-    @cached_property
-    def page_actions(self) -> Mapping[str, Action]:
-        """The actions that have pages, by name."""
-        # The pages of changes undo and restore.
-        actions = (action for action in all_actions(self.action_kind) if not action.undoes)
-        return {action.name: action for action in actions if action.name not in self.left_out}
 
 
 def _column_text(field: Any, value: Any) -> str:

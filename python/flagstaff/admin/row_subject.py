@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import PermissionDenied
@@ -13,15 +13,15 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
 
-from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.rows import all_rows, unknown_row
-from flagstaff._words.text import local_number
+from flagstaff._text import local_number, say
+from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done
-from flagstaff.actions.look import COUNT_TIMEOUT, Line, Look, Written, look_at
+from flagstaff.actions.commit import COUNT_TIMEOUT, look_at
+from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_page import is_answered, wants_later
+from flagstaff.admin.action_admin import ActionAdmin, is_answered, wants_later
 from flagstaff.admin.argument_form import ArgumentFields
 from flagstaff.admin.links import back_url, list_link, page_url, row_links
 from flagstaff.admin.look_tables import describe_changed, newer_texts, tables_of
@@ -32,9 +32,6 @@ from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
 
-if TYPE_CHECKING:
-    from flagstaff.admin.row_page import RowPageAdmin
-
 # Seconds for the count of users before an action that nothing may delay.
 _SHORT_COUNT = 0.3
 
@@ -43,7 +40,7 @@ class RowSubject:
     """An action of rows, for a user who may do it."""
 
     def __init__(
-        self, admin: RowPageAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
+        self, admin: ActionAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
     ) -> None:
         """Takes the rows that the action changes, by key; none for one that creates a row."""
         self.admin, self.site, self.request = admin, admin.admin_site, request
@@ -114,18 +111,18 @@ class RowSubject:
     def notes(self, look: Look) -> list[SafeString | str]:
         """Who gains and loses, what else to know, and what would no longer run."""
         is_same = look.changed and not any(change.written for change in look.changed)
-        unchanged = _("Nothing would change.") if is_same and self.rows else ""
+        unchanged = say("Nothing would change.").local if is_same and self.rows else ""
         # Of rows of apps, the notes say it.
         users = look.users_text() if look.changed else ""
         notes = [*filter(None, [users, unchanged]), *look.notes]
         key = getattr(self.row, "key", None)
         lines = row_lines(self.site, self.request, self.action.noun, key) if key else []
-        text = _("If you change it now, this will not run:")
+        text = say("If you change it now, this will not run:").local
         return [*notes, *(format_html("{} {}", text, line) for _is_alarm, line in lines)]
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """The fields of a row, or a line for each row, and what uses a segment."""
-        heading = _("Field") if self.row else capfirst(self.admin.opts.verbose_name)
+        heading = say("Field").local if self.row else capfirst(self.admin.opts.verbose_name)
         return tables_of(self.site, self.request, look, heading)
 
     def words(self, run: Run | None) -> Mapping[str, Any]:
@@ -136,7 +133,7 @@ class RowSubject:
             subject = f"{local_number(len(self.rows))} {self.admin.opts.verbose_name_plural}"
         try:
             arguments = {} if run is None else run.arguments
-            button = str(action.button) % {**arguments, "key": subject}
+            button = say(action.button, **{**arguments, "key": subject}).local
         except KeyError:
             button = str(action.label)
         posted = [("action", action.name), *((ACTION_CHECKBOX_NAME, row.pk) for row in self.rows)]

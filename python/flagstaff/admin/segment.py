@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._words.rule_text import conditions_text
-from flagstaff._words.text import local_number
+from flagstaff._text import say
+from flagstaff._text.rules import conditions_text
 from flagstaff.actions import Action
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may_see
@@ -60,25 +58,25 @@ class SegmentAdmin(RowPageAdmin):
             segment.uses = uses[segment.key]
         return changelist
 
-    @admin.display(description=gettext_lazy("segment"), ordering="key")
+    @admin.display(description=say("segment").lazy, ordering="key")
     def segment(self, segment: Segment) -> SafeString:
         """The key and the description."""
         return key_cell(segment)
 
-    @admin.display(description=gettext_lazy("conditions"))
+    @admin.display(description=say("conditions").lazy)
     def short_conditions(self, segment: Segment) -> str:
         """The conditions as a sentence, truncated."""
         text = conditions_text(segment.conditions)
         if text is None or condition_problem(segment.conditions):
-            return _("unreadable conditions")
+            return say("unreadable conditions").local
         return Truncator(text).chars(_MAX_LENGTH_SHOWN)
 
-    @admin.display(description=gettext_lazy("used by"))
+    @admin.display(description=say("used by").lazy)
     def use(self, segment: Any) -> str:
         """The number of flags, values and experiments whose rules use the segment."""
         return _count_text(_uses_of(segment))
 
-    @admin.display(description=gettext_lazy("changed"), ordering="changed_at")
+    @admin.display(description=say("changed").lazy, ordering="changed_at")
     def changed(self, segment: Segment) -> str:
         """The time since the last change. The tooltip has the date and time."""
         return time_cell(segment.changed_at)
@@ -90,8 +88,8 @@ class SegmentAdmin(RowPageAdmin):
         targeting = conditions_html(row.conditions)
         if not condition_problem(row.conditions):
             targeting += _users_note(request, row)
-        yield Section(_("Targeting"), targeting, (CONDITIONS,))
-        yield Section(capfirst(_("used by")), self._used_by(request, row))
+        yield Section(say("Targeting").local, targeting, (CONDITIONS,))
+        yield Section(capfirst(say("used by").local), self._used_by(request, row))
         yield self.about(row, CONDITIONS)
 
     def is_offered(self, action: Action, row: Any) -> bool:
@@ -102,7 +100,7 @@ class SegmentAdmin(RowPageAdmin):
         """What uses the segment, as links for users who may view all of it."""
         uses, site = _uses_of(segment), self.admin_site
         if not uses:
-            return _("no flag")
+            return say("no flag").local
         if not all(may_see(site, request, use.model, use.row.pk) for use in uses):
             return _count_text(uses)
         urls = (
@@ -111,8 +109,9 @@ class SegmentAdmin(RowPageAdmin):
         links = format_html_join(", ", '<a href="{}" class="flagstaff-key">{}</a>', urls)
         if (more := len(uses) - _MAX_FLAGS) <= 0:
             return links
-        text = ngettext("{links} and {count} more", "{links} and {count} more", more)
-        return format_html(text, links=links, count=local_number(more))
+        return say(
+            "{links} and {count} more", "{links} and {count} more", count=more, links=links
+        ).html
 
 
 def _users_note(request: HttpRequest, segment: Segment) -> SafeString:
@@ -120,8 +119,9 @@ def _users_note(request: HttpRequest, segment: Segment) -> SafeString:
     rules = [{"conditions": [{"segment": segment.key}], "rollout_percent": 100}]
     flag = conf.flag_model(key=segment.key, rules=rules)
     [effect] = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user).values()
-    text = _("Users in the segment: %(users)s.")
-    return note_html(text % {"users": users_text(effect, effect.on[1])})
+    return note_html(
+        say("Users in the segment: {users}.", users=users_text(effect, effect.on[1])).local
+    )
 
 
 def _uses_of(segment: Any) -> Sequence[SegmentUse]:
@@ -135,8 +135,8 @@ def _count_text(uses: Collection[SegmentUse]) -> str:
     kinds = [use.kind for use in uses]
     flags, values, others = (kinds.count(kind) for kind in (Kind.FLAG, Kind.VALUE, None))
     texts = (
-        (flags, ngettext("%(count)s flag", "%(count)s flags", flags)),
-        (values, ngettext("%(count)s value", "%(count)s values", values)),
-        (others, ngettext("%(count)s experiment", "%(count)s experiments", others)),
+        (flags, say("{count} flag", "{count} flags")),
+        (values, say("{count} value", "{count} values")),
+        (others, say("{count} experiment", "{count} experiments")),
     )
-    return ", ".join(text % {"count": local_number(count)} for count, text in texts if count)
+    return ", ".join(say(text, count=count).local for count, text in texts if count)

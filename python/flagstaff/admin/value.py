@@ -19,10 +19,11 @@ from django.utils.functional import SimpleLazyObject
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from flagstaff._stored_value_schema import (
+from flagstaff._tables.model_fields import BUCKET_BY, RULES
+from flagstaff._tables.states import ValueState
+from flagstaff._text import MASK, localized, say, truncated
+from flagstaff._value_schema import (
     CHOICES,
     SECRET,
     SECRET_FIELDS,
@@ -30,12 +31,8 @@ from flagstaff._stored_value_schema import (
     is_secret,
     secret_fields,
 )
-from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.value_states import ValueState
-from flagstaff._words.text import MASK, localized, truncated
 from flagstaff.actions import Action
-from flagstaff.admin.argument_form import ArgumentForm
+from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may
@@ -67,10 +64,10 @@ if TYPE_CHECKING:
 _SHOW = "show"
 # The length of a value in the list, and on its page.
 _MAX_SHOWN, _MAX_ON_PAGE = 80, 10_000
-_VALUE_HELP = gettext_lazy(
+_VALUE_HELP = say(
     'JSON: a string in double quotes, such as "stripe", or 25, true, [1, 2]. The order of the '
     "names in an object is not kept."
-)
+).lazy
 
 
 def _newest_entry() -> Subquery:
@@ -89,11 +86,11 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
     row_kind = Kind.VALUE
     docs_page = "how-to/values/"
-    no_rules = gettext_lazy("No rules: everyone gets the value itself.")
-    rules_help = gettext_lazy(
+    no_rules = say("No rules: everyone gets the value itself.").lazy
+    rules_help = say(
         "The first rule that matches decides. Users outside its percentage, and users whom no rule "
         "matches, get the value itself."
-    )
+    ).lazy
 
     list_display: _ListDisplayT[KeyValueStore] = (
         "value_key",
@@ -123,23 +120,23 @@ class KeyValueStoreAdmin(RowPageAdmin):
                 row.newest_change = newest.get(str(row.pk), "")
         return changelist
 
-    @admin.display(description=gettext_lazy("key"), ordering="key")
+    @admin.display(description=say("key").lazy, ordering="key")
     def value_key(self, row: Any) -> SafeString:
         """The key and the description."""
         return key_cell(row)
 
-    @admin.display(description=gettext_lazy("value"))
+    @admin.display(description=say("value").lazy)
     def shown_value(self, row: Any) -> SafeString:
         """The value as JSON, truncated, and its rules. A secret value is masked."""
         text = Truncator(describe_value(row.value, secret=is_secret(row))).chars(_MAX_SHOWN)
         return two_lines(json_html(text), rules_note(row.rules, value_rule_problem))
 
-    @admin.display(description=gettext_lazy("type"))
+    @admin.display(description=say("type").lazy)
     def value_type(self, row: Any) -> str:
         """The type that the value has to have."""
         return str(row.get_type_display()) if row.type else ""
 
-    @admin.display(description=gettext_lazy("changed"), ordering=_NEWEST)
+    @admin.display(description=say("changed").lazy, ordering=_NEWEST)
     def changed(self, row: Any) -> str:
         """The newest change in a few words, its actor and its time."""
         return getattr(row, "newest_change", None) or time_cell(row.changed_at)
@@ -151,14 +148,14 @@ class KeyValueStoreAdmin(RowPageAdmin):
         may_show = is_secret(row) and may(self.admin_site, request, "change", row)
         is_masked = is_secret(row) and not (may_show and _SHOW in request.GET)
         html = _masked_html(may_show=may_show) if is_masked else _json_html(row.value)
-        yield Section(capfirst(_("value")), html, ("set",))
+        yield Section(capfirst(say("value").local), html, ("set",))
         state = replace(ValueState.of(row), is_secret=is_masked)
         targeting = results_html(state, self.admin_site, request)
         if state.has_rules:
             targeting += _users_note(request, row)
         if is_secret(row):
             targeting += note_html(_terminal_text(row.key))
-        yield Section(capfirst(_("who gets what")), targeting, ("set-for-everyone", RULES))
+        yield Section(capfirst(say("who gets what").local), targeting, ("set-for-everyone", RULES))
         unit = () if state.has_rules else (BUCKET_BY,)
         yield self.about(row, VALUE, RULES, *unit, *secret_fields(row))
 
@@ -191,9 +188,9 @@ class KeyValueStoreAdmin(RowPageAdmin):
             if SECRET in fields:
                 # The details have the schema and the value.
                 fields[SECRET].validators = [partial(_require_typed, form, row)]
-                text = _(
+                text = say(
                     "The value is not shown here. Leave this empty to keep it, or type a new one."
-                )
+                ).local
                 fields[VALUE].required, fields[VALUE].help_text = False, text
         elif CHOICES in fields:
             # Empty are no choices; those of a secret are kept.
@@ -206,7 +203,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
         """The page of the rules, which the page of a new value lacks."""
         may_change = self.may_do(request, self.page_actions[RULES], row)
         url = page_url(self.admin_site, self.model, RULES, row.pk)
-        return [(url, _("Rules…"))] if may_change and not is_secret(row) else []
+        return [(url, say("Rules…").local)] if may_change and not is_secret(row) else []
 
     def formfield_for_dbfield(
         self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
@@ -219,7 +216,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
 
 
 def _masked_html(*, may_show: bool) -> SafeString:
-    link = format_html(' <a href="?{}=1">{}</a>', _SHOW, _("Show")) if may_show else ""
+    link = format_html(' <a href="?{}=1">{}</a>', _SHOW, say("Show").local) if may_show else ""
     return format_html("<p>{}{}</p>", MASK, link)
 
 
@@ -235,14 +232,20 @@ def _users_note(request: HttpRequest, row: Any) -> SafeString:
     now = RowState(Kind.VALUE, row)
     before = [now.after({RULES: []})]
     effects = impact(before, [now], timeout=COUNT_TIMEOUT, viewer=request.user)
-    text = _("Users who get another value than the value itself: %(users)s.")
     [effect] = effects.values()
-    return note_html(text % {"users": users_text(effect, effect.changed)})
+    return note_html(
+        say(
+            "Users who get another value than the value itself: {users}.",
+            users=users_text(effect, effect.changed),
+        ).local
+    )
 
 
 def _terminal_text(key: str) -> str:
-    text = _("Rules of a secret value are written in the terminal: %(command)s")
-    return text % {"command": command_line("value", "rules", key, "FILE")}
+    return say(
+        "Rules of a secret value are written in the terminal: {command}",
+        command=command_line("value", "rules", key, "FILE"),
+    ).local
 
 
 def _require_typed(form: forms.Form, row: Any, stays_secret: object) -> None:
@@ -251,12 +254,14 @@ def _require_typed(form: forms.Form, row: Any, stays_secret: object) -> None:
         return
     if row.rules:
         raise ValidationError(
-            _(
+            say(
                 "Everybody who may view values would see what the rules give. Remove them first, "
                 "with “Set for everyone”."
-            )
+            ).local
         )
     if not form.data.get(VALUE, "").strip():
         raise ValidationError(
-            _("Everybody who may view values will see this value. Type it again to confirm.")
+            say(
+                "Everybody who may view values will see this value. Type it again to confirm."
+            ).local
         )

@@ -13,13 +13,11 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from flagstaff._attribution.context import current_actor
+from flagstaff._attribution import current_actor
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import localized
-from flagstaff._words.times import local_time_text
+from flagstaff._text import localized, say
+from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
 from flagstaff.admin.app_rows import AppRowAdmin
@@ -96,13 +94,13 @@ class WaitingActionAdmin(AppRowAdmin):
 
     # The list.
 
-    @admin.display(description=gettext_lazy("action"))
+    @admin.display(description=say("action").lazy)
     def heading(self, row: Any) -> str:
         """What it does, and when."""
         time = [local_time_text(row.run_at)] if row.run_at else []
         return ", ".join([action_text(row), *time])
 
-    @admin.display(description=gettext_lazy("state"), ordering="state")
+    @admin.display(description=say("state").lazy, ordering="state")
     def shown_state(self, waiting: WaitingAction) -> SafeString:
         """The state, and why it did not run."""
         why = localized(state_text(waiting)) if waiting.needs_attention else ""
@@ -114,7 +112,7 @@ class WaitingActionAdmin(AppRowAdmin):
         """What it waits for, or why it did not run."""
         state, label = row.shown_state
         is_own = row.state == State.APPROVAL and row.asked_by == current_actor()
-        own_lines = [_("Another user has to approve it.")] if is_own else []
+        own_lines = [say("Another user has to approve it.").local] if is_own else []
         return Head(
             state=(colour_of(state), label),
             lines=[*own_lines, "" if row.needs_attention else row.result],
@@ -125,7 +123,7 @@ class WaitingActionAdmin(AppRowAdmin):
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """The arguments, for how many users it was asked, and who did what."""
-        yield Section(_("About"), _about(self.admin_site, request, row))
+        yield Section(say("About").local, _about(self.admin_site, request, row))
 
     def is_offered(self, action: Action, row: WaitingAction) -> bool:
         """What can be decided in this state; those who asked may only cancel it."""
@@ -167,14 +165,14 @@ def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeStr
     facts = [
         (capfirst(model._meta.verbose_name), _links(site, model, row.keys)),
         *(
-            (_(capfirst(name.replace("_", " "))), value)
+            (say(capfirst(name.replace("_", " "))).local, value)
             for name, value in row.arguments.items()
             if name != _USERS or sees_users
         ),
-        (_("When asked"), row.users if sees_users else ""),
-        (_("Asked by"), who(row.asked_by, row.asked_at, row.reason)),
-        (_("Approved by"), who(row.approved_by, row.approved_at, row.approval)),
-        (_("Ended by"), who(row.ended_by, row.ended_at)),
+        (say("When asked").local, row.users if sees_users else ""),
+        (say("Asked by").local, who(row.asked_by, row.asked_at, row.reason)),
+        (say("Approved by").local, who(row.approved_by, row.approved_at, row.approval)),
+        (say("Ended by").local, who(row.ended_by, row.ended_at)),
     ]
     return facts_html(fact for fact in facts if fact[1])
 

@@ -9,11 +9,10 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
-from flagstaff._words.text import localized
+from flagstaff._text import localized, say
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
@@ -59,7 +58,7 @@ def waiting_line(site: AdminSite, waiting: WaitingAction, name: str) -> SafeStri
 
 
 def _sentence(waiting: WaitingAction, name: str) -> str:
-    by = _("asked by %(name)s") % {"name": name}
+    by = say("asked by {name}", name=name).local
     return f"{localized(state_text(waiting))}, {by}"
 
 

@@ -12,11 +12,9 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from flagstaff._words.text import local_list
-from flagstaff._words.times import ago, aware, full_time, local_time
+from flagstaff._text import local_list, say
+from flagstaff._text.times import ago, aware, full_time, local_time
 from flagstaff.history.describe import describe_actor, describe_parts
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
 from flagstaff.history.log import Change, events
@@ -31,9 +29,9 @@ _MAX_ACTOR = 40
 
 #: What rows with a history are called.
 KIND_LABELS = {
-    Kind.FLAG: gettext_lazy("flag"),
-    Kind.VALUE: gettext_lazy("value"),
-    Kind.SEGMENT: gettext_lazy("segment"),
+    Kind.FLAG: say("flag").lazy,
+    Kind.VALUE: say("value").lazy,
+    Kind.SEGMENT: say("segment").lazy,
 }
 #: The classes of admin.css. Green: works, or all have it. Amber: some have it, or a person should
 # look. Red: harm, or nothing guards against it. Grey: nobody has it, nothing happens.
@@ -194,7 +192,7 @@ def _newest_change_cell(entry: Change, names: Mapping[str, str]) -> SafeString:
     # A new row differs in every field.
     is_new = entry.action == Change.Action.INSERT and entry.relation != ALLOWED_USERS
     parts = [] if is_new else describe_parts(next(events([entry])), limit=_MAX_VALUE)
-    text = local_list(map(str, parts), _MAX_PARTS) if parts else _("created")
+    text = local_list(map(str, parts), _MAX_PARTS) if parts else say("created").local
     actor = short(describe_actor(entry, names), _MAX_ACTOR)
     return format_html(
         '<span title="{0}">{0}</span><small>{1} · {2}</small>', text, actor, time_cell(entry.at)
@@ -212,7 +210,7 @@ def as_of(at: datetime) -> str:
     time = date_format(local, "H:i")
     if local.date() != today:
         time = f"{date_format(local, 'DATE_FORMAT')}, {time}"
-    return _("as of %(time)s") % {"time": time}
+    return say("as of {time}", time=time).local
 
 
 def time_cell(time: datetime | None) -> str:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from flagstaff._stored_value_schema import SECRET_FIELDS, VALUE, is_secret
 from flagstaff._tables.rows import PrimaryKey
-from flagstaff._words.text import Text
+from flagstaff._text import Sentence
+from flagstaff._value_schema import SECRET_FIELDS, VALUE, is_secret
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.differences import Difference, Users
@@ -55,7 +55,7 @@ class Changed:
     #: Columns of the history that an undo left out: the table lacks them, or the caller named them.
     left_out: tuple[str, ...] = dataclass_field(default=(), compare=False)
     #: Which rules give users another value than the new one; None without such rules.
-    kept_by_rules: Text | None = dataclass_field(default=None, compare=False)
+    kept_by_rules: Sentence | None = dataclass_field(default=None, compare=False)
     #: The row before and after, for its impact and to know a secret value; None if unknown.
     before: RowState | None = dataclass_field(default=None, compare=False, repr=False)
     after: RowState | None = dataclass_field(default=None, compare=False, repr=False)

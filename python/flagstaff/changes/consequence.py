@@ -10,15 +10,12 @@ from itertools import takewhile
 from typing import Any
 
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from flagstaff._tables.bucket_units import USER, short_unit
-from flagstaff._tables.flag_states import FlagState, state_summary
-from flagstaff._tables.value_states import ValueState
-from flagstaff._words.json_text import is_same_json
-from flagstaff._words.rule_parts import ALL
-from flagstaff._words.text import Text, local_list, local_number, localized
+from flagstaff._tables.model_fields import USER, short_unit
+from flagstaff._tables.states import FlagState, ValueState, state_summary
+from flagstaff._text import Sentence, local_list, local_number, localized, say
+from flagstaff._text.json_text import is_same_json
+from flagstaff._text.rules import ALL
 from flagstaff.changes.row_states import Effect, Impact, Key, RowState
 from flagstaff.changes.segment_use import SegmentUse
 from flagstaff.conf import conf
@@ -79,11 +76,11 @@ def is_off(side: RowState | None) -> bool:
     return side is not None and side.row is not None and not side.row.enabled
 
 
-def code_text(code: str, *, is_again: bool = False) -> Text:
+def code_text(code: str, *, is_again: bool = False) -> Sentence:
     """Returns that code of the project decides about a flag, as a part of a sentence."""
     if is_again:
-        return Text("{code} decides again who has it", code=code)
-    return Text("{code} decides who has it", code=code)
+        return say("{code} decides again who has it", code=code)
+    return say("{code} decides who has it", code=code)
 
 
 def flag_text(flag: Any, allowed: int) -> str:
@@ -92,7 +89,7 @@ def flag_text(flag: Any, allowed: int) -> str:
     code = deciding_code([flag.key]).get(flag.key) if state.enabled else None
     if code is None:
         return state_summary(state, allowed)
-    return _("On: %(why)s, so its users cannot be counted.") % {"why": localized(code_text(code))}
+    return say("On: {why}, so its users cannot be counted.", why=code_text(code)).local
 
 
 def _is_raised(old: FlagState | ValueState | None, new: FlagState) -> bool:
@@ -226,8 +223,8 @@ def number_text(effect: Effect, count: int) -> str:
         rough = _estimated(count)
     else:
         return local_number(count)
-    text = _("about %(count)s") if rough else _("fewer than %(count)s")
-    return text % {"count": local_number(rough or _MIN_SHOWN)}
+    text = say("about {count}") if rough else say("fewer than {count}")
+    return say(text, count=rough or _MIN_SHOWN).local
 
 
 def _estimated(count: int) -> int:
@@ -240,22 +237,21 @@ def _all_users_text(effect: Effect) -> str:
 
 
 def _plural(effect: Effect, count: int) -> int:
-    """Returns the number for `ngettext`: the singular would say what is hidden."""
+    """Returns the number that chooses the form: the singular would say what is hidden."""
     return _MIN_SHOWN if effect.hides_small else count
 
 
 def users_text(effect: Effect, count: int) -> str:
     """Returns a number of all users, and what is not in it; or why the users are not counted."""
     if effect.users is None:
-        return _("not counted: %(why)s") % {"why": localized(effect.problem)}
+        return say("not counted: {why}", why=effect.problem).local
     on, users = number_text(effect, count), _all_users_text(effect)
-    text = localized(Text("{on} of {users}", on=on, users=users))
+    text = say("{on} of {users}", on=on, users=users).local
     if not effect.ignored:
         return text
-    return _("%(users)s; rules on %(names)s are not counted") % {
-        "users": text,
-        "names": local_list(effect.ignored),
-    }
+    return say(
+        "{users}; rules on {names} are not counted", users=text, names=local_list(effect.ignored)
+    ).local
 
 
 def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
@@ -265,12 +261,12 @@ def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
     """
     effect = impact.get((use.kind, use.key))
     if effect is None:
-        text = _("not running") if use.kind is None else _("off")
+        text = say("not running").local if use.kind is None else say("off").local
         return text, text
     if use.kind is Kind.FLAG:
         return users_text(effect, effect.on[0]), users_text(effect, effect.on[1])
     users = users_text(effect, effect.changed)
-    return "", _("another result: %(users)s") % {"users": users}
+    return "", say("another result: {users}", users=users).local
 
 
 def impact_text(impact: Impact, *, percents: bool = True) -> str:
@@ -318,30 +314,27 @@ def summary_text(impact: Impact) -> str:
         return ""
     counted = [effect for effect in impact.values() if effect.users is not None]
     if impact.changed is None or not counted:
-        return localized(Text("The users cannot be counted."))
-    text = _gain_or_loss(impact, _plural(counted[0], impact.changed))
-    text = text if impact.changed else _("No user gains or loses anything.")
-    text = capfirst(text % {"count": number_text(counted[0], impact.changed)})
+        return say("The users cannot be counted.").local
+    text = say("No user gains or loses anything.").local
+    if impact.changed:
+        number, users = _plural(counted[0], impact.changed), number_text(counted[0], impact.changed)
+        text = capfirst(say(_gain_or_loss(impact), count=number, users=users).local)
     ignored = any(effect.ignored for effect in impact.values())
-    notes = [_("Not all could be counted.")] if len(counted) < len(impact) or ignored else []
+    notes = (
+        [say("Not all could be counted.").local] if len(counted) < len(impact) or ignored else []
+    )
     return " ".join([text, *notes])
 
 
-def _gain_or_loss(impact: Impact, number: int) -> str:
+def _gain_or_loss(impact: Impact) -> Sentence:
     """Returns what a number of users gain or lose, which is known of flags."""
     are_flags = all(kind is Kind.FLAG for kind, _key in impact)
     if are_flags and not any(effect.gain for effect in impact.values()):
-        return ngettext(
-            "%(count)s user loses something.", "%(count)s different users lose something.", number
-        )
+        return say("{users} user loses something.", "{users} different users lose something.")
     if are_flags and not any(effect.lose for effect in impact.values()):
-        return ngettext(
-            "%(count)s user gains something.", "%(count)s different users gain something.", number
-        )
-    return ngettext(
-        "%(count)s user gains or loses something.",
-        "%(count)s different users gain or lose something.",
-        number,
+        return say("{users} user gains something.", "{users} different users gain something.")
+    return say(
+        "{users} user gains or loses something.", "{users} different users gain or lose something."
     )
 
 
@@ -352,12 +345,12 @@ def _sentences(
     if effect.code:
         was_off, stays_off = (is_off(side.get(key)) for side in impact.sides)
         why = localized(code_text(effect.code, is_again=was_off and not stays_off))
-        yield _("%(why)s, so its users cannot be counted.") % {"why": why}
+        yield say("{why}, so its users cannot be counted.", why=why).local
         return
     if len({side.bucket_by for side in sides if side}) > 1:
-        yield _("The new unit reassigns every user at once.")
+        yield say("The new unit reassigns every user at once.").local
     if effect.users is None:
-        yield localized(Text("The users cannot be counted."))
+        yield say("The users cannot be counted.").local
     elif is_written and key[0] is Kind.FLAG:
         numbers = " → ".join(number_text(effect, count) for count in effect.on)
         users = "user" if effect.users == 1 else "users"
@@ -366,19 +359,23 @@ def _sentences(
         text = " ".join(_flag_sentences(effect))
         old, new = sides[0], sides[-1]
         if percents and isinstance(old, FlagState) and old.rollout_percent != new.rollout_percent:
-            values = {"old": old.rollout_percent, "new": new.rollout_percent, "text": text}
-            text = _("%(old)s → %(new)s %%: %(text)s") % values
+            text = say(
+                "{old} → {new} %: {text}",
+                old=old.rollout_percent,
+                new=new.rollout_percent,
+                text=text,
+            ).local
         yield capfirst(text)
     else:
-        text = ngettext(
-            "The value changes for %(count)s of %(users)s user.",
-            "The value changes for %(count)s of %(users)s users.",
-            effect.users,
-        )
-        count, users = number_text(effect, effect.changed), _all_users_text(effect)
-        yield text % {"count": count, "users": users}
+        yield say(
+            "The value changes for {changed} of {users} user.",
+            "The value changes for {changed} of {users} users.",
+            count=effect.users,
+            changed=number_text(effect, effect.changed),
+            users=_all_users_text(effect),
+        ).local
     if effect.ignored and effect.users is not None:
-        yield _("Rules on %(names)s are not counted.") % {"names": local_list(effect.ignored)}
+        yield say("Rules on {names} are not counted.", names=local_list(effect.ignored)).local
     if effect.anonymous_changed:
         yield _anonymous_text(impact, key)
 
@@ -386,39 +383,35 @@ def _sentences(
 def _flag_sentences(effect: Effect) -> Iterator[str]:
     gain, lose = effect.gain, effect.lose
     if lose:
-        number = _plural(effect, lose)
-        text = ngettext("%(lose)s user loses the flag.", "%(lose)s users lose the flag.", number)
-        yield text % {"lose": number_text(effect, lose)}
+        text = say("{lose} user loses the flag.", "{lose} users lose the flag.")
+        yield say(text, count=_plural(effect, lose), lose=number_text(effect, lose)).local
     if gain:
-        number = _plural(effect, gain)
-        text = ngettext("%(gain)s user gains the flag.", "%(gain)s users gain the flag.", number)
-        yield text % {"gain": number_text(effect, gain)}
+        text = say("{gain} user gains the flag.", "{gain} users gain the flag.")
+        yield say(text, count=_plural(effect, gain), gain=number_text(effect, gain)).local
     if not (gain or lose or effect.ignored or effect.is_estimate):
-        yield _("No user gains or loses the flag.")
-    text = ngettext(
-        "Afterwards %(after)s of %(users)s user has it.",
-        "Afterwards %(after)s of %(users)s users have it.",
-        effect.users or 0,
+        yield say("No user gains or loses the flag.").local
+    text = say(
+        "Afterwards {after} of {users} user has it.", "Afterwards {after} of {users} users have it."
     )
     after, users = number_text(effect, effect.on[1]), _all_users_text(effect)
-    yield text % {"after": after, "users": users}
+    yield say(text, count=effect.users or 0, after=after, users=users).local
 
 
 def _anonymous_text(impact: Impact, key: Key) -> str:
     """Returns the sentence about those who gain or lose it without being logged in."""
     if key[0] is not Kind.FLAG:
-        return _("It changes for everybody who is not logged in.")
+        return say("It changes for everybody who is not logged in.").local
     units = {FlagState.of(side[key].row).bucket_by for side in impact.sides if key in side}
     unit, has_flag = next(iter(units - {USER}), USER), impact[key].anonymous[1]
     if unit == USER:
         return (
-            _("Everybody who is not logged in gains the flag.")
+            say("Everybody who is not logged in gains the flag.").local
             if has_flag
-            else _("Everybody who is not logged in loses the flag.")
+            else say("Everybody who is not logged in loses the flag.").local
         )
     text = (
-        _("Afterwards everybody without “%(unit)s” has the flag.")
+        say("Afterwards everybody without “{unit}” has the flag.")
         if has_flag
-        else _("Afterwards not everybody without “%(unit)s” has the flag.")
+        else say("Afterwards not everybody without “{unit}” has the flag.")
     )
-    return text % {"unit": short_unit(unit)}
+    return say(text, unit=short_unit(unit)).local

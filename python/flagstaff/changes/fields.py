@@ -11,9 +11,8 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError
 from django.db.models import Field, IntegerField, JSONField, Model
 
-from flagstaff._stored_value_schema import is_secret, value_schema_problems
-from flagstaff._tables.database import db
-from flagstaff._tables.impossible_values import impossible_problem
+from flagstaff._tables.attributes import impossible_problem
+from flagstaff._tables.database import db, error_text
 from flagstaff._tables.model_fields import (
     RULES,
     AnyField,
@@ -22,9 +21,9 @@ from flagstaff._tables.model_fields import (
     segment_model,
 )
 from flagstaff._tables.rows import Fields, Row, model_of
-from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.json_text import is_same_json
-from flagstaff._words.text import Text, joined, text_of
+from flagstaff._text import Sentence, joined, say, text_of
+from flagstaff._text.json_text import is_same_json
+from flagstaff._value_schema import is_secret, value_schema_problems
 from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -45,7 +44,7 @@ def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any
     Raises InvalidChangeError with all problems, by the names of the fields.
     """
     values: dict[str, Any] = {}
-    problems: dict[str, Text] = {}
+    problems: dict[str, Sentence] = {}
     for name, new in fields.items():
         field = _field(row, name)
         try:
@@ -54,15 +53,15 @@ def cleaned(row: Row, fields: Fields, *, is_past: bool = False) -> dict[str, Any
             problems[name] = text_of(error.error_list)
         # Django's fields let some values through to Python, such as an int to that of a date.
         except (TypeError, ValueError, OverflowError):
-            problems[name] = Text("the value has a wrong type")
+            problems[name] = say("the value has a wrong type")
     if problems := problems or _problems_of_row(row, values, is_past=is_past):
         raise refusal(problems)
     return values
 
 
-def refusal(problems: Mapping[str, Text]) -> InvalidChangeError:
+def refusal(problems: Mapping[str, Sentence]) -> InvalidChangeError:
     """Returns the error for fields that are refused, by their names."""
-    texts = (Text("{field}: {problem}", field=name, problem=why) for name, why in problems.items())
+    texts = (say("{field}: {problem}", field=name, problem=why) for name, why in problems.items())
     error = InvalidChangeError(joined(texts, "; "))
     error.fields = tuple(problems)
     return error
@@ -76,11 +75,11 @@ def _cleaned_value(row: Row, field: AnyField, new: object) -> Any:
     return field.clean(getattr(new, "pk", new), cast("Model", row))
 
 
-def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Text]:
+def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Sentence]:
     """Returns why valid fields are refused because of others, or of what was stored before."""
-    is_new, problems = row._state.adding, dict[str, Text]()
+    is_new, problems = row._state.adding, dict[str, Sentence]()
     if isinstance(row, segment_model()) and "key" in values and not is_new:
-        problems["key"] = Text(
+        problems["key"] = say(
             "the key of a segment cannot be changed, because rules name it; create another segment"
         )
     # What is stored and wrong already, such as by SQL, must not stop another change.
@@ -161,7 +160,7 @@ def _field(row: Row, name: str) -> AnyField:
     except FieldDoesNotExist:
         field = None
     if not isinstance(field, Field) or not field.concrete or field.primary_key:
-        text = Text(
+        text = say(
             "a {model} has no field {name} to change",
             model=str(row._meta.verbose_name),
             name=repr(name),

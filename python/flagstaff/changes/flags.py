@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING, Any
 
-from flagstaff._attribution.context import current_actor, current_source
+from flagstaff._attribution import current_actor, current_source
 from flagstaff._tables.database import db
-from flagstaff._tables.flag_states import ALL_USERS
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields, flag_row
+from flagstaff._tables.states import ALL_USERS
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import FlagFields, UserLike
 from flagstaff.changes.allowed_users import allowed_pks, users_to_change

@@ -12,15 +12,14 @@ from typing import Any, TypeAlias
 
 from django.utils.crypto import salted_hmac
 
-from flagstaff._stored_value_schema import VALUE
-from flagstaff._tables.bucket_units import BUCKET_BY
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import RULES, segment_model
+from flagstaff._tables.model_fields import BUCKET_BY, RULES, segment_model
 from flagstaff._tables.names import names
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.json_text import canonical_json
-from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import Text, some
+from flagstaff._text import say, some
+from flagstaff._text.json_text import canonical_json
+from flagstaff._text.rules import named_segments
+from flagstaff._value_schema import VALUE
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.row_states import Impact
 from flagstaff.exceptions import ConflictError
@@ -106,6 +105,6 @@ def require_same(expected: Footprint, present: Footprint, keys: Collection[str])
         return
     shown = [at for at in places if at[1] in keys or at[0] == Kind.SEGMENT.value]
     fields = some([f"{field_label(name)} of {key}" for _noun, key, name in shown], _MAX_NAMED)
-    what = fields if shown else Text("a flag, value or experiment that uses the segment")
-    text = Text("{what} has changed meanwhile; look at it again", what=what)
+    what = fields if shown else say("a flag, value or experiment that uses the segment")
+    text = say("{what} has changed meanwhile; look at it again", what=what)
     raise ChangedMeanwhileError(text, key=next(iter(keys), ""))

@@ -20,21 +20,18 @@ from flagstaff import _core
 from flagstaff._core import monotonic
 from flagstaff._engine import direct
 from flagstaff._engine.attributes import column_attributes
-from flagstaff._engine.log_once import place_of
 from flagstaff._engine.user_keys import key_to_text
-from flagstaff._tables.bucket_units import VISITOR
+from flagstaff._log import place_of
 from flagstaff._tables.catalog import find_tables, why_hidden
-from flagstaff._tables.database import db
-from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.model_fields import find_field, segment_model
+from flagstaff._tables.database import db, error_text
+from flagstaff._tables.model_fields import VISITOR, find_field, segment_model
 from flagstaff._tables.names import names, user_field
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.sqlstate import error_text
+from flagstaff._tables.states import FlagState, ValueState
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._tables.value_states import ValueState
-from flagstaff._words.json_text import canonical_json
-from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import Text, marked
+from flagstaff._text import say
+from flagstaff._text.json_text import canonical_json
+from flagstaff._text.rules import named_segments
 from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import code_text, is_off
@@ -47,9 +44,9 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import HasPermissions, may_see_users
 
 #: The users were not read in time.
-COUNT_TIMEOUT = marked("the time limit was reached")
+COUNT_TIMEOUT = say("the time limit was reached")
 #: A count is a way to read a column, letter by letter.
-HIDDEN = marked("the rules read attributes of users, which you may not view")
+HIDDEN = say("the rules read attributes of users, which you may not view")
 
 # Users beyond this number are sampled.
 _MAX_USERS = 200_000
@@ -221,9 +218,9 @@ def _count(effects: Impact, keys: Sequence[Key], deadline: float) -> None:
     names = [("experiment" if kind is None else kind.value, key) for kind, key in keys]
     comparison = _core.Comparison(before, after, names)
     for key, attributes in zip(keys, comparison.attributes(), strict=True):
-        problem = Text("its rules cannot be read") if attributes is None else ""
+        problem = say("its rules cannot be read") if attributes is None else ""
         if effects[key].hides_small and {*(attributes or ())} - {"is_authenticated"}:
-            problem = Text(HIDDEN)
+            problem = say(HIDDEN)
         ignored = tuple(sorted(set(attributes or ()) - known_names))
         effects[key] = replace(effects[key], ignored=ignored, problem=problem)
         read |= {name: columns[name] for name in attributes or () if name in columns}

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Row, all_rows
-from flagstaff._words.text import Text, joined, marked
-from flagstaff._words.times import full_time
+from flagstaff._text import Sentence, joined, say
+from flagstaff._text.times import full_time
 from flagstaff.changes.preview import is_preview
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
@@ -23,8 +23,8 @@ from flagstaff.history.log import (
 )
 from flagstaff.history.user_names import readable_names_of_actors
 
-_VERSION_CONFLICT = marked("{key} has {present}, but version {expected} was expected")
-_VERSION_CONFLICT_WITH_EVENTS = marked(
+_VERSION_CONFLICT = say("{key} has {present}, but version {expected} was expected")
+_VERSION_CONFLICT_WITH_EVENTS = say(
     "{key} has {present}, but version {expected} was expected; changes after version {expected}: "
     "{events}"
 )
@@ -75,7 +75,7 @@ def require_version(
     require_history()
     actual = version_of(kind, pk)
     if actual != expected:
-        advice = advice or Text(
+        advice = advice or say(
             "to change it anyway, expect version {version}", version=str(actual or 0)
         )
         raise conflict_error(kind, key, pk, expected, actual, advice)
@@ -92,10 +92,10 @@ def conflict_error(  # noqa: PLR0913, PLR0917 (the row, both versions, and what 
     seen = next(events(changes.newest(expected + 1)[:1]), None)
     names = readable_names_of_actors(newer)
     template = _VERSION_CONFLICT_WITH_EVENTS if newer else _VERSION_CONFLICT
-    text = Text(
+    text = say(
         template,
         key=key,
-        present=Text("version {number}", number=str(actual)) if actual else Text("no version"),
+        present=say("version {number}", number=str(actual)) if actual else say("no version"),
         expected=str(expected),
         events=joined((event_text(event, names) for event in newer), "; "),
     )
@@ -121,9 +121,9 @@ def raise_errors(errors: Iterable[FlagstaffError]) -> None:
         raise ConflictError(text, key=keys[0] if keys else "")
 
 
-def event_text(event: Event, names: Mapping[str, str]) -> Text:
+def event_text(event: Event, names: Mapping[str, str]) -> Sentence:
     """Returns who changed what, and when."""
     # An actor is any text, also one of several lines.
     actor = " ".join(describe_actor(event, names).split())
     change = describe_change(event, limit=_MAX_VALUE)
-    return Text("{actor} at {time}: {change}", actor=actor, time=full_time(event.at), change=change)
+    return say("{actor} at {time}: {change}", actor=actor, time=full_time(event.at), change=change)

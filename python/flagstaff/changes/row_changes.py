@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import date
 from typing import Any, cast
 
-from flagstaff._stored_value_schema import SECRET, VALUE, is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import (
     RULES,
@@ -20,12 +19,20 @@ from flagstaff._tables.model_fields import (
     is_auto_now_add,
     stored_fields,
 )
-from flagstaff._tables.rows import Fields, PrimaryKey, Row, all_rows, model_of
+from flagstaff._tables.rows import (
+    Fields,
+    PrimaryKey,
+    Row,
+    all_rows,
+    key_is_taken,
+    model_of,
+    taken_keys,
+)
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.json_text import is_same_json
-from flagstaff._words.rule_parts import ALL, places_of
-from flagstaff._words.text import MASK, Text, joined, marked, some, truncated
+from flagstaff._text import MASK, Sentence, joined, say, some, truncated
+from flagstaff._text.json_text import is_same_json
+from flagstaff._text.rules import ALL, places_of
+from flagstaff._value_schema import SECRET, VALUE, is_secret
 from flagstaff.changes.allowed_users import (
     ALLOWED,
     AllowedUsersChange,
@@ -53,9 +60,9 @@ from flagstaff.history.log import deleted_pk, version_of
 from flagstaff.validators import value_rule_problem
 
 _EXISTS = {
-    Kind.FLAG: marked("a flag {key} already exists; change it, or use another key"),
-    Kind.VALUE: marked("a value {key} already exists; change it, or use another key"),
-    Kind.SEGMENT: marked("a segment {key} already exists; change it, or use another key"),
+    Kind.FLAG: say("a flag {key} already exists; change it, or use another key"),
+    Kind.VALUE: say("a value {key} already exists; change it, or use another key"),
+    Kind.SEGMENT: say("a segment {key} already exists; change it, or use another key"),
 }
 # The length of the value of a rule in a text.
 _MAX_LENGTH = 80
@@ -87,7 +94,7 @@ def update_row(
         if changed:
             raise ConflictError(
                 # Without the values: one of them may be secret.
-                Text(
+                say(
                     "{key} has changed since you read it: {fields}; read it again",
                     key=row.key,
                     fields=some(changed),
@@ -148,7 +155,7 @@ def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange
     )
 
 
-def _kept_by_rules(row: Row, new: Fields) -> Text | None:
+def _kept_by_rules(row: Row, new: Fields) -> Sentence | None:
     """Returns which rules give some users another value after a change, or None. Does not query.
 
     `new` are the fields to write. Without a new value, the users do not expect one.
@@ -157,7 +164,7 @@ def _kept_by_rules(row: Row, new: Fields) -> Text | None:
         return None
     rules = new.get(RULES, getattr(row, RULES))
     if rules != [] and (problem := value_rule_problem(rules)):
-        return Text(
+        return say(
             "the rules cannot be read, so workers may keep earlier ones, which give users another "
             "value: {problem}",
             problem=problem,
@@ -170,11 +177,11 @@ def _kept_by_rules(row: Row, new: Fields) -> Text | None:
         text = MASK if secret else truncated(json.dumps(value, ensure_ascii=False), _MAX_LENGTH)
         shown = {"place": place, "value": text}
         texts.append(
-            Text("{place} → {value}", **shown)
+            say("{place} → {value}", **shown)
             if percent == ALL
-            else Text("{place} → {value} for {percent} %", **shown, percent=str(percent))
+            else say("{place} → {value} for {percent} %", **shown, percent=str(percent))
         )
-    kept = Text("users for whom a rule decides keep another value: {rules}", rules=joined(texts))
+    kept = say("users for whom a rule decides keep another value: {rules}", rules=joined(texts))
     return kept if texts else None
 
 
@@ -284,7 +291,7 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     """Nothing to do if the rows are equal, as after a form was sent twice."""
     equal = not differing(present, _editable_fields(row))
     if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
-        raise InvalidChangeError(Text(_EXISTS[kind], key=repr(present.key)))
+        raise InvalidChangeError(say(_EXISTS[kind], key=repr(present.key)))
     state = RowState(kind, present)
     return replace(_whole_row_changed(state, state), version=version_of(kind, present.pk))
 

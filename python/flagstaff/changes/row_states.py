@@ -10,8 +10,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
-from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.value_states import ValueState
+from flagstaff._tables.states import FlagState, ValueState
 from flagstaff.changes.fields import assign
 from flagstaff.changes.segment_use import SegmentUse
 from flagstaff.history.kinds import Kind

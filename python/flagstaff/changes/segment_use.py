@@ -14,8 +14,8 @@ from django.db.models.functions import Cast
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
-from flagstaff._words.rule_parts import named_segments
-from flagstaff._words.text import Text, some
+from flagstaff._text import Sentence, say, some
+from flagstaff._text.rules import named_segments
 from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -32,7 +32,7 @@ class SegmentInUseError(InvalidChangeError):
     """a rule names the segment; nothing was written"""
 
     def __init__(self, key: str, flags: str) -> None:
-        text = Text(
+        text = say(
             "the segment {key} is used by the rules of {flags}; change these rules first",
             key=repr(key),
             flags=flags,
@@ -89,7 +89,7 @@ def require_segments(row: Row | Model, rules: object) -> None:
         raise InvalidChangeError("{field}: {problem}", field=RULES, problem=problem)
 
 
-def missing_segment(rules: object, *, lock: bool = False) -> Text | None:
+def missing_segment(rules: object, *, lock: bool = False) -> Sentence | None:
     """Returns which rule names a segment that does not exist, and what to do; None without one."""
     return missing_among(rules, existing_segments([rules], lock=lock))
 
@@ -107,11 +107,11 @@ def existing_segments(written: Iterable[object], *, lock: bool = False) -> set[s
     return {*rows.filter(key__in=keys).values_list("key", flat=True)}
 
 
-def missing_among(rules: object, existing: Collection[str | None]) -> Text | None:
+def missing_among(rules: object, existing: Collection[str | None]) -> Sentence | None:
     """Returns the same for the keys of the segments that exist."""
     for key, place in dict(reversed([*named_segments(rules)])).items():
         if key not in existing:
-            return Text(
+            return say(
                 "{place} names the segment {key}, which does not exist; {advice}",
                 place=place,
                 key=repr(key),
@@ -120,13 +120,13 @@ def missing_among(rules: object, existing: Collection[str | None]) -> Text | Non
     return None
 
 
-def _advice(key: str) -> Text:
+def _advice(key: str) -> Sentence:
     if deleted_pk(Kind.SEGMENT, key) is not None:
-        return Text(
+        return say(
             'undo its deletion first with "{command}"',
             command=f"manage.py flags segment undo {shlex.quote(key)}",
         )
-    return similar_segments(key) or Text(
+    return similar_segments(key) or say(
         'create it first with "{command}"', command="manage.py flags segment create"
     )
 

@@ -19,8 +19,7 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, Error, OperationalError
 from django.db.models import ForeignKey, JSONField, Q, QuerySet
 
-from flagstaff._stored_value_schema import SECRET, SECRET_FIELDS, is_secret
-from flagstaff._tables.database import db
+from flagstaff._tables.database import DEADLOCK, UNIQUE_VIOLATION, db, error_text, sqlstate
 from flagstaff._tables.model_fields import (
     RULES,
     AnyField,
@@ -30,12 +29,11 @@ from flagstaff._tables.model_fields import (
     stored_fields,
 )
 from flagstaff._tables.names import fill, sql, user_field
-from flagstaff._tables.rows import PrimaryKey, all_rows
-from flagstaff._tables.sqlstate import DEADLOCK, UNIQUE_VIOLATION, error_text, sqlstate
+from flagstaff._tables.rows import OWNERS, PrimaryKey, all_rows, keys_of_apps
 from flagstaff._tables.user_lookup import LOADDATA, allowed_user_table
-from flagstaff._taken_keys import OWNERS, keys_of_apps
-from flagstaff._words.json_text import ExactNumber, read_exactly
-from flagstaff._words.text import Text, some
+from flagstaff._text import Sentence, say, some
+from flagstaff._text.json_text import ExactNumber, read_exactly
+from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret
 from flagstaff.changes.allowed_users import (
     AllowedUsersChange,
     allowed_pks_of,
@@ -202,7 +200,7 @@ class Undone:
                     self._undo_update(old, new)
         if self._is_lost or (self._columns is None and self._users):
             command = quoted_command(*command_words(self.kind, "restore", self.key, "VERSION"))
-            text = Text("it was deleted since; restore it with {command}", command=command)
+            text = say("it was deleted since; restore it with {command}", command=command)
             raise self._conflict(text)
 
     def _keep(self, entry: Change, old: _Columns | None, new: _Columns | None) -> None:
@@ -219,7 +217,7 @@ class Undone:
     def _undo_users(self, removed: set[PrimaryKey], added: set[PrimaryKey]) -> None:
         to_change = (removed - self._users) | (added & self._users)
         if again := to_change & self._users_since:
-            text = Text(
+            text = say(
                 "of its allowed users, {count} were added or removed again since",
                 count=str(len(again)),
             )
@@ -228,7 +226,7 @@ class Undone:
 
     def _undo_creation(self) -> None:
         if self._columns is not None and (self._since or self._users_since):
-            raise self._conflict(Text("it was changed since it was created"))
+            raise self._conflict(say("it was changed since it was created"))
         self._columns, self._users, self._is_lost = None, set(), False
 
     def _require_stored(self, entry: Change) -> None:
@@ -245,12 +243,12 @@ class Undone:
 
     def _undo_deletion(self, old: _Columns) -> None:
         if self._columns is not None or _EXISTENCE in self._since:
-            raise self._conflict(Text("it was created again since"))
+            raise self._conflict(say("it was created again since"))
         needed = {
             at for at, field in self._fields.items() if field.primary_key or field.name == "key"
         }
         if not needed <= old.keys():
-            raise self._conflict(Text("its key has another column now; create it again"))
+            raise self._conflict(say("its key has another column now; create it again"))
         self._columns = dict(old)
 
     def _undo_update(self, old: _Columns, new: _Columns) -> None:
@@ -276,16 +274,16 @@ class Undone:
             name for name, field in self._fields.items() if field.name in SECRET_FIELDS
         }
         if field.name == SECRET and present and not secret_columns.isdisjoint(self._since):
-            raise self._conflict(Text("it was set while it was secret"))
+            raise self._conflict(say("it was set while it was secret"))
         if str(field.column) in self._since or not _is_same(present, new):
             secret = field.name in SECRET_FIELDS and is_secret(self.before.row)
             value = describe_value(present, field=field.name, secret=secret, limit=_MAX_VALUE)
             name = field_label(field.name)
-            text = Text("{field} was changed again and is {value} now", field=name, value=value)
+            text = say("{field} was changed again and is {value} now", field=name, value=value)
             raise self._conflict(text)
 
-    def _conflict(self, why: Text) -> ConflictError:
-        text = Text("{key}: {why}", key=self.key, why=why)
+    def _conflict(self, why: Sentence) -> ConflictError:
+        text = say("{key}: {why}", key=self.key, why=why)
         return ConflictError(text, key=self.key, actual=self.version)
 
     # What is written.
@@ -368,13 +366,13 @@ class Undone:
 
     def _require_fit(self) -> None:
         """Raises InvalidChangeError for what the table would refuse in a row that is inserted."""
-        problems, new = dict[str, Text](), self.kind.model()
+        problems, new = dict[str, Sentence](), self.kind.model()
         for field in fields_to_set(self.kind.model):
             value = getattr(self._past, field.attname)
             if value is None and not field.null:
-                problems[field.name] = Text("the column needs a value")
+                problems[field.name] = say("the column needs a value")
             elif value is not None and _is_gone(field, value):
-                problems[field.name] = Text("it refers to a row that does not exist")
+                problems[field.name] = say("it refers to a row that does not exist")
             if field.name in problems and not field.null and getattr(new, field.attname) is None:
                 raise InvalidChangeError(
                     "{key}: {field}: {problem}, and has no default; create the row again",
@@ -499,7 +497,7 @@ def _undo(
         for row in rows:
             expected = expect.get(row.id, row.version)
             if row.version != expected:
-                advice = Text("read it again")
+                advice = say("read it again")
                 raise conflict_error(row.kind, row.key, row.pk, expected, row.version, advice)
         _read_past(rows)
         if not is_preview():
@@ -611,7 +609,7 @@ def _past_rows(kind: Kind, columns: Sequence[_Columns]) -> list[Any]:
         return [*rows.raw(fill(sql("past_rows_v1"), table), [json.dumps(columns)])]
 
 
-def _unfit_columns(row: Undone) -> Iterator[tuple[str, Text]]:
+def _unfit_columns(row: Undone) -> Iterator[tuple[str, Sentence]]:
     """Yields the fields whose old values have another type than the column, with the problem."""
     names = {str(field.column): field.name for field in stored_fields(row.kind.model)}
     for column, old in row.to_read.items():
@@ -619,7 +617,7 @@ def _unfit_columns(row: Undone) -> Iterator[tuple[str, Text]]:
         try:
             _past_rows(row.kind, [alone])
         except DataError as error:
-            yield names[column], Text("{problem}", problem=error_text(error))
+            yield names[column], say("{problem}", problem=error_text(error))
 
 
 def _refuse_together(rows: Sequence[Undone]) -> bool:
@@ -664,10 +662,10 @@ def _require_free(row: Undone, owners: dict[Place, str]) -> None:
     """Raises ConflictError if something else has the key; else the row gets it, and no other."""
     place = cast("Place", row.after.place)
     if place in owners:
-        text = Text(
+        text = say(
             "{key}: {owner} has this key now; rename or delete it first",
             key=place[1],
-            owner=OWNERS.get(owners[place], Text("a segment")),
+            owner=OWNERS.get(owners[place], say("a segment")),
         )
         raise ConflictError(text, key=row.key, actual=row.version)
     owners[place] = row.kind.value

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from flagstaff._attribution.context import current_actor
-from flagstaff._stored_value_schema import SECRET
+from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
 from flagstaff._types import NewValueFields, ValueFields
+from flagstaff._value_schema import SECRET
 from flagstaff.changes.async_twins import async_twin
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.preview import is_preview

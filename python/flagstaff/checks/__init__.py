@@ -8,18 +8,18 @@ from itertools import chain
 from django.core.checks import CheckMessage
 from django.db import connections
 
-from flagstaff._connection.vendor import is_postgresql, is_supported
+from flagstaff._connection import is_postgresql, is_supported
 from flagstaff._tables.database import db
-from flagstaff.checks.middleware import missing_middleware
-from flagstaff.checks.models import managers_that_hide_rows, models_that_differ
-from flagstaff.checks.rows import row_messages
-from flagstaff.checks.settings import (
+from flagstaff.checks.database import may_migrate, row_messages, table_messages
+from flagstaff.checks.project import (
+    managers_that_hide_rows,
+    missing_middleware,
+    models_that_differ,
     models_written_elsewhere,
     unsupported_connection_parameters,
     unsupported_databases,
     wrong_settings,
 )
-from flagstaff.checks.tables import may_migrate, table_messages
 from flagstaff.conf import conf
 from flagstaff.extensions import CHECKS, DATABASE_CHECKS
 

@@ -102,7 +102,7 @@ def _run(action: Action, options: Options, out: Output) -> Done:
     if action.runs_always(run.arguments) and not (is_later or out.is_dry_run):
         return _report(run.write(expected), out)
     # A kill does not need it.
-    from flagstaff.actions.look import look_at  # noqa: PLC0415
+    from flagstaff.actions.commit import look_at  # noqa: PLC0415
 
     if is_later:
         from flagstaff.waiting.actions import ask  # noqa: PLC0415
@@ -139,7 +139,7 @@ def write(
     `expected` is what the write is refused by in any case; after a question also by what the look
     has shown. `with_texts` shows the old and the new values, too. Blocks until the answer.
     """
-    from flagstaff.actions.look import commit  # noqa: PLC0415
+    from flagstaff.actions.commit import commit  # noqa: PLC0415
     from flagstaff.changes.footprint import ChangedMeanwhileError  # noqa: PLC0415
 
     for attempt in range(_ATTEMPTS):

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 from django.core.management.base import CommandError
 from django.db import DatabaseError, DataError, IntegrityError
 
-from flagstaff._tables.sqlstate import NO_PRIVILEGE, error_text, is_missing_table, sqlstate
-from flagstaff._words.cells import printable
-from flagstaff._words.text import counted
+from flagstaff._tables.database import NO_PRIVILEGE, error_text, is_missing_table, sqlstate
+from flagstaff._text import counted
+from flagstaff._text.cells import printable
 from flagstaff.exceptions import (
     ConflictError,
     DocumentError,

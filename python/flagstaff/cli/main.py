@@ -14,7 +14,7 @@ from django.core.management.base import CommandError
 from django.db import transaction
 from django.utils.module_loading import import_string
 
-from flagstaff._attribution.context import attributed, attribution
+from flagstaff._attribution import attributed, attribution
 from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._workers.wait import forbid_transaction, wait_for_workers

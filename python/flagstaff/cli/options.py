@@ -15,8 +15,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from flagstaff._tables.model_fields import OWNER, TAGS
-from flagstaff._tables.tags import with_tags
-from flagstaff._words.text import is_whole_number
+from flagstaff._tables.rows import with_tags
+from flagstaff._text import is_whole_number
 from flagstaff.cli.verb import AddArguments, Options, one_of, option, switch, together
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidArgumentError

@@ -8,16 +8,16 @@ from typing import Any
 from django.db import Error, transaction
 
 from flagstaff._engine import forced_off
+from flagstaff._tables.attributes import doubts
 from flagstaff._tables.database import db
-from flagstaff._tables.flag_states import FlagState, ReleaseState, state_of
-from flagstaff._tables.group_lookup import missing_groups
-from flagstaff._tables.impossible_values import doubts
+from flagstaff._tables.groups import missing_groups
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import case_variants
+from flagstaff._tables.states import FlagState, ReleaseState, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.cells import Record
-from flagstaff._words.rule_parts import groups_of
-from flagstaff._words.text import MAX_VALUE, some
+from flagstaff._text import MAX_VALUE, some
+from flagstaff._text.cells import Record
+from flagstaff._text.rules import groups_of
 from flagstaff.actions import Done
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import Changed, combined_undo, command_line

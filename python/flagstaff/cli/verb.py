@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from django.core.management.base import CommandParser
 
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import described
+from flagstaff._text import described, most_similar
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.output import Output, error_as_json
 

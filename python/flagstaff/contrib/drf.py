@@ -8,12 +8,7 @@ from rest_framework.exceptions import NotFound
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
-from flagstaff._engine.request_flags import (
-    ContextSource,
-    debug_message,
-    evaluator_of,
-    resolved_context,
-)
+from flagstaff._request.flags import ContextSource, debug_message, evaluator_of, resolved_context
 
 __all__ = ["HasFlag"]
 

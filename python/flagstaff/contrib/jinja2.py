@@ -13,7 +13,7 @@ from jinja2.ext import Extension
 from jinja2.parser import Parser
 from jinja2.runtime import Context
 
-from flagstaff._engine.request_flags import REQUEST_USER, Evaluator, subject_of_template
+from flagstaff._request.flags import REQUEST_USER, Evaluator, subject_of_template
 
 __all__ = ["FlagstaffExtension"]
 

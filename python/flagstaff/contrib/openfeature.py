@@ -19,9 +19,10 @@ from openfeature.flag_evaluation import (
 from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
 
 from flagstaff import _core, ready
+from flagstaff._connection import DATABASE_ERRORS
 from flagstaff._engine import change_watch
-from flagstaff._engine.attributes import DATABASE_ERRORS, once_per_request
-from flagstaff._engine.request_flags import aobserved_snapshot, observed_snapshot
+from flagstaff._request.flags import aobserved_snapshot, observed_snapshot
+from flagstaff._request.user import once_per_request
 from flagstaff.conf import conf
 from flagstaff.typing import Context, UserLike
 

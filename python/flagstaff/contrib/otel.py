@@ -9,7 +9,7 @@ from opentelemetry._logs import LoggerProvider, LogRecord, SeverityNumber, get_l
 from opentelemetry.metrics import CallbackOptions, MeterProvider, Observation, get_meter
 
 from flagstaff import listeners, status
-from flagstaff._engine.metrics import METRICS, StatusMetric
+from flagstaff._workers.status import METRICS, StatusMetric
 
 __all__ = ["record_evaluations", "register"]
 

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from flagstaff import status
-from flagstaff._engine.metrics import METRICS, StatusMetric
+from flagstaff._workers.status import METRICS, StatusMetric
 
 __all__ = ["StatusCollector", "register"]
 

@@ -20,10 +20,9 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.http import urlencode
 from django.utils.text import Truncator
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext, pgettext
 
 from flagstaff import listeners
+from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.extensions import model_of
 from flagstaff.listeners import Evaluation
@@ -58,8 +57,8 @@ class FlagsPanel(Panel):
     """
 
     is_async = True
-    title = gettext_lazy("Flags, values and variants")
-    nav_title = gettext_lazy("Flags")
+    title = say("Flags, values and variants").lazy
+    nav_title = say("Flags").lazy
     nav_icon = "flagstaff/toolbar.svg"  # type: ignore[assignment]
 
     def __init__(self, *args: Any) -> None:
@@ -105,7 +104,7 @@ class FlagsPanel(Panel):
     def nav_subtitle(self) -> str:
         """How many evaluations the request has made."""
         count = sum(result["count"] for result in self.get_stats().get("results", ()))
-        return ngettext("%(count)s evaluation", "%(count)s evaluations", count) % {"count": count}
+        return say("{count} evaluation", "{count} evaluations", count=count).local
 
     @property
     def content(self) -> str:
@@ -134,9 +133,13 @@ def _shown(text: str) -> str:
 
 def _row(kind: str, key: str, text: str | None, reason: str, count: int) -> dict[str, Any]:
     """Returns a row of the panel, in words."""
-    kinds = {"flag": _("flag"), "value": _("value"), "variant": _("variant")}
+    kinds = {
+        "flag": say("flag").local,
+        "value": say("value").local,
+        "variant": say("variant").local,
+    }
     if kind == "flag":
-        on, off = pgettext("state of a flag", "on"), pgettext("state of a flag", "off")
+        on, off = say("on").local, say("off").local
         text = on if text == "on" else off
     url = None
     if apps.is_installed("django.contrib.admin"):
@@ -145,7 +148,7 @@ def _row(kind: str, key: str, text: str | None, reason: str, count: int) -> dict
         "key": key,
         "url": url,
         "kind": kinds[kind],
-        "result": _("the default of the call") if text is None else text,
+        "result": say("the default of the call").local if text is None else text,
         "reason": reason,
         "count": count,
     }

@@ -6,11 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
-from django.utils.translation import gettext_lazy as _
-
 from flagstaff._engine.forced_off import NOTICE
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text
+from flagstaff._text import say
 from flagstaff.actions import Action, Argument, Done, Percent, action
 from flagstaff.actions.arguments import JsonFile, Parsed, Several, percent
 from flagstaff.changes import Undo
@@ -29,37 +27,37 @@ from flagstaff.experiments.verdict import Outcome
 EXPERIMENT: Final = lifecycle.ROW_KIND
 
 
-_HARM = Text("how much worse it may get: of a share, 0.01 is one percentage point")
+_HARM = say("how much worse it may get: of a share, 0.01 is one percentage point")
 _VARIANTS: dict[str, Argument] = {
     "variants": Several(
-        Text("a variant with its weight, the control first"),
+        say("a variant with its weight, the control first"),
         "KEY[:WEIGHT]",
         parse=Variant.parse,
     ),
-    "traffic_percent": Parsed(Text("the share of all units that take part"), "PERCENT", percent),
+    "traffic_percent": Parsed(say("the share of all units that take part"), "PERCENT", percent),
 }
 # By the arguments of `editing.create` and `editing.edit`.
 _SETTINGS: dict[str, Argument] = {
     **_VARIANTS,
-    "bucket_by": Argument(Text("what gets a variant: user, visitor or an attribute"), "UNIT"),
+    "bucket_by": Argument(say("what gets a variant: user, visitor or an attribute"), "UNIT"),
     "rules": JsonFile('a file with the rules as a JSON list; "-" is the standard input'),
-    "description": Argument(Text("what the experiment is about")),
-    "primary": Argument(Text("the metric that decides"), "METRIC"),
-    "others": Several(Text("another metric. Each widens all intervals"), "METRIC"),
+    "description": Argument(say("what the experiment is about")),
+    "primary": Argument(say("the metric that decides"), "METRIC"),
+    "others": Several(say("another metric. Each widens all intervals"), "METRIC"),
     "guardrails": Several(
-        Text("a metric that must not get worse, and {harm}, such as refunds=0.01", harm=_HARM),
+        say("a metric that must not get worse, and {harm}, such as refunds=0.01", harm=_HARM),
         "METRIC[=TOLERATED]",
         parse=guardrail_of,
     ),
     "planned_units": Parsed(
-        Text("the units that you expect in all variants; the intervals are narrowest there"),
+        say("the units that you expect in all variants; the intervals are narrowest there"),
         "N",
         int,
     ),
-    "min_days": Parsed(Text("there is no verdict before these days"), "N", int),
-    "min_units": Parsed(Text("there is no verdict before each variant has these"), "N", int),
+    "min_days": Parsed(say("there is no verdict before these days"), "N", int),
+    "min_units": Parsed(say("there is no verdict before each variant has these"), "N", int),
     "smallest_effect": Parsed(
-        Text("smaller effects do not matter: of a share, 0.01 is one percentage point"),
+        say("smaller effects do not matter: of a share, 0.01 is one percentage point"),
         "EFFECT",
         float,
     ),
@@ -86,13 +84,13 @@ def _done(
         written = newest_event(experiment) != last
         # After the write, which has locked the experiment: nobody adds an event now.
         if expect_event is not None and written and events_after(experiment, expect_event) > 1:
-            text = Text("{key} has been changed meanwhile; run the command again", key=key)
+            text = say("{key} has been changed meanwhile; run the command again", key=key)
             raise ConflictError(text, key=key)
     record = experiment_record(find(key))
     messages = [
         f"{key}: {record['events'][-1]['text']}"
         if written
-        else Text("{key}: nothing had to be changed", key=key),
+        else say("{key}: nothing had to be changed", key=key),
         instead if written else "",
         NOTICE if record["forced_off"] else "",
     ]
@@ -107,8 +105,8 @@ def _done(
     right="add",
     creates=True,
     fields=lambda: _SETTINGS,
-    label=_("Add experiment"),
-    button=_("Add experiment"),
+    label=say("Add experiment").lazy,
+    button=say("Add experiment"),
     look=looks.look_at_creation,
     may_wait=False,
 )
@@ -125,7 +123,7 @@ def create(key: str, **fields: Any) -> Done:
     "experiment edit checkout_button --primary orders --planned-units 20000",
     "experiment edit checkout_button --variant control --variant green:2 --traffic-percent 20",
     fields=lambda: _SETTINGS,
-    label=_("Edit"),
+    label=say("Edit").lazy,
     look=looks.look_at_edit,
     may_wait=False,
 )
@@ -142,8 +140,8 @@ def edit(key: str, **fields: Any) -> Done:
     EXPERIMENT,
     "experiment start checkout_button --wait",
     "experiment start checkout_button --reason launch",
-    label=_("Start"),
-    button=_("Start %(key)s"),
+    label=say("Start").lazy,
+    button=say("Start {key}"),
     look=looks.look_at_start,
 )
 def start(key: str, *, expect_event: int | None = None) -> Done:
@@ -155,8 +153,8 @@ def start(key: str, *, expect_event: int | None = None) -> Done:
     EXPERIMENT,
     "experiment grow checkout_button 50 --yes",
     "experiment grow checkout_button 100 --yes --wait",
-    label=_("Grow the traffic"),
-    button=_("Grow the traffic"),
+    label=say("Grow the traffic").lazy,
+    button=say("Grow the traffic"),
     look=looks.look_at_growth,
 )
 def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done:
@@ -174,8 +172,8 @@ def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done
     EXPERIMENT,
     "experiment add-metric checkout_button revenue --yes",
     "experiment add-metric checkout_button refunds --tolerated 0.01 --yes",
-    label=_("Add a metric"),
-    button=_("Add the metric"),
+    label=say("Add a metric").lazy,
+    button=say("Add the metric"),
     look=looks.look_at_addition,
     may_wait=False,
 )
@@ -184,7 +182,7 @@ def add_metric(
     metric: Annotated[str, Argument("the name of a metric", "METRIC")],
     tolerated: Annotated[
         float | None,
-        Parsed(Text("for a guardrail: {harm}", harm=_HARM), "HARM", float),
+        Parsed(say("for a guardrail: {harm}", harm=_HARM), "HARM", float),
     ] = None,
 ) -> Done:
     """Measure one more metric, of units that are exposed from now on.
@@ -199,8 +197,8 @@ def add_metric(
     EXPERIMENT,
     "experiment restart checkout_button --yes",
     "experiment restart checkout_button --variant control --variant green:3 --yes",
-    label=_("Restart"),
-    button=_("Restart %(key)s"),
+    label=say("Restart").lazy,
+    button=say("Restart {key}"),
     look=looks.look_at_restart,
 )
 def restart(
@@ -227,14 +225,14 @@ def restart(
     EXPERIMENT,
     "experiment force checkout_button 42 --variant treatment",
     "experiment force checkout_button 42",
-    label=_("Force a unit"),
-    button=_("Force the unit"),
+    label=say("Force a unit").lazy,
+    button=say("Force the unit"),
     look=looks.look_at_force,
     may_wait=False,
 )
 def force(
     key: str,
-    unit: Annotated[str, Argument(Text("such as the primary key of a user"), "UNIT")],
+    unit: Annotated[str, Argument(say("such as the primary key of a user"), "UNIT")],
     variant: _Variant | None = None,
 ) -> Done:
     """Give a unit a certain variant, which is not recorded.
@@ -256,8 +254,8 @@ def force(
     "experiment stop checkout_button --no-wait",
     waits_for_workers=True,
     always_runs=True,
-    label=_("Stop"),
-    button=_("Stop %(key)s"),
+    label=say("Stop").lazy,
+    button=say("Stop {key}"),
     look=looks.look_at_stop,
     may_wait=False,
 )
@@ -273,8 +271,8 @@ def stop(key: str) -> Done:
     EXPERIMENT,
     "experiment ship checkout_button treatment --yes",
     "experiment ship checkout_button treatment --dry-run",
-    label=_("Ship"),
-    button=_("Ship %(winner)s"),
+    label=say("Ship").lazy,
+    button=say("Ship {winner}"),
     look=looks.look_at_ship,
 )
 def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done:
@@ -298,8 +296,8 @@ def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done
     EXPERIMENT,
     "experiment undo checkout_button --yes",
     "experiment undo checkout_button --dry-run",
-    label=_("Undo"),
-    button=_("Undo"),
+    label=say("Undo").lazy,
+    button=say("Undo"),
     look=looks.look_at_undo,
     may_wait=False,
 )
@@ -318,8 +316,8 @@ def undo(key: str) -> Done:
     "experiment delete checkout_button --yes",
     "experiment delete checkout_button --dry-run",
     right="delete",
-    label=_("Delete"),
-    button=_("Delete %(key)s"),
+    label=say("Delete").lazy,
+    button=say("Delete {key}"),
     deletes=True,
     look=looks.look_at_deletion,
     may_wait=False,

@@ -3,13 +3,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.apps import AppConfig
-from django.utils.translation import gettext_lazy as _
+
+from flagstaff._text import say
 
 
 class ExperimentsConfig(AppConfig):
     name = "flagstaff.experiments"
     label = "flagstaff_experiments"
-    verbose_name = _("Feature flags: experiments")
+    verbose_name = say("Feature flags: experiments").lazy
     default_auto_field = "django.db.models.BigAutoField"
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.experiments.requests.SETTINGS",

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from django.core.checks import CheckMessage, Error
 from django.db import Error as DatabaseError
 
-from flagstaff._words.text import Text
+from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.measuring import require_usable
@@ -40,7 +40,7 @@ def _use_metric(name: str) -> None:
     try:
         require_usable(metric)
     except ConfigurationError as error:
-        message = Text("the metric {metric} fails: {error}", metric=name, error=error.message)
+        message = say("the metric {metric} fails: {error}", metric=name, error=error.message)
         raise ConfigurationError(message) from error
     if problem := unit_problem(metric.unit):
         raise ConfigurationError("the metric {metric}: {problem}", metric=name, problem=problem)

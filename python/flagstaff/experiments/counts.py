@@ -10,12 +10,11 @@ from operator import itemgetter
 
 from django.db import DataError, ProgrammingError
 
-from flagstaff._engine.reports import lost_workers
-from flagstaff._tables.bucket_units import VISITOR
-from flagstaff._tables.database import db
+from flagstaff._tables.database import db, error_text
+from flagstaff._tables.model_fields import VISITOR
 from flagstaff._tables.names import fill, optional_names, sql
-from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.text import Text
+from flagstaff._text import say
+from flagstaff._workers.register import lost_workers
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.models import Experiment, LostExposures
@@ -77,7 +76,7 @@ def _rows(experiment: Experiment) -> list[tuple[datetime, str | None, bool, int,
         except (DataError, ProgrammingError) as error:
             if not conf.excluded_units:
                 raise
-            message = Text("a query of EXCLUDED_UNITS fails: {error}", error=error_text(error))
+            message = say("a query of EXCLUDED_UNITS fails: {error}", error=error_text(error))
             raise ConfigurationError(message) from error
         rows: list[tuple[datetime, str | None, bool, int, int]] = cursor.fetchall()
         return rows

@@ -9,10 +9,10 @@ from django.db import IntegrityError
 from django.utils.translation import override
 
 from flagstaff._core import MAX_UNIT_BYTES
+from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db
-from flagstaff._tables.impossible_values import impossible_problem
-from flagstaff._words.text import Text, joined
-from flagstaff._words.times import aware
+from flagstaff._text import joined, say
+from flagstaff._text.times import aware
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.exceptions import (
     ExperimentError,
@@ -108,7 +108,7 @@ def create(
         weights = joined(
             f"{variant.key} {variant.weight}" for variant in variants_of(experiment.variants)
         )
-        text = Text(
+        text = say(
             "created with {variants}; {percent} % of all units take part",
             variants=weights,
             percent=experiment.traffic_percent,
@@ -180,7 +180,7 @@ def grow(key: str, traffic_percent: int) -> Experiment:
         if traffic_percent > before:
             experiment.traffic_percent = traffic_percent
             experiment.save(using=db.alias)
-            text = Text("traffic: {old} % → {new} %", old=before, new=traffic_percent)
+            text = say("traffic: {old} % → {new} %", old=before, new=traffic_percent)
             record(experiment, Kind.GROWN, text)
         return experiment
 
@@ -216,7 +216,7 @@ def add_metric(key: str, metric: str, *, tolerated: float | None = None) -> Expe
         at = aware(database_time(experiment)).isoformat()
         experiment.added_metrics = {**experiment.added_metrics, metric: at}
         experiment.save(using=db.alias)
-        text = Text("added the metric {metric}: units exposed from now on count", metric=metric)
+        text = say("added the metric {metric}: units exposed from now on count", metric=metric)
         record(experiment, Kind.EDITED, text)
         return experiment
 
@@ -234,10 +234,10 @@ def force(key: str, unit: str, variant: str | None) -> Experiment:
         if variant is not None:
             require_variant(experiment, variant)
         experiment.overrides.pop(unit, None)
-        message = Text("override: {unit} gets what its bucket says", unit=unit)
+        message = say("override: {unit} gets what its bucket says", unit=unit)
         if variant is not None:
             experiment.overrides[unit] = variant
-            message = Text("override: {unit} gets {variant}", unit=unit, variant=variant)
+            message = say("override: {unit} gets {variant}", unit=unit, variant=variant)
         experiment.save(using=db.alias)
         record(experiment, Kind.EDITED, message)
         return experiment

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar, overload
 
 from flagstaff import _core
-from flagstaff._engine.explain import Explained, explanation_of
+from flagstaff._evaluation import Explained, explanation_of
 from flagstaff._types import Context, UserLike
 
 _T = TypeVar("_T")

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from django.utils.formats import date_format, number_format
-from django.utils.translation import gettext as _
 
-from flagstaff._words.times import local_time
+from flagstaff._text import say
+from flagstaff._text.times import local_time
 from flagstaff.experiments.report_data import EffectReport
 
 #: Instead of a number that does not exist.
@@ -78,12 +78,12 @@ def interval_text(effect: EffectReport, write: Callable[[float], str]) -> str:
     """Returns the bounds of an interval, such as "+1 % to +5 %"."""
     low, high = effect["low"], effect["high"]
     if low is not None and high is not None:
-        return _("%(low)s to %(high)s") % {"low": signed(low, write), "high": signed(high, write)}
+        return say("{low} to {high}", low=signed(low, write), high=signed(high, write)).local
     if low is not None:
-        return _("at least %(bound)s") % {"bound": signed(low, write)}
+        return say("at least {bound}", bound=signed(low, write)).local
     if high is not None:
-        return _("at most %(bound)s") % {"bound": signed(high, write)}
-    return _("too few units for an interval")
+        return say("at most {bound}", bound=signed(high, write)).local
+    return say("too few units for an interval").local
 
 
 def level_text(alpha: float) -> str:

@@ -10,11 +10,10 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from flagstaff._core import monotonic
-from flagstaff._tables.database import db
-from flagstaff._tables.sqlstate import error_text
-from flagstaff._words.cells import Column, Record
-from flagstaff._words.text import storable
-from flagstaff._words.times import aware, is_of_this_hour
+from flagstaff._tables.database import db, error_text
+from flagstaff._text import storable
+from flagstaff._text.cells import Column, Record
+from flagstaff._text.times import aware, is_of_this_hour
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.models import Experiment, State, StoredVerdict
 from flagstaff.experiments.reporting import make_report, metric_error

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from flagstaff._attribution.context import current_actor
+from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text, joined, marked, storable
+from flagstaff._text import Sentence, joined, say, storable
 from flagstaff.changes.segment_use import missing_segment
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
@@ -30,7 +30,7 @@ from flagstaff.models import WaitingAction
 
 #: The kind of row of what waits for an experiment.
 ROW_KIND = "experiment"
-_CANNOT_UNDO = marked(
+_CANNOT_UNDO = say(
     "{key} cannot be undone: only a stop or a ship can, but the last change is “{what}”. Start, "
     "stop or ship it instead"
 )
@@ -53,11 +53,11 @@ def start(key: str) -> Experiment:
             texts = joined(
                 f"{variant} {share * traffic:.4g} %" for variant, share in shares.items()
             )
-            text = Text("started: {variants} of all units", variants=texts)
+            text = say("started: {variants} of all units", variants=texts)
             record(experiment, Kind.STARTED, text)
         else:
             set_state(experiment, State.RUNNING)
-            record(experiment, Kind.STARTED, Text("continued with all exposures"))
+            record(experiment, Kind.STARTED, say("continued with all exposures"))
         return experiment
 
 
@@ -69,7 +69,7 @@ def stop(key: str) -> Experiment:
     """
     with locked(key) as experiment:
         if experiment.state in {State.RUNNING, State.SHIPPED}:
-            text = Text("stopped: every call returns its default")
+            text = say("stopped: every call returns its default")
             _decide(experiment, State.STOPPED, "", Kind.STOPPED, text)
         else:
             # What waits is refused after an event, and there is none.
@@ -108,9 +108,9 @@ def ship(key: str, winner: str) -> Experiment:
             raise ExperimentError(
                 "{key} was changed while its report was made; ship it again", key=key
             )
-        text = Text("shipped: all units get {variant}", variant=winner)
+        text = say("shipped: all units get {variant}", variant=winner)
         if why:
-            text = Text("{text}; no report is stored: {why}", text=text, why=storable(why))
+            text = say("{text}; no report is stored: {why}", text=text, why=storable(why))
         _decide(experiment, State.SHIPPED, winner, Kind.SHIPPED, text)
         if frozen is not None:
             frozen["ended_at"] = time_as_json(experiment.ended_at)
@@ -124,7 +124,7 @@ def _require_winner(experiment: Experiment, winner: str) -> None:
     require_variant(experiment, winner)
 
 
-def _decide(experiment: Experiment, state: State, winner: str, kind: Kind, text: Text) -> None:
+def _decide(experiment: Experiment, state: State, winner: str, kind: Kind, text: Sentence) -> None:
     """Saves a stop or a ship, with what `undo` restores."""
     ended_at = experiment.ended_at
     before = {
@@ -165,10 +165,10 @@ def undo(key: str) -> Experiment:
             experiment.winner = before["winner"]
             ended_at = before["ended_at"] and datetime.fromisoformat(before["ended_at"])
             set_state(experiment, before["state"], ended_at)
-            text = Text(
+            text = say(
                 "undone: “{what}”; it is {state} again, with all exposures",
                 what=event.message,
-                state=Text(experiment.state),
+                state=say(experiment.state),
             )
             record(experiment, Kind.UNDONE, text)
             return experiment
@@ -191,4 +191,4 @@ def last_decision(experiment: Experiment) -> ExperimentEvent:
             if not undone:
                 return event
             undone -= 1
-    raise ExperimentError(_CANNOT_UNDO, key=experiment.key, what=Text("none"))
+    raise ExperimentError(_CANNOT_UNDO, key=experiment.key, what=say("none"))

@@ -9,9 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
-from django.utils.translation import gettext as _
-
-from flagstaff._words.text import Text, localized, marked
+from flagstaff._text import Sentence, localized, say
 from flagstaff.actions.look import Line, Look
 from flagstaff.changes.consequence import Consequence
 from flagstaff.exceptions import ExperimentError
@@ -51,15 +49,19 @@ def look_at_start(key: str, *, viewer: HasPermissions | None = None) -> Look:
     experiment = _experiment(key, "start")
     lines = [*_to_state(experiment, State.RUNNING)]
     if experiment.rules:
-        lines.append(Line(_("who takes part"), _("nobody"), setting_texts(experiment)["rules"]))
+        lines.append(
+            Line(
+                say("who takes part").local, say("nobody").local, setting_texts(experiment)["rules"]
+            )
+        )
     notes = [
-        _(
+        say(
             "From now on, each unit that meets it gets a variant and is recorded. Nothing but the "
             "traffic and further metrics can change after that."
-        )
+        ).local
     ]
     if not experiment.primary_metric:
-        notes.append(_("There is no primary metric, so there will be no verdict."))
+        notes.append(say("There is no primary metric, so there will be no verdict.").local)
     return _giving(experiment, experiment.traffic_percent, lines, notes, question=f"Start {key}?")
 
 
@@ -67,7 +69,7 @@ def look_at_growth(key: str, percent: int, *, viewer: HasPermissions | None = No
     """How many more units take part."""
     experiment = _experiment(key, "grow")
     editing.require_growth(experiment, percent)
-    note = Text("The ratio of the variants stays. The traffic cannot shrink without a restart.")
+    note = say("The ratio of the variants stays. The traffic cannot shrink without a restart.")
     question = (
         f"Let {percent} % instead of {experiment.traffic_percent} % of all units take part in "
         f"{key}?"
@@ -87,12 +89,12 @@ def look_at_addition(
 ) -> Look:
     """The metric, and what it does to the results of the others."""
     experiment = _experiment(key, "add-metric")
-    notes = [Text("Only units that are exposed from now on count. A metric that was added stays.")]
+    notes = [say("Only units that are exposed from now on count. A metric that was added stays.")]
     if tolerated is None:
         notes.append(
-            Text("The corrected p values of the others rise, so a result may be withdrawn.")
+            say("The corrected p values of the others rise, so a result may be withdrawn.")
         )
-    role = _("other metric") if tolerated is None else _("guardrail")
+    role = say("other metric").local if tolerated is None else say("guardrail").local
     return Look(
         lines=[Line(metric, NONE, role)],
         notes=[*map(localized, notes)],
@@ -115,8 +117,8 @@ def look_at_restart(
     settings = {"variants": variants, "traffic_percent": traffic_percent}
     given = {name: value for name, value in settings.items() if value is not None}
     notes = [
-        Text("All units get other buckets, and many another variant. This cannot be undone."),
-        Text("The exposures so far are no longer reported."),
+        say("All units get other buckets, and many another variant. This cannot be undone."),
+        say("The exposures so far are no longer reported."),
     ]
     percent = experiment.traffic_percent if traffic_percent is None else traffic_percent
     return _giving(
@@ -133,43 +135,43 @@ def look_at_force(
     key: str, unit: str, variant: str | None = None, *, viewer: HasPermissions | None = None
 ) -> Look:
     """What the unit gets."""
-    experiment, bucket = _experiment(key, "force"), _("what its bucket says")
+    experiment, bucket = _experiment(key, "force"), say("what its bucket says").local
     line = Line(unit, experiment.overrides.get(unit, bucket), variant or bucket)
-    notes = [_("A forced unit is not recorded.")]
+    notes = [say("A forced unit is not recorded.").local]
     return Look(lines=[line], notes=notes, rows=[experiment])
 
 
 def look_at_stop(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """Every call gets its default."""
     experiment = _experiment(key, "stop")
-    notes = [_("No exposure is recorded. “Undo” takes it back.")]
+    notes = [say("No exposure is recorded. “Undo” takes it back.").local]
     lines = [*_to_state(experiment, State.STOPPED)]
     return Look(lines=lines, notes=notes, rows=[experiment])
 
 
 def look_at_ship(key: str, winner: str, *, viewer: HasPermissions | None = None) -> Look:
     """The verdict, and which harm is not excluded. Computes the report."""
-    experiment, notes = _experiment(key, "ship"), list[Text]()
+    experiment, notes = _experiment(key, "ship"), list[Sentence]()
     require_variant(experiment, winner)
     report, error = read_report(experiment)
     if error:
-        notes.append(Text("No report will be stored: {error}", error=error))
+        notes.append(say("No report will be stored: {error}", error=error))
     if report is not None:
         for verdict in report["verdicts"]:
             outcome = outcome_text(verdict["outcome"])
             notes.append(
-                Text("{treatment}: {outcome}.", treatment=verdict["treatment"], outcome=outcome)
+                say("{treatment}: {outcome}.", treatment=verdict["treatment"], outcome=outcome)
             )
         if not any(verdict["outcome"] == "better" for verdict in report["verdicts"]):
-            notes.append(Text("No treatment has been shown to be better."))
-        harm = marked("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
-        notes += [Text(harm, metric=metric) for metric in possible_harms(report, winner)]
+            notes.append(say("No treatment has been shown to be better."))
+        harm = say("Guardrail {metric}: harm beyond what is tolerated is not excluded.")
+        notes += [say(harm, metric=metric) for metric in possible_harms(report, winner)]
     return _giving(
         experiment,
         _ALL,
         [*_to_state(experiment, State.SHIPPED, winner)],
         [*map(localized, notes)],
-        share=Text("All units get {variant}.", variant=winner),
+        share=say("All units get {variant}.", variant=winner),
         question=f"Ship {winner} to all units of {key}?",
         asks_always=True,
     )
@@ -180,16 +182,18 @@ def look_at_undo(key: str, *, viewer: HasPermissions | None = None) -> Look:
     experiment = _experiment(key, "undo")
     decision = lifecycle.last_decision(experiment)
     before = decision.before
-    notes = [Text("All exposures are kept.")]
+    notes = [say("All exposures are kept.")]
     if before["state"] == State.RUNNING and experiment.winner:
-        notes.append(Text("Units that met the shipped variant meanwhile stay in the report."))
+        notes.append(say("Units that met the shipped variant meanwhile stay in the report."))
     lines = [
-        Line(_("event"), localized(decision.message), _("undone")),
+        Line(say("event").local, localized(decision.message), say("undone").local),
         *_to_state(experiment, State(before["state"]), before["winner"]),
     ]
     is_stored = experiment.frozen_report is not None
     if is_stored and not before["has_report"] and experiment.exposures_deleted_at is None:
-        lines.append(Line(_("report"), _("stored"), _("computed from all exposures")))
+        lines.append(
+            Line(say("report").local, say("stored").local, say("computed from all exposures").local)
+        )
     return Look(
         lines=lines,
         notes=[*map(localized, notes)],
@@ -203,12 +207,12 @@ def look_at_undo(key: str, *, viewer: HasPermissions | None = None) -> Look:
 def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """What is lost for good."""
     experiment = _experiment(key, "delete")
-    notes = [Text("Its exposures, report and events are deleted, too. This cannot be undone.")]
+    notes = [say("Its exposures, report and events are deleted, too. This cannot be undone.")]
     if winner := experiment.winner:
-        text = marked("Everyone gets “{winner}” now: remove the experiment from the code first.")
-        notes.append(Text(text, winner=winner))
+        text = say("Everyone gets “{winner}” now: remove the experiment from the code first.")
+        notes.append(say(text, winner=winner))
     return Look(
-        lines=[Line(_("state"), str(State(experiment.state).label), _("deleted"))],
+        lines=[Line(say("state").local, str(State(experiment.state).label), say("deleted").local)],
         notes=[*map(localized, notes)],
         asks=True,
         asks_always=True,
@@ -241,14 +245,14 @@ def _giving(  # noqa: PLR0913 (what is given, to whom, and what is asked)
     notes: Sequence[str],
     *,
     question: str,
-    share: Text | None = None,
+    share: Sentence | None = None,
     asks_always: bool = False,
 ) -> Look:
     """Returns the look at an action that gives variants to a share of all units."""
     return Look(
         expected={"expect_event": newest_event(experiment)},
         lines=lines,
-        share=share or Text("{percent} % of all units take part.", percent=percent),
+        share=share or say("{percent} % of all units take part.", percent=percent),
         consequence=Consequence.MOST if percent > _HALF else Consequence.MORE,
         notes=notes,
         asks=True,
@@ -267,9 +271,9 @@ def _edited(experiment: Experiment, settings: Mapping[str, Any]) -> Iterator[Lin
 def _to_state(experiment: Experiment, after: State, winner: str = "") -> Iterator[Line]:
     """Yields the lines of a change to another state."""
     present = State(experiment.state)
-    yield Line(_("state"), str(present.label), str(after.label))
+    yield Line(say("state").local, str(present.label), str(after.label))
     yield Line(
-        _("who gets what"),
+        say("who gets what").local,
         _who_gets_what(experiment, present, experiment.winner),
         _who_gets_what(experiment, after, winner),
     )
@@ -279,5 +283,5 @@ def _who_gets_what(experiment: Experiment, state: State, winner: str) -> str:
     if state is State.RUNNING:
         return shares_text(experiment)
     if state is State.SHIPPED:
-        return _("everyone gets “%(winner)s”") % {"winner": winner}
-    return _("every call gets its default")
+        return say("everyone gets “{winner}”", winner=winner).local
+    return say("every call gets its default").local

@@ -17,7 +17,7 @@ from typing import Any
 
 from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, optional_names, sql
-from flagstaff._words.text import Text
+from flagstaff._text import say
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Source
 from flagstaff.experiments.models import Experiment
@@ -153,7 +153,7 @@ def _rows(metric: Metric) -> tuple[str, list[Any]]:
 
 def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str, list[Any]]:
     columns = ("unit", "value", "time") if has_value else ("unit", "time")
-    text, params = rows_of(source, columns, Text("the source of a metric"))
+    text, params = rows_of(source, columns, say("the source of a metric"))
     # In brackets, because a UNION may follow.
     return f"(SELECT unit::text, {values}, time FROM {text})", params  # noqa: S608
 

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 from django.db.models import QuerySet
 from django.utils.module_loading import import_string
 
-from flagstaff._words.text import Text, joined
+from flagstaff._text import joined, say
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 
@@ -153,7 +153,7 @@ def find_metric(name: str) -> Metric:
     """Returns a metric by its name. Raises ConfigurationError if there is none."""
     path = conf.metrics.get(name)
     if path is None:
-        names = joined(metric_names()) or Text("none")
+        names = joined(metric_names()) or say("none")
         raise ConfigurationError(
             'FLAGSTAFF["METRICS"] has no metric {metric}; it has {metrics}',
             metric=repr(name),

@@ -13,9 +13,8 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
-from django.utils.translation import gettext_lazy as _
 
-from flagstaff._words.text import Text
+from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times, readable_json
 from flagstaff.exceptions import InvalidExperimentError
 from flagstaff.experiments.variants import valid_variants, variants_of
@@ -43,10 +42,10 @@ _JSON_TYPES: Mapping[str, tuple[type, type | tuple[type, ...]]] = {
 class State(models.TextChoices):
     """The state of an experiment. Only a running one gives variants by bucket and records them."""
 
-    DRAFT = "draft", _("draft")
-    RUNNING = "running", _("running")
-    STOPPED = "stopped", _("stopped")
-    SHIPPED = "shipped", _("shipped")
+    DRAFT = "draft", say("draft").lazy
+    RUNNING = "running", say("running").lazy
+    STOPPED = "stopped", say("stopped").lazy
+    SHIPPED = "shipped", say("shipped").lazy
 
 
 class Experiment(models.Model):
@@ -59,7 +58,7 @@ class Experiment(models.Model):
     key: models.Field[Any, str] = models.CharField(max_length=KEY_MAX_LENGTH, unique=True)
     description: models.Field[Any, str] = models.TextField(default="", db_default="")
     state: models.Field[Any, str] = models.CharField(
-        _("state"), max_length=16, choices=State.choices, default=State.DRAFT
+        say("state").lazy, max_length=16, choices=State.choices, default=State.DRAFT
     )
     #: Objects with `key` and `weight`. The first one is the control.
     variants: models.Field[Any, Any] = models.JSONField()
@@ -108,8 +107,8 @@ class Experiment(models.Model):
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
 
     class Meta:
-        verbose_name = _("experiment")
-        verbose_name_plural = _("experiments")
+        verbose_name = say("experiment").lazy
+        verbose_name_plural = say("experiments").lazy
         ordering = ("-id",)
         constraints = (
             finite_times(
@@ -134,12 +133,12 @@ class Experiment(models.Model):
         return self.key
 
     @property
-    def problem(self) -> Text | None:
+    def problem(self) -> Sentence | None:
         """Why the settings cannot be read, as after a change with SQL; or None."""
         try:
             valid_variants(variants_of(self.variants))
         except InvalidExperimentError as error:
-            return Text("the experiment cannot be read: {why}", why=error.message)
+            return say("the experiment cannot be read: {why}", why=error.message)
         except (KeyError, TypeError):
             return _unreadable("variants")
         for column, (outer, inner) in _JSON_TYPES.items():
@@ -152,10 +151,9 @@ class Experiment(models.Model):
         return None
 
 
-def _unreadable(column: str) -> Text:
-    return Text(
-        "the experiment cannot be read: the column {column} has JSON of another type",
-        column=column,
+def _unreadable(column: str) -> Sentence:
+    return say(
+        "the experiment cannot be read: the column {column} has JSON of another type", column=column
     )
 
 
@@ -163,14 +161,14 @@ class ExperimentEvent(models.Model):
     """Something that happened to an experiment."""
 
     class Kind(models.TextChoices):
-        CREATED = "created", _("created")
-        EDITED = "edited", _("edited")
-        STARTED = "started", _("started")
-        GROWN = "grown", _("grown")
-        RESTARTED = "restarted", _("restarted")
-        STOPPED = "stopped", _("stopped")
-        SHIPPED = "shipped", _("shipped")
-        UNDONE = "undone", _("undone")
+        CREATED = "created", say("created").lazy
+        EDITED = "edited", say("edited").lazy
+        STARTED = "started", say("started").lazy
+        GROWN = "grown", say("grown").lazy
+        RESTARTED = "restarted", say("restarted").lazy
+        STOPPED = "stopped", say("stopped").lazy
+        SHIPPED = "shipped", say("shipped").lazy
+        UNDONE = "undone", say("undone").lazy
 
     experiment = models.ForeignKey(Experiment, models.CASCADE, related_name="events")
     at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
@@ -184,8 +182,8 @@ class ExperimentEvent(models.Model):
 
     class Meta:
         default_permissions = ()
-        verbose_name = _("experiment event")
-        verbose_name_plural = _("experiment events")
+        verbose_name = say("experiment event").lazy
+        verbose_name_plural = say("experiment events").lazy
         ordering = ("id",)
         constraints = (finite_times("at"),)
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
-from flagstaff._words.cells import Column, Record
-from flagstaff._words.rule_text import rules_text
-from flagstaff._words.text import local_number, localized
+from flagstaff._text import local_number, localized, say
+from flagstaff._text.cells import Column, Record
+from flagstaff._text.rules import rules_text
 from flagstaff.experiments.figures import number_text, percent_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.variants import shares_of
@@ -21,18 +19,18 @@ from flagstaff.validators import MAX_PERCENT
 
 #: The settings, by the arguments of `edit`.
 SETTINGS: Mapping[str, str | Promise] = {
-    "description": _("Description"),
-    "variants": _("Variants"),
-    "traffic_percent": _("Traffic in percent"),
-    "bucket_by": _("Bucketing unit"),
-    "rules": _("Rules"),
-    "primary": _("Primary metric"),
-    "others": _("Other metrics"),
-    "guardrails": _("Guardrails"),
-    "planned_units": _("Planned units"),
-    "min_days": _("Days before a verdict"),
-    "min_units": _("Units before a verdict"),
-    "smallest_effect": _("Smallest effect that matters"),
+    "description": say("Description").lazy,
+    "variants": say("Variants").lazy,
+    "traffic_percent": say("Traffic in percent").lazy,
+    "bucket_by": say("Bucketing unit").lazy,
+    "rules": say("Rules").lazy,
+    "primary": say("Primary metric").lazy,
+    "others": say("Other metrics").lazy,
+    "guardrails": say("Guardrails").lazy,
+    "planned_units": say("Planned units").lazy,
+    "min_days": say("Days before a verdict").lazy,
+    "min_units": say("Units before a verdict").lazy,
+    "smallest_effect": say("Smallest effect that matters").lazy,
 }
 
 
@@ -45,7 +43,7 @@ def setting_texts(experiment: Experiment) -> dict[str, str]:
         "variants": shares_text(experiment),
         "traffic_percent": local_number(experiment.traffic_percent),
         "bucket_by": experiment.bucket_by,
-        "rules": (rules_text(rules) or gettext("rules that cannot be read")) if rules else "",
+        "rules": (rules_text(rules) or say("rules that cannot be read").local) if rules else "",
         "primary": experiment.primary_metric,
         "others": ", ".join(experiment.other_metrics),
         "guardrails": ", ".join(tolerated),
@@ -54,7 +52,7 @@ def setting_texts(experiment: Experiment) -> dict[str, str]:
         "min_units": local_number(experiment.min_units),
         "smallest_effect": "" if effect is None else number_text(effect),
     }
-    return {name: texts[name] or gettext("none") for name in SETTINGS}
+    return {name: texts[name] or say("none").local for name in SETTINGS}
 
 
 def shares_text(experiment: Experiment) -> str:

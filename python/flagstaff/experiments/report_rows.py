@@ -7,12 +7,10 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
 from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._words.text import local_number, localized
-from flagstaff._words.times import duration, local_time_text
+from flagstaff._text import localized, say
+from flagstaff._text.times import duration, local_time_text
 from flagstaff.experiments.figures import (
     NONE,
     count_text,
@@ -43,9 +41,9 @@ from flagstaff.experiments.report_data import (
 _Write: TypeAlias = Callable[[float], str]
 
 _ROLES: Mapping[str, str | Promise] = {
-    PRIMARY: gettext_lazy("primary metric"),
-    OTHER: gettext_lazy("other metric"),
-    GUARDRAIL: gettext_lazy("guardrail"),
+    PRIMARY: say("primary metric").lazy,
+    OTHER: say("other metric").lazy,
+    GUARDRAIL: say("guardrail").lazy,
 }
 
 
@@ -104,19 +102,19 @@ class MetricRow:
             return self._with_interval(signed(lift["value"], percent_text), lift, percent_text)
         shown = signed(self.difference["value"], self.write_difference)
         if self.metric["is_proportion"]:
-            shown = _("%(number)s points") % {"number": shown}
+            shown = say("{number} points", number=shown).local
         text = self._with_interval(shown, self.difference, self.write_difference)
         if (tolerated := self.result["tolerated_harm"]) is not None:
             limit = self.write_difference(tolerated)
-            text = _("%(effect)s; tolerated: %(limit)s") % {"effect": text, "limit": limit}
+            text = say("{effect}; tolerated: {limit}", effect=text, limit=limit).local
         return text
 
     def _with_interval(self, shown: str, effect: EffectReport, write: _Write) -> str:
         if has_interval(effect):
             values = {"level": self.level, "interval": interval_text(effect, write)}
-            text = _("%(level)s interval: %(interval)s") % values
+            text = say("{level} interval: {interval}", **values).local
         else:
-            text = _("too few units for an interval")
+            text = say("too few units for an interval").local
         return f"{shown} · {text}"
 
     @property
@@ -128,17 +126,17 @@ class MetricRow:
         """
         difference, decided = self.difference, self.result["decided_difference"]
         if difference is None:
-            return "open", _("no result yet"), ""
+            return "open", say("no result yet").local, ""
         if self.is_guardrail:
             return self._guardrail_verdict(difference)
         if not self.result["is_significant"] or decided is None:
-            return "open", _("not significant"), ""
+            return "open", say("not significant").local, ""
         is_better = (decided > 0) == self.metric["higher_is_better"]
-        text = _("better, significant") if is_better else _("worse, significant")
+        text = say("better, significant").local if is_better else say("worse, significant").local
         if _contains_zero(difference) or (difference["value"] > 0) != (decided > 0):
             at = self.result["decided_at"]
             time = hour_text(time_of(at)) if at else NONE
-            note = _("at the look of %(time)s; the newest look differs") % {"time": time}
+            note = say("at the look of {time}; the newest look differs", time=time).local
             return "open", text, note
         return "fine" if is_better else "bad", text, ""
 
@@ -152,14 +150,22 @@ class MetricRow:
         tolerated = self.result["tolerated_harm"] or 0.0
         if self.result["is_harmed"]:
             is_now = least is not None and sign * least > tolerated
-            text = _("worse by more than is tolerated")
-            return ("bad", text, "") if is_now else ("open", text, _("at an earlier look"))
+            text = say("worse by more than is tolerated").local
+            return ("bad", text, "") if is_now else ("open", text, say("at an earlier look").local)
         if most is not None and sign * most <= tolerated:
-            return "fine", _("within what is tolerated"), ""
+            return "fine", say("within what is tolerated").local, ""
         if most is None:
-            return "open", _("not certain"), _("more harm than tolerated is possible")
+            return (
+                "open",
+                say("not certain").local,
+                say("more harm than tolerated is possible").local,
+            )
         bound = signed(most, self.write_difference)
-        return "open", _("not certain"), _("harm up to %(bound)s is possible") % {"bound": bound}
+        return (
+            "open",
+            say("not certain").local,
+            say("harm up to {bound} is possible", bound=bound).local,
+        )
 
 
 def _contains_zero(effect: EffectReport) -> bool:
@@ -188,24 +194,23 @@ def possible_harms(report: Report, treatment: str) -> list[str]:
 def role_texts(metric: MetricReport) -> list[str]:
     """Returns what a metric is for, and since when it is measured if it was added."""
     day = metric["added_on_day"]
-    added = [_("added on day %(day)s") % {"day": day}] if day else []
+    added = [say("added on day {day}", day=day).local] if day else []
     return [str(_ROLES[metric["role"]]), *added]
 
 
 def facts(metric: MetricReport) -> list[str]:
     """Returns what is measured, and in how many units."""
-    full = ngettext(
-        "%(count)s unit with a full window", "%(count)s units with a full window", metric["units"]
-    )
     kinds = {
-        "conversion": _("share of units with an event within %(window)s"),
-        "mean": _("mean per unit, within %(window)s"),
-        "ratio": _("ratio of two sums, within %(window)s"),
+        "conversion": say("share of units with an event within {window}"),
+        "mean": say("mean per unit, within {window}"),
+        "ratio": say("ratio of two sums, within {window}"),
     }
     window = localized(duration(metric["window_seconds"]))
-    kind = kinds.get(metric["kind"], metric["kind"]) % {"window": window}
-    direction = "" if metric["higher_is_better"] else _("lower is better")
-    count = full % {"count": local_number(metric["units"])}
+    kind = say(kinds.get(metric["kind"], metric["kind"]), window=window).local
+    direction = "" if metric["higher_is_better"] else say("lower is better").local
+    count = say(
+        "{count} unit with a full window", "{count} units with a full window", count=metric["units"]
+    ).local
     return [text for text in (metric["description"] or kind, direction, count) if text]
 
 
@@ -220,17 +225,17 @@ def unit_rows(report: Report) -> list[dict[str, str]]:
     rows = []
     for key, met, expected in expected_units(report):
         row = {
-            _("Variant"): key,
-            _("Planned"): percent_text(shares[key]),
-            _("Seen"): percent_text(met / total) if total else NONE,
-            _("Units"): count_text(met),
-            _("Expected"): count_text(expected),
+            say("Variant").local: key,
+            say("Planned").local: percent_text(shares[key]),
+            say("Seen").local: percent_text(met / total) if total else NONE,
+            say("Units").local: count_text(met),
+            say("Expected").local: count_text(expected),
         }
         if counts["returned"]:
-            row[_("Never came back")] = _not_returned(counts, key)
+            row[say("Never came back").local] = _not_returned(counts, key)
         if any(counts["present_hour"].values()):
             # Not analysed yet.
-            row[_("Present hour")] = count_text(counts["present_hour"][key])
+            row[say("Present hour").local] = count_text(counts["present_hour"][key])
         rows.append(row)
     return rows
 
@@ -253,13 +258,13 @@ def shares_text(report: Report) -> str:
     """Returns whether the shares are as expected."""
     counts = report["exposures"]
     if not any(counts["units"].values()):
-        return _("No unit had met a variant at the last full hour.")
+        return say("No unit had met a variant at the last full hour.").local
     text = (
-        _("The shares are wrong: %(p)s, at every look.")
+        say("The shares are wrong: {p}, at every look.")
         if report["has_mismatch"]
-        else _("The shares are as expected: %(p)s, at every look.")
+        else say("The shares are as expected: {p}, at every look.")
     )
-    return text % {"p": p_sentence(counts["mismatch_p_value"])}
+    return say(text, p=p_sentence(counts["mismatch_p_value"])).local
 
 
 # What else to know.
@@ -268,22 +273,21 @@ def shares_text(report: Report) -> str:
 def verdict_notes(verdict: VerdictReport) -> Iterator[str]:
     """Yields the guardrails that got worse, and what a verdict still needs, as sentences."""
     if harmed := verdict["harmed"]:
-        yield _("Harmed: %(harmed)s") % {"harmed": ", ".join(harmed)}
+        yield say("Harmed: {harmed}", harmed=", ".join(harmed)).local
     if failed := verdict["failed"]:
-        text = _("A verdict needs these guardrails, which cannot be computed: %(names)s.")
-        yield text % {"names": ", ".join(failed)}
+        text = say("A verdict needs these guardrails, which cannot be computed: {names}.")
+        yield say(text, names=", ".join(failed)).local
     days, units = math.ceil(verdict["missing_days"]), verdict["missing_units"]
     missing = {
-        ngettext("%(number)s more day", "%(number)s more days", days): days,
-        ngettext(
-            "%(number)s more unit in the smaller variant",
-            "%(number)s more units in the smaller variant",
-            units,
+        say("{count} more day", "{count} more days"): days,
+        say(
+            "{count} more unit in the smaller variant",
+            "{count} more units in the smaller variant",
         ): units,
     }
-    parts = [text % {"number": local_number(number)} for text, number in missing.items() if number]
+    parts = [say(text, count=count).local for text, count in missing.items() if count]
     if parts:
-        yield _("A verdict needs %(what)s.") % {"what": _(" and ").join(parts)}
+        yield say("A verdict needs {what}.", what=say(" and ").local.join(parts)).local
 
 
 def wider_intervals_text(report: Report) -> str:
@@ -293,35 +297,35 @@ def wider_intervals_text(report: Report) -> str:
     ]
     if min(levels, default=1.0) >= report["settings"]["alpha"]:
         return ""
-    return _(
+    return say(
         "With several metrics, one can look good by chance. So the intervals are wider (Holm's "
         "correction). Guardrails are not corrected."
-    )
+    ).local
 
 
 def notes(report: Report) -> Iterator[str]:
     """Yields what is missing or left out in the report, as sentences."""
     counts = report["exposures"]
     if report["forced_off"]:
-        text = _("Forced off in this process by %(variable)s: every call returns its default.")
-        yield text % {"variable": VARIABLE}
+        text = say("Forced off in this process by {variable}: every call returns its default.")
+        yield say(text, variable=VARIABLE).local
     texts = {
-        _(
-            "Exposures lost, because too many waited in a worker: %(count)s. Their units may be "
+        say(
+            "Exposures lost, because too many waited in a worker: {count}. Their units may be "
             "recorded later."
         ): counts["lost"],
-        _(
-            "New visitors left out, because a worker reached NEW_VISITORS_PER_HOUR: %(count)s."
+        say(
+            "New visitors left out, because a worker reached NEW_VISITORS_PER_HOUR: {count}."
         ): counts["left_out"],
-        _(
-            "Workers that ended without their last report: %(count)s. Exposures of their last "
+        say(
+            "Workers that ended without their last report: {count}. Exposures of their last "
             "interval may be missing."
         ): counts["workers_without_last_report"],
-        _("Units that met two variants: %(count)s. They are left out of all figures."): counts[
+        say("Units that met two variants: {count}. They are left out of all figures."): counts[
             "met_two_variants"
         ],
     }
-    yield from (text % {"count": local_number(count)} for text, count in texts.items() if count)
+    yield from (say(text, count=count).local for text, count in texts.items() if count)
     if report["frozen_at"]:
-        text = _("This report was kept as it was on %(time)s.")
-        yield text % {"time": local_time_text(time_of(report["frozen_at"]))}
+        text = say("This report was kept as it was on {time}.")
+        yield say(text, time=local_time_text(time_of(report["frozen_at"]))).local

@@ -12,10 +12,9 @@ from django.db import DatabaseError, DataError, OperationalError, ProgrammingErr
 from django.utils import timezone as django_timezone
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.database import db
-from flagstaff._tables.sqlstate import QUERY_CANCELED, error_text, sqlstate
-from flagstaff._words.text import Text
-from flagstaff._words.times import aware
+from flagstaff._tables.database import QUERY_CANCELED, db, error_text, sqlstate
+from flagstaff._text import say
+from flagstaff._text.times import aware
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.counts import count
 from flagstaff.experiments.measuring import (
@@ -113,7 +112,7 @@ def metric_error(report: Report, *, every_metric: bool = False) -> str:
     """
     for metric in report["metrics"]:
         if metric["error"] and (every_metric or metric["role"] != OTHER):
-            return Text(
+            return say(
                 "the metric {metric} fails: {error}", metric=metric["metric"], error=metric["error"]
             )
     return ""
@@ -213,7 +212,7 @@ def _measured(
     except OperationalError as error:
         if sqlstate(error) != QUERY_CANCELED:
             raise
-        why = Text("a time limit ended its query, so its results are not known")
+        why = say("a time limit ended its query, so its results are not known")
     else:
         results = results_of(metric, hours, variants, plan)
         return _Measured(name, role, metric, units_of(hours), results)

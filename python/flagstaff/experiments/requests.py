@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from flagstaff._engine.log_once import log_once
-from flagstaff._engine.request_functions import RequestFunctionError, result_of
+from flagstaff._log import log_once
+from flagstaff._request.functions import RequestFunctionError, result_of
 from flagstaff.conf import request_function
 
 IS_CRAWLER = request_function(

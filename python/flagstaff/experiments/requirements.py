@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from flagstaff._tables.rows import find_row
-from flagstaff._words.text import Text, joined, marked
+from flagstaff._text import Sentence, joined, say
 from flagstaff.changes.changed import quoted_command
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
@@ -20,8 +20,8 @@ from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.variants import variants_of
 from flagstaff.validators import MAX_PERCENT, key_problem, rule_problem, unit_problem
 
-_KEY_OF_A_FLAG = marked("{key} is the key of a flag; choose another key for the experiment")
-_KEY_OF_A_VALUE = marked("{key} is the key of a value; choose another key for the experiment")
+_KEY_OF_A_FLAG = say("{key} is the key of a flag; choose another key for the experiment")
+_KEY_OF_A_VALUE = say("{key} is the key of a value; choose another key for the experiment")
 
 #: The least and the greatest value.
 _WHOLE_NUMBERS = {
@@ -109,7 +109,7 @@ def _require_metrics(experiment: Experiment) -> None:
         try:
             require_unit(experiment, find_metric(name))
         except ConfigurationError as error:
-            message = Text("{metric}: {why}", metric=name, why=error.message)
+            message = say("{metric}: {why}", metric=name, why=error.message)
             raise InvalidExperimentError(message) from error
 
 
@@ -152,23 +152,23 @@ _CHANGES_OF_A_RUN = ("start", "grow", "add-metric", "restart")
 _READS_NO_SETTINGS = ("stop", "delete")
 
 
-def refusal(experiment: Experiment, action: str) -> Text | None:
+def refusal(experiment: Experiment, action: str) -> Sentence | None:
     """Returns why an action is not possible now; None if it is."""
     problem = experiment.problem
     if problem and action not in _READS_NO_SETTINGS:
-        return Text("{key}: {why}", key=experiment.key, why=problem)
+        return say("{key}: {why}", key=experiment.key, why=problem)
     states = _POSSIBLE.get(action, tuple(State))
     if experiment.state not in states:
-        return Text(
+        return say(
             "{key} is {state}; this action is only for an experiment that is {states}",
             key=experiment.key,
-            state=Text(experiment.state),
-            states=joined((Text(state.value) for state in states), " / "),
+            state=say(experiment.state),
+            states=joined((say(state.value) for state in states), " / "),
         )
     if action in _CHANGES_OF_A_RUN and experiment.exposures_deleted_at is not None:
         return lost_exposures(experiment)
     if action in _CHANGES_OF_A_RUN and experiment.frozen_report is not None:
-        return Text(
+        return say(
             "{key} cannot be changed, because its report is stored; undo what was done last, ship "
             "a variant, or create another one",
             key=experiment.key,
@@ -182,9 +182,9 @@ def require_now(experiment: Experiment, action: str) -> None:
         raise ExperimentError(text)
 
 
-def lost_exposures(experiment: Experiment) -> Text:
+def lost_exposures(experiment: Experiment) -> Sentence:
     """Returns why an experiment without its exposures cannot run again."""
-    return Text(
+    return say(
         "{key} cannot be started, because its exposures were deleted; create another one",
         key=experiment.key,
     )

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, optional_names, sql
-from flagstaff._words.text import joined
+from flagstaff._text import joined
 from flagstaff.conf import conf
 from flagstaff.exceptions import ExperimentError, UnknownExperimentError
 from flagstaff.experiments.models import Experiment, State

@@ -11,7 +11,7 @@ from django.db import Error as DatabaseError
 from django.db.models import DateField, DateTimeField, QuerySet
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text
+from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Source, Sql, imported
@@ -32,7 +32,7 @@ def rows_of(source: Source, columns: Sequence[str], source_name: str) -> tuple[s
     except (ConfigurationError, DatabaseError):
         raise
     except (EmptyResultSet, FieldError) as error:
-        why = str(error) or Text("it is an empty QuerySet")
+        why = str(error) or say("it is an empty QuerySet")
         raise ConfigurationError(
             "{source} cannot be read: {why}", source=source_name, why=why
         ) from error

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 
-from flagstaff._words.text import marked
+from flagstaff._text import say
 from flagstaff.experiments.statistics.effects import Comparison
 from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
 
@@ -29,38 +28,36 @@ class Outcome(Enum):
 
 
 OUTCOMES: Mapping[Outcome, str | Promise] = {
-    Outcome.MISMATCH: _("no verdict: the shares are wrong"),
-    Outcome.TOO_EARLY: _("too early for a verdict"),
-    Outcome.HARM: _("stop: a guardrail got worse"),
-    Outcome.GUARDRAIL_FAILED: _("no verdict: a guardrail fails"),
-    Outcome.BETTER: _("the treatment is better"),
-    Outcome.WORSE: _("the treatment is worse"),
-    Outcome.NO_DIFFERENCE: _("no difference was found"),
-    Outcome.UNDECIDED: _("undecided"),
+    Outcome.MISMATCH: say("no verdict: the shares are wrong").lazy,
+    Outcome.TOO_EARLY: say("too early for a verdict").lazy,
+    Outcome.HARM: say("stop: a guardrail got worse").lazy,
+    Outcome.GUARDRAIL_FAILED: say("no verdict: a guardrail fails").lazy,
+    Outcome.BETTER: say("the treatment is better").lazy,
+    Outcome.WORSE: say("the treatment is worse").lazy,
+    Outcome.NO_DIFFERENCE: say("no difference was found").lazy,
+    Outcome.UNDECIDED: say("undecided").lazy,
 }
 
 #: Also a part of the alarm on the page.
-SHARES_ARE_WRONG = marked(
+SHARES_ARE_WRONG = say(
     "The variants do not have the shares that their weights give. Look for robots, for a page that "
     "fails in one variant before the variant is recorded, and for redirects that lose units."
 )
-_NO_FIGURE = marked("No figure of a metric is valid.")
-_GUARDRAIL_GOT_WORSE = marked("A guardrail got worse by more than is tolerated.")
-_BETTER = marked("The treatment is better than the control in this metric.")
-_WORSE = marked("The treatment is worse than the control in this metric.")
-_UNLIKELY = marked("An effect outside of the interval is unlikely.")
-_TOO_SMALL = marked("If there is an effect, it is too small to matter.")
-_MORE_UNITS = marked("With more units there can still be a result.")
-_NO_RESULT = marked("What the metrics show so far is no result.")
-_NOT_THE_SAME = marked("It is not proven that both variants have the same effect.")
-_NOT_EXACT = marked(
+_NO_FIGURE = say("No figure of a metric is valid.")
+_GUARDRAIL_GOT_WORSE = say("A guardrail got worse by more than is tolerated.")
+_BETTER = say("The treatment is better than the control in this metric.")
+_WORSE = say("The treatment is worse than the control in this metric.")
+_UNLIKELY = say("An effect outside of the interval is unlikely.")
+_TOO_SMALL = say("If there is an effect, it is too small to matter.")
+_MORE_UNITS = say("With more units there can still be a result.")
+_NO_RESULT = say("What the metrics show so far is no result.")
+_NOT_THE_SAME = say("It is not proven that both variants have the same effect.")
+_NOT_EXACT = say(
     "The effect need not be equal to the estimate: all values in the interval are possible. An "
     "experiment that ends at its first success shows too large an effect on average."
 )
-_OTHERS = marked("This says nothing about other metrics.")
-_HARM_IS_UNKNOWN = marked(
-    "It is not known whether a guardrail got worse by more than is tolerated."
-)
+_OTHERS = say("This says nothing about other metrics.")
+_HARM_IS_UNKNOWN = say("It is not known whether a guardrail got worse by more than is tolerated.")
 
 #: What may and what may not be concluded from each outcome, in English: a report stores it.
 _CONCLUSIONS: Mapping[Outcome, tuple[list[str], list[str]]] = {

@@ -6,13 +6,10 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, NamedTuple, Protocol
 
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext, pgettext_lazy
-
-from flagstaff._tables.bucket_units import BUCKET_BY, USER
-from flagstaff._words.cells import FieldEncoder
-from flagstaff._words.rule_text import RuleChange, conditions_text, rule_changes, rules_text
-from flagstaff._words.text import MASK, local_list, local_number, localized, truncated
+from flagstaff._tables.model_fields import BUCKET_BY, USER
+from flagstaff._text import MASK, local_list, localized, say, truncated
+from flagstaff._text.cells import FieldEncoder
+from flagstaff._text.rules import RuleChange, conditions_text, rule_changes, rules_text
 from flagstaff.history.differences import (
     Difference,
     JsonDifference,
@@ -26,25 +23,25 @@ from flagstaff.history.differences import (
 Names = Mapping[str, str]
 
 _FIELDS = {
-    "key": pgettext_lazy("field", "key"),
-    "enabled": pgettext_lazy("field", "enabled"),
-    "rollout_percent": pgettext_lazy("field", "rollout"),
-    "allowed_users": pgettext_lazy("field", "allowed users"),
-    "description": pgettext_lazy("field", "description"),
-    "kind": pgettext_lazy("field", "kind"),
-    "client_side": pgettext_lazy("field", "client side"),
-    "owner": pgettext_lazy("field", "owner"),
-    "tags": pgettext_lazy("field", "tags"),
-    "review_on": pgettext_lazy("field", "review on"),
-    "created_at": pgettext_lazy("field", "created at"),
-    "changed_at": pgettext_lazy("field", "changed at"),
-    "value": pgettext_lazy("field", "value"),
-    "secret": pgettext_lazy("field", "secret"),
-    "type": pgettext_lazy("field", "type"),
-    "choices": pgettext_lazy("field", "choices"),
-    "bucket_by": pgettext_lazy("field", "bucketing unit"),
-    "rules": pgettext_lazy("field", "rules"),
-    "conditions": pgettext_lazy("field", "conditions"),
+    "key": say("key").lazy,
+    "enabled": say("enabled").lazy,
+    "rollout_percent": say("rollout").lazy,
+    "allowed_users": say("allowed users").lazy,
+    "description": say("description").lazy,
+    "kind": say("kind").lazy,
+    "client_side": say("client side").lazy,
+    "owner": say("owner").lazy,
+    "tags": say("tags").lazy,
+    "review_on": say("review on").lazy,
+    "created_at": say("created at").lazy,
+    "changed_at": say("changed at").lazy,
+    "value": say("value").lazy,
+    "secret": say("secret").lazy,
+    "type": say("type").lazy,
+    "choices": say("choices").lazy,
+    "bucket_by": say("bucketing unit").lazy,
+    "rules": say("rules").lazy,
+    "conditions": say("conditions").lazy,
 }
 # Fields that are described in sentences, unless SQL has written JSON of another form.
 _SENTENCES: dict[str, Callable[[object, int | None], str | None]] = {
@@ -59,10 +56,10 @@ _MAX_PARTS, _MAX_PART = 5, 80
 # The number of values of a condition in a text of limited length.
 _MAX_VALUES = 5
 _SOURCES = {
-    "admin": pgettext_lazy("source", "admin"),
-    "code": pgettext_lazy("source", "code"),
-    "command": pgettext_lazy("source", "command"),
-    "web": pgettext_lazy("source", "web"),
+    "admin": say("admin").lazy,
+    "code": say("code").lazy,
+    "command": say("command").lazy,
+    "web": say("web").lazy,
 }
 
 
@@ -101,7 +98,7 @@ class DescribableChange(Protocol):
 def describe_actor(event: Authored, names: Names | None = None) -> str:
     """Returns who made the change: the actor, or else the database user."""
     if event.actor is None:
-        return _("%(user)s (database user)") % {"user": event.session_user}
+        return say("{user} (database user)", user=event.session_user).local
     return (names or {}).get(event.actor, event.actor)
 
 
@@ -132,14 +129,12 @@ def describe_parts(
     """Returns the parts of what `describe_change` returns; at least one."""
     parts = _row(change, limit)
     if count := change.added.count:
-        text = ngettext("added %(count)s allowed user", "added %(count)s allowed users", count)
-        parts.append(ChangePart(text % {"count": local_number(count)}, _named(change.added, names)))
+        text = say("added {count} allowed user", "added {count} allowed users")
+        parts.append(ChangePart(say(text, count=count).local, _named(change.added, names)))
     if count := change.removed.count:
-        text = ngettext("removed %(count)s allowed user", "removed %(count)s allowed users", count)
-        parts.append(
-            ChangePart(text % {"count": local_number(count)}, _named(change.removed, names))
-        )
-    return parts or [ChangePart(_("details were removed from the history"))]
+        text = say("removed {count} allowed user", "removed {count} allowed users")
+        parts.append(ChangePart(say(text, count=count).local, _named(change.removed, names)))
+    return parts or [ChangePart(say("details were removed from the history").local)]
 
 
 def describe_value(
@@ -155,7 +150,7 @@ def describe_value(
     if secret:
         return MASK
     if isinstance(value, bool) and field != "value":
-        return pgettext("boolean", "true") if value else pgettext("boolean", "false")
+        return say("true").local if value else say("false").local
     if isinstance(value, LongJson):
         return localized(truncated(value.start, limit, value.length))
     if field == BUCKET_BY and isinstance(value, str) and value.strip():
@@ -170,7 +165,7 @@ def describe_value(
 def describe_difference(difference: Difference, limit: int | None = None) -> ChangePart:
     """Returns the change of a field, such as "rollout 25 → 50 %"."""
     if difference.field == _ENABLED and {difference.old, difference.new} == {True, False}:
-        return ChangePart(_("turned on") if difference.new else _("turned off"))
+        return ChangePart(say("turned on").local if difference.new else say("turned off").local)
     is_value = difference.field == "value" and not difference.secret and limit is not None
     parts = describe_json_change(difference.old, difference.new) if is_value else None
     if changed := describe_rules(difference, limit):
@@ -179,7 +174,7 @@ def describe_difference(difference: Difference, limit: int | None = None) -> Cha
         return ChangePart(field_label(difference.field), parts)
     old, new = describe_sides(difference, limit)
     if difference.field == "key":
-        return ChangePart(_("renamed from %(old)s to %(new)s") % {"old": old, "new": new})
+        return ChangePart(say("renamed from {old} to {new}", old=old, new=new).local)
     if difference.field == _ROLLOUT and new.endswith(_PERCENT):
         old = old.removesuffix(_PERCENT)
     return ChangePart(field_label(difference.field), f"{old} → {new}")
@@ -216,8 +211,9 @@ def _first_parts(texts: Sequence[str]) -> str:
     """Returns some parts of a change, and the number of the others."""
     text = "; ".join(texts[:_MAX_PARTS])
     if count := len(texts) - min(len(texts), _MAX_PARTS):
-        more = ngettext("%(parts)s; and %(count)s more", "%(parts)s; and %(count)s more", count)
-        return more % {"parts": text, "count": local_number(count)}
+        return say(
+            "{parts}; and {count} more", "{parts}; and {count} more", count=count, parts=text
+        ).local
     return text
 
 
@@ -225,17 +221,17 @@ def _part_text(part: JsonDifference) -> str:
     old, new = (describe_value(side, limit=_MAX_PART) for side in (part.old, part.new))
     texts = {"path": path_text(part.path), "old": old, "new": new}
     if part.action == "added":
-        return _("%(path)s: added %(new)s") % texts
+        return say("{path}: added {new}", **texts).local
     if part.action == "removed":
-        return _("%(path)s: removed %(old)s") % texts
+        return say("{path}: removed {old}", **texts).local
     return f"{texts['path']}: {old} → {new}"
 
 
 def _row(change: DescribableChange, limit: int | None) -> list[ChangePart]:
     if change.action == "create":
-        return [ChangePart(_("created")), *_fields(change, "new", limit)]
+        return [ChangePart(say("created").local), *_fields(change, "new", limit)]
     if change.action == "delete":
-        return [ChangePart(_("deleted")), *_fields(change, "old", limit)]
+        return [ChangePart(say("deleted").local), *_fields(change, "old", limit)]
     return [describe_difference(difference, limit) for difference in change.differences]
 
 
@@ -248,7 +244,7 @@ def _fields(
     """
     fields = [(difference, getattr(difference, side)) for difference in change.differences]
     return [
-        ChangePart(pgettext("state of a flag", "on"))
+        ChangePart(say("on").local)
         if difference.field == _ENABLED and value is True
         else ChangePart(field_label(difference.field), _text(difference, value, limit))
         for difference, value in fields

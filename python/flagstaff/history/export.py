@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from io import StringIO
 from typing import Any
 
-from flagstaff._words.times import aware
+from flagstaff._text.times import aware
 from flagstaff.history.log import Event
 
 _COLUMNS = (

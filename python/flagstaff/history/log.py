@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Literal, cast
 
 from django.db import Error, models, transaction
 from django.db.models import F, Func, Max, Q, Subquery, TextField, Value
-from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.catalog import find_tables, why_unavailable
 from flagstaff._tables.database import db
@@ -21,9 +20,9 @@ from flagstaff._tables.names import flag_names, sql
 from flagstaff._tables.rows import uncached
 from flagstaff._tables.triggers import triggers_of
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
-from flagstaff._words.json_text import ExactDecoder
-from flagstaff._words.text import is_storable
-from flagstaff._words.times import aware
+from flagstaff._text import is_storable, say
+from flagstaff._text.json_text import ExactDecoder
+from flagstaff._text.times import aware
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.history.differences import Difference, LongJson, Users, row_differences
 from flagstaff.history.kinds import ALLOWED_USERS, Kind
@@ -142,44 +141,44 @@ class Change(models.Model):
     """
 
     class Relation(models.TextChoices):
-        FLAG = "f", _("flag")
-        ALLOWED_USERS = "m", _("allowed users")
-        VALUE = "k", _("value")
-        SEGMENT = "s", _("segment")
+        FLAG = "f", say("flag").lazy
+        ALLOWED_USERS = "m", say("allowed users").lazy
+        VALUE = "k", say("value").lazy
+        SEGMENT = "s", say("segment").lazy
 
     class Action(models.TextChoices):
-        INSERT = "insert", _("insert")
-        UPDATE = "update", _("update")
-        DELETE = "delete", _("delete")
-        TRUNCATE = "truncate", _("truncate")
+        INSERT = "insert", say("insert").lazy
+        UPDATE = "update", say("update").lazy
+        DELETE = "delete", say("delete").lazy
+        TRUNCATE = "truncate", say("truncate").lazy
 
-    at: models.Field[Any, datetime] = models.DateTimeField(_("at"))
-    transaction_id: models.Field[Any, int] = models.BigIntegerField(_("transaction"))
+    at: models.Field[Any, datetime] = models.DateTimeField(say("at").lazy)
+    transaction_id: models.Field[Any, int] = models.BigIntegerField(say("transaction").lazy)
     relation: models.Field[Any, str] = models.CharField(
-        _("relation"), max_length=1, choices=Relation.choices
+        say("relation").lazy, max_length=1, choices=Relation.choices
     )
     # A regclass.
-    object_table: models.Field[Any, str | None] = models.TextField(_("table"), null=True)  # noqa: DJ001
-    object_pk: models.Field[Any, str] = models.TextField(_("primary key"))
-    key: models.Field[Any, str] = models.TextField(_("key"))
-    action: models.Field[Any, str] = models.TextField(_("action"), choices=Action.choices)
+    object_table: models.Field[Any, str | None] = models.TextField(say("table").lazy, null=True)  # noqa: DJ001
+    object_pk: models.Field[Any, str] = models.TextField(say("primary key").lazy)
+    key: models.Field[Any, str] = models.TextField(say("key").lazy)
+    action: models.Field[Any, str] = models.TextField(say("action").lazy, choices=Action.choices)
     # The rows of flags, values and segments; for allowed users the lists of removed and of added
     # pks.
-    old: models.Field[Any, Any] = models.JSONField(_("old"), null=True, decoder=ExactDecoder)
-    new: models.Field[Any, Any] = models.JSONField(_("new"), null=True, decoder=ExactDecoder)
+    old: models.Field[Any, Any] = models.JSONField(say("old").lazy, null=True, decoder=ExactDecoder)
+    new: models.Field[Any, Any] = models.JSONField(say("new").lazy, null=True, decoder=ExactDecoder)
     # The attribution that the application has set, or NULL. The columns after it are set by
     # PostgreSQL.
-    actor: models.Field[Any, str | None] = models.TextField(_("actor"), null=True)  # noqa: DJ001
-    source: models.Field[Any, str | None] = models.TextField(_("source"), null=True)  # noqa: DJ001
-    reason: models.Field[Any, str | None] = models.TextField(_("reason"), null=True)  # noqa: DJ001
+    actor: models.Field[Any, str | None] = models.TextField(say("actor").lazy, null=True)  # noqa: DJ001
+    source: models.Field[Any, str | None] = models.TextField(say("source").lazy, null=True)  # noqa: DJ001
+    reason: models.Field[Any, str | None] = models.TextField(say("reason").lazy, null=True)  # noqa: DJ001
     # Of an undo, the ids of the entries that it took back.
-    undoes: models.Field[Any, Any] = models.JSONField(_("undoes"), null=True)
+    undoes: models.Field[Any, Any] = models.JSONField(say("undoes").lazy, null=True)
     # The columns that were set and are not stored, because the value is secret; NULL if there are
     # none.
-    hidden: models.Field[Any, Any] = models.JSONField(_("hidden columns"), null=True)
-    session_user: models.Field[Any, str] = models.TextField(_("session user"))
-    role: models.Field[Any, str] = models.TextField(_("role"))
-    application_name: models.Field[Any, str] = models.TextField(_("application name"))
+    hidden: models.Field[Any, Any] = models.JSONField(say("hidden columns").lazy, null=True)
+    session_user: models.Field[Any, str] = models.TextField(say("session user").lazy)
+    role: models.Field[Any, str] = models.TextField(say("role").lazy)
+    application_name: models.Field[Any, str] = models.TextField(say("application name").lazy)
 
     # A manager has the methods of its query set. Some type checkers cannot read `from_queryset`.
     objects: ClassVar[ChangeQuerySet] = cast("ChangeQuerySet", ChangeManager())
@@ -188,8 +187,8 @@ class Change(models.Model):
         managed = False
         db_table = "flagstaff_change"
         default_permissions = ("view",)
-        verbose_name = _("change")
-        verbose_name_plural = _("changes")
+        verbose_name = say("change").lazy
+        verbose_name_plural = say("changes").lazy
         ordering = ("-id",)
 
     def __str__(self) -> str:

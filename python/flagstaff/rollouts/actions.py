@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Annotated, Final
 
-from django.utils.translation import gettext_lazy as _
-
 from flagstaff._tables.rows import FlagRow, flag_row
-from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import Text
+from flagstaff._text import say
+from flagstaff._text.rules import can_grant
 from flagstaff.actions import Action, Done, action
 from flagstaff.actions.arguments import Parsed, Several, YesNo
 from flagstaff.changes import Undo
@@ -29,7 +27,7 @@ _action = partial(action, PLAN, right="toggle", may_wait=False)
 _Steps = Annotated[
     Sequence[str] | None,
     Several(
-        Text(
+        say(
             'a step: its percentage and its shortest time, such as "5:1h", each higher than the '
             "one before; by default 1, 5, 25, 50 and 100 percent"
         ),
@@ -40,7 +38,7 @@ _Steps = Annotated[
 _Guards = Annotated[
     Sequence[str] | None,
     Several(
-        Text(
+        say(
             'a guard: "errors", "latency=0.5" (in seconds) or "function=shop.guards.orders", and '
             "after commas limit=2 (times as often as without the flag) or action=hold; by default "
             "errors"
@@ -52,7 +50,7 @@ _Guards = Annotated[
 _RequiredUsers = Annotated[
     int | None,
     Parsed(
-        Text(
+        say(
             "a step also passes after this many users with the flag, if the guards see no sign of "
             "harm; by default {users}",
             users=plans.REQUIRED_USERS,
@@ -64,7 +62,7 @@ _RequiredUsers = Annotated[
 _IgnoreReleases = Annotated[
     bool | None,
     YesNo(
-        Text(
+        say(
             "let a step go on when a new build appears: a bad build can then pass with what the "
             "build before has shown"
         )
@@ -95,8 +93,8 @@ def _unless_new(flag: FlagRow) -> str:
     "plan create new_checkout --guard errors,limit=1.5 --guard latency=0.5,action=hold",
     creates=True,
     look=looks.look_at_creation,
-    label=_("Plan a rollout"),
-    button=_("Create plan"),
+    label=say("Plan a rollout").lazy,
+    button=say("Create plan"),
 )
 def create(
     key: str,
@@ -124,8 +122,8 @@ def create(
     "plan start new_checkout --step 5:1h --step 100 --guard errors --guard latency=0.5",
     look=looks.look_at_start,
     may_wait=True,
-    label=_("Start"),
-    button=_("Start the plan of %(key)s"),
+    label=say("Start").lazy,
+    button=say("Start the plan of {key}"),
 )
 def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     key: str,
@@ -161,8 +159,8 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     'plan pause new_checkout --reason "support is busy"',
     always_runs=True,
     look=looks.look_at_pause,
-    label=_("Pause"),
-    button=_("Pause the plan of %(key)s"),
+    label=say("Pause").lazy,
+    button=say("Pause the plan of {key}"),
 )
 def pause(key: str) -> Done:
     """Pause the plan: the rollout stays as it is, and nothing is measured."""
@@ -174,8 +172,8 @@ def pause(key: str) -> Done:
     "plan resume new_checkout --wait",
     look=looks.look_at_resume,
     may_wait=True,
-    label=_("Resume"),
-    button=_("Resume the plan of %(key)s"),
+    label=say("Resume").lazy,
+    button=say("Resume the plan of {key}"),
 )
 def resume(
     key: str,
@@ -201,8 +199,8 @@ def resume(
     waits_for_workers=True,
     always_runs=True,
     look=looks.look_at_roll_back,
-    label=_("Roll back"),
-    button=_("Roll back %(key)s"),
+    label=say("Roll back").lazy,
+    button=say("Roll back {key}"),
 )
 def roll_back(key: str) -> Done:
     """Set the rollout to 0 %, disable a flag that a rule can grant, and wait for the workers.
@@ -220,8 +218,8 @@ def roll_back(key: str) -> Done:
     "plan delete new_checkout --dry-run",
     look=looks.look_at_deletion,
     deletes=True,
-    label=_("Delete"),
-    button=_("Delete the plan of %(key)s"),
+    label=say("Delete").lazy,
+    button=say("Delete the plan of {key}"),
 )
 def delete(key: str) -> Done:
     """Delete the plan with its counts and events.

@@ -9,9 +9,9 @@ from typing import Any, Literal, cast
 
 from django.db import Error, InterfaceError, OperationalError
 
-from flagstaff._attribution.writes import acting_as
+from flagstaff._attribution import acting_as
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text
+from flagstaff._text import Sentence, say
 from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions
 from flagstaff.rollouts.evidence import has_lost_for_good, verdict_of
@@ -79,7 +79,7 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
         transitions.save(plan)
     if decision.trip is None and (why := _why_again(plan, run, verdict, is_due=is_due)):
         step = plan.step or 0
-        message = Text("step {number} starts again: {why}", number=step + 1, why=why)
+        message = say("step {number} starts again: {why}", number=step + 1, why=why)
         return _enter_step(plan, step, PlanEvent.Kind.CONTINUED, message, verdict)
     if decision.action == "proceed":
         return _proceed(plan, decision.why, verdict)
@@ -95,7 +95,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
     changed = foreign_change(plan, flag)
 
     def pause(why: str, _figures: dict[str, Any]) -> PlanReport:
-        reason = Text(
+        reason = say(
             "{what}; so it was not rolled back, although harm was found: {why}",
             what=changed or "",
             why=why,
@@ -104,7 +104,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
 
     def roll_back(why: str, figures: dict[str, Any]) -> PlanReport:
         # The reason begins with the guard that has tripped.
-        message = Text("rolled back: {why}", why=why)
+        message = say("rolled back: {why}", why=why)
         plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, why, figures
         with acting_as(ACTOR, reason=message, source=_SOURCE):
             transitions.roll_back(plan, flag, message)
@@ -132,16 +132,16 @@ def _pause(plan: Plan, reason: str) -> PlanReport:
     return report_of(plan, PlanEvent.Kind.PAUSED, reason)
 
 
-def _why_again(plan: Plan, run: StepRun, verdict: StepVerdict, *, is_due: bool) -> Text | None:
+def _why_again(plan: Plan, run: StepRun, verdict: StepVerdict, *, is_due: bool) -> Sentence | None:
     """Returns why the evidence of a run cannot let its step pass, or None."""
     # At 100 % nothing is compared.
     if run.percent >= ALL:
         return None
     if verdict.evidence.lost_workers and has_lost_for_good(run, plan.now):
-        return Text("a worker stopped without its last report, so the counts were incomplete")
+        return say("a worker stopped without its last report, so the counts were incomplete")
     # Until the dwell time has ended, the run may still trip.
     if is_due and verdict.evidence.dropped:
-        return Text("workers had no memory left for all counts, so the counts were incomplete")
+        return say("workers had no memory left for all counts, so the counts were incomplete")
     return release_change(plan, run)
 
 
@@ -174,7 +174,7 @@ def _whatever_the_text(
         # Such as a lock that was not free in time. The next run tries again.
         raise
     except (Error, TypeError, ValueError):
-        return write(Text("a guard whose reason cannot be stored"), {})
+        return write(say("a guard whose reason cannot be stored"), {})
 
 
 def _hold(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
@@ -182,7 +182,7 @@ def _hold(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
     if plan.state == State.HOLDING:
         _renew(plan, reason=str(why))
         return report_of(plan, None, why)
-    text = Text("holds: {why}", why=why)
+    text = say("holds: {why}", why=why)
     return _change(plan, State.HOLDING, why, PlanEvent.Kind.HELD, text, verdict.figures())
 
 
@@ -191,7 +191,7 @@ def _wait(plan: Plan) -> PlanReport:
     if plan.state != State.HOLDING:
         _renew(plan)
         return report_of(plan)
-    text = Text("continues; it held because: {why}", why=plan.reason)
+    text = say("continues; it held because: {why}", why=plan.reason)
     return _change(plan, State.RUNNING, "", PlanEvent.Kind.CONTINUED, text, {})
 
 
@@ -224,7 +224,7 @@ def _proceed(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
     """Enters the next step, or ends the plan after the last one."""
     steps, index = plan.read_steps(), (plan.step or 0) + 1
     if index < len(steps):
-        message = Text(
+        message = say(
             "step {number} of {count}: rollout {old} → {new} %; {why}",
             number=index + 1,
             count=len(steps),
@@ -234,7 +234,7 @@ def _proceed(plan: Plan, why: str, verdict: StepVerdict) -> PlanReport:
         )
         return _enter_step(plan, index, PlanEvent.Kind.STEP, message, verdict)
     transitions.end(plan, State.DONE)
-    message = Text("done; {why}", why=why)
+    message = say("done; {why}", why=why)
     with acting_as(ACTOR, source=_SOURCE):
         record(plan, PlanEvent.Kind.DONE, message, verdict.figures())
     return report_of(plan, PlanEvent.Kind.DONE, message)

@@ -4,13 +4,14 @@ import sys
 from typing import ClassVar
 
 from django.apps import AppConfig
-from django.utils.translation import gettext_lazy as _
+
+from flagstaff._text import say
 
 
 class RolloutsConfig(AppConfig):
     name = "flagstaff.rollouts"
     label = "flagstaff_rollouts"
-    verbose_name = _("Feature flags: rollout plans")
+    verbose_name = say("Feature flags: rollout plans").lazy
     default_auto_field = "django.db.models.BigAutoField"
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.rollouts.settings.SETTINGS",

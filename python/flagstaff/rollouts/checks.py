@@ -6,7 +6,7 @@ from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import Error
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import some
+from flagstaff._text import some
 from flagstaff.changes.changed import quoted_command
 from flagstaff.rollouts.models import Plan
 

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils.translation import override
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text, joined
+from flagstaff._text import joined, say
 from flagstaff._workers.wait import wait_for_workers
 from flagstaff._workers.words import propagation_messages
 from flagstaff.exceptions import FlagstaffError, PropagationError
@@ -145,7 +145,7 @@ def _wait_for_workers(plan: Plan) -> None:
     try:
         propagation = wait_for_workers(_WAIT)
     except PropagationError as error:
-        message, figures = Text("the workers cannot be listed: {why}", why=error.message), {}
+        message, figures = say("the workers cannot be listed: {why}", why=error.message), {}
     else:
         message = joined([*propagation_messages(propagation)], " ")
         figures = propagation.as_dict()

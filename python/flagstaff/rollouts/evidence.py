@@ -13,8 +13,8 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Q, Sum
 
-from flagstaff._engine.reports import LostWorker, lost_workers
 from flagstaff._tables.database import db
+from flagstaff._workers.register import LostWorker, lost_workers
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.models import FailedUnit, Plan, SeenRegister, SignalCount, StepRun
 from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence, StepVerdict

@@ -10,10 +10,9 @@ from __future__ import annotations
 import json
 from hashlib import sha256
 
-from flagstaff._tables.bucket_units import BUCKET_BY
-from flagstaff._tables.model_fields import RULES
+from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import FlagRow, flag_row
-from flagstaff._words.text import Text
+from flagstaff._text import Sentence, say
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, version_of
 from flagstaff.rollouts.models import Plan
@@ -36,7 +35,7 @@ def see_flag(plan: Plan, version: int | None) -> None:
     plan.flag_version = version
 
 
-def foreign_change(plan: Plan, flag: FlagRow | None) -> Text | None:
+def foreign_change(plan: Plan, flag: FlagRow | None) -> Sentence | None:
     """Returns that somebody else has changed who has the flag since the plan saw it, or None.
 
     The row of the flag must be locked. Makes a few queries. After other changes the plan gets the
@@ -44,12 +43,12 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> Text | None:
     not follow it.
     """
     if flag is None or str(flag.pk) != plan.flag_pk:
-        return Text("the flag was deleted or renamed")
+        return say("the flag was deleted or renamed")
     version = version_of(Kind.FLAG, flag.pk)
     # Without a history, which no step can do without, a trip still compares the row.
     has_entries = version is not None and version != plan.flag_version
     if digest_of(flag) != plan.seen_flag or (has_entries and _has_deciding_entry(plan)):
-        return Text("the flag was changed outside of the plan, as its history shows")
+        return say("the flag was changed outside of the plan, as its history shows")
     plan.flag_version = plan.flag_version if version is None else version
     return None
 

@@ -11,7 +11,7 @@ from threading import Lock, Thread
 from django.db import connections
 from django.utils.module_loading import import_string
 
-from flagstaff._words.text import Text, marked, storable
+from flagstaff._text import say, storable
 from flagstaff.rollouts.guards import FUNCTION, Guard
 from flagstaff.rollouts.models import Plan
 
@@ -55,24 +55,32 @@ def _call(guard: Guard, plan: Plan) -> GuardOutcome:
     try:
         returned = call_with_timeout(f"{plan.pk} {path}", call, MAX_SECONDS)
     except GuardTimeoutError:
-        text = marked("{path} did not return within {seconds} s; make it faster")
-        return GuardOutcome(guard, None, Text(text, path=path, seconds=MAX_SECONDS))
+        why = say(
+            "{path} did not return within {seconds} s; make it faster",
+            path=path,
+            seconds=MAX_SECONDS,
+        )
+        return GuardOutcome(guard, None, why)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 (sys.exit would end the driver of all plans)
         # Only the type: the message may quote data.
-        why = Text("{path} raised {type}; repair it", path=path, type=type(error).__name__)
+        why = say("{path} raised {type}; repair it", path=path, type=type(error).__name__)
         return GuardOutcome(guard, None, why)
     if returned is True:
         return GuardOutcome(guard, fine=True, why="")
     if returned is False:
-        return GuardOutcome(guard, fine=False, why=Text("{path} returned False", path=path))
+        return GuardOutcome(guard, fine=False, why=say("{path} returned False", path=path))
     if isinstance(returned, str):
         text = storable(str.strip(returned)[:_MAX_TEXT])
-        why = Text("{path}: {returned}", path=path, returned=text)
+        why = say("{path}: {returned}", path=path, returned=text)
         return GuardOutcome(guard, fine=False, why=why if text else path)
-    text = marked("{path} returned {type}; return True, False or a text")
-    return GuardOutcome(guard, None, Text(text, path=path, type=type(returned).__name__))
+    why = say(
+        "{path} returned {type}; return True, False or a text",
+        path=path,
+        type=type(returned).__name__,
+    )
+    return GuardOutcome(guard, None, why)
 
 
 # Calls a function of the project in a thread of its own, so that it cannot stop the driver.

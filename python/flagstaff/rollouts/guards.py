@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from django.utils.module_loading import import_string
 
-from flagstaff._words.text import Text
-from flagstaff._words.times import SECONDS
+from flagstaff._text import say
+from flagstaff._text.times import SECONDS
 from flagstaff.exceptions import InvalidPlanError
 
 ERRORS, LATENCY, FUNCTION = "errors", "latency", "function"
@@ -97,7 +97,7 @@ def require_functions(guards: Iterable[Guard]) -> None:
             function = import_string(guard.path or "")
         except Exception as error:  # the project's own module may raise anything
             text = f"{type(error).__name__}: {error}"
-            problem = Text(
+            problem = say(
                 "the guard {guard} cannot be imported: {text}; correct its path",
                 guard=path,
                 text=text,
@@ -138,9 +138,9 @@ def guard_name(guard: Guard) -> str:
     'latency over 0.5 s'
     """
     if guard.kind == LATENCY:
-        seconds = Text(SECONDS, count=_plain(guard.seconds or 0))
-        return Text("latency over {seconds}", seconds=seconds)
-    return Text("errors") if guard.kind == ERRORS else guard.path or guard.kind
+        seconds = say(SECONDS, count=_plain(guard.seconds or 0))
+        return say("latency over {seconds}", seconds=seconds)
+    return say("errors") if guard.kind == ERRORS else guard.path or guard.kind
 
 
 def _number(value: str, text: str, low: float, high: float) -> float:

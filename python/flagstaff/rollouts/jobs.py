@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from flagstaff._tables.database import db
-from flagstaff._words.cells import Column, Record
+from flagstaff._text.cells import Column, Record
 from flagstaff.extensions import Job, Retention
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedNetwork, PlanEvent

@@ -5,16 +5,14 @@ Everything is planned in memory. The last step needs no other person, so it deci
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from typing import Any, cast
 
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
 
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
-from flagstaff._words.text import localized
+from flagstaff._text import localized, say
 from flagstaff.actions.look import Line, Look
 from flagstaff.changes.consequence import (
     Consequence,
@@ -58,10 +56,10 @@ def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **option
     plan = plans.new_plan(flag, **options)
     lines, percent = list[Line](), present_rollout(flag)
     for number, step in enumerate(plan.read_steps(), 1):
-        label = _("Step %(number)s") % {"number": number}
+        label = say("Step {number}", number=number).local
         lines.append(Line(label, f"{percent} %", localized(step.text)))
         percent = step.percent
-    lines += [Line(_("Guard"), "", guard_text(guard)) for guard in plan.read_guards()]
+    lines += [Line(say("Guard").local, "", guard_text(guard)) for guard in plan.read_guards()]
     notes = [_sentence(problem)] if (problem := problem_of_driver()) else []
     notes += _notes(plan, flag, 0, has_traffic=False)
     return Look(lines=lines, notes=notes, rows=[flag], models=(Plan,))
@@ -121,19 +119,19 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
         notes.append(state_sentence(plan, flag))
     if enables:
         notes.append(_sentence(enabling_message(flag)))
-    text = _(
-        "The plan can continue to its last step, %(percent)s %%, without another confirmation."
-    )
-    last_step = text % {"percent": steps[-1].percent}
+    last_step = say(
+        "The plan can continue to its last step, {percent} %, without another confirmation.",
+        percent=steps[-1].percent,
+    ).local
     users = filter(None, [impact_text(at_once)])
     notes += [*users, *_notes(plan, flag, index), last_step]
     asks = enables or needs_question(last, Consequence.MORE)
     return Look(
         expected={"expect_version": version, "expect_plan": plan_version},
         lines=[
-            *([Line(_("flag"), _off(), _on())] if enables else []),
+            *([Line(say("flag").local, _off(), _on())] if enables else []),
             _plan_line(plan, State.RUNNING.label),
-            Line(_("rollout"), f"{flag.rollout_percent} %", localized(steps[index].text)),
+            Line(say("rollout").local, f"{flag.rollout_percent} %", localized(steps[index].text)),
             *_users_lines(flag, at_once, last),
         ],
         impact=last,
@@ -148,16 +146,16 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
 
 
 def _users_lines(flag: FlagRow, at_once: Impact, last: Impact) -> Iterator[Line]:
-    labels: Mapping[str, Impact] = {
-        _("users at the next step, %(percent)s %%"): at_once,
-        _("users at the last step, %(percent)s %%"): last,
+    labels = {
+        say("users at the next step, {percent} %"): at_once,
+        say("users at the last step, {percent} %"): last,
     }
     key = Kind.FLAG, flag.key
     for label, effects in labels.items():
         if key in effects:
-            percent = {"percent": effects.after[key].row.rollout_percent}
+            percent = effects.after[key].row.rollout_percent
             now, after = (users_text(effects[key], count) for count in effects[key].on)
-            yield Line(label % percent, now, after)
+            yield Line(say(label, percent=percent).local, now, after)
 
 
 def look_at_pause(key: str, *, viewer: HasPermissions | None = None) -> Look:
@@ -165,7 +163,7 @@ def look_at_pause(key: str, *, viewer: HasPermissions | None = None) -> Look:
     plan = plans.find_plan(key)
     rollout = "" if plan is None or plan.flag is None else f"{plan.flag.rollout_percent} %"
     lines = [] if plan is None else [_plan_line(plan, State.PAUSED.label)]
-    return Look(lines=[*lines, Line(_("rollout"), rollout, rollout)])
+    return Look(lines=[*lines, Line(say("rollout").local, rollout, rollout)])
 
 
 def look_at_roll_back(key: str, *, viewer: HasPermissions | None = None) -> Look:
@@ -175,15 +173,15 @@ def look_at_roll_back(key: str, *, viewer: HasPermissions | None = None) -> Look
     lines = [] if plan is None else [_plan_line(plan, State.ROLLED_BACK.label)]
     if plan is None or flag is None:
         return Look(lines=lines)
-    lines.append(Line(_("rollout"), f"{flag.rollout_percent} %", "0 %"))
+    lines.append(Line(say("rollout").local, f"{flag.rollout_percent} %", "0 %"))
     present = RowState(Kind.FLAG, flag)
     after = present.after(rolled_back_fields(flag))
     if flag.enabled and not after.row.enabled:
-        lines.append(Line(_("flag"), _on(), _off()))
+        lines.append(Line(say("flag").local, _on(), _off()))
     effects = impact([present], [after], timeout=_SHORT_COUNT, viewer=viewer)
     for effect in effects.values():
         users_now, users_after = (users_text(effect, count) for count in effect.on)
-        lines.append(Line(_("users with the flag"), users_now, users_after))
+        lines.append(Line(say("users with the flag").local, users_now, users_after))
     notes = [*filter(None, [impact_text(effects)])]
     return Look(lines=lines, impact=effects, notes=notes, rows=[flag], models=(Plan,))
 
@@ -193,10 +191,13 @@ def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
     plan = plans.find_plan(key)
     if plan is None:
         raise UnknownPlanError(plans.no_plan_text(key))
-    text = _("The flag stays as it is. The events and the figures of the plan are deleted.")
+    text = say("The flag stays as it is. The events and the figures of the plan are deleted.").local
     rollout = "" if plan.flag is None else f"{plan.flag.rollout_percent} %"
     return Look(
-        lines=[_plan_line(plan, _("deleted")), Line(_("rollout"), rollout, rollout)],
+        lines=[
+            _plan_line(plan, say("deleted").local),
+            Line(say("rollout").local, rollout, rollout),
+        ],
         notes=[text],
         asks=True,
         asks_always=True,
@@ -210,16 +211,16 @@ def _notes(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -
 
 
 def _plan_line(plan: Plan, after: object) -> Line:
-    return Line(_("plan"), str(State(plan.state).label), str(after))
+    return Line(say("plan").local, str(State(plan.state).label), str(after))
 
 
 def _on() -> str:
-    return pgettext("state of a flag", "on")
+    return say("on").local
 
 
 def _off() -> str:
-    return pgettext("state of a flag", "off")
+    return say("off").local
 
 
 def _sentence(text: str) -> str:
-    return _("%(sentence)s.") % {"sentence": capfirst(localized(text))}
+    return say("{sentence}.", sentence=capfirst(localized(text))).local

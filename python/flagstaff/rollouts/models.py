@@ -13,11 +13,10 @@ from django.db import models
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.functional import cached_property
-from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, find_row
-from flagstaff._words.text import Text
+from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidPlanError
@@ -34,17 +33,17 @@ _SALT_BYTES = 16
 class State(models.TextChoices):
     """The state of a plan. A plan that is holding ends by itself; a paused one needs a person."""
 
-    PENDING = "pending", _("pending")
-    RUNNING = "running", _("running")
-    HOLDING = "holding", _("holding")
-    PAUSED = "paused", _("paused")
-    DONE = "done", _("done")
-    ROLLED_BACK = "rolled_back", _("rolled back")
+    PENDING = "pending", say("pending").lazy
+    RUNNING = "running", say("running").lazy
+    HOLDING = "holding", say("holding").lazy
+    PAUSED = "paused", say("paused").lazy
+    DONE = "done", say("done").lazy
+    ROLLED_BACK = "rolled_back", say("rolled back").lazy
 
 
-def state_text(state: str) -> Text:
+def state_text(state: str) -> Sentence:
     """Returns the name of a state for messages."""
-    return Text(state.replace("_", " "))
+    return say(state.replace("_", " "))
 
 
 #: A flag has at most one plan in one of these states.
@@ -96,7 +95,7 @@ class Plan(models.Model):
     flag_pk: models.Field[Any, str] = models.TextField()
     key: models.Field[Any, str] = models.CharField(max_length=KEY_MAX_LENGTH)
     state: models.Field[Any, str] = models.CharField(
-        _("state"), max_length=16, choices=State.choices, default=State.PENDING
+        say("state").lazy, max_length=16, choices=State.choices, default=State.PENDING
     )
     #: Texts such as "5:1h"; see flagstaff.rollouts.steps.
     steps: models.Field[Any, Any] = models.JSONField()
@@ -136,8 +135,8 @@ class Plan(models.Model):
     objects = PlanManager()
 
     class Meta:
-        verbose_name = _("rollout plan")
-        verbose_name_plural = _("rollout plans")
+        verbose_name = say("rollout plan").lazy
+        verbose_name_plural = say("rollout plans").lazy
         ordering = ("-id",)
         constraints = (
             finite_times("due_at", "guarded_until", "ended_at"),
@@ -193,18 +192,18 @@ class Plan(models.Model):
         return parse_guards(self.guards)
 
     @property
-    def problem(self) -> Text | None:
+    def problem(self) -> Sentence | None:
         """Why the steps or the guards cannot be read, as after a change with SQL; or None."""
         try:
             self.read_guards()
             self.read_steps()[self.step or 0]
         except InvalidPlanError as error:
-            return Text("the plan cannot be read: {why}", why=error.message)
+            return say("the plan cannot be read: {why}", why=error.message)
         except IndexError:
             number = (self.step or 0) + 1
-            return Text("the plan cannot be read: it has no step {number}", number=number)
+            return say("the plan cannot be read: it has no step {number}", number=number)
         except (AttributeError, TypeError):
-            return Text("the plan cannot be read: its steps and guards are not two lists of texts")
+            return say("the plan cannot be read: its steps and guards are not two lists of texts")
         return None
 
     @property
@@ -241,17 +240,17 @@ class PlanEvent(models.Model):
     """Something that happened to a plan, with an English text for people."""
 
     class Kind(models.TextChoices):
-        CREATED = "created", _("created")
-        STARTED = "started", _("started")
-        STEP = "step", _("step")
-        HELD = "held", _("held")
-        CONTINUED = "continued", _("continued")
-        PAUSED = "paused", _("paused")
-        RESUMED = "resumed", _("resumed")
-        TRIPPED = "tripped", _("tripped")
-        ROLLED_BACK = "rolled_back", _("rolled back")
-        PROPAGATED = "propagated", _("propagated")
-        DONE = "done", _("done")
+        CREATED = "created", say("created").lazy
+        STARTED = "started", say("started").lazy
+        STEP = "step", say("step").lazy
+        HELD = "held", say("held").lazy
+        CONTINUED = "continued", say("continued").lazy
+        PAUSED = "paused", say("paused").lazy
+        RESUMED = "resumed", say("resumed").lazy
+        TRIPPED = "tripped", say("tripped").lazy
+        ROLLED_BACK = "rolled_back", say("rolled back").lazy
+        PROPAGATED = "propagated", say("propagated").lazy
+        DONE = "done", say("done").lazy
 
     plan = models.ForeignKey(Plan, models.CASCADE, related_name="events")
     at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
@@ -261,8 +260,8 @@ class PlanEvent(models.Model):
     figures: models.Field[Any, Any] = models.JSONField(default=dict)
 
     class Meta:
-        verbose_name = _("plan event")
-        verbose_name_plural = _("plan events")
+        verbose_name = say("plan event").lazy
+        verbose_name_plural = say("plan events").lazy
         ordering = ("id",)
         constraints = (finite_times("at"),)
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from flagstaff._attribution.context import current_actor, current_reason
+from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, flag_row
-from flagstaff._words.text import Text, joined, marked
+from flagstaff._text import Sentence, joined, say
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
@@ -51,11 +51,11 @@ from flagstaff.rollouts.transitions import continue_run, enter_step, record
 
 _MAX_USERS = 2_000_000_000
 #: The states in which a plan can be changed so, the most important action first.
-STATES = {
-    marked("start"): (State.PENDING,),
-    marked("resume"): (State.PAUSED, State.ROLLED_BACK),
-    marked("roll-back"): (*WATCHED_STATES, State.PAUSED),
-    marked("pause"): WATCHED_STATES,
+STATES: dict[str, tuple[State, ...]] = {
+    say("start"): (State.PENDING,),
+    say("resume"): (State.PAUSED, State.ROLLED_BACK),
+    say("roll-back"): (*WATCHED_STATES, State.PAUSED),
+    say("pause"): WATCHED_STATES,
 }
 #: The number of users inside that a step needs if its guards cannot bound the harm before.
 REQUIRED_USERS = 1000
@@ -89,7 +89,7 @@ def create(
         plan.run_id = runs.create(plan_id=plan.pk, percent=percent).pk
         plan.save(using=db.alias, update_fields=["run_id"])
         texts = joined([step.text for step in plan.read_steps()])
-        text = Text("created with the steps {steps}", steps=texts)
+        text = say("created with the steps {steps}", steps=texts)
         record(plan, PlanEvent.Kind.CREATED, _with_reason(text))
         return plan
 
@@ -153,9 +153,9 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         require(plan.key, problem_of_database(), problem_of_driver(), problem)
         old = present_rollout(flag)
         enter_step(plan, 0, enable=enables)
-        text = Text("started: rollout {old} → {new} %", old=old, new=first.percent)
+        text = say("started: rollout {old} → {new} %", old=old, new=first.percent)
         if enables:
-            text = Text("{text}; {enabled}", text=text, enabled=enabling_message(flag))
+            text = say("{text}; {enabled}", text=text, enabled=enabling_message(flag))
         record(plan, PlanEvent.Kind.STARTED, _with_reason(text))
         return plan
 
@@ -211,12 +211,12 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
         require(key, problem_of_database(), problem_of_driver(), problem_of_flag(flag))
         old = flag.rollout_percent
         if is_paused and foreign_change(plan, flag) is None and continue_run(plan):
-            text = Text("resumed at {percent} %", percent=old)
+            text = say("resumed at {percent} %", percent=old)
             record(plan, PlanEvent.Kind.RESUMED, _with_reason(text))
             return plan
         index = (plan.step or 0) if is_paused else 0
         enter_step(plan, index)
-        message = Text(
+        message = say(
             "resumed, and step {number} starts again: rollout {old} → {new} %",
             number=index + 1,
             old=old,
@@ -243,20 +243,20 @@ def rollback(key: str) -> Plan:
         flag = transitions.locked_flag(plan)
         transitions.forget_trip(plan)
         changed = transitions.roll_back(plan, flag, current_reason())
-        effect = Text("rollout 0 %")
+        effect = say("rollout 0 %")
         if changed is None:
-            effect = Text("the flag {key} no longer exists, so no rollout was changed", key=key)
+            effect = say("the flag {key} no longer exists, so no rollout was changed", key=key)
         elif "enabled" in (changed.new or {}):
-            effect = Text("rollout 0 %, and the flag was disabled, because a rule can grant it")
-        text = Text("rolled back: {what}", what=effect)
+            effect = say("rollout 0 %, and the flag was disabled, because a rule can grant it")
+        text = say("rolled back: {what}", what=effect)
         record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text))
         return plan
 
 
-def _with_reason(text: Text) -> Text:
+def _with_reason(text: Sentence) -> Sentence:
     """Returns the text of an event with the reason of the person."""
     reason = current_reason()
-    return Text("{what}; reason: {reason}", what=text, reason=reason) if reason else text
+    return say("{what}; reason: {reason}", what=text, reason=reason) if reason else text
 
 
 def delete(key: str) -> None:
@@ -296,7 +296,7 @@ def unchanged(key: str, expected: str | None) -> Iterator[Plan | None]:
                 "the rollout plan of {key} has been changed since the question; run the command "
                 "again"
             )
-            raise ConflictError(Text(text, key=key), key=key)
+            raise ConflictError(say(text, key=key), key=key)
         yield plan
 
 
@@ -307,10 +307,10 @@ def find_plan(key: str, *, lock: bool = False) -> Plan | None:
     return newest.filter(state__in=ACTIVE_STATES).first() or newest.first()
 
 
-def no_plan_text(key: str) -> Text:
+def no_plan_text(key: str) -> Sentence:
     """Returns the message about a flag without a plan. Raises UnknownFlagError without a flag."""
     flag_row(key)
-    return Text(
+    return say(
         "the flag {key} has no rollout plan; start one: {command}",
         key=key,
         command=quoted_command("plan", "start", key),
@@ -335,7 +335,7 @@ def _insert(plan: Plan) -> None:
             plan.save(using=db.alias, force_insert=True)
     except IntegrityError as error:
         if active := Plan.objects.active().filter(flag_pk=plan.flag_pk).first():
-            problem = Text(
+            problem = say(
                 "{key} has a rollout plan already, which is {state}; end it and delete it before "
                 "you create another: {command}",
                 key=plan.key,
@@ -356,7 +356,7 @@ def _make_active(plan: Plan) -> None:
             Plan.objects.filter(pk=plan.pk).update(state=State.PAUSED)
     except IntegrityError as error:
         command = quoted_command("plan", "show", plan.key)
-        problem = Text(
+        problem = say(
             "{key} has a newer rollout plan; see it: {command}", key=plan.key, command=command
         )
         raise PlanError(problem) from error
@@ -398,7 +398,7 @@ def _require_state(plan: Plan, action: str) -> None:
             "the rollout plan of {key} is {state}; {action} needs a plan that is {states}",
             key=plan.key,
             state=state_text(plan.state),
-            action=Text(action),
+            action=say(action),
             states=joined(map(state_text, STATES[action]), " / "),
         )
 

@@ -8,9 +8,9 @@ back starts nothing, so a service that comes and goes costs one new run, not one
 
 from __future__ import annotations
 
-from flagstaff._engine.reports import live_releases
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text, some
+from flagstaff._text import Sentence, say, some
+from flagstaff._workers.register import live_releases
 from flagstaff.rollouts.models import Plan, StepRun
 
 
@@ -20,7 +20,7 @@ def present_releases() -> list[str] | None:
     return None if releases is None else sorted(releases)
 
 
-def release_change(plan: Plan, run: StepRun) -> Text | None:
+def release_change(plan: Plan, run: StepRun) -> Sentence | None:
     """Returns why the evidence of a run is about other builds, or None. Up to three queries.
 
     A run that began before any worker measured is given the present releases.
@@ -38,7 +38,7 @@ def release_change(plan: Plan, run: StepRun) -> Text | None:
         for release in releases or ()
     }
     if appeared := set(present) - known_releases:
-        return Text("a new release appeared: {releases}", releases=some(sorted(appeared)))
+        return say("a new release appeared: {releases}", releases=some(sorted(appeared)))
     if gone := set(run.releases) - set(present):
-        return Text("a release has gone: {releases}", releases=some(sorted(gone)))
+        return say("a release has gone: {releases}", releases=some(sorted(gone)))
     return None

@@ -7,9 +7,9 @@ from typing import Any
 
 from django.utils.crypto import salted_hmac
 
-from flagstaff._engine.log_once import log_once
-from flagstaff._engine.request_functions import RequestFunctionError, result_of
-from flagstaff._engine.visitor_cookie import visitor_of_request
+from flagstaff._log import log_once
+from flagstaff._request.functions import RequestFunctionError, result_of
+from flagstaff._request.visitor import visitor_of_request
 from flagstaff.rollouts.settings import CLIENT_ADDRESS
 
 # The bytes of an address that name its network: an IPv4 /24 and an IPv6 /48. One person usually has

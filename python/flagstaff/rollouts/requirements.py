@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import Text
+from flagstaff._text import Sentence, say
+from flagstaff._text.rules import can_grant
 from flagstaff.changes.allowed_users import count_allowed_users
 from flagstaff.changes.changed import quoted_command
 from flagstaff.exceptions import NoHistoryError, PlanError
@@ -25,7 +25,7 @@ def require(key: str, *problems: str | None) -> None:
 def problem_of_database() -> str | None:
     """Returns why plans are not possible in the flags' database, or None. Queries the catalog."""
     if not db.is_postgresql:
-        return Text(
+        return say(
             "a plan needs PostgreSQL and the history, and database {database} is {value}; change "
             "the rollout by hand",
             database=repr(db.alias),
@@ -45,7 +45,7 @@ def problem_of_driver() -> str | None:
         return None
     minutes = int(GUARDED_FOR.total_seconds() // 60)
     command = quoted_command("run-jobs", "--loop")
-    return Text(
+    return say(
         "run-jobs has not run in the last {minutes} minutes, so no guard would watch it; start "
         "{command} and try again",
         minutes=minutes,
@@ -58,7 +58,7 @@ def problem_of_flag(flag: FlagRow, *, enable: bool = False) -> str | None:
     if flag.enabled or enable:
         return None
     command = quoted_command("on", flag.key)
-    return Text(
+    return say(
         "the flag is disabled; enable it with {command}, or let the start of a plan enable it: "
         "pass enable=True, or --enable to the command",
         command=command,
@@ -70,7 +70,7 @@ def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
     now = present_rollout(flag)
     if first.percent > now:
         return None
-    return Text(
+    return say(
         "the first step is {percent} %, and {key} is at {now} % already; begin with a higher step",
         percent=first.percent,
         key=flag.key,
@@ -83,10 +83,10 @@ def present_rollout(flag: FlagRow) -> int:
     return flag.rollout_percent if flag.enabled else 0
 
 
-def enabling_message(flag: FlagRow) -> Text:
+def enabling_message(flag: FlagRow) -> Sentence:
     """Returns that the flag is turned on, and who gets it besides the first step. One query."""
     if count_allowed_users(flag) or can_grant(flag.rules):
-        return Text(
+        return say(
             "the flag is turned on, so its allowed users and the users of its rules have it, too"
         )
-    return Text("the flag is turned on")
+    return say("the flag is turned on")

@@ -8,8 +8,8 @@ from django.db.models import Model
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.cells import Column, Record
-from flagstaff._words.text import Text
+from flagstaff._text import Sentence, say
+from flagstaff._text.cells import Column, Record
 from flagstaff.rollouts.evidence import verdict_of
 from flagstaff.rollouts.flag_changes import digest_of
 from flagstaff.rollouts.models import WATCHED_STATES, Plan, PlanEvent, State, StepRun
@@ -98,7 +98,7 @@ def plan_summary(plan: Plan) -> dict[str, Any]:
     }
 
 
-def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
+def rollout_difference(plan: Plan, flag: FlagRow | None) -> Sentence | None:
     """Returns where flag and plan are; None if the flag has the rollout of the present step.
 
     A plan that was rolled back has let go of its flag.
@@ -107,11 +107,11 @@ def rollout_difference(plan: Plan, flag: FlagRow | None) -> Text | None:
     if flag is None or percent is None or plan.state == State.ROLLED_BACK:
         return None
     if not flag.enabled:
-        return Text("flag is off, plan at {percent} %", percent=percent)
+        return say("flag is off, plan at {percent} %", percent=percent)
     rollout = flag.rollout_percent
     if rollout == percent:
         return None
-    return Text("flag is at {rollout} %, plan at {percent} %", rollout=rollout, percent=percent)
+    return say("flag is at {rollout} %, plan at {percent} %", rollout=rollout, percent=percent)
 
 
 def will_pause(plan: Plan, flag: FlagRow | None) -> bool:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from flagstaff._words.text import Text
-from flagstaff._words.times import duration
+from flagstaff._text import say
+from flagstaff._text.times import duration
 from flagstaff.exceptions import InvalidPlanError
 
 #: The percentage at which no user is outside.
@@ -38,8 +38,8 @@ class Step:
     def text(self) -> str:
         """The step as a message, such as "5 % for 1 h"."""
         if not self.seconds:
-            return Text("{percent} %", percent=self.percent)
-        return Text("{percent} % for {time}", percent=self.percent, time=duration(self.seconds))
+            return say("{percent} %", percent=self.percent)
+        return say("{percent} % for {time}", percent=self.percent, time=duration(self.seconds))
 
 
 def parse_step(text: str) -> Step:

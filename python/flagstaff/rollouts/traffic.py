@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
-from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import Text, some
+from flagstaff._text import Sentence, say, some
+from flagstaff._text.rules import can_grant
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import FUNCTION, Guard, numbered
@@ -87,36 +87,38 @@ def traffic_of(plan: Plan) -> Traffic | None:
     return Traffic(seconds, users, failed)
 
 
-def notes_of(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -> Iterator[Text]:
+def notes_of(
+    plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True
+) -> Iterator[Sentence]:
     """Yields what a person should know of the steps from this index on. Makes a few queries."""
     if can_grant(flag.rules):
-        yield Text("a rule can grant the flag, so a roll back also turns it off")
+        yield say("a rule can grant the flag, so a roll back also turns it off")
     steps, guards = plan.read_steps(), plan.read_guards()
     if has_traffic:
         yield from _notes_of_traffic(plan)
     if steps[-1].percent == ALL and all(guard.kind != FUNCTION for guard in guards):
-        yield Text("at 100 % all users have the flag, so no guard watches the last step")
+        yield say("at 100 % all users have the flag, so no guard watches the last step")
     if plan.ignore_releases and steps[index].percent < ALL:
-        yield Text(
+        yield say(
             "releases are ignored: a bad build in the middle of a step can pass with what the "
             "build before has shown"
         )
 
 
-def _notes_of_traffic(plan: Plan) -> Iterator[Text]:
+def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
     """Yields whether the steps can pass at the present traffic."""
     steps = [step for step in plan.read_steps() if step.percent < ALL]
     if not steps or not numbered(plan.read_guards()):
         return
     traffic = traffic_of(plan)
     if traffic is None:
-        yield Text(
+        yield say(
             "a step needs {required} users with the flag, or enough failures to compare; a plan "
             "that is created an hour before its start says whether they come",
             required=plan.required_users,
         )
         return
-    yield Text(
+    yield say(
         "at {percent} %, about {users} users a day evaluate this flag with it on; a step needs "
         "{required}, or enough failures to compare",
         percent=steps[0].percent,
@@ -124,13 +126,13 @@ def _notes_of_traffic(plan: Plan) -> Iterator[Text]:
         required=plan.required_users,
     )
     if harm := _smallest_harm(plan, steps[0], traffic):
-        yield Text(
+        yield say(
             "the first step finds in four of five cases that users with the flag fail {ratio} "
             "times as often, and can miss smaller harm",
             ratio=times(harm),
         )
     if slow := traffic.slow_steps(steps, plan.read_guards(), plan.required_users):
-        yield Text(
+        yield say(
             "at the present traffic these steps need much more than their time, so the plan will "
             "hold: {steps}; choose higher percentages, longer times or fewer required users",
             steps=some([step.text for step in slow]),

@@ -10,11 +10,11 @@ from datetime import timedelta
 from typing import Any, cast
 
 from flagstaff import changes
-from flagstaff._attribution.context import current_actor
+from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, find_row
-from flagstaff._words.rule_parts import can_grant
-from flagstaff._words.text import Text, joined
+from flagstaff._text import joined, say
+from flagstaff._text.rules import can_grant
 from flagstaff.changes.changed import Changed
 from flagstaff.conf import conf
 from flagstaff.rollouts.flag_changes import see_flag
@@ -146,7 +146,7 @@ def _measure(plan: Plan, run: StepRun) -> None:
 
 def trip_text(plan: Plan) -> str:
     """Returns that a trip is stored, and why the plan has tripped."""
-    return Text("run-jobs will roll it back: {why}", why=plan.trip_reason)
+    return say("run-jobs will roll it back: {why}", why=plan.trip_reason)
 
 
 def pause(plan: Plan, reason: str) -> None:
@@ -161,7 +161,7 @@ def pause(plan: Plan, reason: str) -> None:
     plan.state, plan.reason, plan.run_id = State.PAUSED, str(reason), None
     plan.due_at = plan.guarded_until = None
     save(plan)
-    message = Text("paused: {why}", why=reason) if reason else Text("paused")
+    message = say("paused: {why}", why=reason) if reason else say("paused")
     record(plan, PlanEvent.Kind.PAUSED, message)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple, cast
 
-from flagstaff._words.text import Text, marked
+from flagstaff._text import Sentence, say
 from flagstaff.rollouts import statistics
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
@@ -52,7 +52,7 @@ def judge(  # noqa: PLR0913, PLR0917 (the plan, its step and what was counted)
         'errors: 41 of 200 users with the flag failed, 210 of 19,800 without it; 19 times as often'
     """
     if steps[step_index].percent >= ALL:
-        why = Text("at 100 % only function guards watch the step")
+        why = say("at 100 % only function guards watch the step")
         return StepVerdict(evidence, None, None, passed=True, why=why)
     theta = _theta(evidence)
     alpha = alpha_of_run(steps, step_index, guards, number)
@@ -155,12 +155,14 @@ def _no_trip(
     return StepVerdict(evidence, None, None, passed=True, why=why)
 
 
-def _counts_text(result: GuardResult | None, failed: GuardCounts, evidence: StepEvidence) -> Text:
+def _counts_text(
+    result: GuardResult | None, failed: GuardCounts, evidence: StepEvidence
+) -> Sentence:
     """Returns what a tripped guard has counted: users, the ratio of both sides, new visitors."""
-    message = Text(
+    message = say(
         "{guard}: {inside} of {users_inside} users with the flag failed, {outside} of "
         "{users_outside} without it",
-        guard=Text("errors") if result is None else result.name,
+        guard=say("errors") if result is None else result.name,
         inside=failed.inside,
         users_inside=round(evidence.users_inside),
         outside=failed.outside,
@@ -168,10 +170,10 @@ def _counts_text(result: GuardResult | None, failed: GuardCounts, evidence: Step
     )
     if result is not None and result.ratio is not None and math.isfinite(result.ratio):
         ratio = times(result.ratio)
-        message = Text("{what}; {ratio} times as often", what=message, ratio=ratio)
+        message = say("{what}; {ratio} times as often", what=message, ratio=ratio)
     if failed.visitors:
         # Somebody who draws new cookies can fail as many visitors.
-        message = Text(
+        message = say(
             "{what}; {new} of {visitors} failing visitors with the flag have a cookie that is "
             "younger than the step",
             what=message,
@@ -181,21 +183,21 @@ def _counts_text(result: GuardResult | None, failed: GuardCounts, evidence: Step
     return message
 
 
-def _missing_data(evidence: StepEvidence) -> Text | None:
+def _missing_data(evidence: StepEvidence) -> Sentence | None:
     """Returns which data a step waits for; None if all is there."""
     requests_outside, requests_inside = evidence.requests
     if evidence.users_inside <= 0 or requests_inside <= 0:
-        return Text("waits for data: no request or task of a user with the flag has ended yet")
+        return say("waits for data: no request or task of a user with the flag has ended yet")
     if evidence.users_outside <= 0 or requests_outside <= 0:
-        return Text("waits for data: no request or task of a user without the flag has ended yet")
+        return say("waits for data: no request or task of a user without the flag has ended yet")
     if evidence.lost_workers:
-        return Text(
+        return say(
             "waits for data: workers that stopped without their last report: {count}; after ten "
             "minutes the step starts again",
             count=evidence.lost_workers,
         )
     if evidence.dropped:
-        return Text(
+        return say(
             "waits for data: failures that workers had no memory for: {count}; the step starts "
             "again when its dwell time has ended",
             count=evidence.dropped,
@@ -203,7 +205,7 @@ def _missing_data(evidence: StepEvidence) -> Text | None:
     return _left_out(evidence)
 
 
-def _left_out(evidence: StepEvidence) -> Text | None:
+def _left_out(evidence: StepEvidence) -> Sentence | None:
     """Returns that more than half of the users, or of the failing ones, were left out."""
     numbers = [(evidence.left_out, evidence.users_inside + evidence.users_outside)]
     numbers += [
@@ -211,7 +213,7 @@ def _left_out(evidence: StepEvidence) -> Text | None:
     ]
     for left_out, counted in numbers:
         if left_out > counted:
-            return Text(
+            return say(
                 "waits for data: {left_out} of {users} users were left out, because others of "
                 "their networks came first; check CLIENT_ADDRESS, or set the rollout by hand",
                 left_out=round(left_out),
@@ -220,24 +222,26 @@ def _left_out(evidence: StepEvidence) -> Text | None:
     return None
 
 
-def _hold_text(results: Sequence[GuardResult], evidence: StepEvidence, required_users: int) -> Text:
+def _hold_text(
+    results: Sequence[GuardResult], evidence: StepEvidence, required_users: int
+) -> Sentence:
     """Returns which guard does not pass yet, and why: too few users, or signs of harm."""
     worst = max(
         (result for result in results if not result.passed), key=lambda result: result.upper
     )
     if evidence.users_inside >= required_users:
-        return Text(
+        return say(
             "signs of harm, not certain yet: {what}; find the cause, or set the rollout by hand",
             what=_counts_text(worst, worst.failed, evidence),
         )
-    waits = Text(
+    waits = say(
         "waits for users: {seen} of {required} users with the flag seen",
         seen=round(evidence.users_inside),
         required=required_users,
     )
     if math.isinf(worst.upper):
-        return Text("{waits}, too few failures to compare {guard}", waits=waits, guard=worst.name)
-    return Text(
+        return say("{waits}, too few failures to compare {guard}", waits=waits, guard=worst.name)
+    return say(
         "{waits}, {guard} may be up to {ratio} times as often",
         waits=waits,
         guard=worst.name,
@@ -245,24 +249,22 @@ def _hold_text(results: Sequence[GuardResult], evidence: StepEvidence, required_
     )
 
 
-def _pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Text:
+def _pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Sentence:
     """Returns why all guards pass, and the harm that could not have been seen."""
-    fine = Text("fine after {users} users with the flag", users=round(evidence.users_inside))
+    fine = say("fine after {users} users with the flag", users=round(evidence.users_inside))
     if not results:
-        return Text("{fine}: no guard compares errors", fine=fine)
+        return say("{fine}: no guard compares errors", fine=fine)
     vague = [result for result in results if result.upper >= result.limit]
     if not vague:
         worst = max(results, key=lambda result: result.upper)
-        template, ratio = marked("{fine}: {guard} at most {ratio} times as often"), worst.upper
+        template, ratio = say("{fine}: {guard} at most {ratio} times as often"), worst.upper
     elif unseen := next((result for result in vague if result.smallest_harm is None), None):
-        return Text(
-            "{fine}: {guard} with too few failures to compare", fine=fine, guard=unseen.name
-        )
+        return say("{fine}: {guard} with too few failures to compare", fine=fine, guard=unseen.name)
     else:
         worst = max(vague, key=lambda result: result.smallest_harm or 0.0)
-        template = marked("{fine}: {guard} would have tripped at {ratio} times as often")
+        template = say("{fine}: {guard} would have tripped at {ratio} times as often")
         ratio = worst.smallest_harm or 0.0
-    return Text(template, fine=fine, guard=worst.name, ratio=times(ratio))
+    return say(template, fine=fine, guard=worst.name, ratio=times(ratio))
 
 
 def times(ratio: float) -> float:

@@ -15,14 +15,13 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 
 from flagstaff._engine import forced_off
-from flagstaff._engine.usage import NOT_USED, KeyUsage, UsagePeriod, key_usage, usage_period
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.tags import usable_tags
-from flagstaff._words.cells import Column
-from flagstaff._words.text import Text
-from flagstaff._words.times import aware, is_of_this_hour, local_time
+from flagstaff._text import say
+from flagstaff._text.cells import Column
+from flagstaff._text.times import aware, is_of_this_hour, local_time
+from flagstaff._workers.usage import NOT_USED, KeyUsage, UsagePeriod, key_usage, usage_period
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.extensions import PLANNED_FLAGS, Job, JobReport
@@ -38,6 +37,7 @@ from flagstaff.stale.signals import (
     assess,
     constant_result,
 )
+from flagstaff.validators import usable_tags
 
 # The rows.
 
@@ -247,20 +247,20 @@ def problem_of_coverage(
 ) -> str:
     """Returns the message why evaluations since a time may be missing, or an empty text."""
     if is_turned_off:
-        return Text("the setting USAGE_INTERVAL is 0, so usage is not collected")
+        return say("the setting USAGE_INTERVAL is 0, so usage is not collected")
     if coverage.since is None or coverage.until is None:
-        return Text("no worker has reported its usage")
+        return say("no worker has reported its usage")
     if coverage.since > since:
-        return Text("usage is known only since {date}", date=_date(coverage.since))
+        return say("usage is known only since {date}", date=_date(coverage.since))
     if coverage.longest_gap > MAX_GAP:
         days = coverage.longest_gap.days
         return (
-            Text("for 1 day, no worker reported its usage")
+            say("for 1 day, no worker reported its usage")
             if days == 1
-            else Text("for {count} days, no worker reported its usage", count=days)
+            else say("for {count} days, no worker reported its usage", count=days)
         )
     if now - coverage.until > MAX_GAP:
-        return Text("no worker has reported its usage since {date}", date=_date(coverage.until))
+        return say("no worker has reported its usage since {date}", date=_date(coverage.until))
     return ""
 
 
@@ -282,7 +282,7 @@ class Evaluations:
 def evaluations_of(keys: Collection[str], *, since: datetime, now: datetime) -> Evaluations:
     """Returns the last evaluations of keys. `since` is the time from which all must be counted."""
     if reason := why_unavailable(db.connection, db.tables["usage_table"]):
-        return Evaluations(problem=Text("usage is not available; {reason}", reason=reason))
+        return Evaluations(problem=say("usage is not available; {reason}", reason=reason))
     coverage = usage_period(since)
     last = key_usage(keys, now)
     is_turned_off = conf.usage_interval == 0
@@ -360,7 +360,7 @@ def _constant_problem(flag: AssessedFlag, history_problem: str) -> str:
     if flag.result is None:
         return ""
     if flag.is_forced_off:
-        return Text(
+        return say(
             "the flag is forced off in this process by {variable}", variable=forced_off.VARIABLE
         )
     return history_problem

@@ -1,14 +1,18 @@
-"""The signals that a flag is stale, from what is known about it. Pure."""
+"""The signals that a flag is stale, from what is known about it, and in words. Pure."""
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 
-from flagstaff._engine.usage import NOT_USED, KeyUsage
-from flagstaff._words.text import Text
-from flagstaff._words.times import local_time
+from django.utils.formats import date_format
+
+from flagstaff._text import Sentence, local_list, say
+from flagstaff._text.times import local_days, local_time
+from flagstaff._workers.usage import NOT_USED, KeyUsage
 
 _ALL = 100
 
@@ -75,6 +79,14 @@ class Signal(Enum):
     CONSTANT = "constant"
     NOT_EVALUATED = "not-evaluated"
     REVIEW = "review"
+
+
+#: The names of the signals for a person.
+SIGNAL_LABELS = {
+    Signal.CONSTANT: say("constant").lazy,
+    Signal.NOT_EVALUATED: say("not evaluated").lazy,
+    Signal.REVIEW: say("past review date").lazy,
+}
 
 
 @dataclass(frozen=True)
@@ -203,7 +215,7 @@ def not_evaluated(facts: Facts, now: datetime, days: int) -> Finding | Unknown |
         date = local_time(bulk).date().isoformat()
         return Unknown(
             Signal.NOT_EVALUATED,
-            Text("served in bulk on {date}; an evaluation of one key would be counted", date=date),
+            say("served in bulk on {date}; an evaluation of one key would be counted", date=date),
         )
     if facts.counted_since is None:
         return Unknown(Signal.NOT_EVALUATED, facts.usage_problem)
@@ -225,3 +237,67 @@ def _review(facts: Facts, today: date) -> Finding | None:
     if date_of_review is None or date_of_review >= today:
         return None
     return Finding(Signal.REVIEW, date_of_review, (today - date_of_review).days)
+
+
+def finding_text(finding: Finding, show: Callable[[date], str] = date.isoformat) -> str:
+    """Returns the translated evidence of a signal. `show` returns the text of a date."""
+    days, date_text = local_days(finding.days), show(date_of(finding))
+    return say(_template(finding), days=days, date=date_text).local
+
+
+def evidence_of(flag: Assessment) -> list[str]:
+    """Returns the translated evidence of the signals, each beginning with a capital letter."""
+    return [_capitalized(finding_text(finding, date_format)) for finding in flag.findings]
+
+
+def unknown_lines(flags: Iterable[Assessment]) -> list[str]:
+    """Returns `unknown_texts` as sentences."""
+    return [f"{_capitalized(text)}." for text in unknown_texts(flags)]
+
+
+def unknown_texts(flags: Iterable[Assessment]) -> Iterator[str]:
+    """Yields a translated sentence for each reason why signals are not known, with the flags."""
+    keys: dict[tuple[Signal, str], list[str]] = defaultdict(list)
+    for flag in flags:
+        for unknown in flag.unknown:
+            keys[unknown.signal, unknown.why].append(flag.facts.key)
+    for (signal, why), flag_keys in keys.items():
+        text = _unknown(signal)
+        yield say(text, count=len(flag_keys), why=why, flags=local_list(flag_keys)).local
+
+
+def _unknown(signal: Signal) -> Sentence:
+    if signal is Signal.NOT_EVALUATED:
+        return say(
+            "it is not known whether {flags} was evaluated: {why}",
+            "it is not known whether {flags} were evaluated: {why}",
+        )
+    return say(
+        "it is not known how long {flags} has had the same result for all users: {why}",
+        "it is not known how long {flags} have had the same result for all users: {why}",
+    )
+
+
+def date_of(finding: Finding) -> date:
+    """Returns the date since when a signal holds, in the current time zone."""
+    since = finding.since
+    return local_time(since).date() if isinstance(since, datetime) else since
+
+
+def _capitalized(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _template(finding: Finding) -> Sentence:
+    if finding.signal is Signal.REVIEW:
+        return say("the review was due on {date}")
+    if finding.signal is Signal.NOT_EVALUATED:
+        exact = say("not evaluated for {days}, since {date}")
+        bound = say("not evaluated for {days} or longer, since {date} or before")
+    elif finding.result:
+        exact = say("on for all users for {days}, since {date}")
+        bound = say("on for all users for {days} or longer, since {date} or before")
+    else:
+        exact = say("off for all users for {days}, since {date}")
+        bound = say("off for all users for {days} or longer, since {date} or before")
+    return exact if finding.is_exact else bound

@@ -11,7 +11,7 @@ from django.template.base import FilterExpression, NodeList, Parser, Token, toke
 from django.template.context import Context
 from django.template.library import SimpleNode
 
-from flagstaff._engine.request_flags import REQUEST_USER, Evaluator, subject_of_template
+from flagstaff._request.flags import REQUEST_USER, Evaluator, subject_of_template
 
 register = template.Library()
 

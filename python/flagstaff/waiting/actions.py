@@ -10,14 +10,14 @@ from functools import partial
 from typing import Any, Final, cast
 
 from django.db.models.functions import Now
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, override
+from django.utils.translation import override
 
-from flagstaff._attribution.context import current_actor, current_reason
+from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text, is_whole_number, some
+from flagstaff._text import is_whole_number, say, some
 from flagstaff.actions import Action, Done, action
-from flagstaff.actions.look import Look, look_at
+from flagstaff.actions.commit import look_at
+from flagstaff.actions.look import Look
 from flagstaff.actions.table import Run
 from flagstaff.changes import Undo
 from flagstaff.changes.consequence import Consequence
@@ -105,7 +105,7 @@ def ask(run: Run, look: Look, at: datetime | None, *, approval: bool = False) ->
     )
     with db.atomic(), rejections(secret=False):
         done = _saved(waiting, "asked")
-    twice = Text("the clock shows this time twice that day, and it runs the first time")
+    twice = say("the clock shows this time twice that day, and it runs the first time")
     notes = [twice] if at is not None and is_shown_twice(at) else []
     return replace(done, undo=Undo((KIND, "cancel", waiting.key)), notes=notes)
 
@@ -156,7 +156,7 @@ def present_look(
         # Of an action of an app, the names are those of arguments.
         keys = [name for name in changed if name in waiting.keys] or waiting.keys
         raise ConflictError(
-            Text(
+            say(
                 "{keys} changed after this was asked for, so it cannot run; refuse it, and ask for "
                 "it again",
                 keys=some(keys),
@@ -176,7 +176,7 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     then = ""
     if waiting.users and (viewer is None or may_see_users(viewer)):
         users = look.users_text() if is_same else waiting.users
-        then = _("When asked: %(users)s") % {"users": users}
+        then = say("When asked: {users}", users=users).local
     # Of rows with a history, everybody shows what it does now.
     now = "" if look.changed or look.at_once else look.users_text()
     return replace(
@@ -196,8 +196,8 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     "waiting approve 12 --as alice",
     'waiting approve 12 --as alice --reason "tests are green"',
     look=_look_at_approval,
-    label=gettext_lazy("Approve"),
-    button=gettext_lazy("Approve"),
+    label=say("Approve").lazy,
+    button=say("Approve"),
 )
 def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     """Approve a waiting action of another user, so that it runs at its time or at once.
@@ -211,7 +211,7 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     require_approver(run, look, approver, waiting.asked_by)
     require_right(run, look, waiting.asked_by)
     if expect_consequence is not None and look.consequence > expect_consequence:
-        raise ConflictError(Text("the number of users has grown; look at it again"), key=key)
+        raise ConflictError(say("the number of users has grown; look at it again"), key=key)
     with _locked(key, State.APPROVAL) as waiting:
         with override(None):
             waiting.consequence, waiting.users = int(look.consequence), look.users_text()
@@ -224,8 +224,8 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
 @_action(
     "waiting refuse 12 --as alice",
     'waiting refuse 12 --as alice --reason "not before the sale"',
-    label=gettext_lazy("Refuse"),
-    button=gettext_lazy("Refuse"),
+    label=say("Refuse").lazy,
+    button=say("Refuse"),
 )
 def refuse(key: str) -> Done:
     """Refuse a waiting action of another user, so that it never runs.
@@ -243,8 +243,8 @@ def refuse(key: str) -> Done:
     "waiting cancel 12",
     'waiting cancel 12 --reason "asked for it again"',
     always_runs=True,
-    label=gettext_lazy("Cancel"),
-    button=gettext_lazy("Cancel"),
+    label=say("Cancel").lazy,
+    button=say("Cancel"),
 )
 def cancel(key: str) -> Done:
     """Cancel an action that waits, or take one that did not run off the overview."""
@@ -280,7 +280,7 @@ def _saved(waiting: WaitingAction, event: str) -> Done:
         announce(waiting, event)
     waiting.refresh_from_db(using=db.alias)
     description, state = action_text(waiting), state_text(waiting)
-    text = Text("{number}: {action}: {state}", number=waiting.key, action=description, state=state)
+    text = say("{number}: {action}: {state}", number=waiting.key, action=description, state=state)
     return Done(waiting.key, [text], records_of([waiting])[0], title=description)
 
 

@@ -10,7 +10,7 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text
+from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.extensions import WAITING_EVENTS, Retention
 from flagstaff.models import WaitingAction
@@ -52,7 +52,7 @@ def forget_user(pk: str) -> None:
     What waits because of the user does not run.
     """
     of_user = Q(asked_by=pk) | Q(approved_by=pk)
-    text = Text("the user who asked for it, or approved it, was deleted")
+    text = say("the user who asked for it, or approved it, was deleted")
     for waiting in _rows().filter(of_user, state__in=WaitingAction.OPEN).select_for_update():
         waiting.state, waiting.result, waiting.ended_at = WaitingAction.State.FAILED, text, Now()
         waiting.save(using=db.alias, update_fields=["state", "result", "ended_at"])

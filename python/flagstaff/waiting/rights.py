@@ -11,10 +11,10 @@ from typing import Any
 from django.apps import apps
 from django.utils.module_loading import import_string
 
-from flagstaff._stored_value_schema import SECRET, is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.text import Text, some
+from flagstaff._text import say, some
+from flagstaff._value_schema import SECRET, is_secret
 from flagstaff.actions.look import Look
 from flagstaff.actions.rights import lacking, may, overrides
 from flagstaff.actions.table import Run
@@ -48,7 +48,7 @@ def require_right(run: Run, look: Look, pk: str, reached: Impact | None = None) 
     keys = some(filter(None, refused)) or f"{action.noun}s"
     if not refused and lacking(allowed, look.impact if reached is None else reached):
         # Without the keys, which are stored: a reader may not see all of them.
-        refused, keys = [*run.keys], Text("all that uses {keys}", keys=some(run.keys))
+        refused, keys = [*run.keys], say("all that uses {keys}", keys=some(run.keys))
     if refused:
         raise NotAllowedError(
             "user {user} lacks the right to {right} {keys}",
@@ -107,9 +107,9 @@ def _active_user(pk: str) -> Any:
     user: Any = None if parsed is None else table.rows.filter(pk=parsed).first()
     if user is None:
         raise NotAllowedError(
-            Text("user {user} no longer exists", user=repr(pk))
+            say("user {user} no longer exists", user=repr(pk))
             if pk
-            else Text("the user was removed from the history")
+            else say("the user was removed from the history")
         )
     if not user.is_active:
         raise NotAllowedError("user {user} is not active", user=table.name_of(user))

@@ -20,14 +20,15 @@ from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import override
 
-from flagstaff._attribution.writes import acting_as
+from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db
-from flagstaff._words.cells import Column, Record
-from flagstaff._words.text import Text, joined
-from flagstaff._words.times import full_time
+from flagstaff._text import joined, say
+from flagstaff._text.cells import Column, Record
+from flagstaff._text.times import full_time
 from flagstaff.actions import Done
-from flagstaff.actions.look import Look, Written, commit, look_at
+from flagstaff.actions.commit import commit, look_at
+from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.changes import Changed
 from flagstaff.changes.row_states import Impact
@@ -163,7 +164,7 @@ def _claimed(pk: int) -> WaitingAction | None:
 def _outcome(waiting: Any) -> tuple[str, str, bool]:
     """Runs an action, and returns its state, what it did or why not, and whether that is stored."""
     if waiting.is_late:
-        text = Text("its time has passed, so it did not run")
+        text = say("its time has passed, so it did not run")
         return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; "), False
     try:
         # A savepoint, so that the outcome can be stored after an error of the database.
@@ -175,14 +176,14 @@ def _outcome(waiting: Any) -> tuple[str, str, bool]:
         return State.WAITING, error.message, False
     except SegmentInUseError as error:
         # Stored without the keys of what uses it: a reader may not see all of them.
-        others = Text("flags, values and experiments")
+        others = say("flags, values and experiments")
         return State.FAILED, SegmentInUseError(error.key, others).message, False
     except FlagstaffError as error:
         # Without the terminal's advice to expect another version.
         text = error.problem if isinstance(error, ConflictError) else error.message
         if "events" in text.values:
             # In words, instead of the versions of a conflict.
-            text = Text("{key} was changed after this was asked for: {events}", **text.values)
+            text = say("{key} was changed after this was asked for: {events}", **text.values)
         return State.FAILED, text, False
     except _EndedMeanwhileError:
         raise
@@ -204,7 +205,7 @@ def _write(waiting: WaitingAction) -> str:
             "it needs an approval now, because of the setting APPROVAL; ask for it again"
         )
     require_consequence(waiting, look)
-    source, result = f"{WaitingAction.SOURCE} {waiting.pk}", [Text("nothing had to be changed")]
+    source, result = f"{WaitingAction.SOURCE} {waiting.pk}", [say("nothing had to be changed")]
 
     def finish(done: Written) -> None:
         written = [change for change in done if change.written]
@@ -245,7 +246,7 @@ def _what_was_done(done: Changed | Done) -> str:
     if isinstance(done, Done):
         return joined(done.messages, "; ")
     change = describe_change(done, limit=_MAX_VALUE)
-    return Text("{key}: {change}", key=done.key, change=change)
+    return say("{key}: {change}", key=done.key, change=change)
 
 
 def require_consequence(waiting: WaitingAction, look: Look) -> None:
@@ -261,7 +262,7 @@ def require_consequence(waiting: WaitingAction, look: Look) -> None:
         )
     raise FlagstaffError(
         "it would reach more users than when it was asked for; then: {then}; now: {now}",
-        then=waiting.users or Text("no user"),
+        then=waiting.users or say("no user"),
         now=look.users_text(),
     )
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.cells import Column, Record, with_fields
-from flagstaff._words.text import Text, local_list, marked, some
-from flagstaff._words.times import full_time
+from flagstaff._text import Sentence, local_list, say, some
+from flagstaff._text.cells import Column, Record, with_fields
+from flagstaff._text.times import full_time
 from flagstaff.actions import Action, all_actions
 from flagstaff.actions.table import SAVE, Run, present_rows
 from flagstaff.exceptions import FlagstaffError
@@ -17,7 +17,7 @@ from flagstaff.models import WaitingAction
 State = WaitingAction.State
 OPEN = WaitingAction.OPEN
 PROBLEMS = WaitingAction.PROBLEMS
-_NOT_RUN = marked("no run-jobs has run it")
+_NOT_RUN = say("no run-jobs has run it")
 
 
 def stored_run(waiting: WaitingAction) -> Run:
@@ -63,27 +63,27 @@ def action_text(waiting: WaitingAction) -> str:
         action = stored_action(waiting)
         text = str(action.label)
         if action.button is not SAVE:
-            text = str(action.button) % {**waiting.arguments, "key": keys}
+            text = say(action.button, **{**waiting.arguments, "key": keys}).local
     except (FlagstaffError, KeyError):
         # A new version of the code has no such action, or other arguments.
         text = waiting.action
     return text if keys in text else f"{keys}: {text}"
 
 
-def state_text(waiting: WaitingAction) -> Text:
+def state_text(waiting: WaitingAction) -> Sentence:
     """Returns what the action waits for, such as "runs at 2026-12-01 09:00:00 CET"."""
     at = "" if waiting.run_at is None else full_time(waiting.run_at)
     if waiting.state == State.APPROVAL:
         if at:
-            return Text("waits for approval, and runs at {time}", time=at)
-        return Text("waits for approval")
+            return say("waits for approval, and runs at {time}", time=at)
+        return say("waits for approval")
     if waiting.is_overdue:
-        return Text("due since {time}: {why}", time=at, why=waiting.result or Text(_NOT_RUN))
+        return say("due since {time}: {why}", time=at, why=waiting.result or say(_NOT_RUN))
     if waiting.state == State.WAITING:
-        return Text("runs at {time}", time=at)
+        return say("runs at {time}", time=at)
     if not waiting.result:
-        return Text(waiting.state)
-    return Text("{state}: {why}", state=waiting.state, why=waiting.result)
+        return say(waiting.state)
+    return say("{state}: {why}", state=waiting.state, why=waiting.result)
 
 
 def _row(record: Record) -> WaitingAction:

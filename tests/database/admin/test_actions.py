@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -14,6 +15,8 @@ from django.test import Client
 
 from flagstaff import acting_as, changes
 from flagstaff.actions import Kind
+from flagstaff.actions.commit import look_at
+from flagstaff.actions.table import Run, present_rows
 from flagstaff.experiments.models import Experiment
 from flagstaff.models import Change, KeyValueStore
 from flagstaff.rollouts.models import Plan
@@ -54,6 +57,7 @@ from tests.support.samples import (
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
 from tests.support.sql import statements_of
+from tests.support.terminals import asked
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
 
@@ -68,6 +72,8 @@ LISTS: dict[Kind | str, str] = {
 WITHOUT_PAGE = {(Kind.FLAG, "off"), ("plan", "start")}
 TYPED_AS_JSON = {"rules", "conditions", "value", "choices"}
 WITH_PAGE = [sample for sample in SAMPLES if (sample.kind, sample.name) not in WITHOUT_PAGE]
+#: Their pages are those of the changes.
+UNDOING = {"undo", "restore"}
 #: Of rows with a history.
 OF_ROWS = [sample for sample in WITH_PAGE if isinstance(sample.kind, Kind)]
 CHANGES = [
@@ -80,8 +86,9 @@ DELAYED = [
     if ACTIONS[sample.kind, sample.name].always_runs is not True
     and (sample in OF_ROWS or not ACTIONS[sample.kind, sample.name].deletes)
 ]
-# With those of the session, the user and the rights.
-MAX_QUERIES = 24
+#: With those of the session, the user and the rights. Of a restore, and of the two steps of a plan,
+#: there is more to read.
+MAX_QUERIES, MORE_QUERIES = 24, 30
 
 
 @pytest.fixture(autouse=True)
@@ -163,7 +170,9 @@ def test_page_writes_what_the_action_writes_says_so_and_undoes_it(
 def test_page_of_an_action_locks_and_writes_nothing(sample: Sample, operator: Client) -> None:
     url = url_of(sample)
     data = typed(operator, url, **inputs_of(sample))
-    assert count_queries(operator, url) <= (30 if sample.name == "restore" else MAX_QUERIES)
+    assert count_queries(operator, url) <= (
+        MORE_QUERIES if sample.name in {"restore", "resume"} else MAX_QUERIES
+    )
 
     def show() -> None:
         page(operator, url)
@@ -172,6 +181,43 @@ def test_page_of_an_action_locks_and_writes_nothing(sample: Sample, operator: Cl
 
     written = re.compile("FOR (NO KEY )?UPDATE|^(INSERT|UPDATE|DELETE)")
     assert not [statement for statement in statements_of(show) if written.search(statement)]
+
+
+@each([sample for sample in WITH_PAGE if sample.name not in UNDOING])
+@pytest.mark.one_in(4)
+def test_terminal_asks_with_the_lines_and_numbers_of_the_page(
+    sample: Sample, operator: Client, tmp_path: Path
+) -> None:
+    rows = present_rows(sample.action, [sample.key])
+    if not look_at(Run(sample.action, [sample.key], rows, sample.arguments)).asks:
+        return
+    url = url_of(sample)
+    response = operator.post(url, typed(operator, url, **inputs_of(sample)) | {"_edit": "preview"})
+    shown = response.context["look"]
+    before, words = rows_now(), sample.words.replace("--yes", "").strip()
+    ran = asked(sample.line(words, tmp_path), "n")
+    assert (ran.status, rows_now()) == (2, before)
+    terminal = " ".join(ran.err.split())
+    lines = [f"{line.field}: {line.now} → {line.after}" for line in shown.lines]
+    users = [shown.users_text()] if shown.changed else []
+    for text in (*lines, *shown.notes, *users):
+        assert " ".join(text.split()) in terminal
+
+
+@each([sample for sample in WITH_PAGE if sample.name != "create" and sample.name not in UNDOING])
+@pytest.mark.one_in(4)
+def test_read_only_page_shows_the_look_to_a_viewer_and_writes_nothing(
+    sample: Sample, shop: Shop, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
+    names = ("featureflag", "keyvaluestore", "segment", "experiment")
+    viewer = shop.client("vera", *(f"view_{name}" for name in names))
+    before, url = rows_now(), url_of(sample)
+    response = viewer.get(url, inputs_of(sample))
+    assert response.status_code == 200
+    assert not Screen(response).has(".flagstaff-confirm")
+    assert viewer.post(url, inputs_of(sample)).status_code == 403
+    assert rows_now() == before
 
 
 @each(DELAYED)

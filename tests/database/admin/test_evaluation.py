@@ -11,8 +11,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.test import Client
 
-from flagstaff._engine.status import status
-from flagstaff._words.text import Text
+from flagstaff._text import say
+from flagstaff._workers.status import status
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import FLAGS, bucket_of, flag_url, page
 from tests.support.forced_off import forced_off
@@ -232,7 +232,7 @@ def test_unreadable_rules_return_the_default(operator: Client, flag: FeatureFlag
 def test_process_that_is_not_live_says_so(
     operator: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    polling = replace(status(), mode="poll", mode_reason=Text("the server is a standby"))
+    polling = replace(status(), mode="poll", mode_reason=say("the server is a standby"))
     monkeypatch.setattr("flagstaff.admin.evaluation.status", lambda: polling)
     text = section(operator, flag, user="").text
     why = "the server is a standby"

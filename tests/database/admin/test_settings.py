@@ -16,7 +16,7 @@ from django.utils.formats import reset_format_cache
 from pytest_django import Settings
 
 from flagstaff import changes
-from flagstaff._words.times import full_time
+from flagstaff._text.times import full_time
 from flagstaff.history import as_dicts, value_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.admin_pages import (

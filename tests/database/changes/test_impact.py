@@ -16,7 +16,7 @@ from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff._engine import direct
-from flagstaff._engine.direct_queries import NotReadyError
+from flagstaff._engine.direct import NotReadyError
 from flagstaff._tables.database import db
 from flagstaff.changes import impact as impact_module
 from flagstaff.changes.consequence import Consequence, consequence_of, impact_text, use_texts

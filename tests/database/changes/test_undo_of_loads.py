@@ -13,7 +13,7 @@ from django.db import transaction
 from django.test import Client
 
 from flagstaff import acting_as, changes
-from flagstaff._attribution.context import attributed, attribution
+from flagstaff._attribution import attributed, attribution
 from flagstaff.changes import undo
 from flagstaff.changes.undo import entries_of_transaction
 from flagstaff.exceptions import InvalidChangeError

@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import models
 
 from flagstaff import acting_as, changes
-from flagstaff._attribution.writes import _watched_tables
+from flagstaff._attribution import _watched_tables
 from flagstaff.changes import preview_undo
 from flagstaff.changes.undo import entries_of_versions
 from flagstaff.exceptions import InvalidChangeError

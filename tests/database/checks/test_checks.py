@@ -12,11 +12,11 @@ from django.core.management import call_command
 from django.db import connection, connections
 
 from flagstaff import experiments
-from flagstaff._tables import groups
+from flagstaff._tables import group_fields
 from flagstaff._tables.names import fill, sql
 from flagstaff._tables.triggers import watched_tables
 from flagstaff.checks import database_messages
-from flagstaff.checks.tables import table_messages
+from flagstaff.checks.database import table_messages
 from flagstaff.conf import Conf
 from flagstaff.experiments.models import Experiment
 from flagstaff.middleware import FlagstaffMiddleware
@@ -61,7 +61,7 @@ def project_models(monkeypatch: pytest.MonkeyPatch) -> tuple[Any, Any]:
 
 
 def test_database_in_another_encoding_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("flagstaff.checks.tables.query_catalog", lambda *_: [("SQL_ASCII",)])
+    monkeypatch.setattr("flagstaff.checks.database.query_catalog", lambda *_: [("SQL_ASCII",)])
     assert only_message()[:2] == (
         "flagstaff.E060",
         'database "default" is in the encoding SQL_ASCII, so workers load nothing',
@@ -310,7 +310,7 @@ def test_rules_on_groups_that_cannot_be_read_are_reported(
 ) -> None:
     shop.flag("groups", description='{"attribute": "groups"}')
     with monkeypatch.context() as without_groups:
-        without_groups.setattr(groups, "find_field", lambda model, name: None)
+        without_groups.setattr(group_fields, "find_field", lambda model, name: None)
         assert messages() == []
         create(shop)
         assert only_message()[:2] == (

@@ -13,7 +13,7 @@ from django.db import connection
 from django.utils import timezone
 
 from flagstaff._tables.user_lookup import UserTable
-from flagstaff._words.times import local_time_text
+from flagstaff._text.times import local_time_text
 from flagstaff.history import flag_version
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.forced_off import forced_off

@@ -16,9 +16,8 @@ from django.test import override_settings
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from flagstaff import changes
-from flagstaff._engine import retention
-from flagstaff._words.times import full_time
+from flagstaff import _jobs, changes
+from flagstaff._text.times import full_time
 from flagstaff.contrib.webhooks import deliver, delivering
 from flagstaff.contrib.webhooks.delivering import DeliveryReport
 from flagstaff.exceptions import FlagstaffError
@@ -312,7 +311,7 @@ def test_deletion_stops_after_a_second_or_a_signal_and_the_next_round_goes_on(
         stops.append(stop)
         return []
 
-    monkeypatch.setattr(retention, "prune_in_batches", batches)
+    monkeypatch.setattr(_jobs, "prune_in_batches", batches)
     monkeypatch.setattr(delivering, "deliver", deliver_nothing)
     ran = flags("run-jobs", "--loop", "0.001")
     assert ran.out.splitlines() == ["rows history\tdeleted 3", "rows history\tdeleted 4"]
@@ -323,7 +322,7 @@ def test_error_of_one_kind_leaves_the_others(
     keep: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = Mock(side_effect=DatabaseError("private@person.example"))
-    monkeypatch.setattr(retention, "prune_in_batches", broken)
+    monkeypatch.setattr(_jobs, "prune_in_batches", broken)
     evaluate("new_checkout", 100)
     keep(HISTORY_DAYS=90, USAGE_DAYS=90)
     ran = flags("run-jobs", "--json")

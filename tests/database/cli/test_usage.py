@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from flagstaff import usage
-from flagstaff._engine.usage import prune_usage_in_batches, usage_period
+from flagstaff._workers.usage import prune_usage_in_batches, usage_period
 from flagstaff.exceptions import NoUsageError
 from tests.support.concurrency import in_threads
 from tests.support.fixtures import COMMITTED

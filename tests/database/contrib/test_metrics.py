@@ -11,8 +11,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from flagstaff._engine.metrics import METRICS, MODES, prometheus_text
-from flagstaff._engine.status import Status, status
+from flagstaff._workers.status import METRICS, MODES, Status, prometheus_text, status
 from flagstaff.contrib import otel, prometheus
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine

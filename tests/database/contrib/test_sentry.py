@@ -18,8 +18,7 @@ from sentry_sdk.envelope import Envelope
 from sentry_sdk.integrations.wsgi import SentryWsgiMiddleware
 from sentry_sdk.transport import Transport
 
-from flagstaff import experiments, flag_enabled, get_value
-from flagstaff._engine import listeners
+from flagstaff import experiments, flag_enabled, get_value, listeners
 from flagstaff.contrib import sentry
 from flagstaff.contrib.sentry import FlagstaffIntegration
 from flagstaff.experiments import get_variant

@@ -19,8 +19,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import AsyncClient, Client
 from django.urls import include, path
 
-from flagstaff import experiments, flag_enabled, get_value
-from flagstaff._engine import listeners, log_once
+from flagstaff import _log, experiments, flag_enabled, get_value, listeners
 from flagstaff.contrib import toolbar
 from flagstaff.experiments import get_variant
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -364,7 +363,7 @@ print(_row("flag", "banner", "on", "STATIC", 1)["url"])
 def test_error_of_the_panel_does_not_break_the_page(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(log_once, "_logged", set())
+    monkeypatch.setattr(_log, "_logged", set())
 
     def broken(*args: object) -> None:
         raise RuntimeError("personal data")

@@ -29,6 +29,7 @@ from openfeature.exception import ErrorCode
 from pytest_django import Settings
 
 from flagstaff import (
+    _log,
     all_flags,
     experiments,
     explain,
@@ -39,8 +40,8 @@ from flagstaff import (
     resolve_value,
     snapshot,
 )
-from flagstaff._engine import attributes, log_once
-from flagstaff._engine.request_flags import flags_of
+from flagstaff._request import user as request_user
+from flagstaff._request.flags import flags_of
 from flagstaff.contrib.ofrep.views import evaluate_all, evaluate_one
 from flagstaff.contrib.openfeature import FlagstaffProvider
 from flagstaff.contrib.waffle.evaluating import flag_result
@@ -93,7 +94,7 @@ def rows(shop: Shop, load: Load) -> None:
 
 @pytest.fixture
 def logged_again() -> None:
-    log_once.after_fork()
+    _log.after_fork()
 
 
 def resolved(found: Any) -> tuple[Any, str, str]:
@@ -173,7 +174,7 @@ def test_outage_is_logged_once_a_minute(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     times = iter([1000.0, 1001.0, 1059.0, 1060.0])
-    monkeypatch.setattr(log_once, "monotonic", lambda: next(times))
+    monkeypatch.setattr(_log, "monotonic", lambda: next(times))
     caplog.clear()
     for _ in range(4):
         flag_enabled("half", Waiting().user)
@@ -355,7 +356,7 @@ def test_user_is_read_once_per_request_and_again_in_the_next_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # A slow request: the time alone does not end what it keeps.
-    monkeypatch.setattr(attributes, "_RETRY_AFTER", -1)
+    monkeypatch.setattr(request_user, "_RETRY_AFTER", -1)
     waiting = Waiting()
     for reads in (1, 2):
         in_request_of(waiting, lambda request: [call(request) for call, _ in IN_REQUEST.values()])
@@ -372,7 +373,7 @@ def test_user_outside_of_a_request_is_read_again_after_a_moment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     times = iter([1000.0, 1000.0, 1004.9, 1005.0, 1005.0])
-    monkeypatch.setattr(attributes, "monotonic", lambda: next(times))
+    monkeypatch.setattr(request_user, "monotonic", lambda: next(times))
     waiting = Waiting()
     found = []
     for _ in range(4):

@@ -12,7 +12,7 @@ from django.test import RequestFactory
 
 from flagstaff import all_flags, explain, flag_enabled, get_value, read_own_writes, resolve_value
 from flagstaff._engine.direct import read_all
-from flagstaff._engine.request_flags import flags_of
+from flagstaff._request.flags import flags_of
 from flagstaff.experiments import peek_variant
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.driver import counted

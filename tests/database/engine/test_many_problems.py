@@ -10,7 +10,7 @@ import pytest
 
 from flagstaff import ready, refresh, status
 from flagstaff._engine import lifecycle
-from flagstaff._engine.metrics import prometheus_text
+from flagstaff._workers.status import prometheus_text
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine
 from tests.support.conditions import condition

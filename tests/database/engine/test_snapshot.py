@@ -10,7 +10,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 
 from flagstaff import all_flags, experiments, flag_enabled, get_value, snapshot
-from flagstaff._engine.explain import Explanation, explanation_of
+from flagstaff._evaluation import Explanation, explanation_of
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import override_flag, override_value
 from tests.support.fixtures import Load

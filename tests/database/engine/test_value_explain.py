@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from flagstaff import explain_value, get_value
-from flagstaff._engine.explain import step_text
+from flagstaff._evaluation import step_text
 from flagstaff.models import KeyValueStore, Segment
 from flagstaff.testing import override_value
 from tests.support.conditions import condition

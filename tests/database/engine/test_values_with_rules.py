@@ -12,9 +12,8 @@ from django.contrib.auth.models import AnonymousUser, User
 from django.test import RequestFactory
 from django.utils.functional import SimpleLazyObject
 
-from flagstaff import get_value, listeners, resolve_value, snapshot
-from flagstaff._engine import log_once
-from flagstaff._engine.request_flags import RequestFlags
+from flagstaff import _log, get_value, listeners, resolve_value, snapshot
+from flagstaff._request.flags import RequestFlags
 from flagstaff.listeners import Evaluation
 from flagstaff.models import KeyValueStore
 from tests.database.test_templates import in_django, in_jinja2
@@ -148,7 +147,7 @@ def test_listener_gets_the_rule_and_no_secret() -> None:
 
 
 def test_missing_user_is_logged_once_per_value(caplog: pytest.LogCaptureFixture) -> None:
-    log_once.after_fork()
+    _log.after_fork()
     with caplog.at_level(logging.WARNING, "flagstaff"):
         for _ in range(2):
             assert get_value("for_staff") == 10
@@ -163,7 +162,7 @@ def test_missing_user_is_logged_once_per_value(caplog: pytest.LogCaptureFixture)
 
 
 def test_anonymous_user_is_not_logged_as_missing(caplog: pytest.LogCaptureFixture) -> None:
-    log_once.after_fork()
+    _log.after_fork()
     with caplog.at_level(logging.WARNING, "flagstaff"):
         assert get_value("for_staff", user=AnonymousUser()) == 10
         assert request_of(AnonymousUser()).flags.value("for_half") == 10

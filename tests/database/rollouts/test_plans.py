@@ -12,8 +12,8 @@ from django.core.checks import CheckMessage, Tags, run_checks
 from django.db import IntegrityError
 
 from flagstaff import acting_as, changes, rollouts
-from flagstaff._engine.retention import RetentionJob, RetentionReport
-from flagstaff._words.rule_parts import can_grant
+from flagstaff._jobs import RetentionJob, RetentionReport
+from flagstaff._text.rules import can_grant
 from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag

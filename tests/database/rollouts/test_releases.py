@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flagstaff import rollouts
-from flagstaff._engine.reports import live_releases
+from flagstaff._workers.register import live_releases
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import Plan, State, StepRun

@@ -14,7 +14,7 @@ from django.db import OperationalError, connection, transaction
 from django.db.models.signals import m2m_changed, post_save
 from django.test.utils import CaptureQueriesContext
 
-from flagstaff._tables import group_changes
+from flagstaff._tables import groups
 from flagstaff.models import FeatureFlag
 from tests.support.conditions import condition
 from tests.support.shop import Shop
@@ -211,7 +211,7 @@ def test_sign_up_succeeds_with_a_warning_if_no_token_can_be_written(
     rows("SET CONSTRAINTS ALL IMMEDIATE")
     rows(statement)
     # As in a new process.
-    group_changes._filled.cache_clear()
+    groups._filled.cache_clear()
     bob.groups.add(beta)
     rows("RESET ROLE")
     assert [*bob.groups.all()] == [beta]
@@ -226,7 +226,7 @@ def test_failure_within_python_is_a_warning_too(
     name: str, beta: Group, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     bob = shop.user("bob")
-    with patch.object(group_changes, name, side_effect=RuntimeError("no router")):
+    with patch.object(groups, name, side_effect=RuntimeError("no router")):
         bob.groups.add(beta)
     assert [*bob.groups.all()] == [beta]
     assert caplog.messages == [f"{LATER}no router"]
@@ -287,7 +287,7 @@ def test_lost_connection_is_the_error_of_the_projects_statement(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     user, other = shop.user("bob"), open_session()
-    original = group_changes._filled
+    original = groups._filled
 
     def lose(*arguments: Any) -> str:
         [[pid]] = rows("SELECT pg_backend_pid()")
@@ -295,7 +295,7 @@ def test_lost_connection_is_the_error_of_the_projects_statement(
         return original(*arguments)
 
     with caplog.at_level(logging.WARNING), pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(group_changes, "_filled", lose)
+        monkeypatch.setattr(groups, "_filled", lose)
         with pytest.raises(OperationalError), transaction.atomic():
             user.groups.add(beta)
     connection.close()

@@ -28,9 +28,9 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
-from flagstaff import _core, all_flags, explain, flag_enabled, snapshot
-from flagstaff._engine import attributes, log_once
-from flagstaff._engine.request_flags import RequestFlags
+from flagstaff import _core, _log, all_flags, explain, flag_enabled, snapshot
+from flagstaff._engine import attributes
+from flagstaff._request.flags import RequestFlags
 from flagstaff._types import UserLike
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
@@ -67,7 +67,7 @@ def attributes_from(settings: Any, function: Callable[[Any, Any], object]) -> It
 @pytest.fixture(autouse=True)
 def nothing_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each problem is logged once per process; here, once per test."""
-    monkeypatch.setattr(log_once, "_logged", set())
+    monkeypatch.setattr(_log, "_logged", set())
 
 
 def store(*conditions: dict[str, Any], key: str = "beta") -> None:

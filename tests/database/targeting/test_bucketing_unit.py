@@ -9,8 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.utils.functional import SimpleLazyObject
 
-from flagstaff import all_flags, changes, explain, flag_enabled
-from flagstaff._engine import log_once
+from flagstaff import _log, all_flags, changes, explain, flag_enabled
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.describe import describe_change
 from flagstaff.testing import override_flag
@@ -25,7 +24,7 @@ KEY = "new_checkout"
 @pytest.fixture(autouse=True)
 def nothing_logged(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each problem is logged once per process; here, once per test."""
-    monkeypatch.setattr(log_once, "_logged", set())
+    monkeypatch.setattr(_log, "_logged", set())
 
 
 # Changes.

@@ -10,7 +10,7 @@ from functools import partial
 import pytest
 
 from flagstaff import acting_as, changes, experiments, serialization
-from flagstaff._words.rule_parts import named_segments
+from flagstaff._text.rules import named_segments
 from flagstaff.exceptions import DocumentError, FlagstaffError, InvalidChangeError
 from flagstaff.experiments.models import Experiment
 from flagstaff.models import FeatureFlag, Segment

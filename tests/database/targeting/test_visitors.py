@@ -15,9 +15,8 @@ from django.test import AsyncClient, Client
 from django.urls import include, path
 from rest_framework.views import APIView
 
-from flagstaff import all_flags, explain, flag_enabled
-from flagstaff._engine import log_once
-from flagstaff._engine.visitor_cookie import read_id, sign_id
+from flagstaff import _log, all_flags, explain, flag_enabled
+from flagstaff._request.visitor import read_id, sign_id
 from flagstaff.contrib.drf import HasFlag
 from flagstaff.decorators import flag_required
 from flagstaff.models import FeatureFlag
@@ -112,7 +111,7 @@ urlpatterns = [
 def site(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.ROOT_URLCONF = __name__
     settings.MIDDLEWARE = [*settings.MIDDLEWARE, MIDDLEWARE]
-    monkeypatch.setattr(log_once, "_logged", set())
+    monkeypatch.setattr(_log, "_logged", set())
 
 
 @pytest.fixture(params=[f"/{name.replace(' ', '/')}/" for name in VIEWS])

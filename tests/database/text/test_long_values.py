@@ -11,9 +11,8 @@ from unittest.mock import patch
 import pytest
 from django.test import Client
 
-from flagstaff._words.json_text import ExactDecoder
-from flagstaff.contrib.webhooks.message import create_message
-from flagstaff.contrib.webhooks.slack import as_slack
+from flagstaff._text.json_text import ExactDecoder
+from flagstaff.contrib.webhooks.message import as_slack, create_message
 from flagstaff.models import Change, KeyValueStore
 from tests.support.admin_pages import RECENT, VALUES, page
 from tests.support.history import value_history

@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import OperationalError
 
 from flagstaff import changes
-from flagstaff._tables.sqlstate import DEADLOCK, sqlstate
+from flagstaff._tables.database import DEADLOCK, sqlstate
 from flagstaff.changes import undo
 from flagstaff.changes.undo import entries_of_versions
 from flagstaff.exceptions import FlagstaffError

@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from django.db import connection as django_connection
 
-from flagstaff._attribution.context import attributed, attribution
+from flagstaff._attribution import attributed, attribution
 from tests.support.clusters import POLL, SEEN, at, ready
 from tests.support.fixtures import OpenToAll, Query
 from tests.support.named_rows import reads_named_rows_only

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from django.contrib.auth.models import User
 
-from flagstaff._engine import listeners
+from flagstaff import listeners
 
 
 @pytest.fixture(autouse=True)

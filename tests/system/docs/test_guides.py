@@ -25,7 +25,7 @@ from django.utils.module_loading import import_string
 from rest_framework.test import APIRequestFactory, force_authenticate
 
 from flagstaff import acting_as, all_flags
-from flagstaff._engine.request_flags import RequestFlags
+from flagstaff._request.flags import RequestFlags
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value

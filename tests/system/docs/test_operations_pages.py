@@ -10,8 +10,7 @@ import yaml
 from django.db import connection
 from django.test import Client
 
-from flagstaff._engine.metrics import METRICS, MODES, prometheus_text
-from flagstaff._engine.status import status
+from flagstaff._workers.status import METRICS, MODES, prometheus_text, status
 from flagstaff.extensions import JOBS
 from tests.conftest import ROOT
 from tests.support.pages import DOCS, code_of, names_of, rows_of

@@ -8,9 +8,8 @@ from typing import Any
 
 import pytest
 
-from flagstaff.contrib.webhooks.message import WebhookMessage
+from flagstaff.contrib.webhooks.message import WebhookMessage, as_sentry
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS
-from flagstaff.contrib.webhooks.sentry import as_sentry
 from tests.conftest import RunIsolated
 from tests.support.check_messages import check_messages
 from tests.support.pages import code_of, names_of

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 
 from flagstaff import changes
-from flagstaff._attribution.writes import acting_as
+from flagstaff._attribution import acting_as
 from flagstaff.contrib.webhooks import deliver
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.models import FeatureFlag

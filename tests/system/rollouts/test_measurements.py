@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from flagstaff._engine.visitor_cookie import sign_id
+from flagstaff._request.visitor import sign_id
 from tests.support import plan_requests
 from tests.support.fixtures import Query
 from tests.support.orphans import open_sockets

@@ -11,10 +11,10 @@ from django.test import RequestFactory
 
 from flagstaff import _core, all_flags, explain, flag_enabled, snapshot, status
 from flagstaff._engine import forced_off as environment
-from flagstaff._engine.explain import Explanation, explanation_of
-from flagstaff._engine.metrics import prometheus_text
-from flagstaff._engine.request_flags import RequestFlags
+from flagstaff._evaluation import Explanation, explanation_of
+from flagstaff._request.flags import RequestFlags
 from flagstaff._types import UserLike
+from flagstaff._workers.status import prometheus_text
 from flagstaff.testing import override_flag
 from tests.support.forced_off import forced_off
 

@@ -9,7 +9,7 @@ import pytest
 
 from flagstaff._engine import status_log
 from flagstaff._engine.status_log import StatusLog, StatusReport
-from flagstaff._words.text import Text
+from flagstaff._text import Sentence, say
 from tests.support.translations import german
 
 
@@ -18,7 +18,7 @@ def report(
     *,
     ready: bool = True,
     problems: Sequence[str] = (),
-    usage_problem: Text | None = None,
+    usage_problem: Sentence | None = None,
 ) -> StatusReport:
     error = "connect: refused" if mode == "down" else None
     return {
@@ -96,5 +96,5 @@ def test_missing_usage_is_logged_unless_the_settings_turn_it_off(
     interval: int, lines: list[str], caplog: pytest.LogCaptureFixture, settings: Any
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": interval}
-    StatusLog().note(report("live", usage_problem=Text("it is locked")))
+    StatusLog().note(report("live", usage_problem=say("it is locked")))
     assert caplog.messages == lines

@@ -20,9 +20,9 @@ from django.test.utils import isolate_apps
 from django.utils.functional import LazyObject, SimpleLazyObject
 from django.utils.safestring import mark_safe
 
-from flagstaff import explain, flag_enabled
-from flagstaff._engine import direct, log_once, user_keys
-from flagstaff._engine.direct_queries import NotReadyError
+from flagstaff import _log, explain, flag_enabled
+from flagstaff._engine import direct, user_keys
+from flagstaff._engine.direct import NotReadyError
 
 #: Enabled, and the rollout in percent.
 Row = tuple[bool, int]
@@ -303,7 +303,7 @@ def test_rows_that_cannot_be_read_return_the_default(monkeypatch: pytest.MonkeyP
 def _texts_are_compared(settings: Any) -> None:
     """As after the start of the process."""
     settings.FLAGSTAFF = {}
-    log_once.after_fork()
+    _log.after_fork()
 
 
 @pytest.mark.usefixtures("_texts_are_compared")

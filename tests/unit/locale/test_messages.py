@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import shutil
@@ -14,9 +13,10 @@ from typing import Any
 
 import django
 import pytest
-from django.utils.translation import ngettext, override
+from django.utils.translation import override
 
-from flagstaff._tables.flag_states import FlagState, state_label, state_summary
+from flagstaff._tables.states import FlagState, state_label, state_summary
+from flagstaff._text import say
 from flagstaff.changes import Changed
 from flagstaff.history import Kind
 from flagstaff.history.describe import describe_change, describe_value, source_label
@@ -24,14 +24,14 @@ from flagstaff.models import FeatureFlag
 from tests.conftest import RunIsolated
 from tests.support.po_files import Message, compiled, expected, read_po
 from tests.support.translations import entries, german
-from tools.messages import POT, merged, messages, translations, write_binary
+from tools.messages import POT, merged, messages, messages_of, translations, write_binary
 
 OF_DJANGO = [*Path(django.__file__).parent.glob("**/locale/de/LC_MESSAGES/django.po")]
-# In Django's catalogues, these words have the same meaning.
+# These words have the same meaning in Django's catalogues.
 SAME_IN_DJANGO = set(
     """
     Action|Delete|Description|Enabled|Field|Filters|Hide counts|History|Home|No, take me back|Remove
-    Save|Search|Select this object for an action - {}|Show all|Show counts|Time|and|name
+    Save|Search|Show all|Show counts|Time|and|name
     """.strip()
     .replace("\n    ", "|")
     .split("|")
@@ -49,18 +49,43 @@ def test_catalogue_has_the_messages_of_the_code() -> None:
     assert entries(POT.read_text()) == entries(messages()), "run make messages"
 
 
-# xgettext reads no call inside an f-string, so the text would stay English.
-def test_no_text_is_marked_inside_an_f_string() -> None:
-    found = [
-        f"{path}:{call.lineno}"
-        for path in POT.parents[1].rglob("*.py")
-        for text in ast.walk(ast.parse(path.read_text()))
-        if isinstance(text, ast.JoinedStr)
-        for call in ast.walk(text)
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name)
-        if call.func.id == "_" or "gettext" in call.func.id
+def test_messages_of_a_module_are_sentences_and_errors_also_inside_an_f_string() -> None:
+    source = """
+label = f"{say('state')}: {say('{count} user', '{count} users', count=2)}"
+raise UnknownFlagError("no flag " '"{key}"', key=key)
+"""
+    found = [*messages_of(source, "page.py")]
+    assert found == [
+        ("state", ""),
+        ("{count} user", "{count} users"),
+        ('no flag "{key}"', ""),
     ]
-    assert not found
+
+
+def test_messages_of_a_template_are_tags_and_paragraphs() -> None:
+    source = """
+{% say "{count} user" "{count} users" count=number as label %}{% say '<b class="x">All</b>' %}
+{% blocktranslate trimmed context "flagstaff" %}
+  A long
+  paragraph.
+{% endblocktranslate %}
+"""
+    assert [*messages_of(source, "page.html")] == [
+        ("{count} user", "{count} users"),
+        ('<b class="x">All</b>', ""),
+        ("A long paragraph.", ""),
+    ]
+
+
+# Each sentence has the context of `say`, so no catalogue but that of the package has it.
+def test_nothing_of_the_package_is_translated_without_its_context() -> None:
+    other = re.compile(
+        r"""{% trans|{% blocktrans(?!late trimmed context "flagstaff" %})|_\("|gettext\("""
+    )
+    package = POT.parents[1]
+    files = [*package.rglob("*.html"), *package.rglob("*.py")]
+    found = [path for path in files if other.search(path.read_text(encoding="utf-8"))]
+    assert found == [package / "_text" / "__init__.py"]
 
 
 @needs_gettext
@@ -81,7 +106,9 @@ msgstr ""
 
 
 def catalogue_of(path: Path, *texts: tuple[str, str]) -> Path:
-    messages = [f'#, python-format\nmsgid "{text}"\nmsgstr "{german}"\n' for text, german in texts]
+    messages = [
+        f'#, python-brace-format\nmsgid "{text}"\nmsgstr "{german}"\n' for text, german in texts
+    ]
     path.write_text("\n".join([HEADER, *messages]), encoding="utf-8")
     return path
 
@@ -92,11 +119,11 @@ def test_merged_translation_keeps_what_is_translated_and_a_changed_message_is_fu
 ) -> None:
     old = [("owner", "zuständig"), ("gone", "weg"), ("The flag is now off.", "Flag ist jetzt aus.")]
     german = catalogue_of(tmp_path / "de.po", *old)
-    new = ("Copy %(key)s", "owner", "The flag is off.")
+    new = ("Copy {key}", "owner", "The flag is off.")
     code = catalogue_of(tmp_path / "django.pot", *((text, "") for text in new))
     german.write_text(merged(german, code))
     assert [(one.text, one.translated, "fuzzy" in one.flags) for one in read_po(german)] == [
-        ("Copy %(key)s", ("",), False),
+        ("Copy {key}", ("",), False),
         ("owner", ("zuständig",), False),
         ("The flag is off.", ("Flag ist jetzt aus.",), True),
     ]
@@ -109,7 +136,7 @@ def test_compiled_translation_has_what_is_translated_with_its_placeholders(tmp_p
     german = catalogue_of(tmp_path / "de.po", ("owner", "zuständig"), ("tags", ""))
     write_binary(german)
     assert compiled(tmp_path / "de.mo") == {"owner": "zuständig"} == expected(read_po(german))
-    german = catalogue_of(tmp_path / "de.po", ("Copy %(key)s", "%(name)s kopieren"))
+    german = catalogue_of(tmp_path / "de.po", ("Copy {key}", "{name} kopieren"))
     with pytest.raises(subprocess.CalledProcessError):
         write_binary(german)
 
@@ -133,7 +160,7 @@ def test_translation_in_a_locale_path_replaces_that_of_the_package(
     folder = tmp_path / "de" / "LC_MESSAGES"
     folder.mkdir(parents=True)
     po = catalogue_of(folder / "django.po", ("permission", "Rechte"), ("operations", ""))
-    po.write_text(po.read_text().replace("\nmsgid", '\nmsgctxt "kind of flag"\nmsgid'))
+    po.write_text(po.read_text().replace("\nmsgid", '\nmsgctxt "flagstaff"\nmsgid'))
     write_binary(po)
     printed = run_isolated(
         TRANSLATED, str(tmp_path), DJANGO_SETTINGS_MODULE="tests.support.settings"
@@ -141,10 +168,12 @@ def test_translation_in_a_locale_path_replaces_that_of_the_package(
     assert printed == "Rechte Betrieb\n"
 
 
-def test_message_that_django_translates_has_a_context_or_the_same_meaning() -> None:
-    of_django = {text for path in OF_DJANGO for _, text, _ in entries(path.read_text())}
-    found = {message for context, message, _ in entries(POT.read_text()) if not context}
-    assert found & of_django == SAME_IN_DJANGO
+def test_language_without_a_catalogue_is_english_throughout() -> None:
+    # Django is in Greek, flagstaff is not.
+    with override("el"):
+        assert [m.text for m in MESSAGES if str(say(m.text, m.plural).lazy) != m.text] == []
+        created = Changed(Kind.VALUE, "limit", None, {"value": 7}, written=True)
+        assert describe_change(created) == "created, value 7"
 
 
 def test_entry_with_a_percent_sign_has_named_placeholders() -> None:
@@ -152,26 +181,20 @@ def test_entry_with_a_percent_sign_has_named_placeholders() -> None:
     assert [text for text in texts if re.search(r"%[sdr]", text)] == []
 
 
-def test_message_has_no_escape_that_gettext_reads_in_another_way() -> None:
-    call = re.compile(r'(?:\b_|gettext(?:_lazy)?)\(\s*"[^"\n]*(?<!\\)\\[xuN]')
-    files = POT.parent.parent.rglob("*.py")
-    assert [path.name for path in files if call.search(path.read_text())] == []
-
-
 def test_kinds_are_translated_but_not_by_other_catalogues() -> None:
     # Django is in French, flagstaff is not.
     with override("fr"):
         kinds = [str(label) for label in FeatureFlag.Kind.labels]
     assert kinds == ["release", "operations", "permission"]
-    with german({"kind of flag\x04permission": "Rechte"}):
+    with german({"permission": "Rechte"}):
         assert str(FeatureFlag.Kind.PERMISSION.label) == "Rechte"
 
 
 HISTORY = {
-    "field\x04enabled": "aktiv",
-    "boolean\x04false": "nein",
-    "boolean\x04true": "ja",
-    "source\x04command": "Befehl",
+    "enabled": "aktiv",
+    "false": "nein",
+    "true": "ja",
+    "command": "Befehl",
     "created": "angelegt",
     "turned on": "eingeschaltet",
 }
@@ -183,7 +206,7 @@ def changed(field: str, old: object, new: object, **options: Any) -> str:
 
 
 def test_field_names_and_booleans_are_translated_but_no_column_of_the_project_and_no_json() -> None:
-    with german({**HISTORY, "field\x04value": "Wert"}):
+    with german({**HISTORY, "value": "Wert"}):
         assert changed("enabled", False, True) == "eingeschaltet"
         assert describe_value(True, field="enabled") == "ja"
         assert changed("team", "ana", "bob") == 'team "ana" → "bob"'
@@ -200,16 +223,16 @@ def test_source_of_flagstaff_is_translated() -> None:
 
 
 def test_length_of_a_shortened_value_is_translated() -> None:
-    more = "%(shown)s… (%(count)s more character)"
-    with german({(more, 1): "%(shown)s… (%(count)s weitere Zeichen)"}):
+    more = "{text}… ({count} more characters)"
+    with german({more: "{text}… ({count} weitere Zeichen)"}):
         shown = changed("value", "x" * 20, "y", limit=5)
-    assert shown == 'Wert "xxxx… (noch 17 Zeichen) → "y"'
+    assert shown == 'Wert "xxxx… (17 weitere Zeichen) → "y"'
 
 
 def test_state_is_translated_as_a_whole_sentence() -> None:
-    rollout = "On for %(percent)s %% of all users and %(count)s allowed user."
-    translated = "Für %(percent)s %% aller und %(count)s weitere an."
-    with german({(rollout, 0): "", (rollout, 1): translated, "state of a flag\x04off": "aus"}):
+    rollout = "On for {percent} % of all users and {count} allowed user."
+    translated = "Für {percent} % aller und {count} weitere an."
+    with german({(rollout, 0): "", (rollout, 1): translated, "off": "aus"}):
         assert (
             state_summary(FlagState(enabled=True, rollout_percent=5), 2)
             == "Für 5 % aller und 2 weitere an."
@@ -222,9 +245,9 @@ def test_state_is_translated_as_a_whole_sentence() -> None:
 GERMAN = POT.parent / "de" / "LC_MESSAGES" / "django.po"
 MESSAGES = read_po(GERMAN)
 
-# %(name)s and {name}; a double percent sign is one of the text.
-PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|\{\w*\}|%%")
-NUMBERS = {"%(count)s", "{count}"}
+# Django fills %(name)s into messages of form fields.
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|\{\w*\}")
+NUMBERS = {"{count}"}
 FORMS, OTHER = "has another number of plural forms", "has other placeholders"
 
 
@@ -292,20 +315,20 @@ def test_german_texts_have_no_problem() -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("Das ist ein TODO %(key)s", "has a TODO"),
+        ("Das ist ein TODO {key}", "has a TODO"),
         ("Der Flag", f"{OTHER}: Der Flag"),
-        ("%(keys)s", f"{OTHER}: %(keys)s"),
-        ("%(key)s %(key)s", f"{OTHER}: %(key)s %(key)s"),
+        ("{keys}", OTHER + ": {keys}"),
+        ("{key} {key}", OTHER + ": {key} {key}"),
     ],
 )
 def test_wrong_translation_is_reported(text: str, problem: str) -> None:
-    message = Message("", "The flag %(key)s", "", (text,), frozenset())
+    message = Message("", "The flag {key}", "", (text,), frozenset())
     assert problems(message) == [problem]
 
 
 def test_missing_plural_is_reported_and_the_singular_may_say_one_without_its_number() -> None:
-    english = ("", "in %(count)s hour", "in %(count)s hours")
-    texts = ("in der letzten Stunde", "in den letzten %(count)s Stunden")
+    english = ("", "in {count} hour", "in {count} hours")
+    texts = ("in der letzten Stunde", "in den letzten {count} Stunden")
     assert problems(Message(*english, texts, frozenset())) == []
     assert problems(Message(*english, texts[::-1], frozenset())) == [f"{OTHER}: {texts[0]}"]
     assert problems(Message(*english, texts[:1], frozenset())) == [FORMS]
@@ -321,16 +344,16 @@ def test_german_uses_german_quotation_marks() -> None:
 
 
 def test_message_shared_with_django_has_its_translation() -> None:
-    shared = {}
+    shared: dict[str, tuple[str, ...]] = {}
     for path in OF_DJANGO:
-        shared.update({message.key: message.translated for message in read_po(path)})
-    same = [one for one in MESSAGES if is_translated(one) and any(shared.get(one.key, ()))]
-    assert same
-    translated = {message.key: message.translated for message in same}
-    assert translated == {key: shared[key] for key in translated}
+        texts = {message.key: message.translated for message in read_po(path)}
+        shared |= {key: text for key, text in texts.items() if any(text)}
+    same = SAME_IN_DJANGO & shared.keys()
+    translated = {m.text: m.translated for m in MESSAGES if m.text in same}
+    assert translated == {text: shared[text] for text in same}
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 Regeln"), (1, "1 Regel"), (2, "2 Regeln")])
 def test_german_plural_form_fits_the_count(count: int, text: str) -> None:
     with override("de"):
-        assert ngettext("%(count)s rule", "%(count)s rules", count) % {"count": count} == text
+        assert say("{count} rule", "{count} rules", count=count).local == text

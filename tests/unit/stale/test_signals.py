@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.utils.timezone import override
 
-from flagstaff._engine.usage import NOT_USED, KeyUsage, UsagePeriod
-from flagstaff._words.text import localized
+from flagstaff._text import localized
+from flagstaff._workers.usage import NOT_USED, KeyUsage, UsagePeriod
 from flagstaff.stale.facts import problem_of_coverage
 from flagstaff.stale.signals import (
     Assessment,

@@ -15,14 +15,13 @@ from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, override
+from django.utils.translation import override
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import LOADDATA, actor_table
-from flagstaff._words.text import local_number
-from flagstaff._words.times import ago, aware, local_clock_text, local_time_text
+from flagstaff._text import say
+from flagstaff._text.times import ago, aware, local_clock_text, local_time_text
 from flagstaff.actions.rights import right_to_undo
 from flagstaff.admin.links import RESTORE, changes_url, history_url, page_url, undo_url
 from flagstaff.admin.look_tables import MAX_TEXT
@@ -120,11 +119,11 @@ def event_rows(
         may_undo = is_present and not (is_lost or is_loaded) and ask(right_to_undo(event), kind)
         links = []
         if is_selectable := may_undo and not undo:
-            label = _("Bring back…") if is_deletion else _("Undo…")
+            label = say("Bring back…").local if is_deletion else say("Undo…").local
             links.append((undo_url(site, [version]), label))
         is_of_row = history_of is not None and event.object_pk == str(history_of.pk)
         if version in versions and is_of_row and not is_deletion:
-            links.append((changes_url(site, {RESTORE: version}), _("Restore…")))
+            links.append((changes_url(site, {RESTORE: version}), say("Restore…").local))
         together = others.get(event.transaction_id, "")
         url = changes_url(site, {"transaction": version})
         details = _details(
@@ -149,7 +148,7 @@ def event_rows(
         if row is not None:
             return event_row
         label = "" if kind is Kind.FLAG else str(KIND_LABELS[kind])
-        state = "" if exists else _("no longer exists")
+        state = "" if exists else say("no longer exists").local
         return with_subject(event_row, event.key, _url_of(site, event, exists=exists), label, state)
 
     return [*map(shown_row, events)]
@@ -165,13 +164,13 @@ def with_subject(row: EventRow, key: str, url: str, *quiet: str) -> EventRow:
 def _details(
     actor: str, at: datetime, source: str, reason: str, *others: str, database_user: str = ""
 ) -> SafeString:
-    title = _("database user %(user)s") % {"user": database_user} if database_user else ""
+    title = say("database user {user}", user=database_user).local if database_user else ""
     time = '<time datetime="{}" title="{}">{} · {}</time>'
     parts = (
         format_html('<span title="{}">{}</span>', title, actor),
         source,
         format_html(time, at.isoformat(), local_time_text(at), local_clock_text(at), ago(at)),
-        reason and format_html(_("“{text}”"), text=with_links(reason)),
+        reason and say("“{text}”", text=with_links(reason)).html,
         *others,
     )
     return joined(" · ", parts)
@@ -215,7 +214,7 @@ def rows_of_app(events: Sequence[Any]) -> list[EventRow]:
     names = actor_table().names(actors) if actors else {}
 
     def shown_row(event: Any) -> EventRow:
-        actor, at = names.get(event.actor, event.actor) or _("not known"), aware(event.at)
+        actor, at = names.get(event.actor, event.actor) or say("not known").local, aware(event.at)
         # Plans have none.
         details = _details(actor, at, "", getattr(event, "reason", ""))
         return EventRow(at, _event_text(event), details)
@@ -258,10 +257,10 @@ def others_of(events: Sequence[Event]) -> dict[int, str]:
     rows = db.query("transactions_v1", parameters)
     texts = {}
     for transaction, count, entries in rows:
-        text = ngettext("with %(count)s other", "with %(count)s others", count - 1)
+        text = say("with {count} other", "with {count} others")
         if entries > _MAX_ENTRIES:
-            text = _("with at least %(count)s others")
-        texts[transaction] = text % {"count": local_number(count - 1)} if count > 1 else ""
+            text = say("with at least {count} others")
+        texts[transaction] = say(text, count=count - 1).local if count > 1 else ""
     return texts
 
 
@@ -269,7 +268,7 @@ def _undone_html(undo: Change | None, actors: Names) -> SafeString | str:
     if undo is None:
         return ""
     values = {"time": local_clock_text(undo.at), "actor": describe_actor(undo, actors)}
-    text = _("undone %(time)s by %(actor)s") % values
+    text = say("undone {time} by {actor}", **values).local
     return format_html("<strong>{}</strong>", text)
 
 

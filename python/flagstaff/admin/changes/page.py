@@ -17,14 +17,12 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.text import is_storable, local_number
-from flagstaff._words.times import aware, local_time, local_time_text
+from flagstaff._text import is_storable, say
+from flagstaff._text.times import aware, local_time, local_time_text
+from flagstaff._value_schema import is_secret
 from flagstaff.admin.app_pages import PAGES, AppPages
 from flagstaff.admin.changes.events import EventRow, event_rows, rows_of_app, with_subject
 from flagstaff.admin.changes.undo import undo_page
@@ -53,12 +51,12 @@ _PAGE_SIZE = 50
 _MAX_USERS = 50
 _MAX_VERSION = 2**63 - 1
 _SHORT = timedelta(days=7)
-_SEARCH = gettext_lazy("Search keys, people, reasons")
+_SEARCH = say("Search keys, people, reasons").lazy
 # The times that are links.
 _TIMES = (
-    (gettext_lazy("Last hour"), timedelta(hours=1)),
-    (gettext_lazy("24 hours"), timedelta(days=1)),
-    (gettext_lazy("7 days"), timedelta(days=7)),
+    (say("Last hour").lazy, timedelta(hours=1)),
+    (say("24 hours").lazy, timedelta(days=1)),
+    (say("7 days").lazy, timedelta(days=7)),
 )
 # Events of apps between the first and the last change of a page.
 _MAX_OTHERS = 500
@@ -92,11 +90,11 @@ class Filters(forms.Form):
         ),
     )
     actor = forms.CharField(
-        label=gettext_lazy("Person"),
-        help_text=gettext_lazy("A name, a source or a database user"),
+        label=say("Person").lazy,
+        help_text=say("A name, a source or a database user").lazy,
         required=False,
     )
-    key = forms.CharField(label=gettext_lazy("Key"), required=False)
+    key = forms.CharField(label=say("Key").lazy, required=False)
     transaction = forms.IntegerField(
         required=False, min_value=0, max_value=_MAX_VERSION, widget=forms.HiddenInput
     )
@@ -107,10 +105,12 @@ class Filters(forms.Form):
         self._kinds = kinds
         # No attribute of a class can have the first name.
         self.fields |= {
-            "from": _TimeField(label=_("From"), required=False),
-            "to": _TimeField(label=_("To"), required=False),
+            "from": _TimeField(label=say("From").local, required=False),
+            "to": _TimeField(label=say("To").local, required=False),
             "kind": forms.ChoiceField(
-                label=_("Kind"), required=False, choices={"": _("all kinds"), **kinds}
+                label=say("Kind").local,
+                required=False,
+                choices={"": say("all kinds").local, **kinds},
             ),
         }
         self.is_valid()
@@ -254,7 +254,7 @@ class RecentChanges(Page):
         if not {UNDO, RESTORE}.isdisjoint(request.GET):
             return undo_page(self.admin, request)
         if url := back_url(request):
-            text = _("First select the changes that you want to undo.")
+            text = say("First select the changes that you want to undo.").local
             self.admin.message_user(request, text, messages.WARNING)
             return HttpResponseRedirect(url)
         is_csv = request.GET.get("format") == "csv"
@@ -278,17 +278,17 @@ class RecentChanges(Page):
                     (text, filters.query(**{"from": f"{now - time:%Y-%m-%dT%H:%M}", "to": ""}))
                     for text, time in _TIMES
                 ),
-                (_("Mine"), filters.query(actor=username)),
+                (say("Mine").local, filters.query(actor=username)),
             ],
         }
         if not can_read(request, "change_table"):
-            text = _("There is no history: it needs PostgreSQL and “manage.py migrate”.")
+            text = say("There is no history: it needs PostgreSQL and “manage.py migrate”.").local
             return {**context, "unavailable": text}
         if filters.errors:
             return context
         kinds, readable = viewable_kinds(site, request), readable_kinds(site, request)
         if filters.of_key:
-            context["title"] = _("Changes of %(key)s") % {"key": filters.of_key}
+            context["title"] = say("Changes of {key}", key=filters.of_key).local
         of_row = _row_of(filters)
         rows, older = self._rows(filters, readable, of_row)
         together = [int(row.version) for row in rows if row.may_undo]
@@ -422,12 +422,12 @@ def _missing_text() -> str:
     count, newest = value_or_default("missing entries cannot be counted", missing_entries, nothing)
     if not count:
         return ""
-    text = ngettext(
-        "%(count)s recent change is not in the history, which could not be written. The last was "
-        "on %(time)s. The log of PostgreSQL says why, and flags status how to end this notice.",
-        "%(count)s recent changes are not in the history, which could not be written. The last was "
-        "on %(time)s. The log of PostgreSQL says why, and flags status how to end this notice.",
-        count,
-    )
     at = "" if newest is None else local_time_text(newest)
-    return text % {"count": local_number(count), "time": at}
+    return say(
+        "{count} recent change is not in the history, which could not be written. The last was "
+        "on {time}. The log of PostgreSQL says why, and flags status how to end this notice.",
+        "{count} recent changes are not in the history, which could not be written. The last was "
+        "on {time}. The log of PostgreSQL says why, and flags status how to end this notice.",
+        count=count,
+        time=at,
+    ).local

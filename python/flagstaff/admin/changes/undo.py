@@ -12,18 +12,16 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.html import format_html
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
 
-from flagstaff._words.text import local_list, local_number, quoted
-from flagstaff._words.times import local_time_text
+from flagstaff._text import local_list, quoted, say
+from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.rights import right_of
 from flagstaff.actions.table import Run
 from flagstaff.actions.undo_look import look_at_undo
+from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.action_page import ActionPage
-from flagstaff.admin.argument_form import ArgumentForm
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.flag.state import lines_of_flags, summary_of
 from flagstaff.admin.links import (
@@ -68,7 +66,7 @@ from flagstaff.history.log import Change, events
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
 # For rows of all kinds, so no table of actions has it.
-_UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), gettext_lazy("Undo"), may_wait=False)
+_UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), say("Undo").lazy, may_wait=False)
 
 
 def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
@@ -77,7 +75,7 @@ def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
     try:
         return ActionPage(admin, request, UndoSubject(site, request)).answer()
     except FlagstaffError as error:
-        text = _("Not undone: %(why)s") % {"why": visible_refusal(site, request, error)}
+        text = say("Not undone: {why}", why=visible_refusal(site, request, error)).local
         admin.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(back_url(request) or changes_url(site, {}))
 
@@ -165,11 +163,10 @@ class UndoSubject:
                 raise PermissionDenied
         conflicts = [undone.problem for undone in self.undone if undone.problem]
         for problem in conflicts:
-            text = _("Cannot be undone: %(why)s.")
             why = visible_refusal(self.site, self.request, problem)
-            self.form.add_error(None, text % {"why": why})
+            self.form.add_error(None, say("Cannot be undone: {why}.", why=why).local)
         if not (written or conflicts):
-            self.form.add_error(None, _("There is nothing to undo."))
+            self.form.add_error(None, say("There is nothing to undo.").local)
         if conflicts or not written:
             return None
         keys = [undone.key for undone, _changed in written]
@@ -205,12 +202,11 @@ class UndoSubject:
 
     def _title(self) -> str:
         if self.is_restore:
-            return _("Restore")
+            return say("Restore").local
         if len(self.undone) == 1 and self.undone[0].written and not self.undone[0].before.row:
-            return _("Bring back")
+            return say("Bring back").local
         count = len(self.events)
-        label = ngettext("Undo %(count)s change", "Undo %(count)s changes", count)
-        return label % {"count": local_number(count)}
+        return say("Undo {count} change", "Undo {count} changes", count=count).local
 
     def _deleted(self) -> list[str]:
         """The keys of the rows that are deleted."""
@@ -221,7 +217,7 @@ class UndoSubject:
         if unfit := {name for undone in self.undone for name in undone.unfit}:
             query = self.request.GET.copy()
             query.setlist(WITHOUT, [*self.without, *sorted(unfit)])
-            text = _("Leave out %(fields)s") % {"fields": local_list(sorted(unfit))}
+            text = say("Leave out {fields}", fields=local_list(sorted(unfit))).local
             yield format_html('<a href="?{}">{}</a>', query.urlencode(), text)
         refused = {entry for undone in self.undone if undone.problem for entry in undone.entries}
         others = [event.version for event in self.events if event.version not in refused]
@@ -231,13 +227,13 @@ class UndoSubject:
             row = self.undone[0].before.row or self.undone[0].after.row
             if len(self.undone) == 1 and row is not None:
                 url = history_url(self.site, self.undone[0].kind, row.key)
-                text = _("Restore an earlier state")
+                text = say("Restore an earlier state").local
                 yield format_html('<a href="{}">{}</a>', url, text)
             return
-        yield _("Nothing can be undone, because some of these changes cannot be.")
+        yield say("Nothing can be undone, because some of these changes cannot be.").local
         if len(others) <= _MAX_EVENTS:
             url = undo_url(self.site, others, back_url(self.request))
-            text = _("Leave out what cannot be undone")
+            text = say("Leave out what cannot be undone").local
             yield format_html('<a href="{}">{}</a>', url, text)
 
     def notes(self, look: Look) -> list[str]:
@@ -246,16 +242,14 @@ class UndoSubject:
         if self.is_restore:
             version = parse_version(self.request.GET[RESTORE])
             at = Change.objects.values_list("at", flat=True).get(pk=version)
-            text = _("All changes after that of %(time)s are undone.")
-            notes.append(text % {"time": local_time_text(at)})
+            text = say("All changes after that of {time} are undone.")
+            notes.append(say(text, time=local_time_text(at)).local)
         if len(self.undone) > 1:
-            notes.append(_("All of these changes are undone, or none."))
+            notes.append(say("All of these changes are undone, or none.").local)
         if keys := self._deleted():
-            text = ngettext(
-                "This deletes %(keys)s.", "This deletes %(count)s rows: %(keys)s.", len(keys)
-            )
+            text = say("This deletes {keys}.", "This deletes {count} rows: {keys}.")
             shown = local_list(map(quoted, keys))
-            notes.append(text % {"count": local_number(len(keys)), "keys": shown})
+            notes.append(say(text, count=len(keys), keys=shown).local)
         return [*notes, *filter(None, [_left_out_text(look.changed), look.users_text()])]
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
@@ -269,9 +263,9 @@ class UndoSubject:
         lines = {undone.id: self._lines_of(undone) for undone in self.undone}
         for pk, of_flag in more.items():
             lines[Kind.FLAG, pk] += of_flag
-        uses = segment_rows(self.site, self.request, look.impact), capfirst(_("used by"))
+        uses = segment_rows(self.site, self.request, look.impact), capfirst(say("used by").local)
         if len(self.undone) == 1:
-            return [(lines[self.undone[0].id], _("Field")), uses]
+            return [(lines[self.undone[0].id], say("Field").local), uses]
         rows = []
         for undone in self.undone:
             url = history_url(self.site, undone.kind, undone.key)
@@ -280,16 +274,16 @@ class UndoSubject:
                 '<a class="flagstaff-key" href="{}">{}</a>{}', url, undone.key, label
             )
             rows.append(replace(joined_line(undone.key, lines[undone.id]), field=link))
-        return [(rows, _("Key")), uses]
+        return [(rows, say("Key").local), uses]
 
     def _lines_of(self, undone: Undone) -> list[Line]:
         if undone.written is None:
-            return [Line(undone.key, "", _("nothing: it already has its earlier state"))]
+            return [Line(undone.key, "", say("nothing: it already has its earlier state").local)]
         if undone.before.row is None:
-            return [Line(undone.key, "", _("created again, as it was before"))]
+            return [Line(undone.key, "", say("created again, as it was before").local)]
         if undone.after.row is None:
             summary = summary_of(undone.before.row) if undone.kind is Kind.FLAG else ""
-            return [Line(undone.key, summary, _("deleted"))]
+            return [Line(undone.key, summary, say("deleted").local)]
         return lines_of_change(self.request, undone.written)
 
     def back_url(self, *, is_done: bool = False) -> str:
@@ -318,7 +312,7 @@ class UndoSubject:
         """What was undone, and how to undo that."""
         changes = _changes(written)
         keys = local_list(quoted(changed.key) for changed in changes)
-        sentences = [_("Undone: %(keys)s.") % {"keys": keys}]
+        sentences = [say("Undone: {keys}.", keys=keys).local]
         if len(changes) == 1:
             [change] = changes
             sentences = [self._undone_text(change)]
@@ -332,15 +326,15 @@ class UndoSubject:
         return Receipt(" ".join(filter(None, sentences)), url)
 
     def _undone_text(self, changed: Changed) -> str:
-        key = {"key": changed.key}
+        key = changed.key
         if changed.new is None:
-            return _("“%(key)s” was deleted.") % key
+            return say("“{key}” was deleted.", key=key).local
         if changed.old is None:
-            return _("“%(key)s” was created again, as it was before.") % key
-        text = _("“%(key)s” was restored: %(change)s.")
+            return say("“{key}” was created again, as it was before.", key=key).local
+        text = say("“{key}” was restored: {change}.")
         if not self.is_restore:
-            text = _("The change of “%(key)s” was undone: %(change)s.")
-        return text % {**key, "change": describe_changed(self.request, changed)}
+            text = say("The change of “{key}” was undone: {change}.")
+        return say(text, key=key, change=describe_changed(self.request, changed)).local
 
 
 def _changes(written: Written) -> list[Changed]:
@@ -354,12 +348,15 @@ def _id_of(entry: Change) -> RowId:
 def _left_out_text(changes: Collection[Changed]) -> str:
     """Returns the sentences about columns and users that are left out; empty without any."""
     columns = {name for changed in changes for name in changed.left_out}
-    shown = _("Left out: %(fields)s.") % {"fields": local_list(sorted(columns))} if columns else ""
+    shown = say("Left out: {fields}.", fields=local_list(sorted(columns))).local if columns else ""
     count = len({pk for changed in changes for pk in changed.missing})
-    text = ngettext(
-        "%(count)s user no longer exists and was skipped.",
-        "%(count)s users no longer exist and were skipped.",
-        count,
+    skipped = (
+        say(
+            "{count} user no longer exists and was skipped.",
+            "{count} users no longer exist and were skipped.",
+            count=count,
+        ).local
+        if count
+        else ""
     )
-    skipped = text % {"count": local_number(count)} if count else ""
     return " ".join(filter(None, (shown, skipped)))

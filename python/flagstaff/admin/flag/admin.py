@@ -15,18 +15,15 @@ from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from flagstaff._tables.bucket_units import USER, short_unit
-from flagstaff._tables.flag_states import FlagState
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
-from flagstaff._tables.tags import joined_tags
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, USER, short_unit
+from flagstaff._tables.states import FlagState
+from flagstaff._text import say
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
+from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_pages import PAGES, Level
-from flagstaff.admin.argument_form import ArgumentForm
 from flagstaff.admin.changes.page import RecentChanges
 from flagstaff.admin.evaluation import who_has_it
 from flagstaff.admin.fallbacks import value_or_default
@@ -58,6 +55,7 @@ from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
+from flagstaff.validators import joined_tags
 
 # Those that are about no single row.
 _PAGES = (Overview, RecentChanges, UserFlags, UnknownKeys, WorkersPage, StaleFlags, Search)
@@ -75,10 +73,10 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     """Flags, also those of a project's own flag model."""
 
     row_kind = Kind.FLAG
-    no_rules = gettext_lazy("No rules: the rollout decides.")
-    rules_help = gettext_lazy(
+    no_rules = say("No rules: the rollout decides.").lazy
+    rules_help = say(
         "The first rule that matches decides. If no rule matches, the rollout decides."
-    )
+    ).lazy
     # A kill does the same, and waits longer for the workers.
     left_out = ("off",)
 
@@ -129,7 +127,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
                 format_html(quiet, " · ".join(filter(None, about))) if any(about) else "",
             ),
             main="kill" if row.enabled else "on",
-            steps=("rollout", [*steps, (_("other…"), "")]),
+            steps=("rollout", [*steps, (say("other…").local, "")]),
             step=f"{percent} %",
             others=("release",),
             alarms=[note.text for note in notes if note.level is Level.PROBLEM],
@@ -138,7 +136,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
         """Who has the flag and why, its evaluations, what the apps say, and the rest."""
-        yield Section(_("Targeting"), self._targeting(request, row), ("rules", "unit"))
+        yield Section(say("Targeting").local, self._targeting(request, row), ("rules", "unit"))
         yield who_has_it(request, row)
         yield evaluations(request, row.key)
         for pages in PAGES:
@@ -157,12 +155,12 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     def _targeting(self, request: HttpRequest, flag: Any) -> SafeString:
         """The steps that decide, in their order."""
         rules = rules_html(flag.rules, self.admin_site, request) if flag.rules != [] else ""
-        by = _("by %(unit)s") % {"unit": short_unit(flag.bucket_by)}
+        by = say("by {unit}", unit=short_unit(flag.bucket_by)).local
         others = f"{flag.rollout_percent} % {'' if flag.bucket_by == USER else by}"
         lines = (
-            (_("Allowed users"), allowed_users_line(self, request, flag)),
-            *([(_("Rules"), rules)] if rules else []),
-            (_("Everyone else"), others),
+            (say("Allowed users").local, allowed_users_line(self, request, flag)),
+            *([(say("Rules").local, rules)] if rules else []),
+            (say("Everyone else").local, others),
         )
         return facts_html(lines)
 
@@ -172,19 +170,21 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
     ) -> None:
         """Shows the rollout below the rules, which it follows, and what only several flags need."""
-        labels = {"add_tags": _("Add tags"), "remove_tags": _("Remove tags")}
+        labels = {"add_tags": say("Add tags").local, "remove_tags": say("Remove tags").local}
         for name in form.fields.keys() & labels:
             form.fields[name].label = labels[name]
-            form.fields[name].help_text = _("Separate them with commas.")
+            form.fields[name].help_text = say("Separate them with commas.").local
             if row is not None:
                 # The line of its tags says both.
                 del form.fields[name]
         if action.name == "on":
-            form.fields["percent"].help_text = _("If it is empty, the rollout stays as it is.")
+            form.fields["percent"].help_text = say(
+                "If it is empty, the rollout stays as it is."
+            ).local
         if action.name == "rules":
             # An empty list removes them.
             form.fields[RULES].required = False
-            form.fields["rollout"].label = _("Everyone else, in percent")
+            form.fields["rollout"].label = say("Everyone else, in percent").local
             form.initial["rollout"] = row.rollout_percent
 
     def summary(self, row: Any) -> str:
@@ -194,10 +194,10 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
         """What gives a new flag to users."""
         steps = (
-            ("rules", "rules", _("Rules for staff…"), f"?{urlencode({RULES: _FOR_STAFF})}"),
-            ("rules", "rules", _("Rules…"), ""),
-            ("allow", "allowed_users", _("Allowed users…"), ""),
-            ("on", "on", _("Turn on…"), ""),
+            ("rules", "rules", say("Rules for staff…").local, f"?{urlencode({RULES: _FOR_STAFF})}"),
+            ("rules", "rules", say("Rules…").local, ""),
+            ("allow", "allowed_users", say("Allowed users…").local, ""),
+            ("on", "on", say("Turn on…").local, ""),
         )
         return [
             (page_url(self.admin_site, self.model, page, row.pk) + query, text)
@@ -210,7 +210,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     ) -> forms.Field | None:
         """The form field; for the tags, a line."""
         if db_field.name == TAGS:
-            separate = _("Separate them with commas.")
+            separate = say("Separate them with commas.").local
             help_text = f"{db_field.help_text} {separate}".strip()
             kwargs |= {"form_class": TagsField, "help_text": help_text}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -224,9 +224,11 @@ def _who_text(request: HttpRequest, flag: Any) -> SafeString:
     impact = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user)
     [effect] = impact.values()
     users = users_text(effect, effect.on[1])
-    return format_html("{} {}: <strong>{}</strong>", summary, _("Users with the flag"), users)
+    return format_html(
+        "{} {}: <strong>{}</strong>", summary, say("Users with the flag").local, users
+    )
 
 
 def _review_text(flag: Any) -> str:
     date = flag.review_on and date_format(flag.review_on)
-    return _("review on %(date)s") % {"date": date} if date else ""
+    return say("review on {date}", date=date).local if date else ""

@@ -22,16 +22,13 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, gettext_lazy, ngettext, pgettext
-from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
-from flagstaff._engine.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff._tables.database import db
-from flagstaff._tables.flag_states import STATE_LABELS, FlagState, ReleaseState, state_of
-from flagstaff._tables.tags import usable_tags
-from flagstaff._words.text import local_list, local_number
-from flagstaff._words.times import aware, full_time, local_days, today
+from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, state_of
+from flagstaff._text import local_list, local_number, say
+from flagstaff._text.times import aware, full_time, local_days, today
+from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage
 from flagstaff.admin.app_pages import FlagNote
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.fallbacks import once, value_or_default
@@ -59,9 +56,8 @@ from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.stale import stale_flags
-from flagstaff.stale.signals import Signal
-from flagstaff.stale.texts import SIGNAL_LABELS
-from flagstaff.validators import rule_problem
+from flagstaff.stale.signals import SIGNAL_LABELS, Signal
+from flagstaff.validators import rule_problem, usable_tags
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -218,10 +214,10 @@ class Flags:
 
     def states(self) -> _Options:
         """The states, all flags that are on, and those that a person should look at."""
-        labels = {**STATE_LABELS, ReleaseState.ROLLOUT: _("in rollout")}
+        labels = {**STATE_LABELS, ReleaseState.ROLLOUT: say("in rollout").local}
         return {
-            _ATTENTION: (_("needs attention"), lambda flag: flag.needs_attention),
-            _ENABLED: (pgettext("state of a flag", "on"), lambda flag: flag.enabled),
+            _ATTENTION: (say("needs attention").local, lambda flag: flag.needs_attention),
+            _ENABLED: (say("on").local, lambda flag: flag.enabled),
             **{state.value: (str(labels[state]), self._has_state(state)) for state in _STATES},
         }
 
@@ -237,9 +233,9 @@ class Flags:
             return {}
         me = self.request.user.get_username().casefold()
         return {
-            _OWNED_BY_ME: (_("owned by me"), lambda flag: flag.owner.casefold() == me),
+            _OWNED_BY_ME: (say("owned by me").local, lambda flag: flag.owner.casefold() == me),
             **{owner: (owner, partial(_has_owner, owner)) for owner in owners},
-            "": (_("without an owner"), partial(_has_owner, "")),
+            "": (say("without an owner").local, partial(_has_owner, "")),
         }
 
     def tags(self) -> _Options:
@@ -250,11 +246,11 @@ class Flags:
     def changes(self) -> _Options:
         """Periods with a change, and a long one without."""
         texts = {
-            "1h": (_("in the last hour"), timedelta(hours=1)),
-            "24h": (_("in the last 24 hours"), _DAY),
+            "1h": (say("in the last hour").local, timedelta(hours=1)),
+            "24h": (say("in the last 24 hours").local, _DAY),
         }
         for days in (7, _LONG):
-            text = _("in the last %(days)s") % {"days": local_days(days)}
+            text = say("in the last {days}", days=local_days(days)).local
             texts[f"{days}d"] = text, days * _DAY
         long_ago = _ago(_LONG * _DAY)
         return {
@@ -271,8 +267,8 @@ class Flags:
         if _is_counted():
             for days in (7, _LONG):
                 options[f"{days}d"] = _not_in(days), partial(self._is_unused, _ago(days * _DAY))
-            options["never"] = _("never"), lambda flag: not self.last_use(flag)
-        return {**options, "stale": (_("stale"), lambda flag: str(flag.pk) in self._stale)}
+            options["never"] = say("never").local, lambda flag: not self.last_use(flag)
+        return {**options, "stale": (say("stale").local, lambda flag: str(flag.pk) in self._stale)}
 
     def _is_unused(self, since: float, flag: ListedFlag) -> bool:
         return self._created[flag.pk] < since and self.last_use(flag) < since
@@ -303,7 +299,7 @@ def _is_changed_since(since: float, flag: ListedFlag) -> bool:
 
 
 def _not_in(days: int) -> str:
-    return _("not in the last %(days)s") % {"days": local_days(days)}
+    return say("not in the last {days}", days=local_days(days)).local
 
 
 def _ago(period: timedelta) -> float:
@@ -369,11 +365,11 @@ def _filter(name: str, title: Any, options: Callable[[Flags], _Options]) -> type
 
 # In the order of the page.
 _FILTERS = (
-    _filter("state", gettext_lazy("state"), Flags.states),
-    _filter("owner", gettext_lazy("owner"), Flags.owners),
-    _filter("tag", gettext_lazy("tag"), Flags.tags),
-    _filter("changed", gettext_lazy("changed"), Flags.changes),
-    _filter("unused", gettext_lazy("unused"), Flags.unused),
+    _filter("state", say("state").lazy, Flags.states),
+    _filter("owner", say("owner").lazy, Flags.owners),
+    _filter("tag", say("tag").lazy, Flags.tags),
+    _filter("changed", say("changed").lazy, Flags.changes),
+    _filter("unused", say("unused").lazy, Flags.unused),
 )
 
 
@@ -430,7 +426,7 @@ class FlagListAdmin(BaseAdmin):
     actions_on_top, actions_on_bottom = False, True
     # The choices are counted by the shortcuts.
     show_facets = admin.ShowFacets.NEVER
-    search_help_text = gettext_lazy("Key, description, owner, tag")
+    search_help_text = say("Key, description, owner, tag").lazy
     ordering = ("-changed_at",)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
@@ -471,10 +467,10 @@ class FlagListAdmin(BaseAdmin):
         """The box that selects a row. Django renders three templates for each."""
         if self._has_theme:
             return super().action_checkbox(obj)
-        label = format_html(gettext("Select this object for an action - {}"), str(obj))
+        label = say("Select this object for an action - {row}", row=str(obj)).html
         return format_html(_CHECKBOX, ACTION_CHECKBOX_NAME, obj.pk, label)
 
-    @admin.display(description=gettext_lazy("flag"), ordering="key")
+    @admin.display(description=say("flag").lazy, ordering="key")
     def flag(self, flag: Any) -> SafeString:
         """The key; below, what needs attention or else all that is quiet."""
         listed: ListedFlag = flag.listed
@@ -482,7 +478,7 @@ class FlagListAdmin(BaseAdmin):
         if not texts:
             texts = [note.text for note in listed.notes]
             if flag.review_on and flag.review_on < today():
-                texts.append(_("stale: %(signals)s") % {"signals": SIGNAL_LABELS[Signal.REVIEW]})
+                texts.append(say("stale: {signals}", signals=SIGNAL_LABELS[Signal.REVIEW]).local)
             texts.append(short(flag.description))
         return format_html(
             '<span class="flagstaff-key" id="{0}" title="{1}">{1}</span>'
@@ -494,7 +490,7 @@ class FlagListAdmin(BaseAdmin):
             joined(" · ", texts),
         )
 
-    @admin.display(description=gettext_lazy("state"), ordering="rollout_percent")
+    @admin.display(description=say("state").lazy, ordering="rollout_percent")
     def state(self, flag: Any) -> SafeString:
         """The state; below, the rollout as a bar, and what else decides about users."""
         allowed, (state, label) = allowed_count(flag), state_and_label(flag)
@@ -514,28 +510,30 @@ class FlagListAdmin(BaseAdmin):
             " · ".join(filter(None, texts)),
         )
 
-    @admin.display(description=gettext_lazy("24 hours"), ordering="key")
+    @admin.display(description=say("24 hours").lazy, ordering="key")
     def usage(self, flag: Any) -> SafeString | str:
         """The share of true results in 24 hours, and the time of the last evaluation."""
         used: KeyUsage = flag.listed.usage
         last, to_browsers = used.last_evaluated_at, used.served_to_browsers_at
         if to_browsers is not None and (last is None or last < to_browsers):
-            return two_lines(_("in browsers"), time_cell(to_browsers))
+            return two_lines(say("in browsers").local, time_cell(to_browsers))
         if last is not None:
             share = _share(used)
             return two_lines(share, time_cell(last)) if share else time_cell(last)
         if used.served_in_bulk_at is not None:
-            text = _("Served in bulk on %(time)s. An evaluation of one key would be counted.")
-            title = text % {"time": full_time(used.served_in_bulk_at)}
-            return format_html('<span title="{}">{}</span>', title, _("not known"))
-        return _("never")
+            title = say(
+                "Served in bulk on {time}. An evaluation of one key would be counted.",
+                time=full_time(used.served_in_bulk_at),
+            ).local
+            return format_html('<span title="{}">{}</span>', title, say("not known").local)
+        return say("never").local
 
-    @admin.display(description=gettext_lazy("last change"), ordering="-changed_at")
+    @admin.display(description=say("last change").lazy, ordering="-changed_at")
     def changed(self, flag: Any) -> str:
         """The newest change, its actor and its time; without a history, the time only."""
         return flag.listed.newest_change or time_cell(flag.changed_at)
 
-    @admin.display(description=gettext_lazy("owner"), ordering="owner", empty_value="")
+    @admin.display(description=say("owner").lazy, ordering="owner", empty_value="")
     def owned_by(self, flag: Any) -> SafeString:
         """The owner; below, the tags."""
         return two_lines(flag.owner, local_list(usable_tags(flag.tags), _MAX_TAGS))
@@ -544,7 +542,9 @@ class FlagListAdmin(BaseAdmin):
     def on_off(self, flag: Any) -> SafeString:
         """A link to the page that turns the flag on, or kills it. Disabled without permission."""
         # The accessible name begins with the visible one.
-        page, label = ("kill", _("Kill…")) if flag.enabled else ("on", _("Turn on…"))
+        page, label = (
+            ("kill", say("Kill…").local) if flag.enabled else ("on", say("Turn on…").local)
+        )
         name = f"{label} {flag.key}"
         if not flag.listed.may_toggle:
             return format_html(
@@ -572,12 +572,12 @@ def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, obje
     current = dict(request.GET.items())
     options = {"state": flags.states(), "changed": flags.changes(), "owner": flags.owners()}
     shortcuts: Sequence[tuple[str, Mapping[str, str]]] = (
-        (_("need attention"), {"state": _ATTENTION}),
-        (_("in rollout"), {"state": ReleaseState.ROLLOUT.value}),
-        (_("changed in 24 hours"), {"changed": "24h"}),
-        (_("owned by me"), {"owner": _OWNED_BY_ME}),
+        (say("need attention").local, {"state": _ATTENTION}),
+        (say("in rollout").local, {"state": ReleaseState.ROLLOUT.value}),
+        (say("changed in 24 hours").local, {"changed": "24h"}),
+        (say("owned by me").local, {"owner": _OWNED_BY_ME}),
         (
-            _("on for all, unchanged for %(days)s") % {"days": local_days(_LONG)},
+            say("on for all, unchanged for {days}", days=local_days(_LONG)).local,
             {"state": ReleaseState.ALL.value, "changed": _UNCHANGED},
         ),
     )
@@ -597,12 +597,11 @@ def _shortcuts(request: HttpRequest, flags: Flags) -> Iterator[Mapping[str, obje
 
 
 def _order_text(count: int) -> str:
-    text = ngettext(
-        "%(count)s flag: attention first, then the last changed",
-        "%(count)s flags: attention first, then the last changed",
-        count,
-    )
-    return text % {"count": local_number(count)}
+    return say(
+        "{count} flag: attention first, then the last changed",
+        "{count} flags: attention first, then the last changed",
+        count=count,
+    ).local
 
 
 def _anchor(flag: Any) -> str:
@@ -614,4 +613,4 @@ def _share(usage: KeyUsage) -> str:
     """The share of true results; empty without an evaluation."""
     count = usage.true_count + usage.false_count
     percent = percent_true(usage.true_count, count) if count else 0
-    return _("%(percent)s %% true") % {"percent": percent} if count else ""
+    return say("{percent} % true", percent=percent).local if count else ""

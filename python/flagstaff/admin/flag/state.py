@@ -9,19 +9,12 @@ from typing import Any, TypeVar, cast
 from django.db.models import Count, ManyToManyField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
-from django.utils.text import capfirst
-from django.utils.translation import gettext as _
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.flag_states import (
-    ALL_USERS,
-    FlagState,
-    ReleaseState,
-    state_label,
-    state_of,
-)
 from flagstaff._tables.model_fields import through_model
-from flagstaff._words.text import localized
+from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
+from flagstaff._text import localized, say
+from flagstaff.actions.flag_notes import partial_rule_notices
 from flagstaff.actions.look import Line
 from flagstaff.admin.app_pages import PAGES, FlagNote, Level
 from flagstaff.admin.fallbacks import value_or_default
@@ -70,7 +63,9 @@ def users_row(impact: Impact, key: Key) -> Line:
     """Returns how many users have a flag before and after a change."""
     effect = impact[key]
     before, after = effect.on
-    return Line(_("users with the flag"), users_text(effect, before), users_text(effect, after))
+    return Line(
+        say("users with the flag").local, users_text(effect, before), users_text(effect, after)
+    )
 
 
 def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[Line]:
@@ -82,7 +77,7 @@ def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[Line]:
         flag_text(side[key].row, _allowed(side[key])) if key in side else ""
         for side in impact.sides
     ]
-    return [Line(_("who has the flag"), *texts), counted]
+    return [Line(say("who has the flag").local, *texts), counted]
 
 
 def lines_of_flags(
@@ -119,20 +114,11 @@ def _allowed(state: RowState) -> int:
 def alarms_of(key: str, state: FlagState) -> Iterator[FlagNote]:
     """Yields why this process does not use a flag, and which rules keep users out of it."""
     if key in forced_off.keys:
-        text = _("Forced off in this process by %(variable)s.") % {"variable": forced_off.VARIABLE}
+        text = say("Forced off in this process by {variable}.", variable=forced_off.VARIABLE).local
         yield FlagNote(text, Level.PROBLEM)
     # Most flags have no rules.
     for text in partial_rule_notices(state) if state.has_rules else ():
         yield FlagNote(text, Level.PROBLEM)
-
-
-def partial_rule_notices(state: FlagState) -> list[str]:
-    """Returns the sentences about rules that keep users out although the rollout is 100 %."""
-    text = _("%(rule)s keeps %(percent)s %% of its users out, also at a rollout of 100 %%.")
-    return [
-        text % {"rule": capfirst(localized(place)), "percent": ALL_USERS - percent}
-        for place, percent in state.partial_rules
-    ]
 
 
 def holds_users_back(flag: Any) -> bool:

@@ -11,16 +11,14 @@ from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from flagstaff._engine.usage import (
+from flagstaff._text import say
+from flagstaff._text.times import aware, local_days, local_time
+from flagstaff._workers.usage import (
     HourlyUsage,
     hourly_usage,
     usage_period,
 )
-from flagstaff._words.text import local_number
-from flagstaff._words.times import aware, local_days, local_time
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import joined, time_cell
@@ -37,7 +35,7 @@ _STEP, _COLUMN, _HEIGHT, _LABELS = 3, 2, 44, 16
 
 def evaluations(request: HttpRequest, key: str) -> Section:
     """Returns how often a flag was evaluated, by hour. A query or two, and that of `can_read`."""
-    title = _("Evaluations")
+    title = say("Evaluations").local
     if not conf.usage_interval or not can_read(request, "usage_table"):
         return Section(title, "")
     now = aware(timezone.now()).astimezone(zones.utc)
@@ -55,7 +53,7 @@ def evaluations(request: HttpRequest, key: str) -> Section:
         return Section(title, sentences)
     starts = (local_time(first + timedelta(hours=hour)) for hour in range(_HOURS))
     days = {hour: date_format(at, "D") for hour, at in enumerate(starts) if at.hour == 0}
-    text = _("True results, and all, by hour in the last %(days)s") % {"days": local_days(7)}
+    text = say("True results, and all, by hour in the last {days}", days=local_days(7)).local
     chart = bars([(part, whole) for part, whole in counts], days, text)
     return Section(title, format_html("{}{}", sentences, chart))
 
@@ -70,34 +68,33 @@ def _sentences(hours: Sequence[HourlyUsage], now: datetime) -> Iterator[SafeStri
         for results in (_RESULTS, {"bulk"}, {"browsers"})
     )
     if count:
-        text = ngettext(
+        true = sum(usage.count for usage in recent if usage.result == "true")
+        yield say(
             "{count} evaluation in the last 24 hours, {percent} % true, last {time}.",
             "{count} evaluations in the last 24 hours, {percent} % true, last {time}.",
-            count,
-        )
-        true = sum(usage.count for usage in recent if usage.result == "true")
-        percent = percent_true(true, count)
-        yield format_html(text, count=local_number(count), percent=percent, time=time_cell(last))
+            count=count,
+            percent=percent_true(true, count),
+            time=time_cell(last),
+        ).html
     elif last is not None:
-        text = _("No evaluation in the last 24 hours, last {time}.")
-        yield format_html(text, time=time_cell(last))
+        yield say("No evaluation in the last 24 hours, last {time}.", time=time_cell(last)).html
     elif not (bulk or browsers):
         begin, days = usage_period().since, conf.stale_days
         is_young = begin is None or begin > now - timedelta(days=days)
         yield (
-            _("No evaluation since counting began.")
+            say("No evaluation since counting began.").local
             if is_young
-            else _("No evaluation in the last %(days)s.") % {"days": local_days(days)}
+            else say("No evaluation in the last {days}.", days=local_days(days)).local
         )
     if browsers:
-        yield format_html(_("Served to browsers, last {time}."), time=time_cell(browsers))
+        yield say("Served to browsers, last {time}.", time=time_cell(browsers)).html
     if bulk:
-        yield format_html(_("Served in bulk, last {time}."), time=time_cell(bulk))
+        yield say("Served in bulk, last {time}.", time=time_cell(bulk)).html
         if not (last or browsers):
-            yield _(
+            yield say(
                 "It is not known whether the code uses the flag: an evaluation of one key would be "
                 "counted."
-            )
+            ).local
 
 
 def percent_true(true: int, count: int) -> int:

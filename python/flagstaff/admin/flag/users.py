@@ -15,10 +15,9 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.text import is_storable, local_number
+from flagstaff._text import is_storable, say
 from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.links import BACK, page_url, row_links, row_path
@@ -35,7 +34,7 @@ def allowed_users_line(admin: Any, request: HttpRequest, flag: Any) -> SafeStrin
     link = ""
     if may_see_users(request.user):
         url = page_url(admin.admin_site, admin.model, "allowed_users", flag.pk)
-        link = format_html('<a href="{}">{}</a>', url, _("Allowed users…"))
+        link = format_html('<a href="{}">{}</a>', url, say("Allowed users…").local)
     return format_html("{} {}", count_of_users(allowed_count(flag)), link)
 
 
@@ -62,7 +61,7 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         return HttpResponseRedirect(f"{url}?{query}")
     may_see = may_see_users(request.user)
     context = {
-        "title": _("Allowed users of %(key)s") % {"key": flag.key},
+        "title": say("Allowed users of {key}", key=flag.key).local,
         "subtitle": None,
         "original": flag.key,
         "crumbs": row_links(site, flag, flag.key),
@@ -87,13 +86,15 @@ def _listed(admin: Any, request: HttpRequest, flag: Any) -> Mapping[str, object]
     pks, table, site = [str(pk) for pk in page], allowed_user_table(), admin.admin_site
     names, user = table.names(pks), table.field
     has_page = user.primary_key and may_view(site, request, user.model)
-    text = _("Users %(first)s to %(last)s of %(found)s")
-    numbers = (page.start_index(), page.end_index(), page.paginator.count)
-    texts = dict(zip(("first", "last", "found"), map(local_number, numbers), strict=True))
     return {
         "search": search,
         "shown": page,
-        "range": text % texts,
+        "range": say(
+            "Users {first} to {last} of {found}",
+            first=page.start_index(),
+            last=page.end_index(),
+            found=page.paginator.count,
+        ).local,
         "users": [
             (pk, names.get(pk, ""), page_url(site, user.model, "change", pk) if has_page else "")
             for pk in pks

@@ -11,11 +11,10 @@ from django import forms
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.urls import URLPattern
-from django.utils.translation import gettext as _
 
-from flagstaff._connection.atomic_requests import outside_transactions
+from flagstaff._connection import outside_transactions
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.text import is_whole_number
+from flagstaff._text import is_whole_number, say
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import list_path, page_link, page_title
 from flagstaff.admin.rights import hidden_rows
@@ -118,8 +117,8 @@ def page_number(request: HttpRequest) -> int:
 
 def page_links(request: HttpRequest, number: int, *, has_next: bool) -> list[tuple[str, str]]:
     """Returns the links to the previous and the next page, where there is one."""
-    links = [(_("Previous page"), number - 1)] if number > 1 else []
-    links += [(_("Next page"), number + 1)] if has_next else []
+    links = [(say("Previous page").local, number - 1)] if number > 1 else []
+    links += [(say("Next page").local, number + 1)] if has_next else []
     return [(with_query(request, {PAGE: str(to)}), label) for label, to in links]
 
 

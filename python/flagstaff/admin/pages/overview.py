@@ -8,17 +8,15 @@ from functools import partial
 
 from django.apps import apps
 from django.db.models import Q
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flagstaff._engine import forced_off
-from flagstaff._engine.usage import require_usage, unknown_keys
 from flagstaff._tables.database import db
-from flagstaff._tables.flag_states import ALL_USERS, FlagState
 from flagstaff._tables.rows import uncached
-from flagstaff._words.text import local_number, localized
-from flagstaff._words.times import today
+from flagstaff._tables.states import ALL_USERS, FlagState
+from flagstaff._text import local_number, localized, say
+from flagstaff._text.times import today
 from flagstaff._workers.register import read_workers
+from flagstaff._workers.usage import require_usage, unknown_keys
 from flagstaff._workers.words import state_label, summary
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
@@ -44,13 +42,15 @@ class Overview(Page):
     def content(self) -> Content:
         """The tables. Makes a dozen queries, whatever the numbers."""
         lines = self._lines()
-        nothing = _("Nothing needs attention.")
-        attention = _table(lines, _("Needs attention"), {Level.PROBLEM, Level.NOTICE}, nothing)
-        running = _table(lines, _("Running"), {Level.RUNNING})
+        nothing = say("Nothing needs attention.").local
+        attention = _table(
+            lines, say("Needs attention").local, {Level.PROBLEM, Level.NOTICE}, nothing
+        )
+        running = _table(lines, say("Running").local, {Level.RUNNING})
         links = []
         if page_link(self.site, self.request, "changes"):
             url = changes_url(self.site, {"from": today()})
-            links = [(url, _("Changes of today"))]
+            links = [(url, say("Changes of today").local)]
         return Content(
             notes=[line.text for line in lines if line.level is Level.UNKNOWN],
             tables=[attention, running] if running.rows else [attention],
@@ -64,8 +64,16 @@ class Overview(Page):
         """
         lines: list[OverviewLine] = []
         for name, read in self._sources():
-            text = _("“%(name)s” cannot be read. Run “manage.py migrate”, or read the log.")
-            unknown = [OverviewLine(name, text % {"name": name}, Level.UNKNOWN)]
+            unknown = [
+                OverviewLine(
+                    name,
+                    say(
+                        "“{name}” cannot be read. Run “manage.py migrate”, or read the log.",
+                        name=name,
+                    ).local,
+                    Level.UNKNOWN,
+                )
+            ]
             lines += value_or_default(f"the overview cannot read: {name}", read, unknown)
         levels = list(Level)
         # Plans and experiments come before numbers of other things.
@@ -123,8 +131,8 @@ def _table(all_lines: list[OverviewLine], title: str, levels: set[Level], empty:
         for line in lines[:_MAX_LINES]
     ]
     more = len(lines) - len(rows)
-    note = _("and %(count)s more") % {"count": local_number(more)} if more else ""
-    columns = [Column(_("What")), Column(_("State")), Column(_("Details"))]
+    note = say("and {count} more", count=more).local if more else ""
+    columns = [Column(say("What").local), Column(say("State").local), Column(say("Details").local)]
     return Table(columns, rows, title, empty, note)
 
 
@@ -135,16 +143,18 @@ def _stale_flags(title: str, url: str) -> Sequence[OverviewLine]:
     """The number that run-jobs has counted."""
     stored = uncached(db.rows(StaleCount)).first()
     if stored is None:
-        text = _("The stale flags have not been counted: run-jobs has not run.")
+        text = say("The stale flags have not been counted: run-jobs has not run.").local
         return (OverviewLine(title, text, Level.UNKNOWN),)
     if not stored.count:
         return ()
-    text = ngettext(
-        "%(count)s flag is stale, %(as_of)s.", "%(count)s flags are stale, %(as_of)s.", stored.count
-    )
-    count = local_number(stored.count)
-    text %= {"count": count, "as_of": as_of(stored.at)}
-    return (OverviewLine(title, text, Level.NOTICE, url, badge("stale", count)),)
+    text = say(
+        "{count} flag is stale, {as_of}.",
+        "{count} flags are stale, {as_of}.",
+        count=stored.count,
+        as_of=as_of(stored.at),
+    ).local
+    label = badge("stale", local_number(stored.count))
+    return (OverviewLine(title, text, Level.NOTICE, url, label),)
 
 
 def _workers(title: str, url: str) -> Sequence[OverviewLine]:
@@ -161,11 +171,18 @@ def _unknown_keys(title: str, url: str) -> Sequence[OverviewLine]:
     _first, count = unknown_keys(timedelta(days=1), limit=1)
     if not count:
         return ()
-    text = ngettext(
-        "In the last 24 hours, your code evaluated %(count)s key that has no flag.",
-        "In the last 24 hours, your code evaluated %(count)s keys that have no flag.",
-        count,
-    )
     shown = local_number(count)
     label = badge("unknown keys", shown)
-    return (OverviewLine(title, text % {"count": shown}, Level.NOTICE, url, label),)
+    return (
+        OverviewLine(
+            title,
+            say(
+                "In the last 24 hours, your code evaluated {count} key that has no flag.",
+                "In the last 24 hours, your code evaluated {count} keys that have no flag.",
+                count=count,
+            ).local,
+            Level.NOTICE,
+            url,
+            label,
+        ),
+    )

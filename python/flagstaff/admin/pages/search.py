@@ -12,12 +12,11 @@ from django.contrib.admin.views.main import SEARCH_VAR
 from django.db.models import Case, Model, Value, When
 from django.http import HttpResponse
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
 
-from flagstaff._stored_value_schema import is_secret
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
-from flagstaff._tables.tags import usable_tags
+from flagstaff._text import say
+from flagstaff._value_schema import is_secret
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.base_admin import search_problem
 from flagstaff.admin.fallbacks import value_or_default
@@ -28,6 +27,7 @@ from flagstaff.admin.rights import admin_of
 from flagstaff.admin.words import Column, Table, badge, json_html, key_link, link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
+from flagstaff.validators import usable_tags
 
 # The rows of a kind that the page shows.
 _MAX_ROWS = 20
@@ -50,13 +50,19 @@ class Search(Page):
     def content(self) -> Content:
         """A table for each kind that has such rows. Makes one query for each kind."""
         if not self._text:
-            text = _("Type a part of a key, a description, an owner or a tag.")
+            text = say("Type a part of a key, a description, an owner or a tag.").local
             return Content(sentence=text)
         if problem := search_problem(self._text):
             return Content(sentence=problem)
         tables = [*filter(None, (self._table(*searched) for searched in _searched()))]
-        none = _("Nothing has “%(search)s” in its key, description, owner or tags.")
-        return Content(sentence="" if tables else none % {"search": self._text}, tables=tables)
+        return Content(
+            sentence=""
+            if tables
+            else say(
+                "Nothing has “{search}” in its key, description, owner or tags.", search=self._text
+            ).local,
+            tables=tables,
+        )
 
     @property
     def _text(self) -> str:
@@ -73,16 +79,20 @@ class Search(Page):
         ):
             return None
         name = str(capfirst(model._meta.verbose_name_plural))
-        columns = [Column(_("Key")), Column(_("State")), Column(_("Details"))]
+        columns = [
+            Column(say("Key").local),
+            Column(say("State").local),
+            Column(say("Details").local),
+        ]
         read = partial(self._rows, model_admin)
         rows = value_or_default(f"the search cannot read: {name}", read, None)
         if rows is None:
-            unreadable = _("This cannot be read. Run “manage.py migrate”, or read the log.")
+            unreadable = say("This cannot be read. Run “manage.py migrate”, or read the log.").local
             return Table(columns, [], name, unreadable)
         if not rows:
             return None
         url = f"{page_url(self.site, model, 'changelist')}?{urlencode({SEARCH_VAR: self._text})}"
-        link_to_all = link(url, _("Show all in the list")) if len(rows) > _MAX_ROWS else ""
+        link_to_all = link(url, say("Show all in the list").local) if len(rows) > _MAX_ROWS else ""
         shown = [
             (key_link(row.key, page_url(self.site, model, "change", row.pk)), *describe(row))
             for row in rows[:_MAX_ROWS]

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext
 
-from flagstaff._words.text import local_number
-from flagstaff._words.times import local_days
+from flagstaff._text import say
+from flagstaff._text.times import local_days
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import Content, Page
 from flagstaff.admin.rights import hidden_rows, may
@@ -18,8 +16,7 @@ from flagstaff.admin.words import Column, Table, key_link, link
 from flagstaff.changes.changed import command_line
 from flagstaff.conf import conf
 from flagstaff.stale.facts import assess_flags
-from flagstaff.stale.signals import Assessment
-from flagstaff.stale.texts import evidence_of, unknown_lines
+from flagstaff.stale.signals import Assessment, evidence_of, unknown_lines
 
 
 class StaleFlags(Page):
@@ -32,19 +29,28 @@ class StaleFlags(Page):
         """The table of stale flags, and the number of those that wait for their review."""
         hidden = hidden_rows(self.site, self.request, conf.flag_model)
         flags = [flag for flag in assess_flags() if flag.facts.pk not in hidden]
-        titles = (_("Flag"), _("Evidence"), _("Age"), _("Owner"), pgettext("column", "Tags"))
+        titles = (
+            say("Flag").local,
+            say("Evidence").local,
+            say("Age").local,
+            say("Owner").local,
+            say("Tags").local,
+        )
         rows = [self._row(flag) for flag in flags if flag.is_stale]
         silent = sum(1 for flag in flags if flag.findings and flag.is_silent)
-        text = ngettext(
-            "%(count)s flag is not listed until its review date.",
-            "%(count)s flags are not listed until their review dates.",
-            silent,
-        )
         return Content(
             sentence=_sentence(),
             notes=unknown_lines(flags),
-            tables=[Table([*map(Column, titles)], rows, empty=_("No flag is stale."))],
-            remarks=[text % {"count": local_number(silent)}] if silent else [],
+            tables=[Table([*map(Column, titles)], rows, empty=say("No flag is stale.").local)],
+            remarks=[
+                say(
+                    "{count} flag is not listed until its review date.",
+                    "{count} flags are not listed until their review dates.",
+                    count=silent,
+                ).local
+            ]
+            if silent
+            else [],
         )
 
     def _row(self, flag: Assessment) -> Sequence[str]:
@@ -62,12 +68,12 @@ class StaleFlags(Page):
         """The command that finds the flag in the code, and links for those who may act."""
         model, command = conf.flag_model, command_line("references", flag.facts.key)
         steps: list[SafeString | str] = [
-            format_html("{} <code>{}</code>", _("Find it in the code:"), command)
+            format_html("{} <code>{}</code>", say("Find it in the code:").local, command)
         ]
         if may(self.site, self.request, "change", model):
-            steps.append(link(self._url(flag, "details"), _("Set a review date…")))
+            steps.append(link(self._url(flag, "details"), say("Set a review date…").local))
         if may(self.site, self.request, "delete", model):
-            steps.append(link(self._url(flag, "delete"), _("Delete…")))
+            steps.append(link(self._url(flag, "delete"), say("Delete…").local))
         return steps
 
     def _url(self, flag: Assessment, page: str) -> str:
@@ -75,14 +81,15 @@ class StaleFlags(Page):
 
 
 def _sentence() -> str:
-    text = ngettext(
-        "Each of these flags has had the same result for all users for at least %(days)s day, was "
-        "not evaluated for at least %(days)s day, or is past its review date. Remove its key from "
+    text = say(
+        "Each of these flags has had the same result for all users for at least {days} day, was "
+        "not evaluated for at least {days} day, or is past its review date. Remove its key from "
         "your code and delete it.",
-        "Each of these flags has had the same result for all users for at least %(days)s days, was "
-        "not evaluated for at least %(days)s days, or is past its review date. Remove its key from "
+        "Each of these flags has had the same result for all users for at least {days} days, was "
+        "not evaluated for at least {days} days, or is past its review date. Remove its key from "
         "your code and delete it.",
-        conf.stale_days,
-    )
-    advice = _("If you still need it, set a review date: it is not listed until then.")
-    return f"{text % {'days': conf.stale_days}} {advice}"
+        count=conf.stale_days,
+        days=conf.stale_days,
+    ).local
+    advice = say("If you still need it, set a review date: it is not listed until then.").local
+    return f"{text} {advice}"

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from urllib.parse import urlencode
 
-from django.utils.html import format_html
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
-
-from flagstaff._engine.usage import (
+from flagstaff._tables.rows import key_is_taken, taken_keys
+from flagstaff._text import local_number, localized, most_similar, say
+from flagstaff._text.times import local_days, local_time_text
+from flagstaff._workers.usage import (
     OTHER_KEYS,
     HourlyUsage,
     UsagePeriod,
@@ -18,10 +17,6 @@ from flagstaff._engine.usage import (
     unknown_keys,
     usage_period,
 )
-from flagstaff._taken_keys import key_is_taken, taken_keys
-from flagstaff._words.similar import most_similar
-from flagstaff._words.text import local_number, localized
-from flagstaff._words.times import local_days, local_time_text
 from flagstaff.admin.links import history_url, page_link, page_url
 from flagstaff.admin.pages import Content, Page, page_links, page_number
 from flagstaff.admin.rights import may
@@ -56,21 +51,21 @@ class UnknownKeys(Page):
         offset = (number - 1) * _PAGE_SIZE
         keys, total = unknown_keys(timedelta(days=_DAYS), limit=_PAGE_SIZE, offset=offset)
         columns = [
-            Column(_("Key")),
-            Column(_("Evaluations"), is_number=True),
-            *map(Column, (_("Last"), _("First"), _("Action"))),
+            Column(say("Key").local),
+            Column(say("Evaluations").local, is_number=True),
+            *map(Column, (say("Last").local, say("First").local, say("Action").local)),
         ]
         return Content(
             sentence=_sentence(total, period),
             tables=[Table(columns, self._rows(keys))] if keys else [],
             links=page_links(self.request, number, has_next=total > number * _PAGE_SIZE),
             remarks=[
-                _(
+                say(
                     "Without a flag, a call returns its default. A flag that you create here is "
                     "off, so the call then returns False."
-                ),
+                ).local,
                 _period_text(period),
-                _("Only keys of flags are counted, not keys of values."),
+                say("Only keys of flags are counted, not keys of values.").local,
             ],
         )
 
@@ -87,15 +82,15 @@ class UnknownKeys(Page):
             guess = ""
             if similar := similar_key(usage.key, known_flags):
                 flag = key_link(similar, page_url(site, model, "change", known_flags[similar]))
-                guess = format_html(_("Did you mean {flag}?"), flag=flag)
+                guess = say("Did you mean {flag}?", flag=flag).html
             return [
                 two_lines(key_link(usage.key), guess, problem),
                 local_number(usage.count),
                 time_cell(usage.last_at),
                 time_cell(usage.hour),
                 two_lines(
-                    create and link(create, _("Create flag…")),
-                    history and link(history, _("History")),
+                    create and link(create, say("Create flag…").local),
+                    history and link(history, say("History").local),
                 ),
             ]
 
@@ -115,39 +110,43 @@ def similar_key(key: str, known_keys: Iterable[str]) -> str | None:
 
 def _sentence(total: int, period: UsagePeriod) -> str:
     if not total and period.until is None:
-        return _("No worker has reported its evaluations yet.")
-    text = ngettext(
-        "In the last %(days)s, your code evaluated %(count)s key that has no flag.",
-        "In the last %(days)s, your code evaluated %(count)s keys that have no flag.",
-        total,
+        return say("No worker has reported its evaluations yet.").local
+    text = say(
+        "In the last {days}, your code evaluated {count} key that has no flag.",
+        "In the last {days}, your code evaluated {count} keys that have no flag.",
     )
     if not total:
-        text = _("Every key that was evaluated in the last %(days)s has a flag.")
-    return text % {"days": local_days(_DAYS), "count": local_number(total)}
+        text = say("Every key that was evaluated in the last {days} has a flag.")
+    return say(text, days=local_days(_DAYS), count=total).local
 
 
 def _period_text(period: UsagePeriod) -> str:
     """Returns which time the counts cover, and how often workers report."""
-    reports = _("Workers report every %(seconds)s s: later evaluations are not included yet.")
-    reports %= {"seconds": f"{conf.usage_interval:g}"}
+    reports = say(
+        "Workers report every {seconds} s: later evaluations are not included yet.",
+        seconds=f"{conf.usage_interval:g}",
+    ).local
     if not conf.usage_interval:
-        reports = _("Usage is turned off: USAGE_INTERVAL is 0.")
+        reports = say("Usage is turned off: USAGE_INTERVAL is 0.").local
     if period.since is None or period.until is None:
         return reports
-    times = {"since": local_time_text(period.since), "until": local_time_text(period.until)}
-    counted = _("Counted since %(since)s, and until %(until)s.") % times
+    counted = say(
+        "Counted since {since}, and until {until}.",
+        since=local_time_text(period.since),
+        until=local_time_text(period.until),
+    ).local
     return f"{counted} {reports}"
 
 
 def _problem(key: str, kind: str) -> str:
     """Why no flag can have the key."""
     if key == OTHER_KEYS:
-        return _(
+        return say(
             "This row counts all keys that look generated, and all keys after the first 1,000 of a "
             "process."
-        )
+        ).local
     if kind:
         return localized(key_is_taken(key, kind))
     if problem := key_problem(key):
-        return _("No flag can have this key: %(problem)s.") % {"problem": localized(problem)}
+        return say("No flag can have this key: {problem}.", problem=problem).local
     return ""

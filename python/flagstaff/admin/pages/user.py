@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.paginator import Paginator
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext, pgettext
 
 from flagstaff import _core
 from flagstaff._core import Snapshot
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explanation, ValueExplanation, explanation_of
-from flagstaff._stored_value_schema import is_secret
-from flagstaff._words.text import local_number, localized
+from flagstaff._evaluation import Explanation, ValueExplanation, explanation_of
+from flagstaff._text import local_number, localized, say
+from flagstaff._value_schema import is_secret
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
 from flagstaff.admin.links import page_url
 from flagstaff.admin.pages import PAGE, Content, Filter, Page, page_links, page_number, with_query
@@ -48,7 +46,9 @@ class UserFlags(Page):
         with read_own_writes():
             snapshot = _core.snapshot()
             if not snapshot.ready:
-                return Content(form, notes=[_("The flags cannot be read from the database.")])
+                return Content(
+                    form, notes=[say("The flags cannot be read from the database.").local]
+                )
             pks = self.shown_flags()
             explanations = {
                 key: explanation_of(
@@ -63,10 +63,10 @@ class UserFlags(Page):
         keys = on if is_only_on else sorted(pks, key=lambda key: not explanations[key].value)
         page = Paginator(keys, _PAGE_SIZE).get_page(page_number(self.request))
         labels = {
-            True: badge("on", pgettext("state of a flag", "on")),
-            False: badge("off", pgettext("state of a flag", "off")),
+            True: badge("on", say("on").local),
+            False: badge("off", say("off").local),
         }
-        model, titles = conf.flag_model, (_("Flag"), _("State"), _("Why"))
+        model, titles = conf.flag_model, (say("Flag").local, say("State").local, say("Why").local)
         codes = deciding_code([key for key in page if explanations[key].reason != "DISABLED"])
         states: dict[str, tuple[str, str]]
         states = {
@@ -83,16 +83,16 @@ class UserFlags(Page):
             sentence=_sentence(len(on), len(pks), user),
             notes=[*user.notes()],
             filters=[
-                self._filter(_("All flags"), len(pks), None, is_current=not is_only_on),
-                self._filter(_("Only on"), len(on), "1", is_current=is_only_on),
+                self._filter(say("All flags").local, len(pks), None, is_current=not is_only_on),
+                self._filter(say("Only on").local, len(on), "1", is_current=is_only_on),
             ],
             tables=[table for table in tables if table.rows],
             links=page_links(self.request, page.number, has_next=page.has_next()),
             remarks=[
-                _(
+                say(
                     "The flags are evaluated as they are stored, and not counted as usage. A user "
                     "is in a rollout of 25 percent if the bucket is below 25."
-                )
+                ).local
             ],
         )
 
@@ -114,15 +114,16 @@ class UserFlags(Page):
             value = describe_value(explanation.value, secret=is_secret(row))
             key = key_link(row.key, page_url(self.site, model, "change", row.pk))
             shown.append((key, short(value, _MAX_LENGTH), why(explanation)))
-        titles = (_("Value"), _("Result"), _("Why"))
-        return Table([*map(Column, titles)], shown, _("Values with rules"))
+        titles = (say("Value").local, say("Result").local, say("Why").local)
+        return Table([*map(Column, titles)], shown, say("Values with rules").local)
 
 
 def _sentence(on: int, total: int, user: TypedUser) -> str:
-    text = ngettext(
-        "%(on)s of %(total)s flag is on for %(user)s.",
-        "%(on)s of %(total)s flags are on for %(user)s.",
-        total,
-    )
-    numbers = {"on": local_number(on), "total": local_number(total)}
-    return text % {**numbers, "user": user.words}
+    return say(
+        "{on} of {total} flag is on for {user}.",
+        "{on} of {total} flags are on for {user}.",
+        count=total,
+        on=on,
+        total=total,
+        user=user.words,
+    ).local

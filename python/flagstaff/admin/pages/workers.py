@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 
 from django.utils import timezone
 from django.utils.html import format_html
-from django.utils.translation import gettext as _
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import localized
-from flagstaff._words.times import duration, local_time_text
+from flagstaff._text import localized, say
+from flagstaff._text.times import duration, local_time_text
 from flagstaff._workers.register import Worker, Workers, read_workers
 from flagstaff._workers.words import MODE_TEXTS, notes, state_label, summary, worker_label
 from flagstaff.admin.pages import Content, Page
@@ -29,16 +28,22 @@ class WorkersPage(Page):
     def content(self) -> Content:
         """The workers. Makes one query."""
         if not db.is_postgresql:
-            text = _(
+            text = say(
                 "Workers can be listed only on PostgreSQL. Here, every evaluation queries the "
                 "database."
-            )
+            ).local
             return Content(notes=[text])
         register = read_workers()
         state = _STATES[register.is_behind]
         modes = dict.fromkeys(worker.mode for worker in register.registered)
-        text = _("State at %(at)s.") % {"at": local_time_text(timezone.now())}
-        titles = (_("Worker"), _("State"), _("Last report"), _("Mode"), _("Started"))
+        text = say("State at {at}.", at=local_time_text(timezone.now())).local
+        titles = (
+            say("Worker").local,
+            say("State").local,
+            say("Last report").local,
+            say("Mode").local,
+            say("Started").local,
+        )
         table = Table([*map(Column, titles)], [*map(_row, register.registered)])
         return Content(
             sentence=format_html(
@@ -51,10 +56,10 @@ class WorkersPage(Page):
             tables=[table] if table.rows else [],
             remarks=[
                 *(f"{mode}: {MODE_TEXTS[mode]}" for mode in modes),
-                _(
+                say(
                     "A worker registers after its first evaluation. A worker at a standby does not "
                     "report, and is not listed."
-                ),
+                ).local,
             ],
         )
 
@@ -62,13 +67,13 @@ class WorkersPage(Page):
 def _notes(register: Workers) -> Iterator[str]:
     yield from map(localized, notes(register))
     if register.is_behind:
-        text = _(
-            "A worker that polls is behind for up to %(seconds)s s after each change. A worker "
+        yield say(
+            "A worker that polls is behind for up to {seconds} s after each change. A worker "
             "that stays behind hangs, is suspended, or cannot load the flags; it evaluates from "
             "its last snapshot. Read its log, run “manage.py flags status” on its host, and "
-            "restart it."
-        )
-        yield text % {"seconds": f"{conf.poll_interval:g}"}
+            "restart it.",
+            seconds=f"{conf.poll_interval:g}",
+        ).local
 
 
 def _row(worker: Worker) -> Sequence[str]:
@@ -77,7 +82,7 @@ def _row(worker: Worker) -> Sequence[str]:
     return [
         two_lines(key_link(worker.host), f"pid {worker.pid}"),
         badge(state, localized(worker_label(worker))),
-        _("%(time)s ago") % {"time": age},
+        say("{time} ago", time=age).local,
         worker.mode,
         time_cell(worker.started_at),
     ]

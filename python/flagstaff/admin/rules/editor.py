@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 from django import forms
 from django.core.exceptions import ValidationError
 from django.utils.functional import Promise
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from flagstaff._words.json_text import is_same_json
-from flagstaff._words.rule_parts import in_reading_order
+from flagstaff._text import say
+from flagstaff._text.json_text import is_same_json
+from flagstaff._text.rules import in_reading_order
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.forms import (
     JSON_OPERATORS,
@@ -78,17 +77,16 @@ class Editor:
         return self.rules[0]["conditions"] if self._widget.of_segment and self.rules else self.rules
 
     def _line(self, number: int, rule: Texts) -> Line:
-        widget, place, label = self._widget, str(number), _("Rule %(rule)s")
-        of_rule = _("Rule %(rule)s, condition %(condition)s")
-        of_condition = _("Condition %(condition)s") if widget.of_segment else of_rule
-        numbers = {"rule": number + 1}
+        widget, place, label = self._widget, str(number), say("Rule {rule}")
+        of_rule = say("Rule {rule}, condition {condition}")
+        of_condition = say("Condition {condition}") if widget.of_segment else of_rule
         form_class = ValueRuleForm if widget.of_value else RuleForm
-        form = form_class(self._name, place, label % numbers, rule)
+        form = form_class(self._name, place, say(label, rule=number + 1).local, rule)
         conditions = []
         for at, texts in enumerate(rule["conditions"]):
             of_kind = SegmentForm if "segment" in texts else ConditionForm
-            label = of_condition % (numbers | {"condition": at + 1})
-            conditions.append(of_kind(self._name, f"{place}-{at}", label, texts, widget.offer))
+            heading = say(of_condition, rule=number + 1, condition=at + 1).local
+            conditions.append(of_kind(self._name, f"{place}-{at}", heading, texts, widget.offer))
         return Line(form, conditions)
 
     def _typed(self) -> list[dict[str, Any]] | None:
@@ -216,7 +214,7 @@ class RulesField(forms.Field):
     """
 
     widget: RulesWidget
-    default_error_messages = {"required": gettext_lazy("write at least one condition")}
+    default_error_messages = {"required": say("write at least one condition").lazy}
 
     def __init__(
         self,
@@ -239,7 +237,7 @@ class RulesField(forms.Field):
             rules = _JSON.clean(value)
             return [] if rules is None else rules
         if value.json is None:
-            raise ValidationError(_("Correct what is marked below."), code="rows")
+            raise ValidationError(say("Correct what is marked below.").local, code="rows")
         return value.json
 
 

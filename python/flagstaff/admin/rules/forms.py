@@ -10,10 +10,9 @@ from typing import Any, TypeAlias
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from flagstaff._words.json_text import scalar_of
+from flagstaff._text import say
+from flagstaff._text.json_text import scalar_of
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.offers import Mark, Offer, mark_of
 from flagstaff.validators import MAX_PERCENT
@@ -27,19 +26,19 @@ _IS_NULL, _PATTERN = "isnull", "regex"
 _NULLS = {_IS_NULL: True, "isnull:false": False}
 # In the order of the menu. A condition is true if one of its values matches.
 _OPERATORS = {
-    "in": gettext_lazy("is one of"),
-    "contains": gettext_lazy("contains"),
-    "startswith": gettext_lazy("starts with"),
-    "endswith": gettext_lazy("ends with"),
-    _PATTERN: gettext_lazy("matches the pattern"),
-    "lt": gettext_lazy("is less than"),
-    "lte": gettext_lazy("is at most"),
-    "gt": gettext_lazy("is more than"),
-    "gte": gettext_lazy("is at least"),
-    "version_lt": gettext_lazy("is a version before"),
-    "version_gte": gettext_lazy("is this version or later"),
-    _IS_NULL: gettext_lazy("is missing"),
-    "isnull:false": gettext_lazy("is present"),
+    "in": say("is one of").lazy,
+    "contains": say("contains").lazy,
+    "startswith": say("starts with").lazy,
+    "endswith": say("ends with").lazy,
+    _PATTERN: say("matches the pattern").lazy,
+    "lt": say("is less than").lazy,
+    "lte": say("is at most").lazy,
+    "gt": say("is more than").lazy,
+    "gte": say("is at least").lazy,
+    "version_lt": say("is a version before").lazy,
+    "version_gte": say("is this version or later").lazy,
+    _IS_NULL: say("is missing").lazy,
+    "isnull:false": say("is present").lazy,
 }
 #: In rules as JSON.
 JSON_OPERATORS = [name for name in _OPERATORS if ":" not in name]
@@ -82,13 +81,13 @@ class RuleForm(Row):
     """A rule without its conditions."""
 
     name = forms.CharField(
-        label=gettext_lazy("name"),
+        label=say("name").lazy,
         required=False,
         max_length=_MAX_NAME,
-        widget=forms.TextInput({"placeholder": gettext_lazy("name"), "autocomplete": "off"}),
+        widget=forms.TextInput({"placeholder": say("name").lazy, "autocomplete": "off"}),
     )
     rollout_percent = forms.IntegerField(
-        label=gettext_lazy("rollout in percent"),
+        label=say("rollout in percent").lazy,
         required=False,
         min_value=0,
         max_value=MAX_PERCENT,
@@ -105,9 +104,9 @@ class ValueRuleForm(RuleForm):
     """A rule of a value without its conditions."""
 
     value = JsonField(
-        label=gettext_lazy("value"),
+        label=say("value").lazy,
         widget=forms.Textarea(
-            {**_AREA, "placeholder": gettext_lazy("value as JSON"), "class": "flagstaff-json"}
+            {**_AREA, "placeholder": say("value as JSON").lazy, "class": "flagstaff-json"}
         ),
     )
 
@@ -115,21 +114,21 @@ class ValueRuleForm(RuleForm):
 class ConditionForm(Row):
     """A condition on an attribute."""
 
-    negate = forms.BooleanField(label=gettext_lazy("not"), required=False)
+    negate = forms.BooleanField(label=say("not").lazy, required=False)
     attribute = forms.CharField(
-        label=gettext_lazy("attribute"),
+        label=say("attribute").lazy,
         max_length=_MAX_NAME,
         widget=forms.TextInput(
-            {"placeholder": gettext_lazy("attribute"), "autocomplete": "off", **_VERBATIM}
+            {"placeholder": say("attribute").lazy, "autocomplete": "off", **_VERBATIM}
         ),
     )
     operator = forms.ChoiceField(
-        label=gettext_lazy("operator"), choices=[*_OPERATORS.items()], initial="in"
+        label=say("operator").lazy, choices=[*_OPERATORS.items()], initial="in"
     )
     values = forms.CharField(
-        label=gettext_lazy("values"),
+        label=say("values").lazy,
         required=False,
-        widget=forms.Textarea({**_AREA, "placeholder": gettext_lazy("values")}),
+        widget=forms.Textarea({**_AREA, "placeholder": say("values").lazy}),
     )
 
     def __init__(self, name: str, place: str, label: str, texts: Texts, offer: Offer) -> None:
@@ -149,7 +148,7 @@ class ConditionForm(Row):
             return [_NULLS[operator]]
         values = parse_values(self.cleaned_data["values"], operator)
         if not values:
-            raise ValidationError(_("Write at least one value."))
+            raise ValidationError(say("Write at least one value.").local)
         return values
 
     def clean(self) -> dict[str, Any]:
@@ -179,14 +178,14 @@ class SegmentForm(Row):
     """A condition that is a segment."""
 
     negate = ConditionForm.base_fields["negate"]
-    segment = forms.ChoiceField(label=gettext_lazy("segment"))
+    segment = forms.ChoiceField(label=say("segment").lazy)
 
     def __init__(self, name: str, place: str, label: str, texts: Texts, offer: Offer) -> None:
         """Takes what the page offers."""
         super().__init__(name, place, label, texts)
         # One that the user may not see stays.
         keys = dict.fromkeys(filter(None, [*offer.segments, texts["segment"]]))
-        choices = [("", _("choose a segment")), *((key, key) for key in keys)]
+        choices = [("", say("choose a segment").local), *((key, key) for key in keys)]
         self.fields["segment"].choices = choices  # type: ignore[attr-defined]
 
     def clean(self) -> dict[str, Any]:
@@ -259,9 +258,11 @@ def _parsed(item: str, operator: str) -> object:
     is_quoted = item.startswith('"')
     value = scalar_of(item) if is_quoted or operator in _TYPED_OPERATORS else item
     if is_quoted and value == item:
-        text = _(
-            "%(value)s is not a text in double quotes; close the quotation mark, write a comma "
-            "before the next value, and \\\\ for one \\"
+        raise ValidationError(
+            say(
+                "{value} is not a text in double quotes; close the quotation mark, write a comma "
+                "before the next value, and \\\\ for one \\",
+                value=item[:_MAX_SHOWN],
+            ).local
         )
-        raise ValidationError(text % {"value": item[:_MAX_SHOWN]})
     return item if value is None else value

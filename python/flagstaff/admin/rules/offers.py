@@ -9,21 +9,19 @@ from typing import Any, NamedTuple
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from flagstaff._tables.database import db
-from flagstaff._tables.group_lookup import can_read_groups, group_names, missing_groups
-from flagstaff._tables.impossible_values import impossible_value
-from flagstaff._tables.known_attributes import (
+from flagstaff._tables.attributes import (
     GROUPS,
     Attribute,
     AttributeType,
+    impossible_value,
     known_attributes,
     similar_attribute,
 )
-from flagstaff._words.rule_parts import groups_of, new_conditions, sentence
-from flagstaff._words.text import local_list, localized, quoted
+from flagstaff._tables.database import db
+from flagstaff._tables.groups import can_read_groups, group_names, missing_groups
+from flagstaff._text import local_list, localized, quoted, say
+from flagstaff._text.rules import groups_of, new_conditions, sentence
 from flagstaff.admin.rules.sentences import shown_segments
 from flagstaff.conf import conf
 from flagstaff.history.user_names import may_see_users
@@ -112,24 +110,31 @@ def rule_notes(rules: object) -> list[str]:
         if mark is not None and not mark.is_error:
             notes.append(f"{capfirst(localized(place))}: {mark.text}" if place else mark.text)
     if missing := missing_groups(groups_of(rules), db.alias):
-        text = ngettext(
-            "No user is in this group, because it does not exist: %(names)s. Create it, or correct "
-            "its name.",
-            "No user is in these groups, because they do not exist: %(names)s. Create them, or "
-            "correct their names.",
-            len(missing),
+        notes.append(
+            say(
+                "No user is in this group, because it does not exist: {names}. Create it, or "
+                "correct its name.",
+                "No user is in these groups, because they do not exist: {names}. Create them, or "
+                "correct their names.",
+                count=len(missing),
+                names=local_list((quoted(name) for name in missing), _MAX_GROUPS),
+            ).local
         )
-        notes.append(text % {"names": local_list((quoted(name) for name in missing), _MAX_GROUPS)})
     return [*dict.fromkeys(notes)]
 
 
 def _unknown_text(name: str) -> str:
-    names = {"name": quoted(name), "function": quoted(conf.attributes.callable)}
-    first = _("%(name)s is not known here.")
+    first = say("{name} is not known here.", name=quoted(name))
     if similar := similar_attribute(name):
-        first = _("%(name)s is not known here; did you mean %(similar)s?")
-        names["similar"] = quoted(similar)
-    second = _("It is missing unless a call passes it in “context”.")
+        first = say(
+            "{name} is not known here; did you mean {similar}?",
+            name=quoted(name),
+            similar=quoted(similar),
+        )
+    second = say("It is missing unless a call passes it in “context”.")
     if conf.attributes.callable:
-        second = _("It is missing unless a call passes it in “context” or %(function)s returns it.")
-    return f"{first} {second}" % names
+        second = say(
+            "It is missing unless a call passes it in “context” or {function} returns it.",
+            function=quoted(conf.attributes.callable),
+        )
+    return f"{first.local} {second.local}"

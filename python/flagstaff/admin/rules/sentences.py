@@ -10,17 +10,14 @@ from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
 from flagstaff._tables.database import db
-from flagstaff._tables.group_lookup import group_members
+from flagstaff._tables.groups import group_members
 from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
-from flagstaff._tables.value_states import ValueState
-from flagstaff._words.rule_parts import groups_of, named_segments
-from flagstaff._words.rule_text import conditions_text, rule_texts
-from flagstaff._words.text import MASK, Text, local_list, local_number, localized, quoted
+from flagstaff._tables.states import ValueState
+from flagstaff._text import MASK, Sentence, local_list, quoted, say
+from flagstaff._text.rules import conditions_text, groups_of, named_segments, rule_texts
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import hidden_rows, may_view
 from flagstaff.admin.words import joined, json_html, note_html
@@ -65,8 +62,8 @@ def results_html(state: ValueState, site: AdminSite, request: HttpRequest) -> Sa
     if texts is None:
         html = SafeString(MASK) if secret else _json(rules)
     else:
-        last = _("%(value)s for all others") if texts else _("%(value)s for everyone")
-        html = _list(texts, last % {"value": result(state.value)})
+        last = say("{value} for all others") if texts else say("{value} for everyone")
+        html = _list(texts, say(last, value=result(state.value)).local)
     problem = value_rule_problem(rules)
     return _with_notes(problem, html, rules) + _segments_html(rules, site, request)
 
@@ -91,25 +88,29 @@ def _json(stored: object) -> SafeString:
     return json_html(text)
 
 
-def _with_notes(problem: Text | None, html: SafeString, stored: object) -> SafeString:
+def _with_notes(problem: Sentence | None, html: SafeString, stored: object) -> SafeString:
     """Returns the sentences below why workers cannot read them, and above what their groups are."""
     if problem is not None:
-        text = _(
-            "Workers cannot read this: %(problem)s. They keep what they could read before; a "
-            "worker without it returns the default of the call, or the value itself."
-        )
-        text %= {"problem": localized(problem)}
+        text = say(
+            "Workers cannot read this: {problem}. They keep what they could read before; a "
+            "worker without it returns the default of the call, or the value itself.",
+            problem=problem,
+        ).local
         html = format_html('<p class="flagstaff-problem">{}</p>{}', text, html)
     # A change of the members changes who has the flag.
     counts = group_members(groups_of(stored), db.alias)
     if not counts:
         return html
     texts = (
-        ngettext("%(group)s has %(count)s member", "%(group)s has %(count)s members", count)
-        % {"group": quoted(name), "count": local_number(count)}
+        say(
+            "{group} has {count} member",
+            "{group} has {count} members",
+            count=count,
+            group=quoted(name),
+        ).local
         for name, count in counts.items()
     )
-    text = _("Groups: %(groups)s.") % {"groups": local_list(texts, _MAX_GROUPS)}
+    text = say("Groups: {groups}.", groups=local_list(texts, _MAX_GROUPS)).local
     return html + note_html(text)
 
 
@@ -124,7 +125,7 @@ def _segments_html(rules: object, site: AdminSite, request: HttpRequest) -> Safe
 
     def shown(key: str) -> str:
         if key not in pks:
-            return _("%(segment)s (does not exist)") % {"segment": key}
+            return say("{segment} (does not exist)", segment=key).local
         if not has_links or str(pks[key]) in hidden:
             return key
         return format_html('<a href="{}">{}</a>', page_url(site, model, "change", pks[key]), key)
@@ -138,6 +139,5 @@ def rules_note(rules: Any, problem_of: Callable[[Any], object]) -> str:
     if rules == []:
         return ""
     if problem_of(rules) is not None:
-        return _("unreadable rules")
-    text = ngettext("%(count)s rule", "%(count)s rules", len(rules))
-    return text % {"count": local_number(len(rules))}
+        return say("unreadable rules").local
+    return say("{count} rule", "{count} rules", count=len(rules)).local

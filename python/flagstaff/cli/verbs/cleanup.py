@@ -13,12 +13,12 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from flagstaff._engine.usage import HourlyUsage, Usage
-from flagstaff._engine.usage import usage as counted_usage
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.cells import Column, Record, printable
-from flagstaff._words.text import counted, some
-from flagstaff._words.times import full_time
+from flagstaff._text import counted, some
+from flagstaff._text.cells import Column, Record, printable
+from flagstaff._text.times import full_time
+from flagstaff._workers.usage import HourlyUsage, Usage
+from flagstaff._workers.usage import usage as counted_usage
 from flagstaff.changes.changed import command_line
 from flagstaff.cli.errors import FAILED, UNKNOWN, USAGE
 from flagstaff.cli.options import add_ownership, count, ownership_filter
@@ -28,8 +28,14 @@ from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import KEYS
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.places import UntrackedError, find_places, tracked_files
-from flagstaff.stale.signals import Assessment, Finding, Signal
-from flagstaff.stale.texts import date_of, finding_text, unknown_texts
+from flagstaff.stale.signals import (
+    Assessment,
+    Finding,
+    Signal,
+    date_of,
+    finding_text,
+    unknown_texts,
+)
 
 
 def _result_text(record: Record) -> str:

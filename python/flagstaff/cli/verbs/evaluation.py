@@ -9,14 +9,19 @@ from django.core.management.base import CommandError
 
 from flagstaff._engine import forced_off
 from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.explain import Explanation, ValueExplanation, explain_value, step_text
-from flagstaff._engine.explain import explain as explain_flag
-from flagstaff._engine.typed_context import parse_pairs
-from flagstaff._stored_value_schema import is_secret
-from flagstaff._tables.bucket_units import USER
+from flagstaff._evaluation import (
+    Explanation,
+    ValueExplanation,
+    explain_value,
+    parse_pairs,
+    step_text,
+)
+from flagstaff._evaluation import explain as explain_flag
+from flagstaff._tables.model_fields import USER
 from flagstaff._tables.rows import find_row, flag_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
-from flagstaff._words.cells import Column, Record, as_json
+from flagstaff._text.cells import Column, Record, as_json
+from flagstaff._value_schema import is_secret
 from flagstaff.changes.consequence import code_text
 from flagstaff.cli.errors import FAILED, USAGE
 from flagstaff.cli.options import add_key
@@ -156,7 +161,7 @@ def _print(
 ) -> None:
     """Prints the result, with the steps below. `members` replace those of the JSON document."""
     steps = [
-        {**asdict(step), "text": step_text(step, " (pass --context %(example)s)")}
+        {**asdict(step), "text": step_text(step, " (pass --context {example})")}
         for step in explanation.steps
     ]
     if not text.endswith("."):

@@ -11,11 +11,12 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from flagstaff import serialization
-from flagstaff._words.cells import Column
-from flagstaff._words.text import MAX_VALUE, counted, some
+from flagstaff._text import MAX_VALUE, counted, some
+from flagstaff._text.cells import Column
 from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
-from flagstaff.actions.look import Look, look_at_changes
+from flagstaff.actions.commit import look_at_changes
+from flagstaff.actions.look import Look
 from flagstaff.changes.changed import Changed, command_line
 from flagstaff.changes.consequence import written_lines
 from flagstaff.cli.action_verbs import write

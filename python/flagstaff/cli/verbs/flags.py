@@ -7,13 +7,13 @@ from typing import Any
 from django.db.models import Count
 
 from flagstaff._engine import forced_off
-from flagstaff._tables.flag_states import FlagState, ReleaseState, state_label, state_of
 from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.rows import all_rows, flag_row
+from flagstaff._tables.states import FlagState, ReleaseState, state_label, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._words.cells import Column, Record, as_json, with_fields
-from flagstaff._words.rule_text import rules_text
-from flagstaff._words.text import MAX_SHOWN, some
+from flagstaff._text import MAX_SHOWN, some
+from flagstaff._text.cells import Column, Record, as_json, with_fields
+from flagstaff._text.rules import rules_text
 from flagstaff.changes.allowed_users import allowed_users_of, count_allowed_users
 from flagstaff.changes.consequence import users_text
 from flagstaff.changes.impact import impact_of_enabling

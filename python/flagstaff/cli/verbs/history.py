@@ -13,8 +13,8 @@ from django.db import Error, transaction
 
 from flagstaff._tables.rows import unknown_key
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._words.cells import Column
-from flagstaff._words.text import MAX_VALUE, counted
+from flagstaff._text import MAX_VALUE, counted
+from flagstaff._text.cells import Column
 from flagstaff.actions import Done
 from flagstaff.actions.look import Look
 from flagstaff.actions.undo_look import look_at_undo

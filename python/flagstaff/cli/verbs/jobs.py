@@ -14,8 +14,7 @@ from django.core.management.base import CommandError
 from django.db import Error, close_old_connections
 
 from flagstaff._core import monotonic
-from flagstaff._engine.job_metrics import HEARTBEAT
-from flagstaff._engine.retention import RetentionJob
+from flagstaff._jobs import HEARTBEAT, RetentionJob
 from flagstaff.cli.errors import FAILED, GIVEN_UP
 from flagstaff.cli.options import seconds
 from flagstaff.cli.output import Output

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from flagstaff._stored_value_schema import SECRET_FIELDS, is_secret
 from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.cells import Column, Record, as_json, with_fields
-from flagstaff._words.text import MASK, MAX_VALUE, some, truncated
+from flagstaff._text import MASK, MAX_VALUE, some, truncated
+from flagstaff._text.cells import Column, Record, as_json, with_fields
+from flagstaff._value_schema import SECRET_FIELDS, is_secret
 from flagstaff.changes.segment_use import keys_that_name
 from flagstaff.cli.action_verbs import action_verbs
 from flagstaff.cli.options import add_key

@@ -10,17 +10,17 @@ from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 
 from flagstaff._engine.lifecycle import ready
-from flagstaff._engine.status import status as engine_status
 from flagstaff._tables.database import db
-from flagstaff._tables.migrating import PostgresOperation
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.cells import Column, Record
+from flagstaff._text.cells import Column, Record
 from flagstaff._workers.register import read_workers
+from flagstaff._workers.status import status as engine_status
 from flagstaff._workers.words import MODE_TEXTS, notes, summary, worker_label
 from flagstaff.cli.errors import FAILED
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, verb
 from flagstaff.conf import conf
+from flagstaff.operations import PostgresOperation
 
 # Seconds for the first load.
 _TIMEOUT = 5.0

@@ -3,13 +3,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.apps import AppConfig
-from django.utils.translation import gettext_lazy as _
+
+from flagstaff._text import say
 
 
 class OfrepConfig(AppConfig):
     name = "flagstaff.contrib.ofrep"
     label = "flagstaff_ofrep"
-    verbose_name = _("Feature flags: OFREP")
+    verbose_name = say("Feature flags: OFREP").lazy
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.contrib.ofrep.settings.SETTINGS",
         "verbs": "flagstaff.contrib.ofrep.cli.VERBS",

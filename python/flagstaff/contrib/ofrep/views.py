@@ -13,12 +13,17 @@ from django.utils.cache import patch_cache_control, patch_vary_headers
 from django.utils.http import parse_etags
 from django.views.decorators.csrf import csrf_exempt
 
-from flagstaff._connection.atomic_requests import outside_transactions
-from flagstaff._engine.log_once import log_once
-from flagstaff._engine.request_functions import RequestFunctionError, result_of
-from flagstaff.contrib.ofrep.callers import Caller, caller_of
-from flagstaff.contrib.ofrep.errors import OfrepError
-from flagstaff.contrib.ofrep.results import all_results, as_json, one_result
+from flagstaff._connection import outside_transactions
+from flagstaff._log import log_once
+from flagstaff._request.functions import RequestFunctionError, result_of
+from flagstaff.contrib.ofrep.protocol import (
+    Caller,
+    OfrepError,
+    all_results,
+    as_json,
+    caller_of,
+    one_result,
+)
 from flagstaff.contrib.ofrep.settings import LIMIT
 
 _View = Callable[..., HttpResponse]

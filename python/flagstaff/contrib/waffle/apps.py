@@ -3,16 +3,17 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.apps import AppConfig
-from django.utils.translation import gettext_lazy as _
+
+from flagstaff._text import say
 
 
 class WaffleConfig(AppConfig):
     name = "flagstaff.contrib.waffle"
     label = "flagstaff_waffle"
-    verbose_name = _("Feature flags: django-waffle")
+    verbose_name = say("Feature flags: django-waffle").lazy
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.contrib.waffle.settings.SETTINGS",
-        "checks": "flagstaff.contrib.waffle.checks.check_waffle",
+        "checks": "flagstaff.contrib.waffle.own_code.check_waffle",
         "deciding_code": "flagstaff.contrib.waffle.own_code.deciding_code",
         "verbs": "flagstaff.contrib.waffle.cli.VERBS",
     }

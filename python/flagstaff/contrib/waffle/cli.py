@@ -8,17 +8,17 @@ from collections.abc import Sequence
 from django.apps import apps
 from django.core.management.base import CommandError
 
-from flagstaff._words.text import MAX_VALUE, counted
+from flagstaff._text import MAX_VALUE, counted
 from flagstaff.actions import Done
 from flagstaff.changes import combined_undo
 from flagstaff.cli.errors import DIFFERS, FAILED, REFUSED
 from flagstaff.cli.options import add_attribution, add_wait, count
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, verb
-from flagstaff.contrib.waffle import comparing, converting
-from flagstaff.contrib.waffle.checks import version_text
+from flagstaff.contrib.waffle import comparing, importing
 from flagstaff.contrib.waffle.importing import Imported
 from flagstaff.contrib.waffle.importing import import_waffle as import_rows
+from flagstaff.contrib.waffle.own_code import version_text
 from flagstaff.extensions import Column, Record
 from flagstaff.history.describe import describe_change
 
@@ -80,14 +80,14 @@ def import_waffle(options: Options, out: Output) -> Done:
     out.messages(filter(None, [version_text()]))
     imported = import_rows(overwrite=options["overwrite"])
     records = [_import_record(row) for row in imported]
-    counts = _counts(records, "status", converting.STATUSES)
+    counts = _counts(records, "status", importing.STATUSES)
     if not out.is_json:
         out.records(_IMPORT_COLUMNS, records)
     out.message(_sum(counts))
     undo = combined_undo(row.changed for row in imported if row.changed is not None)
     document = {"rows": records, "counts": counts}
     problem = None
-    if refused := counts[converting.REFUSED]:
+    if refused := counts[importing.REFUSED]:
         number = counted(refused, "row is", "rows are")
         text = f"{number} refused; the notes say why"
         problem = CommandError(text, returncode=REFUSED)

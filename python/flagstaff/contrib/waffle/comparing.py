@@ -27,14 +27,13 @@ from django.test import RequestFactory
 
 from flagstaff import read_own_writes, snapshot
 from flagstaff._core import Snapshot
-from flagstaff._engine.explain import Explanation, explanation_of
+from flagstaff._evaluation import Explanation, explanation_of
 from flagstaff._tables.rows import all_rows
-from flagstaff._words.rule_parts import groups_of
+from flagstaff._text.rules import groups_of
 from flagstaff.conf import conf
 from flagstaff.contrib.waffle import contract, own_code
-from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE
-from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows, waffle_model
-from flagstaff.contrib.waffle.settings import WaffleKind
+from flagstaff.contrib.waffle.rows import Row, has_own_code, read_rows
+from flagstaff.contrib.waffle.settings import LANGUAGE_ATTRIBUTE, WaffleKind, waffle_model
 from flagstaff.extensions import Record
 from flagstaff.models import Segment
 

@@ -8,14 +8,19 @@ from typing import Any
 
 from django.db.models import Model
 from django.utils.functional import LazyObject
-from waffle.utils import get_setting
 
 from flagstaff import explain, resolve_flag, snapshot
 from flagstaff._core import Resolution, current, observed_request
-from flagstaff._engine.request_flags import in_request
-from flagstaff._tables.bucket_units import VISITOR
-from flagstaff.contrib.waffle.converting import LANGUAGE_ATTRIBUTE, SAMPLE_UNIT, TEST_ATTRIBUTE
-from flagstaff.contrib.waffle.settings import key_of, waffle_settings
+from flagstaff._request.flags import in_request
+from flagstaff._tables.model_fields import VISITOR
+from flagstaff.contrib.waffle.settings import (
+    LANGUAGE_ATTRIBUTE,
+    SAMPLE_UNIT,
+    TEST_ATTRIBUTE,
+    get_setting,
+    key_of,
+    waffle_settings,
+)
 from flagstaff.typing import UserLike
 
 _ALL = 100

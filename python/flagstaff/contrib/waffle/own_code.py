@@ -1,21 +1,25 @@
-"""The project's own code in models of waffle: it decides, unless the flag of its row is off."""
+"""The project's own code in models of waffle: it decides, unless the flag of its row is off.
+
+Also the system checks of these models, and of the version of waffle.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import wraps
 from inspect import getattr_static
 from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.apps import apps
+from django.core.checks import CheckMessage, Warning  # noqa: A004
 from django.db import DatabaseError, ProgrammingError, connections, router, transaction
 
 from flagstaff import resolve_flag
 from flagstaff._core import current
-from flagstaff.contrib.waffle.rows import code_text, has_own_code, seen_name, waffle_model
-from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
+from flagstaff.contrib.waffle.rows import code_text, has_own_code, seen_name
+from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of, waffle_model
 
 _LOG = logging.getLogger("flagstaff")
 # The results while the flag is off. None never means on, also not for `is not None`.
@@ -28,6 +32,9 @@ _OFF: dict[str, bool | None] = {
 }
 
 _WITHOUT_ROW = (classmethod, staticmethod, property)
+
+# From which version on `is_active_for_user()` regards which value of *Everyone*.
+_YES, _NO = (4, 1), (5, 0)
 
 
 def is_off(kind: WaffleKind, name: str) -> bool:
@@ -122,3 +129,40 @@ def _stored_names(model: Any, *, is_limited: bool) -> list[str]:
         # Nothing was written, and this takes back the limit.
         transaction.set_rollback(True, using=connection.alias)
     return stored
+
+
+def check_waffle() -> Iterator[CheckMessage]:
+    """Yields the project's models whose own code decides, and what waffle's version changes."""
+    if not apps.is_installed("waffle"):
+        return
+    for model in map(waffle_model, WAFFLE_KINDS):
+        if code := code_text(model):
+            yield Warning(
+                f"{code} decides about its rows: a flag here turns them off, but its rollout, its "
+                "rules and its allowed users have no effect on them",
+                hint="to count and roll out here, express what it adds by rules, and remove it",
+                obj=model,
+                id="flagstaff.W057",
+            )
+    if text := version_text():
+        yield Warning(
+            text,
+            hint="upgrade to django-waffle 5 first, and run your tests; or compare the results by "
+            "`manage.py flags compare-waffle`",
+            id="flagstaff.W058",
+        )
+
+
+def version_text() -> str:
+    """Returns how the results of the installed waffle differ; empty for version 5 and newer."""
+    package: Any = apps.get_app_config("waffle").module
+    installed = package.__version__
+    version = tuple(int(part) for part in installed.split(".")[:2] if part.isdigit())
+    if version >= _NO:
+        return ""
+    ignored = "Everyone: No" if version >= _YES else "Everyone"
+    return (
+        f"django-waffle {installed} differs from version 5, whose place flagstaff takes: "
+        f"its is_active_for_user() ignores {ignored!r}, and it does not call "
+        "_is_active_for_percent() of a model of yours"
+    )

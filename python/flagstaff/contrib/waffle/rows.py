@@ -14,7 +14,7 @@ from typing import Any
 from django.db import router
 from django.db.models import Model
 
-from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of
+from flagstaff.contrib.waffle.settings import WAFFLE_KINDS, WaffleKind, key_of, waffle_model
 
 # What a project's own model may override. Its code decides about its rows then.
 _EVALUATING_METHODS = (
@@ -26,6 +26,26 @@ _EVALUATING_METHODS = (
     "_get_user_ids",
     "_get_group_ids",
 )
+
+#: The columns of waffle that decide, by kind.
+DECIDING_COLUMNS: Mapping[WaffleKind, tuple[str, ...]] = {
+    "flag": (
+        "everyone",
+        "percent",
+        "testing",
+        "languages",
+        "authenticated",
+        "staff",
+        "superusers",
+    ),
+    "switch": ("active",),
+    "sample": ("percent",),
+}
+_OTHER_COLUMNS: Mapping[WaffleKind, tuple[str, ...]] = {
+    "flag": ("name", "note", "created", "modified", "rollout"),
+    "switch": ("name", "note", "created", "modified"),
+    "sample": ("name", "note", "created", "modified"),
+}
 
 #: In an instance: the columns as code has seen them.
 SEEN = "_flagstaff_seen"
@@ -62,13 +82,6 @@ class Row:
         """The languages of a flag."""
         languages = (language.strip() for language in (self["languages"] or "").split(","))
         return [*filter(None, languages)]
-
-
-def waffle_model(kind: WaffleKind) -> Any:
-    """Returns the model of waffle, or that of the project in its place."""
-    import waffle  # noqa: PLC0415 (the project may have removed it)
-
-    return getattr(waffle, f"get_waffle_{kind}_model")()
 
 
 @lru_cache
@@ -120,23 +133,18 @@ def read_kind(kind: WaffleKind, using: str) -> Iterator[Row]:
     for columns in rows.values():
         pk = columns[model._meta.pk.attname]
         own_columns = [
-            *_own_columns(model, columns),
+            *_own_columns(kind, model, columns),
             *(name for name in related if pk in related[name]),
         ]
         yield Row(kind, columns, users.get(pk, ()), sorted(groups.get(pk, ())), tuple(own_columns))
 
 
-def _own_columns(model: type[Model], columns: Mapping[str, Any]) -> Iterator[str]:
+def _own_columns(kind: WaffleKind, model: type[Model], columns: Mapping[str, Any]) -> Iterator[str]:
     """Yields the columns beside those of waffle's abstract model that are not empty."""
-    from waffle import models  # noqa: PLC0415 (the project may have removed it)
-
-    bases = (models.AbstractBaseFlag, models.AbstractBaseSwitch, models.AbstractBaseSample)
-    base_names = {
-        field.name for base in bases if issubclass(model, base) for field in base._meta.fields
-    }
+    waffle_columns = {*DECIDING_COLUMNS[kind], *_OTHER_COLUMNS[kind]}
     for field in model._meta.concrete_fields:
         # Columns such as those with auto_now are not editable.
         empty: tuple[Any, ...] = (None, "", [], {}, field.get_default())
-        is_own = field.editable and not field.primary_key and field.name not in base_names
+        is_own = field.editable and not field.primary_key and field.name not in waffle_columns
         if is_own and columns[field.attname] not in empty:
             yield field.attname

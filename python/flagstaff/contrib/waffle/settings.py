@@ -1,4 +1,4 @@
-"""The setting WAFFLE, and the keys of waffle's names."""
+"""The setting WAFFLE, the keys of waffle's names, and waffle's own settings with its models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from django.apps import apps
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import setting_changed
 from django.utils import timezone
 
@@ -18,6 +21,48 @@ from flagstaff.validators import is_valid_flag_key
 #: The three models of waffle.
 WaffleKind: TypeAlias = Literal["flag", "switch", "sample"]
 WAFFLE_KINDS: tuple[WaffleKind, ...] = ("flag", "switch", "sample")
+
+#: The attribute of the rules for waffle's test parameter: "1" or "0".
+TEST_ATTRIBUTE = "waffle_test"
+#: The attribute of the rule for languages.
+LANGUAGE_ATTRIBUTE = "language"
+#: The bucketing unit of samples: a new random number for each evaluation.
+SAMPLE_UNIT = "waffle_sample"
+
+#: The version of waffle whose place flagstaff takes.
+WAFFLE_VERSION = "5.0.0"
+#: What waffle's settings are, unless a project has its own.
+DEFAULTS: Mapping[str, Any] = {
+    "COOKIE": "dwf_%s",
+    "TEST_COOKIE": "dwft_%s",
+    "SECURE": True,
+    "MAX_AGE": 30 * 86_400,
+    "CACHE_PREFIX": "waffle:",
+    "CACHE_NAME": "default",
+    "FLAG_CACHE_KEY": "flag:%s",
+    "FLAG_USERS_CACHE_KEY": "flag:%s:users",
+    "FLAG_GROUPS_CACHE_KEY": "flag:%s:groups",
+    "ALL_FLAGS_CACHE_KEY": "flags:all",
+    "SAMPLE_CACHE_KEY": "sample:%s",
+    "ALL_SAMPLES_CACHE_KEY": "samples:all",
+    "SWITCH_CACHE_KEY": "switch:%s",
+    "ALL_SWITCHES_CACHE_KEY": "switches:all",
+    "FLAG_DEFAULT": False,
+    "SAMPLE_DEFAULT": False,
+    "SWITCH_DEFAULT": False,
+    "READ_FROM_WRITE_DB": False,
+    "CREATE_MISSING_FLAGS": False,
+    "CREATE_MISSING_SAMPLES": False,
+    "CREATE_MISSING_SWITCHES": False,
+    "LOG_MISSING_FLAGS": None,
+    "LOG_MISSING_SAMPLES": None,
+    "LOG_MISSING_SWITCHES": None,
+    "OVERRIDE": False,
+    "ENABLE_ADMIN_PAGES": True,
+    "FLAG_MODEL": "waffle.Flag",
+    "SWITCH_MODEL": "waffle.Switch",
+    "SAMPLE_MODEL": "waffle.Sample",
+}
 
 _UNITS = {"visitors": "visitor", "users": "user"}
 _EXPECTED = (
@@ -98,3 +143,26 @@ def _forget(*, setting: str, **_: object) -> None:
 
 
 setting_changed.connect(_forget, dispatch_uid="flagstaff.contrib.waffle")
+
+
+def get_setting(name: str, default: Any = None) -> Any:
+    """Returns a setting of waffle, such as "COOKIE" for WAFFLE_COOKIE."""
+    return getattr(settings, f"WAFFLE_{name}", DEFAULTS.get(name, default))
+
+
+def get_waffle_model(setting_name: str) -> Any:
+    """Returns the model of a setting such as "FLAG_MODEL". Raises ImproperlyConfigured."""
+    name = get_setting(setting_name)
+    try:
+        return apps.get_model(name)
+    except ValueError as error:
+        text = f"WAFFLE_{setting_name} must be of the form 'app_label.model_name'"
+        raise ImproperlyConfigured(text) from error
+    except LookupError as error:
+        text = f"WAFFLE_{setting_name} refers to model {name!r} that has not been installed"
+        raise ImproperlyConfigured(text) from error
+
+
+def waffle_model(kind: WaffleKind) -> Any:
+    """Returns the model of waffle, or that of the project in its place."""
+    return get_waffle_model(f"{kind.upper()}_MODEL")

@@ -3,13 +3,14 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.apps import AppConfig
-from django.utils.translation import gettext_lazy as _
+
+from flagstaff._text import say
 
 
 class WebhooksConfig(AppConfig):
     name = "flagstaff.contrib.webhooks"
     label = "flagstaff_webhooks"
-    verbose_name = _("Feature flags: webhooks")
+    verbose_name = say("Feature flags: webhooks").lazy
     default_auto_field = "django.db.models.BigAutoField"
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.contrib.webhooks.receivers.SETTINGS",

@@ -1,10 +1,14 @@
-"""An event as a message for a receiver."""
+"""An event as a message for a receiver, in our format, and in those of Slack and of Sentry."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import hmac
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timezone
+from hashlib import sha256
+from itertools import chain
+from typing import Any
 
 from django.apps import apps
 from django.db.models import Model
@@ -22,6 +26,18 @@ from flagstaff.history.user_names import names_of_actors
 # The length of each value in the summary: Slack's text has room for the old and the new one.
 _MAX_VALUE = 80
 _PAST_TENSE = {"create": "created", "change": "changed", "delete": "deleted"}
+
+# Slack allows 3,000 characters per block, and escaping can make a text five times as long. A block
+# holds at most two short texts, or the reason.
+_SLACK_MAX_TEXT, _SLACK_MAX_REASON = 250, 500
+# The keys that use a segment.
+_MAX_KEYS = 10
+
+# Sentry refuses a request with a longer key or actor.
+_SENTRY_MAX_LENGTH = 100
+_SENTRY_ACTIONS = {"create": "created", "change": "updated", "delete": "deleted"}
+# A change of any other field has no effect on results.
+_DECISIVE = {"key", "enabled", "rollout_percent", "rules", "bucket_by"}
 
 
 @dataclass(frozen=True)
@@ -117,3 +133,108 @@ def admin_link(model: type[Model], pk: str) -> str | None:
     except NoReverseMatch:
         return None
     return conf.site_url.rstrip("/") + path
+
+
+def as_slack(message: WebhookMessage) -> dict[str, Any]:
+    """Returns the body of the format "slack": the notification's text, and the channel's blocks."""
+    event, details = message.event, list[str]()
+    if event.source:
+        details.append(f"source: {_escaped(event.source)}")
+    if keys := [*chain.from_iterable(message.used_by.values())]:
+        more = len(keys) - _MAX_KEYS
+        text = _escaped(", ".join(keys[:_MAX_KEYS]))
+        details.append(f"used by {text} and {more:,} more" if more > 0 else f"used by {text}")
+    return slack_body(
+        event.key, message.summary, message.actor_name, message.link, event.reason, details
+    )
+
+
+def slack_body(  # noqa: PLR0913, PLR0917 (the parts of a message)
+    key: str,
+    summary: str,
+    actor: str,
+    link: str | None,
+    reason: str | None,
+    details: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Returns a body. The details are escaped already."""
+    key, summary, actor = _escaped(key), _escaped(summary), f"by {_escaped(actor)}"
+    title = f"<{link}|{key}>" if link else key
+    blocks = [_slack_section(f"*{title}*  {summary}")]
+    if reason:
+        blocks.append(_slack_section(f"> {_escaped(reason, _SLACK_MAX_REASON)}"))
+    context = _slack_text("  ·  ".join([actor, *details]))
+    blocks.append({"type": "context", "elements": [context]})
+    return {"text": f"{key}: {summary}, {actor}", "blocks": blocks}
+
+
+def _escaped(text: str, max_length: int = _SLACK_MAX_TEXT) -> str:
+    """Returns one line of limited length, without links and mentions."""
+    line = " ".join(text.split())
+    cut = line if len(line) <= max_length else f"{line[: max_length - 1]}…"
+    return cut.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _slack_section(text: str) -> dict[str, Any]:
+    return {"type": "section", "text": _slack_text(text)}
+
+
+def _slack_text(text: str) -> dict[str, Any]:
+    # Without `verbatim` Slack turns plain words such as https://… and @name into links.
+    return {"type": "mrkdwn", "text": text, "verbatim": True}
+
+
+def as_sentry(message: WebhookMessage) -> dict[str, Any] | None:
+    """Returns the body of the format "sentry", with a record for each flag.
+
+    None if the event changed no flag's results.
+    """
+    records = [*_sentry_records(message)]
+    return {"meta": {"version": 1}, "data": records} if records else None
+
+
+def sentry_headers(body: bytes, keys: Sequence[bytes]) -> dict[str, str]:
+    """Returns the header with the signature of a message."""
+    return {"X-Sentry-Signature": hmac.new(keys[0], body, sha256).hexdigest()}
+
+
+def _sentry_records(message: WebhookMessage) -> Iterator[dict[str, Any]]:
+    event = message.event
+    for key in _changed_flags(message):
+        if len(key) <= _SENTRY_MAX_LENGTH:
+            yield {
+                "action": _SENTRY_ACTIONS[event.action],
+                "change_id": _change_id(event, key),
+                "created_at": message.at.astimezone(timezone.utc).isoformat(timespec="seconds"),
+                "created_by": _sentry_actor(message),
+                "flag": key,
+            }
+
+
+def _changed_flags(message: WebhookMessage) -> Sequence[str]:
+    """Returns the keys of the flags that the event can have changed for a user."""
+    event = message.event
+    changed = {difference.field for difference in event.differences}
+    if event.kind == Kind.FLAG.value:
+        is_decisive = bool(changed & _DECISIVE or event.added.count or event.removed.count)
+        return [event.key] if event.action != "change" or is_decisive else []
+    # No rule names a segment that was just created, or deleted.
+    if event.action != "change" or "conditions" not in changed:
+        return []
+    return message.used_by.get("flags", ())
+
+
+def _change_id(event: Event, key: str) -> int:
+    """Returns an id that is the same at each attempt. Sentry drops records with an equal one."""
+    if event.kind == Kind.FLAG.value:
+        return event.version
+    digest = sha256(f"{event.version}:{key}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1  # A signed integer of 64 bits.
+
+
+def _sentry_actor(message: WebhookMessage) -> dict[str, str]:
+    """Returns the primary key of a user. For other actors, which can be names, the source."""
+    actor, source = message.event.actor, message.event.source or "database"
+    if actor is not None and message.is_by_user and "@" not in actor:
+        return {"id": actor[:_SENTRY_MAX_LENGTH], "type": "id"}
+    return {"id": source[:_SENTRY_MAX_LENGTH], "type": "name"}

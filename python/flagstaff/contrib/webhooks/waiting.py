@@ -9,10 +9,9 @@ from typing import Any
 from django.utils.timezone import is_aware, make_aware
 
 from flagstaff.conf import conf
-from flagstaff.contrib.webhooks.message import admin_link
+from flagstaff.contrib.webhooks.message import admin_link, slack_body
 from flagstaff.contrib.webhooks.models import Delivery
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS
-from flagstaff.contrib.webhooks.slack import slack_body
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.stored import records_of, state_text
 

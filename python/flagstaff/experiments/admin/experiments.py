@@ -11,18 +11,16 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from flagstaff._engine import forced_off
 from flagstaff._tables.database import db
-from flagstaff._words.rule_parts import sentence
-from flagstaff._words.text import local_list, localized
-from flagstaff._words.times import aware
+from flagstaff._text import local_list, localized, say
+from flagstaff._text.rules import sentence
+from flagstaff._text.times import aware
 from flagstaff.actions import Action
+from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_pages import Level
 from flagstaff.admin.app_rows import AppRowAdmin
-from flagstaff.admin.argument_form import ArgumentForm
 from flagstaff.admin.row_page import Head, Section
 from flagstaff.admin.rules.sentences import rules_html
 from flagstaff.admin.words import COLOURS, badge, facts_html, time_cell, two_lines
@@ -72,7 +70,7 @@ class ExperimentAdmin(AppRowAdmin):
         # Frozen reports are large, and the list shows none.
         return super().get_queryset(request).defer("frozen_report").select_related("stored_verdict")
 
-    @admin.display(description=gettext_lazy("experiment"), ordering="key")
+    @admin.display(description=say("experiment").lazy, ordering="key")
     def experiment(self, experiment: Experiment) -> SafeString:
         """The key, with the description as its tooltip, and the variants."""
         key = format_html(
@@ -82,18 +80,18 @@ class ExperimentAdmin(AppRowAdmin):
         )
         return two_lines(key, "" if experiment.problem else shares_text(experiment))
 
-    @admin.display(description=gettext_lazy("state"), ordering="state")
+    @admin.display(description=say("state").lazy, ordering="state")
     def shown_state(self, experiment: Experiment) -> SafeString:
         """The state, and the variant that was shipped."""
         winner = experiment.winner
-        note = _("everyone gets “%(winner)s”") % {"winner": winner} if winner else ""
+        note = say("everyone gets “{winner}”", winner=winner).local if winner else ""
         label = state_label(experiment.state)
         if experiment.key in forced_off.keys:
-            forced = badge("forced off", _("forced off"), title=forced_off.VARIABLE)
+            forced = badge("forced off", say("forced off").local, title=forced_off.VARIABLE)
             label = format_html("{} {}", label, forced)
         return two_lines(label, note)
 
-    @admin.display(description=gettext_lazy("verdict"))
+    @admin.display(description=say("verdict").lazy)
     def verdict(self, experiment: Experiment) -> str:
         """The last verdict of a running experiment, or what is wrong, in red."""
         if experiment.state != State.RUNNING and not experiment.problem:
@@ -102,7 +100,7 @@ class ExperimentAdmin(AppRowAdmin):
         shown = "" if level is Level.RUNNING else label
         return two_lines(shown, text)
 
-    @admin.display(description=gettext_lazy("started"), ordering="started_at")
+    @admin.display(description=say("started").lazy, ordering="started_at")
     def started(self, experiment: Experiment) -> str:
         """The time since the start."""
         return time_cell(experiment.started_at)
@@ -145,11 +143,11 @@ class ExperimentAdmin(AppRowAdmin):
             alarms.append(sentence(row.problem))
         elif error and (report is None or not report["has_mismatch"]):
             text = (
-                _("There is no verdict: %(error)s")
+                say("There is no verdict: {error}")
                 if report
-                else _("There is no report: %(error)s")
+                else say("There is no report: {error}")
             )
-            alarms.append(text % {"error": error})
+            alarms.append(say(text, error=error).local)
         if report and report["has_mismatch"]:
             alarms.append(reports.mismatch_notice(report))
         verdicts = reports.verdict_lines(report) if report and row.state != State.DRAFT else ()
@@ -184,8 +182,8 @@ class ExperimentAdmin(AppRowAdmin):
         lines = [(label, texts[name]) for name, label in SETTINGS.items() if name != "description"]
         forced = [f"{unit}: {variant}" for unit, variant in row.overrides.items()]
         if forced:
-            lines.append((_("Forced units"), local_list(forced, _MAX_FORCED)))
-        return Section(_("Settings"), facts_html(lines), ("edit", "force"))
+            lines.append((say("Forced units").local, local_list(forced, _MAX_FORCED)))
+        return Section(say("Settings").local, facts_html(lines), ("edit", "force"))
 
 
 def _report_of(row: Any) -> tuple[Report | None, str]:
@@ -200,7 +198,7 @@ def _state_text(row: Experiment) -> str:
     label = str(State(row.state).label)
     if row.state == State.RUNNING:
         label = f"{label}, {day_text(row, aware(timezone.now()))}"
-    forced = _("forced off")
+    forced = say("forced off").local
     return f"{label}, {forced}" if row.key in forced_off.keys else label
 
 

@@ -8,11 +8,9 @@ from typing import Any
 from django import forms
 from django.contrib.admin import AdminSite
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
-from flagstaff._words.text import local_list
-from flagstaff.admin.argument_form import ArgumentForm
+from flagstaff._text import local_list, say
+from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
 from flagstaff.exceptions import ConfigurationError
@@ -25,11 +23,11 @@ from flagstaff.experiments.variants import Variant, variants_of
 _LABELS: Mapping[str, Any] = {
     **SETTINGS,
     "percent": SETTINGS["traffic_percent"],
-    "metric": gettext_lazy("Metric"),
-    "tolerated": gettext_lazy("Tolerated harm"),
-    "unit": gettext_lazy("Unit"),
-    "variant": gettext_lazy("Variant"),
-    "winner": gettext_lazy("Everyone gets"),
+    "metric": say("Metric").lazy,
+    "tolerated": say("Tolerated harm").lazy,
+    "unit": say("Unit").lazy,
+    "variant": say("Variant").lazy,
+    "winner": say("Everyone gets").lazy,
 }
 
 
@@ -61,7 +59,7 @@ def prepare_fields(
         better = form.fields[name] = special or field
         better.label = _LABELS.get(name, better.label)
         if name in ("others", "guardrails") and (names := _names()):
-            label = _("Metrics")
+            label = say("Metrics").local
             better.help_text = f"{better.help_text}. {label}: {local_list(names)}."
         if isinstance(better, forms.CharField) and name == "description":
             # An empty text removes what was there.
@@ -79,18 +77,18 @@ def _special_field(
     if name == "rules":
         return RulesField(
             Offer(site, request),
-            no_rules=_("No rules: all units take part."),
-            help_text=_("The first rule that matches decides."),
+            no_rules=say("No rules: all units take part.").local,
+            help_text=say("The first rule that matches decides.").local,
             required=False,
         )
     if name in ("primary", "metric"):
-        choices = [("", _("none yet")), *((metric, metric) for metric in _names())]
+        choices = [("", say("none yet").local), *((metric, metric) for metric in _names())]
         return forms.ChoiceField(choices=choices, required=required)
     if experiment is not None and name in ("winner", "variant"):
         keys = [(variant.key, variant.key) for variant in variants_of(experiment.variants)]
         if name == "winner":
             return forms.ChoiceField(choices=keys, widget=forms.RadioSelect)
-        choices = [*reversed(keys), ("", _("what its bucket says"))]
+        choices = [*reversed(keys), ("", say("what its bucket says").local)]
         return forms.TypedChoiceField(choices=choices, required=False, empty_value=None)
     return None
 

@@ -9,10 +9,9 @@ from django.contrib.admin import AdminSite
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
-from flagstaff._words.text import localized
-from flagstaff._words.times import aware
+from flagstaff._text import localized, say
+from flagstaff._text.times import aware
 from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
 from flagstaff.admin.links import page_url
 from flagstaff.admin.words import as_of, badge
@@ -68,18 +67,21 @@ def verdict_lines(experiment: Experiment, now: datetime) -> Iterator[tuple[Level
     For one that cannot be read, in any state, yields why.
     """
     if problem := experiment.problem:
-        yield Level.PROBLEM, badge("no verdict", _("no verdict")), localized(problem)
+        yield Level.PROBLEM, badge("no verdict", say("no verdict").local), localized(problem)
         return
     running, day = state_label(State.RUNNING), day_text(experiment, now)
     stored = verdict_of(experiment)
     if stored is None:
-        text = _("%(day)s. No verdict yet: run-jobs has not run since the start.")
-        yield Level.RUNNING, running, text % {"day": day}
+        yield (
+            Level.RUNNING,
+            running,
+            say("{day}. No verdict yet: run-jobs has not run since the start.", day=day).local,
+        )
         return
     verdict, time = _verdict(stored), as_of(stored.at)
     outcomes = [outcome for outcome in _LEVELS if outcome.value in stored.outcomes.values()]
     if stored.problem:
-        yield Level.PROBLEM, badge("no verdict", _("no verdict")), f"{verdict}, {time}"
+        yield Level.PROBLEM, badge("no verdict", say("no verdict").local), f"{verdict}, {time}"
     elif outcomes and (level := _LEVELS[outcomes[0]]) is not Level.RUNNING:
         # Of one treatment, the label says it already.
         details = verdict if len(stored.outcomes) > 1 else day
@@ -100,7 +102,7 @@ def _verdict(stored: StoredVerdict) -> str:
 def day_text(experiment: Experiment, now: datetime) -> str:
     """Returns the day of an experiment since its start, such as "Day 3"."""
     started = aware(experiment.started_at) if experiment.started_at else now
-    return _("Day %(number)s") % {"number": max((now - started).days, 0) + 1}
+    return say("Day {number}", number=max((now - started).days, 0) + 1).local
 
 
 PAGES = AppPages(Experiment, ExperimentEvent, "experiment", _search_texts, overview_lines)

@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
-from flagstaff._words.text import localized
-from flagstaff._words.times import local_time_text
+from flagstaff._text import localized, say
+from flagstaff._text.times import local_time_text
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.experiments.figures import NONE, count_text, p_sentence, percent_number_text, signed
@@ -59,34 +58,40 @@ def outcome_label(outcome: str) -> SafeString:
 def state_sentence(experiment: Experiment) -> str:
     """Returns the state as one sentence."""
     texts = {
-        State.DRAFT: _("Not started: every call gets its default, and no exposure is recorded."),
-        State.RUNNING: _("Started %(started)s."),
-        State.STOPPED: _("Stopped %(ended)s: every call gets its default."),
-        State.SHIPPED: _("Shipped %(ended)s: everyone gets “%(winner)s”."),
+        State.DRAFT: say(
+            "Not started: every call gets its default, and no exposure is recorded."
+        ).local,
+        State.RUNNING: say("Started {started}."),
+        State.STOPPED: say("Stopped {ended}: every call gets its default."),
+        State.SHIPPED: say("Shipped {ended}: everyone gets “{winner}”."),
     }
     times = (experiment.started_at, experiment.ended_at)
     started, ended = (local_time_text(at) if at else NONE for at in times)
     names = {"started": started, "ended": ended, "winner": experiment.winner}
-    return texts[State(experiment.state)] % names
+    return say(texts[State(experiment.state)], **names).local
 
 
 def mismatch_notice(report: Report) -> SafeString:
     """Returns what is wrong with the shares, and what to look for."""
-    text = _("%(variant)s: %(seen)s units, %(expected)s expected")
+    text = say("{variant}: {seen} units, {expected} expected")
     seen = (
-        text % {"variant": key, "seen": count_text(met), "expected": count_text(expected)}
+        say(text, variant=key, seen=count_text(met), expected=count_text(expected)).local
         for key, met, expected in expected_units(report)
     )
     repair = ""
     if report["state"] in (State.RUNNING, State.STOPPED) and not report["frozen_at"]:
-        repair = _("Repair the cause, then restart the experiment: the units so far stay wrong.")
+        repair = say(
+            "Repair the cause, then restart the experiment: the units so far stay wrong."
+        ).local
     return format_html(
         "{} {}. {} {} {}",
-        _("The shares of the variants are wrong (sample-ratio mismatch): %(p)s.")
-        % {"p": p_sentence(report["exposures"]["mismatch_p_value"])},
+        say(
+            "The shares of the variants are wrong (sample-ratio mismatch): {p}.",
+            p=p_sentence(report["exposures"]["mismatch_p_value"]),
+        ).local,
         "; ".join(seen),
-        _(SHARES_ARE_WRONG),
-        _("No figure of a metric is shown, because none would be valid."),
+        say(SHARES_ARE_WRONG).local,
+        say("No figure of a metric is shown, because none would be valid.").local,
         repair,
     )
 
@@ -114,21 +119,22 @@ def _sentence(row: MetricRow) -> str:
     """Returns the newest figures of the primary metric."""
     if row.newest is None:
         return ""
-    return _("%(metric)s: %(control)s → %(value)s, %(effect)s.") % {
-        "metric": row.metric["metric"],
-        "control": row.control,
-        "value": row.treatment,
-        "effect": row.effect,
-    }
+    return say(
+        "{metric}: {control} → {value}, {effect}.",
+        metric=row.metric["metric"],
+        control=row.control,
+        value=row.treatment,
+        effect=row.effect,
+    ).local
 
 
 def metrics(report: Report) -> Section:
     """Returns one table of all metrics, with a shared axis; no figure if the shares are wrong."""
-    title, actions = _("Metrics"), ("add-metric",)
+    title, actions = say("Metrics").local, ("add-metric",)
     if report["has_mismatch"]:
         return Section(title, "")
     if not report["metrics"]:
-        return Section(title, _("There is no metric, so there is no verdict."), actions)
+        return Section(title, say("There is no metric, so there is no verdict.").local, actions)
     metrics_with_rows = [
         (metric, [MetricRow(metric, result) for result in metric["treatments"]])
         for metric in report["metrics"]
@@ -138,16 +144,16 @@ def metrics(report: Report) -> Section:
     control, *treatments = (variant["key"] for variant in report["settings"]["variants"])
     is_one = len(treatments) == 1
     scale: str = format_html(
-        '<span class="visually-hidden">{}</span>{}', _("Difference"), axis.labels()
+        '<span class="visually-hidden">{}</span>{}', say("Difference").local, axis.labels()
     )
     table = Table(
         [
-            Column(_("Metric")),
+            Column(say("Metric").local),
             Column(control, is_number=True),
-            Column(treatments[0] if is_one else _("Treatment"), is_number=True),
+            Column(treatments[0] if is_one else say("Treatment").local, is_number=True),
             Column(scale),
-            Column(_("p, corrected"), is_number=True),
-            Column(_("Result")),
+            Column(say("p, corrected").local, is_number=True),
+            Column(say("Result").local),
         ],
         [
             cells
@@ -158,10 +164,10 @@ def metrics(report: Report) -> Section:
             filter(
                 None,
                 [
-                    _(
+                    say(
                         "Drawn is the change in relation to the control. The verdict follows from "
                         "the interval that is drawn."
-                    ),
+                    ).local,
                     wider_intervals_text(report),
                 ],
             )
@@ -175,7 +181,7 @@ def _cells(
 ) -> Iterator[tuple[str, ...]]:
     roles = role_texts(metric)
     if metric["error"]:
-        error = two_lines(badge("no verdict", _("fails")), str(localized(metric["error"])))
+        error = two_lines(badge("no verdict", say("fails").local), str(localized(metric["error"])))
         yield (two_lines(metric["metric"], *roles), NONE, NONE, "", NONE, error)
     for row in rows:
         treatment = "" if is_one else row.result["treatment"]
@@ -199,7 +205,7 @@ def conclusions(report: Report) -> Section:
     parts = SafeString()
     for verdict in report["verdicts"]:
         may, may_not = (
-            format_html_join("", "<li>{}</li>", ([text] for text in map(_, texts)))
+            format_html_join("", "<li>{}</li>", ([text] for text in map(say, texts)))
             for texts in (verdict["may_conclude"], verdict["may_not_conclude"])
         )
         if len(report["verdicts"]) > 1 and (may or may_not):
@@ -207,13 +213,13 @@ def conclusions(report: Report) -> Section:
         if may:
             parts += format_html("<ul>{}</ul>", may)
         if may_not:
-            parts += format_html("<p>{}</p><ul>{}</ul>", _("Keep in mind:"), may_not)
-    return Section(_("What this means"), parts)
+            parts += format_html("<p>{}</p><ul>{}</ul>", say("Keep in mind:").local, may_not)
+    return Section(say("What this means").local, parts)
 
 
 def units(report: Report) -> Section:
     """Returns the units of each variant beside their planned shares."""
-    title, rows = _("Units"), unit_rows(report)
+    title, rows = say("Units").local, unit_rows(report)
     columns = [Column(name, is_number=place > 0) for place, name in enumerate(rows[0])]
     cells = [[*row.values()] for row in rows]
     html = Table(columns, cells, note=shares_text(report)).html(title)
@@ -283,7 +289,7 @@ class Axis:
             label = signed(tick, percent_number_text) if tick else "0"
             text = '<text x="{}" y="{}" text-anchor="{}">{}</text>'
             texts += format_html(text, place, _MIDDLE + _RADIUS, anchor, label)
-        return _box(_("Scale of the change"), texts)
+        return _box(say("Scale of the change").local, texts)
 
     def drawing(self, change: Change, css: str, label: str) -> SafeString:
         """Returns the interval of a change and its value, with the label for screen readers.

@@ -5,7 +5,7 @@ import django.db.models.functions.datetime
 from django.db import migrations, models
 
 import flagstaff.base_models
-from flagstaff._tables.migrating import WatchAppTable
+from flagstaff.operations import WatchAppTable
 
 
 class Migration(migrations.Migration):

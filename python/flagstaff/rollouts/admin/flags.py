@@ -12,8 +12,8 @@ from django.db.models import Case, Q, Value, When
 from django.http import HttpRequest
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
+from flagstaff._text import say
 from flagstaff.actions.look import Line
 from flagstaff.admin.app_pages import AppPages, FlagNote, Level, OverviewLine
 from flagstaff.admin.fallbacks import once
@@ -40,8 +40,8 @@ def _note(plan: Plan, flag: Any) -> str:
     text = state_name(plan)[1]
     if plan.needs_attention or will_pause(plan, flag) or rollout_difference(plan, flag):
         values = {"state": text, "reason": state_sentence(plan, flag)}
-        text = _("%(state)s — %(reason)s") % values
-    return _("plan: %(state)s") % {"state": text}
+        text = say("{state} — {reason}", **values).local
+    return say("plan: {state}", state=text).local
 
 
 def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Line]:
@@ -53,10 +53,10 @@ def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Line]:
     for pk, plan in _plans_of(request, flags).items():
         now = str(State(plan.state).label)
         if plan.state in WATCHED_STATES:
-            rows[pk] = Line(_("plan"), now, str(State.PAUSED.label))
+            rows[pk] = Line(say("plan").local, now, str(State.PAUSED.label))
         elif plan.trip_reason:
-            text = _("%(state)s — %(reason)s") % {"state": now, "reason": plan.trip_reason}
-            rows[pk] = Line(_("plan"), text, text)
+            text = say("{state} — {reason}", state=now, reason=plan.trip_reason).local
+            rows[pk] = Line(say("plan").local, text, text)
     return rows
 
 
@@ -65,7 +65,7 @@ def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
     plan = _plans_of(request, [flag]).get(str(flag.pk))
     links = []
     if plan is not None and may_view(site, request, Plan):
-        links.append((page_url(site, Plan, "change", plan.pk), _("Open the plan")))
+        links.append((page_url(site, Plan, "change", plan.pk), say("Open the plan").local))
     if plan is None or plan.state not in ACTIVE_STATES:
         links += _add_links(site, request, flag)
     html = format_html_join(" · ", '<a href="{}">{}</a>', links)
@@ -73,7 +73,7 @@ def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
         return format_html("<p>{}</p>", html) if links else SafeString()
     hint = ""
     if plan.state in WATCHED_STATES and not will_pause(plan, flag):
-        hint = _("Another change of this flag pauses the plan.")
+        hint = say("Another change of this flag pauses the plan.").local
     sentence = state_sentence(plan, flag)
     return format_html("<p>{} {} {}</p><p>{}</p>", badge(*state_name(plan)), sentence, hint, html)
 
@@ -105,7 +105,12 @@ def _is_shown() -> Q:
 def _add_links(site: AdminSite, request: HttpRequest, flag: Any) -> list[tuple[str, str]]:
     if not (may_view(site, request, Plan) and may(site, request, "toggle", flag)):
         return []
-    return [(f"{page_url(site, Plan, 'add')}?{urlencode({'key': flag.key})}", _("Plan a rollout"))]
+    return [
+        (
+            f"{page_url(site, Plan, 'add')}?{urlencode({'key': flag.key})}",
+            say("Plan a rollout").local,
+        )
+    ]
 
 
 # The overview and the search.

@@ -11,15 +11,13 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
-from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, all_rows, find_row
-from flagstaff._words.text import localized
+from flagstaff._text import localized, say
 from flagstaff.actions import Action
+from flagstaff.admin.action_admin import ArgumentForm
 from flagstaff.admin.app_rows import AppRowAdmin
-from flagstaff.admin.argument_form import ArgumentForm
 from flagstaff.admin.flag.state import summary_of
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import hidden_rows, may, may_view
@@ -100,12 +98,12 @@ class PlanAdmin(AppRowAdmin):
         first = Case(When(is_red[0] | is_red[1], then=0), default=1)
         return [first, *self.ordering]
 
-    @admin.display(description=gettext_lazy("flag"), ordering="key")
+    @admin.display(description=say("flag").lazy, ordering="key")
     def flag(self, plan: Plan) -> SafeString:
         """The key of the flag."""
         return key_link(plan.key)
 
-    @admin.display(description=gettext_lazy("state"), ordering="state")
+    @admin.display(description=say("state").lazy, ordering="state")
     def shown_state(self, plan: Plan) -> SafeString:
         """The state, and why it is so."""
         return two_lines(badge(*state_name(plan)), state_sentence(plan))
@@ -125,7 +123,7 @@ class PlanAdmin(AppRowAdmin):
             lines.append(_sentence(why))
         if flag is not None and may_view(self.admin_site, request, conf.flag_model):
             url = page_url(self.admin_site, conf.flag_model, "change", flag.pk)
-            text = _("Flag %(key)s") % {"key": row.key}
+            text = say("Flag {key}", key=row.key).local
             lines.append(format_html('<a href="{}">{}</a>', url, text))
         possible = [name for name, states in plans.STATES.items() if row.state in states]
         return Head(
@@ -163,9 +161,9 @@ class PlanAdmin(AppRowAdmin):
             if action.name == "start" and row.flag is not None and not row.flag.enabled:
                 form.given = {"enable": True}
             return
-        form.fields["key"].label = _("Flag")
-        form.fields["required_users"].label = _("Required users")
-        form.fields["ignore_releases"].label = _("Ignore releases")
+        form.fields["key"].label = say("Flag").local
+        form.fields["required_users"].label = say("Required users").local
+        form.fields["ignore_releases"].label = say("Ignore releases").local
 
     def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
         """The last plan of the flag, or the default plan."""
@@ -224,28 +222,31 @@ def _evidence(plan: Any) -> Mapping[str, Any]:
 
 
 def _sentence(text: str) -> str:
-    return _("%(sentence)s.") % {"sentence": capfirst(localized(text))}
+    return say("{sentence}.", sentence=capfirst(localized(text))).local
 
 
 def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     """Yields what is wrong. Makes a query for a plan that has not started."""
     command = format_html("<code>{}</code>", quoted_command("run-jobs", "--loop").strip('"'))
     if plan.is_unguarded:
-        text = _(
+        yield say(
             "Unguarded: run-jobs does not watch this plan, so no guard can stop the rollout. Start "
-            "{command}, or pause the plan."
-        )
-        yield format_html(text, command=command)
+            "{command}, or pause the plan.",
+            command=command,
+        ).html
     elif plan.state in {State.PENDING, State.PAUSED} and not DriverRun.is_recent():
-        text = _("The plan cannot start, because run-jobs does not run. Start {command}.")
-        yield format_html(text, command=command)
+        text = say(
+            "The plan cannot start, because run-jobs does not run. Start {command}.",
+            command=command,
+        )
+        yield text.html
     if flag is None:
-        yield _("The flag no longer exists. Delete this plan.")
+        yield say("The flag no longer exists. Delete this plan.").local
     elif not flag.enabled and plan.step is not None and plan.state != State.DONE:
-        yield _(
+        yield say(
             "The flag is off. To go on, set its rollout to 0 %, turn it on, and open this page "
             "again."
-        )
+        ).local
 
 
 def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
@@ -254,5 +255,5 @@ def _notes(plan: Plan, flag: FlagRow | None, index: int) -> list[str]:
         return []
     notes = [*map(_sentence, notes_of(plan, flag, index, has_traffic=plan.step is None))]
     if not flag.enabled and plan.step is None:
-        notes.append(_("The flag is off. The start of the plan turns it on."))
+        notes.append(say("The flag is off. The start of the plan turns it on.").local)
     return notes

@@ -10,10 +10,9 @@ from typing import Any
 from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _
 
-from flagstaff._words.text import local_number, localized
-from flagstaff._words.times import duration
+from flagstaff._text import local_number, localized, say
+from flagstaff._text.times import duration
 from flagstaff.admin.row_page import Section
 from flagstaff.admin.words import Column, Table, badge, two_lines
 from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, numbered
@@ -30,7 +29,10 @@ def sections_of(plan: Plan, evidence: Mapping[str, Any]) -> Iterator[Section]:
     """
     if plan.problem:
         return
-    for title, table in ((_("Steps"), _steps(plan)), (_("Guards"), _guards(plan, evidence))):
+    for title, table in (
+        (say("Steps").local, _steps(plan)),
+        (say("Guards").local, _guards(plan, evidence)),
+    ):
         yield Section(title, table.html(title))
 
 
@@ -41,11 +43,13 @@ def _steps(plan: Plan) -> Table:
         state: SafeString | str = ""
         if plan.step is not None and index <= plan.step:
             is_present = index == plan.step and plan.state != State.DONE
-            state = badge(*state_name(plan)) if is_present else badge("passes", _("passed"))
+            state = badge(*state_name(plan)) if is_present else badge("passes", say("passed").local)
         bar = '<progress class="flagstaff-bar" max="100" value="{0}" aria-hidden="true"></progress>'
         percent = format_html(bar + " {0} %", step.percent)
         rows.append([percent, localized(duration(step.seconds)) if step.seconds else NONE, state])
-    return Table([Column(_("Step")), Column(_("Time")), Column(_("State"))], rows)
+    return Table(
+        [Column(say("Step").local), Column(say("Time").local), Column(say("State").local)], rows
+    )
 
 
 def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
@@ -53,29 +57,29 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
     guards = plan.read_guards()
     numbers = {guard: number for number, guard in numbered(guards)}
     results = {result["number"]: result for result in evidence.get("guards", ())}
-    note = _(
-        "A step passes when its time is over, and users with the flag fail less than the limit "
-        "times as often as the others; or after %(users)s users with the flag, if nothing looks "
-        "like harm. Each plan also has a brake: while at most half of the users have the flag, it "
-        "rolls back if several of them fail before any user without it."
-    )
     return Table(
         [
-            Column(_("Guard")),
-            Column(_("Failed with the flag"), is_number=True),
-            Column(_("Without it"), is_number=True),
-            Column(_("Times as often"), is_number=True),
-            Column(_("Result")),
+            Column(say("Guard").local),
+            Column(say("Failed with the flag").local, is_number=True),
+            Column(say("Without it").local, is_number=True),
+            Column(say("Times as often").local, is_number=True),
+            Column(say("Result").local),
         ],
         [
             _guard(guard, results.get(numbers.get(guard, -1)), evidence, plan.trip_reason)
             for guard in guards
         ],
-        empty=_(
+        empty=say(
             "No guard. The plan is only rolled back if several users with the flag fail before any "
             "user without it."
-        ),
-        note=note % {"users": local_number(plan.required_users)},
+        ).local,
+        note=say(
+            "A step passes when its time is over, and users with the flag fail less than the limit "
+            "times as often as the others; or after {users} users with the flag, if nothing looks "
+            "like harm. Each plan also has a brake: while at most half of the users have the flag, "
+            "it rolls back if several of them fail before any user without it.",
+            users=plan.required_users,
+        ).local,
     )
 
 
@@ -84,28 +88,28 @@ def _guard(
 ) -> list[str]:
     """Returns the cells of a guard."""
     name = two_lines(localized(guard_name(guard)), guard_options(guard))
-    tripped = badge("harm", _("tripped"))
+    tripped = badge("harm", say("tripped").local)
     # A trip begins with the name of its guard, also one by the brake.
     match = re.match(rf"{re.escape(guard_name(guard))}(?![\w.])", trip_reason)
     if guard.kind == FUNCTION:
-        fine = _("the function returns True")
+        fine = say("the function returns True").local
         return [name, NONE, NONE, NONE, tripped if match else fine]
     if result is None:
         return [name, NONE, NONE, NONE, NONE]
     failed, ratio, upper = result["failed"], result["ratio"], result["upper"]
     often = NONE
-    verdict = badge("undecided", _("no failures yet"))
+    verdict = badge("undecided", say("no failures yet").local)
     if failed["inside"] or failed["outside"]:
         # JSON has no infinity.
-        bound = _("no upper bound yet")
+        bound = say("no upper bound yet").local
         if upper is not None:
-            bound = _("at most %(ratio)s") % {"ratio": _rounded(upper)}
-        often = two_lines(_("unlimited") if ratio is None else _rounded(ratio), bound)
-        verdict = badge("undecided", _("not decided"))
+            bound = say("at most {ratio}", ratio=_rounded(upper)).local
+        often = two_lines(say("unlimited").local if ratio is None else _rounded(ratio), bound)
+        verdict = badge("undecided", say("not decided").local)
     if result["tripped"] or match:
         verdict = tripped
     elif result["passed"]:
-        verdict = badge("passes", _("passes"))
+        verdict = badge("passes", say("passes").local)
     inside, outside = evidence["users_inside"], evidence["users_outside"]
     return [
         name,
@@ -120,9 +124,11 @@ def _side(failed: int, users: int) -> str:
     """Returns the share of failing users, and the two numbers; a dash without users."""
     if not users:
         return NONE
-    count = _("%(failed)s of %(users)s users")
     values = {"failed": local_number(failed), "users": local_number(users)}
-    return two_lines(f"{_rounded(min(ALL * failed / users, ALL))} %", count % values)
+    return two_lines(
+        f"{_rounded(min(ALL * failed / users, ALL))} %",
+        say("{failed} of {users} users", **values).local,
+    )
 
 
 def _rounded(number: float) -> str:

@@ -13,10 +13,10 @@ from django.test import Client
 from django.urls import path
 from pytest_django import Settings
 
-from flagstaff import flag_enabled
-from flagstaff._engine import direct, log_once
-from flagstaff._engine.direct_queries import NotReadyError
-from flagstaff._engine.usage import usage
+from flagstaff import _log, flag_enabled
+from flagstaff._engine import direct
+from flagstaff._engine.direct import NotReadyError
+from flagstaff._workers.usage import usage
 from flagstaff.contrib.ofrep.views import evaluate_all, evaluate_one
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import live_engine
@@ -142,9 +142,9 @@ async def asynchronous(request: HttpRequest) -> float | None:
 
 @pytest.fixture
 def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    log_once.after_fork()
+    _log.after_fork()
     yield caplog
-    log_once.after_fork()
+    _log.after_fork()
 
 
 @pytest.mark.usefixtures("flag")

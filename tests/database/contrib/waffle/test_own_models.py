@@ -14,8 +14,7 @@ from flagstaff import changes, serialization
 from flagstaff.changes.consequence import Consequence, consequence_of
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.changes.preview import previewed
-from flagstaff.contrib.waffle.checks import check_waffle
-from flagstaff.contrib.waffle.own_code import deciding_code, is_off
+from flagstaff.contrib.waffle.own_code import check_waffle, deciding_code, is_off
 from flagstaff.models import FeatureFlag
 from flagstaff.testing import override_flag
 from tests.support.forced_off import forced_off

@@ -81,7 +81,7 @@ def test_random_failures_keep_the_order_of_each_flag(
     hook: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Each retry is due at once, in the same run.
-    monkeypatch.setattr("flagstaff.contrib.webhooks.send.retry_delay", lambda _: 0.0)
+    monkeypatch.setattr("flagstaff.contrib.webhooks.delivering.retry_delay", lambda _: 0.0)
     monkeypatch.setattr("flagstaff.contrib.webhooks.http.pause_of", lambda _: 0.0)
     dice = random.Random(20_261_120)
     statuses: list[int] = []
@@ -187,7 +187,7 @@ def test_sender_killed_after_sending_sends_again_when_its_claim_expires(
     changes.flags.set_rollout("new_checkout", 10)
     changes.flags.set_rollout("new_checkout", 20)
     with monkeypatch.context() as patch:
-        patch.setattr("flagstaff.contrib.webhooks.send.delete", Mock(side_effect=SystemExit))
+        patch.setattr("flagstaff.contrib.webhooks.delivering.delete", Mock(side_effect=SystemExit))
         with pytest.raises(SystemExit):
             deliver()
     assert_delivered(delivered=0, pending=2)

@@ -16,8 +16,8 @@ from django.test import override_settings
 
 from flagstaff import acting_as, changes, experiments
 from flagstaff.contrib.webhooks import deliver
+from flagstaff.contrib.webhooks.delivering import signature_headers
 from flagstaff.contrib.webhooks.message import create_message
-from flagstaff.contrib.webhooks.send import signature_headers
 from flagstaff.history import forget_user, prune
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.conditions import condition

@@ -9,10 +9,9 @@ from typing import Any
 
 import pytest
 
+from flagstaff.contrib.webhooks.delivering import retry_delay, signature_headers
 from flagstaff.contrib.webhooks.http import pause_of
-from flagstaff.contrib.webhooks.message import WebhookMessage
-from flagstaff.contrib.webhooks.send import retry_delay, signature_headers
-from flagstaff.contrib.webhooks.slack import as_slack
+from flagstaff.contrib.webhooks.message import WebhookMessage, as_slack
 from flagstaff.history import Difference, Event, Users
 
 NOW = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-# Not as "apps", which is a module of this package.
-from django.apps import apps as django_apps
-from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest
 
 if TYPE_CHECKING:
@@ -16,11 +13,22 @@ if __name__ != "waffle":
     # Under two names, Django would have each model twice.
     raise ImportError(f'the stand-in is imported as "waffle", not as {__name__!r}')
 
-#: The version of waffle whose names these are.
-__version__ = "5.0.0"
-
 from flagstaff.contrib.waffle.own_code import result_of
-from waffle.utils import get_setting as get_setting
+from flagstaff.contrib.waffle.settings import WAFFLE_VERSION, get_setting, get_waffle_model
+
+__all__ = [
+    "flag_is_active",
+    "get_setting",
+    "get_waffle_flag_model",
+    "get_waffle_model",
+    "get_waffle_sample_model",
+    "get_waffle_switch_model",
+    "sample_is_active",
+    "switch_is_active",
+]
+
+#: The version of waffle whose names these are.
+__version__ = WAFFLE_VERSION
 
 
 def flag_is_active(
@@ -60,16 +68,3 @@ def get_waffle_switch_model() -> type[AbstractBaseSwitch]:
 def get_waffle_sample_model() -> type[AbstractBaseSample]:
     model: type[AbstractBaseSample] = get_waffle_model("SAMPLE_MODEL")
     return model
-
-
-def get_waffle_model(setting_name: str) -> Any:
-    """Returns the model of a setting such as "FLAG_MODEL". Raises ImproperlyConfigured."""
-    name = get_setting(setting_name)
-    try:
-        return django_apps.get_model(name)
-    except ValueError as error:
-        text = f"WAFFLE_{setting_name} must be of the form 'app_label.model_name'"
-        raise ImproperlyConfigured(text) from error
-    except LookupError as error:
-        text = f"WAFFLE_{setting_name} refers to model {name!r} that has not been installed"
-        raise ImproperlyConfigured(text) from error

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import ManyToManyRawIdWidget
 from django.http import HttpRequest
-from django.utils.translation import gettext as _
 
+from flagstaff._text import say
 from flagstaff.contrib.waffle.own_code import is_off
 from flagstaff.contrib.waffle.rows import has_own_code, seen_name
 from flagstaff.contrib.waffle.settings import key_of
@@ -87,8 +87,13 @@ class BaseAdmin(_ModelAdmin):
         """Renders the form, and says if the flag is off, so that no column has an effect."""
         row = context.get("original")
         if row is not None and is_off(row.KIND, seen_name(row)):
-            text = _("The flag “%(key)s” is off, so this is off for everybody.")
-            messages.warning(request, text % {"key": key_of(row.KIND, seen_name(row))})
+            messages.warning(
+                request,
+                say(
+                    "The flag “{key}” is off, so this is off for everybody.",
+                    key=key_of(row.KIND, seen_name(row)),
+                ).local,
+            )
         return super().render_change_form(request, context, *args, **kwargs)
 
 

@@ -6,7 +6,7 @@ from jinja2 import Environment, pass_context
 from jinja2.ext import Extension
 from jinja2.runtime import Context
 
-from flagstaff._engine.request_flags import request_of_template
+from flagstaff._request.flags import request_of_template
 from waffle import flag_is_active, sample_is_active, switch_is_active
 from waffle.views import _generate_waffle_js
 

@@ -1,21 +1,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
 
-from django.conf import settings
 from django.core.cache import BaseCache, caches
 
-from waffle import __version__, defaults
+from flagstaff.contrib.waffle.settings import WAFFLE_VERSION, get_setting
 
-
-def get_setting(name: str, default: Any = None) -> Any:
-    """Returns a setting of waffle, such as "COOKIE" for WAFFLE_COOKIE."""
-    return getattr(settings, f"WAFFLE_{name}", getattr(defaults, name, default))
+__all__ = ["get_cache", "get_setting", "keyfmt"]
 
 
 def keyfmt(k: str, v: str | None = None) -> str:
-    prefix = f"{get_setting('CACHE_PREFIX')}{__version__}"
+    prefix = f"{get_setting('CACHE_PREFIX')}{WAFFLE_VERSION}"
     if v is None:
         return prefix + k
     return prefix + hashlib.md5((k % v).encode(), usedforsecurity=False).hexdigest()

@@ -7,7 +7,7 @@ from django import template
 from django.template import Context, NodeList, TemplateSyntaxError
 from django.template.base import FilterExpression, Node, Parser, Token, VariableDoesNotExist
 
-from flagstaff._engine.request_flags import request_of_template
+from flagstaff._request.flags import request_of_template
 from waffle import flag_is_active, sample_is_active, switch_is_active
 from waffle.views import _generate_waffle_js
 

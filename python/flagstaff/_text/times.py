@@ -1,0 +1,108 @@
+"""Times and durations, in English and in the language and formats of the project."""
+
+from __future__ import annotations
+
+from datetime import date, datetime
+
+from django.utils import timezone
+from django.utils.formats import date_format
+
+from flagstaff._text import Sentence, joined, say
+
+SECONDS = say("{count} s")
+_UNITS = (
+    (86_400, say("{count} d")),
+    (3_600, say("{count} h")),
+    (60, say("{count} min")),
+    (1, SECONDS),
+)
+# Whole phrases: in German, "2 Tage" becomes "vor 2 Tagen".
+_AGO = (
+    (365 * 86_400, say("{count} year ago", "{count} years ago")),
+    (30 * 86_400, say("{count} month ago", "{count} months ago")),
+    (7 * 86_400, say("{count} week ago", "{count} weeks ago")),
+    (86_400, say("{count} day ago", "{count} days ago")),
+    (3_600, say("{count} h ago", "{count} h ago")),
+    (60, say("{count} min ago", "{count} min ago")),
+)
+
+
+def full_time(at: datetime) -> str:
+    """Returns the date and time, such as "2026-11-20 14:03:05 CET"."""
+    return f"{local_time(at):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def local_time_text(at: datetime) -> str:
+    """Returns the date in the project's format, and the time with seconds and time zone.
+
+    Django's own formats of times have no seconds, which an incident needs.
+    """
+    local = local_time(at)
+    date, zone = date_format(local, "DATE_FORMAT"), date_format(local, "T")
+    return f"{date}, {local:%H:%M:%S} {zone}".rstrip()
+
+
+def local_clock_text(at: datetime) -> str:
+    """Returns the time of the day with seconds, and the date before it if it is not today's."""
+    local = local_time(at)
+    clock = f"{local:%H:%M:%S}"
+    if local.date() == local_time(timezone.now()).date():
+        return clock
+    return f"{date_format(local, 'DATE_FORMAT')}, {clock}"
+
+
+def local_days(days: int) -> str:
+    """Returns the number of days in the language, such as "1 day"."""
+    return say("{count} day", "{count} days", count=days).local
+
+
+def ago(time: datetime, now: datetime | None = None) -> str:
+    """Returns the time since then in its largest unit: "4 min ago", "vor 4 min"."""
+    seconds = (aware(now or timezone.now()) - aware(time)).total_seconds()
+    for size, text in _AGO:
+        if seconds >= size:
+            count = int(seconds // size)
+            return say(text, count=count).local
+    return say("just now").local
+
+
+def duration(seconds: float, *, largest_only: bool = False) -> Sentence:
+    """Returns a duration in its two largest units, or in its largest one. The rest is left out.
+
+    >>> duration(59), duration(3_660), duration(129_600)
+    ('59 s', '1 h 1 min', '1 d 12 h')
+    >>> duration(750, largest_only=True)
+    '12 min'
+    """
+    if 0 < seconds < 1:
+        return say("less than 1 s")
+    remaining, parts = round(seconds), []
+    for size, unit in _UNITS:
+        count, remaining = divmod(remaining, size)
+        if count:
+            parts.append(say(unit, count=count))
+    if not parts:
+        return say(SECONDS, count=0)
+    return parts[0] if largest_only else joined(parts[:2], " ")
+
+
+def local_time(at: datetime) -> datetime:
+    """Returns the time in the current time zone, or in TIME_ZONE with USE_TZ = False."""
+    return timezone.localtime(at) if timezone.is_aware(at) else aware(at)
+
+
+def today() -> date:
+    """Returns the day in the current time zone, or in TIME_ZONE with USE_TZ = False."""
+    return local_time(timezone.now()).date()
+
+
+def is_of_this_hour(at: datetime | None) -> bool:
+    """Returns whether a time is not before the present full hour, for what is due once an hour."""
+    hour = aware(timezone.now()).replace(minute=0, second=0, microsecond=0)
+    return at is not None and aware(at) >= hour
+
+
+def aware(at: datetime) -> datetime:
+    """Returns the time with a UTC offset, for other programs."""
+    # The database returns naive times in TIME_ZONE, whichever time zone is active.
+    return at if timezone.is_aware(at) else at.replace(tzinfo=timezone.get_default_timezone())

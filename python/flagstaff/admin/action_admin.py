@@ -1,0 +1,98 @@
+"""What the pages of actions ask the admin of a kind of row."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+from django import forms
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.http import HttpRequest
+
+from flagstaff.actions import Action, all_actions
+from flagstaff.admin.base_admin import REASON, BaseAdmin
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import has_history, versions_of
+
+#: The names of the field with the time of an action, and of the button beside it.
+AT, LATER = "_at", "_later"
+
+
+def is_answered(request: HttpRequest) -> bool:
+    """Whether a page was submitted. The list posts its selection without a reason."""
+    is_of_list = ACTION_CHECKBOX_NAME in request.POST
+    return request.method == "POST" and (not is_of_list or REASON in request.POST)
+
+
+def wants_later(request: HttpRequest) -> bool:
+    """Whether a time was posted, or its button without a time."""
+    return bool(request.POST.get(AT, "").strip() or LATER in request.POST)
+
+
+class ArgumentForm(forms.Form):
+    """The arguments that a person types, and those that the page gives by itself."""
+
+    # The page says what is missing, as Django's forms do.
+    use_required_attribute = False
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        #: Arguments that nobody is asked for.
+        self.given: dict[str, Any] = {}
+
+    def arguments(self) -> dict[str, Any]:
+        """Returns the arguments of a valid form; of columns, those that a person has changed."""
+        typed = {
+            name: value
+            for name, value in self.cleaned_data.items()
+            if (
+                name in self.changed_data
+                if self.fields[name].show_hidden_initial
+                else value is not None
+            )
+        }
+        return {**self.given, **typed}
+
+
+class ActionAdmin(BaseAdmin):
+    """The actions of a kind of row that have pages, and what the kind adds to these pages."""
+
+    #: The names of actions of the terminal that have no page.
+    left_out: ClassVar[Collection[str]] = ()
+
+    @property
+    def action_kind(self) -> Kind | str:
+        """The kind of row whose actions have pages."""
+        return self.row_kind
+
+    @cached_property
+    def page_actions(self) -> Mapping[str, Action]:
+        """The actions that have pages, by name."""
+        # The pages of changes undo and restore.
+        actions = (action for action in all_actions(self.action_kind) if not action.undoes)
+        return {action.name: action for action in actions if action.name not in self.left_out}
+
+    def prepare_form(
+        self, form: ArgumentForm, request: HttpRequest, action: Action, row: Any
+    ) -> None:
+        """Adapts the form of an action; `row` is None for a new one, or for several."""
+
+    def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
+        """Returns what is usual, for the arguments of an action that are not columns."""
+        return {}
+
+    def summary(self, row: Any) -> str:
+        """Returns the sentence that says what a row means after a change."""
+        return ""
+
+    def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
+        """Returns the URLs and texts of what a person may do next with a new row."""
+        return []
+
+    def versions(self, rows: Sequence[Any]) -> list[str] | None:
+        """Returns the present versions of rows, in their order; None without a history."""
+        if not has_history():
+            return None
+        versions = versions_of(self.row_kind, [row.pk for row in rows])
+        return [str(versions.get(str(row.pk), 0)) for row in rows]

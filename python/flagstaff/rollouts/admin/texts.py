@@ -1,0 +1,48 @@
+"""A rollout plan in words: its state, its step, and why it is there."""
+
+from __future__ import annotations
+
+from flagstaff._tables.rows import FlagRow
+from flagstaff._text import localized, say
+from flagstaff._text.times import local_time_text
+from flagstaff.rollouts.models import Plan, State
+from flagstaff.rollouts.status import rollout_difference, will_pause
+
+#: Instead of a number that does not exist.
+NONE = "\N{EN DASH}"
+
+
+def state_name(plan: Plan) -> tuple[str, str]:
+    """Returns the state and its name; that nothing guards the plan, if that is so."""
+    if plan.is_unguarded:
+        return "unguarded", say("unguarded").local
+    return plan.state, str(State(plan.state).label)
+
+
+def state_sentence(plan: Plan, flag: FlagRow | None = None) -> str:
+    """Returns the step, the reason of the state, and where the flag is if it differs."""
+    text, values, pauses = "", dict[str, object](), will_pause(plan, flag)
+    if plan.problem:
+        text = localized(plan.problem)
+    elif plan.step is None:
+        text = say("Not started: the workers measure, and the rollout stays as it is").local
+    else:
+        text, steps = say("Step {step} of {steps}, {percent} %"), plan.read_steps()
+        values = {"step": plan.step + 1, "steps": len(steps), "percent": plan.percent}
+        if plan.state == State.ROLLED_BACK:
+            text = say("Step {step} of {steps}, {percent} → 0 %")
+        if plan.due_at is not None and plan.due_at > plan.now and not pauses:
+            text = say("Step {step} of {steps}, {percent} %, until {time} or later")
+            values["time"] = local_time_text(plan.due_at)
+    # What a guard has found says more than that it has rolled back.
+    reasons = [plan.trip_reason or plan.reason, localized(rollout_difference(plan, flag) or "")]
+    if pauses:
+        reasons.append(
+            say("the flag was changed, so the next run of run-jobs pauses the plan").local
+        )
+    if plan.is_unguarded:
+        reasons.append(say("no guard can stop it, because run-jobs does not watch the plan").local)
+    sentence = say(text, **values).local if values else text
+    for reason in filter(None, reasons):
+        sentence = say("{state} — {reason}", state=sentence, reason=reason).local
+    return say("{sentence}.", sentence=sentence).local
