@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use self::arrivals::Arrivals;
 pub use self::failed_users::Failed;
-use self::failed_users::FailedUsers;
+use self::failed_users::{FailedUsers, MANY};
 pub use self::seen_users::REGISTERS;
 use self::seen_users::SeenUsers;
 pub use self::unit::{Network, Unit, Visit};
@@ -75,7 +75,7 @@ pub enum CountKind {
     Requests,
     /// Those that failed the guard with this number.
     Failed(GuardNumber),
-    /// Users who were left out, because memory is bounded.
+    /// Failures that were left out, because too many users waited for a database that is away.
     Dropped,
 }
 
@@ -179,6 +179,11 @@ impl Watch {
                 side.dropped.count();
             }
         }
+    }
+
+    /// Whether many failing users wait for [`take`](Self::take).
+    pub(crate) fn has_many(&self) -> bool {
+        self.guards.iter().filter_map(|guard| guard.failed.get()).any(|it| it.waiting() >= MANY)
     }
 
     /// What was measured since the last call.
@@ -315,15 +320,32 @@ mod tests {
     }
 
     #[test]
-    fn users_over_the_maximum_are_counted_as_dropped() {
+    fn users_are_dropped_only_while_too_many_wait_and_fail_again_afterwards() {
         let watch = watch();
-        for user in 0..20_000 {
-            watch.count(visit(&watch, &user.to_string(), user % 2 == 0), FAILED);
-        }
+        let fail = |users: std::ops::Range<u32>| {
+            for user in users {
+                watch.count(visit(&watch, &user.to_string(), user.is_multiple_of(2)), FAILED);
+            }
+        };
+        let dropped = |measured: &Measured| -> u64 {
+            let counts = measured.counts.iter();
+            counts.filter(|(_, kind, _)| *kind == CountKind::Dropped).map(|(.., count)| count).sum()
+        };
+        fail(0..4000);
+        assert!(!watch.has_many());
+        fail(0..5000);
+        assert!(watch.has_many());
+        fail(0..20_000);
         let measured = watch.take();
-        assert_eq!(measured.failed.len(), 16_384);
-        let dropped = measured.counts.iter().filter(|(_, kind, _)| *kind == CountKind::Dropped);
-        assert_eq!(dropped.map(|(.., count)| count).sum::<u64>(), 20_000 - 16_384);
+        assert_eq!((measured.failed.len(), dropped(&measured)), (16_384, 20_000 - 16_384));
+        fail(16_384..20_000);
+        let measured = watch.take();
+        assert_eq!((measured.failed.len(), dropped(&measured)), (20_000 - 16_384, 0));
+        // No number of users keeps the next one from counting.
+        for thousand in 20..60 {
+            fail(thousand * 1000..(thousand + 1) * 1000);
+            assert_eq!(watch.take().failed.len(), 1000);
+        }
     }
 
     #[test]
@@ -426,7 +448,7 @@ mod tests {
     #[test]
     fn failed_users_differ_by_their_hashes_without_the_lowest_bits() {
         let failed = FailedUsers::new();
-        // The search for both begins at the last slot, and goes on at the first one.
+        // Both are in the same places.
         let (first, second) = (u64::MAX, u64::MAX >> 1);
         for (hash, inside) in
             [(first, true), (second, false), (second, true), (0, true), (3, false)]
@@ -434,7 +456,7 @@ mod tests {
             assert!(failed.add(Visit { unit: Unit(hash), inside, network: None, drawn_at: None }));
         }
         let hash = |hash: u64| (hash & !3).cast_signed();
-        let expected = [(hash(second), false), (4, true), (hash(first), true)];
+        let expected = [(hash(first), true), (hash(second), false), (4, true)];
         assert_eq!(
             failed.take().iter().map(|one| (one.unit, one.inside)).collect::<Vec<_>>(),
             expected

@@ -6,14 +6,6 @@ WITH {accepted}, runs AS MATERIALIZED (
     WHERE r.id OPERATOR(pg_catalog.=) ANY (
         $10::bigint[] OPERATOR(pg_catalog.||) $15::bigint[] OPERATOR(pg_catalog.||) $20::bigint[]
     )
-), full_guards AS MATERIALIZED (
-    -- A limit per run and guard: more users would not change what the guard decides.
-    SELECT f.run_id, f.guard
-    FROM {failed_unit_table} AS f
-    JOIN runs ON runs.id OPERATOR(pg_catalog.=) f.run_id
-    WHERE f.is_counted
-    GROUP BY f.run_id, f.guard
-    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>=) 20000
 ), counted AS (
     INSERT INTO {signal_count_table} AS c (run_id, inside, kind, number, count)
     SELECT n.run, n.inside, n.kind, n.number, n.count
@@ -50,9 +42,6 @@ WITH {accepted}, runs AS MATERIALIZED (
     ) AS n (run, guard, unit, inside, network, drawn_at)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
     WHERE NOT EXISTS (
-        SELECT FROM full_guards AS f
-        WHERE f.run_id OPERATOR(pg_catalog.=) n.run AND f.guard OPERATOR(pg_catalog.=) n.guard
-    ) AND NOT EXISTS (
         SELECT FROM {failed_unit_table} AS f
         WHERE f.run_id OPERATOR(pg_catalog.=) n.run AND f.guard OPERATOR(pg_catalog.=) n.guard
             AND f.unit OPERATOR(pg_catalog.=) n.unit
