@@ -32,6 +32,8 @@ KEY = "new_checkout"
 STEPS = ["5:1h", "25:1h", "100:1h"]
 #: With these, a rule can grant the flag.
 RULES = [{"name": "all", "conditions": [], "rollout_percent": 100}]
+# The worker that has seen the users.
+_PID = 99
 #: How long a test waits for what workers count.
 TIMEOUT = 10.0
 
@@ -127,8 +129,9 @@ def _execute(statement: str, parameters: Sequence[str | int]) -> None:
 
 
 def see_enough(key: str = KEY) -> None:
-    """Writes enough users without a failure for the present step to pass."""
+    """Writes enough users without a failure for the present step to pass, and their worker."""
     run_id = run_of(key)
+    register_worker("measurements", pid=_PID)
     see(run_id, inside=True, users=1200)
     see(run_id, inside=False, users=2000)
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Q, Sum
 
-from flagstaff._engine.reports import LostWorker, lost_workers
+from flagstaff._engine.reports import LostWorker, live_releases, lost_workers
 from flagstaff._tables.database import db
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.models import FailedUnit, Plan, SeenRegister, SignalCount, StepRun
@@ -28,7 +28,7 @@ _RETURN = timedelta(minutes=10)
 def verdict_of(plan: Plan, run: StepRun) -> StepVerdict:
     """Returns what a run of a step shows until its end, or until now.
 
-    Makes up to six queries.
+    Makes up to seven queries.
     """
     steps, guards, users = plan.read_steps(), plan.read_guards(), plan.required_users
     evidence = read_evidence(run, run.ended_at or plan.now)
@@ -38,7 +38,7 @@ def verdict_of(plan: Plan, run: StepRun) -> StepVerdict:
 def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
     """Returns what the workers have counted in a run until now.
 
-    Makes four queries, and one more if users were left out.
+    Makes up to six queries.
     """
     (outside, inside), left_out = _users(run)
     of_run = db.rows(SignalCount).filter(run=run)
@@ -55,6 +55,7 @@ def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
         failed=_failed(run),
         requests=(requests[0], requests[1]),
         lost_workers=len(_lost_workers(run, now)),
+        has_workers=run.ended_at is not None or live_releases("measurements") is not None,
         dropped=sum(dropped),
         left_out=left_out,
         spare=SPARE_NETWORKS if CLIENT_ADDRESS.current() else 0,

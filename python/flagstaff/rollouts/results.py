@@ -44,6 +44,8 @@ class StepEvidence:
     #: Requests and tasks outside and inside.
     requests: tuple[int, int]
     lost_workers: int = 0
+    #: Whether a worker that counts for plans lives.
+    has_workers: bool = True
     #: Counts that a worker has dropped because its memory for them was full.
     dropped: int = 0
     #: Users who were seen and do not count, because others of their networks came first.
@@ -102,6 +104,7 @@ class StepVerdict:
             "requests_inside": inside,
             "requests_outside": outside,
             "lost_workers": evidence.lost_workers,
+            "has_workers": evidence.has_workers,
             "dropped": evidence.dropped,
             "left_out": round(evidence.left_out),
             **members,

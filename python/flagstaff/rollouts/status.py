@@ -132,7 +132,7 @@ def evidence_of(plan: Plan) -> dict[str, Any] | None:
 
     None before the start, and of a run of a plan that cannot be read.
     Reports that come later change the counts of a run. While the plan measures, `why` says what
-    follows from the figures. Makes up to six queries.
+    follows from the figures. Makes up to seven queries.
     """
     if plan.trip_figures:
         return {"why": plan.trip_reason, **plan.trip_figures}

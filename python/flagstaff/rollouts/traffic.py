@@ -13,10 +13,12 @@ from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text, some
+from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.evidence import read_evidence
 from flagstaff.rollouts.guards import FUNCTION, Guard, numbered
 from flagstaff.rollouts.models import Plan, StepRun
+from flagstaff.rollouts.releases import present_releases
 from flagstaff.rollouts.statistics import smallest_ratio, upper_bound
 from flagstaff.rollouts.steps import ALL, Step
 from flagstaff.rollouts.verdict import times
@@ -96,10 +98,24 @@ def notes_of(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True)
         yield from _notes_of_traffic(plan)
     if steps[-1].percent == ALL and all(guard.kind != FUNCTION for guard in guards):
         yield Text("at 100 % all users have the flag, so no guard watches the last step")
-    if plan.ignore_releases and steps[index].percent < ALL:
+    if steps[index].percent < ALL:
+        yield from _notes_of_releases(plan)
+
+
+def _notes_of_releases(plan: Plan) -> Iterator[Text]:
+    """Yields that new builds do not start a step again."""
+    if plan.ignore_releases:
         yield Text(
             "releases are ignored: a bad build in the middle of a step can pass with what the "
             "build before has shown"
+        )
+        return
+    present = present_releases()
+    # No worker has counted yet: this process has the settings of the others.
+    if not (conf.release if present is None else present):
+        yield Text(
+            "workers report no release: a bad build in the middle of a step can pass with what the "
+            "build before has shown; set RELEASE"
         )
 
 

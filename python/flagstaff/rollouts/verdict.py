@@ -194,6 +194,8 @@ def _missing_data(evidence: StepEvidence) -> Text | None:
             "minutes the step starts again",
             count=evidence.lost_workers,
         )
+    if not evidence.has_workers:
+        return Text("waits for the workers' report: no worker that counts for the plan is running")
     if evidence.dropped:
         return Text(
             "waits for data: failures that workers had no memory for: {count}; the step starts "

@@ -14,7 +14,7 @@ use crate::postgres::random::jittered;
 use crate::postgres::status::StatusReport;
 use crate::watch::{Measured, SeenRegister};
 
-/// The time between two looks at how many failing users wait.
+/// The time between two looks at what waits.
 const CHECK: Duration = Duration::from_secs(1);
 
 /// What was measured and is not written yet. Bounded: each user, register and kind of count of a
@@ -156,7 +156,8 @@ pub(crate) fn start(
 }
 
 /// Collects before each flush, because the watches themselves are bounded while a flush is pending.
-/// Flushes early if many users fail, so that none is lost.
+/// Flushes early if many users fail, so that none is lost, and the first time, so that no step passes
+/// before it is known that this build counts for it.
 fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
     let mut sender = Sender::new(context.clone(), Measurements::default());
     let mut due = Instant::now() + jittered(context.measure_interval);
@@ -166,9 +167,10 @@ fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
         let is_end = !matches!(signal, Err(RecvTimeoutError::Timeout));
         // Not while the database fails: then the pauses grow.
         let is_full = sender.has_written() && context.watches.have_many();
-        let is_due = is_full || Instant::now() >= due;
-        if is_end || (is_due && sender.report.0.is_empty()) {
+        let mut is_due = is_full || Instant::now() >= due;
+        if is_end || ((is_due || !sender.has_begun()) && sender.report.0.is_empty()) {
             sender.report.0.extend(context.watches.take());
+            is_due |= !sender.report.0.is_empty();
         }
         match signal {
             Ok(limit) => return sender.finish(limit),

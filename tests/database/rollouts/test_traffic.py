@@ -16,6 +16,7 @@ from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.traffic import Traffic, notes_of
 from tests.support.plans import KEY, fail, plan_of, run_of, see
+from tests.support.reports import register_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -74,6 +75,19 @@ def test_last_step_without_a_guard_is_noted(
 ) -> None:
     rollouts.create(KEY, steps, guards=guards)
     assert ("no guard watches the last step" in notes()) is is_noted
+
+
+@pytest.mark.parametrize(
+    ("setting", "reported", "is_noted"),
+    [("", None, True), ("a", None, False), ("a", "", True), ("", "a", False)],
+)
+def test_missing_release_is_noted_before_the_start(
+    pending: Plan, settings: Any, setting: str, reported: str | None, *, is_noted: bool
+) -> None:
+    settings.FLAGSTAFF = {"RELEASE": setting}
+    if reported is not None:
+        register_worker("measurements", release=reported)
+    assert ("workers report no release" in notes()) is is_noted
 
 
 @pytest.mark.parametrize(("required", "can"), [(10, True), (11, False)])

@@ -116,6 +116,15 @@ def test_killed_worker_is_known_as_lost(database: str, query: Query, run: int) -
     assert query(WORKERS) == (1, 0)
 
 
+def test_worker_reports_its_first_request_before_its_interval(
+    database: str, query: Query, run: int
+) -> None:
+    with measuring(database, MEASURE_INTERVAL=60, RELEASE="b") as worker:
+        request(worker, [1])
+        assert within(TIMEOUT, lambda: query(WORKERS) == (1, 0))
+        assert query("SELECT release FROM flagstaff_report WHERE report = 'measurements'") == ("b",)
+
+
 def test_evaluation_outside_of_a_request_is_not_counted(
     database: str, query: Query, run: int
 ) -> None:
