@@ -11,6 +11,7 @@ from django.db import Error, InterfaceError, OperationalError
 
 from flagstaff._attribution.writes import acting_as
 from flagstaff._tables.database import db
+from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import Text
 from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions
@@ -73,7 +74,7 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     if outcomes is None:
         return None
     version = plan.flag_version
-    if problem := foreign_change(plan, transitions.locked_flag(plan)):
+    if problem := foreign_change(plan, plan.locked_flag()):
         return _pause(plan, problem)
     if plan.flag_version != version:
         transitions.save(plan)
@@ -91,7 +92,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
 
     Pauses the plan instead if somebody else has changed the flag. Raises database errors.
     """
-    flag = transitions.locked_flag(plan)
+    flag = plan.locked_flag()
     changed = foreign_change(plan, flag)
 
     def pause(why: str, _figures: dict[str, Any]) -> PlanReport:
@@ -107,7 +108,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
         message = Text("rolled back: {why}", why=why)
         plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, why, figures
         with acting_as(ACTOR, reason=message, source=_SOURCE):
-            transitions.roll_back(plan, flag, message)
+            transitions.roll_back(plan, cast("FlagRow", flag), message)
             record(plan, PlanEvent.Kind.TRIPPED, message, figures)
         return report_of(plan, PlanEvent.Kind.TRIPPED, message)
 

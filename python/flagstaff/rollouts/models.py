@@ -9,6 +9,7 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
@@ -16,7 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff._tables.rows import FlagRow, all_rows
 from flagstaff._words.text import Text
 from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
@@ -157,10 +158,25 @@ class Plan(models.Model):
         return database_now()
 
     @cached_property
+    def own_flag(self) -> FlagRow | None:
+        """The flag by its primary key, also if it was renamed; None if it was deleted."""
+        return self._read_flag(all_rows(conf.flag_model))
+
+    @property
     def flag(self) -> FlagRow | None:
-        """The flag; None if it was deleted, or created again. Makes a query."""
-        flag = cast("FlagRow | None", find_row(conf.flag_model, self.key))
-        return flag if flag is not None and str(flag.pk) == self.flag_pk else None
+        """The same; None if it was renamed."""
+        flag = self.own_flag
+        return flag if flag is not None and flag.key == self.key else None
+
+    def locked_flag(self) -> FlagRow | None:
+        """Returns the flag as `own_flag`, locked. Makes a query."""
+        return self._read_flag(all_rows(conf.flag_model).select_for_update())
+
+    def _read_flag(self, rows: QuerySet[Any]) -> FlagRow | None:
+        try:
+            return cast("FlagRow | None", rows.filter(pk=self.flag_pk).first())
+        except (ValueError, ValidationError):  # a primary key of another FLAG_MODEL
+            return None
 
     @property
     def version(self) -> str:

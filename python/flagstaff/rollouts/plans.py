@@ -15,10 +15,11 @@ from django.db import IntegrityError
 
 from flagstaff._attribution.context import current_actor, current_reason
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow, flag_row
+from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
+from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
@@ -44,7 +45,7 @@ from flagstaff.rollouts.requirements import (
     problem_of_flag,
     require,
 )
-from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, parse_steps
+from flagstaff.rollouts.steps import ALL, DEFAULT_STEPS, Step, parse_steps
 from flagstaff.rollouts.transitions import continue_run, enter_step, record
 
 _MAX_USERS = 2_000_000_000
@@ -137,6 +138,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
                 key=key,
                 command=quoted_command("plan", "delete", key),
             )
+        _locked_flag(plan)
         _require_state(plan, "start")
         require(key, plan.problem)
         flag = _flag_of(plan, expect_version)
@@ -159,6 +161,7 @@ def pause(key: str) -> Plan:
     """
     with _locked_plan(key) as plan:
         _require_state(plan, "pause")
+        _locked_flag(plan)
         transitions.pause(plan, current_reason())
         return plan
 
@@ -174,6 +177,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
     """
     with _locked_plan(key) as plan:
         _require_state(plan, "resume")
+        _locked_flag(plan)
         require(key, plan.problem)
         is_paused = plan.state == State.PAUSED
         if not is_paused:
@@ -200,18 +204,16 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
 def rollback(key: str) -> Plan:
     """Sets the rollout to 0 % at once, and ends the plan until `resume`.
 
-    Disables the flag if a rule can grant it. Does not wait for the workers. Raises
-    UnknownPlanError, or PlanError if the plan has not started or has ended.
+    Writes the flag of the plan only, found by its primary key, and disables it if a rule can grant
+    it. Does not wait for the workers. Raises UnknownPlanError, or PlanError if the plan has not
+    started or has ended, or its flag was deleted.
     """
     with _locked_plan(key) as plan:
         _require_state(plan, "roll-back")
-        flag = transitions.locked_flag(plan)
         transitions.forget_trip(plan)
-        changed = transitions.roll_back(plan, flag, current_reason())
+        changed = transitions.roll_back(plan, _locked_flag(plan), current_reason())
         effect = Text("rollout 0 %")
-        if changed is None:
-            effect = Text("the flag {key} no longer exists, so no rollout was changed", key=key)
-        elif "enabled" in (changed.new or {}):
+        if "enabled" in (changed.new or {}):
             effect = Text("rollout 0 %, and the flag was disabled, because a rule can grant it")
         text = Text("rolled back: {what}", what=effect)
         record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text))
@@ -227,10 +229,10 @@ def _with_reason(text: Text) -> Text:
 def delete(key: str) -> None:
     """Deletes a plan with its events and counts. The rollout stays as it is.
 
-    Raises UnknownPlanError, or PlanError while the plan is running or holding.
+    Raises UnknownPlanError, or PlanError while the plan is running or holding and has its flag.
     """
     with _locked_plan(key) as plan:
-        if plan.state in WATCHED_STATES:
+        if plan.state in WATCHED_STATES and plan.own_flag is not None:
             raise PlanError(
                 "the rollout plan of {key} runs; pause it before you delete it: {command}",
                 key=key,
@@ -266,9 +268,17 @@ def unchanged(key: str, expected: str | None) -> Iterator[Plan | None]:
 
 
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:
-    """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked."""
+    """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked.
+
+    Without one, returns that of an earlier flag with this key.
+    """
     of_key = (Plan.objects.locked() if lock else Plan.objects.all()).filter(key=key)
     newest = of_key.order_by("-id")
+    flag = find_row(conf.flag_model, key)
+    if flag is not None:
+        own = newest.filter(flag_pk=str(flag.pk))
+        if plan := own.filter(state__in=ACTIVE_STATES).first() or own.first():
+            return plan
     return newest.filter(state__in=ACTIVE_STATES).first() or newest.first()
 
 
@@ -328,31 +338,43 @@ def _make_active(plan: Plan) -> None:
 
 
 def default_steps(flag: FlagRow) -> tuple[Step, ...]:
-    """Returns those above the present rollout. Raises InvalidPlanError at 100 %."""
-    steps = tuple(step for step in DEFAULT_STEPS if step.percent > present_rollout(flag))
-    if not steps:
+    """Returns those from the present rollout on. Raises InvalidPlanError at 100 %."""
+    now = present_rollout(flag)
+    if now >= ALL:
         raise InvalidPlanError(
             "{key} is at 100 % already, so a plan has no steps; lower its rollout first",
             key=flag.key,
         )
-    return steps
+    return tuple(step for step in DEFAULT_STEPS if step.percent >= now)
 
 
 def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
     """Returns the flag of a plan, locked.
 
-    Raises UnknownFlagError, PlanError for another one, or ConflictError for another version.
+    Raises PlanError if it was deleted or renamed, or ConflictError for another version.
     """
-    flag = flag_row(plan.key, lock=True)
-    if str(flag.pk) != plan.flag_pk:
-        command = quoted_command("plan", "delete", plan.key)
+    flag = _locked_flag(plan)
+    if flag.key != plan.key:
         raise PlanError(
-            "the flag {key} was deleted and created again after its plan; delete the plan: "
+            "the flag {key} was renamed to {new} after the start of its plan; delete the plan: "
             "{command}",
             key=plan.key,
-            command=command,
+            new=flag.key,
+            command=quoted_command("plan", "delete", plan.key),
         )
     require_version(Kind.FLAG, plan.key, flag.pk, expect_version, "read the flag again")
+    return flag
+
+
+def _locked_flag(plan: Plan) -> FlagRow:
+    """Returns the flag of a plan, locked, or raises PlanError if it was deleted."""
+    flag = plan.locked_flag()
+    if flag is None:
+        raise PlanError(
+            "the flag {key} was deleted after its plan was created; delete the plan: {command}",
+            key=plan.key,
+            command=quoted_command("plan", "delete", plan.key),
+        )
     return flag
 
 

@@ -95,7 +95,7 @@ class PlanRequest(AppRequest):
             required, ignores = last.required_users, last.ignore_releases
         above = present_rollout(flag) if flag else 0
         return {
-            "steps": "\n".join(str(step) for step in steps if step.percent > above),
+            "steps": "\n".join(str(step) for step in steps if step.percent >= above),
             "guards": "\n".join(guards),
             "required_users": str(required),
             "ignore_releases": ignores,
@@ -298,6 +298,8 @@ class PlanAdmin(AppRowAdmin):
         """What can be done now with the newest plan of a flag."""
         flag, name = row.flag, action.name
         is_possible = row.state in plans.STATES.get(name, ())
+        if row.own_flag is None:
+            return name == "delete" and _is_newest(row)
         if name == "delete":
             is_possible = row.state not in WATCHED_STATES
         # Only a start turns the flag on.
@@ -312,7 +314,7 @@ class PlanAdmin(AppRowAdmin):
 
 def _flag_or_model(plan: Plan | None) -> Any:
     """Returns the flag of a plan, or the model of flags without a plan, or without its flag."""
-    flag = None if plan is None else plan.flag
+    flag = None if plan is None else plan.own_flag
     return conf.flag_model if flag is None else flag
 
 
@@ -360,7 +362,9 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
     elif plan.state in {State.PENDING, State.PAUSED} and not DriverRun.is_recent():
         text = _("The plan cannot start, because run-jobs does not run. Start {command}.")
         yield format_html(text, command=command)
-    if flag is None:
+    if flag is None and plan.own_flag is not None:
+        yield _("The flag was renamed to %(key)s.") % {"key": plan.own_flag.key}
+    elif flag is None:
         yield _("The flag no longer exists. Delete this plan.")
     elif not flag.enabled and plan.step is not None and plan.state != State.DONE:
         yield _(

@@ -163,10 +163,10 @@ def test_page_says_at_once_what_keeps_a_plan_from_its_start(
     assert why in notes_of(operator.get(action_url(pending, "resume")))[0]
     # And that the flag is above the first step.
     Plan.objects.update(state=State.PENDING, step=None)
-    changes.flags.set_rollout(KEY, 5)
+    changes.flags.set_rollout(KEY, 6)
     [why] = errors_of(operator.get(action_url(pending, "start")))
     assert "the first step is 5 %" in why
-    assert "begin with a higher step" in why
+    assert " % or more" in why
 
 
 def test_start_counts_the_users_of_the_next_and_of_the_last_step(

@@ -38,6 +38,7 @@ from tests.support.plans import (
     PLANS,
     RULES,
     action_url,
+    actions_of,
     do,
     drive_recently,
     end_dwell_time,
@@ -214,6 +215,20 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
     assert "A rule can grant the flag, so a roll back also turns it off." in html
     FeatureFlag.objects.all().delete()
     assert "The flag no longer exists. Delete this plan." in page(operator, plan_url(pending))
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.RUNNING, State.PAUSED, State.ROLLED_BACK])
+def test_page_of_a_plan_whose_key_belongs_to_another_flag_offers_only_delete(
+    operator: Client, running: Plan, state: str
+) -> None:
+    Plan.objects.update(state=state, step=None if state == State.PENDING else 0)
+    FeatureFlag.objects.all().delete()
+    make_flag(rollout_percent=70)
+    assert actions_of(page(operator, plan_url(running))) == ["delete"]
+    do(operator, running, "roll-back")
+    assert rollout() == 70
+    do(operator, running, "delete")
+    assert not Plan.objects.exists()
 
 
 def test_page_shows_the_figures_at_a_trip_and_not_those_since(
