@@ -82,7 +82,7 @@ impl FailedUsers {
     }
 
     /// Whether a user was added before, and is not forgotten.
-    fn knows(&self, unit: Unit) -> bool {
+    pub(super) fn knows(&self, unit: Unit) -> bool {
         let hash = known_hash(unit);
         self.places(hash).iter().any(|place| place.load(Ordering::Relaxed) == hash)
     }

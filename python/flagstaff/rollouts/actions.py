@@ -13,7 +13,7 @@ from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text
 from flagstaff.actions import Action, Done, Outlook, Question, action
-from flagstaff.actions.arguments import Parsed, Several, YesNo
+from flagstaff.actions.arguments import Argument, Parsed, Several, YesNo
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.consequence import Consequence, needs_question
@@ -66,6 +66,16 @@ _RequiredUsers = Annotated[
         ),
         "N",
         int,
+    ),
+]
+_Compare = Annotated[
+    str | None,
+    Argument(
+        Text(
+            "what the guards compare: users, requests (if users with the flag make more of them), "
+            "or by default both"
+        ),
+        "COMPARISON",
     ),
 ]
 _IgnoreReleases = Annotated[
@@ -130,11 +140,12 @@ def _unless_new(flag: FlagRow) -> str:
     label=_("Plan a rollout"),
     button=_("Create plan"),
 )
-def create(
+def create(  # noqa: PLR0913, PLR0917 (what a plan is)
     key: str,
     steps: _Steps = None,
     guards: _Guards = None,
     required_users: _RequiredUsers = None,
+    compare: _Compare = None,
     ignore_releases: _IgnoreReleases = None,
 ) -> Done:
     """Create a plan for a flag without starting it.
@@ -146,6 +157,7 @@ def create(
         steps,
         guards=guards,
         required_users=required_users,
+        compare=compare,
         ignore_releases=ignore_releases,
     )
     return _done(plan, "delete", "--yes", notes=notes_of(plan, flag_row(key), 0, has_traffic=False))
@@ -159,11 +171,12 @@ def create(
     label=_("Start"),
     button=_("Start the plan of %(key)s"),
 )
-def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
+def start(  # noqa: PLR0913, PLR0917 (the plan, and the conditions of its start)
     key: str,
     steps: _Steps = None,
     guards: _Guards = None,
     required_users: _RequiredUsers = None,
+    compare: _Compare = None,
     ignore_releases: _IgnoreReleases = None,
     *,
     enable: _Enable = False,
@@ -181,6 +194,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
             steps,
             guards=guards,
             required_users=required_users,
+            compare=compare,
             ignore_releases=ignore_releases,
             enable=enable,
             expect_version=expect_version,

@@ -30,6 +30,8 @@ _SOURCE = "plan"
 
 # Each write makes every worker load the plans, so the time is not written at every run.
 _RENEW_BELOW = timedelta(minutes=4)
+# A step that holds for ten times its time has no further tenths.
+_LAST_TENTH = 109
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     # The evidence is read before the lock of the flag, because a kill would wait for it.
     is_due = plan.due_at is not None and plan.due_at <= plan.now
     run = db.rows(StepRun).get(pk=cast("int", plan.run_id))
+    _note_tenth(plan, run)
     verdict = verdict_of(plan, run)
     decision = decide(verdict, outcomes or (), is_due=is_due)
     if decision.action == "rollback":
@@ -85,6 +88,21 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     if decision.action == "proceed":
         return _proceed(plan, decision.why, verdict)
     return _hold(plan, decision.why, verdict) if decision.action == "hold" else _wait(plan)
+
+
+def _note_tenth(plan: Plan, run: StepRun) -> None:
+    """Writes how many tenths of the dwell time are over, if that is news.
+
+    What workers write from now on belongs to the new tenth. A pause is in none.
+    """
+    seconds = plan.read_steps()[plan.step or 0].seconds
+    if run.percent >= ALL or plan.due_at is None:
+        return
+    over = seconds - (plan.due_at - plan.now).total_seconds()
+    tenth = min(int(10 * over / seconds), _LAST_TENTH)
+    if tenth > run.tenth:
+        run.tenth = tenth
+        run.save(using=db.alias, update_fields=["tenth"])
 
 
 def carry_out_trip(plan: Plan) -> PlanReport:

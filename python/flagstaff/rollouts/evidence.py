@@ -8,21 +8,29 @@ with probability theta, as without a limit, and the test keeps its 5 %.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Max, Q
 
 from flagstaff._engine.reports import LostWorker, live_releases, lost_workers
 from flagstaff._tables.database import db
 from flagstaff.rollouts.hyperloglog import cardinality, share_error
 from flagstaff.rollouts.models import FailedUnit, Plan, SeenRegister, SignalCount, StepRun
-from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence, StepVerdict
+from flagstaff.rollouts.results import (
+    SPARE_NETWORKS,
+    GuardCounts,
+    StepEvidence,
+    StepVerdict,
+    Tenth,
+)
 from flagstaff.rollouts.settings import CLIENT_ADDRESS
 from flagstaff.rollouts.verdict import judge
 
 # A worker that is back within this time was only cut off from the database.
 _RETURN = timedelta(minutes=10)
+_SIDES = (False, True)
 
 
 def verdict_of(plan: Plan, run: StepRun) -> StepVerdict:
@@ -32,7 +40,7 @@ def verdict_of(plan: Plan, run: StepRun) -> StepVerdict:
     """
     steps, guards, users = plan.read_steps(), plan.read_guards(), plan.required_users
     evidence = read_evidence(run, run.ended_at or plan.now)
-    return judge(steps, run.step or 0, guards, evidence, users, run.number)
+    return judge(steps, run.step or 0, guards, evidence, users, run.number, plan.compare)
 
 
 def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
@@ -42,23 +50,23 @@ def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
     """
     (outside, inside), left_out = _users(run)
     of_run = db.rows(SignalCount).filter(run=run)
-    totals = of_run.values_list("kind", "inside").annotate(total=Sum("count"))
-    counts = {(kind, side): int(total) for kind, side, total in totals}
+    counts = [*of_run.values_list("kind", "number", "tenth", "inside", "count")]
     requests, dropped = (
-        [counts.get((kind, side), 0) for side in (False, True)]
+        [sum(row[-1] for row in counts if (row[0], row[3]) == (kind, side)) for side in _SIDES]
         for kind in (SignalCount.Kind.REQUESTS, SignalCount.Kind.DROPPED)
     )
     return StepEvidence(
         users_inside=inside,
         users_outside=outside,
         theta_error=share_error(inside, outside),
-        failed=_failed(run),
+        failed=_failed(run, counts),
         requests=(requests[0], requests[1]),
         lost_workers=len(_lost_workers(run, now)),
         has_workers=run.ended_at is not None or live_releases("measurements") is not None,
         dropped=sum(dropped),
         left_out=left_out,
         spare=SPARE_NETWORKS if CLIENT_ADDRESS.current() else 0,
+        began_at=run.started_at,
     )
 
 
@@ -94,14 +102,33 @@ def _users(run: StepRun) -> tuple[list[float], float]:
     return users, max(sum(map(cardinality, merged)) - sum(users), 0.0)
 
 
-def _failed(run: StepRun) -> dict[int, GuardCounts]:
+def _failed(
+    run: StepRun, counts: Sequence[tuple[str, int, int, bool, int]]
+) -> dict[int, GuardCounts]:
+    """Returns what failed each guard. `counts` are the rows of SignalCount."""
+    tenths: defaultdict[int, defaultdict[int, Tenth]] = defaultdict(lambda: defaultdict(Tenth))
+    for kind, guard, tenth, inside, count in counts:
+        sides = (0, count) if inside else (count, 0)
+        if kind == SignalCount.Kind.AT_RISK:
+            tenths[guard][tenth] += Tenth(at_risk=sides)
+        elif kind == SignalCount.Kind.FAILED:
+            tenths[guard][tenth] += Tenth(failed=sides)
     of_run = db.rows(FailedUnit).filter(run=run)
-    counted, inside = Q(is_counted=True), Q(is_counted=True, inside=True)
-    numbers = of_run.values_list("guard").annotate(
-        failed_inside=Count("id", filter=inside),
+    counted, inside_ = Q(is_counted=True), Q(is_counted=True, inside=True)
+    numbers = of_run.values_list("guard", "tenth").annotate(
+        failed_inside=Count("id", filter=inside_),
         failed_outside=Count("id", filter=counted & Q(inside=False)),
         left_out=Count("id", filter=~counted),
-        visitors=Count("id", filter=inside & Q(is_new__isnull=False)),
-        new_visitors=Count("id", filter=inside & Q(is_new=True)),
+        visitors=Count("id", filter=inside_ & Q(is_new__isnull=False)),
+        new_visitors=Count("id", filter=inside_ & Q(is_new=True)),
     )
-    return {guard: GuardCounts(*counts) for guard, *counts in numbers}
+    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * 5)
+    for guard, tenth, *counts_of_tenth in numbers:
+        inside, outside, *_ = counts_of_tenth
+        tenths[guard][tenth] += Tenth(users=(outside, inside))
+        sums[guard] = [*map(sum, zip(sums[guard], counts_of_tenth, strict=True))]
+    found = {}
+    for guard, of_guard in tenths.items():
+        inside, outside, left_out, visitors, new = sums[guard]
+        found[guard] = GuardCounts(inside, outside, left_out, visitors, new, dict(of_guard))
+    return found

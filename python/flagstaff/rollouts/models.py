@@ -130,6 +130,8 @@ class Plan(models.Model):
     #: Why the plan is in its state: an English text, or what a person has written.
     reason: models.Field[Any, str] = models.TextField(default="")
     actor: models.Field[Any, str] = models.TextField(default="")
+    #: What is compared: "users", "requests", or both if empty.
+    compare: models.Field[Any, str] = models.CharField(max_length=8, default="")
     #: Whether a step goes on if a new release appears.
     ignore_releases: models.Field[Any, bool] = models.BooleanField(default=False)
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
@@ -242,6 +244,8 @@ class StepRun(models.Model):
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     #: Counts the runs of the step from 1; see flagstaff.rollouts.alpha.
     number: models.Field[Any, int] = models.PositiveIntegerField(default=1)
+    #: How many tenths of the dwell time were over when a driver last looked.
+    tenth: models.Field[Any, int] = models.SmallIntegerField(default=0, db_default=0)
     #: The releases of the workers that measured when it began; None if none did.
     releases: models.Field[Any, Any] = models.JSONField(null=True)
 
@@ -328,7 +332,10 @@ class SignalCount(_OfRun):
 
     class Kind(models.TextChoices):
         REQUESTS = "r"
-        #: That failed the guard with this number.
+        #: Of users who had not failed the guard with this number, as far as their worker knew; at
+        #: most 64 of each user.
+        AT_RISK = "a"
+        #: Those of these that failed it.
         FAILED = "f"
         DROPPED = "d"
 
@@ -337,10 +344,12 @@ class SignalCount(_OfRun):
     kind: models.Field[Any, str] = models.CharField(max_length=1)
     #: The number of the guard; 0 for requests.
     number: models.Field[Any, int] = models.SmallIntegerField(default=0)
+    #: The tenth of the run in which they were written.
+    tenth: models.Field[Any, int] = models.SmallIntegerField(default=0, db_default=0)
     count: models.Field[Any, int] = models.BigIntegerField()
 
     class Meta(_OfRun.Meta):
-        constraints = _once_in_a_run("signal_count", "inside", "kind", "number")
+        constraints = _once_in_a_run("signal_count", "inside", "kind", "number", "tenth")
 
 
 class SeenRegister(_OfRun):
@@ -362,6 +371,8 @@ class FailedUnit(_OfRun):
     guard: models.Field[Any, int] = models.SmallIntegerField()
     unit: models.Field[Any, int] = models.BigIntegerField()
     inside: models.Field[Any, bool] = models.BooleanField()
+    #: The tenth of the run in which it was written.
+    tenth: models.Field[Any, int] = models.SmallIntegerField(default=0, db_default=0)
     #: Whether the cookie of a visitor is younger than the run; None for other units.
     is_new: models.Field[Any, bool | None] = models.BooleanField(null=True)
     #: False if another user of the network failed first.

@@ -47,6 +47,7 @@ from flagstaff.rollouts.requirements import (
 )
 from flagstaff.rollouts.steps import ALL, DEFAULT_STEPS, Step, parse_steps
 from flagstaff.rollouts.transitions import continue_run, enter_step, record
+from flagstaff.rollouts.verdict import COMPARISONS
 
 _MAX_USERS = 2_000_000_000
 #: The states in which a plan can be changed so, the most important action first.
@@ -60,19 +61,21 @@ STATES = {
 REQUIRED_USERS = 1000
 
 
-def create(
+def create(  # noqa: PLR0913 (what a plan is)
     key: str,
     steps: Iterable[str] | None = None,
     *,
     guards: Iterable[str] | None = None,
     required_users: int | None = None,
+    compare: str | None = None,
     ignore_releases: bool | None = None,
 ) -> Plan:
     """Creates a pending plan for a flag. The workers begin to measure.
 
     Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". With
-    `ignore_releases` a step goes on when a new release appears. Raises UnknownFlagError,
-    InvalidPlanError, or PlanError if the flag has a plan already.
+    `ignore_releases` a step goes on when a new release appears. Guards compare users and requests,
+    or only what `compare` names. Raises UnknownFlagError, InvalidPlanError, or PlanError if the
+    flag has a plan already.
     """
     with db.atomic():
         flag = flag_row(key)
@@ -88,6 +91,7 @@ def create(
             guards=[*map(str, plan_guards)],
             latency_limits=latency_limits(plan_guards),
             required_users=_valid_users(required_users),
+            compare=_valid_comparison(compare),
             ignore_releases=bool(ignore_releases),
             seen_flag=digest_of(flag),
             flag_version=version_of(Kind.FLAG, flag.pk),
@@ -109,6 +113,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     *,
     guards: Iterable[str] | None = None,
     required_users: int | None = None,
+    compare: str | None = None,
     ignore_releases: bool | None = None,
     enable: bool = False,
     expect_version: int | None = None,
@@ -120,7 +125,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     PlanError if the plan cannot start, for example because run-jobs does not run, or ConflictError
     if the flag has another version than expected.
     """
-    options = steps, guards, required_users, ignore_releases
+    options = steps, guards, required_users, compare, ignore_releases
     with db.atomic():
         plan = find_plan(key, lock=True)
         if plan is None or plan.state not in ACTIVE_STATES:
@@ -129,6 +134,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
                 steps,
                 guards=guards,
                 required_users=required_users,
+                compare=compare,
                 ignore_releases=ignore_releases,
             )
         elif plan.state == State.PENDING and options != (None,) * len(options):
@@ -301,6 +307,15 @@ def _valid_users(number: object) -> int:
         "the number of required users is {value}; write a whole number from 1 to {limit}",
         value=repr(number),
         limit=_MAX_USERS,
+    )
+
+
+def _valid_comparison(compare: str | None) -> str:
+    if compare in {None, "", *COMPARISONS}:
+        return compare or ""
+    raise InvalidPlanError(
+        "a plan cannot compare {value}; write users or requests, or nothing for both",
+        value=repr(compare),
     )
 
 

@@ -14,7 +14,7 @@ methods related to the law of the iterated logarithm"; Ramdas and others 2023, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 #: The alternatives: users inside fail this many times as often as those outside.
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
@@ -26,6 +26,8 @@ _PRECISION = 1e-3
 _LARGEST = 1e9
 # Exceeded by a standard normal variable with probability 0.2.
 _ONE_IN_FIVE = 0.8416
+# The tenths of the dwell time after the first one.
+_TENTHS = 9
 
 
 def ratio(inside: float, outside: float, theta: float) -> float | None:
@@ -74,6 +76,42 @@ def e_value(inside: float, outside: float, theta: float) -> float:
         1883.8
     """
     return _exp(log_e_value(inside, outside, theta))
+
+
+def mixture(logs: Sequence[float]) -> float:
+    """Returns the evidence of harm from any tenth of the dwell time on: a weighted mean.
+
+    `logs` has the logarithms of the e-values of what failed first from tenth 0, 1, 2, … on. Each is
+    1 until its tenth begins, so each is a martingale and so is their mean (mixtures of e-processes
+    over the time of a change: Shin, Ramdas and Rinaldo 2022, "E-detectors", arXiv 2203.03532). The
+    whole run weighs 1/2, each of tenths 1 to 9 weighs 0.4/9, and tenth 9 + k of a step that holds
+    0.1/(k(k + 1)); what is left belongs to tenths that have not begun.
+
+        >>> round(mixture([math.log(100)]), 2), round(mixture([0.0, math.log(900)]), 2)
+        (50.5, 40.96)
+    """
+    weights = [weight_of(tenth) for tenth in range(len(logs))]
+    terms = [weight * _exp(log) for weight, log in zip(weights, logs, strict=True)]
+    return sum(terms) + 1 - sum(weights)
+
+
+def weight_of(tenth: int) -> float:
+    """Returns the weight of a tenth in `mixture`."""
+    if not tenth:
+        return 0.5
+    return 0.4 / 9 if tenth <= _TENTHS else 0.1 / ((tenth - _TENTHS) * (tenth - _TENTHS + 1))
+
+
+def visible_ratio(share: float, ratio: float) -> float:
+    """Returns how many times as many users fail if failures are `ratio` times as frequent.
+
+    Where a share F of the users outside has failed, (1 - F)^ratio of those inside would not have,
+    so it is (1 - (1 - F)^ratio) / F, at most 1/F.
+
+        >>> round(visible_ratio(0.31, 2), 2)
+        1.69
+    """
+    return float((1 - (1 - share) ** ratio) / share)
 
 
 def upper_bound(inside: float, outside: float, theta: float, alpha: float) -> float:

@@ -161,7 +161,7 @@ def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
         smallest_ratio(
             traffic.failed.get(number, 0) * step.seconds / traffic.seconds * (1 - share),
             share,
-            1 / alpha.guard,
+            2 / alpha.guard,
         )
         for number, _guard in numbered(guards)
     ]

@@ -82,7 +82,9 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query, run: int) -> N
         for worker in workers:
             worker.receive()
     assert [worker.end() for worker in workers] == [(0, "")] * 3
-    assert counted(query, run, "r") == counted(query, run, "f") == (6 * outside, 6 * inside)
+    assert counted(query, run, "r") == (6 * outside, 6 * inside)
+    # Of each user, one request in each worker is at risk.
+    assert counted(query, run, "a") == counted(query, run, "f") == (3 * outside, 3 * inside)
     # Each user is seen and fails in all workers, and counts once.
     assert failed_users(query, run) == (outside, inside)
     raised = query(
@@ -294,6 +296,19 @@ def test_first_users_of_a_network_count_in_each_worker(
         "SELECT array_agg(inside ORDER BY unit), (array_agg(is_counted ORDER BY unit))[1] "
         "FROM flagstaff_rollouts_failedunit WHERE guard = 0"
     ) == ([False, True, True, True], True)
+
+
+def test_counts_belong_to_the_tenth_of_their_run(database: str, query: Query, run: int) -> None:
+    query("UPDATE flagstaff_rollouts_steprun SET tenth = 7 RETURNING id")
+    with measuring(database) as worker:
+        outside, inside = sides(worker)
+        for status in (200, 500, 500):
+            request(worker, USERS, status)
+        assert worker.end() == (0, "")
+    assert counted(query, run, "a") == (2 * outside, 2 * inside)
+    assert counted(query, run, "f") == (outside, inside)
+    assert query("SELECT array_agg(DISTINCT tenth) FROM flagstaff_rollouts_signalcount") == ([7],)
+    assert query("SELECT array_agg(DISTINCT tenth) FROM flagstaff_rollouts_failedunit") == ([7],)
 
 
 def test_worker_with_many_failing_users_writes_all_of_them_before_its_interval(

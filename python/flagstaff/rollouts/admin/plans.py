@@ -88,16 +88,19 @@ class PlanRequest(AppRequest):
         row = all_rows(conf.flag_model).filter(key=key).first() if key else None
         flag: Any = row if row and self._may("view", row) else None
         steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
+        compare = ""
         queryset = self.admin.get_queryset(self.request)
         last = queryset.filter(key=key).order_by("-id").first() if flag else None
         if last is not None and not last.problem:
             steps, guards = last.read_steps(), last.guards
             required, ignores = last.required_users, last.ignore_releases
+            compare = last.compare
         above = present_rollout(flag) if flag else 0
         return {
             "steps": "\n".join(str(step) for step in steps if step.percent >= above),
             "guards": "\n".join(guards),
             "required_users": str(required),
+            "compare": compare,
             "ignore_releases": ignores,
         }
 
@@ -106,6 +109,7 @@ class PlanRequest(AppRequest):
         labels = {
             "key": _("Flag"),
             "required_users": _("Required users"),
+            "compare": _("Compare"),
             "ignore_releases": _("Ignore releases"),
         }
         for name in form.fields.keys() & labels:

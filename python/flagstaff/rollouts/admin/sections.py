@@ -20,7 +20,7 @@ from flagstaff.rollouts.admin.texts import NONE, state_name
 from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, numbered
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.steps import ALL
-from flagstaff.rollouts.verdict import times
+from flagstaff.rollouts.verdict import USERS, times
 
 
 def sections_of(plan: Plan, evidence: Mapping[str, Any]) -> Iterator[Section]:
@@ -56,7 +56,8 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
     note = _(
         "A step passes when its time is over, and users with the flag fail less than the limit "
         "times as often as the others; or after %(users)s users with the flag, if nothing looks "
-        "like harm. Each plan also has a brake: while at most half of the users have the flag, it "
+        "like harm. Of each user, the requests until the first failure are compared, too. Each "
+        "plan also has a brake: while at most half of the users have the flag, it "
         "rolls back if several of them fail before any user without it."
     )
     return Table(
@@ -92,7 +93,7 @@ def _guard(
         return [name, NONE, NONE, NONE, tripped if match else fine]
     if result is None:
         return [name, NONE, NONE, NONE, NONE]
-    failed, ratio, upper = result["failed"], result["ratio"], result["upper"]
+    failed, upper = result["failed"], result["upper"]
     often = NONE
     verdict = badge("undecided", _("no failures yet"))
     if failed["inside"] or failed["outside"]:
@@ -100,7 +101,8 @@ def _guard(
         bound = _("no upper bound yet")
         if upper is not None:
             bound = _("at most %(ratio)s") % {"ratio": _rounded(upper)}
-        often = two_lines(_("unlimited") if ratio is None else _rounded(ratio), bound)
+        ratios = [_ratio(comparison) for comparison in result["comparisons"]]
+        often = two_lines(" · ".join(ratios), bound)
         verdict = badge("undecided", _("not decided"))
     if result["tripped"] or match:
         verdict = tripped
@@ -109,8 +111,8 @@ def _guard(
     inside, outside = evidence["users_inside"], evidence["users_outside"]
     return [
         name,
-        _side(failed["inside"], inside),
-        _side(failed["outside"], outside),
+        _side(failed["inside"], inside, _requests(result, 1)),
+        _side(failed["outside"], outside, _requests(result, 0)),
         often,
         verdict,
     ]
@@ -129,13 +131,28 @@ def _options(guard: Guard) -> str:
     return f"{action}, {limit}"
 
 
-def _side(failed: int, users: int) -> str:
-    """Returns the share of failing users, and the two numbers; a dash without users."""
+def _ratio(comparison: Mapping[str, Any]) -> str:
+    """Returns how many times as often users with the flag fail, by users or by requests."""
+    ratio = comparison["ratio"]
+    text = _("unlimited") if ratio is None else _rounded(ratio)
+    return text if comparison["by"] == USERS else _("%(ratio)s by requests") % {"ratio": text}
+
+
+def _side(failed: int, users: int, requests: str) -> str:
+    """Returns the share of failing users, and the numbers; a dash without users."""
     if not users:
         return NONE
     count = _("%(failed)s of %(users)s users")
     values = {"failed": local_number(failed), "users": local_number(users)}
-    return two_lines(f"{_rounded(min(ALL * failed / users, ALL))} %", count % values)
+    numbers = " · ".join(filter(None, [count % values, requests]))
+    return two_lines(f"{_rounded(min(ALL * failed / users, ALL))} %", numbers)
+
+
+def _requests(result: Mapping[str, Any], side: int) -> str:
+    """Returns how many requests at risk have failed on a side; empty without any."""
+    failed, at_risk = result["failed_at_risk"][side], result["at_risk"][side]
+    values = {"failed": local_number(failed), "requests": local_number(at_risk)}
+    return _("%(failed)s of %(requests)s requests") % values if at_risk else ""
 
 
 def _rounded(number: float) -> str:

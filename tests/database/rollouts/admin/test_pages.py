@@ -251,7 +251,8 @@ def test_guard_is_shown_as_tripped_by_the_brake_or_by_its_function(
     reason: str, tripped: list[bool], operator: Client, running: Plan
 ) -> None:
     failed = {"inside": 5, "outside": 0}
-    errors = {"number": 0, "failed": failed, "ratio": None, "upper": None}
+    errors = {"number": 0, "failed": failed, "comparisons": [], "upper": None}
+    errors |= {"at_risk": [9, 9], "failed_at_risk": [0, 5]}
     figures = {"users_inside": 17, "users_outside": 9, "trip": "brake"}
     figures["guards"] = [{**errors, "tripped": False, "passed": False}]
     guards = ["errors", "function=shop.guards.orders"]
