@@ -25,7 +25,7 @@ from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.planned_steps import PlannedSteps, planned_steps
 from flagstaff.rollouts.status import plan_record
-from flagstaff.rollouts.steps import parse_step
+from flagstaff.rollouts.steps import USUAL, parse_step
 from flagstaff.rollouts.traffic import notes_of
 
 #: The kind of row, and the verb that has the actions.
@@ -38,7 +38,8 @@ _Steps = Annotated[
     Several(
         Text(
             'a step: its percentage and its shortest time, such as "5:1h", each higher than the '
-            "one before; by default 1, 5, 25, 50 and 100 percent"
+            "one before; by default those that fit the users of the flag, such as 5, 25, 50 and "
+            "100 percent"
         ),
         "PERCENT:TIME",
         parse_step,
@@ -62,7 +63,7 @@ _RequiredUsers = Annotated[
         Text(
             "a step also passes after this many users with the flag, if the guards see no sign of "
             "harm; by default {users}",
-            users=plans.REQUIRED_USERS,
+            users=USUAL.required_users,
         ),
         "N",
         int,

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from django.db import IntegrityError
 
@@ -45,7 +46,8 @@ from flagstaff.rollouts.requirements import (
     problem_of_flag,
     require,
 )
-from flagstaff.rollouts.steps import ALL, DEFAULT_STEPS, Step, parse_steps
+from flagstaff.rollouts.steps import ALL, USUAL, Defaults, defaults_for, parse_steps
+from flagstaff.rollouts.traffic import users_a_day
 from flagstaff.rollouts.transitions import continue_run, enter_step, record
 from flagstaff.rollouts.verdict import COMPARISONS
 
@@ -57,8 +59,6 @@ STATES = {
     marked("roll-back"): (*WATCHED_STATES, State.PAUSED),
     marked("pause"): WATCHED_STATES,
 }
-#: The number of users inside that a step needs if its guards cannot bound the harm before.
-REQUIRED_USERS = 1000
 
 
 def create(  # noqa: PLR0913 (what a plan is)
@@ -72,14 +72,20 @@ def create(  # noqa: PLR0913 (what a plan is)
 ) -> Plan:
     """Creates a pending plan for a flag. The workers begin to measure.
 
-    Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". With
+    Steps are texts such as "5:1h", by default those that fit the users whom an earlier plan has
+    counted; guards are texts such as "errors" or "latency=0.5". With
     `ignore_releases` a step goes on when a new release appears. Guards compare users and requests,
     or only what `compare` names. Raises UnknownFlagError, InvalidPlanError, or PlanError if the
     flag has a plan already.
     """
     with db.atomic():
         flag = flag_row(key)
-        plan_steps = default_steps(flag) if steps is None else parse_steps(steps)
+        if steps is None:
+            defaults = default_plan(flag)
+            plan_steps = defaults.steps
+            required_users = required_users or defaults.required_users
+        else:
+            plan_steps = parse_steps(steps)
         plan_guards = parse_guards((ERRORS,) if guards is None else guards)
         require_functions(plan_guards)
         if problem := problem_of_first_step(flag, plan_steps[0]):
@@ -300,7 +306,7 @@ def no_plan_text(key: str) -> Text:
 
 def _valid_users(number: object) -> int:
     if number is None:
-        return REQUIRED_USERS
+        return USUAL.required_users
     if type(number) is int and 1 <= number <= _MAX_USERS:
         return number
     raise InvalidPlanError(
@@ -352,15 +358,19 @@ def _make_active(plan: Plan) -> None:
         raise PlanError(problem) from error
 
 
-def default_steps(flag: FlagRow) -> tuple[Step, ...]:
-    """Returns those from the present rollout on. Raises InvalidPlanError at 100 %."""
+def default_plan(flag: FlagRow) -> Defaults:
+    """Returns what fits the users of a flag, with the steps from its present rollout on.
+
+    Makes a few queries if an earlier plan has counted them. Raises InvalidPlanError at 100 %.
+    """
     now = present_rollout(flag)
     if now >= ALL:
         raise InvalidPlanError(
             "{key} is at 100 % already, so a plan has no steps; lower its rollout first",
             key=flag.key,
         )
-    return tuple(step for step in DEFAULT_STEPS if step.percent >= now)
+    defaults = defaults_for(users_a_day(flag))
+    return replace(defaults, steps=tuple(step for step in defaults.steps if step.percent >= now))
 
 
 def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:

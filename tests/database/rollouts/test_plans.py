@@ -66,7 +66,7 @@ def test_plan_gets_or_needs_steps_from_the_present_rollout_on() -> None:
         rollouts.create(KEY)
     assert not Plan.objects.exists()
     flag.save()
-    assert rollouts.create(KEY).steps == ["25:1d", "50:1d", "100:1d"]
+    assert rollouts.create(KEY).steps == ["25:1d", "50:1d", "100"]
 
 
 @pytest.mark.parametrize("users", [0, True, 10**12])
@@ -373,10 +373,10 @@ def test_start_sets_the_first_step_and_turns_the_flag_on_with_one_undo(
 
 def test_disabled_flag_counts_as_zero_percent_until_it_is_enabled(disabled: FeatureFlag) -> None:
     plan = rollouts.create(KEY)
-    assert [step.percent for step in plan.read_steps()] == [1, 5, 25, 50, 100]
+    assert [step.percent for step in plan.read_steps()] == [5, 25, 50, 100]
     assert StepRun.objects.get().percent == 0
     changes.flags.enable(KEY)
-    with pytest.raises(PlanError, match="the first step is 1 %, and new_checkout is at 60 %"):
+    with pytest.raises(PlanError, match="the first step is 5 %, and new_checkout is at 60 %"):
         rollouts.start(KEY, enable=True)
     rollouts.delete(KEY)
     with pytest.raises(InvalidPlanError, match="begin with 60 % or more"):

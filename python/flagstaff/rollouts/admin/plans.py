@@ -61,7 +61,7 @@ from flagstaff.rollouts.requirements import (
     require,
 )
 from flagstaff.rollouts.status import evidence_of
-from flagstaff.rollouts.steps import DEFAULT_STEPS, parse_steps
+from flagstaff.rollouts.steps import ALL, USUAL, parse_steps
 from flagstaff.rollouts.traffic import notes_of
 from flagstaff.rollouts.transitions import rolled_back_fields
 
@@ -87,15 +87,16 @@ class PlanRequest(AppRequest):
         key = self.request.GET.get("key", "")
         row = all_rows(conf.flag_model).filter(key=key).first() if key else None
         flag: Any = row if row and self._may("view", row) else None
-        steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
-        compare = ""
+        above = present_rollout(flag) if flag else 0
+        defaults = plans.default_plan(flag) if flag and above < ALL else USUAL
+        steps, guards, compare = defaults.steps, ["errors"], ""
+        required, ignores = defaults.required_users, False
         queryset = self.admin.get_queryset(self.request)
         last = queryset.filter(key=key).order_by("-id").first() if flag else None
         if last is not None and not last.problem:
             steps, guards = last.read_steps(), last.guards
             required, ignores = last.required_users, last.ignore_releases
             compare = last.compare
-        above = present_rollout(flag) if flag else 0
         return {
             "steps": "\n".join(str(step) for step in steps if step.percent >= above),
             "guards": "\n".join(guards),
@@ -164,7 +165,7 @@ class PlanRequest(AppRequest):
         if not self._may("toggle", flag):
             raise PermissionDenied
         # At 100 %, no steps are possible.
-        plans.default_steps(flag)
+        plans.default_plan(flag)
         steps, guards = parse_steps(arguments["steps"]), parse_guards(arguments["guards"])
         rows, percent = [], present_rollout(flag)
         for number, step in enumerate(steps, 1):
@@ -174,7 +175,7 @@ class PlanRequest(AppRequest):
         rows += [PreviewRow(_("Guard"), "", guard_text(guard)) for guard in guards]
         plan = Plan(steps=[*map(str, steps)], guards=[*map(str, guards)])
         plan.ignore_releases = bool(arguments.get("ignore_releases"))
-        plan.required_users = arguments.get("required_users", plans.REQUIRED_USERS)
+        plan.required_users = arguments.get("required_users", USUAL.required_users)
         return Preview(rows=rows, notes=[*_alarms(plan, flag), *_notes(plan, flag, 0)])
 
     def _next_step(self, plan: Plan, flag: FlagRow) -> Preview:

@@ -17,7 +17,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, State
+from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State
 from tests.support.admin_pages import (
     FLAGS,
     column,
@@ -182,15 +182,18 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
 def test_guards_compare_the_users_with_the_flag_and_without_it_also_after_a_roll_back(
     operator: Client, running: Plan
 ) -> None:
+    Plan.objects.update(required_users=2000)
     see(run_of(), inside=True, users=1000)
     see(run_of(), inside=False, users=3000)
     for inside, users in ((True, 100), (False, 30)):
         fail(run_of(), inside=inside, users=users)
         fail(run_of(), inside=inside, users=3, guard=2)
+        for kind, count in (("a", 9000), ("f", users)):
+            SignalCount.objects.create(run_id=run_of(), inside=inside, kind=kind, count=count)
     errors, latency = Screen(page(operator, plan_url(running))).section("Guards").rows
-    assert re.fullmatch(r"(9\.\d|10) % 100 of [\d,]+ users", errors[1])
-    assert re.fullmatch(r"(0\.9\d|1) % 30 of [\d,]+ users", errors[2])
-    assert re.fullmatch(r"(9\.\d|1\d) at most \d+", errors[3])
+    assert re.fullmatch(r"(9\.\d|10) % 100 of [\d,]+ users · 100 of 9,000 requests", errors[1])
+    assert re.fullmatch(r"(0\.9\d|1) % 30 of [\d,]+ users · 30 of 9,000 requests", errors[2])
+    assert re.fullmatch(r"(9\.\d|1\d) · 3\.3 by requests at most \d+", errors[3])
     assert (errors[4], latency[4]) == ("tripped", "not decided")
     with acting_as("ann", reason="broken baskets"):
         rollouts.rollback(KEY)
