@@ -60,7 +60,8 @@ def judge(  # noqa: PLR0913, PLR0917 (the plan, its step and what was counted)
     both the 95 % upper bound of the ratio is below its limit, or the e-value of the whole run is
     below 20 at `required_users` users inside; and no tenth has begun since which both are 20 or
     more. `compare` names the one comparison that decides. If more than a fifth of the users outside
-    have failed, requests decide.
+    have failed, requests decide, unless the ratio of users is less than half as far above 1 as
+    `limit` would make it.
 
     Theta, the share of users inside, is raised by two standard errors for trips and lowered by two
     for the bound. Where networks are known, a guard trips only if it does so without two of the
@@ -147,7 +148,13 @@ def _result(  # noqa: PLR0913, PLR0917 (the guard, what was counted, and what it
     e_value, threshold = min(comparison.e_value for comparison in deciding), 1 / alpha
     signs = [min(values) for values in zip(*(one.log_e_values for one in deciding), strict=False)]
     since = next((tenth for tenth, sign in enumerate(signs) if sign >= _SIGNS), None)
-    tripped = e_value >= threshold
+    # Where the same users always fail, fewer requests inside look like harm by requests alone.
+    is_contradicted = (
+        is_vague
+        and not compare
+        and (by_users.ratio or 0) < (1 + visible_ratio(min(share, 1), guard.limit)) / 2
+    )
+    tripped = e_value >= threshold and not is_contradicted
     passed = not tripped and since is None and all(one.passed for one in deciding)
     bounded = all(one.upper < guard.limit for one in deciding)
     harm = None

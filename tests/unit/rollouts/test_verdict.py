@@ -306,6 +306,14 @@ def test_requests_decide_where_many_users_have_failed_already() -> None:
     assert compared(counted(((34_000, 1_790), (170_000, 8_950)))).passed
 
 
+def test_users_who_always_fail_and_make_fewer_requests_do_not_trip_by_requests() -> None:
+    # 30 % of the users on both sides fail at once, and those inside make half the requests.
+    half = counted(((11_400, 600), (280_000, 7_600)))
+    found = compared(half)
+    assert (found.trip, found.passed, found.guards[0].decides) == (None, False, ("requests",))
+    assert compared(half, "requests").trip == "errors"
+
+
 def test_users_alone_pass_only_below_what_they_can_show_where_many_have_failed() -> None:
     found = compared(counted(((34_000, 1_790), (170_000, 8_950))), "users")
     assert (found.trip, found.passed) == (None, False)
