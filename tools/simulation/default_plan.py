@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flagstaff.rollouts.guards import Guard
-from flagstaff.rollouts.hyperloglog import share_error
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict, Tenth
+from flagstaff.rollouts.statistics import share_error
 from flagstaff.rollouts.steps import ALL, DEFAULTS, Defaults, defaults_for
 from flagstaff.rollouts.verdict import judge
 from tools.simulation.plan import Estimates

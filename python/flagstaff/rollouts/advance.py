@@ -15,11 +15,10 @@ from flagstaff._tables.rows import FlagRow
 from flagstaff._words.text import Text
 from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.evidence import has_lost_for_good, verdict_of
+from flagstaff.rollouts.evidence import has_lost_for_good, release_change, verdict_of
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome
 from flagstaff.rollouts.models import GUARDED_FOR, Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.releases import release_change
 from flagstaff.rollouts.results import StepVerdict
 from flagstaff.rollouts.steps import ALL
 from flagstaff.rollouts.transitions import record

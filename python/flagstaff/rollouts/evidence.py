@@ -16,7 +16,7 @@ from django.db.models import Count, Max, Q
 
 from flagstaff._engine.reports import LostWorker, live_releases, lost_workers
 from flagstaff._tables.database import db
-from flagstaff.rollouts.hyperloglog import cardinality, share_error
+from flagstaff._words.text import Text, some
 from flagstaff.rollouts.models import FailedUnit, Plan, SeenRegister, SignalCount, StepRun
 from flagstaff.rollouts.results import (
     SPARE_NETWORKS,
@@ -26,6 +26,7 @@ from flagstaff.rollouts.results import (
     Tenth,
 )
 from flagstaff.rollouts.settings import CLIENT_ADDRESS
+from flagstaff.rollouts.statistics import cardinality, share_error
 from flagstaff.rollouts.verdict import judge
 
 # A worker that is back within this time was only cut off from the database.
@@ -132,3 +133,42 @@ def _failed(
         inside, outside, left_out, visitors, new = sums[guard]
         found[guard] = GuardCounts(inside, outside, left_out, visitors, new, dict(of_guard))
     return found
+
+
+# Whether the workers run other builds than those that a run began with.
+#
+# A run has the releases of the workers that measured when it began. Workers without a release
+# always count and are in no set, so nothing is ever left unmeasured. A rolling deploy is {A},
+# {A, B}, {B}: two new runs, of which the last one is about B alone. A release that was in an
+# earlier set and comes back starts nothing, so a service that comes and goes costs one new run, not
+# one each time.
+
+
+def present_releases() -> list[str] | None:
+    """Returns the releases of the workers that measure now; None if none does. One query."""
+    releases = live_releases("measurements")
+    return None if releases is None else sorted(releases)
+
+
+def release_change(plan: Plan, run: StepRun) -> Text | None:
+    """Returns why the evidence of a run is about other builds, or None. Up to three queries.
+
+    A run that began before any worker measured is given the present releases.
+    """
+    if plan.ignore_releases or not (present := present_releases()):
+        return None
+    if run.releases is None:
+        run.releases = present
+        run.save(using=db.alias, update_fields=["releases"])
+        return None
+    runs = db.rows(StepRun).filter(plan_id=plan.pk)
+    known_releases = {
+        release
+        for releases in runs.values_list("releases", flat=True)
+        for release in releases or ()
+    }
+    if appeared := set(present) - known_releases:
+        return Text("a new release appeared: {releases}", releases=some(sorted(appeared)))
+    if gone := set(run.releases) - set(present):
+        return Text("a release has gone: {releases}", releases=some(sorted(gone)))
+    return None

@@ -63,10 +63,10 @@ class GuardCounts:
 class StepEvidence:
     """What the workers have counted in one stretch of measuring."""
 
-    #: The users seen, estimated by `hyperloglog.cardinality`.
+    #: The users seen, estimated by `statistics.cardinality`.
     users_inside: float
     users_outside: float
-    #: The relative standard error of the share of users inside, see `hyperloglog.share_error`.
+    #: The relative standard error of the share of users inside, see `statistics.share_error`.
     theta_error: float
     #: By number of the guard; 0 is errors.
     failed: Mapping[int, GuardCounts]

@@ -97,7 +97,7 @@ class Defaults:
 
 
 #: Simulated: without harm nearly all of these plans end in their time. With five times as many
-#: failures, where 1 % of the users fail in a day, none reached 100 %.
+#: failures, where 1 % of the requests fail, none reached 100 %.
 DEFAULTS = (
     Defaults(30_000, parse_steps(("1:1d", "5:1d", "25:1d", "50:1d", "100")), 100),
     Defaults(2_000, parse_steps(("5:1d", "25:1d", "50:1d", "100")), 100),

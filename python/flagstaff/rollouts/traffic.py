@@ -18,10 +18,9 @@ from flagstaff._words.times import duration
 from flagstaff.conf import conf
 from flagstaff.rollouts.alpha import alpha_of_run
 from flagstaff.rollouts.clock import database_now
-from flagstaff.rollouts.evidence import read_evidence
+from flagstaff.rollouts.evidence import present_releases, read_evidence
 from flagstaff.rollouts.guards import FUNCTION, numbered
 from flagstaff.rollouts.models import Plan, StepRun
-from flagstaff.rollouts.releases import present_releases
 from flagstaff.rollouts.statistics import smallest_ratio
 from flagstaff.rollouts.steps import ALL, FEWEST_USERS, Step, defaults_for
 from flagstaff.rollouts.verdict import times

@@ -16,9 +16,9 @@ from flagstaff._tables.rows import FlagRow
 from flagstaff._words.rule_parts import can_grant
 from flagstaff._words.text import Text, joined
 from flagstaff.changes.changed import Changed
+from flagstaff.rollouts.evidence import present_releases
 from flagstaff.rollouts.flag_changes import see_flag
 from flagstaff.rollouts.models import GUARDED_FOR, Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.releases import present_releases
 
 # Nothing writes the others again, so an invalid one does not keep a person from stopping the plan.
 _CHANGING = (

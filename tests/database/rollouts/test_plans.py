@@ -17,7 +17,7 @@ from flagstaff._words.rule_parts import can_grant
 from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import jobs
+from flagstaff.rollouts import hooks
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
@@ -468,7 +468,7 @@ def test_changed_plan_writes_a_token_and_a_flag_has_at_most_one_active_plan() ->
 def test_networks_are_deleted_a_day_after_the_end_of_their_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "_BATCH", 2)
+    monkeypatch.setattr(hooks, "_BATCH", 2)
     assert RetentionJob().run(Event()) == []
     plan = Plan.objects.create(flag_pk="1", key=KEY, steps=["5:1m"])
     now = datetime.now(timezone.utc)

@@ -17,7 +17,7 @@ from pytest_django import Settings
 
 from flagstaff._engine import log_once
 from flagstaff._engine.request_flags import RequestFlags
-from flagstaff.rollouts.request_origin import origin_of
+from flagstaff.rollouts.requests import origin_of
 
 
 def client(request: Any) -> Any:

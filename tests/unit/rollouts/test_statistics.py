@@ -12,14 +12,16 @@ import pytest
 import scipy
 
 from flagstaff._core import REGISTERS
-from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, cardinality, share_error
 from flagstaff.rollouts.statistics import (
+    CARDINALITY_ERROR,
     RATIOS,
     brake_threshold,
+    cardinality,
     e_value,
     log_e_value,
     mixture,
     ratio,
+    share_error,
     smallest_ratio,
     upper_bound,
     visible_ratio,

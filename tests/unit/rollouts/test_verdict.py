@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 
 from flagstaff.rollouts import alpha as alphas
-from flagstaff.rollouts import guards, hyperloglog, statistics, verdict
+from flagstaff.rollouts import guards, statistics, verdict
 from flagstaff.rollouts.guards import Guard, numbered
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict, Tenth
 from flagstaff.rollouts.steps import Step
@@ -52,7 +52,7 @@ def judged(
     return judge(STEPS, step, guards, found, required)
 
 
-@pytest.mark.parametrize("module", [alphas, guards, hyperloglog, statistics, verdict])
+@pytest.mark.parametrize("module", [alphas, guards, statistics, verdict])
 def test_examples_in_docstrings_are_correct(module: ModuleType) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 

@@ -60,6 +60,10 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
         "plan also has a brake: while at most half of the users have the flag, it "
         "rolls back if several of them fail before any user without it."
     )
+    note %= {"users": local_number(plan.required_users)}
+    if plan.compare:
+        texts = {USERS: _("This plan compares users only.")}
+        note = f"{note} {texts.get(plan.compare, _('This plan compares requests only.'))}"
     return Table(
         [
             Column(_("Guard")),
@@ -76,7 +80,7 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
             "No guard. The plan is only rolled back if several users with the flag fail before any "
             "user without it."
         ),
-        note=note % {"users": local_number(plan.required_users)},
+        note=note,
     )
 
 
