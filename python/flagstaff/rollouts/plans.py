@@ -83,7 +83,8 @@ def create(  # noqa: PLR0913 (what a plan is)
         if steps is None:
             defaults = default_plan(flag)
             plan_steps = defaults.steps
-            required_users = required_users or defaults.required_users
+            if required_users is None:
+                required_users = defaults.required_users
         else:
             plan_steps = parse_steps(steps)
         plan_guards = parse_guards((ERRORS,) if guards is None else guards)

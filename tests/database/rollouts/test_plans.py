@@ -73,6 +73,8 @@ def test_plan_gets_or_needs_steps_from_the_present_rollout_on() -> None:
 def test_required_users_must_be_a_positive_number(flag: FeatureFlag, users: Any) -> None:
     with pytest.raises(InvalidPlanError, match="write a whole number from 1 to 2,000,000,000"):
         rollouts.create(KEY, STEPS, required_users=users)
+    with pytest.raises(InvalidPlanError):
+        rollouts.create(KEY, required_users=users)
 
 
 def test_missing_flag_or_plan_is_refused_with_the_command(flag: FeatureFlag) -> None:

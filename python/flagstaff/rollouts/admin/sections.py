@@ -62,8 +62,11 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
     )
     note %= {"users": local_number(plan.required_users)}
     if plan.compare:
-        texts = {USERS: _("This plan compares users only.")}
-        note = f"{note} {texts.get(plan.compare, _('This plan compares requests only.'))}"
+        users, requests = (
+            _("This plan compares users only."),
+            _("This plan compares requests only."),
+        )
+        note = f"{note} {users if plan.compare == USERS else requests}"
     return Table(
         [
             Column(_("Guard")),
