@@ -108,20 +108,20 @@ def _failed(
 ) -> dict[int, GuardCounts]:
     """Returns what failed each guard. `counts` are the rows of SignalCount."""
     tenths: defaultdict[int, defaultdict[int, Tenth]] = defaultdict(lambda: defaultdict(Tenth))
-    for kind, guard, tenth, inside, count in counts:
-        sides = (0, count) if inside else (count, 0)
+    for kind, guard, tenth, is_inside, count in counts:
+        sides = (0, count) if is_inside else (count, 0)
         if kind == SignalCount.Kind.AT_RISK:
             tenths[guard][tenth] += Tenth(at_risk=sides)
         elif kind == SignalCount.Kind.FAILED:
             tenths[guard][tenth] += Tenth(failed=sides)
     of_run = db.rows(FailedUnit).filter(run=run)
-    counted, inside_ = Q(is_counted=True), Q(is_counted=True, inside=True)
+    counted, counted_inside = Q(is_counted=True), Q(is_counted=True, inside=True)
     numbers = of_run.values_list("guard", "tenth").annotate(
-        failed_inside=Count("id", filter=inside_),
+        failed_inside=Count("id", filter=counted_inside),
         failed_outside=Count("id", filter=counted & Q(inside=False)),
         left_out=Count("id", filter=~counted),
-        visitors=Count("id", filter=inside_ & Q(is_new__isnull=False)),
-        new_visitors=Count("id", filter=inside_ & Q(is_new=True)),
+        visitors=Count("id", filter=counted_inside & Q(is_new__isnull=False)),
+        new_visitors=Count("id", filter=counted_inside & Q(is_new=True)),
     )
     sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * 5)
     for guard, tenth, *counts_of_tenth in numbers:
