@@ -152,6 +152,7 @@ def _result(  # noqa: PLR0913, PLR0917 (the guard, what was counted, and what it
     is_contradicted = (
         is_vague
         and not compare
+        and decides == (REQUESTS,)
         and (by_users.ratio or 0) < (1 + visible_ratio(min(share, 1), guard.limit)) / 2
     )
     tripped = e_value >= threshold and not is_contradicted
