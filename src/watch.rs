@@ -8,6 +8,7 @@ mod arrivals;
 mod failed_users;
 mod seen_users;
 mod unit;
+mod user_requests;
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +16,11 @@ use std::time::Duration;
 
 use self::arrivals::Arrivals;
 pub use self::failed_users::Failed;
-use self::failed_users::FailedUsers;
+use self::failed_users::{FailedUsers, MANY};
 pub use self::seen_users::REGISTERS;
 use self::seen_users::SeenUsers;
 pub use self::unit::{Network, Unit, Visit};
+use self::user_requests::UserRequests;
 use crate::counters::Tally;
 
 /// The number of a guard in the tables. The errors, which every plan counts, have 0.
@@ -45,12 +47,21 @@ struct Guard {
     failed: OnceLock<FailedUsers>,
 }
 
+/// The requests at risk: those of users who had not failed a guard in this process. At most 64 of a
+/// user count.
+#[derive(Debug)]
+struct AtRisk {
+    all: Tally,
+    /// Those that failed the guard.
+    failed: Tally,
+}
+
 /// The counts of the requests inside or outside of the rollout.
 #[derive(Debug)]
 struct Side {
     requests: Tally,
     /// By the position of the guard.
-    failed: Box<[Tally]>,
+    at_risk: Box<[AtRisk]>,
     dropped: Tally,
     seen: SeenUsers,
     left_out: OnceLock<SeenUsers>,
@@ -63,6 +74,7 @@ pub struct Watch {
     salt: Box<[u8]>,
     guards: Box<[Guard]>,
     arrivals: OnceLock<Arrivals>,
+    user_requests: OnceLock<UserRequests>,
     /// Outside, inside.
     sides: [Side; 2],
     pub(crate) registered: AtomicBool,
@@ -73,9 +85,11 @@ pub struct Watch {
 pub enum CountKind {
     /// Requests and tasks.
     Requests,
-    /// Those that failed the guard with this number.
+    /// Those of users who had not failed the guard with this number, at most 64 of each user.
+    AtRisk(GuardNumber),
+    /// Those of these that failed the guard.
     Failed(GuardNumber),
-    /// Users who were left out, because memory is bounded.
+    /// Failures that were left out, because too many users waited for a database that is away.
     Dropped,
 }
 
@@ -85,6 +99,7 @@ impl CountKind {
     pub const fn code(self) -> (char, i16) {
         match self {
             Self::Requests => ('r', 0),
+            Self::AtRisk(guard) => ('a', guard),
             Self::Failed(guard) => ('f', guard),
             Self::Dropped => ('d', 0),
         }
@@ -133,8 +148,15 @@ impl Watch {
             .map(|(number, limit)| Guard { number, limit, failed: OnceLock::new() })
             .collect();
         let sides = [(); 2].map(|()| Side::new(guards.len()));
-        let (arrivals, registered) = (OnceLock::new(), AtomicBool::new(false));
-        Self { run, salt: salt.into(), guards, arrivals, sides, registered }
+        Self {
+            run,
+            salt: salt.into(),
+            guards,
+            arrivals: OnceLock::new(),
+            user_requests: OnceLock::new(),
+            sides,
+            registered: AtomicBool::new(false),
+        }
     }
 
     /// The id of the run that is measured.
@@ -170,15 +192,24 @@ impl Watch {
         let counts = visit.network.is_none_or(admit);
         let seen = if counts { &side.seen } else { side.left_out.get_or_init(SeenUsers::new) };
         seen.add(visit.unit);
-        for (guard, failed) in self.guards.iter().zip(&side.failed) {
-            if !guard.is_failed_by(outcome) {
-                continue;
+        if !counts {
+            return;
+        }
+        let may_be_at_risk = self.user_requests.get_or_init(UserRequests::new).admit(visit.unit);
+        for (guard, at_risk) in self.guards.iter().zip(&side.at_risk) {
+            let failed = guard.is_failed_by(outcome);
+            if may_be_at_risk && !guard.has_failed(visit.unit) {
+                at_risk.count(failed);
             }
-            failed.count();
-            if counts && !guard.failed.get_or_init(FailedUsers::new).add(visit) {
+            if failed && !guard.failed.get_or_init(FailedUsers::new).add(visit) {
                 side.dropped.count();
             }
         }
+    }
+
+    /// Whether many failing users wait for [`take`](Self::take).
+    pub(crate) fn has_many(&self) -> bool {
+        self.guards.iter().filter_map(|guard| guard.failed.get()).any(|it| it.waiting() >= MANY)
     }
 
     /// What was measured since the last call.
@@ -212,6 +243,7 @@ impl Watch {
         let failed = self.guards.iter().filter_map(|guard| guard.failed.get());
         failed.for_each(FailedUsers::reset);
         self.arrivals.get().into_iter().for_each(Arrivals::reset);
+        self.user_requests.get().into_iter().for_each(UserRequests::reset);
     }
 }
 
@@ -226,13 +258,35 @@ impl Guard {
     fn is_failed_by(&self, outcome: Outcome) -> bool {
         self.limit.map_or(outcome.failed, |limit| outcome.took > limit)
     }
+
+    /// Whether this process remembers that a user failed it.
+    fn has_failed(&self, unit: Unit) -> bool {
+        self.failed.get().is_some_and(|failed| failed.knows(unit))
+    }
+}
+
+impl AtRisk {
+    fn new() -> Self {
+        Self { all: Tally::new(), failed: Tally::new() }
+    }
+
+    fn count(&self, failed: bool) {
+        self.all.count();
+        if failed {
+            self.failed.count();
+        }
+    }
+
+    fn tallies(&self) -> [&Tally; 2] {
+        [&self.all, &self.failed]
+    }
 }
 
 impl Side {
     fn new(guards: usize) -> Self {
         Self {
             requests: Tally::new(),
-            failed: (0..guards).map(|_| Tally::new()).collect(),
+            at_risk: (0..guards).map(|_| AtRisk::new()).collect(),
             dropped: Tally::new(),
             seen: SeenUsers::new(),
             left_out: OnceLock::new(),
@@ -240,18 +294,20 @@ impl Side {
     }
 
     fn take(&self, guards: &[Guard]) -> Vec<(CountKind, u64)> {
-        let failed = guards.iter().zip(&self.failed);
-        let failed = failed.map(|(guard, count)| (CountKind::Failed(guard.number), count.take()));
+        let at_risk = guards.iter().zip(&self.at_risk).flat_map(|(guard, at_risk)| {
+            let [all, failed] = at_risk.tallies().map(Tally::take);
+            [(CountKind::AtRisk(guard.number), all), (CountKind::Failed(guard.number), failed)]
+        });
         let others = [
             (CountKind::Requests, self.requests.take()),
             (CountKind::Dropped, self.dropped.take()),
         ];
-        others.into_iter().chain(failed).collect()
+        others.into_iter().chain(at_risk).collect()
     }
 
     fn reset(&self) {
-        let all = self.failed.iter().chain([&self.requests, &self.dropped]);
-        all.for_each(Tally::reset);
+        let at_risk = self.at_risk.iter().flat_map(AtRisk::tallies);
+        at_risk.chain([&self.requests, &self.dropped]).for_each(Tally::reset);
         [&self.seen].into_iter().chain(self.left_out.get()).for_each(SeenUsers::reset);
     }
 }
@@ -296,10 +352,47 @@ mod tests {
         watch.count(visit, FAILED);
         watch.count(visit, FAILED);
         let measured = watch.take();
-        assert!(measured.counts.contains(&(true, CountKind::Failed(ERRORS), 2)));
+        assert!(measured.counts.contains(&(true, CountKind::Requests, 2)));
+        assert!(measured.counts.contains(&(true, CountKind::Failed(ERRORS), 1)));
         assert_eq!(measured.failed.len(), 1);
         watch.count(visit, FAILED);
         assert!(watch.take().failed.is_empty());
+    }
+
+    #[test]
+    fn requests_of_a_user_are_at_risk_up_to_the_first_failure() {
+        let watch = watch();
+        let visit = visit(&watch, "1", false);
+        for outcome in [OK, OK, FAILED, OK, FAILED] {
+            watch.count(visit, outcome);
+        }
+        let counts = watch.take().counts;
+        assert!(counts.contains(&(false, CountKind::AtRisk(ERRORS), 3)));
+        assert!(counts.contains(&(false, CountKind::Failed(ERRORS), 1)));
+        // Nothing failed the other guard.
+        assert!(counts.contains(&(false, CountKind::AtRisk(2), 5)));
+    }
+
+    #[test]
+    fn no_user_makes_more_than_64_requests_at_risk_and_nobody_hides_the_others() {
+        let watch = watch();
+        let at_risk = || -> u64 {
+            let counts = watch.take().counts.into_iter();
+            counts.filter(|found| found.1 == CountKind::AtRisk(ERRORS)).map(|found| found.2).sum()
+        };
+        let bot = visit(&watch, "bot", true);
+        (0..1000).for_each(|_| watch.count(bot, OK));
+        assert_eq!(at_risk(), 64);
+        let users: Vec<_> = (0..500).map(|user| visit(&watch, &user.to_string(), true)).collect();
+        for _ in 0..200 {
+            for user in &users {
+                watch.count(*user, OK);
+            }
+            watch.count(bot, FAILED);
+        }
+        // Two users may share a slot, and the count starts again at half of what it may reach.
+        assert!(at_risk() > 500 * 190);
+        assert_eq!(watch.take().counts, []);
     }
 
     #[test]
@@ -315,15 +408,32 @@ mod tests {
     }
 
     #[test]
-    fn users_over_the_maximum_are_counted_as_dropped() {
+    fn users_are_dropped_only_while_too_many_wait_and_fail_again_afterwards() {
         let watch = watch();
-        for user in 0..20_000 {
-            watch.count(visit(&watch, &user.to_string(), user % 2 == 0), FAILED);
-        }
+        let fail = |users: std::ops::Range<u32>| {
+            for user in users {
+                watch.count(visit(&watch, &user.to_string(), user.is_multiple_of(2)), FAILED);
+            }
+        };
+        let dropped = |measured: &Measured| -> u64 {
+            let counts = measured.counts.iter();
+            counts.filter(|(_, kind, _)| *kind == CountKind::Dropped).map(|(.., count)| count).sum()
+        };
+        fail(0..4000);
+        assert!(!watch.has_many());
+        fail(0..5000);
+        assert!(watch.has_many());
+        fail(0..20_000);
         let measured = watch.take();
-        assert_eq!(measured.failed.len(), 16_384);
-        let dropped = measured.counts.iter().filter(|(_, kind, _)| *kind == CountKind::Dropped);
-        assert_eq!(dropped.map(|(.., count)| count).sum::<u64>(), 20_000 - 16_384);
+        assert_eq!((measured.failed.len(), dropped(&measured)), (16_384, 20_000 - 16_384));
+        fail(16_384..20_000);
+        let measured = watch.take();
+        assert_eq!((measured.failed.len(), dropped(&measured)), (20_000 - 16_384, 0));
+        // No number of users keeps the next one from counting.
+        for thousand in 20..60 {
+            fail(thousand * 1000..(thousand + 1) * 1000);
+            assert_eq!(watch.take().failed.len(), 1000);
+        }
     }
 
     #[test]
@@ -402,6 +512,7 @@ mod tests {
     fn each_kind_of_count_has_a_letter_and_a_number() {
         let kinds = [
             (CountKind::Requests, ('r', 0)),
+            (CountKind::AtRisk(3), ('a', 3)),
             (CountKind::Failed(3), ('f', 3)),
             (CountKind::Dropped, ('d', 0)),
         ];
@@ -426,7 +537,7 @@ mod tests {
     #[test]
     fn failed_users_differ_by_their_hashes_without_the_lowest_bits() {
         let failed = FailedUsers::new();
-        // The search for both begins at the last slot, and goes on at the first one.
+        // Both are in the same places.
         let (first, second) = (u64::MAX, u64::MAX >> 1);
         for (hash, inside) in
             [(first, true), (second, false), (second, true), (0, true), (3, false)]
@@ -434,7 +545,7 @@ mod tests {
             assert!(failed.add(Visit { unit: Unit(hash), inside, network: None, drawn_at: None }));
         }
         let hash = |hash: u64| (hash & !3).cast_signed();
-        let expected = [(hash(second), false), (4, true), (hash(first), true)];
+        let expected = [(hash(first), true), (hash(second), false), (4, true)];
         assert_eq!(
             failed.take().iter().map(|one| (one.unit, one.inside)).collect::<Vec<_>>(),
             expected

@@ -18,6 +18,13 @@ impl WatchRegistry {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).extend(new);
     }
 
+    /// Whether many failing users wait for a flush.
+    #[must_use]
+    pub fn have_many(&self) -> bool {
+        let watches = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        watches.iter().any(|watch| watch.has_many())
+    }
+
     /// What was measured since the last call, by run.
     #[must_use]
     pub fn take(&self) -> Vec<Measured> {

@@ -1,18 +1,24 @@
-//! The users who failed a guard, each once, in bounded memory.
+//! The users who failed a guard: which of them were counted already, and which wait for a flush.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::unit::{Network, Unit, Visit};
 
-/// The number of users that a worker keeps. More would not change what a guard decides.
-const MAX_USERS: usize = 16_384;
-/// The number of slots: at most half of them are used, so that a search is short.
-const SLOTS: usize = 2 * MAX_USERS;
+/// The number of users who can wait. The thread that writes them flushes early, so that only a
+/// database that is away for long fills it.
+const MAX_WAITING: usize = 16_384;
+/// So many waiting users are flushed at once.
+pub(crate) const MANY: usize = MAX_WAITING / 4;
 
-/// The bits of a slot beside the hash.
+/// The users whom a worker remembers, so that it writes each once. One who is forgotten is written
+/// again, which the database ignores.
+const REMEMBERED: usize = 32_768;
+/// A user is in one of so many places, which share a cache line.
+const PLACES: usize = 8;
+
+/// The bits beside the hash.
 const INSIDE: u64 = 1;
-const TAKEN: u64 = 2;
-const HASH: u64 = !(INSIDE | TAKEN);
+const HASH: u64 = !(INSIDE | 2);
 
 /// A user who failed, with the origin of the first request that did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,75 +33,105 @@ pub struct Failed {
     pub drawn_at: Option<u32>,
 }
 
-/// A set of users. No user is removed, so a reader needs no lock.
+/// A set of the last users, and a queue of those who are not written yet. Both are bounded. One
+/// thread adds at a time, and one takes.
 #[derive(Debug)]
 pub(super) struct FailedUsers {
-    /// Zero if the slot is free.
-    slots: Box<[AtomicU64]>,
-    /// Network and time of the user in the slot, 32 bits each; zero if there is none.
-    origins: Box<[AtomicU64]>,
-    count: AtomicUsize,
+    /// The hashes; zero if the place is free.
+    known: Box<[AtomicU64]>,
+    /// The hash with the side; network and time of the cookie, 32 bits each, zero if there is none.
+    waiting: Box<[[AtomicU64; 2]]>,
+    /// How many users were added to the queue and taken from it.
+    added: AtomicUsize,
+    taken: AtomicUsize,
 }
 
 impl FailedUsers {
     pub(super) fn new() -> Self {
-        let zeros = || (0..SLOTS).map(|_| AtomicU64::new(0)).collect();
-        Self { slots: zeros(), origins: zeros(), count: AtomicUsize::new(0) }
+        let zero = || AtomicU64::new(0);
+        Self {
+            known: (0..REMEMBERED).map(|_| zero()).collect(),
+            waiting: (0..MAX_WAITING).map(|_| [zero(), zero()]).collect(),
+            added: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
+        }
     }
 
-    /// Adds a user. Only the first failure counts. Returns false if the set is full. The caller
-    /// holds the GIL.
+    /// Adds a user. Only the first failure counts. Returns false if the queue is full; the next
+    /// failure of the user then counts. The caller holds the GIL.
     pub(super) fn add(&self, visit: Visit) -> bool {
-        let hash = slot_hash(visit.unit);
-        let mut place = usize::try_from(hash >> 2).expect("64 bits") % SLOTS;
-        loop {
-            let slot = &self.slots[place];
-            match slot.load(Ordering::Relaxed) {
-                0 if self.count.load(Ordering::Relaxed) >= MAX_USERS => return false,
-                0 => {
-                    self.count.fetch_add(1, Ordering::Relaxed);
-                    self.origins[place].store(origin(visit), Ordering::Relaxed);
-                    // A reader that sees the user sees the origin.
-                    slot.store(hash | u64::from(visit.inside), Ordering::Release);
-                    return true;
-                }
-                used if used & HASH == hash => return true,
-                _ => place = (place + 1) % SLOTS,
-            }
+        let hash = known_hash(visit.unit);
+        if self.knows(visit.unit) {
+            return true;
         }
+        let added = self.added.load(Ordering::Relaxed);
+        if added.wrapping_sub(self.taken.load(Ordering::Acquire)) >= MAX_WAITING {
+            return false;
+        }
+        let [user, of_visit] = &self.waiting[added % MAX_WAITING];
+        user.store(hash | u64::from(visit.inside), Ordering::Relaxed);
+        of_visit.store(origin(visit), Ordering::Relaxed);
+        // A reader that sees the number sees the user.
+        self.added.store(added.wrapping_add(1), Ordering::Release);
+        let places = self.places(hash);
+        let free = places.iter().find(|place| place.load(Ordering::Relaxed) == 0);
+        // By bits of the hash that do not select the places.
+        let oldest = usize::try_from(hash >> 61).expect("3 bits");
+        free.unwrap_or(&places[oldest]).store(hash, Ordering::Relaxed);
+        true
+    }
+
+    /// Whether a user was added before, and is not forgotten.
+    pub(super) fn knows(&self, unit: Unit) -> bool {
+        let hash = known_hash(unit);
+        self.places(hash).iter().any(|place| place.load(Ordering::Relaxed) == hash)
+    }
+
+    /// The places in which a user can be.
+    fn places(&self, hash: u64) -> &[AtomicU64] {
+        let first = usize::try_from(hash >> 2).expect("64 bits") % (REMEMBERED / PLACES) * PLACES;
+        &self.known[first..first + PLACES]
+    }
+
+    /// How many users wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.added.load(Ordering::Relaxed).wrapping_sub(self.taken.load(Ordering::Relaxed))
     }
 
     /// The users who were added since the last call.
     pub(super) fn take(&self) -> Vec<Failed> {
-        let mut failed = Vec::new();
-        for (slot, origin) in self.slots.iter().zip(&self.origins) {
-            let used = slot.load(Ordering::Acquire);
-            if used == 0 || used & TAKEN != 0 {
-                continue;
-            }
-            slot.fetch_or(TAKEN, Ordering::Relaxed);
+        let added = self.added.load(Ordering::Acquire);
+        let first = self.taken.load(Ordering::Relaxed);
+        let count = added.wrapping_sub(first);
+        let failed = (0..count).map(|number| {
+            let [user, origin] = &self.waiting[first.wrapping_add(number) % MAX_WAITING];
+            let user = user.load(Ordering::Relaxed);
             let [network, drawn_at] = parts(origin.load(Ordering::Relaxed));
-            failed.push(Failed {
-                unit: (used & HASH).cast_signed(),
-                inside: used & INSIDE != 0,
+            Failed {
+                unit: (user & HASH).cast_signed(),
+                inside: user & INSIDE != 0,
                 network: network.map(u32::cast_signed),
                 drawn_at,
-            });
-        }
+            }
+        });
+        let failed = failed.collect();
+        // From here on their places in the queue are used again.
+        self.taken.store(added, Ordering::Release);
         failed
     }
 
     /// Forgets all users, in a forked child.
     pub(super) fn reset(&self) {
-        self.slots.iter().for_each(|slot| slot.store(0, Ordering::Relaxed));
-        self.count.store(0, Ordering::Relaxed);
+        self.known.iter().for_each(|place| place.store(0, Ordering::Relaxed));
+        self.added.store(0, Ordering::Relaxed);
+        self.taken.store(0, Ordering::Relaxed);
     }
 }
 
-/// The hash in a slot, never zero.
-fn slot_hash(Unit(hash): Unit) -> u64 {
+/// The hash by which a user is known, never zero.
+fn known_hash(Unit(hash): Unit) -> u64 {
     match hash & HASH {
-        0 => TAKEN << 1,
+        0 => 4,
         hash => hash,
     }
 }

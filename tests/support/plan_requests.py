@@ -137,7 +137,7 @@ def bodies(key: str, users: Sequence[int], how: str) -> None:
         return HttpResponse()
 
     middleware = FlagstaffMiddleware(view)
-    with patch("flagstaff.rollouts.request_body.time.perf_counter", lambda: next(clock)):
+    with patch("flagstaff.rollouts.requests.time.perf_counter", lambda: next(clock)):
         for user in users:
             environ = _FACTORY.post("/", {"name": "value"}).environ
             environ["wsgi.input"] = Slow(environ["wsgi.input"].read())

@@ -32,6 +32,8 @@ KEY = "new_checkout"
 STEPS = ["5:1h", "25:1h", "100:1h"]
 #: With these, a rule can grant the flag.
 RULES = [{"name": "all", "conditions": [], "rollout_percent": 100}]
+# The worker that has seen the users.
+_PID = 99
 #: How long a test waits for what workers count.
 TIMEOUT = 10.0
 
@@ -127,8 +129,9 @@ def _execute(statement: str, parameters: Sequence[str | int]) -> None:
 
 
 def see_enough(key: str = KEY) -> None:
-    """Writes enough users without a failure for the present step to pass."""
+    """Writes enough users without a failure for the present step to pass, and their worker."""
     run_id = run_of(key)
+    register_worker("measurements", pid=_PID)
     see(run_id, inside=True, users=1200)
     see(run_id, inside=False, users=2000)
 
@@ -139,13 +142,14 @@ def pass_step(key: str = KEY) -> None:
     end_dwell_time(key)
 
 
-def fail(run_id: int, *, inside: bool, users: int, guard: int = 0) -> None:
-    """Writes the first failures of so many users."""
-    first = 0 if inside else 1_000_000
+def fail(run_id: int, *, inside: bool, users: int, guard: int = 0, tenth: int = 0) -> None:
+    """Writes the first failures of so many users, in a tenth of the dwell time."""
+    first = 10_000 * tenth + (0 if inside else 1_000_000)
     _execute(
-        "INSERT INTO flagstaff_rollouts_failedunit (run_id, guard, inside, unit, is_counted) "
-        "SELECT %s, %s, %s, unit, true FROM generate_series(%s, %s) AS unit",
-        [run_id, guard, inside, first, first + users - 1],
+        "INSERT INTO flagstaff_rollouts_failedunit "
+        "(run_id, guard, inside, unit, tenth, is_counted) "
+        "SELECT %s, %s, %s, unit, %s, true FROM generate_series(%s, %s) AS unit",
+        [run_id, guard, inside, tenth, first, first + users - 1],
     )
 
 
@@ -170,8 +174,9 @@ def start_run(query: Query, state: str = "running", limits: str = '{"2": 0}') ->
     (plan,) = query(
         "INSERT INTO flagstaff_rollouts_plan (flag_pk, key, state, steps, guards, required_users, "
         "latency_limits, salt, seen_flag, reason, trip_reason, actor, "
-        "ignore_releases, guarded_until) SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, "
-        "'\\x00', '', '', '', '', false, now() + interval '5 min' "
+        "compare, ignore_releases, guarded_until) "
+        "SELECT id::text, key, %s, '[]', '[]', 1000, %s::jsonb, "
+        "'\\x00', '', '', '', '', '', false, now() + interval '5 min' "
         "FROM flagstaff_featureflag WHERE key = %s RETURNING id",
         state,
         limits,

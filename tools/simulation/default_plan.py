@@ -1,6 +1,6 @@
 """Plans with the default steps in `make sim`.
 
-A plan of 55 hours would be too long for `tools.simulation.plan`, which draws each request. Here the
+A plan of days would be too long for `tools.simulation.plan`, which draws each request. Here the
 users of a class are counted only: not seen yet, seen, failed. That is exact, because users of a
 class are alike and each counts once; retries change nothing. The guard is that of errors; looks are
 every minute for two hours, then every ten. Before the start a day is measured, which says whether
@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from flagstaff.rollouts.guards import Guard
-from flagstaff.rollouts.hyperloglog import share_error
-from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
-from flagstaff.rollouts.steps import ALL, DEFAULT_STEPS, Step
+from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict, Tenth
+from flagstaff.rollouts.statistics import share_error
+from flagstaff.rollouts.steps import ALL, DEFAULTS, Defaults, defaults_for
 from flagstaff.rollouts.verdict import judge
 from tools.simulation.plan import Estimates
 from tools.simulation.sampling import between, generator, run_all, share_bound
@@ -48,11 +48,6 @@ _MOST_FALSE_TRIPS, _MOST_BAD_BUILDS, _MOST_FALSE_WARNINGS = 0.05, 0.05, 0.1
 _PLANS, _OTHERS = 2000, 200
 
 
-def _steps(first: int) -> tuple[Step, ...]:
-    """Returns the steps that the console proposes where the users need such a first step."""
-    return Step(first, 3600), *(step for step in DEFAULT_STEPS if step.percent > first)
-
-
 @dataclass(frozen=True)
 class Deploy:
     """A new build in a random step: when, as a share of the dwell time, and its harm."""
@@ -72,8 +67,7 @@ class Scenario:
     #: How many times as often as usual the users come.
     activity: float = 1.0
     harm: float = 1.0
-    steps: Sequence[Step] = DEFAULT_STEPS
-    required_users: int = 1000
+    plan: Defaults = DEFAULTS[0]
     deploys: tuple[Deploy, ...] = ()
 
 
@@ -86,10 +80,12 @@ SCENARIOS = {
     "no harm, any site": Scenario((3_000, 1_000_000)),
     "2 times, 120,000 users": Scenario((120_000, 120_000), harm=2.0),
     "2 times, 12,000 users": Scenario((12_000, 12_000), harm=2.0),
-    "2 times, 12,000 users, proposed steps": Scenario((12_000, 12_000), harm=2.0, steps=_steps(9)),
+    "2 times, 12,000 users, steps that fit": Scenario(
+        (12_000, 12_000), harm=2.0, plan=defaults_for(5_000)
+    ),
     "3,000 users, 300 a day": Scenario((3_000, 3_000), activity=0.007),
-    "3,000 users, 300 a day, proposed steps": Scenario(
-        (3_000, 3_000), activity=0.007, steps=_steps(10), required_users=300
+    "3,000 users, 300 a day, steps that fit": Scenario(
+        (3_000, 3_000), activity=0.007, plan=defaults_for(300)
     ),
     BAD_BUILD: Scenario(deploys=_BAD),
     "repaired build": Scenario(deploys=_REPAIR),
@@ -161,13 +157,14 @@ class _Run:
 
     def is_warned(self) -> bool:
         """Returns whether the page says before the start that the plan will hold."""
-        scenario = self.scenario
-        return bool(self.traffic.slow_steps(scenario.steps, [_GUARD], scenario.required_users))
+        plan = self.scenario.plan
+        compared = (step for step in plan.steps if step.percent < ALL)
+        return any(self.traffic.inside(step) < plan.required_users for step in compared)
 
     def begin_step(self, index: int) -> None:
         """Moves users inside, who stay inside."""
-        before = self.scenario.steps[index - 1].percent if index else 0
-        share = (self.scenario.steps[index].percent - before) / (ALL - before)
+        before = self.scenario.plan.steps[index - 1].percent if index else 0
+        share = (self.scenario.plan.steps[index].percent - before) / (ALL - before)
         moved = self.source.binomial(self.outside, share)
         self.outside, self.inside = self.outside - moved, self.inside + moved
         self.index = index
@@ -179,6 +176,7 @@ class _Run:
         self.number, self.began = number, self.at
         self.sides = [_Side(self.source, users) for users in (self.outside, self.inside)]
         self.estimates = Estimates(self.source)
+        self.tenths: dict[int, Tenth] = {}
 
     def deploy(self, harm: float) -> None:
         """Brings a new build to all workers, which begins a new run of the step."""
@@ -189,25 +187,33 @@ class _Run:
         return self.earlier + self.sides[1].failed
 
     def pass_time(self, minutes: int) -> None:
+        before = [side.failed for side in self.sides]
         hours = swing(self.phase, self.at) * self.scenario.activity * minutes / 60
         for side, harm in zip(self.sides, (1.0, self.harm), strict=True):
             side.pass_time(hours, self.errors * harm)
+        outside, inside = (
+            side.failed - number for side, number in zip(self.sides, before, strict=True)
+        )
+        over = 60 * (self.at - self.began) / self.scenario.plan.steps[self.index].seconds
+        tenth = int(10 * over)
+        self.tenths[tenth] = self.tenths.get(tenth, Tenth()) + Tenth(users=(outside, inside))
         self.at += minutes
 
     def look(self) -> StepVerdict:
         outside, inside = self.estimates.of([side.seen for side in self.sides])
-        counts = {0: GuardCounts(self.sides[1].failed, self.sides[0].failed)}
+        failed = GuardCounts(self.sides[1].failed, self.sides[0].failed, tenths=self.tenths)
+        counts = {0: failed}
         # Requests matter only if there are none.
         requests = self.sides[0].seen, self.sides[1].seen
         evidence = StepEvidence(inside, outside, share_error(inside, outside), counts, requests)
-        required = self.scenario.required_users
-        return judge(self.scenario.steps, self.index, [_GUARD], evidence, required, self.number)
+        plan, guards = self.scenario.plan, [_GUARD]
+        return judge(plan.steps, self.index, guards, evidence, plan.required_users, self.number)
 
 
 def run_plan(scenario: Scenario, name: str, plan: int) -> Outcome:
     """Returns what a plan did. The same name and number give the same result."""
     site, source = generator("site", plan), generator(name, plan)
-    run, steps = _Run(source, scenario, site), scenario.steps
+    run, steps = _Run(source, scenario, site), scenario.plan.steps
     dwell = sum(step.seconds // 60 for step in steps if step.percent < ALL)
     compared = sum(step.percent < ALL for step in steps)
     chosen, entered = int(source.integers(compared)), 0

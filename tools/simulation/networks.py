@@ -12,8 +12,8 @@ import random
 from dataclasses import dataclass, field, replace
 
 from flagstaff.rollouts.guards import Guard
-from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence
+from flagstaff.rollouts.statistics import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import judge
 from tools.simulation.sampling import run_all, share_bound

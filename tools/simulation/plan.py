@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from flagstaff.rollouts.guards import Guard
-from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
+from flagstaff.rollouts.statistics import CARDINALITY_ERROR, share_error
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.verdict import judge
 from tools.simulation.sampling import generator

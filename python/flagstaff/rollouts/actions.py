@@ -10,14 +10,14 @@ from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._text import say
 from flagstaff._text.rules import can_grant
 from flagstaff.actions import Action, Done, action
-from flagstaff.actions.arguments import Parsed, Several, YesNo
+from flagstaff.actions.arguments import Argument, Parsed, Several, YesNo
 from flagstaff.changes import Undo
 from flagstaff.changes.changed import quoted_command
 from flagstaff.rollouts import looks, plans
 from flagstaff.rollouts.guards import parse_guard
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.status import plan_record
-from flagstaff.rollouts.steps import parse_step
+from flagstaff.rollouts.steps import USUAL, parse_step
 
 #: The kind of row, and the verb that has the actions.
 PLAN: Final = "plan"
@@ -29,7 +29,8 @@ _Steps = Annotated[
     Several(
         say(
             'a step: its percentage and its shortest time, such as "5:1h", each higher than the '
-            "one before; by default 1, 5, 25, 50 and 100 percent"
+            "one before; by default those that fit the users of the flag, such as 5, 25, 50 and "
+            "100 percent"
         ),
         "PERCENT:TIME",
         parse_step,
@@ -53,10 +54,20 @@ _RequiredUsers = Annotated[
         say(
             "a step also passes after this many users with the flag, if the guards see no sign of "
             "harm; by default {users}",
-            users=plans.REQUIRED_USERS,
+            users=USUAL.required_users,
         ),
         "N",
         int,
+    ),
+]
+_Compare = Annotated[
+    str | None,
+    Argument(
+        say(
+            "what the guards compare: users, requests (if users with the flag make more of them), "
+            "or by default both"
+        ),
+        "COMPARISON",
     ),
 ]
 _IgnoreReleases = Annotated[
@@ -96,11 +107,12 @@ def _unless_new(flag: FlagRow) -> str:
     label=say("Plan a rollout").lazy,
     button=say("Create plan"),
 )
-def create(
+def create(  # noqa: PLR0913, PLR0917 (what a plan is)
     key: str,
     steps: _Steps = None,
     guards: _Guards = None,
     required_users: _RequiredUsers = None,
+    compare: _Compare = None,
     ignore_releases: _IgnoreReleases = None,
 ) -> Done:
     """Create a plan for a flag without starting it.
@@ -112,6 +124,7 @@ def create(
         steps,
         guards=guards,
         required_users=required_users,
+        compare=compare,
         ignore_releases=ignore_releases,
     )
     return _done(plan, "delete", "--yes")
@@ -125,11 +138,12 @@ def create(
     label=say("Start").lazy,
     button=say("Start the plan of {key}"),
 )
-def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
+def start(  # noqa: PLR0913, PLR0917 (the plan, and the conditions of its start)
     key: str,
     steps: _Steps = None,
     guards: _Guards = None,
     required_users: _RequiredUsers = None,
+    compare: _Compare = None,
     ignore_releases: _IgnoreReleases = None,
     *,
     enable: _Enable = False,
@@ -147,6 +161,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
             steps,
             guards=guards,
             required_users=required_users,
+            compare=compare,
             ignore_releases=ignore_releases,
             enable=enable,
             expect_version=expect_version,

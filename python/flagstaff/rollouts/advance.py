@@ -11,14 +11,14 @@ from django.db import Error, InterfaceError, OperationalError
 
 from flagstaff._attribution import acting_as
 from flagstaff._tables.database import db
+from flagstaff._tables.rows import FlagRow
 from flagstaff._text import Sentence, say
 from flagstaff.extensions import JobReport
 from flagstaff.rollouts import transitions
-from flagstaff.rollouts.evidence import has_lost_for_good, verdict_of
+from flagstaff.rollouts.evidence import has_lost_for_good, release_change, verdict_of
 from flagstaff.rollouts.flag_changes import foreign_change
 from flagstaff.rollouts.functions import GuardOutcome
 from flagstaff.rollouts.models import GUARDED_FOR, Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.releases import release_change
 from flagstaff.rollouts.results import StepVerdict
 from flagstaff.rollouts.steps import ALL
 from flagstaff.rollouts.transitions import record
@@ -29,6 +29,8 @@ _SOURCE = "plan"
 
 # Each write makes every worker load the plans, so the time is not written at every run.
 _RENEW_BELOW = timedelta(minutes=4)
+# A step that holds for ten times its time has no further tenths.
+_LAST_TENTH = 109
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     # The evidence is read before the lock of the flag, because a kill would wait for it.
     is_due = plan.due_at is not None and plan.due_at <= plan.now
     run = db.rows(StepRun).get(pk=cast("int", plan.run_id))
+    _note_tenth(plan, run)
     verdict = verdict_of(plan, run)
     decision = decide(verdict, outcomes or (), is_due=is_due)
     if decision.action == "rollback":
@@ -73,7 +76,7 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     if outcomes is None:
         return None
     version = plan.flag_version
-    if problem := foreign_change(plan, transitions.locked_flag(plan)):
+    if problem := foreign_change(plan, plan.locked_flag()):
         return _pause(plan, problem)
     if plan.flag_version != version:
         transitions.save(plan)
@@ -86,12 +89,27 @@ def advance(plan: Plan, outcomes: Sequence[GuardOutcome] | None) -> PlanReport |
     return _hold(plan, decision.why, verdict) if decision.action == "hold" else _wait(plan)
 
 
+def _note_tenth(plan: Plan, run: StepRun) -> None:
+    """Writes how many tenths of the dwell time are over, if that is news.
+
+    What workers write from now on belongs to the new tenth. A pause is in none.
+    """
+    seconds = plan.read_steps()[plan.step or 0].seconds
+    if run.percent >= ALL or plan.due_at is None:
+        return
+    over = seconds - (plan.due_at - plan.now).total_seconds()
+    tenth = min(int(10 * over / seconds), _LAST_TENTH)
+    if tenth > run.tenth:
+        run.tenth = tenth
+        run.save(using=db.alias, update_fields=["tenth"])
+
+
 def carry_out_trip(plan: Plan) -> PlanReport:
     """Rolls back a locked plan whose trip is stored, and returns the report. Locks its flag.
 
     Pauses the plan instead if somebody else has changed the flag. Raises database errors.
     """
-    flag = transitions.locked_flag(plan)
+    flag = plan.locked_flag()
     changed = foreign_change(plan, flag)
 
     def pause(why: str, _figures: dict[str, Any]) -> PlanReport:
@@ -107,7 +125,7 @@ def carry_out_trip(plan: Plan) -> PlanReport:
         message = say("rolled back: {why}", why=why)
         plan.trip_run_id, plan.trip_reason, plan.trip_figures = None, why, figures
         with acting_as(ACTOR, reason=message, source=_SOURCE):
-            transitions.roll_back(plan, flag, message)
+            transitions.roll_back(plan, cast("FlagRow", flag), message)
             record(plan, PlanEvent.Kind.TRIPPED, message, figures)
         return report_of(plan, PlanEvent.Kind.TRIPPED, message)
 

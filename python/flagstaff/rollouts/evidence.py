@@ -8,56 +8,66 @@ with probability theta, as without a limit, and the test keeps its 5 %.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Max, Q, Sum
+from django.db.models import Count, Max, Q
 
 from flagstaff._tables.database import db
-from flagstaff._workers.register import LostWorker, lost_workers
-from flagstaff.rollouts.hyperloglog import cardinality, share_error
+from flagstaff._text import Sentence, say, some
+from flagstaff._workers.register import LostWorker, live_releases, lost_workers
 from flagstaff.rollouts.models import FailedUnit, Plan, SeenRegister, SignalCount, StepRun
-from flagstaff.rollouts.results import SPARE_NETWORKS, GuardCounts, StepEvidence, StepVerdict
+from flagstaff.rollouts.results import (
+    SPARE_NETWORKS,
+    GuardCounts,
+    StepEvidence,
+    StepVerdict,
+    Tenth,
+)
 from flagstaff.rollouts.settings import CLIENT_ADDRESS
+from flagstaff.rollouts.statistics import cardinality, share_error
 from flagstaff.rollouts.verdict import judge
 
 # A worker that is back within this time was only cut off from the database.
 _RETURN = timedelta(minutes=10)
+_SIDES = (False, True)
 
 
 def verdict_of(plan: Plan, run: StepRun) -> StepVerdict:
     """Returns what a run of a step shows until its end, or until now.
 
-    Makes up to six queries.
+    Makes up to seven queries.
     """
     steps, guards, users = plan.read_steps(), plan.read_guards(), plan.required_users
     evidence = read_evidence(run, run.ended_at or plan.now)
-    return judge(steps, run.step or 0, guards, evidence, users, run.number)
+    return judge(steps, run.step or 0, guards, evidence, users, run.number, plan.compare)
 
 
 def read_evidence(run: StepRun, now: datetime) -> StepEvidence:
     """Returns what the workers have counted in a run until now.
 
-    Makes four queries, and one more if users were left out.
+    Makes up to six queries.
     """
     (outside, inside), left_out = _users(run)
     of_run = db.rows(SignalCount).filter(run=run)
-    totals = of_run.values_list("kind", "inside").annotate(total=Sum("count"))
-    counts = {(kind, side): int(total) for kind, side, total in totals}
+    counts = [*of_run.values_list("kind", "number", "tenth", "inside", "count")]
     requests, dropped = (
-        [counts.get((kind, side), 0) for side in (False, True)]
+        [sum(row[-1] for row in counts if (row[0], row[3]) == (kind, side)) for side in _SIDES]
         for kind in (SignalCount.Kind.REQUESTS, SignalCount.Kind.DROPPED)
     )
     return StepEvidence(
         users_inside=inside,
         users_outside=outside,
         theta_error=share_error(inside, outside),
-        failed=_failed(run),
+        failed=_failed(run, counts),
         requests=(requests[0], requests[1]),
         lost_workers=len(_lost_workers(run, now)),
+        has_workers=run.ended_at is not None or live_releases("measurements") is not None,
         dropped=sum(dropped),
         left_out=left_out,
         spare=SPARE_NETWORKS if CLIENT_ADDRESS.current() else 0,
+        began_at=run.started_at,
     )
 
 
@@ -93,14 +103,72 @@ def _users(run: StepRun) -> tuple[list[float], float]:
     return users, max(sum(map(cardinality, merged)) - sum(users), 0.0)
 
 
-def _failed(run: StepRun) -> dict[int, GuardCounts]:
+def _failed(
+    run: StepRun, counts: Sequence[tuple[str, int, int, bool, int]]
+) -> dict[int, GuardCounts]:
+    """Returns what failed each guard. `counts` are the rows of SignalCount."""
+    tenths: defaultdict[int, defaultdict[int, Tenth]] = defaultdict(lambda: defaultdict(Tenth))
+    for kind, guard, tenth, is_inside, count in counts:
+        sides = (0, count) if is_inside else (count, 0)
+        if kind == SignalCount.Kind.AT_RISK:
+            tenths[guard][tenth] += Tenth(at_risk=sides)
+        elif kind == SignalCount.Kind.FAILED:
+            tenths[guard][tenth] += Tenth(failed=sides)
     of_run = db.rows(FailedUnit).filter(run=run)
-    counted, inside = Q(is_counted=True), Q(is_counted=True, inside=True)
-    numbers = of_run.values_list("guard").annotate(
-        failed_inside=Count("id", filter=inside),
+    counted, counted_inside = Q(is_counted=True), Q(is_counted=True, inside=True)
+    numbers = of_run.values_list("guard", "tenth").annotate(
+        failed_inside=Count("id", filter=counted_inside),
         failed_outside=Count("id", filter=counted & Q(inside=False)),
         left_out=Count("id", filter=~counted),
-        visitors=Count("id", filter=inside & Q(is_new__isnull=False)),
-        new_visitors=Count("id", filter=inside & Q(is_new=True)),
+        visitors=Count("id", filter=counted_inside & Q(is_new__isnull=False)),
+        new_visitors=Count("id", filter=counted_inside & Q(is_new=True)),
     )
-    return {guard: GuardCounts(*counts) for guard, *counts in numbers}
+    sums: defaultdict[int, list[int]] = defaultdict(lambda: [0] * 5)
+    for guard, tenth, *counts_of_tenth in numbers:
+        inside, outside, *_ = counts_of_tenth
+        tenths[guard][tenth] += Tenth(users=(outside, inside))
+        sums[guard] = [*map(sum, zip(sums[guard], counts_of_tenth, strict=True))]
+    found = {}
+    for guard, of_guard in tenths.items():
+        inside, outside, left_out, visitors, new = sums[guard]
+        found[guard] = GuardCounts(inside, outside, left_out, visitors, new, dict(of_guard))
+    return found
+
+
+# Whether the workers run other builds than those that a run began with.
+#
+# A run has the releases of the workers that measured when it began. Workers without a release
+# always count and are in no set, so nothing is ever left unmeasured. A rolling deploy is {A},
+# {A, B}, {B}: two new runs, of which the last one is about B alone. A release that was in an
+# earlier set and comes back starts nothing, so a service that comes and goes costs one new run, not
+# one each time.
+
+
+def present_releases() -> list[str] | None:
+    """Returns the releases of the workers that measure now; None if none does. One query."""
+    releases = live_releases("measurements")
+    return None if releases is None else sorted(releases)
+
+
+def release_change(plan: Plan, run: StepRun) -> Sentence | None:
+    """Returns why the evidence of a run is about other builds, or None. Up to three queries.
+
+    A run that began before any worker measured is given the present releases.
+    """
+    if plan.ignore_releases or not (present := present_releases()):
+        return None
+    if run.releases is None:
+        run.releases = present
+        run.save(using=db.alias, update_fields=["releases"])
+        return None
+    runs = db.rows(StepRun).filter(plan_id=plan.pk)
+    known_releases = {
+        release
+        for releases in runs.values_list("releases", flat=True)
+        for release in releases or ()
+    }
+    if appeared := set(present) - known_releases:
+        return say("a new release appeared: {releases}", releases=some(sorted(appeared)))
+    if gone := set(run.releases) - set(present):
+        return say("a release has gone: {releases}", releases=some(sorted(gone)))
+    return None

@@ -11,7 +11,7 @@ import json
 from hashlib import sha256
 
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
-from flagstaff._tables.rows import FlagRow, flag_row
+from flagstaff._tables.rows import FlagRow
 from flagstaff._text import Sentence, say
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, version_of
@@ -31,7 +31,8 @@ def digest_of(flag: FlagRow) -> str:
 
 def see_flag(plan: Plan, version: int | None) -> None:
     """Notes the present row of the flag, which must be locked. The plan is not saved."""
-    plan.seen_flag = digest_of(flag_row(plan.key, lock=True))
+    flag = plan.locked_flag()
+    plan.seen_flag = "" if flag is None else digest_of(flag)
     plan.flag_version = version
 
 
@@ -42,7 +43,7 @@ def foreign_change(plan: Plan, flag: FlagRow | None) -> Sentence | None:
     new version, and is not saved. A flag with another key has other users inside, so the plan does
     not follow it.
     """
-    if flag is None or str(flag.pk) != plan.flag_pk:
+    if flag is None or flag.key != plan.key:
         return say("the flag was deleted or renamed")
     version = version_of(Kind.FLAG, flag.pk)
     # Without a history, which no step can do without, a trip still compares the row.

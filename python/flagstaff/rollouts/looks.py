@@ -52,7 +52,7 @@ def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **option
     """The steps and the guards. Nothing is given to users before the start."""
     flag = flag_row(key)
     # At 100 %, no steps are possible.
-    plans.default_steps(flag)
+    plans.default_plan(flag)
     plan = plans.new_plan(flag, **options)
     lines, percent = list[Line](), present_rollout(flag)
     for number, step in enumerate(plan.read_steps(), 1):
@@ -69,10 +69,11 @@ def look_at_start(
     key: str, *, viewer: HasPermissions | None = None, enable: bool = False, **options: Any
 ) -> Look:
     """What the first step and the last one do to the users."""
-    names = ("steps", "guards", "required_users", "ignore_releases")
+    names = ("steps", "guards", "required_users", "compare", "ignore_releases")
     flag, present = flag_row(key), plans.find_plan(key)
     wanted = {name: options.get(name) for name in names}
     plan = plans.plan_to_start(key, partial(plans.new_plan, flag), wanted)
+    plans.flag_of(plan)
     first = plan.read_steps()[0]
     enables = enable and not flag.enabled
     problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
@@ -86,7 +87,7 @@ def look_at_resume(key: str, *, viewer: HasPermissions | None = None) -> Look:
     if plan is None:
         raise UnknownPlanError(plans.no_plan_text(key))
     plans.require_resumable(plan)
-    flag = flag_row(key)
+    flag = plans.flag_of(plan)
     require(key, problem_of_database(), problem_of_flag(flag))
     index = (plan.step or 0) if plan.state == State.PAUSED else 0
     return _steps_ahead(plan, flag, index, plan, viewer=viewer)

@@ -9,13 +9,14 @@ import secrets
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils.functional import cached_property
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff._tables.rows import FlagRow, all_rows
 from flagstaff._text import Sentence, say
 from flagstaff.base_models import finite_times
 from flagstaff.conf import conf
@@ -128,6 +129,8 @@ class Plan(models.Model):
     #: Why the plan is in its state: an English text, or what a person has written.
     reason: models.Field[Any, str] = models.TextField(default="")
     actor: models.Field[Any, str] = models.TextField(default="")
+    #: What is compared: "users", "requests", or both if empty.
+    compare: models.Field[Any, str] = models.CharField(max_length=8, default="")
     #: Whether a step goes on if a new release appears.
     ignore_releases: models.Field[Any, bool] = models.BooleanField(default=False)
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
@@ -156,10 +159,25 @@ class Plan(models.Model):
         return database_now()
 
     @cached_property
+    def own_flag(self) -> FlagRow | None:
+        """The flag by its primary key, also if it was renamed; None if it was deleted."""
+        return self._read_flag(all_rows(conf.flag_model))
+
+    @property
     def flag(self) -> FlagRow | None:
-        """The flag; None if it was deleted, or created again. Makes a query."""
-        flag = cast("FlagRow | None", find_row(conf.flag_model, self.key))
-        return flag if flag is not None and str(flag.pk) == self.flag_pk else None
+        """The same; None if it was renamed."""
+        flag = self.own_flag
+        return flag if flag is not None and flag.key == self.key else None
+
+    def locked_flag(self) -> FlagRow | None:
+        """Returns the flag as `own_flag`, locked. Makes a query."""
+        return self._read_flag(all_rows(conf.flag_model).select_for_update())
+
+    def _read_flag(self, rows: QuerySet[Any]) -> FlagRow | None:
+        try:
+            return cast("FlagRow | None", rows.filter(pk=self.flag_pk).first())
+        except (ValueError, ValidationError):  # a primary key of another FLAG_MODEL
+            return None
 
     @property
     def version(self) -> str:
@@ -225,6 +243,8 @@ class StepRun(models.Model):
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)
     #: Counts the runs of the step from 1; see flagstaff.rollouts.alpha.
     number: models.Field[Any, int] = models.PositiveIntegerField(default=1)
+    #: How many tenths of the dwell time were over when a driver last looked.
+    tenth: models.Field[Any, int] = models.SmallIntegerField(default=0, db_default=0)
     #: The releases of the workers that measured when it began; None if none did.
     releases: models.Field[Any, Any] = models.JSONField(null=True)
 
@@ -311,7 +331,10 @@ class SignalCount(_OfRun):
 
     class Kind(models.TextChoices):
         REQUESTS = "r"
-        #: That failed the guard with this number.
+        #: Of users who had not failed the guard with this number, as far as their worker knew; at
+        #: most 64 of each user.
+        AT_RISK = "a"
+        #: Those of these that failed it.
         FAILED = "f"
         DROPPED = "d"
 
@@ -320,10 +343,12 @@ class SignalCount(_OfRun):
     kind: models.Field[Any, str] = models.CharField(max_length=1)
     #: The number of the guard; 0 for requests.
     number: models.Field[Any, int] = models.SmallIntegerField(default=0)
+    #: The tenth of the run in which they were written.
+    tenth: models.Field[Any, int] = models.SmallIntegerField(default=0, db_default=0)
     count: models.Field[Any, int] = models.BigIntegerField()
 
     class Meta(_OfRun.Meta):
-        constraints = _once_in_a_run("signal_count", "inside", "kind", "number")
+        constraints = _once_in_a_run("signal_count", "inside", "kind", "number", "tenth")
 
 
 class SeenRegister(_OfRun):
@@ -345,6 +370,8 @@ class FailedUnit(_OfRun):
     guard: models.Field[Any, int] = models.SmallIntegerField()
     unit: models.Field[Any, int] = models.BigIntegerField()
     inside: models.Field[Any, bool] = models.BooleanField()
+    #: The tenth of the run in which it was written.
+    tenth: models.Field[Any, int] = models.SmallIntegerField(default=0, db_default=0)
     #: Whether the cookie of a visitor is younger than the run; None for other units.
     is_new: models.Field[Any, bool | None] = models.BooleanField(null=True)
     #: False if another user of the network failed first.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,11 @@ from django.db import IntegrityError
 
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow, flag_row
+from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff._text import Sentence, joined, say
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
+from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, InvalidPlanError, PlanError, UnknownPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
@@ -46,8 +48,10 @@ from flagstaff.rollouts.requirements import (
     problem_of_flag,
     require,
 )
-from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, parse_steps
+from flagstaff.rollouts.steps import ALL, USUAL, Defaults, defaults_for, parse_steps
+from flagstaff.rollouts.traffic import users_a_day
 from flagstaff.rollouts.transitions import continue_run, enter_step, record
+from flagstaff.rollouts.verdict import COMPARISONS
 
 _MAX_USERS = 2_000_000_000
 #: The states in which a plan can be changed so, the most important action first.
@@ -57,23 +61,24 @@ STATES: dict[str, tuple[State, ...]] = {
     say("roll-back"): (*WATCHED_STATES, State.PAUSED),
     say("pause"): WATCHED_STATES,
 }
-#: The number of users inside that a step needs if its guards cannot bound the harm before.
-REQUIRED_USERS = 1000
 
 
-def create(
+def create(  # noqa: PLR0913 (what a plan is)
     key: str,
     steps: Iterable[str] | None = None,
     *,
     guards: Iterable[str] | None = None,
     required_users: int | None = None,
+    compare: str | None = None,
     ignore_releases: bool | None = None,
 ) -> Plan:
     """Creates a pending plan for a flag. The workers begin to measure.
 
-    Steps are texts such as "5:1h"; guards are texts such as "errors" or "latency=0.5". With
-    `ignore_releases` a step goes on when a new release appears. Raises UnknownFlagError,
-    InvalidPlanError, or PlanError if the flag has a plan already.
+    Steps are texts such as "5:1h", by default those that fit the users whom an earlier plan has
+    counted; guards are texts such as "errors" or "latency=0.5". With
+    `ignore_releases` a step goes on when a new release appears. Guards compare users and requests,
+    or only what `compare` names. Raises UnknownFlagError, InvalidPlanError, or PlanError if the
+    flag has a plan already.
     """
     with db.atomic():
         flag = flag_row(key)
@@ -82,6 +87,7 @@ def create(
             steps,
             guards=guards,
             required_users=required_users,
+            compare=compare,
             ignore_releases=ignore_releases,
         )
         _insert(plan)
@@ -94,16 +100,23 @@ def create(
         return plan
 
 
-def new_plan(
+def new_plan(  # noqa: PLR0913 (what a plan is)
     flag: FlagRow,
     steps: Iterable[str] | None = None,
     *,
     guards: Iterable[str] | None = None,
     required_users: int | None = None,
+    compare: str | None = None,
     ignore_releases: bool | None = None,
 ) -> Plan:
     """Returns the plan that `create` would create, unsaved. Raises InvalidPlanError."""
-    plan_steps = default_steps(flag) if steps is None else parse_steps(steps)
+    if steps is None:
+        defaults = default_plan(flag)
+        plan_steps = defaults.steps
+        if required_users is None:
+            required_users = defaults.required_users
+    else:
+        plan_steps = parse_steps(steps)
     plan_guards = parse_guards((ERRORS,) if guards is None else guards)
     require_functions(plan_guards)
     if problem := problem_of_first_step(flag, plan_steps[0]):
@@ -115,6 +128,7 @@ def new_plan(
         guards=[*map(str, plan_guards)],
         latency_limits=latency_limits(plan_guards),
         required_users=_valid_users(required_users),
+        compare=_valid_comparison(compare),
         ignore_releases=bool(ignore_releases),
         seen_flag=digest_of(flag),
         flag_version=version_of(Kind.FLAG, flag.pk),
@@ -128,6 +142,7 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
     *,
     guards: Iterable[str] | None = None,
     required_users: int | None = None,
+    compare: str | None = None,
     ignore_releases: bool | None = None,
     enable: bool = False,
     expect_version: int | None = None,
@@ -143,10 +158,12 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         "steps": steps,
         "guards": guards,
         "required_users": required_users,
+        "compare": compare,
         "ignore_releases": ignore_releases,
     }
     with db.atomic():
         plan = plan_to_start(key, partial(create, key), options, lock=True)
+        flag_of(plan, lock=True)
         flag = _flag_of(plan, expect_version)
         first, enables = plan.read_steps()[0], enable and not flag.enabled
         problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
@@ -189,6 +206,7 @@ def pause(key: str) -> Plan:
     """
     with _locked_plan(key) as plan:
         _require_state(plan, "pause")
+        flag_of(plan, lock=True)
         transitions.pause(plan, current_reason())
         return plan
 
@@ -204,6 +222,7 @@ def resume(key: str, *, expect_version: int | None = None) -> Plan:
     """
     with _locked_plan(key) as plan:
         require_resumable(plan)
+        flag_of(plan, lock=True)
         is_paused = plan.state == State.PAUSED
         if not is_paused:
             _make_active(plan)
@@ -235,18 +254,16 @@ def require_resumable(plan: Plan) -> None:
 def rollback(key: str) -> Plan:
     """Sets the rollout to 0 % at once, and ends the plan until `resume`.
 
-    Disables the flag if a rule can grant it. Does not wait for the workers. Raises
-    UnknownPlanError, or PlanError if the plan has not started or has ended.
+    Writes the flag of the plan only, found by its primary key, and disables it if a rule can grant
+    it. Does not wait for the workers. Raises UnknownPlanError, or PlanError if the plan has not
+    started or has ended, or its flag was deleted.
     """
     with _locked_plan(key) as plan:
         _require_state(plan, "roll-back")
-        flag = transitions.locked_flag(plan)
         transitions.forget_trip(plan)
-        changed = transitions.roll_back(plan, flag, current_reason())
+        changed = transitions.roll_back(plan, flag_of(plan, lock=True), current_reason())
         effect = say("rollout 0 %")
-        if changed is None:
-            effect = say("the flag {key} no longer exists, so no rollout was changed", key=key)
-        elif "enabled" in (changed.new or {}):
+        if "enabled" in (changed.new or {}):
             effect = say("rollout 0 %, and the flag was disabled, because a rule can grant it")
         text = say("rolled back: {what}", what=effect)
         record(plan, PlanEvent.Kind.ROLLED_BACK, _with_reason(text))
@@ -262,10 +279,10 @@ def _with_reason(text: Sentence) -> Sentence:
 def delete(key: str) -> None:
     """Deletes a plan with its events and counts. The rollout stays as it is.
 
-    Raises UnknownPlanError, or PlanError while the plan is running or holding.
+    Raises UnknownPlanError, or PlanError while the plan is running or holding and has its flag.
     """
     with _locked_plan(key) as plan:
-        if plan.state in WATCHED_STATES:
+        if plan.state in WATCHED_STATES and plan.own_flag is not None:
             raise PlanError(
                 "the rollout plan of {key} runs; pause it before you delete it: {command}",
                 key=key,
@@ -301,9 +318,17 @@ def unchanged(key: str, expected: str | None) -> Iterator[Plan | None]:
 
 
 def find_plan(key: str, *, lock: bool = False) -> Plan | None:
-    """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked."""
+    """Returns the active plan of a flag, or else its newest one. With `lock`, it stays locked.
+
+    Without one, returns that of an earlier flag with this key.
+    """
     of_key = (Plan.objects.locked() if lock else Plan.objects.all()).filter(key=key)
     newest = of_key.order_by("-id")
+    flag = find_row(conf.flag_model, key)
+    if flag is not None:
+        own = newest.filter(flag_pk=str(flag.pk))
+        if plan := own.filter(state__in=ACTIVE_STATES).first() or own.first():
+            return plan
     return newest.filter(state__in=ACTIVE_STATES).first() or newest.first()
 
 
@@ -319,13 +344,22 @@ def no_plan_text(key: str) -> Sentence:
 
 def _valid_users(number: object) -> int:
     if number is None:
-        return REQUIRED_USERS
+        return USUAL.required_users
     if type(number) is int and 1 <= number <= _MAX_USERS:
         return number
     raise InvalidPlanError(
         "the number of required users is {value}; write a whole number from 1 to {limit}",
         value=repr(number),
         limit=_MAX_USERS,
+    )
+
+
+def _valid_comparison(compare: str | None) -> str:
+    if compare in {None, "", *COMPARISONS}:
+        return compare or ""
+    raise InvalidPlanError(
+        "a plan cannot compare {value}; write users or requests, or nothing for both",
+        value=repr(compare),
     )
 
 
@@ -362,32 +396,48 @@ def _make_active(plan: Plan) -> None:
         raise PlanError(problem) from error
 
 
-def default_steps(flag: FlagRow) -> tuple[Step, ...]:
-    """Returns those above the present rollout. Raises InvalidPlanError at 100 %."""
-    steps = tuple(step for step in DEFAULT_STEPS if step.percent > present_rollout(flag))
-    if not steps:
+def default_plan(flag: FlagRow) -> Defaults:
+    """Returns what fits the users of a flag, with the steps from its present rollout on.
+
+    Makes a few queries if an earlier plan has counted them. Raises InvalidPlanError at 100 %.
+    """
+    now = present_rollout(flag)
+    if now >= ALL:
         raise InvalidPlanError(
             "{key} is at 100 % already, so a plan has no steps; lower its rollout first",
             key=flag.key,
         )
-    return steps
+    defaults = defaults_for(users_a_day(flag))
+    return replace(defaults, steps=tuple(step for step in defaults.steps if step.percent >= now))
 
 
 def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
     """Returns the flag of a plan, locked.
 
-    Raises UnknownFlagError, PlanError for another one, or ConflictError for another version.
+    Raises PlanError if it was deleted or renamed, or ConflictError for another version.
     """
-    flag = flag_row(plan.key, lock=True)
-    if str(flag.pk) != plan.flag_pk:
-        command = quoted_command("plan", "delete", plan.key)
+    flag = flag_of(plan, lock=True)
+    if flag.key != plan.key:
         raise PlanError(
-            "the flag {key} was deleted and created again after its plan; delete the plan: "
+            "the flag {key} was renamed to {new} after the start of its plan; delete the plan: "
             "{command}",
             key=plan.key,
-            command=command,
+            new=flag.key,
+            command=quoted_command("plan", "delete", plan.key),
         )
     require_version(Kind.FLAG, plan.key, flag.pk, expect_version, "read the flag again")
+    return flag
+
+
+def flag_of(plan: Plan, *, lock: bool = False) -> FlagRow:
+    """Returns the flag of a plan. Raises PlanError if it was deleted."""
+    flag = plan.locked_flag() if lock else plan.own_flag
+    if flag is None:
+        raise PlanError(
+            "the flag {key} was deleted after its plan was created; delete the plan: {command}",
+            key=plan.key,
+            command=quoted_command("plan", "delete", plan.key),
+        )
     return flag
 
 

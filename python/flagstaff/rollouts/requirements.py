@@ -66,12 +66,13 @@ def problem_of_flag(flag: FlagRow, *, enable: bool = False) -> str | None:
 
 
 def problem_of_first_step(flag: FlagRow, first: Step) -> str | None:
-    """Returns that the first step would not raise the rollout, or None."""
+    """Returns that the first step would lower the rollout, or None."""
     now = present_rollout(flag)
-    if first.percent > now:
+    if first.percent >= now:
         return None
     return say(
-        "the first step is {percent} %, and {key} is at {now} % already; begin with a higher step",
+        "the first step is {percent} %, and {key} is at {now} % already; begin with {now} % or "
+        "more",
         percent=first.percent,
         key=flag.key,
         now=now,

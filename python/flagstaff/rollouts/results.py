@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
 from typing import Any, Literal, cast
 
 Action = Literal["rollback", "hold"]
@@ -15,6 +16,32 @@ BRAKE = "brake"
 #: Where networks are known, a trip needs this many more failing users inside than without: a person
 #: at home has one network of IPv4 and one of IPv6.
 SPARE_NETWORKS = 2
+
+
+#: Outside, inside.
+Sides = tuple[int, int]
+
+
+@dataclass
+class Tenth:
+    """What was written of a guard in a tenth of the dwell time, outside and inside."""
+
+    #: The users who failed first in it.
+    users: Sides = (0, 0)
+    #: The requests at risk, and those of them that failed.
+    at_risk: Sides = (0, 0)
+    failed: Sides = (0, 0)
+
+    def __add__(self, other: Tenth) -> Tenth:
+        return Tenth(
+            _sum(self.users, other.users),
+            _sum(self.at_risk, other.at_risk),
+            _sum(self.failed, other.failed),
+        )
+
+
+def _sum(one: Sides, other: Sides) -> Sides:
+    return one[0] + other[0], one[1] + other[1]
 
 
 @dataclass(frozen=True)
@@ -28,43 +55,77 @@ class GuardCounts:
     #: Visitors inside who failed, and those of them whose cookie is younger than the run.
     visitors: int = 0
     new_visitors: int = 0
+    #: By the number of the tenth, from 0. 10 and more are those after the dwell time.
+    tenths: Mapping[int, Tenth] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StepEvidence:
     """What the workers have counted in one stretch of measuring."""
 
-    #: The users seen, estimated by `hyperloglog.cardinality`.
+    #: The users seen, estimated by `statistics.cardinality`.
     users_inside: float
     users_outside: float
-    #: The relative standard error of the share of users inside, see `hyperloglog.share_error`.
+    #: The relative standard error of the share of users inside, see `statistics.share_error`.
     theta_error: float
     #: By number of the guard; 0 is errors.
     failed: Mapping[int, GuardCounts]
     #: Requests and tasks outside and inside.
     requests: tuple[int, int]
     lost_workers: int = 0
+    #: Whether a worker that counts for plans lives.
+    has_workers: bool = True
     #: Counts that a worker has dropped because its memory for them was full.
     dropped: int = 0
     #: Users who were seen and do not count, because others of their networks came first.
     left_out: float = 0.0
     #: The number of failing users inside that a trip must not depend on.
     spare: int = 0
+    #: When the run began.
+    began_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the failing users, or the failing requests at risk, say about one guard."""
+
+    #: "users" or "requests".
+    by: str
+    #: Those who failed. A user whose requests failed in several workers counts once, so the numbers
+    #: of requests have fractions.
+    inside: float
+    outside: float
+    #: The share inside of all users, or of all requests at risk.
+    share: float
+    #: How many times as often those inside fail; None without failures.
+    ratio: float | None
+    #: The evidence of harm, and logarithms of its parts by the tenth from which on failures count.
+    e_value: float
+    log_e_values: tuple[float, ...]
+    #: The always-valid upper bound of the ratio; inf without enough failures.
+    upper: float
+    passed: bool
 
 
 @dataclass(frozen=True)
 class GuardResult:
-    """What the evidence says about one guard."""
+    """What the evidence says about one guard: by the comparisons that decide."""
 
     number: int
     name: str
     failed: GuardCounts
-    #: How many times as often users inside fail; None without failures.
+    #: The requests at risk outside and inside, and those of them that failed.
+    at_risk: Sides
+    failed_at_risk: Sides
+    #: All comparisons that are possible, and the names of those that decide.
+    comparisons: tuple[Comparison, ...]
+    decides: tuple[str, ...]
+    #: That of the first of these.
     ratio: float | None
-    #: It trips at the threshold.
+    #: The smallest of these. It trips at the threshold.
     e_value: float
     threshold: float
-    #: The always-valid upper bound of the ratio; inf without enough failures.
+    #: The largest of these.
     upper: float
     #: The step passes if the upper bound is below.
     limit: float
@@ -73,6 +134,10 @@ class GuardResult:
     #: Where the number of users passes: the smallest ratio that would have tripped in 4 of 5 cases.
     #: None without failures.
     smallest_harm: float | None = None
+    #: The share of the users outside who have failed, if it is so high that users show little.
+    failed_share: float | None = None
+    #: The tenth since which there are signs of harm.
+    harm_since: int | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +167,7 @@ class StepVerdict:
             "requests_inside": inside,
             "requests_outside": outside,
             "lost_workers": evidence.lost_workers,
+            "has_workers": evidence.has_workers,
             "dropped": evidence.dropped,
             "left_out": round(evidence.left_out),
             **members,

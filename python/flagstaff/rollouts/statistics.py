@@ -14,7 +14,9 @@ methods related to the law of the iterated logarithm"; Ramdas and others 2023, a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+
+from flagstaff._core import REGISTERS
 
 #: The alternatives: users inside fail this many times as often as those outside.
 RATIOS = (1.25, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0)
@@ -26,6 +28,8 @@ _PRECISION = 1e-3
 _LARGEST = 1e9
 # Exceeded by a standard normal variable with probability 0.2.
 _ONE_IN_FIVE = 0.8416
+# The tenths of the dwell time after the first one.
+_TENTHS = 9
 
 
 def ratio(inside: float, outside: float, theta: float) -> float | None:
@@ -74,6 +78,42 @@ def e_value(inside: float, outside: float, theta: float) -> float:
         1883.8
     """
     return _exp(log_e_value(inside, outside, theta))
+
+
+def mixture(logs: Sequence[float]) -> float:
+    """Returns the evidence of harm from any tenth of the dwell time on: a weighted mean.
+
+    `logs` has the logarithms of the e-values of what failed first from tenth 0, 1, 2, … on. Each is
+    1 until its tenth begins, so each is a martingale and so is their mean (mixtures of e-processes
+    over the time of a change: Shin, Ramdas and Rinaldo 2022, "E-detectors", arXiv 2203.03532). The
+    whole run weighs 1/2, each of tenths 1 to 9 weighs 0.4/9, and tenth 9 + k of a step that holds
+    0.1/(k(k + 1)); what is left belongs to tenths that have not begun.
+
+        >>> round(mixture([math.log(100)]), 2), round(mixture([0.0, math.log(900)]), 2)
+        (50.5, 40.96)
+    """
+    weights = [weight_of(tenth) for tenth in range(len(logs))]
+    terms = [weight * _exp(log) for weight, log in zip(weights, logs, strict=True)]
+    return sum(terms) + 1 - sum(weights)
+
+
+def weight_of(tenth: int) -> float:
+    """Returns the weight of a tenth in `mixture`."""
+    if not tenth:
+        return 0.5
+    return 0.4 / 9 if tenth <= _TENTHS else 0.1 / ((tenth - _TENTHS) * (tenth - _TENTHS + 1))
+
+
+def visible_ratio(share: float, ratio: float) -> float:
+    """Returns how many times as many users fail if failures are `ratio` times as frequent.
+
+    Where a share F of the users outside has failed, (1 - F)^ratio of those inside would not have,
+    so it is (1 - (1 - F)^ratio) / F, at most 1/F.
+
+        >>> round(visible_ratio(0.31, 2), 2)
+        1.69
+    """
+    return float((1 - (1 - share) ** ratio) / share)
 
 
 def upper_bound(inside: float, outside: float, theta: float, alpha: float) -> float:
@@ -174,3 +214,73 @@ def _exp(log: float) -> float:
         return math.exp(log)
     except OverflowError:
         return math.inf
+
+
+# How many different users were seen, estimated from a HyperLogLog.
+#
+# Its registers are those of a sketch with 64-bit hashes and a precision of 12: the first 12 bits of
+# a hash select a register, which keeps the largest rank, the position of the first 1 in the others.
+
+#: The relative standard error of `cardinality`.
+CARDINALITY_ERROR = 1.04 / math.sqrt(REGISTERS)
+
+# A hash has 64 bits, of which 12 select the register.
+_RANK_BITS = 52
+
+
+def cardinality(ranks: Mapping[int, int]) -> float:
+    """Returns how many different users a HyperLogLog of 4,096 registers has seen.
+
+    `ranks` has the number of registers of each rank, 0 to 53. Registers that are left out have
+    rank 0. The improved estimator of Ertl 2017 ("New cardinality estimation algorithms for
+    HyperLogLog sketches", arXiv 1702.01284, algorithm 6), which has no ranges and no tables of
+    corrections. Its relative standard error is CARDINALITY_ERROR, 1.6 %.
+
+        >>> cardinality({})
+        0.0
+        >>> round(cardinality({1: 5, 2: 3, 4: 2}))
+        10
+    """
+    counts = [ranks.get(rank, 0) for rank in range(_RANK_BITS + 2)]
+    counts[0] = REGISTERS - sum(counts[1:])
+    if counts[0] == REGISTERS:
+        return 0.0
+    total = REGISTERS * _tau(1 - counts[-1] / REGISTERS)
+    for count in reversed(counts[1:-1]):
+        total = (total + count) / 2
+    total += REGISTERS * _sigma(counts[0] / REGISTERS)
+    return REGISTERS * REGISTERS / (2 * math.log(2) * total) if total else math.inf
+
+
+def share_error(users_inside: float, users_outside: float) -> float:
+    """Returns the relative standard error of theta if both numbers come from `cardinality`.
+
+    theta = a / (a + b), and the errors of a and b are independent, so by the delta method it is
+    (1 - theta)·√2 times the error of one. 0 without users inside or outside.
+
+        >>> round(share_error(50, 950), 4)
+        0.0218
+    """
+    if not users_inside or not users_outside:
+        return 0.0
+    return CARDINALITY_ERROR * math.sqrt(2) * users_outside / (users_inside + users_outside)
+
+
+def _sigma(x: float) -> float:
+    """Returns x + Σ x^(2^k)·2^(k-1) for k from 1, the part of the empty registers."""
+    weight, total, previous = 1.0, x, -1.0
+    while total != previous:
+        x *= x
+        previous, total, weight = total, total + x * weight, 2 * weight
+    return total
+
+
+def _tau(x: float) -> float:
+    """Returns (1 - x - Σ (1 - x^(2^-k))²·2^-k) / 3 for k from 1, the part of the full registers."""
+    if x in {0, 1}:
+        return 0.0
+    weight, total, previous = 1.0, 1 - x, -1.0
+    while total != previous:
+        x, weight = math.sqrt(x), weight / 2
+        previous, total = total, total - (1 - x) ** 2 * weight
+    return total / 3

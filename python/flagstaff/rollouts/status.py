@@ -46,6 +46,7 @@ PLAN_COLUMNS = (
     *LIST_COLUMNS[5:],
     Column("guards", lambda record: " ".join(record["guards"]) or "none", is_text=True),
     Column("required_users"),
+    Column("compare"),
     Column("ignore_releases"),
     Column("evidence", lambda record: str((record["evidence"] or {}).get("why", "")), is_text=True),
 )
@@ -67,6 +68,7 @@ def plan_record(plan: Plan) -> dict[str, Any]:
         "rollout_differs": rollout_difference(plan, flag),
         "guards": [] if plan.problem else plan.guards,
         "required_users": plan.required_users,
+        "compare": plan.compare or None,
         "ignore_releases": plan.ignore_releases,
         "actor": plan.actor or None,
         "evidence": evidence_of(plan),
@@ -132,7 +134,7 @@ def evidence_of(plan: Plan) -> dict[str, Any] | None:
 
     None before the start, and of a run of a plan that cannot be read.
     Reports that come later change the counts of a run. While the plan measures, `why` says what
-    follows from the figures. Makes up to six queries.
+    follows from the figures. Makes up to seven queries.
     """
     if plan.trip_figures:
         return {"why": plan.trip_reason, **plan.trip_figures}

@@ -6,85 +6,80 @@ fail. From this follows what a step can show in its time.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.rules import can_grant
-from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
-from flagstaff.rollouts.evidence import read_evidence
-from flagstaff.rollouts.guards import FUNCTION, Guard, numbered
+from flagstaff._text.times import duration
+from flagstaff.conf import conf
+from flagstaff.rollouts.alpha import alpha_of_run
+from flagstaff.rollouts.clock import database_now
+from flagstaff.rollouts.evidence import present_releases, read_evidence
+from flagstaff.rollouts.guards import FUNCTION, numbered
 from flagstaff.rollouts.models import Plan, StepRun
-from flagstaff.rollouts.statistics import smallest_ratio, upper_bound
-from flagstaff.rollouts.steps import ALL, Step
+from flagstaff.rollouts.statistics import smallest_ratio
+from flagstaff.rollouts.steps import ALL, FEWEST_USERS, Step, defaults_for
 from flagstaff.rollouts.verdict import times
 
 _DAY = 86_400
-# What was measured in a shorter time says little about a day.
-_LEAST_SECONDS = 3600
+# The newest runs that are looked at.
+_RUNS = 20
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a plan has measured before its start."""
+    """What a plan has measured in some time."""
 
     seconds: float
     users: float
     #: Users who failed, by number of the guard.
     failed: Mapping[int, int]
 
+    @property
+    def users_a_day(self) -> float:
+        """The users of a day, or more: in several days, some come again."""
+        return self.users * min(_DAY / self.seconds, 1)
+
     def inside(self, step: Step) -> float:
-        """Returns the users with the flag that a step will see. Fewer in days: they come again."""
-        return self.users * step.seconds / self.seconds * step.percent / ALL
+        """Returns how many users with the flag a step sees in its time, or more.
 
-    def slow_steps(
-        self, steps: Sequence[Step], guards: Sequence[Guard], required_users: int
-    ) -> list[Step]:
-        """Returns the steps that cannot pass in their time and half of the plan's.
-
-        Users who come again count once in what was measured, so a step of an hour sees more users
-        than a 24th of those of a day. Half of the plan's time is what a plan may be late.
+        Users who come again count once. So in a part of the time there are at least that part of
+        the users, and in more time no fewer. Nothing is extrapolated.
         """
-        compared = [step for step in steps if step.percent < ALL]
-        late = sum(step.seconds for step in compared) / 2
-        return [
-            step
-            for step in compared
-            if not all(
-                self.can_pass(
-                    Step(step.percent, step.seconds + late), guard, number, required_users
-                )
-                for number, guard in numbered(guards)
-            )
-        ]
+        return self.users * min(step.seconds / self.seconds, 1) * step.percent / ALL
 
-    def can_pass(self, step: Step, guard: Guard, number: int, required_users: int) -> bool:
-        """Whether a harmless step passes a guard in its time: by its users, or by its failures."""
-        if self.inside(step) >= required_users:
-            return True
-        share = step.percent / ALL
-        failed = self.failed.get(number, 0) * step.seconds / self.seconds
-        return upper_bound(failed * share, failed * (1 - share), share, PLAN_ALPHA) < guard.limit
+    def is_enough_for(self, step: Step) -> bool:
+        """Whether it was measured for a day, or for the time of a step."""
+        return self.seconds >= min(_DAY, step.seconds)
 
 
-def traffic_of(plan: Plan) -> Traffic | None:
-    """Returns the traffic before the start; None without an hour of measuring. A few queries."""
-    runs = db.rows(StepRun).filter(plan_id=plan.pk, step=None)
-    run = runs.first() if plan.pk else None
-    if run is None:
-        return None
-    end = run.ended_at or plan.now
-    seconds = (end - run.started_at).total_seconds()
+def traffic_of(run: StepRun, now: datetime) -> Traffic | None:
+    """Returns the traffic of a run; None without users. A few queries."""
+    end = run.ended_at or now
     evidence = read_evidence(run, end)
     users = evidence.users_inside + evidence.users_outside
-    if seconds < _LEAST_SECONDS or not users:
+    if not users:
         return None
     failed = {
         number: failing.inside + failing.outside for number, failing in evidence.failed.items()
     }
-    return Traffic(seconds, users, failed)
+    return Traffic((end - run.started_at).total_seconds(), users, failed)
+
+
+def users_a_day(flag: FlagRow) -> float | None:
+    """Returns the users a day in the newest run of the flag's plans that took a day, or None."""
+    if not db.is_postgresql:
+        return None
+    runs = db.rows(StepRun).filter(plan__flag_pk=str(flag.pk), percent__lt=ALL).order_by("-id")
+    now = database_now()
+    ends = ((run, run.ended_at or now) for run in runs[:_RUNS])
+    run = next((run for run, end in ends if (end - run.started_at).total_seconds() >= _DAY), None)
+    traffic = None if run is None else traffic_of(run, now)
+    return None if traffic is None else traffic.users_a_day
 
 
 def notes_of(
@@ -98,31 +93,48 @@ def notes_of(
         yield from _notes_of_traffic(plan)
     if steps[-1].percent == ALL and all(guard.kind != FUNCTION for guard in guards):
         yield say("at 100 % all users have the flag, so no guard watches the last step")
-    if plan.ignore_releases and steps[index].percent < ALL:
+    if steps[index].percent < ALL:
+        yield from _notes_of_releases(plan)
+
+
+def _notes_of_releases(plan: Plan) -> Iterator[Sentence]:
+    """Yields that new builds do not start a step again."""
+    if plan.ignore_releases:
         yield say(
             "releases are ignored: a bad build in the middle of a step can pass with what the "
             "build before has shown"
         )
+        return
+    present = present_releases()
+    # No worker has counted yet: this process has the settings of the others.
+    if not (conf.release if present is None else present):
+        yield say(
+            "workers report no release: a bad build in the middle of a step can pass with what the "
+            "build before has shown; set RELEASE"
+        )
 
 
 def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
-    """Yields whether the steps can pass at the present traffic."""
+    """Yields how many users evaluate the flag, and whether the steps see enough of them."""
     steps = [step for step in plan.read_steps() if step.percent < ALL]
     if not steps or not numbered(plan.read_guards()):
         return
-    traffic = traffic_of(plan)
-    if traffic is None:
+    run = db.rows(StepRun).filter(plan_id=plan.pk, step=None).first() if plan.pk else None
+    traffic = None if run is None else traffic_of(run, plan.now)
+    if traffic is None or not any(map(traffic.is_enough_for, steps)):
         yield say(
-            "a step needs {required} users with the flag, or enough failures to compare; a plan "
-            "that is created an hour before its start says whether they come",
+            "a step needs {required} users with the flag, or enough failures to compare; not "
+            "enough was measured to say whether they come: create a plan a day before its start",
             required=plan.required_users,
         )
         return
     yield say(
-        "at {percent} %, about {users} users a day evaluate this flag with it on; a step needs "
+        "in {time}, {users} users evaluated this flag: {inside} at {percent} %; a step needs "
         "{required}, or enough failures to compare",
+        time=duration(traffic.seconds),
+        users=round(traffic.users),
         percent=steps[0].percent,
-        users=round(traffic.users * _DAY / traffic.seconds * steps[0].percent / ALL),
+        inside=round(traffic.users * steps[0].percent / ALL),
         required=plan.required_users,
     )
     if harm := _smallest_harm(plan, steps[0], traffic):
@@ -131,11 +143,19 @@ def _notes_of_traffic(plan: Plan) -> Iterator[Sentence]:
             "times as often, and can miss smaller harm",
             ratio=times(harm),
         )
-    if slow := traffic.slow_steps(steps, plan.read_guards(), plan.required_users):
+    if traffic.seconds >= _DAY and traffic.users_a_day < FEWEST_USERS:
+        yield say("too few users for a comparison: use function guards")
+        return
+    slow = [step for step in steps if traffic.inside(step) < plan.required_users]
+    slow = [step for step in slow if traffic.is_enough_for(step)]
+    if slow:
+        fitting = defaults_for(traffic.users_a_day)
         yield say(
-            "at the present traffic these steps need much more than their time, so the plan will "
-            "hold: {steps}; choose higher percentages, longer times or fewer required users",
+            "these steps can see fewer users than they need in their time, so the plan may hold: "
+            "{steps}; steps that fit: {fitting}, with {required} required users",
             steps=some([step.text for step in slow]),
+            fitting=some([step.text for step in fitting.steps]),
+            required=fitting.required_users,
         )
 
 
@@ -147,7 +167,7 @@ def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
         smallest_ratio(
             traffic.failed.get(number, 0) * step.seconds / traffic.seconds * (1 - share),
             share,
-            1 / alpha.guard,
+            2 / alpha.guard,
         )
         for number, _guard in numbered(guards)
     ]

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 from flagstaff import changes
 from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow, find_row
+from flagstaff._tables.rows import FlagRow
 from flagstaff._text import joined, say
 from flagstaff._text.rules import can_grant
 from flagstaff.changes.changed import Changed
-from flagstaff.conf import conf
+from flagstaff.rollouts.evidence import present_releases
 from flagstaff.rollouts.flag_changes import see_flag
 from flagstaff.rollouts.models import GUARDED_FOR, Plan, PlanEvent, State, StepRun
-from flagstaff.rollouts.releases import present_releases
 
 # Nothing writes the others again, so an invalid one does not keep a person from stopping the plan.
 _CHANGING = (
@@ -59,11 +58,6 @@ def record(
 def save(plan: Plan) -> None:
     """Writes what changes in the row of a plan. Every worker loads the plans again."""
     plan.save(using=db.alias, update_fields=_CHANGING)
-
-
-def locked_flag(plan: Plan) -> FlagRow | None:
-    """Returns the row with the key of the flag, locked; None if there is none."""
-    return cast("FlagRow | None", find_row(conf.flag_model, plan.key, lock=True))
 
 
 def end_run(plan: Plan) -> None:
@@ -171,19 +165,16 @@ def rolled_back_fields(flag: FlagRow) -> dict[str, object]:
     return fields | {"enabled": False} if can_grant(flag.rules) else fields
 
 
-def roll_back(plan: Plan, flag: FlagRow | None, reason: str) -> Changed | None:
-    """Sets the rollout to 0 %, and disables the flag if a rule can grant it.
+def roll_back(plan: Plan, flag: FlagRow, reason: str) -> Changed:
+    """Sets the rollout of the plan's own flag to 0 %, and disables it if a rule can grant it.
 
-    A person who rolls back has forgotten the trip before. Returns the first of these changes, or
-    None if there is no flag any more.
+    A person who rolls back has forgotten the trip before. Returns the first of these changes.
     """
     changed = None
-    if flag is not None:
-        # Two changes of one field each: broken rules must not stop them.
-        if "enabled" in rolled_back_fields(flag):
-            changed = changes.flags.disable(plan.key)
-        at_zero = changes.flags.set_rollout(plan.key, 0)
-        see_flag(plan, at_zero.version)
-        changed = changed or at_zero
+    # Two changes of one field each: broken rules must not stop them.
+    if "enabled" in rolled_back_fields(flag):
+        changed = changes.flags.disable(flag.key)
+    at_zero = changes.flags.set_rollout(flag.key, 0)
+    see_flag(plan, at_zero.version)
     end(plan, State.ROLLED_BACK, reason)
-    return changed
+    return changed or at_zero

@@ -8,26 +8,38 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import timedelta
+from itertools import accumulate
 from typing import NamedTuple, cast
 
 from flagstaff._text import Sentence, say
+from flagstaff._text.times import local_clock_text
 from flagstaff.rollouts import statistics
 from flagstaff.rollouts.alpha import PLAN_ALPHA, alpha_of_run
 from flagstaff.rollouts.guards import ERROR_NUMBER, Guard, guard_name, numbered
 from flagstaff.rollouts.results import (
     BRAKE,
     Action,
+    Comparison,
     GuardCounts,
     GuardResult,
     StepEvidence,
     StepVerdict,
+    Tenth,
 )
+from flagstaff.rollouts.statistics import visible_ratio
 from flagstaff.rollouts.steps import ALL, Step
 
 # The standard errors by which theta is moved to the safe side.
 _STANDARD_ERRORS = 2
 # The ratios that are shown without decimals.
 _EXACT = 10
+#: What a plan compares: users who failed, requests at risk, or both.
+USERS, REQUESTS = "users", "requests"
+COMPARISONS = (USERS, REQUESTS)
+# Where more of the users outside have failed, users show little of what more failures do.
+_MANY_FAILED = 0.2
+_SIGNS = math.log(1 / PLAN_ALPHA)
 
 
 def judge(  # noqa: PLR0913, PLR0917 (the plan, its step and what was counted)
@@ -37,15 +49,23 @@ def judge(  # noqa: PLR0913, PLR0917 (the plan, its step and what was counted)
     evidence: StepEvidence,
     required_users: int,
     number: int = 1,
+    compare: str = "",
 ) -> StepVerdict:
     """Returns the verdict on a step. Correct at any time, and however often it is called.
 
     All runs and guards of the plan share 5 % of false trips; `number` is that of the run in its
-    step, from 1. A guard trips at an e-value of 1/alpha, where alpha is its part. It passes if the
-    95 % upper bound of the ratio is below its limit, or at `required_users` users inside if its
-    e-value is below 20. Theta, the share of users inside, is raised by two standard errors for
-    trips and lowered by two for the bound. Where networks are known, a guard trips only if it does
-    so without two of the failing users inside. At 100 % no user is outside, and the step passes.
+    step, from 1. A guard compares users who failed, and requests at risk, which are those of users
+    who had not failed before: a change that makes users ask more often does not make them fail
+    more often. It trips if both e-values reach 1/alpha, where alpha is its part. It passes if by
+    both the 95 % upper bound of the ratio is below its limit, or the e-value of the whole run is
+    below 20 at `required_users` users inside; and no tenth has begun since which both are 20 or
+    more. `compare` names the one comparison that decides. If more than a fifth of the users outside
+    have failed, requests decide, unless the ratio of users is less than half as far above 1 as
+    `limit` would make it.
+
+    Theta, the share of users inside, is raised by two standard errors for trips and lowered by two
+    for the bound. Where networks are known, a guard trips only if it does so without two of the
+    failing users inside. At 100 % no user is outside, and the step passes.
 
         >>> evidence = StepEvidence(200, 19_800, 0.02, {0: GuardCounts(41, 210)}, (60_000, 600))
         >>> judge([Step(1, 3600)], 0, [Guard("errors")], evidence, 1000).why
@@ -56,69 +76,182 @@ def judge(  # noqa: PLR0913, PLR0917 (the plan, its step and what was counted)
         return StepVerdict(evidence, None, None, passed=True, why=why)
     theta = _theta(evidence)
     alpha = alpha_of_run(steps, step_index, guards, number)
+    has_enough = evidence.users_inside >= required_users
     results = tuple(
-        _result(guard, place, evidence, theta, 1 / alpha.guard) for place, guard in numbered(guards)
+        _result(guard, place, evidence, theta, alpha.guard, compare, has_enough=has_enough)
+        for place, guard in numbered(guards)
     )
-    if evidence.users_inside >= required_users:
-        results = tuple(_with_enough_users(result, theta) for result in results)
-    brake = None
-    if alpha.brake:
-        brake = statistics.brake_threshold(theta.high, alpha.brake)
-        brake = None if brake is None else brake + evidence.spare
+    brake = _brake(evidence, theta, alpha.brake, compare) if alpha.brake else None
     trip = _brake_trip(evidence, brake) or _guard_trip(guards, results, evidence)
-    verdict = trip or _no_trip(results, evidence, required_users)
+    verdict = trip or _no_trip(results, evidence, required_users, steps[step_index])
     return replace(verdict, guards=results, brake=brake)
 
 
-class _Theta(NamedTuple):
-    """The share of users inside: as measured, lowered and raised."""
+class _Share(NamedTuple):
+    """The share of users, or of requests at risk, inside: as measured, lowered and raised."""
 
     share: float
     low: float
     high: float
 
 
-def _theta(evidence: StepEvidence) -> _Theta:
+class _Window(NamedTuple):
+    """What failed inside and outside from a tenth on, and the share inside."""
+
+    inside: float
+    outside: float
+    share: _Share
+
+
+def _theta(evidence: StepEvidence) -> _Share:
     if evidence.users_inside <= 0 or evidence.users_outside <= 0:
         # No evidence of anything.
-        return _Theta(0.0, 0.0, 1.0)
+        return _Share(0.0, 0.0, 1.0)
     share = evidence.users_inside / (evidence.users_inside + evidence.users_outside)
     margin = _STANDARD_ERRORS * evidence.theta_error
-    return _Theta(share, max(share * (1 - margin), 0.0), min(share * (1 + margin), 1.0))
+    return _Share(share, max(share * (1 - margin), 0.0), min(share * (1 + margin), 1.0))
 
 
-def _result(
-    guard: Guard, number: int, evidence: StepEvidence, theta: _Theta, threshold: float
+def _result(  # noqa: PLR0913, PLR0917 (the guard, what was counted, and what it needs)
+    guard: Guard,
+    number: int,
+    evidence: StepEvidence,
+    theta: _Share,
+    alpha: float,
+    compare: str,
+    *,
+    has_enough: bool,
 ) -> GuardResult:
-    """Returns the figures of a guard. It passes by its bound; by users, see below."""
+    """Returns the figures of a guard, and whether it trips or passes by what decides."""
     failed = evidence.failed.get(number, GuardCounts())
-    inside = max(failed.inside - evidence.spare, 0)
-    e_value = statistics.e_value(inside, failed.outside, theta.high)
-    upper = statistics.upper_bound(failed.inside, failed.outside, theta.low, PLAN_ALPHA)
+    share = failed.outside / evidence.users_outside if evidence.users_outside else 0.0
+    is_vague = share > _MANY_FAILED
+    tenths = _from_tenths(failed)
+    by_users = _compare(
+        USERS,
+        _users_windows(failed, tenths, theta),
+        evidence.spare,
+        limit=visible_ratio(min(share, 1), guard.limit) if is_vague else guard.limit,
+        has_enough=has_enough and not is_vague,
+    )
+    comparisons = [by_users]
+    if all(tenths[0].at_risk):
+        windows = _requests_windows(failed, tenths)
+        by_requests = _compare(
+            REQUESTS, windows, evidence.spare, limit=guard.limit, has_enough=has_enough
+        )
+        comparisons.append(by_requests)
+    names = [comparison.by for comparison in comparisons]
+    wanted = {compare} if compare else {REQUESTS} if is_vague else set(COMPARISONS)
+    decides = tuple(name for name in names if name in wanted) or (USERS,)
+    deciding = [comparison for comparison in comparisons if comparison.by in decides]
+    e_value, threshold = min(comparison.e_value for comparison in deciding), 1 / alpha
+    signs = [min(values) for values in zip(*(one.log_e_values for one in deciding), strict=False)]
+    since = next((tenth for tenth, sign in enumerate(signs) if sign >= _SIGNS), None)
+    # Where the same users always fail, fewer requests inside look like harm by requests alone.
+    is_contradicted = (
+        is_vague
+        and not compare
+        and decides == (REQUESTS,)
+        and (by_users.ratio or 0) < (1 + visible_ratio(min(share, 1), guard.limit)) / 2
+    )
+    tripped = e_value >= threshold and not is_contradicted
+    passed = not tripped and since is None and all(one.passed for one in deciding)
+    bounded = all(one.upper < guard.limit for one in deciding)
+    harm = None
+    if passed and not bounded:
+        # The whole run has half of the weight.
+        first = deciding[0]
+        high = theta.high if first.by == USERS else first.share
+        harm = statistics.smallest_ratio(first.outside, high, 2 * threshold)
     return GuardResult(
         number=number,
         name=guard_name(guard),
         failed=failed,
-        ratio=statistics.ratio(failed.inside, failed.outside, theta.share),
+        at_risk=tenths[0].at_risk,
+        failed_at_risk=tenths[0].failed,
+        comparisons=tuple(comparisons),
+        decides=decides,
+        ratio=deciding[0].ratio,
         e_value=e_value,
         threshold=threshold,
-        upper=upper,
+        upper=max(comparison.upper for comparison in deciding),
         limit=guard.limit,
-        tripped=e_value >= threshold,
-        passed=e_value < threshold and upper < guard.limit,
+        tripped=tripped,
+        passed=passed,
+        smallest_harm=harm,
+        failed_share=share if is_vague else None,
+        harm_since=since,
     )
 
 
-def _with_enough_users(result: GuardResult, theta: _Theta) -> GuardResult:
-    if result.tripped or result.passed:
-        return result
-    # What a single look would call harm must not pass as fine, also if it could be two networks.
-    failed = result.failed
-    e_value = statistics.e_value(failed.inside, failed.outside, theta.high)
-    if e_value >= 1 / PLAN_ALPHA:
-        return result
-    harm = statistics.smallest_ratio(failed.outside, theta.high, result.threshold)
-    return replace(result, passed=True, smallest_harm=harm)
+def _from_tenths(failed: GuardCounts) -> list[Tenth]:
+    """Returns what was written from each tenth on, until the end."""
+    last = max(failed.tenths, default=0)
+    sums = accumulate(failed.tenths.get(tenth, Tenth()) for tenth in range(last, -1, -1))
+    return [*sums][::-1]
+
+
+def _users_windows(failed: GuardCounts, tenths: Sequence[Tenth], theta: _Share) -> list[_Window]:
+    later = (tenth.users[::-1] for tenth in tenths[1:])
+    return [_Window(*sides, theta) for sides in ((failed.inside, failed.outside), *later)]
+
+
+def _requests_windows(failed: GuardCounts, tenths: Sequence[Tenth]) -> list[_Window]:
+    """Returns the requests that failed, as so many users as have failed.
+
+    Each worker counts until the first failure that it knows, so a user may fail in several. These
+    failures are not independent: in the mean over all users they count as one.
+    """
+    users = failed.inside + failed.outside
+    each = max(sum(tenths[0].failed) / users, 1) if users else 1
+    windows = []
+    for tenth in tenths:
+        outside, inside = tenth.failed
+        share = tenth.at_risk[1] / sum(tenth.at_risk) if any(tenth.at_risk) else 0.0
+        windows.append(_Window(inside / each, outside / each, _Share(share, share, share)))
+    return windows
+
+
+def _compare(
+    by: str, windows: Sequence[_Window], spare: int, *, limit: float, has_enough: bool
+) -> Comparison:
+    """Returns the figures of a comparison, and whether it passes, by its bound or its users."""
+    whole = windows[0]
+    logs = [
+        statistics.log_e_value(window.inside, window.outside, window.share.high)
+        for window in windows
+    ]
+    spared = logs
+    if spare:
+        spared = [
+            statistics.log_e_value(max(window.inside - spare, 0), window.outside, window.share.high)
+            for window in windows
+        ]
+    upper = statistics.upper_bound(whole.inside, whole.outside, whole.share.low, PLAN_ALPHA)
+    return Comparison(
+        by=by,
+        inside=whole.inside,
+        outside=whole.outside,
+        share=whole.share.share,
+        ratio=statistics.ratio(whole.inside, whole.outside, whole.share.share),
+        e_value=statistics.mixture(spared),
+        log_e_values=tuple(logs),
+        upper=upper,
+        # What a single look would call harm must not pass, also if it could be two networks.
+        passed=upper < limit or (has_enough and logs[0] < _SIGNS),
+    )
+
+
+def _brake(evidence: StepEvidence, theta: _Share, alpha: float, compare: str) -> int | None:
+    """Returns the number of failing users inside that trips the brake, if none fails outside."""
+    shares = [theta.high]
+    at_risk = _from_tenths(evidence.failed.get(ERROR_NUMBER, GuardCounts()))[0].at_risk
+    if all(at_risk) and compare != USERS:
+        # The first ones to fail may be those who ask more often.
+        shares.append(at_risk[1] / sum(at_risk))
+    brake = statistics.brake_threshold(max(shares), alpha)
+    return None if brake is None else brake + evidence.spare
 
 
 def _brake_trip(evidence: StepEvidence, brake: int | None) -> StepVerdict | None:
@@ -144,12 +277,12 @@ def _guard_trip(
 
 
 def _no_trip(
-    results: Sequence[GuardResult], evidence: StepEvidence, required_users: int
+    results: Sequence[GuardResult], evidence: StepEvidence, required_users: int, step: Step
 ) -> StepVerdict:
     if missing := _missing_data(evidence):
         return StepVerdict(evidence, None, None, passed=False, why=missing)
     if not all(result.passed for result in results):
-        why = _hold_text(results, evidence, required_users)
+        why = _hold_text(results, evidence, required_users, step)
         return StepVerdict(evidence, None, None, passed=False, why=why)
     why = _pass_text(results, evidence)
     return StepVerdict(evidence, None, None, passed=True, why=why)
@@ -158,7 +291,7 @@ def _no_trip(
 def _counts_text(
     result: GuardResult | None, failed: GuardCounts, evidence: StepEvidence
 ) -> Sentence:
-    """Returns what a tripped guard has counted: users, the ratio of both sides, new visitors."""
+    """Returns what a guard has counted: users, the ratio of both sides, new visitors."""
     message = say(
         "{guard}: {inside} of {users_inside} users with the flag failed, {outside} of "
         "{users_outside} without it",
@@ -171,6 +304,13 @@ def _counts_text(
     if result is not None and result.ratio is not None and math.isfinite(result.ratio):
         ratio = times(result.ratio)
         message = say("{what}; {ratio} times as often", what=message, ratio=ratio)
+    if result is not None and result.failed_share is not None and result.decides == (REQUESTS,):
+        message = say(
+            "{what}; {percent} % of the users without the flag have failed already: compared by "
+            "requests",
+            what=message,
+            percent=round(100 * result.failed_share),
+        )
     if failed.visitors:
         # Somebody who draws new cookies can fail as many visitors.
         message = say(
@@ -196,6 +336,8 @@ def _missing_data(evidence: StepEvidence) -> Sentence | None:
             "minutes the step starts again",
             count=evidence.lost_workers,
         )
+    if not evidence.has_workers:
+        return say("waits for the workers' report: no worker that counts for the plan is running")
     if evidence.dropped:
         return say(
             "waits for data: failures that workers had no memory for: {count}; the step starts "
@@ -223,17 +365,14 @@ def _left_out(evidence: StepEvidence) -> Sentence | None:
 
 
 def _hold_text(
-    results: Sequence[GuardResult], evidence: StepEvidence, required_users: int
+    results: Sequence[GuardResult], evidence: StepEvidence, required_users: int, step: Step
 ) -> Sentence:
     """Returns which guard does not pass yet, and why: too few users, or signs of harm."""
     worst = max(
         (result for result in results if not result.passed), key=lambda result: result.upper
     )
     if evidence.users_inside >= required_users:
-        return say(
-            "signs of harm, not certain yet: {what}; find the cause, or set the rollout by hand",
-            what=_counts_text(worst, worst.failed, evidence),
-        )
+        return _signs_text(worst, evidence, step)
     waits = say(
         "waits for users: {seen} of {required} users with the flag seen",
         seen=round(evidence.users_inside),
@@ -247,6 +386,45 @@ def _hold_text(
         guard=worst.name,
         ratio=times(worst.upper),
     )
+
+
+def _signs_text(result: GuardResult, evidence: StepEvidence, step: Step) -> Sentence:
+    """Returns why a guard does not pass although there are enough users."""
+    counts = _counts_text(result, result.failed, evidence)
+    if result.harm_since is None and result.failed_share is not None and USERS in result.decides:
+        return say(
+            "{percent} % of the users without the flag have failed already, so users show little: "
+            "{what}; create the plan again with --compare requests",
+            percent=round(100 * result.failed_share),
+            what=counts,
+        )
+    if result.harm_since is None and len({one.passed for one in result.comparisons}) > 1:
+        users, requests = result.comparisons
+        return say(
+            "users with the flag make {factor} times the requests: by users, {guard} {users} times "
+            "as often; by requests, {requests} times; wait, or create the plan again with "
+            "--compare requests or --compare users",
+            factor=times(_odds(requests.share) / _odds(users.share)),
+            guard=result.name,
+            users=times(users.ratio or 0),
+            requests=times(requests.ratio or 0),
+        )
+    if result.harm_since and evidence.began_at is not None:
+        since = evidence.began_at + timedelta(seconds=step.seconds / 10) * result.harm_since
+        return say(
+            "signs of harm since {time}, not certain yet: {what}; find the cause, or set the "
+            "rollout by hand",
+            time=local_clock_text(since),
+            what=counts,
+        )
+    return say(
+        "signs of harm, not certain yet: {what}; find the cause, or set the rollout by hand",
+        what=counts,
+    )
+
+
+def _odds(share: float) -> float:
+    return share / (1 - share)
 
 
 def _pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Sentence:

@@ -2,21 +2,13 @@
 -- accept_flush_v1. Runs that were deleted meanwhile are left out. All workers write the rows in the
 -- same order, so that they cannot deadlock.
 WITH {accepted}, runs AS MATERIALIZED (
-    SELECT r.id, r.started_at FROM accepted CROSS JOIN {step_run_table} AS r
+    SELECT r.id, r.started_at, r.tenth FROM accepted CROSS JOIN {step_run_table} AS r
     WHERE r.id OPERATOR(pg_catalog.=) ANY (
         $10::bigint[] OPERATOR(pg_catalog.||) $15::bigint[] OPERATOR(pg_catalog.||) $20::bigint[]
     )
-), full_guards AS MATERIALIZED (
-    -- A limit per run and guard: more users would not change what the guard decides.
-    SELECT f.run_id, f.guard
-    FROM {failed_unit_table} AS f
-    JOIN runs ON runs.id OPERATOR(pg_catalog.=) f.run_id
-    WHERE f.is_counted
-    GROUP BY f.run_id, f.guard
-    HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>=) 20000
 ), counted AS (
-    INSERT INTO {signal_count_table} AS c (run_id, inside, kind, number, count)
-    SELECT n.run, n.inside, n.kind, n.number, n.count
+    INSERT INTO {signal_count_table} AS c (run_id, inside, kind, number, tenth, count)
+    SELECT n.run, n.inside, n.kind, n.number, runs.tenth, n.count
     FROM ROWS FROM (
         pg_catalog.unnest($10::bigint[]), pg_catalog.unnest($11::boolean[]),
         pg_catalog.unnest($12::text[]), pg_catalog.unnest($13::smallint[]),
@@ -24,7 +16,7 @@ WITH {accepted}, runs AS MATERIALIZED (
     ) AS n (run, inside, kind, number, count)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
     ORDER BY n.run, n.inside, n.kind, n.number
-    ON CONFLICT (run_id, inside, kind, number) DO UPDATE SET
+    ON CONFLICT (run_id, inside, kind, number, tenth) DO UPDATE SET
         count = c.count OPERATOR(pg_catalog.+) EXCLUDED.count
 ), seen AS (
     INSERT INTO {seen_register_table} AS s (run_id, inside, left_out, register, rank)
@@ -39,7 +31,7 @@ WITH {accepted}, runs AS MATERIALIZED (
     ON CONFLICT (run_id, inside, left_out, register) DO UPDATE SET rank = EXCLUDED.rank
     WHERE s.rank OPERATOR(pg_catalog.<) EXCLUDED.rank
 ), failed AS MATERIALIZED (
-    SELECT n.run, n.guard, n.unit, n.inside, n.network,
+    SELECT n.run, n.guard, n.unit, n.inside, n.network, runs.tenth,
         -- A cookie has whole seconds: one of the second in which the run started is new.
         pg_catalog.to_timestamp(n.drawn_at) OPERATOR(pg_catalog.>=)
             pg_catalog.date_trunc('second', runs.started_at) AS is_new
@@ -50,9 +42,6 @@ WITH {accepted}, runs AS MATERIALIZED (
     ) AS n (run, guard, unit, inside, network, drawn_at)
     JOIN runs ON runs.id OPERATOR(pg_catalog.=) n.run
     WHERE NOT EXISTS (
-        SELECT FROM full_guards AS f
-        WHERE f.run_id OPERATOR(pg_catalog.=) n.run AND f.guard OPERATOR(pg_catalog.=) n.guard
-    ) AND NOT EXISTS (
         SELECT FROM {failed_unit_table} AS f
         WHERE f.run_id OPERATOR(pg_catalog.=) n.run AND f.guard OPERATOR(pg_catalog.=) n.guard
             AND f.unit OPERATOR(pg_catalog.=) n.unit
@@ -77,8 +66,8 @@ WITH {accepted}, runs AS MATERIALIZED (
     JOIN slots AS s ON s.run_id OPERATOR(pg_catalog.=) u.run
         AND s.guard OPERATOR(pg_catalog.=) u.guard AND s.network OPERATOR(pg_catalog.=) u.network
 )
-INSERT INTO {failed_unit_table} (run_id, guard, unit, inside, is_new, is_counted)
-SELECT f.run, f.guard, f.unit, f.inside, f.is_new, f.network IS NULL OR c.unit IS NOT NULL
+INSERT INTO {failed_unit_table} (run_id, guard, unit, inside, is_new, tenth, is_counted)
+SELECT f.run, f.guard, f.unit, f.inside, f.is_new, f.tenth, f.network IS NULL OR c.unit IS NOT NULL
 FROM failed AS f
 LEFT JOIN counted_units AS c ON c.run OPERATOR(pg_catalog.=) f.run
     AND c.guard OPERATOR(pg_catalog.=) f.guard AND c.unit OPERATOR(pg_catalog.=) f.unit

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender as Stop};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio_postgres::types::Type;
 
@@ -13,6 +13,9 @@ use crate::postgres::error::Error;
 use crate::postgres::random::jittered;
 use crate::postgres::status::StatusReport;
 use crate::watch::{Measured, SeenRegister};
+
+/// The time between two looks at what waits.
+const CHECK: Duration = Duration::from_secs(1);
 
 /// What was measured and is not written yet. Bounded: each user, register and kind of count of a
 /// run is in it once.
@@ -153,19 +156,29 @@ pub(crate) fn start(
 }
 
 /// Collects before each flush, because the watches themselves are bounded while a flush is pending.
+/// Flushes early if many users fail, so that none is lost, and the first time, so that no step passes
+/// before it is known that this build counts for it.
 fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
     let mut sender = Sender::new(context.clone(), Measurements::default());
-    let mut pause = context.measure_interval;
+    let mut due = Instant::now() + jittered(context.measure_interval);
     loop {
-        let signal = stopped.recv_timeout(jittered(pause));
+        let left = due.saturating_duration_since(Instant::now());
+        let signal = stopped.recv_timeout(left.min(CHECK));
         let is_end = !matches!(signal, Err(RecvTimeoutError::Timeout));
-        if is_end || sender.report.0.is_empty() {
+        // Not while the database fails: then the pauses grow.
+        let is_full = sender.has_written() && context.watches.have_many();
+        let mut is_due = is_full || Instant::now() >= due;
+        if is_end || ((is_due || !sender.has_begun()) && sender.report.0.is_empty()) {
             sender.report.0.extend(context.watches.take());
+            is_due |= !sender.report.0.is_empty();
         }
         match signal {
             Ok(limit) => return sender.finish(limit),
             Err(RecvTimeoutError::Disconnected) => return sender.finish(LAST_FLUSH),
-            Err(RecvTimeoutError::Timeout) => pause = sender.flush(),
+            Err(RecvTimeoutError::Timeout) if is_due => {
+                due = Instant::now() + jittered(sender.flush());
+            }
+            Err(RecvTimeoutError::Timeout) => {}
         }
     }
 }

@@ -185,7 +185,7 @@ def test_loop_that_an_error_ends_prints_what_the_other_jobs_did(
     ops: Webhook, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     broken = Mock(side_effect=FlagstaffError("the plans cannot be read"))
-    monkeypatch.setattr("flagstaff.rollouts.jobs.run_plans", broken)
+    monkeypatch.setattr("flagstaff.rollouts.hooks.run_plans", broken)
     ran = flags("run-jobs", "--loop", "0.001")
     assert (ran.status, ran.err) == (1, "running jobs\nCommandError: the plans cannot be read\n")
     assert "\tdelivered 1\t" in ran.out

@@ -15,7 +15,7 @@ from flagstaff import changes
 from flagstaff.contrib.webhooks import delivering
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import jobs as plan_jobs
+from flagstaff.rollouts import hooks as plan_jobs
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import Plan, State
 from tests.support.admin_pages import production

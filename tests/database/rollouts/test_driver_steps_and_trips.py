@@ -27,7 +27,7 @@ from flagstaff.rollouts.models import (
     State,
     StepRun,
 )
-from flagstaff.rollouts.results import GuardCounts
+from flagstaff.rollouts.results import GuardCounts, Tenth
 from tests.support.history import flag_history
 from tests.support.plans import (
     KEY,
@@ -426,9 +426,48 @@ def test_evidence_keeps_both_sides_apart_and_counts_visitors_by_their_cookies(
     run = StepRun.objects.get(pk=run_of())
     for inside, count in ((True, 3), (False, 70)):
         SignalCount.objects.create(run=run, inside=inside, kind="r", count=count)
+        for kind, tenth, at_risk in (("a", 0, count), ("a", 4, 2), ("f", 4, 1)):
+            SignalCount.objects.create(
+                run=run, inside=inside, kind=kind, tenth=tenth, count=at_risk
+            )
     # A user, a visitor with an old cookie and one with a new cookie.
     for unit, is_new in enumerate((None, False, True)):
-        FailedUnit.objects.create(run=run, guard=0, inside=True, unit=unit, is_new=is_new)
+        FailedUnit.objects.create(
+            run=run, guard=0, inside=True, unit=unit, is_new=is_new, tenth=4 if is_new else 0
+        )
     evidence = read_evidence(run, database_now())
     assert evidence.requests == (70, 3)
-    assert evidence.failed == {0: GuardCounts(3, 0, visitors=2, new_visitors=1)}
+    tenths = {
+        0: Tenth(users=(0, 2), at_risk=(70, 3)),
+        4: Tenth(users=(0, 1), at_risk=(2, 2), failed=(1, 1)),
+    }
+    assert evidence.failed == {0: GuardCounts(3, 0, visitors=2, new_visitors=1, tenths=tenths)}
+
+
+def test_run_notes_the_tenth_of_its_dwell_time_without_pauses(running: Plan) -> None:
+    def tenth_after(**ago: float) -> int:
+        due_at = ClockTimestamp() + timedelta(hours=1) - timedelta(**ago)
+        Plan.objects.update(due_at=due_at)
+        run()
+        return StepRun.objects.get(pk=run_of()).tenth
+
+    assert tenth_after(minutes=5) == 0
+    assert tenth_after(minutes=31) == 5
+    rollouts.pause(KEY)
+    Plan.objects.update(seconds_left=26 * 60)
+    rollouts.resume(KEY)
+    run()
+    assert StepRun.objects.get(pk=run_of()).tenth == 5
+    # A step that holds has further ones.
+    assert tenth_after(minutes=63) == 10
+    assert tenth_after(days=9) == 109
+
+
+def test_fault_that_begins_late_in_a_step_trips(running: Plan) -> None:
+    see_enough()
+    for tenth, inside, outside in ((0, 300, 500), (9, 5, 8)):
+        fail(run_of(), inside=True, users=inside, tenth=tenth)
+        fail(run_of(), inside=False, users=outside, tenth=tenth)
+    assert run().event is None
+    fail(run_of(), inside=True, users=60, tenth=10)
+    assert (run().event, rollout()) == ("tripped", 0)

@@ -17,7 +17,7 @@ from flagstaff._text.rules import can_grant
 from flagstaff.exceptions import InvalidPlanError, PlanError, UnknownFlagError, UnknownPlanError
 from flagstaff.history import forget_user
 from flagstaff.models import FeatureFlag
-from flagstaff.rollouts import jobs
+from flagstaff.rollouts import hooks
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.driver import run_plans
 from flagstaff.rollouts.looks import look_at_start
@@ -57,22 +57,24 @@ def test_created_plan_is_pending_and_measures(flag: FeatureFlag) -> None:
     assert (rollout(), events()) == (0, ["created"])
 
 
-def test_plan_gets_or_needs_steps_above_the_present_rollout() -> None:
-    flag = make_flag(rollout_percent=5)
-    with pytest.raises(InvalidPlanError, match="begin with a higher step"):
+def test_plan_gets_or_needs_steps_from_the_present_rollout_on() -> None:
+    flag = make_flag(rollout_percent=6)
+    with pytest.raises(InvalidPlanError, match="begin with 6 % or more"):
         rollouts.create(KEY, STEPS)
     FeatureFlag.objects.update(rollout_percent=100)
     with pytest.raises(InvalidPlanError, match="new_checkout is at 100 % already"):
         rollouts.create(KEY)
     assert not Plan.objects.exists()
     flag.save()
-    assert rollouts.create(KEY).steps == ["25:1d", "50:1d", "100:1d"]
+    assert rollouts.create(KEY).steps == ["25:1d", "50:1d", "100"]
 
 
 @pytest.mark.parametrize("users", [0, True, 10**12])
 def test_required_users_must_be_a_positive_number(flag: FeatureFlag, users: Any) -> None:
     with pytest.raises(InvalidPlanError, match="write a whole number from 1 to 2,000,000,000"):
         rollouts.create(KEY, STEPS, required_users=users)
+    with pytest.raises(InvalidPlanError):
+        rollouts.create(KEY, required_users=users)
 
 
 def test_missing_flag_or_plan_is_refused_with_the_command(flag: FeatureFlag) -> None:
@@ -140,9 +142,9 @@ def test_plan_does_not_start_or_resume_without_a_driver(pending: Plan) -> None:
 
 def test_plan_does_not_start_without_what_it_needs(flag: FeatureFlag) -> None:
     rollouts.create(KEY, STEPS)
-    changes.flags.set_rollout(KEY, 5)
+    changes.flags.set_rollout(KEY, 6)
     with pytest.raises(
-        PlanError, match="the first step is 5 %, and new_checkout is at 5 % already"
+        PlanError, match="the first step is 5 %, and new_checkout is at 6 % already"
     ):
         rollouts.start(KEY)
     changes.flags.set_rollout(KEY, 0)
@@ -263,11 +265,38 @@ def test_actor_is_the_primary_key_of_the_user_until_it_is_forgotten(flag: Featur
     assert actors() == {""}
 
 
-def test_rollback_of_a_deleted_flag_ends_the_plan(running: Plan) -> None:
-    changes.flags.delete(KEY)
-    assert rollouts.rollback(KEY).state == State.ROLLED_BACK
-    text = PlanEvent.objects.latest("id").message
-    assert text == f"rolled back: the flag {KEY} no longer exists, so no rollout was changed"
+def test_plan_can_begin_at_the_present_rollout() -> None:
+    make_flag(rollout_percent=5)
+    rollouts.start(KEY, STEPS)
+    assert (plan_of().state, plan_of().percent, rollout()) == (State.RUNNING, 5, 5)
+
+
+@pytest.mark.parametrize("state", [State.PENDING, State.RUNNING, State.PAUSED, State.ROLLED_BACK])
+@pytest.mark.parametrize("is_used_again", [False, True])
+def test_plan_of_a_deleted_flag_can_only_be_deleted(
+    running: Plan, state: str, *, is_used_again: bool
+) -> None:
+    Plan.objects.update(state=state, step=None if state == State.PENDING else 0)
+    FeatureFlag.objects.all().delete()
+    if is_used_again:
+        make_flag(rollout_percent=70)
+    # After a plan that has ended, a start creates another one.
+    starts = [] if state == State.ROLLED_BACK else [rollouts.start]
+    for act in (*starts, rollouts.pause, rollouts.resume, rollouts.rollback):
+        with pytest.raises((PlanError, UnknownFlagError)):
+            act(KEY)
+    assert not is_used_again or rollout() == 70
+    rollouts.delete(KEY)
+    assert not Plan.objects.exists()
+
+
+def test_rollback_of_a_renamed_flag_writes_that_flag_and_not_the_one_with_its_key(
+    running: Plan,
+) -> None:
+    changes.flags.update(KEY, {"key": "renamed"})
+    make_flag(rollout_percent=70)
+    rollouts.rollback(KEY)
+    assert (rollout("renamed"), rollout()) == (0, 70)
 
 
 def test_run_that_starts_again_needs_more_evidence_for_a_trip(running: Plan) -> None:
@@ -300,8 +329,10 @@ def test_flag_that_was_created_again_needs_a_new_plan(flag: FeatureFlag) -> None
     rollouts.create(KEY, STEPS)
     flag.delete()
     make_flag()
-    with pytest.raises(PlanError, match="was deleted and created again after its plan"):
+    with pytest.raises(PlanError, match="was deleted after its plan was created; delete the plan"):
         rollouts.start(KEY)
+    plan = rollouts.create(KEY, STEPS)
+    assert rollouts.start(KEY).pk == plan.pk
 
 
 def test_new_plan_after_a_finished_one_is_the_plan_of_the_flag(running: Plan) -> None:
@@ -344,13 +375,13 @@ def test_start_sets_the_first_step_and_turns_the_flag_on_with_one_undo(
 
 def test_disabled_flag_counts_as_zero_percent_until_it_is_enabled(disabled: FeatureFlag) -> None:
     plan = rollouts.create(KEY)
-    assert [step.percent for step in plan.read_steps()] == [1, 5, 25, 50, 100]
+    assert [step.percent for step in plan.read_steps()] == [5, 25, 50, 100]
     assert StepRun.objects.get().percent == 0
     changes.flags.enable(KEY)
-    with pytest.raises(PlanError, match="the first step is 1 %, and new_checkout is at 60 %"):
+    with pytest.raises(PlanError, match="the first step is 5 %, and new_checkout is at 60 %"):
         rollouts.start(KEY, enable=True)
     rollouts.delete(KEY)
-    with pytest.raises(InvalidPlanError, match="begin with a higher step"):
+    with pytest.raises(InvalidPlanError, match="begin with 60 % or more"):
         rollouts.create(KEY, STEPS)
 
 
@@ -439,7 +470,7 @@ def test_changed_plan_writes_a_token_and_a_flag_has_at_most_one_active_plan() ->
 def test_networks_are_deleted_a_day_after_the_end_of_their_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(jobs, "_BATCH", 2)
+    monkeypatch.setattr(hooks, "_BATCH", 2)
     assert RetentionJob().run(Event()) == []
     plan = Plan.objects.create(flag_pk="1", key=KEY, steps=["5:1m"])
     now = datetime.now(timezone.utc)

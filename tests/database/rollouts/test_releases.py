@@ -22,6 +22,7 @@ from tests.support.plans import (
     see_enough,
 )
 from tests.support.reports import age_workers, register_worker
+from tests.support.sql import rows
 
 pytestmark = pytest.mark.django_db
 
@@ -86,6 +87,19 @@ def test_each_new_set_of_releases_starts_the_step_again_once(
         assert has_begun is (of_new_run is not None)
         assert of_new_run in (None, StepRun.objects.get(pk=run_of()).releases)
         assert drive()[0] is False
+
+
+@pytest.mark.parametrize("at", [5, 25])
+def test_step_waits_while_no_worker_that_counts_is_running(started: None, at: int) -> None:
+    go_to(at)
+    pass_step()
+    rows("UPDATE flagstaff_report SET stopped_at = last_seen_at")
+    why = "waits for the workers' report: no worker that counts for the plan is running"
+    assert drive() == (False, why)
+    assert (plan_of().state, rollout()) == (State.HOLDING, at)
+    # Nothing passes with what the build before has shown.
+    report("b")
+    assert drive() == (True, f"step {1 + (at > 5)} starts again: a new release appeared: b")
 
 
 def test_run_that_began_before_any_worker_measured_is_given_the_releases(flag: FeatureFlag) -> None:

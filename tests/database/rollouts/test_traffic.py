@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 
 from flagstaff import rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.clock import ClockTimestamp
-from flagstaff.rollouts.guards import Guard
 from flagstaff.rollouts.models import Plan, StepRun
 from flagstaff.rollouts.steps import Step
 from flagstaff.rollouts.traffic import Traffic, notes_of
-from tests.support.plans import KEY, fail, plan_of, run_of, see
+from tests.support.plans import KEY, fail, make_flag, plan_of, run_of, see
+from tests.support.reports import register_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -39,26 +40,48 @@ def notes() -> str:
     return "; ".join(notes_of(plan_of(), flag, 0))
 
 
-def test_small_site_is_warned_of_the_steps_that_cannot_pass(pending: Plan) -> None:
-    measure(users=300, hours=24)
-    text = notes()
-    assert "at 1 %, about 3 users a day evaluate this flag with it on; a step needs 1,000" in text
-    assert "so the plan will hold: 1 % for 1 h, 50 % for 1 d;" in text
-
-
-def test_site_whose_failures_can_be_compared_is_not_warned_and_told_what_it_misses(
+def test_page_names_what_was_measured_and_warns_of_the_steps_that_see_too_few_users(
     pending: Plan,
 ) -> None:
-    measure(users=40_000, hours=1, failed=8_000)
+    measure(users=3000, hours=24)
     text = notes()
-    assert "the plan will hold" not in text
+    assert re.search(
+        r"in 1 d, (2,9\d\d|3,0\d\d) users evaluated this flag: (29|30|31) at 1 %", text
+    )
+    assert "a step needs 100, or enough failures to compare" in text
+    assert "so the plan may hold: 1 % for 1 h; steps that fit: 5 % for 1 d, 25 % for 1 d" in text
+
+
+def test_small_site_is_told_to_use_function_guards(pending: Plan) -> None:
+    measure(users=150, hours=24)
+    assert "too few users for a comparison: use function guards" in notes()
+
+
+def test_site_with_enough_users_is_not_warned_and_told_what_it_misses(pending: Plan) -> None:
+    measure(users=260_000, hours=24, failed=8_000)
+    text = notes()
+    assert "the plan may hold" not in text
     assert "times as often, and can miss smaller harm" in text
 
 
-def test_plan_that_has_measured_for_less_than_an_hour_is_told_so(pending: Plan) -> None:
-    measure(users=300, hours=0.5)
-    User.objects.all().delete()
-    assert "created an hour before its start says whether they come" in notes()
+@pytest.mark.parametrize(("hours", "is_enough"), [(0.5, False), (1, True)])
+def test_less_than_a_day_says_nothing_but_of_a_step_that_is_not_longer(
+    pending: Plan, hours: float, *, is_enough: bool
+) -> None:
+    measure(users=300, hours=hours)
+    text = notes()
+    assert ("create a plan a day before its start" in text) is not is_enough
+    # Nothing is said of the step of a day.
+    assert ("may hold: 1 % for 1 h; steps that fit" in text) is is_enough
+
+
+def test_new_plan_of_a_flag_follows_the_users_of_the_plan_before(pending: Plan) -> None:
+    measure(users=500, hours=24)
+    Plan.objects.update(state="done")
+    plan = rollouts.create(KEY)
+    assert (plan.steps, plan.required_users) == (["25:1d", "50:2d", "100"], 100)
+    # A day with users who come again says less.
+    assert rollouts.create(make_flag("other").key).steps[0] == "5:1d"
 
 
 @pytest.mark.parametrize(
@@ -76,19 +99,21 @@ def test_last_step_without_a_guard_is_noted(
     assert ("no guard watches the last step" in notes()) is is_noted
 
 
-@pytest.mark.parametrize(("required", "can"), [(10, True), (11, False)])
-def test_step_passes_with_its_users_in_its_time(required: int, *, can: bool) -> None:
-    traffic = Traffic(seconds=86_400, users=24_000, failed={})
-    guard = Guard("errors")
-    assert traffic.inside(Step(1, 3600)) == pytest.approx(10)
-    assert traffic.can_pass(Step(1, 3600), guard, 0, required) is can
-
-
-@pytest.mark.parametrize(("users", "is_slow"), [(180_000, False), (170_000, True)])
-def test_step_is_slow_if_it_makes_the_plan_late_by_more_than_half(
-    users: int, *, is_slow: bool
+@pytest.mark.parametrize(
+    ("setting", "reported", "is_noted"),
+    [("", None, True), ("a", None, False), ("a", "", True), ("", "a", False)],
+)
+def test_missing_release_is_noted_before_the_start(
+    pending: Plan, settings: Any, setting: str, reported: str | None, *, is_noted: bool
 ) -> None:
-    traffic = Traffic(seconds=86_400, users=users, failed={})
-    # With half of the 25 hours, the first step has 13.5 hours for 1,000 users, of 1 % each.
-    steps = [Step(1, 3600), Step(50, 86_400), Step(100, 3600)]
-    assert traffic.slow_steps(steps, [Guard("errors")], 1000) == (steps[:1] if is_slow else [])
+    settings.FLAGSTAFF = {"RELEASE": setting}
+    if reported is not None:
+        register_worker("measurements", release=reported)
+    assert ("workers report no release" in notes()) is is_noted
+
+
+def test_step_sees_its_part_of_the_users_in_its_time_and_no_more_in_longer_time() -> None:
+    traffic = Traffic(seconds=86_400, users=24_000, failed={})
+    seen = [traffic.inside(Step(1, hours * 3600)) for hours in (1, 24, 240)]
+    assert seen == pytest.approx([10, 240, 240])
+    assert replace(traffic, seconds=2 * 86_400).users_a_day == 12_000

@@ -9,17 +9,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 
 from flagstaff import rollouts
 from flagstaff._core import REGISTERS
 from flagstaff.rollouts.alpha import alpha_of_run
 from flagstaff.rollouts.guards import Guard
-from flagstaff.rollouts.hyperloglog import share_error as error_of
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
 from flagstaff.rollouts.statistics import RATIOS
-from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, parse_steps
+from flagstaff.rollouts.statistics import share_error as error_of
+from flagstaff.rollouts.steps import DEFAULTS, FEWEST_USERS, parse_steps
 from flagstaff.rollouts.verdict import judge
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of
@@ -27,7 +26,8 @@ from tests.support.plans import KEY, drive_recently, make_flag, plan_of, rollout
 from tests.support.terminals import ok
 
 PAGE = "how-to/rollout-plans.md"
-TEXT = " ".join((ROOT / "docs" / PAGE).read_text().split())
+FORMULAS = "discussions/plan-guards.md"
+TEXT = " ".join((ROOT / "docs" / FORMULAS).read_text().split())
 # Those of the first plan of the page, which has one guard.
 TEXTS = re.findall(r"--step (\S+)", code_of(PAGE, "console", "--step")[0])
 STEPS = parse_steps(TEXTS)
@@ -64,7 +64,7 @@ def test_later_runs_trip_at_the_counts_of_the_text() -> None:
         assert trips == ["errors", None]
 
 
-@pytest.mark.parametrize("row", rows_of(PAGE, "failed with the flag"), ids=lambda row: row[0])
+@pytest.mark.parametrize("row", rows_of(FORMULAS, "failed with the flag"), ids=lambda row: row[0])
 def test_example_of_a_trip_has_the_figures_of_the_judge(row: list[str]) -> None:
     failed, ratio, e_value, trips = row
     found = verdict(int(failed), FAILED_OUTSIDE)
@@ -79,10 +79,15 @@ def test_text_names_the_alternatives_and_the_size_of_the_sketch() -> None:
     assert f"{REGISTERS:,} registers" in TEXT
 
 
-def test_default_steps_are_those_of_the_page() -> None:
-    hour, day = 3600, 86_400
-    expected = [Step(1, hour), Step(5, 6 * hour), *(Step(one, day) for one in (25, 50, 100))]
-    assert list(DEFAULT_STEPS) == expected
+def test_defaults_are_those_of_the_page() -> None:
+    rows = rows_of(PAGE, "users a day")
+    assert [int(users.replace(",", "")) for users, *_ in rows][:3] == [
+        defaults.users_a_day for defaults in DEFAULTS[:3]
+    ]
+    assert [(steps.strip("`").split(), int(required)) for _, steps, required in rows] == [
+        ([*map(str, defaults.steps)], defaults.required_users) for defaults in DEFAULTS
+    ]
+    assert int(rows[3][0]) == FEWEST_USERS
 
 
 @pytest.mark.django_db(transaction=True)
@@ -114,15 +119,6 @@ def test_commands_of_the_table_do_what_it_says() -> None:
         if action != "delete":
             assert (plan_of().state, rollout()) == expected[action]
     assert not Plan.objects.exists()
-
-
-@pytest.mark.django_db
-def test_python_of_the_page_starts_a_plan() -> None:
-    make_flag()
-    drive_recently()
-    names_of(PAGE, "rollouts.start", "py")["release"](User.objects.create(username="ana"))
-    assert (plan_of().state, rollout()) == (State.RUNNING, 5)
-    assert plan_of().steps == TEXTS
 
 
 def guard_of_the_page(monkeypatch: pytest.MonkeyPatch, orders: int) -> Callable[[Any], Any]:

@@ -82,7 +82,9 @@ def test_sum_of_all_workers_is_exact(database: str, query: Query, run: int) -> N
         for worker in workers:
             worker.receive()
     assert [worker.end() for worker in workers] == [(0, "")] * 3
-    assert counted(query, run, "r") == counted(query, run, "f") == (6 * outside, 6 * inside)
+    assert counted(query, run, "r") == (6 * outside, 6 * inside)
+    # Of each user, one request in each worker is at risk.
+    assert counted(query, run, "a") == counted(query, run, "f") == (3 * outside, 3 * inside)
     # Each user is seen and fails in all workers, and counts once.
     assert failed_users(query, run) == (outside, inside)
     raised = query(
@@ -114,6 +116,15 @@ def test_killed_worker_is_known_as_lost(database: str, query: Query, run: int) -
     wait_for_count(query, sides(worker), run, "r")
     worker.end(signal.SIGKILL)
     assert query(WORKERS) == (1, 0)
+
+
+def test_worker_reports_its_first_request_before_its_interval(
+    database: str, query: Query, run: int
+) -> None:
+    with measuring(database, MEASURE_INTERVAL=60, RELEASE="b") as worker:
+        request(worker, [1])
+        assert within(TIMEOUT, lambda: query(WORKERS) == (1, 0))
+        assert query("SELECT release FROM flagstaff_report WHERE report = 'measurements'") == ("b",)
 
 
 def test_evaluation_outside_of_a_request_is_not_counted(
@@ -287,20 +298,45 @@ def test_first_users_of_a_network_count_in_each_worker(
     ) == ([False, True, True, True], True)
 
 
-@pytest.mark.parametrize(("are_counted", "more"), [(True, 0), (False, 100)])
-def test_users_who_were_left_out_do_not_fill_the_limit_of_a_guard(
-    database: str, query: Query, run: int, *, are_counted: bool, more: int
-) -> None:
-    query(
-        "INSERT INTO flagstaff_rollouts_failedunit (run_id, guard, unit, inside, is_counted) "
-        "SELECT %s, 0, n, true, %s FROM generate_series(1, 20000) AS n RETURNING id",
-        run,
-        are_counted,
-    )
+def test_counts_belong_to_the_tenth_of_their_run(database: str, query: Query, run: int) -> None:
+    query("UPDATE flagstaff_rollouts_steprun SET tenth = 7 RETURNING id")
     with measuring(database) as worker:
-        request(worker, HUNDRED, status=500)
+        outside, inside = sides(worker)
+        for status in (200, 500, 500):
+            request(worker, USERS, status)
         assert worker.end() == (0, "")
-    assert sum(failed_users(query, run)) == 20_000 * are_counted + more
+    assert counted(query, run, "a") == (2 * outside, 2 * inside)
+    assert counted(query, run, "f") == (outside, inside)
+    assert query("SELECT array_agg(DISTINCT tenth) FROM flagstaff_rollouts_signalcount") == ([7],)
+    assert query("SELECT array_agg(DISTINCT tenth) FROM flagstaff_rollouts_failedunit") == ([7],)
+
+
+def test_worker_with_many_failing_users_writes_all_of_them_before_its_interval(
+    database: str, query: Query, run: int
+) -> None:
+    with measuring(database, MEASURE_INTERVAL=60) as worker:
+        request(worker, [*range(20_000)], status=500)
+        # All but those who can wait until the end.
+        assert within(TIMEOUT, lambda: sum(failed_users(query, run)) > 20_000 - 4096)
+        assert worker.end() == (0, "")
+    assert sum(failed_users(query, run)) == 20_000
+    assert counted(query, run, "d") == (0, 0)
+
+
+def test_20000_cookies_of_one_network_hide_no_fault(database: str, query: Query, run: int) -> None:
+    one_client = [(f"cookie {number}", "192.0.2.1", 500) for number in range(20_000)]
+    with measuring(database, CLIENT_ADDRESS=ADDRESS) as worker:
+        worker.call(plan_requests.requests_from, KEY, one_client)
+        inside = set(worker.ask("survey", KEY, 2000))
+        others = [(user, f"10.{user // 256}.{user % 256}.1") for user in range(2000)]
+        before = [(*other, 200) for other in others]
+        worker.call(plan_requests.requests_from, KEY, before)
+        assert within(TIMEOUT, lambda: sum(counted(query, run, "r")) >= 22_000)
+        assert worker.call(plan_requests.verdict, run, 33) is None
+        harm = [(*other, 500) for other in others if other[0] in inside]
+        worker.call(plan_requests.requests_from, KEY, harm)
+        assert within(TIMEOUT, lambda: sum(counted(query, run, "r")) >= 22_000 + len(harm))
+        assert worker.call(plan_requests.verdict, run, 33) == "errors"
 
 
 def test_address_is_read_only_if_a_watched_flag_was_evaluated(

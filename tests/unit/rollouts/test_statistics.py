@@ -12,15 +12,20 @@ import pytest
 import scipy
 
 from flagstaff._core import REGISTERS
-from flagstaff.rollouts.hyperloglog import CARDINALITY_ERROR, cardinality, share_error
 from flagstaff.rollouts.statistics import (
+    CARDINALITY_ERROR,
     RATIOS,
     brake_threshold,
+    cardinality,
     e_value,
     log_e_value,
+    mixture,
     ratio,
+    share_error,
     smallest_ratio,
     upper_bound,
+    visible_ratio,
+    weight_of,
 )
 
 COUNTS = [(0, 0), (1, 0), (0, 1), (3, 2), (7, 40), (25, 10)]
@@ -73,6 +78,20 @@ def test_log_e_value_is_correct_for_large_counts(inside: int, outside: int, thet
             terms.append((chance / null) ** inside * ((1 - chance) / (1 - null)) ** outside)
         expected = float((sum(terms, Decimal(0)) / len(terms)).ln())
     assert log_e_value(inside, outside, theta) == pytest.approx(expected, rel=1e-9)
+
+
+def test_weights_of_all_tenths_are_one_and_late_evidence_counts_less() -> None:
+    weights = [weight_of(tenth) for tenth in range(100_000)]
+    assert sum(weights) == pytest.approx(1, abs=1e-5)
+    assert mixture([0.0] * 50) == pytest.approx(1)
+    assert mixture([math.log(300)]) == pytest.approx(150.5)
+    assert mixture([0.0, *[math.log(900)] * 9]) == pytest.approx(0.6 + 360)
+    assert mixture([2000.0]) == math.inf
+
+
+@pytest.mark.parametrize(("share", "seen"), [(1e-6, 2.0), (0.5, 1.5), (1.0, 1.0)])
+def test_ratio_of_users_is_bounded_by_the_share_that_has_failed(share: float, seen: float) -> None:
+    assert visible_ratio(share, 2) == pytest.approx(seen, abs=1e-5)
 
 
 def test_e_value_beyond_floats_is_infinite() -> None:

@@ -12,7 +12,7 @@ from flagstaff.rollouts.guards import (
     parse_guards,
     require_functions,
 )
-from flagstaff.rollouts.steps import DEFAULT_STEPS, Step, parse_step, parse_steps
+from flagstaff.rollouts.steps import Step, defaults_for, parse_step, parse_steps
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,18 @@ def test_invalid_steps_are_refused(steps: list[str], message: str) -> None:
 
 def test_last_step_at_all_users_needs_no_time() -> None:
     assert parse_steps(["5:1h", "100"]) == (Step(5, 3600), Step(100, 0))
-    assert [step.percent for step in DEFAULT_STEPS] == [1, 5, 25, 50, 100]
+
+
+@pytest.mark.parametrize(
+    ("users", "first", "required"),
+    [
+        *((None, "5:1d", 100), (30_000, "1:1d", 100), (29_999, "5:1d", 100)),
+        *((2_000, "5:1d", 100), (1_999, "25:1d", 100), (400, "25:1d", 100), (399, "25:1d", 50)),
+    ],
+)
+def test_defaults_follow_the_users_of_a_day(users: float | None, first: str, required: int) -> None:
+    found = defaults_for(users)
+    assert (str(found.steps[0]), found.required_users) == (first, required)
 
 
 # Guards.

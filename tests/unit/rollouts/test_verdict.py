@@ -5,17 +5,19 @@ from __future__ import annotations
 import doctest
 import json
 import math
+import re
 from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from types import ModuleType
 
 import pytest
 
 from flagstaff.rollouts import alpha as alphas
-from flagstaff.rollouts import guards, hyperloglog, statistics, verdict
+from flagstaff.rollouts import guards, statistics, verdict
 from flagstaff.rollouts.guards import Guard, numbered
-from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict
+from flagstaff.rollouts.results import GuardCounts, StepEvidence, StepVerdict, Tenth
 from flagstaff.rollouts.steps import Step
-from flagstaff.rollouts.verdict import judge
+from flagstaff.rollouts.verdict import COMPARISONS, judge
 
 STEPS = [*(Step(percent, 3600) for percent in (1, 5, 25, 50)), Step(100, 0)]
 ERRORS = Guard("errors")
@@ -50,7 +52,7 @@ def judged(
     return judge(STEPS, step, guards, found, required)
 
 
-@pytest.mark.parametrize("module", [alphas, guards, hyperloglog, statistics, verdict])
+@pytest.mark.parametrize("module", [alphas, guards, statistics, verdict])
 def test_examples_in_docstrings_are_correct(module: ModuleType) -> None:
     assert doctest.testmod(module, optionflags=doctest.ELLIPSIS).failed == 0
 
@@ -143,7 +145,7 @@ def test_brake_trips_at_its_number_of_users_and_none_outside() -> None:
     assert found.why == "errors: 3 of 2,000 users with the flag failed, 0 of 38,000 without it"
     # It watches errors without a guard of errors.
     assert judged(evidence(errors=(3, 0)), guards=(SLOW,)).trip == "brake"
-    assert judged(evidence(slow=(3, 0)), guards=(SLOW,)).trip == "latency over 0.5 s"
+    assert judged(evidence(slow=(4, 0)), guards=(SLOW,)).trip == "latency over 0.5 s"
 
 
 def test_brake_needs_more_users_where_more_are_inside_and_is_off_above_fifty_percent() -> None:
@@ -174,7 +176,7 @@ def test_step_with_a_high_upper_bound_holds_until_there_are_enough_users() -> No
     found = judged(evidence(1_000, 19_000, errors=(2, 38)))
     assert found.passed
     assert found.guards[0].upper > 2
-    tripping = "errors would have tripped at 6.0 times as often"
+    tripping = "errors would have tripped at 6.3 times as often"
     assert found.why == f"fine after 1,000 users with the flag: {tripping}"
 
 
@@ -236,6 +238,103 @@ def test_missing_data_is_never_a_pass(
     assert not found.passed
     assert found.trip is None
     assert found.why == f"waits for data: {why}"
+
+
+# Requests at risk, and faults that begin late.
+
+
+def counted(
+    *tenths: tuple[tuple[int, int], tuple[int, int]], each: float = 1, **fields: int
+) -> StepEvidence:
+    """2,000 users inside and 38,000 outside; of each tenth who failed, and requests at risk.
+
+    Both are outside and inside. `each` is how often a failing user failed in different workers.
+    """
+    written = {
+        number: Tenth(users, at_risk, (round(each * users[0]), round(each * users[1])))
+        for number, (users, at_risk) in enumerate(tenths)
+    }
+    outside, inside = (sum(users[side] for users, _ in tenths) for side in (0, 1))
+    return replace(evidence(), failed={0: GuardCounts(inside, outside, tenths=written)}, **fields)  # type: ignore[arg-type]
+
+
+ASK_TWICE = counted(((1900, 200), (380_000, 40_000)))
+
+
+def compared(found: StepEvidence, compare: str = "") -> StepVerdict:
+    return judge(STEPS, FIVE, [ERRORS], found, 1000, compare=compare)
+
+
+def test_users_who_make_more_requests_hold_the_plan_and_are_no_harm() -> None:
+    found = compared(ASK_TWICE)
+    assert (found.trip, found.passed, found.guards[0].decides) == (None, False, COMPARISONS)
+    assert found.why == (
+        "users with the flag make 2.0 times the requests: by users, errors 2.0 times as often; by "
+        "requests, 1.0 times; wait, or create the plan again with --compare requests or --compare "
+        "users"
+    )
+    assert compared(ASK_TWICE, "users").trip == "errors"
+    found = compared(ASK_TWICE, "requests")
+    assert (found.trip, found.passed) == (None, True)
+
+
+def test_users_who_make_fewer_requests_do_not_trip_by_requests_alone() -> None:
+    half = counted(((1900, 100), (380_000, 10_000)))
+    assert compared(half).trip is None
+    assert not compared(half).passed
+    assert compared(half, "requests").trip == "errors"
+    assert compared(half, "users").passed
+
+
+def test_more_failures_by_both_trip_and_equal_failures_pass() -> None:
+    assert compared(counted(((1900, 200), (380_000, 20_000)))).trip == "errors"
+    assert compared(counted(((1900, 100), (380_000, 20_000)))).passed
+
+
+def test_user_who_fails_in_several_workers_counts_once() -> None:
+    once, often = (counted(((400, 40), (80_000, 4_000)), each=each) for each in (1, 8))
+    assert compared(once).guards[0].e_value == compared(often).guards[0].e_value
+
+
+def test_requests_decide_where_many_users_have_failed_already() -> None:
+    # Twice the failures of requests, and hardly more users.
+    found = compared(counted(((34_000, 1_980), (170_000, 4_950))))
+    assert (found.trip, found.guards[0].decides) == ("errors", ("requests",))
+    assert found.why.endswith(
+        "89 % of the users without the flag have failed already: compared by requests"
+    )
+    assert compared(counted(((34_000, 1_790), (170_000, 8_950)))).passed
+
+
+def test_users_who_always_fail_and_make_fewer_requests_do_not_trip_by_requests() -> None:
+    # 30 % of the users on both sides fail at once, and those inside make half the requests.
+    half = counted(((11_400, 600), (280_000, 7_600)))
+    found = compared(half)
+    assert (found.trip, found.passed, found.guards[0].decides) == (None, False, ("requests",))
+    assert compared(half, "requests").trip == "errors"
+
+
+def test_users_alone_pass_only_below_what_they_can_show_where_many_have_failed() -> None:
+    found = compared(counted(((34_000, 1_790), (170_000, 8_950))), "users")
+    assert (found.trip, found.passed) == (None, False)
+    assert found.why.startswith("89 % of the users without the flag have failed already, so users")
+    assert found.why.endswith("create the plan again with --compare requests")
+    # Without requests at risk, too.
+    assert not judged(evidence(errors=(1_790, 34_000))).passed
+    assert judged(evidence(errors=(400, 7_700))).passed
+
+
+def test_fault_that_begins_late_trips_and_one_that_is_not_certain_holds() -> None:
+    fine = (((400, 20), (80_000, 4_000)),) * 9
+    late = compared(counted(*fine, ((60, 20), (8_000, 400))))
+    assert (late.trip, late.guards[0].harm_since) == ("errors", 9)
+    # Averaged over the whole step it is nothing.
+    assert late.guards[0].comparisons[0].log_e_values[0] < 0
+    began_at = datetime(2026, 1, 30, 14, tzinfo=timezone.utc)
+    found = compared(replace(counted(*fine, ((60, 13), (8_000, 400))), began_at=began_at))
+    assert (found.trip, found.passed) == (None, False)
+    assert re.match(r"signs of harm since .+:54:00, not certain yet: errors: ", found.why)
+    assert compared(counted(*fine, ((60, 4), (8_000, 400)))).passed
 
 
 def test_step_at_all_users_or_without_statistical_guards_needs_no_comparison() -> None:

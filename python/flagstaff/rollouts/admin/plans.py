@@ -42,7 +42,7 @@ from flagstaff.rollouts.requirements import (
     present_rollout,
 )
 from flagstaff.rollouts.status import evidence_of
-from flagstaff.rollouts.steps import DEFAULT_STEPS
+from flagstaff.rollouts.steps import ALL, USUAL
 from flagstaff.rollouts.texts import state_name, state_sentence
 from flagstaff.rollouts.traffic import notes_of
 
@@ -143,6 +143,8 @@ class PlanAdmin(AppRowAdmin):
         """What can be done now with the newest plan of a flag."""
         flag, name = row.flag, action.name
         is_possible = row.state in plans.STATES.get(name, ())
+        if row.own_flag is None:
+            return name == "delete" and _is_newest(row)
         if name == "delete":
             is_possible = row.state not in WATCHED_STATES
         # Only a start turns the flag on.
@@ -163,6 +165,7 @@ class PlanAdmin(AppRowAdmin):
             return
         form.fields["key"].label = say("Flag").local
         form.fields["required_users"].label = say("Required users").local
+        form.fields["compare"].label = say("Compare").local
         form.fields["ignore_releases"].label = say("Ignore releases").local
 
     def initial_arguments(self, request: HttpRequest, action: Action, row: Any) -> dict[str, Any]:
@@ -173,18 +176,22 @@ class PlanAdmin(AppRowAdmin):
         flag: Any = all_rows(conf.flag_model).filter(key=key).first() if key else None
         if flag is not None and not may(self.admin_site, request, "view", flag):
             flag = None
-        steps, guards, required, ignores = DEFAULT_STEPS, ["errors"], plans.REQUIRED_USERS, False
+        above = present_rollout(flag) if flag else 0
+        defaults = plans.default_plan(flag) if flag and above < ALL else USUAL
+        steps, guards, compare = defaults.steps, ["errors"], ""
+        required, ignores = defaults.required_users, False
         last = None
         if flag is not None:
             last = self.get_queryset(request).filter(key=key).order_by("-id").first()
         if last is not None and not last.problem:
             steps, guards = last.read_steps(), last.guards
             required, ignores = last.required_users, last.ignore_releases
-        above = present_rollout(flag) if flag else 0
+            compare = last.compare
         return {
-            "steps": "\n".join(str(step) for step in steps if step.percent > above),
+            "steps": "\n".join(str(step) for step in steps if step.percent >= above),
             "guards": "\n".join(guards),
             "required_users": str(required),
+            "compare": compare,
             "ignore_releases": ignores,
         }
 
@@ -201,7 +208,7 @@ class PlanAdmin(AppRowAdmin):
 
 def _flag_or_model(plan: Plan | None) -> Any:
     """Returns the flag of a plan, or the model of flags without a plan, or without its flag."""
-    flag = None if plan is None else plan.flag
+    flag = None if plan is None else plan.own_flag
     return conf.flag_model if flag is None else flag
 
 
@@ -240,7 +247,9 @@ def _alarms(plan: Plan, flag: FlagRow | None) -> Iterator[SafeString | str]:
             command=command,
         )
         yield text.html
-    if flag is None:
+    if flag is None and plan.own_flag is not None:
+        yield say("The flag was renamed to {key}.", key=plan.own_flag.key).local
+    elif flag is None:
         yield say("The flag no longer exists. Delete this plan.").local
     elif not flag.enabled and plan.step is not None and plan.state != State.DONE:
         yield say(

@@ -19,7 +19,7 @@ from flagstaff.rollouts.guards import FUNCTION, Guard, guard_name, numbered
 from flagstaff.rollouts.models import Plan, State
 from flagstaff.rollouts.steps import ALL
 from flagstaff.rollouts.texts import NONE, guard_options, state_name
-from flagstaff.rollouts.verdict import times
+from flagstaff.rollouts.verdict import USERS, times
 
 
 def sections_of(plan: Plan, evidence: Mapping[str, Any]) -> Iterator[Section]:
@@ -57,6 +57,20 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
     guards = plan.read_guards()
     numbers = {guard: number for number, guard in numbered(guards)}
     results = {result["number"]: result for result in evidence.get("guards", ())}
+    note = say(
+        "A step passes when its time is over, and users with the flag fail less than the limit "
+        "times as often as the others; or after {users} users with the flag, if nothing looks "
+        "like harm. Of each user, the requests until the first failure are compared, too. Each "
+        "plan also has a brake: while at most half of the users have the flag, it "
+        "rolls back if several of them fail before any user without it.",
+        users=plan.required_users,
+    ).local
+    if plan.compare:
+        users, requests = (
+            say("This plan compares users only.").local,
+            say("This plan compares requests only.").local,
+        )
+        note = f"{note} {users if plan.compare == USERS else requests}"
     return Table(
         [
             Column(say("Guard").local),
@@ -73,13 +87,7 @@ def _guards(plan: Plan, evidence: Mapping[str, Any]) -> Table:
             "No guard. The plan is only rolled back if several users with the flag fail before any "
             "user without it."
         ).local,
-        note=say(
-            "A step passes when its time is over, and users with the flag fail less than the limit "
-            "times as often as the others; or after {users} users with the flag, if nothing looks "
-            "like harm. Each plan also has a brake: while at most half of the users have the flag, "
-            "it rolls back if several of them fail before any user without it.",
-            users=plan.required_users,
-        ).local,
+        note=note,
     )
 
 
@@ -96,7 +104,7 @@ def _guard(
         return [name, NONE, NONE, NONE, tripped if match else fine]
     if result is None:
         return [name, NONE, NONE, NONE, NONE]
-    failed, ratio, upper = result["failed"], result["ratio"], result["upper"]
+    failed, upper = result["failed"], result["upper"]
     often = NONE
     verdict = badge("undecided", say("no failures yet").local)
     if failed["inside"] or failed["outside"]:
@@ -104,7 +112,8 @@ def _guard(
         bound = say("no upper bound yet").local
         if upper is not None:
             bound = say("at most {ratio}", ratio=_rounded(upper)).local
-        often = two_lines(say("unlimited").local if ratio is None else _rounded(ratio), bound)
+        ratios = [_ratio(comparison) for comparison in result["comparisons"]]
+        often = two_lines(" · ".join(ratios), bound)
         verdict = badge("undecided", say("not decided").local)
     if result["tripped"] or match:
         verdict = tripped
@@ -113,22 +122,34 @@ def _guard(
     inside, outside = evidence["users_inside"], evidence["users_outside"]
     return [
         name,
-        _side(failed["inside"], inside),
-        _side(failed["outside"], outside),
+        _side(failed["inside"], inside, _requests(result, 1)),
+        _side(failed["outside"], outside, _requests(result, 0)),
         often,
         verdict,
     ]
 
 
-def _side(failed: int, users: int) -> str:
-    """Returns the share of failing users, and the two numbers; a dash without users."""
+def _ratio(comparison: Mapping[str, Any]) -> str:
+    """Returns how many times as often users with the flag fail, by users or by requests."""
+    ratio = comparison["ratio"]
+    text = say("unlimited").local if ratio is None else _rounded(ratio)
+    return text if comparison["by"] == USERS else say("{ratio} by requests", ratio=text).local
+
+
+def _side(failed: int, users: int, requests: str) -> str:
+    """Returns the share of failing users, and the numbers; a dash without users."""
     if not users:
         return NONE
     values = {"failed": local_number(failed), "users": local_number(users)}
-    return two_lines(
-        f"{_rounded(min(ALL * failed / users, ALL))} %",
-        say("{failed} of {users} users", **values).local,
-    )
+    numbers = " · ".join(filter(None, [say("{failed} of {users} users", **values).local, requests]))
+    return two_lines(f"{_rounded(min(ALL * failed / users, ALL))} %", numbers)
+
+
+def _requests(result: Mapping[str, Any], side: int) -> str:
+    """Returns how many requests at risk have failed on a side; empty without any."""
+    failed, at_risk = result["failed_at_risk"][side], result["at_risk"][side]
+    values = {"failed": local_number(failed), "requests": local_number(at_risk)}
+    return say("{failed} of {requests} requests", **values).local if at_risk else ""
 
 
 def _rounded(number: float) -> str:

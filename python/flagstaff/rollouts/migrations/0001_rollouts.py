@@ -88,6 +88,7 @@ class Migration(migrations.Migration):
                 ("trip_figures", models.JSONField(null=True)),
                 ("reason", models.TextField(default="")),
                 ("actor", models.TextField(default="")),
+                ("compare", models.CharField(default="", max_length=8)),
                 ("ignore_releases", models.BooleanField(default=False)),
                 ("ended_at", models.DateTimeField(null=True)),
             ],
@@ -135,6 +136,7 @@ class Migration(migrations.Migration):
                 ),
                 ("ended_at", models.DateTimeField(null=True)),
                 ("number", models.PositiveIntegerField(default=1)),
+                ("tenth", models.SmallIntegerField(db_default=0, default=0)),
                 ("releases", models.JSONField(null=True)),
                 (
                     "plan",
@@ -161,6 +163,7 @@ class Migration(migrations.Migration):
                 ("inside", models.BooleanField()),
                 ("kind", models.CharField(max_length=1)),
                 ("number", models.SmallIntegerField(default=0)),
+                ("tenth", models.SmallIntegerField(db_default=0, default=0)),
                 ("count", models.BigIntegerField()),
                 (
                     "run",
@@ -213,6 +216,7 @@ class Migration(migrations.Migration):
                 ("guard", models.SmallIntegerField()),
                 ("unit", models.BigIntegerField()),
                 ("inside", models.BooleanField()),
+                ("tenth", models.SmallIntegerField(db_default=0, default=0)),
                 ("is_new", models.BooleanField(null=True)),
                 ("is_counted", models.BooleanField(default=True)),
                 (
@@ -322,7 +326,8 @@ class Migration(migrations.Migration):
         migrations.AddConstraint(
             model_name="signalcount",
             constraint=models.UniqueConstraint(
-                fields=("run", "inside", "kind", "number"), name="flagstaff_rollouts_signal_count"
+                fields=("run", "inside", "kind", "number", "tenth"),
+                name="flagstaff_rollouts_signal_count",
             ),
         ),
         migrations.AddConstraint(

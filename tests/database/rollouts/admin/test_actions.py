@@ -14,7 +14,7 @@ from django.test import Client
 from flagstaff import changes, rollouts
 from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.models import Plan, PlanEvent, State
-from flagstaff.rollouts.steps import DEFAULT_STEPS
+from flagstaff.rollouts.steps import USUAL
 from tests.support.admin_pages import (
     act,
     asks,
@@ -79,10 +79,10 @@ def test_unchanged_form_creates_the_default_plan(operator: Client, admin_user: U
     plan = plan_of()
     assert response.redirect_chain == [(plan_url(plan), 302)]
     [message] = messages_of(response)
-    assert message.startswith("“new_checkout”: created with the steps 1 % for 1 h, 5 % for 6 h")
+    assert message.startswith("“new_checkout”: created with the steps 5 % for 1 d, 25 % for 1 d")
     assert undo_urls(response) == [action_url(plan, "delete")]
-    assert (plan.state, plan.required_users, rollout()) == (State.PENDING, 1000, 0)
-    assert plan.steps == [*map(str, DEFAULT_STEPS)]
+    assert (plan.state, plan.required_users, rollout()) == (State.PENDING, 100, 0)
+    assert plan.steps == [*map(str, USUAL.steps)]
     assert plan.guards == ["errors,limit=2,action=rollback"]
     event = PlanEvent.objects.get()
     assert event.actor == str(admin_user.pk)
@@ -163,10 +163,10 @@ def test_page_says_at_once_what_keeps_a_plan_from_its_start(
     assert why in notes_of(operator.get(action_url(pending, "resume")))[0]
     # And that the flag is above the first step.
     Plan.objects.update(state=State.PENDING, step=None)
-    changes.flags.set_rollout(KEY, 5)
+    changes.flags.set_rollout(KEY, 6)
     [why] = errors_of(operator.get(action_url(pending, "start")))
     assert "the first step is 5 %" in why
-    assert "begin with a higher step" in why
+    assert " % or more" in why
 
 
 def test_start_counts_the_users_of_the_next_and_of_the_last_step(

@@ -17,7 +17,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.rollouts.admin.flags import PAGES
 from flagstaff.rollouts.clock import ClockTimestamp
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, State
+from flagstaff.rollouts.models import FailedUnit, Plan, PlanEvent, SignalCount, State
 from tests.support.admin_pages import (
     FLAGS,
     column,
@@ -38,6 +38,7 @@ from tests.support.plans import (
     PLANS,
     RULES,
     action_url,
+    actions_of,
     do,
     drive_recently,
     end_dwell_time,
@@ -181,15 +182,18 @@ def test_page_shows_the_state_the_steps_the_guards_and_the_events(
 def test_guards_compare_the_users_with_the_flag_and_without_it_also_after_a_roll_back(
     operator: Client, running: Plan
 ) -> None:
+    Plan.objects.update(required_users=2000)
     see(run_of(), inside=True, users=1000)
     see(run_of(), inside=False, users=3000)
     for inside, users in ((True, 100), (False, 30)):
         fail(run_of(), inside=inside, users=users)
         fail(run_of(), inside=inside, users=3, guard=2)
+        for kind, count in (("a", 9000), ("f", users)):
+            SignalCount.objects.create(run_id=run_of(), inside=inside, kind=kind, count=count)
     errors, latency = Screen(page(operator, plan_url(running))).section("Guards").rows
-    assert re.fullmatch(r"(9\.\d|10) % 100 of [\d,]+ users", errors[1])
-    assert re.fullmatch(r"(0\.9\d|1) % 30 of [\d,]+ users", errors[2])
-    assert re.fullmatch(r"(9\.\d|1\d) at most \d+", errors[3])
+    assert re.fullmatch(r"(9\.\d|10) % 100 of [\d,]+ users · 100 of 9,000 requests", errors[1])
+    assert re.fullmatch(r"(0\.9\d|1) % 30 of [\d,]+ users · 30 of 9,000 requests", errors[2])
+    assert re.fullmatch(r"(9\.\d|1\d) · 3\.3 by requests at most \d+", errors[3])
     assert (errors[4], latency[4]) == ("tripped", "not decided")
     with acting_as("ann", reason="broken baskets"):
         rollouts.rollback(KEY)
@@ -216,6 +220,20 @@ def test_page_of_pending_plan_says_what_to_do_first(operator: Client, pending: P
     assert "The flag no longer exists. Delete this plan." in page(operator, plan_url(pending))
 
 
+@pytest.mark.parametrize("state", [State.PENDING, State.RUNNING, State.PAUSED, State.ROLLED_BACK])
+def test_page_of_a_plan_whose_key_belongs_to_another_flag_offers_only_delete(
+    operator: Client, running: Plan, state: str
+) -> None:
+    Plan.objects.update(state=state, step=None if state == State.PENDING else 0)
+    FeatureFlag.objects.all().delete()
+    make_flag(rollout_percent=70)
+    assert actions_of(page(operator, plan_url(running))) == ["delete"]
+    do(operator, running, "roll-back")
+    assert rollout() == 70
+    do(operator, running, "delete")
+    assert not Plan.objects.exists()
+
+
 def test_page_shows_the_figures_at_a_trip_and_not_those_since(
     operator: Client, running: Plan
 ) -> None:
@@ -236,7 +254,8 @@ def test_guard_is_shown_as_tripped_by_the_brake_or_by_its_function(
     reason: str, tripped: list[bool], operator: Client, running: Plan
 ) -> None:
     failed = {"inside": 5, "outside": 0}
-    errors = {"number": 0, "failed": failed, "ratio": None, "upper": None}
+    errors = {"number": 0, "failed": failed, "comparisons": [], "upper": None}
+    errors |= {"at_risk": [9, 9], "failed_at_risk": [0, 5]}
     figures = {"users_inside": 17, "users_outside": 9, "trip": "brake"}
     figures["guards"] = [{**errors, "tripped": False, "passed": False}]
     guards = ["errors", "function=shop.guards.orders"]
