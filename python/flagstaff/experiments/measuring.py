@@ -13,15 +13,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeAlias
+
+from django.utils import timezone
 
 from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, optional_names, sql
-from flagstaff._words.text import Text
+from flagstaff._words.text import Text, marked
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Source
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.sources import excluded_units, rows_of
+from flagstaff.experiments.sources import excluded_units, require_types, rows_of
 from flagstaff.experiments.statistics.effects import (
     Conversions,
     Effect,
@@ -36,11 +38,20 @@ from flagstaff.experiments.statistics.effects import (
 )
 from flagstaff.experiments.statistics.sequential import Plan, always_valid, lower_bound
 
+SOURCE = Text("the source of a metric")
 _IN_WINDOW = "m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.+) given.first)"
 _BEFORE = "m.at OPERATOR(pg_catalog.<) u.at"
 _SUM = "coalesce(pg_catalog.sum({column}) FILTER (WHERE {condition}), 0)::float8"
 _EXISTS = f"(pg_catalog.count(m.unit) FILTER (WHERE {_IN_WINDOW}) > 0)::integer::float8"
 _NOTHING = "0::float8"
+# Of TIME_ZONE, as `TruncDay` computes, and of the session, as `date_trunc` and casts do.
+_AT_MIDNIGHT = (
+    "m.at OPERATOR(pg_catalog.=) pg_catalog.date_trunc('day', m.at) OR "
+    "m.at OPERATOR(pg_catalog.=) pg_catalog.date_trunc('day', m.at::timestamptz, given.zone)"
+)
+# With fewer events there is no result, see `LEAST_CONVERSIONS`; by chance, 1 of 86,400 is there.
+_LEAST_MIDNIGHTS = 10
+_MANY_MIDNIGHTS = 0.05
 # Of a user: a visitor who met two variants may have met one of them before the login.
 _MET_ANOTHER = """EXISTS (
             SELECT FROM {exposure_table} AS o
@@ -60,37 +71,71 @@ class HourSums:
     sums: PairSums
 
 
-def measure(
-    experiment: Experiment, metric: Metric, since: datetime | None = None
-) -> list[HourSums]:
-    """Returns the sums of a metric by hour and variant. Makes one query.
+@dataclass(frozen=True)
+class Measurement:
+    """What the rows of a metric say of the units."""
 
-    With `since`, only units that were exposed for the first time from then on count. Raises
+    hours: list[HourSums]
+    #: Why the figures may be wrong.
+    warning: Text | None = None
+
+
+def measure(experiment: Experiment, metric: Metric, since: datetime | None = None) -> Measurement:
+    """Returns the sums of a metric by hour and variant.
+
+    Makes a query for the sums and one for the types of each source; and one more if no row is in a
+    window. With `since`, only units that were exposed for the first time from then on count. Raises
     ConfigurationError if the metric reads another database, if its unit is not that of the
-    experiment, or if a value is no finite number.
+    experiment, if a column has a wrong type, if all times are days, or if a value is no finite
+    number.
     """
     names = optional_names(db.connection)
     unit = _unit_column(experiment, metric)
-    text, params = _rows(metric)
+    text, params = _rows(require_columns(metric))
     excluded, excluded_params = excluded_units(experiment.bucket_by, experiment.overrides)
-    y, x = _values(metric)
+    y, x = _values_of_unit(metric)
     placeholders = {
         **names,
         "metric": text,
         "unit": unit,
         "y": y,
         "x": x,
+        "at_midnight": _AT_MIDNIGHT,
         "and_not_excluded": excluded,
         "met_another": fill(_MET_ANOTHER, names) if unit == "user_pk" else "false",
     }
-    seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
-    query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)
+    spans = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
+    run, zone = (experiment.pk, experiment.run), timezone.get_default_timezone_name()
+    query, rows_query = (
+        fill(sql(file, "flagstaff.experiments"), placeholders)
+        for file in ("metric_sums_v1", "metric_rows_v1")
+    )
     with db.connection.cursor() as cursor:
-        cursor.execute(
-            query,
-            [experiment.pk, experiment.run, since, *seconds, *params, *excluded_params],
-        )
-        return [_hour_sums(row) for row in cursor.fetchall()]
+        cursor.execute(query, [*run, since, *spans, zone, *params, *excluded_params])
+        found = cursor.fetchall()
+        rows, midnights = (sum(row[place] for row in found) for place in (-2, -1))
+        warning = None
+        if found and not rows:
+            cursor.execute(rows_query, [*run, zone, *params])
+            rows, belonging, midnights = cursor.fetchone()
+            if rows and not belonging:
+                warning = Text("0 of {rows} rows belong to a unit", rows=rows)
+        warning = _midnight_warning(rows, midnights) or warning
+        return Measurement([_hour_sums(row[:-2]) for row in found], warning)
+
+
+def _midnight_warning(rows: int, midnights: int) -> Text | None:
+    """Returns a warning for many rows at midnight. Raises ConfigurationError if all are."""
+    if midnights < _LEAST_MIDNIGHTS or midnights < _MANY_MIDNIGHTS * rows:
+        return None
+    if midnights < rows:
+        text = marked("{midnights} of {rows} rows are at midnight, as if their time were a day")
+        return Text(text, midnights=midnights, rows=rows)
+    raise ConfigurationError(
+        "all {rows} rows are at midnight, so events on the day of an exposure would be missing; "
+        "use the moment of the event, or add a second if midnight is that moment",
+        rows=rows,
+    )
 
 
 def require_unit(experiment: Experiment, metric: Metric) -> None:
@@ -100,7 +145,18 @@ def require_unit(experiment: Experiment, metric: Metric) -> None:
 
 def require_usable(metric: Metric) -> None:
     """Raises ConfigurationError if the sources cannot be read beside the exposures. No query."""
-    _rows(metric)
+    _sources(metric)
+
+
+def require_columns(metric: Metric) -> list[_Source]:
+    """Returns the sources of a metric. Makes a query for each.
+
+    Raises ConfigurationError if a column of one has a wrong type.
+    """
+    sources = _sources(metric)
+    for text, params, columns, _values in sources:
+        require_types(text, params, columns, SOURCE)
+    return sources
 
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:
@@ -126,7 +182,7 @@ def _unit_column(experiment: Experiment, metric: Metric) -> str:
     )
 
 
-def _values(metric: Metric) -> tuple[str, str]:
+def _values_of_unit(metric: Metric) -> tuple[str, str]:
     """Returns the SQL of the two values of a unit."""
     y = _SUM.format(column="m.y", condition=_IN_WINDOW)
     if isinstance(metric, Conversion):
@@ -138,24 +194,35 @@ def _values(metric: Metric) -> tuple[str, str]:
     return y, _NOTHING
 
 
-def _rows(metric: Metric) -> tuple[str, list[Any]]:
-    """Returns the query of the metric's rows, as unit, y, x and time."""
+#: A subquery with its parameters and columns, and the SQL of y and x.
+_Source: TypeAlias = tuple[str, "list[Any]", tuple[str, ...], str]
+
+
+def _sources(metric: Metric) -> list[_Source]:
+    """Returns the sources of a metric. Does not query. Raises ConfigurationError."""
     if isinstance(metric, Ratio):
-        above, above_params = _source(metric.numerator, "value::float8, 0::float8")
-        below, below_params = _source(metric.denominator, "0::float8, value::float8")
-        return f"{above} UNION ALL {below}", [*above_params, *below_params]
+        above = _source(metric.numerator, "value::float8, 0::float8")
+        return [above, _source(metric.denominator, "0::float8, value::float8")]
     if isinstance(metric, Mean):
-        return _source(metric.source, "value::float8, 0::float8")
+        return [_source(metric.source, "value::float8, 0::float8")]
     if isinstance(metric, Conversion):
-        return _source(metric.source, "1::float8, 0::float8", has_value=False)
+        return [_source(metric.source, "1::float8, 0::float8", ("unit", "time"))]
     raise ConfigurationError("{type} is not a known kind of metric", type=type(metric).__name__)
 
 
-def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str, list[Any]]:
-    columns = ("unit", "value", "time") if has_value else ("unit", "time")
-    text, params = rows_of(source, columns, Text("the source of a metric"))
-    # In brackets, because a UNION may follow.
-    return f"(SELECT unit::text, {values}, time FROM {text})", params  # noqa: S608
+def _source(
+    source: Source, values: str, columns: tuple[str, ...] = ("unit", "value", "time")
+) -> _Source:
+    return (*rows_of(source, columns, SOURCE), columns, values)
+
+
+def _rows(sources: Iterable[_Source]) -> tuple[str, list[Any]]:
+    """Returns the query of the rows of all sources, as unit, y, x and time."""
+    parts, all_params = [], list[Any]()
+    for text, params, _columns, values in sources:
+        parts.append(f"(SELECT unit::text, {values}, time FROM {text})")  # noqa: S608
+        all_params += params
+    return " UNION ALL ".join(parts), all_params
 
 
 # From the sums to looks.

@@ -79,6 +79,8 @@ class MetricReport(TypedDict):
     units: int
     #: Why there is no result. A stored report has it in English.
     error: str | None
+    #: Why its results may be wrong, likewise.
+    warning: str | None
     #: The day of the experiment, from 1, on which it was added. Only units that were exposed after
     #: that count. None for a metric that was there at the start.
     added_on_day: int | None

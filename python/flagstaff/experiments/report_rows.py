@@ -206,7 +206,8 @@ def facts(metric: MetricReport) -> list[str]:
     kind = kinds.get(metric["kind"], metric["kind"]) % {"window": window}
     direction = "" if metric["higher_is_better"] else _("lower is better")
     count = full % {"count": local_number(metric["units"])}
-    return [text for text in (metric["description"] or kind, direction, count) if text]
+    warning = localized(metric["warning"] or "")
+    return [text for text in (metric["description"] or kind, direction, count, warning) if text]
 
 
 # The units.

@@ -20,6 +20,7 @@ from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.counts import count
 from flagstaff.experiments.measuring import (
     Look,
+    Measurement,
     Result,
     measure,
     plan_of,
@@ -141,6 +142,8 @@ class _Measured:
     corrected: Mapping[str, Corrected] = field(default_factory=dict)
     #: Why there is no result, if the metric fails.
     error: str | None = None
+    #: Why the results may be wrong.
+    warning: str | None = None
 
 
 def make_report(experiment: Experiment, now: datetime) -> Report:
@@ -205,7 +208,7 @@ def _measured(
         # A savepoint, so that the other metrics can be measured after an error.
         with db.atomic():
             since = added_at(experiment, name)
-            hours = measure(experiment, metric, since) if is_valid else []
+            measured = measure(experiment, metric, since) if is_valid else Measurement([])
     except ConfigurationError as error:
         why = error.message
     except (DataError, ProgrammingError) as error:
@@ -215,8 +218,9 @@ def _measured(
             raise
         why = Text("a time limit ended its query, so its results are not known")
     else:
-        results = results_of(metric, hours, variants, plan)
-        return _Measured(name, role, metric, units_of(hours), results)
+        results = results_of(metric, measured.hours, variants, plan)
+        units = units_of(measured.hours)
+        return _Measured(name, role, metric, units, results, warning=measured.warning)
     # With p values of 1, so that the others are corrected as if it did not fail.
     results = [Result(treatment) for treatment in variants[1:]]
     return _Measured(name, role, metric, 0, results, error=why)
@@ -345,6 +349,7 @@ def _metric(measured: _Measured, experiment: Experiment, plan: Plan) -> MetricRe
         "units": measured.units,
         # Can be translated until it is stored.
         "error": measured.error,
+        "warning": measured.warning,
         "added_on_day": _added_on_day(experiment, measured.name),
         "kind": type(metric).__name__.lower() if metric else "",
         "description": metric.description if metric else "",

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 
+from django.db import DatabaseError
+
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import find_row
 from flagstaff._words.text import Text, joined, marked
 from flagstaff.changes.changed import quoted_command
@@ -14,7 +18,7 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownExperimentError,
 )
-from flagstaff.experiments.measuring import require_unit
+from flagstaff.experiments.measuring import require_columns, require_unit
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.variants import variants_of
@@ -99,8 +103,7 @@ def _is_number(value: float) -> bool:
 
 
 def _require_metrics(experiment: Experiment) -> None:
-    primary = [experiment.primary_metric] if experiment.primary_metric else []
-    used = [*primary, *experiment.other_metrics, *experiment.guardrails]
+    used = experiment.metrics
     for name in used:
         if used.count(name) > 1:
             raise InvalidExperimentError(
@@ -111,6 +114,21 @@ def _require_metrics(experiment: Experiment) -> None:
         except ConfigurationError as error:
             message = Text("{metric}: {why}", metric=name, why=error.message)
             raise InvalidExperimentError(message) from error
+
+
+def require_columns_of(metric: str) -> None:
+    """Raises InvalidExperimentError if a column of a metric has a wrong type.
+
+    Makes a query for each source. Without its table, only a report says so. Lock nothing before:
+    the tables of the project may be locked.
+    """
+    try:
+        with suppress(DatabaseError), db.atomic():
+            if db.is_postgresql:
+                require_columns(find_metric(metric))
+    except ConfigurationError as error:
+        message = Text("{metric}: {why}", metric=metric, why=error.message)
+        raise InvalidExperimentError(message) from error
 
 
 def require_whole(field: str, value: object) -> None:

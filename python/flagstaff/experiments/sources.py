@@ -8,10 +8,10 @@ from typing import Any, cast
 
 from django.core.exceptions import EmptyResultSet, FieldError
 from django.db import Error as DatabaseError
-from django.db.models import DateField, DateTimeField, QuerySet
+from django.db.models import QuerySet
 
 from flagstaff._tables.database import db
-from flagstaff._words.text import Text
+from flagstaff._words.text import Text, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Source, Sql, imported
@@ -64,7 +64,7 @@ def _rows_of(returned: Any, columns: Sequence[str], source_name: str) -> tuple[s
             database=returned.db,
             expected=db.alias,
         )
-    text, params = _columns_of(returned, columns, source_name).query.sql_with_params()
+    text, params = _columns_of(returned, columns).query.sql_with_params()
     # A union keeps the columns of its first query, in their order; their names say which they are.
     names = "" if returned.query.combinator else f" ({', '.join(columns)})"
     return f"({text}) AS given_rows{names}", list(params)
@@ -83,29 +83,51 @@ def _require_placeholders(statement: Sql, source_name: str) -> None:
         )
 
 
-def _columns_of(
-    queryset: QuerySet[Any, Any], columns: Sequence[str], source_name: str
-) -> QuerySet[Any, Any]:
+def _columns_of(queryset: QuerySet[Any, Any], columns: Sequence[str]) -> QuerySet[Any, Any]:
     query = queryset.query
     # In these, the order decides which rows there are.
     is_ordered = query.is_sliced or query.distinct_fields
-    selected = (queryset if is_ordered else queryset.order_by()).values_list(*columns)
-    if "time" in columns and not query.combinator:
-        _require_time(selected, columns.index("time"), source_name)
-    return selected
+    return (queryset if is_ordered else queryset.order_by()).values_list(*columns)
 
 
-def _require_time(rows: QuerySet[Any, Any], place: int, source_name: str) -> None:
-    """Raises ConfigurationError for a date: its midnight is before most exposures of the day."""
-    compiler = rows.query.get_compiler(using=rows.db)
-    compiler.pre_sql_setup()
-    field = getattr(compiler.select[place][0], "output_field", None)
-    if isinstance(field, DateField) and not isinstance(field, DateTimeField):
-        raise ConfigurationError(
-            "the time of {source} is a date, so events on the day of an exposure would be "
-            "missing; use a DateTimeField",
-            source=source_name,
-        )
+_TIMES = ("timestamp with time zone", "timestamp without time zone")
+_NUMBERS = ("smallint", "integer", "bigint", "real", "double precision", "numeric")
+_DAY = marked(
+    "is a date, so events on the day of an exposure would be missing; use the moment of the event"
+)
+#: The types that a column may have, and what to do about another one.
+_TYPES = {
+    "time": (_TIMES, marked("is of the type {type}, which is no moment; cast it to timestamptz")),
+    "value": (_NUMBERS, marked("is of the type {type}, which is no number; cast it to numeric")),
+}
+_EPOCH = marked("is a number; if it counts seconds since 1970, write to_timestamp(…)")
+_TRUTH = marked("is true or false; cast it to integer")
+
+
+def require_types(text: str, params: Sequence[Any], columns: Sequence[str], source: str) -> None:
+    """Raises ConfigurationError for a column of a subquery that is no moment, or no number.
+
+    The server says which types they are, in one query that reads no row.
+    """
+    names = [column for column in columns if column in _TYPES]
+    types = ", ".join(f"pg_catalog.pg_typeof({name})::text" for name in names)
+    query = (
+        f"SELECT {types} FROM (SELECT) AS single "  # noqa: S608
+        f"LEFT JOIN (SELECT * FROM {text} LIMIT 0) AS typed ON true"
+    )
+    with db.connection.cursor() as cursor:
+        cursor.execute(query, params)
+        for name, found in zip(names, cursor.fetchone(), strict=True):
+            allowed, problem = _TYPES[name]
+            if found not in allowed:
+                if name == "time":
+                    problem = {"date": _DAY, **dict.fromkeys(_NUMBERS, _EPOCH)}.get(found, problem)
+                elif found == "boolean":
+                    problem = _TRUTH
+                why = Text(problem, type=found)
+                raise ConfigurationError(
+                    "the {column} of {source} {why}", column=name, source=source, why=why
+                )
 
 
 def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, list[Any]]:

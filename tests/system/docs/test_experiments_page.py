@@ -183,7 +183,7 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
     order.objects.create(customer_id=1, created_at=START - DAY, total=7)
     found = {}
     for name in names:
-        [hour] = measure(experiment, find_metric(name))
+        [hour] = measure(experiment, find_metric(name)).hours
         units = hour.sums.units
         found[name] = round(hour.sums.of_y.mean * units), round(hour.sums.of_x.mean * units)
     assert found == {
