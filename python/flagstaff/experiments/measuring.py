@@ -36,7 +36,7 @@ from flagstaff.experiments.statistics.effects import (
     proportion,
     ratio,
 )
-from flagstaff.experiments.statistics.sequential import Plan, always_valid, lower_bound
+from flagstaff.experiments.statistics.sequential import ALPHA, Plan, always_valid, lower_bound
 
 SOURCE = Text("the source of a metric")
 _IN_WINDOW = "m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.+) given.first)"
@@ -244,8 +244,8 @@ class Look:
     #: None where a ratio to the control has no meaning.
     lift: Effect | None
     p_value: float
-    #: The one-sided lower bound of how much worse the treatment is.
-    harm_bound: float
+    #: How much worse the treatment is.
+    harm: Effect
     #: With a covariate: so much of x is subtracted, and the share of the variance that is gone.
     theta: float | None = None
     variance_reduction: float | None = None
@@ -273,10 +273,13 @@ class Result:
         """The smallest p value of all looks, so that one that was reported never goes up."""
         return self.decisive.p_value if self.decisive else 1.0
 
-    @property
-    def harm_bound(self) -> float:
-        """The largest bound of all looks: a harm that was certain once remains so."""
-        return max((look.harm_bound for look in self.looks), default=-math.inf)
+    def harm_bound(self, plan: Plan, alpha: float = ALPHA) -> float:
+        """Returns how much worse the treatment is at least, by all looks.
+
+        The largest bound of all: a harm that was certain once remains so.
+        """
+        bounds = (lower_bound(look.harm, plan, alpha) for look in self.looks)
+        return max(bounds, default=-math.inf)
 
 
 def plan_of(experiment: Experiment) -> Plan:
@@ -329,7 +332,6 @@ def _look(at: datetime, metric: Metric, arms: Sequence[PairSums], plan: Plan) ->
     else:
         control, treatment = map(_estimator(metric), usable_arms)
     effect = difference(control, treatment)
-    worse = -effect if metric.higher_is_better else effect
     return Look(
         at=at,
         sums=(usable_arms[0], usable_arms[1]),
@@ -338,7 +340,7 @@ def _look(at: datetime, metric: Metric, arms: Sequence[PairSums], plan: Plan) ->
         difference=effect,
         lift=lift(control, treatment),
         p_value=always_valid(effect, plan).p_value,
-        harm_bound=lower_bound(worse, plan),
+        harm=-effect if metric.higher_is_better else effect,
         theta=theta,
         variance_reduction=variance_reduction,
     )

@@ -153,7 +153,10 @@ class MetricRow:
         if self.result["is_harmed"]:
             is_now = least is not None and sign * least > tolerated
             text = _("worse by more than is tolerated")
-            return ("bad", text, "") if is_now else ("open", text, _("at an earlier look"))
+            notes = [] if is_now else [_("at an earlier look")]
+            if not self.result["is_stopping"]:
+                notes.append(_("not certain enough to stop"))
+            return "bad" if is_now else "open", text, ", ".join(notes)
         if most is not None and sign * most <= tolerated:
             return "fine", _("within what is tolerated"), ""
         if most is None:
@@ -169,7 +172,7 @@ def _contains_zero(effect: EffectReport) -> bool:
 
 
 def possible_harms(report: Report, treatment: str) -> list[str]:
-    """Returns the guardrails whose harm by a treatment is neither shown nor excluded.
+    """Returns the guardrails whose harm by a treatment does not stop it, and is not excluded.
 
     What is tolerated is no harm, and neither is the control.
     """
@@ -178,7 +181,7 @@ def possible_harms(report: Report, treatment: str) -> list[str]:
         for metric in report["metrics"]
         if metric["role"] == GUARDRAIL
         and any(
-            not result["is_harmed"] and MetricRow(metric, result).verdict[0] == "open"
+            not result["is_stopping"] and MetricRow(metric, result).verdict[0] != "fine"
             for result in metric["treatments"]
             if result["treatment"] == treatment
         )
@@ -285,19 +288,48 @@ def verdict_notes(verdict: VerdictReport) -> Iterator[str]:
     parts = [text % {"number": local_number(number)} for text, number in missing.items() if number]
     if parts:
         yield _("A verdict needs %(what)s.") % {"what": _(" and ").join(parts)}
+    if verdict["outcome"] == "undecided":
+        yield _undecided_text(verdict["undecided_units"])
 
 
-def wider_intervals_text(report: Report) -> str:
-    """Returns why some intervals are wider than others; empty if none is."""
-    levels = [
-        result["interval_alpha"] for metric in report["metrics"] for result in metric["treatments"]
-    ]
-    if min(levels, default=1.0) >= report["settings"]["alpha"]:
-        return ""
-    return _(
-        "With several metrics, one can look good by chance. So the intervals are wider (Holm's "
-        "correction). Guardrails are not corrected."
+def _undecided_text(units: int | None) -> str:
+    if units is None:
+        return _("Without a smallest effect that matters, there is never “no difference”.")
+    if not units:
+        return _(
+            "Most experiments are decided with these units. An effect near half of the smallest "
+            "one that matters can need many times as many."
+        )
+    text = ngettext(
+        "With about %(count)s more unit, four of five experiments without an effect, or with the "
+        "smallest one that matters, are decided; others can need many more.",
+        "With about %(count)s more units, four of five experiments without an effect, or with the "
+        "smallest one that matters, are decided; others can need many more.",
+        units,
     )
+    return text % {"count": local_number(units)}
+
+
+def correction_text(report: Report) -> str:
+    """Returns what several metrics or guardrails change; empty if there is one of each."""
+    alpha = report["settings"]["alpha"]
+    results = [result for metric in report["metrics"] for result in metric["treatments"]]
+    texts = []
+    if min((result["interval_alpha"] for result in results), default=alpha) < alpha:
+        texts.append(
+            _(
+                "With several metrics, one can look good by chance. So the intervals are wider "
+                "(Holm's correction)."
+            )
+        )
+    stop_alpha = min((result["stop_alpha"] or alpha for result in results), default=alpha)
+    if stop_alpha < alpha:
+        text = _(
+            "A guardrail is worse at %(alpha)s, and stops at %(stop_alpha)s: all guardrails "
+            "together have %(alpha)s."
+        )
+        texts.append(text % {"alpha": percent_text(alpha), "stop_alpha": percent_text(stop_alpha)})
+    return " ".join(texts)
 
 
 def notes(report: Report) -> Iterator[str]:

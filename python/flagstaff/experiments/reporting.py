@@ -46,7 +46,14 @@ from flagstaff.experiments.report_data import (
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.statistics.effects import Comparison
 from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
-from flagstaff.experiments.statistics.sequential import ALPHA, Corrected, Plan, always_valid, holm
+from flagstaff.experiments.statistics.sequential import (
+    ALPHA,
+    Corrected,
+    Plan,
+    always_valid,
+    holm,
+    units_without_effect,
+)
 from flagstaff.experiments.variants import shares_of
 from flagstaff.experiments.verdict import Evidence, Guardrail, Outcome, conclusions, judge
 
@@ -180,7 +187,10 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
         "settings": _settings(experiment),
         "exposures": counts,
         "has_mismatch": has_mismatch,
-        "verdicts": [_verdict(arm, arm_evidence) for arm, arm_evidence in evidence.items()],
+        "verdicts": [
+            _verdict(arm, arm_evidence, _undecided_units(experiment, metrics, arm))
+            for arm, arm_evidence in evidence.items()
+        ],
         "metrics": [_metric(metric, experiment, plan) for metric in metrics],
     }
 
@@ -250,6 +260,28 @@ def _corrected(metrics: Sequence[_Measured]) -> list[_Measured]:
     return [replace(metric, corrected=by_metric[metric.name]) for metric in metrics]
 
 
+def _stop_alpha(experiment: Experiment) -> float:
+    """Returns the alpha with which one guardrail stops: all of them together have 5 %."""
+    treatments = len(experiment.variants) - 1
+    return ALPHA / max(len(experiment.guardrails) * treatments, 1)
+
+
+def _undecided_units(
+    experiment: Experiment, metrics: Sequence[_Measured], treatment: str
+) -> int | None:
+    """Returns how many more units have most experiments decided that are without an effect."""
+    primary = next((metric for metric in metrics if metric.role == PRIMARY), None)
+    if primary is None or experiment.smallest_effect is None:
+        return None
+    [look] = (result.newest for result in primary.results if result.treatment == treatment)
+    if look is None:
+        return None
+    alpha = primary.corrected[treatment].interval_alpha
+    plan, effect = plan_of(experiment), look.difference
+    units = units_without_effect(effect, experiment.smallest_effect, plan, alpha)
+    return None if units is None else max(units - effect.units, 0)
+
+
 def _evidence(
     experiment: Experiment,
     counts: ExposureReport,
@@ -257,7 +289,7 @@ def _evidence(
     treatment: str,
     now: datetime,
 ) -> Evidence:
-    control = experiment.variants[0]["key"]
+    control, plan = experiment.variants[0]["key"], plan_of(experiment)
     units = min(counts["units"][arm] for arm in (control, treatment))
     of_metric = {
         metric.name: next(result for result in metric.results if result.treatment == treatment)
@@ -272,8 +304,7 @@ def _evidence(
         result = of_metric[primary.name]
         look = result.decisive if corrected.is_rejected else result.newest
         if look is not None:
-            plan, alpha = plan_of(experiment), corrected.interval_alpha
-            comparison = always_valid(look.difference, plan, alpha)
+            comparison = always_valid(look.difference, plan, corrected.interval_alpha)
     return Evidence(
         comparison=comparison,
         is_significant=corrected is not None and corrected.is_rejected,
@@ -282,7 +313,8 @@ def _evidence(
         guardrails=[
             Guardrail(
                 metric.name,
-                of_metric[metric.name].harm_bound,
+                of_metric[metric.name].harm_bound(plan),
+                of_metric[metric.name].harm_bound(plan, _stop_alpha(experiment)),
                 experiment.guardrails[metric.name],
                 bool(metric.error),
             )
@@ -291,7 +323,6 @@ def _evidence(
         ],
         missing_days=max(experiment.min_days - _days(experiment, now), 0.0),
         missing_units=max(experiment.min_units - units, 0),
-        is_complete=primary is not None and primary.units >= experiment.planned_units,
         smallest_effect=experiment.smallest_effect,
     )
 
@@ -325,7 +356,7 @@ def _settings(experiment: Experiment) -> SettingsReport:
     }
 
 
-def _verdict(treatment: str, evidence: Evidence) -> VerdictReport:
+def _verdict(treatment: str, evidence: Evidence, undecided_units: int | None) -> VerdictReport:
     outcome = judge(evidence)
     may, may_not = conclusions(evidence, outcome)
     is_early = outcome is Outcome.TOO_EARLY
@@ -338,6 +369,7 @@ def _verdict(treatment: str, evidence: Evidence) -> VerdictReport:
         "failed": evidence.failed if outcome is Outcome.GUARDRAIL_FAILED else [],
         "missing_days": evidence.missing_days if is_early else 0.0,
         "missing_units": evidence.missing_units if is_early else 0,
+        "undecided_units": undecided_units if outcome is Outcome.UNDECIDED else None,
     }
 
 
@@ -375,7 +407,8 @@ def _result(
     alpha = corrected.interval_alpha if corrected else ALPHA
     decisive = result.decisive if corrected and corrected.is_rejected else None
     tolerated = experiment.guardrails[measured.name] if measured.role == GUARDRAIL else None
-    newest = result.newest
+    newest, bound = result.newest, result.harm_bound(plan)
+    stop_alpha = _stop_alpha(experiment)
     return {
         "treatment": result.treatment,
         "p_value": result.p_value,
@@ -386,8 +419,12 @@ def _result(
         "interval_alpha": alpha,
         "newest": _newest(newest, plan, alpha) if newest else None,
         "tolerated_harm": tolerated,
-        "harm_bound": None if tolerated is None else _finite(result.harm_bound),
-        "is_harmed": None if tolerated is None else result.harm_bound > tolerated,
+        "harm_bound": None if tolerated is None else _finite(bound),
+        "is_harmed": None if tolerated is None else bound > tolerated,
+        "is_stopping": None
+        if tolerated is None
+        else result.harm_bound(plan, stop_alpha) > tolerated,
+        "stop_alpha": None if tolerated is None else stop_alpha,
     }
 
 

@@ -168,6 +168,11 @@ impl<R: Report> Sender<R> {
         let _ = self.send(true, until);
     }
 
+    /// Whether there was a flush.
+    pub(super) fn has_begun(&self) -> bool {
+        self.sequence > 0
+    }
+
     /// Whether the last flush was written.
     pub(super) fn has_written(&self) -> bool {
         self.failures == 0
@@ -175,7 +180,7 @@ impl<R: Report> Sender<R> {
 
     /// Whether there is something to write, or something was written before.
     fn is_active(&self) -> bool {
-        self.pending.is_some() || !self.report.is_empty() || self.sequence > 0
+        self.pending.is_some() || !self.report.is_empty() || self.has_begun()
     }
 
     /// Sends the pending flush, or the next one. The error says whether the

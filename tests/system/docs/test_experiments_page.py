@@ -47,7 +47,7 @@ KEY = "checkout_button"
 START = datetime(2026, 1, 5, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
 # Those of the first report of the page.
-USERS, ORDERS = 3_841, {"control": 384, "treatment": 480}
+USERS, ORDERS = 6_550, {"control": 655, "treatment": 799}
 
 pytestmark = pytest.mark.django_db
 
@@ -113,7 +113,7 @@ def commands(having: str) -> list[str]:
 
 
 def test_first_experiment_has_the_report_of_the_page(shop: Any) -> None:
-    for line in commands("--planned-units 7682"):
+    for line in commands("--planned-units 13100"):
         flags(line)
     assert Experiment.objects.get().state == State.RUNNING
     expose(USERS, ORDERS, shop.models.Order)

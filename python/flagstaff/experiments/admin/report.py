@@ -19,13 +19,13 @@ from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import PRIMARY, MetricReport, Report
 from flagstaff.experiments.report_rows import (
     MetricRow,
+    correction_text,
     expected_units,
     facts,
     role_texts,
     shares_text,
     unit_rows,
     verdict_notes,
-    wider_intervals_text,
 )
 from flagstaff.experiments.reporting import scaled
 from flagstaff.experiments.verdict import SHARES_ARE_WRONG, outcome_text
@@ -162,7 +162,7 @@ def metrics(report: Report) -> Section:
                         "Drawn is the change in relation to the control. The verdict follows from "
                         "the interval that is drawn."
                     ),
-                    wider_intervals_text(report),
+                    correction_text(report),
                 ],
             )
         ),
