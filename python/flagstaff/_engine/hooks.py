@@ -95,5 +95,6 @@ class Hooks:
     report_missing_user: Callable[[str], None]
     check_text_key: Callable[[str], bool]
     report_reserved_name: Callable[[str], None]
+    report_no_unit: Callable[[str], None]
     report_unreadable: Callable[[str, Exception], None]
     report_unreadable_context: Callable[[Exception], None]

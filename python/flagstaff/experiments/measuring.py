@@ -23,7 +23,7 @@ from flagstaff._words.text import Text, marked
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Source
 from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.sources import excluded_units, require_types, rows_of
+from flagstaff.experiments.sources import checked_unit, excluded_units, rows_of
 from flagstaff.experiments.statistics.effects import (
     Conversions,
     Effect,
@@ -91,7 +91,7 @@ def measure(experiment: Experiment, metric: Metric, since: datetime | None = Non
     """
     names = optional_names(db.connection)
     unit = _unit_column(experiment, metric)
-    text, params = _rows(require_columns(metric))
+    text, params = rows_of_metric(metric)
     excluded, excluded_params = excluded_units(experiment.bucket_by, experiment.overrides)
     y, x = _values_of_unit(metric)
     placeholders = {
@@ -148,15 +148,18 @@ def require_usable(metric: Metric) -> None:
     _sources(metric)
 
 
-def require_columns(metric: Metric) -> list[_Source]:
-    """Returns the sources of a metric. Makes a query for each.
+def rows_of_metric(metric: Metric) -> tuple[str, list[Any]]:
+    """Returns the query of the rows of a metric, as unit, y, x and time.
 
-    Raises ConfigurationError if a column of one has a wrong type.
+    Makes a query for each source. Raises ConfigurationError if a column has a wrong type.
     """
-    sources = _sources(metric)
-    for text, params, columns, _values in sources:
-        require_types(text, params, columns, SOURCE)
-    return sources
+    parts, all_params = [], list[Any]()
+    for text, params, columns, values in _sources(metric):
+        unit = checked_unit(text, params, columns, SOURCE)
+        # In brackets, because a UNION may follow.
+        parts.append(f"(SELECT {unit}, {values}, time FROM {text})")  # noqa: S608
+        all_params += params
+    return " UNION ALL ".join(parts), all_params
 
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:
@@ -214,15 +217,6 @@ def _source(
     source: Source, values: str, columns: tuple[str, ...] = ("unit", "value", "time")
 ) -> _Source:
     return (*rows_of(source, columns, SOURCE), columns, values)
-
-
-def _rows(sources: Iterable[_Source]) -> tuple[str, list[Any]]:
-    """Returns the query of the rows of all sources, as unit, y, x and time."""
-    parts, all_params = [], list[Any]()
-    for text, params, _columns, values in sources:
-        parts.append(f"(SELECT unit::text, {values}, time FROM {text})")  # noqa: S608
-        all_params += params
-    return " UNION ALL ".join(parts), all_params
 
 
 # From the sums to looks.

@@ -18,7 +18,7 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownExperimentError,
 )
-from flagstaff.experiments.measuring import require_columns, require_unit
+from flagstaff.experiments.measuring import require_unit, rows_of_metric
 from flagstaff.experiments.metrics import find_metric
 from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.variants import variants_of
@@ -125,7 +125,7 @@ def require_columns_of(metric: str) -> None:
     try:
         with suppress(DatabaseError), db.atomic():
             if db.is_postgresql:
-                require_columns(find_metric(metric))
+                rows_of_metric(find_metric(metric))
     except ConfigurationError as error:
         message = Text("{metric}: {why}", metric=metric, why=error.message)
         raise InvalidExperimentError(message) from error

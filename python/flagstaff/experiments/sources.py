@@ -104,30 +104,42 @@ _EPOCH = marked("is a number; if it counts seconds since 1970, write to_timestam
 _TRUTH = marked("is true or false; cast it to integer")
 
 
-def require_types(text: str, params: Sequence[Any], columns: Sequence[str], source: str) -> None:
-    """Raises ConfigurationError for a column of a subquery that is no moment, or no number.
+# A number of these types has the digits that a whole number of any type has as a unit.
+_FRACTIONS = ("numeric", "double precision", "real")
+_DIGITS = "pg_catalog.trim_scale(unit::text::numeric)::text"
+_UNIT_OF_ANY_TYPE = f"""CASE
+            WHEN pg_catalog.pg_typeof(unit)::text OPERATOR(pg_catalog.=) ANY (
+                '{{{",".join(_FRACTIONS)}}}'::text[]
+            ) THEN {_DIGITS}
+            ELSE unit::text
+        END"""
 
-    The server says which types they are, in one query that reads no row.
+
+def checked_unit(text: str, params: Sequence[Any], columns: Sequence[str], source: str) -> str:
+    """Returns the SQL of the unit of a row of a subquery, as exposures have it.
+
+    The server says which types the columns are, in one query that reads no row. Raises
+    ConfigurationError for a time that is no moment, and for a value that is no number.
     """
-    names = [column for column in columns if column in _TYPES]
-    types = ", ".join(f"pg_catalog.pg_typeof({name})::text" for name in names)
+    types = ", ".join(f"pg_catalog.pg_typeof({column})::text" for column in columns)
     query = (
         f"SELECT {types} FROM (SELECT) AS single "  # noqa: S608
         f"LEFT JOIN (SELECT * FROM {text} LIMIT 0) AS typed ON true"
     )
     with db.connection.cursor() as cursor:
         cursor.execute(query, params)
-        for name, found in zip(names, cursor.fetchone(), strict=True):
-            allowed, problem = _TYPES[name]
-            if found not in allowed:
-                if name == "time":
-                    problem = {"date": _DAY, **dict.fromkeys(_NUMBERS, _EPOCH)}.get(found, problem)
-                elif found == "boolean":
-                    problem = _TRUTH
-                why = Text(problem, type=found)
-                raise ConfigurationError(
-                    "the {column} of {source} {why}", column=name, source=source, why=why
-                )
+        found = dict(zip(columns, cursor.fetchone(), strict=True))
+    for column, (allowed, problem) in _TYPES.items():
+        if (type_name := found.get(column, allowed[0])) not in allowed:
+            if column == "time":
+                others = {"date": _DAY, **dict.fromkeys(_NUMBERS, _EPOCH)}
+            else:
+                others = {"boolean": _TRUTH}
+            why = Text(others.get(type_name, problem), type=type_name)
+            raise ConfigurationError(
+                "the {column} of {source} {why}", column=column, source=source, why=why
+            )
+    return _DIGITS if found["unit"] in _FRACTIONS else "unit::text"
 
 
 def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, list[Any]]:
@@ -154,8 +166,8 @@ def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, lis
                     continue
                 raise
             parts.append(
-                f"AND NOT EXISTS (SELECT FROM (SELECT unit::text FROM {text}) AS excluded "  # noqa: S608
-                f"WHERE excluded.unit OPERATOR(pg_catalog.=) {columns[unit]})"
+                f"AND NOT EXISTS (SELECT FROM (SELECT {_UNIT_OF_ANY_TYPE} AS unit FROM "  # noqa: S608
+                f"{text}) AS excluded WHERE excluded.unit OPERATOR(pg_catalog.=) {columns[unit]})"
             )
             params += unit_params
     return " ".join(parts), params

@@ -156,6 +156,20 @@ def test_user_of_a_visitor_who_met_two_variants_is_left_out(experiment: Experime
     assert totals(experiment, Conversion(source_of([]), window=DAY)) == {"treatment": (1, 0.0)}
 
 
+@pytest.mark.parametrize("unit", ["7", "7.00::numeric", "7::float8", "7e0::real", "'7'::text"])
+def test_equal_numbers_are_one_unit(unit: str, experiment: Experiment, settings: Any) -> None:
+    expose(experiment, [("7", "control", START), ("1000000000000000", "control", START)])
+    row = f"SELECT {unit} AS unit, %s::timestamptz AS time"
+    metric = Conversion(lambda: Sql(row, (START,)), window=DAY)
+    assert totals(experiment, metric) == {"control": (2, 1.0)}
+    large = Conversion(lambda: Sql(row.replace(unit, "1e15::float8"), (START,)), window=DAY)
+    assert totals(experiment, large) == {"control": (2, 1.0)}
+    EXCLUDED["sevens"] = f"SELECT {unit} AS unit"
+    excluded = {"EXCLUDED_UNITS": {"user": f"{__name__}.sevens"}}
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, **excluded}
+    assert totals(experiment, metric) == {"control": (1, 0.0)}
+
+
 def test_metric_of_another_unit_is_refused(experiment: Experiment) -> None:
     metric = Conversion(source_of([]), window=DAY, unit="company")
     with pytest.raises(ConfigurationError, match=f"the unit of {KEY} is user"):
@@ -355,6 +369,13 @@ def test_value_that_is_no_finite_number_is_refused(experiment: Experiment) -> No
     expose(experiment, [("7", "control", at)])
     with pytest.raises(ConfigurationError, match="a value is NaN or infinite"):
         measure(experiment, Mean(infinite.source, window=2 * DAY))
+
+
+EXCLUDED: dict[str, str] = {}
+
+
+def sevens() -> Sql:
+    return Sql(EXCLUDED["sevens"])
 
 
 def nobody() -> QuerySet[Any, Any]:
