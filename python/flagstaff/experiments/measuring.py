@@ -1,4 +1,4 @@
-"""What a metric of an experiment has shown, hour by hour: the figures of a report.
+"""How many units have met each variant, and what a metric has shown, hour by hour.
 
 One query in the database of the exposures gives the sums of a metric by hour and variant. Looks are
 full hours, so a report shows the same from any page or command, and a p value that was shown never
@@ -8,21 +8,28 @@ goes up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 from typing import Any, TypeAlias
 
+from django.db import DataError, ProgrammingError
 from django.utils import timezone
 
+from flagstaff._engine.reports import lost_workers
+from flagstaff._tables.bucket_units import VISITOR
 from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, optional_names, sql
+from flagstaff._tables.sqlstate import error_text
 from flagstaff._words.text import Text, marked
+from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Source
-from flagstaff.experiments.models import Experiment
+from flagstaff.experiments.models import Experiment, LostExposures
+from flagstaff.experiments.report_data import ExposureReport
 from flagstaff.experiments.sources import checked_unit, excluded_units, rows_of
 from flagstaff.experiments.statistics.effects import (
     Conversions,
@@ -36,7 +43,9 @@ from flagstaff.experiments.statistics.effects import (
     proportion,
     ratio,
 )
+from flagstaff.experiments.statistics.mismatch import Shares, sequential_p_value
 from flagstaff.experiments.statistics.sequential import ALPHA, Plan, always_valid, lower_bound
+from flagstaff.experiments.variants import shares_of
 
 SOURCE = Text("the source of a metric")
 _IN_WINDOW = "m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.+) given.first)"
@@ -217,6 +226,67 @@ def _source(
     source: Source, values: str, columns: tuple[str, ...] = ("unit", "value", "time")
 ) -> _Source:
     return (*rows_of(source, columns, SOURCE), columns, values)
+
+
+# The units.
+
+
+def count(experiment: Experiment) -> ExposureReport:
+    """Returns the exposures of an experiment. Makes a few queries. Raises ConfigurationError."""
+    shares = shares_of(experiment.variants)
+    zero = dict.fromkeys(shares, 0)
+    units, returned, present = Counter(zero), Counter(zero), Counter(zero)
+    met_two, smallest = 0, 1.0
+    by_hour = groupby(_units_by_hour(experiment), key=itemgetter(0))
+    for _hour, rows in by_hour:
+        for _at, variant, is_over, number, came_back in rows:
+            if variant is None:
+                met_two += number
+            elif is_over:
+                units[variant] += number
+                returned[variant] += came_back
+            else:
+                present[variant] += number
+        smallest = min(smallest, _mismatch(units, shares))
+    lost = db.rows(LostExposures).filter(experiment_id=experiment.pk).first()
+    return {
+        "units": {**units},
+        "present_hour": {**present},
+        "met_two_variants": met_two,
+        "lost": lost.count if lost else 0,
+        "left_out": lost.left_out if lost else 0,
+        "returned": {**returned} if experiment.bucket_by == VISITOR else None,
+        "workers_without_last_report": len(lost_workers("exposures", since=experiment.started_at)),
+        "mismatch_p_value": smallest,
+    }
+
+
+def _mismatch(seen: Mapping[str, int], shares: Mapping[str, float]) -> float:
+    """Returns the p value of a look. With one variant there is nothing to compare."""
+    planned = {variant: share for variant, share in shares.items() if share}
+    if len(planned) < 2:  # noqa: PLR2004
+        return 1.0
+    units = [seen[variant] for variant in planned]
+    return sequential_p_value(Shares(units, [*planned.values()]))
+
+
+def _units_by_hour(experiment: Experiment) -> list[tuple[datetime, str | None, bool, int, int]]:
+    """Returns the units by hour and variant, in the order of time."""
+    excluded, params = excluded_units(experiment.bucket_by, experiment.overrides)
+    query = fill(
+        sql("exposures_v1", "flagstaff.experiments"),
+        {**optional_names(db.connection), "and_not_excluded": excluded},
+    )
+    with db.connection.cursor() as cursor:
+        try:
+            cursor.execute(query, [experiment.pk, experiment.run, *params])
+        except (DataError, ProgrammingError) as error:
+            if not conf.excluded_units:
+                raise
+            message = Text("a query of EXCLUDED_UNITS fails: {error}", error=error_text(error))
+            raise ConfigurationError(message) from error
+        rows: list[tuple[datetime, str | None, bool, int, int]] = cursor.fetchall()
+        return rows
 
 
 # From the sums to looks.

@@ -17,11 +17,11 @@ from flagstaff._tables.sqlstate import QUERY_CANCELED, error_text, sqlstate
 from flagstaff._words.text import Text
 from flagstaff._words.times import aware
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.counts import count
 from flagstaff.experiments.measuring import (
     Look,
     Measurement,
     Result,
+    count,
     measure,
     plan_of,
     results_of,
