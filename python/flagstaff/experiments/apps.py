@@ -23,5 +23,5 @@ class ExperimentsConfig(AppConfig):
         "retention": "flagstaff.experiments.jobs.retention",
         "actions": "flagstaff.experiments.actions.ACTIONS",
         "verbs": "flagstaff.experiments.cli.VERBS",
-        "pages": "flagstaff.experiments.admin.overview.PAGES",
+        "pages": "flagstaff.experiments.admin.experiments.PAGES",
     }
