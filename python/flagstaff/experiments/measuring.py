@@ -55,8 +55,8 @@ _EXISTS = f"(pg_catalog.count(m.unit) FILTER (WHERE {_IN_WINDOW}) > 0)::integer:
 _NOTHING = "0::float8"
 # Of TIME_ZONE, as `TruncDay` computes, and of the session, as `date_trunc` and casts do.
 _AT_MIDNIGHT = (
-    "m.at OPERATOR(pg_catalog.=) pg_catalog.date_trunc('day', m.at) OR "
-    "m.at OPERATOR(pg_catalog.=) pg_catalog.date_trunc('day', m.at::timestamptz, given.zone)"
+    "(m.at OPERATOR(pg_catalog.=) pg_catalog.date_trunc('day', m.at) OR "
+    "m.at OPERATOR(pg_catalog.=) pg_catalog.date_trunc('day', m.at::timestamptz, given.zone))"
 )
 # With fewer events there is no result, see `LEAST_CONVERSIONS`; by chance, 1 of 86,400 is there.
 _LEAST_MIDNIGHTS = 10
@@ -122,19 +122,20 @@ def measure(experiment: Experiment, metric: Metric, since: datetime | None = Non
     with db.connection.cursor() as cursor:
         cursor.execute(query, [*run, since, *spans, zone, *params, *excluded_params])
         found = cursor.fetchall()
-        rows, midnights = (sum(row[place] for row in found) for place in (-2, -1))
+        counts = [sum(row[place] for row in found) for place in range(-4, 0)]
         warning = None
-        if found and not rows:
+        if found and not any(counts):
             cursor.execute(rows_query, [*run, zone, *params])
-            rows, belonging, midnights = cursor.fetchone()
+            rows, belonging, *counts = cursor.fetchone()
             if rows and not belonging:
                 warning = Text("0 of {rows} rows belong to a unit", rows=rows)
+    for rows, midnights in (counts[:2], counts[2:]):
         warning = _midnight_warning(rows, midnights) or warning
-        return Measurement([_hour_sums(row[:-2]) for row in found], warning)
+    return Measurement([_hour_sums(row[:-4]) for row in found], warning)
 
 
 def _midnight_warning(rows: int, midnights: int) -> Text | None:
-    """Returns a warning for many rows at midnight. Raises ConfigurationError if all are."""
+    """Returns a warning for many rows of a source at midnight; if all are, ConfigurationError."""
     if midnights < _LEAST_MIDNIGHTS or midnights < _MANY_MIDNIGHTS * rows:
         return None
     if midnights < rows:
@@ -158,15 +159,15 @@ def require_usable(metric: Metric) -> None:
 
 
 def rows_of_metric(metric: Metric) -> tuple[str, list[Any]]:
-    """Returns the query of the rows of a metric, as unit, y, x and time.
+    """Returns the query of the rows: unit, y, x, whether they are of the second source, and time.
 
     Makes a query for each source. Raises ConfigurationError if a column has a wrong type.
     """
     parts, all_params = [], list[Any]()
-    for text, params, columns, values in _sources(metric):
+    for number, (text, params, columns, values) in enumerate(_sources(metric)):
         unit = checked_unit(text, params, columns, SOURCE)
         # In brackets, because a UNION may follow.
-        parts.append(f"(SELECT {unit}, {values}, time FROM {text})")  # noqa: S608
+        parts.append(f"(SELECT {unit}, {values}, {number > 0}, time FROM {text})")  # noqa: S608
         all_params += params
     return " UNION ALL ".join(parts), all_params
 

@@ -332,6 +332,21 @@ def test_source_whose_times_are_days_is_refused(
         measure(experiment, Conversion(lambda: found, window=7 * DAY))
 
 
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_one_source_of_a_ratio_whose_times_are_days_is_refused(
+    experiment: Experiment, is_turned: bool
+) -> None:
+    units = [f"u{number}" for number in range(10)]
+    expose(experiment, [(unit, "control", START) for unit in units])
+    midnight = START.replace(hour=0, minute=0) + DAY
+    days, moments = (
+        source_of([(unit, 1.0, at) for unit in units]) for at in (midnight, START + HOUR)
+    )
+    sources = (moments, days) if is_turned else (days, moments)
+    with pytest.raises(ConfigurationError, match="all 10 rows are at midnight"):
+        measure(experiment, Ratio(*sources, window=7 * DAY))
+
+
 def test_many_rows_at_midnight_are_a_warning(experiment: Experiment) -> None:
     units = [f"u{number}" for number in range(100)]
     expose(experiment, [(unit, "control", START) for unit in units])
