@@ -3,9 +3,9 @@
 -- window is not over at the last full hour: its value could still change. The constants are
 -- subtracted so that no digit is lost; they are materialized, because without statistics the planner
 -- would compute them again for each unit. The last columns are the rows of both sources that were
--- joined, and those of them at midnight. The parameters are the experiment and its run; when the metric was added; when
--- the window begins and ends, and how long before the exposure values count as x, in seconds after
--- the exposure; TIME_ZONE; and those of the metric.
+-- joined, and those of them at midnight. The parameters are the experiment and its run; when the
+-- metric was added; when the window begins and ends, and how long before the exposure values count
+-- as x, in seconds after the exposure; TIME_ZONE; and those of the metric.
 WITH given AS (
     SELECT
         %s::bigint AS experiment_id,
