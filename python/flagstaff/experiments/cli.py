@@ -104,7 +104,7 @@ def _report_lines(report: Report) -> Iterator[str]:
         yield note
         yield ""
     for verdict in report["verdicts"]:
-        yield from _verdict(verdict)
+        yield from _verdict(report, verdict)
         yield ""
     if not report["verdicts"]:
         yield f"There is no verdict: {metric_error(report)}"
@@ -121,11 +121,11 @@ def _report_lines(report: Report) -> Iterator[str]:
     yield shares_text(report)
 
 
-def _verdict(verdict: VerdictReport) -> Iterator[str]:
+def _verdict(report: Report, verdict: VerdictReport) -> Iterator[str]:
     yield f"{verdict['treatment']}: {outcome_text(verdict['outcome'])}"
     yield from (f"  + {text}" for text in verdict["may_conclude"])
     yield from (f"  - {text}" for text in verdict["may_not_conclude"])
-    yield from (f"  {text}" for text in verdict_notes(verdict))
+    yield from (f"  {text}" for text in verdict_notes(report, verdict))
 
 
 def _metric(metric: MetricReport) -> Iterator[str]:

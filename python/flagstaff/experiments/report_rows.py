@@ -269,7 +269,7 @@ def shares_text(report: Report) -> str:
 # What else to know.
 
 
-def verdict_notes(verdict: VerdictReport) -> Iterator[str]:
+def verdict_notes(report: Report, verdict: VerdictReport) -> Iterator[str]:
     """Yields the guardrails that got worse, and what a verdict still needs, as sentences."""
     if harmed := verdict["harmed"]:
         yield _("Harmed: %(harmed)s") % {"harmed": ", ".join(harmed)}
@@ -289,12 +289,13 @@ def verdict_notes(verdict: VerdictReport) -> Iterator[str]:
     if parts:
         yield _("A verdict needs %(what)s.") % {"what": _(" and ").join(parts)}
     if verdict["outcome"] == "undecided":
-        yield _undecided_text(verdict["undecided_units"])
+        if report["settings"]["smallest_effect"] is None:
+            yield _("Without a smallest effect that matters, there is never “no difference”.")
+        elif verdict["undecided_units"] is not None:
+            yield _undecided_text(verdict["undecided_units"])
 
 
-def _undecided_text(units: int | None) -> str:
-    if units is None:
-        return _("Without a smallest effect that matters, there is never “no difference”.")
+def _undecided_text(units: int) -> str:
     if not units:
         return _(
             "Most experiments are decided with these units. An effect near half of the smallest "

@@ -216,6 +216,13 @@ def test_no_difference_needs_an_interval_within_the_smallest_effect(running: Exp
     assert verdict()["outcome"] == "undecided"
 
 
+def test_undecided_experiment_without_an_interval_names_no_units(running: Experiment) -> None:
+    expose_both(running, (200, 5), (200, 5))
+    Experiment.objects.update(smallest_effect=0.02)
+    assert (verdict()["outcome"], verdict()["undecided_units"]) == ("undecided", None)
+    assert "smallest" not in report_text()
+
+
 def test_guardrails_share_the_certainty_of_a_stop(running: Experiment) -> None:
     expose_both(running, (2000, 200), (2000, 255))
     Experiment.objects.update(guardrails={"complaints": 0.0})

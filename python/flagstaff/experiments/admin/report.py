@@ -48,7 +48,7 @@ def verdict_lines(report: Report) -> Iterator[SafeString]:
             results = {result["treatment"]: result for result in primary["treatments"]}
             figures = _sentence(MetricRow(primary, results[treatment]))
         yield format_html("{} {} {}", treatment, outcome_label(outcome), figures)
-        yield from (format_html("{}", text) for text in verdict_notes(verdict))
+        yield from (format_html("{}", text) for text in verdict_notes(report, verdict))
 
 
 def outcome_label(outcome: str) -> SafeString:
