@@ -11,6 +11,7 @@ from django.db import Error as DatabaseError
 from django.db.models import QuerySet
 
 from flagstaff._tables.database import db
+from flagstaff._tables.names import fill, sql
 from flagstaff._words.text import Text, marked
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -122,12 +123,9 @@ def checked_unit(text: str, params: Sequence[Any], columns: Sequence[str], sourc
     ConfigurationError for a time that is no moment, and for a value that is no number.
     """
     types = ", ".join(f"pg_catalog.pg_typeof({column})::text" for column in columns)
-    query = (
-        f"SELECT {types} FROM (SELECT) AS single "  # noqa: S608
-        f"LEFT JOIN (SELECT * FROM {text} LIMIT 0) AS typed ON true"
-    )
+    template = sql("column_types_v1", "flagstaff.experiments")
     with db.connection.cursor() as cursor:
-        cursor.execute(query, params)
+        cursor.execute(fill(template, {"types": types, "rows": text}), params)
         found = dict(zip(columns, cursor.fetchone(), strict=True))
     for column, (allowed, problem) in _TYPES.items():
         if (type_name := found.get(column, allowed[0])) not in allowed:
