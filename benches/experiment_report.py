@@ -54,8 +54,7 @@ def main() -> None:
     from django.conf import settings
 
     from flagstaff import experiments
-    from flagstaff.experiments.counts import count
-    from flagstaff.experiments.measuring import measure
+    from flagstaff.experiments.measuring import count, measure
     from flagstaff.experiments.models import Experiment
     from flagstaff.experiments.reporting import make_report
 

@@ -26,7 +26,7 @@ pub use self::condition::{Outcome, SegmentConditions};
 pub use self::decide::{Decision, Rules};
 pub use self::error::RuleError;
 pub use self::explain::{About, ExplainedCondition, ExplainedRule};
-pub use self::number::with_text;
+pub use self::number::{is_no_unit, with_unit_text};
 pub use self::operator::can_match;
 pub use self::parse::MAX_TEXT;
 pub use self::parsed::{ParsedRules, RuleKind};

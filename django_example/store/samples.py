@@ -96,4 +96,6 @@ ANALYSIS: dict[str, Any] = {
     # One user of 200 more who orders twice by mistake is tolerated.
     "guardrails": {"double_orders": 0.005},
     "planned_units": 20_000,
+    # Two of a hundred users more or less who order.
+    "smallest_effect": 0.02,
 }

@@ -19,7 +19,7 @@ use super::resolution::ErrorCode;
 use super::subject::UserArgument;
 use crate::bucketing_unit::VISITOR;
 use crate::groups::GroupsOf;
-use crate::rules::{Attribute, Attributes, GROUPS, Value};
+use crate::rules::{Attribute, Attributes, GROUPS, Value, is_no_unit};
 use crate::snapshot::Snapshot;
 use crate::subject::Subject;
 
@@ -168,6 +168,12 @@ impl Attributes for UserAttributes<'_, '_> {
     }
 
     fn read_unit<T>(&self, name: &str, with: impl FnOnce(Attribute<'_>) -> T) -> T {
+        let with = |attribute: Attribute<'_>| {
+            if matches!(&attribute, Attribute::Value(value) if is_no_unit(value)) {
+                self.report(|| Hooks::report_no_unit(self.py, name));
+            }
+            with(attribute)
+        };
         self.read_found(name, with, || match name {
             VISITOR => self.visitor(self.visitor_id),
             _ => self.find(name),

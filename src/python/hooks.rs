@@ -69,6 +69,7 @@ hooks! {
         report_missing_user(key: &str);
         check_text_key(text: &str) -> bool;
         report_reserved_name(name: &str);
+        report_no_unit(name: &str);
         report_unreadable(name: &str, error: PyErr);
         report_unreadable_context(error: PyErr);
     }

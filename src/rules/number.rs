@@ -45,6 +45,19 @@ impl<'a> Exact<'a> {
         Some(Self { is_negative, whole, fraction, magnitude })
     }
 
+    /// The digits of a whole number. `None` with a fraction, or with too many digits.
+    fn whole_text(&self) -> Option<String> {
+        if self.sign() == 0 {
+            return Some("0".to_owned());
+        }
+        let length = usize::try_from(self.magnitude).ok().filter(|length| *length <= MAX_DIGITS)?;
+        if self.digits().skip(length).any(|digit| digit != b'0') {
+            return None;
+        }
+        let minus = self.is_negative.then_some('-').into_iter();
+        Some(minus.chain(self.padded(length).map(char::from)).collect())
+    }
+
     fn digits(&self) -> impl Iterator<Item = u8> {
         self.whole.iter().chain(self.fraction).copied()
     }
@@ -171,7 +184,7 @@ pub(super) fn is_nan(value: &Value<'_>) -> bool {
 
 /// Calls `with` with the text of a text or a number, as Python's `str()` writes it. `None` for NaN,
 /// and for what is neither.
-pub fn with_text<T>(value: &Value<'_>, with: impl FnOnce(&str) -> T) -> Option<T> {
+pub(super) fn with_text<T>(value: &Value<'_>, with: impl FnOnce(&str) -> T) -> Option<T> {
     match *value {
         Value::Integer(integer) => Some(with(itoa::Buffer::new().format(integer))),
         Value::Decimal(_) | Value::Float(_) if is_nan(value) => None,
@@ -179,6 +192,31 @@ pub fn with_text<T>(value: &Value<'_>, with: impl FnOnce(&str) -> T) -> Option<T
         Value::Float(float) => Some(with(&python_float(float))),
         _ => None,
     }
+}
+
+/// The most digits of a whole number that is a unit: longer ones are no unit of an experiment.
+const MAX_DIGITS: usize = 255;
+/// 2⁵³: from here on, a float is not one whole number.
+const FLOAT_LIMIT: f64 = 9_007_199_254_740_992.0;
+
+/// Calls `with` with the text of a bucketing unit: a text as it is, and the digits of a whole number,
+/// whatever its type. `None` for what is neither.
+pub fn with_unit_text<T>(value: &Value<'_>, with: impl FnOnce(&str) -> T) -> Option<T> {
+    match *value {
+        Value::Decimal(text) => Exact::parse(text)?.whole_text().map(|text| with(&text)),
+        // 0 is added because -0 is 0.
+        Value::Float(float) if float.fract() == 0.0 && float.abs() < FLOAT_LIMIT => {
+            Some(with(&format!("{:.0}", float + 0.0)))
+        }
+        Value::Float(_) => None,
+        _ => with_text(value, with),
+    }
+}
+
+/// Whether this is a number that is no bucketing unit: one with a fraction, or one that is too large.
+#[must_use]
+pub fn is_no_unit(value: &Value<'_>) -> bool {
+    matches!(value, Value::Decimal(_) | Value::Float(_)) && with_unit_text(value, |_| ()).is_none()
 }
 
 /// The text that Python's `str()` returns for a float that is a number.

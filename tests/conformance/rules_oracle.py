@@ -148,9 +148,17 @@ def bucket_of(flag: Flag | Value, pk: str | None, attributes: Mapping[str, Any])
 
 
 def _unit(attribute: Any) -> str | None:
-    """Returns the text of a number or of a text that is not empty."""
-    is_unit = isinstance(attribute, str) or _is_number(attribute)
-    return str(attribute) or None if is_unit and not _is_nan(attribute) else None
+    """Returns a text that is not empty, or the digits of a whole number of any type."""
+    if isinstance(attribute, str):
+        return attribute or None
+    if isinstance(attribute, float):
+        is_whole = attribute.is_integer() and abs(attribute) < 2**53
+    elif isinstance(attribute, Decimal):
+        is_whole = attribute.is_finite() and attribute.adjusted() < 255
+        is_whole = is_whole and attribute == attribute.to_integral_value()
+    else:
+        is_whole = _is_number(attribute)
+    return str(int(attribute)) if is_whole else None
 
 
 @dataclass(frozen=True)

@@ -86,11 +86,19 @@ fn percentage_of_a_rule_buckets_by_the_unit() {
 }
 
 #[test]
-fn numbers_and_texts_are_units_as_python_writes_them() {
+fn equal_whole_numbers_are_one_unit_and_texts_are_as_they_are() {
     let units = [
         (Value::Integer(42), "42"),
-        (Value::Decimal("1.10"), "1.10"),
-        (Value::Float(1.0), "1.0"),
+        (Value::Float(42.0), "42"),
+        (Value::Decimal("42.00"), "42"),
+        (Value::Decimal("+4.2E+1"), "42"),
+        (Value::Float(-0.0), "0"),
+        (Value::Decimal("-0.00"), "0"),
+        (Value::Decimal("-1E+3"), "-1000"),
+        (Value::Decimal("0700"), "700"),
+        (Value::Float(9_007_199_254_740_991.0), "9007199254740991"),
+        (Value::Decimal("123456789012345678901"), "123456789012345678901"),
+        (Value::Text("42.00"), "42.00"),
         (Value::Text("a b"), "a b"),
     ];
     for (value, text) in units {
@@ -106,6 +114,14 @@ fn other_values_are_no_units() {
         Value::Bool(true),
         Value::Text(""),
         Value::Float(f64::NAN),
+        Value::Float(f64::INFINITY),
+        Value::Float(9_007_199_254_740_992.0),
+        Value::Float(1.5),
+        Value::Decimal("1.10"),
+        Value::Decimal("1E-3"),
+        Value::Decimal("1E+255"),
+        Value::Decimal("NaN"),
+        Value::Decimal("Infinity"),
         Value::Date(0),
         moment,
         Value::List(&list),

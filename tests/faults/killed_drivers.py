@@ -69,6 +69,7 @@ def create_plan() -> None:
     make_flag(KEY)
     _first_entry = Change.objects.latest("id").pk
     drive_recently()
+    register_worker("measurements", interval=3600)
     rollouts.start(KEY, STEPS, required_users=1)
 
 
@@ -93,5 +94,6 @@ if __name__ == "__main__":
         run_of,
         see,
     )
+    from tests.support.reports import register_worker
 
     main()

@@ -46,11 +46,12 @@ orders = Conversion(_events, window=DAY, description="a customer has paid")
 revenue = Mean(_events, window=DAY)
 complaints = Conversion(_events, window=DAY, higher_is_better=False)
 broken = Conversion(lambda: Sql("SELECT nothing"), window=DAY)
+by_day = Conversion(lambda: Sql("SELECT 7 AS unit, now()::date AS time"), window=DAY)
 leaking = Conversion(
     lambda: Sql("SELECT 'private@person.example'::int AS unit, now() AS time"), window=DAY
 )
 
-_NAMES = ("orders", "revenue", "complaints", "broken", "leaking")
+_NAMES = ("orders", "revenue", "complaints", "broken", "by_day", "leaking")
 METRICS = {name: f"{__name__}.{name}" for name in _NAMES}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from flagstaff import experiments
-from flagstaff.experiments.counts import count
+from flagstaff.experiments.measuring import count
 from flagstaff.experiments.rows import find
 
 KEY = "checkout_button"

@@ -51,6 +51,8 @@ class Scenario:
     treated: float = 0.5
     #: The effect for which `planned` is the size; 0 without one.
     planned_effect: float = 0.0
+    #: The units of both arms that one look at the end takes for it.
+    one_look: int = 0
 
     @property
     def is_as_planned(self) -> bool:

@@ -1,8 +1,8 @@
 """Experiments in `make sim`: the first look at which each rule speaks, and the bounds of that.
 
 Without an effect: the share of experiments in which a rule ever speaks, with its upper 99 % bound.
-With one: the power of one look at the planned size, the share that always-valid results find, and
-how long that takes, in planned sizes.
+With one: the power of one look, the share that always-valid results find until the planned size,
+how long that takes, in units of one look, and how often the planned effect is excluded.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from flagstaff.experiments.statistics.sequential import (
+    ALPHA,
+    EXCLUDED,
     Plan,
     critical_value,
     lower_critical_value,
-    units_for_proportions,
+    size_for_proportions,
 )
 from tools.simulation.experiment_units import Effects, Floats, Scenario, draw, effects_of, looks_of
 from tools.simulation.sampling import generator, run_all, share_bound
@@ -41,10 +43,14 @@ class Ends(NamedTuple):
     lower_bound: _Ends
     #: The one-sided bound of the negated effect is above 0.
     upper_bound: _Ends
+    #: The same at a fifth of 5 %.
+    stop_of_five: _Ends
+    #: The interval is within the planned effect.
+    excluded: _Ends
     #: A z test at 5 % at each look.
     naive: _Ends
-    #: A z test at 5 % at the planned size only.
-    planned: _Ends
+    #: A z test at 5 % at the size of one look only.
+    one_look: _Ends
 
 
 def simulate(scenarios: Sequence[Scenario]) -> dict[str, Ends]:
@@ -70,13 +76,20 @@ def run_chunk(scenario: Scenario, start: int, runs: int) -> Ends:
     looks, plan = looks_of(scenario), Plan(scenario.planned)
     two_sided = np.array([critical_value(int(units), plan) for units in looks])
     one_sided = np.array([lower_critical_value(int(units), plan) for units in looks])
+    of_five = np.array([lower_critical_value(int(units), plan, ALPHA / 5) for units in looks])
+    at = np.searchsorted(looks, scenario.one_look or scenario.planned)
+    end = looks[min(int(at), len(looks) - 1)]
     z = _z(effects)
+    largest = np.abs(effects.value) + two_sided * effects.standard_error
+    is_excluded = effects.is_enough & (largest < scenario.base * scenario.planned_effect)
     return Ends(
         _first(looks, np.abs(z) >= two_sided),
         _first(looks, z > one_sided),
         _first(looks, -z > one_sided),
+        _first(looks, -z > of_five),
+        _first(looks, is_excluded),
         _first(looks, np.abs(z) >= _NAIVE),
-        _first(looks, (np.abs(z) >= _NAIVE) & (looks == scenario.planned)),
+        _first(looks, (np.abs(z) >= _NAIVE) & (looks == end)),
     )
 
 
@@ -92,12 +105,11 @@ def _first(looks: _Ends, has_spoken: npt.NDArray[np.bool_]) -> _Ends:
     return np.where(has_spoken.any(axis=1), units, NEVER)
 
 
-# The planned effect: 10 % convert, and a fifth more in the treatment.
-_BASE, _EFFECT = 0.1, 0.2
-# Looks until the planned size: one a day for seven weeks, or for three.
-_DAYS = (50, 20)
+# The planned effect: a fifth more than the control converts in the treatment.
+_BASES, _EFFECT = (0.1, 0.01, 0.5), 0.2
 # Longer experiments are stopped at so many times the planned size.
-_LONGEST = 6
+_LONGEST = 4
+_LOOKS = 100
 
 
 def _scenarios(runs: int) -> list[Scenario]:
@@ -122,46 +134,47 @@ def _scenarios(runs: int) -> list[Scenario]:
         replace(rare, name="every 20 units, revenue 90/10", kind="revenue", base=0.1, treated=0.1),
         replace(often, name="every 5 units, ratio", kind="ratio"),
     ]
-    some = [_with_effect(runs, _EFFECT, looks) for looks in _DAYS]
-    return none + some + [_with_effect(runs, effect, _DAYS[0]) for effect in (0.15, 0.3)]
+    planned = [_planned(runs, base, effect) for base in _BASES for effect in (0, _EFFECT)]
+    return none + planned + [_planned(runs, _BASES[0], effect) for effect in (0.15, 0.3)]
 
 
-def _with_effect(runs: int, effect: float, looks: int) -> Scenario:
-    """Returns experiments that are planned for the effect _EFFECT, with looks until that size."""
-    planned = 2 * units_for_proportions(_BASE, _BASE * (1 + _EFFECT))
-    every = -(-planned // looks)
-    planned = every * looks
-    name = f"effect {effect:.0%}, {looks} looks"
+def _planned(runs: int, base: float, effect: float) -> Scenario:
+    """Returns experiments that are planned for the effect _EFFECT."""
+    size = size_for_proportions(base, base * (1 + _EFFECT))
+    every = -(-size.planned // _LOOKS)
     return Scenario(
-        name,
+        f"{base:.0%} convert, effect {effect:.0%}",
         "conversion",
         runs,
-        planned * _LONGEST,
-        every,
-        planned,
-        _BASE,
-        effect,
+        units=size.planned * _LONGEST,
+        every=every,
+        planned=size.planned,
+        base=base,
+        effect=effect,
         planned_effect=_EFFECT,
+        one_look=size.one_look,
     )
 
 
 _MOST_FALSE = 0.05
 # Of lifts only the first one has a bound: they are skewed, and guardrails use differences.
-_RULES = ("always_valid", "lower_bound", "upper_bound", "naive")
+_RULES = ("always_valid", "lower_bound", "upper_bound", "stop_of_five", "naive")
 # The naive test has 24.8 % (Armitage, McPherson and Rowe 1969): is the simulation itself right?
 _NAIVE_AT_20_LOOKS = (0.22, 0.28)
-_LONGEST_MEAN, _LATE, _LEAST_ENDED = 1.2, 1.8, 0.8
+_LONGEST_MEAN, _LEAST_FOUND, _MOST_FOUND, _LEAST_EXCLUDED = 1.2, 0.78, 0.84, 0.78
 
 
 @dataclass(frozen=True)
 class Figures:
-    """How one scenario went. Lengths are in planned sizes."""
+    """How one scenario went. Lengths are in units of one look."""
 
     runs: int
     looks: int
     #: Whether there is an effect, and whether it is the planned one.
     has_effect: bool
     is_planned: bool
+    #: Whether the size is that for an effect.
+    is_for_an_effect: bool
     #: The rules whose false results have a bound.
     bounded: tuple[str, ...]
     #: The share of runs with a result, by rule.
@@ -171,8 +184,10 @@ class Figures:
     #: The mean until the always-valid result or the last look, and quantiles.
     mean_length: float
     median_length: float
-    ended_by_planned: float
-    ended_late: float
+    #: The share with a result until the planned size.
+    found: float
+    #: The share whose interval was within the planned effect until the size for that.
+    excluded: float
 
 
 def figures_of(scenario: Scenario, ends: Ends) -> Figures:
@@ -180,20 +195,28 @@ def figures_of(scenario: Scenario, ends: Ends) -> Figures:
     spoke = {rule: int(np.count_nonzero(found != NEVER)) for rule, found in ends._asdict().items()}
     runs = len(ends.always_valid)
     last = scenario.units // scenario.every * scenario.every
-    lengths = np.where(ends.always_valid == NEVER, last, ends.always_valid) / scenario.planned
-    has_ended = ends.always_valid != NEVER
+    lengths = np.where(ends.always_valid == NEVER, last, ends.always_valid)
+    lengths = lengths / (scenario.one_look or scenario.planned)
+    found, excluded = (
+        (end != NEVER) & (end <= most)
+        for end, most in (
+            (ends.always_valid, scenario.planned + scenario.every - 1),
+            (ends.excluded, EXCLUDED * scenario.one_look),
+        )
+    )
     return Figures(
         runs=runs,
         looks=scenario.units // scenario.every,
         has_effect=scenario.effect != 0,
         is_planned=scenario.is_as_planned,
+        is_for_an_effect=scenario.planned_effect != 0,
         bounded=_RULES[:1] if scenario.kind == "lift" else _RULES[:3],
         spoke={rule: number / runs for rule, number in spoke.items()},
         bound={rule: share_bound(number, runs) for rule, number in spoke.items()},
         mean_length=float(lengths.mean()),
         median_length=float(np.median(lengths)),
-        ended_by_planned=float(np.mean(has_ended & (lengths <= 1))),
-        ended_late=float(np.mean(has_ended & (lengths <= _LATE))),
+        found=float(np.mean(found)),
+        excluded=float(np.mean(excluded)),
     )
 
 
@@ -208,8 +231,10 @@ def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE)
                 for rule in figures.bounded
                 if figures.bound[rule] > most_false
             ]
+            if figures.is_for_an_effect:
+                problems += _broken_without_effect(name, figures, most_false)
         if figures.is_planned:
-            problems += _broken_lengths(name, figures)
+            problems += _broken_plan(name, figures, most_false)
     if "20 looks" in found:
         low, high = _NAIVE_AT_20_LOOKS
         naive = found["20 looks"].spoke["naive"]
@@ -218,14 +243,23 @@ def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE)
     return problems
 
 
-def _broken_lengths(name: str, figures: Figures) -> list[str]:
+def _broken_without_effect(name: str, figures: Figures, most_false: float) -> list[str]:
+    problems = []
+    if figures.excluded < _LEAST_EXCLUDED:
+        problems.append(f"{name}: {figures.excluded:.1%} excluded the planned effect")
+    if 5 * figures.spoke["stop_of_five"] > most_false:
+        problems.append(f"{name}: one of five guardrails stops too often")
+    return problems
+
+
+def _broken_plan(name: str, figures: Figures, most_false: float) -> list[str]:
     problems = []
     if figures.mean_length > _LONGEST_MEAN:
         problems.append(f"{name}: mean length {figures.mean_length:.2f}, allowed {_LONGEST_MEAN}")
-    if figures.ended_late < _LEAST_ENDED:
-        problems.append(
-            f"{name}: {figures.ended_late:.1%} ended by {_LATE}, required {_LEAST_ENDED:.0%}"
-        )
+    if not _LEAST_FOUND <= figures.found <= _MOST_FOUND:
+        problems.append(f"{name}: {figures.found:.1%} found until the planned size, expected 80%")
+    if figures.bound["excluded"] > most_false:
+        problems.append(f"{name}: {figures.spoke['excluded']:.2%} excluded the planned effect")
     return problems
 
 
@@ -239,14 +273,14 @@ def report(found: Mapping[str, Figures]) -> str:
         for name, one in found.items()
         if not one.has_effect
     ]
-    heads = f"{'one look':>10}{'found':>8}{'mean':>7}{'median':>8}{'by 1.0':>8}{'by 1.8':>8}"
-    lines += ["", "effect: found, and lengths in planned sizes", f"  {'':<34}{'runs':>7}{heads}"]
+    heads = f"{'one look':>10}{'found':>8}{'mean':>7}{'median':>8}{'excluded':>10}{'ever':>8}"
+    lines += ["", "plans for 20 %: lengths in units of one look", f"  {'':<34}{'runs':>7}{heads}"]
     lines += [
-        f"  {name:<34}{one.runs:>7,}{one.spoke['planned']:>10.1%}{one.spoke['always_valid']:>8.1%}"
-        f"{one.mean_length:>7.2f}{one.median_length:>8.2f}{one.ended_by_planned:>8.1%}"
-        f"{one.ended_late:>8.1%}"
+        f"  {name:<34}{one.runs:>7,}{one.spoke['one_look']:>10.1%}{one.found:>8.1%}"
+        f"{one.mean_length:>7.2f}{one.median_length:>8.2f}{one.excluded:>10.1%}"
+        f"{one.spoke['excluded']:>8.1%}"
         for name, one in found.items()
-        if one.has_effect
+        if one.is_for_an_effect
     ]
     return "\n".join(lines)
 

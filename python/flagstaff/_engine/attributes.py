@@ -107,6 +107,16 @@ def report_reserved_name(name: str) -> None:
     log_once("reserved", name, f"context cannot set {name!r}, which is built in; use another name")
 
 
+def report_no_unit(name: str) -> None:
+    """Logs once that a number cannot be a bucketing unit."""
+    log_once(
+        "no unit",
+        name,
+        f"{name!r} is no bucketing unit where it has a fraction, or is a float from 2**53 on, so "
+        "these users are in no percentage; use whole numbers or texts",
+    )
+
+
 def microseconds(value: datetime) -> int:
     """Returns the microseconds since 1970-01-01T00:00 UTC. A naive datetime is in TIME_ZONE.
 

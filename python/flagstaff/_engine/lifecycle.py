@@ -375,6 +375,7 @@ HOOKS = SimpleNamespace(
     report_missing_user=user_keys.report_missing_user,
     check_text_key=user_keys.check_text_key,
     report_reserved_name=attributes.report_reserved_name,
+    report_no_unit=attributes.report_no_unit,
     report_unreadable=attributes.report_unreadable,
     report_unreadable_context=attributes.report_unreadable_context,
 )

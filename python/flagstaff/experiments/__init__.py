@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from flagstaff._core import get_variant
     from flagstaff.experiments.editing import add_metric, create, edit, force, grow, restart
     from flagstaff.experiments.explain import explain_variant, peek_variant, resolve_variant
+    from flagstaff.experiments.jobs import prune
     from flagstaff.experiments.lifecycle import delete, ship, start, stop, undo
     from flagstaff.experiments.reporting import report
-    from flagstaff.experiments.retention import prune
 
 __all__ = [
     "add_metric",
@@ -45,7 +45,7 @@ _MODULES = {
     **dict.fromkeys(_LIFECYCLE, "flagstaff.experiments.lifecycle"),
     **dict.fromkeys(_EXPLAIN, "flagstaff.experiments.explain"),
     "get_variant": "flagstaff._core",
-    "prune": "flagstaff.experiments.retention",
+    "prune": "flagstaff.experiments.jobs",
     "report": "flagstaff.experiments.reporting",
 }
 

@@ -15,14 +15,14 @@ class ExperimentsConfig(AppConfig):
     flagstaff_hooks: ClassVar = {
         "settings": "flagstaff.experiments.requests.SETTINGS",
         "crawlers": "flagstaff.experiments.requests.crawlers",
-        "checks": "flagstaff.experiments.checks.check_metrics",
+        "checks": "flagstaff.experiments.requirements.check_metrics",
         "tables": "flagstaff.experiments.models.TABLES",
         "keys": "flagstaff.experiments.hooks.keys",
         "rules": "flagstaff.experiments.hooks.rules",
         "forget_user": "flagstaff.experiments.hooks.forget_user",
         "jobs": "flagstaff.experiments.jobs.VERDICTS",
-        "retention": "flagstaff.experiments.retention.retention",
+        "retention": "flagstaff.experiments.jobs.retention",
         "actions": "flagstaff.experiments.actions.ACTIONS",
         "verbs": "flagstaff.experiments.cli.VERBS",
-        "pages": "flagstaff.experiments.admin.overview.PAGES",
+        "pages": "flagstaff.experiments.admin.experiments.PAGES",
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from argparse import ArgumentTypeError
 from collections.abc import Iterator
+from dataclasses import asdict
 from functools import partial
 
 from django.core.management.base import CommandError, CommandParser
@@ -31,20 +32,21 @@ from flagstaff.experiments.records import (
 from flagstaff.experiments.report_data import MetricReport, Report, VerdictReport
 from flagstaff.experiments.report_rows import (
     MetricRow,
+    correction_text,
     facts,
     notes,
     role_texts,
     shares_text,
     unit_rows,
     verdict_notes,
-    wider_intervals_text,
 )
 from flagstaff.experiments.reporting import metric_error, report_of
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.statistics.sequential import (
-    LOOKING_COSTS,
-    units_for_means,
-    units_for_proportions,
+    FOUND,
+    SampleSize,
+    size_for_means,
+    size_for_proportions,
 )
 from flagstaff.experiments.verdict import outcome_text
 
@@ -102,7 +104,7 @@ def _report_lines(report: Report) -> Iterator[str]:
         yield note
         yield ""
     for verdict in report["verdicts"]:
-        yield from _verdict(verdict)
+        yield from _verdict(report, verdict)
         yield ""
     if not report["verdicts"]:
         yield f"There is no verdict: {metric_error(report)}"
@@ -111,7 +113,7 @@ def _report_lines(report: Report) -> Iterator[str]:
         yield f"There is no metric. Set one: manage.py flags experiment edit {report['key']}"
     for metric in () if report["has_mismatch"] else report["metrics"]:
         yield from _metric(metric)
-    if note := wider_intervals_text(report):
+    if note := correction_text(report):
         yield note
     for row in unit_rows(report):
         key, *cells = row.items()
@@ -119,11 +121,11 @@ def _report_lines(report: Report) -> Iterator[str]:
     yield shares_text(report)
 
 
-def _verdict(verdict: VerdictReport) -> Iterator[str]:
+def _verdict(report: Report, verdict: VerdictReport) -> Iterator[str]:
     yield f"{verdict['treatment']}: {outcome_text(verdict['outcome'])}"
     yield from (f"  + {text}" for text in verdict["may_conclude"])
     yield from (f"  - {text}" for text in verdict["may_not_conclude"])
-    yield from (f"  {text}" for text in verdict_notes(verdict))
+    yield from (f"  {text}" for text in verdict_notes(report, verdict))
 
 
 def _metric(metric: MetricReport) -> Iterator[str]:
@@ -144,7 +146,13 @@ def _metric(metric: MetricReport) -> Iterator[str]:
 
 # The units that an experiment needs.
 
-_SIZE_COLUMNS = (Column("variant"), Column("total"), Column("days"))
+_SIZE_COLUMNS = (
+    Column("one_look"),
+    Column("planned"),
+    Column("average"),
+    Column("without_effect"),
+    Column("days"),
+)
 
 
 def _number(text: str, below: float = math.inf, expected: str = "a number above 0") -> float:
@@ -173,32 +181,36 @@ def _add_size_arguments(parser: CommandParser) -> None:
         metavar="NUMBER",
         help="of a mean: the difference that you want to find",
     )
-    add("--power", type=_share, default=0.8, metavar="SHARE")
     add("--per-day", type=_number, metavar="N", help="new units per day in all variants")
 
 
 def _print_size(options: Options, out: Output) -> None:
     try:
-        units = _size(options)
+        effect, size = _size(options)
     except ValueError as error:
         raise CommandError(str(error), returncode=USAGE) from error
-    total, per_day = 2 * units, options["per_day"]
-    days = math.ceil(total / per_day) if per_day else None
-    out.record(_SIZE_COLUMNS, {"variant": units, "total": total, "days": days})
+    per_day = options["per_day"]
+    days = math.ceil(size.planned / per_day) if per_day else None
+    out.record(_SIZE_COLUMNS, {**asdict(size), "days": days})
+    times = "\N{MULTIPLICATION SIGN}"
     out.message(
-        f"set --planned-units to {total}; results that are valid at every look need up to "
-        f"{LOOKING_COSTS:g} times as many units on average, and rare or skewed values more"
+        f"about {size.planned:,} units ({FOUND:g} {times} {size.one_look:,}) find the planned "
+        f"effect in four of five cases, {size.average:,} on average; without an effect, "
+        f"{size.without_effect:,} units say so in four of five. Set --planned-units "
+        f"{size.planned} --smallest-effect {effect:.6g}; other metrics, uneven weights and rare "
+        f"values need more"
     )
 
 
-def _size(options: Options) -> int:
-    """Returns the units of each variant."""
-    shares, power = (options["control"], options["to"]), options["power"]
+def _size(options: Options) -> tuple[float, SampleSize]:
+    """Returns the planned effect, and the units for it."""
+    shares = (options["control"], options["to"])
     mean = (options["deviation"], options["effect"])
     if None not in shares and mean == (None, None):
-        return units_for_proportions(*shares, power=power)
+        control, treatment = shares
+        return abs(treatment - control), size_for_proportions(control, treatment)
     if None not in mean and shares == (None, None):
-        return units_for_means(*mean, power=power)
+        return options["effect"], size_for_means(*mean)
     raise CommandError(
         "write --from and --to for a share, or --deviation and --effect for a mean",
         returncode=USAGE,
@@ -210,7 +222,7 @@ _SAMPLE_SIZE = Verb(
     help="print how many units an experiment needs to find an effect",
     examples=(
         "sample-size --from 10% --to 12% --per-day 500",
-        "sample-size --deviation 30 --effect 1.5 --power 0.9",
+        "sample-size --deviation 30 --effect 1.5",
     ),
     add_arguments=_add_size_arguments,
     run=_print_size,

@@ -19,9 +19,11 @@ from flagstaff.exceptions import (
     InvalidArgumentError,
     InvalidExperimentError,
 )
+from flagstaff.experiments.metrics import metric_names
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.records import SETTINGS, setting_texts
 from flagstaff.experiments.requirements import (
+    require_columns_of,
     require_free,
     require_now,
     require_valid,
@@ -204,9 +206,11 @@ def add_metric(key: str, metric: str, *, tolerated: float | None = None) -> Expe
     metrics rise. Raises UnknownExperimentError, InvalidExperimentError, or ExperimentError for a
     draft, and if the experiment was shipped or has only its stored report.
     """
+    if metric in metric_names():
+        require_columns_of(metric)
     with locked(key) as experiment:
         require_now(experiment, "add-metric")
-        if metric in {experiment.primary_metric, *experiment.other_metrics, *experiment.guardrails}:
+        if metric in experiment.metrics:
             raise InvalidExperimentError("{key} measures {metric} already", key=key, metric=metric)
         if tolerated is None:
             experiment.other_metrics = [*experiment.other_metrics, metric]

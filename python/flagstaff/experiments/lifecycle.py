@@ -15,7 +15,12 @@ from flagstaff.changes.segment_use import missing_segment
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.reporting import frozen_report, time_as_json
-from flagstaff.experiments.requirements import lost_exposures, require_now, require_variant
+from flagstaff.experiments.requirements import (
+    lost_exposures,
+    require_columns_of,
+    require_now,
+    require_variant,
+)
 from flagstaff.experiments.rows import (
     Kind,
     begin_run,
@@ -42,9 +47,13 @@ _CONFLICTS = {Kind.CREATED, Kind.STARTED, Kind.RESTARTED}
 def start(key: str) -> Experiment:
     """Starts a draft, or an experiment that was stopped. Units get variants from now on.
 
-    Raises UnknownExperimentError, or ExperimentError if it runs, is shipped, or has only its stored
-    report.
+    Raises UnknownExperimentError, InvalidExperimentError if a column of a metric has a wrong type,
+    or ExperimentError if it runs, is shipped, or has only its stored report.
     """
+    present = find(key)
+    if present.state == State.DRAFT and not present.problem:
+        for metric in present.metrics:
+            require_columns_of(metric)
     with locked(key) as experiment:
         require_now(experiment, "start")
         if experiment.state == State.DRAFT:

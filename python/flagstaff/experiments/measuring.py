@@ -1,4 +1,4 @@
-"""What a metric of an experiment has shown, hour by hour: the figures of a report.
+"""How many units have met each variant, and what a metric has shown, hour by hour.
 
 One query in the database of the exposures gives the sums of a metric by hour and variant. Looks are
 full hours, so a report shows the same from any page or command, and a p value that was shown never
@@ -8,20 +8,28 @@ goes up.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import groupby
-from operator import attrgetter
-from typing import Any
+from operator import attrgetter, itemgetter
+from typing import Any, TypeAlias
 
-from flagstaff._tables.database import db
+from django.db import DataError, ProgrammingError
+from django.utils import timezone
+
+from flagstaff._tables.database import db, error_text
+from flagstaff._tables.model_fields import VISITOR
 from flagstaff._tables.names import fill, optional_names, sql
-from flagstaff._text import say
+from flagstaff._text import Sentence, say
+from flagstaff._workers.register import lost_workers
+from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.experiments.metrics import Conversion, Mean, Metric, Ratio, Source
-from flagstaff.experiments.models import Experiment
-from flagstaff.experiments.sources import excluded_units, rows_of
+from flagstaff.experiments.models import Experiment, LostExposures
+from flagstaff.experiments.report_data import ExposureReport
+from flagstaff.experiments.sources import checked_unit, excluded_units, rows_of
 from flagstaff.experiments.statistics.effects import (
     Conversions,
     Effect,
@@ -34,13 +42,24 @@ from flagstaff.experiments.statistics.effects import (
     proportion,
     ratio,
 )
-from flagstaff.experiments.statistics.sequential import Plan, always_valid, lower_bound
+from flagstaff.experiments.statistics.mismatch import Shares, sequential_p_value
+from flagstaff.experiments.statistics.sequential import ALPHA, Plan, always_valid, lower_bound
+from flagstaff.experiments.variants import shares_of
 
+SOURCE = say("the source of a metric")
 _IN_WINDOW = "m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.+) given.first)"
 _BEFORE = "m.at OPERATOR(pg_catalog.<) u.at"
 _SUM = "coalesce(pg_catalog.sum({column}) FILTER (WHERE {condition}), 0)::float8"
 _EXISTS = f"(pg_catalog.count(m.unit) FILTER (WHERE {_IN_WINDOW}) > 0)::integer::float8"
 _NOTHING = "0::float8"
+# Of TIME_ZONE, as `TruncDay` computes, and of the session, as `date_trunc` and casts do.
+_AT_MIDNIGHT = (
+    "(m.at OPERATOR(pg_catalog.=) pg_catalog.date_trunc('day', m.at) OR "
+    "m.at OPERATOR(pg_catalog.=) pg_catalog.date_trunc('day', m.at::timestamptz, given.zone))"
+)
+# With fewer events there is no result, see `LEAST_CONVERSIONS`; by chance, 1 of 86,400 is there.
+_LEAST_MIDNIGHTS = 10
+_MANY_MIDNIGHTS = 0.05
 # Of a user: a visitor who met two variants may have met one of them before the login.
 _MET_ANOTHER = """EXISTS (
             SELECT FROM {exposure_table} AS o
@@ -60,37 +79,72 @@ class HourSums:
     sums: PairSums
 
 
-def measure(
-    experiment: Experiment, metric: Metric, since: datetime | None = None
-) -> list[HourSums]:
-    """Returns the sums of a metric by hour and variant. Makes one query.
+@dataclass(frozen=True)
+class Measurement:
+    """What the rows of a metric say of the units."""
 
-    With `since`, only units that were exposed for the first time from then on count. Raises
+    hours: list[HourSums]
+    #: Why the figures may be wrong.
+    warning: Sentence | None = None
+
+
+def measure(experiment: Experiment, metric: Metric, since: datetime | None = None) -> Measurement:
+    """Returns the sums of a metric by hour and variant.
+
+    Makes a query for the sums and one for the types of each source; and one more if no row is in a
+    window. With `since`, only units that were exposed for the first time from then on count. Raises
     ConfigurationError if the metric reads another database, if its unit is not that of the
-    experiment, or if a value is no finite number.
+    experiment, if a column has a wrong type, if all times are days, or if a value is no finite
+    number.
     """
     names = optional_names(db.connection)
     unit = _unit_column(experiment, metric)
-    text, params = _rows(metric)
+    text, params = rows_of_metric(metric)
     excluded, excluded_params = excluded_units(experiment.bucket_by, experiment.overrides)
-    y, x = _values(metric)
+    y, x = _values_of_unit(metric)
     placeholders = {
         **names,
         "metric": text,
         "unit": unit,
         "y": y,
         "x": x,
+        "at_midnight": _AT_MIDNIGHT,
         "and_not_excluded": excluded,
         "met_another": fill(_MET_ANOTHER, names) if unit == "user_pk" else "false",
     }
-    seconds = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
-    query = fill(sql("metric_sums_v1", "flagstaff.experiments"), placeholders)
+    spans = [span.total_seconds() for span in (metric.begins, metric.ends, metric.looks_back)]
+    run, zone = (experiment.pk, experiment.run), timezone.get_default_timezone_name()
+    query, rows_query = (
+        fill(sql(file, "flagstaff.experiments"), placeholders)
+        for file in ("metric_sums_v1", "metric_rows_v1")
+    )
     with db.connection.cursor() as cursor:
-        cursor.execute(
-            query,
-            [experiment.pk, experiment.run, since, *seconds, *params, *excluded_params],
-        )
-        return [_hour_sums(row) for row in cursor.fetchall()]
+        cursor.execute(query, [*run, since, *spans, zone, *params, *excluded_params])
+        found = cursor.fetchall()
+        counts = [sum(row[place] for row in found) for place in range(-4, 0)]
+        warning = None
+        if found and not any(counts):
+            cursor.execute(rows_query, [*run, zone, *params])
+            rows, belonging, *counts = cursor.fetchone()
+            if rows and not belonging:
+                warning = say("0 of {rows} rows belong to a unit", rows=rows)
+    for rows, midnights in (counts[:2], counts[2:]):
+        warning = _midnight_warning(rows, midnights) or warning
+    return Measurement([_hour_sums(row[:-4]) for row in found], warning)
+
+
+def _midnight_warning(rows: int, midnights: int) -> Sentence | None:
+    """Returns a warning for many rows of a source at midnight; if all are, ConfigurationError."""
+    if midnights < _LEAST_MIDNIGHTS or midnights < _MANY_MIDNIGHTS * rows:
+        return None
+    if midnights < rows:
+        text = say("{midnights} of {rows} rows are at midnight, as if their time were a day")
+        return say(text, midnights=midnights, rows=rows)
+    raise ConfigurationError(
+        "all {rows} rows are at midnight, so events on the day of an exposure would be missing; "
+        "use the moment of the event, or add a second if midnight is that moment",
+        rows=rows,
+    )
 
 
 def require_unit(experiment: Experiment, metric: Metric) -> None:
@@ -100,7 +154,21 @@ def require_unit(experiment: Experiment, metric: Metric) -> None:
 
 def require_usable(metric: Metric) -> None:
     """Raises ConfigurationError if the sources cannot be read beside the exposures. No query."""
-    _rows(metric)
+    _sources(metric)
+
+
+def rows_of_metric(metric: Metric) -> tuple[str, list[Any]]:
+    """Returns the query of the rows: unit, y, x, whether they are of the second source, and time.
+
+    Makes a query for each source. Raises ConfigurationError if a column has a wrong type.
+    """
+    parts, all_params = [], list[Any]()
+    for number, (text, params, columns, values) in enumerate(_sources(metric)):
+        unit = checked_unit(text, params, columns, SOURCE)
+        # In brackets, because a UNION may follow.
+        parts.append(f"(SELECT {unit}, {values}, {number > 0}, time FROM {text})")  # noqa: S608
+        all_params += params
+    return " UNION ALL ".join(parts), all_params
 
 
 def _hour_sums(row: Sequence[Any]) -> HourSums:
@@ -126,7 +194,7 @@ def _unit_column(experiment: Experiment, metric: Metric) -> str:
     )
 
 
-def _values(metric: Metric) -> tuple[str, str]:
+def _values_of_unit(metric: Metric) -> tuple[str, str]:
     """Returns the SQL of the two values of a unit."""
     y = _SUM.format(column="m.y", condition=_IN_WINDOW)
     if isinstance(metric, Conversion):
@@ -138,24 +206,87 @@ def _values(metric: Metric) -> tuple[str, str]:
     return y, _NOTHING
 
 
-def _rows(metric: Metric) -> tuple[str, list[Any]]:
-    """Returns the query of the metric's rows, as unit, y, x and time."""
+#: A subquery with its parameters and columns, and the SQL of y and x.
+_Source: TypeAlias = tuple[str, "list[Any]", tuple[str, ...], str]
+
+
+def _sources(metric: Metric) -> list[_Source]:
+    """Returns the sources of a metric. Does not query. Raises ConfigurationError."""
     if isinstance(metric, Ratio):
-        above, above_params = _source(metric.numerator, "value::float8, 0::float8")
-        below, below_params = _source(metric.denominator, "0::float8, value::float8")
-        return f"{above} UNION ALL {below}", [*above_params, *below_params]
+        above = _source(metric.numerator, "value::float8, 0::float8")
+        return [above, _source(metric.denominator, "0::float8, value::float8")]
     if isinstance(metric, Mean):
-        return _source(metric.source, "value::float8, 0::float8")
+        return [_source(metric.source, "value::float8, 0::float8")]
     if isinstance(metric, Conversion):
-        return _source(metric.source, "1::float8, 0::float8", has_value=False)
+        return [_source(metric.source, "1::float8, 0::float8", ("unit", "time"))]
     raise ConfigurationError("{type} is not a known kind of metric", type=type(metric).__name__)
 
 
-def _source(source: Source, values: str, *, has_value: bool = True) -> tuple[str, list[Any]]:
-    columns = ("unit", "value", "time") if has_value else ("unit", "time")
-    text, params = rows_of(source, columns, say("the source of a metric"))
-    # In brackets, because a UNION may follow.
-    return f"(SELECT unit::text, {values}, time FROM {text})", params  # noqa: S608
+def _source(
+    source: Source, values: str, columns: tuple[str, ...] = ("unit", "value", "time")
+) -> _Source:
+    return (*rows_of(source, columns, SOURCE), columns, values)
+
+
+# The units.
+
+
+def count(experiment: Experiment) -> ExposureReport:
+    """Returns the exposures of an experiment. Makes a few queries. Raises ConfigurationError."""
+    shares = shares_of(experiment.variants)
+    zero = dict.fromkeys(shares, 0)
+    units, returned, present = Counter(zero), Counter(zero), Counter(zero)
+    met_two, smallest = 0, 1.0
+    by_hour = groupby(_units_by_hour(experiment), key=itemgetter(0))
+    for _hour, rows in by_hour:
+        for _at, variant, is_over, number, came_back in rows:
+            if variant is None:
+                met_two += number
+            elif is_over:
+                units[variant] += number
+                returned[variant] += came_back
+            else:
+                present[variant] += number
+        smallest = min(smallest, _mismatch(units, shares))
+    lost = db.rows(LostExposures).filter(experiment_id=experiment.pk).first()
+    return {
+        "units": {**units},
+        "present_hour": {**present},
+        "met_two_variants": met_two,
+        "lost": lost.count if lost else 0,
+        "left_out": lost.left_out if lost else 0,
+        "returned": {**returned} if experiment.bucket_by == VISITOR else None,
+        "workers_without_last_report": len(lost_workers("exposures", since=experiment.started_at)),
+        "mismatch_p_value": smallest,
+    }
+
+
+def _mismatch(seen: Mapping[str, int], shares: Mapping[str, float]) -> float:
+    """Returns the p value of a look. With one variant there is nothing to compare."""
+    planned = {variant: share for variant, share in shares.items() if share}
+    if len(planned) < 2:  # noqa: PLR2004
+        return 1.0
+    units = [seen[variant] for variant in planned]
+    return sequential_p_value(Shares(units, [*planned.values()]))
+
+
+def _units_by_hour(experiment: Experiment) -> list[tuple[datetime, str | None, bool, int, int]]:
+    """Returns the units by hour and variant, in the order of time."""
+    excluded, params = excluded_units(experiment.bucket_by, experiment.overrides)
+    query = fill(
+        sql("exposures_v1", "flagstaff.experiments"),
+        {**optional_names(db.connection), "and_not_excluded": excluded},
+    )
+    with db.connection.cursor() as cursor:
+        try:
+            cursor.execute(query, [experiment.pk, experiment.run, *params])
+        except (DataError, ProgrammingError) as error:
+            if not conf.excluded_units:
+                raise
+            message = say("a query of EXCLUDED_UNITS fails: {error}", error=error_text(error))
+            raise ConfigurationError(message) from error
+        rows: list[tuple[datetime, str | None, bool, int, int]] = cursor.fetchall()
+        return rows
 
 
 # From the sums to looks.
@@ -177,8 +308,8 @@ class Look:
     #: None where a ratio to the control has no meaning.
     lift: Effect | None
     p_value: float
-    #: The one-sided lower bound of how much worse the treatment is.
-    harm_bound: float
+    #: How much worse the treatment is.
+    harm: Effect
     #: With a covariate: so much of x is subtracted, and the share of the variance that is gone.
     theta: float | None = None
     variance_reduction: float | None = None
@@ -206,10 +337,13 @@ class Result:
         """The smallest p value of all looks, so that one that was reported never goes up."""
         return self.decisive.p_value if self.decisive else 1.0
 
-    @property
-    def harm_bound(self) -> float:
-        """The largest bound of all looks: a harm that was certain once remains so."""
-        return max((look.harm_bound for look in self.looks), default=-math.inf)
+    def harm_bound(self, plan: Plan, alpha: float = ALPHA) -> float:
+        """Returns how much worse the treatment is at least, by all looks.
+
+        The largest bound of all: a harm that was certain once remains so.
+        """
+        bounds = (lower_bound(look.harm, plan, alpha) for look in self.looks)
+        return max(bounds, default=-math.inf)
 
 
 def plan_of(experiment: Experiment) -> Plan:
@@ -262,7 +396,6 @@ def _look(at: datetime, metric: Metric, arms: Sequence[PairSums], plan: Plan) ->
     else:
         control, treatment = map(_estimator(metric), usable_arms)
     effect = difference(control, treatment)
-    worse = -effect if metric.higher_is_better else effect
     return Look(
         at=at,
         sums=(usable_arms[0], usable_arms[1]),
@@ -271,7 +404,7 @@ def _look(at: datetime, metric: Metric, arms: Sequence[PairSums], plan: Plan) ->
         difference=effect,
         lift=lift(control, treatment),
         p_value=always_valid(effect, plan).p_value,
-        harm_bound=lower_bound(worse, plan),
+        harm=-effect if metric.higher_is_better else effect,
         theta=theta,
         variance_reduction=variance_reduction,
     )

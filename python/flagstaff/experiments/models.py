@@ -133,6 +133,12 @@ class Experiment(models.Model):
         return self.key
 
     @property
+    def metrics(self) -> list[str]:
+        """The names of all metrics: the primary one, others, guardrails."""
+        primary = [self.primary_metric] if self.primary_metric else []
+        return [*primary, *self.other_metrics, *self.guardrails]
+
+    @property
     def problem(self) -> Sentence | None:
         """Why the settings cannot be read, as after a change with SQL; or None."""
         try:

@@ -64,10 +64,14 @@ class TreatmentReport(TypedDict):
     decided_difference: float | None
     interval_alpha: float
     newest: NewestLook | None
-    #: Of a guardrail: what is tolerated, and how much worse it is at least by all looks.
+    #: Of a guardrail: what is tolerated, how much worse it is at least by all looks, at 5 %, and
+    #: whether that is more than is tolerated.
     tolerated_harm: float | None
     harm_bound: float | None
     is_harmed: bool | None
+    #: Whether it is so with the certainty of a stop, which all guardrails share.
+    is_stopping: bool | None
+    stop_alpha: float | None
 
 
 class MetricReport(TypedDict):
@@ -79,6 +83,8 @@ class MetricReport(TypedDict):
     units: int
     #: Why there is no result. A stored report has it in English.
     error: str | None
+    #: Why its results may be wrong, likewise.
+    warning: str | None
     #: The day of the experiment, from 1, on which it was added. Only units that were exposed after
     #: that count. None for a metric that was there at the start.
     added_on_day: int | None
@@ -106,6 +112,9 @@ class VerdictReport(TypedDict):
     failed: list[str]
     missing_days: float
     missing_units: int
+    #: Of an undecided one: so many more units of both variants have four of five experiments that
+    #: are without an effect, or with the smallest one that matters, decided. None if it is unknown.
+    undecided_units: int | None
 
 
 class VariantReport(TypedDict):

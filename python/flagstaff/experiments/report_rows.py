@@ -151,7 +151,10 @@ class MetricRow:
         if self.result["is_harmed"]:
             is_now = least is not None and sign * least > tolerated
             text = say("worse by more than is tolerated").local
-            return ("bad", text, "") if is_now else ("open", text, say("at an earlier look").local)
+            notes = [] if is_now else [say("at an earlier look").local]
+            if not self.result["is_stopping"]:
+                notes.append(say("not certain enough to stop").local)
+            return "bad" if is_now else "open", text, ", ".join(notes)
         if most is not None and sign * most <= tolerated:
             return "fine", say("within what is tolerated").local, ""
         if most is None:
@@ -175,7 +178,7 @@ def _contains_zero(effect: EffectReport) -> bool:
 
 
 def possible_harms(report: Report, treatment: str) -> list[str]:
-    """Returns the guardrails whose harm by a treatment is neither shown nor excluded.
+    """Returns the guardrails whose harm by a treatment does not stop it, and is not excluded.
 
     What is tolerated is no harm, and neither is the control.
     """
@@ -184,7 +187,7 @@ def possible_harms(report: Report, treatment: str) -> list[str]:
         for metric in report["metrics"]
         if metric["role"] == GUARDRAIL
         and any(
-            not result["is_harmed"] and MetricRow(metric, result).verdict[0] == "open"
+            not result["is_stopping"] and MetricRow(metric, result).verdict[0] != "fine"
             for result in metric["treatments"]
             if result["treatment"] == treatment
         )
@@ -211,7 +214,8 @@ def facts(metric: MetricReport) -> list[str]:
     count = say(
         "{count} unit with a full window", "{count} units with a full window", count=metric["units"]
     ).local
-    return [text for text in (metric["description"] or kind, direction, count) if text]
+    warning = localized(metric["warning"] or "")
+    return [text for text in (metric["description"] or kind, direction, count, warning) if text]
 
 
 # The units.
@@ -270,7 +274,7 @@ def shares_text(report: Report) -> str:
 # What else to know.
 
 
-def verdict_notes(verdict: VerdictReport) -> Iterator[str]:
+def verdict_notes(report: Report, verdict: VerdictReport) -> Iterator[str]:
     """Yields the guardrails that got worse, and what a verdict still needs, as sentences."""
     if harmed := verdict["harmed"]:
         yield say("Harmed: {harmed}", harmed=", ".join(harmed)).local
@@ -288,19 +292,53 @@ def verdict_notes(verdict: VerdictReport) -> Iterator[str]:
     parts = [say(text, count=count).local for text, count in missing.items() if count]
     if parts:
         yield say("A verdict needs {what}.", what=say(" and ").local.join(parts)).local
+    if verdict["outcome"] == "undecided":
+        if report["settings"]["smallest_effect"] is None:
+            yield say(
+                "Without a smallest effect that matters, there is never “no difference”."
+            ).local
+        elif verdict["undecided_units"] is not None:
+            yield _undecided_text(verdict["undecided_units"])
 
 
-def wider_intervals_text(report: Report) -> str:
-    """Returns why some intervals are wider than others; empty if none is."""
-    levels = [
-        result["interval_alpha"] for metric in report["metrics"] for result in metric["treatments"]
-    ]
-    if min(levels, default=1.0) >= report["settings"]["alpha"]:
-        return ""
+def _undecided_text(units: int) -> str:
+    if not units:
+        return say(
+            "Most experiments are decided with these units. An effect near half of the smallest "
+            "one that matters can need many times as many."
+        ).local
     return say(
-        "With several metrics, one can look good by chance. So the intervals are wider (Holm's "
-        "correction). Guardrails are not corrected."
+        "With about {count} more unit, four of five experiments without an effect, or with the "
+        "smallest one that matters, are decided; others can need many more.",
+        "With about {count} more units, four of five experiments without an effect, or with the "
+        "smallest one that matters, are decided; others can need many more.",
+        count=units,
     ).local
+
+
+def correction_text(report: Report) -> str:
+    """Returns what several metrics or guardrails change; empty if there is one of each."""
+    alpha = report["settings"]["alpha"]
+    results = [result for metric in report["metrics"] for result in metric["treatments"]]
+    texts = []
+    if min((result["interval_alpha"] for result in results), default=alpha) < alpha:
+        texts.append(
+            say(
+                "With several metrics, one can look good by chance. So the intervals are wider "
+                "(Holm's correction)."
+            ).local
+        )
+    stop_alpha = min((result["stop_alpha"] or alpha for result in results), default=alpha)
+    if stop_alpha < alpha:
+        texts.append(
+            say(
+                "A guardrail is worse at {alpha}, and stops at {stop_alpha}: all guardrails "
+                "together have {alpha}.",
+                alpha=percent_text(alpha),
+                stop_alpha=percent_text(stop_alpha),
+            ).local
+        )
+    return " ".join(texts)
 
 
 def notes(report: Report) -> Iterator[str]:

@@ -16,10 +16,11 @@ from flagstaff._tables.database import QUERY_CANCELED, db, error_text, sqlstate
 from flagstaff._text import say
 from flagstaff._text.times import aware
 from flagstaff.exceptions import ConfigurationError
-from flagstaff.experiments.counts import count
 from flagstaff.experiments.measuring import (
     Look,
+    Measurement,
     Result,
+    count,
     measure,
     plan_of,
     results_of,
@@ -44,7 +45,14 @@ from flagstaff.experiments.report_data import (
 from flagstaff.experiments.rows import find
 from flagstaff.experiments.statistics.effects import Comparison
 from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
-from flagstaff.experiments.statistics.sequential import ALPHA, Corrected, Plan, always_valid, holm
+from flagstaff.experiments.statistics.sequential import (
+    ALPHA,
+    Corrected,
+    Plan,
+    always_valid,
+    holm,
+    units_without_effect,
+)
 from flagstaff.experiments.variants import shares_of
 from flagstaff.experiments.verdict import Evidence, Guardrail, Outcome, conclusions, judge
 
@@ -140,6 +148,8 @@ class _Measured:
     corrected: Mapping[str, Corrected] = field(default_factory=dict)
     #: Why there is no result, if the metric fails.
     error: str | None = None
+    #: Why the results may be wrong.
+    warning: str | None = None
 
 
 def make_report(experiment: Experiment, now: datetime) -> Report:
@@ -176,7 +186,10 @@ def make_report(experiment: Experiment, now: datetime) -> Report:
         "settings": _settings(experiment),
         "exposures": counts,
         "has_mismatch": has_mismatch,
-        "verdicts": [_verdict(arm, arm_evidence) for arm, arm_evidence in evidence.items()],
+        "verdicts": [
+            _verdict(arm, arm_evidence, _undecided_units(experiment, metrics, arm))
+            for arm, arm_evidence in evidence.items()
+        ],
         "metrics": [_metric(metric, experiment, plan) for metric in metrics],
     }
 
@@ -204,7 +217,7 @@ def _measured(
         # A savepoint, so that the other metrics can be measured after an error.
         with db.atomic():
             since = added_at(experiment, name)
-            hours = measure(experiment, metric, since) if is_valid else []
+            measured = measure(experiment, metric, since) if is_valid else Measurement([])
     except ConfigurationError as error:
         why = error.message
     except (DataError, ProgrammingError) as error:
@@ -214,8 +227,9 @@ def _measured(
             raise
         why = say("a time limit ended its query, so its results are not known")
     else:
-        results = results_of(metric, hours, variants, plan)
-        return _Measured(name, role, metric, units_of(hours), results)
+        results = results_of(metric, measured.hours, variants, plan)
+        units = units_of(measured.hours)
+        return _Measured(name, role, metric, units, results, warning=measured.warning)
     # With p values of 1, so that the others are corrected as if it did not fail.
     results = [Result(treatment) for treatment in variants[1:]]
     return _Measured(name, role, metric, 0, results, error=why)
@@ -245,6 +259,28 @@ def _corrected(metrics: Sequence[_Measured]) -> list[_Measured]:
     return [replace(metric, corrected=by_metric[metric.name]) for metric in metrics]
 
 
+def _stop_alpha(experiment: Experiment) -> float:
+    """Returns the alpha with which one guardrail stops: all of them together have 5 %."""
+    treatments = len(experiment.variants) - 1
+    return ALPHA / max(len(experiment.guardrails) * treatments, 1)
+
+
+def _undecided_units(
+    experiment: Experiment, metrics: Sequence[_Measured], treatment: str
+) -> int | None:
+    """Returns how many more units have most experiments decided that are without an effect."""
+    primary = next((metric for metric in metrics if metric.role == PRIMARY), None)
+    if primary is None or experiment.smallest_effect is None:
+        return None
+    [look] = (result.newest for result in primary.results if result.treatment == treatment)
+    if look is None:
+        return None
+    alpha = primary.corrected[treatment].interval_alpha
+    plan, effect = plan_of(experiment), look.difference
+    units = units_without_effect(effect, experiment.smallest_effect, plan, alpha)
+    return None if units is None else max(units - effect.units, 0)
+
+
 def _evidence(
     experiment: Experiment,
     counts: ExposureReport,
@@ -252,7 +288,7 @@ def _evidence(
     treatment: str,
     now: datetime,
 ) -> Evidence:
-    control = experiment.variants[0]["key"]
+    control, plan = experiment.variants[0]["key"], plan_of(experiment)
     units = min(counts["units"][arm] for arm in (control, treatment))
     of_metric = {
         metric.name: next(result for result in metric.results if result.treatment == treatment)
@@ -267,8 +303,7 @@ def _evidence(
         result = of_metric[primary.name]
         look = result.decisive if corrected.is_rejected else result.newest
         if look is not None:
-            plan, alpha = plan_of(experiment), corrected.interval_alpha
-            comparison = always_valid(look.difference, plan, alpha)
+            comparison = always_valid(look.difference, plan, corrected.interval_alpha)
     return Evidence(
         comparison=comparison,
         is_significant=corrected is not None and corrected.is_rejected,
@@ -277,7 +312,8 @@ def _evidence(
         guardrails=[
             Guardrail(
                 metric.name,
-                of_metric[metric.name].harm_bound,
+                of_metric[metric.name].harm_bound(plan),
+                of_metric[metric.name].harm_bound(plan, _stop_alpha(experiment)),
                 experiment.guardrails[metric.name],
                 bool(metric.error),
             )
@@ -286,7 +322,6 @@ def _evidence(
         ],
         missing_days=max(experiment.min_days - _days(experiment, now), 0.0),
         missing_units=max(experiment.min_units - units, 0),
-        is_complete=primary is not None and primary.units >= experiment.planned_units,
         smallest_effect=experiment.smallest_effect,
     )
 
@@ -320,7 +355,7 @@ def _settings(experiment: Experiment) -> SettingsReport:
     }
 
 
-def _verdict(treatment: str, evidence: Evidence) -> VerdictReport:
+def _verdict(treatment: str, evidence: Evidence, undecided_units: int | None) -> VerdictReport:
     outcome = judge(evidence)
     may, may_not = conclusions(evidence, outcome)
     is_early = outcome is Outcome.TOO_EARLY
@@ -333,6 +368,7 @@ def _verdict(treatment: str, evidence: Evidence) -> VerdictReport:
         "failed": evidence.failed if outcome is Outcome.GUARDRAIL_FAILED else [],
         "missing_days": evidence.missing_days if is_early else 0.0,
         "missing_units": evidence.missing_units if is_early else 0,
+        "undecided_units": undecided_units if outcome is Outcome.UNDECIDED else None,
     }
 
 
@@ -344,6 +380,7 @@ def _metric(measured: _Measured, experiment: Experiment, plan: Plan) -> MetricRe
         "units": measured.units,
         # Can be translated until it is stored.
         "error": measured.error,
+        "warning": measured.warning,
         "added_on_day": _added_on_day(experiment, measured.name),
         "kind": type(metric).__name__.lower() if metric else "",
         "description": metric.description if metric else "",
@@ -369,7 +406,8 @@ def _result(
     alpha = corrected.interval_alpha if corrected else ALPHA
     decisive = result.decisive if corrected and corrected.is_rejected else None
     tolerated = experiment.guardrails[measured.name] if measured.role == GUARDRAIL else None
-    newest = result.newest
+    newest, bound = result.newest, result.harm_bound(plan)
+    stop_alpha = _stop_alpha(experiment)
     return {
         "treatment": result.treatment,
         "p_value": result.p_value,
@@ -380,8 +418,12 @@ def _result(
         "interval_alpha": alpha,
         "newest": _newest(newest, plan, alpha) if newest else None,
         "tolerated_harm": tolerated,
-        "harm_bound": None if tolerated is None else _finite(result.harm_bound),
-        "is_harmed": None if tolerated is None else result.harm_bound > tolerated,
+        "harm_bound": None if tolerated is None else _finite(bound),
+        "is_harmed": None if tolerated is None else bound > tolerated,
+        "is_stopping": None
+        if tolerated is None
+        else result.harm_bound(plan, stop_alpha) > tolerated,
+        "stop_alpha": None if tolerated is None else stop_alpha,
     }
 
 

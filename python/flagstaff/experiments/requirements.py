@@ -1,9 +1,17 @@
-"""What an experiment must be before it is created or changed, and the errors of what it is not."""
+"""What an experiment must be before it is created or changed, its errors, and its system check."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TypeAlias
 
+from django.core.checks import CheckMessage, Error
+from django.db import Error as DatabaseError
+
+from flagstaff._tables.database import db
 from flagstaff._tables.rows import find_row
 from flagstaff._text import Sentence, joined, say
 from flagstaff.changes.changed import quoted_command
@@ -14,9 +22,10 @@ from flagstaff.exceptions import (
     InvalidExperimentError,
     UnknownExperimentError,
 )
-from flagstaff.experiments.measuring import require_unit
-from flagstaff.experiments.metrics import find_metric
+from flagstaff.experiments.measuring import require_unit, require_usable, rows_of_metric
+from flagstaff.experiments.metrics import find_metric, metric_names
 from flagstaff.experiments.models import Experiment, State
+from flagstaff.experiments.sources import excluded_units
 from flagstaff.experiments.variants import variants_of
 from flagstaff.validators import MAX_PERCENT, key_problem, rule_problem, unit_problem
 
@@ -99,8 +108,7 @@ def _is_number(value: float) -> bool:
 
 
 def _require_metrics(experiment: Experiment) -> None:
-    primary = [experiment.primary_metric] if experiment.primary_metric else []
-    used = [*primary, *experiment.other_metrics, *experiment.guardrails]
+    used = experiment.metrics
     for name in used:
         if used.count(name) > 1:
             raise InvalidExperimentError(
@@ -111,6 +119,21 @@ def _require_metrics(experiment: Experiment) -> None:
         except ConfigurationError as error:
             message = say("{metric}: {why}", metric=name, why=error.message)
             raise InvalidExperimentError(message) from error
+
+
+def require_columns_of(metric: str) -> None:
+    """Raises InvalidExperimentError if a column of a metric has a wrong type.
+
+    Makes a query for each source. Without its table, only a report says so. Lock nothing before:
+    the tables of the project may be locked.
+    """
+    try:
+        with suppress(DatabaseError), db.atomic():
+            if db.is_postgresql:
+                rows_of_metric(find_metric(metric))
+    except ConfigurationError as error:
+        message = say("{metric}: {why}", metric=metric, why=error.message)
+        raise InvalidExperimentError(message) from error
 
 
 def require_whole(field: str, value: object) -> None:
@@ -188,3 +211,47 @@ def lost_exposures(experiment: Experiment) -> Sentence:
         "{key} cannot be started, because its exposures were deleted; create another one",
         key=experiment.key,
     )
+
+
+# The system check.
+
+#: What is used, and a function that raises if it cannot be.
+_Use: TypeAlias = tuple[str, Callable[[], object]]
+
+
+def check_metrics() -> list[CheckMessage]:
+    """Reports the metrics and the queries of excluded units that cannot be used. Does not query."""
+    names: list[_Use] = [
+        (f"the metric {name}", partial(_use_metric, name)) for name in metric_names()
+    ]
+    units: list[_Use] = [
+        (f"the query of excluded units ({unit})", partial(excluded_units, unit))
+        for unit in conf.excluded_units
+    ]
+    problems = (_problem(description, use) for description, use in (*names, *units))
+    hint = "see the guide of experiments, or remove the name from the setting"
+    return [Error(text, hint=hint, id="flagstaff.E045") for text in problems if text]
+
+
+def _use_metric(name: str) -> None:
+    metric = find_metric(name)
+    try:
+        require_usable(metric)
+    except ConfigurationError as error:
+        message = say("the metric {metric} fails: {error}", metric=name, error=error.message)
+        raise ConfigurationError(message) from error
+    if problem := unit_problem(metric.unit):
+        raise ConfigurationError("the metric {metric}: {problem}", metric=name, problem=problem)
+
+
+def _problem(description: str, use: Callable[[], object]) -> str | None:
+    try:
+        use()
+    except ConfigurationError as error:
+        return str(error)
+    except DatabaseError:
+        # A source that queries itself. It must not keep the first `migrate` from running.
+        return None
+    except Exception as error:  # noqa: BLE001 (the project's own code)
+        return f"{description} fails: {type(error).__name__}: {error}"
+    return None

@@ -8,9 +8,10 @@ from typing import Any, cast
 
 from django.core.exceptions import EmptyResultSet, FieldError
 from django.db import Error as DatabaseError
-from django.db.models import DateField, DateTimeField, QuerySet
+from django.db.models import QuerySet
 
 from flagstaff._tables.database import db
+from flagstaff._tables.names import fill, sql
 from flagstaff._text import say
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConfigurationError
@@ -64,7 +65,7 @@ def _rows_of(returned: Any, columns: Sequence[str], source_name: str) -> tuple[s
             database=returned.db,
             expected=db.alias,
         )
-    text, params = _columns_of(returned, columns, source_name).query.sql_with_params()
+    text, params = _columns_of(returned, columns).query.sql_with_params()
     # A union keeps the columns of its first query, in their order; their names say which they are.
     names = "" if returned.query.combinator else f" ({', '.join(columns)})"
     return f"({text}) AS given_rows{names}", list(params)
@@ -83,29 +84,60 @@ def _require_placeholders(statement: Sql, source_name: str) -> None:
         )
 
 
-def _columns_of(
-    queryset: QuerySet[Any, Any], columns: Sequence[str], source_name: str
-) -> QuerySet[Any, Any]:
+def _columns_of(queryset: QuerySet[Any, Any], columns: Sequence[str]) -> QuerySet[Any, Any]:
     query = queryset.query
     # In these, the order decides which rows there are.
     is_ordered = query.is_sliced or query.distinct_fields
-    selected = (queryset if is_ordered else queryset.order_by()).values_list(*columns)
-    if "time" in columns and not query.combinator:
-        _require_time(selected, columns.index("time"), source_name)
-    return selected
+    return (queryset if is_ordered else queryset.order_by()).values_list(*columns)
 
 
-def _require_time(rows: QuerySet[Any, Any], place: int, source_name: str) -> None:
-    """Raises ConfigurationError for a date: its midnight is before most exposures of the day."""
-    compiler = rows.query.get_compiler(using=rows.db)
-    compiler.pre_sql_setup()
-    field = getattr(compiler.select[place][0], "output_field", None)
-    if isinstance(field, DateField) and not isinstance(field, DateTimeField):
-        raise ConfigurationError(
-            "the time of {source} is a date, so events on the day of an exposure would be "
-            "missing; use a DateTimeField",
-            source=source_name,
-        )
+_TIMES = ("timestamp with time zone", "timestamp without time zone")
+_NUMBERS = ("smallint", "integer", "bigint", "real", "double precision", "numeric")
+_DAY = say(
+    "is a date, so events on the day of an exposure would be missing; use the moment of the event"
+)
+#: The types that a column may have, and what to do about another one.
+_TYPES = {
+    "time": (_TIMES, say("is of the type {type}, which is no moment; cast it to timestamptz")),
+    "value": (_NUMBERS, say("is of the type {type}, which is no number; cast it to numeric")),
+}
+_EPOCH = say("is a number; if it counts seconds since 1970, write to_timestamp(…)")
+_TRUTH = say("is true or false; cast it to integer")
+
+
+# A number of these types has the digits that a whole number of any type has as a unit.
+_FRACTIONS = ("numeric", "double precision", "real")
+_DIGITS = "pg_catalog.trim_scale(unit::text::numeric)::text"
+_UNIT_OF_ANY_TYPE = f"""CASE
+            WHEN pg_catalog.pg_typeof(unit)::text OPERATOR(pg_catalog.=) ANY (
+                '{{{",".join(_FRACTIONS)}}}'::text[]
+            ) THEN {_DIGITS}
+            ELSE unit::text
+        END"""
+
+
+def checked_unit(text: str, params: Sequence[Any], columns: Sequence[str], source: str) -> str:
+    """Returns the SQL of the unit of a row of a subquery, as exposures have it.
+
+    The server says which types the columns are, in one query that reads no row. Raises
+    ConfigurationError for a time that is no moment, and for a value that is no number.
+    """
+    types = ", ".join(f"pg_catalog.pg_typeof({column})::text" for column in columns)
+    template = sql("column_types_v1", "flagstaff.experiments")
+    with db.connection.cursor() as cursor:
+        cursor.execute(fill(template, {"types": types, "rows": text}), params)
+        found = dict(zip(columns, cursor.fetchone(), strict=True))
+    for column, (allowed, problem) in _TYPES.items():
+        if (type_name := found.get(column, allowed[0])) not in allowed:
+            if column == "time":
+                others = {"date": _DAY, **dict.fromkeys(_NUMBERS, _EPOCH)}
+            else:
+                others = {"boolean": _TRUTH}
+            why = say(others.get(type_name, problem), type=type_name)
+            raise ConfigurationError(
+                "the {column} of {source} {why}", column=column, source=source, why=why
+            )
+    return _DIGITS if found["unit"] in _FRACTIONS else "unit::text"
 
 
 def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, list[Any]]:
@@ -132,8 +164,8 @@ def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, lis
                     continue
                 raise
             parts.append(
-                f"AND NOT EXISTS (SELECT FROM (SELECT unit::text FROM {text}) AS excluded "  # noqa: S608
-                f"WHERE excluded.unit OPERATOR(pg_catalog.=) {columns[unit]})"
+                f"AND NOT EXISTS (SELECT FROM (SELECT {_UNIT_OF_ANY_TYPE} AS unit FROM "  # noqa: S608
+                f"{text}) AS excluded WHERE excluded.unit OPERATOR(pg_catalog.=) {columns[unit]})"
             )
             params += unit_params
     return " ".join(parts), params

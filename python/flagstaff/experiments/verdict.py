@@ -47,7 +47,6 @@ _NO_FIGURE = say("No figure of a metric is valid.")
 _GUARDRAIL_GOT_WORSE = say("A guardrail got worse by more than is tolerated.")
 _BETTER = say("The treatment is better than the control in this metric.")
 _WORSE = say("The treatment is worse than the control in this metric.")
-_UNLIKELY = say("An effect outside of the interval is unlikely.")
 _TOO_SMALL = say("If there is an effect, it is too small to matter.")
 _MORE_UNITS = say("With more units there can still be a result.")
 _NO_RESULT = say("What the metrics show so far is no result.")
@@ -57,6 +56,9 @@ _NOT_EXACT = say(
     "experiment that ends at its first success shows too large an effect on average."
 )
 _OTHERS = say("This says nothing about other metrics.")
+_IS_WORSE = say(
+    "A guardrail is worse by more than is tolerated, but not with the certainty of a stop."
+)
 _HARM_IS_UNKNOWN = say("It is not known whether a guardrail got worse by more than is tolerated.")
 
 #: What may and what may not be concluded from each outcome, in English: a report stores it.
@@ -67,7 +69,7 @@ _CONCLUSIONS: Mapping[Outcome, tuple[list[str], list[str]]] = {
     Outcome.TOO_EARLY: ([], [_NO_RESULT]),
     Outcome.BETTER: ([_BETTER], [_NOT_EXACT, _OTHERS]),
     Outcome.WORSE: ([_WORSE], [_NOT_EXACT, _OTHERS]),
-    Outcome.NO_DIFFERENCE: ([_UNLIKELY], [_NOT_THE_SAME]),
+    Outcome.NO_DIFFERENCE: ([_TOO_SMALL], [_NOT_THE_SAME]),
     Outcome.UNDECIDED: ([_MORE_UNITS], [_NO_RESULT]),
 }
 
@@ -77,18 +79,25 @@ class Guardrail:
     """A metric that must not get worse. It can only stop."""
 
     name: str
-    #: The one-sided lower bound of how much worse it is, in the unit of the metric; -inf before
-    #: there are enough units for one.
+    #: The one-sided lower bound of how much worse it is, in the unit of the metric, at 5 %; -inf
+    #: before there are enough units for one.
     harm_bound: float
+    #: The same at 5 % for all guardrails together. It decides.
+    stop_bound: float
     #: So much is allowed.
     tolerated: float = 0.0
     #: Whether the metric cannot be computed, so that nothing is known about it.
     is_failed: bool = False
 
     @property
-    def is_harmed(self) -> bool:
-        """Whether more harm than is tolerated is certain."""
+    def is_worse(self) -> bool:
+        """Whether there is more harm than is tolerated, by this guardrail alone."""
         return self.harm_bound > self.tolerated
+
+    @property
+    def is_harmed(self) -> bool:
+        """Whether that is certain enough to stop."""
+        return self.stop_bound > self.tolerated
 
 
 @dataclass(frozen=True)
@@ -106,8 +115,6 @@ class Evidence:
     #: What is missing until there may be a verdict; units are those of the smaller arm.
     missing_days: float = 0.0
     missing_units: int = 0
-    #: Whether the planned size is reached.
-    is_complete: bool = False
     #: Effects below are too small to matter, in the unit of the metric; None if it is not set.
     smallest_effect: float | None = None
 
@@ -138,8 +145,7 @@ def judge(evidence: Evidence) -> Outcome:
     In this order. A mismatch leaves no verdict at all. A guardrail that got worse stops at once. A
     guardrail that failed leaves no verdict; one without enough units does not. With missing days or
     units it is too early. Then the primary metric: better or worse if it is significant; no
-    difference if its interval has only effects below `smallest_effect`, or if the experiment is
-    complete and has an interval; else undecided.
+    difference if its interval has only effects below `smallest_effect`; else undecided.
 
         >>> judge(Evidence(Comparison(0.03, 0.01, 0.002, 0.058, 0.03), True, mismatch_p_value=0.4))
         <Outcome.BETTER: 'better'>
@@ -159,17 +165,16 @@ def _outcome_of_primary(evidence: Evidence) -> Outcome:
     if evidence.is_significant:
         is_better = (evidence.comparison.value > 0) == evidence.higher_is_better
         return Outcome.BETTER if is_better else Outcome.WORSE
-    is_known = math.isfinite(evidence.largest_possible)
-    if (evidence.is_complete and is_known) or evidence.is_too_small:
-        return Outcome.NO_DIFFERENCE
-    return Outcome.UNDECIDED
+    return Outcome.NO_DIFFERENCE if evidence.is_too_small else Outcome.UNDECIDED
 
 
 def conclusions(evidence: Evidence, outcome: Outcome) -> tuple[list[str], list[str]]:
     """Returns what may and what may not be concluded from an outcome of `judge`, in English."""
     may, may_not = _CONCLUSIONS[outcome]
-    if outcome is Outcome.NO_DIFFERENCE and evidence.is_too_small:
-        may = [*may, _TOO_SMALL]
+    if outcome in {Outcome.HARM, Outcome.MISMATCH, Outcome.TOO_EARLY}:
+        return may, may_not
+    if any(guardrail.is_worse for guardrail in evidence.guardrails):
+        may_not = [*may_not, _IS_WORSE]
     if outcome in {Outcome.BETTER, Outcome.WORSE} and any(
         guardrail.harm_bound == -math.inf for guardrail in evidence.guardrails
     ):

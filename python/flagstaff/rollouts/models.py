@@ -130,7 +130,7 @@ class Plan(models.Model):
     reason: models.Field[Any, str] = models.TextField(default="")
     actor: models.Field[Any, str] = models.TextField(default="")
     #: What is compared: "users", "requests", or both if empty.
-    compare: models.Field[Any, str] = models.CharField(max_length=8, default="")
+    compare: models.Field[Any, str] = models.CharField(max_length=8, default="", db_default="")
     #: Whether a step goes on if a new release appears.
     ignore_releases: models.Field[Any, bool] = models.BooleanField(default=False)
     ended_at: models.Field[Any, datetime | None] = models.DateTimeField(null=True)

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio_postgres::types::Type;
 
 use super::sender::{LAST_FLUSH, Parameter, Report, Sender, spawn};
+use crate::experiment::ExperimentState;
 use crate::exposures::Exposure;
 use crate::message::Template;
 use crate::postgres::context::Context;
@@ -19,6 +20,9 @@ use crate::postgres::status::StatusReport;
 const MANY: usize = 1000;
 /// The time between two looks at their number.
 const CHECK: Duration = Duration::from_secs(1);
+/// The same before the first flush, which is written at the first exposure: afterwards the report
+/// counts a process that is killed.
+const FIRST_CHECK: Duration = Duration::from_millis(200);
 /// The most exposures in one flush. One with all that may wait would take longer than a statement
 /// may, and at the end of the process nothing of it would be written.
 const MAX_FLUSHED: usize = 10_000;
@@ -165,15 +169,23 @@ pub(crate) fn start(
     spawn("flagstaff-experiments", context, run, ended).map(Some)
 }
 
+fn may_record(context: &Context) -> bool {
+    let snapshot = context.live.snapshot();
+    let mut experiments = snapshot.iter().flat_map(|snapshot| snapshot.experiments());
+    experiments.any(|experiment| experiment.state == ExperimentState::Running)
+}
+
 fn run(context: &Arc<Context>, stopped: &Receiver<Duration>) {
     let report = Exposures { context: context.clone(), unreadable: Counts::new() };
     let mut sender = Sender::new(context.clone(), report);
     let mut due = Instant::now() + jittered(context.measure_interval);
     loop {
+        let (waiting, has_begun) = (context.live.exposures().len(), sender.has_begun());
         // Not while the database fails: then the pauses grow.
-        let is_full = sender.has_written() && context.live.exposures().len() >= MANY;
+        let is_full = sender.has_written() && waiting >= if has_begun { MANY } else { 1 };
+        let check = if has_begun || !may_record(context) { CHECK } else { FIRST_CHECK };
         let left = due.saturating_duration_since(Instant::now());
-        match stopped.recv_timeout(if is_full { Duration::ZERO } else { left.min(CHECK) }) {
+        match stopped.recv_timeout(if is_full { Duration::ZERO } else { left.min(check) }) {
             Ok(limit) => return sender.finish(limit),
             Err(RecvTimeoutError::Disconnected) => return sender.finish(LAST_FLUSH),
             Err(RecvTimeoutError::Timeout) => {}

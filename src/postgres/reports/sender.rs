@@ -168,6 +168,11 @@ impl<R: Report> Sender<R> {
         let _ = self.send(true, until);
     }
 
+    /// Whether there was a flush.
+    pub(super) fn has_begun(&self) -> bool {
+        self.sequence > 0
+    }
+
     /// Whether the last flush was written.
     pub(super) fn has_written(&self) -> bool {
         self.failures == 0

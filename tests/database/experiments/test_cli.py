@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flagstaff import experiments
-from flagstaff.experiments.statistics.sequential import units_for_means
+from flagstaff.experiments.statistics.sequential import size_for_means
 from tests.support.experiments import KEY, stored
 from tests.support.forced_off import forced_off
 from tests.support.shop import Shop
@@ -91,14 +91,25 @@ def test_list_has_all_with_the_newest_first_and_show_the_events_of_one() -> None
 
 
 @pytest.mark.parametrize("shares", [("10%", "12%"), ("0.1", "0.12")])
-def test_shares_give_the_units_of_each_variant(shares: tuple[str, str]) -> None:
-    found = document("sample-size", "--from", shares[0], "--to", shares[1], "--per-day", "500")
-    assert found == {"variant": 3841, "total": 7682, "days": 16}
+def test_shares_give_the_units_and_the_settings_of_the_experiment(shares: tuple[str, str]) -> None:
+    line = ("sample-size", "--from", shares[0], "--to", shares[1], "--per-day", "500")
+    assert document(*line) == {
+        "one_look": 7682,
+        "planned": 13100,
+        "average": 8920,
+        "without_effect": 15300,
+        "days": 27,
+    }
+    assert flags(*line).err.startswith(
+        "about 13,100 units (1.7 \N{MULTIPLICATION SIGN} 7,682) find the planned effect in four of "
+        "five cases, 8,920 on average; without an effect, 15,300 units say so in four of five. "
+        "Set --planned-units 13100 --smallest-effect 0.02;"
+    )
 
 
-def test_mean_takes_its_deviation_and_the_power() -> None:
-    found = document("sample-size", "--deviation", "30", "--effect", "1.5", "--power", "0.9")
-    assert found["total"] == 2 * units_for_means(30, 1.5, power=0.9)
+def test_mean_takes_its_deviation() -> None:
+    found = document("sample-size", "--deviation", "30", "--effect", "1.5")
+    assert found["planned"] == size_for_means(30, 1.5).planned
     assert found["days"] is None
 
 

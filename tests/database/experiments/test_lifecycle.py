@@ -168,6 +168,17 @@ def test_restart_begins_a_run_with_other_variants_and_all_metrics(running: Exper
 # What may change after the start, and what the state does not allow.
 
 
+def test_metric_whose_times_are_days_is_refused_before_the_start(draft: Experiment) -> None:
+    experiments.edit(KEY, others=["by_day"])
+    with pytest.raises(InvalidExperimentError, match="by_day: the time of the source of a metric"):
+        experiments.start(KEY)
+    assert stored().state == State.DRAFT
+    experiments.edit(KEY, others=[])
+    experiments.start(KEY)
+    with pytest.raises(InvalidExperimentError, match="by_day: the time of the source of a metric"):
+        experiments.add_metric(KEY, "by_day")
+
+
 def test_traffic_grows_and_does_not_fall(draft: Experiment) -> None:
     experiments.edit(KEY, traffic_percent=20)
     experiments.start(KEY)

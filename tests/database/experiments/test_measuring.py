@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.db.models import F, FloatField, QuerySet, Value
-from django.db.models.functions import TruncDate
+from django.db.models import DateTimeField, F, FloatField, Func, QuerySet, Value
+from django.db.models.functions import Cast, TruncDate, TruncDay
 from django.test.utils import CaptureQueriesContext
 
 from flagstaff import experiments
@@ -58,7 +58,7 @@ def source_of(events: list[Event]) -> Callable[[], Sql]:
 def totals(experiment: Experiment, metric: Metric) -> dict[str, tuple[int, float]]:
     """The units and the sum of their values by variant."""
     found: dict[str, tuple[int, float]] = {}
-    for one in measure(experiment, metric):
+    for one in measure(experiment, metric).hours:
         units, total = found.get(one.variant, (0, 0.0))
         sums = one.sums
         found[one.variant] = units + sums.units, total + sums.of_y.mean * sums.units
@@ -89,7 +89,7 @@ def test_unit_of_an_open_window_or_another_run_is_left_out(experiment: Experimen
     metric = Conversion(source_of([("b", 1.0, now)]), window=DAY)
     assert totals(experiment, metric) == {"control": (1, 0.0)}
     experiment.run = 1
-    assert measure(experiment, metric) == []
+    assert measure(experiment, metric).hours == []
 
 
 def test_unit_that_met_two_variants_is_left_out(experiment: Experiment) -> None:
@@ -111,7 +111,8 @@ def test_sums_equal_those_of_a_computation_by_user(experiment: Experiment) -> No
         (rng.choice(units), round(rng.uniform(1e6, 1e6 + 5), 3), START + rng.uniform(-5, 30) * DAY)
         for _ in range(1000)
     ]
-    found = measure(experiment, Mean(source_of(events), window=3 * DAY, covariate=5 * DAY))
+    metric = Mean(source_of(events), window=3 * DAY, covariate=5 * DAY)
+    found = measure(experiment, metric).hours
     expected: dict[tuple[datetime, str], list[tuple[float, float]]] = defaultdict(list)
     for unit, (arm, at) in exposed.items():
         own = [(value, time) for one, value, time in events if one == unit]
@@ -135,7 +136,7 @@ def test_ratio_has_both_sums(experiment: Experiment) -> None:
     expose(experiment, [("a", "control", START), ("b", "control", START)])
     clicks = source_of([("a", 3.0, START), ("b", 1.0, START)])
     views = source_of([("a", 10.0, START), ("a", 5.0, START + HOUR), ("b", 5.0, START)])
-    [one] = measure(experiment, Ratio(clicks, views, window=DAY))
+    [one] = measure(experiment, Ratio(clicks, views, window=DAY)).hours
     assert (one.sums.of_y.mean * 2, one.sums.of_x.mean * 2) == (4.0, 20.0)
 
 
@@ -153,6 +154,20 @@ def test_user_of_a_visitor_who_met_two_variants_is_left_out(experiment: Experime
     expose(experiment, [("v1", "treatment", START), ("v2", "treatment", START)], user_pk="7")
     expose(experiment, [("v3", "treatment", START)], user_pk="8")
     assert totals(experiment, Conversion(source_of([]), window=DAY)) == {"treatment": (1, 0.0)}
+
+
+@pytest.mark.parametrize("unit", ["7", "7.00::numeric", "7::float8", "7e0::real", "'7'::text"])
+def test_equal_numbers_are_one_unit(unit: str, experiment: Experiment, settings: Any) -> None:
+    expose(experiment, [("7", "control", START), ("1000000000000000", "control", START)])
+    row = f"SELECT {unit} AS unit, %s::timestamptz AS time"
+    metric = Conversion(lambda: Sql(row, (START,)), window=DAY)
+    assert totals(experiment, metric) == {"control": (2, 1.0)}
+    large = Conversion(lambda: Sql(row.replace(unit, "1e15::float8"), (START,)), window=DAY)
+    assert totals(experiment, large) == {"control": (2, 1.0)}
+    EXCLUDED["sevens"] = f"SELECT {unit} AS unit"
+    excluded = {"EXCLUDED_UNITS": {"user": f"{__name__}.sevens"}}
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, **excluded}
+    assert totals(experiment, metric) == {"control": (1, 0.0)}
 
 
 def test_metric_of_another_unit_is_refused(experiment: Experiment) -> None:
@@ -176,7 +191,8 @@ def test_constants_are_computed_once_without_statistics(experiment: Experiment) 
     expose(experiment, [(str(unit), "control", START) for unit in range(20)])
     with CaptureQueriesContext(connection) as queries:
         measure(experiment, Conversion(source_of([]), window=DAY))
-    [[explained]] = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {queries[-1]['sql']}")
+    [query] = [one["sql"] for one in queries if "MATERIALIZED" in one["sql"]]
+    [[explained]] = rows(f"EXPLAIN (ANALYZE, FORMAT JSON) {query}")
     nodes, loops = [explained[0]["Plan"]], set()
     for node in nodes:
         nodes += node.get("Plans", ())
@@ -252,15 +268,108 @@ def test_sql_may_end_with_a_semicolon_or_a_comment(end: str) -> None:
         (lambda: Sql("SELECT 1 WHERE path LIKE '/cart/%'"), "write %% for a percent sign"),
         (lambda: Sql("SELECT 1 WHERE path LIKE %s"), r"1 placeholders, but 0 params"),
         (raising, "the source fails: KeyError: 'shop'"),
-        (
-            lambda: User.objects.values(unit=F("pk"), value=F("pk"), time=TruncDate("date_joined")),
-            "the time of the source is a date",
-        ),
     ],
 )
 def test_source_that_cannot_be_read_is_refused(source: Callable[[], Any], problem: str) -> None:
     with pytest.raises(ConfigurationError, match=problem):
         read(source)
+
+
+@pytest.mark.parametrize(
+    ("value", "time", "problem"),
+    [
+        ("1", "now()::date", "the time of the source of a metric is a date, so events on the day"),
+        ("1", "1767225600", r"the time of .* is a number; .* write to_timestamp"),
+        ("1", "'2026-01-05'::text", "of the type text, which is no moment; cast it to timestamptz"),
+        ("5::money", "now()", "of the type money, which is no number; cast it to numeric"),
+        ("true", "now()", "the value of .* is true or false; cast it to integer"),
+        ("'5'::text", "now()", "of the type text, which is no number"),
+    ],
+)
+def test_column_of_another_type_is_refused(
+    value: str, time: str, problem: str, experiment: Experiment
+) -> None:
+    source = Sql(f"SELECT 7 AS unit, {value} AS value, {time} AS time")
+    with pytest.raises(ConfigurationError, match=problem):
+        measure(experiment, Mean(lambda: source, window=DAY))
+
+
+def days_of(events: list[Event], day: Any) -> QuerySet[Any]:
+    """Users who have joined at the time of an event, with the day as a source would have it."""
+    User.objects.bulk_create(
+        User(username=str(number), last_name=unit, date_joined=time)
+        for number, (unit, _value, time) in enumerate(events)
+    )
+    return User.objects.values(unit=F("last_name"), time=day)
+
+
+@pytest.mark.parametrize(
+    ("zone", "day"),
+    [
+        ("UTC", TruncDay("date_joined")),
+        ("Asia/Kolkata", TruncDay("date_joined")),
+        (
+            "UTC",
+            Func(
+                Value("day"),
+                F("date_joined"),
+                function="date_trunc",
+                output_field=DateTimeField(),
+            ),
+        ),
+        ("UTC", Cast(TruncDate("date_joined"), DateTimeField())),
+    ],
+)
+@pytest.mark.parametrize("hours_after", [1, 30])
+def test_source_whose_times_are_days_is_refused(
+    experiment: Experiment, zone: str, day: Any, hours_after: int, settings: Any
+) -> None:
+    settings.TIME_ZONE = zone
+    units = [f"u{number}" for number in range(10)]
+    expose(experiment, [(unit, "control", START) for unit in units])
+    found = days_of([(unit, 1.0, START + hours_after * HOUR) for unit in units], day)
+    with pytest.raises(ConfigurationError, match="all 10 rows are at midnight"):
+        measure(experiment, Conversion(lambda: found, window=7 * DAY))
+
+
+@pytest.mark.parametrize("is_turned", [False, True])
+def test_one_source_of_a_ratio_whose_times_are_days_is_refused(
+    experiment: Experiment, is_turned: bool
+) -> None:
+    units = [f"u{number}" for number in range(10)]
+    expose(experiment, [(unit, "control", START) for unit in units])
+    midnight = START.replace(hour=0, minute=0) + DAY
+    days, moments = (
+        source_of([(unit, 1.0, at) for unit in units]) for at in (midnight, START + HOUR)
+    )
+    sources = (moments, days) if is_turned else (days, moments)
+    with pytest.raises(ConfigurationError, match="all 10 rows are at midnight"):
+        measure(experiment, Ratio(*sources, window=7 * DAY))
+
+
+def test_many_rows_at_midnight_are_a_warning(experiment: Experiment) -> None:
+    units = [f"u{number}" for number in range(100)]
+    expose(experiment, [(unit, "control", START) for unit in units])
+    midnight = START.replace(hour=0, minute=0) + DAY
+
+    def warning(at_midnight: int) -> str | None:
+        times = [midnight if n < at_midnight else START + HOUR for n in range(100)]
+        events = [(unit, 1.0, time) for unit, time in zip(units, times, strict=True)]
+        return measure(experiment, Conversion(source_of(events), window=7 * DAY)).warning
+
+    assert warning(9) is None
+    assert warning(10) == "10 of 100 rows are at midnight, as if their time were a day"
+
+
+def test_rows_of_other_ids_are_counted(experiment: Experiment) -> None:
+    expose(experiment, [("7", "control", START)])
+    before = ("7", 1.0, START - 2 * DAY)
+    others = [("customer 7", 1.0, START + HOUR), ("customer 8", 1.0, START + HOUR)]
+    metric = Conversion(source_of([before, *others]), window=DAY)
+    assert measure(experiment, metric).warning == "0 of 2 rows belong to a unit"
+    # Outside of the window, but by a unit.
+    metric = Conversion(source_of([*others, ("7", 1.0, START + 2 * DAY)]), window=DAY)
+    assert measure(experiment, metric).warning is None
 
 
 def test_time_before_the_exposure_is_refused() -> None:
@@ -275,6 +384,13 @@ def test_value_that_is_no_finite_number_is_refused(experiment: Experiment) -> No
     expose(experiment, [("7", "control", at)])
     with pytest.raises(ConfigurationError, match="a value is NaN or infinite"):
         measure(experiment, Mean(infinite.source, window=2 * DAY))
+
+
+EXCLUDED: dict[str, str] = {}
+
+
+def sevens() -> Sql:
+    return Sql(EXCLUDED["sevens"])
 
 
 def nobody() -> QuerySet[Any, Any]:

@@ -199,6 +199,48 @@ def test_failed_guardrail_leaves_no_verdict(better: Experiment) -> None:
     assert needs in report_text()
 
 
+def test_no_difference_needs_an_interval_within_the_smallest_effect(running: Experiment) -> None:
+    expose_both(running, (2000, 200), (2000, 202))
+    assert verdict()["undecided_units"] is None
+    assert "Without a smallest effect that matters, there is never" in report_text()
+    Experiment.objects.update(smallest_effect=0.02)
+    found = verdict()
+    assert found["outcome"] == "undecided"
+    units = f"{found['undecided_units']:,}"
+    assert f"With about {units} more units, four of five experiments without" in report_text()
+    Experiment.objects.update(smallest_effect=0.031)
+    found = verdict()
+    assert (found["outcome"], found["undecided_units"]) == ("no_difference", None)
+    # Corrected for more metrics, the interval is wider.
+    Experiment.objects.update(other_metrics=["revenue"])
+    assert verdict()["outcome"] == "undecided"
+
+
+def test_undecided_experiment_without_an_interval_names_no_units(running: Experiment) -> None:
+    expose_both(running, (200, 5), (200, 5))
+    Experiment.objects.update(smallest_effect=0.02)
+    assert (verdict()["outcome"], verdict()["undecided_units"]) == ("undecided", None)
+    assert "smallest" not in report_text()
+
+
+def test_guardrails_share_the_certainty_of_a_stop(running: Experiment) -> None:
+    expose_both(running, (2000, 200), (2000, 255))
+    Experiment.objects.update(guardrails={"complaints": 0.0})
+    assert verdict()["outcome"] == "harm"
+    Experiment.objects.update(guardrails={"complaints": 0.0, "revenue": 0.0, "broken": 0.0})
+    assert verdict()["outcome"] == "guardrail_failed"
+    [[complaints]] = [
+        metric["treatments"]
+        for metric in experiments.report(KEY)["metrics"]
+        if metric["metric"] == "complaints"
+    ]
+    assert (complaints["is_harmed"], complaints["is_stopping"]) == (True, False)
+    assert complaints["stop_alpha"] == pytest.approx(0.05 / 3)
+    text = report_text()
+    assert "worse by more than is tolerated, not certain enough to stop" in text
+    assert "A guardrail is worse at 5.00 %, and stops at 1.67 %: all guardrails" in text
+
+
 # What may change after the start.
 
 

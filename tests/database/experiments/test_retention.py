@@ -14,7 +14,7 @@ from django.test import Client
 
 from flagstaff import changes, experiments
 from flagstaff.exceptions import ExperimentError, InvalidChangeError
-from flagstaff.experiments import retention
+from flagstaff.experiments import jobs
 from flagstaff.experiments.metrics import Conversion, Sql
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
 from flagstaff.history import forget_user
@@ -190,7 +190,7 @@ def test_exposures_of_running_and_newly_ended_experiments_stay(running: Experime
 def test_run_jobs_delete_exposures_of_experiments_that_ended_so_many_days_ago(
     shop: Shop, ended: Experiment, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(retention, "_BATCH", 2)
+    monkeypatch.setattr(jobs, "_BATCH", 2)
     for experiment in (ended, shop.experiment("banner")):
         expose(experiment, "x", "y", "z")
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "EXPOSURE_DAYS": 365}
@@ -206,7 +206,7 @@ def test_exposures_of_an_experiment_that_was_started_again_meanwhile_stay(
     expose(shop.experiment("banner"), "2")
     experiments.stop("banner")
     end_long_ago()
-    batches = retention.prune_in_batches(datetime.now(timezone.utc) - timedelta(days=365))
+    batches = jobs.prune_in_batches(datetime.now(timezone.utc) - timedelta(days=365))
     assert next(batches) == 1
     [unit] = exposed()
     other = KEY if unit == "1" else "banner"

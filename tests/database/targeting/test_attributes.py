@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import Context, copy_context
 from datetime import datetime, timezone
+from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -305,6 +306,25 @@ def test_property_of_another_user_class_is_read_and_missing_if_it_raises(
     assert outcome(Customer()) == "missing"
     assert "the attribute 'email' is missing: reading it raised ValueError in" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_number_with_a_fraction_is_no_bucketing_unit_and_logged(
+    load: Load, caplog: pytest.LogCaptureFixture
+) -> None:
+    FeatureFlag.objects.create(key="by_size", bucket_by="size", enabled=True, rollout_percent=99)
+    load()
+    found = [
+        explain("by_size", context={"size": size}).bucket for size in (7, 7.0, Decimal("7.00"))
+    ]
+    assert len(set(found)) == 1
+    assert caplog.text == ""
+    fractions = [
+        explain("by_size", context={"size": size}).reason
+        for size in (7.5, Decimal("7.50"), 2.0**53)
+    ]
+    assert fractions == ["DEFAULT"] * 3
+    [message] = caplog.messages
+    assert message.startswith("'size' is no bucketing unit where it has a fraction")
 
 
 # ATTRIBUTES: a callable.

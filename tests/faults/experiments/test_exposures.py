@@ -28,7 +28,7 @@ pytestmark = pytest.mark.timeout(300)
 TABLE = "flagstaff_experiments_exposure"
 #: Seconds between two flushes.
 INTERVAL = 0.5
-#: Nothing is written before the end of the process.
+#: Between the first exposure and the end of the process, nothing is written.
 ONLY_AT_THE_END = 60
 #: As in the extension: what may wait, and what one flush carries.
 MAX_WAITING, MAX_FLUSHED = 100_000, 10_000
@@ -241,14 +241,29 @@ def test_process_that_ends_with_a_full_queue_writes_whole_flushes(
     running: str, query: Query
 ) -> None:
     with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END) as worker:
-        worker.call(exposing.meet, 0, MAX_WAITING)
+        worker.call(exposing.meet, 0, 1)
+        assert within(20, lambda: written(query) == 1)
+        worker.call(exposing.meet, 1, 1 + MAX_WAITING)
     # How many depends on the machine; a process has a second to end.
-    number = written(query)
+    number = written(query) - 1
     print(f"{number} of {MAX_WAITING} written")
     assert number >= MAX_FLUSHED
     assert number % MAX_FLUSHED == 0
-    assert sorted(units(query)) == list(range(number))
+    assert sorted(units(query)) == list(range(1 + number))
     assert query(WRITERS) == (1, 1 if number == MAX_WAITING else 0)
+
+
+def test_process_that_is_killed_soon_after_its_first_exposure_counts_as_lost(
+    running: str, start: Callable[..., Worker], query: Query
+) -> None:
+    worker = Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END).loaded()
+    worker.call(exposing.meet, 0, 1)
+    assert within(20, lambda: written(query) == 1)
+    worker.call(exposing.meet, 1, 1_000)
+    assert worker.end(signal.SIGKILL)[0] == -signal.SIGKILL
+    make_older(query)
+    report = start().call(exposing.figures)
+    assert report == {"units": 1, "lost": 0, "lost_workers": 1}
 
 
 def test_process_that_cannot_write_its_last_report_counts_as_lost(
@@ -287,10 +302,11 @@ def test_forked_child_leaves_the_exposures_of_its_parent(
 ) -> None:
     with Worker(running, MEASURE_INTERVAL=ONLY_AT_THE_END).loaded() as worker:
         worker.call(exposing.meet, 0, 500)
+        assert within(20, lambda: written(query) == 500)
         worker.ask("in_fork", how, [calling(exposing.meet, 400, 900)])
-        # A child that is killed has written nothing.
+        # A child that is killed at once has written nothing.
         of_child = set(range(400, 900)) if how == "sys.exit" else set()
-        assert set(units(query)) == of_child
+        assert set(units(query)) == set(range(500)) | of_child
         worker.call(exposing.meet, 500, 700)
     found = units(query)
     assert len(found) == len(set(found))

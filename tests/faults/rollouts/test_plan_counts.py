@@ -52,7 +52,10 @@ def test_stopped_server_has_counted_every_request(name: str, database: str, quer
     assert statuses.count(200) == len(paths) - failures
     inside = ROUNDS * len(INSIDE)
     assert counted(query, run, "r") == (len(paths) - inside, inside)
-    assert counted(query, run, "f") == (0, failures)
+    outside_failed, inside_failed = counted(query, run, "f")
+    # Of each user, the first failure in each worker.
+    assert outside_failed == 0
+    assert len(FAILING) <= inside_failed <= failures
     assert failed_users(query, run) == (0, len(FAILING))
     lost = query(
         "SELECT count(*) FROM flagstaff_report WHERE report = 'measurements' AND stopped_at IS NULL"

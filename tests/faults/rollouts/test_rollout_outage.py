@@ -29,6 +29,12 @@ INSERT INTO flagstaff_rollouts_signalcount (run_id, inside, kind, number, count)
 SELECT run_id, inside, 'r', 0, 5000 FROM flagstaff_rollouts_plan,
 unnest(ARRAY[true, false]) AS inside RETURNING true
 """
+# The worker that has counted them reports again after the outage.
+WORKER = """
+INSERT INTO flagstaff_report
+SELECT 'w', 'measurements', 'web-1', 1, now(), 60, 1, now(), now() + interval '1 hour'
+RETURNING true
+"""
 
 
 def wait_for_run(query: Query) -> None:
@@ -46,6 +52,7 @@ def test_step_is_made_once_and_with_its_full_dwell_time_after_an_outage(
         run_python(database, "-m", "django", "flags", *command)
     query(SEEN)
     query(REQUESTS)
+    query(WORKER)
     with running_loop(database, interval="0.1", stderr=DEVNULL) as process:
         wait_for_run(query)
         wait_for_run(query)

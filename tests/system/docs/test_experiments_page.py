@@ -1,8 +1,9 @@
-"""What the page about experiments says is so."""
+"""What the pages about experiments say is so."""
 
 from __future__ import annotations
 
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
@@ -30,10 +31,20 @@ from flagstaff.experiments.statistics.effects import (
     LEAST_CONVERSIONS,
     LEAST_STANDARD_ERRORS,
     LEAST_UNITS,
+    Conversions,
+    difference,
+    proportion,
 )
 from flagstaff.experiments.statistics.mismatch import MISMATCH_ALPHA
-from flagstaff.experiments.statistics.sequential import Plan, critical_value
-from flagstaff.experiments.verdict import OUTCOMES
+from flagstaff.experiments.statistics.sequential import (
+    ALPHA,
+    EXCLUDED,
+    FOUND,
+    ON_AVERAGE,
+    Plan,
+    always_valid,
+    critical_value,
+)
 from flagstaff.testing import override_variant
 from tests.conftest import ROOT
 from tests.support.pages import code_of, names_of, rows_of, template_of
@@ -41,13 +52,13 @@ from tests.support.sql import rows
 from tests.support.terminals import ok
 from tests.support.views import request_of, with_flags
 
-PAGE = "how-to/experiments.md"
-TEXT = (ROOT / "docs" / PAGE).read_text()
+PAGE, REFERENCE = "how-to/experiments.md", "reference/experiments.md"
+TEXT = (ROOT / "docs" / REFERENCE).read_text()
 KEY = "checkout_button"
 START = datetime(2026, 1, 5, tzinfo=timezone.utc)
 DAY = timedelta(days=1)
 # Those of the first report of the page.
-USERS, ORDERS = 3_841, {"control": 384, "treatment": 480}
+USERS, ORDERS = 6_550, {"control": 655, "treatment": 799}
 
 pytestmark = pytest.mark.django_db
 
@@ -107,13 +118,13 @@ def expose(users: int = USERS, orders: Any = None, order: Any = None) -> None:
         )
 
 
-def commands(having: str) -> list[str]:
-    [block] = code_of(PAGE, "console", having)
+def commands(having: str, page: str = PAGE) -> list[str]:
+    [block] = code_of(page, "console", having)
     return [line for line in block.splitlines() if line.startswith("$ python manage.py flags")]
 
 
 def test_first_experiment_has_the_report_of_the_page(shop: Any) -> None:
-    for line in commands("--planned-units 7682"):
+    for line in commands("--planned-units 13100"):
         flags(line)
     assert Experiment.objects.get().state == State.RUNNING
     expose(USERS, ORDERS, shop.models.Order)
@@ -127,7 +138,7 @@ def test_first_experiment_has_the_report_of_the_page(shop: Any) -> None:
 
 def test_views_and_templates_show_the_button_of_the_variant() -> None:
     view = names_of(PAGE, '== "treatment":')["cart"]
-    template = template_of(code_of(PAGE, "django")[0])
+    template = template_of(code_of(REFERENCE, "django")[0])
     for variant, button in [("treatment", "green button"), ("control", "blue button")]:
         with override_variant(KEY, variant):
             request = with_flags(request_of(User(pk=7)))
@@ -156,20 +167,13 @@ def test_expressions_of_the_page_give_the_variant() -> None:
         assert template.render({}, request) == "treatment"
 
 
-def test_explanation_of_the_page_has_the_reason() -> None:
-    experiments.create(KEY)
-    experiments.start(KEY)
-    variant, reason, is_recorded = names_of(PAGE, "explain_variant")["why"](User(pk=7))
-    assert (variant, reason, is_recorded) == (experiments.get_variant(KEY, 7), "SPLIT", True)
-
-
 def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> None:
     rows("CREATE TABLE shop_visit (user_id bigint, seen_at timestamptz, path text)")
     rows(
         "INSERT INTO shop_visit SELECT n, %s, '/cart/1' FROM generate_series(0, 4) AS n",
         START + 7.5 * DAY,
     )
-    shop.metrics.__dict__.update(names_of(PAGE, "def payments"))
+    shop.metrics.__dict__.update(names_of(REFERENCE, "def payments"))
     names = ("revenue", "price_per_item", "refunded", "return_next_week")
     metrics = {name: f"shop.metrics.{name}" for name in names}
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": metrics}
@@ -183,7 +187,7 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
     order.objects.create(customer_id=1, created_at=START - DAY, total=7)
     found = {}
     for name in names:
-        [hour] = measure(experiment, find_metric(name))
+        [hour] = measure(experiment, find_metric(name)).hours
         units = hour.sums.units
         found[name] = round(hour.sums.of_y.mean * units), round(hour.sums.of_x.mean * units)
     assert found == {
@@ -194,22 +198,10 @@ def test_metrics_of_the_page_have_the_sums(shop: Any, settings: Settings) -> Non
     }
 
 
-def test_commands_of_the_life_do_what_the_page_says() -> None:
-    drafts = dict.fromkeys(("create", "edit"), State.DRAFT)
-    states = {**drafts, "stop": State.STOPPED, "ship": State.SHIPPED}
-    for command, _ in rows_of(PAGE, "command"):
-        line = command.strip("`").removeprefix("flags ").replace("KEY", KEY)
-        action = line.split()[1]
-        flags(f"{line} --yes" if action in {"ship", "delete", "restart", "undo", "grow"} else line)
-        if action != "delete":
-            assert Experiment.objects.get().state == states.get(action, State.RUNNING)
-    assert not Experiment.objects.exists()
-
-
 def test_options_of_the_analysis_have_the_defaults_of_the_page() -> None:
     found = {
         re.findall(r"--([\w-]+)", option)[0]: default.strip("`").replace(",", "")
-        for option, default, _ in rows_of(PAGE, "option of `create` and `edit`")
+        for option, default, _ in rows_of(REFERENCE, "option of `create` and `edit`")
     }
     named = {"primary", "other", "guardrail", "smallest-effect"}
     defaults = {name.replace("-", "_"): found[name] for name in set(found) - named}
@@ -220,10 +212,16 @@ def test_options_of_the_analysis_have_the_defaults_of_the_page() -> None:
     assert experiment.smallest_effect is None
 
 
-def test_table_of_verdicts_has_all() -> None:
-    words = " ".join(row[0] for row in rows_of(PAGE, "verdict"))
-    for outcome in OUTCOMES.values():
-        assert str(outcome).removeprefix("the treatment is ") in words
+def test_formula_of_the_page_gives_the_report_of_the_first_experiment() -> None:
+    look = names_of(REFERENCE, "def look")["look"]
+    [call] = re.findall(r"`(look\(.*\))`", TEXT)
+    low, high, p_value = eval(call, {"look": look})
+    [report] = code_of(PAGE, "console", "experiment report")
+    assert f"{low:+.2%} to {high:+.1%}, p = {p_value:.4f}".replace("%", " %") in report
+    control, treatment = Conversions(100, 20), Conversions(120, 36)
+    found = always_valid(difference(proportion(control), proportion(treatment)), Plan(500), 0.01)
+    expected = (found.low / 0.2, found.high / 0.2, found.p_value)
+    assert look((20, 100), (36, 120), 500, 0.01) == pytest.approx(expected, rel=1e-4)
 
 
 def test_limits_of_the_page_are_those_of_the_formulas() -> None:
@@ -231,7 +229,7 @@ def test_limits_of_the_page_are_those_of_the_formulas() -> None:
     assert f"{LEAST_CONVERSIONS} units that converted and {LEAST_CONVERSIONS} that did not" in text
     assert f"{LEAST_UNITS} units, and at least {LEAST_CONTRIBUTORS} that make up the sum" in text
     assert f"at least {LEAST_STANDARD_ERRORS:g} standard errors above 0" in text
-    assert f"below {MISMATCH_ALPHA} " in text
+    assert f"Below {MISMATCH_ALPHA} it is a mismatch" in text
     units = 10_000
     assert critical_value(units, Plan(units)) / 1.96 == pytest.approx(1.5, abs=0.05)
     wrong = [
@@ -240,10 +238,21 @@ def test_limits_of_the_page_are_those_of_the_formulas() -> None:
     ]
     assert [f"{share:.0%}" for share in wrong] == ["27%", "7%"]
     assert "27 % wider if the experiment gets a tenth of the planned units, and 7 % wider" in text
+    for alpha, constant in [(ALPHA, "7.936"), (2 * ALPHA, "6.329")]:
+        log = -2 * math.log(alpha)
+        assert f"{log + math.log1p(log):.3f}" == constant
+        assert constant in text
+    assert f"plans {FOUND:g} times as many" in text
+    assert f"after {ON_AVERAGE:g} times as many on average" in text
+    assert f"after {EXCLUDED:g} times" in text
+
+
+def test_page_of_the_first_experiment_is_short() -> None:
+    assert len((ROOT / "docs" / PAGE).read_text().split()) <= 900
 
 
 def test_privileges_of_the_page_are_enough_to_record() -> None:
-    [block] = code_of(PAGE, "sql")
+    [block] = code_of(REFERENCE, "sql")
     rows("CREATE ROLE flagstaff_engine")
     rows(block)
     granted = dict(
@@ -263,10 +272,10 @@ def test_privileges_of_the_page_are_enough_to_record() -> None:
 
 
 def test_rules_of_the_page_exclude_staff(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    [text] = code_of(PAGE, "json")
+    [text] = code_of(REFERENCE, "json")
     (tmp_path / "rules.json").write_text(text)
     monkeypatch.chdir(tmp_path)
-    [create] = commands("--rules rules.json")
+    [create] = commands("--rules rules.json", REFERENCE)
     flags(create)
     assert Experiment.objects.get().rules == json.loads(text)
     experiments.start(KEY)
@@ -275,13 +284,13 @@ def test_rules_of_the_page_exclude_staff(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_excluded_units_of_the_page_are_not_counted(shop: Any, settings: Settings) -> None:
-    shop.metrics.__dict__.update(names_of(PAGE, "def staff"))
+    shop.metrics.__dict__.update(names_of(REFERENCE, "def staff"))
     experiments.create(KEY)
     experiments.start(KEY)
     staff = User.objects.create(username="ana", is_staff=True)
     expose(users=staff.pk)
     assert str(staff.pk) in set(Exposure.objects.values_list("unit", flat=True))
     counted = sum(experiments.report(KEY)["exposures"]["units"].values())
-    excluded = names_of(PAGE, "EXCLUDED_UNITS")["FLAGSTAFF"]
+    excluded = names_of(REFERENCE, "EXCLUDED_UNITS")["FLAGSTAFF"]
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, **excluded}
     assert sum(experiments.report(KEY)["exposures"]["units"].values()) == counted - 1

@@ -109,14 +109,19 @@ def test_always_valid_results_are_seldom_false_and_naive_ones_often() -> None:
 
 
 def test_broken_bounds_are_named() -> None:
-    false = replace(SMALL, name="20 looks", runs=10)
-    slow = replace(SMALL, name="effect 20%, 50 looks", effect=0.2, planned_effect=0.2, units=4_000)
-    ends = [np.array([NEVER] * 9 + [800])] * 5
+    false = replace(SMALL, name="20 looks", runs=10, planned_effect=0.2, one_look=800)
+    slow = replace(SMALL, name="slow", effect=0.2, planned_effect=0.2, units=4_000, one_look=800)
+    ends = [np.array([NEVER] * 9 + [800])] * 7
     found = {one.name: figures_of(one, Ends(*ends)) for one in (false, slow)}
     problems = broken_bounds(found)
     assert problems[0].startswith("20 looks: always_valid spoke in 10.00%, bound ")
-    assert problems[-3:] == [
-        "effect 20%, 50 looks: mean length 4.60, allowed 1.2",
-        "effect 20%, 50 looks: 10.0% ended by 1.8, required 80%",
+    assert problems[3:5] == [
+        "20 looks: 10.0% excluded the planned effect",
+        "20 looks: one of five guardrails stops too often",
+    ]
+    assert problems[-4:] == [
+        "slow: mean length 4.60, allowed 1.2",
+        "slow: 10.0% found until the planned size, expected 80%",
+        "slow: 10.00% excluded the planned effect",
         "20 looks: the naive test spoke in 10.0%, expected 24.8%",
     ]

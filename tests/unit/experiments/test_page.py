@@ -106,6 +106,7 @@ def row(role: str, low: float | None, high: float | None, **more: Any) -> Metric
         "tolerated_harm": 0.05 if role == GUARDRAIL else None,
         "harm_bound": more.get("bound"),
         "is_harmed": (more.get("bound") or 0) > 0.05,
+        "is_stopping": (more.get("bound") or 0) > 0.055,
     }
     is_better = more.get("higher_is_better", True)
     metric: Any = {"role": role, "is_proportion": False, "higher_is_better": is_better}
@@ -134,12 +135,14 @@ def test_colour_of_a_metric_is_that_of_its_interval(  # noqa: PLR0913, PLR0917 (
 HARM = "not certain: harm up to {} is possible"
 MORE = "not certain: more harm than tolerated is possible"
 EARLIER = "worse by more than is tolerated: at an earlier look"
+WORSE = "worse by more than is tolerated: not certain enough to stop"
 
 
 @pytest.mark.parametrize(
     ("interval", "bound", "drawn", "words", "colour"),
     [
         ((0.02, 0.2), 0.06, (0.06, 0.2), "worse by more than is tolerated: ", "bad"),
+        ((0.02, 0.2), 0.051, (0.051, 0.2), WORSE, "bad"),
         ((0.02, 0.2), 0.04, (0.04, 0.2), HARM, "open"),
         ((0.02, 0.2), 0.3, (0.02, 0.2), EARLIER, "open"),
         ((0.02, 0.2), None, (0.02, 0.2), HARM, "open"),

@@ -14,8 +14,9 @@ from flagstaff.experiments.verdict import OUTCOMES, Evidence, Guardrail, Outcome
 BETTER = Comparison(0.03, 0.01, 0.004, 0.056, 0.01)
 OPEN_INTERVAL = Comparison(0.01, 0.01, -0.02, 0.04, 0.4)
 SILENT = Comparison(0.1, 0.1, -math.inf, math.inf, 1.0)
-HARM, NO_HARM = Guardrail("errors", 0.002), Guardrail("latency", -0.5)
-NO_DATA, FAILS = Guardrail("refunds", -math.inf), Guardrail("refunds", -math.inf, is_failed=True)
+HARM, NO_HARM = Guardrail("errors", 0.003, 0.002), Guardrail("latency", -0.5, -0.6)
+IS_WORSE, NO_DATA = Guardrail("errors", 0.003, -0.001), Guardrail("refunds", -math.inf, -math.inf)
+FAILS = replace(NO_DATA, is_failed=True)
 WINNER = Evidence(BETTER, is_significant=True, mismatch_p_value=0.4)
 OPEN = Evidence(OPEN_INTERVAL, is_significant=False, mismatch_p_value=0.4)
 
@@ -36,6 +37,7 @@ def statements(evidence: Evidence) -> str:
         ({"mismatch_p_value": MISMATCH_ALPHA}, Outcome.BETTER),
         ({"guardrails": [NO_HARM, HARM, FAILS], "missing_days": 1}, Outcome.HARM),
         ({"guardrails": [replace(HARM, tolerated=0.002)]}, Outcome.BETTER),
+        ({"guardrails": [IS_WORSE]}, Outcome.BETTER),
         ({"guardrails": [NO_HARM, FAILS], "missing_days": 1}, Outcome.GUARDRAIL_FAILED),
         ({"missing_days": 0.01}, Outcome.TOO_EARLY),
         ({"missing_units": 1, "guardrails": [NO_HARM]}, Outcome.TOO_EARLY),
@@ -63,23 +65,25 @@ def test_significant_metric_wins_or_loses_by_its_direction(
     assert outcome_of(WINNER, comparison=comparison, higher_is_better=higher_is_better) is expected
 
 
-def test_no_difference_needs_the_planned_size_or_only_effects_that_are_too_small() -> None:
+def test_no_difference_needs_an_interval_with_only_effects_that_are_too_small() -> None:
     assert judge(OPEN) is Outcome.UNDECIDED
-    assert outcome_of(OPEN, is_complete=True) is Outcome.NO_DIFFERENCE
-    assert outcome_of(OPEN, comparison=SILENT, is_complete=True) is Outcome.UNDECIDED
+    assert outcome_of(OPEN, smallest_effect=0.04) is Outcome.UNDECIDED
     small = replace(OPEN, smallest_effect=0.041)
     assert judge(small) is Outcome.NO_DIFFERENCE
     assert "too small to matter" in statements(small)
-    complete = replace(OPEN, smallest_effect=0.04, is_complete=True)
-    assert outcome_of(complete, is_complete=False) is Outcome.UNDECIDED
-    assert "unlikely" in statements(complete)
-    assert "too small" not in statements(complete)
+    assert outcome_of(small, comparison=SILENT) is Outcome.UNDECIDED
 
 
-def test_winner_says_that_a_guardrail_without_data_may_be_harmed() -> None:
-    for guardrail, is_unknown in [(NO_DATA, True), (NO_HARM, False)]:
-        found = statements(replace(WINNER, guardrails=[guardrail]))
-        assert ("not known whether a guardrail got worse" in found) is is_unknown
+@pytest.mark.parametrize(
+    ("guardrail", "text"),
+    [
+        (NO_DATA, "not known whether a guardrail got worse"),
+        (IS_WORSE, "but not with the certainty of a stop"),
+    ],
+)
+def test_winner_says_what_is_not_certain_of_a_guardrail(guardrail: Guardrail, text: str) -> None:
+    assert text in statements(replace(WINNER, guardrails=[NO_HARM, guardrail]))
+    assert text not in statements(replace(WINNER, guardrails=[NO_HARM]))
 
 
 def test_each_outcome_has_statements_and_words() -> None:

@@ -18,13 +18,13 @@ from flagstaff.experiments.models import Experiment, State
 from flagstaff.experiments.report_data import PRIMARY, MetricReport, Report
 from flagstaff.experiments.report_rows import (
     MetricRow,
+    correction_text,
     expected_units,
     facts,
     role_texts,
     shares_text,
     unit_rows,
     verdict_notes,
-    wider_intervals_text,
 )
 from flagstaff.experiments.reporting import scaled
 from flagstaff.experiments.verdict import SHARES_ARE_WRONG, outcome_text
@@ -47,7 +47,7 @@ def verdict_lines(report: Report) -> Iterator[SafeString]:
             results = {result["treatment"]: result for result in primary["treatments"]}
             figures = _sentence(MetricRow(primary, results[treatment]))
         yield format_html("{} {} {}", treatment, outcome_label(outcome), figures)
-        yield from (format_html("{}", text) for text in verdict_notes(verdict))
+        yield from (format_html("{}", text) for text in verdict_notes(report, verdict))
 
 
 def outcome_label(outcome: str) -> SafeString:
@@ -168,7 +168,7 @@ def metrics(report: Report) -> Section:
                         "Drawn is the change in relation to the control. The verdict follows from "
                         "the interval that is drawn."
                     ).local,
-                    wider_intervals_text(report),
+                    correction_text(report),
                 ],
             )
         ),

@@ -2,9 +2,10 @@
 -- met two variants is left out; so is one that was exposed before the metric was added, and one whose
 -- window is not over at the last full hour: its value could still change. The constants are
 -- subtracted so that no digit is lost; they are materialized, because without statistics the planner
--- would compute them again for each unit. The parameters are the experiment and its run; when the metric was added; when the window begins
--- and ends, and how long before the exposure values count as x, in seconds after the exposure; and
--- those of the metric.
+-- would compute them again for each unit. The last columns are the rows of both sources that were
+-- joined, and those of them at midnight. The parameters are the experiment and its run; when the
+-- metric was added; when the window begins and ends, and how long before the exposure values count
+-- as x, in seconds after the exposure; TIME_ZONE; and those of the metric.
 WITH given AS (
     SELECT
         %s::bigint AS experiment_id,
@@ -13,8 +14,9 @@ WITH given AS (
         pg_catalog.make_interval(secs => %s) AS first,
         pg_catalog.make_interval(secs => %s) AS last,
         pg_catalog.make_interval(secs => %s) AS before,
+        %s::text AS zone,
         pg_catalog.date_trunc('hour', pg_catalog.clock_timestamp(), 'UTC') AS until
-), metric (unit, y, x, at) AS (
+), metric (unit, y, x, is_second, at) AS (
     {metric}
 ), exposed AS (
     SELECT
@@ -43,13 +45,17 @@ WITH given AS (
         pg_catalog.date_trunc('hour', u.at OPERATOR(pg_catalog.+) given.last, 'UTC') AS hour,
         u.variant,
         {y} AS y,
-        {x} AS x
+        {x} AS x,
+        pg_catalog.count(m.unit) FILTER (WHERE NOT m.is_second) AS rows,
+        pg_catalog.count(m.unit) FILTER (WHERE NOT m.is_second AND {at_midnight}) AS midnights,
+        pg_catalog.count(m.unit) FILTER (WHERE m.is_second) AS second_rows,
+        pg_catalog.count(m.unit) FILTER (WHERE m.is_second AND {at_midnight}) AS second_midnights
     FROM complete AS u
     CROSS JOIN given
     LEFT JOIN metric AS m ON m.unit OPERATOR(pg_catalog.=) u.unit
         AND m.at OPERATOR(pg_catalog.>=) (u.at OPERATOR(pg_catalog.-) given.before)
         AND m.at OPERATOR(pg_catalog.<) (u.at OPERATOR(pg_catalog.+) given.last)
-    GROUP BY u.unit, u.variant, u.at, given.first, given.last
+    GROUP BY u.unit, u.variant, u.at, given.first, given.last, given.zone
 ), constants AS MATERIALIZED (
     SELECT
         coalesce(pg_catalog.avg(y), 0) AS y,
@@ -66,7 +72,11 @@ SELECT
     pg_catalog.sum((measured.x - c.x) * (measured.x - c.x)),
     pg_catalog.sum((measured.x - c.x) * (measured.y - c.y)),
     c.y,
-    c.x
+    c.x,
+    pg_catalog.sum(measured.rows)::bigint,
+    pg_catalog.sum(measured.midnights)::bigint,
+    pg_catalog.sum(measured.second_rows)::bigint,
+    pg_catalog.sum(measured.second_midnights)::bigint
 FROM measured CROSS JOIN constants AS c
 GROUP BY measured.hour, measured.variant, c.y, c.x
 ORDER BY measured.hour, measured.variant

@@ -17,9 +17,6 @@ from statistics import NormalDist
 
 from flagstaff.experiments.statistics.effects import Comparison, Effect
 
-#: An analysis that is valid at every look needs so many times the units, on average at the planned
-#: effect.
-LOOKING_COSTS = 1.2
 #: The share of experiments without an effect that may have a result. Plans are for it; intervals of
 #: another one are valid too.
 ALPHA = 0.05
@@ -138,7 +135,8 @@ def _width(size: float, log: float) -> float:
     return math.sqrt(2 * (size + 1) / size * log)
 
 
-# Holm's correction for several metrics or several treatments. Guardrails are not in it.
+# Holm's correction for several metrics or several treatments. Guardrails are not in it: to stop,
+# each has alpha divided by their number (Bonferroni).
 
 
 @dataclass(frozen=True)
@@ -178,54 +176,120 @@ def holm(p_values: Sequence[float], alpha: float = ALPHA) -> list[Corrected]:
     return [by_index[index] for index in range(len(p_values))]
 
 
-# The units that an experiment needs for one look. Those of both arms together are also the size of
-# a `Plan`: its results end earlier where the effect is larger than planned, and later where it is
-# smaller.
+# The units that an experiment needs.
+
+#: Always-valid results need so many times the units of one look: until four of five experiments
+#: with the planned effect have found it, and on average.
+FOUND, ON_AVERAGE = 1.7, 1.16
+#: Until four of five experiments without an effect have had an interval within the planned one.
+EXCLUDED = 2.16
+#: The same as standard errors beside the half width. 1.28 at one look; earlier ones count, too. All
+#: four are simulated by `tools.simulation`, for Holm's levels and for plans that are wrong by ten.
+_EXCLUDED_ERRORS = 1.1
+# Of 5 % two-sided and of four in five.
+_QUANTILES = (NormalDist().inv_cdf(1 - ALPHA / 2), NormalDist().inv_cdf(0.8))
 
 
-def units_for_proportions(
-    control: float, treatment: float, *, power: float = 0.8, alpha: float = ALPHA
-) -> int:
-    """Returns the units of each arm that tell two proportions apart, both above 0 and below 1.
+@dataclass(frozen=True)
+class SampleSize:
+    """The units of both arms that an experiment needs."""
 
-    (z_alpha·√(2·p·q) + z_power·√(p1·q1 + p2·q2))² / (p2 - p1)², with p the mean of both and q = 1 -
-    p (Fleiss, Levin and Paik, "Statistical Methods for Rates and Proportions", 4.2). `alpha` is
-    two-sided. Raises ValueError if they are equal.
+    #: For one look at the end, at 5 %, in four of five cases.
+    one_look: int
+    #: With the planned effect, in four of five cases: the size of the `Plan`.
+    planned: int
+    #: With the planned effect, on average.
+    average: int
+    #: Without an effect, in four of five cases, until the planned one is excluded.
+    without_effect: int
 
-        >>> units_for_proportions(0.10, 0.12)
-        3841
+
+def size_for_proportions(control: float, treatment: float) -> SampleSize:
+    """Returns the units that tell two proportions apart, both above 0 and below 1.
+
+    One look at an arm takes (z_alpha·√(2·p·q) + z_power·√(p1·q1 + p2·q2))² / (p2 - p1)², with p the
+    mean of both and q = 1 - p (Fleiss, Levin and Paik, "Statistical Methods for Rates and
+    Proportions", 4.2). Raises ValueError if they are equal.
+
+        >>> size_for_proportions(0.10, 0.12)
+        SampleSize(one_look=7682, planned=13100, average=8920, without_effect=15300)
     """
     if control == treatment:
         raise ValueError("treatment is equal to control, but must differ")
-    z_alpha, z_power = _quantiles(power, alpha)
+    z_alpha, z_power = _QUANTILES
     pooled = (control + treatment) / 2
     null = math.sqrt(2 * pooled * (1 - pooled))
     alternative = math.sqrt(control * (1 - control) + treatment * (1 - treatment))
-    return _whole(((z_alpha * null + z_power * alternative) / (treatment - control)) ** 2)
+    effect = treatment - control
+    arm = _whole(((z_alpha * null + z_power * alternative) / effect) ** 2)
+    return _size(arm, _arm_for_means(math.sqrt(control * (1 - control)), effect))
 
 
-def units_for_means(
-    standard_deviation: float, effect: float, *, power: float = 0.8, alpha: float = ALPHA
-) -> int:
-    """Returns the units of each arm that show a difference of two means.
+def size_for_means(standard_deviation: float, effect: float) -> SampleSize:
+    """Returns the units that show a difference of two means.
 
-    2·(z_alpha + z_power)²·s² / effect², with one standard deviation s in both arms (Chow, Shao and
-    Wang, "Sample Size Calculations in Clinical Research", 3.2). With CUPED s² is multiplied by 1 -
-    variance reduction. For a ratio metric s is that of (y - R·x) / mean x. Raises ValueError.
+    One look at an arm takes 2·(z_alpha + z_power)²·s² / effect², with one standard deviation s in
+    both arms (Chow, Shao and Wang, "Sample Size Calculations in Clinical Research", 3.2). With
+    CUPED s² is multiplied by 1 - variance reduction. For a ratio metric s is that of (y - R·x) /
+    mean x. Raises ValueError.
 
-        >>> units_for_means(10, 1)
-        1570
+        >>> size_for_means(10, 1)
+        SampleSize(one_look=3140, planned=5340, average=3650, without_effect=6790)
     """
     if effect == 0:
         raise ValueError("effect is 0, but must differ")
-    relative = sum(_quantiles(power, alpha)) * standard_deviation / effect
+    arm = _arm_for_means(standard_deviation, effect)
+    return _size(arm, arm)
+
+
+def units_without_effect(
+    effect: Effect, smallest: float, plan: Plan, alpha: float = ALPHA
+) -> int | None:
+    """Returns the units of both arms with which four of five experiments without an effect say so.
+
+    These are the smallest N with (`critical_value` + 1.1)·s / √N of at most `smallest`, where s² is
+    the variance of one unit: the present standard error squared, times the present units. None
+    without a standard error.
+
+        >>> units_without_effect(Effect(5_000, 0.01, 0.0085, True), 0.02, Plan(13_100))
+        15452
+    """
+    if not effect.is_enough:
+        return None
+    deviation = effect.standard_error * math.sqrt(effect.units)
+
+    def suffices(units: int) -> bool:
+        errors = critical_value(units, plan, alpha) + _EXCLUDED_ERRORS
+        return errors * deviation <= smallest * math.sqrt(units)
+
+    high = 1
+    while not suffices(high):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if suffices(middle) else (middle, high)
+    return high
+
+
+def _arm_for_means(standard_deviation: float, effect: float) -> int:
+    relative = sum(_QUANTILES) * standard_deviation / effect
     return _whole(2 * relative * relative)
 
 
-def _quantiles(power: float, alpha: float) -> tuple[float, float]:
-    """Returns the normal quantiles of 1 - alpha / 2 and of the power."""
-    normal = NormalDist()
-    return normal.inv_cdf(1 - alpha / 2), normal.inv_cdf(power)
+def _size(arm: int, arm_without_effect: int) -> SampleSize:
+    return SampleSize(
+        2 * arm,
+        _rounded(2 * FOUND * arm),
+        _rounded(2 * ON_AVERAGE * arm),
+        _rounded(2 * EXCLUDED * arm_without_effect),
+    )
+
+
+def _rounded(units: float) -> int:
+    """Returns a number of three digits and noughts that is not below."""
+    step: int = 10 ** max(math.floor(math.log10(units)) - 2, 0)
+    return math.ceil(units / step) * step
 
 
 def _whole(units: float) -> int:

@@ -88,7 +88,7 @@ class Migration(migrations.Migration):
                 ("trip_figures", models.JSONField(null=True)),
                 ("reason", models.TextField(default="")),
                 ("actor", models.TextField(default="")),
-                ("compare", models.CharField(default="", max_length=8)),
+                ("compare", models.CharField(db_default="", default="", max_length=8)),
                 ("ignore_releases", models.BooleanField(default=False)),
                 ("ended_at", models.DateTimeField(null=True)),
             ],

@@ -23,7 +23,13 @@ from flagstaff.experiments.statistics.effects import (
     proportion,
     ratio,
 )
-from flagstaff.experiments.statistics.sequential import units_for_means, units_for_proportions
+from flagstaff.experiments.statistics.sequential import (
+    Plan,
+    critical_value,
+    size_for_means,
+    size_for_proportions,
+    units_without_effect,
+)
 
 # Each test imports what it needs of statsmodels, which takes two seconds.
 Units = tuple[list[float], list[float]]
@@ -229,45 +235,54 @@ def test_effect_without_spread_and_mean_of_few_buyers_say_nothing() -> None:
 
 # Sample sizes.
 
-DESIGNS = [(0.8, 0.05), (0.9, 0.01), (0.5, 0.05)]
 
-
-@pytest.mark.parametrize(("power", "alpha"), DESIGNS)
 @pytest.mark.parametrize(
     ("control", "treatment"), [(0.1, 0.12), (0.5, 0.4), (0.001, 0.0012), (0.9, 0.99)]
 )
-def test_units_for_proportions_equal_those_of_statsmodels(
-    control: float, treatment: float, power: float, alpha: float
+def test_units_of_one_look_at_proportions_equal_those_of_statsmodels(
+    control: float, treatment: float
 ) -> None:
     from statsmodels.stats.proportion import samplesize_proportions_2indep_onetail
 
     expected = samplesize_proportions_2indep_onetail(
-        control - treatment, treatment, power, alpha=alpha, alternative="two-sided"
+        control - treatment, treatment, 0.8, alpha=0.05, alternative="two-sided"
     )
-    found = units_for_proportions(control, treatment, power=power, alpha=alpha)
-    assert found == math.ceil(expected)
+    assert size_for_proportions(control, treatment).one_look == 2 * math.ceil(expected)
 
 
-@pytest.mark.parametrize(("power", "alpha"), DESIGNS)
 @pytest.mark.parametrize(("deviation", "effect"), [(10, 1), (2.5, -0.01), (1e6, 1e5)])
-def test_units_for_means_equal_those_of_statsmodels(
-    deviation: float, effect: float, power: float, alpha: float
+def test_units_of_one_look_at_means_equal_those_of_statsmodels(
+    deviation: float, effect: float
 ) -> None:
     from statsmodels.stats.power import NormalIndPower
 
     # One tail, because the other one is not counted as seeing the effect.
     expected = NormalIndPower().solve_power(
-        effect_size=abs(effect) / deviation, alpha=alpha / 2, power=power, alternative="larger"
+        effect_size=abs(effect) / deviation, alpha=0.025, power=0.8, alternative="larger"
     )
-    found = units_for_means(deviation, effect, power=power, alpha=alpha)
+    found = size_for_means(deviation, effect).one_look / 2
     assert found == pytest.approx(expected, rel=1e-9, abs=1)
     assert found >= expected * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.01])
+@pytest.mark.parametrize("planned", [500, 13_100, 1_000_000])
+def test_units_without_an_effect_are_the_least_with_a_narrow_interval(
+    planned: int, alpha: float
+) -> None:
+    effect, plan = Effect(2_000, 0.01, 0.0134, True), Plan(planned)
+    found = units_without_effect(effect, 0.02, plan, alpha)
+    assert found is not None
+    for units, is_narrow in [(found - 1, False), (found, True)]:
+        error = effect.standard_error * math.sqrt(effect.units / units)
+        assert ((critical_value(units, plan, alpha) + 1.1) * error <= 0.02) is is_narrow
+    assert units_without_effect(Effect(2_000, 0.01, 0.01, False), 0.02, plan, alpha) is None
+
+
 def test_no_number_of_units_shows_a_difference_of_zero_or_next_to_it() -> None:
     with pytest.raises(ValueError, match="treatment is equal to control"):
-        units_for_proportions(0.1, 0.1)
+        size_for_proportions(0.1, 0.1)
     with pytest.raises(ValueError, match="effect is 0"):
-        units_for_means(10, 0)
+        size_for_means(10, 0)
     with pytest.raises(ValueError, match="the number of units is too large"):
-        units_for_means(10, 1e-200)
+        size_for_means(10, 1e-200)
