@@ -138,7 +138,8 @@ def commit(
         present = reached(*sides_of(changed))
         if require_rights is not None:
             require_rights(present)
-        footprint = footprint_of(present) if look.changed else _footprint_of_rows(look.rows)
+        is_of_changes = bool(changed or look.changed)
+        footprint = footprint_of(present) if is_of_changes else _footprint_of_rows(look.rows)
         require_same(look.footprint, footprint, [key for _kind, key in present.rows])
     return written
 

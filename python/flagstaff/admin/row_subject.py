@@ -193,7 +193,9 @@ class RowSubject:
             # The change has the percentages already.
             users = look.users_text(percents=False)
         else:
-            users = "" if self.row is None else self.admin.summary(self.row)
+            # As it is now.
+            newest = all_rows(self.admin.model).filter(pk__in=[row.pk for row in self.rows])
+            users = self.admin.summary(newest[0]) if len(self.rows) == 1 and newest else ""
         receipts = Receipts(self.admin, self.request, self.action, self.rows)
         [first, *_others] = written
         if isinstance(first, Done):

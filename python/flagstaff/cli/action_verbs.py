@@ -40,7 +40,7 @@ from flagstaff.history.kinds import Kind
 if TYPE_CHECKING:
     from flagstaff.actions.look import Look, Written
 
-_UNCHANGED = "nothing was changed"
+_UNCHANGED, _NOT_A_TERMINAL = "nothing was changed", "not a terminal: pass --yes to confirm"
 # Without a question, a script tries again if something has changed meanwhile.
 _ATTEMPTS = 3
 
@@ -186,7 +186,10 @@ def confirm(look: Look, out: Output, texts: Sequence[str] = ()) -> bool:
         # What is written is said after the change, but not of rows of apps.
         out.messages([] if look.changed else look.notes)
         return False
-    lines = [*texts, *(f"{line.field}: {line.now} → {line.after}" for line in look.lines)]
+    if look.asks_always and not (out.is_confirmed or is_terminal()):
+        raise CommandError(_NOT_A_TERMINAL, returncode=USAGE)
+    sides = (f"{line.field}: {line.now} → {line.after}" for line in look.lines if line.now)
+    lines = [*texts, *sides]
     lines += look.notes
     # Of rows of apps, the notes say who gets what.
     lines += impact_lines(look.impact) if look.changed else ()
@@ -216,7 +219,7 @@ def require_confirmation(question: str, out: Output, *, typed: str = "") -> None
     if out.is_confirmed:
         return
     if not is_terminal():
-        raise CommandError("not a terminal: pass --yes to confirm", returncode=USAGE)
+        raise CommandError(_NOT_A_TERMINAL, returncode=USAGE)
     out.message(f"{question} [type {typed} to confirm]" if typed else f"{question} [y/N]")
     try:
         answer = input().split()

@@ -1,6 +1,7 @@
 """What the actions of experiments would do: what changes, and what cannot be taken back.
 
-Who gets a variant is said as a share of all units: those to come are more than any count.
+Who gets a variant is said as a share of all units: those to come are more than any count. A row
+that cannot be read has no form, so no argument is required: its look says what is wrong.
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ def look_at_start(key: str, *, viewer: HasPermissions | None = None) -> Look:
     return _giving(experiment, experiment.traffic_percent, lines, notes, question=f"Start {key}?")
 
 
-def look_at_growth(key: str, percent: int, *, viewer: HasPermissions | None = None) -> Look:
+def look_at_growth(key: str, percent: int = 0, *, viewer: HasPermissions | None = None) -> Look:
     """How many more units take part."""
     experiment = _experiment(key, "grow")
     editing.require_growth(experiment, percent)
@@ -82,7 +83,7 @@ def look_at_growth(key: str, percent: int, *, viewer: HasPermissions | None = No
 
 def look_at_addition(
     key: str,
-    metric: str,
+    metric: str = "",
     tolerated: float | None = None,
     *,
     viewer: HasPermissions | None = None,
@@ -132,7 +133,7 @@ def look_at_restart(
 
 
 def look_at_force(
-    key: str, unit: str, variant: str | None = None, *, viewer: HasPermissions | None = None
+    key: str, unit: str = "", variant: str | None = None, *, viewer: HasPermissions | None = None
 ) -> Look:
     """What the unit gets."""
     experiment, bucket = _experiment(key, "force"), say("what its bucket says").local
@@ -149,7 +150,7 @@ def look_at_stop(key: str, *, viewer: HasPermissions | None = None) -> Look:
     return Look(lines=lines, notes=notes, rows=[experiment])
 
 
-def look_at_ship(key: str, winner: str, *, viewer: HasPermissions | None = None) -> Look:
+def look_at_ship(key: str, winner: str = "", *, viewer: HasPermissions | None = None) -> Look:
     """The verdict, and which harm is not excluded. Computes the report."""
     experiment, notes = _experiment(key, "ship"), list[Sentence]()
     require_variant(experiment, winner)

@@ -178,11 +178,6 @@ impl<R: Report> Sender<R> {
         self.failures == 0
     }
 
-    /// Whether a flush was sent before.
-    pub(super) fn has_begun(&self) -> bool {
-        self.sequence > 0
-    }
-
     /// Whether there is something to write, or something was written before.
     fn is_active(&self) -> bool {
         self.pending.is_some() || !self.report.is_empty() || self.has_begun()

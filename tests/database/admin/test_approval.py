@@ -55,7 +55,7 @@ def test_undo_that_gives_users_something_is_refused(operator: Client, pay: Featu
     changes.flags.set_rollout("pay", 100)
     changed = changes.flags.disable("pay")
     response = undo_at(operator, undo_url(changed.version))
-    assert "this needs an approval, and an undo cannot wait" in response.content.decode()
+    assert "this needs an approval, and undo cannot wait" in response.content.decode()
     assert state(pay) == (False, 100)
 
 

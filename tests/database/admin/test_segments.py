@@ -14,9 +14,8 @@ from django.test import Client
 from django.urls import path
 
 from flagstaff import acting_as, changes
-from flagstaff.actions import Kind, Percent, Text, action, all_actions
-from flagstaff.actions import look as looks
-from flagstaff.admin import row_page
+from flagstaff.actions import Kind, Percent, Text, action, all_actions, commit
+from flagstaff.admin import action_admin
 from flagstaff.changes import Changed
 from flagstaff.changes.impact import impact_of_changes
 from flagstaff.history import segment_version
@@ -231,7 +230,7 @@ def test_heavier_consequence_than_was_shown_is_asked_about_again(
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(row_page, "versions_of"), (looks, "impact_of_changes")]
+    ("module", "name"), [(action_admin, "versions_of"), (commit, "impact_of_changes")]
 )
 def test_change_at_the_same_time_is_not_overwritten(
     module: ModuleType,
@@ -265,7 +264,7 @@ def test_deletion_after_another_one_is_not_logged(
         changes.segments.delete("enterprise")
         return impact_of_changes(*arguments, **options)
 
-    monkeypatch.setattr(looks, "impact_of_changes", delete_first)
+    monkeypatch.setattr(commit, "impact_of_changes", delete_first)
     assert answer(operator, shown).status_code == 200
     assert not Segment.objects.exists()
     assert not LogEntry.objects.exists()
@@ -322,7 +321,7 @@ def test_action_and_section_of_a_project_are_on_the_page(
     operator: Client, segment: Segment, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     actions = (*all_actions(Kind.SEGMENT), limit_seats)
-    monkeypatch.setattr(row_page, "all_actions", lambda _kind: actions)
+    monkeypatch.setattr(action_admin, "all_actions", lambda _kind: actions)
     site, documented = AdminSite(), names_of("how-to/admin-set-up.md", "class OwnSegmentAdmin")
     site.register(Segment, documented["OwnSegmentAdmin"])
     settings.ROOT_URLCONF = (path("admin/", site.urls),)

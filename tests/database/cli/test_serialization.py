@@ -147,7 +147,7 @@ def test_printed_import_command_keeps_all_options_and_refuses_other_differences(
     [line] = re.findall(r"to apply exactly this: python manage.py flags (.+)", shown)
     changes.flags.set_rollout("dark_mode", 60)
     # Neither --yes nor a confirmation allows another plan.
-    for ran in (run(f"{line} --yes"), asked(line, "y")):
+    for ran in (run(f"{line} --yes"), asked(line)):
         assert (ran.status, "refused: the plan is now" in ran.err) == (4, True)
     assert rollout() == 25
     changes.flags.set_rollout("dark_mode", 100)

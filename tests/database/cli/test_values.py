@@ -93,8 +93,7 @@ def test_value_that_was_secret_meanwhile_is_masked_in_undo_and_restore() -> None
 def test_question_before_a_secret_value_is_deleted_says_that_it_cannot_be_brought_back() -> None:
     ran = asked("value delete mail_password", "n")
     assert (
-        "mail_password: The value is secret, so no undo can bring it back.\n"
-        "Delete mail_password? [y/N]"
+        "A secret value cannot be brought back: the history does not store what it was.\n"
     ) in ran.err
     assert value("mail_password") == "hunter2"
 

@@ -30,8 +30,10 @@ PACKAGE = Path(flagstaff.__path__[0])
 CODE = [
     *sorted(PACKAGE.glob("checks/*.py")),
     *sorted(PACKAGE.glob("**/checks.py")),
+    *sorted(PACKAGE.glob("*/hooks.py")),
     PACKAGE / "admin" / "row_page.py",
     PACKAGE / "contrib" / "waffle" / "own_code.py",
+    PACKAGE / "experiments" / "requirements.py",
 ]
 #: The ids of all messages in the code, in its order.
 USED = re.findall(r'"(flagstaff\.[EWI]\d+)"', "".join(file.read_text() for file in CODE))

@@ -15,7 +15,7 @@ from django.test import RequestFactory
 from django.urls import path
 from pytest_django import Settings
 
-from flagstaff._log import log_once
+from flagstaff import _log
 from flagstaff._request.flags import RequestFlags
 from flagstaff.rollouts.requests import origin_of
 
@@ -31,7 +31,7 @@ def client(request: Any) -> Any:
 def by_function(settings: Settings) -> Iterator[None]:
     settings.FLAGSTAFF = {"CLIENT_ADDRESS": f"{__name__}.client"}
     yield
-    log_once.after_fork()
+    _log.after_fork()
 
 
 def network(address: object) -> bytes:

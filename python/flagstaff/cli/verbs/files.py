@@ -129,7 +129,9 @@ def import_(options: Options, out: Output) -> Done:
     plans: list[serialization.Imported] = []
 
     def write_plan(expected: Mapping[str, Any]) -> list[Changed]:
-        plans.append(apply(expect_plan=expected.get(_PLAN)))
+        # Also without a question: a row that is created now would be deleted without a question.
+        seen = plans[-1].plan if options["delete_missing"] else None
+        plans.append(apply(expect_plan=expected.get(_PLAN, seen)))
         return [*plans[-1].changed.values()]
 
     def look() -> Look:

@@ -54,6 +54,7 @@ def prepare_fields(
     """Replaces texts by better fields. A row that cannot be read has none: its look says why."""
     if experiment is not None and experiment.problem:
         form.fields.clear()
+        form.data, form.is_bound = {}, True
     for name, field in form.fields.items():
         special = _special_field(name, site, request, experiment, required=field.required)
         better = form.fields[name] = special or field

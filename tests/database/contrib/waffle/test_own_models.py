@@ -122,7 +122,7 @@ def test_undo_of_a_kill_asks_and_says_that_own_code_decides_again(undo: str, row
 def test_deletion_says_that_own_code_decides(is_on: bool, row: Any) -> None:
     changes.flags.create("checkout", enabled=is_on)
     asking = asked("delete checkout", "n").err
-    assert (f"After this, {CODE} decides again who has it." in asking) is not is_on
+    assert (f"{CODE} decides again who has it" in asking) is not is_on
     assert f"checkout: the flag no longer exists; {CODE} decides who has it" in (
         ok("delete checkout --yes").err
     )
