@@ -20,7 +20,7 @@ from flagstaff._text import say, some
 from flagstaff._text.json_text import canonical_json
 from flagstaff._text.rules import named_segments
 from flagstaff._value_schema import VALUE
-from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.allowed_users import ALLOWED, allowed_pks_of
 from flagstaff.changes.row_states import Impact
 from flagstaff.exceptions import ConflictError
 from flagstaff.history.describe import field_label
@@ -50,11 +50,13 @@ def footprint_of(reached: Impact, rules: Iterable[object] = ()) -> Footprint:
     """Returns the footprint of what a change reaches.
 
     These are the rows before the change, what uses the segments that change, and the segments that
-    rules of both name, before and after; also those of other `rules`. Queries the segments.
+    rules of both name, before and after; also those of other `rules`. Queries the segments, and the
+    allowed users of flags that are turned on.
     """
     parts = [
         _fields(state.kind, state.row, state.allowed_users) for state in reached.before.values()
     ]
+    parts += _allowed_users(reached)
     # Flags and values that use a segment are rows of the change.
     parts += [_fields(None, use.row, None) for use in reached.uses if use.kind is None]
     read = [*rules, *(use.row.rules for use in reached.uses)]
@@ -67,6 +69,19 @@ def footprint_of(reached: Impact, rules: Iterable[object] = ()) -> Footprint:
         segments = all_rows(segment_model()).filter(key__in=wanted)
         parts += [_fields(Kind.SEGMENT, segment, None) for segment in segments]
     return {place: digest for part in parts for place, digest in part}
+
+
+def _allowed_users(reached: Impact) -> Iterator[Iterator[tuple[tuple[str, str, str], str]]]:
+    """Yields the allowed users of flags that are turned on, who had nothing while they were off."""
+    sides = [(reached.before.get(key), reached.after.get(key)) for key in reached.rows]
+    turned_on = [
+        old
+        for old, new in sides
+        if old is not None and new is not None and old.kind is Kind.FLAG
+        if old.allowed_users is None and new.row.enabled and not old.row.enabled
+    ]
+    users = allowed_pks_of([state.row for state in turned_on]) if turned_on else {}
+    yield from (_fields(Kind.FLAG, state.row, users[state.row.pk]) for state in turned_on)
 
 
 def _fields(

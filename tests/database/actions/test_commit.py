@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import transaction
 from django.test import Client
 
@@ -216,4 +217,24 @@ def test_kill_never_waits_for_a_comparison() -> None:
     with transaction.atomic():
         compare_alone()
         in_threads(lambda: asked(f"kill {KEY}"))
+    assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.parametrize("door", ["on", "undo", "import"])
+def test_users_who_are_allowed_before_the_flag_is_turned_on_are_asked_about(
+    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes.flags.enable(KEY)
+    kill, users = changes.flags.disable(KEY), [*User.objects.all()]
+
+    def allow_first(seen: Look) -> object:
+        monkeypatch.undo()
+        changes.flags.allow(KEY, users)
+        return commit(seen)
+
+    monkeypatch.setattr("flagstaff.actions.commit.commit", allow_first)
+    if door == "import":
+        import_of(tmp_path, flags={KEY: {"enabled": True}})
+    else:
+        asked(f"on {KEY}" if door == "on" else f"undo {KEY} {kill.version}", "n")
     assert not FeatureFlag.objects.get().enabled
