@@ -82,6 +82,12 @@ class ActionAdmin(BaseAdmin):
         """Returns what is usual, for the arguments of an action that are not columns."""
         return {}
 
+    def require_rights_for_new(self, request: HttpRequest, key: str) -> None:
+        """Raises FlagstaffError or PermissionDenied if the user may not create a row of this key.
+
+        Called before anything else is said about the key.
+        """
+
     def summary(self, row: Any) -> str:
         """Returns the sentence that says what a row means after a change."""
         return ""

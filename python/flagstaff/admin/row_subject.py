@@ -81,6 +81,8 @@ class RowSubject:
 
     def look(self, run: Run) -> Look:
         """What it would do, for the user."""
+        if self.action.creates:
+            self.admin.require_rights_for_new(self.request, run.keys[0])
         timeout = _SHORT_COUNT if self.is_urgent else COUNT_TIMEOUT
         look = look_at(run, viewer=self.request.user, timeout=timeout)
         self._require_rights(look)

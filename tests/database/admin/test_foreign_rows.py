@@ -220,3 +220,18 @@ def test_posts_change_no_row_of_another_team(member: Client, foreign: list[Model
             naming.append((url, body, words))
     assert naming == []
     assert read(foreign) == before
+
+
+@pytest.mark.parametrize("key", ["topsecret_flag", "topsecret_full"])
+def test_plan_for_a_flag_of_another_team_is_refused_as_one_without_a_flag(
+    member: Client, foreign: list[Model], key: str
+) -> None:
+    changes.flags.create("topsecret_full", enabled=True, rollout_percent=100)
+    url = "/admin/flagstaff_rollouts/plan/add/"
+    steps = {"steps": "1:1h\n100", "guards": "errors", "required_users": "100", "_reason": ""}
+    errors = [
+        [str(error).replace(wanted, "KEY") for error in form.non_field_errors()]
+        for wanted in (key, "missing")
+        for form in [member.post(url, {"key": wanted, **steps}).context["form"]]
+    ]
+    assert errors[0] == errors[1]

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import Case, Q, QuerySet, When
 from django.http import HttpRequest
 from django.utils.html import format_html
@@ -13,7 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow, all_rows, find_row
+from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, unknown_row
 from flagstaff._text import localized, say
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
@@ -194,6 +195,14 @@ class PlanAdmin(AppRowAdmin):
             "compare": compare,
             "ignore_releases": ignores,
         }
+
+    def require_rights_for_new(self, request: HttpRequest, key: str) -> None:
+        """The rights for the flag decide. What is wrong with a plan says how far a flag is."""
+        flag = flag_row(key)
+        if not may(self.admin_site, request, "view", flag):
+            raise unknown_row(conf.flag_model, key)
+        if not may(self.admin_site, request, "toggle", flag):
+            raise PermissionDenied
 
     def summary(self, row: Any) -> str:
         """The sentence that says which users have the flag now."""
