@@ -90,6 +90,14 @@ class Look:
         """Whether the users were counted."""
         return all(effect.users is not None for effect in self.impact.values())
 
+    @property
+    def largest_consequence(self) -> Consequence:
+        """The consequence, or the largest one if the users were not counted.
+
+        The fields do not say how many already have a flag, such as by another rule.
+        """
+        return self.consequence if self.is_counted else Consequence.MOST
+
     def users_text(self, *, percents: bool = True) -> str:
         """Returns the sentences about the users, in the active language."""
         if self.share is not None:

@@ -95,7 +95,7 @@ def ask(run: Run, look: Look, at: datetime | None, *, approval: bool = False) ->
         keys=[*run.keys],
         arguments=dict(run.arguments),
         versions=dict(look.expected),
-        consequence=look.consequence,
+        consequence=look.largest_consequence,
         users=users,
         asked_by=asked_by,
         reason=current_reason(),
@@ -181,7 +181,7 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     now = "" if look.changed or look.at_once else look.users_text()
     return replace(
         look,
-        expected={"expect_consequence": int(look.consequence)},
+        expected={"expect_consequence": int(look.largest_consequence)},
         notes=[action_text(waiting), *filter(None, [then, now]), *look.notes],
         asks=True,
         question="Approve it?",
@@ -210,11 +210,11 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     approver = require_user(current_actor())
     require_approver(run, look, approver, waiting.asked_by)
     require_right(run, look, waiting.asked_by)
-    if expect_consequence is not None and look.consequence > expect_consequence:
+    if expect_consequence is not None and look.largest_consequence > expect_consequence:
         raise ConflictError(say("the number of users has grown; look at it again"), key=key)
     with _locked(key, State.APPROVAL) as waiting:
         with override(None):
-            waiting.consequence, waiting.users = int(look.consequence), look.users_text()
+            waiting.consequence, waiting.users = int(look.largest_consequence), look.users_text()
         waiting.approved_by, waiting.approval = approver, current_reason()
         waiting.state, waiting.approved_at = State.WAITING, Now()
         waiting.run_at = waiting.run_at or Now()

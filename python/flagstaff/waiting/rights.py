@@ -76,12 +76,12 @@ def is_approval_needed(run: Run, look: Look) -> bool:
     if rule is None or run.action.runs_always(run.arguments) or is_of_secret(run):
         return False
     if rule in APPROVAL_RULES:
-        return look.consequence >= Consequence[APPROVAL_RULES[rule]]
+        return look.largest_consequence >= Consequence[APPROVAL_RULES[rule]]
     try:
         # A savepoint, so that an error of the database does not spoil an open transaction.
         with db.atomic():
             rows = [row for row in look.rows if not isinstance(row, type)]
-            return bool(import_string(rule)(run.action, rows, look.consequence))
+            return bool(import_string(rule)(run.action, rows, look.largest_consequence))
     except Exception:
         logger.exception("flagstaff: the function in APPROVAL failed, so an approval is needed")
         return True

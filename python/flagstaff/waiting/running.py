@@ -254,7 +254,7 @@ def require_consequence(waiting: WaitingAction, look: Look) -> None:
 
     Raises UncountedError if the users can be counted at another time.
     """
-    if look.consequence <= waiting.consequence:
+    if look.largest_consequence <= waiting.consequence:
         return
     if not look.is_counted:
         raise UncountedError(

@@ -19,8 +19,11 @@ from tests.support.admin_pages import (
     undo_at,
     undo_url,
 )
+from tests.support.shop import Shop
 from tests.support.terminals import run
 from tests.support.waiting import run_jobs
+
+NO_STAFF = {"attribute": "is_staff", "operator": "in", "values": [False]}
 
 # An undo reads the history.
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -71,3 +74,15 @@ def test_secret_value_needs_no_approval(operator: Client, settings: Any) -> None
     value = KeyValueStore.objects.create(key="password", value="old", secret=True)
     url = f"/admin/flagstaff/keyvaluestore/{value.pk}/set/"
     assert "Request approval" not in page(operator, url)
+
+
+def test_change_that_the_user_may_not_count_needs_an_approval(pay: FeatureFlag, shop: Shop) -> None:
+    """By its fields it reaches less than half of the users, and with its rule most of them."""
+    changes.flags.update("pay", {"rules": [{"conditions": [NO_STAFF]}]})
+    User.objects.bulk_create(
+        User(pk=10**6 + number, username=f"u{number}", is_staff=number < 30) for number in range(90)
+    )
+    url = f"{flag_url(pay, 'rollout')}?percent=45"
+    for permissions in (["view_user"], []):
+        client = shop.client(f"eva {permissions}", "change_featureflag", *permissions)
+        assert "Request approval" in page(client, url)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff import changes
@@ -201,6 +202,20 @@ def test_another_user_approves_what_the_page_shows(ben: Client) -> None:
     assert "tests are green" in page.text
     assert "When asked: " in screen(ben, url_of(waiting, "approve")).text
     act(ben, url_of(waiting, "approve"))
+    waiting.refresh_from_db()
+    assert waiting.state == State.WAITING
+
+
+def test_user_who_may_not_see_users_approves_what_was_not_counted(shop: Shop) -> None:
+    User.objects.bulk_create(
+        User(pk=10**6 + number, username=f"u{number}", is_staff=number < 30) for number in range(90)
+    )
+    no_staff = {"attribute": "is_staff", "operator": "in", "values": [False]}
+    changes.flags.update(KEY, {"rules": [{"conditions": [no_staff]}]})
+    waiting = ask(f"rollout {KEY} 45 --request")
+    assert waiting.consequence == Consequence.MOST
+    client = shop.client("bob", "change_featureflag")
+    act(client, url_of(waiting, "approve"))
     waiting.refresh_from_db()
     assert waiting.state == State.WAITING
 
