@@ -32,9 +32,9 @@ from flagstaff.history.user_names import HasPermissions
 
 #: Seconds for a count of users before a person or a script goes on.
 COUNT_TIMEOUT: Final = 1.0
-# A write must not wait for longer behind another one. Before the first query of the transaction;
-# what has been committed meanwhile must be seen.
-_BEGIN = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'"
+#: A write must not wait for longer behind another one. Before the first query of the transaction;
+#: what has been committed meanwhile must be seen.
+BEGIN: Final = "SET TRANSACTION ISOLATION LEVEL READ COMMITTED; SET LOCAL lock_timeout = '5s'"
 
 
 class BusyError(FlagstaffError):
@@ -157,7 +157,7 @@ def _transaction() -> Iterator[None]:
         with db.atomic():
             if is_outermost:
                 with db.connection.cursor() as cursor:
-                    cursor.execute(_BEGIN)
+                    cursor.execute(BEGIN)
             yield
     except OperationalError as error:
         if is_outermost and sqlstate(error) == LOCK_NOT_AVAILABLE:

@@ -27,7 +27,7 @@ from flagstaff._text import joined, say
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import full_time
 from flagstaff.actions import Done
-from flagstaff.actions.commit import commit, look_at
+from flagstaff.actions.commit import BEGIN, commit, look_at
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.changes import Changed
@@ -49,8 +49,6 @@ logger = logging.getLogger("flagstaff")
 #: An action whose time has passed by more than this does not run.
 MAX_DELAY = timedelta(hours=1)
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
-# A person's open transaction must not keep the other actions waiting for longer.
-_LOCK_TIMEOUT = "SET LOCAL lock_timeout = '5s'"
 # The guards of plans must not wait for longer.
 _MAX_SECONDS = 60.0
 # The length of each value in the result.
@@ -155,7 +153,7 @@ def _claimed(pk: int) -> WaitingAction | None:
     The claim only saves the work of counting twice: the state decides who runs it.
     """
     with db.connection.cursor() as cursor:
-        cursor.execute(_LOCK_TIMEOUT)
+        cursor.execute(BEGIN)
         cursor.execute(_CLAIM, [f"flagstaff waiting {pk}"])
         [is_free] = cursor.fetchone()
     return _due().filter(pk=pk).first() if is_free else None

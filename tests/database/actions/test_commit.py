@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import transaction
+from django.db import connection, transaction
 from django.test import Client
 
 from flagstaff import changes
@@ -159,6 +159,36 @@ def test_change_beside_another_one_is_asked_about_again(
     monkeypatch.setattr("flagstaff.actions.commit.compare_alone", commit_other_first)
     door(client, tmp_path)
     assert FeatureFlag.objects.get().enabled or Segment.objects.get().conditions == EVERYBODY
+    assert not is_open_to_all()
+
+
+def test_job_sees_what_is_committed_meanwhile_whatever_isolation_the_project_has(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction has read the database before the other one is committed."""
+    ask(f"on {KEY}", actor="eva")
+    make_due()
+    seen = look_at(widen())
+
+    def commit_other_first() -> None:
+        monkeypatch.undo()
+        in_threads(lambda: commit(seen))
+        compare_alone()
+
+    monkeypatch.setattr("flagstaff.actions.commit.compare_alone", commit_other_first)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_catalog.current_database()")
+        [[database]] = cursor.fetchall()
+        default = f'ALTER DATABASE "{database}" SET default_transaction_isolation'
+        cursor.execute(f"{default} = 'repeatable read'")
+    try:
+        connection.close()
+        [report] = run_jobs()
+    finally:
+        connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute(f"{default} = 'read committed'")
+    assert report["state"] == "failed"
     assert not is_open_to_all()
 
 
