@@ -140,7 +140,7 @@ def commit(
             require_rights(present)
         is_of_changes = bool(changed or look.changed)
         footprint = footprint_of(present) if is_of_changes else _footprint_of_rows(look.rows)
-        require_same(look.footprint, footprint, [key for _kind, key in present.rows])
+        require_same(look.footprint, footprint, present)
     return written
 
 

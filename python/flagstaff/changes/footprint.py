@@ -110,16 +110,22 @@ def compare_alone() -> None:
             )
 
 
-def require_same(expected: Footprint, present: Footprint, keys: Collection[str]) -> None:
+def require_same(expected: Footprint, present: Footprint, reached: Impact) -> None:
     """Raises ChangedMeanwhileError with the fields that differ.
 
-    `keys` are those of the rows that change. Other rows are not named: not everybody may see them.
+    Of what else uses a segment that changes, neither the row is named nor the other segments of its
+    rules: not everybody may see them.
     """
     places = [at for at in {**expected, **present} if expected.get(at) != present.get(at)]
     if not places:
         return
-    shown = [at for at in places if at[1] in keys or at[0] == Kind.SEGMENT.value]
+    visible = {(str(kind and kind.value), key) for kind, key in reached.rows}
+    states = [side[at] for side in reached.sides for at in reached.rows if at in side]
+    for state in states:
+        rules = [] if state.kind is Kind.SEGMENT else state.row.rules
+        visible |= {(Kind.SEGMENT.value, key) for key, _place in named_segments(rules)}
+    shown = [at for at in places if at[:2] in visible or not reached.uses]
     fields = some([f"{field_label(name)} of {key}" for _noun, key, name in shown], _MAX_NAMED)
     what = fields if shown else say("a flag, value or experiment that uses the segment")
     text = say("{what} has changed meanwhile; look at it again", what=what)
-    raise ChangedMeanwhileError(text, key=next(iter(keys), ""))
+    raise ChangedMeanwhileError(text, key=next((key for _kind, key in reached.rows), ""))

@@ -220,8 +220,11 @@ def test_segment_of_a_flag_that_uses_it_besides_is_compared() -> None:
     )
     first, second = look_at(enterprise), look_at(other)
     commit(first)
-    with pytest.raises(ChangedMeanwhileError):
+    with pytest.raises(ChangedMeanwhileError) as error:
         commit(second)
+    # A person who may see this segment may see neither that flag nor what else it names.
+    assert KEY not in str(error.value)
+    assert "enterprise" not in str(error.value)
 
 
 def test_twelve_writers_at_once_never_open_it_and_never_deadlock() -> None:
