@@ -48,9 +48,7 @@ impl<'py> IntoPyObject<'py> for Value {
             Self::Text(text) => text.into_pyobject(py)?.into_any(),
             Self::Count(count) => count.into_pyobject(py)?.into_any(),
             Self::Part(part) => part.into_pyobject(py)?,
-            Self::List(parts) => {
-                JOINED.import(py, "flagstaff._text", "joined")?.call1((parts,))?
-            }
+            Self::List(parts) => JOINED.import(py, "flagstaff._text", "joined")?.call1((parts,))?,
         })
     }
 }

@@ -70,7 +70,15 @@ def _flush(alias: str) -> None:
     connection = connections[alias]
     statement = _statement(alias, connection.settings_dict["NAME"])
     if statement is None:
-        call_command("flush", verbosity=0, interactive=False, database=alias, allow_cascade=True)
+        call_command(
+            "flush",
+            verbosity=0,
+            interactive=False,
+            database=alias,
+            allow_cascade=True,
+            # As Django does: the keys below the first one are those that tests give.
+            reset_sequences=False,
+        )
         return
     with connection.cursor() as cursor:
         cursor.execute(statement)

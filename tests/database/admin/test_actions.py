@@ -198,7 +198,7 @@ def test_terminal_asks_with_the_lines_and_numbers_of_the_page(
     ran = asked(sample.line(words, tmp_path), "n")
     assert (ran.status, rows_now()) == (2, before)
     terminal = " ".join(ran.err.split())
-    lines = [f"{line.field}: {line.now} → {line.after}" for line in shown.lines]
+    lines = [f"{line.field}: {line.now} → {line.after}" for line in shown.lines if line.now]
     users = [shown.users_text()] if shown.changed else []
     for text in (*lines, *shown.notes, *users):
         assert " ".join(text.split()) in terminal

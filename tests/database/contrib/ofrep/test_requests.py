@@ -206,7 +206,10 @@ def test_requests_are_counted_by_kind(browser: Client, service: Client) -> None:
     }
     assert expected.items() <= counted.items()
     assert "unknown_to_browsers" not in {key for key, _ in counted}
-    assert {key for key, result in counted if result == "browsers"} == {"of_browsers"}
+    to_browsers = {key for key, result in counted if result == "browsers"}
+    # Other tests of the process may have served flags of their own.
+    assert "of_browsers" in to_browsers
+    assert "of_services" not in to_browsers
     rows("DELETE FROM flagstaff_usage")
     with live_engine():
         assert post(browser, URL, **{"If-None-Match": etag}).status_code == 304
