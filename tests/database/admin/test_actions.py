@@ -88,7 +88,7 @@ DELAYED = [
 ]
 #: With those of the session, the user and the rights. Of a restore, and of the two steps of a plan,
 #: there is more to read.
-MAX_QUERIES, MORE_QUERIES = 24, 30
+MAX_QUERIES, MORE_QUERIES = 24, 32
 
 
 @pytest.fixture(autouse=True)
