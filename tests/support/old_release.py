@@ -12,7 +12,7 @@ from zipfile import ZipFile
 from tests.support.python_processes import ROOT
 
 #: A newer release replaces it here, and nowhere else.
-COMMIT = "822df2d2d102535d6a6a0d53bc0b0c73ffedb176"
+COMMIT = "e1091aa7c04bcc6c9f98c39683f3fed1d05d3bc2"
 _BUILDS = ROOT / "target" / "old-release"
 # What the crate and the package are made of.
 _SOURCES = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md", "LICENSE")

@@ -63,8 +63,8 @@ def kill() -> None:
     ("line", "status"),
     [
         (f"rollout {' '.join(KEYS)} 50", 4),
-        # Its own version is as before.
-        ("segment conditions team conditions.json", 0),
+        # What uses the segment has changed.
+        ("segment conditions team conditions.json", 4),
         (f"undo {KEYS[0]}", 4),
         ("undo-since 1h", 4),
         ("import flags.json", 4),
