@@ -250,7 +250,7 @@ EXPERIMENTS: dict[str, tuple[Callable[[], object], str, str, str]] = {
         partial(store, at=OLD, a="undecided"),
         RUNNING,
         "running",
-        r"Day 1: undecided, as of Jan\. 2, 2026, 14:00",
+        r"Day 1: undecided, as of Jan\. [23], 2026, \d\d:\d\d",
     ),
     "mismatch": (lambda: store(a="mismatch"), ATTENTION, WRONG, f"Day 1, {HOUR}"),
     "harm": (lambda: store(a="harm"), ATTENTION, HARM, f"Day 1, {HOUR}"),
