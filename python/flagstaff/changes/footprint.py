@@ -95,7 +95,8 @@ def _fields(
 
 
 def _digest(value: Any) -> str:
-    return salted_hmac(_SALT, canonical_json(value, allow_nan=True)).hexdigest()
+    text = canonical_json(value, allow_nan=True)
+    return salted_hmac(_SALT, text, algorithm="sha256").hexdigest()
 
 
 def compare_alone() -> None:
