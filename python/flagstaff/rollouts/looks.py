@@ -73,7 +73,8 @@ def look_at_start(
     flag, present = flag_row(key), plans.find_plan(key)
     wanted = {name: options.get(name) for name in names}
     plan = plans.plan_to_start(key, partial(plans.new_plan, flag), wanted)
-    plans.flag_of(plan)
+    # That of the plan, also if another one has the key now.
+    flag = plans.named_flag(plan)
     first = plan.read_steps()[0]
     enables = enable and not flag.enabled
     problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
@@ -87,7 +88,7 @@ def look_at_resume(key: str, *, viewer: HasPermissions | None = None) -> Look:
     if plan is None:
         raise UnknownPlanError(plans.no_plan_text(key))
     plans.require_resumable(plan)
-    flag = plans.flag_of(plan)
+    flag = plans.named_flag(plan)
     require(key, problem_of_database(), problem_of_flag(flag))
     index = (plan.step or 0) if plan.state == State.PAUSED else 0
     return _steps_ahead(plan, flag, index, plan, viewer=viewer)

@@ -416,7 +416,14 @@ def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
 
     Raises PlanError if it was deleted or renamed, or ConflictError for another version.
     """
-    flag = flag_of(plan, lock=True)
+    flag = named_flag(plan, lock=True)
+    require_version(Kind.FLAG, plan.key, flag.pk, expect_version, "read the flag again")
+    return flag
+
+
+def named_flag(plan: Plan, *, lock: bool = False) -> FlagRow:
+    """Returns the flag of a plan. Raises PlanError if it was deleted or renamed."""
+    flag = flag_of(plan, lock=lock)
     if flag.key != plan.key:
         raise PlanError(
             "the flag {key} was renamed to {new} after the start of its plan; delete the plan: "
@@ -425,7 +432,6 @@ def _flag_of(plan: Plan, expect_version: int | None) -> FlagRow:
             new=flag.key,
             command=quoted_command("plan", "delete", plan.key),
         )
-    require_version(Kind.FLAG, plan.key, flag.pk, expect_version, "read the flag again")
     return flag
 
 

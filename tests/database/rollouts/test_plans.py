@@ -504,3 +504,13 @@ def test_unguarded_plan_is_reported(running: Plan) -> None:
     )
     rollouts.pause(KEY)
     assert messages() == []
+
+
+def test_look_at_the_plan_of_a_renamed_flag_does_not_show_the_flag_that_has_its_key_now(
+    flag: FeatureFlag,
+) -> None:
+    rollouts.create(KEY, STEPS)
+    FeatureFlag.objects.filter(pk=flag.pk).update(key="renamed")
+    make_flag(KEY)
+    with pytest.raises(PlanError, match="was renamed to renamed after the start of its plan"):
+        look_at_start(KEY)
