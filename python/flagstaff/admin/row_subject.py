@@ -99,10 +99,6 @@ class RowSubject:
             if not (may(self.site, self.request, self.action.right, row) or conf.read_only):
                 raise PermissionDenied
 
-    def write(self, run: Run) -> Written:
-        """Writes what nothing may delay."""
-        return run.write({})
-
     def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
         """Yields which rows have changed since the page was shown, and by whom."""
         self.versions = self.admin.versions(self.rows)

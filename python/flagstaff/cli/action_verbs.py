@@ -120,10 +120,11 @@ def _report(
     written: Written, out: Output, look: Look | None = None, *, is_counted: bool = False
 ) -> Done:
     """Returns what was done, with the texts of the changes of rows with a history."""
-    changed = [done for done in written if isinstance(done, Changed)]
     for done in written:
+        # A row of an app, which is one.
         if isinstance(done, Done):
             return done
+    changed = [change for change in written if isinstance(change, Changed)]
     return report(changed, out, None if look is None else look.impact, is_counted=is_counted)
 
 

@@ -179,10 +179,6 @@ class UndoSubject:
         self._look_again()
         yield from newer_texts(self.request, self.rows, shown, self.versions)
 
-    def write(self, run: Run) -> Written:
-        """An undo is never urgent: it is compared with what the page has shown."""
-        return self.undo_look.write({})
-
     # What the page says.
 
     def words(self, run: Run | None) -> Mapping[str, Any]:
