@@ -10,8 +10,8 @@ from django.db.models import Model
 
 from flagstaff._text import Sentence, localized
 from flagstaff.changes.changed import Changed, Undo
-from flagstaff.changes.consequence import Consequence, impact_text
-from flagstaff.changes.row_states import Impact
+from flagstaff.changes.consequence import Consequence, impact_text, users_text
+from flagstaff.changes.row_states import Effect, Impact
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Done:
     title: str = ""
     #: What that action does, if it does not bring everything back as it was.
     instead: str = ""
-    #: What the terminal says besides; a page has said it before the action.
+    #: What a terminal and a page say besides, before the messages or after them.
     notes: Sequence[str] = ()
     #: The error at the end, if a part was refused.
     problem: Exception | None = None
@@ -48,6 +48,12 @@ class Line:
     field: str
     now: str
     after: str
+
+
+def users_line(label: str, effect: Effect) -> Line:
+    """Returns how many users have a flag now and after an action, or why they are not counted."""
+    now, after = (users_text(effect, count) for count in effect.on)
+    return Line(label, now, after)
 
 
 @dataclass(frozen=True)

@@ -7,24 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 from django.utils.text import capfirst
 
-from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._text import localized, say
-from flagstaff.actions.look import Line, Look
+from flagstaff.actions.look import Line, Look, users_line
 from flagstaff.changes.consequence import (
     Consequence,
     consequence_of,
     impact_text,
     needs_question,
     text_to_type,
-    users_text,
 )
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import Impact, RowState
-from flagstaff.conf import conf
 from flagstaff.exceptions import UnknownPlanError
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import version_of
@@ -156,8 +154,7 @@ def _users_lines(flag: FlagRow, at_once: Impact, last: Impact) -> Iterator[Line]
     for label, effects in labels.items():
         if key in effects:
             percent = effects.after[key].row.rollout_percent
-            now, after = (users_text(effects[key], count) for count in effects[key].on)
-            yield Line(say(label, percent=percent).local, now, after)
+            yield users_line(say(label, percent=percent).local, effects[key])
 
 
 def look_at_pause(key: str, *, viewer: HasPermissions | None = None) -> Look:
@@ -171,7 +168,8 @@ def look_at_pause(key: str, *, viewer: HasPermissions | None = None) -> Look:
 def look_at_roll_back(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """Who loses the flag, and whether it is turned off."""
     plan = plans.find_plan(key)
-    flag = cast("FlagRow | None", find_row(conf.flag_model, key))
+    # That of the plan, also if another one has the key now.
+    flag = None if plan is None else plan.own_flag
     lines = [] if plan is None else [_plan_line(plan, State.ROLLED_BACK.label)]
     if plan is None or flag is None:
         return Look(lines=lines)
@@ -181,9 +179,8 @@ def look_at_roll_back(key: str, *, viewer: HasPermissions | None = None) -> Look
     if flag.enabled and not after.row.enabled:
         lines.append(Line(say("flag").local, _on(), _off()))
     effects = impact([present], [after], timeout=_SHORT_COUNT, viewer=viewer)
-    for effect in effects.values():
-        users_now, users_after = (users_text(effect, count) for count in effect.on)
-        lines.append(Line(say("users with the flag").local, users_now, users_after))
+    label = say("users with the flag").local
+    lines += [users_line(label, effect) for effect in effects.values()]
     notes = [*filter(None, [impact_text(effects)])]
     return Look(lines=lines, impact=effects, notes=notes, rows=[flag], models=(Plan,))
 

@@ -20,7 +20,7 @@ from flagstaff.models import FeatureFlag
 from flagstaff.rollouts import hooks
 from flagstaff.rollouts.clock import database_now
 from flagstaff.rollouts.driver import run_plans
-from flagstaff.rollouts.looks import look_at_start
+from flagstaff.rollouts.looks import look_at_roll_back, look_at_start
 from flagstaff.rollouts.models import FailedNetwork, Plan, PlanEvent, State, StepRun
 from flagstaff.rollouts.status import plan_record
 from tests.support.fixtures import COMMITTED
@@ -514,3 +514,14 @@ def test_look_at_the_plan_of_a_renamed_flag_does_not_show_the_flag_that_has_its_
     make_flag(KEY)
     with pytest.raises(PlanError, match="was renamed to renamed after the start of its plan"):
         look_at_start(KEY)
+
+
+def test_look_at_a_rollback_of_a_renamed_flag_shows_that_flag_and_not_the_one_with_its_key(
+    running: Plan,
+) -> None:
+    percent = rollout()
+    changes.flags.update(KEY, {"key": "renamed"})
+    make_flag(rollout_percent=70)
+    look = look_at_roll_back(KEY)
+    assert [row.key for row in look.rows] == ["renamed"]
+    assert (f"{percent} %", "0 %") in [(line.now, line.after) for line in look.lines]

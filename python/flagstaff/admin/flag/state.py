@@ -15,11 +15,11 @@ from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_label, state_of
 from flagstaff._text import localized, say
 from flagstaff.actions.flag_notes import partial_rule_notices
-from flagstaff.actions.look import Line
+from flagstaff.actions.look import Line, users_line
 from flagstaff.admin.app_pages import PAGES, FlagNote, Level
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
-from flagstaff.changes.consequence import code_text, flag_text, users_text
+from flagstaff.changes.consequence import code_text, flag_text
 from flagstaff.changes.row_states import Impact, Key, RowState
 from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
@@ -59,18 +59,9 @@ def state_and_label(flag: Any) -> tuple[ReleaseState, str]:
     return state_of(state, allowed), state_label(state, allowed)
 
 
-def users_row(impact: Impact, key: Key) -> Line:
-    """Returns how many users have a flag before and after a change."""
-    effect = impact[key]
-    before, after = effect.on
-    return Line(
-        say("users with the flag").local, users_text(effect, before), users_text(effect, after)
-    )
-
-
 def _users_with_flag(impact: Impact, key: Key, *, is_one: bool) -> list[Line]:
     """Returns how many users have a flag before and after a change; of one flag, also which."""
-    counted = users_row(impact, key)
+    counted = users_line(say("users with the flag").local, impact[key])
     if not is_one:
         return [counted]
     texts = [
