@@ -9,24 +9,23 @@ from typing import Any
 from flagstaff.actions.commit import look_at_changes
 from flagstaff.actions.look import Look
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.undo import Undone, preview_undo, undo
+from flagstaff.changes.undo import Undone, undo
 from flagstaff.history.log import Change
 from flagstaff.history.user_names import HasPermissions
 
 
 def look_at_undo(
     entries: Sequence[Change],
+    rows: Sequence[Undone],
     *,
     without: Collection[str] = (),
     skip_conflicts: bool = False,
     viewer: HasPermissions | None = None,
-) -> tuple[Look, list[Undone]]:
-    """Returns what an undo would do, and what becomes of each row, also why it cannot be undone.
+) -> Look:
+    """Returns what an undo would do, of which `rows` are the preview with the same options.
 
-    Counts users. Neither locks nor writes. Raises as `changes.undo` does; with `skip_conflicts`,
-    rows with a conflict are left out.
+    Counts users. Neither locks nor writes.
     """
-    rows = preview_undo(entries, skip_conflicts=skip_conflicts, without=without)
 
     def write(expected: Mapping[Any, Any]) -> list[Changed]:
         done = undo(entries, skip_conflicts=skip_conflicts, without=without, expect=expected)
@@ -34,4 +33,4 @@ def look_at_undo(
 
     changed = [row.changed for row in rows if row.changed is not None]
     look = look_at_changes(changed, write, viewer=viewer)
-    return replace(look, expected={row.id: row.version for row in rows}), rows
+    return replace(look, expected={row.id: row.version for row in rows})

@@ -57,6 +57,7 @@ from flagstaff.changes.undo import (
     entries_after,
     entries_of_transaction,
     entries_of_versions,
+    preview_undo,
     undo_event,
 )
 from flagstaff.exceptions import FlagstaffError
@@ -94,18 +95,16 @@ class UndoSubject:
         self.entries = self._entries()
         self._require_view(self.entries)
         self.events = [*events(self.entries)]
-        self._look_again()
+        self._preview()
         # Nothing delays an undo that only turns flags off.
-        changed = self.undo_look.changed
+        changed = [undone.changed for undone in self.undone if undone.changed is not None]
         self.needs_reason = any(change.new != {"enabled": False} for change in changed)
         self.is_danger = bool(self._deleted())
 
     # What is undone.
 
-    def _look_again(self) -> None:
-        self.undo_look, self.undone = look_at_undo(
-            self.entries, without=self.without, skip_conflicts=True, viewer=self.request.user
-        )
+    def _preview(self) -> None:
+        self.undone = preview_undo(self.entries, without=self.without, skip_conflicts=True)
         present = [
             (row, str(undone.version))
             for undone in self.undone
@@ -171,12 +170,19 @@ class UndoSubject:
             return None
         keys = [undone.key for undone, _changed in written]
         is_several = len(keys) > 1 or any(change.new is None for _undone, change in written)
-        typed = text_for_many(keys) if is_several else text_to_type(self.undo_look.impact)
-        return replace(self.undo_look, asks=True, typed=typed, rows=rows)
+        look = look_at_undo(
+            self.entries,
+            self.undone,
+            without=self.without,
+            skip_conflicts=True,
+            viewer=self.request.user,
+        )
+        typed = text_for_many(keys) if is_several else text_to_type(look.impact)
+        return replace(look, asks=True, typed=typed, rows=rows)
 
     def newer_texts(self, shown: Sequence[str]) -> Iterator[str]:
         """Yields which rows have changed since the page was shown, and by whom."""
-        self._look_again()
+        self._preview()
         yield from newer_texts(self.request, self.rows, shown, self.versions)
 
     # What the page says.

@@ -19,7 +19,7 @@ from flagstaff.actions import Done
 from flagstaff.actions.look import Look
 from flagstaff.actions.undo_look import look_at_undo
 from flagstaff.changes import Changed
-from flagstaff.changes.undo import Undone, entries_of_transaction
+from flagstaff.changes.undo import Undone, entries_of_transaction, preview_undo
 from flagstaff.cli.action_verbs import require_confirmation, write
 from flagstaff.cli.errors import USAGE
 from flagstaff.cli.options import (
@@ -224,12 +224,16 @@ def _undo(
     Raises CommandError if the answer is no, ConflictError if a row has been changed since the
     question, and as `undo` does.
     """
-    skip = options.get("skip_conflicts", False)
+    chosen = {
+        "without": options["without"],
+        "skip_conflicts": options.get("skip_conflicts", False),
+    }
     rows: list[Undone] = []
 
     def look() -> Look:
         nonlocal rows
-        undo_look, rows = look_at_undo(entries, without=options["without"], skip_conflicts=skip)
+        rows = preview_undo(entries, **chosen)
+        undo_look = look_at_undo(entries, rows, **chosen)
         conflicts = [f"conflict: {row.problem}" for row in rows if row.problem]
         if not asks_always or out.is_confirmed:
             return replace(undo_look, notes=conflicts)
