@@ -188,6 +188,8 @@ def test_job_sees_what_is_committed_meanwhile_whatever_isolation_the_project_has
         connection.close()
         with connection.cursor() as cursor:
             cursor.execute(f"{default} = 'read committed'")
+        # This session, which later tests would use, has begun with the other default.
+        connection.close()
     assert report["state"] == "failed"
     assert not is_open_to_all()
 
