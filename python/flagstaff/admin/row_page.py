@@ -30,11 +30,13 @@ from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
+from flagstaff.actions.table import noun_of
 from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.action_page import ActionPage
 from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import history_url, list_link, page_url, row_path
+from flagstaff.admin.receipt import ChangeReceipts, Receipts
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.row_subject import RowSubject
 from flagstaff.admin.rules.editor import RulesField
@@ -101,6 +103,8 @@ class ActionLink:
 class RowPageAdmin(ActionAdmin):
     """Shows a row as text, with its actions."""
 
+    #: How the messages after an action say what was done.
+    receipts: ClassVar[type[Receipts[Any]]] = ChangeReceipts
     #: What the editor of rules says if there are none, and below it.
     no_rules: ClassVar[str | Promise] = ""
     rules_help: ClassVar[str | Promise] = ""
@@ -264,7 +268,8 @@ class RowPageAdmin(ActionAdmin):
     def _action_page(
         self, request: HttpRequest, action: Action, rows: Sequence[Any], *, may_write: bool = True
     ) -> HttpResponse:
-        subject = RowSubject(self, request, action, rows)
+        receipts = self.receipts(self, request, action)
+        subject = RowSubject(self, request, action, rows, receipts)
         return ActionPage(self, request, subject, may_write=may_write).answer()
 
     def missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -282,9 +287,8 @@ class RowPageAdmin(ActionAdmin):
         }
         all_sections = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
-        kind = self.action_kind
-        name = kind.value if isinstance(kind, Kind) else kind
-        waiting = row_lines(self.admin_site, request, name, row.key, (*OPEN, *PROBLEMS))
+        noun = noun_of(self.action_kind)
+        waiting = row_lines(self.admin_site, request, noun, row.key, (*OPEN, *PROBLEMS))
         alarms, notes = ([line for bad, line in waiting if bad is side] for side in (True, False))
         head = replace(head, alarms=[*head.alarms, *alarms], notes=[*head.notes, *notes])
         sections = [

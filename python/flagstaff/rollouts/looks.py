@@ -14,6 +14,7 @@ from django.utils.text import capfirst
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._text import localized, say
 from flagstaff.actions.look import Line, Look, users_line
+from flagstaff.actions.table import EXPECT_VERSION
 from flagstaff.changes.consequence import (
     Consequence,
     consequence_of,
@@ -77,7 +78,7 @@ def look_at_start(
     enables = enable and not flag.enabled
     problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
     require(key, problem_of_database(), problem)
-    return _steps_ahead(plan, flag, 0, present, enables=enables, viewer=viewer)
+    return _steps_ahead(key, plan, flag, 0, present, enables=enables, viewer=viewer)
 
 
 def look_at_resume(key: str, *, viewer: HasPermissions | None = None) -> Look:
@@ -89,10 +90,11 @@ def look_at_resume(key: str, *, viewer: HasPermissions | None = None) -> Look:
     flag = plans.named_flag(plan)
     require(key, problem_of_database(), problem_of_flag(flag))
     index = (plan.step or 0) if plan.state == State.PAUSED else 0
-    return _steps_ahead(plan, flag, index, plan, viewer=viewer)
+    return _steps_ahead(key, plan, flag, index, plan, viewer=viewer)
 
 
 def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and who looks)
+    key: str,
     plan: Plan,
     flag: FlagRow,
     index: int,
@@ -127,7 +129,7 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
     notes += [*users, *_notes(plan, flag, index), last_step]
     asks = enables or needs_question(last, Consequence.MORE)
     return Look(
-        expected={"expect_version": version, "expect_plan": plan_version},
+        expected={key: {EXPECT_VERSION: version, "expect_plan": plan_version}},
         lines=[
             *([Line(say("flag").local, _off(), _on())] if enables else []),
             _plan_line(plan, State.RUNNING.label),
