@@ -24,7 +24,7 @@ from flagstaff.changes.consequence import (
     text_to_type,
 )
 from flagstaff.changes.footprint import compare_alone, footprint_of, require_same
-from flagstaff.changes.impact import impact_of_changes, reached, sides_of
+from flagstaff.changes.impact import count_users, reached, sides_of
 from flagstaff.changes.row_states import Impact
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
@@ -60,7 +60,8 @@ def look_at(
             # An approval shows the look at another action.
             reached_by=reaches_nothing,
             rules=rules,
-            footprint=footprint_of(Impact([], []), rules),
+            # One that counts users has read it before.
+            footprint=look.footprint or footprint_of(Impact([], []), rules),
         )
     # Before the preview: then newer changes are a conflict.
     versions = run.versions()
@@ -108,7 +109,10 @@ def look_at_changes(
     timeout: float = COUNT_TIMEOUT,
 ) -> Look:
     """Returns what changes that were previewed would do."""
-    impact = impact_of_changes(changed, timeout=timeout, viewer=viewer)
+    effects = reached(*sides_of(changed))
+    # Before the count: what changes meanwhile is a difference then.
+    footprint = footprint_of(effects)
+    impact = count_users(effects, timeout=timeout, viewer=viewer)
     return Look(
         write,
         changed=changed,
@@ -117,7 +121,7 @@ def look_at_changes(
         asks=needs_question(impact, Consequence.FEWER),
         typed=text_to_type(impact),
         reached_by=_reached_by_changes,
-        footprint=footprint_of(impact),
+        footprint=footprint,
     )
 
 

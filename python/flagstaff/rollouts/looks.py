@@ -22,6 +22,7 @@ from flagstaff.changes.consequence import (
     needs_question,
     text_to_type,
 )
+from flagstaff.changes.footprint import footprint_of
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import UnknownPlanError
@@ -105,6 +106,7 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
 ) -> Look:
     # Before the count: then newer changes are a conflict.
     version = version_of(Kind.FLAG, flag.pk)
+    footprint = footprint_of(Impact([], []), [flag.rules])
     plan_version = "" if present is None else present.version
     now, steps = RowState(Kind.FLAG, flag), plan.read_steps()
     fields = {"enabled": True} if enables else {}
@@ -144,6 +146,7 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
         typed=text_to_type(last) if asks else "",
         rows=[flag],
         models=(Plan,),
+        footprint=footprint,
     )
 
 
