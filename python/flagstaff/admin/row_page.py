@@ -92,11 +92,11 @@ class Head:
 
 @dataclass(frozen=True)
 class ActionLink:
-    """An action on the page of a row; without a URL, the user may not do it."""
+    """An action on the page of a row; without a URL, the user may not see what it would do."""
 
     action: Action
     url: str
-    #: The permission that it needs, or the setting that forbids it.
+    #: The permission that it needs.
     permission: str
 
 
@@ -259,11 +259,17 @@ class RowPageAdmin(ActionAdmin):
         if action is None:
             raise PermissionDenied
         may_write = self.may_do(request, action, row or self.model)
-        # Where nobody may write, who may see the row may see what the action would do.
-        may_look = conf.read_only and row and may(self.admin_site, request, "view", row)
-        if not (may_write or may_look):
+        if not (may_write or (row and self.may_look(request, action, row))):
             raise PermissionDenied
         return self._action_page(request, action, [row] if row else [], may_write=may_write)
+
+    def may_look(self, request: HttpRequest, action: Action, row: Any) -> bool:
+        """Whether the user may see what an action would do to a row.
+
+        Where nobody may write, this needs the right to view it only.
+        """
+        looked_at = replace(action, right="view") if conf.read_only else action
+        return self.may_do(request, looked_at, row)
 
     def _action_page(
         self, request: HttpRequest, action: Action, rows: Sequence[Any], *, may_write: bool = True
@@ -318,9 +324,8 @@ class RowPageAdmin(ActionAdmin):
     def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
         """Returns the link to an action of a row."""
         action, url = self.page_actions[name], page_url(self.admin_site, self.model, name, row.pk)
-        is_allowed = self.may_do(request, action, row)
-        missing = "READ_ONLY" if conf.read_only else permission(action.right, row)
-        return ActionLink(action, url if is_allowed else "", missing)
+        is_visible = self.may_look(request, action, row)
+        return ActionLink(action, url if is_visible else "", permission(action.right, row))
 
     def about(self, row: Any, *elsewhere: str) -> Section:
         """Returns the section with the columns that are not empty and not `elsewhere` on the page.

@@ -165,9 +165,8 @@ def _users_lines(flag: FlagRow, at_once: Impact, last: Impact) -> Iterator[Line]
 def look_at_pause(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """The rollout stays as it is."""
     plan = plans.find_plan(key)
-    rollout = "" if plan is None or plan.flag is None else f"{plan.flag.rollout_percent} %"
-    lines = [] if plan is None else [_plan_line(plan, State.PAUSED.label)]
-    return Look(lines=[*lines, Line(say("rollout").local, rollout, rollout)])
+    lines = [] if plan is None else [_plan_line(plan, State.PAUSED.label), *_kept_rollout(plan)]
+    return Look(lines=lines)
 
 
 def look_at_roll_back(key: str, *, viewer: HasPermissions | None = None) -> Look:
@@ -196,12 +195,8 @@ def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
     if plan is None:
         raise UnknownPlanError(plans.no_plan_text(key))
     text = say("The flag stays as it is. The events and the figures of the plan are deleted.").local
-    rollout = "" if plan.flag is None else f"{plan.flag.rollout_percent} %"
     return Look(
-        lines=[
-            _plan_line(plan, say("deleted").local),
-            Line(say("rollout").local, rollout, rollout),
-        ],
+        lines=[_plan_line(plan, say("deleted").local), *_kept_rollout(plan)],
         notes=[text],
         asks=True,
         asks_always=True,
@@ -212,6 +207,13 @@ def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
 
 def _notes(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -> Iterator[str]:
     yield from map(_sentence, notes_of(plan, flag, index, has_traffic=has_traffic))
+
+
+def _kept_rollout(plan: Plan) -> Iterator[Line]:
+    """Yields the rollout of the flag of a plan, also if it was renamed; nothing if it is gone."""
+    if (flag := plan.own_flag) is not None:
+        rollout = f"{flag.rollout_percent} %"
+        yield Line(say("rollout").local, rollout, rollout)
 
 
 def _plan_line(plan: Plan, after: object) -> Line:
