@@ -62,7 +62,7 @@ def check(waiting: WaitingAction) -> None:
     assert (own, waiting.entries, flag.rollout_percent) == ([], [], 0), waiting.pk
     assert f"{flag.key} was changed after this was asked for: " in waiting.result, waiting.result
     [newest] = entries.order_by("-pk").values_list("pk", flat=True)[:1]
-    assert newest > waiting.versions[flag.key], waiting.pk
+    assert newest > waiting.versions[flag.key]["expect_version"], waiting.pk
 
 
 if __name__ == "__main__":

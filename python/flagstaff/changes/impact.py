@@ -94,13 +94,6 @@ def sides_of(changes: Iterable[Changed]) -> tuple[list[RowState], list[RowState]
     return [before for before, _after in states], [after for _before, after in states]
 
 
-def impact_of_changes(
-    changes: Iterable[Changed], *, timeout: float = 1.0, viewer: HasPermissions | None = None
-) -> Impact:
-    """Counts what changes do, or the previews of them."""
-    return impact(*sides_of(changes), timeout=timeout, viewer=viewer)
-
-
 def impact(
     before: Sequence[RowState],
     after: Sequence[RowState],
@@ -108,14 +101,20 @@ def impact(
     timeout: float = 1.0,
     viewer: HasPermissions | None = None,
 ) -> Impact:
-    """Counts the users whose results differ between two states of rows.
+    """Returns what a change reaches, counted by `count_users`."""
+    return count_users(reached(before, after), timeout=timeout, viewer=viewer)
+
+
+def count_users(
+    effects: Impact, *, timeout: float = 1.0, viewer: HasPermissions | None = None
+) -> Impact:
+    """Counts the users whose results differ, for what a change reaches, and returns it.
 
     Counts what changes itself, and what uses a segment that changes. Reads every user, inactive
     ones included, for at most `timeout` seconds; of more than 200,000, a sample. What cannot be
     counted has a `problem`. A `viewer` who may not view users sees no small numbers, and none of
     rules that read attributes of users.
     """
-    effects = reached(before, after)
     used = [(use.kind, use.key) for use in effects.uses if use.is_active]
     differing = _differing(effects)
     effects |= _effects_of_code(effects, differing)

@@ -8,17 +8,17 @@ and in production what reaches most users.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import is_input_closed
-from flagstaff.actions.table import Run, present_rows
+from flagstaff.actions.table import EXPECT_VERSION, Expected, Run, present_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import impact_lines
 from flagstaff.cli.errors import USAGE
@@ -78,26 +78,26 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
     add_yes(parser)
     if action.can_wait:
         add_later(parser)
-    if action.always_runs:
-        parser.set_defaults(needs_reason=partial(_needs_reason, action))
+    parser.set_defaults(needs_reason=partial(_needs_reason, action))
 
 
 def _needs_reason(action: Action, options: Options, out: Output) -> bool:
     """Nothing may delay a kill, or a rollout to 0 %."""
     is_fixed = not callable(action.always_runs)
-    return not action.runs_always({} if is_fixed else _arguments_of(action, options, out))
+    arguments = {} if is_fixed else _arguments_of(action, options, out)
+    return action.keeps_reason and not action.runs_always(arguments)
 
 
 def _run(action: Action, options: Options, out: Output) -> Done:
     keys = list(dict.fromkeys(options["keys"])) if action.many else [options["key"]]
-    version, expected = options.get("expect_version"), dict[str, Any]()
+    version, expected = options.get("expect_version"), dict[str, dict[str, int]]()
     if len(keys) > 1 and version is not None:
         raise CommandError("--expect-version needs one KEY", returncode=USAGE)
     # An unknown key is an error before the standard input is read.
     rows = present_rows(action, keys, also_deleted=action.deletes or action.undoes)
     run = Run(action, keys, rows, _arguments_of(action, options, out))
     if version is not None:
-        expected[keys[0] if action.has_history else "expect_version"] = version
+        expected[keys[0]] = {EXPECT_VERSION: version}
     is_later = options.get("at") or options.get("request")
     if action.runs_always(run.arguments) and not (is_later or out.is_dry_run):
         return _report(run.write(expected), out)
@@ -109,8 +109,7 @@ def _run(action: Action, options: Options, out: Output) -> Done:
 
         look = look_at(run)
         confirm(look, out)
-        look = replace(look, expected={**look.expected, **expected})
-        return ask(run, look, options["at"], approval=options["request"])
+        return ask(run, look.expecting(expected), options["at"], approval=options["request"])
     written, look, has_asked = write(partial(look_at, run), out, expected, with_texts=action.undoes)
     is_counted = not has_asked and action.is_asked_about(run.arguments)
     return _report(written, out, look, is_counted=is_counted)
@@ -124,14 +123,14 @@ def _report(
         # A row of an app, which is one.
         if isinstance(done, Done):
             return done
-    changed = [change for change in written if isinstance(change, Changed)]
+    changed = cast("Sequence[Changed]", written)
     return report(changed, out, None if look is None else look.impact, is_counted=is_counted)
 
 
 def write(
     make_look: Callable[[], Look],
     out: Output,
-    expected: Mapping[str, Any] | None = None,
+    expected: Expected | None = None,
     *,
     with_texts: bool = False,
 ) -> tuple[Written, Look, bool]:
@@ -148,8 +147,8 @@ def write(
         has_asked = confirm(look, out, texts_of(look.changed) if with_texts else ())
         if out.is_dry_run:
             return look.changed or look.write(expected or {}), look, has_asked
-        shown = look.expected if has_asked else {}
-        look = replace(look, expected={**shown, **(expected or {})})
+        shown = look if has_asked else replace(look, expected={})
+        look = shown.expecting(expected or {})
         try:
             return commit(look), look, has_asked
         except ChangedMeanwhileError:

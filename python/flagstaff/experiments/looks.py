@@ -251,7 +251,7 @@ def _giving(  # noqa: PLR0913 (what is given, to whom, and what is asked)
 ) -> Look:
     """Returns the look at an action that gives variants to a share of all units."""
     return Look(
-        expected={"expect_event": newest_event(experiment)},
+        expected={experiment.key: {"expect_event": newest_event(experiment)}},
         lines=lines,
         share=share or say("{percent} % of all units take part.", percent=percent),
         consequence=Consequence.MOST if percent > _HALF else Consequence.MORE,

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from django.db.models.functions import Now
 from django.utils.translation import override
@@ -17,8 +17,8 @@ from flagstaff._tables.database import db
 from flagstaff._text import is_whole_number, say, some
 from flagstaff.actions import Action, Done, action
 from flagstaff.actions.commit import look_at
-from flagstaff.actions.look import Look
-from flagstaff.actions.table import Run
+from flagstaff.actions.look import Look, look_at_nothing
+from flagstaff.actions.table import EXPECT_VERSION, Run
 from flagstaff.changes import Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections
@@ -54,7 +54,7 @@ from flagstaff.waiting.times import is_shown_twice
 
 #: The kind of row, and the verb that has the actions.
 KIND: Final = "waiting"
-_action = partial(action, KIND, may_wait=False)
+_action = partial(action, KIND, can_wait=False)
 
 #: Seconds for a count of users for which nobody waits.
 JOB_TIMEOUT: Final = 5.0
@@ -74,9 +74,10 @@ def ask(run: Run, look: Look, at: datetime | None, *, approval: bool = False) ->
     require_history()
     _require_may_wait(run, at)
     asked_by = require_user(current_actor())
-    for row in run.rows:
-        kind = cast("Kind", run.action.kind)
-        require_version(kind, row.key, row.pk, look.expected.get(row.key))
+    for change in look.changed:
+        if change.before is not None and (row := change.before.row):
+            expected = look.expected.get(row.key, {})
+            require_version(change.kind, row.key, row.pk, expected.get(EXPECT_VERSION))
     if not look.is_counted:
         # For a person who may not see them, or not within a second. The job compares them.
         look = replace(look_at(run, timeout=JOB_TIMEOUT), expected=look.expected)
@@ -149,12 +150,8 @@ def present_look(
     """Returns what an action would do now. Raises FlagstaffError if it could not run."""
     run = stored_run(waiting)
     look = look_at(run, viewer=viewer, timeout=JOB_TIMEOUT)
-    changed = [
-        name for name, version in waiting.versions.items() if look.expected.get(name) != version
-    ]
-    if changed:
-        # Of an action of an app, the names are those of arguments.
-        keys = [name for name in changed if name in waiting.keys] or waiting.keys
+    expected = waiting.versions
+    if keys := [key for key in expected if look.expected.get(key) != expected[key]]:
         raise ConflictError(
             say(
                 "{keys} changed after this was asked for, so it cannot run; refuse it, and ask for "
@@ -181,7 +178,7 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     now = "" if look.changed or look.at_once else look.users_text()
     return replace(
         look,
-        expected={"expect_consequence": int(look.largest_consequence)},
+        expected={key: {"expect_consequence": int(look.largest_consequence)}},
         notes=[action_text(waiting), *filter(None, [then, now]), *look.notes],
         asks=True,
         question="Approve it?",
@@ -224,6 +221,7 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
 @_action(
     "waiting refuse 12 --as alice",
     'waiting refuse 12 --as alice --reason "not before the sale"',
+    look=look_at_nothing,
     label=say("Refuse").lazy,
     button=say("Refuse"),
 )
@@ -242,6 +240,7 @@ def refuse(key: str) -> Done:
 @_action(
     "waiting cancel 12",
     'waiting cancel 12 --reason "asked for it again"',
+    look=look_at_nothing,
     always_runs=True,
     label=say("Cancel").lazy,
     button=say("Cancel"),

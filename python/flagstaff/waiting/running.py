@@ -15,7 +15,15 @@ from threading import Event
 from typing import Any
 
 from django.db import DatabaseError, OperationalError
-from django.db.models import BooleanField, Count, ExpressionWrapper, Q, QuerySet
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    Count,
+    ExpressionWrapper,
+    Func,
+    Q,
+    QuerySet,
+)
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import override
@@ -26,17 +34,12 @@ from flagstaff._tables.database import db
 from flagstaff._text import joined, say
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import full_time
-from flagstaff.actions import Done
 from flagstaff.actions.commit import BEGIN, commit, look_at
 from flagstaff.actions.look import Look, Written
-from flagstaff.actions.table import Run
-from flagstaff.changes import Changed
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.segment_use import SegmentInUseError
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.extensions import Job, JobReport
-from flagstaff.history.describe import describe_change
-from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import JOB_TIMEOUT
@@ -51,8 +54,9 @@ MAX_DELAY = timedelta(hours=1)
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 # The guards of plans must not wait for longer.
 _MAX_SECONDS = 60.0
-# The length of each value in the result.
-_MAX_VALUE = 120
+_TRANSACTION = Func(
+    template="pg_catalog.pg_current_xact_id()::text::bigint", output_field=BigIntegerField()
+)
 
 
 class UncountedError(FlagstaffError):
@@ -206,10 +210,10 @@ def _write(waiting: WaitingAction) -> str:
     source, result = f"{WaitingAction.SOURCE} {waiting.pk}", [say("nothing had to be changed")]
 
     def finish(done: Written) -> None:
-        written = [change for change in done if change.written]
-        if written:
-            result[0] = joined([*map(_what_was_done, written)], "; ")
-        if not _end(waiting, State.DONE, result[0], _entries(run, look, written, source)):
+        messages = [message for each in done if each.written for message in each.messages]
+        if messages:
+            result[0] = joined(messages, "; ")
+        if not _end(waiting, State.DONE, result[0], _entries(source)):
             raise _EndedMeanwhileError
 
     def require_rights(reached: Impact) -> None:
@@ -223,28 +227,10 @@ def _write(waiting: WaitingAction) -> str:
     return result[0]
 
 
-def _entries(run: Run, look: Look, written: Written, source: str) -> list[int]:
-    """Returns the numbers of the entries that were written, also by an app to its flag."""
-    if run.action.has_history:
-        versions = (change.version for change in written if isinstance(change, Changed))
-        return [version for version in versions if version]
-    of_rows = (Change.objects.of_row(kind, row.pk) for row in look.rows if (kind := _kind(row)))
-    return [
-        pk
-        for entries in of_rows
-        for pk in entries.filter(source=source).newest().values_list("pk", flat=True)
-    ]
-
-
-def _kind(row: Any) -> Kind | None:
-    return Kind.of_model(type(row))
-
-
-def _what_was_done(done: Changed | Done) -> str:
-    if isinstance(done, Done):
-        return joined(done.messages, "; ")
-    change = describe_change(done, limit=_MAX_VALUE)
-    return say("{key}: {change}", key=done.key, change=change)
+def _entries(source: str) -> list[int]:
+    """Returns the numbers of the entries that this transaction has written as this source."""
+    own = Change.objects.filter(transaction_id=_TRANSACTION, source=source)
+    return [*own.order_by("id").values_list("pk", flat=True)]
 
 
 def require_consequence(waiting: WaitingAction, look: Look) -> None:

@@ -211,7 +211,7 @@ def test_read_only_page_shows_the_look_to_a_viewer_and_writes_nothing(
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     names = ("featureflag", "keyvaluestore", "segment", "experiment")
-    viewer = shop.client("vera", *(f"view_{name}" for name in names))
+    viewer = shop.client("vera", "view_user", *(f"view_{name}" for name in names))
     before, url = rows_now(), url_of(sample)
     response = viewer.get(url, inputs_of(sample))
     assert response.status_code == 200

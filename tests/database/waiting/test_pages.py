@@ -61,7 +61,7 @@ def test_time_on_the_page_of_an_action_stores_it_for_then(ben: Client, flag: Fea
     response = act(ben, flag_url(flag, "release"), _at=TOMORROW)
     waiting = WaitingAction.objects.get()
     assert (waiting.action, waiting.state) == ("release", State.WAITING)
-    assert waiting.versions == {KEY: version}
+    assert waiting.versions == {KEY: {"expect_version": version}}
     [message] = messages_of(response)
     assert "Nothing is changed yet." in message
     assert url_of(waiting) in dict(message_links(response)).values()
@@ -76,7 +76,9 @@ def test_request_for_many_flags_stores_the_version_of_each(
     chosen = {"action": "release", "_selected_action": [flag.pk, other.pk]}
     shown = Screen(ben.post(FLAGS, chosen)).fields()
     ben.post(FLAGS, shown | chosen | {"_at": TOMORROW})
-    versions = {key: changes.flags.update(key, {}).version for key in (KEY, "dark_mode")}
+    versions = {
+        key: {"expect_version": changes.flags.update(key, {}).version} for key in (KEY, "dark_mode")
+    }
     assert WaitingAction.objects.get().versions == versions
 
 
