@@ -11,12 +11,13 @@ import argparse
 import sys
 import time
 
-from tools.simulation import default_plan, experiments, networks, plans
+from tools.simulation import default_plan, experiments, networks, plans, visits
 
 PARTS = {
     "plans": plans.run,
     "default_plan": default_plan.run,
     "networks": networks.run,
+    "visits": visits.run,
     "experiments": experiments.run,
 }
 
