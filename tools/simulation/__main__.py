@@ -2,7 +2,7 @@
 
     python -m tools.simulation [PART ...] [--scale 0.1]
 
-Prints the figures of each part. Exits with 1 if a bound is broken. All parts take half an hour.
+Prints the figures of each part. Exits with 1 if a bound is broken. All parts take an hour.
 """
 
 from __future__ import annotations
