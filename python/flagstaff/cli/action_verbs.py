@@ -34,7 +34,7 @@ from flagstaff.cli.options import (
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import report, texts_of
 from flagstaff.cli.verb import Options, Topic, Verb
-from flagstaff.exceptions import InvalidArgumentError
+from flagstaff.exceptions import ConflictError, InvalidArgumentError
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
@@ -136,8 +136,9 @@ def write(
 ) -> tuple[Written, Look, bool]:
     """Shows a look, asks, and writes it. Returns what was written, the look, and if it has asked.
 
-    `expected` is what the write is refused by in any case; after a question also by what the look
-    has shown. `with_texts` shows the old and the new values, too. Blocks until the answer.
+    `expected` is what the write is refused by in any case; after a question, and for rows of apps,
+    also by what the look has shown. `with_texts` shows the old and the new values, too. Blocks
+    until the answer.
     """
     from flagstaff.actions.commit import commit  # noqa: PLC0415
     from flagstaff.changes.footprint import ChangedMeanwhileError  # noqa: PLC0415
@@ -147,13 +148,16 @@ def write(
         has_asked = confirm(look, out, texts_of(look.changed) if with_texts else ())
         if out.is_dry_run:
             return look.changed or look.write(expected or {}), look, has_asked
-        shown = look if has_asked else replace(look, expected={})
+        # The commit compares rows with a history itself, and of rows of apps only what they expect.
+        shown = replace(look, expected={}) if look.changed and not has_asked else look
         look = shown.expecting(expected or {})
         try:
             return commit(look), look, has_asked
-        except ChangedMeanwhileError:
+        except ConflictError as error:
+            # What the caller expects stays wrong.
+            is_final = bool(expected) and not isinstance(error, ChangedMeanwhileError)
             # Nobody has seen what has changed.
-            if has_asked or attempt == _ATTEMPTS - 1:
+            if has_asked or is_final or attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError
 

@@ -278,6 +278,20 @@ def test_users_who_make_more_requests_hold_the_plan_and_are_no_harm() -> None:
     assert (found.trip, found.passed) == (None, True)
 
 
+def test_number_of_users_passes_where_more_requests_explain_their_failures() -> None:
+    found = compared(counted(((900, 76), (180_000, 14_200))))
+    by_users, by_requests = found.guards[0].comparisons
+    assert (by_users.explained, by_requests.explained) == (pytest.approx(4 / 3, abs=0.01), 1)
+    # Neither the bound of the ratio nor the evidence against equal failures would let it pass.
+    assert by_users.upper > 2
+    assert by_users.log_e_values[0] > math.log(20)
+    assert found.passed
+    # More failures than that, the same ones with equal requests, and one comparison alone.
+    assert not compared(counted(((900, 95), (180_000, 14_200)))).passed
+    assert not compared(counted(((900, 76), (180_000, 9_500)))).passed
+    assert not compared(counted(((900, 76), (180_000, 14_200))), "users").passed
+
+
 def test_users_who_make_fewer_requests_do_not_trip_by_requests_alone() -> None:
     half = counted(((1900, 100), (380_000, 10_000)))
     assert compared(half).trip is None
