@@ -154,8 +154,8 @@ def write(
         try:
             return commit(look), look, has_asked
         except ConflictError as error:
-            # What the caller expects stays wrong.
-            is_final = bool(expected) and not isinstance(error, ChangedMeanwhileError)
+            # What the caller expects stays wrong, and an import would delete what nobody has seen.
+            is_final = not isinstance(error, ChangedMeanwhileError) and (expected or not look.rows)
             # Nobody has seen what has changed.
             if has_asked or is_final or attempt == _ATTEMPTS - 1:
                 raise
