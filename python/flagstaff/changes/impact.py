@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from random import Random
 from typing import Any, cast
 
@@ -53,6 +53,8 @@ _MAX_USERS = 200_000
 _SAMPLE = 100_000
 # Users, and pages of the table, that are read at a time.
 _BATCH, _PAGES = 10_000, 64
+# Between two looks at the clock.
+_EVALUATIONS = 100_000
 _TABLES = (
     "flag_table",
     "allowed_users_table",
@@ -301,12 +303,18 @@ def _read(
     rows = table.rows.values_list("pk", *columns.values()).order_by()
     exact = counted = [0] * (2 + 5 * len(comparison.attributes()))
 
+    # With hundreds of rows, all users of a batch would take longer than the limit.
+    most_users = max(1, _EVALUATIONS // len(comparison.attributes()))
+
     def plus(counts: list[int], users: Iterable[tuple[Any, ...]]) -> list[int]:
-        if monotonic() >= deadline:
-            raise FlagstaffError(COUNT_TIMEOUT)
-        users = [*users]
-        changed, of_keys = comparison.count(iter(users), names)
-        return [*map(sum, zip(counts, (len(users), changed, *chain(*of_keys)), strict=True))]
+        remaining = iter(users)
+        while part := [*islice(remaining, most_users)]:
+            if monotonic() >= deadline:
+                raise FlagstaffError(COUNT_TIMEOUT)
+            changed, of_keys = comparison.count(iter(part), names)
+            figures = len(part), changed, *chain(*of_keys)
+            counts = [*map(sum, zip(counts, figures, strict=True))]
+        return counts
 
     by_pk = rows.order_by("pk")
     batch = [*by_pk[:_BATCH]]

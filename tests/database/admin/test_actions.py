@@ -41,7 +41,7 @@ from tests.support.admin_pages import (
     undo_url,
     undo_urls,
 )
-from tests.support.experiments import EXPERIMENTS, METRICS
+from tests.support.experiments import EXPERIMENTS
 from tests.support.history import newest_entry
 from tests.support.plans import PLANS
 from tests.support.samples import (
@@ -59,7 +59,7 @@ from tests.support.shop import STAFF, Shop
 from tests.support.sql import statements_of
 from tests.support.terminals import asked
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "metrics")]
 
 LISTS: dict[Kind | str, str] = {
     Kind.FLAG: FLAGS,
@@ -89,18 +89,6 @@ DELAYED = [
 #: With those of the session, the user and the rights. Of a restore, and of the two steps of a plan,
 #: there is more to read.
 MAX_QUERIES, MORE_QUERIES = 24, 32
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
-
-
-@pytest.fixture
-def sample(request: pytest.FixtureRequest) -> Sample:
-    """A sample, with the plan or the experiment that it needs."""
-    unprepared: Sample = request.param
-    return unprepared.prepare()
 
 
 def pk_of(sample: Sample) -> int:
