@@ -157,4 +157,6 @@ def _flags(*arguments: str) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(write_forever(*sys.argv[1:]) if sys.argv[1:] else main())
+    if sys.argv[1:]:
+        write_forever(*sys.argv[1:])
+    sys.exit(main())

@@ -251,7 +251,7 @@ class _Run:
     def _note_at_risk(self, user: Ints, is_failing: Bools) -> Bools:
         """Returns the requests of users who have not failed, as far as their worker knows."""
         worker = self._source.integers(0, _WORKERS, len(user))
-        is_known = self._known[user, worker]
+        is_known: Bools = self._known[user, worker]
         pair = user * _WORKERS + worker
         rows = np.flatnonzero(is_failing)
         if not len(rows):
@@ -260,7 +260,8 @@ class _Run:
         place = np.minimum(np.searchsorted(pairs, pair), len(pairs) - 1)
         is_after = (pairs[place] == pair) & (np.arange(len(pair)) > rows[first][place])
         self._known[user[rows], worker[rows]] = True
-        return ~is_known & ~is_after
+        at_risk: Bools = ~is_known & ~is_after
+        return at_risk
 
 
 def _by_look(cells: Ints) -> Floats:

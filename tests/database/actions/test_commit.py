@@ -250,7 +250,7 @@ def test_two_sessions_at_random_moments_never_open_it(
             pair = random.choice([*TURNING_ON]), random.choice([*WIDENING])
             stages = random.choice(STAGES), random.choice(STAGES)
             doors = TURNING_ON[pair[0]], WIDENING[pair[1]]
-            acts = [door(*at) for door, *at in zip(doors, clients, [tmp_path] * 2, strict=True)]
+            acts = [door(browser, tmp_path) for door, browser in zip(doors, clients, strict=True)]
             barrier = Barrier(2, timeout=2)
             in_threads(*(session(*each, barrier) for each in zip(acts, stages, strict=True)))
             assert not is_open_to_all(), (seed, pair, stages)
@@ -381,7 +381,7 @@ def test_kill_never_waits_for_a_comparison() -> None:
 
 @pytest.mark.parametrize("door", ["on", "undo", "import"])
 def test_users_who_are_allowed_before_the_flag_is_turned_on_are_asked_about(
-    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    door: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes.flags.enable(KEY)
     kill, users = changes.flags.disable(KEY), [*User.objects.all()]
@@ -394,7 +394,7 @@ def test_users_who_are_allowed_before_the_flag_is_turned_on_are_asked_about(
     monkeypatch.setattr("flagstaff.actions.commit.commit", allow_first)
     with terminal(lambda: "n"):
         if door == "import":
-            by_import(flags={KEY: {"enabled": True}})(None, tmp_path)()
+            by_import(flags={KEY: {"enabled": True}})(client, tmp_path)()
         else:
             on_terminal(ON if door == "on" else f"undo {KEY} {kill.version}")
     assert not FeatureFlag.objects.get().enabled
