@@ -306,6 +306,16 @@ def test_more_failures_by_both_trip_and_equal_failures_pass() -> None:
     assert compared(counted(((1900, 100), (380_000, 20_000)))).passed
 
 
+@pytest.mark.parametrize("inside", [60, 100, 130, 200])
+def test_client_that_makes_all_requests_that_count_changes_no_decision(inside: int) -> None:
+    before = compared(counted(((1900, inside), (380_000, 20_000))))
+    # In each of eight workers, and it fails in each at last.
+    failed, at_risk = (1900, inside + 1), (380_000, 20_000 + 8 * 64)
+    counts = GuardCounts(failed[1], 1900, tenths={0: Tenth(failed, at_risk, (1900, inside + 8))})
+    after = compared(replace(evidence(), failed={0: counts}))
+    assert (after.trip, after.passed) == (before.trip, before.passed)
+
+
 def test_user_who_fails_in_several_workers_counts_once() -> None:
     once, often = (counted(((400, 40), (80_000, 4_000)), each=each) for each in (1, 8))
     assert compared(once).guards[0].e_value == compared(often).guards[0].e_value
