@@ -61,8 +61,10 @@ def q(theta: float, ratio: float) -> float:
 
 
 def e_value(x: float, y: float, theta: float) -> float:
-    ratios = [(q(theta, r) / theta) ** x * (q(theta, r) / (theta * r)) ** y for r in RATIOS]
-    return sum(ratios) / len(ratios)
+    logs = [
+        x * math.log(q(theta, r) / theta) + y * math.log(q(theta, r) / (theta * r)) for r in RATIOS
+    ]
+    return sum(map(math.exp, logs)) / len(logs)
 
 
 def bound(x: float, y: float, theta: float) -> float:
@@ -147,8 +149,10 @@ def test_figures_are_those_of_the_rows(
     evidence = document("plan", "show", KEY)["evidence"]
     [errors] = evidence["guards"]
     sides = evidence["users_outside"], evidence["users_inside"]
-    for inside, number in enumerate(sides):
-        ranks = SeenRegister.objects.filter(run=run, inside=inside).values_list("rank", flat=True)
+    for is_inside, number in zip((False, True), sides, strict=True):
+        ranks = SeenRegister.objects.filter(run=run, inside=is_inside).values_list(
+            "rank", flat=True
+        )
         # The plan has another estimator, whose evidence would not be the same.
         assert users(Counter(ranks)) == pytest.approx(number, rel=0.01)
     expected = recomputed(run, max(counts), *sides)
