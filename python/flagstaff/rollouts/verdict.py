@@ -330,13 +330,8 @@ def _counts_text(
     if result is not None and result.ratio is not None and math.isfinite(result.ratio):
         ratio = times(result.ratio)
         message = say("{what}; {ratio} times as often", what=message, ratio=ratio)
-    if result is not None and result.failed_share is not None and result.decides == (REQUESTS,):
-        message = say(
-            "{what}; {percent} % of the users without the flag have failed already: compared by "
-            "requests",
-            what=message,
-            percent=round(100 * result.failed_share),
-        )
+    if result is not None:
+        message = _with_comparison(message, result)
     if failed.visitors:
         # Somebody who draws new cookies can fail as many visitors.
         message = say(
@@ -347,6 +342,18 @@ def _counts_text(
             visitors=failed.visitors,
         )
     return message
+
+
+def _with_comparison(message: Sentence, result: GuardResult) -> Sentence:
+    """Adds that requests decide, because too many users have failed."""
+    if result.failed_share is None or result.decides != (REQUESTS,):
+        return message
+    return say(
+        "{what}; {percent} % of the users without the flag have failed already: compared by "
+        "requests",
+        what=message,
+        percent=round(100 * result.failed_share),
+    )
 
 
 def _missing_data(evidence: StepEvidence) -> Sentence | None:
@@ -468,7 +475,8 @@ def _pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Senten
         worst = max(vague, key=lambda result: result.smallest_harm or 0.0)
         template = say("{fine}: {guard} would have tripped at {ratio} times as often")
         ratio = worst.smallest_harm or 0.0
-    return say(template, fine=fine, guard=worst.name, ratio=times(ratio))
+    message = say(template, fine=fine, guard=worst.name, ratio=times(ratio))
+    return _with_comparison(message, worst)
 
 
 def times(ratio: float) -> float:

@@ -328,7 +328,9 @@ def test_requests_decide_where_many_users_have_failed_already() -> None:
     assert found.why.endswith(
         "89 % of the users without the flag have failed already: compared by requests"
     )
-    assert compared(counted(((34_000, 1_790), (170_000, 8_950)))).passed
+    fine = compared(counted(((34_000, 1_790), (170_000, 8_950))))
+    assert fine.passed
+    assert fine.why.endswith("have failed already: compared by requests")
 
 
 def test_users_who_always_fail_and_make_fewer_requests_do_not_trip_by_requests() -> None:
