@@ -67,8 +67,8 @@ class RowSubject:
         self.needs_reason = action.keeps_reason and not self.is_urgent
         self.waits_for_workers = action.waits_for_workers
         # What is urgent is neither counted nor compared; a secret value would be stored.
-        is_stored = has_history() and not any(map(is_secret, self.rows))
-        self.can_wait = action.can_wait and not self.is_urgent and is_stored
+        may_wait = action.can_wait and not (self.is_urgent or any(map(is_secret, self.rows)))
+        self.can_wait = may_wait and has_history()
 
     @property
     def row(self) -> Any:
