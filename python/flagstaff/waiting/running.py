@@ -210,7 +210,7 @@ def _write(waiting: WaitingAction) -> str:
     source, result = f"{WaitingAction.SOURCE} {waiting.pk}", [say("nothing had to be changed")]
 
     def finish(done: Written) -> None:
-        messages = [message for each in done if each.written for message in each.messages]
+        messages = [message for change in done if change.written for message in change.messages]
         if messages:
             result[0] = joined(messages, "; ")
         if not _end(waiting, State.DONE, result[0], _entries(source)):
