@@ -193,6 +193,17 @@ class WaitingAction(models.Model):
     result: models.Field[Any, str] = models.TextField(default="")
     #: The numbers of its entries in the history.
     entries: models.Field[Any, list[int]] = CheckedJSONField(default=list)
+    #: The rows that decide, as they are expected when it runs: see `flagstaff.waiting.standing`.
+    stands_on: models.Field[Any, list[dict[str, Any]]] = CheckedJSONField(default=list)
+    #: The numbers of the actions that run before it on its rows, the nearest last.
+    rests_on: models.Field[Any, list[int]] = CheckedJSONField(default=list)
+    #: Whether nobody can gain by it: then it runs late rather than never.
+    takes_away: models.Field[Any, bool] = models.BooleanField(default=False)
+    #: Of the end of a period, the number of the action that begins it.
+    begun_by: models.Field[Any, int | None] = models.BigIntegerField(null=True)
+
+    #: Why it will not run, as `flagstaff.waiting.outlook.foresee` has found; empty if it will.
+    obstacle: str = ""
 
     class Meta:
         verbose_name = say("waiting action").lazy
@@ -207,7 +218,9 @@ class WaitingAction(models.Model):
             ),
         )
         constraints = (
-            readable_json("keys", "versions", "entries", value="arguments"),
+            readable_json(
+                "keys", "versions", "entries", "stands_on", "rests_on", value="arguments"
+            ),
             finite_times("asked_at", "run_at", "approved_at", "ended_at"),
         )
 
@@ -229,10 +242,12 @@ class WaitingAction(models.Model):
     @property
     def needs_attention(self) -> bool:
         """Whether a person has to look at it."""
-        return self.state in self.PROBLEMS or self.is_overdue
+        return self.state in self.PROBLEMS or self.is_overdue or bool(self.obstacle)
 
     @property
     def shown_state(self) -> tuple[str, str]:
         """The name of its colour, and its label."""
+        if self.obstacle:
+            return self.State.FAILED, str(say("will not run").lazy)
         label = say("overdue").lazy if self.is_overdue else self.get_state_display()
         return "overdue" if self.is_overdue else self.state, str(label)

@@ -20,6 +20,7 @@ from flagstaff.admin.rights import admin_of, hidden_rows, may
 from flagstaff.admin.words import badge, link
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
+from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, names_of, state_text
 
 # The overview shows no more lines, and a row has few.
@@ -72,7 +73,8 @@ def row_lines(
 
     def read() -> list[tuple[bool, SafeString]]:
         actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
-        rows = [*shown_actions(site, request, actions.filter(state__in=states))[:_MAX_LINES]]
+        shown = shown_actions(site, request, actions.filter(state__in=states))
+        rows = foresee(shown[:_MAX_LINES])
         names = names_of(rows) if rows else {}
         return [
             (waiting.needs_attention, waiting_line(site, waiting, names[waiting.asked_by]))
@@ -85,7 +87,7 @@ def row_lines(
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns what waits, and what did not run and why. Makes up to two queries."""
     actions = WaitingAction.objects.using(db.alias).filter(state__in=(*OPEN, *PROBLEMS))
-    rows = [*shown_actions(site, request, actions).order_by("run_at", "id")[:_MAX_LINES]]
+    rows = foresee(shown_actions(site, request, actions).order_by("run_at", "id")[:_MAX_LINES])
     names = names_of(rows)
     return [
         OverviewLine(

@@ -71,27 +71,35 @@ def action_text(waiting: WaitingAction) -> str:
 
 
 def state_text(waiting: WaitingAction) -> Sentence:
-    """Returns what the action waits for, such as "runs at 2026-12-01 09:00:00 CET"."""
+    """Returns what the action waits for, such as "runs at 2026-12-01 09:00:00 CET".
+
+    Of one that waits, whether it will run at all is known after `outlook.foresee`.
+    """
     at = "" if waiting.run_at is None else full_time(waiting.run_at)
+    if waiting.state not in OPEN:
+        if not waiting.result:
+            return say(waiting.state)
+        return say("{state}: {why}", state=waiting.state, why=waiting.result)
+    if waiting.obstacle:
+        return say("will not run: {why}", why=waiting.obstacle)
     if waiting.state == State.APPROVAL:
-        if at:
-            return say("waits for approval, and runs at {time}", time=at)
-        return say("waits for approval")
-    if waiting.is_overdue:
-        return say("due since {time}: {why}", time=at, why=waiting.result or say(_NOT_RUN))
-    if waiting.state == State.WAITING:
-        return say("runs at {time}", time=at)
-    if not waiting.result:
-        return say(waiting.state)
-    return say("{state}: {why}", state=waiting.state, why=waiting.result)
+        text = say("waits for approval, and runs at {time}") if at else say("waits for approval")
+    elif waiting.is_overdue:
+        text = say("due since {time}: {why}")
+    else:
+        text = say("runs at {time}")
+    return say(text, time=at, why=waiting.result or say(_NOT_RUN))
 
 
 def _row(record: Record) -> WaitingAction:
-    return WaitingAction(state=record["state"], run_at=record["run_at"])
+    waiting = WaitingAction(state=record["state"], run_at=record["run_at"])
+    waiting.obstacle = record["obstacle"]
+    return waiting
 
 
 def _why(record: Record) -> str:
-    return str(record["result"] or (_NOT_RUN if _row(record).is_overdue else ""))
+    is_overdue = _row(record).is_overdue
+    return str(record["obstacle"] or record["result"] or (_NOT_RUN if is_overdue else ""))
 
 
 def _style(record: Record) -> str | None:
@@ -118,6 +126,7 @@ def records_of(rows: Sequence[WaitingAction]) -> list[Record]:
             {
                 "id": row.pk,
                 "what": action_text(row),
+                "obstacle": row.obstacle,
                 **{f"{role}_name": names[getattr(row, role)] for role in people},
             },
         )
