@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from flagstaff._attribution import current_actor, current_source
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import Fields, flag_row
+from flagstaff._tables.rows import Fields
 from flagstaff._tables.states import ALL_USERS
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import FlagFields, UserLike
@@ -131,13 +131,10 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
 
     Raises UnknownFlagError or ConflictError.
     """
-    flag = flag_row(key)
-    fields = {
-        "enabled": True,
-        "rollout_percent": ALL_USERS,
-        RULES: rules_for_everybody(flag.rules),
-    }
-    return update(key, fields, expect_version=expect_version, expect={RULES: flag.rules})
+    with locked_row(Kind.FLAG, key) as flag:
+        rules = rules_for_everybody(getattr(flag, RULES))
+        fields = {"enabled": True, "rollout_percent": ALL_USERS, RULES: rules}
+        return update(key, fields, expect_version=expect_version)
 
 
 def rules_for_everybody(rules: Any) -> list[dict[str, Any]]:
