@@ -167,8 +167,8 @@ class WaitingAction(models.Model):
     row_kind: models.Field[Any, str] = models.CharField(max_length=50)
     keys: models.Field[Any, list[str]] = CheckedJSONField()
     arguments: models.Field[Any, dict[str, Any]] = CheckedJSONField(encoder=DjangoJSONEncoder)
-    #: What the action is refused by if a row has changed: see `flagstaff.actions.look.Look`.
-    versions: models.Field[Any, dict[str, Any]] = CheckedJSONField()
+    #: What the action of an app is refused by: see `flagstaff.actions.look.Look`.
+    expected: models.Field[Any, dict[str, Any]] = CheckedJSONField()
     #: A `Consequence` and a sentence about the users: as asked for, or as approved.
     consequence: models.Field[Any, int] = models.PositiveSmallIntegerField()
     users: models.Field[Any, str] = models.TextField()
@@ -204,6 +204,10 @@ class WaitingAction(models.Model):
 
     #: Why it will not run, as `flagstaff.waiting.outlook.foresee` has found; empty if it will.
     obstacle: str = ""
+    #: Whether it will never run, whatever happens to its rows; and the number of the one in front
+    #: that runs first.
+    is_over: bool = False
+    waits_for: int | None = None
 
     class Meta:
         verbose_name = say("waiting action").lazy
@@ -219,7 +223,7 @@ class WaitingAction(models.Model):
         )
         constraints = (
             readable_json(
-                "keys", "versions", "entries", "stands_on", "rests_on", value="arguments"
+                "keys", "expected", "entries", "stands_on", "rests_on", value="arguments"
             ),
             finite_times("asked_at", "run_at", "approved_at", "ended_at"),
         )

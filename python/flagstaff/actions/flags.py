@@ -64,6 +64,7 @@ def kill(key: str, *, expect_version: int | None = None) -> Changed:
     button=say("Turn on {key}"),
     right="toggle",
     many=True,
+    ended_by="off",
     about=_about,
 )
 def on(key: str, percent: Percent | None = None, *, expect_version: int | None = None) -> Changed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import (
     Annotated,
     Any,
@@ -40,6 +40,14 @@ Write: TypeAlias = "Callable[..., Changed | Done]"
 #: The button of an action without one of its own.
 SAVE: Final = say("Save {key}")
 _EXPECT_VERSION = "expect_version"
+
+
+@dataclass(frozen=True)
+class Present:
+    """What an action of an app finds, without a look."""
+
+    rows: Sequence[Any] = ()
+    expected: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -84,6 +92,11 @@ class Action:
     look: Callable[..., Look] | None = None
     #: Adds to the look at rows with a history what a person should know. Queries.
     about: Callable[[Run, Look], Look] | None = None
+    #: The rows of an app whose rights decide, besides flags, and by what it would be refused now.
+    #: Gets the keys.
+    present: Callable[[Sequence[str]], Present] | None = None
+    #: The action that ends what it begins.
+    ended_by: str = ""
     #: The fields that it sets, which depend on the project's model.
     fields: Callable[[], Mapping[str, Argument]] | None = None
 

@@ -198,7 +198,11 @@ class ActionPage:
         """Whether a second person has to approve it."""
         # Nothing delays what cannot wait and gives nobody anything, such as an undo.
         is_giving = run.action.may_wait or look.consequence >= Consequence.MORE
-        return is_giving and not self.subject.is_urgent and is_approval_needed(run, look)
+        return (
+            is_giving
+            and not self.subject.is_urgent
+            and is_approval_needed(run, look.rows, look.largest_consequence)
+        )
 
     @cached_property
     def _is_later(self) -> bool:

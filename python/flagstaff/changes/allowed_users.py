@@ -52,7 +52,7 @@ def users_to_change(
     """
     present, target = frozenset(present), dict.fromkeys(target)
     new, table = [pk for pk in target if pk not in present], allowed_user_table()
-    if (expected := expectation()) is not None and expected.users.issuperset(new):
+    if (expected := expectation()) is not None and expected.users >= {*new}:
         existing = {*new}
     else:
         existing = table.existing(new) if skip_unknown else table.require(new)
@@ -105,9 +105,9 @@ def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
     """Returns the same for several flags, by the primary key of the flag."""
     through, to_flag, to_user = _links()
     pks_by_flag: dict[PrimaryKey, set[PrimaryKey]] = {flag.pk: set() for flag in flags}
-    expected = expectation()
-    for flag in () if expected is None else flags:
-        state = expected.rows.get((Kind.FLAG, flag.key))
+    expected = {} if (previewed := expectation()) is None else previewed.rows
+    for flag in flags if expected else ():
+        state = expected.get((Kind.FLAG, flag.key))
         if state is not None and state.allowed_users is not None:
             pks_by_flag[flag.pk] = cast("set[PrimaryKey]", {*state.allowed_users})
             flags = [other for other in flags if other is not flag]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import Row, all_rows, unknown_row
@@ -41,11 +41,16 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
 
     Raises UnknownFlagError or UnknownValueError.
     """
-    with db.atomic():
+    with block_of_change():
         row = present_row(kind, key)
         if row is None:
             raise unknown_row(kind.model, key)
         yield row
+
+
+def block_of_change() -> AbstractContextManager[None]:
+    """Returns the transaction of a change. A preview has none."""
+    return nullcontext() if is_preview() else db.atomic()
 
 
 def present_row(kind: Kind, key: str) -> Row | None:

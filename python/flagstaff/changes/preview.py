@@ -27,12 +27,12 @@ _in_memory: ContextVar[Expected | None] = ContextVar("flagstaff_in_memory", defa
 
 
 @contextmanager
-def previewed(expected: Expected = _present) -> Iterator[None]:
+def previewed(expected: Expected | None = None) -> Iterator[None]:
     """Lets the functions that write validate and return, in the block, without lock or write.
 
-    They take the rows of the database, or those that are `expected`.
+    They take the rows of the database, or those that are `expected`, here or in a block around.
     """
-    token = _in_memory.set(expected)
+    token = _in_memory.set(expected or _in_memory.get() or _present)
     try:
         yield
     finally:

@@ -43,7 +43,7 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import assign, cleaned, differing, insert, write
-from flagstaff.changes.locking import locked_row, present_row, require_version
+from flagstaff.changes.locking import block_of_change, locked_row, present_row, require_version
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_states import RowState, copied
 from flagstaff.changes.segment_use import (
@@ -232,7 +232,7 @@ def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
 
 def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
     """Deletes a row, as `changes.flags.delete` documents."""
-    with db.atomic():
+    with block_of_change():
         row = present_row(kind, key)
         if row is None:
             pk = deleted_pk(kind, key)

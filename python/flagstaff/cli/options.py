@@ -205,3 +205,6 @@ add_later = together(
     ),
     switch("--request", "do it when another user has approved it"),
 )
+add_until = option(
+    "--until", "with --at: end it at this later time, with the same approval", "TIME", type=_future
+)

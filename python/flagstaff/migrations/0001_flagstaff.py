@@ -222,7 +222,7 @@ class Migration(migrations.Migration):
                     "arguments",
                     models.JSONField(encoder=django.core.serializers.json.DjangoJSONEncoder),
                 ),
-                ("versions", models.JSONField()),
+                ("expected", models.JSONField()),
                 ("consequence", models.PositiveSmallIntegerField()),
                 ("users", models.TextField()),
                 ("asked_by", models.TextField()),
@@ -277,7 +277,7 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             flagstaff.base_models.ReadableJson("keys", size=262144),
-                            flagstaff.base_models.ReadableJson("versions", size=262144),
+                            flagstaff.base_models.ReadableJson("expected", size=262144),
                             flagstaff.base_models.ReadableJson("entries", size=262144),
                             flagstaff.base_models.ReadableJson("stands_on", size=262144),
                             flagstaff.base_models.ReadableJson("rests_on", size=262144),

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Final, cast
+from typing import Any, Final
 
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import override
 
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._text import is_whole_number, say, some
-from flagstaff.actions import Action, Done, action
+from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at
 from flagstaff.actions.look import Look
 from flagstaff.actions.table import Run
 from flagstaff.changes import Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections
-from flagstaff.changes.locking import require_version
+from flagstaff.changes.footprint import footprint_of
+from flagstaff.changes.locking import present_row, require_version
+from flagstaff.changes.preview import previewed
+from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import (
     ConflictError,
     FlagstaffError,
@@ -34,6 +38,7 @@ from flagstaff.history.log import require_history
 from flagstaff.history.user_names import HasPermissions, may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.hooks import announce
+from flagstaff.waiting.outlook import expected_at, foresee, would_end
 from flagstaff.waiting.rights import (
     is_approval_needed,
     is_of_secret,
@@ -41,6 +46,7 @@ from flagstaff.waiting.rights import (
     require_right,
     require_user,
 )
+from flagstaff.waiting.standing import only_takes, own_rows, stored_footprint
 from flagstaff.waiting.stored import (
     OPEN,
     PROBLEMS,
@@ -56,6 +62,7 @@ from flagstaff.waiting.times import is_shown_twice
 KIND: Final = "waiting"
 _action = partial(action, KIND, may_wait=False)
 
+_VERSION: Final = "expect_version"
 #: Seconds for a count of users for which nobody waits.
 JOB_TIMEOUT: Final = 5.0
 
@@ -64,38 +71,130 @@ class UnknownWaitingActionError(FlagstaffError, LookupError):
     """there is no waiting action with this number"""
 
 
-def ask(run: Run, look: Look, at: datetime | None, *, approval: bool = False) -> Done:
+def ask(
+    run: Run,
+    look: Look,
+    at: datetime | None,
+    *,
+    until: datetime | None = None,
+    approval: bool = False,
+) -> Done:
     """Stores an action of the present actor, who must be a user with the right for it.
 
-    `approval` also asks for one where the settings do not. Raises ConflictError if a row has
-    changed since the look, or NoHistoryError without a history: the action is refused if a row has
-    another version when it runs.
+    `until` also stores the action that ends it then; one approval and one cancellation are for
+    both. `approval` asks for one also where the settings do not. Raises ConflictError if a row has
+    changed since the look, NoHistoryError if changes leave no entry, or NotAllowedError.
     """
     require_history()
     _require_may_wait(run, at)
+    if until is not None and (at is None or until <= at or not run.action.ended_by):
+        raise InvalidArgumentError("a period begins at a time, and ends later")
+    for row in look.rows:
+        if (kind := Kind.of_model(type(row))) is not None:
+            expected = look.expected.get(row.key, look.expected.get(_VERSION))
+            require_version(kind, row.key, row.pk, expected)
+    with db.atomic():
+        begin = _asked(run, look, at, approval=approval)
+        with rejections(secret=False):
+            done = _saved(begin, "asked")
+        if until is not None:
+            end = _asked(_end_of(run), Look(), until, begun_by=begin)
+            with rejections(secret=False):
+                ended = _saved(end, "asked")
+            done = replace(done, messages=[*done.messages, *ended.messages])
+        notes = [*_ends_notes(look, at)]
+    if any(time is not None and is_shown_twice(time) for time in (at, until)):
+        notes.append(say("the clock shows this time twice that day, and it runs the first time"))
+    return replace(done, undo=Undo((KIND, "cancel", begin.key)), notes=notes)
+
+
+def _without_version(expected: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns by what an app refuses an action, without its flag: the fields that decide count."""
+    return {name: value for name, value in expected.items() if name != _VERSION}
+
+
+def _end_of(run: Run) -> Run:
+    """Returns the action that ends what another one begins."""
+    name = run.action.ended_by
+    action = next(action for action in all_actions(run.action.kind) if action.name == name)
+    return Run(action, run.keys, run.rows, {})
+
+
+def look_ahead(
+    run: Run, at: datetime | None, *, viewer: HasPermissions | None = None, timeout: float = 1.0
+) -> Look:
+    """Returns what an action would do at a time, to the rows as those before it will leave them.
+
+    Its notes say which others would then not run. Raises FlagstaffError as `look_at`.
+    """
+    look = look_at(run, viewer=viewer, timeout=timeout)
+    rows, _before = expected_at(_row_kind(look.rows, run), run.keys, at)
+    if rows is not None:
+        with previewed(rows):
+            look = replace(look_at(run, viewer=viewer, timeout=timeout), expected=look.expected)
+    return replace(look, notes=[*look.notes, *_ends_notes(look, at)])
+
+
+def _ends_notes(look: Look, at: datetime | None) -> Iterator[str]:
+    """Yields which actions would not run after this one."""
+    if at is not None and (ends := some(map(action_text, would_end(look.changed, at)))):
+        yield say("it runs before these, which then will not run: {actions}", actions=ends)
+
+
+def _row_kind(rows: Sequence[Any], run: Run) -> str:
+    """Returns the kind of the rows whose rights decide."""
+    kinds = {Kind.of_model(row if isinstance(row, type) else type(row)) for row in rows}
+    return next((kind.value for kind in kinds if kind is not None), run.action.noun)
+
+
+def _asked(
+    run: Run,
+    look: Look,
+    at: datetime | None,
+    *,
+    approval: bool = False,
+    begun_by: WaitingAction | None = None,
+) -> WaitingAction:
+    """Returns an action to store, with what it does to the rows as those before it leave them."""
     asked_by = require_user(current_actor())
-    for row in run.rows:
-        kind = cast("Kind", run.action.kind)
-        require_version(kind, row.key, row.pk, look.expected.get(row.key))
-    if not look.is_counted:
-        # For a person who may not see them, or not within a second. The job compares them.
-        look = replace(look_at(run, timeout=JOB_TIMEOUT), expected=look.expected)
-    require_right(run, look, asked_by)
-    approval = approval or is_approval_needed(run, look)
+    noun = _row_kind(look.rows or run.rows, run)
+    rows, before = expected_at(noun, run.keys, at)
+    if rows is not None or not (look.rows and look.is_counted):
+        # Also for a person who may not see the users, or not within a second.
+        with previewed(rows):
+            look = replace(look_at(run, timeout=JOB_TIMEOUT), expected=look.expected)
+    takes_away = all(map(only_takes, look.changed))
+    if not look.changed:
+        takes_away = run.action.always_runs is True
+    consequence = Consequence.FEWER if takes_away else look.largest_consequence
+    require_right(run, look, asked_by, Impact([], []) if takes_away else None)
+    approval = approval or is_approval_needed(run, look.rows, consequence)
+    if begun_by is not None:
+        # One approval is for both.
+        approval = begun_by.needs_approval and not takes_away
     if at is None and not approval:
         raise InvalidArgumentError("this needs neither a time nor an approval: do it now")
-    [row, *_others] = look.rows
-    row_kind = Kind.of_model(row if isinstance(row, type) else type(row))
     with override(None):
         users = look.users_text()
-    waiting = WaitingAction(
+    with previewed(rows):
+        states = [
+            RowState(kind, present_row(kind, row.key))
+            for row in look.rows
+            if not look.changed and (kind := Kind.of_model(type(row))) is not None
+        ]
+        footprint = {**look.footprint, **footprint_of(Impact(states, states))}
+    return WaitingAction(
         kind=run.action.noun,
         action=run.action.name,
-        row_kind=run.action.noun if row_kind is None else row_kind.value,
+        row_kind=noun,
         keys=[*run.keys],
         arguments=dict(run.arguments),
-        versions=dict(look.expected),
-        consequence=look.largest_consequence,
+        expected={} if run.action.has_history else _without_version(look.expected),
+        stands_on=stored_footprint(own_rows(look.rows) if takes_away else footprint),
+        rests_on=[] if takes_away else before,
+        takes_away=takes_away,
+        begun_by=begun_by and begun_by.pk,
+        consequence=consequence,
         users=users,
         asked_by=asked_by,
         reason=current_reason(),
@@ -103,11 +202,6 @@ def ask(run: Run, look: Look, at: datetime | None, *, approval: bool = False) ->
         needs_approval=approval,
         state=State.APPROVAL if approval else State.WAITING,
     )
-    with db.atomic(), rejections(secret=False):
-        done = _saved(waiting, "asked")
-    twice = say("the clock shows this time twice that day, and it runs the first time")
-    notes = [twice] if at is not None and is_shown_twice(at) else []
-    return replace(done, undo=Undo((KIND, "cancel", waiting.key)), notes=notes)
 
 
 def _require_may_wait(run: Run, at: datetime | None) -> None:
@@ -146,24 +240,15 @@ def find(key: str, *, lock: bool = False) -> WaitingAction:
 def present_look(
     waiting: WaitingAction, *, viewer: HasPermissions | None = None
 ) -> tuple[Run, Look]:
-    """Returns what an action would do now. Raises FlagstaffError if it could not run."""
-    run = stored_run(waiting)
-    look = look_at(run, viewer=viewer, timeout=JOB_TIMEOUT)
-    changed = [
-        name for name, version in waiting.versions.items() if look.expected.get(name) != version
-    ]
-    if changed:
-        # Of an action of an app, the names are those of arguments.
-        keys = [name for name in changed if name in waiting.keys] or waiting.keys
-        raise ConflictError(
-            say(
-                "{keys} changed after this was asked for, so it cannot run; refuse it, and ask for "
-                "it again",
-                keys=some(keys),
-            ),
-            key=keys[0],
-        )
-    return run, look
+    """Returns what an action would do at its time. Raises ConflictError if it will not run."""
+    foresee([waiting])
+    if waiting.obstacle:
+        text = say("it will not run: {why}; ask for it again", why=waiting.obstacle)
+        raise ConflictError(text, key=waiting.keys[0])
+    rows, _before = expected_at(waiting.row_kind, waiting.keys, waiting.run_at, waiting.pk)
+    with previewed(rows):
+        run = stored_run(waiting)
+        return run, look_at(run, viewer=viewer, timeout=JOB_TIMEOUT)
 
 
 def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look:
@@ -218,6 +303,10 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
         waiting.approved_by, waiting.approval = approver, current_reason()
         waiting.state, waiting.approved_at = State.WAITING, Now()
         waiting.run_at = waiting.run_at or Now()
+        ends = WaitingAction.objects.using(db.alias).filter(begun_by=waiting.pk)
+        ends.filter(state=State.APPROVAL).update(
+            state=State.WAITING, approved_by=approver, approved_at=Now()
+        )
         return _saved(waiting, "approved")
 
 
@@ -247,7 +336,10 @@ def refuse(key: str) -> Done:
     button=say("Cancel"),
 )
 def cancel(key: str) -> Done:
-    """Cancel an action that waits, or take one that did not run off the overview."""
+    """Cancel an action that waits, or take one that did not run off the overview.
+
+    A period is cancelled as a whole.
+    """
     with _locked(key, *OPEN, *PROBLEMS) as waiting:
         return _end(waiting, State.CANCELLED)
 
@@ -267,10 +359,19 @@ def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
 
 
 def _end(waiting: WaitingAction, state: str, event: str = "") -> Done:
+    rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
+    of_period = Q(begun_by=waiting.pk) | Q(pk=waiting.begun_by)
+    # The end of a period without its begin, and the begin without its end, are not what was asked.
+    others = [*rows.filter(of_period).select_for_update()] if waiting.state in OPEN else []
+    done = [_saved(row, event) for row in map(partial(_ended, state=state), [waiting, *others])]
+    return replace(done[0], messages=[text for one_done in done for text in one_done.messages])
+
+
+def _ended(waiting: WaitingAction, state: str) -> WaitingAction:
     # Why an action did not run stays.
     waiting.result = waiting.result or current_reason()
     waiting.state, waiting.ended_by, waiting.ended_at = state, current_actor(), Now()
-    return _saved(waiting, event)
+    return waiting
 
 
 def _saved(waiting: WaitingAction, event: str) -> Done:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import product
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth import get_backends
 from django.utils.module_loading import import_string
 
 from flagstaff._tables.database import db
@@ -30,14 +31,21 @@ class NotAllowedError(InvalidChangeError):
     """the user may not do this; nothing was written"""
 
 
-def require_right(run: Run, look: Look, pk: str, reached: Impact | None = None) -> Any:
+def require_right(
+    run: Run,
+    look: Look,
+    pk: str,
+    reached: Impact | None = None,
+    users: Mapping[str, Any] | None = None,
+) -> Any:
     """Returns the user with this primary key. Raises NotAllowedError if the user may not do it.
 
-    `reached` is what the change reaches, if it is not that of the look. A ModelAdmin of a project
-    that decides about rights needs a request, so its answer is no.
+    `reached` is what the change reaches, if it is not that of the look; `users` were read before. A
+    ModelAdmin of a project that decides about rights needs a request, so its answer is no.
     """
-    action, user = run.action, _active_user(pk)
-    if deciding := [*_deciding_admins(look)]:
+    reached = look.impact if reached is None else reached
+    action, user = run.action, _active_user(pk, users)
+    if deciding := [*_deciding_admins(look, reached)]:
         raise NotAllowedError(
             "{admin} decides about rights by its own methods, which need a request: do it "
             "without a time and an approval, or move the rights to an authentication backend",
@@ -46,7 +54,7 @@ def require_right(run: Run, look: Look, pk: str, reached: Impact | None = None) 
     allowed = partial(may, user)
     refused = [getattr(row, "key", "") for row in look.rows if not allowed(action.right, row)]
     keys = some(filter(None, refused)) or f"{action.noun}s"
-    if not refused and lacking(allowed, look.impact if reached is None else reached):
+    if not refused and lacking(allowed, reached):
         # Without the keys, which are stored: a reader may not see all of them.
         refused, keys = [*run.keys], say("all that uses {keys}", keys=some(run.keys))
     if refused:
@@ -59,14 +67,16 @@ def require_right(run: Run, look: Look, pk: str, reached: Impact | None = None) 
     return user
 
 
-def require_approver(run: Run, look: Look, pk: str, asked_by: str) -> None:
+def require_approver(
+    run: Run, look: Look, pk: str, asked_by: str, reached: Impact | None = None
+) -> None:
     """Raises NotAllowedError unless a user may approve it: another one, with the right."""
     if pk == asked_by:
         raise NotAllowedError("it needs the approval of another user than the one who asked")
-    require_right(run, look, pk)
+    require_right(run, look, pk, reached)
 
 
-def is_approval_needed(run: Run, look: Look) -> bool:
+def is_approval_needed(run: Run, rows: Sequence[Any], consequence: Consequence) -> bool:
     """Whether the setting APPROVAL asks for a second person.
 
     Nothing delays what always runs, such as a rollout to 0 %, and a secret value is not stored to
@@ -76,12 +86,12 @@ def is_approval_needed(run: Run, look: Look) -> bool:
     if rule is None or run.action.runs_always(run.arguments) or is_of_secret(run):
         return False
     if rule in APPROVAL_RULES:
-        return look.largest_consequence >= Consequence[APPROVAL_RULES[rule]]
+        return consequence >= Consequence[APPROVAL_RULES[rule]]
     try:
         # A savepoint, so that an error of the database does not spoil an open transaction.
         with db.atomic():
-            rows = [row for row in look.rows if not isinstance(row, type)]
-            return bool(import_string(rule)(run.action, rows, look.largest_consequence))
+            rows = [row for row in rows if not isinstance(row, type)]
+            return bool(import_string(rule)(run.action, rows, consequence))
     except Exception:
         logger.exception("flagstaff: the function in APPROVAL failed, so an approval is needed")
         return True
@@ -101,10 +111,38 @@ def require_user(actor: str) -> str:
     return actor
 
 
-def _active_user(pk: str) -> Any:
+def users_with_rights(pks: Collection[str], others: Collection[str] = ()) -> dict[str, Any]:
+    """Returns users by the text of the primary key, those of `pks` with their permissions.
+
+    Also `others`, of whom the names are shown. Two queries, if only Django's own backends decide.
+    """
     table = actor_table()
-    parsed = table.parse_canonical(pk)
-    user: Any = None if parsed is None else table.rows.filter(pk=parsed).first()
+    parsed = {pk: table.parse_canonical(pk) for pk in {*pks, *others}}
+    known = [pk for pk in parsed.values() if pk is not None]
+    users = {str(user.pk): user for user in table.rows.filter(pk__in=known)} if known else {}
+    by_table = [user for user in users.values() if not getattr(user, "is_superuser", False)]
+    asking = [user for user in by_table if str(user.pk) in pks]
+    has_permissions = hasattr(table.field.model, "user_permissions")
+    backends = {type(backend).__module__ for backend in get_backends()}
+    if not (asking and has_permissions and backends == {"django.contrib.auth.backends"}):
+        return users
+    for user in asking:
+        # The cache of Django's ModelBackend.
+        vars(user)["_perm_cache"] = set()
+    direct, by_group = (
+        table.rows.filter(pk__in=[user.pk for user in asking]).values_list(
+            "pk", f"{path}__content_type__app_label", f"{path}__codename"
+        )
+        for path in ("user_permissions", "groups__permissions")
+    )
+    for pk, label, codename in direct.union(by_group):
+        vars(users[str(pk)])["_perm_cache"].add(f"{label}.{codename}")
+    return users
+
+
+def _active_user(pk: str, users: Mapping[str, Any] | None = None) -> Any:
+    table = actor_table()
+    user = (users_with_rights([pk]) if users is None else users).get(pk)
     if user is None:
         raise NotAllowedError(
             say("user {user} no longer exists", user=repr(pk))
@@ -116,13 +154,14 @@ def _active_user(pk: str) -> Any:
     return user
 
 
-def _deciding_admins(look: Look) -> Iterator[str]:
+def _deciding_admins(look: Look, reached: Impact) -> Iterator[str]:
     """Yields the classes of a project that decide about rights."""
     if not apps.is_installed("django.contrib.admin"):
         return
     from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (only if it is installed)
 
     models = [row if isinstance(row, type) else type(row) for row in look.rows]
+    models += [use.model for use in reached.uses]
     methods = [f"has_{right}_permission" for right in ("view", "toggle", "change", "add", "delete")]
     for site, model in product(all_sites, dict.fromkeys([*models, *look.models])):
         model_admin: Any = site.get_model_admin(model) if site.is_registered(model) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import Sentence, local_list, say, some
@@ -20,8 +21,8 @@ PROBLEMS = WaitingAction.PROBLEMS
 _NOT_RUN = say("no run-jobs has run it")
 
 
-def stored_run(waiting: WaitingAction) -> Run:
-    """Returns what a stored action runs now.
+def stored_run(waiting: WaitingAction, rows: Sequence[Any] | None = None) -> Run:
+    """Returns what a stored action runs now, on its present rows or on others.
 
     Raises FlagstaffError if a new version of the code has no such action or argument, or if a row
     is gone.
@@ -37,7 +38,9 @@ def stored_run(waiting: WaitingAction) -> Run:
             name=waiting.action,
             arguments=some(sorted(unknown | missing)),
         )
-    return Run(action, waiting.keys, present_rows(action, waiting.keys), waiting.arguments)
+    if rows is None:
+        rows = present_rows(action, waiting.keys)
+    return Run(action, waiting.keys, rows if action.has_history else [], waiting.arguments)
 
 
 def stored_action(waiting: WaitingAction) -> Action:

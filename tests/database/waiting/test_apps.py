@@ -84,11 +84,11 @@ def take_the_right() -> None:
     ("meanwhile", "why"),
     [
         (
-            lambda: changes.flags.update(KEY, {"owner": "ana"}),
-            f"{KEY} was changed after this was asked for: ",
+            lambda: changes.flags.update(KEY, {"bucket_by": "visitor"}),
+            f"changed bucketing unit of {KEY} at ",
         ),
-        (replace_the_plan, f"the rollout plan of {KEY} has been changed"),
-        (partial(plans.start, KEY), f"the rollout plan of {KEY}"),
+        (replace_the_plan, f"plan {KEY} has been changed meanwhile"),
+        (partial(plans.start, KEY), f"changed rollout of {KEY} at "),
         (take_the_right, f"user ana lacks the right to toggle {KEY}"),
         (lambda: drive_recently(minutes=6), "run-jobs"),
     ],

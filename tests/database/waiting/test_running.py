@@ -25,7 +25,7 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.preview import previewed
 from flagstaff.history.kinds import Kind
 from flagstaff.history.retention import forget_user
-from flagstaff.models import FeatureFlag, Segment, WaitingAction
+from flagstaff.models import FeatureFlag, WaitingAction
 from flagstaff.waiting import running
 from flagstaff.waiting.actions import ask as ask_for
 from tests.support.admin_pages import permit
@@ -102,13 +102,15 @@ def forget(ana: User) -> None:
     forget_user(pk)
 
 
-CHANGED = f"{KEY} was changed after this was asked for: "
 OBSTACLES: dict[str, tuple[Callable[[User], object], str]] = {
-    "change": (lambda _ana: changes.flags.set_rollout(KEY, 6), CHANGED),
-    "SQL": (lambda _ana: FeatureFlag.objects.update(rollout_percent=6), CHANGED),
-    "kill": (lambda _ana: run(f"kill {KEY}"), CHANGED),
-    "no flag": (lambda _ana: changes.flags.delete(KEY), f"there is no flag '{KEY}'"),
-    "another flag": (replace_the_flag, CHANGED),
+    "change": (lambda _ana: changes.flags.set_rollout(KEY, 6), f"changed rollout of {KEY} at "),
+    "SQL": (
+        lambda _ana: FeatureFlag.objects.update(rollout_percent=6),
+        f"postgres (database user) changed rollout of {KEY} at ",
+    ),
+    "kill": (lambda _ana: run(f"kill {KEY} --as ana"), f"ana turned {KEY} off at "),
+    "no flag": (lambda _ana: changes.flags.delete(KEY), f"deleted {KEY} at "),
+    "another flag": (replace_the_flag, f"deleted {KEY} at "),
     "no right": (take_the_right, f"user ana lacks the right to toggle {KEY}"),
     "inactive user": (
         lambda _ana: User.objects.filter(username="ana").update(is_active=False),
@@ -167,7 +169,7 @@ def test_action_that_would_reach_more_users_than_when_it_was_asked_for_does_not_
     shop.segment("staff")
     FeatureFlag.objects.update(rules=FEW, enabled=False)
     ask(f"on {KEY}")
-    Segment.objects.update(conditions=[{**STAFF, "negate": True}])
+    User.objects.update(is_staff=True)
     make_due()
     [report] = run_jobs()
     assert report["state"] == "failed"
@@ -200,16 +202,13 @@ def test_action_waits_for_users_that_cannot_be_counted(monkeypatch: pytest.Monke
     assert "it would reach more users" in run_jobs()[0]["result"]
 
 
-def test_short_runs_come_to_each_action(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_short_run_comes_to_what_takes_away(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     shop.flag("dark_mode")
     ask(f"rollout {KEY} 10")
     ask("rollout dark_mode 10")
     make_due()
-    WaitingAction.objects.update(consequence=Consequence.NONE)
     monkeypatch.setattr(running, "_MAX_SECONDS", 0.0)
-    monkeypatch.setattr("flagstaff.waiting.running.JOB_TIMEOUT", 0.0)
-    tried = [[report["what"] for report in run_jobs()] for _ in range(2)]
-    assert tried == [[f"{key}: Roll out to 10 %"] for key in (KEY, "dark_mode")]
+    assert [report["what"] for report in run_jobs()] == ["dark_mode: Roll out to 10 %"]
 
 
 @pytest.mark.parametrize(
