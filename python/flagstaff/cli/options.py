@@ -159,7 +159,7 @@ add_expected_version = option(
     "N",
     type=int,
 )
-#: What the history has of a change. With REQUIRE_REASON, the verb needs a reason.
+#: What the history has of a change, and what REQUIRE_REASON and REQUIRE_ACTOR ask for.
 add_attribution = together(
     option("--reason", "the reason, for the history", "TEXT", default=""),
     one_of(

@@ -16,7 +16,7 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from flagstaff._attribution import current_actor, current_reason
+from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff._text import Sentence, joined, say
@@ -133,7 +133,7 @@ def new_plan(  # noqa: PLR0913 (what a plan is)
         ignore_releases=bool(ignore_releases),
         seen_flag=digest_of(flag),
         flag_version=version_of(Kind.FLAG, flag.pk),
-        actor=current_actor(),
+        actor=current_author(),
     )
 
 
