@@ -24,7 +24,7 @@ from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ActionAdmin, is_answered, wants_later
 from flagstaff.admin.argument_form import ArgumentFields
 from flagstaff.admin.links import back_url, list_link, page_url, row_links
-from flagstaff.admin.look_tables import describe_changed, newer_texts, tables_of
+from flagstaff.admin.look_tables import newer_texts, tables_of, text_for_log
 from flagstaff.admin.receipt import Receipt, Receipts
 from flagstaff.admin.rights import may
 from flagstaff.admin.waiting_lines import row_lines
@@ -182,7 +182,7 @@ class RowSubject:
 
     def _text_of(self, done: Changed | Done) -> str:
         if isinstance(done, Changed):
-            return describe_changed(self.request, done)
+            return text_for_log(self.request, done)
         return " ".join(map(str, done.messages))
 
     def receipt(self, written: Written, look: Look | None) -> Receipt:

@@ -16,6 +16,7 @@ from django.utils.translation import override
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._text import is_whole_number, say, some
+from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at
 from flagstaff.actions.look import Look
@@ -215,6 +216,11 @@ def _require_may_wait(run: Run, at: datetime | None) -> None:
         )
     if not run.action.can_wait:
         raise InvalidArgumentError("{name} never waits: do it now", name=name)
+    if is_of_secret(run) and not any(map(is_secret, run.rows)) and not run.action.creates:
+        raise InvalidArgumentError(
+            "a value and its mark as secret cannot wait together, because the value would be "
+            "stored: ask for the mark alone, and set the value when it is secret"
+        )
     if is_of_secret(run):
         raise InvalidArgumentError(
             "{name} of a secret value cannot wait: its arguments would be stored, so do it now",

@@ -15,7 +15,7 @@ from django.utils.module_loading import import_string
 from flagstaff._tables.database import db
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import say, some
-from flagstaff._value_schema import SECRET, is_secret
+from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret
 from flagstaff.actions.look import Look
 from flagstaff.actions.rights import lacking, may, overrides
 from flagstaff.actions.table import Run
@@ -82,8 +82,10 @@ def is_approval_needed(run: Run, rows: Sequence[Any], consequence: Consequence) 
     Nothing delays what always runs, such as a rollout to 0 %, and a secret value is not stored to
     wait. An error of the project's function counts as a yes.
     """
-    rule = conf.approval
-    if rule is None or run.action.runs_always(run.arguments) or is_of_secret(run):
+    rule, is_new_secret = conf.approval, run.action.creates and is_of_secret(run)
+    if rule is None or run.action.runs_always(run.arguments):
+        return False
+    if is_new_secret or any(map(is_secret, run.rows)):
         return False
     if rule in APPROVAL_RULES:
         return consequence >= Consequence[APPROVAL_RULES[rule]]
@@ -98,8 +100,9 @@ def is_approval_needed(run: Run, rows: Sequence[Any], consequence: Consequence) 
 
 
 def is_of_secret(run: Run) -> bool:
-    """Whether the arguments may have a secret value."""
-    return any(map(is_secret, run.rows)) or bool(run.arguments.get(SECRET))
+    """Whether the arguments may have a secret value; the mark as secret alone has none."""
+    has_value = not run.arguments.keys().isdisjoint(SECRET_FIELDS)
+    return any(map(is_secret, run.rows)) or (bool(run.arguments.get(SECRET)) and has_value)
 
 
 def require_user(actor: str) -> str:

@@ -16,16 +16,15 @@ from django.db import OperationalError
 from django.db.models.functions import Now
 from django.utils.translation import override
 
-from flagstaff import acting_as, changes
+from flagstaff import acting_as, changes, serialization
 from flagstaff.actions import action, all_actions
 from flagstaff.actions.commit import look_at
 from flagstaff.actions.table import Run
 from flagstaff.admin import FeatureFlagAdmin
 from flagstaff.changes.consequence import Consequence
-from flagstaff.changes.preview import previewed
 from flagstaff.history.kinds import Kind
 from flagstaff.history.retention import forget_user
-from flagstaff.models import FeatureFlag, WaitingAction
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, WaitingAction
 from flagstaff.waiting import running
 from flagstaff.waiting.actions import ask as ask_for
 from tests.support.admin_pages import permit
@@ -318,22 +317,80 @@ def test_secret_value_never_waits(line: str, shop: Shop) -> None:
     assert not WaitingAction.objects.exists()
 
 
-def test_arguments_are_deleted_when_the_value_becomes_secret(ana: User, shop: Shop) -> None:
+def _mark_by_orm() -> None:
+    value = KeyValueStore.objects.get(key="payment_gateway")
+    value.secret = True
+    value.save()
+
+
+def _mark_by_import() -> None:
+    document = serialization.export()
+    document["values"]["payment_gateway"]["secret"] = True
+    serialization.apply(document)
+
+
+def _mark_by_undo() -> None:
+    changes.values.undo("payment_gateway", Change.objects.get(actor="bob").pk)
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        lambda: run("value details payment_gateway --secret"),
+        lambda: KeyValueStore.objects.update(secret=True),
+        lambda: KeyValueStore.objects.update(secret=True, key="gateway"),
+        _mark_by_orm,
+        _mark_by_import,
+        _mark_by_undo,
+    ],
+    ids=["action", "sql", "with another key", "orm", "import", "undo"],
+)
+def test_value_that_becomes_secret_ends_what_waits_and_leaves_no_arguments_and_results(
+    mark: Callable[[], object], ana: User, shop: Shop
+) -> None:
     permit(ana, "change_keyvaluestore")
-    shop.value("payment_gateway")
+    shop.value("payment_gateway", secret=True)
+    with acting_as("bob"):
+        changes.values.update("payment_gateway", {"secret": False})
     old = ask("value set payment_gateway '\"hunter1\"'")
     make_due()
     run_jobs()
     waiting = ask("value set payment_gateway '\"hunter2\"'")
-    with previewed():
-        changes.values.update("payment_gateway", {"secret": True})
+    mark()
+    waiting.refresh_from_db()
+    old.refresh_from_db()
+    why = "the value has become secret"
+    assert (waiting.state, waiting.arguments, waiting.result) == ("cancelled", {}, why)
+    assert (old.state, old.arguments, old.result) == ("done", {}, why)
+    assert "hunter" not in str([*WaitingAction.objects.values(), *Change.objects.values()])
+
+
+def test_preview_of_a_mark_as_secret_ends_nothing(ana: User, shop: Shop) -> None:
+    permit(ana, "change_keyvaluestore")
+    shop.value("payment_gateway")
+    waiting = ask("value set payment_gateway '\"hunter2\"'")
+    run("value details payment_gateway --secret --dry-run")
     waiting.refresh_from_db()
     assert waiting.state == "waiting"
-    run("value details payment_gateway --secret")
-    waiting.refresh_from_db()
-    assert (waiting.state, waiting.arguments) == ("cancelled", {})
-    old.refresh_from_db()
-    assert (old.state, old.arguments, old.result) == ("done", {}, "the value has become secret")
+
+
+def test_mark_as_secret_alone_can_wait_and_cancels_what_waits_beside_it(
+    ana: User, shop: Shop
+) -> None:
+    permit(ana, "change_keyvaluestore")
+    shop.value("payment_gateway")
+    other = ask("value set payment_gateway '\"hunter2\"' --at 2026-12-24T09:00")
+    ask("value details payment_gateway --secret")
+    WaitingAction.objects.exclude(pk=other.pk).update(run_at=Now() - timedelta(minutes=1))
+    [report] = run_jobs()
+    other.refresh_from_db()
+    assert (report["state"], other.state, other.arguments) == ("done", "cancelled", {})
+
+
+def test_mark_as_secret_and_a_value_cannot_wait_together(shop: Shop) -> None:
+    shop.value("payment_gateway")
+    line = "value details payment_gateway --secret --value '\"hunter2\"'"
+    refused(f"{line} --as ana --at {TOMORROW}", 2, "ask for the mark alone, and set the value when")
 
 
 def test_scheduled_off_of_a_flag_that_is_off_already_is_done() -> None:

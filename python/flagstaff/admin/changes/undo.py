@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +44,7 @@ from flagstaff.admin.look_tables import (
     newer_texts,
     parse_version,
     segment_rows,
+    text_for_log,
 )
 from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
@@ -308,7 +309,8 @@ class UndoSubject:
             row = change.after.row if change.after else None
             # That of the kind, which a project may have replaced.
             if row is not None and (admin := admin_of(self.site, change.kind.model)):
-                admin.log_change(self.request, row, self._undone_text(change))
+                text = self._undone_text(change, text_for_log)
+                admin.log_change(self.request, row, text)
 
     def receipt(self, written: Written, look: Look | None) -> Receipt:
         """What was undone, and how to undo that."""
@@ -327,7 +329,11 @@ class UndoSubject:
             url = changes_url(self.site, {TRANSACTION: versions[0], UNDO: ALL})
         return Receipt(" ".join(filter(None, sentences)), url)
 
-    def _undone_text(self, changed: Changed) -> str:
+    def _undone_text(
+        self,
+        changed: Changed,
+        describe: Callable[[HttpRequest, Changed], str] = describe_changed,
+    ) -> str:
         key = changed.key
         if changed.new is None:
             return say("“{key}” was deleted.", key=key).local
@@ -336,7 +342,7 @@ class UndoSubject:
         text = say("“{key}” was restored: {change}.")
         if not self.is_restore:
             text = say("The change of “{key}” was undone: {change}.")
-        return say(text, key=key, change=describe_changed(self.request, changed)).local
+        return say(text, key=key, change=describe(self.request, changed)).local
 
 
 def _changes(written: Written) -> list[Changed]:
