@@ -21,8 +21,9 @@ from flagstaff.actions import Action, Done
 from flagstaff.actions.commit import COUNT_TIMEOUT, look_at
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_admin import ActionAdmin, is_answered, wants_later
+from flagstaff.admin.action_admin import ActionAdmin, is_answered
 from flagstaff.admin.argument_form import ArgumentFields
+from flagstaff.admin.later import wants_later
 from flagstaff.admin.links import back_url, list_link, page_url, row_links
 from flagstaff.admin.look_tables import newer_texts, tables_of, text_for_log
 from flagstaff.admin.receipt import Receipt, Receipts
@@ -47,26 +48,26 @@ class RowSubject:
         self.action = action
         #: Whether the rows are the selection of the list, which posts it without a reason.
         self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
+        # A secret value would be stored.
+        self.can_wait = action.can_wait and has_history() and not any(map(is_secret, rows))
+        is_now = not (self.can_wait and wants_later(request))
         always = action.always_runs is True
-        self.versions = None if always or not rows else admin.versions(rows)
+        self.versions = None if (always and is_now) or not rows else admin.versions(rows)
         # Read after their versions: the page must not show older rows.
         of_pks = all_rows(admin.model).filter(pk__in=[row.pk for row in rows])
         newest = {row.pk: row for row in of_pks} if rows else {}
         self.rows = [newest.get(row.pk, row) for row in rows]
         fields = ArgumentFields(admin, request, action, self.rows)
         self.form = fields.form(is_answered=is_answered(request))
-        self.is_urgent = always
-        if callable(action.always_runs) and not wants_later(request) and self.form.is_valid():
-            self.is_urgent = action.runs_always(self.form.arguments())
-            self.versions = None if self.is_urgent else self.versions
+        if callable(action.always_runs) and self.form.is_valid():
+            always = action.runs_always(self.form.arguments())
+            self.versions = None if always and is_now else self.versions
+        self.is_urgent = always and is_now
         self.is_danger = action.deletes
         # The events of an app, which would have the reason, are deleted with their row.
         is_lost = action.deletes and not action.has_history
-        self.needs_reason = not (self.is_urgent or is_lost)
+        self.needs_reason = not (always or is_lost)
         self.waits_for_workers = action.waits_for_workers
-        # What is urgent is neither counted nor compared; a secret value would be stored.
-        is_stored = has_history() and not any(map(is_secret, self.rows))
-        self.can_wait = action.can_wait and not self.is_urgent and is_stored
 
     @property
     def row(self) -> Any:

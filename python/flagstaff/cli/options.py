@@ -198,8 +198,8 @@ add_no_wait = together(
 add_later = together(
     option(
         "--at",
-        'do it at this time, such as "2026-12-01 09:00", with the rights that the user of --as has '
-        "then",
+        'do it at this time, such as "2026-12-01 09:00" or "2026-12-01 09:00 Europe/Vienna", with '
+        "the rights that the user of --as has then",
         "TIME",
         type=_future,
     ),

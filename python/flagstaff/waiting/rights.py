@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from functools import partial
+from functools import partial, reduce
 from itertools import product
+from operator import or_
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_backends
+from django.db.models import Q
 from django.utils.module_loading import import_string
 
 from flagstaff._tables.database import db
@@ -17,12 +19,14 @@ from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import say, some
 from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret
 from flagstaff.actions.look import Look
-from flagstaff.actions.rights import lacking, may, overrides
+from flagstaff.actions.rights import INCLUDED_IN, Right, lacking, may, overrides, permission
 from flagstaff.actions.table import Run
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import APPROVAL_RULES, conf
 from flagstaff.exceptions import InvalidChangeError
+
+_MAX_APPROVERS = 20
 
 logger = logging.getLogger("flagstaff")
 
@@ -74,6 +78,33 @@ def require_approver(
     if pk == asked_by:
         raise NotAllowedError("it needs the approval of another user than the one who asked")
     require_right(run, look, pk, reached)
+
+
+def approver_names(run: Run, look: Look, asked_by: str) -> list[str]:
+    """Returns the names of other members of staff who have the right, by Django's permissions.
+
+    The first ones in the order of their names. A query. Permissions for single rows are not known.
+    """
+    needed = {(run.action.right, row if isinstance(row, type) else type(row)) for row in look.rows}
+
+    def note(right: Right, row: Any) -> bool:
+        needed.add((right, type(row)))
+        return True
+
+    lacking(note, look.impact)
+    table = actor_table()
+    users = table.rows.filter(is_active=True, is_staff=True).exclude(pk=asked_by)
+    for right, model in needed:
+        permissions = [permission(name, model) for name in INCLUDED_IN.get(right, (right,))]
+        holders = (
+            Q(pk__in=backend.with_perm(name).values("pk"))
+            for backend, name in product(get_backends(), permissions)
+            if hasattr(backend, "with_perm")
+        )
+        users = users.filter(reduce(or_, holders, Q(pk__in=[])))
+    name = table.username_field
+    ordered = users.order_by(*([name.name] if name else []))
+    return [table.name_of(user) for user in ordered[:_MAX_APPROVERS]]
 
 
 def is_approval_needed(run: Run, rows: Sequence[Any], consequence: Consequence) -> bool:

@@ -18,8 +18,7 @@ from flagstaff.admin import action_page
 from flagstaff.models import Change, FeatureFlag, WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import DriverRun, Plan
-from flagstaff.waiting.times import future_time
-from tests.support.admin_pages import act, flag_url, permit
+from tests.support.admin_pages import act, flag_url, permit, question
 from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.plans import KEY, STEPS, action_url, drive_recently, make_flag, plan_url, rollout
 from tests.support.screen import Screen
@@ -136,14 +135,14 @@ def test_page_of_a_plan_requests_an_approval_and_a_time_and_says_what_waits(
 def test_page_of_a_plan_refuses_a_time_after_another_change(
     operator: Client, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change_first(text: str) -> Any:
+    def change_first(*_given: Any) -> bool:
         changes.flags.set_rollout(KEY, 1)
-        return future_time(text)
+        return False
 
     url = action_url(plan, "start")
-    shown = Screen(operator.get(url)).fields()
-    monkeypatch.setattr(action_page, "future_time", change_first)
-    response = operator.post(url, shown | {"_at": TOMORROW})
+    shown = Screen(question(operator, url, _at=TOMORROW)).fields()
+    monkeypatch.setattr(action_page, "is_approval_needed", change_first)
+    response = operator.post(url, shown)
     assert "has changed since the page was shown" in Screen(response).text
     assert not WaitingAction.objects.exists()
 

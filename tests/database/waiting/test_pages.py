@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from flagstaff import changes
 from flagstaff.admin import action_page
 from flagstaff.changes.consequence import Consequence
 from flagstaff.models import FeatureFlag, WaitingAction
+from flagstaff.waiting.actions import ask as ask_for
 from flagstaff.waiting.stored import COLUMNS, State, records_of
-from flagstaff.waiting.times import future_time
-from tests.support.admin_pages import FLAGS, VALUES, act, flag_url, message_links, messages_of
+from tests.support.admin_pages import (
+    FLAGS,
+    VALUES,
+    act,
+    flag_url,
+    message_links,
+    messages_of,
+    question,
+    row_url,
+)
 from tests.support.plans import rollout
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
@@ -72,7 +85,9 @@ def test_request_for_many_flags_stands_on_each(ben: Client, flag: FeatureFlag, s
     changes.flags.set_rollout(KEY, 6)
     chosen = {"action": "release", "_selected_action": [flag.pk, other.pk]}
     shown = Screen(ben.post(FLAGS, chosen)).fields()
-    ben.post(FLAGS, shown | chosen | {"_at": TOMORROW})
+    # Without JavaScript, the button has to say the time first.
+    shown = Screen(ben.post(FLAGS, shown | chosen | {"_at": TOMORROW})).fields()
+    ben.post(FLAGS, shown | chosen)
     stands_on = WaitingAction.objects.get().stands_on
     assert {row["key"] for row in stands_on} == {KEY, "dark_mode"}
 
@@ -91,25 +106,101 @@ def test_request_of_a_user_who_may_not_see_users_stores_the_counted_users(
     assert "not counted" not in waiting.users
 
 
-def test_later_without_a_time_writes_nothing(ben: Client, flag: FeatureFlag) -> None:
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"_at": "2020-01-01T09:00"}, "expected a time from now on"),
+        ({"_at": TOMORROW, "_zone": "Europe/Wien"}, "there is no time zone 'Europe/Wien'"),
+    ],
+)
+def test_wrong_time_is_said_beside_its_field_and_nothing_is_written(
+    data: dict[str, str], problem: str, ben: Client, flag: FeatureFlag
+) -> None:
     url = flag_url(flag, "release")
-    response = ben.post(url, screen(ben, url).fields() | {"_later": "1"})
-    assert "expected a time such as" in Screen(response).text
+    page = Screen(ben.post(url, screen(ben, url).fields() | data))
+    assert problem in page.part("details[open]").text
     assert not WaitingAction.objects.exists()
     assert rollout(KEY) == 5
+
+
+def test_button_says_the_time_in_its_zone_before_the_action_is_stored(
+    ben: Client, flag: FeatureFlag
+) -> None:
+    url, at = flag_url(flag, "rollout"), timezone.now() + timedelta(days=3)
+    data = {"percent": "50", "_at": f"{at:%Y-%m-%d}T09:00", "_zone": "Europe/Vienna"}
+    page = Screen(ben.post(url, screen(ben, url).fields() | data))
+    text = f"Roll out to 50 % on {at:%A}, 9:00 (Vienna)"
+    assert text in page.buttons
+    assert not WaitingAction.objects.exists()
+    ben.post(url, page.fields())
+    run_at = WaitingAction.objects.get().run_at
+    assert run_at
+    assert run_at.astimezone(ZoneInfo("Europe/Vienna")).strftime("%H:%M") == "09:00"
+
+
+def test_colleague_is_asked_by_a_button_that_names_who_can_approve(
+    ben: Client, flag: FeatureFlag, shop: Shop
+) -> None:
+    shop.client("cleo", "toggle_featureflag")
+    shop.client("vera", "view_featureflag")
+    shop.client("zoe", "change_featureflag", is_active=False)
+    url = f"{flag_url(flag, 'rollout')}?percent=50"
+    page = screen(ben, url)
+    assert page.part(".flagstaff-colleagues p").text == "One of these has to approve it: ana, cleo."
+    ben.post(url, page.fields() | {"_request": "1"})
+    waiting = WaitingAction.objects.get()
+    assert (waiting.state, waiting.needs_approval) == (State.APPROVAL, True)
+    assert rollout(KEY) == 5
+
+
+def test_colleague_who_lacks_the_right_for_a_flag_that_a_segment_reaches_is_not_named(
+    ben: Client, shop: Shop
+) -> None:
+    shop.flag("invoices", rollout_percent=100)
+    shop.client("cleo", "change_segment")
+    shop.client("dora", "change_segment", "toggle_featureflag")
+    page = question(
+        ben, row_url(shop.segment("enterprise"), "conditions"), conditions=json.dumps([STAFF])
+    )
+    text = Screen(page).part(".flagstaff-colleagues p").text
+    assert text == "One of these has to approve it: ana, dora."
+
+
+def test_off_can_be_scheduled_and_pressed_at_once(ben: Client, flag: FeatureFlag) -> None:
+    url = flag_url(flag, "off")
+    act(ben, url, _at=TOMORROW)
+    assert WaitingAction.objects.get().action == "off"
+    flag.refresh_from_db()
+    assert flag.enabled
+    ben.post(url, screen(ben, url).fields())
+    flag.refresh_from_db()
+    assert not flag.enabled
+
+
+def test_flag_that_is_off_offers_to_turn_it_off_once_an_action_waits(
+    ben: Client, shop: Shop
+) -> None:
+    banner = shop.flag("summer_banner")
+    assert flag_url(banner, "off") not in urls(ben, flag_url(banner))
+    ask("on summer_banner")
+    assert flag_url(banner, "off") in urls(ben, flag_url(banner))
+
+
+def test_time_beside_a_kill_does_not_delay_it(ben: Client, flag: FeatureFlag) -> None:
+    ben.post(flag_url(flag, "kill"), {"_at": TOMORROW})
+    flag.refresh_from_db()
+    assert not flag.enabled
 
 
 def test_change_while_a_time_is_asked_for_is_a_conflict(
     ben: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change_first(text: str) -> Any:
+    def change_first(*given: Any, **options: Any) -> Any:
         changes.flags.set_rollout(KEY, 10)
-        return future_time(text)
+        return ask_for(*given, **options)
 
-    url = flag_url(flag, "release")
-    shown = screen(ben, url).fields()
-    monkeypatch.setattr(action_page, "future_time", change_first)
-    response = ben.post(url, shown | {"_at": TOMORROW})
+    monkeypatch.setattr(action_page, "ask", change_first)
+    response = act(ben, flag_url(flag, "release"), _at=TOMORROW)
     assert f"“{KEY}” has changed since the page was shown." in Screen(response).text
     assert not WaitingAction.objects.exists()
 
@@ -118,7 +209,7 @@ def test_time_beside_a_rollout_to_0_is_kept_and_nothing_is_done_before(
     ben: Client, flag: FeatureFlag
 ) -> None:
     url = f"{flag_url(flag, 'rollout')}?percent=0"
-    ben.post(url, screen(ben, url).fields() | {"_at": TOMORROW})
+    act(ben, url, _at=TOMORROW)
     waiting = WaitingAction.objects.get()
     assert (waiting.state, waiting.arguments) == (State.WAITING, {"percent": 0})
     assert rollout(KEY) == 5
