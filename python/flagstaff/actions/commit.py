@@ -24,11 +24,11 @@ from flagstaff.changes.consequence import (
     text_to_type,
 )
 from flagstaff.changes.footprint import Footprint, compare_alone, footprint_of, require_same
-from flagstaff.changes.impact import impact_of_changes, reached, sides_of
+from flagstaff.changes.impact import impact_of_changes, reached, rounded, sides_of
 from flagstaff.changes.row_states import Impact
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import HasPermissions
+from flagstaff.history.user_names import HasPermissions, may_see_users
 
 #: Seconds for a count of users before a person or a script goes on.
 COUNT_TIMEOUT: Final = 1.0
@@ -112,6 +112,19 @@ def look_at_changes(
         typed=text_to_type(impact),
         footprint=footprint_of(impact),
     )
+
+
+def seen_by(look: Look, viewer: HasPermissions) -> Look:
+    """Returns a look as a person sees it: without exact numbers if the person may not view users.
+
+    Of rows with a history, so is the consequence: it would say whether one user matches.
+    """
+    if may_see_users(viewer):
+        return look
+    impact = rounded(look.impact)
+    consequence = consequence_of(impact) if look.changed else look.consequence
+    at_once = None if look.at_once is None else rounded(look.at_once)
+    return replace(look, impact=impact, consequence=consequence, at_once=at_once)
 
 
 def commit(

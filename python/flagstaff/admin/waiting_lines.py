@@ -10,19 +10,22 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
 from flagstaff._text import localized, say
 from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
-from flagstaff.admin.rights import admin_of, hidden_rows, may
+from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows_new
 from flagstaff.admin.words import badge, link
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, names_of, state_text
 
+# The action that creates a row, of all kinds.
+_CREATE = "create"
 # The overview shows no more lines, and a row has few.
 _MAX_LINES = 50
 
@@ -36,7 +39,15 @@ def shown_actions(
     for kind, model in models.items():
         if hidden := [*hidden_rows(site, request, model).values()]:
             actions = actions.exclude(row_kind=kind, keys__has_any_keys=hidden)
-    return actions
+    # A row that does not exist yet is among no rows that are hidden.
+    kinds = [kind for kind, model in models.items() if hides_rows(site, model)]
+    creations = actions.filter(kind__in=kinds, action=_CREATE).exclude(asked_by=current_actor())
+    unseen = [
+        row.pk
+        for row in (creations if kinds else ())
+        if not shows_new(site, request, models[row.kind], {"key": row.keys[0], **row.arguments})
+    ]
+    return actions.exclude(pk__in=unseen) if unseen else actions
 
 
 def viewable_models(site: AdminSite, request: HttpRequest) -> dict[str, type[Model]]:

@@ -8,12 +8,13 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
 from flagstaff import changes
-from flagstaff.admin import action_page
+from flagstaff.admin import FeatureFlagAdmin, action_page
 from flagstaff.changes.consequence import Consequence
 from flagstaff.models import FeatureFlag, WaitingAction
 from flagstaff.waiting.actions import ask as ask_for
@@ -336,6 +337,36 @@ def test_action_of_rows_that_the_user_may_not_see_is_nowhere(shop: Shop) -> None
         assert "page_size" not in screen(viewer, url).text
     response = viewer.get(url_of(waiting), follow=True)
     assert "exist" in " ".join(messages_of(response))
+
+
+class _AdminOfPayments(FeatureFlagAdmin):
+    def has_view_permission(self, request: Any, obj: Any = None) -> bool:
+        return obj is None or obj.owner == "search"
+
+
+class _ListOfPayments(FeatureFlagAdmin):
+    def get_queryset(self, request: Any) -> Any:
+        return super().get_queryset(request).filter(owner="search")
+
+
+@pytest.mark.parametrize(
+    ("own_admin", "shown"),
+    # A query set cannot say it of a row that does not exist.
+    [(_AdminOfPayments, ["search_v3"]), (_ListOfPayments, [])],
+)
+def test_creation_is_shown_to_those_who_would_see_the_row_and_to_who_asked(
+    own_admin: type[FeatureFlagAdmin],
+    shown: list[str],
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for key, owner in (("pay", "payments"), ("search_v3", "search")):
+        ask(f"create {key} --owner {owner}")
+    registry: dict[Any, Any] = admin.site._registry
+    monkeypatch.setitem(registry, FeatureFlag, own_admin(FeatureFlag, admin.site))
+    text = screen(shop.client("bob", "view_featureflag"), LIST).text
+    assert [key for key in ("pay", "search_v3") if key in text] == shown
+    assert "pay" in screen(shop.client("ana"), LIST).text
 
 
 def test_approval_of_a_row_that_has_changed_is_refused(ben: Client) -> None:
