@@ -172,6 +172,8 @@ class WaitingAction(models.Model):
     #: A `Consequence` and a sentence about the users: as asked for, or as approved.
     consequence: models.Field[Any, int] = models.PositiveSmallIntegerField()
     users: models.Field[Any, str] = models.TextField()
+    #: The same sentence for those who may not view users.
+    rough_users: models.Field[Any, str] = models.TextField()
     #: The primary key of a user as text; empty if the user was forgotten.
     asked_by: models.Field[Any, str] = models.TextField()
     asked_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())

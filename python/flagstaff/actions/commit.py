@@ -115,12 +115,15 @@ def look_at_changes(
 
 
 def seen_by(look: Look, viewer: HasPermissions) -> Look:
-    """Returns a look as a person sees it: without exact numbers if the person may not view users.
+    """Returns a look as a person sees it, who may not be one who may view users."""
+    return look if may_see_users(viewer) else rough(look)
+
+
+def rough(look: Look) -> Look:
+    """Returns a look without exact numbers, as those see it who may not view users.
 
     Of rows with a history, so is the consequence: it would say whether one user matches.
     """
-    if may_see_users(viewer):
-        return look
     impact = rounded(look.impact)
     consequence = consequence_of(impact) if look.changed else look.consequence
     at_once = None if look.at_once is None else rounded(look.at_once)

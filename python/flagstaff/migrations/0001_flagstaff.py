@@ -225,6 +225,7 @@ class Migration(migrations.Migration):
                 ("expected", models.JSONField()),
                 ("consequence", models.PositiveSmallIntegerField()),
                 ("users", models.TextField()),
+                ("rough_users", models.TextField()),
                 ("asked_by", models.TextField()),
                 (
                     "asked_at",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -9,23 +10,24 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import override
 
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
-from flagstaff._text import is_whole_number, say, some
+from flagstaff._text import is_whole_number, localized, quoted, say, some
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done, action, all_actions
-from flagstaff.actions.commit import look_at
+from flagstaff.actions.commit import look_at, rough, seen_by
 from flagstaff.actions.look import Look
 from flagstaff.actions.table import Run
 from flagstaff.changes import Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections
 from flagstaff.changes.footprint import footprint_of
-from flagstaff.changes.locking import present_row, require_version
+from flagstaff.changes.locking import present_row, read_rows, require_version
 from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import (
@@ -46,6 +48,7 @@ from flagstaff.waiting.rights import (
     require_approver,
     require_right,
     require_user,
+    users_with_rights,
 )
 from flagstaff.waiting.standing import only_takes, own_rows, stored_footprint
 from flagstaff.waiting.stored import (
@@ -53,6 +56,7 @@ from flagstaff.waiting.stored import (
     PROBLEMS,
     State,
     action_text,
+    names_of,
     records_of,
     state_text,
     stored_run,
@@ -64,6 +68,7 @@ KIND: Final = "waiting"
 _action = partial(action, KIND, may_wait=False)
 
 _VERSION: Final = "expect_version"
+_ASK_LOCK: Final = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 #: Seconds for a count of users for which nobody waits.
 JOB_TIMEOUT: Final = 5.0
 
@@ -96,6 +101,8 @@ def ask(
             require_version(kind, row.key, row.pk, expected)
     with db.atomic():
         begin = _asked(run, look, at, approval=approval)
+        _require_public(run)
+        _require_no_other(begin)
         with rejections(secret=False):
             done = _saved(begin, "asked")
         if until is not None:
@@ -107,6 +114,28 @@ def ask(
     if any(time is not None and is_shown_twice(time) for time in (at, until)):
         notes.append(say("the clock shows this time twice that day, and it runs the first time"))
     return replace(done, undo=Undo((KIND, "cancel", begin.key)), notes=notes)
+
+
+def _require_public(run: Run) -> None:
+    """Locks values, so that none becomes secret before its action is stored."""
+    pks = [str(row.pk) for row in run.rows if run.action.kind is Kind.VALUE]
+    rows = read_rows(((Kind.VALUE, pk) for pk in pks), lock=True) if pks else {}
+    _require_storable(replace(run, rows=[*rows.values()]))
+
+
+def _require_no_other(waiting: WaitingAction) -> None:
+    """Raises InvalidChangeError if an action that does the same at the same time waits already."""
+    with db.connection.cursor() as cursor:
+        cursor.execute(_ASK_LOCK, [f"flagstaff ask {waiting.kind} {waiting.keys}"])
+    rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
+    same = {name: getattr(waiting, name) for name in ("kind", "action", "keys", "run_at")}
+    for other in rows.filter(**same):
+        if _stored(other.arguments) == _stored(waiting.arguments):
+            raise InvalidChangeError("{number} waits already, and does the same", number=other.key)
+
+
+def _stored(arguments: Mapping[str, Any]) -> str:
+    return json.dumps(arguments, sort_keys=True, cls=DjangoJSONEncoder)
 
 
 def _without_version(expected: Mapping[str, Any]) -> dict[str, Any]:
@@ -164,19 +193,20 @@ def _asked(
         # Also for a person who may not see the users, or not within a second.
         with previewed(rows):
             look = replace(look_at(run, timeout=JOB_TIMEOUT), expected=look.expected)
+    if look.changed and not any(change.written for change in look.changed):
+        raise InvalidArgumentError("it would change nothing then, so it cannot wait")
     takes_away = all(map(only_takes, look.changed))
     if not look.changed:
         takes_away = run.action.always_runs is True
-    consequence = Consequence.FEWER if takes_away else look.largest_consequence
-    require_right(run, look, asked_by, Impact([], []) if takes_away else None)
+    user = require_right(run, look, asked_by, Impact([], []) if takes_away else None)
+    # The job compares it, and says whether it has grown.
+    consequence = Consequence.FEWER if takes_away else seen_by(look, user).largest_consequence
     approval = approval or is_approval_needed(run, look.rows, consequence)
     if begun_by is not None:
         # One approval is for both.
         approval = begun_by.needs_approval and not takes_away
     if at is None and not approval:
         raise InvalidArgumentError("this needs neither a time nor an approval: do it now")
-    with override(None):
-        users = look.users_text()
     with previewed(rows):
         states = [
             RowState(kind, present_row(kind, row.key))
@@ -196,13 +226,19 @@ def _asked(
         takes_away=takes_away,
         begun_by=begun_by and begun_by.pk,
         consequence=consequence,
-        users=users,
+        **_users_texts(look),
         asked_by=asked_by,
         reason=current_reason(),
         run_at=at,
         needs_approval=approval,
         state=State.APPROVAL if approval else State.WAITING,
     )
+
+
+def _users_texts(look: Look) -> dict[str, str]:
+    """Returns the sentences about the users, for those who may view them and for others."""
+    with override(None):
+        return {"users": look.users_text(), "rough_users": rough(look).users_text()}
 
 
 def _require_may_wait(run: Run, at: datetime | None) -> None:
@@ -216,6 +252,11 @@ def _require_may_wait(run: Run, at: datetime | None) -> None:
         )
     if not run.action.can_wait:
         raise InvalidArgumentError("{name} never waits: do it now", name=name)
+    _require_storable(run)
+
+
+def _require_storable(run: Run) -> None:
+    """Raises InvalidArgumentError if the arguments may have a secret value."""
     if is_of_secret(run) and not any(map(is_secret, run.rows)) and not run.action.creates:
         raise InvalidArgumentError(
             "a value and its mark as secret cannot wait together, because the value would be "
@@ -224,7 +265,7 @@ def _require_may_wait(run: Run, at: datetime | None) -> None:
     if is_of_secret(run):
         raise InvalidArgumentError(
             "{name} of a secret value cannot wait: its arguments would be stored, so do it now",
-            name=name,
+            name=run.action.name,
         )
 
 
@@ -261,19 +302,25 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     """Returns what the action would do, with what it would have done when it was asked for."""
     waiting = _require_state(find(key), State.APPROVAL)
     _run, look = present_look(waiting, viewer=viewer)
+    actor = current_actor()
+    decider = viewer or users_with_rights([actor]).get(actor)
+    seen = look if decider is None else seen_by(look, decider)
+    then = users_when_asked(waiting, viewer)
     with override(None):
-        is_same = look.users_text() == waiting.users
-    # The stored sentences are in English, and have exact numbers.
-    then = ""
-    if waiting.users and (viewer is None or may_see_users(viewer)):
-        users = look.users_text() if is_same else waiting.users
-        then = say("When asked: {users}", users=users).local
+        is_same = look.users_text() == then
+    # The stored sentences are in English.
+    then = then and say("When asked: {users}", users=look.users_text() if is_same else then).local
     # Of rows with a history, everybody shows what it does now.
     now = "" if look.changed or look.at_once else look.users_text()
+    # The heading of a page says what it is.
+    what = action_text(waiting) if viewer is None else ""
+    asked = say("Asked by {name}", name=names_of([waiting])[waiting.asked_by]).local
+    why = asked if not waiting.reason else f"{asked}: {quoted(waiting.reason)}"
+    waits = "" if waiting.run_at is None else localized(state_text(waiting))
     return replace(
         look,
-        expected={"expect_consequence": int(look.largest_consequence)},
-        notes=[action_text(waiting), *filter(None, [then, now]), *look.notes],
+        expected={"expect_consequence": int(seen.largest_consequence)},
+        notes=[*filter(None, [what, why, waits, now, then]), *look.notes],
         asks=True,
         question="Approve it?",
         # What is written is the action that waits, and nothing that they decide.
@@ -281,6 +328,12 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
         rows=(),
         footprint={},
     )
+
+
+def users_when_asked(waiting: WaitingAction, viewer: HasPermissions | None) -> str:
+    """Returns for how many users an action was asked, or approved, in English."""
+    sees_all = viewer is None or may_see_users(viewer)
+    return waiting.users if sees_all else waiting.rough_users
 
 
 @_action(
@@ -299,13 +352,15 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     # Before the lock, because a kill may wait for it.
     run, look = present_look(waiting)
     approver = require_user(current_actor())
-    require_approver(run, look, approver, waiting.asked_by)
+    user = require_approver(run, look, approver, waiting.asked_by)
     require_right(run, look, waiting.asked_by)
-    if expect_consequence is not None and look.largest_consequence > expect_consequence:
+    consequence = int(seen_by(look, user).largest_consequence)
+    if expect_consequence is not None and consequence > expect_consequence:
         raise ConflictError(say("the number of users has grown; look at it again"), key=key)
     with _locked(key, State.APPROVAL) as waiting:
-        with override(None):
-            waiting.consequence, waiting.users = int(look.largest_consequence), look.users_text()
+        waiting.consequence = consequence
+        for name, text in _users_texts(look).items():
+            setattr(waiting, name, text)
         waiting.approved_by, waiting.approval = approver, current_reason()
         waiting.state, waiting.approved_at = State.WAITING, Now()
         waiting.run_at = waiting.run_at or Now()

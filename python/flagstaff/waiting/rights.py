@@ -73,11 +73,11 @@ def require_right(
 
 def require_approver(
     run: Run, look: Look, pk: str, asked_by: str, reached: Impact | None = None
-) -> None:
-    """Raises NotAllowedError unless a user may approve it: another one, with the right."""
+) -> Any:
+    """Returns the user who may approve it: another one, with the right. Raises NotAllowedError."""
     if pk == asked_by:
         raise NotAllowedError("it needs the approval of another user than the one who asked")
-    require_right(run, look, pk, reached)
+    return require_right(run, look, pk, reached)
 
 
 def approver_names(run: Run, look: Look, asked_by: str) -> list[str]:

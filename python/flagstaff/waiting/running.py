@@ -26,10 +26,11 @@ from flagstaff._text import joined, say, some
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import aware, full_time
 from flagstaff.actions import Done
-from flagstaff.actions.commit import BEGIN, commit, look_at
+from flagstaff.actions.commit import BEGIN, commit, look_at, seen_by
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.changes import Changed
+from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.segment_use import SegmentInUseError
@@ -42,7 +43,7 @@ from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import JOB_TIMEOUT
 from flagstaff.waiting.hooks import announce
 from flagstaff.waiting.outlook import MAX_DELAY, foresee, takings, unnamed
-from flagstaff.waiting.rights import require_approver, require_right
+from flagstaff.waiting.rights import require_approver, require_right, users_with_rights
 from flagstaff.waiting.standing import footprint_of_stored
 from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, stored_run
 
@@ -51,6 +52,13 @@ logger = logging.getLogger("flagstaff")
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 # The guards of plans must not wait for longer.
 _MAX_SECONDS = 60.0
+# What an action does to users, without their number: not everybody may count them.
+_REACHED = {
+    Consequence.NONE: say("nobody"),
+    Consequence.FEWER: say("nobody gains something"),
+    Consequence.MORE: say("some users"),
+    Consequence.MOST: say("more than half of the users"),
+}
 # The length of each value in the result.
 _MAX_VALUE = 120
 
@@ -325,7 +333,10 @@ def require_consequence(waiting: WaitingAction, look: Look) -> None:
 
     Raises UncountedError if the users can be counted at another time.
     """
-    if look.largest_consequence <= waiting.consequence:
+    pk = waiting.approved_by or waiting.asked_by
+    # As the person sees it who has decided, or the state of the action would say more.
+    seen = seen_by(look, users_with_rights([pk])[pk])
+    if seen.largest_consequence <= waiting.consequence:
         return
     if not look.is_counted:
         raise UncountedError(
@@ -333,8 +344,8 @@ def require_consequence(waiting: WaitingAction, look: Look) -> None:
         )
     raise FlagstaffError(
         "it would reach more users than when it was asked for; then: {then}; now: {now}",
-        then=waiting.users or say("no user"),
-        now=look.users_text(),
+        then=_REACHED[Consequence(waiting.consequence)],
+        now=_REACHED[seen.largest_consequence],
     )
 
 

@@ -93,18 +93,17 @@ def test_request_for_many_flags_stands_on_each(ben: Client, flag: FeatureFlag, s
     assert {row["key"] for row in stands_on} == {KEY, "dark_mode"}
 
 
-def test_request_of_a_user_who_may_not_see_users_stores_the_counted_users(
+def test_request_of_a_user_who_may_not_see_users_has_the_numbers_for_those_who_may(
     flag: FeatureFlag, shop: Shop
 ) -> None:
     changes.flags.update(KEY, {"rules": [{"conditions": [STAFF], "rollout_percent": 100}]})
-    expected = ask(f"rollout {KEY} 10")
-    run(f"waiting cancel {expected.pk}")
     client = shop.client("bob", "change_featureflag")
     act(client, flag_url(flag, "rollout"), percent="10", _at=TOMORROW)
     waiting = WaitingAction.objects.latest("pk")
-    # The job refuses what would reach more users than that.
-    assert waiting.consequence == expected.consequence == Consequence.MORE
-    assert "not counted" not in waiting.users
+    # The class is that of the page: the job must not say whether a user matches.
+    assert waiting.consequence == Consequence.MOST
+    assert waiting.users.endswith("Afterwards 2 of 2 users have it.")
+    assert waiting.rough_users == "The users cannot be counted."
 
 
 @pytest.mark.parametrize(
@@ -290,10 +289,27 @@ def test_another_user_approves_what_the_page_shows(ben: Client) -> None:
     page = screen(ben, url_of(waiting))
     assert page.heading.startswith(TO_HALF)
     assert "tests are green" in page.text
-    assert "When asked: " in screen(ben, url_of(waiting, "approve")).text
+    shown = screen(ben, url_of(waiting, "approve")).texts(".flagstaff-notice")
+    assert "Asked by ana: “tests are green”" in shown
+    assert [text for text in shown if text.startswith("When asked: 5 → 50 %")]
     act(ben, url_of(waiting, "approve"))
     waiting.refresh_from_db()
     assert waiting.state == State.WAITING
+
+
+def test_user_who_may_not_see_users_sees_rounded_numbers_of_now_and_of_the_asking(
+    shop: Shop,
+) -> None:
+    User.objects.bulk_create(User(pk=10**6 + number, username=f"u{number}") for number in range(99))
+    waiting = ask(f"rollout {KEY} 50 --request")
+    User.objects.filter(pk__gte=10**6 + 50).delete()
+    url = url_of(waiting, "approve")
+    shown = screen(shop.client("bob", "change_featureflag"), url).texts(".flagstaff-notice")
+    [now, then] = [text for text in shown if "users gain the flag" in text]
+    assert now.startswith("5 → 50 %: about ")
+    assert then.startswith("When asked: 5 → 50 %: about ")
+    assert now not in then
+    assert "about" not in screen(shop.client("ben"), url).text
 
 
 def test_user_who_may_not_see_users_approves_what_was_not_counted(shop: Shop) -> None:

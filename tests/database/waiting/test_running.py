@@ -163,8 +163,9 @@ def test_kill_of_a_flag_that_is_off_cancels_what_waits_for_it(ana: User) -> None
 
 
 def test_action_that_would_reach_more_users_than_when_it_was_asked_for_does_not_run(
-    shop: Shop,
+    ana: User, shop: Shop
 ) -> None:
+    permit(ana, "view_user")
     shop.segment("staff")
     FeatureFlag.objects.update(rules=FEW, enabled=False)
     ask(f"on {KEY}")
@@ -172,8 +173,41 @@ def test_action_that_would_reach_more_users_than_when_it_was_asked_for_does_not_
     make_due()
     [report] = run_jobs()
     assert report["state"] == "failed"
-    assert "it would reach more users than when it was asked for; then: " in report["result"]
+    # Without numbers: not all who read it may count users.
+    reached = "then: some users; now: more than half of the users"
+    assert report["result"].endswith(f"reach more users than when it was asked for; {reached}")
     assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.parametrize("name", ["user", "nobody"])
+def test_state_of_an_action_does_not_say_whether_a_user_matches_to_who_may_not_count(
+    name: str, ana: User, shop: Shop
+) -> None:
+    permit(ana, "change_segment")
+    shop.segment("staff")
+    FeatureFlag.objects.update(rules=FEW, enabled=False)
+    conditions = [{"attribute": "username", "operator": "startswith", "values": [name]}]
+    ask(f"segment conditions staff {shlex.quote(json.dumps(conditions))}")
+    waiting = WaitingAction.objects.get()
+    assert waiting.rough_users == ""
+    make_due()
+    [report] = run_jobs()
+    assert report["state"] == "done"
+
+
+def test_change_that_changes_nothing_then_cannot_wait() -> None:
+    refused(f"rollout {KEY} 5 --as ana --at {TOMORROW}", 2, "it would change nothing then")
+    ask(f"rollout {KEY} 50 --at 2026-12-24T09:00")
+    refused(f"rollout {KEY} 50 --as ana --at 2026-12-24T10:00", 2, "it would change nothing then")
+    ask(f"rollout {KEY} 5 --at 2026-12-24T10:00")
+
+
+def test_same_action_at_the_same_time_is_refused() -> None:
+    waiting = ask(f"release {KEY} --request")
+    why = f"{waiting.pk} waits already, and does the same"
+    refused(f"release {KEY} --as ana --request", 4, why)
+    run(f"waiting cancel {waiting.pk}")
+    ask(f"release {KEY} --request")
 
 
 @pytest.mark.parametrize(("since", "state", "status"), [(59, "done", 0), (61, "expired", 8)])
@@ -295,7 +329,7 @@ def test_forgotten_user_leaves_the_arguments(shop: Shop) -> None:
 
 def test_old_actions_are_deleted_with_the_history(settings: Any) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "HISTORY_DAYS": 30}
-    old, new, still_open = (ask(f"rollout {KEY} 50") for _ in range(3))
+    old, new, still_open = (ask(f"rollout {KEY} {percent}") for percent in (50, 51, 52))
     for waiting, days in ((old, 31), (new, 0)):
         ended = {"state": "done", "ended_at": Now() - timedelta(days=days)}
         WaitingAction.objects.filter(pk=waiting.pk).update(**ended)
@@ -374,9 +408,7 @@ def test_preview_of_a_mark_as_secret_ends_nothing(ana: User, shop: Shop) -> None
     assert waiting.state == "waiting"
 
 
-def test_mark_as_secret_alone_can_wait_and_ends_what_waits_beside_it(
-    ana: User, shop: Shop
-) -> None:
+def test_mark_as_secret_alone_can_wait_and_ends_what_waits_beside_it(ana: User, shop: Shop) -> None:
     permit(ana, "change_keyvaluestore")
     shop.value("payment_gateway")
     other = ask("value set payment_gateway '\"hunter2\"' --at 2026-12-24T09:00")

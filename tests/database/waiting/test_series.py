@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from flagstaff import changes
-from flagstaff.models import FeatureFlag, KeyValueStore, WaitingAction
+from flagstaff.models import Change, FeatureFlag, KeyValueStore, WaitingAction
 from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import permit
 from tests.support.plans import rollout
@@ -98,9 +98,10 @@ def test_off_runs_late_and_on_expires() -> None:
 
 
 def test_late_off_does_not_run_after_a_person_has_turned_the_flag_on() -> None:
-    changes.flags.disable(KEY)
     waiting = at(f"off {KEY}", NINE)
     WaitingAction.objects.update(run_at=Now() - timedelta(days=2))
+    changes.flags.disable(KEY)
+    Change.objects.update(at=Now() - timedelta(days=3))
     run(f"on {KEY} --as ana")
     run_jobs()
     waiting.refresh_from_db()
