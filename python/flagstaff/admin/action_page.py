@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 from hashlib import sha256
 from typing import Any, Protocol
 
@@ -28,11 +29,12 @@ from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.offers import rule_notes
 from flagstaff.admin.waiting_lines import waiting_line
+from flagstaff.admin.words import joined
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.waiting.actions import ask, find
+from flagstaff.waiting.actions import ask, asked_together, find
 from flagstaff.waiting.rights import approver_names, is_approval_needed
 
 #: Seconds for which an action that nothing may delay waits for the workers.
@@ -55,12 +57,14 @@ class Subject(Protocol):
     needs_reason: bool
     waits_for_workers: bool
     can_wait: bool
+    #: Whether it begins something that another action ends.
+    can_end: bool
 
     def run(self) -> Run:
         """Returns the action with its arguments. The form is valid."""
 
-    def look(self, run: Run) -> Look | None:
-        """Returns what it would do; None if that is not possible, which the form then says.
+    def look(self, run: Run, at: datetime | None) -> Look | None:
+        """Returns what it would do, at a time; None if that is not possible, as the form then says.
 
         Raises FlagstaffError, PermissionDenied.
         """
@@ -99,7 +103,9 @@ class ActionPage:
         self.is_edited = EDIT in request.POST
         self.is_answered = is_answered(request)
         self.problems: list[str] = []
-        self.later = Later(request, is_possible=subject.can_wait and may_write)
+        self.later = Later(
+            request, is_possible=subject.can_wait and may_write, can_end=subject.can_end
+        )
 
     def answer(self) -> HttpResponse:
         """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
@@ -131,7 +137,7 @@ class ActionPage:
     def _look(self, run: Run) -> Look | None:
         """Returns what the arguments would do; None if that is not possible."""
         try:
-            look = self.subject.look(run)
+            look = self.subject.look(run, self.later.at)
             if look is not None and self.may_write:
                 require_reach(self.admin.admin_site, self.request, look.impact)
         except FlagstaffError as error:
@@ -194,7 +200,7 @@ class ActionPage:
         """Returns a text that differs if what decides, its weight or its time differs."""
         footprint = sorted(f"{place} {digest}" for place, digest in look.footprint.items())
         expected = sorted(f"{name} {version}" for name, version in look.expected.items())
-        weight = look.typed, int(look.consequence), self.later.at
+        weight = look.typed, int(look.consequence), *self.later.times
         sealed = [dict(run.arguments), *weight, expected, footprint]
         return sha256(json.dumps(sealed, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -231,10 +237,11 @@ class ActionPage:
         if versions is not None and (newer := [*self.subject.newer_texts(versions)]):
             self.problems += newer
             return self._page(run, self._look(run))
-        done = ask(run, look, self.later.at, approval=approval)
+        done = ask(run, look, self.later.at, until=self.later.until, approval=approval)
+        rows = asked_together(find(done.key))
         name = done.record["asked_by_name"]
-        line = waiting_line(self.admin.admin_site, find(done.key), name)
-        message = format_html("{} {}", say("Nothing is changed yet.").local, line)
+        lines = [waiting_line(self.admin.admin_site, row, name) for row in rows]
+        message = format_html("{} {}", say("Nothing is changed yet.").local, joined("; ", lines))
         self.admin.message_user(self.request, message, messages.WARNING)
         for note in done.notes:
             self.admin.message_user(self.request, localized(note), messages.WARNING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -18,7 +19,7 @@ from flagstaff._tables.rows import all_rows, unknown_row
 from flagstaff._text import local_number, say
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done
-from flagstaff.actions.commit import COUNT_TIMEOUT, look_at
+from flagstaff.actions.commit import COUNT_TIMEOUT
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ActionAdmin, is_answered
@@ -32,6 +33,7 @@ from flagstaff.admin.waiting_lines import row_lines
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
+from flagstaff.waiting.actions import look_ahead
 
 # Seconds for the count of users before an action that nothing may delay.
 _SHORT_COUNT = 0.3
@@ -50,6 +52,7 @@ class RowSubject:
         self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
         # A secret value would be stored.
         self.can_wait = action.can_wait and has_history() and not any(map(is_secret, rows))
+        self.can_end = bool(action.ended_by)
         is_now = not (self.can_wait and wants_later(request))
         always = action.always_runs is True
         self.versions = None if (always and is_now) or not rows else admin.versions(rows)
@@ -80,12 +83,12 @@ class RowSubject:
         keys = [row.key for row in self.rows] or [arguments.pop("key")]
         return Run(self.action, keys, self.rows if self.action.has_history else [], arguments)
 
-    def look(self, run: Run) -> Look:
+    def look(self, run: Run, at: datetime | None) -> Look:
         """What it would do, for the user."""
         if self.action.creates:
             self.admin.require_rights_for_new(self.request, run.keys[0])
         timeout = _SHORT_COUNT if self.is_urgent else COUNT_TIMEOUT
-        look = look_at(run, viewer=self.request.user, timeout=timeout)
+        look = look_ahead(run, at, viewer=self.request.user, timeout=timeout)
         self._require_rights(look)
         # What an app does is seen before it is done.
         return replace(look, asks=look.asks or bool(look.lines))
@@ -114,7 +117,7 @@ class RowSubject:
         # Of rows of apps, the notes say it.
         users = look.users_text() if look.changed else ""
         notes = [*filter(None, [users, unchanged]), *look.notes]
-        key = getattr(self.row, "key", None)
+        key = None if wants_later(self.request) else getattr(self.row, "key", None)
         lines = row_lines(self.site, self.request, self.action.noun, key) if key else []
         text = say("If you change it now, this will not run:").local
         return [*notes, *(format_html("{} {}", text, line) for _is_alarm, line in lines)]

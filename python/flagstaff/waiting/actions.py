@@ -158,6 +158,8 @@ def look_ahead(
     Its notes say which others would then not run. Raises FlagstaffError as `look_at`.
     """
     look = look_at(run, viewer=viewer, timeout=timeout)
+    if at is None:
+        return look
     rows, _before = expected_at(_row_kind(look.rows, run), run.keys, at)
     if rows is not None:
         with previewed(rows):
@@ -267,6 +269,13 @@ def _require_storable(run: Run) -> None:
             "{name} of a secret value cannot wait: its arguments would be stored, so do it now",
             name=run.action.name,
         )
+
+
+def asked_together(waiting: WaitingAction) -> list[WaitingAction]:
+    """Returns an action, and of a period also the one that ends it, in their order. A query."""
+    begin = waiting.begun_by or waiting.pk
+    rows = WaitingAction.objects.using(db.alias)
+    return [*rows.filter(Q(pk=begin) | Q(begun_by=begin)).order_by("pk")]
 
 
 def find(key: str, *, lock: bool = False) -> WaitingAction:

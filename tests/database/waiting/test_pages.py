@@ -138,6 +138,31 @@ def test_button_says_the_time_in_its_zone_before_the_action_is_stored(
     assert run_at.astimezone(ZoneInfo("Europe/Vienna")).strftime("%H:%M") == "09:00"
 
 
+def test_period_is_one_button_and_ends_with_a_second_action(ben: Client, shop: Shop) -> None:
+    url, now = flag_url(shop.flag("summer_banner"), "on"), timezone.now()
+    begin, end = now + timedelta(days=2), now + timedelta(days=4)
+    times = {"_at": f"{begin:%Y-%m-%dT09:00}", "_until": f"{end:%Y-%m-%dT17:00}", "_zone": "UTC"}
+    page = Screen(ben.post(url, screen(ben, url).fields() | times))
+    text = f"Turn on summer_banner from {begin:%A}, 9:00 until {end:%A}, 17:00 (UTC)"
+    assert text in page.buttons
+    response = ben.post(url, page.fields(), follow=True)
+    on, off = WaitingAction.objects.order_by("pk")
+    assert (on.action, off.action, off.begun_by) == ("on", "off", on.pk)
+    [message] = messages_of(response)
+    assert message.count("runs at") == 2
+
+
+def test_period_that_ends_before_it_begins_is_refused_beside_its_fields(
+    ben: Client, shop: Shop
+) -> None:
+    url = flag_url(shop.flag("summer_banner"), "on")
+    for times in ({"_until": TOMORROW}, {"_at": TOMORROW, "_until": TOMORROW}):
+        page = Screen(ben.post(url, screen(ben, url).fields() | times))
+        problem = "A period begins at a time, and ends later."
+        assert problem in page.part("details[open]").text
+    assert not WaitingAction.objects.exists()
+
+
 def test_colleague_is_asked_by_a_button_that_names_who_can_approve(
     ben: Client, flag: FeatureFlag, shop: Shop
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.contrib import messages
@@ -85,7 +86,7 @@ def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
 class UndoSubject:
     """An undo: of chosen changes, of a transaction, or of all after a version, to restore it."""
 
-    is_urgent = is_danger = waits_for_workers = can_wait = False
+    is_urgent = is_danger = waits_for_workers = can_wait = can_end = False
 
     def __init__(self, site: AdminSite, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
@@ -150,7 +151,7 @@ class UndoSubject:
         keys = [undone.key for undone in self.undone]
         return Run(_UNDO, keys, [], {"rows": rows})
 
-    def look(self, run: Run) -> Look | None:
+    def look(self, run: Run, at: datetime | None) -> Look | None:
         """What the undo would do; None if it is not possible, which the form then says.
 
         Raises PermissionDenied without the rights for it. To undo a creation is to delete, a
