@@ -28,8 +28,9 @@ from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.offers import rule_notes
-from flagstaff.admin.waiting_lines import waiting_line
+from flagstaff.admin.waiting_lines import ended_lines, waiting_line
 from flagstaff.admin.words import joined
+from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
@@ -254,7 +255,7 @@ class ActionPage:
         with db.atomic():
             written = run.write({})
             self.subject.log(written)
-        return self._done(self.subject.receipt(written, None))
+        return self._done(self.subject.receipt(written, None), self._ended(written))
 
     def _finish(self, run: Run, look: Look) -> HttpResponse:
         """Writes what was confirmed, says so with the receipt of the workers, and goes back."""
@@ -267,7 +268,12 @@ class ActionPage:
         receipt = self.subject.receipt(written, look)
         is_told = look.changed and not self.subject.is_danger
         notes = [*look.notes, *_rule_notes(run)] if is_told else []
-        return self._done(receipt, notes)
+        return self._done(receipt, [*notes, *self._ended(written)])
+
+    def _ended(self, written: Written) -> list[SafeString]:
+        """Returns what waits and will not run because of what was written."""
+        changed = [change for change in written if isinstance(change, Changed)]
+        return ended_lines(self.admin.admin_site, self.request, changed)
 
     def _done(self, receipt: Receipt, notes: Sequence[str] = ()) -> HttpResponse:
         admin, request = self.admin, self.request

@@ -29,7 +29,7 @@ from flagstaff.admin.links import back_url, list_link, page_url, row_links
 from flagstaff.admin.look_tables import newer_texts, tables_of, text_for_log
 from flagstaff.admin.receipt import Receipt, Receipts
 from flagstaff.admin.rights import may
-from flagstaff.admin.waiting_lines import row_lines
+from flagstaff.admin.waiting_lines import ended_lines
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
@@ -117,10 +117,10 @@ class RowSubject:
         # Of rows of apps, the notes say it.
         users = look.users_text() if look.changed else ""
         notes = [*filter(None, [users, unchanged]), *look.notes]
-        key = None if wants_later(self.request) else getattr(self.row, "key", None)
-        lines = row_lines(self.site, self.request, self.action.noun, key) if key else []
+        is_now = not wants_later(self.request)
+        lines = ended_lines(self.site, self.request, look.changed) if is_now else []
         text = say("If you change it now, this will not run:").local
-        return [*notes, *(format_html("{} {}", text, line) for _is_alarm, line in lines)]
+        return [*notes, *(format_html("{} {}", text, line) for line in lines)]
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """The fields of a row, or a line for each row, and what uses a segment."""

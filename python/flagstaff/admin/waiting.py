@@ -32,6 +32,7 @@ from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import KIND, find
+from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import State, action_text, names_of, state_text, stored_action
 
 if TYPE_CHECKING:
@@ -46,7 +47,12 @@ class WaitingActionAdmin(AppRowAdmin):
 
     app_kind = KIND
     docs_page = "how-to/later-and-approval/"
-    list_display: _ListDisplayT[WaitingAction] = ("heading", "shown_state")
+    list_display: _ListDisplayT[WaitingAction] = (
+        "heading",
+        "shown_state",
+        "asked",
+        "users_then",
+    )
     list_display_links = ("heading",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("keys", "action")
@@ -94,6 +100,25 @@ class WaitingActionAdmin(AppRowAdmin):
 
     # The list.
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The actions of a page, of which each says whether it will run, and who asked."""
+        changelist: Any = super().get_changelist_instance(request)
+        changelist.result_list = rows = foresee(changelist.result_list)
+        names, sees_users = names_of(rows), may_see_users(request.user)
+        for row in rows:
+            row.asker, row.shown_users = names[row.asked_by], row.users if sees_users else ""
+        return changelist
+
+    @admin.display(description=say("asked by").lazy)
+    def asked(self, row: Any) -> SafeString:
+        """Who asked, when and why."""
+        return two_lines(f"{row.asker}, {local_time_text(row.asked_at)}", row.reason)
+
+    @admin.display(description=say("users, when asked").lazy)
+    def users_then(self, row: Any) -> str:
+        """For how many users it was asked."""
+        return str(row.shown_users)
+
     @admin.display(description=say("action").lazy)
     def heading(self, row: Any) -> str:
         """What it does, and when."""
@@ -110,6 +135,7 @@ class WaitingActionAdmin(AppRowAdmin):
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """What it waits for, or why it did not run."""
+        foresee([row])
         state, label = row.shown_state
         is_own = row.state == State.APPROVAL and row.asked_by == current_actor()
         own_lines = [say("Another user has to approve it.").local] if is_own else []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.db.models import Model, QuerySet
@@ -14,14 +16,15 @@ from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
 from flagstaff._text import localized, say
-from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
+from flagstaff.admin.app_pages import PAGES, FlagNote, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows_new
 from flagstaff.admin.words import badge, link
+from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.outlook import foresee
+from flagstaff.waiting.outlook import foresee, would_end
 from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, names_of, state_text
 
 # The action that creates a row, of all kinds.
@@ -93,6 +96,39 @@ def row_lines(
         ]
 
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
+
+
+def waiting_notes(
+    site: AdminSite, request: HttpRequest, flags: Sequence[Any]
+) -> dict[str, list[FlagNote]]:
+    """Returns what waits for flags, by the text of the primary key, for their list."""
+    actions = WaitingAction.objects.using(db.alias).filter(state__in=OPEN, row_kind=Kind.FLAG.value)
+    notes: dict[str, list[FlagNote]] = defaultdict(list)
+    pks = {flag.key: str(flag.pk) for flag in flags}
+
+    def read() -> list[WaitingAction]:
+        return foresee(shown_actions(site, request, actions.order_by("run_at", "id")))
+
+    for waiting in value_or_default("the list cannot read the actions that wait", read, []):
+        text = f"{action_text(waiting)}: {localized(state_text(waiting))}"
+        note = FlagNote(link(_page_of(site, waiting), text), _level(waiting))
+        for key in waiting.keys:
+            if key in pks:
+                notes[pks[key]].append(note)
+    return notes
+
+
+def ended_lines(
+    site: AdminSite, request: HttpRequest, changed: Iterable[Changed]
+) -> list[SafeString]:
+    """Returns a line for each action that will not run because of these changes."""
+
+    def read() -> list[SafeString]:
+        rows = foresee(shown_actions(site, request, would_end(changed)))
+        names = names_of(rows) if rows else {}
+        return [waiting_line(site, waiting, names[waiting.asked_by]) for waiting in rows]
+
+    return value_or_default("the receipt cannot read the actions that wait", read, [])
 
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:

@@ -390,7 +390,12 @@ class _Scene:
                 self.expected.rows[at] = change.after
             for name in change.new or change.old or () if change.written else ():
                 self.touched[change.kind.value, change.key, name].add(action.pk)
-        if not changes:
+        kind = next((kind for kind in Kind if kind.value == action.kind), None)
+        if kind is not None and not changes and not action.takes_away:
+            # A creation.
+            rows = {(kind, key): RowState(kind, kind.model(key=key)) for key in action.keys}
+            self.expected.rows |= rows
+        elif not changes:
             # Of a plan, which changes its flag.
             for row in action.stands_on:
                 for name in row["fields"] if row["key"] in action.keys else ():
