@@ -45,6 +45,7 @@ from flagstaff.waiting.outlook import expected_at, foresee, would_end
 from flagstaff.waiting.rights import (
     is_approval_needed,
     is_of_secret,
+    is_reverse,
     require_approver,
     require_right,
     require_user,
@@ -203,6 +204,9 @@ def _asked(
     user = require_right(run, look, asked_by, Impact([], []) if takes_away else None)
     # The job compares it, and says whether it has grown.
     consequence = Consequence.FEWER if takes_away else seen_by(look, user).largest_consequence
+    if any(map(is_reverse, look.rows)):
+        # Whoever loses such a flag gains what it holds back.
+        consequence = Consequence.MOST
     approval = approval or is_approval_needed(run, look.rows, consequence)
     if begun_by is not None:
         # One approval is for both.

@@ -51,7 +51,6 @@ from flagstaff.waiting.standing import (
     events_since,
     first_change,
     footprint_of_stored,
-    is_reverse,
     only_takes,
     touched,
 )
@@ -419,8 +418,6 @@ def takings(changes: Iterable[Changed]) -> Iterator[Changed]:
     for change in changes:
         if only_takes(change):
             yield change
-        elif is_reverse(change):
-            raise FlagstaffError("{key} has been marked as reverse", key=change.key)
         elif {*(change.new or ())} != {"rollout_percent"}:
             raise FlagstaffError("users would gain {key} by it now", key=change.key)
 

@@ -15,6 +15,7 @@ from django.db.models import Q
 from django.utils.module_loading import import_string
 
 from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import say, some
 from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret
@@ -25,10 +26,14 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import APPROVAL_RULES, conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.validators import usable_tags
 
 _MAX_APPROVERS = 20
 
 logger = logging.getLogger("flagstaff")
+
+#: The tag of flags whose *off* is the dangerous state.
+REVERSE = "reverse"
 
 
 class NotAllowedError(InvalidChangeError):
@@ -114,7 +119,7 @@ def is_approval_needed(run: Run, rows: Sequence[Any], consequence: Consequence) 
     wait. An error of the project's function counts as a yes.
     """
     rule, is_new_secret = conf.approval, run.action.creates and is_of_secret(run)
-    if rule is None or run.action.runs_always(run.arguments):
+    if rule is None or (run.action.runs_always(run.arguments) and not any(map(is_reverse, rows))):
         return False
     if is_new_secret or any(map(is_secret, run.rows)):
         return False
@@ -128,6 +133,14 @@ def is_approval_needed(run: Run, rows: Sequence[Any], consequence: Consequence) 
     except Exception:
         logger.exception("flagstaff: the function in APPROVAL failed, so an approval is needed")
         return True
+
+
+def is_reverse(row: Any) -> bool:
+    """Whether *off* is the dangerous state of a flag, so that off gives something, but for a kill.
+
+    Such as that of a check, or of a limit.
+    """
+    return REVERSE in usable_tags(getattr(row, TAGS, ()))
 
 
 def is_of_secret(run: Run) -> bool:

@@ -18,6 +18,7 @@ from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change, Event, events, require_triggers, versions_of
 from flagstaff.models import WaitingAction
 from flagstaff.validators import rule_problem
+from flagstaff.waiting.rights import is_reverse
 
 #: The kind and the primary key of a row with a history.
 RowId: TypeAlias = "tuple[Kind, str]"
@@ -123,7 +124,8 @@ def only_takes(change: Changed) -> bool:
     old, new = change.old or {}, change.new or {}
     if not change.written:
         return True
-    if change.kind is not Kind.FLAG or change.action != "change" or is_reverse(change):
+    states = [state.row for state in (change.before, change.after) if state and state.row]
+    if change.kind is not Kind.FLAG or change.action != "change" or any(map(is_reverse, states)):
         return False
     lowers: Mapping[str, Callable[[Any, Any], bool]] = {
         "enabled": lambda _before, after: after is False,
@@ -132,12 +134,6 @@ def only_takes(change: Changed) -> bool:
         ALLOWED: lambda _removed, added: not added,
     }
     return all(name in lowers and lowers[name](old[name], new[name]) for name in new)
-
-
-def is_reverse(change: Changed) -> bool:
-    """Whether *off* is the dangerous state of the flag, before or after the change."""
-    states = [state.row for state in (change.before, change.after) if state and state.row]
-    return any(getattr(row, "reverse", False) for row in states)
 
 
 def _are_lower(old: Any, new: Any) -> bool:

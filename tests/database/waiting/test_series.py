@@ -234,3 +234,23 @@ def test_rights_are_asked_in_a_constant_number_of_queries(
     User.objects.filter(username="user_3").update(is_active=False)
     with django_assert_max_num_queries(6):  # type: ignore[operator]
         assert [bool(action.obstacle) for action in foresee(actions)].count(True) == 1
+
+
+# A flag whose off is the dangerous state.
+
+
+def test_off_of_a_reverse_flag_gives_but_a_kill_never_waits(shop: Shop, settings: object) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": "most"}  # type: ignore[attr-defined]
+    shop.flag("card_check", rollout_percent=100, tags=["reverse"])
+    waiting = at("off card_check", NINE)
+    assert (waiting.takes_away, waiting.state) == (False, "approval")
+    assert run("kill card_check --no-wait").status == 0
+    assert not FeatureFlag.objects.get(key="card_check").enabled
+    assert "turned card_check off at" in obstacles()[0]
+
+
+def test_off_does_not_run_after_the_flag_was_marked_as_reverse() -> None:
+    at(f"off {KEY}", NINE)
+    changes.flags.update(KEY, {"tags": ["reverse"]})
+    assert obstacles() == [f"users would gain {KEY} by it now"]
+    assert pass_time() == ["failed"]
