@@ -260,7 +260,7 @@ def force(
     label=say("Stop").lazy,
     button=say("Stop {key}"),
     look=looks.look_at_stop,
-    may_wait=False,
+    present=looks.present_run,
 )
 def stop(key: str) -> Done:
     """Stop the experiment, also a shipped one, and wait for the workers.

@@ -37,6 +37,12 @@ def present(keys: Sequence[str]) -> Present:
     return Present(rows, {"expect_event": newest_event(rows[0])} if rows else {})
 
 
+def present_run(keys: Sequence[str]) -> Present:
+    """Returns the experiment, and its run: another one is not stopped later. Queries."""
+    rows = [*db.rows(Experiment).filter(key=keys[0])]
+    return Present(rows, {"run": [f"{row.pk} {row.started_at}" for row in rows]})
+
+
 def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **settings: Any) -> Look:
     """The variants, and who takes part."""
     experiment = Experiment(key=key)

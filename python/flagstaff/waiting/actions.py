@@ -139,11 +139,6 @@ def _stored(arguments: Mapping[str, Any]) -> str:
     return json.dumps(arguments, sort_keys=True, cls=DjangoJSONEncoder)
 
 
-def _without_version(expected: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns by what an app refuses an action, without its flag: the fields that decide count."""
-    return {name: value for name, value in expected.items() if name != _VERSION}
-
-
 def _end_of(run: Run) -> Run:
     """Returns the action that ends what another one begins."""
     name = run.action.ended_by
@@ -226,7 +221,7 @@ def _asked(
         row_kind=noun,
         keys=[*run.keys],
         arguments=dict(run.arguments),
-        expected={} if run.action.has_history else _without_version(look.expected),
+        expected={} if run.action.present is None else run.action.present(run.keys).expected,
         stands_on=stored_footprint(own_rows(look.rows) if takes_away else footprint),
         rests_on=[] if takes_away else before,
         takes_away=takes_away,

@@ -212,3 +212,27 @@ def test_user_sees_what_waits_for_rows_of_apps_by_the_rights_for_them(
     shown = Screen(shop.client("bob", permission).get(LIST)).text
     assert seen in shown
     assert unseen not in shown
+
+
+def test_experiment_is_stopped_late_but_no_other_run_of_it(shop: Shop) -> None:
+    shop.experiment()
+    for change in ("grow", "restart"):
+        waiting = ask(f"experiment stop {EXPERIMENT}")
+        assert waiting.takes_away
+        run(f"experiment {change} {EXPERIMENT} {'100' if change == 'grow' else ''} --yes")
+        make_due(minutes=61)
+        run_jobs()
+        waiting.refresh_from_db()
+        run(f"experiment undo {EXPERIMENT} --yes")
+    results = [*WaitingAction.objects.order_by("id").values_list("state", "result")]
+    assert [state for state, _result in results] == ["done", "failed"]
+    assert results[1][1] == f"experiment {EXPERIMENT} has been changed meanwhile"
+
+
+def test_experiment_grows_twice(shop: Shop) -> None:
+    shop.experiment(traffic_percent=20)
+    for percent in (50, 100):
+        ask(f"experiment grow {EXPERIMENT} {percent} --yes")
+    make_due()
+    assert [report["state"] for report in run_jobs()] == ["done", "done"]
+    assert shop.experiment().traffic_percent == 100
