@@ -31,9 +31,16 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.actions import KIND, find
+from flagstaff.waiting.actions import KIND, find, users_when_asked
 from flagstaff.waiting.outlook import foresee
-from flagstaff.waiting.stored import State, action_text, names_of, state_text, stored_action
+from flagstaff.waiting.stored import (
+    State,
+    action_text,
+    names_of,
+    state_text,
+    stored_action,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -103,10 +110,10 @@ class WaitingActionAdmin(AppRowAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The actions of a page, of which each says whether it will run, and who asked."""
         changelist: Any = super().get_changelist_instance(request)
-        changelist.result_list = rows = foresee(changelist.result_list)
-        names, sees_users = names_of(rows), may_see_users(request.user)
+        changelist.result_list = rows = without_secrets(foresee(changelist.result_list))
+        names = names_of(rows)
         for row in rows:
-            row.asker, row.shown_users = names[row.asked_by], row.users if sees_users else ""
+            row.asker, row.shown_users = names[row.asked_by], users_when_asked(row, request.user)
         return changelist
 
     @admin.display(description=say("asked by").lazy)
@@ -133,9 +140,15 @@ class WaitingActionAdmin(AppRowAdmin):
 
     # The page.
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> WaitingAction | None:
+        """The action, whether it will run, and without what a value is that is secret now."""
+        row = super().get_object(request, object_id, from_field)
+        return None if row is None else without_secrets(foresee([row]))[0]
+
     def head(self, request: HttpRequest, row: Any) -> Head:
         """What it waits for, or why it did not run."""
-        foresee([row])
         state, label = row.shown_state
         is_own = row.state == State.APPROVAL and row.asked_by == current_actor()
         own_lines = [say("Another user has to approve it.").local] if is_own else []
@@ -195,7 +208,7 @@ def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeStr
             for name, value in row.arguments.items()
             if name != _USERS or sees_users
         ),
-        (say("When asked").local, row.users if sees_users else ""),
+        (say("When asked").local, users_when_asked(row, request.user)),
         (say("Asked by").local, who(row.asked_by, row.asked_at, row.reason)),
         (say("Approved by").local, who(row.approved_by, row.approved_at, row.approval)),
         (say("Ended by").local, who(row.ended_by, row.ended_at)),

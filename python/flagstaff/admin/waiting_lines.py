@@ -25,7 +25,15 @@ from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee, would_end
-from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, names_of, state_text
+from flagstaff.waiting.stored import (
+    OPEN,
+    PROBLEMS,
+    State,
+    action_text,
+    names_of,
+    state_text,
+    without_secrets,
+)
 
 # The action that creates a row, of all kinds.
 _CREATE = "create"
@@ -88,7 +96,7 @@ def row_lines(
     def read() -> list[tuple[bool, SafeString]]:
         actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
         shown = shown_actions(site, request, actions.filter(state__in=states))
-        rows = foresee(shown[:_MAX_LINES])
+        rows = without_secrets(foresee(shown[:_MAX_LINES]))
         names = names_of(rows) if rows else {}
         return [
             (waiting.needs_attention, waiting_line(site, waiting, names[waiting.asked_by]))
@@ -134,7 +142,8 @@ def ended_lines(
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns what waits, and what did not run and why. Makes up to two queries."""
     actions = WaitingAction.objects.using(db.alias).filter(state__in=(*OPEN, *PROBLEMS))
-    rows = foresee(shown_actions(site, request, actions).order_by("run_at", "id")[:_MAX_LINES])
+    shown = shown_actions(site, request, actions).order_by("run_at", "id")
+    rows = without_secrets(foresee(shown[:_MAX_LINES]))
     names = names_of(rows)
     return [
         OverviewLine(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
 from typing import Any
 
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text import Sentence, local_list, say, some
+from flagstaff._text import MASK, Sentence, local_list, say, some
 from flagstaff._text.cells import Column, Record, with_fields
 from flagstaff._text.times import full_time
 from flagstaff.actions import Action, all_actions
@@ -120,8 +122,27 @@ COLUMNS = (
 )
 
 
+def without_secrets(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
+    """Returns actions to show: copies without what a value is, of values that are secret now.
+
+    A trigger deletes it when a value becomes secret; this is for where triggers were disabled. A
+    query, if there are actions of values.
+    """
+    shown = [copy(action) for action in actions]
+    of_values = [action for action in shown if action.row_kind == Kind.VALUE.value]
+    keys = {key for action in of_values for key in action.keys if action.arguments}
+    rows = all_rows(Kind.VALUE.model).filter(key__in=keys, secret=True)
+    secret = {*rows.values_list("key", flat=True)} if keys else set[str]()
+    for action in of_values:
+        if action.arguments and not secret.isdisjoint(action.keys):
+            action.arguments = dict.fromkeys(action.arguments, MASK)
+            action.result = action.result and MASK
+    return shown
+
+
 def records_of(rows: Sequence[WaitingAction]) -> list[Record]:
     """Returns actions as records. Queries the users."""
+    rows = without_secrets(rows)
     names, people = names_of(rows), ("asked_by", "approved_by", "ended_by")
     return [
         with_fields(

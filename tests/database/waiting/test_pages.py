@@ -32,7 +32,8 @@ from tests.support.admin_pages import (
 from tests.support.plans import rollout
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
-from tests.support.terminals import run
+from tests.support.sql import rows as execute
+from tests.support.terminals import document, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
 LIST = "/admin/flagstaff/waitingaction/"
@@ -367,8 +368,23 @@ def test_user_without_the_right_only_reads(shop: Shop) -> None:
     for name in ("approve", "refuse", "cancel"):
         assert url_of(waiting, name) not in urls(viewer, url_of(waiting))
         assert viewer.get(url_of(waiting, name)).status_code == 403
-    # Names and small numbers of users need another permission.
-    assert "When asked" not in screen(viewer, url_of(waiting)).text
+    # Exact numbers of users need another permission.
+    assert "fewer than 5 users gain the flag." in screen(viewer, url_of(waiting)).text
+
+
+def test_value_that_has_become_secret_without_triggers_is_masked(ben: Client, shop: Shop) -> None:
+    shop.value("payment_gateway")
+    done = ask("value set payment_gateway '\"hunter1\"'")
+    make_due()
+    run_jobs()
+    waiting = ask("value set payment_gateway '\"hunter2\"'")
+    execute("SET session_replication_role = replica")
+    execute("UPDATE flagstaff_keyvaluestore SET secret = true")
+    execute("SET session_replication_role = DEFAULT")
+    shown = [screen(ben, url).text for url in (url_of(done), url_of(waiting), LIST, OVERVIEW)]
+    shown += [str(document(*line.split())) for line in (f"waiting show {done.pk}", "waiting list")]
+    assert "hunter1" in str(WaitingAction.objects.values())
+    assert "hunter" not in " ".join(shown)
 
 
 def test_action_of_rows_that_the_user_may_not_see_is_nowhere(shop: Shop) -> None:
