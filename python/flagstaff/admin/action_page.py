@@ -266,7 +266,8 @@ class ActionPage:
 
         written = commit(look, finish=self.subject.log, require_rights=require_rights)
         receipt = self.subject.receipt(written, look)
-        is_told = look.changed and not self.subject.is_danger
+        # Not again what an approval has shown: nothing is changed yet.
+        is_told = any(isinstance(done, Changed) for done in written) and not self.subject.is_danger
         notes = [*look.notes, *_rule_notes(run)] if is_told else []
         return self._done(receipt, [*notes, *self._ended(written)])
 
