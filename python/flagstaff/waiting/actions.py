@@ -324,11 +324,16 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     what = action_text(waiting) if viewer is None else ""
     asked = say("Asked by {name}", name=names_of([waiting])[waiting.asked_by]).local
     why = asked if not waiting.reason else f"{asked}: {quoted(waiting.reason)}"
-    waits = "" if waiting.run_at is None else localized(state_text(waiting))
+    # The end of a period is approved with it.
+    waits = [
+        f"{action_text(row)}: {localized(state_text(row))}"
+        for row in asked_together(waiting)
+        if row.run_at is not None
+    ]
     return replace(
         look,
         expected={"expect_consequence": int(seen.largest_consequence)},
-        notes=[*filter(None, [what, why, waits, now, then]), *look.notes],
+        notes=[*filter(None, [what, why, *waits, now, then]), *look.notes],
         asks=True,
         question="Approve it?",
         # What is written is the action that waits, and nothing that they decide.
