@@ -6,7 +6,7 @@ It is passed to the triggers in parameters that are local to the transaction.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import _GeneratorContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import cache, partial
@@ -175,7 +175,7 @@ class _ActingAs(_GeneratorContextManager[None]):
         return super().__call__(func)
 
 
-def _acting_as(user: object, *, reason: str, source: str) -> Iterator[None]:
+def _acting_as(user: object, *, reason: str, source: str) -> Generator[None, None, None]:
     current = attribution(user, source=source, reason=reason)
     connection = db.connection
     writes = wrap_connection(connection)

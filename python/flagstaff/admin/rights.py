@@ -185,7 +185,7 @@ def shows_new(
     model_admin = admin_of(site, model)
     if model_admin is None or not hides_rows(site, model):
         return True
-    names = {field.name: field.column for field in stored_fields(model)}
+    names = {field.name: str(field.column) for field in stored_fields(model)}
     columns = {names[name]: value for name, value in fields.items() if name in names}
     decides = rights.overrides(model_admin, "has_view_permission")
     return decides and _shows(model_admin, request, columns)
@@ -196,8 +196,8 @@ def _shows(model_admin: ModelAdmin[Any], request: HttpRequest, columns: Mapping[
     row = model_admin.model()
     try:
         for field in stored_fields(model_admin.model):
-            if field.column in columns:
-                setattr(row, field.attname, field.to_python(columns[field.column]))
+            if (column := str(field.column)) in columns:
+                setattr(row, field.attname, field.to_python(columns[column]))
         return model_admin.has_view_permission(request, row)
     # What the row refers to was deleted, or a value no longer fits.
     except (KeyError, TypeError, ValidationError, ObjectDoesNotExist):

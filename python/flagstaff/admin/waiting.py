@@ -110,7 +110,8 @@ class WaitingActionAdmin(AppRowAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The actions of a page, of which each says whether it will run, and who asked."""
         changelist: Any = super().get_changelist_instance(request)
-        changelist.result_list = rows = without_secrets(foresee(changelist.result_list))
+        rows: list[Any] = without_secrets(foresee(changelist.result_list))
+        changelist.result_list = rows
         names = names_of(rows)
         for row in rows:
             row.asker, row.shown_users = names[row.asked_by], users_when_asked(row, request.user)

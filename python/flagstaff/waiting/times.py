@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import datetime, timedelta, tzinfo
 from datetime import timezone as fixed_timezone
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -13,7 +12,6 @@ from django.utils.dateparse import parse_datetime
 from flagstaff.exceptions import InvalidArgumentError
 
 _UTC = fixed_timezone.utc
-_TIME_AND_ZONE = re.compile(r"(.*?)(?:\s+([A-Za-z]\S+))?", re.DOTALL)
 _MAX_DELAY = timedelta(days=366)
 
 
@@ -23,7 +21,10 @@ def future_time(text: str) -> datetime:
     Without a time zone and a UTC offset, it is in the current time zone. Of a time that the clock
     shows twice it is the first. Raises InvalidArgumentError.
     """
-    written_time, zone_name = _TIME_AND_ZONE.fullmatch(text.strip()).groups()
+    written_time, zone_name = text.strip(), ""
+    *before, last = text.split() or [""]
+    if before and last[0].isalpha():
+        written_time, zone_name = " ".join(before), last
     try:
         # A newer Python also reads a date without a time.
         at = parse_datetime(written_time) if ":" in written_time else None
