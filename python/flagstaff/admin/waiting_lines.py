@@ -106,23 +106,24 @@ def row_lines(
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
 
 
-def waiting_notes(
-    site: AdminSite, request: HttpRequest, flags: Sequence[Any]
-) -> dict[str, list[FlagNote]]:
-    """Returns what waits for flags, by the text of the primary key, for their list."""
+def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[FlagNote]]:
+    """Returns what waits for flags, by the text of the primary key, for their list.
+
+    Not what is about other flags, too, which the user may not see.
+    """
     actions = WaitingAction.objects.using(db.alias).filter(state__in=OPEN, row_kind=Kind.FLAG.value)
     notes: dict[str, list[FlagNote]] = defaultdict(list)
     pks = {flag.key: str(flag.pk) for flag in flags}
 
     def read() -> list[WaitingAction]:
-        return foresee(shown_actions(site, request, actions.order_by("run_at", "id")))
+        rows = uncached(actions.order_by("run_at", "id"))
+        return foresee(row for row in rows if pks.keys() >= {*row.keys})
 
     for waiting in value_or_default("the list cannot read the actions that wait", read, []):
         text = f"{action_text(waiting)}: {localized(state_text(waiting))}"
         note = FlagNote(link(_page_of(site, waiting), text), _level(waiting))
         for key in waiting.keys:
-            if key in pks:
-                notes[pks[key]].append(note)
+            notes[pks[key]].append(note)
     return notes
 
 

@@ -138,7 +138,7 @@ class Flags:
         columns = ("pk", "key", "enabled", "rollout_percent", "owner", "changed_at", *texts)
         self.all = [ListedFlag(*row) for row in self._rows.values_list(*columns)]
         notes = notes_of_apps(request, self.all)
-        for pk, lines in waiting_notes(admin.admin_site, request, self.all).items():
+        for pk, lines in waiting_notes(admin.admin_site, self.all).items():
             notes[pk] = [*notes.get(pk, ()), *lines]
         read = partial(newest_entries, [str(flag.pk) for flag in self.all])
         newest: Mapping[str, tuple[int | None, float]] = value_or_default(
