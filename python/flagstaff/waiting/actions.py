@@ -156,7 +156,7 @@ def look_ahead(
     look = look_at(run, viewer=viewer, timeout=timeout)
     if at is None:
         return look
-    rows, _before = expected_at(_row_kind(look.rows, run), run.keys, at)
+    rows, _before = expected_at(_row_kind(look.rows, run), run, at)
     if rows is not None:
         with previewed(rows):
             look = replace(look_at(run, viewer=viewer, timeout=timeout), expected=look.expected)
@@ -186,7 +186,7 @@ def _asked(
     """Returns an action to store, with what it does to the rows as those before it leave them."""
     asked_by = require_user(current_actor())
     noun = _row_kind(look.rows or run.rows, run)
-    rows, before = expected_at(noun, run.keys, at)
+    rows, before = expected_at(noun, run, at)
     if rows is not None or not (look.rows and look.is_counted):
         # Also for a person who may not see the users, or not within a second.
         with previewed(rows):
@@ -300,9 +300,9 @@ def present_look(
     if waiting.obstacle:
         text = say("it will not run: {why}; ask for it again", why=waiting.obstacle)
         raise ConflictError(text, key=waiting.keys[0])
-    rows, _before = expected_at(waiting.row_kind, waiting.keys, waiting.run_at, waiting.pk)
+    run = stored_run(waiting)
+    rows, _before = expected_at(waiting.row_kind, run, waiting.run_at, waiting.pk)
     with previewed(rows):
-        run = stored_run(waiting)
         return run, look_at(run, viewer=viewer, timeout=JOB_TIMEOUT)
 
 

@@ -79,7 +79,7 @@ def foresee(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
 
 
 def expected_at(
-    row_kind: str, keys: Collection[str], at: datetime | None, number: int = 0
+    row_kind: str, run: Run, at: datetime | None, number: int = 0
 ) -> tuple[Expected | None, list[int]]:
     """Returns the rows as the actions before a time will leave them, and which ones these are.
 
@@ -88,9 +88,11 @@ def expected_at(
     """
     if at is None:
         return None, []
-    scene = _Scene([], [(row_kind, key) for key in keys])
+    segments = named_segments(run.arguments.get("rules", []))
+    own = [(row_kind, key) for key in run.keys]
+    scene = _Scene([], own, [key for key, _place in segments])
     scene.play(until=(aware(at), number or sys.maxsize))
-    in_front = scene.in_front(row_kind, keys)
+    in_front = scene.in_front(row_kind, run.keys)
     numbers = [action.pk for action in in_front if not action.obstacle]
     return (scene.expected if numbers else None), numbers
 
@@ -119,7 +121,10 @@ class _Scene:
     """The actions that wait, the rows that they would change, and who asked for them."""
 
     def __init__(
-        self, shown: Sequence[WaitingAction], more: Collection[tuple[str, str]] = ()
+        self,
+        shown: Sequence[WaitingAction],
+        more: Collection[tuple[str, str]] = (),
+        segments: Collection[str] = (),
     ) -> None:
         rows = WaitingAction.objects.using(db.alias)
         stored: list[Any] = [*rows.filter(state__in=OPEN).annotate(now=Now())]
@@ -136,7 +141,7 @@ class _Scene:
         self.before = {row.pk: row for row in (*self.waiting, *ended)}
         self.events = events_since(self.waiting)
         self.expected = Expected()
-        self._read_rows(more)
+        self._read_rows([*more, *((Kind.SEGMENT.value, key) for key in segments)])
         people = {pk for row in self.waiting for pk in (row.asked_by, row.approved_by)}
         actors = {event.actor for event in chain.from_iterable(self.events.values())}
         self.users = users_with_rights(people, {actor for actor in actors if actor})

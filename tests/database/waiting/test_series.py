@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from datetime import timedelta
 
 import pytest
@@ -67,6 +69,14 @@ def test_three_rollouts_run_one_after_the_other() -> None:
         at(f"rollout {KEY} {percent}", time)
     assert pass_time(3) == ["done"] * 3
     assert rollout(KEY) == 100
+
+
+def test_rules_that_name_a_segment_stand_on_the_rollout_before(shop: Shop) -> None:
+    shop.segment("enterprise")
+    at(f"rollout {KEY} 25", NINE)
+    rules = json.dumps([{"conditions": [{"segment": "enterprise"}]}])
+    at(f"rules {KEY} {shlex.quote(rules)}", TEN)
+    assert pass_time(2) == ["done"] * 2
 
 
 def test_value_is_set_twice(shop: Shop) -> None:
