@@ -93,7 +93,7 @@ clean: ## Delete environments, builds, and the demo's data
 bench: $(VENV)/.tools $(VENV)/.built-release ## Measure the cost of an evaluation, as ratios to the floor of the same run
 	$(BESIDE_POSTGRES) $(BIN)/python -m benches.run
 
-sim: build ## Simulate rollout plans and experiments: false results, and how soon effects are found; takes half an hour
+sim: build ## Simulate rollout plans and experiments: false results, and how soon effects are found; takes an hour
 	@$(BIN)/python -m tools.simulation
 
 soak: build ## Run all faults repeatedly, for half an hour or SOAK_MINUTES=…

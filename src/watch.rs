@@ -381,7 +381,7 @@ mod tests {
             counts.filter(|found| found.1 == CountKind::AtRisk(ERRORS)).map(|found| found.2).sum()
         };
         let bot = visit(&watch, "bot", true);
-        (0..1000).for_each(|_| watch.count(bot, OK));
+        (0..200_000).for_each(|_| watch.count(bot, OK));
         assert_eq!(at_risk(), 64);
         let users: Vec<_> = (0..500).map(|user| visit(&watch, &user.to_string(), true)).collect();
         for _ in 0..200 {

@@ -10,8 +10,10 @@ from django.contrib.admin.sites import all_sites
 from django.contrib.auth.models import User
 
 from flagstaff.models import FeatureFlag, KeyValueStore
-from tests.support.history_fixtures import GERMAN
+from tests.support.experiments import METRICS
 from tests.support.routers import GroupsElsewhere
+from tests.support.samples import Sample
+from tests.support.shop import GERMAN
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,7 +52,7 @@ def gateway(db: None) -> KeyValueStore:
 @pytest.fixture
 def german(db: None) -> FeatureFlag:
     """A flag for those in Germany."""
-    rules = [{"conditions": GERMAN}]
+    rules = [{"conditions": [GERMAN]}]
     return FeatureFlag.objects.create(key="german", enabled=True, rules=rules)
 
 
@@ -58,3 +60,16 @@ def german(db: None) -> FeatureFlag:
 def groups_elsewhere(settings: Any) -> None:
     """Groups are in another database than the flags, so they cannot be read."""
     settings.DATABASE_ROUTERS = [GroupsElsewhere()]
+
+
+@pytest.fixture
+def metrics(settings: Any) -> None:
+    """The metrics of the experiments of the samples."""
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
+
+
+@pytest.fixture
+def sample(request: pytest.FixtureRequest) -> Sample:
+    """A sample, with the plan or the experiment that it needs."""
+    unprepared: Sample = request.param
+    return unprepared.prepare()

@@ -103,8 +103,8 @@ PKS: dict[str, tuple[models.Field[Any, Any], Any, Any]] = {
 
 
 @pytest.fixture
-def migrated(transactional_db: None) -> Iterator[None]:
-    """Applies all migrations again after the test."""
+def migrated(transactional_db: None, sequences: None) -> Iterator[None]:
+    """Applies all migrations again after the test. New tables have new sequences."""
     yield
     call_command("migrate", verbosity=0)
 

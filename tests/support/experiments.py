@@ -15,7 +15,6 @@ from tests.support.sql import forget_statistics
 EXPERIMENTS = "/admin/flagstaff_experiments/experiment/"
 KEY = "checkout_button"
 DAY = timedelta(days=1)
-GERMANY = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
 
 
 def stored(key: str = KEY) -> Experiment:

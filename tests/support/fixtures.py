@@ -122,7 +122,7 @@ def open_shop(shop: Shop) -> Shop:
 
 @pytest.fixture
 def sequences(db: None) -> Iterator[None]:
-    """For tests of `loaddata`, which sets sequences for good: they go on above the given keys."""
+    """For tests that set sequences for good: they go on above the given keys."""
     yield
     with connection.cursor() as cursor:
         cursor.execute(start_sequences(first=FIRST_PK))
@@ -167,6 +167,3 @@ def load(request: pytest.FixtureRequest, db: None) -> Iterator[Load]:
         return
     with live_engine():
         yield refresh
-    # The engine's last report. Times of flags with the same key would change other tests.
-    with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM flagstaff_usage WHERE count = 0 OR result < 'a'")

@@ -21,8 +21,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.test import TransactionTestCase
 
 _OF_MIGRATE = {"auth_permission", "django_content_type"}
-# Not managed, so that `flush` keeps it: a test would find the entries of others.
-_HISTORY = "flagstaff_change"
+# Not managed, so that `flush` keeps them. A test would find the entries of others, and a flag that
+# another test has evaluated is in use: its deletion asks for more.
+_NOT_MANAGED = {"flagstaff_change", "flagstaff_usage"}
 
 _DELETE = """
 DO $flush$
@@ -102,8 +103,8 @@ def _statement(alias: str, _database: str) -> str | None:
         return None
     # Also those that do not exist now, or whose models the settings of one test use.
     models = apps.get_models(include_auto_created=True, include_swapped=True)
-    found = {model._meta.db_table for model in models if model._meta.managed}
-    names = sorted({_HISTORY, *found} - _OF_MIGRATE)
+    managed = {model._meta.db_table for model in models if model._meta.managed}
+    names = sorted(_NOT_MANAGED | managed - _OF_MIGRATE)
     quoted = [connection.ops.quote_name(name) for name in names]
     listed = ",".join('"{}"'.format(name.replace('"', r"\"")) for name in quoted)
     return _DELETE.format(tables="{" + listed + "}")

@@ -9,9 +9,6 @@ from flagstaff.changes import undo
 from flagstaff.changes.undo import Undone, entries_of_transaction
 from tests.support.sql import rows
 
-#: The conditions of a segment.
-GERMAN = [{"attribute": "country", "operator": "in", "values": ["DE"]}]
-
 
 def undo_transaction(version: int) -> list[Undone]:
     """Undoes everything that the transaction of an entry did."""

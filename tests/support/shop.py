@@ -33,6 +33,8 @@ OPENED = datetime(2026, 11, 20, 8, 17, tzinfo=timezone.utc)
 
 STAFF = {"attribute": "is_staff", "operator": "in", "values": [True]}
 GERMAN = {"attribute": "country", "operator": "in", "values": ["DE"]}
+#: The rule of everybody there.
+GERMANY = {"conditions": [GERMAN]}
 ENTERPRISE = {"attribute": "plan", "operator": "in", "values": ["enterprise"]}
 
 #: Their primary keys are given: with new_checkout they are in the buckets 2, 51 and 33.

@@ -6,7 +6,8 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from io import StringIO
 from typing import Any, NamedTuple
 from unittest.mock import patch
@@ -73,10 +74,23 @@ def asked(line: str, *answers: str | Callable[[], str]) -> Ran:
         text = left.pop(0)
         return text if isinstance(text, str) else text()
 
-    out, err = StringIO(), Terminal()
+    with terminal(answer):
+        ran = on_terminal(line)
+    assert not left, ran.err
+    return ran
+
+
+@contextmanager
+def terminal(answer: Callable[[], str]) -> Iterator[None]:
+    """Gives the process a terminal where a person types these answers, whatever is asked."""
     with patch("sys.stdin", Terminal()), patch("builtins.input", answer):
-        status = _run(shlex.split(line), out, err, is_process=True)
-    assert not left, err.getvalue()
+        yield
+
+
+def on_terminal(line: str) -> Ran:
+    """Runs a line within `terminal`."""
+    out, err = StringIO(), Terminal()
+    status = _run(shlex.split(line), out, err, is_process=True)
     return Ran(status, out.getvalue(), err.getvalue())
 
 

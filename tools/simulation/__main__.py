@@ -2,7 +2,7 @@
 
     python -m tools.simulation [PART ...] [--scale 0.1]
 
-Prints the figures of each part. Exits with 1 if a bound is broken. All parts take half an hour.
+Prints the figures of each part. Exits with 1 if a bound is broken. All parts take an hour.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import argparse
 import sys
 import time
 
-from tools.simulation import default_plan, experiments, networks, plans
+from tools.simulation import default_plan, experiments, networks, plans, visits
 
 PARTS = {
     "plans": plans.run,
     "default_plan": default_plan.run,
     "networks": networks.run,
+    "visits": visits.run,
     "experiments": experiments.run,
 }
 

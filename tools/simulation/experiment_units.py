@@ -16,6 +16,7 @@ from flagstaff.experiments.statistics.effects import (
     LEAST_CONVERSIONS,
     LEAST_STANDARD_ERRORS,
     LEAST_UNITS,
+    STOP_NEEDS,
 )
 
 __all__ = ["ArmSums", "Effects", "Floats", "Kind", "Scenario", "draw", "effects_of", "looks_of"]
@@ -143,6 +144,8 @@ class Effects(NamedTuple):
     value: Floats
     standard_error: Floats
     is_enough: npt.NDArray[np.bool_]
+    #: For a stop of one of several guardrails.
+    can_stop: npt.NDArray[np.bool_]
 
 
 def effects_of(kind: Kind, control: ArmSums, treatment: ArmSums) -> Effects:
@@ -158,7 +161,8 @@ def effects_of(kind: Kind, control: ArmSums, treatment: ArmSums) -> Effects:
 def _difference(control: Effects, treatment: Effects) -> Effects:
     error = np.hypot(control.standard_error, treatment.standard_error)
     enough = control.is_enough & treatment.is_enough & (error > 0)
-    return Effects(treatment.value - control.value, error, enough)
+    can_stop = enough & control.can_stop & treatment.can_stop
+    return Effects(treatment.value - control.value, error, enough, can_stop)
 
 
 def _lift(control: Effects, treatment: Effects) -> Effects:
@@ -166,24 +170,28 @@ def _lift(control: Effects, treatment: Effects) -> Effects:
     error = np.hypot(ratio * control.standard_error, treatment.standard_error) / control.value
     enough = control.is_enough & treatment.is_enough & (error > 0)
     enough &= control.value >= LEAST_STANDARD_ERRORS * control.standard_error
-    return Effects(ratio - 1, error, enough)
+    return Effects(ratio - 1, error, enough, enough & control.can_stop & treatment.can_stop)
 
 
 def _arm(kind: Kind, sums: ArmSums) -> Effects:
     n, mean = sums.units, sums.y / sums.units
     if kind in {"conversion", "lift", "grow"}:
-        enough = np.minimum(sums.y, n - sums.y) >= LEAST_CONVERSIONS
-        return Effects(mean, np.sqrt(mean * (1 - mean) / n), enough)
+        fewest = np.minimum(sums.y, n - sums.y)
+        enough, can_stop = (fewest >= times * LEAST_CONVERSIONS for times in (1, STOP_NEEDS))
+        return Effects(mean, np.sqrt(mean * (1 - mean) / n), enough, can_stop)
     squares = sums.yy - sums.y * mean
-    enough = (n >= LEAST_UNITS) & (sums.y**2 >= LEAST_CONTRIBUTORS * sums.yy) & (sums.y > 0)
+    enough, can_stop = (
+        (n >= LEAST_UNITS) & (sums.y**2 >= times * LEAST_CONTRIBUTORS * sums.yy) & (sums.y > 0)
+        for times in (1, STOP_NEEDS)
+    )
     if kind == "revenue":
-        return Effects(mean, np.sqrt(squares / (n - 1) / n), enough)
+        return Effects(mean, np.sqrt(squares / (n - 1) / n), enough, can_stop)
     mean_x = sums.x / n
     of_x, products = sums.xx - sums.x * mean_x, sums.xy - sums.x * mean
     ratio = sums.y / sums.x
     squares += ratio * ratio * of_x - 2 * ratio * products
     enough &= mean_x >= LEAST_STANDARD_ERRORS * np.sqrt(of_x / (n - 1) / n)
-    return Effects(ratio, np.sqrt(squares / (n - 1) / n) / mean_x, enough)
+    return Effects(ratio, np.sqrt(squares / (n - 1) / n) / mean_x, enough, can_stop)
 
 
 def _until(sums: ArmSums) -> ArmSums:

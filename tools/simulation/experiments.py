@@ -7,6 +7,7 @@ how long that takes, in units of one look, and how often the planned effect is e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -23,7 +24,7 @@ from flagstaff.experiments.statistics.sequential import (
     size_for_proportions,
 )
 from tools.simulation.experiment_units import Effects, Floats, Scenario, draw, effects_of, looks_of
-from tools.simulation.sampling import generator, run_all, share_bound
+from tools.simulation.sampling import generator, is_above, is_below, run_all, share_bound
 
 #: The end of a run in which a rule never speaks.
 NEVER = 0
@@ -43,7 +44,7 @@ class Ends(NamedTuple):
     lower_bound: _Ends
     #: The one-sided bound of the negated effect is above 0.
     upper_bound: _Ends
-    #: The same at a fifth of 5 %.
+    #: The same at a fifth of 5 %, with enough for a stop.
     stop_of_five: _Ends
     #: The interval is within the planned effect.
     excluded: _Ends
@@ -86,7 +87,7 @@ def run_chunk(scenario: Scenario, start: int, runs: int) -> Ends:
         _first(looks, np.abs(z) >= two_sided),
         _first(looks, z > one_sided),
         _first(looks, -z > one_sided),
-        _first(looks, -z > of_five),
+        _first(looks, (-z > of_five) & effects.can_stop),
         _first(looks, is_excluded),
         _first(looks, np.abs(z) >= _NAIVE),
         _first(looks, (np.abs(z) >= _NAIVE) & (looks == end)),
@@ -162,6 +163,8 @@ _RULES = ("always_valid", "lower_bound", "upper_bound", "stop_of_five", "naive")
 # The naive test has 24.8 % (Armitage, McPherson and Rowe 1969): is the simulation itself right?
 _NAIVE_AT_20_LOOKS = (0.22, 0.28)
 _LONGEST_MEAN, _LEAST_FOUND, _MOST_FOUND, _LEAST_EXCLUDED = 1.2, 0.78, 0.84, 0.78
+# A standard normal variable is above with a probability of 1 %.
+_CERTAIN = 2.326
 
 
 @dataclass(frozen=True)
@@ -181,13 +184,22 @@ class Figures:
     spoke: dict[str, float]
     #: Its upper 99 % bound.
     bound: dict[str, float]
-    #: The mean until the always-valid result or the last look, and quantiles.
+    #: The mean until the always-valid result or the last look, its standard error, the median.
     mean_length: float
+    mean_error: float
     median_length: float
     #: The share with a result until the planned size.
     found: float
     #: The share whose interval was within the planned effect until the size for that.
     excluded: float
+
+    def is_above(self, found: float, share: float) -> bool:
+        """Returns whether a share of the runs is certainly larger."""
+        return is_above(round(found * self.runs), self.runs, share)
+
+    def is_below(self, found: float, share: float) -> bool:
+        """Returns whether a share of the runs is certainly smaller."""
+        return is_below(round(found * self.runs), self.runs, share)
 
 
 def figures_of(scenario: Scenario, ends: Ends) -> Figures:
@@ -210,10 +222,11 @@ def figures_of(scenario: Scenario, ends: Ends) -> Figures:
         has_effect=scenario.effect != 0,
         is_planned=scenario.is_as_planned,
         is_for_an_effect=scenario.planned_effect != 0,
-        bounded=_RULES[:1] if scenario.kind == "lift" else _RULES[:3],
+        bounded=_RULES[:1] if scenario.kind == "lift" else _RULES[:4],
         spoke={rule: number / runs for rule, number in spoke.items()},
         bound={rule: share_bound(number, runs) for rule, number in spoke.items()},
         mean_length=float(lengths.mean()),
+        mean_error=float(lengths.std() / math.sqrt(runs)),
         median_length=float(np.median(lengths)),
         found=float(np.mean(found)),
         excluded=float(np.mean(excluded)),
@@ -221,18 +234,19 @@ def figures_of(scenario: Scenario, ends: Ends) -> Figures:
 
 
 def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE) -> list[str]:
-    """Returns what is wrong with the figures."""
+    """Returns what is wrong with the figures by more than chance."""
     problems = []
     for name, figures in found.items():
         if not figures.has_effect:
+            # One of five guardrails without harm stops in as many, at most.
+            allowed = {**dict.fromkeys(_RULES, most_false), "stop_of_five": most_false / 5}
             problems += [
-                f"{name}: {rule} spoke in {figures.spoke[rule]:.2%}, bound "
-                f"{figures.bound[rule]:.2%}, allowed {most_false:.0%}"
+                f"{name}: {rule} spoke in {figures.spoke[rule]:.2%}, allowed {allowed[rule]:.0%}"
                 for rule in figures.bounded
-                if figures.bound[rule] > most_false
+                if figures.is_above(figures.spoke[rule], allowed[rule])
             ]
-            if figures.is_for_an_effect:
-                problems += _broken_without_effect(name, figures, most_false)
+            if figures.is_for_an_effect and figures.is_below(figures.excluded, _LEAST_EXCLUDED):
+                problems.append(f"{name}: {figures.excluded:.1%} excluded the planned effect")
         if figures.is_planned:
             problems += _broken_plan(name, figures, most_false)
     if "20 looks" in found:
@@ -243,22 +257,15 @@ def broken_bounds(found: Mapping[str, Figures], most_false: float = _MOST_FALSE)
     return problems
 
 
-def _broken_without_effect(name: str, figures: Figures, most_false: float) -> list[str]:
-    problems = []
-    if figures.excluded < _LEAST_EXCLUDED:
-        problems.append(f"{name}: {figures.excluded:.1%} excluded the planned effect")
-    if 5 * figures.spoke["stop_of_five"] > most_false:
-        problems.append(f"{name}: one of five guardrails stops too often")
-    return problems
-
-
 def _broken_plan(name: str, figures: Figures, most_false: float) -> list[str]:
     problems = []
-    if figures.mean_length > _LONGEST_MEAN:
+    if figures.mean_length - _CERTAIN * figures.mean_error > _LONGEST_MEAN:
         problems.append(f"{name}: mean length {figures.mean_length:.2f}, allowed {_LONGEST_MEAN}")
-    if not _LEAST_FOUND <= figures.found <= _MOST_FOUND:
+    if figures.is_below(figures.found, _LEAST_FOUND) or figures.is_above(
+        figures.found, _MOST_FOUND
+    ):
         problems.append(f"{name}: {figures.found:.1%} found until the planned size, expected 80%")
-    if figures.bound["excluded"] > most_false:
+    if figures.is_above(figures.spoke["excluded"], most_false):
         problems.append(f"{name}: {figures.spoke['excluded']:.2%} excluded the planned effect")
     return problems
 

@@ -14,7 +14,7 @@ import django
 import numpy as np
 from scipy.stats import beta
 
-__all__ = ["between", "generator", "run_all", "share_bound"]
+__all__ = ["between", "generator", "is_above", "is_below", "run_all", "share_bound"]
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tests.support.settings")
 
@@ -46,3 +46,16 @@ def _call(run: Callable[..., _T], arguments: tuple[Any, ...]) -> _T:
 def share_bound(found: int, number: int) -> float:
     """Returns the upper 99 % bound of Clopper and Pearson (1934) of a share."""
     return 1.0 if found >= number else float(beta.ppf(1 - _ALPHA, found + 1, number - found))
+
+
+def is_below(found: int, number: int, share: float) -> bool:
+    """Returns whether a share is certainly smaller: its upper 99 % bound is below.
+
+    So no part of a simulation fails by chance, however few of its runs are simulated.
+    """
+    return share_bound(found, number) < share
+
+
+def is_above(found: int, number: int, share: float) -> bool:
+    """Returns whether a share is certainly larger: its lower 99 % bound is above."""
+    return is_below(number - found, number, 1 - share)

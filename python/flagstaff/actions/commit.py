@@ -13,7 +13,7 @@ from flagstaff._tables.database import LOCK_NOT_AVAILABLE, db, sqlstate
 from flagstaff._tables.rows import case_variants
 from flagstaff._text import local_list, quoted, say, some
 from flagstaff._text.rules import sentence
-from flagstaff.actions.look import Line, Look, Written
+from flagstaff.actions.look import Line, Look, Written, reaches_nothing
 from flagstaff.actions.table import Run
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import (
@@ -23,8 +23,8 @@ from flagstaff.changes.consequence import (
     text_for_many,
     text_to_type,
 )
-from flagstaff.changes.footprint import Footprint, compare_alone, footprint_of, require_same
-from flagstaff.changes.impact import impact_of_changes, reached, rounded, sides_of
+from flagstaff.changes.footprint import compare_alone, footprint_of, require_same
+from flagstaff.changes.impact import count_users, reached, rounded, sides_of
 from flagstaff.changes.row_states import Impact
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
@@ -53,9 +53,16 @@ def look_at(
     if action.look is not None:
         [key] = run.keys
         look = action.look(key, viewer=viewer, **run.arguments)
-        return replace(look, write=run.write, footprint=_footprint_of_rows(look.rows))
-    if not action.has_history:
-        return Look(run.write)
+        rules = [row.rules for row in look.rows if not isinstance(row, type)]
+        return replace(
+            look,
+            write=run.write,
+            # An approval shows the look at another action.
+            reached_by=reaches_nothing,
+            rules=rules,
+            # One that counts users has read it before.
+            footprint=look.footprint or footprint_of(Impact([], []), rules),
+        )
     # Before the preview: then newer changes are a conflict.
     versions = run.versions()
     look = look_at_changes(run.preview(), run.write, viewer=viewer, timeout=timeout)
@@ -102,7 +109,10 @@ def look_at_changes(
     timeout: float = COUNT_TIMEOUT,
 ) -> Look:
     """Returns what changes that were previewed would do."""
-    impact = impact_of_changes(changed, timeout=timeout, viewer=viewer)
+    effects = reached(*sides_of(changed))
+    # Before the count: what changes meanwhile is a difference then.
+    footprint = footprint_of(effects)
+    impact = count_users(effects, timeout=timeout, viewer=viewer)
     return Look(
         write,
         changed=changed,
@@ -110,8 +120,13 @@ def look_at_changes(
         consequence=consequence_of(impact),
         asks=needs_question(impact, Consequence.FEWER),
         typed=text_to_type(impact),
-        footprint=footprint_of(impact),
+        reached_by=_reached_by_changes,
+        footprint=footprint,
     )
+
+
+def _reached_by_changes(written: Written) -> Impact:
+    return reached(*sides_of(cast("Sequence[Changed]", written)))
 
 
 def seen_by(look: Look, viewer: HasPermissions) -> Look:
@@ -149,21 +164,12 @@ def commit(
         written = look.write(look.expected)
         if finish is not None:
             finish(written)
-        changed = [change for change in written if isinstance(change, Changed)]
         compare_alone()
-        present = reached(*sides_of(changed))
+        present = look.reached_by(written)
         if require_rights is not None:
             require_rights(present)
-        is_of_changes = bool(changed or look.changed)
-        footprint = footprint_of(present) if is_of_changes else _footprint_of_rows(look.rows)
-        require_same(look.footprint, footprint, present)
+        require_same(look.footprint, footprint_of(present, look.rules), present)
     return written
-
-
-def _footprint_of_rows(rows: Sequence[Any]) -> Footprint:
-    """Returns that of the segments of rows of apps, which `expected` compares themselves."""
-    rules = (row.rules for row in rows if not isinstance(row, type))
-    return footprint_of(Impact([], []), rules)
 
 
 @contextmanager

@@ -44,7 +44,7 @@ def _about(run: Run, look: Look) -> Look:
     many=True,
     waits_for_workers=True,
     always_runs=True,
-    may_wait=False,
+    can_wait=False,
     about=_about,
 )
 def kill(key: str, *, expect_version: int | None = None) -> Changed:

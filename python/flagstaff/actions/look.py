@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from django.db.models import Model
@@ -56,12 +56,16 @@ def users_line(label: str, effect: Effect) -> Line:
     return Line(label, now, after)
 
 
+def reaches_nothing(_written: Written) -> Impact:
+    """Returns what a row of an app reaches beside itself."""
+    return Impact([], [])
+
+
 @dataclass(frozen=True)
 class Look:
     """What an action would do with its arguments. Made without a lock and without a write."""
 
-    #: Writes it; set by `look_at`. Gets `expected`, by which it is refused: versions, by key or by
-    #: row, or arguments of an app.
+    #: Writes it; set by `look_at`. Gets `expected`, by which it is refused.
     write: Callable[[Mapping[Any, Any]], Written] = lambda _expected: ()
     expected: Mapping[Any, Any] = field(default_factory=dict)
     #: The changes of rows with a history, in the order of the rows.
@@ -88,6 +92,10 @@ class Look:
     rows: Sequence[Any] = ()
     #: Further models whose pages decide about rights, such as that of plans.
     models: Sequence[type[Model]] = ()
+    #: Returns what was written reaches; nothing of rows of apps, which `expected` compares.
+    reached_by: Callable[[Written], Impact] = reaches_nothing
+    #: The rules of rows of apps, whose segments count, too.
+    rules: Sequence[object] = ()
     #: What it stands on: compared again as the last thing before the commit.
     footprint: Mapping[tuple[str, str, str], str] = field(default_factory=dict)
 
@@ -104,9 +112,19 @@ class Look:
         """
         return self.consequence if self.is_counted else Consequence.MOST
 
+    def expecting(self, expected: Mapping[str, Mapping[str, Any]]) -> Look:
+        """Returns a look whose write of each row is refused by these arguments, too."""
+        merged = {key: {**self.expected.get(key, {}), **more} for key, more in expected.items()}
+        return replace(self, expected={**self.expected, **merged})
+
     def users_text(self, *, percents: bool = True) -> str:
         """Returns the sentences about the users, in the active language."""
         if self.share is not None:
             return localized(self.share)
         impact = self.impact if self.at_once is None else self.at_once
         return impact_text(impact, percents=percents)
+
+
+def look_at_nothing(_key: str, *, viewer: object = None) -> Look:
+    """Returns the look at an action of an app that changes nothing about users."""
+    return Look()

@@ -39,7 +39,10 @@ Write: TypeAlias = "Callable[..., Changed | Done]"
 
 #: The button of an action without one of its own.
 SAVE: Final = say("Save {key}")
-_EXPECT_VERSION = "expect_version"
+#: The argument that a row must have this version.
+EXPECT_VERSION: Final = "expect_version"
+#: The arguments by which the write of a row is refused, by its key.
+Expected: TypeAlias = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -84,11 +87,13 @@ class Action:
     #: approval.
     always_runs: bool | Callable[..., bool] = False
     #: Whether it can be asked for to run later.
-    may_wait: bool = True
+    can_wait: bool = True
+    #: Whether the reason is kept: not if the events are deleted with their row.
+    keeps_reason: bool = True
     #: The least consequence that is asked about.
     asks_from: Consequence = Consequence.FEWER
-    #: What it would do to a row without a history. Gets the key, the arguments, and who looks as
-    #: `viewer`; None for an action that changes nothing about users. Queries.
+    #: What it would do to the row of an app. Gets the key, the arguments, and who looks as
+    #: `viewer`. None for rows with a history, whose write is previewed. Queries.
     look: Callable[..., Look] | None = None
     #: Adds to the look at rows with a history what a person should know. Queries.
     about: Callable[[Run, Look], Look] | None = None
@@ -103,12 +108,7 @@ class Action:
     @property
     def noun(self) -> str:
         """The kind of row as a word, such as "flag"."""
-        return self.kind.value if isinstance(self.kind, Kind) else self.kind
-
-    @property
-    def has_history(self) -> bool:
-        """Whether its rows have versions: flags, values and segments. Others return `Done`."""
-        return isinstance(self.kind, Kind)
+        return noun_of(self.kind)
 
     def arguments(self) -> Mapping[str, tuple[Argument, bool]]:
         """Returns the arguments by name, and whether each is required."""
@@ -124,12 +124,7 @@ class Action:
     @property
     def takes_version(self) -> bool:
         """Whether it can be refused because of the version of the row."""
-        return _EXPECT_VERSION in inspect.signature(self.write).parameters
-
-    @property
-    def can_wait(self) -> bool:
-        """Whether it can be asked for to run later, or after an approval."""
-        return self.may_wait and (self.has_history or self.look is not None)
+        return EXPECT_VERSION in inspect.signature(self.write).parameters
 
     def is_asked_about(self, arguments: Mapping[str, object]) -> bool:
         """Whether a person may have to confirm it with these arguments."""
@@ -147,12 +142,12 @@ class Run:
 
     action: Action
     keys: Sequence[str]
-    #: Those that exist.
+    #: Those that exist; of an app, they need not be known.
     rows: Sequence[Row]
     arguments: Mapping[str, Any]
 
-    def versions(self) -> dict[str, int]:
-        """Returns the versions by key. Read before a preview, so newer changes are a conflict."""
+    def versions(self) -> Expected:
+        """Returns the versions to expect. Read before a preview: newer changes are a conflict."""
         kind = cast("Kind", self.action.kind)
         with suppress(NoHistoryError):
             if self.action.takes_version:
@@ -163,7 +158,7 @@ class Run:
                 deleted = ((key, deleted_pk(kind, key)) for key in self.keys if key not in pks)
                 pks |= {key: pk for key, pk in deleted if pk}
                 versions = versions_of(kind, pks.values())
-                return {key: versions.get(pk, 0) for key, pk in pks.items()}
+                return {key: {EXPECT_VERSION: versions.get(pk, 0)} for key, pk in pks.items()}
         # A system check reports what is missing.
         return {}
 
@@ -172,18 +167,11 @@ class Run:
         with previewed():
             return cast("list[Changed]", self.write({}))
 
-    def write(self, expected: Mapping[str, Any]) -> list[Changed | Done]:
-        """Writes all rows, or none.
-
-        `expected` are the versions that rows must have, by key; of a row of an app, the arguments
-        by which it is refused.
-        """
+    def write(self, expected: Expected) -> list[Changed | Done]:
+        """Writes all rows, or none."""
 
         def write(key: str) -> Changed | Done:
-            if not self.action.has_history:
-                return self.action.write(key, **self.arguments, **expected)
-            version = {_EXPECT_VERSION: expected[key]} if key in expected else {}
-            return self.action.write(key, **self.arguments, **version)
+            return self.action.write(key, **self.arguments, **expected.get(key, {}))
 
         if len(self.keys) == 1 or is_preview():
             return [*map(write, self.keys)]
@@ -210,6 +198,11 @@ def present_rows(action: Action, keys: Sequence[str], *, also_deleted: bool = Fa
     if errors := [unknown_row(kind.model, key) for key in unknown]:
         raise type(errors[0])(joined(map(str, errors), "\n"))
     return [by_key[key] for key in keys if key in by_key]
+
+
+def noun_of(kind: Kind | str) -> str:
+    """Returns the kind of a row as a word, such as "flag"."""
+    return kind.value if isinstance(kind, Kind) else kind
 
 
 def _arguments_in(hint: object) -> Iterator[Argument]:
@@ -251,7 +244,7 @@ def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
     """Returns `undo` and `restore` of a kind of row. `key` is that of the examples."""
     verb = "" if kind is Kind.FLAG else f"{kind.value} "
 
-    @action(kind, f"{verb}undo {key}", f"{verb}undo {key} 17", undoes=True, may_wait=False)
+    @action(kind, f"{verb}undo {key}", f"{verb}undo {key} 17", undoes=True, can_wait=False)
     def undo(
         key: str,
         version: _Version | None = None,
@@ -272,7 +265,7 @@ def undo_actions(kind: Kind, key: str) -> tuple[Action, Action]:
         f"{verb}restore {key} 17",
         f"{verb}restore {key} 17 --dry-run",
         undoes=True,
-        may_wait=False,
+        can_wait=False,
     )
     def restore(
         key: str, version: _Version, *, without: _Without = (), expect_version: int | None = None

@@ -52,6 +52,8 @@ class ActionAdmin(BaseAdmin):
 
     #: The names of actions of the terminal that have no page.
     left_out: ClassVar[Collection[str]] = ()
+    #: Whether an argument with the name of a column has its form field. Those of apps are texts.
+    has_column_arguments: ClassVar[bool] = True
 
     @property
     def action_kind(self) -> Kind | str:

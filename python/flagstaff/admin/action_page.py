@@ -216,7 +216,7 @@ class ActionPage:
     def _needs_approval(self, run: Run, look: Look) -> bool:
         """Whether a second person has to approve it."""
         # Nothing delays what cannot wait and gives nobody anything, such as an undo.
-        is_giving = run.action.may_wait or look.consequence >= Consequence.MORE
+        is_giving = run.action.can_wait or look.consequence >= Consequence.MORE
         return (
             is_giving
             and not self.subject.is_urgent

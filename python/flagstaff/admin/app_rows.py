@@ -1,6 +1,6 @@
 """The pages of the rows of optional apps, such as rollout plans, which have events but no history.
 
-Their actions return `Done`. The request class of the app says what each action would do.
+Their actions return `Done`, and have a look of their own.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from django.template.loader import render_to_string
 from flagstaff._text import say
 from flagstaff.admin.changes.events import rows_of_app
 from flagstaff.admin.links import changes_url
+from flagstaff.admin.receipt import AppReceipts
 from flagstaff.admin.rights import may
 from flagstaff.admin.row_page import RowPageAdmin, Section
 
@@ -28,6 +29,8 @@ class AppRowAdmin(RowPageAdmin):
 
     #: The kind of the actions, which is also the name of the app's pages: see `app_pages`.
     app_kind: ClassVar[str]
+    receipts = AppReceipts
+    has_column_arguments = False
 
     @property
     def action_kind(self) -> str:

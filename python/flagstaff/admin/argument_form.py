@@ -62,8 +62,8 @@ class ArgumentFields:
         return fields
 
     def _column(self, name: str) -> Any:
-        """Returns the field of the model with this name, or None. Those of apps are texts."""
-        return find_field(self.admin.model, name) if self.action.has_history else None
+        """Returns the field of the model whose form field an argument has; None for none."""
+        return find_field(self.admin.model, name) if self.admin.has_column_arguments else None
 
     def _field(self, name: str, argument: Argument, *, required: bool) -> forms.Field:
         """Returns the form field of the model for one of its fields, as on any page of Django."""

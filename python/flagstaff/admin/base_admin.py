@@ -28,7 +28,7 @@ from flagstaff._workers.words import propagation_messages
 from flagstaff.actions import Action, rights
 from flagstaff.admin.fallbacks import savepoint
 from flagstaff.admin.links import menu_links, with_pages
-from flagstaff.admin.rights import hidden_rows, may, refused_rows
+from flagstaff.admin.rights import hidden_rows, may, refused_rows, visible_refusal
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError, PropagationError
 from flagstaff.history.kinds import Kind
@@ -207,7 +207,8 @@ class BaseAdmin(_ModelAdmin):
                 if request.method != "POST":
                     raise
                 # Django capitalises the first letter of a message: a key must not come first.
-                text = say("Not saved: {why}", why=error.message).local
+                why = visible_refusal(self.admin_site, request, error)
+                text = say("Not saved: {why}", why=why).local
         self.message_user(request, text, messages.ERROR)
         return HttpResponseRedirect(request.get_full_path())
 

@@ -21,6 +21,7 @@ from flagstaff.changes.changed import Changed
 from flagstaff.changes.consequence import use_texts
 from flagstaff.changes.row_states import Impact
 from flagstaff.history.describe import (
+    MAX_SHORT_VALUE,
     Names,
     describe_actor,
     describe_change,
@@ -34,8 +35,6 @@ from flagstaff.history.user_names import may_see_users, names_of_actors, names_o
 
 #: The length of each value on the pages of the history.
 MAX_TEXT = 300
-# The length of each value in a message.
-_MAX_VALUE = 120
 # The flags and experiments that use a segment, on one page.
 _MAX_USES = 50
 # The newer changes that a message lists.
@@ -146,7 +145,7 @@ def segment_rows(site: AdminSite, request: HttpRequest, impact: Impact) -> list[
     return [*rows, *(Line(label, count, count) for label, count in counts)]
 
 
-def describe_changed(request: HttpRequest, changed: Changed, limit: int = _MAX_VALUE) -> str:
+def describe_changed(request: HttpRequest, changed: Changed, limit: int = MAX_SHORT_VALUE) -> str:
     """Describes the fields that a change has written, as the history does.
 
     `limit` is the length of each value.

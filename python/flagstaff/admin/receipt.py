@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from django.http import HttpRequest
 from django.utils.text import capfirst
@@ -13,7 +13,7 @@ from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import Action, Done
 from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.links import page_url, undo_url
-from flagstaff.admin.look_tables import describe_changed
+from flagstaff.admin.look_tables import describe_changed, text_for_log
 from flagstaff.admin.rights import may
 from flagstaff.changes import Changed
 
@@ -33,48 +33,65 @@ class Receipt:
     links: Sequence[tuple[str, str]] = ()
 
 
-class Receipts:
-    """Writes the receipt of an action of rows."""
+_Result = TypeVar("_Result", Changed, Done)
 
-    def __init__(
-        self, admin: ActionAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
-    ) -> None:
-        self.admin, self.request, self.action, self.rows = admin, request, action, rows
 
-    def of_changes(self, changed: Sequence[Changed], users: str) -> Receipt:
-        """Returns which rows were added, deleted or changed, and what `users` says of them."""
+class Receipts(Generic[_Result]):
+    """Says what an action of rows has done, for what the actions of a kind of row return."""
+
+    def __init__(self, admin: ActionAdmin, request: HttpRequest, action: Action) -> None:
+        self.admin, self.request, self.action = admin, request, action
+
+    def text_of(self, done: _Result) -> str:
+        """Returns what was done to a row, for Django's log."""
+        raise NotImplementedError
+
+    def receipt(self, written: Sequence[_Result], rows: Sequence[Any], users: str) -> Receipt:
+        """Returns what was done to the rows, and what `users` says of them."""
+        raise NotImplementedError
+
+
+class ChangeReceipts(Receipts[Changed]):
+    """Those of rows with a history."""
+
+    def text_of(self, done: Changed) -> str:
+        """Returns the fields that were written."""
+        return text_for_log(self.request, done)
+
+    def receipt(self, written: Sequence[Changed], rows: Sequence[Any], users: str) -> Receipt:
+        """Returns which rows were added, deleted or changed."""
         admin, request, action = self.admin, self.request, self.action
         unchanged = ""
-        written = [change for change in changed if change.written]
-        if same := [change.key for change in changed if not change.written]:
+        changed = [change for change in written if change.written]
+        if same := [change.key for change in written if not change.written]:
             text = say(
                 "Nothing was changed: {keys} already has these values.",
                 "Nothing was changed: {keys} already have these values.",
             )
             unchanged = say(text, count=len(same), keys=local_list(map(quoted, same))).local
-        if not written:
+        if not changed:
             return Receipt("", unchanged=unchanged)
         values: dict[str, Any] = {
-            "count": len(written),
-            "keys": local_list(quoted(change.key) for change in written),
+            "count": len(changed),
+            "keys": local_list(quoted(change.key) for change in changed),
         }
-        undone, sentences = [change for change in written if change.version], []
+        undone, sentences = [change for change in changed if change.version], []
         if action.creates:
             text = say("{keys} was added.")
-            undone = undone if may(admin.admin_site, request, "delete", self.rows[0]) else []
+            undone = undone if may(admin.admin_site, request, "delete", rows[0]) else []
         elif action.deletes:
             text = say("{keys} was deleted.", "{keys} were deleted.")
             undone = undone if may(admin.admin_site, request, "add", admin.model) else []
         else:
             text = say("{keys} was changed.", "{keys} were changed.")
             undone = [change for change in undone if change.undo is not None and not change.secret]
-            if len(written) == 1:
+            if len(changed) == 1:
                 text = say("“{key}” was changed: {change}.")
-                change = describe_changed(request, written[0])
-                values = {"key": written[0].key, "change": change}
+                change = describe_changed(self.request, changed[0])
+                values = {"key": changed[0].key, "change": change}
                 sentences.append(users)
         url = undo_url(admin.admin_site, [change.version for change in undone if change.version])
-        links = admin.next_steps(request, self.rows[0]) if action.creates else ()
+        links = admin.next_steps(request, rows[0]) if action.creates else ()
         return Receipt(
             " ".join(filter(None, [say(text, **values).local, *sentences])),
             url,
@@ -82,9 +99,17 @@ class Receipts:
             links=links,
         )
 
-    def of_app(self, done: Done, users: str) -> Receipt:
-        """Returns what was done to a row of an app, and the action that takes it back."""
-        admin, action, row = self.admin, self.action, self.rows[0]
+
+class AppReceipts(Receipts[Done]):
+    """Those of a row of an app."""
+
+    def text_of(self, done: Done) -> str:
+        """Returns its messages."""
+        return " ".join(map(str, done.messages))
+
+    def receipt(self, written: Sequence[Done], rows: Sequence[Any], users: str) -> Receipt:
+        """Returns what was done to the row, and the action that takes it back."""
+        admin, action, [done], [row] = self.admin, self.action, written, rows
         # What has happened is stored, and shown in English.
         text = " ".join(_sentence(done, localized(message)) for message in done.messages)
         if action.deletes:

@@ -30,11 +30,13 @@ from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import JsonField
 from flagstaff.actions.rights import permission
+from flagstaff.actions.table import noun_of
 from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.action_page import ActionPage
 from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import history_url, list_link, page_url, row_path
+from flagstaff.admin.receipt import ChangeReceipts, Receipts
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.row_subject import RowSubject
 from flagstaff.admin.rules.editor import RulesField
@@ -90,17 +92,19 @@ class Head:
 
 @dataclass(frozen=True)
 class ActionLink:
-    """An action on the page of a row; without a URL, the user may not do it."""
+    """An action on the page of a row; without a URL, the user may not see what it would do."""
 
     action: Action
     url: str
-    #: The permission that it needs, or the setting that forbids it.
+    #: The permission that it needs.
     permission: str
 
 
 class RowPageAdmin(ActionAdmin):
     """Shows a row as text, with its actions."""
 
+    #: How the messages after an action say what was done.
+    receipts: ClassVar[type[Receipts[Any]]] = ChangeReceipts
     #: What the editor of rules says if there are none, and below it.
     no_rules: ClassVar[str | Promise] = ""
     rules_help: ClassVar[str | Promise] = ""
@@ -255,16 +259,23 @@ class RowPageAdmin(ActionAdmin):
         if action is None:
             raise PermissionDenied
         may_write = self.may_do(request, action, row or self.model)
-        # Where nobody may write, who may see the row may see what the action would do.
-        may_look = conf.read_only and row and may(self.admin_site, request, "view", row)
-        if not (may_write or may_look):
+        if not (may_write or (row and self.may_look(request, action, row))):
             raise PermissionDenied
         return self._action_page(request, action, [row] if row else [], may_write=may_write)
+
+    def may_look(self, request: HttpRequest, action: Action, row: Any) -> bool:
+        """Whether the user may see what an action would do to a row.
+
+        Where nobody may write, this needs the right to view it only.
+        """
+        looked_at = replace(action, right="view") if conf.read_only else action
+        return self.may_do(request, looked_at, row)
 
     def _action_page(
         self, request: HttpRequest, action: Action, rows: Sequence[Any], *, may_write: bool = True
     ) -> HttpResponse:
-        subject = RowSubject(self, request, action, rows)
+        receipts = self.receipts(self, request, action)
+        subject = RowSubject(self, request, action, rows, receipts)
         return ActionPage(self, request, subject, may_write=may_write).answer()
 
     def missing(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -282,9 +293,8 @@ class RowPageAdmin(ActionAdmin):
         }
         all_sections = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
-        kind = self.action_kind
-        name = kind.value if isinstance(kind, Kind) else kind
-        waiting = row_lines(self.admin_site, request, name, row.key, (*OPEN, *PROBLEMS))
+        noun = noun_of(self.action_kind)
+        waiting = row_lines(self.admin_site, request, noun, row.key, (*OPEN, *PROBLEMS))
         alarms, notes = ([line for bad, line in waiting if bad is side] for side in (True, False))
         head = replace(head, alarms=[*head.alarms, *alarms], notes=[*head.notes, *notes])
         sections = [
@@ -314,9 +324,8 @@ class RowPageAdmin(ActionAdmin):
     def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
         """Returns the link to an action of a row."""
         action, url = self.page_actions[name], page_url(self.admin_site, self.model, name, row.pk)
-        is_allowed = self.may_do(request, action, row)
-        missing = "READ_ONLY" if conf.read_only else permission(action.right, row)
-        return ActionLink(action, url if is_allowed else "", missing)
+        is_visible = self.may_look(request, action, row)
+        return ActionLink(action, url if is_visible else "", permission(action.right, row))
 
     def about(self, row: Any, *elsewhere: str) -> Section:
         """Returns the section with the columns that are not empty and not `elsewhere` on the page.

@@ -18,7 +18,7 @@ from django.utils.text import capfirst
 from flagstaff._tables.rows import all_rows, unknown_row
 from flagstaff._text import local_number, say
 from flagstaff._value_schema import is_secret
-from flagstaff.actions import Action, Done
+from flagstaff.actions import Action
 from flagstaff.actions.commit import COUNT_TIMEOUT
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.table import Run
@@ -26,11 +26,10 @@ from flagstaff.admin.action_admin import ActionAdmin, is_answered
 from flagstaff.admin.argument_form import ArgumentFields
 from flagstaff.admin.later import wants_later
 from flagstaff.admin.links import back_url, list_link, page_url, row_links
-from flagstaff.admin.look_tables import newer_texts, tables_of, text_for_log
+from flagstaff.admin.look_tables import newer_texts, tables_of
 from flagstaff.admin.receipt import Receipt, Receipts
 from flagstaff.admin.rights import may
 from flagstaff.admin.waiting_lines import ended_lines
-from flagstaff.changes import Changed
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
 from flagstaff.waiting.actions import look_ahead
@@ -43,11 +42,16 @@ class RowSubject:
     """An action of rows, for a user who may do it."""
 
     def __init__(
-        self, admin: ActionAdmin, request: HttpRequest, action: Action, rows: Sequence[Any]
+        self,
+        admin: ActionAdmin,
+        request: HttpRequest,
+        action: Action,
+        rows: Sequence[Any],
+        receipts: Receipts[Any],
     ) -> None:
         """Takes the rows that the action changes, by key; none for one that creates a row."""
         self.admin, self.site, self.request = admin, admin.admin_site, request
-        self.action = action
+        self.action, self.receipts = action, receipts
         #: Whether the rows are the selection of the list, which posts it without a reason.
         self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
         # A secret value would be stored.
@@ -67,9 +71,7 @@ class RowSubject:
             self.versions = None if always and is_now else self.versions
         self.is_urgent = always and is_now
         self.is_danger = action.deletes
-        # The events of an app, which would have the reason, are deleted with their row.
-        is_lost = action.deletes and not action.has_history
-        self.needs_reason = not (always or is_lost)
+        self.needs_reason = action.keeps_reason and not always
         self.waits_for_workers = action.waits_for_workers
 
     @property
@@ -81,7 +83,7 @@ class RowSubject:
         """The action with what was typed."""
         arguments = self.form.arguments()
         keys = [row.key for row in self.rows] or [arguments.pop("key")]
-        return Run(self.action, keys, self.rows if self.action.has_history else [], arguments)
+        return Run(self.action, keys, self.rows, arguments)
 
     def look(self, run: Run, at: datetime | None) -> Look:
         """What it would do, for the user."""
@@ -182,12 +184,7 @@ class RowSubject:
             return
         log = admin.log_addition if self.action.creates else admin.log_change
         for row, change in done:
-            log(request, row, self._text_of(change))
-
-    def _text_of(self, done: Changed | Done) -> str:
-        if isinstance(done, Changed):
-            return text_for_log(self.request, done)
-        return " ".join(map(str, done.messages))
+            log(request, row, self.receipts.text_of(change))
 
     def receipt(self, written: Written, look: Look | None) -> Receipt:
         """What was written, and how to undo it."""
@@ -198,9 +195,4 @@ class RowSubject:
             # As it is now.
             newest = all_rows(self.admin.model).filter(pk__in=[row.pk for row in self.rows])
             users = self.admin.summary(newest[0]) if len(self.rows) == 1 and newest else ""
-        receipts = Receipts(self.admin, self.request, self.action, self.rows)
-        [first, *_others] = written
-        if isinstance(first, Done):
-            return receipts.of_app(first, users)
-        changed = [change for change in written if isinstance(change, Changed)]
-        return receipts.of_changes(changed, users)
+        return self.receipts.receipt(written, self.rows, users)

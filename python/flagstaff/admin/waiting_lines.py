@@ -119,7 +119,8 @@ def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[FlagN
         rows = uncached(actions.order_by("run_at", "id"))
         return foresee(row for row in rows if pks.keys() >= {*row.keys})
 
-    for waiting in value_or_default("the list cannot read the actions that wait", read, []):
+    none: list[WaitingAction] = []
+    for waiting in value_or_default("the list cannot read the actions that wait", read, none):
         text = f"{action_text(waiting)}: {localized(state_text(waiting))}"
         note = FlagNote(link(_page_of(site, waiting), text), _level(waiting))
         for key in waiting.keys:

@@ -9,10 +9,11 @@ from dataclasses import field as dataclass_field
 from typing import Any
 
 from flagstaff._tables.rows import PrimaryKey
-from flagstaff._text import Sentence
+from flagstaff._text import Sentence, say
 from flagstaff._value_schema import SECRET_FIELDS, VALUE, is_secret
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.row_states import RowState
+from flagstaff.history.describe import MAX_SHORT_VALUE, describe_change
 from flagstaff.history.differences import Difference, Users
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Action
@@ -59,6 +60,12 @@ class Changed:
     #: The row before and after, for its impact and to know a secret value; None if unknown.
     before: RowState | None = dataclass_field(default=None, compare=False, repr=False)
     after: RowState | None = dataclass_field(default=None, compare=False, repr=False)
+
+    @property
+    def messages(self) -> tuple[Sentence]:
+        """What it did, in a sentence with the key; of long values the beginning."""
+        change = describe_change(self, limit=MAX_SHORT_VALUE)
+        return (say("{key}: {change}", key=self.key, change=change),)
 
     @property
     def secret(self) -> bool:

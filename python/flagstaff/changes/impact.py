@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, islice
 from random import Random
 from typing import Any, cast
 
@@ -54,6 +54,8 @@ _MAX_USERS = 200_000
 _SAMPLE = 100_000
 # Users, and pages of the table, that are read at a time.
 _BATCH, _PAGES = 10_000, 64
+# Between two looks at the clock.
+_EVALUATIONS = 100_000
 _TABLES = (
     "flag_table",
     "allowed_users_table",
@@ -95,13 +97,6 @@ def sides_of(changes: Iterable[Changed]) -> tuple[list[RowState], list[RowState]
     return [before for before, _after in states], [after for _before, after in states]
 
 
-def impact_of_changes(
-    changes: Iterable[Changed], *, timeout: float = 1.0, viewer: HasPermissions | None = None
-) -> Impact:
-    """Counts what changes do, or the previews of them."""
-    return impact(*sides_of(changes), timeout=timeout, viewer=viewer)
-
-
 def impact(
     before: Sequence[RowState],
     after: Sequence[RowState],
@@ -109,14 +104,20 @@ def impact(
     timeout: float = 1.0,
     viewer: HasPermissions | None = None,
 ) -> Impact:
-    """Counts the users whose results differ between two states of rows.
+    """Returns what a change reaches, counted by `count_users`."""
+    return count_users(reached(before, after), timeout=timeout, viewer=viewer)
+
+
+def count_users(
+    effects: Impact, *, timeout: float = 1.0, viewer: HasPermissions | None = None
+) -> Impact:
+    """Counts the users whose results differ, for what a change reaches, and returns it.
 
     Counts what changes itself, and what uses a segment that changes. Reads every user, inactive
     ones included, for at most `timeout` seconds; of more than 200,000, a sample. What cannot be
     counted has a `problem`. A `viewer` who may not view users sees no small numbers, and none of
     rules that read attributes of users.
     """
-    effects = reached(before, after)
     used = [(use.kind, use.key) for use in effects.uses if use.is_active]
     differing = _differing(effects)
     effects |= _effects_of_code(effects, differing)
@@ -326,12 +327,18 @@ def _read(
     rows = table.rows.values_list("pk", *columns.values()).order_by()
     exact = counted = [0] * (2 + 5 * len(comparison.attributes()))
 
+    # With hundreds of rows, all users of a batch would take longer than the limit.
+    most_users = max(1, _EVALUATIONS // len(comparison.attributes()))
+
     def plus(counts: list[int], users: Iterable[tuple[Any, ...]]) -> list[int]:
-        if monotonic() >= deadline:
-            raise FlagstaffError(COUNT_TIMEOUT)
-        users = [*users]
-        changed, of_keys = comparison.count(iter(users), names)
-        return [*map(sum, zip(counts, (len(users), changed, *chain(*of_keys)), strict=True))]
+        remaining = iter(users)
+        while part := [*islice(remaining, most_users)]:
+            if monotonic() >= deadline:
+                raise FlagstaffError(COUNT_TIMEOUT)
+            changed, of_keys = comparison.count(iter(part), names)
+            figures = len(part), changed, *chain(*of_keys)
+            counts = [*map(sum, zip(counts, figures, strict=True))]
+        return counts
 
     by_pk = rows.order_by("pk")
     batch = [*by_pk[:_BATCH]]

@@ -8,17 +8,17 @@ and in production what reaches most users.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError, CommandParser
 
 from flagstaff.actions import Action, Done, all_actions
 from flagstaff.actions.arguments import is_input_closed
-from flagstaff.actions.table import Run, present_rows
+from flagstaff.actions.table import EXPECT_VERSION, Expected, Run, present_rows
 from flagstaff.changes import Changed
 from flagstaff.changes.consequence import impact_lines
 from flagstaff.cli.errors import USAGE
@@ -35,7 +35,7 @@ from flagstaff.cli.options import (
 from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import report, texts_of
 from flagstaff.cli.verb import Options, Topic, Verb
-from flagstaff.exceptions import InvalidArgumentError
+from flagstaff.exceptions import ConflictError, InvalidArgumentError
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
@@ -81,26 +81,26 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
         add_later(parser)
     if action.ended_by:
         add_until(parser)
-    if action.always_runs:
-        parser.set_defaults(needs_reason=partial(_needs_reason, action))
+    parser.set_defaults(needs_reason=partial(_needs_reason, action))
 
 
 def _needs_reason(action: Action, options: Options, out: Output) -> bool:
     """Nothing may delay a kill, or a rollout to 0 %."""
     is_fixed = not callable(action.always_runs)
-    return not action.runs_always({} if is_fixed else _arguments_of(action, options, out))
+    arguments = {} if is_fixed else _arguments_of(action, options, out)
+    return action.keeps_reason and not action.runs_always(arguments)
 
 
 def _run(action: Action, options: Options, out: Output) -> Done:
     keys = list(dict.fromkeys(options["keys"])) if action.many else [options["key"]]
-    version, expected = options.get("expect_version"), dict[str, Any]()
+    version, expected = options.get("expect_version"), dict[str, dict[str, int]]()
     if len(keys) > 1 and version is not None:
         raise CommandError("--expect-version needs one KEY", returncode=USAGE)
     # An unknown key is an error before the standard input is read.
     rows = present_rows(action, keys, also_deleted=action.deletes or action.undoes)
     run = Run(action, keys, rows, _arguments_of(action, options, out))
     if version is not None:
-        expected[keys[0] if action.has_history else "expect_version"] = version
+        expected[keys[0]] = {EXPECT_VERSION: version}
     is_later = options.get("at") or options.get("until") or options.get("request")
     if action.runs_always(run.arguments) and not (is_later or out.is_dry_run):
         return _report(run.write(expected), out)
@@ -113,7 +113,7 @@ def _run(action: Action, options: Options, out: Output) -> Done:
         at, until = options["at"], options.get("until")
         look = look_ahead(run, at)
         confirm(look, out)
-        look = replace(look, expected={**look.expected, **expected})
+        look = look.expecting(expected)
         return ask(run, look, at, until=until, approval=options["request"])
     written, look, has_asked = write(partial(look_at, run), out, expected, with_texts=action.undoes)
     is_counted = not has_asked and action.is_asked_about(run.arguments)
@@ -128,21 +128,22 @@ def _report(
         # A row of an app, which is one.
         if isinstance(done, Done):
             return done
-    changed = [change for change in written if isinstance(change, Changed)]
+    changed = cast("Sequence[Changed]", written)
     return report(changed, out, None if look is None else look.impact, is_counted=is_counted)
 
 
 def write(
     make_look: Callable[[], Look],
     out: Output,
-    expected: Mapping[str, Any] | None = None,
+    expected: Expected | None = None,
     *,
     with_texts: bool = False,
 ) -> tuple[Written, Look, bool]:
     """Shows a look, asks, and writes it. Returns what was written, the look, and if it has asked.
 
-    `expected` is what the write is refused by in any case; after a question also by what the look
-    has shown. `with_texts` shows the old and the new values, too. Blocks until the answer.
+    `expected` is what the write is refused by in any case; after a question, and for rows of apps,
+    also by what the look has shown. `with_texts` shows the old and the new values, too. Blocks
+    until the answer.
     """
     from flagstaff.actions.commit import commit  # noqa: PLC0415
     from flagstaff.changes.footprint import ChangedMeanwhileError  # noqa: PLC0415
@@ -152,13 +153,16 @@ def write(
         has_asked = confirm(look, out, texts_of(look.changed) if with_texts else ())
         if out.is_dry_run:
             return look.changed or look.write(expected or {}), look, has_asked
-        shown = look.expected if has_asked else {}
-        look = replace(look, expected={**shown, **(expected or {})})
+        # The commit compares rows with a history itself, and of rows of apps only what they expect.
+        shown = replace(look, expected={}) if look.changed and not has_asked else look
+        look = shown.expecting(expected or {})
         try:
             return commit(look), look, has_asked
-        except ChangedMeanwhileError:
+        except ConflictError as error:
+            # What the caller expects stays wrong, and an import would delete what nobody has seen.
+            is_final = not isinstance(error, ChangedMeanwhileError) and (expected or not look.rows)
             # Nobody has seen what has changed.
-            if has_asked or attempt == _ATTEMPTS - 1:
+            if has_asked or is_final or attempt == _ATTEMPTS - 1:
                 raise
     raise AssertionError
 

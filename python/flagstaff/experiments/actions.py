@@ -108,7 +108,7 @@ def _done(
     label=say("Add experiment").lazy,
     button=say("Add experiment"),
     look=looks.look_at_creation,
-    may_wait=False,
+    can_wait=False,
 )
 def create(key: str, **fields: Any) -> Done:
     """Create an experiment without starting it.
@@ -125,7 +125,7 @@ def create(key: str, **fields: Any) -> Done:
     fields=lambda: _SETTINGS,
     label=say("Edit").lazy,
     look=looks.look_at_edit,
-    may_wait=False,
+    can_wait=False,
 )
 def edit(key: str, **fields: Any) -> Done:
     """Change an experiment that has not started.
@@ -177,7 +177,7 @@ def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done
     label=say("Add a metric").lazy,
     button=say("Add the metric"),
     look=looks.look_at_addition,
-    may_wait=False,
+    can_wait=False,
 )
 def add_metric(
     key: str,
@@ -231,7 +231,7 @@ def restart(
     label=say("Force a unit").lazy,
     button=say("Force the unit"),
     look=looks.look_at_force,
-    may_wait=False,
+    can_wait=False,
 )
 def force(
     key: str,
@@ -303,7 +303,7 @@ def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done
     label=say("Undo").lazy,
     button=say("Undo"),
     look=looks.look_at_undo,
-    may_wait=False,
+    can_wait=False,
 )
 def undo(key: str) -> Done:
     """Take back the last stop or ship.
@@ -324,7 +324,8 @@ def undo(key: str) -> Done:
     button=say("Delete {key}"),
     deletes=True,
     look=looks.look_at_deletion,
-    may_wait=False,
+    keeps_reason=False,
+    can_wait=False,
 )
 def delete(key: str) -> Done:
     """Delete the experiment with its exposures and events.

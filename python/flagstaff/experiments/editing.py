@@ -202,9 +202,10 @@ def add_metric(key: str, metric: str, *, tolerated: float | None = None) -> Expe
     """Measures one more metric, of units that are exposed from now on; `tolerated` for a guardrail.
 
     So it does not matter what the metric would have shown before. It is never the primary one, and
-    cannot be removed: it counts in Holm's correction, so the corrected p values of the other
-    metrics rise. Raises UnknownExperimentError, InvalidExperimentError, or ExperimentError for a
-    draft, and if the experiment was shipped or has only its stored report.
+    cannot be removed. It counts in Holm's correction, so the corrected p values of the other
+    metrics rise; a guardrail lowers the level at which each of them stops. Raises
+    UnknownExperimentError, InvalidExperimentError, or ExperimentError for a draft, and if the
+    experiment was shipped or has only its stored report.
     """
     if metric in metric_names():
         require_columns_of(metric)

@@ -18,13 +18,14 @@ from flagstaff.changes.consequence import Consequence
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments import editing, lifecycle
 from flagstaff.experiments.editing import changed_texts, columns_of, set_columns, settings_of
-from flagstaff.experiments.figures import NONE
+from flagstaff.experiments.figures import NONE, percent_text
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.records import SETTINGS, setting_texts, shares_text
 from flagstaff.experiments.report_rows import possible_harms
-from flagstaff.experiments.reporting import read_report
+from flagstaff.experiments.reporting import read_report, stop_alpha
 from flagstaff.experiments.requirements import require_now, require_variant
 from flagstaff.experiments.rows import find, newest_event
+from flagstaff.experiments.statistics.sequential import ALPHA
 from flagstaff.experiments.verdict import outcome_text
 from flagstaff.history.user_names import HasPermissions
 
@@ -108,6 +109,16 @@ def look_at_addition(
     if tolerated is None:
         notes.append(
             say("The corrected p values of the others rise, so a result may be withdrawn.")
+        )
+    elif experiment.guardrails:
+        notes.append(
+            say(
+                "All guardrails together have {alpha}: each stops at {after} instead of {before}, "
+                "so a stop may be withdrawn.",
+                alpha=percent_text(ALPHA),
+                before=percent_text(stop_alpha(experiment)),
+                after=percent_text(stop_alpha(experiment, more=1)),
+            )
         )
     role = say("other metric").local if tolerated is None else say("guardrail").local
     return Look(
@@ -265,7 +276,7 @@ def _giving(  # noqa: PLR0913 (what is given, to whom, and what is asked)
 ) -> Look:
     """Returns the look at an action that gives variants to a share of all units."""
     return Look(
-        expected={"expect_event": newest_event(experiment)},
+        expected={experiment.key: {"expect_event": newest_event(experiment)}},
         lines=lines,
         share=share or say("{percent} % of all units take part.", percent=percent),
         consequence=Consequence.MOST if percent > _HALF else Consequence.MORE,

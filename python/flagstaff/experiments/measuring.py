@@ -31,12 +31,15 @@ from flagstaff.experiments.models import Experiment, LostExposures
 from flagstaff.experiments.report_data import ExposureReport
 from flagstaff.experiments.sources import checked_unit, excluded_units, rows_of
 from flagstaff.experiments.statistics.effects import (
+    STOP_NEEDS,
     Conversions,
     Effect,
     Estimate,
     PairSums,
     adjust,
     difference,
+    has_enough,
+    has_enough_conversions,
     lift,
     mean,
     proportion,
@@ -310,6 +313,8 @@ class Look:
     p_value: float
     #: How much worse the treatment is.
     harm: Effect
+    #: Whether both have enough for a stop of one of several guardrails, see STOP_NEEDS.
+    can_stop: bool
     #: With a covariate: so much of x is subtracted, and the share of the variance that is gone.
     theta: float | None = None
     variance_reduction: float | None = None
@@ -340,9 +345,11 @@ class Result:
     def harm_bound(self, plan: Plan, alpha: float = ALPHA) -> float:
         """Returns how much worse the treatment is at least, by all looks.
 
-        The largest bound of all: a harm that was certain once remains so.
+        The largest bound of all: a harm that was certain once remains so. Below 5 %, only looks
+        that `can_stop` count.
         """
-        bounds = (lower_bound(look.harm, plan, alpha) for look in self.looks)
+        looks = [look for look in self.looks if look.can_stop or alpha >= ALPHA]
+        bounds = (lower_bound(look.harm, plan, alpha) for look in looks)
         return max(bounds, default=-math.inf)
 
 
@@ -405,6 +412,7 @@ def _look(at: datetime, metric: Metric, arms: Sequence[PairSums], plan: Plan) ->
         lift=lift(control, treatment),
         p_value=always_valid(effect, plan).p_value,
         harm=-effect if metric.higher_is_better else effect,
+        can_stop=all(_can_stop(metric, arm) for arm in usable_arms),
         theta=theta,
         variance_reduction=variance_reduction,
     )
@@ -416,6 +424,12 @@ def _estimator(metric: Metric) -> Callable[[PairSums], Estimate]:
     if isinstance(metric, Ratio):
         return ratio
     return lambda arm: mean(arm.of_y)
+
+
+def _can_stop(metric: Metric, arm: PairSums) -> bool:
+    if metric.is_proportion:
+        return has_enough_conversions(_conversions(arm), STOP_NEEDS)
+    return has_enough(arm.of_y, STOP_NEEDS)
 
 
 def _conversions(arm: PairSums) -> Conversions:

@@ -259,10 +259,13 @@ def _corrected(metrics: Sequence[_Measured]) -> list[_Measured]:
     return [replace(metric, corrected=by_metric[metric.name]) for metric in metrics]
 
 
-def _stop_alpha(experiment: Experiment) -> float:
-    """Returns the alpha with which one guardrail stops: all of them together have 5 %."""
+def stop_alpha(experiment: Experiment, *, more: int = 0) -> float:
+    """Returns the alpha with which one guardrail stops: all of them together have 5 %.
+
+    `more` guardrails are to be added.
+    """
     treatments = len(experiment.variants) - 1
-    return ALPHA / max(len(experiment.guardrails) * treatments, 1)
+    return ALPHA / max((len(experiment.guardrails) + more) * treatments, 1)
 
 
 def _undecided_units(
@@ -313,7 +316,7 @@ def _evidence(
             Guardrail(
                 metric.name,
                 of_metric[metric.name].harm_bound(plan),
-                of_metric[metric.name].harm_bound(plan, _stop_alpha(experiment)),
+                of_metric[metric.name].harm_bound(plan, stop_alpha(experiment)),
                 experiment.guardrails[metric.name],
                 bool(metric.error),
             )
@@ -407,7 +410,7 @@ def _result(
     decisive = result.decisive if corrected and corrected.is_rejected else None
     tolerated = experiment.guardrails[measured.name] if measured.role == GUARDRAIL else None
     newest, bound = result.newest, result.harm_bound(plan)
-    stop_alpha = _stop_alpha(experiment)
+    alpha_to_stop = stop_alpha(experiment)
     return {
         "treatment": result.treatment,
         "p_value": result.p_value,
@@ -422,8 +425,8 @@ def _result(
         "is_harmed": None if tolerated is None else bound > tolerated,
         "is_stopping": None
         if tolerated is None
-        else result.harm_bound(plan, stop_alpha) > tolerated,
-        "stop_alpha": None if tolerated is None else stop_alpha,
+        else result.harm_bound(plan, alpha_to_stop) > tolerated,
+        "stop_alpha": None if tolerated is None else alpha_to_stop,
     }
 
 

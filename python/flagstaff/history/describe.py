@@ -19,6 +19,8 @@ from flagstaff.history.differences import (
     path_text,
 )
 
+#: The length of each value in a message.
+MAX_SHORT_VALUE = 120
 #: Usernames by primary key.
 Names = Mapping[str, str]
 

@@ -22,7 +22,7 @@ from flagstaff.rollouts.steps import USUAL, parse_step
 #: The kind of row, and the verb that has the actions.
 PLAN: Final = "plan"
 # Whoever may turn a flag on and off may use its plan.
-_action = partial(action, PLAN, right="toggle", may_wait=False)
+_action = partial(action, PLAN, right="toggle", can_wait=False)
 
 _Steps = Annotated[
     Sequence[str] | None,
@@ -134,7 +134,7 @@ def create(  # noqa: PLR0913, PLR0917 (what a plan is)
     "plan start new_checkout",
     "plan start new_checkout --step 5:1h --step 100 --guard errors --guard latency=0.5",
     look=looks.look_at_start,
-    may_wait=True,
+    can_wait=True,
     present=plans.present,
     label=say("Start").lazy,
     button=say("Start the plan of {key}"),
@@ -187,7 +187,7 @@ def pause(key: str) -> Done:
     "plan resume new_checkout",
     "plan resume new_checkout --wait",
     look=looks.look_at_resume,
-    may_wait=True,
+    can_wait=True,
     present=plans.present,
     label=say("Resume").lazy,
     button=say("Resume the plan of {key}"),
@@ -235,6 +235,7 @@ def roll_back(key: str) -> Done:
     "plan delete new_checkout --dry-run",
     look=looks.look_at_deletion,
     deletes=True,
+    keeps_reason=False,
     label=say("Delete").lazy,
     button=say("Delete the plan of {key}"),
 )

@@ -14,6 +14,7 @@ from django.utils.text import capfirst
 from flagstaff._tables.rows import FlagRow, flag_row
 from flagstaff._text import localized, say
 from flagstaff.actions.look import Line, Look, users_line
+from flagstaff.actions.table import EXPECT_VERSION
 from flagstaff.changes.consequence import (
     Consequence,
     consequence_of,
@@ -21,6 +22,7 @@ from flagstaff.changes.consequence import (
     needs_question,
     text_to_type,
 )
+from flagstaff.changes.footprint import footprint_of
 from flagstaff.changes.impact import impact
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import UnknownPlanError
@@ -77,7 +79,7 @@ def look_at_start(
     enables = enable and not flag.enabled
     problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
     require(key, problem_of_database(), problem)
-    return _steps_ahead(plan, flag, 0, present, enables=enables, viewer=viewer)
+    return _steps_ahead(key, plan, flag, 0, present, enables=enables, viewer=viewer)
 
 
 def look_at_resume(key: str, *, viewer: HasPermissions | None = None) -> Look:
@@ -89,10 +91,11 @@ def look_at_resume(key: str, *, viewer: HasPermissions | None = None) -> Look:
     flag = plans.named_flag(plan)
     require(key, problem_of_database(), problem_of_flag(flag))
     index = (plan.step or 0) if plan.state == State.PAUSED else 0
-    return _steps_ahead(plan, flag, index, plan, viewer=viewer)
+    return _steps_ahead(key, plan, flag, index, plan, viewer=viewer)
 
 
 def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and who looks)
+    key: str,
     plan: Plan,
     flag: FlagRow,
     index: int,
@@ -103,6 +106,7 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
 ) -> Look:
     # Before the count: then newer changes are a conflict.
     version = version_of(Kind.FLAG, flag.pk)
+    footprint = footprint_of(Impact([], []), [flag.rules])
     plan_version = "" if present is None else present.version
     now, steps = RowState(Kind.FLAG, flag), plan.read_steps()
     fields = {"enabled": True} if enables else {}
@@ -127,7 +131,7 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
     notes += [*users, *_notes(plan, flag, index), last_step]
     asks = enables or needs_question(last, Consequence.MORE)
     return Look(
-        expected={"expect_version": version, "expect_plan": plan_version},
+        expected={key: {EXPECT_VERSION: version, "expect_plan": plan_version}},
         lines=[
             *([Line(say("flag").local, _off(), _on())] if enables else []),
             _plan_line(plan, State.RUNNING.label),
@@ -142,6 +146,7 @@ def _steps_ahead(  # noqa: PLR0913 (the plan, its flag, where it goes on, and wh
         typed=text_to_type(last) if asks else "",
         rows=[flag],
         models=(Plan,),
+        footprint=footprint,
     )
 
 
@@ -160,9 +165,8 @@ def _users_lines(flag: FlagRow, at_once: Impact, last: Impact) -> Iterator[Line]
 def look_at_pause(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """The rollout stays as it is."""
     plan = plans.find_plan(key)
-    rollout = "" if plan is None or plan.flag is None else f"{plan.flag.rollout_percent} %"
-    lines = [] if plan is None else [_plan_line(plan, State.PAUSED.label)]
-    return Look(lines=[*lines, Line(say("rollout").local, rollout, rollout)])
+    lines = [] if plan is None else [_plan_line(plan, State.PAUSED.label), *_kept_rollout(plan)]
+    return Look(lines=lines)
 
 
 def look_at_roll_back(key: str, *, viewer: HasPermissions | None = None) -> Look:
@@ -191,12 +195,8 @@ def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
     if plan is None:
         raise UnknownPlanError(plans.no_plan_text(key))
     text = say("The flag stays as it is. The events and the figures of the plan are deleted.").local
-    rollout = "" if plan.flag is None else f"{plan.flag.rollout_percent} %"
     return Look(
-        lines=[
-            _plan_line(plan, say("deleted").local),
-            Line(say("rollout").local, rollout, rollout),
-        ],
+        lines=[_plan_line(plan, say("deleted").local), *_kept_rollout(plan)],
         notes=[text],
         asks=True,
         asks_always=True,
@@ -207,6 +207,13 @@ def look_at_deletion(key: str, *, viewer: HasPermissions | None = None) -> Look:
 
 def _notes(plan: Plan, flag: FlagRow, index: int, *, has_traffic: bool = True) -> Iterator[str]:
     yield from map(_sentence, notes_of(plan, flag, index, has_traffic=has_traffic))
+
+
+def _kept_rollout(plan: Plan) -> Iterator[Line]:
+    """Yields the rollout of the flag of a plan, also if it was renamed; nothing if it is gone."""
+    if (flag := plan.own_flag) is not None:
+        rollout = f"{flag.rollout_percent} %"
+        yield Line(say("rollout").local, rollout, rollout)
 
 
 def _plan_line(plan: Plan, after: object) -> Line:

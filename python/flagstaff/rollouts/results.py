@@ -104,6 +104,8 @@ class Comparison:
     log_e_values: tuple[float, ...]
     #: The always-valid upper bound of the ratio; inf without enough failures.
     upper: float
+    #: The ratio that more requests explain, up to which the number of users passes.
+    explained: float
     passed: bool
 
 

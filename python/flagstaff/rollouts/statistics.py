@@ -116,6 +116,33 @@ def visible_ratio(share: float, ratio: float) -> float:
     return float((1 - (1 - share) ** ratio) / share)
 
 
+def explained_ratio(requests: float, limit: float) -> float:
+    """Returns how many times as often users inside may fail because they make more requests.
+
+    `requests` is how many times as many they make. So many times as many of them fail although
+    nothing is wrong with the flag, but it is no excuse for more than `limit` allows: the two
+    multiplied stay below it. The result is 1 where they make no more requests, or `limit` times as
+    many.
+
+        >>> explained_ratio(1.2, 2), explained_ratio(1.6, 2), explained_ratio(2.5, 2)
+        (1.2, 1.25, 1.0)
+    """
+    return max(min(requests, limit / requests), 1.0)
+
+
+def share_at(theta: float, ratio: float) -> float:
+    """Returns the probability that a failing user is inside if those inside fail `ratio` as often.
+
+    With this share as theta, `e_value` is evidence that the true ratio is above `ratio`. Each
+    likelihood ratio has an expectation of 1 at that ratio, and less below it, so by Ville's
+    inequality the evidence of any smaller ratio ever reaches 20 with a probability of 5 % at most.
+
+        >>> round(share_at(0.05, 2), 4)
+        0.0952
+    """
+    return theta * ratio / (theta * ratio + 1 - theta)
+
+
 def upper_bound(inside: float, outside: float, theta: float, alpha: float) -> float:
     """Returns the always-valid upper bound of the ratio: the true one exceeds it with `alpha`.
 

@@ -163,9 +163,11 @@ def _smallest_harm(plan: Plan, step: Step, traffic: Traffic) -> float | None:
     """Returns the largest of the smallest ratios that the guards find, or None if one sees none."""
     guards, share = plan.read_guards(), step.percent / ALL
     alpha = alpha_of_run(plan.read_steps(), 0, guards, 1)
+    # In a longer time, nothing is extrapolated.
+    part = min(step.seconds / traffic.seconds, 1)
     ratios = [
         smallest_ratio(
-            traffic.failed.get(number, 0) * step.seconds / traffic.seconds * (1 - share),
+            traffic.failed.get(number, 0) * part * (1 - share),
             share,
             2 / alpha.guard,
         )

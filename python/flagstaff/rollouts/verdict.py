@@ -27,7 +27,7 @@ from flagstaff.rollouts.results import (
     StepVerdict,
     Tenth,
 )
-from flagstaff.rollouts.statistics import visible_ratio
+from flagstaff.rollouts.statistics import explained_ratio, visible_ratio
 from flagstaff.rollouts.steps import ALL, Step
 
 # The standard errors by which theta is moved to the safe side.
@@ -59,9 +59,11 @@ def judge(  # noqa: PLR0913, PLR0917 (the plan, its step and what was counted)
     more often. It trips if both e-values reach 1/alpha, where alpha is its part. It passes if by
     both the 95 % upper bound of the ratio is below its limit, or the e-value of the whole run is
     below 20 at `required_users` users inside; and no tenth has begun since which both are 20 or
-    more. `compare` names the one comparison that decides. If more than a fifth of the users outside
-    have failed, requests decide, unless the ratio of users is less than half as far above 1 as
-    `limit` would make it.
+    more. That e-value of users is against what more requests explain, see
+    `statistics.explained_ratio`: without it, 1.5 times the requests would hold until thousands of
+    failures bound the ratio. `compare` names the one comparison that decides. If more than a fifth
+    of the users outside have failed, requests decide, unless the ratio of users is less than half
+    as far above 1 as `limit` would make it.
 
     Theta, the share of users inside, is raised by two standard errors for trips and lowered by two
     for the bound. Where networks are known, a guard trips only if it does so without two of the
@@ -127,18 +129,23 @@ def _result(  # noqa: PLR0913, PLR0917 (the guard, what was counted, and what it
     share = failed.outside / evidence.users_outside if evidence.users_outside else 0.0
     is_vague = share > _MANY_FAILED
     tenths = _from_tenths(failed)
+    requests = _requests_windows(failed, tenths) if all(tenths[0].at_risk) else []
+    explained = 1.0
+    if requests and theta.share and not compare:
+        more = _odds(requests[0].share.share) / _odds(theta.share)
+        explained = explained_ratio(more, guard.limit)
     by_users = _compare(
         USERS,
         _users_windows(failed, tenths, theta),
         evidence.spare,
         limit=visible_ratio(min(share, 1), guard.limit) if is_vague else guard.limit,
         has_enough=has_enough and not is_vague,
+        explained=explained,
     )
     comparisons = [by_users]
-    if all(tenths[0].at_risk):
-        windows = _requests_windows(failed, tenths)
+    if requests:
         by_requests = _compare(
-            REQUESTS, windows, evidence.spare, limit=guard.limit, has_enough=has_enough
+            REQUESTS, requests, evidence.spare, limit=guard.limit, has_enough=has_enough
         )
         comparisons.append(by_requests)
     names = [comparison.by for comparison in comparisons]
@@ -160,10 +167,16 @@ def _result(  # noqa: PLR0913, PLR0917 (the guard, what was counted, and what it
     bounded = all(one.upper < guard.limit for one in deciding)
     harm = None
     if passed and not bounded:
-        # The whole run has half of the weight.
-        first = deciding[0]
-        high = theta.high if first.by == USERS else first.share
-        harm = statistics.smallest_ratio(first.outside, high, 2 * threshold)
+        # The whole run has half of the weight, and all comparisons must trip.
+        harms = [
+            statistics.smallest_ratio(
+                comparison.outside,
+                theta.high if comparison.by == USERS else comparison.share,
+                2 * threshold,
+            )
+            for comparison in deciding
+        ]
+        harm = None if None in harms else max(filter(None, harms))
     return GuardResult(
         number=number,
         name=guard_name(guard),
@@ -213,10 +226,19 @@ def _requests_windows(failed: GuardCounts, tenths: Sequence[Tenth]) -> list[_Win
     return windows
 
 
-def _compare(
-    by: str, windows: Sequence[_Window], spare: int, *, limit: float, has_enough: bool
+def _compare(  # noqa: PLR0913 (what was counted, and what it needs)
+    by: str,
+    windows: Sequence[_Window],
+    spare: int,
+    *,
+    limit: float,
+    has_enough: bool,
+    explained: float = 1.0,
 ) -> Comparison:
-    """Returns the figures of a comparison, and whether it passes, by its bound or its users."""
+    """Returns the figures of a comparison, and whether it passes, by its bound or its users.
+
+    By its users, if there is no sign that they fail more often than is `explained`.
+    """
     whole = windows[0]
     logs = [
         statistics.log_e_value(window.inside, window.outside, window.share.high)
@@ -229,6 +251,9 @@ def _compare(
             for window in windows
         ]
     upper = statistics.upper_bound(whole.inside, whole.outside, whole.share.low, PLAN_ALPHA)
+    unexplained = statistics.log_e_value(
+        whole.inside, whole.outside, statistics.share_at(whole.share.high, explained)
+    )
     return Comparison(
         by=by,
         inside=whole.inside,
@@ -238,8 +263,9 @@ def _compare(
         e_value=statistics.mixture(spared),
         log_e_values=tuple(logs),
         upper=upper,
+        explained=explained,
         # What a single look would call harm must not pass, also if it could be two networks.
-        passed=upper < limit or (has_enough and logs[0] < _SIGNS),
+        passed=upper < limit or (has_enough and unexplained < _SIGNS),
     )
 
 
@@ -304,13 +330,8 @@ def _counts_text(
     if result is not None and result.ratio is not None and math.isfinite(result.ratio):
         ratio = times(result.ratio)
         message = say("{what}; {ratio} times as often", what=message, ratio=ratio)
-    if result is not None and result.failed_share is not None and result.decides == (REQUESTS,):
-        message = say(
-            "{what}; {percent} % of the users without the flag have failed already: compared by "
-            "requests",
-            what=message,
-            percent=round(100 * result.failed_share),
-        )
+    if result is not None:
+        message = _with_comparison(message, result)
     if failed.visitors:
         # Somebody who draws new cookies can fail as many visitors.
         message = say(
@@ -321,6 +342,18 @@ def _counts_text(
             visitors=failed.visitors,
         )
     return message
+
+
+def _with_comparison(message: Sentence, result: GuardResult) -> Sentence:
+    """Adds that requests decide, because too many users have failed."""
+    if result.failed_share is None or result.decides != (REQUESTS,):
+        return message
+    return say(
+        "{what}; {percent} % of the users without the flag have failed already: compared by "
+        "requests",
+        what=message,
+        percent=round(100 * result.failed_share),
+    )
 
 
 def _missing_data(evidence: StepEvidence) -> Sentence | None:
@@ -442,7 +475,8 @@ def _pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Senten
         worst = max(vague, key=lambda result: result.smallest_harm or 0.0)
         template = say("{fine}: {guard} would have tripped at {ratio} times as often")
         ratio = worst.smallest_harm or 0.0
-    return say(template, fine=fine, guard=worst.name, ratio=times(ratio))
+    message = say(template, fine=fine, guard=worst.name, ratio=times(ratio))
+    return _with_comparison(message, worst)
 
 
 def times(ratio: float) -> float:

@@ -21,8 +21,8 @@ from flagstaff._text import is_whole_number, localized, quoted, say, some
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
-from flagstaff.actions.look import Look
-from flagstaff.actions.table import Run
+from flagstaff.actions.look import Look, look_at_nothing
+from flagstaff.actions.table import EXPECT_VERSION, Run
 from flagstaff.changes import Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections
@@ -66,9 +66,8 @@ from flagstaff.waiting.times import is_shown_twice
 
 #: The kind of row, and the verb that has the actions.
 KIND: Final = "waiting"
-_action = partial(action, KIND, may_wait=False)
+_action = partial(action, KIND, can_wait=False)
 
-_VERSION: Final = "expect_version"
 _ASK_LOCK: Final = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 #: Seconds for a count of users for which nobody waits.
 JOB_TIMEOUT: Final = 5.0
@@ -98,8 +97,8 @@ def ask(
         raise InvalidArgumentError("a period begins at a time, and ends later")
     for row in look.rows:
         if (kind := Kind.of_model(type(row))) is not None:
-            expected = look.expected.get(row.key, look.expected.get(_VERSION))
-            require_version(kind, row.key, row.pk, expected)
+            expected = look.expected.get(row.key, {})
+            require_version(kind, row.key, row.pk, expected.get(EXPECT_VERSION))
     with db.atomic():
         begin = _asked(run, look, at, approval=approval)
         _require_public(run)
@@ -332,7 +331,7 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
     ]
     return replace(
         look,
-        expected={"expect_consequence": int(seen.largest_consequence)},
+        expected={key: {"expect_consequence": int(seen.largest_consequence)}},
         notes=[*filter(None, [what, why, *waits, now, then]), *look.notes],
         asks=True,
         question="Approve it?",
@@ -387,6 +386,7 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
 @_action(
     "waiting refuse 12 --as alice",
     'waiting refuse 12 --as alice --reason "not before the sale"',
+    look=look_at_nothing,
     label=say("Refuse").lazy,
     button=say("Refuse"),
 )
@@ -405,6 +405,7 @@ def refuse(key: str) -> Done:
 @_action(
     "waiting cancel 12",
     'waiting cancel 12 --reason "asked for it again"',
+    look=look_at_nothing,
     always_runs=True,
     label=say("Cancel").lazy,
     button=say("Cancel"),

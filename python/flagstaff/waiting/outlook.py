@@ -348,7 +348,7 @@ class _Scene:
             raise FlagstaffError(_OTHER)
 
     def _previewed(self, action: WaitingAction, run: Run) -> list[Changed]:
-        if not run.action.has_history:
+        if run.action.look is not None:
             self._require_expected(action, run)
             return []
         if run.action.creates:

@@ -14,7 +14,15 @@ from threading import Event
 from typing import Any
 
 from django.db import DatabaseError, OperationalError
-from django.db.models import BooleanField, Count, ExpressionWrapper, Q, QuerySet
+from django.db.models import (
+    BigIntegerField,
+    BooleanField,
+    Count,
+    ExpressionWrapper,
+    Func,
+    Q,
+    QuerySet,
+)
 from django.db.models.functions import Now
 from django.utils import timezone
 from django.utils.translation import override
@@ -25,18 +33,15 @@ from flagstaff._tables.database import db
 from flagstaff._text import joined, say, some
 from flagstaff._text.cells import Column, Record
 from flagstaff._text.times import aware, full_time
-from flagstaff.actions import Done
 from flagstaff.actions.commit import BEGIN, commit, look_at, seen_by
 from flagstaff.actions.look import Look, Written
-from flagstaff.actions.table import Run
-from flagstaff.changes import Changed
+from flagstaff.actions.table import Expected, Run
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import read_rows
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.segment_use import SegmentInUseError
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.extensions import Job, JobReport
-from flagstaff.history.describe import describe_change
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
 from flagstaff.models import WaitingAction
@@ -59,8 +64,9 @@ _REACHED = {
     Consequence.MORE: say("some users"),
     Consequence.MOST: say("more than half of the users"),
 }
-# The length of each value in the result.
-_MAX_VALUE = 120
+_TRANSACTION = Func(
+    template="pg_catalog.pg_current_xact_id()::text::bigint", output_field=BigIntegerField()
+)
 
 
 class UncountedError(FlagstaffError):
@@ -221,15 +227,15 @@ def _write(waiting: WaitingAction) -> str:
         require_consequence(waiting, look)
     source, texts = f"{WaitingAction.SOURCE} {waiting.pk}", list[str]()
 
-    def write(expected: Mapping[Any, Any]) -> Written:
+    def write(expected: Expected) -> Written:
         written, left_out = _written(waiting, run, expected)
         texts.extend(left_out)
         return written
 
     def finish(done: Written) -> None:
-        written = [change for change in done if change.written]
-        texts[:0] = [*map(_what_was_done, written)] or [say("nothing had to be changed")]
-        if not _end(waiting, State.DONE, joined(texts, "; "), _entries(look, done, source)):
+        messages = [message for each in done if each.written for message in each.messages]
+        texts[:0] = messages or [say("nothing had to be changed")]
+        if not _end(waiting, State.DONE, joined(texts, "; "), _entries(source)):
             raise _EndedMeanwhileError
         _end_in_front(waiting)
         _move_on(waiting, run)
@@ -243,9 +249,9 @@ def _write(waiting: WaitingAction) -> str:
         if waiting.takes_away:
             finish(write({}))
         else:
-            expected = {**look.expected, **waiting.expected}
+            expected = look.expecting(dict.fromkeys(run.keys, waiting.expected)).expected
             footprint = look.footprint
-            if run.action.has_history:
+            if run.action.look is None:
                 # Its rows are locked, and compared without what does not decide.
                 expected, footprint = {}, footprint_of_stored(waiting.stands_on)
             seen = replace(look, write=write, expected=expected, footprint=footprint)
@@ -253,22 +259,20 @@ def _write(waiting: WaitingAction) -> str:
     return joined(texts, "; ")
 
 
-def _written(
-    waiting: WaitingAction, run: Run, expected: Mapping[Any, Any]
-) -> tuple[Written, list[str]]:
+def _written(waiting: WaitingAction, run: Run, expected: Expected) -> tuple[Written, list[str]]:
     """Locks the rows, asks for the last time whether it will run, and writes.
 
     Returns what was written, and which rows were left out. The plan or the experiment of an app
     locks itself, and refuses by `expected`, also another version of its flag.
     """
-    if run.action.has_history:
+    if run.action.look is None:
         own = [row for row in waiting.stands_on if _is_own(waiting, row)]
         locked = read_rows(((Kind(row["kind"]), row["pk"]) for row in own), lock=True)
         run = replace(run, rows=[*locked.values()])
     _require_no_obstacle(foresee([waiting])[0])
     if not waiting.takes_away:
         return run.write(expected), []
-    if run.action.has_history:
+    if run.action.look is None:
         keys = {row.key: row for row in run.rows}
         present = replace(run, keys=[key for key in waiting.keys if key in keys])
         run = replace(present, keys=[one.key for one in takings(present.preview())])
@@ -304,28 +308,10 @@ def _move_on(waiting: WaitingAction, run: Run) -> None:
         rows.filter(kind=waiting.kind, rests_on__contains=[waiting.pk]).update(expected=present)
 
 
-def _entries(look: Look, written: Written, source: str) -> list[int]:
-    """Returns the numbers of the entries that were written, also by an app to its flag."""
-    changes = [change for change in written if isinstance(change, Changed)]
-    if changes:
-        return [change.version for change in changes if change.written and change.version]
-    of_rows = (Change.objects.of_row(kind, row.pk) for row in look.rows if (kind := _kind(row)))
-    return [
-        pk
-        for entries in of_rows
-        for pk in entries.filter(source=source).newest().values_list("pk", flat=True)
-    ]
-
-
-def _kind(row: Any) -> Kind | None:
-    return Kind.of_model(type(row))
-
-
-def _what_was_done(done: Changed | Done) -> str:
-    if isinstance(done, Done):
-        return joined(done.messages, "; ")
-    change = describe_change(done, limit=_MAX_VALUE)
-    return say("{key}: {change}", key=done.key, change=change)
+def _entries(source: str) -> list[int]:
+    """Returns the numbers of the entries that this transaction has written as this source."""
+    own = Change.objects.filter(transaction_id=_TRANSACTION, source=source)
+    return [*own.order_by("id").values_list("pk", flat=True)]
 
 
 def require_consequence(waiting: WaitingAction, look: Look) -> None:

@@ -42,7 +42,7 @@ def stored_run(waiting: WaitingAction, rows: Sequence[Any] | None = None) -> Run
         )
     if rows is None:
         rows = present_rows(action, waiting.keys)
-    return Run(action, waiting.keys, rows if action.has_history else [], waiting.arguments)
+    return Run(action, waiting.keys, rows if action.look is None else [], waiting.arguments)
 
 
 def stored_action(waiting: WaitingAction) -> Action:

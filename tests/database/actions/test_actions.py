@@ -7,7 +7,6 @@ import shlex
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 from django.apps import apps
@@ -21,7 +20,6 @@ from flagstaff.history.log import version_of
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import FeatureFlag, WaitingAction
 from tests.conftest import ROOT
-from tests.support.experiments import METRICS
 from tests.support.history import newest_entry
 from tests.support.samples import (
     ACTIONS,
@@ -38,19 +36,10 @@ from tests.support.samples import (
 from tests.support.terminals import refused, run, undo_of
 from tests.support.waiting import TOMORROW, make_due
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "plain_terminal")]
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
-
-
-@pytest.fixture
-def sample(request: pytest.FixtureRequest) -> Sample:
-    """A sample, with the plan or the experiment that it needs."""
-    sample: Sample = request.param
-    return sample.prepare()
+pytestmark = [
+    pytest.mark.django_db,
+    pytest.mark.usefixtures("open_shop", "plain_terminal", "metrics"),
+]
 
 
 def test_every_action_has_a_sample() -> None:

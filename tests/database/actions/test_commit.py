@@ -3,30 +3,47 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from random import Random
+from threading import Barrier, BrokenBarrierError, local
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.test import Client
+from django.utils.module_loading import import_string
 
 from flagstaff import changes
 from flagstaff.actions import Kind, all_actions
+from flagstaff.actions import commit as committing
 from flagstaff.actions.commit import BusyError, commit, look_at
 from flagstaff.actions.look import Look
 from flagstaff.actions.table import Run
 from flagstaff.changes.footprint import ChangedMeanwhileError, compare_alone
 from flagstaff.exceptions import ConflictError
-from flagstaff.models import FeatureFlag, Segment
-from tests.support.admin_pages import FLAGS, flag_url, row_url, typed, undo, undo_all_url, undo_at
+from flagstaff.models import FeatureFlag, Segment, WaitingAction
+from flagstaff.rollouts import plans
+from tests.support.admin_pages import (
+    FLAGS,
+    asks,
+    confirmed,
+    row_url,
+    text_of,
+    typed,
+    undo_all_url,
+)
 from tests.support.concurrency import in_threads
 from tests.support.fixtures import COMMITTED
 from tests.support.plans import drive_recently
+from tests.support.repeats import repeats
 from tests.support.shop import Shop
-from tests.support.terminals import asked
+from tests.support.terminals import asked, on_terminal, terminal
 from tests.support.waiting import ask, make_due, run_jobs
 
 pytestmark = COMMITTED
@@ -38,7 +55,12 @@ NOBODY = [
 ]
 EVERYBODY = [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]
 
-Door = Callable[[Client, Path], object]
+Act = Callable[[], object]
+#: Writes what must be there before, and returns what a session does then. It confirms nothing by
+#: which users gain a flag.
+Door = Callable[[Client, Path], Act]
+#: Where a session waits for the other one: before its look, its write, and its comparison.
+STAGES = ("start", "_transaction", "compare_alone")
 
 
 @pytest.fixture(autouse=True)
@@ -65,6 +87,12 @@ def turn_on() -> Run:
     return run_of(Kind.FLAG, "on", FeatureFlag.objects.get())
 
 
+def start_plan() -> Run:
+    plans.create(KEY, steps=["50:1h", "100"])
+    action = next(action for action in all_actions("plan") if action.name == "start")
+    return Run(action, [KEY], [], {"enable": True})
+
+
 def widen() -> Run:
     return run_of(Kind.SEGMENT, "conditions", Segment.objects.get(), conditions=EVERYBODY)
 
@@ -75,63 +103,80 @@ def is_open_to_all() -> bool:
     return bool(enabled and conditions == EVERYBODY)
 
 
-def post(client: Client, url: str, **arguments: str) -> object:
-    """Types the arguments on the page of an action, and answers no further question."""
-    return client.post(url, typed(client, url, **arguments))
+def by_page(model: Any, action: str, **arguments: str) -> Door:
+    def open_page(client: Client, _directory: Path) -> Act:
+        url = row_url(model.objects.get(), action)
+        data = typed(client, url, **arguments)
+        return lambda: client.post(url, data)
+
+    return open_page
 
 
-def import_of(directory: Path, **sections: Any) -> object:
-    file = directory / "flags.json"
-    file.write_text(json.dumps({"flagstaff": 1, "partial": True, **sections}))
-    return asked(f"import {file}", "n")
-
-
-def by_undo_of_a_kill(client: Client, _directory: Path) -> object:
-    changes.flags.enable(KEY)
-    return undo(client, changes.flags.disable(KEY).version)
-
-
-def by_undo_of_a_narrowing(client: Client, _directory: Path) -> object:
-    changes.segments.update("enterprise", {"conditions": EVERYBODY})
-    narrowed = changes.segments.update("enterprise", {"conditions": NOBODY})
-    return undo_at(client, undo_all_url(narrowed.version))
-
-
-def by_job(line: str) -> object:
-    ask(line, actor="eva")
-    make_due()
-    return run_jobs()
-
-
-def by_selection(client: Client, _directory: Path) -> object:
+def by_selection(client: Client, _directory: Path) -> Act:
     data = {"action": "on", "_selected_action": FeatureFlag.objects.get().pk, "_reason": ""}
-    return client.post(FLAGS, data, follow=True)
+    return lambda: client.post(FLAGS, data, follow=True)
 
 
+def by_terminal(line: str) -> Door:
+    return lambda _client, _directory: lambda: on_terminal(line)
+
+
+def by_import(**sections: Any) -> Door:
+    def write_file(_client: Client, directory: Path) -> Act:
+        file = directory / f"{min(sections)}.json"
+        file.write_text(json.dumps({"flagstaff": 1, "partial": True, **sections}))
+        return lambda: on_terminal(f"import {file}")
+
+    return write_file
+
+
+def by_undo(client: Client, version: int | None) -> Act:
+    """The page is confirmed unless it says that users gain something."""
+
+    def undo_unless_users_gain() -> None:
+        response = client.get(undo_all_url(version))
+        if asks(response) and not re.search(
+            r"\d+ (different )?users? gain", text_of(response.content.decode())
+        ):
+            client.post(undo_all_url(version), confirmed(response))
+
+    return undo_unless_users_gain
+
+
+def by_undo_of_a_kill(client: Client, _directory: Path) -> Act:
+    changes.flags.enable(KEY)
+    return by_undo(client, changes.flags.disable(KEY).version)
+
+
+def by_undo_of_a_narrowing(client: Client, _directory: Path) -> Act:
+    changes.segments.update("enterprise", {"conditions": EVERYBODY})
+    return by_undo(client, changes.segments.update("enterprise", {"conditions": NOBODY}).version)
+
+
+def by_job(line: str) -> Door:
+    def ask_first(_client: Client, _directory: Path) -> Act:
+        ask(line, actor="eva")
+        make_due()
+        return run_jobs
+
+    return ask_first
+
+
+ON, WIDER = f"on {KEY}", f"segment conditions enterprise '{json.dumps(EVERYBODY)}'"
 TURNING_ON: dict[str, Door] = {
-    "page": lambda client, _directory: post(client, flag_url(FeatureFlag.objects.get(), "on")),
+    "page": by_page(FeatureFlag, "on"),
     "selection": by_selection,
-    "terminal": lambda _client, _directory: asked(f"on {KEY}", "n"),
+    "terminal": by_terminal(ON),
     "undo": by_undo_of_a_kill,
-    "import": lambda _client, directory: import_of(directory, flags={KEY: {"enabled": True}}),
-    "job": lambda _client, _directory: by_job(f"on {KEY}"),
+    "import": by_import(flags={KEY: {"enabled": True}}),
+    "job": by_job(ON),
 }
 WIDENING: dict[str, Door] = {
-    "page": lambda client, _directory: post(
-        client,
-        row_url(Segment.objects.get(), "conditions"),
-        conditions=json.dumps(EVERYBODY),
-    ),
-    "terminal": lambda _client, _directory: asked(
-        f"segment conditions enterprise '{json.dumps(EVERYBODY)}'", "n"
-    ),
+    "page": by_page(Segment, "conditions", conditions=json.dumps(EVERYBODY)),
+    "terminal": by_terminal(WIDER),
     "undo": by_undo_of_a_narrowing,
-    "import": lambda _client, directory: import_of(
-        directory, segments={"enterprise": {"conditions": EVERYBODY}}
-    ),
-    "job": lambda _client, _directory: by_job(
-        f"segment conditions enterprise '{json.dumps(EVERYBODY)}'"
-    ),
+    "import": by_import(segments={"enterprise": {"conditions": EVERYBODY}}),
+    "job": by_job(WIDER),
 }
 CASES = [
     *(pytest.param(door, widen, id=f"on by {name}") for name, door in TURNING_ON.items()),
@@ -156,10 +201,63 @@ def test_change_beside_another_one_is_asked_about_again(
         in_threads(lambda: commit(seen))
         compare_alone()
 
+    act = door(client, tmp_path)
     monkeypatch.setattr("flagstaff.actions.commit.compare_alone", commit_other_first)
-    door(client, tmp_path)
+    with terminal(lambda: "n"):
+        act()
     assert FeatureFlag.objects.get().enabled or Segment.objects.get().conditions == EVERYBODY
     assert not is_open_to_all()
+
+
+@pytest.mark.thorough
+@pytest.mark.timeout(repeats(1_800, 300))
+def test_two_sessions_at_random_moments_never_open_it(
+    client: Client, shop: Shop, tmp_path: Path
+) -> None:
+    waiting_at, meetings = local(), dict[str, int]()
+
+    def meet(barrier: Barrier) -> None:
+        with suppress(BrokenBarrierError):
+            barrier.wait()
+            meetings["met"] = meetings.get("met", 0) + 1
+
+    def stopping_at(stage: str) -> Any:
+        function = getattr(committing, stage)
+
+        def wait_first() -> Any:
+            if getattr(waiting_at, "stage", "") == stage:
+                waiting_at.stage = ""
+                meet(waiting_at.barrier)
+            return function()
+
+        return patch.object(committing, stage, wait_first)
+
+    def session(act: Act, stage: str, barrier: Barrier) -> Act:
+        def run() -> None:
+            waiting_at.stage, waiting_at.barrier = stage, barrier
+            if stage == "start":
+                meet(barrier)
+            act()
+            # The other one need not wait for what was refused.
+            barrier.abort()
+
+        return run
+
+    clients = client, shop.client("ida", is_superuser=True)
+    with terminal(lambda: "n"), stopping_at(STAGES[1]), stopping_at(STAGES[2]):
+        for seed in range(repeats(200, 10)):
+            random = Random(seed)
+            pair = random.choice([*TURNING_ON]), random.choice([*WIDENING])
+            stages = random.choice(STAGES), random.choice(STAGES)
+            doors = TURNING_ON[pair[0]], WIDENING[pair[1]]
+            acts = [door(browser, tmp_path) for door, browser in zip(doors, clients, strict=True)]
+            barrier = Barrier(2, timeout=2)
+            in_threads(*(session(*each, barrier) for each in zip(acts, stages, strict=True)))
+            assert not is_open_to_all(), (seed, pair, stages)
+            FeatureFlag.objects.update(enabled=False)
+            Segment.objects.update(conditions=NOBODY)
+            WaitingAction.objects.all().delete()
+    assert meetings["met"] > repeats(200, 10)
 
 
 def test_job_sees_what_is_committed_meanwhile_whatever_isolation_the_project_has(
@@ -188,6 +286,8 @@ def test_job_sees_what_is_committed_meanwhile_whatever_isolation_the_project_has
         connection.close()
         with connection.cursor() as cursor:
             cursor.execute(f"{default} = 'read committed'")
+        # This session, which later tests would use, has begun with the other default.
+        connection.close()
     assert report["state"] == "failed"
     assert not is_open_to_all()
 
@@ -198,6 +298,32 @@ def test_second_of_two_looks_is_refused(both: tuple[Callable[[], Run], ...]) -> 
     commit(first)
     with pytest.raises(ChangedMeanwhileError, match="has changed meanwhile; look at it again"):
         commit(second)
+    assert not is_open_to_all()
+
+
+@pytest.mark.parametrize(
+    ("run", "counting"),
+    [
+        (turn_on, "flagstaff.actions.commit.count_users"),
+        (start_plan, "flagstaff.rollouts.looks.impact"),
+    ],
+    ids=["flag", "plan"],
+)
+def test_change_during_the_count_is_a_difference(
+    run: Callable[[], Run], counting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    count = import_string(counting)
+
+    def widen_afterwards(*arguments: Any, **options: Any) -> object:
+        monkeypatch.undo()
+        counted = count(*arguments, **options)
+        in_threads(lambda: commit(look_at(widen())))
+        return counted
+
+    monkeypatch.setattr(counting, widen_afterwards)
+    seen = look_at(run())
+    with pytest.raises(ChangedMeanwhileError):
+        commit(seen)
     assert not is_open_to_all()
 
 
@@ -255,7 +381,7 @@ def test_kill_never_waits_for_a_comparison() -> None:
 
 @pytest.mark.parametrize("door", ["on", "undo", "import"])
 def test_users_who_are_allowed_before_the_flag_is_turned_on_are_asked_about(
-    door: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    door: str, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes.flags.enable(KEY)
     kill, users = changes.flags.disable(KEY), [*User.objects.all()]
@@ -266,8 +392,9 @@ def test_users_who_are_allowed_before_the_flag_is_turned_on_are_asked_about(
         return commit(seen)
 
     monkeypatch.setattr("flagstaff.actions.commit.commit", allow_first)
-    if door == "import":
-        import_of(tmp_path, flags={KEY: {"enabled": True}})
-    else:
-        asked(f"on {KEY}" if door == "on" else f"undo {KEY} {kill.version}", "n")
+    with terminal(lambda: "n"):
+        if door == "import":
+            by_import(flags={KEY: {"enabled": True}})(client, tmp_path)()
+        else:
+            on_terminal(ON if door == "on" else f"undo {KEY} {kill.version}")
     assert not FeatureFlag.objects.get().enabled

@@ -41,7 +41,7 @@ from tests.support.admin_pages import (
     undo_url,
     undo_urls,
 )
-from tests.support.experiments import EXPERIMENTS, METRICS
+from tests.support.experiments import EXPERIMENTS
 from tests.support.history import newest_entry
 from tests.support.plans import PLANS
 from tests.support.samples import (
@@ -59,7 +59,7 @@ from tests.support.shop import STAFF, Shop
 from tests.support.sql import statements_of
 from tests.support.terminals import asked
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop")]
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("open_shop", "metrics")]
 
 LISTS: dict[Kind | str, str] = {
     Kind.FLAG: FLAGS,
@@ -89,18 +89,6 @@ DELAYED = [
 #: With those of the session, the user and the rights. Of a restore, and of the two steps of a plan,
 #: there is more to read.
 MAX_QUERIES, MORE_QUERIES = 25, 33
-
-
-@pytest.fixture(autouse=True)
-def metrics(settings: Any) -> None:
-    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "METRICS": METRICS}
-
-
-@pytest.fixture
-def sample(request: pytest.FixtureRequest) -> Sample:
-    """A sample, with the plan or the experiment that it needs."""
-    unprepared: Sample = request.param
-    return unprepared.prepare()
 
 
 def pk_of(sample: Sample) -> int:
@@ -211,7 +199,7 @@ def test_read_only_page_shows_the_look_to_a_viewer_and_writes_nothing(
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": True}
     names = ("featureflag", "keyvaluestore", "segment", "experiment")
-    viewer = shop.client("vera", *(f"view_{name}" for name in names))
+    viewer = shop.client("vera", "view_user", *(f"view_{name}" for name in names))
     before, url = rows_now(), url_of(sample)
     response = viewer.get(url, inputs_of(sample))
     assert response.status_code == 200

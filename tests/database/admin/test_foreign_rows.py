@@ -23,7 +23,7 @@ from flagstaff.experiments.admin.experiments import ExperimentAdmin
 from flagstaff.experiments.models import ExperimentEvent
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.rollouts import plans
-from flagstaff.rollouts.models import PlanEvent
+from flagstaff.rollouts.models import Plan, PlanEvent
 from tests.support.admin_pages import RECENT, asks, page, staff
 from tests.support.admin_urls import EDITS, models, urls_of
 from tests.support.plans import drive_recently
@@ -235,3 +235,20 @@ def test_plan_for_a_flag_of_another_team_is_refused_as_one_without_a_flag(
         for form in [member.post(url, {"key": wanted, **steps}).context["form"]]
     ]
     assert errors[0] == errors[1]
+
+
+def test_plan_of_a_renamed_flag_starts_none_for_a_flag_of_another_team(
+    member: Client, foreign: list[Model]
+) -> None:
+    """A new flag of the other team has its key, and no plan of its own."""
+    changes.flags.create("topsecret_moved", enabled=True)
+    plans.create("topsecret_moved", ["60:1h", "100"])
+    plans.start("topsecret_moved")
+    plan = plans.rollback("topsecret_moved")
+    changes.flags.update("topsecret_moved", {"key": "moved"})
+    changes.flags.create("topsecret_moved", enabled=True)
+    url = f"/admin/flagstaff_rollouts/plan/{plan.pk}/start/"
+    shown = member.get(url)
+    assert shown.status_code == 200
+    member.post(url, {**Screen(shown).fields(), "_reason": "mine"})
+    assert Plan.objects.filter(key="topsecret_moved").count() == 1

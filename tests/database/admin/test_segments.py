@@ -17,7 +17,7 @@ from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, Percent, Text, action, all_actions, commit
 from flagstaff.admin import action_admin
 from flagstaff.changes import Changed
-from flagstaff.changes.impact import impact_of_changes
+from flagstaff.changes.impact import count_users
 from flagstaff.history import segment_version
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment
 from tests.support.admin_pages import (
@@ -230,7 +230,7 @@ def test_heavier_consequence_than_was_shown_is_asked_about_again(
 
 
 @pytest.mark.parametrize(
-    ("module", "name"), [(action_admin, "versions_of"), (commit, "impact_of_changes")]
+    ("module", "name"), [(action_admin, "versions_of"), (commit, "count_users")]
 )
 def test_change_at_the_same_time_is_not_overwritten(
     module: ModuleType,
@@ -262,9 +262,9 @@ def test_deletion_after_another_one_is_not_logged(
     def delete_first(*arguments: Any, **options: Any) -> Any:
         monkeypatch.undo()
         changes.segments.delete("enterprise")
-        return impact_of_changes(*arguments, **options)
+        return count_users(*arguments, **options)
 
-    monkeypatch.setattr(commit, "impact_of_changes", delete_first)
+    monkeypatch.setattr(commit, "count_users", delete_first)
     assert answer(operator, shown).status_code == 200
     assert not Segment.objects.exists()
     assert not LogEntry.objects.exists()

@@ -16,7 +16,7 @@ from django.test import Client, RequestFactory
 from flagstaff import acting_as, changes
 from flagstaff.actions import Kind, all_actions
 from flagstaff.admin import KeyValueStoreAdmin
-from flagstaff.admin.row_subject import RowSubject
+from flagstaff.admin.argument_form import ArgumentFields
 from flagstaff.history import value_version
 from flagstaff.models import Change, KeyValueStore, Segment
 from tests.support.admin_pages import (
@@ -281,8 +281,8 @@ def test_columns_of_a_project_are_arguments(monkeypatch: pytest.MonkeyPatch) -> 
     assert admin.check() == []
     monkeypatch.setattr("flagstaff.conf.conf.__class__.value_model", model)
     [create] = [one for one in all_actions(Kind.VALUE) if one.creates]
-    shown = RowSubject(admin, RequestFactory().get(""), create, []).form
-    assert {"team", "weight"} < {*shown.fields}
+    fields = ArgumentFields(admin, RequestFactory().get(""), create, [])
+    assert {"team", "weight"} < {*fields.form(is_answered=False).fields}
 
 
 # The question.

@@ -389,6 +389,20 @@ def test_time_limit_ends_the_count_and_the_transaction_goes_on(users: list[Any])
     assert User.objects.count() == 30
 
 
+def test_count_of_many_flags_looks_at_the_clock_before_all_users_of_a_batch(
+    users: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = iter([0.0, 0.0, 1e9])
+    monkeypatch.setattr(impact_module, "_EVALUATIONS", 20)
+    monkeypatch.setattr(impact_module, "monotonic", lambda: next(times))
+    flags = [FeatureFlag(key=f"flag_{number}", enabled=True) for number in range(2)]
+    before = [RowState(Kind.FLAG, flag) for flag in flags]
+    effects = impact(before, [state.after({"rollout_percent": 50}) for state in before])
+    assert {str(effect.problem) for effect in effects.values()} == {"the time limit was reached"}
+    # The last time was read after the first ten users.
+    assert next(times, None) is None
+
+
 @pytest.mark.skipif(not ON_POSTGRESQL, reason="SQLite has no other connection")
 @pytest.mark.django_db(transaction=True)
 def test_allowed_users_of_an_open_transaction_are_counted(users: list[Any]) -> None:

@@ -16,7 +16,7 @@ from flagstaff import acting_as, changes
 from flagstaff.changes import preview_undo, undo
 from flagstaff.changes.allowed_users import AllowedUsersChange
 from flagstaff.changes.consequence import Consequence, consequence_of
-from flagstaff.changes.impact import impact_of_changes
+from flagstaff.changes.impact import impact, sides_of
 from flagstaff.changes.row_changes import write_change
 from flagstaff.changes.undo import entries_of_transaction, entries_of_versions
 from flagstaff.exceptions import ConflictError, InvalidChangeError, UnknownFlagError
@@ -821,5 +821,5 @@ def test_row_that_gets_the_key_of_a_deleted_one_is_counted() -> None:
         last = changes.flags.update("b", {"enabled": False, "rollout_percent": 0})
     assert last.version
     undone = preview_undo(entries_of_transaction(last.version))
-    found = impact_of_changes([one.written for one in undone if one.written])
+    found = impact(*sides_of([one.written for one in undone if one.written]))
     assert consequence_of(found) is Consequence.MOST

@@ -17,6 +17,7 @@ import pytest
 from flagstaff import acting_as, changes
 from flagstaff.history import flag_version
 from flagstaff.models import Change
+from flagstaff.rollouts import plans
 from tests.support.history import flag_history, newest_entry
 from tests.support.terminals import asked, document, refused, run, typed
 
@@ -199,6 +200,9 @@ def test_required_reason_holds_for_changes_and_no_dry_run_and_a_wrong_setting_fo
     assert run("on summer_banner --reason launch").status == 0
     for line in ("list", "show new_checkout", "history new_checkout", "run-jobs"):
         assert run(line).status == 0, line
+    # The events of a plan, which would have the reason, are deleted with it.
+    plans.create("new_checkout")
+    assert run("plan delete new_checkout --yes").status == 0
     # A setting that cannot be read stops no kill.
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_REASON": "yes"}
     assert run("kill new_checkout").status == 0

@@ -49,13 +49,12 @@ from flagstaff.decorators import flag_required
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.fixtures import COMMITTED, Load
-from tests.support.shop import Shop
+from tests.support.shop import GERMANY, Shop
 from tests.support.views import new, new_async, old, old_async
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("rows", "logged_again")]
 
 STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
-GERMAN = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
 AWAY = OperationalError("the server is away"), InterfaceError("the connection is closed")
 OTHERS = ProgrammingError, DataError, IntegrityError, InternalError, RuntimeError
 
@@ -81,7 +80,7 @@ def rows(shop: Shop, load: Load) -> None:
     """Flags, a value and an experiment, of which some need the user."""
     FeatureFlag.objects.create(key="half", enabled=True, rollout_percent=50)
     FeatureFlag.objects.create(key="staff", enabled=True, rules=[STAFF], client_side=True)
-    FeatureFlag.objects.create(key="german", enabled=True, rules=[GERMAN])
+    FeatureFlag.objects.create(key="german", enabled=True, rules=[GERMANY])
     FeatureFlag.objects.create(key="all", enabled=True, rollout_percent=100)
     FeatureFlag.objects.create(key="killed", enabled=False, rollout_percent=50, rules=[STAFF])
     KeyValueStore.objects.create(key="limit", value=1, rules=[{**STAFF, "value": 5}])

@@ -16,9 +16,10 @@ from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.variants import shares_of
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.concurrency import run_during
-from tests.support.experiments import GERMANY, KEY, newest_event, stored
+from tests.support.experiments import KEY, newest_event, stored
 from tests.support.fixtures import COMMITTED
 from tests.support.segment_rules import rules
+from tests.support.shop import GERMANY
 
 pytestmark = pytest.mark.django_db
 

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.test import Client
 
 from flagstaff import experiments
+from flagstaff.experiments.looks import look_at_addition
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from tests.support.admin_pages import (
     act,
@@ -157,6 +158,14 @@ def test_change_of_the_traffic_shows_the_shares_of_all_units(
     }
     act(operator, url, **arguments)
     assert stored().traffic_percent == 40
+
+
+def test_further_guardrail_says_that_the_level_of_a_stop_falls(running: Experiment) -> None:
+    fixed = "Only units that are exposed from now on count. A metric that was added stays."
+    assert look_at_addition(KEY, "complaints", 0.01).notes == [fixed]
+    experiments.add_metric(KEY, "complaints", tolerated=0.01)
+    note = look_at_addition(KEY, "revenue", 5.0).notes[1].replace("\xa0", " ")
+    assert "each stops at 2.50 % instead of 5.00 %, so a stop may be withdrawn" in note
 
 
 def test_force_gives_and_takes_back_a_variant(operator: Client, running: Experiment) -> None:

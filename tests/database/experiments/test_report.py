@@ -241,6 +241,22 @@ def test_guardrails_share_the_certainty_of_a_stop(running: Experiment) -> None:
     assert "A guardrail is worse at 5.00 %, and stops at 1.67 %: all guardrails" in text
 
 
+@pytest.mark.parametrize(("control", "is_stopping"), [(19, False), (20, True)])
+def test_stop_of_several_guardrails_needs_twice_the_conversions(
+    running: Experiment, control: int, *, is_stopping: bool
+) -> None:
+    expose_both(running, (2000, control), (2000, 90))
+    Experiment.objects.update(guardrails={"complaints": 0.0})
+    assert verdict()["outcome"] == "harm"
+    Experiment.objects.update(guardrails={"complaints": 0.0, "revenue": 100.0})
+    [complaints] = next(
+        metric["treatments"]
+        for metric in experiments.report(KEY)["metrics"]
+        if metric["metric"] == "complaints"
+    )
+    assert (complaints["is_harmed"], complaints["is_stopping"]) == (True, is_stopping)
+
+
 # What may change after the start.
 
 

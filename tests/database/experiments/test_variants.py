@@ -15,10 +15,10 @@ from flagstaff.experiments import explain_variant, get_variant, peek_variant
 from flagstaff.experiments.models import Experiment
 from flagstaff.experiments.variants import shares_of
 from flagstaff.testing import override_variant
-from tests.support.experiments import GERMANY, KEY
+from tests.support.experiments import KEY
 from tests.support.fixtures import Load
 from tests.support.forced_off import forced_off
-from tests.support.shop import Shop
+from tests.support.shop import GERMANY, Shop
 
 pytestmark = pytest.mark.django_db
 

@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.db import DatabaseError
 
 from flagstaff import changes
+from flagstaff.cli import action_verbs
 from flagstaff.contrib.webhooks import delivering
 from flagstaff.exceptions import NoHistoryError
 from flagstaff.models import FeatureFlag
@@ -96,6 +97,28 @@ def test_start_of_a_plan_by_which_no_user_gains_the_flag_is_not_asked_about() ->
     User.objects.create(pk=2, username="bob")
     assert asked(f"plan start {KEY} --step 5:1h --step 52:1h", "n").status == 2
     assert asked(f"plan start {KEY} --step 5:1h --step 51:1h").status == 0
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_start_without_a_question_looks_again_at_a_flag_that_was_changed(
+    monkeypatch: pytest.MonkeyPatch, times: int
+) -> None:
+    confirm, texts = action_verbs.confirm, [f"change {number}" for number in range(times)]
+
+    def change_after_the_look(*arguments: Any) -> bool:
+        has_asked = confirm(*arguments)
+        if texts:
+            changes.flags.update(KEY, {"description": texts.pop()})
+        return has_asked
+
+    monkeypatch.setattr(action_verbs, "confirm", change_after_the_look)
+    ran = run(START)
+    if times == 1:
+        assert (ran.status, rollout()) == (0, 5)
+    else:
+        assert (ran.status, rollout()) == (4, 0)
+        assert "read the flag again" in ran.err
+        assert not Plan.objects.exists()
 
 
 def test_start_in_production_needs_the_typed_key_and_no_change_meanwhile(settings: Any) -> None:

@@ -74,7 +74,7 @@ class World:
     def __init__(self, seed: int, shop: Shop, settings: Any) -> None:
         self.chance, self.settings = Random(seed), settings
         for model in (WaitingAction, FeatureFlag, KeyValueStore, Segment, User):
-            model.objects.all().delete()  # type: ignore[attr-defined]
+            model.objects.all().delete()
         settings.FLAGSTAFF = {**settings.FLAGSTAFF, "READ_ONLY": False, "APPROVAL": None}
         for name in ("alice", "bob", "carol"):
             shop.user(name)
@@ -101,18 +101,17 @@ class World:
 
     def by_orm(self) -> None:
         flags = FeatureFlag.objects.filter(key=self.key())
-        self.chance.choice(
-            [
-                lambda: flags.update(rollout_percent=percent(self.chance)),
-                lambda: flags.update(description="new"),
-                lambda: [flag.allowed_users.add(2) for flag in flags],
-                lambda: [flag.delete() for flag in flags],
-                lambda: Segment.objects.update(conditions=json.loads(conditions(self.chance))),
-                lambda: KeyValueStore.objects.update(type="string"),
-                lambda: KeyValueStore.objects.update(secret=True),
-                lambda: User.objects.filter(username="carol").delete(),
-            ]
-        )()
+        changes: list[Callable[[], object]] = [
+            lambda: flags.update(rollout_percent=percent(self.chance)),
+            lambda: flags.update(description="new"),
+            lambda: FeatureFlag.allowed_users.through.objects.filter(user_id=1).delete(),
+            lambda: [flag.delete() for flag in flags],
+            lambda: Segment.objects.update(conditions=json.loads(conditions(self.chance))),
+            lambda: KeyValueStore.objects.update(type="string"),
+            lambda: KeyValueStore.objects.update(secret=True),
+            lambda: User.objects.filter(username="carol").delete(),
+        ]
+        self.chance.choice(changes)()
 
     def by_sql(self) -> None:
         where = f"WHERE key = '{self.key()}'"
@@ -163,15 +162,14 @@ class World:
 
     def of_rights(self) -> None:
         user = User.objects.get(username=self.chance.choice(["ana", "ben"]))
-        self.chance.choice(
-            [
-                user.user_permissions.clear,
-                lambda: permit(user, *PERMISSIONS),
-                lambda: User.objects.filter(pk=user.pk).update(is_active=False),
-                lambda: self.set("READ_ONLY", self.chance.random() < 0.3),
-                lambda: self.set("APPROVAL", self.chance.choice([None, "most", "always"])),
-            ]
-        )()
+        changes: list[Callable[[], object]] = [
+            user.user_permissions.clear,
+            lambda: permit(user, *PERMISSIONS),
+            lambda: User.objects.filter(pk=user.pk).update(is_active=False),
+            lambda: self.set("READ_ONLY", self.chance.random() < 0.3),
+            lambda: self.set("APPROVAL", self.chance.choice([None, "most", "always"])),
+        ]
+        self.chance.choice(changes)()
 
     def set(self, name: str, value: object) -> None:
         self.settings.FLAGSTAFF = {**self.settings.FLAGSTAFF, name: value}

@@ -19,7 +19,7 @@ from flagstaff.changes.undo import entries_of_versions
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, Segment
 from tests.support.concurrency import in_threads
-from tests.support.history_fixtures import GERMAN
+from tests.support.shop import GERMAN
 from tests.support.sql import rows
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(600)]
@@ -145,7 +145,7 @@ def test_twenty_threads_lose_nothing_and_hardly_deadlock() -> None:
     Segment.objects.all().delete()
     Change.objects.all().delete()
     for key in ("one", "two"):
-        changes.segments.create(key, GERMAN)
+        changes.segments.create(key, [GERMAN])
     changes.values.create("limit", 1)
     for key in KEYS:
         changes.flags.create(key)

@@ -109,19 +109,25 @@ def test_always_valid_results_are_seldom_false_and_naive_ones_often() -> None:
 
 
 def test_broken_bounds_are_named() -> None:
-    false = replace(SMALL, name="20 looks", runs=10, planned_effect=0.2, one_look=800)
+    false = replace(SMALL, name="20 looks", runs=100, planned_effect=0.2, one_look=800)
     slow = replace(SMALL, name="slow", effect=0.2, planned_effect=0.2, units=4_000, one_look=800)
-    ends = [np.array([NEVER] * 9 + [800])] * 7
+    ends = [np.array([NEVER] * 80 + [800] * 20)] * 7
     found = {one.name: figures_of(one, Ends(*ends)) for one in (false, slow)}
     problems = broken_bounds(found)
-    assert problems[0].startswith("20 looks: always_valid spoke in 10.00%, bound ")
+    assert problems[0] == "20 looks: always_valid spoke in 20.00%, allowed 5%"
     assert problems[3:5] == [
-        "20 looks: 10.0% excluded the planned effect",
-        "20 looks: one of five guardrails stops too often",
+        "20 looks: stop_of_five spoke in 20.00%, allowed 1%",
+        "20 looks: 20.0% excluded the planned effect",
     ]
     assert problems[-4:] == [
-        "slow: mean length 4.60, allowed 1.2",
-        "slow: 10.0% found until the planned size, expected 80%",
-        "slow: 10.00% excluded the planned effect",
-        "20 looks: the naive test spoke in 10.0%, expected 24.8%",
+        "slow: mean length 4.20, allowed 1.2",
+        "slow: 20.0% found until the planned size, expected 80%",
+        "slow: 20.00% excluded the planned effect",
+        "20 looks: the naive test spoke in 20.0%, expected 24.8%",
     ]
+
+
+def test_few_runs_break_no_bound_by_chance() -> None:
+    few = replace(SMALL, name="few", runs=10)
+    ends = [np.array([NEVER] * 9 + [800])] * 7
+    assert broken_bounds({"few": figures_of(few, Ends(*ends))}) == []

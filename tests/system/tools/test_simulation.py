@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from tools.simulation import default_plan
+from tools.simulation import default_plan, visits
 from tools.simulation.plan import Course, Result, _Run, run_plan
 from tools.simulation.plans import LOST, LOW, NO_HARM, Scenario, broken_bounds, report, simulate
-from tools.simulation.sampling import generator, share_bound
+from tools.simulation.sampling import generator, is_above, is_below, share_bound
 from tools.simulation.users import ERROR, Failure, Minute, Site, Users
+from tools.simulation.visit_rules import Counts, Rule, require_judged
 from tools.simulation.workers import Stored
 
 SITE = Site(4_000, 0.01)
@@ -24,6 +26,11 @@ def test_bound_of_a_share_is_that_of_clopper_and_pearson() -> None:
     chance = share_bound(2, 20)
     below = sum(math.comb(20, one) * chance**one * (1 - chance) ** (20 - one) for one in range(3))
     assert below == pytest.approx(0.01)
+
+
+def test_share_is_beyond_a_limit_only_if_chance_cannot_explain_it() -> None:
+    assert [is_above(found, 100, 0.05) for found in (5, 10, 12)] == [False, False, True]
+    assert [is_below(found, 100, 0.95) for found in (95, 90, 88)] == [False, False, True]
 
 
 def test_users_of_a_site_arrive_and_fail_at_its_rates() -> None:
@@ -149,3 +156,45 @@ def test_default_plans_that_trip_without_harm_break_a_bound() -> None:
     outcome = default_plan.Outcome("tripped", 1, 60, 12, False, False, 0)
     found = {"no harm": [outcome]}
     assert default_plan.broken_bounds(found) == ["no harm: bound of trips 100.0%"]
+
+
+# Each decision of these plans is compared with the judge.
+@pytest.mark.parametrize(
+    ("name", "end"),
+    [
+        ("no harm, 500 users a day, 1.00%", "done"),
+        ("5.0 times, robots", "tripped"),
+        ("20 % fail, 2 times", "tripped"),
+        ("1.5 times the requests, 20,000", "done"),
+        ("2.0 times the requests, 20,000", "holds"),
+        ("2.0 times the requests, compared", "done"),
+        ("5.0 times from the last tenth", "tripped"),
+    ],
+)
+def test_plan_of_visits_ends_as_its_users_fare(name: str, end: str) -> None:
+    outcome = visits.run_plan(visits.SCENARIOS[name], name, 0)
+    assert outcome.end == end
+    assert outcome == visits.run_plan(visits.SCENARIOS[name], name, 0)
+
+
+def test_decision_that_is_not_that_of_the_judge_is_an_error() -> None:
+    scenario = visits.SCENARIOS["no harm, robots"]
+    counts = Counts(*np.array([[[0, 0], [19_000, 1_000]]] + [[[0, 0], [0, 0]]] * 3, float))
+    rule = Rule(np.array([False, False]), np.array([False, True]))
+    require_judged(scenario, 0, counts, np.ones(2), rule, 1)
+    with pytest.raises(RuntimeError, match="but the judge"):
+        require_judged(scenario, 0, counts, np.ones(2), rule._replace(trips=rule.passes), 1)
+
+
+def test_plans_of_visits_that_trip_hold_or_pass_wrongly_break_a_bound() -> None:
+    tripped, done, late = (
+        visits.Outcome(end, 1, days, 3) for end, days in (("tripped", 1), ("done", 3), ("done", 4))
+    )
+    found = {"no harm, robots": [tripped, done, late] * 20, "20 % fail, 2 times": [done] * 20}
+    assert visits.broken_bounds(found) == [
+        "no harm, robots: 33.3% tripped",
+        "no harm, robots: 66.7% done",
+        "no harm, robots: 33.3% late",
+        "20 % fail, 2 times: 100.0% done",
+    ]
+    assert visits.broken_bounds({"20 % fail, 2 times": [tripped] * 20}) == []

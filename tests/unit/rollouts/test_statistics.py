@@ -18,9 +18,11 @@ from flagstaff.rollouts.statistics import (
     brake_threshold,
     cardinality,
     e_value,
+    explained_ratio,
     log_e_value,
     mixture,
     ratio,
+    share_at,
     share_error,
     smallest_ratio,
     upper_bound,
@@ -92,6 +94,32 @@ def test_weights_of_all_tenths_are_one_and_late_evidence_counts_less() -> None:
 @pytest.mark.parametrize(("share", "seen"), [(1e-6, 2.0), (0.5, 1.5), (1.0, 1.0)])
 def test_ratio_of_users_is_bounded_by_the_share_that_has_failed(share: float, seen: float) -> None:
     assert visible_ratio(share, 2) == pytest.approx(seen, abs=1e-5)
+
+
+@pytest.mark.parametrize("limit", [1.5, 2.0, 4.0])
+def test_explained_ratio_times_the_requests_stays_within_the_limit(limit: float) -> None:
+    assert explained_ratio(0.5, limit) == explained_ratio(1, limit) == explained_ratio(limit, limit)
+    for requests in (1.1, math.sqrt(limit), 0.9 * limit, 3 * limit):
+        explained = explained_ratio(requests, limit)
+        assert 1 <= explained <= requests
+        assert explained * requests <= max(limit, requests) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(("true_ratio", "most"), [(1.0, 0.02), (1.3, 0.05), (2.6, 1.0)])
+def test_evidence_beyond_an_explained_ratio_is_seldom_false(true_ratio: float, most: float) -> None:
+    source, theta, plans = random.Random(4), 0.25, 1_000
+    chance, null = share_at(theta, true_ratio), share_at(theta, 1.3)
+    ever = 0
+    for _ in range(plans):
+        inside = 0
+        for number in range(1, 301):
+            inside += source.random() < chance
+            if log_e_value(inside, number - inside, null) >= math.log(20):
+                ever += 1
+                break
+    # 2.33 standard errors, and a simulation that cannot find anything proves nothing.
+    assert ever / plans <= most + 2.33 * math.sqrt(most * (1 - most) / plans)
+    assert true_ratio < 2 or ever / plans > 0.9
 
 
 def test_e_value_beyond_floats_is_infinite() -> None:

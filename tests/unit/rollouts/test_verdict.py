@@ -278,6 +278,21 @@ def test_users_who_make_more_requests_hold_the_plan_and_are_no_harm() -> None:
     assert (found.trip, found.passed) == (None, True)
 
 
+def test_number_of_users_passes_where_more_requests_explain_their_failures() -> None:
+    found = compared(counted(((900, 76), (180_000, 14_200))))
+    by_users, by_requests = found.guards[0].comparisons
+    assert by_users.explained == pytest.approx(4 / 3, abs=0.01)
+    assert by_requests.explained == 1
+    # Neither the bound of the ratio nor the evidence against equal failures would let it pass.
+    assert by_users.upper > 2
+    assert by_users.log_e_values[0] > math.log(20)
+    assert found.passed
+    # More failures than that, the same ones with equal requests, and one comparison alone.
+    assert not compared(counted(((900, 95), (180_000, 14_200)))).passed
+    assert not compared(counted(((900, 76), (180_000, 9_500)))).passed
+    assert not compared(counted(((900, 76), (180_000, 14_200))), "users").passed
+
+
 def test_users_who_make_fewer_requests_do_not_trip_by_requests_alone() -> None:
     half = counted(((1900, 100), (380_000, 10_000)))
     assert compared(half).trip is None
@@ -289,6 +304,16 @@ def test_users_who_make_fewer_requests_do_not_trip_by_requests_alone() -> None:
 def test_more_failures_by_both_trip_and_equal_failures_pass() -> None:
     assert compared(counted(((1900, 200), (380_000, 20_000)))).trip == "errors"
     assert compared(counted(((1900, 100), (380_000, 20_000)))).passed
+
+
+@pytest.mark.parametrize("inside", [60, 100, 130, 200])
+def test_client_that_makes_all_requests_that_count_changes_no_decision(inside: int) -> None:
+    before = compared(counted(((1900, inside), (380_000, 20_000))))
+    # In each of eight workers, and it fails in each at last.
+    failed, at_risk = (1900, inside + 1), (380_000, 20_000 + 8 * 64)
+    counts = GuardCounts(failed[1], 1900, tenths={0: Tenth(failed, at_risk, (1900, inside + 8))})
+    after = compared(replace(evidence(), failed={0: counts}))
+    assert (after.trip, after.passed) == (before.trip, before.passed)
 
 
 def test_user_who_fails_in_several_workers_counts_once() -> None:
@@ -303,7 +328,9 @@ def test_requests_decide_where_many_users_have_failed_already() -> None:
     assert found.why.endswith(
         "89 % of the users without the flag have failed already: compared by requests"
     )
-    assert compared(counted(((34_000, 1_790), (170_000, 8_950)))).passed
+    fine = compared(counted(((34_000, 1_790), (170_000, 8_950))))
+    assert fine.passed
+    assert fine.why.endswith("have failed already: compared by requests")
 
 
 def test_users_who_always_fail_and_make_fewer_requests_do_not_trip_by_requests() -> None:

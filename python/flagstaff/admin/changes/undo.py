@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from django.contrib import messages
 from django.contrib.admin import AdminSite
@@ -69,7 +69,7 @@ from flagstaff.history.log import Change, events
 # The largest number of events of a readable page.
 _MAX_EVENTS = 200
 # For rows of all kinds, so no table of actions has it.
-_UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), say("Undo").lazy, may_wait=False)
+_UNDO = Action(Kind.FLAG, "undo", "", "", undo_event, (), say("Undo").lazy, can_wait=False)
 
 
 def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
@@ -347,7 +347,7 @@ class UndoSubject:
 
 
 def _changes(written: Written) -> list[Changed]:
-    return [change for change in written if isinstance(change, Changed) and change.written]
+    return [change for change in cast("Sequence[Changed]", written) if change.written]
 
 
 def _id_of(entry: Change) -> RowId:

@@ -19,6 +19,7 @@ from flagstaff.actions import Done
 from flagstaff.actions.arguments import text_of_file
 from flagstaff.actions.commit import look_at_changes
 from flagstaff.actions.look import Look
+from flagstaff.actions.table import Expected
 from flagstaff.changes.changed import Changed, command_line
 from flagstaff.changes.consequence import written_lines
 from flagstaff.cli.action_verbs import write
@@ -33,8 +34,8 @@ from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import action_text, state_text
 
 _MAX_KEYS_SHOWN = 20
-# What the write of an import is refused by.
-_PLAN = "plan"
+# What the write of an import is refused by: all rows of the document at once.
+_DOCUMENT, _PLAN = "document", "expect_plan"
 # Arguments of `apply`, and the options of `import` that set them.
 _SWITCHES = {
     "delete_missing": "--delete-missing",
@@ -135,17 +136,17 @@ def import_(options: Options, out: Output) -> Done:
     # Of the plans and the import, the last one counts.
     plans: list[serialization.Imported] = []
 
-    def write_plan(expected: Mapping[str, Any]) -> list[Changed]:
+    def write_plan(expected: Expected) -> list[Changed]:
         # Also without a question: a row that is created now would be deleted without a question.
         seen = plans[-1].plan if options["delete_missing"] else None
-        plans.append(apply(expect_plan=expected.get(_PLAN, seen)))
+        plans.append(apply(**expected.get(_DOCUMENT, {_PLAN: seen})))
         return [*plans[-1].changed.values()]
 
     def look() -> Look:
         planned = apply(expect_plan=options["expect_plan"], dry_run=True)
         plans.append(planned)
         plan_look = look_at_changes([*planned.changed.values()], write_plan)
-        plan_look = replace(plan_look, expected={_PLAN: planned.plan})
+        plan_look = replace(plan_look, expected={_DOCUMENT: {_PLAN: planned.plan}})
         deleted = [key for (_, key), change in planned.changed.items() if change.new is None]
         if not deleted or out.is_confirmed:
             return plan_look
@@ -154,7 +155,7 @@ def import_(options: Options, out: Output) -> Done:
 
     # --expect-plan wins over the plan that was confirmed on the terminal.
     expected_plan = options["expect_plan"]
-    expected = {} if expected_plan is None else {_PLAN: expected_plan}
+    expected = {} if expected_plan is None else {_DOCUMENT: {_PLAN: expected_plan}}
     _changed, shown, has_asked = write(look, out, expected)
     imported = plans[-1]
     names, limit = names_of_users(imported.changed.values()), None if out.is_json else MAX_VALUE

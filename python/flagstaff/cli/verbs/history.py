@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from typing import cast
 
 from django.core.management.base import CommandError
 from django.db import Error, transaction
@@ -255,7 +256,7 @@ def _undo(
         for row, problem in refused
     ]
     return report(
-        [change for change in changed if isinstance(change, Changed)],
+        cast("Sequence[Changed]", changed),
         out,
         shown.impact,
         undone={"conflicts": documents},

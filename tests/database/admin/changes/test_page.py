@@ -38,9 +38,8 @@ from tests.support.admin_pages import (
     staff,
     undo_url,
 )
-from tests.support.history_fixtures import GERMAN
 from tests.support.screen import Screen
-from tests.support.shop import Shop
+from tests.support.shop import GERMAN, Shop
 from tests.support.sql import rows as execute
 from tests.support.sql import statements_of, without_table
 
@@ -55,7 +54,7 @@ def rows() -> None:
     """A flag, a value and a segment."""
     changes.flags.create(KEY)
     changes.values.create("gateway", "stripe")
-    changes.segments.create("german", GERMAN)
+    changes.segments.create("german", [GERMAN])
 
 
 def keys(client: Client, **parameters: str) -> list[str]:

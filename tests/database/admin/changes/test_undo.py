@@ -44,9 +44,9 @@ from tests.support.admin_pages import (
     undo_url,
 )
 from tests.support.history import all_events, flag_history
-from tests.support.history_fixtures import GERMAN, disabled_triggers
+from tests.support.history_fixtures import disabled_triggers
 from tests.support.screen import Screen
-from tests.support.shop import Shop
+from tests.support.shop import GERMAN, Shop
 from tests.support.sql import rows as execute
 from tests.support.sql import statements_of
 
@@ -471,7 +471,7 @@ RIGHTS: dict[str, tuple[Callable[[], Any], str]] = {
 def test_undo_needs_the_permissions_for_all_that_it_changes(name: str, shop: Shop) -> None:
     write, right = RIGHTS[name]
     changes.flags.update(KEY, {"enabled": False})
-    changes.segments.create("german", GERMAN)
+    changes.segments.create("german", [GERMAN])
     with transaction.atomic():
         other = changes.segments.create("team", STAFF).version
         version = write().version

@@ -21,12 +21,12 @@ from flagstaff.testing import live_engine, override_value
 from tests.database.contrib.ofrep.conftest import Configure
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.ofrep import BEARER, KEY, NOT_FOUND, URL, every, one, post, url_of
+from tests.support.shop import GERMANY
 from tests.support.sql import rows
 from tests.support.terminals import document, run
 
 pytestmark = pytest.mark.django_db
 
-GERMAN = {"conditions": [{"attribute": "country", "operator": "in", "values": ["DE"]}]}
 STAFF = {"conditions": [{"attribute": "is_staff", "operator": "in", "values": [True]}]}
 
 OF_USERS = {"conditions": [{"attribute": "is_authenticated", "operator": "in", "values": [True]}]}
@@ -62,7 +62,7 @@ def test_targeting_key_is_the_primary_key_of_a_user(
 
 
 def test_context_is_what_rules_read(service: Client, load: Load) -> None:
-    rules = [STAFF, GERMAN]
+    rules = [STAFF, GERMANY]
     FeatureFlag.objects.create(key="beta", enabled=True, rules=rules)
     load()
     found = one(service, "beta", {"country": "DE", "targetingKey": "7"})
@@ -119,7 +119,7 @@ def test_value_is_served_with_its_type(service: Client, load: Load) -> None:
 def test_value_with_rules_is_that_of_the_user_and_the_context(
     service: Client, alice: User, load: Load, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rules = [GERMAN | {"value": "de"}, OF_USERS | {"value": "user"}]
+    rules = [GERMANY | {"value": "de"}, OF_USERS | {"value": "user"}]
     KeyValueStore.objects.create(key="gateway", value="anonymous", rules=rules)
     load()
     user = {"targetingKey": str(alice.pk)}
@@ -137,7 +137,7 @@ def test_value_with_rules_is_that_of_the_user_and_the_context(
 @COMMITTED
 def test_values_in_bulk_are_not_counted_and_call_no_listener(service: Client) -> None:
     # A key that no other test uses: the process counts it until its end.
-    rules = [GERMAN | {"value": "de"}]
+    rules = [GERMANY | {"value": "de"}]
     KeyValueStore.objects.create(key="counted_value", value="other", rules=rules)
     heard: list[str] = []
     remove = listeners.add(lambda evaluation: heard.append(evaluation.key))
@@ -217,7 +217,7 @@ def test_unit_without_a_variant_gets_the_default_of_the_code(service: Client, lo
 def test_nothing_is_queried(
     service: Client, alice: User, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
-    rules = [STAFF, GERMAN]
+    rules = [STAFF, GERMANY]
     flag = FeatureFlag.objects.create(key="beta", enabled=True, rollout_percent=50, rules=rules)
     flag.allowed_users.add(alice)
     KeyValueStore.objects.create(key="gateway", value="stripe")

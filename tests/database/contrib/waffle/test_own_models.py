@@ -12,7 +12,7 @@ from django.db import connection
 
 from flagstaff import changes, serialization
 from flagstaff.changes.consequence import Consequence, consequence_of
-from flagstaff.changes.impact import impact_of_changes
+from flagstaff.changes.impact import impact, sides_of
 from flagstaff.changes.preview import previewed
 from flagstaff.contrib.waffle.own_code import check_waffle, deciding_code, is_off
 from flagstaff.models import FeatureFlag
@@ -145,7 +145,7 @@ def test_consequence_is_that_of_own_code(
     changes.flags.create("checkout", enabled=before)
     with previewed():
         changed = change()
-    assert consequence_of(impact_of_changes([changed])) is expected
+    assert consequence_of(impact(*sides_of([changed]))) is expected
 
 
 def test_document_of_a_dry_run_says_why_users_are_not_counted(row: Any) -> None:
