@@ -6,13 +6,14 @@ It is passed to the triggers in parameters that are local to the transaction.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import _GeneratorContextManager, contextmanager, nullcontext, suppress
 from contextvars import ContextVar
 from functools import cache, partial
-from inspect import isfunction
-from typing import Any, cast
+from inspect import isasyncgenfunction, isfunction, isgeneratorfunction
+from typing import Any, TypeVar, cast
 
+from asgiref.sync import iscoroutinefunction
 from django.conf import settings
 from django.core.signals import setting_changed
 from django.core.signing import BadSignature, TimestampSigner
@@ -32,6 +33,7 @@ from flagstaff.exceptions import ConfigurationError
 #: something is written.
 Attribution = Callable[[], dict[str, str]]
 
+_Decorated = TypeVar("_Decorated", bound=Callable[..., Any])
 _current: ContextVar[Attribution | None] = ContextVar("flagstaff_attribution", default=None)
 
 # Also finds these words in comments and in FOR UPDATE: the attribution is then set too early.
@@ -95,6 +97,11 @@ def current_reason() -> str:
     return _current_value("flagstaff.reason")
 
 
+def current_author() -> str:
+    """Returns the actor, or else the source, such as "command (ana@web-1)", or an empty text."""
+    return current_actor() or current_source()
+
+
 def current_source() -> str:
     """Returns the source that the present changes are attributed to, or an empty text."""
     return _current_value("flagstaff.source")
@@ -148,15 +155,27 @@ def acting_as(
         with acting_as("deploy", reason="release 42"):
             FeatureFlag.objects.filter(key="new_checkout").update(enabled=True)
 
-    Also a decorator. Raises TypeError if `user` is a function.
+    Also a decorator of functions. Raises TypeError if `user` is a function, and as a decorator of
+    a coroutine function or a generator.
     """
     if isfunction(user):
         raise TypeError('acting_as needs a user or a name: write @acting_as("deploy")')
-    return _acting_as(user, reason=reason, source=source)
+    return _ActingAs(_acting_as, (user,), {"reason": reason, "source": source})
 
 
-@contextmanager
-def _acting_as(user: object, *, reason: str, source: str) -> Iterator[None]:
+class _ActingAs(_GeneratorContextManager[None]):
+    def __call__(self, func: _Decorated) -> _Decorated:
+        is_late = iscoroutinefunction(func) or isgeneratorfunction(func) or isasyncgenfunction(func)
+        if is_late:
+            raise TypeError(
+                f"acting_as would end before {func.__qualname__} runs, which is a coroutine "
+                'function or a generator; write "with acting_as(…):" in a synchronous function, '
+                "which sync_to_async can call"
+            )
+        return super().__call__(func)
+
+
+def _acting_as(user: object, *, reason: str, source: str) -> Generator[None, None, None]:
     current = attribution(user, source=source, reason=reason)
     connection = db.connection
     writes = wrap_connection(connection)

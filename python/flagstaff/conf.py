@@ -376,6 +376,7 @@ class Conf:
         lambda value: value and Environment(**value),
     )
     require_reason = _switch("Whether changes in the admin and the terminal need a reason")
+    require_actor = _switch("Whether changes in the terminal need `--as` or `--as-name`")
     approval: Setting[str | None] = Setting(
         "Which actions in the admin, and which with a time, need the approval of a second user",
         None,

@@ -167,11 +167,13 @@ class WaitingAction(models.Model):
     row_kind: models.Field[Any, str] = models.CharField(max_length=50)
     keys: models.Field[Any, list[str]] = CheckedJSONField()
     arguments: models.Field[Any, dict[str, Any]] = CheckedJSONField(encoder=DjangoJSONEncoder)
-    #: What the action is refused by if a row has changed: see `flagstaff.actions.look.Look`.
-    versions: models.Field[Any, dict[str, Any]] = CheckedJSONField()
+    #: What the action of an app is refused by: see `flagstaff.actions.look.Look`.
+    expected: models.Field[Any, dict[str, Any]] = CheckedJSONField()
     #: A `Consequence` and a sentence about the users: as asked for, or as approved.
     consequence: models.Field[Any, int] = models.PositiveSmallIntegerField()
     users: models.Field[Any, str] = models.TextField()
+    #: The same sentence for those who may not view users.
+    rough_users: models.Field[Any, str] = models.TextField()
     #: The primary key of a user as text; empty if the user was forgotten.
     asked_by: models.Field[Any, str] = models.TextField()
     asked_at: models.Field[Any, datetime] = models.DateTimeField(db_default=Now())
@@ -193,6 +195,21 @@ class WaitingAction(models.Model):
     result: models.Field[Any, str] = models.TextField(default="")
     #: The numbers of its entries in the history.
     entries: models.Field[Any, list[int]] = CheckedJSONField(default=list)
+    #: The rows that decide, as they are expected when it runs: see `flagstaff.waiting.standing`.
+    stands_on: models.Field[Any, list[dict[str, Any]]] = CheckedJSONField(default=list)
+    #: The numbers of the actions that run before it on its rows, the nearest last.
+    rests_on: models.Field[Any, list[int]] = CheckedJSONField(default=list)
+    #: Whether nobody can gain by it: then it runs late rather than never.
+    takes_away: models.Field[Any, bool] = models.BooleanField(default=False)
+    #: Of the end of a period, the number of the action that begins it.
+    begun_by: models.Field[Any, int | None] = models.BigIntegerField(null=True)
+
+    #: Why it will not run, as `flagstaff.waiting.outlook.foresee` has found; empty if it will.
+    obstacle: str = ""
+    #: Whether it will never run, whatever happens to its rows; and the number of the one in front
+    #: that runs first.
+    is_over: bool = False
+    waits_for: int | None = None
 
     class Meta:
         verbose_name = say("waiting action").lazy
@@ -207,7 +224,9 @@ class WaitingAction(models.Model):
             ),
         )
         constraints = (
-            readable_json("keys", "versions", "entries", value="arguments"),
+            readable_json(
+                "keys", "expected", "entries", "stands_on", "rests_on", value="arguments"
+            ),
             finite_times("asked_at", "run_at", "approved_at", "ended_at"),
         )
 
@@ -229,10 +248,12 @@ class WaitingAction(models.Model):
     @property
     def needs_attention(self) -> bool:
         """Whether a person has to look at it."""
-        return self.state in self.PROBLEMS or self.is_overdue
+        return self.state in self.PROBLEMS or self.is_overdue or bool(self.obstacle)
 
     @property
     def shown_state(self) -> tuple[str, str]:
         """The name of its colour, and its label."""
+        if self.obstacle:
+            return self.State.FAILED, str(say("will not run").lazy)
         label = say("overdue").lazy if self.is_overdue else self.get_state_display()
         return "overdue" if self.is_overdue else self.state, str(label)

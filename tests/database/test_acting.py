@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import nullcontext, suppress
 from typing import Any
 
@@ -238,6 +238,23 @@ def test_statement_after_acting_as_loads_no_lazy_user(act: Write, entries: Entri
         entries()
         FeatureFlag.objects.update(rollout_percent=25)
     assert entries() == [("2", "web", None)]
+
+
+async def _coroutine() -> None: ...
+
+
+def _generator() -> Iterator[None]:
+    yield
+
+
+async def _async_generator() -> AsyncIterator[None]:
+    yield
+
+
+@pytest.mark.parametrize("function", [_coroutine, _generator, _async_generator])
+def test_acting_as_refuses_to_decorate_what_runs_after_it(function: Any) -> None:
+    with pytest.raises(TypeError, match=f"would end before {function.__name__} runs"):
+        acting_as("deploy")(function)
 
 
 def test_acting_as_without_parentheses_raises_type_error_at_once() -> None:

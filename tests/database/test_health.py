@@ -36,7 +36,7 @@ WAITING: dict[str, Any] = {
     "row_kind": "flag",
     "keys": ["new_checkout"],
     "arguments": {},
-    "versions": {},
+    "expected": {},
     "consequence": 0,
     "asked_by": "1",
 }

@@ -25,7 +25,7 @@ def main() -> None:
     longest, left = 0.2, number
     while left:
         for flag in chance.sample(range(number), max(1, number // 200)):
-            FeatureFlag.objects.filter(key=f"waits_{flag}").update(owner=f"team {killed}")
+            FeatureFlag.objects.filter(key=f"waits_{flag}").update(bucket_by=f"unit_{killed}")
         connection.close()
         killed += run_and_kill(lambda: run_due(Event()), PROCESSES, PROCESSES, longest, chance)
         before, left = left, WaitingAction.objects.filter(state="waiting").count()
@@ -60,9 +60,9 @@ def check(waiting: WaitingAction) -> None:
         return
     assert waiting.state == "failed", (waiting.pk, waiting.state)
     assert (own, waiting.entries, flag.rollout_percent) == ([], [], 0), waiting.pk
-    assert f"{flag.key} was changed after this was asked for: " in waiting.result, waiting.result
+    assert f"changed bucketing unit of {flag.key} at " in waiting.result, waiting.result
     [newest] = entries.order_by("-pk").values_list("pk", flat=True)[:1]
-    assert newest > waiting.versions[flag.key]["expect_version"], waiting.pk
+    assert newest > waiting.stands_on[0]["version"], waiting.pk
 
 
 if __name__ == "__main__":

@@ -73,6 +73,7 @@ OTHERS: dict[str, object] = {
     "DOCS_URL": "https://docs.example",
     "ENVIRONMENT": {"name": "Test"},
     "REQUIRE_REASON": True,
+    "REQUIRE_ACTOR": True,
     "APPROVAL": "most",
     "READ_ONLY": True,
 }
@@ -167,7 +168,10 @@ INVALID: list[tuple[str, list[object], str]] = [
     ("DATABASE", ["nowhere", []], "an alias in DATABASES, or None"),
     ("FLAG_MODEL", ["FeatureFlag", "common.FeatureFlag"], f'{LABEL}Flag"'),
     ("VALUE_MODEL", [None], f'{LABEL}Value"'),
-    *((name, ["yes", 1, None], "True or False") for name in ("LISTEN", "REQUIRE_REASON")),
+    *(
+        (name, ["yes", 1, None], "True or False")
+        for name in ("LISTEN", "REQUIRE_REASON", "REQUIRE_ACTOR")
+    ),
     ("READ_ONLY", ["yes", 1, None], "True or False"),
     ("APPROVAL", ["never", True, "MOST"], APPROVAL),
     ("POLL_INTERVAL", [0.01, True, float("nan")], f"{SECONDS} 0.1 to 3,600"),

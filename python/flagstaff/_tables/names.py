@@ -72,6 +72,7 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
     return {
         "token_table": quote("flagstaff_token"),
         "change_table": quote("flagstaff_change"),
+        "waiting_table": quote("flagstaff_waitingaction"),
         "usage_table": quote("flagstaff_usage"),
         "report_table": quote("flagstaff_report"),
         "worker_table": quote("flagstaff_worker"),

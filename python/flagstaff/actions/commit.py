@@ -24,11 +24,11 @@ from flagstaff.changes.consequence import (
     text_to_type,
 )
 from flagstaff.changes.footprint import compare_alone, footprint_of, require_same
-from flagstaff.changes.impact import count_users, reached, sides_of
+from flagstaff.changes.impact import count_users, reached, rounded, sides_of
 from flagstaff.changes.row_states import Impact
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.kinds import Kind
-from flagstaff.history.user_names import HasPermissions
+from flagstaff.history.user_names import HasPermissions, may_see_users
 
 #: Seconds for a count of users before a person or a script goes on.
 COUNT_TIMEOUT: Final = 1.0
@@ -127,6 +127,22 @@ def look_at_changes(
 
 def _reached_by_changes(written: Written) -> Impact:
     return reached(*sides_of(cast("Sequence[Changed]", written)))
+
+
+def seen_by(look: Look, viewer: HasPermissions) -> Look:
+    """Returns a look as a person sees it, who may not be one who may view users."""
+    return look if may_see_users(viewer) else rough(look)
+
+
+def rough(look: Look) -> Look:
+    """Returns a look without exact numbers, as those see it who may not view users.
+
+    Of rows with a history, so is the consequence: it would say whether one user matches.
+    """
+    impact = rounded(look.impact)
+    consequence = consequence_of(impact) if look.changed else look.consequence
+    at_once = None if look.at_once is None else rounded(look.at_once)
+    return replace(look, impact=impact, consequence=consequence, at_once=at_once)
 
 
 def commit(

@@ -64,6 +64,7 @@ def kill(key: str, *, expect_version: int | None = None) -> Changed:
     button=say("Turn on {key}"),
     right="toggle",
     many=True,
+    ended_by="off",
     about=_about,
 )
 def on(key: str, percent: Percent | None = None, *, expect_version: int | None = None) -> Changed:
@@ -79,6 +80,8 @@ def on(key: str, percent: Percent | None = None, *, expect_version: int | None =
     "off new_checkout",
     "off new_checkout dark_mode",
     "off new_checkout --wait 30 --expect 12",
+    label=say("Turn off").lazy,
+    button=say("Turn off {key}"),
     right="toggle",
     many=True,
     always_runs=True,

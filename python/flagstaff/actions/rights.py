@@ -28,7 +28,7 @@ Ask: TypeAlias = "Callable[[Right, Any], bool]"
 # The fields that the right to toggle writes.
 _TOGGLE_FIELDS = frozenset({"enabled", "rollout_percent"})
 
-_INCLUDED_IN: dict[Right, tuple[Right, ...]] = {
+INCLUDED_IN: dict[Right, tuple[Right, ...]] = {
     "view": ("view", "toggle", "change"),
     "toggle": ("toggle", "change"),
 }
@@ -45,7 +45,7 @@ def may(user: Any, right: Right, row: Any) -> bool:
     if conf.read_only and right != "view":
         return False
     rows = [None] if isinstance(row, type) else [None, row]
-    names = [permission(sufficient, row) for sufficient in _INCLUDED_IN.get(right, (right,))]
+    names = [permission(sufficient, row) for sufficient in INCLUDED_IN.get(right, (right,))]
     return any(user.has_perm(name, target) for target in rows for name in names)
 
 

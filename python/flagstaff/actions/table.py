@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import (
     Annotated,
     Any,
@@ -43,6 +43,14 @@ SAVE: Final = say("Save {key}")
 EXPECT_VERSION: Final = "expect_version"
 #: The arguments by which the write of a row is refused, by its key.
 Expected: TypeAlias = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Present:
+    """What an action of an app finds, without a look."""
+
+    rows: Sequence[Any] = ()
+    expected: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,11 @@ class Action:
     look: Callable[..., Look] | None = None
     #: Adds to the look at rows with a history what a person should know. Queries.
     about: Callable[[Run, Look], Look] | None = None
+    #: The rows of an app whose rights decide, besides flags, and by what it would be refused now.
+    #: Gets the keys.
+    present: Callable[[Sequence[str]], Present] | None = None
+    #: The action that ends what it begins.
+    ended_by: str = ""
     #: The fields that it sets, which depend on the project's model.
     fields: Callable[[], Mapping[str, Argument]] | None = None
 

@@ -15,19 +15,11 @@ from flagstaff.admin.base_admin import REASON, BaseAdmin
 from flagstaff.history.kinds import Kind
 from flagstaff.history.log import has_history, versions_of
 
-#: The names of the field with the time of an action, and of the button beside it.
-AT, LATER = "_at", "_later"
-
 
 def is_answered(request: HttpRequest) -> bool:
     """Whether a page was submitted. The list posts its selection without a reason."""
     is_of_list = ACTION_CHECKBOX_NAME in request.POST
     return request.method == "POST" and (not is_of_list or REASON in request.POST)
-
-
-def wants_later(request: HttpRequest) -> bool:
-    """Whether a time was posted, or its button without a time."""
-    return bool(request.POST.get(AT, "").strip() or LATER in request.POST)
 
 
 class ArgumentForm(forms.Form):

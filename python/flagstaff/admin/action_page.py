@@ -5,36 +5,38 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import cached_property
 from hashlib import sha256
 from typing import Any, Protocol
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._text import localized, say
 from flagstaff.actions.commit import commit
 from flagstaff.actions.look import Look, Written
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_admin import AT, ArgumentForm, is_answered, wants_later
+from flagstaff.admin.action_admin import ArgumentForm, is_answered
 from flagstaff.admin.base_admin import SAVE_TIMEOUT, BaseAdmin, posted_reason
+from flagstaff.admin.fallbacks import value_or_default
+from flagstaff.admin.later import Later, colleagues_text
 from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import require_reach, visible_refusal
 from flagstaff.admin.rules.editor import EDIT
 from flagstaff.admin.rules.offers import rule_notes
-from flagstaff.admin.waiting_lines import waiting_line
+from flagstaff.admin.waiting_lines import ended_lines, waiting_line
+from flagstaff.admin.words import joined
+from flagstaff.changes import Changed
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import conf
 from flagstaff.exceptions import ConflictError, FlagstaffError
-from flagstaff.waiting.actions import ask, find
-from flagstaff.waiting.rights import is_approval_needed
-from flagstaff.waiting.times import future_time
+from flagstaff.waiting.actions import ask, asked_together, find
+from flagstaff.waiting.rights import approver_names, is_approval_needed
 
 #: Seconds for which an action that nothing may delay waits for the workers.
 LONG_TIMEOUT = 5.0
@@ -56,12 +58,14 @@ class Subject(Protocol):
     needs_reason: bool
     waits_for_workers: bool
     can_wait: bool
+    #: Whether it begins something that another action ends.
+    can_end: bool
 
     def run(self) -> Run:
         """Returns the action with its arguments. The form is valid."""
 
-    def look(self, run: Run) -> Look | None:
-        """Returns what it would do; None if that is not possible, which the form then says.
+    def look(self, run: Run, at: datetime | None) -> Look | None:
+        """Returns what it would do, at a time; None if that is not possible, as the form then says.
 
         Raises FlagstaffError, PermissionDenied.
         """
@@ -100,8 +104,9 @@ class ActionPage:
         self.is_edited = EDIT in request.POST
         self.is_answered = is_answered(request)
         self.problems: list[str] = []
-        #: When to do it, if not now.
-        self.at: datetime | None = None
+        self.later = Later(
+            request, is_possible=subject.can_wait and may_write, can_end=subject.can_end
+        )
 
     def answer(self) -> HttpResponse:
         """Returns the page, or writes what it has confirmed. A GET locks and writes nothing."""
@@ -109,18 +114,16 @@ class ActionPage:
         if self.request.method == "POST" and not self.may_write:
             raise PermissionDenied
         run = self.subject.run() if self.subject.form.is_valid() else None
-        if run is not None and is_final and self.subject.is_urgent and not self._is_later:
+        if run is not None and is_final and self.subject.is_urgent:
             return self._answer_at_once(run)
         shown, versions = self._shown, self.subject.versions
         if is_final and shown is not None and versions is not None and shown != versions:
             self.problems += self.subject.newer_texts(shown)
         look = None if run is None else self._look(run)
-        if is_final and self._is_later:
-            self._read_time()
         if is_final and run is not None and look is not None and self._is_confirmed(run, look):
             try:
-                needs_approval = self._needs_approval(run, look)
-                if self._is_later or needs_approval:
+                needs_approval = self.later.is_request or self._needs_approval(run, look)
+                if self.later.at or needs_approval:
                     return self._ask(run, look, approval=needs_approval)
                 return self._finish(run, look)
             except ConflictError as error:
@@ -135,7 +138,7 @@ class ActionPage:
     def _look(self, run: Run) -> Look | None:
         """Returns what the arguments would do; None if that is not possible."""
         try:
-            look = self.subject.look(run)
+            look = self.subject.look(run, self.later.at)
             if look is not None and self.may_write:
                 require_reach(self.admin.admin_site, self.request, look.impact)
         except FlagstaffError as error:
@@ -163,12 +166,20 @@ class ActionPage:
     # What is asked.
 
     def _is_confirmed(self, run: Run, look: Look) -> bool:
-        """Whether the page has asked, and a person has confirmed what is known now."""
-        has_asked = not look.asks or self.request.POST.get(_CONFIRMED) == _seal(run, look)
+        """Whether the page has asked, and a person has confirmed what is known now.
+
+        A time is confirmed, too: without JavaScript, the button did not say it yet.
+        """
+        is_asked = look.asks or self.later.at is not None
+        has_asked = not is_asked or self.request.POST.get(_CONFIRMED) == self._seal(run, look)
+        if self.later.problem:
+            return False
         if has_asked:
             self.problems += self._answer_problems(look)
-        elif _CONFIRMED in self.request.POST and not (self.problems or self.subject.form.fields):
-            # Without arguments, it was no edit of the person.
+        elif _CONFIRMED in self.request.POST and not (
+            self.problems or self.subject.form.fields or self.later.at
+        ):
+            # Without arguments and a time, it was no edit of the person.
             self.problems.append(
                 say("This has changed since the page was shown. Press the button again.").local
             )
@@ -186,6 +197,14 @@ class ActionPage:
                 "A reason is required. Write why you make this change: the history shows it."
             ).local
 
+    def _seal(self, run: Run, look: Look) -> str:
+        """Returns a text that differs if what decides, its weight or its time differs."""
+        footprint = sorted(f"{place} {digest}" for place, digest in look.footprint.items())
+        expected = sorted(f"{name} {version}" for name, version in look.expected.items())
+        weight = look.typed, int(look.consequence), *self.later.times
+        sealed = [dict(run.arguments), *weight, expected, footprint]
+        return sha256(json.dumps(sealed, sort_keys=True, default=str).encode()).hexdigest()
+
     @property
     def _shown(self) -> list[str] | None:
         """The versions that the submitted page showed; None without a history."""
@@ -198,19 +217,20 @@ class ActionPage:
         """Whether a second person has to approve it."""
         # Nothing delays what cannot wait and gives nobody anything, such as an undo.
         is_giving = run.action.can_wait or look.consequence >= Consequence.MORE
-        return is_giving and not self.subject.is_urgent and is_approval_needed(run, look)
+        return (
+            is_giving
+            and not self.subject.is_urgent
+            and is_approval_needed(run, look.rows, look.largest_consequence)
+        )
 
-    @cached_property
-    def _is_later(self) -> bool:
-        """Whether a person has typed a time, or asked for one without typing it."""
-        return wants_later(self.request) and self.subject.can_wait
-
-    def _read_time(self) -> None:
-        """Reads when to do it, or adds a problem."""
-        try:
-            self.at = future_time(self.request.POST.get(AT, ""))
-        except FlagstaffError as error:
-            self.problems.append(f"{localized(error.message)}.")
+    def _colleagues(self, run: Run, look: Look) -> str:
+        """Returns who can approve it. A query."""
+        names = value_or_default(
+            "the page of an action cannot read who may approve it",
+            lambda: approver_names(run, look, current_actor()),
+            list[str](),
+        )
+        return colleagues_text(names)
 
     def _ask(self, run: Run, look: Look, *, approval: bool) -> HttpResponse:
         """Stores the action, and says what it waits for. Raises FlagstaffError."""
@@ -218,10 +238,11 @@ class ActionPage:
         if versions is not None and (newer := [*self.subject.newer_texts(versions)]):
             self.problems += newer
             return self._page(run, self._look(run))
-        done = ask(run, look, self.at, approval=approval)
+        done = ask(run, look, self.later.at, until=self.later.until, approval=approval)
+        rows = asked_together(find(done.key))
         name = done.record["asked_by_name"]
-        line = waiting_line(self.admin.admin_site, find(done.key), name)
-        message = format_html("{} {}", say("Nothing is changed yet.").local, line)
+        lines = [waiting_line(self.admin.admin_site, row, name) for row in rows]
+        message = format_html("{} {}", say("Nothing is changed yet.").local, joined("; ", lines))
         self.admin.message_user(self.request, message, messages.WARNING)
         for note in done.notes:
             self.admin.message_user(self.request, localized(note), messages.WARNING)
@@ -234,7 +255,7 @@ class ActionPage:
         with db.atomic():
             written = run.write({})
             self.subject.log(written)
-        return self._done(self.subject.receipt(written, None))
+        return self._done(self.subject.receipt(written, None), self._ended(written))
 
     def _finish(self, run: Run, look: Look) -> HttpResponse:
         """Writes what was confirmed, says so with the receipt of the workers, and goes back."""
@@ -245,9 +266,15 @@ class ActionPage:
 
         written = commit(look, finish=self.subject.log, require_rights=require_rights)
         receipt = self.subject.receipt(written, look)
-        is_told = look.changed and not self.subject.is_danger
+        # Not again what an approval has shown: nothing is changed yet.
+        is_told = any(isinstance(done, Changed) for done in written) and not self.subject.is_danger
         notes = [*look.notes, *_rule_notes(run)] if is_told else []
-        return self._done(receipt, notes)
+        return self._done(receipt, [*notes, *self._ended(written)])
+
+    def _ended(self, written: Written) -> list[SafeString]:
+        """Returns what waits and will not run because of what was written."""
+        changed = [change for change in written if isinstance(change, Changed)]
+        return ended_lines(self.admin.admin_site, self.request, changed)
 
     def _done(self, receipt: Receipt, notes: Sequence[str] = ()) -> HttpResponse:
         admin, request = self.admin, self.request
@@ -277,7 +304,7 @@ class ActionPage:
             "is_edited": self.is_edited,
             "problems": self.problems,
             "look": look,
-            "seal": "" if run is None or look is None else _seal(run, look),
+            "seal": "" if run is None or look is None else self._seal(run, look),
             "cannot": not self.may_write,
             "version": request.POST.get(_VERSION) if self.is_edited else version,
             "reason": posted_reason(request),
@@ -285,23 +312,28 @@ class ActionPage:
             "focus": self._focus(look, needs_reason=needs_reason),
             "is_danger": subject.is_danger or subject.is_urgent,
             "back": subject.back_url(),
-            "zone": timezone.get_current_timezone_name() if subject.can_wait else "",
-            "at": request.POST.get(AT, ""),
-            "is_later": self._is_later,
+            "later": self.later,
             "notes": [] if look is None else subject.notes(look),
             **subject.words(run if look is not None else None),
         }
+        context["button"] = self.later.button(context["button"])
         if run is not None and look is not None:
             context["notes"] = [*context["notes"], *_rule_notes(run)]
             context["tables"] = subject.tables(look)
-            if self._needs_approval(run, look):
-                context["notes"].append(
-                    say("Another user has to approve this before it is done.").local
-                )
-                context["button"] = say("Request approval").local
+            self._add_colleagues(context, run, look)
         if look is None and subject.is_danger:
             context["cannot"] = True
         return admin.template_page(request, "flagstaff/question.html", context)
+
+    def _add_colleagues(self, context: dict[str, Any], run: Run, look: Look) -> None:
+        """Adds who may approve it, as a note if somebody has to, or else beside the button."""
+        if self._needs_approval(run, look):
+            text = say("Another user has to approve this before it is done.").local
+            context["notes"] += [text, self._colleagues(run, look)]
+            context["button"] = self.later.request_button()
+        elif self.later.is_possible and not run.action.runs_always(run.arguments):
+            context["colleagues"] = self._colleagues(run, look)
+            context["request_button"] = self.later.request_button()
 
     def _focus(self, look: Look | None, *, needs_reason: bool) -> str:
         """Returns what a person does next: type a reason or a text, or press the button."""
@@ -315,11 +347,3 @@ class ActionPage:
 def _rule_notes(run: Run) -> list[str]:
     """Returns what is to know of new rules or conditions: what they name and does not exist."""
     return rule_notes(run.arguments.get("rules", run.arguments.get("conditions", [])))
-
-
-def _seal(run: Run, look: Look) -> str:
-    """Returns a text that differs if what decides, or the weight of the question, differs."""
-    footprint = sorted(f"{place} {digest}" for place, digest in look.footprint.items())
-    expected = sorted(f"{name} {version}" for name, version in look.expected.items())
-    sealed = [dict(run.arguments), look.typed, int(look.consequence), expected, footprint]
-    return sha256(json.dumps(sealed, sort_keys=True, default=str).encode()).hexdigest()

@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest
 from django.utils.text import capfirst
 
 from flagstaff._tables.rows import Row
-from flagstaff._text import is_whole_number, local_number, say
+from flagstaff._text import is_whole_number, local_list, local_number, say
 from flagstaff.actions.look import Line, Look
 from flagstaff.admin.flag.state import lines_of_flags
 from flagstaff.admin.rights import may_see
@@ -151,6 +151,14 @@ def describe_changed(request: HttpRequest, changed: Changed, limit: int = MAX_SH
     `limit` is the length of each value.
     """
     return describe_change(changed, _names(request, changed), limit=limit)
+
+
+def text_for_log(request: HttpRequest, changed: Changed) -> str:
+    """Describes a change for Django's log, where a value that becomes secret would stay."""
+    if changed.kind is not Kind.VALUE:
+        return describe_changed(request, changed)
+    fields = [field_label(difference.field) for difference in changed.differences]
+    return say("set: {fields}", fields=local_list(fields)).local
 
 
 def _users(request: HttpRequest, row: Row, planned: Changed) -> Line:

@@ -13,7 +13,7 @@ from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import Action, Done
 from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.links import page_url, undo_url
-from flagstaff.admin.look_tables import describe_changed
+from flagstaff.admin.look_tables import describe_changed, text_for_log
 from flagstaff.admin.rights import may
 from flagstaff.changes import Changed
 
@@ -56,7 +56,7 @@ class ChangeReceipts(Receipts[Changed]):
 
     def text_of(self, done: Changed) -> str:
         """Returns the fields that were written."""
-        return describe_changed(self.request, done)
+        return text_for_log(self.request, done)
 
     def receipt(self, written: Sequence[Changed], rows: Sequence[Any], users: str) -> Receipt:
         """Returns which rows were added, deleted or changed."""
@@ -87,7 +87,8 @@ class ChangeReceipts(Receipts[Changed]):
             undone = [change for change in undone if change.undo is not None and not change.secret]
             if len(changed) == 1:
                 text = say("“{key}” was changed: {change}.")
-                values = {"key": changed[0].key, "change": self.text_of(changed[0])}
+                change = describe_changed(self.request, changed[0])
+                values = {"key": changed[0].key, "change": change}
                 sentences.append(users)
         url = undo_url(admin.admin_site, [change.version for change in undone if change.version])
         links = admin.next_steps(request, rows[0]) if action.creates else ()

@@ -124,6 +124,12 @@ def refused_rows(model_admin: ModelAdmin[Any], request: HttpRequest) -> list[Any
     return once(request, f"refused {model._meta.label}", read)
 
 
+def hides_rows(site: AdminSite, model: type[Model]) -> bool:
+    """Returns whether the class of a project may hide rows of a model."""
+    model_admin = admin_of(site, model)
+    return model_admin is not None and rights.overrides(model_admin, *rights.HIDING)
+
+
 def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Mapping[str, str]:
     """Returns the keys of the rows that the lists hide, by the text of their primary key.
 
@@ -131,7 +137,7 @@ def hidden_rows(site: AdminSite, request: HttpRequest, model: type[Model]) -> Ma
     of a project may hide rows.
     """
     model_admin = admin_of(site, model)
-    if model_admin is None or not rights.overrides(model_admin, *rights.HIDING):
+    if model_admin is None or not hides_rows(site, model):
         return {}
     read = partial(_hidden_of, model_admin, request)
     return once(request, f"hidden {site.name} {model._meta.label}", lambda: dict(read()))
@@ -162,13 +168,38 @@ def _hidden_of(model_admin: ModelAdmin[Any], request: HttpRequest) -> Iterator[t
 
 def _shows_deleted(model_admin: ModelAdmin[Any], request: HttpRequest, deletion: Change) -> bool:
     """Returns whether the user may see a deleted row, as it was."""
-    row, secret = model_admin.model(), deletion.hidden or ()
+    columns = {field.column for field in stored_fields(model_admin.model)}
+    # The model has changed since.
+    if not columns - {*(deletion.hidden or ())} <= (deletion.old or {}).keys():
+        return False
+    return _shows(model_admin, request, deletion.old)
+
+
+def shows_new(
+    site: AdminSite, request: HttpRequest, model: type[Model], fields: Mapping[str, Any]
+) -> bool:
+    """Returns whether the user may see a row with these fields, which does not exist yet.
+
+    Without a method of the project that is asked about a row, a query set cannot say it.
+    """
+    model_admin = admin_of(site, model)
+    if model_admin is None or not hides_rows(site, model):
+        return True
+    names = {field.name: str(field.column) for field in stored_fields(model)}
+    columns = {names[name]: value for name, value in fields.items() if name in names}
+    decides = rights.overrides(model_admin, "has_view_permission")
+    return decides and _shows(model_admin, request, columns)
+
+
+def _shows(model_admin: ModelAdmin[Any], request: HttpRequest, columns: Mapping[str, Any]) -> bool:
+    """Returns whether the user may see a row with these columns."""
+    row = model_admin.model()
     try:
         for field in stored_fields(model_admin.model):
-            if field.column not in secret:
-                setattr(row, field.attname, field.to_python(deletion.old[field.column]))
+            if (column := str(field.column)) in columns:
+                setattr(row, field.attname, field.to_python(columns[column]))
         return model_admin.has_view_permission(request, row)
-    # The model has changed since, or what the row refers to was deleted, too.
+    # What the row refers to was deleted, or a value no longer fits.
     except (KeyError, TypeError, ValidationError, ObjectDoesNotExist):
         return False
 

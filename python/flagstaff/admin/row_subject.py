@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
@@ -18,18 +19,20 @@ from flagstaff._tables.rows import all_rows, unknown_row
 from flagstaff._text import local_number, say
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action
-from flagstaff.actions.commit import COUNT_TIMEOUT, look_at
+from flagstaff.actions.commit import COUNT_TIMEOUT
 from flagstaff.actions.look import Line, Look, Written
 from flagstaff.actions.table import Run
-from flagstaff.admin.action_admin import ActionAdmin, is_answered, wants_later
+from flagstaff.admin.action_admin import ActionAdmin, is_answered
 from flagstaff.admin.argument_form import ArgumentFields
+from flagstaff.admin.later import wants_later
 from flagstaff.admin.links import back_url, list_link, page_url, row_links
 from flagstaff.admin.look_tables import newer_texts, tables_of
 from flagstaff.admin.receipt import Receipt, Receipts
 from flagstaff.admin.rights import may
-from flagstaff.admin.waiting_lines import row_lines
+from flagstaff.admin.waiting_lines import ended_lines
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
+from flagstaff.waiting.actions import look_ahead
 
 # Seconds for the count of users before an action that nothing may delay.
 _SHORT_COUNT = 0.3
@@ -51,24 +54,25 @@ class RowSubject:
         self.action, self.receipts = action, receipts
         #: Whether the rows are the selection of the list, which posts it without a reason.
         self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
+        # A secret value would be stored.
+        self.can_wait = action.can_wait and not any(map(is_secret, rows)) and has_history()
+        self.can_end = bool(action.ended_by)
+        is_now = not (self.can_wait and wants_later(request))
         always = action.always_runs is True
-        self.versions = None if always or not rows else admin.versions(rows)
+        self.versions = None if (always and is_now) or not rows else admin.versions(rows)
         # Read after their versions: the page must not show older rows.
         of_pks = all_rows(admin.model).filter(pk__in=[row.pk for row in rows])
         newest = {row.pk: row for row in of_pks} if rows else {}
         self.rows = [newest.get(row.pk, row) for row in rows]
         fields = ArgumentFields(admin, request, action, self.rows)
         self.form = fields.form(is_answered=is_answered(request))
-        self.is_urgent = always
-        if callable(action.always_runs) and not wants_later(request) and self.form.is_valid():
-            self.is_urgent = action.runs_always(self.form.arguments())
-            self.versions = None if self.is_urgent else self.versions
+        if callable(action.always_runs) and self.form.is_valid():
+            always = action.runs_always(self.form.arguments())
+            self.versions = None if always and is_now else self.versions
+        self.is_urgent = always and is_now
         self.is_danger = action.deletes
-        self.needs_reason = action.keeps_reason and not self.is_urgent
+        self.needs_reason = action.keeps_reason and not always
         self.waits_for_workers = action.waits_for_workers
-        # What is urgent is neither counted nor compared; a secret value would be stored.
-        may_wait = action.can_wait and not (self.is_urgent or any(map(is_secret, self.rows)))
-        self.can_wait = may_wait and has_history()
 
     @property
     def row(self) -> Any:
@@ -81,12 +85,12 @@ class RowSubject:
         keys = [row.key for row in self.rows] or [arguments.pop("key")]
         return Run(self.action, keys, self.rows, arguments)
 
-    def look(self, run: Run) -> Look:
+    def look(self, run: Run, at: datetime | None) -> Look:
         """What it would do, for the user."""
         if self.action.creates:
             self.admin.require_rights_for_new(self.request, run.keys[0])
         timeout = _SHORT_COUNT if self.is_urgent else COUNT_TIMEOUT
-        look = look_at(run, viewer=self.request.user, timeout=timeout)
+        look = look_ahead(run, at, viewer=self.request.user, timeout=timeout)
         self._require_rights(look)
         # What an app does is seen before it is done.
         return replace(look, asks=look.asks or bool(look.lines))
@@ -115,10 +119,10 @@ class RowSubject:
         # Of rows of apps, the notes say it.
         users = look.users_text() if look.changed else ""
         notes = [*filter(None, [users, unchanged]), *look.notes]
-        key = getattr(self.row, "key", None)
-        lines = row_lines(self.site, self.request, self.action.noun, key) if key else []
+        is_now = not wants_later(self.request)
+        lines = ended_lines(self.site, self.request, look.changed) if is_now else []
         text = say("If you change it now, this will not run:").local
-        return [*notes, *(format_html("{} {}", text, line) for _is_alarm, line in lines)]
+        return [*notes, *(format_html("{} {}", text, line) for line in lines)]
 
     def tables(self, look: Look) -> Sequence[tuple[Sequence[Line], object]]:
         """The fields of a row, or a line for each row, and what uses a segment."""

@@ -31,8 +31,16 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.actions import KIND, find
-from flagstaff.waiting.stored import State, action_text, names_of, state_text, stored_action
+from flagstaff.waiting.actions import KIND, find, users_when_asked
+from flagstaff.waiting.outlook import foresee
+from flagstaff.waiting.stored import (
+    State,
+    action_text,
+    names_of,
+    state_text,
+    stored_action,
+    without_secrets,
+)
 
 if TYPE_CHECKING:
     from django.contrib.admin.options import _ListDisplayT, _ListFilterT
@@ -46,7 +54,12 @@ class WaitingActionAdmin(AppRowAdmin):
 
     app_kind = KIND
     docs_page = "how-to/later-and-approval/"
-    list_display: _ListDisplayT[WaitingAction] = ("heading", "shown_state")
+    list_display: _ListDisplayT[WaitingAction] = (
+        "heading",
+        "shown_state",
+        "asked",
+        "users_then",
+    )
     list_display_links = ("heading",)
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("state",)
     search_fields: ClassVar[_ListOrTuple[str]] = ("keys", "action")
@@ -94,6 +107,26 @@ class WaitingActionAdmin(AppRowAdmin):
 
     # The list.
 
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        """The actions of a page, of which each says whether it will run, and who asked."""
+        changelist: Any = super().get_changelist_instance(request)
+        rows: list[Any] = without_secrets(foresee(changelist.result_list))
+        changelist.result_list = rows
+        names = names_of(rows)
+        for row in rows:
+            row.asker, row.shown_users = names[row.asked_by], users_when_asked(row, request.user)
+        return changelist
+
+    @admin.display(description=say("asked by").lazy)
+    def asked(self, row: Any) -> SafeString:
+        """Who asked, when and why."""
+        return two_lines(f"{row.asker}, {local_time_text(row.asked_at)}", row.reason)
+
+    @admin.display(description=say("users, when asked").lazy)
+    def users_then(self, row: Any) -> str:
+        """For how many users it was asked."""
+        return str(row.shown_users)
+
     @admin.display(description=say("action").lazy)
     def heading(self, row: Any) -> str:
         """What it does, and when."""
@@ -107,6 +140,13 @@ class WaitingActionAdmin(AppRowAdmin):
         return two_lines(state_badge(waiting), why)
 
     # The page.
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> WaitingAction | None:
+        """The action, whether it will run, and without what a value is that is secret now."""
+        row = super().get_object(request, object_id, from_field)
+        return None if row is None else without_secrets(foresee([row]))[0]
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """What it waits for, or why it did not run."""
@@ -169,7 +209,7 @@ def _about(site: AdminSite, request: HttpRequest, row: WaitingAction) -> SafeStr
             for name, value in row.arguments.items()
             if name != _USERS or sees_users
         ),
-        (say("When asked").local, row.users if sees_users else ""),
+        (say("When asked").local, users_when_asked(row, request.user)),
         (say("Asked by").local, who(row.asked_by, row.asked_at, row.reason)),
         (say("Approved by").local, who(row.approved_by, row.approved_at, row.approval)),
         (say("Ended by").local, who(row.ended_by, row.ended_at)),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.db.models import Model, QuerySet
@@ -10,18 +12,31 @@ from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
 from flagstaff._text import localized, say
-from flagstaff.admin.app_pages import PAGES, Level, OverviewLine
+from flagstaff.admin.app_pages import PAGES, FlagNote, Level, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
-from flagstaff.admin.rights import admin_of, hidden_rows, may
+from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows_new
 from flagstaff.admin.words import badge, link
+from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, names_of, state_text
+from flagstaff.waiting.outlook import foresee, would_end
+from flagstaff.waiting.stored import (
+    OPEN,
+    PROBLEMS,
+    State,
+    action_text,
+    names_of,
+    state_text,
+    without_secrets,
+)
 
+# The action that creates a row, of all kinds.
+_CREATE = "create"
 # The overview shows no more lines, and a row has few.
 _MAX_LINES = 50
 
@@ -35,7 +50,15 @@ def shown_actions(
     for kind, model in models.items():
         if hidden := [*hidden_rows(site, request, model).values()]:
             actions = actions.exclude(row_kind=kind, keys__has_any_keys=hidden)
-    return actions
+    # A row that does not exist yet is among no rows that are hidden.
+    kinds = [kind for kind, model in models.items() if hides_rows(site, model)]
+    creations = actions.filter(kind__in=kinds, action=_CREATE).exclude(asked_by=current_actor())
+    unseen = [
+        row.pk
+        for row in (creations if kinds else ())
+        if not shows_new(site, request, models[row.kind], {"key": row.keys[0], **row.arguments})
+    ]
+    return actions.exclude(pk__in=unseen) if unseen else actions
 
 
 def viewable_models(site: AdminSite, request: HttpRequest) -> dict[str, type[Model]]:
@@ -72,7 +95,8 @@ def row_lines(
 
     def read() -> list[tuple[bool, SafeString]]:
         actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
-        rows = [*shown_actions(site, request, actions.filter(state__in=states))[:_MAX_LINES]]
+        shown = shown_actions(site, request, actions.filter(state__in=states))
+        rows = without_secrets(foresee(shown[:_MAX_LINES]))
         names = names_of(rows) if rows else {}
         return [
             (waiting.needs_attention, waiting_line(site, waiting, names[waiting.asked_by]))
@@ -82,10 +106,46 @@ def row_lines(
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
 
 
+def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[FlagNote]]:
+    """Returns what waits for flags, by the text of the primary key, for their list.
+
+    Not what is about other flags, too, which the user may not see.
+    """
+    actions = WaitingAction.objects.using(db.alias).filter(state__in=OPEN, row_kind=Kind.FLAG.value)
+    notes: dict[str, list[FlagNote]] = defaultdict(list)
+    pks = {flag.key: str(flag.pk) for flag in flags}
+
+    def read() -> list[WaitingAction]:
+        rows = uncached(actions.order_by("run_at", "id"))
+        return foresee(row for row in rows if pks.keys() >= {*row.keys})
+
+    none: list[WaitingAction] = []
+    for waiting in value_or_default("the list cannot read the actions that wait", read, none):
+        text = f"{action_text(waiting)}: {localized(state_text(waiting))}"
+        note = FlagNote(link(_page_of(site, waiting), text), _level(waiting))
+        for key in waiting.keys:
+            notes[pks[key]].append(note)
+    return notes
+
+
+def ended_lines(
+    site: AdminSite, request: HttpRequest, changed: Iterable[Changed]
+) -> list[SafeString]:
+    """Returns a line for each action that will not run because of these changes."""
+
+    def read() -> list[SafeString]:
+        rows = foresee(shown_actions(site, request, would_end(changed)))
+        names = names_of(rows) if rows else {}
+        return [waiting_line(site, waiting, names[waiting.asked_by]) for waiting in rows]
+
+    return value_or_default("the receipt cannot read the actions that wait", read, [])
+
+
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
     """Returns what waits, and what did not run and why. Makes up to two queries."""
     actions = WaitingAction.objects.using(db.alias).filter(state__in=(*OPEN, *PROBLEMS))
-    rows = [*shown_actions(site, request, actions).order_by("run_at", "id")[:_MAX_LINES]]
+    shown = shown_actions(site, request, actions).order_by("run_at", "id")
+    rows = without_secrets(foresee(shown[:_MAX_LINES]))
     names = names_of(rows)
     return [
         OverviewLine(

@@ -49,7 +49,7 @@ COLOURS = {
     "unknown keys": _PART,
     # Actions that wait.
     "approval": _PART,
-    "waiting": _OK,
+    "waiting": _PART,
     "refused": _OFF,
     "cancelled": _OFF,
     # Rollout plans.

@@ -12,8 +12,9 @@ from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import through_model
 from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff.changes.preview import is_preview
+from flagstaff.changes.preview import expectation, is_preview
 from flagstaff.conf import conf
+from flagstaff.history.kinds import Kind
 
 ALLOWED = "allowed_users"
 # In one statement. More users would take too much memory.
@@ -51,7 +52,10 @@ def users_to_change(
     """
     present, target = frozenset(present), dict.fromkeys(target)
     new, table = [pk for pk in target if pk not in present], allowed_user_table()
-    existing = table.existing(new) if skip_unknown else table.require(new)
+    if (expected := expectation()) is not None and expected.users >= {*new}:
+        existing = {*new}
+    else:
+        existing = table.existing(new) if skip_unknown else table.require(new)
     return AllowedUsersChange(
         added=tuple(pk for pk in new if pk in existing),
         removed=in_order(present - target.keys()),
@@ -100,8 +104,14 @@ def allowed_pks(flag: Row) -> set[PrimaryKey]:
 def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
     """Returns the same for several flags, by the primary key of the flag."""
     through, to_flag, to_user = _links()
-    flag_ids = {getattr(flag, to_flag.target_field.attname): flag.pk for flag in flags}
     pks_by_flag: dict[PrimaryKey, set[PrimaryKey]] = {flag.pk: set() for flag in flags}
+    expected = {} if (previewed := expectation()) is None else previewed.rows
+    for flag in flags if expected else ():
+        state = expected.get((Kind.FLAG, flag.key))
+        if state is not None and state.allowed_users is not None:
+            pks_by_flag[flag.pk] = cast("set[PrimaryKey]", {*state.allowed_users})
+            flags = [other for other in flags if other is not flag]
+    flag_ids = {getattr(flag, to_flag.target_field.attname): flag.pk for flag in flags}
     for batch in db.batches(flag_ids):
         rows = all_rows(through).filter(**{f"{to_flag.attname}__in": batch})
         for flag_id, user_id in rows.values_list(to_flag.attname, to_user.attname):

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 from flagstaff._attribution import current_actor, current_source
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import Fields, flag_row
+from flagstaff._tables.rows import Fields
 from flagstaff._tables.states import ALL_USERS
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import FlagFields, UserLike
 from flagstaff.changes.allowed_users import allowed_pks, users_to_change
 from flagstaff.changes.async_twins import async_twin
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.locking import locked_row
+from flagstaff.changes.locking import block_of_change, locked_row
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_changes import (
     change_row,
@@ -82,10 +82,25 @@ def update(
     raises ConflictError; newer changes of other fields are kept. With `allowed_users` in `expect`,
     only the users in which the two lists differ are added and removed.
 
+    After `enabled=False`, no action that waits gives the flag to users: it ends because of the
+    change, or is cancelled if the flag was disabled already.
+
     Raises UnknownFlagError, ConflictError, or InvalidChangeError.
     """
     fields = {**(fields or {}), **named_fields}
-    return update_row(Kind.FLAG, key, fields, expect_version=expect_version, expect=expect)
+    if fields.get("enabled") is not False:
+        return update_row(Kind.FLAG, key, fields, expect_version=expect_version, expect=expect)
+    with block_of_change():
+        changed = update_row(Kind.FLAG, key, fields, expect_version=expect_version, expect=expect)
+        # An action that has waited does not cancel those after it.
+        has_waited = current_source().startswith(f"{WaitingAction.SOURCE} ")
+        is_seen = changed.written and "enabled" in (changed.new or {})
+        if not (is_seen or is_preview() or has_waited):
+            # The flag is locked, so that none of them can be running.
+            waiting = WaitingAction.objects.using(db.alias).of_row(Kind.FLAG.value, key)
+            giving = waiting.filter(takes_away=False)
+            giving.cancel(current_actor(), "the flag was disabled again")
+        return changed
 
 
 def enable(key: str, *, expect_version: int | None = None) -> Changed:
@@ -99,18 +114,9 @@ def enable(key: str, *, expect_version: int | None = None) -> Changed:
 def disable(key: str, *, expect_version: int | None = None) -> Changed:
     """Disables a flag for all users. Its rollout and its allowed users stay.
 
-    No action that waits turns it on again: it is refused because of the new version, or cancelled
-    if the flag was disabled already. Raises UnknownFlagError or ConflictError.
+    No action that waits turns it on again. Raises UnknownFlagError or ConflictError.
     """
-    with db.atomic():
-        changed = update(key, {"enabled": False}, expect_version=expect_version)
-        # An action that has waited does not cancel itself.
-        has_waited = current_source().startswith(f"{WaitingAction.SOURCE} ")
-        if not (changed.written or is_preview() or has_waited):
-            # The flag is locked, so that none of them can be running.
-            waiting = WaitingAction.objects.using(db.alias).of_row(Kind.FLAG.value, key)
-            waiting.cancel(current_actor(), "the flag was disabled again")
-        return changed
+    return update(key, {"enabled": False}, expect_version=expect_version)
 
 
 def set_rollout(key: str, percent: int, *, expect_version: int | None = None) -> Changed:
@@ -131,13 +137,10 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
 
     Raises UnknownFlagError or ConflictError.
     """
-    flag = flag_row(key)
-    fields = {
-        "enabled": True,
-        "rollout_percent": ALL_USERS,
-        RULES: rules_for_everybody(flag.rules),
-    }
-    return update(key, fields, expect_version=expect_version, expect={RULES: flag.rules})
+    with locked_row(Kind.FLAG, key) as flag:
+        rules = rules_for_everybody(getattr(flag, RULES))
+        fields = {"enabled": True, "rollout_percent": ALL_USERS, RULES: rules}
+        return update(key, fields, expect_version=expect_version)
 
 
 def rules_for_everybody(rules: Any) -> list[dict[str, Any]]:

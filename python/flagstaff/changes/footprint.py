@@ -29,11 +29,11 @@ from flagstaff.history.kinds import Kind
 #: A digest of each deciding field, by what the row is, its key, and the name of the field.
 Footprint: TypeAlias = Mapping[tuple[str, str, str], str]
 
-_DECIDING: Mapping[Kind | None, tuple[str, ...]] = {
+#: The fields that decide about users, by what the row is; None is an experiment.
+DECIDING: Mapping[Kind | None, tuple[str, ...]] = {
     Kind.FLAG: ("enabled", "rollout_percent", RULES, BUCKET_BY),
     Kind.VALUE: (VALUE, RULES, BUCKET_BY),
     Kind.SEGMENT: ("conditions",),
-    # An experiment.
     None: ("is_active", RULES),
 }
 _SALT = "flagstaff.footprint"
@@ -54,11 +54,11 @@ def footprint_of(reached: Impact, rules: Iterable[object] = ()) -> Footprint:
     allowed users of flags that are turned on.
     """
     parts = [
-        _fields(state.kind, state.row, state.allowed_users) for state in reached.before.values()
+        digests(state.kind, state.row, state.allowed_users) for state in reached.before.values()
     ]
     parts += _allowed_users(reached)
     # Flags and values that use a segment are rows of the change.
-    parts += [_fields(None, use.row, None) for use in reached.uses if use.kind is None]
+    parts += [digests(None, use.row) for use in reached.uses if use.kind is None]
     read = [*rules, *(use.row.rules for use in reached.uses)]
     for side in reached.sides:
         read += [state.row.rules for state in side.values() if state.kind is not Kind.SEGMENT]
@@ -67,7 +67,7 @@ def footprint_of(reached: Impact, rules: Iterable[object] = ()) -> Footprint:
     wanted = {key for row_rules in read for key, _place in named_segments(row_rules)} - own
     if wanted:
         segments = all_rows(segment_model()).filter(key__in=wanted)
-        parts += [_fields(Kind.SEGMENT, segment, None) for segment in segments]
+        parts += [digests(Kind.SEGMENT, segment) for segment in segments]
     return {place: digest for part in parts for place, digest in part}
 
 
@@ -81,14 +81,15 @@ def _allowed_users(reached: Impact) -> Iterator[Iterator[tuple[tuple[str, str, s
         if old.allowed_users is None and new.row.enabled and not old.row.enabled
     ]
     users = allowed_pks_of([state.row for state in turned_on]) if turned_on else {}
-    yield from (_fields(Kind.FLAG, state.row, users[state.row.pk]) for state in turned_on)
+    yield from (digests(Kind.FLAG, state.row, users[state.row.pk]) for state in turned_on)
 
 
-def _fields(
-    kind: Kind | None, row: Any, allowed_users: Collection[object] | None
+def digests(
+    kind: Kind | None, row: Any, allowed_users: Collection[object] | None = None
 ) -> Iterator[tuple[tuple[str, str, str], str]]:
+    """Yields the footprint of one row; with the allowed users of a flag, if they are given."""
     noun = "experiment" if kind is None else kind.value
-    for name in _DECIDING[kind]:
+    for name in DECIDING[kind]:
         yield (noun, row.key, name), _digest(getattr(row, name))
     if allowed_users is not None:
         yield (noun, row.key, ALLOWED), _digest(sorted(map(str, allowed_users)))
@@ -96,7 +97,8 @@ def _fields(
 
 def _digest(value: Any) -> str:
     text = canonical_json(value, allow_nan=True)
-    return salted_hmac(_SALT, text, algorithm="sha256").hexdigest()
+    # Half of it is enough, and what waits stores many.
+    return salted_hmac(_SALT, text, algorithm="sha256").hexdigest()[:32]
 
 
 def compare_alone() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from itertools import chain, islice
 from random import Random
@@ -45,7 +46,7 @@ from flagstaff.history.user_names import HasPermissions, may_see_users
 
 #: The users were not read in time.
 COUNT_TIMEOUT = say("the time limit was reached")
-#: A count is a way to read a column, letter by letter.
+#: Why a person who may not view users sees no numbers.
 HIDDEN = say("the rules read attributes of users, which you may not view")
 
 # Users beyond this number are sampled.
@@ -124,8 +125,7 @@ def count_users(
     keys = [key for key in keys if key not in effects]
     if not keys:
         return effects
-    hides_small = viewer is not None and not may_see_users(viewer)
-    effects |= dict.fromkeys(keys, Effect(None, hides_small=hides_small))
+    effects |= dict.fromkeys(keys, Effect(None))
     problem: Any = None
     try:
         with limited(timeout) as deadline:
@@ -137,6 +137,28 @@ def count_users(
         problem = place_of(error)
     if problem is not None:
         effects |= {key: replace(effects[key], users=None, problem=problem) for key in keys}
+    return effects if viewer is None or may_see_users(viewer) else rounded(effects)
+
+
+def rounded(exact: Impact) -> Impact:
+    """Returns an impact as a person sees it who may not view users.
+
+    A count of rules that read attributes is a way to read a column, letter by letter.
+    """
+    effects = copy(exact)
+    for key, effect in exact.items():
+        effects[key] = replace(effect, hides_small=True)
+        if effect.reads_users and not effect.problem:
+            effects[key] = Effect(
+                None,
+                anonymous=effect.anonymous,
+                anonymous_changed=effect.anonymous_changed,
+                ignored=effect.ignored,
+                hides_small=True,
+                reads_users=True,
+                problem=HIDDEN,
+            )
+            effects.changed = None
     return effects
 
 
@@ -220,10 +242,12 @@ def _count(effects: Impact, keys: Sequence[Key], deadline: float) -> None:
     comparison = _core.Comparison(before, after, names)
     for key, attributes in zip(keys, comparison.attributes(), strict=True):
         problem = say("its rules cannot be read") if attributes is None else ""
-        if effects[key].hides_small and {*(attributes or ())} - {"is_authenticated"}:
-            problem = say(HIDDEN)
-        ignored = tuple(sorted(set(attributes or ()) - known_names))
-        effects[key] = replace(effects[key], ignored=ignored, problem=problem)
+        effects[key] = replace(
+            effects[key],
+            ignored=tuple(sorted(set(attributes or ()) - known_names)),
+            reads_users=bool({*(attributes or ())} - {"is_authenticated"}),
+            problem=problem,
+        )
         read |= {name: columns[name] for name in attributes or () if name in columns}
     _, counts = comparison.count(iter([(None, *[None] * len(read))]), [*read])
     for key, (_gain, _lose, had, has, changed) in zip(keys, counts, strict=True):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import Row, all_rows
+from flagstaff._tables.rows import Row, all_rows, unknown_row
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.times import full_time
-from flagstaff.changes.preview import is_preview
+from flagstaff.changes.preview import expectation, is_preview
+from flagstaff.changes.row_states import copied
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history.describe import describe_actor, describe_change
 from flagstaff.history.kinds import Kind
@@ -40,8 +41,24 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
 
     Raises UnknownFlagError or UnknownValueError.
     """
-    with db.atomic():
-        yield kind.row(key, lock=not is_preview())
+    with block_of_change():
+        row = present_row(kind, key)
+        if row is None:
+            raise unknown_row(kind.model, key)
+        yield row
+
+
+def block_of_change() -> AbstractContextManager[None]:
+    """Returns the transaction of a change. A preview has none."""
+    return nullcontext() if is_preview() else db.atomic()
+
+
+def present_row(kind: Kind, key: str) -> Row | None:
+    """Returns the row of a key, locked but for a preview, which takes the one that it expects."""
+    if (expected := expectation()) is None:
+        return kind.find(key, lock=not is_preview())
+    state = expected.rows.get((kind, key))
+    return None if state is None else copied(state.row)
 
 
 def read_rows(rows: Iterable[tuple[Kind, str]], *, lock: bool) -> dict[tuple[Kind, str], Row]:

@@ -1,18 +1,38 @@
-"""Computes changes without making them."""
+"""Computes changes without making them, also of rows as they are expected to be."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import Any
 
-_in_memory: ContextVar[bool] = ContextVar("flagstaff_in_memory", default=False)
+
+@dataclass
+class Expected:
+    """What previews read in the place of the database: then they make no queries for it."""
+
+    #: A `RowState` by kind and key. A key that is missing has no row.
+    rows: dict[Any, Any] = field(default_factory=dict)
+    #: The primary keys of the users who exist, of those who would be allowed.
+    users: AbstractSet[object] = frozenset()
+    #: What uses each segment; None before somebody asks.
+    uses: Any = None
+
+
+_present = Expected()
+_in_memory: ContextVar[Expected | None] = ContextVar("flagstaff_in_memory", default=None)
 
 
 @contextmanager
-def previewed() -> Iterator[None]:
-    """Lets the functions that write validate and return, in the block, without lock or write."""
-    token = _in_memory.set(True)
+def previewed(expected: Expected | None = None) -> Iterator[None]:
+    """Lets the functions that write validate and return, in the block, without lock or write.
+
+    They take the rows of the database, or those that are `expected`, here or in a block around.
+    """
+    token = _in_memory.set(expected or _in_memory.get() or _present)
     try:
         yield
     finally:
@@ -21,4 +41,10 @@ def previewed() -> Iterator[None]:
 
 def is_preview() -> bool:
     """Returns True in a `previewed` block."""
-    return _in_memory.get()
+    return _in_memory.get() is not None
+
+
+def expectation() -> Expected | None:
+    """Returns what a `previewed` block expects; None if it takes the rows of the database."""
+    expected = _in_memory.get()
+    return None if expected is _present else expected

@@ -43,7 +43,7 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import assign, cleaned, differing, insert, write
-from flagstaff.changes.locking import locked_row, require_version
+from flagstaff.changes.locking import block_of_change, locked_row, present_row, require_version
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_states import RowState, copied
 from flagstaff.changes.segment_use import (
@@ -125,7 +125,7 @@ def change_row(
         present = _columns(row, fields)
         kept = _kept_by_rules(row, fields)
         changed = replace(changed, old=present, new=present, kept_by_rules=kept)
-    return replace(changed, version=version_of(kind, row.pk))
+    return _with_version(changed, row.pk)
 
 
 def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange) -> Changed:
@@ -200,7 +200,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
     row = new_row(kind, key, fields)
     with db.atomic():
-        present = kind.find(key, lock=not is_preview())
+        present = present_row(kind, key)
         change = users_to_change((), () if present else users)
         try:
             if present is None:
@@ -208,7 +208,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
                 with db.atomic():
                     require_segments(row, getattr(row, RULES, []))
                     changed = insert_row(kind, row, change)
-                return replace(changed, version=version_of(kind, row.pk))
+                return _with_version(changed, row.pk)
         except InvalidChangeError:
             # A concurrent call may have created the same row.
             present = kind.find(key, lock=True)
@@ -232,19 +232,19 @@ def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
 
 def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
     """Deletes a row, as `changes.flags.delete` documents."""
-    with db.atomic():
-        row = kind.find(key, lock=not is_preview())
+    with block_of_change():
+        row = present_row(kind, key)
         if row is None:
             pk = deleted_pk(kind, key)
             if pk is None:
                 kind.row(key)  # Raises, because there is no such row.
-            return Changed(kind, key, None, None, written=False, version=version_of(kind, pk))
+            return _with_version(Changed(kind, key, None, None, written=False), pk)
         require_version(kind, key, row.pk, expect_version)
         if kind is Kind.SEGMENT:
             require_unused(row.key, uses_by_segment()[row.key])
         pk = row.pk
         changed = delete_locked(kind, row, allowed_pks(row) if kind is Kind.FLAG else ())
-        return replace(changed, version=version_of(kind, pk))
+        return _with_version(changed, pk)
 
 
 def delete_locked(kind: Kind, row: Row, users: Iterable[PrimaryKey]) -> Changed:
@@ -293,7 +293,14 @@ def _exists_already(kind: Kind, present: Row, row: Row, users: list[PrimaryKey])
     if not equal or (kind is Kind.FLAG and allowed_pks(present) != set(users)):
         raise InvalidChangeError(say(_EXISTS[kind], key=repr(present.key)))
     state = RowState(kind, present)
-    return replace(_whole_row_changed(state, state), version=version_of(kind, present.pk))
+    return _with_version(_whole_row_changed(state, state), present.pk)
+
+
+def _with_version(changed: Changed, pk: object) -> Changed:
+    """Returns what was done with the version of the row. A preview makes none."""
+    if is_preview():
+        return changed
+    return replace(changed, version=version_of(changed.kind, pk))
 
 
 def _whole_row_changed(

@@ -84,6 +84,8 @@ class Effect:
     is_estimate: bool = False
     #: Whether texts hide small numbers, from a person who may not view users.
     hides_small: bool = False
+    #: Whether the rules read attributes of users: then every number is hidden from this person.
+    reads_users: bool = False
     #: Why the users are not counted; empty if they are.
     problem: str = ""
     #: The code of the project that decides who has the flag unless it is off; mostly empty.
@@ -91,7 +93,7 @@ class Effect:
 
     def as_dict(self) -> dict[str, object]:
         """Returns the numbers as a dict that JSON can hold."""
-        hidden = ("hides_small", "code")
+        hidden = ("hides_small", "reads_users", "code")
         return {name: value for name, value in vars(self).items() if name not in hidden}
 
 

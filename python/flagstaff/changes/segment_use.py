@@ -6,7 +6,7 @@ import shlex
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from django.db.models import Model, TextField
 from django.db.models.functions import Cast
@@ -16,7 +16,7 @@ from flagstaff._tables.model_fields import RULES, segment_model
 from flagstaff._tables.rows import Row, all_rows, similar_segments
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.rules import named_segments
-from flagstaff.changes.preview import is_preview
+from flagstaff.changes.preview import expectation, is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
 from flagstaff.extensions import RULES as RULES_OF_APPS
@@ -99,6 +99,8 @@ def existing_segments(written: Iterable[object], *, lock: bool = False) -> set[s
     keys = {key for rules in written for key, _place in named_segments(rules)}
     if not keys:
         return set()
+    if (expected := expectation()) is not None:
+        return {key for key in keys if (Kind.SEGMENT, key) in expected.rows}
     rows = all_rows(segment_model())
     # In the order of keys, so that two calls cannot deadlock.
     if lock:
@@ -171,8 +173,17 @@ def keys_that_name(key: str) -> dict[str, list[str]]:
 def uses_by_segment() -> defaultdict[str, list[SegmentUse]]:
     """Returns what uses each segment, by its key: flags, values, then rows of optional apps.
 
-    Reads all rules: whatever JSON SQL has written.
+    Reads all rules: whatever JSON SQL has written. A preview of what is expected reads them once.
     """
+    expected = expectation()
+    if expected is None:
+        return _read_uses()
+    if expected.uses is None:
+        expected.uses = _read_uses()
+    return cast("defaultdict[str, list[SegmentUse]]", expected.uses)
+
+
+def _read_uses() -> defaultdict[str, list[SegmentUse]]:
     uses, by_segment = list[SegmentUse](), defaultdict[str, list[SegmentUse]](list)
     for kind in (Kind.FLAG, Kind.VALUE):
         rows = all_rows(kind.model).alias(text_of_rules=Cast(RULES, TextField())).order_by("key")

@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from flagstaff._attribution import current_actor
-from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import Fields
 from flagstaff._types import NewValueFields, ValueFields
-from flagstaff._value_schema import SECRET
 from flagstaff.changes.async_twins import async_twin
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_changes import create_row, delete_row, update_row
 from flagstaff.changes.undo import restore_row, undo_event
 from flagstaff.history.kinds import Kind
-from flagstaff.models import WaitingAction
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -71,21 +66,10 @@ def update(
     `fields` has any fields by name, also those of your own VALUE_MODEL. `expect` works as in
     `changes.flags.update`.
 
-    If the value becomes secret, the arguments of actions that wait for it are deleted, and the
-    results of those that have run.
-
     Raises UnknownValueError, ConflictError, or InvalidChangeError.
     """
     fields = {**(fields or {}), **named_fields}
-    with db.atomic():
-        changed = update_row(Kind.VALUE, key, fields, expect_version=expect_version, expect=expect)
-        if changed.written and changed.secret and SECRET in fields and not is_preview():
-            waiting = WaitingAction.objects.using(db.alias).of_row(Kind.VALUE.value, key)
-            why = "the value has become secret"
-            waiting.cancel(current_actor(), why)
-            # Of those that have run, the result has the value, too.
-            waiting.update(arguments={}, result=why)
-        return changed
+    return update_row(Kind.VALUE, key, fields, expect_version=expect_version, expect=expect)
 
 
 def create(

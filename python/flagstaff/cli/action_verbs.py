@@ -28,6 +28,7 @@ from flagstaff.cli.options import (
     add_key,
     add_later,
     add_no_wait,
+    add_until,
     add_wait,
     add_yes,
 )
@@ -78,6 +79,8 @@ def _add_arguments(action: Action, parser: CommandParser) -> None:
     add_yes(parser)
     if action.can_wait:
         add_later(parser)
+    if action.ended_by:
+        add_until(parser)
     parser.set_defaults(needs_reason=partial(_needs_reason, action))
 
 
@@ -98,18 +101,20 @@ def _run(action: Action, options: Options, out: Output) -> Done:
     run = Run(action, keys, rows, _arguments_of(action, options, out))
     if version is not None:
         expected[keys[0]] = {EXPECT_VERSION: version}
-    is_later = options.get("at") or options.get("request")
+    is_later = options.get("at") or options.get("until") or options.get("request")
     if action.runs_always(run.arguments) and not (is_later or out.is_dry_run):
         return _report(run.write(expected), out)
     # A kill does not need it.
     from flagstaff.actions.commit import look_at  # noqa: PLC0415
 
     if is_later:
-        from flagstaff.waiting.actions import ask  # noqa: PLC0415
+        from flagstaff.waiting.actions import ask, look_ahead  # noqa: PLC0415
 
-        look = look_at(run)
+        at, until = options["at"], options.get("until")
+        look = look_ahead(run, at)
         confirm(look, out)
-        return ask(run, look.expecting(expected), options["at"], approval=options["request"])
+        look = look.expecting(expected)
+        return ask(run, look, at, until=until, approval=options["request"])
     written, look, has_asked = write(partial(look_at, run), out, expected, with_texts=action.undoes)
     is_counted = not has_asked and action.is_asked_about(run.arguments)
     return _report(written, out, look, is_counted=is_counted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import platform
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -56,8 +57,8 @@ _OWN = {
 # Before the actions, in the help.
 _FIRST = ("list", "show")
 VERBS_OF_APPS: Final[Hook[Sequence[Verb]]] = Hook("verbs")
-# Characters of the name of a shell user, in the history.
-_MAX_SHELL_USER = 100
+# Characters of the name of a system user, and of a host, in the history.
+_MAX_NAME = 100
 
 
 class Verbs(Mapping[str, Verb]):
@@ -119,7 +120,7 @@ def _dry_run(out: Output) -> Iterator[None]:
 def _attributed(options: Options, out: Output) -> Iterator[None]:
     """Attributes the changes in the block to --as and --reason, if the verb has these options.
 
-    Without an actor, the source of changes from a terminal contains the user of the shell. Queries
+    Without an actor, the source of the changes contains the system user and the host. Queries
     users.
     """
     if "actor" not in options:
@@ -127,18 +128,27 @@ def _attributed(options: Options, out: Output) -> Iterator[None]:
         return
     needs = options.get("needs_reason")
     # A wrong setting does not stop a kill, either.
-    needs_reason = not out.is_dry_run and (needs is None or needs(options, out))
-    if needs_reason and conf.require_reason and not options["reason"].strip():
-        raise CommandError(
-            "a reason is required by the setting REQUIRE_REASON: pass --reason TEXT",
-            returncode=USAGE,
-        )
+    if not out.is_dry_run and (needs is None or needs(options, out)):
+        _require_author(options)
     actor, source = _actor(options["actor"], options["actor_name"]), "command"
-    if actor is None and out.is_interactive and (shell_user := _shell_user()):
-        source = f"command ({shell_user})"
+    if actor is None:
+        source = f"command ({_system_user()}@{_shortened(platform.node())})"
     claim = attribution(actor, source=source, reason=options["reason"])
     with attributed(lambda: claim):
         yield
+
+
+def _require_author(options: Options) -> None:
+    """Raises CommandError without the reason or the actor that a setting requires."""
+    problem = ""
+    if conf.require_reason and not options["reason"].strip():
+        problem = "a reason is required by the setting REQUIRE_REASON: pass --reason TEXT"
+    elif conf.require_actor and options["actor"] is options["actor_name"] is None:
+        problem = (
+            "an actor is required by the setting REQUIRE_ACTOR: pass --as USER, or --as-name NAME"
+        )
+    if problem:
+        raise CommandError(problem, returncode=USAGE)
 
 
 def _actor(user: str | None, name: str | None) -> str | None:
@@ -165,14 +175,18 @@ def _actor(user: str | None, name: str | None) -> str | None:
     return name
 
 
-def _shell_user() -> str | None:
+def _system_user() -> str:
     """Returns the user of the operating system, who may have become root with sudo."""
     try:
-        name = os.environ.get("SUDO_USER") or getpass.getuser()
+        return _shortened(os.environ.get("SUDO_USER") or getpass.getuser())
     except (ImportError, KeyError, OSError):  # which of them depends on Python
-        return None
+        # As in a container whose user has no name.
+        return str(os.getuid()) if hasattr(os, "getuid") else ""
+
+
+def _shortened(name: str) -> str:
     # Not UTF-8 in every environment. A name that cannot be stored must not stop a change.
-    return os.fsencode(name).decode(errors="replace").replace("\0", "")[:_MAX_SHELL_USER]
+    return os.fsencode(name).decode(errors="replace").replace("\0", "")[:_MAX_NAME]
 
 
 # What has been written.

@@ -159,7 +159,7 @@ add_expected_version = option(
     "N",
     type=int,
 )
-#: What the history has of a change. With REQUIRE_REASON, the verb needs a reason.
+#: What the history has of a change, and what REQUIRE_REASON and REQUIRE_ACTOR ask for.
 add_attribution = together(
     option("--reason", "the reason, for the history", "TEXT", default=""),
     one_of(
@@ -198,10 +198,13 @@ add_no_wait = together(
 add_later = together(
     option(
         "--at",
-        'do it at this time, such as "2026-12-01 09:00", with the rights that the user of --as has '
-        "then",
+        'do it at this time, such as "2026-12-01 09:00" or "2026-12-01 09:00 Europe/Vienna", with '
+        "the rights that the user of --as has then",
         "TIME",
         type=_future,
     ),
     switch("--request", "do it when another user has approved it"),
+)
+add_until = option(
+    "--until", "with --at: end it at this later time, with the same approval", "TIME", type=_future
 )

@@ -143,6 +143,7 @@ def edit(key: str, **fields: Any) -> Done:
     label=say("Start").lazy,
     button=say("Start {key}"),
     look=looks.look_at_start,
+    present=looks.present,
 )
 def start(key: str, *, expect_event: int | None = None) -> Done:
     """Start the experiment, or continue one that was stopped."""
@@ -156,6 +157,7 @@ def start(key: str, *, expect_event: int | None = None) -> Done:
     label=say("Grow the traffic").lazy,
     button=say("Grow the traffic"),
     look=looks.look_at_growth,
+    present=looks.present,
 )
 def grow(key: str, percent: Percent, *, expect_event: int | None = None) -> Done:
     """Let more units take part in an experiment that has started.
@@ -200,6 +202,7 @@ def add_metric(
     label=say("Restart").lazy,
     button=say("Restart {key}"),
     look=looks.look_at_restart,
+    present=looks.present,
 )
 def restart(
     key: str,
@@ -257,7 +260,7 @@ def force(
     label=say("Stop").lazy,
     button=say("Stop {key}"),
     look=looks.look_at_stop,
-    can_wait=False,
+    present=looks.present_run,
 )
 def stop(key: str) -> Done:
     """Stop the experiment, also a shipped one, and wait for the workers.
@@ -274,6 +277,7 @@ def stop(key: str) -> Done:
     label=say("Ship").lazy,
     button=say("Ship {winner}"),
     look=looks.look_at_ship,
+    present=looks.present,
 )
 def ship(key: str, winner: _Variant, *, expect_event: int | None = None) -> Done:
     """Give all units a variant, and end the experiment.

@@ -83,7 +83,8 @@ def stop(key: str) -> Experiment:
         else:
             # What waits is refused after an event, and there is none.
             waiting = WaitingAction.objects.using(db.alias).of_row(ROW_KIND, key)
-            waiting.cancel(current_actor(), "the experiment was stopped again")
+            giving = waiting.filter(takes_away=False)
+            giving.cancel(current_actor(), "the experiment was stopped again")
         return experiment
 
 

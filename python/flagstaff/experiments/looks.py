@@ -10,8 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from typing import Any
 
+from flagstaff._tables.database import db
 from flagstaff._text import Sentence, localized, say
 from flagstaff.actions.look import Line, Look
+from flagstaff.actions.table import Present
 from flagstaff.changes.consequence import Consequence
 from flagstaff.exceptions import ExperimentError
 from flagstaff.experiments import editing, lifecycle
@@ -28,6 +30,18 @@ from flagstaff.experiments.verdict import outcome_text
 from flagstaff.history.user_names import HasPermissions
 
 _ALL, _HALF = 100, 50
+
+
+def present(keys: Sequence[str]) -> Present:
+    """Returns the experiment, and by what its action would be refused now. Queries."""
+    rows = [*db.rows(Experiment).filter(key=keys[0])]
+    return Present(rows, {"expect_event": newest_event(rows[0])} if rows else {})
+
+
+def present_run(keys: Sequence[str]) -> Present:
+    """Returns the experiment, and its run: another one is not stopped later. Queries."""
+    rows = [*db.rows(Experiment).filter(key=keys[0])]
+    return Present(rows, {"run": [f"{row.pk} {row.started_at}" for row in rows]})
 
 
 def look_at_creation(key: str, *, viewer: HasPermissions | None = None, **settings: Any) -> Look:

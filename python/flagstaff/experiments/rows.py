@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from flagstaff._attribution import current_actor, current_reason
+from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
 from flagstaff.experiments.models import Experiment, ExperimentEvent, State
 from flagstaff.experiments.requirements import unknown
@@ -88,5 +88,5 @@ def record(
         message=str(message),
         before=before,
         reason=current_reason(),
-        actor=current_actor(),
+        actor=current_author(),
     )

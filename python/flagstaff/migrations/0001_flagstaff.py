@@ -222,9 +222,10 @@ class Migration(migrations.Migration):
                     "arguments",
                     models.JSONField(encoder=django.core.serializers.json.DjangoJSONEncoder),
                 ),
-                ("versions", models.JSONField()),
+                ("expected", models.JSONField()),
                 ("consequence", models.PositiveSmallIntegerField()),
                 ("users", models.TextField()),
+                ("rough_users", models.TextField()),
                 ("asked_by", models.TextField()),
                 (
                     "asked_at",
@@ -256,6 +257,10 @@ class Migration(migrations.Migration):
                 ("ended_at", models.DateTimeField(null=True)),
                 ("result", models.TextField(default="")),
                 ("entries", models.JSONField(default=list)),
+                ("stands_on", models.JSONField(default=list)),
+                ("rests_on", models.JSONField(default=list)),
+                ("takes_away", models.BooleanField(default=False)),
+                ("begun_by", models.BigIntegerField(null=True)),
             ],
             options={
                 "verbose_name": "waiting action",
@@ -273,8 +278,10 @@ class Migration(migrations.Migration):
                     models.CheckConstraint(
                         condition=models.Q(
                             flagstaff.base_models.ReadableJson("keys", size=262144),
-                            flagstaff.base_models.ReadableJson("versions", size=262144),
+                            flagstaff.base_models.ReadableJson("expected", size=262144),
                             flagstaff.base_models.ReadableJson("entries", size=262144),
+                            flagstaff.base_models.ReadableJson("stands_on", size=262144),
+                            flagstaff.base_models.ReadableJson("rests_on", size=262144),
                             flagstaff.base_models.ReadableJson("arguments", size=1048576),
                         ),
                         name="flagstaff_waitingaction_readable_json",

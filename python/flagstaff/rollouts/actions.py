@@ -135,6 +135,7 @@ def create(  # noqa: PLR0913, PLR0917 (what a plan is)
     "plan start new_checkout --step 5:1h --step 100 --guard errors --guard latency=0.5",
     look=looks.look_at_start,
     can_wait=True,
+    present=plans.present,
     label=say("Start").lazy,
     button=say("Start the plan of {key}"),
 )
@@ -187,6 +188,7 @@ def pause(key: str) -> Done:
     "plan resume new_checkout --wait",
     look=looks.look_at_resume,
     can_wait=True,
+    present=plans.present,
     label=say("Resume").lazy,
     button=say("Resume the plan of {key}"),
 )

@@ -8,7 +8,7 @@ one. `acting_as` and the middleware set the actor and the reason.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -16,10 +16,11 @@ from typing import Any
 
 from django.db import IntegrityError
 
-from flagstaff._attribution import current_actor, current_reason
+from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow, find_row, flag_row
 from flagstaff._text import Sentence, joined, say
+from flagstaff.actions.table import Present
 from flagstaff.changes.changed import quoted_command
 from flagstaff.changes.locking import require_version
 from flagstaff.conf import conf
@@ -132,7 +133,7 @@ def new_plan(  # noqa: PLR0913 (what a plan is)
         ignore_releases=bool(ignore_releases),
         seen_flag=digest_of(flag),
         flag_version=version_of(Kind.FLAG, flag.pk),
-        actor=current_actor(),
+        actor=current_author(),
     )
 
 
@@ -330,6 +331,12 @@ def find_plan(key: str, *, lock: bool = False) -> Plan | None:
         if plan := own.filter(state__in=ACTIVE_STATES).first() or own.first():
             return plan
     return newest.filter(state__in=ACTIVE_STATES).first() or newest.first()
+
+
+def present(keys: Sequence[str]) -> Present:
+    """Returns by what the action of a plan would be refused now. Queries."""
+    plan = find_plan(keys[0])
+    return Present(expected={"expect_plan": "" if plan is None else plan.version})
 
 
 def no_plan_text(key: str) -> Sentence:

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 from flagstaff import changes
-from flagstaff._attribution import current_actor
+from flagstaff._attribution import current_author
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import FlagRow
 from flagstaff._text import joined, say
@@ -50,7 +50,7 @@ def record(
         plan_id=plan.pk,
         kind=kind,
         message=str(message),
-        actor=current_actor(),
+        actor=current_author(),
         figures=dict(figures or {}),
     )
 

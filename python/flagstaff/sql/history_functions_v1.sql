@@ -19,8 +19,9 @@ REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_hidden_v1(jsonb, jsonb, text[]) FR
 -- Writes the history of flags and values. Arguments: relation, the columns of the pk and the key,
 -- the columns that are not stored of a secret value (empty for flags), then the columns whose change
 -- alone is not recorded. Of a secret value the entry says only which of its columns were set.
--- When a value becomes secret, these columns are removed from its earlier entries. If that is not
--- possible, the change fails: it is the one error of the history that blocks a change.
+-- When a value becomes secret, these columns are removed from its earlier entries, and what waits for
+-- it is cancelled, without arguments and results. If that is not possible, the change fails: it is the
+-- one error of the history that blocks a change.
 -- An UPDATE of a pk is recorded as a delete and an insert, because rows are joined by their pks.
 -- If an entry cannot be written, the trigger warns and the change succeeds: the history must never
 -- block a change. For the same reason it waits at most one second for a lock. The token of the
@@ -74,6 +75,9 @@ BEGIN
                         TABLE now_secret
                         UNION ALL
                         SELECT o.%1$I::text, o.%2$I::text
+                        FROM old_rows AS o JOIN now_secret ON now_secret.pk = o.%1$I::text
+                        UNION ALL
+                        SELECT o.%1$I::text, o.%2$I::text
                         FROM old_rows AS o LEFT JOIN new_rows AS n ON o.%1$I::text = n.%1$I::text
                         WHERE n.%1$I IS NULL AND EXISTS (SELECT FROM now_secret)
                     )
@@ -95,6 +99,26 @@ BEGIN
                     AND object_table = $4::regclass
                     AND (old ?| $2 OR new ?| $2)
             $query$ USING TG_ARGV[0], secret, hidden_pks, TG_RELID, hidden_keys;
+            -- Under its earlier keys, too; but not the action that makes it secret, which has no value.
+            EXECUTE $query$
+                UPDATE {waiting_table} SET
+                    arguments = '{}',
+                    result = 'the value has become secret',
+                    state = CASE WHEN ended_at IS NULL THEN 'cancelled' ELSE state END,
+                    ended_by = CASE
+                        WHEN ended_at IS NULL
+                            THEN coalesce(current_setting('flagstaff.actor', true), '')
+                        ELSE ended_by
+                    END,
+                    ended_at = coalesce(ended_at, now())
+                WHERE row_kind = 'value'
+                    AND keys ?| ($3 || ARRAY(
+                        SELECT DISTINCT key FROM {change_table}
+                        WHERE relation = $1::"char" AND object_pk = ANY ($2)
+                            AND object_table = $4::regclass
+                    ))
+                    AND 'waiting ' || id IS DISTINCT FROM current_setting('flagstaff.source', true)
+            $query$ USING TG_ARGV[0], hidden_pks, hidden_keys, TG_RELID;
         END IF;
     END IF;
     statement :=

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Final
 
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils.translation import override
 
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
-from flagstaff._text import is_whole_number, say, some
-from flagstaff.actions import Action, Done, action
-from flagstaff.actions.commit import look_at
+from flagstaff._text import is_whole_number, localized, quoted, say, some
+from flagstaff._value_schema import is_secret
+from flagstaff.actions import Action, Done, action, all_actions
+from flagstaff.actions.commit import look_at, rough, seen_by
 from flagstaff.actions.look import Look, look_at_nothing
 from flagstaff.actions.table import EXPECT_VERSION, Run
 from flagstaff.changes import Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections
-from flagstaff.changes.locking import require_version
+from flagstaff.changes.footprint import footprint_of
+from flagstaff.changes.locking import present_row, read_rows, require_version
+from flagstaff.changes.preview import previewed
+from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import (
     ConflictError,
     FlagstaffError,
@@ -34,18 +41,23 @@ from flagstaff.history.log import require_history
 from flagstaff.history.user_names import HasPermissions, may_see_users
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.hooks import announce
+from flagstaff.waiting.outlook import expected_at, foresee, would_end
 from flagstaff.waiting.rights import (
     is_approval_needed,
     is_of_secret,
+    is_reverse,
     require_approver,
     require_right,
     require_user,
+    users_with_rights,
 )
+from flagstaff.waiting.standing import only_takes, own_rows, stored_footprint
 from flagstaff.waiting.stored import (
     OPEN,
     PROBLEMS,
     State,
     action_text,
+    names_of,
     records_of,
     state_text,
     stored_run,
@@ -56,6 +68,7 @@ from flagstaff.waiting.times import is_shown_twice
 KIND: Final = "waiting"
 _action = partial(action, KIND, can_wait=False)
 
+_ASK_LOCK: Final = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 #: Seconds for a count of users for which nobody waits.
 JOB_TIMEOUT: Final = 5.0
 
@@ -64,51 +77,168 @@ class UnknownWaitingActionError(FlagstaffError, LookupError):
     """there is no waiting action with this number"""
 
 
-def ask(run: Run, look: Look, at: datetime | None, *, approval: bool = False) -> Done:
+def ask(
+    run: Run,
+    look: Look,
+    at: datetime | None,
+    *,
+    until: datetime | None = None,
+    approval: bool = False,
+) -> Done:
     """Stores an action of the present actor, who must be a user with the right for it.
 
-    `approval` also asks for one where the settings do not. Raises ConflictError if a row has
-    changed since the look, or NoHistoryError without a history: the action is refused if a row has
-    another version when it runs.
+    `until` also stores the action that ends it then; one approval and one cancellation are for
+    both. `approval` asks for one also where the settings do not. Raises ConflictError if a row has
+    changed since the look, NoHistoryError if changes leave no entry, or NotAllowedError.
     """
     require_history()
     _require_may_wait(run, at)
-    asked_by = require_user(current_actor())
-    for change in look.changed:
-        if change.before is not None and (row := change.before.row):
+    if until is not None and (at is None or until <= at or not run.action.ended_by):
+        raise InvalidArgumentError("a period begins at a time, and ends later")
+    for row in look.rows:
+        if (kind := Kind.of_model(type(row))) is not None:
             expected = look.expected.get(row.key, {})
-            require_version(change.kind, row.key, row.pk, expected.get(EXPECT_VERSION))
-    if not look.is_counted:
-        # For a person who may not see them, or not within a second. The job compares them.
-        look = replace(look_at(run, timeout=JOB_TIMEOUT), expected=look.expected)
-    require_right(run, look, asked_by)
-    approval = approval or is_approval_needed(run, look)
+            require_version(kind, row.key, row.pk, expected.get(EXPECT_VERSION))
+    with db.atomic():
+        begin = _asked(run, look, at, approval=approval)
+        _require_public(run)
+        _require_no_other(begin)
+        with rejections(secret=False):
+            done = _saved(begin, "asked")
+        if until is not None:
+            end = _asked(_end_of(run), Look(), until, begun_by=begin)
+            with rejections(secret=False):
+                ended = _saved(end, "asked")
+            done = replace(done, messages=[*done.messages, *ended.messages])
+        notes = [*_ends_notes(look, at)]
+    if any(time is not None and is_shown_twice(time) for time in (at, until)):
+        notes.append(say("the clock shows this time twice that day, and it runs the first time"))
+    return replace(done, undo=Undo((KIND, "cancel", begin.key)), notes=notes)
+
+
+def _require_public(run: Run) -> None:
+    """Locks values, so that none becomes secret before its action is stored."""
+    pks = [str(row.pk) for row in run.rows if run.action.kind is Kind.VALUE]
+    rows = read_rows(((Kind.VALUE, pk) for pk in pks), lock=True) if pks else {}
+    _require_storable(replace(run, rows=[*rows.values()]))
+
+
+def _require_no_other(waiting: WaitingAction) -> None:
+    """Raises InvalidChangeError if an action that does the same at the same time waits already."""
+    with db.connection.cursor() as cursor:
+        cursor.execute(_ASK_LOCK, [f"flagstaff ask {waiting.kind} {waiting.keys}"])
+    rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
+    same = {name: getattr(waiting, name) for name in ("kind", "action", "keys", "run_at")}
+    for other in rows.filter(**same):
+        if _stored(other.arguments) == _stored(waiting.arguments):
+            raise InvalidChangeError("{number} waits already, and does the same", number=other.key)
+
+
+def _stored(arguments: Mapping[str, Any]) -> str:
+    return json.dumps(arguments, sort_keys=True, cls=DjangoJSONEncoder)
+
+
+def _end_of(run: Run) -> Run:
+    """Returns the action that ends what another one begins."""
+    name = run.action.ended_by
+    action = next(action for action in all_actions(run.action.kind) if action.name == name)
+    return Run(action, run.keys, run.rows, {})
+
+
+def look_ahead(
+    run: Run, at: datetime | None, *, viewer: HasPermissions | None = None, timeout: float = 1.0
+) -> Look:
+    """Returns what an action would do at a time, to the rows as those before it will leave them.
+
+    Its notes say which others would then not run. Raises FlagstaffError as `look_at`.
+    """
+    look = look_at(run, viewer=viewer, timeout=timeout)
+    if at is None:
+        return look
+    rows, _before = expected_at(_row_kind(look.rows, run), run, at)
+    if rows is not None:
+        with previewed(rows):
+            look = replace(look_at(run, viewer=viewer, timeout=timeout), expected=look.expected)
+    return replace(look, notes=[*look.notes, *_ends_notes(look, at)])
+
+
+def _ends_notes(look: Look, at: datetime | None) -> Iterator[str]:
+    """Yields which actions would not run after this one."""
+    if at is not None and (ends := some(map(action_text, would_end(look.changed, at)))):
+        yield say("it runs before these, which then will not run: {actions}", actions=ends)
+
+
+def _row_kind(rows: Sequence[Any], run: Run) -> str:
+    """Returns the kind of the rows whose rights decide."""
+    kinds = {Kind.of_model(row if isinstance(row, type) else type(row)) for row in rows}
+    return next((kind.value for kind in kinds if kind is not None), run.action.noun)
+
+
+def _asked(
+    run: Run,
+    look: Look,
+    at: datetime | None,
+    *,
+    approval: bool = False,
+    begun_by: WaitingAction | None = None,
+) -> WaitingAction:
+    """Returns an action to store, with what it does to the rows as those before it leave them."""
+    asked_by = require_user(current_actor())
+    noun = _row_kind(look.rows or run.rows, run)
+    rows, before = expected_at(noun, run, at)
+    if rows is not None or not (look.rows and look.is_counted):
+        # Also for a person who may not see the users, or not within a second.
+        with previewed(rows):
+            look = replace(look_at(run, timeout=JOB_TIMEOUT), expected=look.expected)
+    if look.changed and not any(change.written for change in look.changed):
+        raise InvalidArgumentError("it would change nothing then, so it cannot wait")
+    takes_away = all(map(only_takes, look.changed))
+    if not look.changed:
+        takes_away = run.action.always_runs is True
+    user = require_right(run, look, asked_by, Impact([], []) if takes_away else None)
+    # The job compares it, and says whether it has grown.
+    consequence = Consequence.FEWER if takes_away else seen_by(look, user).largest_consequence
+    if any(map(is_reverse, look.rows)):
+        # Whoever loses such a flag gains what it holds back.
+        consequence = Consequence.MOST
+    approval = approval or is_approval_needed(run, look.rows, consequence)
+    if begun_by is not None:
+        # One approval is for both.
+        approval = begun_by.needs_approval and not takes_away
     if at is None and not approval:
         raise InvalidArgumentError("this needs neither a time nor an approval: do it now")
-    [row, *_others] = look.rows
-    row_kind = Kind.of_model(row if isinstance(row, type) else type(row))
-    with override(None):
-        users = look.users_text()
-    waiting = WaitingAction(
+    with previewed(rows):
+        states = [
+            RowState(kind, present_row(kind, row.key))
+            for row in look.rows
+            if not look.changed and (kind := Kind.of_model(type(row))) is not None
+        ]
+        footprint = {**look.footprint, **footprint_of(Impact(states, states))}
+    return WaitingAction(
         kind=run.action.noun,
         action=run.action.name,
-        row_kind=run.action.noun if row_kind is None else row_kind.value,
+        row_kind=noun,
         keys=[*run.keys],
         arguments=dict(run.arguments),
-        versions=dict(look.expected),
-        consequence=look.largest_consequence,
-        users=users,
+        expected={} if run.action.present is None else run.action.present(run.keys).expected,
+        stands_on=stored_footprint(own_rows(look.rows) if takes_away else footprint),
+        rests_on=[] if takes_away else before,
+        takes_away=takes_away,
+        begun_by=begun_by and begun_by.pk,
+        consequence=consequence,
+        **_users_texts(look),
         asked_by=asked_by,
         reason=current_reason(),
         run_at=at,
         needs_approval=approval,
         state=State.APPROVAL if approval else State.WAITING,
     )
-    with db.atomic(), rejections(secret=False):
-        done = _saved(waiting, "asked")
-    twice = say("the clock shows this time twice that day, and it runs the first time")
-    notes = [twice] if at is not None and is_shown_twice(at) else []
-    return replace(done, undo=Undo((KIND, "cancel", waiting.key)), notes=notes)
+
+
+def _users_texts(look: Look) -> dict[str, str]:
+    """Returns the sentences about the users, for those who may view them and for others."""
+    with override(None):
+        return {"users": look.users_text(), "rough_users": rough(look).users_text()}
 
 
 def _require_may_wait(run: Run, at: datetime | None) -> None:
@@ -122,11 +252,28 @@ def _require_may_wait(run: Run, at: datetime | None) -> None:
         )
     if not run.action.can_wait:
         raise InvalidArgumentError("{name} never waits: do it now", name=name)
+    _require_storable(run)
+
+
+def _require_storable(run: Run) -> None:
+    """Raises InvalidArgumentError if the arguments may have a secret value."""
+    if is_of_secret(run) and not any(map(is_secret, run.rows)) and not run.action.creates:
+        raise InvalidArgumentError(
+            "a value and its mark as secret cannot wait together, because the value would be "
+            "stored: ask for the mark alone, and set the value when it is secret"
+        )
     if is_of_secret(run):
         raise InvalidArgumentError(
             "{name} of a secret value cannot wait: its arguments would be stored, so do it now",
-            name=name,
+            name=run.action.name,
         )
+
+
+def asked_together(waiting: WaitingAction) -> list[WaitingAction]:
+    """Returns an action, and of a period also the one that ends it, in their order. A query."""
+    begin = waiting.begun_by or waiting.pk
+    rows = WaitingAction.objects.using(db.alias)
+    return [*rows.filter(Q(pk=begin) | Q(begun_by=begin)).order_by("pk")]
 
 
 def find(key: str, *, lock: bool = False) -> WaitingAction:
@@ -147,39 +294,45 @@ def find(key: str, *, lock: bool = False) -> WaitingAction:
 def present_look(
     waiting: WaitingAction, *, viewer: HasPermissions | None = None
 ) -> tuple[Run, Look]:
-    """Returns what an action would do now. Raises FlagstaffError if it could not run."""
+    """Returns what an action would do at its time. Raises ConflictError if it will not run."""
+    foresee([waiting])
+    if waiting.obstacle:
+        text = say("it will not run: {why}; ask for it again", why=waiting.obstacle)
+        raise ConflictError(text, key=waiting.keys[0])
     run = stored_run(waiting)
-    look = look_at(run, viewer=viewer, timeout=JOB_TIMEOUT)
-    expected = waiting.versions
-    if keys := [key for key in expected if look.expected.get(key) != expected[key]]:
-        raise ConflictError(
-            say(
-                "{keys} changed after this was asked for, so it cannot run; refuse it, and ask for "
-                "it again",
-                keys=some(keys),
-            ),
-            key=keys[0],
-        )
-    return run, look
+    rows, _before = expected_at(waiting.row_kind, run, waiting.run_at, waiting.pk)
+    with previewed(rows):
+        return run, look_at(run, viewer=viewer, timeout=JOB_TIMEOUT)
 
 
 def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """Returns what the action would do, with what it would have done when it was asked for."""
     waiting = _require_state(find(key), State.APPROVAL)
     _run, look = present_look(waiting, viewer=viewer)
+    actor = current_actor()
+    decider = viewer or users_with_rights([actor]).get(actor)
+    seen = look if decider is None else seen_by(look, decider)
+    then = users_when_asked(waiting, viewer)
     with override(None):
-        is_same = look.users_text() == waiting.users
-    # The stored sentences are in English, and have exact numbers.
-    then = ""
-    if waiting.users and (viewer is None or may_see_users(viewer)):
-        users = look.users_text() if is_same else waiting.users
-        then = say("When asked: {users}", users=users).local
+        is_same = look.users_text() == then
+    # The stored sentences are in English.
+    then = then and say("When asked: {users}", users=look.users_text() if is_same else then).local
     # Of rows with a history, everybody shows what it does now.
     now = "" if look.changed or look.at_once else look.users_text()
+    # The heading of a page says what it is.
+    what = action_text(waiting) if viewer is None else ""
+    asked = say("Asked by {name}", name=names_of([waiting])[waiting.asked_by]).local
+    why = asked if not waiting.reason else f"{asked}: {quoted(waiting.reason)}"
+    # The end of a period is approved with it.
+    waits = [
+        f"{action_text(row)}: {localized(state_text(row))}"
+        for row in asked_together(waiting)
+        if row.run_at is not None
+    ]
     return replace(
         look,
-        expected={key: {"expect_consequence": int(look.largest_consequence)}},
-        notes=[action_text(waiting), *filter(None, [then, now]), *look.notes],
+        expected={key: {"expect_consequence": int(seen.largest_consequence)}},
+        notes=[*filter(None, [what, why, *waits, now, then]), *look.notes],
         asks=True,
         question="Approve it?",
         # What is written is the action that waits, and nothing that they decide.
@@ -187,6 +340,12 @@ def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look
         rows=(),
         footprint={},
     )
+
+
+def users_when_asked(waiting: WaitingAction, viewer: HasPermissions | None) -> str:
+    """Returns for how many users an action was asked, or approved, in English."""
+    sees_all = viewer is None or may_see_users(viewer)
+    return waiting.users if sees_all else waiting.rough_users
 
 
 @_action(
@@ -205,16 +364,22 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     # Before the lock, because a kill may wait for it.
     run, look = present_look(waiting)
     approver = require_user(current_actor())
-    require_approver(run, look, approver, waiting.asked_by)
+    user = require_approver(run, look, approver, waiting.asked_by)
     require_right(run, look, waiting.asked_by)
-    if expect_consequence is not None and look.largest_consequence > expect_consequence:
+    consequence = int(seen_by(look, user).largest_consequence)
+    if expect_consequence is not None and consequence > expect_consequence:
         raise ConflictError(say("the number of users has grown; look at it again"), key=key)
     with _locked(key, State.APPROVAL) as waiting:
-        with override(None):
-            waiting.consequence, waiting.users = int(look.largest_consequence), look.users_text()
+        waiting.consequence = consequence
+        for name, text in _users_texts(look).items():
+            setattr(waiting, name, text)
         waiting.approved_by, waiting.approval = approver, current_reason()
         waiting.state, waiting.approved_at = State.WAITING, Now()
         waiting.run_at = waiting.run_at or Now()
+        ends = WaitingAction.objects.using(db.alias).filter(begun_by=waiting.pk)
+        ends.filter(state=State.APPROVAL).update(
+            state=State.WAITING, approved_by=approver, approved_at=Now()
+        )
         return _saved(waiting, "approved")
 
 
@@ -246,7 +411,10 @@ def refuse(key: str) -> Done:
     button=say("Cancel"),
 )
 def cancel(key: str) -> Done:
-    """Cancel an action that waits, or take one that did not run off the overview."""
+    """Cancel an action that waits, or take one that did not run off the overview.
+
+    A period is cancelled as a whole.
+    """
     with _locked(key, *OPEN, *PROBLEMS) as waiting:
         return _end(waiting, State.CANCELLED)
 
@@ -266,10 +434,19 @@ def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
 
 
 def _end(waiting: WaitingAction, state: str, event: str = "") -> Done:
+    rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
+    of_period = Q(begun_by=waiting.pk) | Q(pk=waiting.begun_by)
+    # The end of a period without its begin, and the begin without its end, are not what was asked.
+    others = [*rows.filter(of_period).select_for_update()] if waiting.state in OPEN else []
+    done = [_saved(row, event) for row in map(partial(_ended, state=state), [waiting, *others])]
+    return replace(done[0], messages=[text for one_done in done for text in one_done.messages])
+
+
+def _ended(waiting: WaitingAction, state: str) -> WaitingAction:
     # Why an action did not run stays.
     waiting.result = waiting.result or current_reason()
     waiting.state, waiting.ended_by, waiting.ended_at = state, current_actor(), Now()
-    return _saved(waiting, event)
+    return waiting
 
 
 def _saved(waiting: WaitingAction, event: str) -> Done:

@@ -3,41 +3,58 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial, reduce
 from itertools import product
+from operator import or_
 from typing import Any
 
 from django.apps import apps
+from django.contrib.auth import get_backends
+from django.db.models import Q
 from django.utils.module_loading import import_string
 
 from flagstaff._tables.database import db
+from flagstaff._tables.model_fields import TAGS
 from flagstaff._tables.user_lookup import actor_table
 from flagstaff._text import say, some
-from flagstaff._value_schema import SECRET, is_secret
+from flagstaff._value_schema import SECRET, SECRET_FIELDS, is_secret
 from flagstaff.actions.look import Look
-from flagstaff.actions.rights import lacking, may, overrides
+from flagstaff.actions.rights import INCLUDED_IN, Right, lacking, may, overrides, permission
 from flagstaff.actions.table import Run
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.row_states import Impact
 from flagstaff.conf import APPROVAL_RULES, conf
 from flagstaff.exceptions import InvalidChangeError
+from flagstaff.validators import usable_tags
+
+_MAX_APPROVERS = 20
 
 logger = logging.getLogger("flagstaff")
+
+#: The tag of flags whose *off* is the dangerous state.
+REVERSE = "reverse"
 
 
 class NotAllowedError(InvalidChangeError):
     """the user may not do this; nothing was written"""
 
 
-def require_right(run: Run, look: Look, pk: str, reached: Impact | None = None) -> Any:
+def require_right(
+    run: Run,
+    look: Look,
+    pk: str,
+    reached: Impact | None = None,
+    users: Mapping[str, Any] | None = None,
+) -> Any:
     """Returns the user with this primary key. Raises NotAllowedError if the user may not do it.
 
-    `reached` is what the change reaches, if it is not that of the look. A ModelAdmin of a project
-    that decides about rights needs a request, so its answer is no.
+    `reached` is what the change reaches, if it is not that of the look; `users` were read before. A
+    ModelAdmin of a project that decides about rights needs a request, so its answer is no.
     """
-    action, user = run.action, _active_user(pk)
-    if deciding := [*_deciding_admins(look)]:
+    reached = look.impact if reached is None else reached
+    action, user = run.action, _active_user(pk, users)
+    if deciding := [*_deciding_admins(look, reached)]:
         raise NotAllowedError(
             "{admin} decides about rights by its own methods, which need a request: do it "
             "without a time and an approval, or move the rights to an authentication backend",
@@ -46,7 +63,7 @@ def require_right(run: Run, look: Look, pk: str, reached: Impact | None = None) 
     allowed = partial(may, user)
     refused = [getattr(row, "key", "") for row in look.rows if not allowed(action.right, row)]
     keys = some(filter(None, refused)) or f"{action.noun}s"
-    if not refused and lacking(allowed, look.impact if reached is None else reached):
+    if not refused and lacking(allowed, reached):
         # Without the keys, which are stored: a reader may not see all of them.
         refused, keys = [*run.keys], say("all that uses {keys}", keys=some(run.keys))
     if refused:
@@ -59,37 +76,77 @@ def require_right(run: Run, look: Look, pk: str, reached: Impact | None = None) 
     return user
 
 
-def require_approver(run: Run, look: Look, pk: str, asked_by: str) -> None:
-    """Raises NotAllowedError unless a user may approve it: another one, with the right."""
+def require_approver(
+    run: Run, look: Look, pk: str, asked_by: str, reached: Impact | None = None
+) -> Any:
+    """Returns the user who may approve it: another one, with the right. Raises NotAllowedError."""
     if pk == asked_by:
         raise NotAllowedError("it needs the approval of another user than the one who asked")
-    require_right(run, look, pk)
+    return require_right(run, look, pk, reached)
 
 
-def is_approval_needed(run: Run, look: Look) -> bool:
+def approver_names(run: Run, look: Look, asked_by: str) -> list[str]:
+    """Returns the names of other members of staff who have the right, by Django's permissions.
+
+    The first ones in the order of their names. A query. Permissions for single rows are not known.
+    """
+    needed = {(run.action.right, row if isinstance(row, type) else type(row)) for row in look.rows}
+
+    def note(right: Right, row: Any) -> bool:
+        needed.add((right, type(row)))
+        return True
+
+    lacking(note, look.impact)
+    table = actor_table()
+    users = table.rows.filter(is_active=True, is_staff=True).exclude(pk=asked_by)
+    for right, model in needed:
+        permissions = [permission(name, model) for name in INCLUDED_IN.get(right, (right,))]
+        holders = (
+            Q(pk__in=backend.with_perm(name).values("pk"))
+            for backend, name in product(get_backends(), permissions)
+            if hasattr(backend, "with_perm")
+        )
+        users = users.filter(reduce(or_, holders, Q(pk__in=[])))
+    name = table.username_field
+    ordered = users.order_by(*([name.name] if name else []))
+    return [table.name_of(user) for user in ordered[:_MAX_APPROVERS]]
+
+
+def is_approval_needed(run: Run, rows: Sequence[Any], consequence: Consequence) -> bool:
     """Whether the setting APPROVAL asks for a second person.
 
     Nothing delays what always runs, such as a rollout to 0 %, and a secret value is not stored to
     wait. An error of the project's function counts as a yes.
     """
-    rule = conf.approval
-    if rule is None or run.action.runs_always(run.arguments) or is_of_secret(run):
+    rule, is_new_secret = conf.approval, run.action.creates and is_of_secret(run)
+    if rule is None or (run.action.runs_always(run.arguments) and not any(map(is_reverse, rows))):
+        return False
+    if is_new_secret or any(map(is_secret, run.rows)):
         return False
     if rule in APPROVAL_RULES:
-        return look.largest_consequence >= Consequence[APPROVAL_RULES[rule]]
+        return consequence >= Consequence[APPROVAL_RULES[rule]]
     try:
         # A savepoint, so that an error of the database does not spoil an open transaction.
         with db.atomic():
-            rows = [row for row in look.rows if not isinstance(row, type)]
-            return bool(import_string(rule)(run.action, rows, look.largest_consequence))
+            rows = [row for row in rows if not isinstance(row, type)]
+            return bool(import_string(rule)(run.action, rows, consequence))
     except Exception:
         logger.exception("flagstaff: the function in APPROVAL failed, so an approval is needed")
         return True
 
 
+def is_reverse(row: Any) -> bool:
+    """Whether *off* is the dangerous state of a flag, so that off gives something, but for a kill.
+
+    Such as that of a check, or of a limit.
+    """
+    return REVERSE in usable_tags(getattr(row, TAGS, ()))
+
+
 def is_of_secret(run: Run) -> bool:
-    """Whether the arguments may have a secret value."""
-    return any(map(is_secret, run.rows)) or bool(run.arguments.get(SECRET))
+    """Whether the arguments may have a secret value; the mark as secret alone has none."""
+    has_value = not run.arguments.keys().isdisjoint(SECRET_FIELDS)
+    return any(map(is_secret, run.rows)) or (bool(run.arguments.get(SECRET)) and has_value)
 
 
 def require_user(actor: str) -> str:
@@ -101,10 +158,38 @@ def require_user(actor: str) -> str:
     return actor
 
 
-def _active_user(pk: str) -> Any:
+def users_with_rights(pks: Collection[str], others: Collection[str] = ()) -> dict[str, Any]:
+    """Returns users by the text of the primary key, those of `pks` with their permissions.
+
+    Also `others`, of whom the names are shown. Two queries, if only Django's own backends decide.
+    """
     table = actor_table()
-    parsed = table.parse_canonical(pk)
-    user: Any = None if parsed is None else table.rows.filter(pk=parsed).first()
+    parsed = {pk: table.parse_canonical(pk) for pk in {*pks, *others}}
+    known = [pk for pk in parsed.values() if pk is not None]
+    users = {str(user.pk): user for user in table.rows.filter(pk__in=known)} if known else {}
+    by_table = [user for user in users.values() if not getattr(user, "is_superuser", False)]
+    asking = [user for user in by_table if str(user.pk) in pks]
+    has_permissions = hasattr(table.field.model, "user_permissions")
+    backends = {type(backend).__module__ for backend in get_backends()}
+    if not (asking and has_permissions and backends == {"django.contrib.auth.backends"}):
+        return users
+    for user in asking:
+        # The cache of Django's ModelBackend.
+        vars(user)["_perm_cache"] = set()
+    direct, by_group = (
+        table.rows.filter(pk__in=[user.pk for user in asking]).values_list(
+            "pk", f"{path}__content_type__app_label", f"{path}__codename"
+        )
+        for path in ("user_permissions", "groups__permissions")
+    )
+    for pk, label, codename in direct.union(by_group):
+        vars(users[str(pk)])["_perm_cache"].add(f"{label}.{codename}")
+    return users
+
+
+def _active_user(pk: str, users: Mapping[str, Any] | None = None) -> Any:
+    table = actor_table()
+    user = (users_with_rights([pk]) if users is None else users).get(pk)
     if user is None:
         raise NotAllowedError(
             say("user {user} no longer exists", user=repr(pk))
@@ -116,13 +201,14 @@ def _active_user(pk: str) -> Any:
     return user
 
 
-def _deciding_admins(look: Look) -> Iterator[str]:
+def _deciding_admins(look: Look, reached: Impact) -> Iterator[str]:
     """Yields the classes of a project that decide about rights."""
     if not apps.is_installed("django.contrib.admin"):
         return
     from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (only if it is installed)
 
     models = [row if isinstance(row, type) else type(row) for row in look.rows]
+    models += [use.model for use in reached.uses]
     methods = [f"has_{right}_permission" for right in ("view", "toggle", "change", "add", "delete")]
     for site, model in product(all_sites, dict.fromkeys([*models, *look.models])):
         model_admin: Any = site.get_model_admin(model) if site.is_registered(model) else None

@@ -8,9 +8,8 @@ that is killed leaves the action waiting.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from threading import Event
 from typing import Any
 
@@ -31,29 +30,40 @@ from django.utils.translation import override
 from flagstaff._attribution import acting_as
 from flagstaff._core import monotonic
 from flagstaff._tables.database import db
-from flagstaff._text import joined, say
+from flagstaff._text import joined, say, some
 from flagstaff._text.cells import Column, Record
-from flagstaff._text.times import full_time
-from flagstaff.actions.commit import BEGIN, commit, look_at
+from flagstaff._text.times import aware, full_time
+from flagstaff.actions.commit import BEGIN, commit, look_at, seen_by
 from flagstaff.actions.look import Look, Written
+from flagstaff.actions.table import Expected, Run
+from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.locking import read_rows
 from flagstaff.changes.row_states import Impact
 from flagstaff.changes.segment_use import SegmentInUseError
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.extensions import Job, JobReport
+from flagstaff.history.kinds import Kind
 from flagstaff.history.log import Change
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import JOB_TIMEOUT
 from flagstaff.waiting.hooks import announce
-from flagstaff.waiting.rights import is_approval_needed, require_approver, require_right
+from flagstaff.waiting.outlook import MAX_DELAY, foresee, takings, unnamed
+from flagstaff.waiting.rights import require_approver, require_right, users_with_rights
+from flagstaff.waiting.standing import footprint_of_stored
 from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, stored_run
 
 logger = logging.getLogger("flagstaff")
 
-#: An action whose time has passed by more than this does not run.
-MAX_DELAY = timedelta(hours=1)
 _CLAIM = "SELECT pg_catalog.pg_try_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 # The guards of plans must not wait for longer.
 _MAX_SECONDS = 60.0
+# What an action does to users, without their number: not everybody may count them.
+_REACHED = {
+    Consequence.NONE: say("nobody"),
+    Consequence.FEWER: say("nobody gains something"),
+    Consequence.MORE: say("some users"),
+    Consequence.MOST: say("more than half of the users"),
+}
 _TRANSACTION = Func(
     template="pg_catalog.pg_current_xact_id()::text::bigint", output_field=BigIntegerField()
 )
@@ -86,44 +96,57 @@ class WaitingReport(JobReport):
 def run_due(stop: Event) -> Sequence[WaitingReport]:
     """Runs each action that is due, one after the other, until `stop` is set.
 
-    Takes about a minute at most: the next run goes on with the others. Runs of several processes
-    may overlap. Raises database errors of finding the actions.
+    Takes about a minute at most: the next run goes on with the others. Then only what takes away
+    runs, which counts no users. Runs of several processes may overlap. Raises database errors of
+    finding the actions.
     """
-    reports: list[WaitingReport] = []
     if not db.is_postgresql:
-        return reports
+        return []
     deadline = monotonic() + _MAX_SECONDS
     # The results are stored.
     with override(None):
-        for pk in [*_due().values_list("pk", flat=True)]:
+        reports = [*_end_what_is_over()]
+        for pk, takes_away in [*_due().values_list("pk", "takes_away")]:
             if stop.is_set():
                 break
-            if report := _run_one(pk):
+            if (takes_away or monotonic() < deadline) and (report := _run_one(pk)):
                 reports.append(report)
-            if monotonic() >= deadline:
-                break
     return reports
 
 
+def _end_what_is_over() -> Iterator[WaitingReport]:
+    """Ends what will never run, before its time: then people know, and the history may end."""
+    for waiting in foresee(WaitingAction.objects.using(db.alias).filter(state__in=OPEN)):
+        if waiting.is_over and not (waiting.run_at and aware(waiting.run_at) <= timezone.now()):
+            with db.atomic():
+                is_ended = _end(waiting, State.FAILED, waiting.obstacle)
+            if is_ended:
+                yield WaitingReport(
+                    waiting.pk, action_text(waiting), State.FAILED, waiting.obstacle
+                )
+
+
 def _due() -> QuerySet[WaitingAction]:
-    """Returns what is to run or has expired, by the clock of the database."""
-    late = Q(run_at__lt=Now() - MAX_DELAY)
+    """Returns what is to run or has expired, by the clock of the database, in its order.
+
+    What takes away does not expire.
+    """
+    late = Q(run_at__lt=Now() - MAX_DELAY, takes_away=False)
     return (
         WaitingAction.objects.using(db.alias)
         .annotate(is_late=ExpressionWrapper(late, output_field=BooleanField()))
         .filter(Q(state=State.WAITING, run_at__lte=Now()) | late, state__in=OPEN)
-        # One that could not be counted waits for the others: its result says when that was.
-        .order_by("result", "run_at", "id")
+        .order_by("run_at", "id")
     )
 
 
 def _run_one(pk: int) -> WaitingReport | None:
-    """Runs an action that was due, and returns its report; None if somebody else has it."""
+    """Runs an action that was due, and returns its report; None if it still has to wait."""
     waiting: Any = None
     try:
         with db.atomic(durable=True):
             waiting = _claimed(pk)
-            if waiting is None:
+            if waiting is None or (waiting.waits_for and not waiting.is_late):
                 return None
             state, result, is_ended = _outcome(waiting)
             if not (is_ended or _end(waiting, state, result)):
@@ -160,7 +183,8 @@ def _claimed(pk: int) -> WaitingAction | None:
         cursor.execute(BEGIN)
         cursor.execute(_CLAIM, [f"flagstaff waiting {pk}"])
         [is_free] = cursor.fetchone()
-    return _due().filter(pk=pk).first() if is_free else None
+    waiting = _due().filter(pk=pk).first() if is_free else None
+    return None if waiting is None else foresee([waiting])[0]
 
 
 def _outcome(waiting: Any) -> tuple[str, str, bool]:
@@ -177,9 +201,7 @@ def _outcome(waiting: Any) -> tuple[str, str, bool]:
     except UncountedError as error:
         return State.WAITING, error.message, False
     except SegmentInUseError as error:
-        # Stored without the keys of what uses it: a reader may not see all of them.
-        others = say("flags, values and experiments")
-        return State.FAILED, SegmentInUseError(error.key, others).message, False
+        return State.FAILED, unnamed(error).message, False
     except FlagstaffError as error:
         # Without the terminal's advice to expect another version.
         text = error.problem if isinstance(error, ConflictError) else error.message
@@ -197,34 +219,93 @@ def _outcome(waiting: Any) -> tuple[str, str, bool]:
 
 def _write(waiting: WaitingAction) -> str:
     """Runs an action, stores what it did, and returns it. Raises FlagstaffError."""
-    run = stored_run(waiting)
-    look = look_at(run, timeout=JOB_TIMEOUT)
-    user = require_right(run, look, waiting.asked_by)
-    if waiting.needs_approval:
-        require_approver(run, look, waiting.approved_by, waiting.asked_by)
-    elif is_approval_needed(run, look):
-        raise FlagstaffError(
-            "it needs an approval now, because of the setting APPROVAL; ask for it again"
-        )
-    require_consequence(waiting, look)
-    source, result = f"{WaitingAction.SOURCE} {waiting.pk}", [say("nothing had to be changed")]
+    _require_no_obstacle(waiting)
+    run = stored_run(waiting, rows=None if not waiting.takes_away else ())
+    # What takes away is neither counted nor compared.
+    look = Look() if waiting.takes_away else look_at(run, timeout=JOB_TIMEOUT)
+    if not waiting.takes_away:
+        require_consequence(waiting, look)
+    source, texts = f"{WaitingAction.SOURCE} {waiting.pk}", list[str]()
+
+    def write(expected: Expected) -> Written:
+        written, left_out = _written(waiting, run, expected)
+        texts.extend(left_out)
+        return written
 
     def finish(done: Written) -> None:
         messages = [message for change in done if change.written for message in change.messages]
-        if messages:
-            result[0] = joined(messages, "; ")
-        if not _end(waiting, State.DONE, result[0], _entries(source)):
+        texts[:0] = messages or [say("nothing had to be changed")]
+        if not _end(waiting, State.DONE, joined(texts, "; "), _entries(source)):
             raise _EndedMeanwhileError
+        _end_in_front(waiting)
+        _move_on(waiting, run)
 
     def require_rights(reached: Impact) -> None:
         require_right(run, look, waiting.asked_by, reached)
         if waiting.needs_approval:
-            require_right(run, look, waiting.approved_by, reached)
+            require_approver(run, look, waiting.approved_by, waiting.asked_by, reached)
 
-    with acting_as(user, reason=waiting.reason, source=source):
-        expected = replace(look, expected=waiting.versions)
-        commit(expected, finish=finish, require_rights=require_rights)
-    return result[0]
+    with acting_as(waiting.asked_by, reason=waiting.reason, source=source):
+        if waiting.takes_away:
+            finish(write({}))
+        else:
+            expected = look.expecting(dict.fromkeys(run.keys, waiting.expected)).expected
+            footprint = look.footprint
+            if run.action.look is None:
+                # Its rows are locked, and compared without what does not decide.
+                expected, footprint = {}, footprint_of_stored(waiting.stands_on)
+            seen = replace(look, write=write, expected=expected, footprint=footprint)
+            commit(seen, finish=finish, require_rights=require_rights)
+    return joined(texts, "; ")
+
+
+def _written(waiting: WaitingAction, run: Run, expected: Expected) -> tuple[Written, list[str]]:
+    """Locks the rows, asks for the last time whether it will run, and writes.
+
+    Returns what was written, and which rows were left out. The plan or the experiment of an app
+    locks itself, and refuses by `expected`, also another version of its flag.
+    """
+    if run.action.look is None:
+        own = [row for row in waiting.stands_on if _is_own(waiting, row)]
+        locked = read_rows(((Kind(row["kind"]), row["pk"]) for row in own), lock=True)
+        run = replace(run, rows=[*locked.values()])
+    _require_no_obstacle(foresee([waiting])[0])
+    if not waiting.takes_away:
+        return run.write(expected), []
+    if run.action.look is None:
+        keys = {row.key: row for row in run.rows}
+        present = replace(run, keys=[key for key in waiting.keys if key in keys])
+        run = replace(present, keys=[one.key for one in takings(present.preview())])
+    left_out = [key for key in waiting.keys if key not in run.keys]
+    texts = [str(say("left out: {keys}", keys=some(left_out)))] if left_out else []
+    return run.write(expected), texts
+
+
+def _is_own(waiting: WaitingAction, row: Mapping[str, Any]) -> bool:
+    return row["kind"] == waiting.row_kind and row["key"] in waiting.keys
+
+
+def _require_no_obstacle(waiting: WaitingAction) -> None:
+    if waiting.obstacle:
+        raise FlagstaffError(waiting.obstacle)
+
+
+def _end_in_front(waiting: WaitingAction) -> None:
+    """Ends what was to run before and did not: afterwards it would undo what has run."""
+    rows = WaitingAction.objects.using(db.alias).filter(takes_away=False)
+    before = Q(run_at__lt=waiting.run_at) | Q(run_at=waiting.run_at, pk__lt=waiting.pk)
+    for key in waiting.keys:
+        for other in rows.of_row(waiting.row_kind, key).filter(before, state__in=OPEN):
+            text = say("{number}, which was to run after it, has run", number=waiting.key)
+            _end(other, State.FAILED, text)
+
+
+def _move_on(waiting: WaitingAction, run: Run) -> None:
+    """Lets what rests on an action of an app expect the row as this one has left it."""
+    if run.action.present is not None:
+        rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
+        present = run.action.present(run.keys).expected
+        rows.filter(kind=waiting.kind, rests_on__contains=[waiting.pk]).update(expected=present)
 
 
 def _entries(source: str) -> list[int]:
@@ -238,7 +319,10 @@ def require_consequence(waiting: WaitingAction, look: Look) -> None:
 
     Raises UncountedError if the users can be counted at another time.
     """
-    if look.largest_consequence <= waiting.consequence:
+    pk = waiting.approved_by or waiting.asked_by
+    # As the person sees it who has decided, or the state of the action would say more.
+    seen = seen_by(look, users_with_rights([pk])[pk])
+    if seen.largest_consequence <= waiting.consequence:
         return
     if not look.is_counted:
         raise UncountedError(
@@ -246,8 +330,8 @@ def require_consequence(waiting: WaitingAction, look: Look) -> None:
         )
     raise FlagstaffError(
         "it would reach more users than when it was asked for; then: {then}; now: {now}",
-        then=waiting.users or say("no user"),
-        now=look.users_text(),
+        then=_REACHED[Consequence(waiting.consequence)],
+        now=_REACHED[seen.largest_consequence],
     )
 
 

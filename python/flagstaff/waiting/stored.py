@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from copy import copy
+from typing import Any
 
+from flagstaff._tables.rows import all_rows
 from flagstaff._tables.user_lookup import actor_table
-from flagstaff._text import Sentence, local_list, say, some
+from flagstaff._text import MASK, Sentence, local_list, say, some
 from flagstaff._text.cells import Column, Record, with_fields
 from flagstaff._text.times import full_time
 from flagstaff.actions import Action, all_actions
@@ -20,8 +23,8 @@ PROBLEMS = WaitingAction.PROBLEMS
 _NOT_RUN = say("no run-jobs has run it")
 
 
-def stored_run(waiting: WaitingAction) -> Run:
-    """Returns what a stored action runs now.
+def stored_run(waiting: WaitingAction, rows: Sequence[Any] | None = None) -> Run:
+    """Returns what a stored action runs now, on its present rows or on others.
 
     Raises FlagstaffError if a new version of the code has no such action or argument, or if a row
     is gone.
@@ -37,7 +40,9 @@ def stored_run(waiting: WaitingAction) -> Run:
             name=waiting.action,
             arguments=some(sorted(unknown | missing)),
         )
-    return Run(action, waiting.keys, present_rows(action, waiting.keys), waiting.arguments)
+    if rows is None:
+        rows = present_rows(action, waiting.keys)
+    return Run(action, waiting.keys, rows if action.look is None else [], waiting.arguments)
 
 
 def stored_action(waiting: WaitingAction) -> Action:
@@ -71,27 +76,35 @@ def action_text(waiting: WaitingAction) -> str:
 
 
 def state_text(waiting: WaitingAction) -> Sentence:
-    """Returns what the action waits for, such as "runs at 2026-12-01 09:00:00 CET"."""
+    """Returns what the action waits for, such as "runs at 2026-12-01 09:00:00 CET".
+
+    Of one that waits, whether it will run at all is known after `outlook.foresee`.
+    """
     at = "" if waiting.run_at is None else full_time(waiting.run_at)
+    if waiting.state not in OPEN:
+        if not waiting.result:
+            return say(waiting.state)
+        return say("{state}: {why}", state=waiting.state, why=waiting.result)
+    if waiting.obstacle:
+        return say("will not run: {why}", why=waiting.obstacle)
     if waiting.state == State.APPROVAL:
-        if at:
-            return say("waits for approval, and runs at {time}", time=at)
-        return say("waits for approval")
-    if waiting.is_overdue:
-        return say("due since {time}: {why}", time=at, why=waiting.result or say(_NOT_RUN))
-    if waiting.state == State.WAITING:
-        return say("runs at {time}", time=at)
-    if not waiting.result:
-        return say(waiting.state)
-    return say("{state}: {why}", state=waiting.state, why=waiting.result)
+        text = say("waits for approval, and runs at {time}") if at else say("waits for approval")
+    elif waiting.is_overdue:
+        text = say("due since {time}: {why}")
+    else:
+        text = say("runs at {time}")
+    return say(text, time=at, why=waiting.result or say(_NOT_RUN))
 
 
 def _row(record: Record) -> WaitingAction:
-    return WaitingAction(state=record["state"], run_at=record["run_at"])
+    waiting = WaitingAction(state=record["state"], run_at=record["run_at"])
+    waiting.obstacle = record["obstacle"]
+    return waiting
 
 
 def _why(record: Record) -> str:
-    return str(record["result"] or (_NOT_RUN if _row(record).is_overdue else ""))
+    is_overdue = _row(record).is_overdue
+    return str(record["obstacle"] or record["result"] or (_NOT_RUN if is_overdue else ""))
 
 
 def _style(record: Record) -> str | None:
@@ -109,8 +122,27 @@ COLUMNS = (
 )
 
 
+def without_secrets(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
+    """Returns actions to show: copies without what a value is, of values that are secret now.
+
+    A trigger deletes it when a value becomes secret; this is for where triggers were disabled. A
+    query, if there are actions of values.
+    """
+    shown = [copy(action) for action in actions]
+    of_values = [action for action in shown if action.row_kind == Kind.VALUE.value]
+    keys = {key for action in of_values for key in action.keys if action.arguments}
+    rows = all_rows(Kind.VALUE.model).filter(key__in=keys, secret=True)
+    secret = {*rows.values_list("key", flat=True)} if keys else set[str]()
+    for action in of_values:
+        if action.arguments and not secret.isdisjoint(action.keys):
+            action.arguments = dict.fromkeys(action.arguments, MASK)
+            action.result = action.result and MASK
+    return shown
+
+
 def records_of(rows: Sequence[WaitingAction]) -> list[Record]:
     """Returns actions as records. Queries the users."""
+    rows = without_secrets(rows)
     names, people = names_of(rows), ("asked_by", "approved_by", "ended_by")
     return [
         with_fields(
@@ -118,6 +150,7 @@ def records_of(rows: Sequence[WaitingAction]) -> list[Record]:
             {
                 "id": row.pk,
                 "what": action_text(row),
+                "obstacle": row.obstacle,
                 **{f"{role}_name": names[getattr(row, role)] for role in people},
             },
         )

@@ -397,7 +397,7 @@ def test_list_works_without_the_tables_of_numbers(table: str, operator: Client) 
     assert keys(operator, "?changed=not-30d&unused=never") == ["a"]
 
 
-@pytest.mark.parametrize(("is_super", "own"), [(True, 2), (False, 4)])
+@pytest.mark.parametrize(("is_super", "own"), [(True, 3), (False, 5)])
 def test_list_makes_few_queries_whatever_it_shows(
     is_super: bool, own: int, operator: Client, settings: Any
 ) -> None:

@@ -120,7 +120,7 @@ def foreign() -> list[Model]:
         action="rollout",
         keys=["topsecret_off"],
         arguments={"percent": 50},
-        versions={},
+        expected={},
         consequence=0,
         users="classified",
         asked_by=str(User.objects.create_superuser("topsecret_asker").pk),

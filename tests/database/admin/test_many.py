@@ -34,7 +34,7 @@ from tests.support.sql import statements_of
 pytestmark = pytest.mark.django_db
 
 
-ACTIONS = ["kill", "on", "rollout", "release", "details", "delete"]
+ACTIONS = ["kill", "on", "off", "rollout", "release", "details", "delete"]
 
 
 @pytest.fixture(autouse=True)
@@ -149,8 +149,8 @@ def test_deletion_of_several_types_the_environment_and_is_undone(
     ("permissions", "names"),
     [
         (("view",), []),
-        (("toggle",), ["kill", "on", "rollout"]),
-        (("view", "change"), ["kill", "on", "rollout", "release", "details"]),
+        (("toggle",), ["kill", "on", "off", "rollout"]),
+        (("view", "change"), ["kill", "on", "off", "rollout", "release", "details"]),
         # Users have two of the flags.
         (("view", "delete"), []),
     ],

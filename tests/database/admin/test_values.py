@@ -390,6 +390,15 @@ def test_secret_is_replaced_and_in_no_question(operator: Client, secret: KeyValu
     assert "hunter" not in "".join([*messages_of(response), *entries])
 
 
+def test_log_of_django_has_no_value_which_may_become_secret(operator: Client) -> None:
+    value = value_of("hunter1")
+    act(operator, row_url(value, "set"), value='"hunter2"')
+    act(operator, undo_url(value_version(KEY)))
+    assert KeyValueStore.objects.get().value == "hunter1"
+    messages = [entry.change_message for entry in LogEntry.objects.order_by("pk")]
+    assert messages == ["set: value", f"The change of “{KEY}” was undone: set: value."]
+
+
 def test_secret_becomes_public_only_if_it_is_typed_and_without_rules(
     operator: Client, secret: KeyValueStore
 ) -> None:

@@ -16,17 +16,15 @@ from django.test.utils import CaptureQueriesContext, isolate_apps
 from flagstaff import changes
 from flagstaff.actions.flags import details
 from flagstaff.base_models import AbstractFeatureFlag, KeyManager
-from flagstaff.changes import Changed, flags
+from flagstaff.changes import Changed
 from flagstaff.conf import Conf
 from flagstaff.exceptions import (
-    ConflictError,
     InvalidChangeError,
     UnknownFlagError,
     UnknownValueError,
 )
 from flagstaff.history import Kind
 from flagstaff.models import FeatureFlag, KeyValueStore
-from flagstaff.validators import rule_problem
 from tests.support.concurrency import run_during
 from tests.support.conditions import condition
 from tests.support.shop import GERMAN, STAFF, Shop
@@ -71,20 +69,12 @@ def test_release_to_everybody_removes_rules_that_cannot_be_read(shop: Shop) -> N
     assert (shop.flag().enabled, shop.flag().rules) == (True, [])
 
 
-def test_release_to_everybody_does_not_overwrite_rules_that_are_written_meanwhile(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_release_to_everybody_locks_the_rules_before_it_reads_them(shop: Shop) -> None:
     shop.flag(enabled=False, rules=[{"conditions": "all"}])
-    staff = [{"conditions": [STAFF]}]
-
-    def write_rules(rules: object) -> object:
-        FeatureFlag.objects.update(rules=staff)
-        return rule_problem(rules)
-
-    monkeypatch.setattr(flags, "rule_problem", write_rules)
-    with pytest.raises(ConflictError):
+    with CaptureQueriesContext(connection) as queries:
         changes.flags.release("new_checkout")
-    assert (shop.flag().enabled, shop.flag().rules) == (False, staff)
+    select, *_ = [query["sql"] for query in queries if query["sql"].startswith("SELECT")]
+    assert select.endswith("FOR UPDATE")
 
 
 def test_change_locks_the_row_and_writes_no_other_column(shop: Shop) -> None:

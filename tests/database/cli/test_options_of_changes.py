@@ -5,6 +5,9 @@ tests/database/actions runs each action with an actor, a reason, a version and -
 
 from __future__ import annotations
 
+import getpass
+import os
+import platform
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -39,36 +42,44 @@ def test_change_has_the_given_actor_and_the_command_as_its_source(
     options: str, actor: str | None
 ) -> None:
     run(f"off new_checkout {options}")
-    typed(f"flags on new_checkout {options or '--as bob'}")
-    by_terminal, by_pipe = flag_history("new_checkout")[:2]
-    assert (by_pipe.actor, by_pipe.source, by_pipe.reason) == (actor, "command", None)
-    assert by_terminal.source == "command"
+    event = flag_history("new_checkout")[0]
+    source = "command" if actor else f"command ({getpass.getuser()}@{platform.node()})"
+    assert (event.actor, event.source, event.reason) == (actor, source, None)
 
 
 @pytest.mark.parametrize(
     ("variable", "user", "source"),
     [
-        ("LOGNAME", "ana", "command (ana)"),
-        ("SUDO_USER", "bea", "command (bea)"),
-        ("SUDO_USER", "J\udcfcrg", "command (J\ufffdrg)"),
-        ("SUDO_USER", "a" * 300, f"command ({'a' * 100})"),
-        ("SUDO_USER", "", "command"),
+        ("LOGNAME", "ana", "command (ana@web-1)"),
+        ("SUDO_USER", "bea", "command (bea@web-1)"),
+        ("SUDO_USER", "J\udcfcrg", "command (J\ufffdrg@web-1)"),
+        ("SUDO_USER", "a" * 300, f"command ({'a' * 100}@web-1)"),
+        ("SUDO_USER", "", f"command ({os.getuid()}@web-1)"),
     ],
 )
-def test_source_has_the_user_of_the_shell_on_a_terminal(
+def test_source_has_the_system_user_and_the_host_without_an_actor(
     variable: str, user: str, source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def has_no_name(*_given: object) -> str:
         raise KeyError("getpwuid(): uid not found")
 
+    monkeypatch.setattr("platform.node", lambda: "web-1")
     monkeypatch.delenv("SUDO_USER", raising=False)
     monkeypatch.setenv("LOGNAME", "root")
     monkeypatch.setenv(variable, user)
     if not user:
         monkeypatch.setattr("getpass.getuser", has_no_name)
-    typed("flags off new_checkout")
+    run("off new_checkout")
     event = flag_history("new_checkout")[0]
     assert (event.actor, event.source) == (None, source)
+
+
+def test_required_actor_holds_for_changes_and_not_for_what_never_waits(settings: Any) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "REQUIRE_ACTOR": True}
+    for line in ("on summer_banner", "undo new_checkout", "value set page_size 5"):
+        refused(line, 2, "by the setting REQUIRE_ACTOR: pass --as USER, or --as-name NAME")
+    for line in ("on summer_banner --as-name deploy", "kill new_checkout", "rollout dark_mode 0"):
+        assert run(line).status == 0, line
 
 
 def test_version_that_is_not_expected_is_refused_with_the_newer_changes() -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import getpass
 import json
+import platform
 import re
 from threading import Event
 from typing import Any
@@ -58,6 +60,11 @@ def test_start_creates_and_starts_a_plan_and_says_what_it_can_see() -> None:
     [event, *_] = flag_history(KEY)
     assert (event.actor, event.source, event.reason) == ("deploy", "command", "release")
     assert plan.actor == "deploy"
+
+
+def test_start_without_an_actor_names_the_system_user_and_the_host() -> None:
+    ok(START)
+    assert plan_of().actor == f"command ({getpass.getuser()}@{platform.node()})"
 
 
 def test_plan_that_gives_a_flag_to_users_shows_the_next_and_the_last_step_and_asks() -> None:

@@ -79,7 +79,7 @@ def test_approval_is_refused_after_a_change_of_the_flag() -> None:
     waiting = ask(f"release {KEY} --request")
     changes.flags.set_rollout(KEY, 6)
     ran = run(f"waiting approve {waiting.pk} --as ben")
-    assert f"{KEY} changed after this was asked for, so it cannot run" in ran.err
+    assert f"it will not run: postgres (database user) changed rollout of {KEY} at " in ran.err
     assert state() == "approval"
 
 

@@ -18,8 +18,7 @@ from flagstaff.admin import action_page
 from flagstaff.models import Change, FeatureFlag, WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import DriverRun, Plan
-from flagstaff.waiting.times import future_time
-from tests.support.admin_pages import act, flag_url, permit
+from tests.support.admin_pages import act, flag_url, permit, question
 from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.plans import KEY, STEPS, action_url, drive_recently, make_flag, plan_url, rollout
 from tests.support.screen import Screen
@@ -84,11 +83,11 @@ def take_the_right() -> None:
     ("meanwhile", "why"),
     [
         (
-            lambda: changes.flags.update(KEY, {"owner": "ana"}),
-            f"{KEY} was changed after this was asked for: ",
+            lambda: changes.flags.update(KEY, {"bucket_by": "visitor"}),
+            f"changed bucketing unit of {KEY} at ",
         ),
-        (replace_the_plan, f"the rollout plan of {KEY} has been changed"),
-        (partial(plans.start, KEY), f"the rollout plan of {KEY}"),
+        (replace_the_plan, f"plan {KEY} has been changed meanwhile"),
+        (partial(plans.start, KEY), f"changed rollout of {KEY} at "),
         (take_the_right, f"user ana lacks the right to toggle {KEY}"),
         (lambda: drive_recently(minutes=6), "run-jobs"),
     ],
@@ -136,14 +135,14 @@ def test_page_of_a_plan_requests_an_approval_and_a_time_and_says_what_waits(
 def test_page_of_a_plan_refuses_a_time_after_another_change(
     operator: Client, plan: Plan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change_first(text: str) -> Any:
+    def change_first(*_given: Any) -> bool:
         changes.flags.set_rollout(KEY, 1)
-        return future_time(text)
+        return False
 
     url = action_url(plan, "start")
-    shown = Screen(operator.get(url)).fields()
-    monkeypatch.setattr(action_page, "future_time", change_first)
-    response = operator.post(url, shown | {"_at": TOMORROW})
+    shown = Screen(question(operator, url, _at=TOMORROW)).fields()
+    monkeypatch.setattr(action_page, "is_approval_needed", change_first)
+    response = operator.post(url, shown)
     assert "has changed since the page was shown" in Screen(response).text
     assert not WaitingAction.objects.exists()
 
@@ -213,3 +212,27 @@ def test_user_sees_what_waits_for_rows_of_apps_by_the_rights_for_them(
     shown = Screen(shop.client("bob", permission).get(LIST)).text
     assert seen in shown
     assert unseen not in shown
+
+
+def test_experiment_is_stopped_late_but_no_other_run_of_it(shop: Shop) -> None:
+    shop.experiment()
+    for change in ("grow", "restart"):
+        waiting = ask(f"experiment stop {EXPERIMENT}")
+        assert waiting.takes_away
+        run(f"experiment {change} {EXPERIMENT} {'100' if change == 'grow' else ''} --yes")
+        make_due(minutes=61)
+        run_jobs()
+        waiting.refresh_from_db()
+        run(f"experiment undo {EXPERIMENT} --yes")
+    results = [*WaitingAction.objects.order_by("id").values_list("state", "result")]
+    assert [state for state, _result in results] == ["done", "failed"]
+    assert results[1][1] == f"experiment {EXPERIMENT} has been changed meanwhile"
+
+
+def test_experiment_grows_twice(shop: Shop) -> None:
+    shop.experiment(traffic_percent=20)
+    for percent in (50, 100):
+        ask(f"experiment grow {EXPERIMENT} {percent} --yes")
+    make_due()
+    assert [report["state"] for report in run_jobs()] == ["done", "done"]
+    assert shop.experiment().traffic_percent == 100

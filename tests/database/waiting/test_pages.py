@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+import json
+from datetime import timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client
+from django.utils import timezone
 
 from flagstaff import changes
-from flagstaff.admin import action_page
+from flagstaff.admin import FeatureFlagAdmin, action_page
 from flagstaff.changes.consequence import Consequence
 from flagstaff.models import FeatureFlag, WaitingAction
+from flagstaff.waiting.actions import ask as ask_for
 from flagstaff.waiting.stored import COLUMNS, State, records_of
-from flagstaff.waiting.times import future_time
-from tests.support.admin_pages import FLAGS, VALUES, act, flag_url, message_links, messages_of
+from tests.support.admin_pages import (
+    FLAGS,
+    VALUES,
+    act,
+    flag_url,
+    message_links,
+    messages_of,
+    question,
+    row_url,
+)
 from tests.support.plans import rollout
 from tests.support.screen import Screen
 from tests.support.shop import STAFF, Shop
-from tests.support.terminals import run
+from tests.support.sql import rows as execute
+from tests.support.terminals import document, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
 LIST = "/admin/flagstaff/waitingaction/"
@@ -57,63 +72,161 @@ def urls(client: Client, url: str) -> list[str]:
 
 
 def test_time_on_the_page_of_an_action_stores_it_for_then(ben: Client, flag: FeatureFlag) -> None:
-    version = changes.flags.set_rollout(KEY, 6).version
+    changes.flags.set_rollout(KEY, 6)
     response = act(ben, flag_url(flag, "release"), _at=TOMORROW)
     waiting = WaitingAction.objects.get()
     assert (waiting.action, waiting.state) == ("release", State.WAITING)
-    assert waiting.versions == {KEY: {"expect_version": version}}
     [message] = messages_of(response)
     assert "Nothing is changed yet." in message
     assert url_of(waiting) in dict(message_links(response)).values()
     assert rollout(KEY) == 6
 
 
-def test_request_for_many_flags_stores_the_version_of_each(
-    ben: Client, flag: FeatureFlag, shop: Shop
-) -> None:
+def test_request_for_many_flags_stands_on_each(ben: Client, flag: FeatureFlag, shop: Shop) -> None:
     other = shop.flag("dark_mode")
     changes.flags.set_rollout(KEY, 6)
     chosen = {"action": "release", "_selected_action": [flag.pk, other.pk]}
     shown = Screen(ben.post(FLAGS, chosen)).fields()
-    ben.post(FLAGS, shown | chosen | {"_at": TOMORROW})
-    versions = {
-        key: {"expect_version": changes.flags.update(key, {}).version} for key in (KEY, "dark_mode")
-    }
-    assert WaitingAction.objects.get().versions == versions
+    # Without JavaScript, the button has to say the time first.
+    shown = Screen(ben.post(FLAGS, shown | chosen | {"_at": TOMORROW})).fields()
+    ben.post(FLAGS, shown | chosen)
+    stands_on = WaitingAction.objects.get().stands_on
+    assert {row["key"] for row in stands_on} == {KEY, "dark_mode"}
 
 
-def test_request_of_a_user_who_may_not_see_users_stores_the_counted_users(
+def test_request_of_a_user_who_may_not_see_users_has_the_numbers_for_those_who_may(
     flag: FeatureFlag, shop: Shop
 ) -> None:
     changes.flags.update(KEY, {"rules": [{"conditions": [STAFF], "rollout_percent": 100}]})
-    expected = ask(f"rollout {KEY} 10")
     client = shop.client("bob", "change_featureflag")
     act(client, flag_url(flag, "rollout"), percent="10", _at=TOMORROW)
     waiting = WaitingAction.objects.latest("pk")
-    # The job refuses what would reach more users than that.
-    assert waiting.consequence == expected.consequence == Consequence.MORE
-    assert "not counted" not in waiting.users
+    # The class is that of the page: the job must not say whether a user matches.
+    assert waiting.consequence == Consequence.MOST
+    assert waiting.users.endswith("Afterwards 2 of 2 users have it.")
+    assert waiting.rough_users == "The users cannot be counted."
 
 
-def test_later_without_a_time_writes_nothing(ben: Client, flag: FeatureFlag) -> None:
+@pytest.mark.parametrize(
+    ("data", "problem"),
+    [
+        ({"_at": "2020-01-01T09:00"}, "expected a time from now on"),
+        ({"_at": TOMORROW, "_zone": "Europe/Wien"}, "there is no time zone 'Europe/Wien'"),
+    ],
+)
+def test_wrong_time_is_said_beside_its_field_and_nothing_is_written(
+    data: dict[str, str], problem: str, ben: Client, flag: FeatureFlag
+) -> None:
     url = flag_url(flag, "release")
-    response = ben.post(url, screen(ben, url).fields() | {"_later": "1"})
-    assert "expected a time such as" in Screen(response).text
+    page = Screen(ben.post(url, screen(ben, url).fields() | data))
+    assert problem in page.part("details[open]").text
     assert not WaitingAction.objects.exists()
     assert rollout(KEY) == 5
+
+
+def test_button_says_the_time_in_its_zone_before_the_action_is_stored(
+    ben: Client, flag: FeatureFlag
+) -> None:
+    url, at = flag_url(flag, "rollout"), timezone.now() + timedelta(days=3)
+    data = {"percent": "50", "_at": f"{at:%Y-%m-%d}T09:00", "_zone": "Europe/Vienna"}
+    page = Screen(ben.post(url, screen(ben, url).fields() | data))
+    text = f"Roll out to 50 % on {at:%A}, 9:00 (Vienna)"
+    assert text in page.buttons
+    assert not WaitingAction.objects.exists()
+    ben.post(url, page.fields())
+    run_at = WaitingAction.objects.get().run_at
+    assert run_at
+    assert run_at.astimezone(ZoneInfo("Europe/Vienna")).strftime("%H:%M") == "09:00"
+
+
+def test_period_is_one_button_and_ends_with_a_second_action(ben: Client, shop: Shop) -> None:
+    url, now = flag_url(shop.flag("summer_banner"), "on"), timezone.now()
+    begin, end = now + timedelta(days=2), now + timedelta(days=4)
+    times = {"_at": f"{begin:%Y-%m-%dT09:00}", "_until": f"{end:%Y-%m-%dT17:00}", "_zone": "UTC"}
+    page = Screen(ben.post(url, screen(ben, url).fields() | times))
+    text = f"Turn on summer_banner from {begin:%A}, 9:00 until {end:%A}, 17:00 (UTC)"
+    assert text in page.buttons
+    response = ben.post(url, page.fields(), follow=True)
+    on, off = WaitingAction.objects.order_by("pk")
+    assert (on.action, off.action, off.begun_by) == ("on", "off", on.pk)
+    [message] = messages_of(response)
+    assert message.count("runs at") == 2
+
+
+def test_period_that_ends_before_it_begins_is_refused_beside_its_fields(
+    ben: Client, shop: Shop
+) -> None:
+    url = flag_url(shop.flag("summer_banner"), "on")
+    for times in ({"_until": TOMORROW}, {"_at": TOMORROW, "_until": TOMORROW}):
+        page = Screen(ben.post(url, screen(ben, url).fields() | times))
+        problem = "A period begins at a time, and ends later."
+        assert problem in page.part("details[open]").text
+    assert not WaitingAction.objects.exists()
+
+
+def test_colleague_is_asked_by_a_button_that_names_who_can_approve(
+    ben: Client, flag: FeatureFlag, shop: Shop
+) -> None:
+    shop.client("cleo", "toggle_featureflag")
+    shop.client("vera", "view_featureflag")
+    shop.client("zoe", "change_featureflag", is_active=False)
+    url = f"{flag_url(flag, 'rollout')}?percent=50"
+    page = screen(ben, url)
+    assert page.part(".flagstaff-colleagues p").text == "One of these has to approve it: ana, cleo."
+    ben.post(url, page.fields() | {"_request": "1"})
+    waiting = WaitingAction.objects.get()
+    assert (waiting.state, waiting.needs_approval) == (State.APPROVAL, True)
+    assert rollout(KEY) == 5
+
+
+def test_colleague_who_lacks_the_right_for_a_flag_that_a_segment_reaches_is_not_named(
+    ben: Client, shop: Shop
+) -> None:
+    shop.flag("invoices", rollout_percent=100)
+    shop.client("cleo", "change_segment")
+    shop.client("dora", "change_segment", "toggle_featureflag")
+    page = question(
+        ben, row_url(shop.segment("enterprise"), "conditions"), conditions=json.dumps([STAFF])
+    )
+    text = Screen(page).part(".flagstaff-colleagues p").text
+    assert text == "One of these has to approve it: ana, dora."
+
+
+def test_off_can_be_scheduled_and_pressed_at_once(ben: Client, flag: FeatureFlag) -> None:
+    url = flag_url(flag, "off")
+    act(ben, url, _at=TOMORROW)
+    assert WaitingAction.objects.get().action == "off"
+    flag.refresh_from_db()
+    assert flag.enabled
+    ben.post(url, screen(ben, url).fields())
+    flag.refresh_from_db()
+    assert not flag.enabled
+
+
+def test_flag_that_is_off_offers_to_turn_it_off_once_an_action_waits(
+    ben: Client, shop: Shop
+) -> None:
+    banner = shop.flag("summer_banner")
+    assert flag_url(banner, "off") not in urls(ben, flag_url(banner))
+    ask("on summer_banner")
+    assert flag_url(banner, "off") in urls(ben, flag_url(banner))
+
+
+def test_time_beside_a_kill_does_not_delay_it(ben: Client, flag: FeatureFlag) -> None:
+    ben.post(flag_url(flag, "kill"), {"_at": TOMORROW})
+    flag.refresh_from_db()
+    assert not flag.enabled
 
 
 def test_change_while_a_time_is_asked_for_is_a_conflict(
     ben: Client, flag: FeatureFlag, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def change_first(text: str) -> Any:
+    def change_first(*given: Any, **options: Any) -> Any:
         changes.flags.set_rollout(KEY, 10)
-        return future_time(text)
+        return ask_for(*given, **options)
 
-    url = flag_url(flag, "release")
-    shown = screen(ben, url).fields()
-    monkeypatch.setattr(action_page, "future_time", change_first)
-    response = ben.post(url, shown | {"_at": TOMORROW})
+    monkeypatch.setattr(action_page, "ask", change_first)
+    response = act(ben, flag_url(flag, "release"), _at=TOMORROW)
     assert f"“{KEY}” has changed since the page was shown." in Screen(response).text
     assert not WaitingAction.objects.exists()
 
@@ -122,7 +235,7 @@ def test_time_beside_a_rollout_to_0_is_kept_and_nothing_is_done_before(
     ben: Client, flag: FeatureFlag
 ) -> None:
     url = f"{flag_url(flag, 'rollout')}?percent=0"
-    ben.post(url, screen(ben, url).fields() | {"_at": TOMORROW})
+    act(ben, url, _at=TOMORROW)
     waiting = WaitingAction.objects.get()
     assert (waiting.state, waiting.arguments) == (State.WAITING, {"percent": 0})
     assert rollout(KEY) == 5
@@ -202,10 +315,27 @@ def test_another_user_approves_what_the_page_shows(ben: Client) -> None:
     page = screen(ben, url_of(waiting))
     assert page.heading.startswith(TO_HALF)
     assert "tests are green" in page.text
-    assert "When asked: " in screen(ben, url_of(waiting, "approve")).text
+    shown = screen(ben, url_of(waiting, "approve")).texts(".flagstaff-notice")
+    assert "Asked by ana: “tests are green”" in shown
+    assert [text for text in shown if text.startswith("When asked: 5 → 50 %")]
     act(ben, url_of(waiting, "approve"))
     waiting.refresh_from_db()
     assert waiting.state == State.WAITING
+
+
+def test_user_who_may_not_see_users_sees_rounded_numbers_of_now_and_of_the_asking(
+    shop: Shop,
+) -> None:
+    User.objects.bulk_create(User(pk=10**6 + number, username=f"u{number}") for number in range(99))
+    waiting = ask(f"rollout {KEY} 50 --request")
+    User.objects.filter(pk__gte=10**6 + 50).delete()
+    url = url_of(waiting, "approve")
+    shown = screen(shop.client("bob", "change_featureflag"), url).texts(".flagstaff-notice")
+    [now, then] = [text for text in shown if "users gain the flag" in text]
+    assert now.startswith("5 → 50 %: about ")
+    assert then.startswith("When asked: 5 → 50 %: about ")
+    assert now not in then
+    assert "about" not in screen(shop.client("ben"), url).text
 
 
 def test_user_who_may_not_see_users_approves_what_was_not_counted(shop: Shop) -> None:
@@ -238,8 +368,23 @@ def test_user_without_the_right_only_reads(shop: Shop) -> None:
     for name in ("approve", "refuse", "cancel"):
         assert url_of(waiting, name) not in urls(viewer, url_of(waiting))
         assert viewer.get(url_of(waiting, name)).status_code == 403
-    # Names and small numbers of users need another permission.
-    assert "When asked" not in screen(viewer, url_of(waiting)).text
+    # Exact numbers of users need another permission.
+    assert "fewer than 5 users gain the flag." in screen(viewer, url_of(waiting)).text
+
+
+def test_value_that_has_become_secret_without_triggers_is_masked(ben: Client, shop: Shop) -> None:
+    shop.value("payment_gateway")
+    done = ask("value set payment_gateway '\"hunter1\"'")
+    make_due()
+    run_jobs()
+    waiting = ask("value set payment_gateway '\"hunter2\"'")
+    execute("SET session_replication_role = replica")
+    execute("UPDATE flagstaff_keyvaluestore SET secret = true")
+    execute("SET session_replication_role = DEFAULT")
+    shown = [screen(ben, url).text for url in (url_of(done), url_of(waiting), LIST, OVERVIEW)]
+    shown += [str(document(*line.split())) for line in (f"waiting show {done.pk}", "waiting list")]
+    assert "hunter1" in str(WaitingAction.objects.values())
+    assert "hunter" not in " ".join(shown)
 
 
 def test_action_of_rows_that_the_user_may_not_see_is_nowhere(shop: Shop) -> None:
@@ -251,11 +396,41 @@ def test_action_of_rows_that_the_user_may_not_see_is_nowhere(shop: Shop) -> None
     assert "exist" in " ".join(messages_of(response))
 
 
+class _AdminOfPayments(FeatureFlagAdmin):
+    def has_view_permission(self, request: Any, obj: Any = None) -> bool:
+        return obj is None or obj.owner == "search"
+
+
+class _ListOfPayments(FeatureFlagAdmin):
+    def get_queryset(self, request: Any) -> Any:
+        return super().get_queryset(request).filter(owner="search")
+
+
+@pytest.mark.parametrize(
+    ("own_admin", "shown"),
+    # A query set cannot say it of a row that does not exist.
+    [(_AdminOfPayments, ["search_v3"]), (_ListOfPayments, [])],
+)
+def test_creation_is_shown_to_those_who_would_see_the_row_and_to_who_asked(
+    own_admin: type[FeatureFlagAdmin],
+    shown: list[str],
+    shop: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for key, owner in (("pay", "payments"), ("search_v3", "search")):
+        ask(f"create {key} --owner {owner}")
+    registry: dict[Any, Any] = admin.site._registry
+    monkeypatch.setitem(registry, FeatureFlag, own_admin(FeatureFlag, admin.site))
+    text = screen(shop.client("bob", "view_featureflag"), LIST).text
+    assert [key for key in ("pay", "search_v3") if key in text] == shown
+    assert "pay" in screen(shop.client("ana"), LIST).text
+
+
 def test_approval_of_a_row_that_has_changed_is_refused(ben: Client) -> None:
     waiting = ask(f"rollout {KEY} 50 --request")
     changes.flags.set_rollout(KEY, 6)
     shown = screen(ben, url_of(waiting, "approve")).text
-    assert f"{KEY} changed after this was asked for" in shown
+    assert f"it will not run: postgres (database user) changed rollout of {KEY} at " in shown
     ben.post(url_of(waiting, "approve"), {"_reason": ""})
     waiting.refresh_from_db()
     assert waiting.state == State.APPROVAL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta, timezone
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.utils.timezone import now, override
@@ -41,6 +42,18 @@ def test_time_without_an_offset_is_in_the_current_time_zone() -> None:
     )
 
 
+def test_time_with_a_zone_is_in_this_zone() -> None:
+    day = now().date() + timedelta(days=3)
+    at = future_time(f"{day} 09:00 Pacific/Auckland")
+    assert at == datetime(day.year, day.month, day.day, 9, tzinfo=ZoneInfo("Pacific/Auckland"))
+
+
+@pytest.mark.parametrize("zone", ["Europe/Wien", "Europe", "a\0b"])
+def test_zone_that_does_not_exist_is_refused(zone: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"there is no time zone .*; write one such as"):
+        future_time(f"{now() + timedelta(days=3):%Y-%m-%d} 09:00 {zone}")
+
+
 def test_time_that_the_clock_leaves_out_is_refused() -> None:
     day = last_sunday(3)
     with pytest.raises(InvalidArgumentError, match=r"never show .* 02:30; write 03:30"):
@@ -56,7 +69,9 @@ def test_time_that_the_clock_shows_twice_is_the_first() -> None:
     assert not is_shown_twice(future_time(f"{day} 01:30"))
 
 
-@pytest.mark.parametrize("text", ["tomorrow", "2026-13-01 09:00", "", "09:00", "2026-12-01"])
+@pytest.mark.parametrize(
+    "text", ["tomorrow", "2026-13-01 09:00", "", "09:00", "2026-12-01", "2026-12-01 09:00Z UTC"]
+)
 def test_text_that_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="expected a time such as"):
         future_time(text)

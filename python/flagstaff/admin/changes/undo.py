@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, cast
 
 from django.contrib import messages
@@ -44,6 +45,7 @@ from flagstaff.admin.look_tables import (
     newer_texts,
     parse_version,
     segment_rows,
+    text_for_log,
 )
 from flagstaff.admin.receipt import Receipt
 from flagstaff.admin.rights import admin_of, may, may_see, visible_refusal
@@ -84,7 +86,7 @@ def undo_page(admin: BaseAdmin, request: HttpRequest) -> HttpResponse:
 class UndoSubject:
     """An undo: of chosen changes, of a transaction, or of all after a version, to restore it."""
 
-    is_urgent = is_danger = waits_for_workers = can_wait = False
+    is_urgent = is_danger = waits_for_workers = can_wait = can_end = False
 
     def __init__(self, site: AdminSite, request: HttpRequest) -> None:
         """Raises FlagstaffError if there is no such version, PermissionDenied, and Http404."""
@@ -149,7 +151,7 @@ class UndoSubject:
         keys = [undone.key for undone in self.undone]
         return Run(_UNDO, keys, [], {"rows": rows})
 
-    def look(self, run: Run) -> Look | None:
+    def look(self, run: Run, at: datetime | None) -> Look | None:
         """What the undo would do; None if it is not possible, which the form then says.
 
         Raises PermissionDenied without the rights for it. To undo a creation is to delete, a
@@ -308,7 +310,8 @@ class UndoSubject:
             row = change.after.row if change.after else None
             # That of the kind, which a project may have replaced.
             if row is not None and (admin := admin_of(self.site, change.kind.model)):
-                admin.log_change(self.request, row, self._undone_text(change))
+                text = self._undone_text(change, text_for_log)
+                admin.log_change(self.request, row, text)
 
     def receipt(self, written: Written, look: Look | None) -> Receipt:
         """What was undone, and how to undo that."""
@@ -327,7 +330,11 @@ class UndoSubject:
             url = changes_url(self.site, {TRANSACTION: versions[0], UNDO: ALL})
         return Receipt(" ".join(filter(None, sentences)), url)
 
-    def _undone_text(self, changed: Changed) -> str:
+    def _undone_text(
+        self,
+        changed: Changed,
+        describe: Callable[[HttpRequest, Changed], str] = describe_changed,
+    ) -> str:
         key = changed.key
         if changed.new is None:
             return say("“{key}” was deleted.", key=key).local
@@ -336,7 +343,7 @@ class UndoSubject:
         text = say("“{key}” was restored: {change}.")
         if not self.is_restore:
             text = say("The change of “{key}” was undone: {change}.")
-        return say(text, key=key, change=describe_changed(self.request, changed)).local
+        return say(text, key=key, change=describe(self.request, changed)).local
 
 
 def _changes(written: Written) -> list[Changed]:

@@ -16,6 +16,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
+from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, USER, short_unit
 from flagstaff._tables.states import FlagState
 from flagstaff._text import say
@@ -55,6 +56,7 @@ from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
+from flagstaff.models import WaitingAction
 from flagstaff.validators import joined_tags
 
 # Those that are about no single row.
@@ -77,8 +79,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     rules_help = say(
         "The first rule that matches decides. If no rule matches, the rollout decides."
     ).lazy
-    # A kill does the same, and waits longer for the workers.
-    left_out = ("off",)
 
     def own_urls(self) -> Iterator[URLPattern]:
         """The pages that are about no single row, the page of the allowed users, and the others."""
@@ -129,7 +129,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             main="kill" if row.enabled else "on",
             steps=("rollout", [*steps, (say("other…").local, "")]),
             step=f"{percent} %",
-            others=("release",),
+            others=("release", "off"),
             alarms=[note.text for note in notes if note.level is Level.PROBLEM],
             notes=[note.text for note in notes if note.level is not Level.PROBLEM],
         )
@@ -149,6 +149,10 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """What can be done now. The page of the allowed users leads to the actions with them."""
+        if action.name == "off" and not row.enabled:
+            # What waits may turn it on.
+            waiting = WaitingAction.objects.using(db.alias).of_row(Kind.FLAG.value, row.key)
+            return waiting.filter(state__in=WaitingAction.OPEN).exists()
         offered = {"kill": row.enabled, "on": not row.enabled, "release": holds_users_back(row)}
         return action.name not in _OF_USERS and offered.get(action.name, True)
 

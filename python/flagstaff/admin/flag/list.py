@@ -44,6 +44,7 @@ from flagstaff.admin.links import BACK, changes_url, page_link
 from flagstaff.admin.look_tables import count_of_users
 from flagstaff.admin.rights import may, why_not_toggle
 from flagstaff.admin.rules.sentences import rules_note
+from flagstaff.admin.waiting_lines import waiting_notes
 from flagstaff.admin.words import (
     colour_of,
     joined,
@@ -137,6 +138,8 @@ class Flags:
         columns = ("pk", "key", "enabled", "rollout_percent", "owner", "changed_at", *texts)
         self.all = [ListedFlag(*row) for row in self._rows.values_list(*columns)]
         notes = notes_of_apps(request, self.all)
+        for pk, lines in waiting_notes(admin.admin_site, self.all).items():
+            notes[pk] = [*notes.get(pk, ()), *lines]
         read = partial(newest_entries, [str(flag.pk) for flag in self.all])
         newest: Mapping[str, tuple[int | None, float]] = value_or_default(
             "the history of flags cannot be read", read, {}

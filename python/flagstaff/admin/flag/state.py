@@ -121,7 +121,7 @@ def holds_users_back(flag: Any) -> bool:
 # What the optional apps say of flags. The pages must work without the tables of an app.
 
 
-def notes_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[FlagNote]]:
+def notes_of_apps(request: HttpRequest, flags: Sequence[Any]) -> dict[str, list[FlagNote]]:
     """Returns what the apps say of flags, and what decides about them, by primary key.
 
     Calls each app once for all flags.

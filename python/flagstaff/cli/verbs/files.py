@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from django.core.management.base import CommandError
 
 from flagstaff import serialization
+from flagstaff._attribution import current_actor
+from flagstaff._tables.database import db
 from flagstaff._text import MAX_VALUE, counted, some
 from flagstaff._text.cells import Column
 from flagstaff.actions import Done
@@ -25,6 +29,9 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.receipt import names_of_users
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.history.describe import describe_change
+from flagstaff.models import WaitingAction
+from flagstaff.waiting.outlook import foresee
+from flagstaff.waiting.stored import action_text, state_text
 
 _MAX_KEYS_SHOWN = 20
 # What the write of an import is refused by: all rows of the document at once.
@@ -110,6 +117,7 @@ def export(options: Options, out: Output) -> None:
             "skip users that do not exist, and list them",
             dest="skip_unknown_users",
         ),
+        switch("--cancel-waiting", "cancel the actions that wait for rows of the file"),
         add_attribution,
         add_wait,
         add_yes,
@@ -119,8 +127,9 @@ def import_(options: Options, out: Output) -> Done:
     """Apply the flags, values and segments of a file, in one transaction.
 
     Prints the command that undoes the import. Flags and fields that are not in the file do not
-    change. If rows of the file have problems, the first one of each row is listed, with its key,
-    and nothing is written. After `--dry-run`, the exit status is 6 if something would change.
+    change. Names the actions that wait for its rows. If rows of the file have problems, the first
+    one of each row is listed, with its key, and nothing is written. After `--dry-run`, the exit
+    status is 6 if something would change.
     """
     document = serialization.read(text_of_file(options["path"]))
     apply = partial(serialization.apply, document, **{name: options[name] for name in _SWITCHES})
@@ -171,6 +180,7 @@ def import_(options: Options, out: Output) -> Done:
     if imported.unchanged or not changes:
         number = f"{imported.unchanged:,} " if changes else ""
         out.message(f"{number}already up to date")
+    _report_waiting(document, out, cancels=options["cancel_waiting"])
     problem = None
     if changes and out.is_dry_run:
         problem = CommandError(
@@ -186,3 +196,23 @@ def import_(options: Options, out: Output) -> Done:
         "skipped_users": imported.skipped_users,
     }
     return Done("", [], result, imported.undo, bool(changes), problem=problem)
+
+
+def _report_waiting(document: Mapping[str, Any], out: Output, *, cancels: bool) -> None:
+    """Prints what waits for the rows of a file, also those that are like it, or cancels it."""
+    places = {
+        (kind.value, key)
+        for kind, name in serialization.SECTIONS.items()
+        for key in document.get(name, ())
+    }
+    actions = WaitingAction.objects.using(db.alias).filter(state__in=WaitingAction.OPEN)
+    rows = [
+        action
+        for action in (actions if db.is_postgresql else ())
+        if places & {(action.row_kind, key) for key in action.keys}
+    ]
+    if cancels and not out.is_dry_run:
+        actions.filter(pk__in=[row.pk for row in rows]).cancel(current_actor(), "by an import")
+    for row in rows if cancels else foresee(rows):
+        state = "cancelled" if cancels else state_text(row)
+        out.message(f"{row.pk}: {action_text(row)}: {state}")

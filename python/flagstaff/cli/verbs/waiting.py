@@ -13,6 +13,7 @@ from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, switch, verb, verb_group
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.actions import KIND, find
+from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import COLUMNS, OPEN, PROBLEMS, records_of
 
 
@@ -26,7 +27,7 @@ def list_(options: Options, out: Output) -> None:
     rows = uncached(WaitingAction.objects.using(db.alias)).order_by("run_at", "id")
     if not options["all"]:
         rows = rows.filter(state__in=(*OPEN, *PROBLEMS))
-    out.records(COLUMNS, records_of([*rows]), empty="no action waits")
+    out.records(COLUMNS, records_of(foresee(rows)), empty="no action waits")
 
 
 @verb(
@@ -36,7 +37,7 @@ def list_(options: Options, out: Output) -> None:
 )
 def show(options: Options, out: Output) -> None:
     """Show a waiting action: who asked, what it would do, and what became of it."""
-    [record] = records_of([find(options["key"])])
+    [record] = records_of(foresee([find(options["key"])]))
     out.record([*map(Column, record)], record)
 
 

@@ -152,6 +152,9 @@ def _write_saved(instance: Any, update_fields: Collection[str] | None, *, create
             fields["rules"] = _merged(flag, old.get("rules", []), new["rules"])
         if fields.pop("enabled", True) is False or is_turned_on:
             fields["enabled"] = is_turned_on
+        if not flag.enabled and saved.get(decides) is not None and not saved[decides]:
+            # It is off already, but what waits must not turn it on.
+            fields["enabled"] = False
         if before.key != after.key:
             if _has_own_code(kind) and not flag.enabled:
                 # The one that is off stays, for the next row of the old name.

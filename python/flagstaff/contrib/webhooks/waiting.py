@@ -13,7 +13,7 @@ from flagstaff.contrib.webhooks.message import admin_link, slack_body
 from flagstaff.contrib.webhooks.models import Delivery
 from flagstaff.contrib.webhooks.receivers import WEBHOOKS
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.stored import records_of, state_text
+from flagstaff.waiting.stored import records_of, state_text, without_secrets
 
 #: What a message has of an action: no arguments, which may name users.
 _FIELDS = (
@@ -63,8 +63,9 @@ class WaitingMessage:
     def of(cls, delivery: Delivery) -> WaitingMessage | None:
         """Returns the message; None if retention has deleted the action. Queries the names."""
         rows = WaitingAction.objects.using(conf.database).filter(pk=delivery.object_pk)
-        action = rows.first()
-        return None if action is None else cls(action, delivery.event, records_of([action])[0])
+        for action in without_secrets(rows):
+            return cls(action, delivery.event, records_of([action])[0])
+        return None
 
     def id_for(self, receiver: str) -> str:
         """Returns an id that is the same at each attempt, so that receivers can drop duplicates."""

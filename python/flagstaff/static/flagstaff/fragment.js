@@ -22,6 +22,11 @@ const update = async (button, selector) => {
     });
 };
 
+// The time of an action is one of the person's own clock.
+for (const zone of form.querySelectorAll("[data-zone]")) {
+    zone.value = Intl.DateTimeFormat().resolvedOptions().timeZone ?? zone.value;
+}
+
 form.addEventListener("input", (event) => {
     if (!event.target.closest("[data-arguments]")) return;
     clearTimeout(timer);

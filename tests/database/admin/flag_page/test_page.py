@@ -43,7 +43,8 @@ def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
     links = links_of(html)
     assert links[: len(EVERY_DAY)] == EVERY_DAY
     others = [link for link in links if link not in EVERY_DAY]
-    assert others == ["Release to everybody", "Rules", "Bucketing unit", "Details", "Delete"]
+    head_links = ["Release to everybody", "Turn off"]
+    assert others == [*head_links, "Rules", "Bucketing unit", "Details", "Delete"]
     assert Screen(html).texts('.flagstaff-act [aria-current="true"]') == ["25 %"]
 
 
@@ -52,6 +53,7 @@ def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
     [
         ({"enabled": False}, "Turn on", "Kill"),
         ({"enabled": False}, "25 %", "Release to everybody"),
+        ({"enabled": False}, "25 %", "Turn off"),
         ({"rollout_percent": 100}, "50 %", "Release to everybody"),
         ({"rollout_percent": 0}, "1 %", "0 %"),
     ],
@@ -69,7 +71,7 @@ def test_what_cannot_be_done_now_is_not_there(
     ("permissions", "links", "missing"),
     [
         (("view",), [], ["toggle", "change", "delete"]),
-        (("toggle",), EVERY_DAY, ["change", "delete"]),
+        (("toggle",), [*EVERY_DAY, "Turn off"], ["change", "delete"]),
         (("view", "delete"), [], ["toggle", "change"]),
     ],
 )

@@ -57,7 +57,7 @@ def test_action_that_fails_or_is_refused_says_why(hook: Webhook) -> None:
     assert [*by_type] == ["waiting.asked", "waiting.refused", "waiting.failed"]
     assert by_type["waiting.refused"]["result"] == "sale"
     assert by_type["waiting.refused"]["ended_by_name"] == "bob"
-    assert "changed after this was asked for" in by_type["waiting.failed"]["result"]
+    assert "changed rollout of new_checkout at" in by_type["waiting.failed"]["result"]
 
 
 def test_slack_gets_a_sentence_and_sentry_nothing(hook: Webhook) -> None:

@@ -34,7 +34,7 @@ from flagstaff.contrib.waffle.own_code import guard
 from flagstaff.contrib.waffle.rows import overridden_methods
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.middleware import FlagstaffMiddleware
-from flagstaff.models import FeatureFlag
+from flagstaff.models import FeatureFlag, WaitingAction
 from flagstaff.testing import live_engine
 
 pytestmark = pytest.mark.django_db
@@ -413,6 +413,27 @@ def test_admin_action_of_waffle_changes_flag(
     action(admin.ModelAdmin(model, admin.site), request_of(), model.objects.all())
     enabled = FeatureFlag.objects.filter(key="shop").values_list("enabled", flat=True).first()
     assert enabled is expected
+
+
+def test_row_that_is_off_and_is_set_to_off_again_cancels_what_waits() -> None:
+    flag = Flag.objects.create(name="shop", everyone=False)
+    waiting = WaitingAction.objects.create(
+        kind="flag",
+        action="on",
+        row_kind="flag",
+        keys=["shop"],
+        arguments={},
+        expected={},
+        consequence=0,
+        needs_approval=False,
+        state="waiting",
+    )
+    Flag.objects.get(pk=flag.pk).save(update_fields=["note"])
+    waiting.refresh_from_db()
+    assert waiting.state == "waiting"
+    flag.save()
+    waiting.refresh_from_db()
+    assert waiting.state == "cancelled"
 
 
 def test_modules_have_the_public_names_of_waffle() -> None:

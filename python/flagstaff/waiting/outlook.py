@@ -1,0 +1,456 @@
+"""Will it run? Asked whenever an action that waits is shown, and by the job before it writes.
+
+All actions that wait are played in memory, in the order in which they run, on the rows as they are
+now. So each one is compared with the rows that those before it would leave. No users are counted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import datetime, timedelta
+from datetime import timezone as fixed_timezone
+from itertools import chain
+from typing import Any
+
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from flagstaff._tables.database import db
+from flagstaff._tables.rows import all_rows, key_is_taken, taken_keys
+from flagstaff._tables.user_lookup import actor_table, allowed_user_table
+from flagstaff._text import Sentence, say, some
+from flagstaff._text.rules import named_segments
+from flagstaff._text.times import aware, full_time
+from flagstaff.actions.look import Look
+from flagstaff.actions.table import Run
+from flagstaff.changes import Changed
+from flagstaff.changes.allowed_users import allowed_pks_of
+from flagstaff.changes.consequence import Consequence
+from flagstaff.changes.footprint import digests
+from flagstaff.changes.impact import reached, sides_of
+from flagstaff.changes.preview import Expected, previewed
+from flagstaff.changes.row_states import Impact, RowState
+from flagstaff.changes.segment_use import SegmentInUseError
+from flagstaff.conf import conf
+from flagstaff.exceptions import FlagstaffError
+from flagstaff.history.describe import field_label
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Event
+from flagstaff.models import WaitingAction
+from flagstaff.waiting.rights import (
+    is_approval_needed,
+    is_of_secret,
+    require_right,
+    users_with_rights,
+)
+from flagstaff.waiting.standing import (
+    events_since,
+    first_change,
+    footprint_of_stored,
+    only_takes,
+    touched,
+)
+from flagstaff.waiting.stored import OPEN, State, stored_action, stored_run
+
+#: An action that gives something does not run if its time has passed by more than this.
+MAX_DELAY = timedelta(hours=1)
+_FIRST = datetime.min.replace(tzinfo=fixed_timezone.utc)
+
+
+class EndedError(FlagstaffError):
+    """An action that waits will never run again, whatever happens to its rows."""
+
+
+def foresee(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
+    """Returns the same actions, with `obstacle` set for those that will not run.
+
+    `is_over` is set, too, if nothing can change that. The texts, the labels and the colours of an
+    action follow `obstacle`, so call this before an action is shown. Makes a constant number of
+    queries, and counts no users; what users do meanwhile is compared when it runs.
+    """
+    actions = [*actions]
+    if any(action.state in OPEN for action in actions):
+        _Scene(actions).play()
+    return actions
+
+
+def expected_at(
+    row_kind: str, run: Run, at: datetime | None, number: int = 0
+) -> tuple[Expected | None, list[int]]:
+    """Returns the rows as the actions before a time will leave them, and which ones these are.
+
+    The nearest one is the last. Without any, the rows are None. `number` is that of an action which
+    is stored: of the same time, only lower ones are before it. Makes a constant number of queries.
+    """
+    if at is None:
+        return None, []
+    segments = named_segments(run.arguments.get("rules", []))
+    own = [(row_kind, key) for key in run.keys]
+    scene = _Scene([], own, [key for key, _place in segments])
+    scene.play(until=(aware(at), number or sys.maxsize))
+    in_front = scene.in_front(row_kind, run.keys)
+    numbers = [action.pk for action in in_front if not action.obstacle]
+    return (scene.expected if numbers else None), numbers
+
+
+def would_end(changed: Iterable[Changed], at: datetime | None = None) -> Any:
+    """Returns the actions that would not run after these changes, made at a time or now. A query.
+
+    The changes may be previews.
+    """
+    rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN, takes_away=False)
+    if at is not None:
+        rows = rows.filter(run_at__gt=at)
+    places = {
+        (change.kind.value, change.key, name)
+        for change in changed
+        if change.written
+        for name in change.new or change.old or ()
+    }
+    if not places or not db.is_postgresql:
+        return rows.none()
+    numbers = [row.pk for row in rows if places & footprint_of_stored(row.stands_on).keys()]
+    return rows.filter(pk__in=numbers)
+
+
+class _Scene:
+    """The actions that wait, the rows that they would change, and who asked for them."""
+
+    def __init__(
+        self,
+        shown: Sequence[WaitingAction],
+        more: Collection[tuple[str, str]] = (),
+        segments: Collection[str] = (),
+    ) -> None:
+        rows = WaitingAction.objects.using(db.alias)
+        stored: list[Any] = [*rows.filter(state__in=OPEN).annotate(now=Now())]
+        self.now = aware(stored[0].now) if stored else aware(timezone.now())
+        by_number = {row.pk: row for row in stored}
+        # What is shown may have ended meanwhile: then it is none that waits.
+        by_number |= {row.pk: row for row in shown if row.pk in by_number}
+        places = {place for row in shown for place in _places(row)} | {*more}
+        self.waiting = sorted(_connected(by_number.values(), places), key=_order)
+        #: Those on which others rest.
+        self.awaited = {pk for row in self.waiting for pk in row.rests_on}
+        nearest = {pk for row in self.waiting for pk in row.rests_on[-1:]} - by_number.keys()
+        ended = rows.filter(pk__in=nearest) if nearest else ()
+        self.before = {row.pk: row for row in (*self.waiting, *ended)}
+        self.events = events_since(self.waiting)
+        self.expected = Expected()
+        self._read_rows([*more, *((Kind.SEGMENT.value, key) for key in segments)])
+        people = {pk for row in self.waiting for pk in (row.asked_by, row.approved_by)}
+        actors = {event.actor for event in chain.from_iterable(self.events.values())}
+        self.users = users_with_rights(people, {actor for actor in actors if actor})
+        #: The actions that touch a field, by the kind and the key of the row and the field.
+        self.touched: dict[tuple[str, str, str], set[int]] = defaultdict(set)
+        self.played: list[WaitingAction] = []
+
+    def _read_rows(self, more: Collection[tuple[str, str]]) -> None:
+        """Reads all rows that decide, at once."""
+        wanted, users = [*more], list[Any]()
+        for action in self.waiting:
+            wanted += [(action.row_kind, key) for key in action.keys]
+            wanted += [(row["kind"], row["key"]) for row in action.stands_on]
+            rules = action.arguments.get("rules", [])
+            wanted += [(Kind.SEGMENT.value, key) for key, _place in named_segments(rules)]
+            users += action.arguments.get("users", [])
+        rows = self.expected.rows
+        for kind in Kind:
+            if keys := {key for noun, key in wanted if noun == kind.value}:
+                found = all_rows(kind.model).filter(key__in=keys)
+                rows |= {(kind, row.key): RowState(kind, row) for row in found}
+        with suppress(FlagstaffError):
+            table = allowed_user_table()
+            self.expected.users = table.existing(table.pks_of(users)) if users else set()
+        # A deletion, and a change of the list, take the list as it is.
+        keys = {
+            key
+            for action in self.waiting
+            if action.action == "delete" or "users" in action.arguments
+            for key in action.keys
+        }
+        flags = [rows[Kind.FLAG, key].row for key in keys if (Kind.FLAG, key) in rows]
+        for pk, pks in (allowed_pks_of(flags) if flags else {}).items():
+            at = next((Kind.FLAG, flag.key) for flag in flags if flag.pk == pk)
+            rows[at] = replace(rows[at], allowed_users=frozenset(pks))
+
+    def play(self, until: tuple[datetime, int] | None = None) -> None:
+        """Judges all actions in their order, or those that run before a time and a number."""
+        for action in self.waiting:
+            if until is not None and (action.run_at is None or _order(action) >= until):
+                continue
+            action.obstacle, action.is_over, action.waits_for = "", False, None
+            try:
+                # Neither those without a time nor those that will not run change anything.
+                changes = self._changes_of(action)
+                # Before its approval, one counts for those that rest on it, or will.
+                is_awaited = until is not None or action.pk in self.awaited
+                if action.run_at is not None and (is_awaited or action.state == State.WAITING):
+                    self._apply(action, changes)
+            except EndedError as error:
+                action.obstacle, action.is_over = error.message, True
+            except FlagstaffError as error:
+                action.obstacle = error.message
+            self.played += [action] if action.run_at is not None else []
+
+    def in_front(self, kind: str, keys: Collection[str]) -> list[WaitingAction]:
+        """Returns the actions of these rows that were played, the nearest last."""
+        of_kind = (action for action in self.played if action.row_kind == kind)
+        return [action for action in of_kind if {*keys} & {*action.keys}]
+
+    # One action.
+
+    def _changes_of(self, action: WaitingAction) -> list[Changed]:
+        """Returns what an action changes at its time. Raises FlagstaffError if it will not run."""
+        rows = self._rows_of(action)
+        run = stored_run(action, rows)
+        if conf.read_only:
+            raise FlagstaffError("READ_ONLY is set here")
+        if is_of_secret(run):
+            raise EndedError("the value has become secret")
+        self._require_order(action)
+        self._require_same_rows(action)
+        if not (rows or run.action.creates):
+            raise EndedError("{keys} no longer exists", keys=some(action.keys))
+        if action.takes_away:
+            run = replace(run, keys=[row.key for row in rows], rows=rows)
+        changes = self._previewed(action, run)
+        self._require_rights(action, run, rows, changes)
+        return changes
+
+    def _require_rights(
+        self, action: WaitingAction, run: Run, rows: Sequence[Any], changes: Sequence[Changed]
+    ) -> None:
+        """Raises FlagstaffError without the approval or a right that an action needs."""
+        with previewed(self.expected):
+            after = reached(*sides_of(changes))
+        if action.takes_away:
+            # Whoever may turn off a flag may do it, whatever depends on the flag.
+            after = Impact([], [])
+        self._require_uses(action, after)
+        is_needed = is_approval_needed(run, rows, Consequence(action.consequence))
+        if is_needed and not action.needs_approval:
+            raise FlagstaffError(
+                "it needs an approval now, because of the setting APPROVAL; ask for it again"
+            )
+        kind: Any = run.action.kind
+        look = Look(rows=rows or [kind.model], impact=after)
+        for pk in (action.asked_by, *filter(None, [action.approved_by])):
+            require_right(run, look, pk, users=self.users)
+
+    def _rows_of(self, action: WaitingAction) -> list[Any]:
+        """Returns the rows whose rights decide, as they would be then."""
+        kind = next((kind for kind in Kind if kind.value == action.row_kind), None)
+        if kind is None:
+            present = stored_action(action).present
+            return [] if present is None else [*present(action.keys).rows]
+        states = (self.expected.rows.get((kind, key)) for key in action.keys)
+        return [state.row for state in states if state is not None]
+
+    def _require_order(self, action: WaitingAction) -> None:
+        """Raises FlagstaffError if its time is over, or what it rests on will not run."""
+        if action.takes_away or action.run_at is None:
+            return
+        if self.now - aware(action.run_at) > MAX_DELAY:
+            raise EndedError("its time has passed by more than an hour")
+        for before in self.in_front(action.row_kind, action.keys):
+            # Nobody waits for an approval of what does not belong to the series.
+            if before.state == State.WAITING or before.pk in action.rests_on:
+                action.waits_for = before.pk
+        for number in action.rests_on[-1:]:
+            nearest = self.before.get(number)
+            if nearest is None or nearest.state not in (*OPEN, State.DONE):
+                state = say("was deleted") if nearest is None else say(nearest.state)
+                raise EndedError(
+                    "{number} was to run before it: {state}", number=str(number), state=state
+                )
+            if nearest.obstacle:
+                error = EndedError if nearest.is_over else FlagstaffError
+                raise error("{number}, which runs before it, will not run", number=str(number))
+
+    def _require_same_rows(self, action: WaitingAction) -> None:
+        """Raises FlagstaffError if a row that decides is another one, or not as expected."""
+        gone = list[str]()
+        for row in action.stands_on:
+            kind = next((kind for kind in Kind if kind.value == row["kind"]), None)
+            if kind is None:
+                continue
+            is_own = row["kind"] == action.row_kind and row["key"] in action.keys
+            # Not everybody may see what else uses a segment, and names others.
+            is_named = is_own or (kind is Kind.SEGMENT and action.row_kind != kind.value)
+            since = self.events.get((kind, row["pk"]), ())
+            if not action.takes_away and (event := first_change(action, row, since)):
+                raise EndedError(self._change_text(event, row, is_named=is_named))
+            state = self.expected.rows.get((kind, row["key"]))
+            if state is None or str(state.row.pk) != row["pk"]:
+                gone.append(row["key"] if is_named else str(_OTHER))
+            elif not action.takes_away:
+                self._require_same_fields(action, row, state, is_named=is_named)
+        if gone and (not action.takes_away or len(gone) == len(action.keys)):
+            raise EndedError("{keys} is gone, or another one", keys=some(gone))
+
+    def _require_same_fields(
+        self, action: WaitingAction, row: Mapping[str, Any], state: RowState, *, is_named: bool
+    ) -> None:
+        allowed = {*action.rests_on, action.pk}
+        for name in row["fields"]:
+            numbers = self.touched[row["kind"], row["key"], name] - allowed
+            if numbers:
+                action.waits_for = min(numbers)
+                raise FlagstaffError(
+                    "{number} runs before it, and changes what it stands on",
+                    number=str(min(numbers)),
+                )
+        present = {name: digest for (_kind, _key, name), digest in _digests(state)}
+        stored = row["fields"].items()
+        changed = [name for name, digest in stored if present.get(name, digest) != digest]
+        if changed:
+            fields = some(map(field_label, changed))
+            raise FlagstaffError(
+                say("{fields} of {key} is not as expected", fields=fields, key=row["key"])
+                if is_named
+                else _OTHER
+            )
+
+    def _change_text(self, event: Event, row: Mapping[str, Any], *, is_named: bool) -> Sentence:
+        """Returns who has changed what, and when; of rows that not everybody may see, only when."""
+        time = full_time(event.at)
+        if not is_named:
+            return say("what uses the segment was changed at {time}", time=time)
+        user = self.users.get(event.actor or "")
+        name = event.actor or say("{user} (database user)", user=event.session_user)
+        values = {
+            "name": actor_table().name_of(user) if user is not None else name,
+            "key": event.key,
+            "time": time,
+        }
+        if event.action == "delete":
+            return say("{name} deleted {key} at {time}", **values)
+        if event.action == "create":
+            return say("{name} created {key} again at {time}", **values)
+        names = touched(event, row)
+        if "enabled" in names:
+            enabled = next(each.new for each in event.differences if each.field == "enabled")
+            text = say("{name} turned {key} on at {time}")
+            return say(text if enabled else say("{name} turned {key} off at {time}"), **values)
+        fields = some(map(field_label, names))
+        return say("{name} changed {fields} of {key} at {time}", fields=fields, **values)
+
+    def _require_uses(self, action: WaitingAction, after: Impact) -> None:
+        """Raises FlagstaffError if another flag, value or experiment uses the segment now."""
+        nouns = {(use.kind.value if use.kind else "experiment", use.key) for use in after.uses}
+        stored = {(row["kind"], row["key"]) for row in action.stands_on}
+        if not nouns <= stored:
+            raise FlagstaffError(_OTHER)
+
+    def _previewed(self, action: WaitingAction, run: Run) -> list[Changed]:
+        if run.action.look is not None:
+            self._require_expected(action, run)
+            return []
+        if run.action.creates:
+            for key, owner in taken_keys(action.kind, run.keys).items():
+                raise FlagstaffError(key_is_taken(key, owner))
+            if self._rows_of(action):
+                raise EndedError("{key} exists already", key=run.keys[0])
+            return []
+        try:
+            with previewed(self.expected):
+                changes = run.preview()
+        except SegmentInUseError as error:
+            raise unnamed(error) from error
+        if not action.takes_away:
+            return changes
+        changes = [*takings(changes)]
+        if any(change.written for change in changes):
+            self._require_no_later_change(action)
+        return changes
+
+    def _require_no_later_change(self, action: WaitingAction) -> None:
+        """Raises EndedError if a person has decided after the time of what takes away."""
+        for row in action.stands_on:
+            since = self.events.get((Kind(row["kind"]), row["pk"]), ())
+            if event := first_change(action, row, since):
+                raise EndedError(self._change_text(event, row, is_named=True))
+
+    def _require_expected(self, action: WaitingAction, run: Run) -> None:
+        """Raises EndedError if a row of an app, such as a plan, is not the one it was."""
+        present = {} if run.action.present is None else run.action.present(run.keys).expected
+        if any(action.expected.get(name, value) != value for name, value in present.items()):
+            raise EndedError(
+                "{kind} {key} has been changed meanwhile", kind=run.action.noun, key=run.keys[0]
+            )
+
+    def _apply(self, action: WaitingAction, changes: Sequence[Changed]) -> None:
+        """Lets later actions see what this one would leave."""
+        for change in changes:
+            at = change.kind, change.key
+            if change.after is None or change.after.row is None:
+                self.expected.rows.pop(at, None)
+            else:
+                self.expected.rows[at] = change.after
+            for name in change.new or change.old or () if change.written else ():
+                self.touched[change.kind.value, change.key, name].add(action.pk)
+        kind = next((kind for kind in Kind if kind.value == action.kind), None)
+        if kind is not None and not changes and not action.takes_away:
+            # A creation.
+            rows = {(kind, key): RowState(kind, kind.model(key=key)) for key in action.keys}
+            self.expected.rows |= rows
+        elif not changes:
+            # Of a plan, which changes its flag.
+            for row in action.stands_on:
+                for name in row["fields"] if row["key"] in action.keys else ():
+                    self.touched[row["kind"], row["key"], name].add(action.pk)
+
+
+_OTHER = say("a flag, value or experiment that uses the segment has changed")
+
+
+def unnamed(error: SegmentInUseError) -> SegmentInUseError:
+    """Returns the error without the keys of what uses a segment: not everybody may see them."""
+    return SegmentInUseError(error.key, say("flags, values and experiments"))
+
+
+def takings(changes: Iterable[Changed]) -> Iterator[Changed]:
+    """Yields the changes by which nobody gains, of an action that takes away.
+
+    A lower rollout leaves out a row whose rollout is lower already. Raises FlagstaffError if users
+    would gain by another change.
+    """
+    for change in changes:
+        if only_takes(change):
+            yield change
+        elif {*(change.new or ())} != {"rollout_percent"}:
+            raise FlagstaffError("users would gain {key} by it now", key=change.key)
+
+
+def _connected(
+    actions: Iterable[WaitingAction], places: set[tuple[str, str]]
+) -> list[WaitingAction]:
+    """Returns the actions of these rows, and of the rows of those, and so on."""
+    connected, others, number = list[WaitingAction](), [*actions], -1
+    while len(connected) > number:
+        number, rest = len(connected), list[WaitingAction]()
+        for action in others:
+            (connected if places & _places(action) else rest).append(action)
+        places, others = {place for action in connected for place in _places(action)}, rest
+    return connected
+
+
+def _places(action: WaitingAction) -> set[tuple[str, str]]:
+    """Returns the kind and the key of the rows that an action changes or stands on."""
+    own = {(action.row_kind, key) for key in action.keys}
+    return own | {(row["kind"], row["key"]) for row in action.stands_on}
+
+
+def _order(action: WaitingAction) -> tuple[datetime, int]:
+    """By time and number. One without a time is before all others, and changes nothing."""
+    at = action.run_at
+    return (aware(at) if at is not None else _FIRST), action.pk
+
+
+def _digests(state: RowState) -> Iterable[tuple[tuple[str, str, str], str]]:
+    return digests(state.kind, state.row, state.allowed_users)

@@ -1,0 +1,147 @@
+"""What an action that waits stands on: the rows that decide, and who has changed them since."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from django.db.models import Q
+
+from flagstaff._tables.model_fields import RULES
+from flagstaff._tables.rows import all_rows
+from flagstaff._text.rules import ALL
+from flagstaff.changes import Changed
+from flagstaff.changes.allowed_users import ALLOWED
+from flagstaff.changes.footprint import DECIDING, Footprint
+from flagstaff.history.kinds import Kind
+from flagstaff.history.log import Change, Event, events, require_triggers, versions_of
+from flagstaff.models import WaitingAction
+from flagstaff.validators import rule_problem
+from flagstaff.waiting.rights import is_reverse
+
+#: The kind and the primary key of a row with a history.
+RowId: TypeAlias = "tuple[Kind, str]"
+
+# What writes by itself: no person has decided against what runs late.
+_MACHINES = ("plan", f"{WaitingAction.SOURCE} ")
+
+
+def stored_footprint(footprint: Footprint) -> list[dict[str, Any]]:
+    """Returns a footprint as JSON: each row with its primary key, its version and its digests.
+
+    Raises NoHistoryError if changes of such rows would leave no entry. Queries.
+    """
+    fields: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
+    for (noun, key, name), digest in footprint.items():
+        fields[noun, key][name] = digest
+    found: dict[tuple[str, str], tuple[str, int]] = {}
+    for kind in Kind:
+        if not (keys := [key for noun, key in fields if noun == kind.value]):
+            continue
+        require_triggers(kind)
+        rows = all_rows(kind.model).filter(key__in=keys).values_list("key", "pk")
+        pks = {key: str(pk) for key, pk in rows}
+        versions = versions_of(kind, pks.values())
+        found |= {(kind.value, key): (pk, versions.get(pk, 0)) for key, pk in pks.items()}
+    return [
+        {"kind": noun, "key": key, "pk": pk, "version": version, "fields": digests}
+        for (noun, key), digests in fields.items()
+        for pk, version in [found.get((noun, key), ("", 0))]
+    ]
+
+
+def footprint_of_stored(stands_on: Iterable[Mapping[str, Any]]) -> Footprint:
+    """Returns the footprint that was stored."""
+    return {
+        (row["kind"], row["key"], name): digest
+        for row in stands_on
+        for name, digest in row["fields"].items()
+    }
+
+
+def events_since(actions: Iterable[WaitingAction]) -> dict[RowId, list[Event]]:
+    """Returns the changes of rows that actions stand on, since they were asked for. A query.
+
+    The oldest change is first. `Event.version` says which are newer than an action.
+    """
+    rows = [row for action in actions for row in action.stands_on if row["pk"]]
+    if not rows:
+        return {}
+    condition = Q()
+    for kind in Kind:
+        pks = {row["pk"] for row in rows if row["kind"] == kind.value}
+        condition |= Q(relation__in=kind.relations, object_pk__in=pks) if pks else Q()
+    oldest = min(row["version"] for row in rows)
+    newer = Change.objects.filter(condition, id__gt=oldest).short()
+    by_row: dict[RowId, list[Event]] = defaultdict(list)
+    for event in events(newer.newest(few=True)):
+        by_row[Kind(event.kind), event.object_pk].insert(0, event)
+    return by_row
+
+
+def touched(event: Event, row: Mapping[str, Any]) -> list[str]:
+    """Returns the fields that decide and that a change has set; all of a new or deleted row."""
+    names = {*row["fields"], "key"}
+    changed = [difference.field for difference in event.differences]
+    changed += [ALLOWED] if event.added.count or event.removed.count else []
+    return changed if event.action != "change" else [name for name in changed if name in names]
+
+
+def first_change(waiting: WaitingAction, row: Mapping[str, Any], since: Sequence[Event]) -> Any:
+    """Returns the first change that ends an action; None without one.
+
+    Of what takes away, it is one that a person has made after the time of the action.
+    """
+    allowed = {f"{WaitingAction.SOURCE} {number}" for number in waiting.rests_on}
+    for event in since:
+        if event.version <= row["version"] or not touched(event, row):
+            continue
+        if waiting.takes_away:
+            is_by_person = not (event.source or "").startswith(_MACHINES)
+            if waiting.run_at is not None and event.at > waiting.run_at and is_by_person:
+                return event
+        elif event.source not in allowed:
+            return event
+    return None
+
+
+# What takes away.
+
+
+def own_rows(rows: Iterable[Any]) -> Footprint:
+    """Returns the footprint of what takes away: no row has to be as it was."""
+    return {
+        (kind.value, row.key, name): ""
+        for row in rows
+        if (kind := Kind.of_model(type(row))) is not None
+        for name in (*DECIDING[kind], ALLOWED)
+    }
+
+
+def only_takes(change: Changed) -> bool:
+    """Whether nobody can gain by a change of a flag: less of the same, and nothing else."""
+    old, new = change.old or {}, change.new or {}
+    if not change.written:
+        return True
+    states = [state.row for state in (change.before, change.after) if state and state.row]
+    if change.kind is not Kind.FLAG or change.action != "change" or any(map(is_reverse, states)):
+        return False
+    lowers: Mapping[str, Callable[[Any, Any], bool]] = {
+        "enabled": lambda _before, after: after is False,
+        "rollout_percent": lambda before, after: after <= before,
+        RULES: _are_lower,
+        ALLOWED: lambda _removed, added: not added,
+    }
+    return all(name in lowers and lowers[name](old[name], new[name]) for name in new)
+
+
+def _are_lower(old: Any, new: Any) -> bool:
+    """Whether rules differ in their percentages only, and none is higher."""
+    if rule_problem(old) is not None or len(old) != len(new):
+        return False
+    pairs = [({**before}, {**after}) for before, after in zip(old, new, strict=True)]
+    return all(
+        after.pop("rollout_percent", ALL) <= before.pop("rollout_percent", ALL) and before == after
+        for before, after in pairs
+    )

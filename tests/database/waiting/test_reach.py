@@ -1,0 +1,89 @@
+"""What waits for a segment needs the right for each flag that uses it: to ask, approve and run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+
+from flagstaff import changes
+from flagstaff.admin import FeatureFlagAdmin
+from flagstaff.models import FeatureFlag, WaitingAction
+from flagstaff.waiting.outlook import foresee
+from tests.support.admin_pages import permit
+from tests.support.shop import STAFF, Shop
+from tests.support.terminals import refused, run
+from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("plain_terminal")]
+
+LINE = f"segment conditions enterprise {shlex.quote(json.dumps([{**STAFF, 'negate': True}]))}"
+USE = [{"conditions": [{"segment": "enterprise"}]}]
+
+
+@pytest.fixture(autouse=True)
+def people(shop: Shop) -> None:
+    """Ana may change all; ben segments only. Nothing uses the segment yet."""
+    permit(shop.user("ana", is_superuser=False), "change_segment", "change_featureflag")
+    permit(shop.user("ben", is_superuser=False), "change_segment")
+    shop.segment("enterprise")
+    shop.flag("search_v2", rollout_percent=0)
+
+
+def use_it() -> None:
+    changes.flags.update("search_v2", {"rules": USE})
+
+
+def result() -> str:
+    return str(WaitingAction.objects.get().result)
+
+
+def test_user_who_may_not_toggle_the_flag_of_another_team_cannot_ask() -> None:
+    use_it()
+    refused(f"{LINE} --as ben --at {TOMORROW}", 4, "lacks the right to change all that uses")
+
+
+def test_user_who_may_not_toggle_the_flag_of_another_team_cannot_approve() -> None:
+    use_it()
+    waiting = ask(f"{LINE} --request")
+    ran = run(f"waiting approve {waiting.pk} --as ben")
+    assert "user ben lacks the right to change all that uses enterprise" in ran.err
+
+
+def test_flag_that_begins_to_use_the_segment_ends_what_waits_without_its_name() -> None:
+    ask(LINE, actor="ben")
+    use_it()
+    [waiting] = foresee(WaitingAction.objects.all())
+    assert waiting.obstacle == "a flag, value or experiment that uses the segment has changed"
+    make_due()
+    run_jobs()
+    assert result() == waiting.obstacle
+
+
+def test_right_that_is_lost_before_the_run_is_asked_again() -> None:
+    use_it()
+    ask(LINE)
+    User.objects.get(username="ana").user_permissions.clear()
+    make_due()
+    assert run_jobs()[0]["state"] == "failed"
+    assert "user ana lacks the right to change" in result()
+
+
+def test_own_admin_of_the_flags_that_a_segment_reaches_is_a_no(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class TeamAdmin(FeatureFlagAdmin):
+        def has_toggle_permission(self, request: Any, obj: Any = None) -> bool:
+            return True
+
+    TeamAdmin.has_toggle_permission.__module__ = "shop.admin"
+    registry: dict[Any, Any] = admin.site._registry
+    monkeypatch.setitem(registry, FeatureFlag, TeamAdmin(FeatureFlag, admin.site))
+    waiting = ask(LINE)
+    run(f"waiting cancel {waiting.pk}")
+    use_it()
+    refused(f"{LINE} --as ana --at {TOMORROW}", 4, "TeamAdmin decides about rights")
