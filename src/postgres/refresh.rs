@@ -3,6 +3,7 @@
 mod backoff;
 mod clock;
 mod connection;
+mod echo;
 mod groups;
 mod load;
 pub(crate) mod machine;
@@ -15,6 +16,7 @@ mod rows;
 mod server_info;
 mod session;
 mod statements;
+mod subscription;
 mod tokens;
 
 pub use session::stepped;

@@ -281,7 +281,7 @@ def test_tables_of_another_schema_are_found(join: Join, set_steps: SetSteps) -> 
     rows(f"SET search_path = {schema}, public")
     tables = {name: f"{schema}.{table}" for name, table in own_names(connection).items()}
     for file in (
-        *("tokens_v1", "workers_table_v1", "token_functions_v1"),
+        *("tokens_v1", "workers_table_v1", "echo_table_v1", "token_functions_v1"),
         *("barrier_function_v1", "worker_function_v1"),
     ):
         rows(fill(sql(file), {"schema": schema, **tables}))
