@@ -95,7 +95,10 @@ impl Queries {
             identify_briefly: identify("NULL::int8"),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
             new_tokens: fill(sql!("new_tokens_v1"), names)?,
-            register: fill("SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9)", names)?,
+            register: fill(
+                "SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                names,
+            )?,
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
             flush_measurements: flush_of(PLANS.name, sql!("flush_measurements_v1"), names)?,
             flush_exposures: flush_of(EXPERIMENTS.name, sql!("flush_exposures_v1"), names)?,

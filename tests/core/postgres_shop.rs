@@ -273,6 +273,8 @@ impl Shop {
             measure_interval: Duration::from_millis(50),
             host: application.into(),
             release: String::new(),
+            report_parameters: None,
+            region: String::new(),
             on_event: || {},
         }
     }

@@ -78,8 +78,10 @@ pub(super) struct Echo {
     last: Option<EchoRow>,
     /// The highest number on any connection.
     highest: Option<i64>,
-    /// Whether it has changed while this worker looked.
-    has_changed: bool,
+    /// Whether it has changed while this worker looked, or was changed at the primary by its report.
+    is_written: bool,
+    /// The number that this worker has found at the primary, and when, since boot. It must arrive.
+    expected: Option<(i64, Duration)>,
     /// When it last changed, or when this worker began to look, since boot.
     since: Option<Duration>,
     /// When it is read next, since boot.
@@ -92,6 +94,17 @@ impl Echo {
     /// Notes that the worker has another connection, perhaps to another server.
     pub(super) fn connected(&mut self) {
         (self.last, self.due) = (None, Duration::ZERO);
+    }
+
+    /// Notes the number that this worker has found at the primary after this time since boot. So a copy
+    /// that is always late, or another history, is not taken for the primary.
+    pub(super) fn reported(&mut self, (number, at): (i64, Duration)) {
+        self.is_written = true;
+        // The first one has to arrive first, unless the primary has gone back.
+        self.expected = match self.expected {
+            Some(before) if before.0 <= number => Some(before),
+            _ => Some((number, at)),
+        };
     }
 
     /// Reads the echo if that is due. Returns whether changes arrive, `None` if nothing was read. A
@@ -157,15 +170,20 @@ impl Echo {
         };
         let due_within = row.and_then(|row| row.due_within);
         (self.last, self.highest) = (row, number.max(self.highest));
+        let limit = due_within.map_or(LIMIT, |due_within| 2 * due_within);
         if has_changed {
-            (self.has_changed, self.since, self.highest) = (true, Some(now), number);
+            (self.is_written, self.since, self.highest) = (true, Some(now), number);
+        }
+        match self.expected {
+            Some((expected, _)) if number >= Some(expected) => self.expected = None,
+            Some((_, at)) if now > at + limit => return Arrival::SilentSince(at),
+            Some(_) | None => {}
+        }
+        if has_changed || now <= since + limit {
             return Arrival::Certain;
         }
-        if now <= since + due_within.map_or(LIMIT, |due_within| 2 * due_within) {
-            return Arrival::Certain;
-        }
-        match due_within {
-            Some(_) if self.has_changed => Arrival::SilentSince(since),
+        match (due_within, self.expected) {
+            (Some(_), _) | (_, Some(_)) if self.is_written => Arrival::SilentSince(since),
             _ => Arrival::Unknown,
         }
     }
@@ -245,6 +263,39 @@ mod tests {
         let readings = [(0, rare(7)), (20, rare(8)), (820, rare(8)), (821, rare(8))];
         let silent = Arrival::SilentSince(20 * SECOND);
         assert_eq!(arrivals(readings)[2..], [Arrival::Certain, silent]);
+    }
+
+    #[test]
+    fn copy_that_is_always_late_is_silent_since_the_report_that_has_not_arrived() {
+        let mut echo = Echo::default();
+        echo.heard(Some(row(7)), Duration::ZERO);
+        echo.reported((100, 10 * SECOND));
+        echo.reported((106, 130 * SECOND));
+        let heard = [20, 40, 70, 71].map(|at| {
+            let number = 7 + i64::from(at) / 20;
+            echo.heard(Some(row(number)), at * SECOND)
+        });
+        let certain = Arrival::Certain;
+        assert_eq!(heard, [certain, certain, certain, Arrival::SilentSince(10 * SECOND)]);
+        assert_eq!(echo.heard(Some(row(100)), 80 * SECOND), certain);
+    }
+
+    #[test]
+    fn report_that_has_found_an_older_history_is_expected_in_place_of_the_one_before() {
+        let mut echo = Echo::default();
+        echo.heard(Some(row(7)), Duration::ZERO);
+        echo.reported((100, 10 * SECOND));
+        echo.reported((8, 60 * SECOND));
+        assert_eq!(echo.heard(Some(row(8)), 75 * SECOND), Arrival::Certain);
+    }
+
+    #[test]
+    fn report_of_this_worker_proves_that_the_echo_is_written() {
+        let mut echo = Echo::default();
+        echo.heard(Some(row(7)), Duration::ZERO);
+        echo.reported((8, 10 * SECOND));
+        let silent = Arrival::SilentSince(10 * SECOND);
+        assert_eq!(echo.heard(Some(row(7)), 71 * SECOND), silent);
     }
 
     #[test]

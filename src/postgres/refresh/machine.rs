@@ -97,6 +97,7 @@ async fn serve(
 
 /// Deletes the worker's row over a new connection, if the last one was in a load or is lost.
 async fn end(context: &Context, register: &mut Register) {
+    register.end_in_region(context);
     if register.may_have_row() {
         let target = context.target.load_full();
         let opening = RefreshConnection::open(&target, 0, context.signals.notifier());

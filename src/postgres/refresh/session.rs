@@ -139,6 +139,9 @@ impl<'a> Session<'a> {
     /// Finds out whether changes of the primary still arrive, behind replication.
     async fn listen_for_echo(&mut self) {
         let Self { context, connection, server, .. } = self;
+        if let Some(sent) = self.register.take_sent() {
+            self.echo.reported(sent);
+        }
         if let Some(arrival) = self.echo.listen(&context.queries, connection, server).await {
             context.status.set_arrival(arrival);
         }
@@ -147,6 +150,7 @@ impl<'a> Session<'a> {
     /// Writes the worker's row if it is due.
     async fn report(&mut self, gap: Duration) {
         let Self { context, connection, server, .. } = self;
+        context.set_report_target(server.is_behind_replication());
         let (mode, _) = server.mode(context.listen, self.listening);
         let later = self.register.report(context, connection, server, mode, gap).await;
         self.clock.poll = later.map_or(self.clock.poll, |due| due.min(self.clock.poll));

@@ -363,7 +363,16 @@ def test_propagation_is_json_serializable(join: Join) -> None:
     join("web-1", 7)
     document = json.loads(json.dumps(wait_for_workers(0).as_dict()))
     assert set(document) == {
-        *("complete", "applied", "pending", "lost", "unreported", "missing"),
+        *(
+            "complete",
+            "applied",
+            "pending",
+            "lost",
+            "unreported",
+            "missing",
+            "silent_regions",
+            "unknown_receivers",
+        ),
         *("seconds", "applied_after", "direct"),
     }
     assert (document["pending"][0]["host"], document["pending"][0]["pid"]) == ("web-1", 7)
