@@ -151,6 +151,8 @@ def test_period_is_one_button_and_ends_with_a_second_action(ben: Client, shop: S
     assert (on.action, off.action, off.begun_by) == ("on", "off", on.pk)
     [message] = messages_of(response)
     assert message.count("runs at") == 2
+    lines = Screen(response).texts(".flagstaff-notice")
+    assert [line.split()[1] for line in lines if "runs at" in line] == ["on", "off"]
 
 
 def test_period_that_ends_before_it_begins_is_refused_beside_its_fields(
@@ -318,6 +320,7 @@ def test_another_user_approves_what_the_page_shows(ben: Client) -> None:
     shown = screen(ben, url_of(waiting, "approve")).texts(".flagstaff-notice")
     assert "Asked by ana: “tests are green”" in shown
     assert [text for text in shown if text.startswith("When asked: 5 → 50 %")]
+    assert "this will not run" not in " ".join(shown)
     act(ben, url_of(waiting, "approve"))
     waiting.refresh_from_db()
     assert waiting.state == State.WAITING
