@@ -375,6 +375,21 @@ def test_user_without_the_right_only_reads(shop: Shop) -> None:
     assert "fewer than 5 users gain the flag." in screen(viewer, url_of(waiting)).text
 
 
+def test_approval_is_needed_for_the_mark_as_secret_and_refuses_a_value_beside_it(
+    ben: Client, shop: Shop, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": "always"}
+    value = shop.value("payment_gateway")
+    url = row_url(value, "details")
+    page = Screen(act(ben, url, value='"paypal"', secret="on"))
+    assert "ask for the mark alone, and set the value when it is secret" in page.text
+    assert not WaitingAction.objects.exists()
+    act(ben, url, secret="on")
+    assert WaitingAction.objects.get().arguments == {"secret": True}
+    value.refresh_from_db()
+    assert (value.value, value.secret) == ("stripe", False)
+
+
 def test_value_that_has_become_secret_without_triggers_is_masked(ben: Client, shop: Shop) -> None:
     shop.value("payment_gateway")
     done = ask("value set payment_gateway '\"hunter1\"'")
