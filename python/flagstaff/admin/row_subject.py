@@ -119,7 +119,8 @@ class RowSubject:
         # Of rows of apps, the notes say it.
         users = look.users_text() if look.changed else ""
         notes = [*filter(None, [users, unchanged]), *look.notes]
-        is_now = not wants_later(self.request)
+        # Neither an approval, whose look has no rows, nor what waits changes anything now.
+        is_now = look.rows and not wants_later(self.request)
         lines = ended_lines(self.site, self.request, look.changed) if is_now else []
         text = say("If you change it now, this will not run:").local
         return [*notes, *(format_html("{} {}", text, line) for line in lines)]

@@ -96,7 +96,7 @@ def row_lines(
     def read() -> list[tuple[bool, SafeString]]:
         actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
         shown = shown_actions(site, request, actions.filter(state__in=states))
-        rows = without_secrets(foresee(shown[:_MAX_LINES]))
+        rows = without_secrets(foresee(shown.order_by("run_at", "id")[:_MAX_LINES]))
         names = names_of(rows) if rows else {}
         return [
             (waiting.needs_attention, waiting_line(site, waiting, names[waiting.asked_by]))

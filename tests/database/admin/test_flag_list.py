@@ -32,7 +32,7 @@ pytestmark = pytest.mark.django_db
 WHOLE = [{"conditions": [{"attribute": "plan", "operator": "in", "values": ["a"]}]}]
 RULES: list[dict[str, Any]] = [{**WHOLE[0], "rollout_percent": 25}]
 # Beside those of the session and of the user.
-MAX_QUERIES = 8
+MAX_QUERIES = 9
 
 
 @pytest.fixture(autouse=True)

@@ -151,6 +151,8 @@ def test_period_is_one_button_and_ends_with_a_second_action(ben: Client, shop: S
     assert (on.action, off.action, off.begun_by) == ("on", "off", on.pk)
     [message] = messages_of(response)
     assert message.count("runs at") == 2
+    lines = Screen(response).texts(".flagstaff-notice")
+    assert [line.split()[1] for line in lines if "runs at" in line] == ["on", "off"]
 
 
 def test_period_that_ends_before_it_begins_is_refused_beside_its_fields(
@@ -318,6 +320,7 @@ def test_another_user_approves_what_the_page_shows(ben: Client) -> None:
     shown = screen(ben, url_of(waiting, "approve")).texts(".flagstaff-notice")
     assert "Asked by ana: “tests are green”" in shown
     assert [text for text in shown if text.startswith("When asked: 5 → 50 %")]
+    assert "this will not run" not in " ".join(shown)
     act(ben, url_of(waiting, "approve"))
     waiting.refresh_from_db()
     assert waiting.state == State.WAITING
@@ -370,6 +373,21 @@ def test_user_without_the_right_only_reads(shop: Shop) -> None:
         assert viewer.get(url_of(waiting, name)).status_code == 403
     # Exact numbers of users need another permission.
     assert "fewer than 5 users gain the flag." in screen(viewer, url_of(waiting)).text
+
+
+def test_approval_is_needed_for_the_mark_as_secret_and_refuses_a_value_beside_it(
+    ben: Client, shop: Shop, settings: Any
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "APPROVAL": "always"}
+    value = shop.value("payment_gateway")
+    url = row_url(value, "details")
+    page = Screen(act(ben, url, value='"paypal"', secret="on"))
+    assert "ask for the mark alone, and set the value when it is secret" in page.text
+    assert not WaitingAction.objects.exists()
+    act(ben, url, secret="on")
+    assert WaitingAction.objects.get().arguments == {"secret": True}
+    value.refresh_from_db()
+    assert (value.value, value.secret) == ("stripe", False)
 
 
 def test_value_that_has_become_secret_without_triggers_is_masked(ben: Client, shop: Shop) -> None:
