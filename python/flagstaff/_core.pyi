@@ -379,10 +379,11 @@ def start(*, in_memory: bool = False, wait: bool = True) -> bool:
     not usable.
     """
 
-def reconfigure(settings: Mapping[str, str]) -> bool:
-    """Sets the connection parameters, and returns True if they changed. Does not block.
+def reconfigure(settings: Mapping[str, str], of_reports: Mapping[str, str] | None = None) -> bool:
+    """Sets the connection parameters, and those for reports. Does not block.
 
-    Raises `ConfigurationError` if they are not usable; the previous ones stay in use.
+    Returns True if the first ones changed. Raises `ConfigurationError` if they are not usable; the
+    previous ones stay in use.
     """
 
 def check_parameters(parameters: Mapping[str, str]) -> None:

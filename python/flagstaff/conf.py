@@ -271,6 +271,29 @@ class Conf:
         lambda value: value in [None, *connections],
         fixed=True,
     )
+    _report_database: Setting[str | None] = Setting(
+        "The database of the primary, to which workers behind replication report; None for the one "
+        "to which the router writes the flag model",
+        None,
+        "an alias in DATABASES, or None",
+        lambda value: value in [None, *connections],
+        fixed=True,
+    )
+    region: Setting[str] = Setting(
+        "The region of the workers with these settings, if they are behind replication",
+        "",
+        f"a text of up to {_MAX_NAME} characters",
+        lambda value: isinstance(value, str) and len(value) <= _MAX_NAME and is_storable(value),
+        fixed=True,
+    )
+    regions: Setting[Sequence[str]] = Setting(
+        "The regions without whose report a wait is not complete",
+        (),
+        'a list of regions, such as ["eu", "us"]',
+        lambda value: (
+            isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+        ),
+    )
     flag_model = _model("The model of the flags", "flagstaff.FeatureFlag", "shop.Flag")
     value_model = _model("The model of the values", "flagstaff.KeyValueStore", "shop.Value")
     listen = _switch("Whether workers LISTEN for changes between polls", default=True, fixed=True)
@@ -401,6 +424,16 @@ class Conf:
     def engine_database(self) -> str:
         """The alias that the engine connects with: DATABASE, or the router's alias for writes."""
         return self._database or router.db_for_write(self.flag_model)
+
+    @property
+    def report_database(self) -> str:
+        """The alias of the primary: REPORT_DATABASE, or the router's alias for writes."""
+        return self._report_database or router.db_for_write(self.flag_model)
+
+    @property
+    def names_report_database(self) -> bool:
+        """Whether the settings name REPORT_DATABASE."""
+        return self._report_database is not None
 
     @property
     def is_production(self) -> bool:

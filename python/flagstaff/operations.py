@@ -44,6 +44,7 @@ _TABLES = (
     "usage_v1",
     "reports_v1",
     "workers_table_v1",
+    "echo_table_v1",
 )
 _FUNCTIONS = (
     "token_functions_v1",

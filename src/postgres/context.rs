@@ -18,7 +18,11 @@ pub(crate) struct Context {
     /// Where snapshots are published.
     pub(crate) live: &'static Live,
     pub(crate) target: Arc<CurrentTarget>,
-    pub(crate) pool: Pool,
+    /// Where reports are written: the same server, or the primary behind replication.
+    pub(crate) report_target: Arc<CurrentTarget>,
+    /// The primary, if the project has another alias for it.
+    pub(crate) primary: Option<Arc<CurrentTarget>>,
+    pub(crate) pool: Arc<Pool>,
     pub(crate) queries: Queries,
     pub(crate) status: SharedStatus,
     pub(crate) signals: Signals,
@@ -39,9 +43,25 @@ pub(crate) struct Context {
     pub(crate) host: String,
     /// The build of the project, empty without one.
     pub(crate) release: String,
+    /// The region of this worker, empty without one.
+    pub(crate) region: String,
 }
 
 impl Context {
+    /// Whether reports can be written at the primary.
+    pub(crate) fn reports_elsewhere(&self) -> bool {
+        self.primary.is_some()
+    }
+
+    /// Lets reports go to the primary, behind replication, or to the server of the engine.
+    pub(crate) fn set_report_target(&self, is_behind_replication: bool) {
+        let primary = self.primary.as_ref().filter(|_| is_behind_replication);
+        let target = primary.unwrap_or(&self.target).load_full();
+        if !Arc::ptr_eq(&target, &self.report_target.load()) {
+            self.report_target.store(target);
+        }
+    }
+
     /// Whether polls have confirmed nothing for too long, as after the process was suspended.
     pub(crate) fn is_overdue(&self) -> bool {
         self.live.age().is_some_and(|age| age > self.overdue)

@@ -65,6 +65,10 @@ pub struct Options {
     pub host: String,
     /// The build of the project that this worker runs, empty without one.
     pub release: String,
+    /// How the primary is reached from behind replication; `None` with the same parameters.
+    pub report_parameters: Option<Parameters>,
+    /// The region of this worker, empty without one.
+    pub region: String,
     /// Called by the engine's threads after an event that may be logged, and after a load of values.
     /// Must return at once.
     pub on_event: fn(),
@@ -118,10 +122,14 @@ impl Engine {
 
     fn without_threads(options: &Options, live: &'static Live) -> Result<Self, Error> {
         let target = Arc::new(CurrentTarget::from_pointee(Target::new(&options.parameters)?));
+        let report_target = Arc::new(CurrentTarget::new(target.load_full()));
+        let primary = options.report_parameters.as_ref().map(Target::new).transpose()?;
         let context = Arc::new(Context {
             live,
-            pool: Pool::new(target.clone(), options.pool_size, options.pool_idle),
+            pool: Arc::new(Pool::new(report_target.clone(), options.pool_size, options.pool_idle)),
             target,
+            report_target,
+            primary: primary.map(|primary| Arc::new(CurrentTarget::from_pointee(primary))),
             queries: Queries::new(&options.names)?,
             status: SharedStatus::new(options.on_event),
             signals: Signals::default(),
@@ -137,6 +145,7 @@ impl Engine {
             max_staleness: options.max_staleness,
             host: options.host.clone(),
             release: options.release.clone(),
+            region: options.region.clone(),
         });
         let next_attempt = Mutex::new(Instant::now());
         Ok(Self { context, threads: OnceLock::new(), next_attempt, asked: Mutex::default() })
@@ -183,17 +192,32 @@ impl Engine {
         self.context.status.read()
     }
 
-    /// Uses these parameters from now on. Reconnects at once if there is no connection; a working
-    /// connection is kept. Returns whether the parameters have changed.
+    /// Uses these parameters from now on, and those for reports. Reconnects at once if there is no
+    /// connection; a working connection is kept. Returns whether the parameters have changed.
     ///
     /// # Errors
     /// If the parameters cannot be used; the earlier ones stay in use.
-    pub fn reconfigure(&self, parameters: &Parameters) -> Result<bool, Error> {
+    pub fn reconfigure(
+        &self,
+        parameters: &Parameters,
+        report_parameters: Option<&Parameters>,
+    ) -> Result<bool, Error> {
         let target = Target::new(parameters)?;
+        if let Some((primary, parameters)) = self.context.primary.as_ref().zip(report_parameters) {
+            let target = Target::new(parameters)?;
+            if !target.is_same(&primary.load()) {
+                primary.store(Arc::new(target));
+            }
+        }
         if target.is_same(&self.context.target.load()) {
             return Ok(false);
         }
-        self.context.target.store(Arc::new(target));
+        let target = Arc::new(target);
+        let of_reports = &self.context.report_target;
+        if Arc::ptr_eq(&of_reports.load(), &self.context.target.load()) {
+            of_reports.store(target.clone());
+        }
+        self.context.target.store(target);
         self.wake();
         Ok(true)
     }

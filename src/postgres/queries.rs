@@ -19,13 +19,17 @@ pub struct Queries {
     pub(crate) new_tokens: String,
     /// Writes the worker's row in the register.
     pub(crate) register: String,
+    /// Reads the echo, behind replication.
+    pub(crate) echo: String,
     pub(crate) flush_usage: String,
     /// `None` if the project has no rollout plans.
     pub(crate) flush_measurements: Option<String>,
     /// `None` if the project has no experiments.
     pub(crate) flush_exposures: Option<String>,
-    /// The parameters of `identify`: the table of tokens, and the tables that a load reads.
+    /// The parameters of `identify` and of [`SUBSCRIPTION`]: the tables of tokens and of the echo, and
+    /// the tables that a load reads.
     pub(crate) token_table: String,
+    pub(crate) echo_table: String,
     pub(crate) loaded_tables: Vec<String>,
     /// The names of all tables that matter to a load, for [`READ_POINT`].
     pub(crate) all_tables: Vec<String>,
@@ -66,6 +70,8 @@ macro_rules! sql {
     };
 }
 
+/// Says how the tables of a subscriber arrive.
+pub(crate) const SUBSCRIPTION: &str = sql!("subscription_v1");
 /// Finds out where in the history of the database a load reads.
 pub(crate) const READ_POINT: &str = sql!("read_point_v1");
 
@@ -89,11 +95,16 @@ impl Queries {
             identify_briefly: identify("NULL::int8"),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
             new_tokens: fill(sql!("new_tokens_v1"), names)?,
-            register: fill("SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9)", names)?,
+            register: fill(
+                "SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+                names,
+            )?,
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
             flush_measurements: flush_of(PLANS.name, sql!("flush_measurements_v1"), names)?,
             flush_exposures: flush_of(EXPERIMENTS.name, sql!("flush_exposures_v1"), names)?,
+            echo: fill(sql!("echo_v1"), names)?,
             token_table: name("token_table", names)?,
+            echo_table: name("echo_table", names)?,
             loaded_tables: loaded_tables(names)
                 .map(|table| name(table.name, names))
                 .collect::<Result<_, _>>()?,

@@ -3,6 +3,7 @@
 mod backoff;
 mod clock;
 mod connection;
+mod echo;
 mod groups;
 mod load;
 pub(crate) mod machine;
@@ -10,11 +11,14 @@ mod notifications;
 mod pace;
 mod publish;
 mod read;
+mod region_report;
 mod register;
+mod register_row;
 mod rows;
 mod server_info;
 mod session;
 mod statements;
+mod subscription;
 mod tokens;
 
 pub use session::stepped;

@@ -37,6 +37,31 @@ impl RefreshMode {
     }
 }
 
+/// Whether the changes of the primary arrive at the server that the worker reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Arrival {
+    /// The server is the primary, or its copy changes.
+    #[default]
+    Certain,
+    /// Nothing has arrived since this time since boot.
+    SilentSince(Duration),
+    /// No worker at the primary writes what would arrive.
+    Unknown,
+}
+
+impl Arrival {
+    /// The age of the snapshot, if `age` is the time since it equalled what the server has; `None` if it
+    /// is not known.
+    #[must_use]
+    pub fn age(self, age: Duration, now: Duration) -> Option<Duration> {
+        match self {
+            Self::Certain => Some(age),
+            Self::SilentSince(since) => Some(age.max(now.saturating_sub(since))),
+            Self::Unknown => None,
+        }
+    }
+}
+
 /// The status report of an engine.
 #[derive(Clone, Debug, Default)]
 pub struct StatusReport {
@@ -44,6 +69,8 @@ pub struct StatusReport {
     pub mode: RefreshMode,
     /// Why the mode is not `Live`.
     pub reason: Option<Message>,
+    /// Whether the changes of the primary arrive.
+    pub arrival: Arrival,
     /// The number of published loads.
     pub loads: u64,
     /// How long the last of them took.
@@ -100,6 +127,11 @@ impl SharedStatus {
         if changed {
             (self.on_event)();
         }
+    }
+
+    /// Sets whether the changes of the primary arrive.
+    pub(crate) fn set_arrival(&self, arrival: Arrival) {
+        self.update(|report| report.arrival = arrival);
     }
 
     /// Notes a published load, and whether it is an event.

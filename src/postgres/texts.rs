@@ -84,10 +84,34 @@ templates! {
     NO_TRIGGERS_ON, "a table has no token trigger, or it is not ENABLE ALWAYS: {tables}";
     REPLACED_FUNCTIONS, "a function of the token triggers was replaced: {names}";
     REPLICATED, "the tables are replicated without flagstaff_token";
+    REPLICATED_APART,
+        "the subscription with flagstaff_token lacks other tables, add them to its publication: \
+         {tables}";
+    SUBSCRIPTION_DISABLED, "the subscription {name} is disabled, ALTER SUBSCRIPTION ... ENABLE";
+    COPYING, "the first copy of a table is not finished: {tables}";
+    SUBSCRIPTION_HIDDEN,
+        "the server does not say by which subscription the tables arrive, GRANT SELECT (oid, \
+         subname, subenabled) ON pg_subscription";
+    NOT_NOTIFIED,
+        "the rows arrive by logical replication, and flagstaff_token has no trigger that notifies, \
+         run \"manage.py migrate\"";
     LISTEN_OFF, "LISTEN is False";
     POOLER, "a connection pooler is in between";
     STANDBY, "the server is a standby";
     LISTEN_REFUSED, "the server refused LISTEN";
+    // Why nothing arrives from the primary.
+    PAUSED, "the standby has paused its replay, SELECT pg_wal_replay_resume()";
+    NO_RECEIVER, "the standby receives nothing, see primary_conninfo and the server's log";
+    NOT_REPLAYED, "the standby has received changes that it has not replayed";
+    NOT_APPLIED, "changes could not be applied, see the log of the subscriber";
+    NO_APPLY_WORKER, "no apply worker runs for the subscription, see the log of the subscriber";
+    NO_CAUSE, "the server names no cause, see the servers between it and the primary";
+    // Why it is not known whether changes arrive.
+    NO_ECHO, "no worker at the primary writes flagstaff_echo";
+    NO_ECHO_TABLE, "there is no table flagstaff_echo, run \"manage.py migrate\"";
+    MAY_NOT_READ_ECHO, "the role may not read flagstaff_echo, GRANT SELECT on it";
+    ECHO_NOT_PUBLISHED,
+        "flagstaff_echo is not in the subscription of flagstaff_token, add it to the publication";
     // Why something that a worker collects is not written.
     MAY_NOT_WRITE, "the role may not write the tables, GRANT SELECT, INSERT, UPDATE on them to it";
     TABLE_MISSING, "a table is missing, run \"manage.py migrate\"";
@@ -108,6 +132,10 @@ templates! {
          error";
     UNREGISTERED,
         "this worker does not report, so \"flags workers\" cannot say what it has applied: {problem}";
+    SILENT,
+        "nothing has arrived from the primary for too long, so changes such as a kill may be missing: \
+         {problem}";
+    AGE_UNKNOWN, "it is not known how old the flags are: {problem}";
     COUNTS, "this worker cannot write the counts of rollout plans: {problem}";
     EXPOSURES, "this worker cannot write the exposures of experiments: {problem}";
     ENTRIES_MISSING,

@@ -49,14 +49,20 @@ pub(super) fn refresh(py: Python<'_>, timeout: f64) -> PyResult<()> {
     outcome
 }
 
-/// Sets the connection parameters, and returns True if they changed. Does not block.
+/// Sets the connection parameters, and those for reports. Does not block.
 ///
-/// Raises `ConfigurationError` if they are not usable; the previous ones stay in use.
+/// Returns True if the first ones changed. Raises `ConfigurationError` if they are not usable; the
+/// previous ones stay in use.
 #[pyfunction]
 #[expect(clippy::needless_pass_by_value, reason = "an extracted argument is owned")]
-pub(super) fn reconfigure(settings: BTreeMap<String, String>) -> PyResult<bool> {
+#[pyo3(signature = (settings, of_reports = None))]
+pub(super) fn reconfigure(
+    settings: BTreeMap<String, String>,
+    of_reports: Option<BTreeMap<String, String>>,
+) -> PyResult<bool> {
     let engine = ENGINE.load_full();
-    Ok(engine.map_or(Ok(false), |engine| engine.reconfigure(&settings))?)
+    let reconfigured = engine.map(|engine| engine.reconfigure(&settings, of_reports.as_ref()));
+    Ok(reconfigured.unwrap_or(Ok(false))?)
 }
 
 /// Raises `ConfigurationError` if an engine cannot use parameters. Does not connect.

@@ -45,6 +45,9 @@ struct EngineOptions {
     new_visitors_per_hour: u32,
     host: String,
     release: String,
+    /// `None` with the same parameters.
+    report_parameters: Option<BTreeMap<String, String>>,
+    region: String,
 }
 
 /// How long evaluations wait for the first load, and what follows the wait.
@@ -187,6 +190,8 @@ impl EngineOptions {
             measure_interval: duration(self.measure_interval)?,
             host: self.host,
             release: self.release,
+            report_parameters: self.report_parameters,
+            region: self.region,
             on_event: maintenance::run_soon,
         };
         LIVE.exposures().begin(self.new_visitors_per_hour);

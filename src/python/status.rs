@@ -8,6 +8,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
 use super::state::{ENGINE, LIVE};
+use crate::boot_time::since_boot;
 use crate::live::EvaluationMode;
 use crate::message::Message;
 use crate::overrides::Overrides;
@@ -46,7 +47,7 @@ pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     let dict = PyDict::new(py);
     dict.set_item("mode", mode)?;
     dict.set_item("ready", mode == "direct" || snapshot.is_some())?;
-    add_snapshot(&dict, snapshot)?;
+    add_snapshot(&dict, snapshot, &report)?;
     add_problems(&dict, snapshot, &report)?;
     add_loads(&dict, mode, &report)?;
     let overrides = state.and_then(|state| state.overrides.as_deref());
@@ -56,9 +57,15 @@ pub(super) fn status_report(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(dict)
 }
 
-fn add_snapshot(dict: &Bound<'_, PyDict>, snapshot: Option<&Snapshot>) -> PyResult<()> {
+fn add_snapshot(
+    dict: &Bound<'_, PyDict>,
+    snapshot: Option<&Snapshot>,
+    report: &StatusReport,
+) -> PyResult<()> {
     let token = snapshot.and_then(Snapshot::token_set).map(TokenSet::newest);
-    dict.set_item("age", snapshot.and_then(|_| LIVE.age()).map(|age| age.as_secs_f64()))?;
+    let age = snapshot.and_then(|_| LIVE.age());
+    let age = age.and_then(|age| report.arrival.age(age, since_boot()));
+    dict.set_item("age", age.map(|age| age.as_secs_f64()))?;
     let members = snapshot.and_then(Snapshot::age_of_members);
     dict.set_item("members_age", members.map(|age| age.as_secs_f64()))?;
     dict.set_item("version", LIVE.swaps())?;

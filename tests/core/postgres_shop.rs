@@ -98,6 +98,7 @@ fn names(schema: &str, user_type: &str) -> Names {
         ("usage_table", format!("{schema}.flagstaff_usage")),
         ("report_table", format!("{schema}.flagstaff_report")),
         ("worker_table", format!("{schema}.flagstaff_worker")),
+        ("echo_table", format!("{schema}.flagstaff_echo")),
         ("worker_function", format!("{schema}.flagstaff_worker_v1")),
     ];
     names.into_iter().map(|(place, name)| (place.to_owned(), name)).collect()
@@ -130,6 +131,7 @@ pub(crate) const TOKENS: &str = concat!(
     include_str!("../../python/flagstaff/sql/tokens_v1.sql"),
     include_str!("../../python/flagstaff/sql/token_functions_v1.sql"),
     include_str!("../../python/flagstaff/sql/workers_table_v1.sql"),
+    include_str!("../../python/flagstaff/sql/echo_table_v1.sql"),
     include_str!("../../python/flagstaff/sql/worker_function_v1.sql"),
     "ALTER TABLE {token_table} DROP CONSTRAINT flagstaff_token_relation_check;",
 );
@@ -271,6 +273,8 @@ impl Shop {
             measure_interval: Duration::from_millis(50),
             host: application.into(),
             release: String::new(),
+            report_parameters: None,
+            region: String::new(),
             on_event: || {},
         }
     }

@@ -124,6 +124,8 @@ fn execute(workers: &mut Vec<Worker>, command: Command) -> Reply {
                 measure_interval: Duration::from_secs(5),
                 host: "engines".into(),
                 release: String::new(),
+                report_parameters: None,
+                region: String::new(),
                 on_event: || {},
             };
             workers.extend((0..count).map(|_| Worker::start(&options)));

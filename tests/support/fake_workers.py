@@ -22,7 +22,7 @@ _SESSIONS = """
     SELECT 1 FROM pg_stat_activity
     WHERE datname = current_database() AND application_name LIKE 'flagstaff%'
 """
-_REPORT = "SELECT flagstaff_worker_v1(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_REPORT = "SELECT flagstaff_worker_v1(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 @final
@@ -45,6 +45,8 @@ class FakeWorker:
         self._session = psycopg.connect(**(server | parameters), autocommit=True)
         self.host, self.pid, self.mode = host, pid, mode
         self.rule_format, self.is_pooled = rule_format, is_pooled
+        #: That of a worker behind replication; None for others.
+        self.region: str | None = None
         self.secret = uuid.uuid4().hex
 
     @property
@@ -54,7 +56,8 @@ class FakeWorker:
     def report(self, token: int = 0, nonce: int = 0, mode: str = "", interval: float = 5.0) -> None:
         """Writes its row, with a token or the mode "ended"."""
         shown = (self.secret, self.host, self.pid, self.rule_format, mode or self.mode)
-        self.query(_REPORT, *shown, token, nonce, self.is_pooled, interval)
+        place = (self.region or "", self.region is not None)
+        self.query(_REPORT, *shown, token, nonce, self.is_pooled, interval, *place)
 
     def load(self) -> None:
         """Reports the newest token in the table."""

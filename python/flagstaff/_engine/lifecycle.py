@@ -285,7 +285,8 @@ def _reconfigure() -> None:
     """Reads the connection parameters again: a file or a service may have a new password."""
     problem = None
     try:
-        _core.reconfigure(connection_parameters(connections[conf.engine_database]))
+        parameters = connection_parameters(connections[conf.engine_database])
+        _core.reconfigure(parameters, options.report_parameters())
     except ConfigurationError as error:
         problem = str(error)
     except Exception as error:  # noqa: BLE001 (the project's own code; the text may hold a secret)

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from django.db import connections
 
 from flagstaff._connection.parameters import connection_parameters
+from flagstaff._core import check_parameters
 from flagstaff._tables.names import engine_names
 from flagstaff.conf import conf
+from flagstaff.exceptions import ConfigurationError
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,9 @@ class EngineOptions:
     host: str
     #: The build of the project, empty without one.
     release: str
+    #: How the primary is reached, if its alias is another one; used behind replication.
+    report_parameters: dict[str, str] | None = None
+    region: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,4 +64,25 @@ def engine_options() -> EngineOptions:
         new_visitors_per_hour=conf.new_visitors_per_hour,
         host=socket.gethostname(),
         release=conf.release,
+        report_parameters=report_parameters(),
+        region=conf.region,
     )
+
+
+def report_parameters() -> dict[str, str] | None:
+    """Returns how workers behind replication reach the primary; None if the alias is the engine's.
+
+    Without REPORT_DATABASE also None if the engine cannot use the parameters of the router's alias.
+    Raises ConfigurationError if it cannot use those of REPORT_DATABASE.
+    """
+    alias = conf.report_database
+    if alias == conf.engine_database:
+        return None
+    try:
+        parameters = connection_parameters(connections[alias])
+        check_parameters(parameters)
+    except ConfigurationError:
+        if conf.names_report_database:
+            raise
+        return None
+    return parameters

@@ -76,6 +76,7 @@ def own_names(connection: BaseDatabaseWrapper) -> dict[str, str]:
         "usage_table": quote("flagstaff_usage"),
         "report_table": quote("flagstaff_report"),
         "worker_table": quote("flagstaff_worker"),
+        "echo_table": quote("flagstaff_echo"),
     }
 
 

@@ -36,6 +36,7 @@ MAX_VALUE = 300
 #: In place of a secret on pages, in the terminal and in exports. An import keeps the stored value.
 MASK = "••••••"
 
+_THOUSAND = 1_000
 _NOT_STORABLE = re.compile("[\0\ud800-\udfff]")
 
 
@@ -182,6 +183,9 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 def local_number(number: float) -> str:
     """Returns the number with the thousand separators of the language; English without one."""
+    # A list has thousands of these, which have no separators.
+    if isinstance(number, int) and abs(number) < _THOUSAND:
+        return str(number)
     if get_language() is None:
         return _english_number(number)
     return number_format(Decimal(repr(number)), use_l10n=True, force_grouping=True)

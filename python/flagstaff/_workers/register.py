@@ -1,7 +1,8 @@
 """The register of workers: what each of them has applied, and how many do not report.
 
 Each worker writes its own row after each load and about every 20 s. A worker that was killed is
-expected until 30 s after its last report, and then lost. The server shows sessions of workers that
+expected until 30 s after its last report, and then lost. Workers behind replication write theirs at
+the primary. The server shows sessions of workers that
 have no row: they do not report, so it is not known what they have applied.
 """
 
@@ -16,6 +17,7 @@ from flagstaff._core import RULE_FORMAT
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.database import db
 from flagstaff._tables.names import fill, sql
+from flagstaff.conf import conf
 
 #: What a worker reports. Each report has a row and sequence numbers of its own.
 ReportKind = Literal["usage", "measurements", "exposures"]
@@ -50,9 +52,15 @@ class Worker:
     has_applied: bool | None
     #: Seconds since the oldest change that it has not applied; None if it has applied all.
     behind_seconds: float | None
+    #: The setting REGION of its project; "" without one.
+    region: str = ""
+    #: Whether it reads a standby or a subscriber, and reports every two minutes. It is expected for
+    #: five minutes after a report, and listed for a day.
+    is_replicated: bool = False
 
     def __str__(self) -> str:
-        return f"{self.host} (pid {self.pid})"
+        place = f"{self.region}, " if self.region else ""
+        return f"{self.host} ({place}pid {self.pid})"
 
     @property
     def is_behind(self) -> bool | None:
@@ -79,6 +87,8 @@ class Workers:
     unreported: int
     #: Whether the barrier still exists.
     has_barrier: bool
+    #: The number of standbys, subscribers and backups that receive changes. They look alike.
+    receivers: int = 0
 
     @property
     def expected(self) -> tuple[Worker, ...]:
@@ -91,6 +101,21 @@ class Workers:
         return tuple(worker for worker in self.registered if not worker.is_expected)
 
     @property
+    def silent_regions(self) -> tuple[str, ...]:
+        """The regions in which no worker reports: a worker has within a day, or REGIONS names them.
+
+        Workers behind replication without the setting REGION are of the region "".
+        """
+        regions = {worker.region for worker in self.registered if worker.is_replicated}
+        reporting = {worker.region for worker in self.expected if worker.is_replicated}
+        return tuple(sorted(({*conf.regions} | regions) - reporting))
+
+    @property
+    def unknown_receivers(self) -> int:
+        """The number of receivers, if no worker behind replication has reported."""
+        return 0 if any(worker.is_replicated for worker in self.registered) else self.receivers
+
+    @property
     def behind(self) -> tuple[Worker, ...]:
         """The workers that have not applied the newest change."""
         return tuple(worker for worker in self.registered if worker.is_behind)
@@ -101,7 +126,8 @@ class Workers:
         if self.behind:
             return True
         states = {worker.is_behind for worker in self.expected}
-        return False if states == {False} and not self.unreported else None
+        is_known = not (self.unreported or self.silent_regions)
+        return False if states == {False} and is_known else None
 
 
 def read_workers(barrier: tuple[int, int | None] | None = None) -> Workers:
@@ -113,9 +139,9 @@ def read_workers(barrier: tuple[int, int | None] | None = None) -> Workers:
     id_, nonce = barrier or (None, None)
     values = {"token_table": db.tables["token_table"], "barrier": id_, "nonce": nonce}
     rows = db.query("workers_v1", values)
-    unreported, has_barrier = rows[0][:2]
-    workers = tuple(Worker(*row[2:]) for row in rows if row[2] is not None)
-    return Workers(workers, unreported, has_barrier)
+    unreported, has_barrier, receivers = rows[0][:3]
+    workers = tuple(Worker(*row[3:]) for row in rows if row[3] is not None)
+    return Workers(workers, unreported, has_barrier, receivers)
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ class Status:
     mode_reason: Sentence | None
     #: Whether a snapshot has been loaded.
     ready: bool
-    #: Seconds since the snapshot was last known to equal the database.
+    #: Seconds since the snapshot was last known to equal the primary's flags. None before the first
+    #: load, and if a standby or a subscriber cannot tell: `problems` then says why.
     age: float | None
     #: Seconds since all members of the groups that rules read were read; None without such rules.
     members_age: float | None

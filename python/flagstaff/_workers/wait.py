@@ -35,8 +35,8 @@ _TIMEOUT, _POLL_JITTER, _LOAD = 5.0, 1.1, 1.0
 class Propagation:
     """Which workers have applied a change."""
 
-    #: Whether all expected workers have applied it, all connected ones report, and at least one has
-    #: applied it, or none was expected.
+    #: Whether all expected workers have applied it, all connected ones and all regions report, and
+    #: at least one worker has applied it, or none was expected.
     complete: bool
     #: The number of workers that have applied it.
     applied: int = 0
@@ -49,6 +49,12 @@ class Propagation:
     unreported: int = 0
     #: How many of the expected workers are not registered.
     missing: int = 0
+    #: The regions behind replication in which no worker reports; "" is that of workers without the
+    #: setting REGION.
+    silent_regions: tuple[str, ...] = ()
+    #: The number of standbys, subscribers and backups that receive changes, if no worker behind
+    #: replication has reported within a day.
+    unknown_receivers: int = 0
     #: The duration of the wait.
     seconds: float = 0.0
     #: When the last of the `applied` workers had applied it, in seconds; None if none has.
@@ -135,13 +141,17 @@ def _wait(timeout: float, expect: int | None) -> Propagation:
         missing = max(0, (expect or 0) - len(register.expected))
         is_over = not (pending or register.unreported or missing)
         if is_over or seconds >= timeout:
+            silent_regions = register.silent_regions
+            is_confirmed = applied > 0 or expect == 0
             return Propagation(
-                complete=is_over and (applied > 0 or expect == 0),
+                complete=is_over and is_confirmed and not silent_regions,
                 applied=applied,
                 pending=pending,
                 lost=register.lost,
                 unreported=register.unreported,
                 missing=missing,
+                silent_regions=silent_regions,
+                unknown_receivers=register.unknown_receivers,
                 seconds=seconds,
                 applied_after=applied_after if applied else None,
             )

@@ -23,6 +23,8 @@ MODE_TEXTS = {
     "direct": say("evaluations query the database").lazy,
 }
 _STATES = {True: say("behind"), False: say("up to date"), None: say("unknown")}
+# The region of workers without the setting REGION.
+_NAMELESS = say("behind replication, without REGION")
 # The workers that a sentence names.
 _MAX_NAMED = 20
 
@@ -116,9 +118,20 @@ def _applied(propagation: Propagation) -> Sentence:
 
 
 def _absent(counts: Workers | Propagation) -> Iterator[Sentence]:
-    """Yields how many workers do not report, and which are lost."""
+    """Yields how many workers do not report, which regions, and which workers are lost."""
     if counts.unreported:
         yield say("Connected workers that do not report: {count}.", count=counts.unreported)
+    if counts.silent_regions:
+        yield say(
+            "Regions in which no worker reports: {regions}.",
+            regions=some([region or _NAMELESS for region in counts.silent_regions], _MAX_NAMED),
+        )
+    if counts.unknown_receivers:
+        yield say(
+            "Standbys, subscribers or backups that receive these tables: {count}. No worker there "
+            "has reported.",
+            count=counts.unknown_receivers,
+        )
     if counts.lost:
         yield say(
             "Lost (killed, or without a connection): {workers}.",

@@ -55,7 +55,7 @@ class RowSubject:
         #: Whether the rows are the selection of the list, which posts it without a reason.
         self.is_of_list = ACTION_CHECKBOX_NAME in request.POST
         # A secret value would be stored.
-        self.can_wait = action.can_wait and has_history() and not any(map(is_secret, rows))
+        self.can_wait = action.can_wait and not any(map(is_secret, rows)) and has_history()
         self.can_end = bool(action.ended_by)
         is_now = not (self.can_wait and wants_later(request))
         always = action.always_runs is True

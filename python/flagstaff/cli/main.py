@@ -265,5 +265,7 @@ def _wait(
             text, status = f"{workers} has confirmed {target}; {advice}", UNCONFIRMED
         else:
             why = "some do not report" if propagation.unreported else "none is registered"
+            if propagation.silent_regions:
+                why = "no worker reports from a region"
             text, status = f"it is not known which workers have {target}: {why}", UNVERIFIABLE
     return document, CommandError(f"{state}, but {text}", returncode=status)

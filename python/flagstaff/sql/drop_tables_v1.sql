@@ -7,12 +7,14 @@ DROP FUNCTION IF EXISTS {schema}.flagstaff_allowed_users_history_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_groups_v1(text[], text[], text[]);
 DROP FUNCTION IF EXISTS {schema}.flagstaff_hidden_v1(jsonb, jsonb, text[]) CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_token_v1() CASCADE;
+DROP FUNCTION IF EXISTS {schema}.flagstaff_arrived_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_barrier_v1() CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_write_token_v1("char", text[]) CASCADE;
 DROP FUNCTION IF EXISTS {schema}.flagstaff_worker_v1(
-    text, text, bigint, bigint, text, bigint, bigint, boolean, double precision
+    text, text, bigint, bigint, text, bigint, bigint, boolean, double precision, text, boolean
 );
 DROP TABLE IF EXISTS {report_table};
+DROP TABLE IF EXISTS {echo_table};
 DROP TABLE IF EXISTS {worker_table};
 DROP TABLE IF EXISTS {usage_table};
 DROP TABLE IF EXISTS {change_table};

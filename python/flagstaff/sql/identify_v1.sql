@@ -11,9 +11,9 @@
 -- encoding is NULL if texts are UTF-8.
 -- lacking is NULL if tokens can be relied on, else the reason, and lacking_in the tables of which not
 -- every kind of change fires a token trigger, or the functions that were replaced. Tables that inherit
--- from a watched table are watched, too: a load reads their rows. Logical replication does not fire
--- statement triggers, so the token table must be replicated too.
--- names_rows is true if no rows arrive by logical replication, which fires no statement triggers.
+-- from a watched table are watched, too: a load reads their rows.
+-- subscribed is true if rows or tokens arrive by logical replication, which fires no statement triggers.
+-- Then subscription_v1 says whether tokens can be relied on.
 -- key_arguments are the arguments of the token triggers: the relation and the columns of the keys,
 -- each followed by a zero byte.
 -- catalog is that of read_point ($3 are its tables), at the same point in time as the rest, or NULL if
@@ -108,20 +108,12 @@ SELECT
         WHEN tokens IS NULL THEN 'table'
         WHEN silent.number OPERATOR(pg_catalog.>) 0 THEN 'triggers'
         WHEN replaced.names IS NOT NULL THEN 'functions'
-        WHEN EXISTS (
-                SELECT FROM pg_catalog.pg_subscription_rel
-                WHERE srrelid OPERATOR(pg_catalog.=) ANY (watched)
-            ) AND NOT EXISTS (
-                SELECT FROM pg_catalog.pg_subscription_rel
-                WHERE srrelid OPERATOR(pg_catalog.=) tokens
-            )
-            THEN 'replication'
     END AS lacking,
     coalesce(silent.names, replaced.names) AS lacking_in,
-    NOT EXISTS (
+    EXISTS (
         SELECT FROM pg_catalog.pg_subscription_rel
         WHERE srrelid OPERATOR(pg_catalog.=) ANY (pg_catalog.array_prepend(tokens, watched))
-    ) AS names_rows,
+    ) AS subscribed,
     ARRAY(SELECT DISTINCT arguments FROM firing) AS key_arguments,
     {catalog} AS catalog,
     pg_catalog.concat_ws(

@@ -109,3 +109,20 @@ BEGIN
 END
 $function$;
 REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_token_v1() FROM PUBLIC;
+
+-- Notifies the workers of a subscriber of a token that has arrived there by logical replication, which
+-- fires no statement triggers. It fires only in sessions that replicate or restore.
+CREATE OR REPLACE FUNCTION {schema}.flagstaff_arrived_v1() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+AS $function$
+BEGIN
+    PERFORM pg_notify('flagstaff_v1', TG_RELID::text);
+    RETURN NULL;
+END
+$function$;
+REVOKE EXECUTE ON FUNCTION {schema}.flagstaff_arrived_v1() FROM PUBLIC;
+
+CREATE OR REPLACE TRIGGER flagstaff_arrived_v1
+AFTER INSERT ON {token_table} FOR EACH ROW EXECUTE FUNCTION {schema}.flagstaff_arrived_v1();
+
+ALTER TABLE {token_table} ENABLE REPLICA TRIGGER flagstaff_arrived_v1;

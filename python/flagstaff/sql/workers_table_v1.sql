@@ -1,5 +1,6 @@
 -- The register of workers: a row for each process that evaluates from memory, which only
--- flagstaff_worker_v1 writes. A worker reports after each load, and about every 20 s.
+-- flagstaff_worker_v1 writes. A worker reports after each load, and about every 20 s; behind replication
+-- after each barrier, and about every two minutes.
 CREATE TABLE IF NOT EXISTS {worker_table} (
     -- The SHA-256 of a random text that only the worker knows.
     worker text PRIMARY KEY,
@@ -19,5 +20,9 @@ CREATE TABLE IF NOT EXISTS {worker_table} (
     started_at timestamptz NOT NULL CHECK (started_at BETWEEN '0001-01-02' AND '9000-01-01'),
     seen_at timestamptz NOT NULL CHECK (seen_at BETWEEN '0001-01-02' AND '9000-01-01'),
     -- A worker without a connection of its own is lost after this time.
-    expected_by timestamptz NOT NULL CHECK (expected_by BETWEEN '0001-01-02' AND '9000-01-01')
+    expected_by timestamptz NOT NULL CHECK (expected_by BETWEEN '0001-01-02' AND '9000-01-01'),
+    -- The setting REGION of the worker.
+    region text NOT NULL DEFAULT '',
+    -- Whether it reads a standby or a subscriber. Its row stays for a day, so that its region is missed.
+    is_replicated boolean NOT NULL DEFAULT false
 ) WITH (fillfactor = 50);

@@ -4,7 +4,9 @@
 -- of a row counts only if it is in the table with its random number: after a restore or a failover,
 -- the same id can be another token.
 -- The engine's sessions have a name from the start, and then that of their project's token table.
--- A row shows tokens up to six seconds late, so younger ones do not make a worker late. One time for
+-- receivers are the standbys, subscribers and backups that receive changes; all look alike to a role
+-- without rights.
+-- A row shows tokens up to six seconds late, behind replication up to 140, so younger ones do not make a worker late. One time for
 -- all rows: workers that are equally behind are in the order of their hosts.
 -- Every role may see the names, process ids and roles of all sessions.
 -- Behind a pooler, no session belongs to a worker, and none gets its project's name. One without this
@@ -36,18 +38,19 @@ WITH sessions AS MATERIALIZED (
                 SELECT FROM workers
                 WHERE session OPERATOR(pg_catalog.=) sessions.pid
                     OR (
-                        may_be_pooled AND session IS NULL AND is_expected
+                        may_be_pooled AND session IS NULL AND is_expected AND NOT is_replicated
                         AND role OPERATOR(pg_catalog.=) sessions.usesysid
                     )
             )
         ) AS unreported,
+        (SELECT pg_catalog.count(*) FROM pg_catalog.pg_stat_replication) AS receivers,
         EXISTS (
             SELECT FROM {token_table}
             WHERE id OPERATOR(pg_catalog.=) %(barrier)s::bigint AND nonce OPERATOR(pg_catalog.=) %(nonce)s::bigint
         ) AS has_barrier
 )
 SELECT
-    totals.unreported, totals.has_barrier,
+    totals.unreported, totals.has_barrier, totals.receivers,
     w.worker, w.host, w.pid, w.mode, w.rule_format, w.token,
     CASE WHEN w.session OPERATOR(pg_catalog.<>) 0 THEN w.session END AS session, w.started_at,
     extract(
@@ -63,9 +66,12 @@ SELECT
         SELECT t.at FROM {token_table} AS t
         WHERE t.id OPERATOR(pg_catalog.>) w.token
             AND t.at OPERATOR(pg_catalog.<) (
-                pg_catalog.statement_timestamp() OPERATOR(pg_catalog.-) interval '6 seconds'
+                pg_catalog.statement_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(
+                    secs => CASE WHEN w.is_replicated THEN 140 ELSE 6 END
+                )
             )
         ORDER BY t.id LIMIT 1
-    ))::double precision AS behind
+    ))::double precision AS behind,
+    w.region, w.is_replicated
 FROM totals LEFT JOIN workers AS w ON true
 ORDER BY behind DESC NULLS LAST, w.host, w.pid, w.worker

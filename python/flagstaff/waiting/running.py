@@ -233,7 +233,7 @@ def _write(waiting: WaitingAction) -> str:
         return written
 
     def finish(done: Written) -> None:
-        messages = [message for each in done if each.written for message in each.messages]
+        messages = [message for change in done if change.written for message in change.messages]
         texts[:0] = messages or [say("nothing had to be changed")]
         if not _end(waiting, State.DONE, joined(texts, "; "), _entries(source)):
             raise _EndedMeanwhileError

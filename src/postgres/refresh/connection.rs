@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::load::{Scope, load};
@@ -11,6 +12,7 @@ use super::notifications::Notifications;
 use super::read::Read;
 use super::server_info::Identification;
 use super::statements::{PreparedClient, Statements};
+use super::subscription::Subscription;
 use super::tokens::{self, Tokens};
 use crate::postgres::connect::backend_pid;
 use crate::postgres::connect::open::{Event, Opened, open};
@@ -18,10 +20,11 @@ use crate::postgres::connect::parameters::APPLICATION_NAME;
 use crate::postgres::connect::target::{Attempt, Target};
 use crate::postgres::deadline::{self, while_receiving, within};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{LoadQueries, Queries, READ_POINT};
+use crate::postgres::queries::{LoadQueries, Queries, READ_POINT, SUBSCRIPTION};
 use crate::snapshot::Snapshot;
 
 const PARAMETERS_OF_IDENTIFY: [Type; 3] = [Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY];
+const PARAMETERS_OF_SUBSCRIPTION: [Type; 3] = [Type::TEXT, Type::TEXT_ARRAY, Type::TEXT];
 
 /// The session may be idle. Plans do not depend on the parameters, so each statement is planned once.
 const CONFIGURE: &str = "SET idle_session_timeout = 0; SET plan_cache_mode = force_generic_plan";
@@ -95,9 +98,55 @@ impl RefreshConnection {
             // A query without FROM a table returns a row.
             identification?.ok_or_else(|| Error::lost(doing))?.checked(doing)
         };
-        let identification = within(deadline::STATEMENT, doing, identifying).await?;
+        let mut identification = within(deadline::STATEMENT, doing, identifying).await?;
         self.notifications.ignore(&identification.other_token_tables);
+        if identification.subscribed {
+            let subscription = self.subscription(queries, doing).await;
+            identification.server.subscription = Some(subscription.or_else(Subscription::refused)?);
+        }
         Ok(identification)
+    }
+
+    /// How the tables of a subscriber arrive.
+    async fn subscription(
+        &self,
+        queries: &Queries,
+        doing: &'static str,
+    ) -> Result<Subscription, Error> {
+        let Queries { token_table, loaded_tables, echo_table, .. } = queries;
+        let values: [&(dyn ToSql + Sync); 3] = [token_table, loaded_tables, echo_table];
+        let parameters: Vec<_> = values.into_iter().zip(PARAMETERS_OF_SUBSCRIPTION).collect();
+        let reading = async {
+            let rows = self.client().query(SUBSCRIPTION, &parameters).await;
+            let subscription =
+                rows.and_then(|rows| rows.first().map(Subscription::from_row).transpose());
+            // Its first part has one row.
+            subscription
+                .map_err(|error| Error::driver(doing, error))?
+                .ok_or_else(|| Error::lost(doing))
+        };
+        within(deadline::STATEMENT, doing, reading).await
+    }
+
+    /// Reads the row of the echo, if there is one.
+    pub(super) async fn read_echo(&self, queries: &Queries) -> Result<Option<Row>, Error> {
+        let reading = async {
+            let rows = self.client().query(&queries.echo, &[]).await;
+            rows.map(|rows| rows.into_iter().next()).map_err(|error| Error::driver("poll", error))
+        };
+        within(deadline::STATEMENT, "poll", reading).await
+    }
+
+    /// Whether a condition about the server is true; false if the server cannot say it.
+    pub(super) async fn holds(&self, condition: &str) -> bool {
+        let asking = async {
+            let rows = self.client().query(&format!("SELECT {condition}"), &[]).await;
+            let holds = rows.and_then(|rows| rows.first().map(|row| row.try_get(0)).transpose());
+            holds.map_err(|error| Error::driver("poll", error))
+        };
+        let holds: Option<Option<bool>> =
+            within(deadline::STATEMENT, "poll", asking).await.unwrap_or_default();
+        holds.flatten().unwrap_or_default()
     }
 
     fn client(&self) -> PreparedClient<'_> {

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::connection::RefreshConnection;
+use super::echo::Echo;
 use super::register::Register;
 use super::session::Session;
 use crate::boot_time::since_boot;
@@ -32,11 +33,13 @@ const END: Duration = Duration::from_millis(500);
 pub(crate) async fn run(context: &Context) {
     suspension::thread_starts();
     let (mut backoff, mut register) = (Backoff::default(), Register::new());
+    let mut echo = Echo::default();
     // The position of the server to try first: the next one after a standby that is behind.
     let mut first = 0;
     while !context.signals.is_stopped() {
         let (target, began) = (context.target.load_full(), since_boot());
-        let connected = use_connection(context, &target, &mut first, &mut backoff, &mut register);
+        let kept = (&mut register, &mut echo);
+        let connected = use_connection(context, &target, &mut first, &mut backoff, kept);
         let Err(error) = Box::pin(connected).await else { break };
         if context.signals.is_stopped() {
             break;
@@ -58,13 +61,14 @@ async fn use_connection(
     target: &Target,
     first: &mut usize,
     backoff: &mut Backoff,
-    register: &mut Register,
+    (register, echo): (&mut Register, &mut Echo),
 ) -> Result<(), Error> {
     let signals = &context.signals;
     let opening = RefreshConnection::open(target, take(first), signals.notifier());
     let connection = signals.unless_stopped(opening).await?;
     let alternatives = target.has_alternatives();
-    let serving = Box::pin(serve(context, &connection, alternatives, backoff, register));
+    let kept = (&mut *register, echo);
+    let serving = Box::pin(serve(context, &connection, alternatives, backoff, kept));
     let outcome = signals.unless_stopped(serving).await;
     if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Behind) {
         *first = connection.position() + 1;
@@ -81,9 +85,9 @@ async fn serve(
     connection: &RefreshConnection,
     has_alternatives: bool,
     backoff: &mut Backoff,
-    register: &mut Register,
+    kept: (&mut Register, &mut Echo),
 ) -> Result<(), Error> {
-    let mut session = Session::open(context, connection, has_alternatives, register).await?;
+    let mut session = Session::open(context, connection, has_alternatives, kept).await?;
     let outcome = session.serve().await;
     if session.has_loaded() {
         backoff.reset();
@@ -93,6 +97,7 @@ async fn serve(
 
 /// Deletes the worker's row over a new connection, if the last one was in a load or is lost.
 async fn end(context: &Context, register: &mut Register) {
+    register.end_in_region(context);
     if register.may_have_row() {
         let target = context.target.load_full();
         let opening = RefreshConnection::open(&target, 0, context.signals.notifier());

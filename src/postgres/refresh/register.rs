@@ -7,9 +7,10 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tokio_postgres::types::{ToSql, Type};
 
 use super::connection::RefreshConnection;
+use super::region_report::{RegionReport, Sent, Statements};
+use super::register_row::{RegisterRow, Shown};
 use super::server_info::ServerInfo;
 use crate::message::Message;
 use crate::postgres::context::Context;
@@ -18,7 +19,6 @@ use crate::postgres::error::{Error, ErrorKind, READ_ONLY};
 use crate::postgres::random;
 use crate::postgres::status::RefreshMode;
 use crate::postgres::texts;
-use crate::rules::RULE_FORMAT;
 
 /// The time for a write, for which the next load may wait.
 const WRITE: Duration = Duration::from_millis(500);
@@ -36,16 +36,6 @@ const AFTER_REFUSAL: Duration = Duration::from_secs(60);
 
 const UNDEFINED_FUNCTION: &str = "42883";
 
-/// What a worker shows of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Shown {
-    mode: RefreshMode,
-    /// The newest barrier. It is written at once, because a caller waits for it.
-    barrier: i64,
-    token: i64,
-    nonce: i64,
-}
-
 /// The row of one engine, over all its connections. A forked child has an engine of its own.
 #[derive(Debug)]
 pub(super) struct Register {
@@ -57,6 +47,9 @@ pub(super) struct Register {
     gap_of_tokens: Duration,
     paused_until: Option<Instant>,
     may_have_row: bool,
+    /// The reports from behind replication.
+    region: RegionReport,
+    sent: Option<Sent>,
     /// Why the worker does not report.
     pub(super) problem: Option<Message>,
 }
@@ -70,6 +63,8 @@ impl Register {
             gap_of_tokens: GAP_OF_TOKENS,
             paused_until: None,
             may_have_row: false,
+            region: RegionReport::default(),
+            sent: None,
             problem: None,
         }
     }
@@ -89,22 +84,24 @@ impl Register {
         mode: RefreshMode,
         gap: Duration,
     ) -> Option<Instant> {
+        let shown = shown(context, mode);
+        if server.is_behind_replication() && context.reports_elsewhere() {
+            self.report_from_region(context, shown);
+            return None;
+        }
         if server.standby {
             self.problem = Some(problem((&texts::STANDBY).into()));
             return None;
         }
-        let snapshot = context.live.snapshot();
-        let tokens = snapshot.as_deref().and_then(|snapshot| snapshot.token_set());
-        let [barrier, token, nonce] =
-            tokens.map_or([0; 3], |it| [it.newest_barrier(), it.newest(), it.nonce()]);
-        let shown = Shown { mode, barrier, token, nonce };
         let due = self.due(shown, gap);
         if due > Instant::now() {
             let is_written = self.written.is_some_and(|(before, _)| before == shown);
             return (!is_written).then_some(due);
         }
         self.may_have_row = true;
-        match self.write(shown, mode.as_str(), context, connection, server.pooled, WRITE).await {
+        let row = RegisterRow::new(&self.secret, context, shown, mode.as_str());
+        let interval = (GAP + context.poll_interval.mul_f64(1.1) + POLL).as_secs_f64();
+        match write(&row.within(interval, server.pooled), context, connection, WRITE).await {
             Ok(()) => {
                 (self.written, self.problem) = (Some((shown, Instant::now())), None);
                 self.gap_of_tokens = random::jittered(GAP_OF_TOKENS);
@@ -126,10 +123,37 @@ impl Register {
     /// Deletes the row, because the worker ends.
     pub(super) async fn end(&mut self, context: &Context, connection: &RefreshConnection) {
         if self.may_have_row {
-            let shown = Shown { mode: RefreshMode::Down, barrier: 0, token: 0, nonce: 0 };
-            let ended =
-                self.write(shown, "ended", context, connection, true, deadline::CLOSE).await;
-            self.may_have_row = ended.is_err();
+            let row = self.last_row(context).within(0.0, true);
+            self.may_have_row = write(&row, context, connection, deadline::CLOSE).await.is_err();
+        }
+    }
+
+    /// Deletes the row at the primary, because the worker ends. Blocks for half a second at most.
+    pub(super) fn end_in_region(&mut self, context: &Context) {
+        let row = self.last_row(context);
+        self.region.end(row, &context.pool, &context.queries.register);
+    }
+
+    fn last_row(&self, context: &Context) -> RegisterRow {
+        RegisterRow::new(&self.secret, context, Shown::NOTHING, "ended")
+    }
+
+    /// Begins a report to the primary if it is due.
+    fn report_from_region(&mut self, context: &Context, shown: Shown) {
+        match self.region.ended() {
+            None => {}
+            Some(Ok(sent)) => (self.sent, self.problem) = (sent.or(self.sent), None),
+            Some(Err(error)) => {
+                self.problem = Some(problem(refusal(&error).unwrap_or_else(|| error.message())));
+            }
+        }
+        if self.region.is_due(shown) {
+            let row = RegisterRow::new(&self.secret, context, shown, shown.mode.as_str());
+            let queries = &context.queries;
+            let statements =
+                Statements { register: queries.register.clone(), echo: queries.echo.clone() };
+            let wake = context.signals.notifier();
+            self.region.send((row, shown), &context.pool, statements, wake);
         }
     }
 
@@ -137,29 +161,9 @@ impl Register {
         self.may_have_row
     }
 
-    async fn write(
-        &self,
-        shown: Shown,
-        mode: &str,
-        context: &Context,
-        connection: &RefreshConnection,
-        pooled: bool,
-        limit: Duration,
-    ) -> Result<(), Error> {
-        let pid = i64::from(std::process::id());
-        let interval = (GAP + context.poll_interval.mul_f64(1.1) + POLL).as_secs_f64();
-        let values: [(&(dyn ToSql + Sync), Type); 9] = [
-            (&self.secret, Type::TEXT),
-            (&context.host, Type::TEXT),
-            (&pid, Type::INT8),
-            (&i64::from(RULE_FORMAT), Type::INT8),
-            (&mode, Type::TEXT),
-            (&shown.token, Type::INT8),
-            (&shown.nonce, Type::INT8),
-            (&pooled, Type::BOOL),
-            (&interval, Type::FLOAT8),
-        ];
-        connection.execute("report", &context.queries.register, &values, limit).await
+    /// The echo that the last report has found at the primary, once.
+    pub(super) fn take_sent(&mut self) -> Option<Sent> {
+        self.sent.take()
     }
 
     /// When the row must be written.
@@ -175,6 +179,24 @@ impl Register {
         });
         self.paused_until.map_or(due, |until| due.max(until))
     }
+}
+
+/// What a worker shows of its snapshot.
+fn shown(context: &Context, mode: RefreshMode) -> Shown {
+    let snapshot = context.live.snapshot();
+    let tokens = snapshot.as_deref().and_then(|snapshot| snapshot.token_set());
+    let [barrier, token, nonce] =
+        tokens.map_or([0; 3], |it| [it.newest_barrier(), it.newest(), it.nonce()]);
+    Shown { mode, barrier, token, nonce }
+}
+
+async fn write(
+    row: &RegisterRow,
+    context: &Context,
+    connection: &RefreshConnection,
+    limit: Duration,
+) -> Result<(), Error> {
+    connection.execute("report", &context.queries.register, &row.parameters(), limit).await
 }
 
 fn problem(why: Message) -> Message {

@@ -2,6 +2,7 @@
 
 use tokio_postgres::Row;
 
+use super::subscription::Subscription;
 use crate::message::Message;
 use crate::postgres::error::Error;
 use crate::postgres::status::RefreshMode;
@@ -15,7 +16,6 @@ enum Lacking {
     Triggers(Option<String>),
     /// The names of the functions that are not those that were installed.
     Functions(String),
-    Replication,
 }
 
 /// What a server says about itself.
@@ -28,8 +28,8 @@ pub(super) struct ServerInfo {
     /// The oid of the token table, if it exists.
     pub(super) token_table: Option<u32>,
     lacking: Option<Lacking>,
-    /// Whether tokens name every row that changed, if there are tokens.
-    pub(super) names_rows: bool,
+    /// How rows or tokens arrive by logical replication, if they do.
+    pub(super) subscription: Option<Subscription>,
     /// The arguments of the token triggers, each followed by a zero byte.
     pub(super) key_arguments: Vec<Vec<u8>>,
     /// The triggers and tables, as text that is compared for equality.
@@ -40,6 +40,8 @@ pub(super) struct ServerInfo {
 #[derive(Debug)]
 pub(super) struct Identification {
     pub(super) server: ServerInfo,
+    /// Whether rows or tokens arrive by logical replication.
+    pub(super) subscribed: bool,
     /// Whether the session receives notifications.
     pub(super) listening: bool,
     /// The oids of the watched tables, and of those that inherit from them.
@@ -60,7 +62,6 @@ impl Identification {
         let lacking = match row.try_get("lacking")? {
             None => None,
             Some("table") => Some(Lacking::Table),
-            Some("replication") => Some(Lacking::Replication),
             Some("functions") => Some(Lacking::Functions(row.try_get("lacking_in")?)),
             Some(_) => Some(Lacking::Triggers(row.try_get("lacking_in")?)),
         };
@@ -69,15 +70,25 @@ impl Identification {
             pooled: row.try_get::<_, i32>("backend")? != announced_pid,
             token_table: row.try_get("token_table")?,
             lacking,
-            names_rows: row.try_get("names_rows")?,
+            subscription: None,
             key_arguments: row.try_get("key_arguments")?,
             shape: row.try_get("shape")?,
         };
+        let subscribed = row.try_get("subscribed")?;
         let (listening, hidden) = (row.try_get("listening")?, row.try_get("hidden")?);
         let encoding = row.try_get("encoding")?;
         let other_token_tables = row.try_get("other_token_tables")?;
         let (tables, catalog) = (row.try_get("tables")?, row.try_get("catalog")?);
-        Ok(Self { server, listening, tables, catalog, other_token_tables, hidden, encoding })
+        Ok(Self {
+            server,
+            subscribed,
+            listening,
+            tables,
+            catalog,
+            other_token_tables,
+            hidden,
+            encoding,
+        })
     }
 
     /// Refuses a server that hides rows: tokens and flags would seem to be gone. And one whose texts
@@ -102,15 +113,31 @@ impl Lacking {
             Self::Functions(names) => {
                 texts::REPLACED_FUNCTIONS.with([("names", names.as_str().into())])
             }
-            Self::Replication => (&texts::REPLICATED).into(),
         }
     }
 }
 
 impl ServerInfo {
+    /// Why there are no change tokens that prove which changes a load has.
+    fn lacking(&self) -> Option<Message> {
+        let of_subscription = self.subscription.as_ref().and_then(|it| it.lacking.clone());
+        self.lacking.as_ref().map(Lacking::reason).or(of_subscription)
+    }
+
     /// Whether every watched table leaves change tokens.
     pub(super) fn has_tokens(&self) -> bool {
-        self.lacking.is_none()
+        self.lacking().is_none()
+    }
+
+    /// Whether tokens name every row that changed, if there are tokens. The transactions of a publisher
+    /// have other numbers.
+    pub(super) fn names_rows(&self) -> bool {
+        self.subscription.is_none()
+    }
+
+    /// Whether the flags are a copy of those of another server.
+    pub(super) fn is_behind_replication(&self) -> bool {
+        self.standby || self.subscription.is_some()
     }
 
     /// Whether the session can receive notifications.
@@ -121,11 +148,13 @@ impl ServerInfo {
     /// The refresh mode with this server, and why it is not `Live`. `wanted` is the LISTEN setting,
     /// `listening` whether notifications arrive.
     pub(super) fn mode(&self, wanted: bool, listening: bool) -> (RefreshMode, Option<Message>) {
-        if let Some(lacking) = &self.lacking {
-            return (RefreshMode::Reload, Some(lacking.reason()));
+        if let Some(lacking) = self.lacking() {
+            return (RefreshMode::Reload, Some(lacking));
         }
+        let notifies = self.subscription.as_ref().is_none_or(|it| it.notifies);
         let reason = match () {
-            () if listening => return (RefreshMode::Live, None),
+            () if listening && notifies => return (RefreshMode::Live, None),
+            () if listening => &texts::NOT_NOTIFIED,
             () if !wanted => &texts::LISTEN_OFF,
             () if self.pooled => &texts::POOLER,
             () if self.standby => &texts::STANDBY,

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::clock::{Clock, SLOW_GROUPS};
 use super::connection::RefreshConnection;
+use super::echo::Echo;
 use super::load::Scope;
 use super::pace::Pace;
 use super::publish::Cycle;
@@ -43,6 +44,7 @@ pub(super) struct Session<'a> {
     /// The token table that the session's name shows.
     named: Option<u32>,
     register: &'a mut Register,
+    echo: &'a mut Echo,
     /// The triggers and tables of which the server has said what it is.
     catalog: Option<i64>,
     verification: Verification,
@@ -68,12 +70,13 @@ enum Wanted {
 }
 
 impl<'a> Session<'a> {
-    /// Identifies the server, and configures the session unless a pooler shares it.
+    /// Identifies the server, and configures the session unless a pooler shares it. The register and
+    /// the echo outlive the connection.
     pub(super) async fn open(
         context: &'a Context,
         connection: &'a RefreshConnection,
         has_alternatives: bool,
-        register: &'a mut Register,
+        (register, echo): (&'a mut Register, &'a mut Echo),
     ) -> Result<Self, Error> {
         let Identification { server, catalog, .. } =
             connection.identify(&context.queries, "identify").await?;
@@ -84,6 +87,7 @@ impl<'a> Session<'a> {
                 .or_else(unless_refused)?;
         }
         register.connected();
+        echo.connected();
         let mut session = Self {
             context,
             connection,
@@ -96,6 +100,7 @@ impl<'a> Session<'a> {
             clock: Clock::starting_now(context.poll_interval),
             named: None,
             register,
+            echo,
             catalog,
             verification: Verification { reads_the_same: true, unnoticed: None },
         };
@@ -121,17 +126,31 @@ impl<'a> Session<'a> {
                 self.context.status.set_mode(mode, reason);
                 self.set_name().await?;
                 self.report(GAP).await;
+                self.listen_for_echo().await;
                 let problems = self.verification.unnoticed.clone().into_iter();
                 let problems = problems.chain(self.register.problem.clone());
+                let problems = problems.chain(self.echo.problem.clone());
                 self.context.status.set_problems(problems.collect());
             }
         }
         Ok(())
     }
 
+    /// Finds out whether changes of the primary still arrive, behind replication.
+    async fn listen_for_echo(&mut self) {
+        let Self { context, connection, server, .. } = self;
+        if let Some(sent) = self.register.take_sent() {
+            self.echo.reported(sent);
+        }
+        if let Some(arrival) = self.echo.listen(&context.queries, connection, server).await {
+            context.status.set_arrival(arrival);
+        }
+    }
+
     /// Writes the worker's row if it is due.
     async fn report(&mut self, gap: Duration) {
         let Self { context, connection, server, .. } = self;
+        context.set_report_target(server.is_behind_replication());
         let (mode, _) = server.mode(context.listen, self.listening);
         let later = self.register.report(context, connection, server, mode, gap).await;
         self.clock.poll = later.map_or(self.clock.poll, |due| due.min(self.clock.poll));
@@ -336,7 +355,7 @@ impl<'a> Session<'a> {
     fn scope<'s>(&self, wanted: Wanted, base: Option<&'s Snapshot>) -> Scope<'s> {
         match (wanted, base) {
             (Wanted::Changed, Some(base)) => {
-                let with_keys = self.catalog.filter(|_| self.server.names_rows);
+                let with_keys = self.catalog.filter(|_| self.server.names_rows());
                 let members = Instant::now() >= self.clock.members;
                 Scope::ChangedSince { base, with_keys, whole: false, members }
             }

@@ -81,11 +81,12 @@ const COLUMNS: [(&str, &str); 27] = [
 ];
 
 /// What the templates of flushes name. Nothing is flushed.
-const UNUSED: [&str; 10] = [
+const UNUSED: [&str; 11] = [
     "change_table",
     "usage_table",
     "report_table",
     "worker_function",
+    "echo_table",
     "exposure_table",
     "lost_exposures_table",
     "seen_register_table",

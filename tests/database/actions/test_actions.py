@@ -13,12 +13,13 @@ from django.apps import apps
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from flagstaff.actions import Kind
+from flagstaff.actions import Kind, all_actions
 from flagstaff.exceptions import ConflictError, FlagstaffError
 from flagstaff.history import flag_version
 from flagstaff.history.log import version_of
 from flagstaff.management.commands.flags import Command
 from flagstaff.models import FeatureFlag, WaitingAction
+from flagstaff.waiting.actions import KIND as WAITING
 from tests.conftest import ROOT
 from tests.support.history import newest_entry
 from tests.support.samples import (
@@ -44,6 +45,12 @@ pytestmark = [
 
 def test_every_action_has_a_sample() -> None:
     assert {(sample.kind, sample.name) for sample in SAMPLES} == set(ACTIONS)
+
+
+def test_every_action_of_an_app_has_a_look() -> None:
+    """Without one, its write would be called as a preview."""
+    actions = [action for kind in (PLAN, EXPERIMENT, WAITING) for action in all_actions(kind)]
+    assert [action.name for action in actions if action.look is None] == []
 
 
 def test_actions_that_can_wait_are_those_of_the_documentation() -> None:

@@ -22,6 +22,7 @@ OBJECTS = {
     "usage": ("flagstaff_usage", "CREATE TABLE flagstaff_usage (id int)"),
     "reports": ("flagstaff_report", "CREATE TABLE flagstaff_report (id int)"),
     "workers": ("flagstaff_worker", "CREATE TABLE flagstaff_worker (id int)"),
+    "echo": ("flagstaff_echo", "CREATE TABLE flagstaff_echo (id int)"),
     "view": ("flagstaff_token", "CREATE VIEW flagstaff_token AS SELECT 1 AS id"),
     "index": (
         "flagstaff_change_key",

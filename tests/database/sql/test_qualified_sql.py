@@ -61,6 +61,7 @@ REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA clones FROM PUBLIC;
 # They define or prepare something, or are for another program to run.
 NOT_QUERIES = {
     *("barrier_function_v1", "drop_tables_v1", "drop_triggers_v1"),
+    "echo_table_v1",
     *("function_hashes_v1", "group_function_v1"),
     *("history_functions_v1", "history_indexes_v1"),
     *("history_v1", "load_lock_v1"),
@@ -80,6 +81,7 @@ TYPES = {
     "load_some_groups_v1": "text[], text[]",
     "new_tokens_v1": "text",
     "read_point_v1": "text[], text[]",
+    "subscription_v1": "text, text[], text",
 }
 _SQL = re.compile(r"\s*(?:SELECT|WITH|INSERT|UPDATE|DELETE)\s")
 

@@ -281,7 +281,7 @@ def test_tables_of_another_schema_are_found(join: Join, set_steps: SetSteps) -> 
     rows(f"SET search_path = {schema}, public")
     tables = {name: f"{schema}.{table}" for name, table in own_names(connection).items()}
     for file in (
-        *("tokens_v1", "workers_table_v1", "token_functions_v1"),
+        *("tokens_v1", "workers_table_v1", "echo_table_v1", "token_functions_v1"),
         *("barrier_function_v1", "worker_function_v1"),
     ):
         rows(fill(sql(file), {"schema": schema, **tables}))
@@ -363,7 +363,16 @@ def test_propagation_is_json_serializable(join: Join) -> None:
     join("web-1", 7)
     document = json.loads(json.dumps(wait_for_workers(0).as_dict()))
     assert set(document) == {
-        *("complete", "applied", "pending", "lost", "unreported", "missing"),
+        *(
+            "complete",
+            "applied",
+            "pending",
+            "lost",
+            "unreported",
+            "missing",
+            "silent_regions",
+            "unknown_receivers",
+        ),
         *("seconds", "applied_after", "direct"),
     }
     assert (document["pending"][0]["host"], document["pending"][0]["pid"]) == ("web-1", 7)

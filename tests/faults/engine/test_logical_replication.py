@@ -8,20 +8,15 @@ from itertools import count
 import pytest
 from psycopg.conninfo import make_conninfo
 
-from tests.support.clusters import SEEN, ready
+from tests.support.clusters import COPIED, FLAGS, SEEN, TOKENS, is_copied, ready, subscribe
 from tests.support.fixtures import Query, SetGateway, execute
 from tests.support.named_rows import reads_named_rows_only
 from tests.support.sessions import within
 from tests.support.workers import GATEWAY
 from tools.postgres import Postgres
 
-FLAGS = ["flagstaff_featureflag", "flagstaff_featureflag_allowed_users", "flagstaff_keyvaluestore"]
-TOKENS = "flagstaff_token"
 # Seconds for a change to reach the subscriber.
 REPLICATED = 2.0
-# Seconds for a new subscription to copy the existing rows.
-COPIED = 20.0
-COPY_DONE = "SELECT bool_and(srsubstate = 'r') FROM pg_subscription_rel"
 
 _numbers = count(1)
 
@@ -50,40 +45,20 @@ def subscriber(server: Postgres, migrated: str) -> str:
     return make_conninfo(server.url, dbname=name)
 
 
-def subscribe(publisher: str, subscriber: str, tables: list[str]) -> None:
-    """Replicates tables from the publisher to the subscriber. Waits until the rows are copied."""
-    name = f"link_{next(_numbers)}"
-    execute(publisher, f"CREATE PUBLICATION {name} FOR TABLE {', '.join(tables)}")
-    # Within one server CREATE SUBSCRIPTION cannot create its own slot.
-    execute(publisher, f"SELECT pg_create_logical_replication_slot('{name}', 'pgoutput')")
-    execute(
-        subscriber,
-        f"CREATE SUBSCRIPTION {name} CONNECTION '{publisher}' PUBLICATION {name} "
-        "WITH (create_slot = false)",
-    )
-
-    def is_copied() -> bool:
-        # A copy starts when the running transactions are logged: every 15 s, or at a checkpoint.
-        execute(publisher, "CHECKPOINT")
-        return bool(execute(subscriber, COPY_DONE)[0])
-
-    assert within(COPIED, is_copied)
-
-
-def test_worker_with_replicated_tokens_polls_them(
+@pytest.mark.smoke
+def test_worker_with_replicated_tokens_is_notified_of_them(
     database: str, subscriber: str, query: Query, set_gateway: SetGateway
 ) -> None:
     subscribe(database, subscriber, [*FLAGS, TOKENS])
-    with ready(subscriber) as worker:
+    with ready(subscriber, POLL_INTERVAL=60) as worker:
         worker.sees(GATEWAY, "stripe", within=COPIED)
+        worker.sees(["mode"], "live", within=SEEN)
         worker.ask("watch", GATEWAY)
         for turn in range(20):
             set_gateway(f"gateway {turn}")
             worker.sees(GATEWAY, f"gateway {turn}", within=SEEN + REPLICATED)
         query("UPDATE flagstaff_featureflag SET rollout_percent = 100")
         worker.sees(["flag_enabled", "new_checkout"], True, within=SEEN + REPLICATED)
-        status = worker.ask("status")
-        assert status["mode"] in {"live", "poll"}
         assert worker.ask("watched") == ["stripe", *[f"gateway {turn}" for turn in range(20)]]
 
 
@@ -121,6 +96,44 @@ def test_subscription_created_while_a_worker_runs_is_detected(
         worker.sees(GATEWAY, "stripe", within=COPIED)
         worker.sees(["mode"], "reload", within=SEEN)
         set_gateway("adyen")
+        worker.sees(GATEWAY, "adyen", within=SEEN + REPLICATED)
+
+
+def test_mode_says_what_the_subscriptions_lack(database: str, subscriber: str) -> None:
+    subscribe(database, subscriber, [*FLAGS[1:], TOKENS], name="tokens")
+    with ready(subscriber) as worker:
+        steps = [
+            (None, "reload", "the subscription with flagstaff_token lacks other tables"),
+            ("ADD", "live", None),
+            ("DISABLE", "reload", "the subscription tokens is disabled"),
+            ("ENABLE", "live", None),
+            (None, "poll", "flagstaff_token has no trigger that notifies"),
+        ]
+        for step, mode, reason in steps:
+            if step == "ADD":
+                execute(database, f"ALTER PUBLICATION tokens ADD TABLE {FLAGS[0]}")
+                execute(subscriber, "ALTER SUBSCRIPTION tokens REFRESH PUBLICATION")
+                assert within(COPIED, lambda: is_copied(database, subscriber))
+            elif step:
+                execute(subscriber, f"ALTER SUBSCRIPTION tokens {step}")
+            elif mode == "poll":
+                execute(subscriber, f"ALTER TABLE {TOKENS} DISABLE TRIGGER flagstaff_arrived_v1")
+            worker.sees(["mode"], mode, within=SEEN)
+            said = worker.ask("field", "mode_reason")
+            assert said is None if reason is None else reason in said
+
+
+def test_flags_in_another_subscription_are_loaded_at_each_poll(
+    database: str, subscriber: str, set_gateway: SetGateway
+) -> None:
+    subscribe(database, subscriber, FLAGS, name="flags")
+    subscribe(database, subscriber, [TOKENS], name="only_tokens")
+    execute(subscriber, "ALTER SUBSCRIPTION flags DISABLE")
+    with ready(subscriber) as worker:
+        worker.sees(["mode"], "reload", within=SEEN)
+        assert FLAGS[0] in worker.ask("field", "mode_reason")
+        set_gateway("adyen")
+        execute(subscriber, "ALTER SUBSCRIPTION flags ENABLE")
         worker.sees(GATEWAY, "adyen", within=SEEN + REPLICATED)
 
 

@@ -57,8 +57,8 @@ class WorkersPage(Page):
             remarks=[
                 *(f"{mode}: {MODE_TEXTS[mode]}" for mode in modes),
                 say(
-                    "A worker registers after its first evaluation. A worker at a standby does not "
-                    "report, and is not listed."
+                    "A worker registers after its first evaluation. Behind replication, it reports "
+                    "to the primary after each wait, and about every two minutes."
                 ).local,
             ],
         )
@@ -79,8 +79,9 @@ def _notes(register: Workers) -> Iterator[str]:
 def _row(worker: Worker) -> Sequence[str]:
     state = _STATES[worker.is_behind] if worker.is_expected else "lost"
     age = localized(duration(worker.seen_seconds, largest_only=True))
+    place = ", ".join(filter(None, [worker.region, f"pid {worker.pid}"]))
     return [
-        two_lines(key_link(worker.host), f"pid {worker.pid}"),
+        two_lines(key_link(worker.host), place),
         badge(state, localized(worker_label(worker))),
         say("{time} ago", time=age).local,
         worker.mode,

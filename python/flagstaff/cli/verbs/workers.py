@@ -81,6 +81,7 @@ _WORKERS = (
     Column("state", style=_state_style),
     Column("rule_format", header="RULE FORMAT", align_right=True),
     Column("session", align_right=True),
+    Column("region"),
 )
 
 

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::super::clock::Clock;
 use super::super::connection::RefreshConnection;
+use super::super::echo::Echo;
 use super::super::load::Scope;
 use super::super::register::Register;
 use super::Session;
@@ -46,7 +47,8 @@ impl SteppedWorker {
         let connection = RefreshConnection::open(&context.target.load(), 0, wake).await?;
         let connection: &'static RefreshConnection = Box::leak(Box::new(connection));
         let register = Box::leak(Box::new(Register::new()));
-        let mut session = Session::open(context, connection, false, register).await?;
+        let echo = Box::leak(Box::new(Echo::default()));
+        let mut session = Session::open(context, connection, false, (register, echo)).await?;
         session.load_everything().await?;
         Ok(session)
     }
@@ -117,7 +119,7 @@ impl SteppedWorker {
             tables.is_some_and(|tables| tables.len() > load_queries.names.len())
         };
         !server.has_tokens()
-            || !server.names_rows
+            || !server.names_rows()
             || server.key_arguments.iter().any(|arguments| arguments.len() == 2)
             || inherits()
     }

@@ -1,0 +1,175 @@
+//! The row of a worker behind replication, which it writes at the primary.
+//!
+//! The log-in may take long, so each report has a thread of its own, and no load waits for it.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Duration;
+
+use postgres::Client;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::register_row::{RegisterRow, Shown};
+use crate::boot_time::since_boot;
+use crate::postgres::connect::pool::{Pool, Task};
+use crate::postgres::error::Error;
+use crate::postgres::random::jittered;
+use crate::postgres::threads;
+
+/// The time between two reports: each is a log-in at the primary.
+const GAP: Duration = Duration::from_secs(120);
+/// For how long a worker is expected after a report.
+const EXPECTED: f64 = 300.0;
+/// The time for a report.
+const REPORT: Duration = Duration::from_secs(8);
+/// The pause after a failure.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+/// The time for the last report.
+const END: Duration = Duration::from_millis(500);
+const THREAD: &str = "flagstaff-report";
+const DOING: &str = "report";
+
+/// The echo that a report has found at the primary, and when the report began, since boot.
+pub(super) type Sent = (i64, Duration);
+
+type Outcome = Result<Option<i64>, Error>;
+
+/// The reports of one worker.
+#[derive(Debug, Default)]
+pub(super) struct RegionReport {
+    /// What the last report has shown, and when.
+    written: Option<(Shown, Instant)>,
+    in_flight: Option<(Shown, Duration, Receiver<Outcome>)>,
+    paused_until: Option<Instant>,
+    gap: Option<Duration>,
+    may_have_row: bool,
+}
+
+/// What a report needs.
+pub(super) struct Statements {
+    /// Writes the row.
+    pub(super) register: String,
+    /// Reads the echo at the primary.
+    pub(super) echo: String,
+}
+
+impl RegionReport {
+    /// Whether a report is due that shows this.
+    pub(super) fn is_due(&self, shown: Shown) -> bool {
+        let now = Instant::now();
+        let due = self.written.map_or(now, |(before, at)| {
+            let is_awaited = (before.mode, before.barrier) != (shown.mode, shown.barrier);
+            if is_awaited { now } else { at + self.gap.unwrap_or(GAP) }
+        });
+        self.in_flight.is_none() && self.paused_until.map_or(due, |until| due.max(until)) <= now
+    }
+
+    /// Begins a report. Does not block; `wake` is notified at its end.
+    pub(super) fn send(
+        &mut self,
+        (row, shown): (RegisterRow, Shown),
+        pool: &Arc<Pool>,
+        statements: Statements,
+        wake: Arc<Notify>,
+    ) {
+        let (sender, outcome) = channel();
+        let (pool, row) = (pool.clone(), row.of_region(EXPECTED));
+        let task = Task { thread: THREAD, doing: DOING, until: std::time::Instant::now() + REPORT };
+        let report = move || {
+            let work = {
+                let statements = Arc::new(statements);
+                move |client: &mut Client| write(client, &row, &statements)
+            };
+            drop(sender.send(pool.run(task, &mut || false, work)));
+            wake.notify_one();
+        };
+        self.may_have_row = true;
+        match threads::spawn(THREAD, DOING, report) {
+            Ok(_) => self.in_flight = Some((shown, since_boot(), outcome)),
+            Err(_) => self.paused_until = Some(Instant::now() + AFTER_FAILURE),
+        }
+    }
+
+    /// The outcome of a report that has ended since the last call.
+    pub(super) fn ended(&mut self) -> Option<Result<Option<Sent>, Error>> {
+        let (shown, began, receiver) = self.in_flight.take()?;
+        let outcome = match receiver.try_recv() {
+            Ok(outcome) => outcome,
+            Err(TryRecvError::Empty) => {
+                self.in_flight = Some((shown, began, receiver));
+                return None;
+            }
+            Err(TryRecvError::Disconnected) => Err(Error::lost(DOING)),
+        };
+        match &outcome {
+            Ok(_) => {
+                (self.written, self.paused_until) = (Some((shown, Instant::now())), None);
+                self.gap = Some(jittered(GAP));
+            }
+            Err(_) => self.paused_until = Some(Instant::now() + jittered(AFTER_FAILURE)),
+        }
+        Some(outcome.map(|number| number.map(|number| (number, began))))
+    }
+
+    /// Deletes the row, because the worker ends. Blocks for half a second at most.
+    pub(super) fn end(&mut self, row: RegisterRow, pool: &Arc<Pool>, register: &str) {
+        if !self.may_have_row {
+            return;
+        }
+        self.may_have_row = false;
+        let (row, register, pool) = (row.of_region(EXPECTED), register.to_owned(), pool.clone());
+        let task = Task { thread: THREAD, doing: DOING, until: std::time::Instant::now() + END };
+        let (sender, ended) = channel();
+        let work = move |client: &mut Client| {
+            let ended = client.query_typed(&register, &row.parameters());
+            ended.map(drop).map_err(|error| Error::driver(DOING, error))
+        };
+        // A thread of its own: a connection cannot be closed by one that runs asynchronous tasks.
+        let report = move || drop(sender.send(pool.run(task, &mut || false, work)));
+        if threads::spawn(THREAD, DOING, report).is_ok() {
+            drop(ended.recv_timeout(END));
+        }
+    }
+}
+
+/// Writes the row, and returns the number of the echo afterwards, if it can be read.
+fn write(client: &mut Client, row: &RegisterRow, statements: &Statements) -> Outcome {
+    let failed = |error| Error::driver(DOING, error);
+    client.query_typed(&statements.register, &row.parameters()).map_err(failed)?;
+    let echo = client.query_typed(&statements.echo, &[]);
+    Ok(echo.ok().and_then(|rows| rows.first().and_then(|row| row.try_get("number").ok())))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::postgres::status::RefreshMode;
+
+    const SHOWN: Shown = Shown { mode: RefreshMode::Poll, barrier: 5, token: 7, nonce: 1 };
+
+    #[tokio::test(start_paused = true)]
+    async fn report_is_due_for_a_barrier_at_once_and_for_another_token_after_the_gap() {
+        let mut report = RegionReport::default();
+        assert!(report.is_due(SHOWN));
+        report.written = Some((SHOWN, Instant::now()));
+        assert!(!report.is_due(Shown { token: 8, ..SHOWN }));
+        assert!(report.is_due(Shown { barrier: 8, token: 8, ..SHOWN }));
+        report.paused_until = Some(Instant::now() + AFTER_FAILURE);
+        assert!(!report.is_due(Shown { barrier: 8, token: 8, ..SHOWN }));
+        advance(GAP).await;
+        assert!(report.is_due(SHOWN));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn report_waits_for_the_one_before() {
+        let (_sender, receiver) = channel();
+        let in_flight = Some((SHOWN, Duration::ZERO, receiver));
+        let mut report = RegionReport { in_flight, ..RegionReport::default() };
+        assert!(!report.is_due(SHOWN));
+        assert!(report.ended().is_none());
+        assert!(!report.is_due(SHOWN));
+    }
+}

@@ -1,0 +1,100 @@
+"""The rows of workers behind replication, which report rarely and over connections of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from flagstaff import wait_for_workers
+from flagstaff._workers.register import read_workers
+from flagstaff._workers.words import propagation_messages
+from tests.database.workers.conftest import SetSteps
+from tests.support.fake_workers import NEWEST, FakeWorker, Join, join, let_pass
+from tests.support.sql import rows
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+__all__ = ["join"]
+
+DAY = 86_400
+
+InRegion = Callable[[str], FakeWorker]
+
+
+@pytest.fixture
+def in_region(join: Join) -> InRegion:
+    """Connects a fake worker of the region "eu", which has reported once."""
+
+    def join_region(host: str) -> FakeWorker:
+        worker = join(host, reports=False, is_pooled=True, application_name="flagstaff-reports")
+        worker.region = "eu"
+        worker.report()
+        return worker
+
+    return join_region
+
+
+def test_worker_of_a_region_is_named_with_it(in_region: InRegion) -> None:
+    worker = in_region("web-7")
+    worker.leave()
+    [found] = read_workers().registered
+    assert (str(found), found.region, found.is_replicated) == ("web-7 (eu, pid 1)", "eu", True)
+    assert found.is_expected
+
+
+def test_region_is_silent_until_one_of_its_workers_reports(join: Join, in_region: InRegion) -> None:
+    local = join("web-1")
+    in_region("web-2")
+    other = in_region("web-3")
+    let_pass(301)
+    local.report()
+    assert read_workers().silent_regions == ("eu",)
+    other.report()
+    assert read_workers().silent_regions == ()
+
+
+def test_lost_worker_of_a_region_is_listed_for_a_day(join: Join, in_region: InRegion) -> None:
+    in_region("web-1")
+    join("web-2", is_pooled=True)
+    let_pass(DAY)
+    join("web-3")
+    assert {worker.host for worker in read_workers().registered} == {"web-1", "web-3"}
+    let_pass(DAY)
+    join("web-4")
+    assert "web-1" not in {worker.host for worker in read_workers().registered}
+
+
+def test_worker_of_a_region_does_not_hide_one_that_does_not_report(
+    join: Join, in_region: InRegion
+) -> None:
+    join("web-1", reports=False)
+    in_region("web-2").leave()
+    assert read_workers().unreported == 1
+
+
+def test_worker_of_a_region_shows_tokens_late_and_is_not_behind(in_region: InRegion) -> None:
+    in_region("web-1")
+    rows("SELECT flagstaff_barrier_v1()")
+    rows("UPDATE flagstaff_token SET at = at - interval '1 minute'")
+    assert read_workers().behind == ()
+    rows("UPDATE flagstaff_token SET at = at - interval '2 minutes'")
+    assert [worker.host for worker in read_workers().behind] == ["web-1"]
+
+
+def test_wait_for_a_silent_region_is_not_complete_and_says_so(
+    join: Join, in_region: InRegion, set_steps: SetSteps
+) -> None:
+    local = join("web-1")
+    in_region("web-2")
+    let_pass(301)
+    set_steps(local.load)
+    found = wait_for_workers()
+    assert (found.complete, found.applied, found.silent_regions) == (False, 1, ("eu",))
+    assert "Regions in which no worker reports: eu." in [*propagation_messages(found)]
+
+
+def test_wait_counts_a_worker_of_a_region(in_region: InRegion, set_steps: SetSteps) -> None:
+    worker = in_region("web-1")
+    set_steps(lambda: worker.report(*rows(NEWEST)[0]))
+    assert wait_for_workers().complete

@@ -1,0 +1,95 @@
+"""A wait at the primary asks the workers behind replication, which report to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from tests.faults import propagation
+from tests.faults.replication.conftest import Region, Regions
+from tests.support.clusters import ready
+from tests.support.fixtures import execute
+from tests.support.python_processes import STRICT, run_python
+from tests.support.workers import Worker
+from tools.limits import seconds
+
+KILL = ["flags", "kill", "new_checkout", "--wait", "5"]
+ROWS = "SELECT count(*) FROM flagstaff_worker WHERE is_replicated AND region = %s"
+
+
+@pytest.fixture(autouse=True)
+def empty_register(regions: Regions, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("PRIMARY_URL", regions.primary)
+    yield
+    execute(regions.primary, "DELETE FROM flagstaff_worker")
+
+
+@contextmanager
+def in_region(name: str, region: Region, **flagstaff: Any) -> Iterator[Worker]:
+    """A worker that reads the copy in this region."""
+    project = "tests.support.settings_region"
+    with ready(region.url, project=project, DATABASE="copy", REGION=name, **flagstaff) as worker:
+        yield worker
+
+
+def waited(caller: Worker, timeout: float, expect: int | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = caller.call(propagation.wait_for_workers, seconds(timeout), expect)
+    return found
+
+
+@pytest.mark.smoke
+def test_wait_at_the_primary_covers_the_workers_of_all_regions(regions: Regions) -> None:
+    with (
+        ready(regions.primary),
+        in_region("eu", regions.standby) as at_standby,
+        in_region("us", regions.subscriber) as at_subscriber,
+        Worker(regions.primary) as caller,
+    ):
+        found = waited(caller, 10, 3)
+        assert (found["complete"], found["applied"], found["silent_regions"]) == (True, 3, [])
+        assert at_standby.ask("problems") == at_subscriber.ask("problems") == []
+        regions.standby.run("SELECT pg_wal_replay_pause()")
+        try:
+            found = waited(caller, 2)
+        finally:
+            regions.standby.run("SELECT pg_wal_replay_resume()")
+        assert (found["complete"], found["applied"]) == (False, 2)
+        [pending] = found["pending"]
+        assert (pending["region"], pending["pid"]) == ("eu", at_standby.pid)
+    # Their ends are reported, too.
+    assert execute(regions.primary, ROWS, "eu") == (0,)
+
+
+def test_kill_is_not_confirmed_while_a_region_is_silent(regions: Regions) -> None:
+    with (
+        ready(regions.primary),
+        in_region("eu", regions.cascade),
+        Worker(regions.primary) as caller,
+    ):
+        assert waited(caller, 10, 2)["complete"] is True
+        # As if another worker of the region had not reported for more than five minutes.
+        execute(
+            regions.primary,
+            "UPDATE flagstaff_worker SET worker = md5(worker), expected_by = seen_at "
+            "WHERE is_replicated",
+        )
+    ran = run_python(regions.primary, *STRICT, "-m", "django", *KILL, status=7)
+    assert "Regions in which no worker reports: eu." in ran.stderr
+    assert "no worker reports from a region" in ran.stderr
+
+
+def test_region_that_the_settings_name_must_report(regions: Regions) -> None:
+    with ready(regions.primary), Worker(regions.primary, REGIONS=["asia"]) as caller:
+        found = waited(caller, 5, 1)
+    assert (found["complete"], found["silent_regions"]) == (False, ["asia"])
+
+
+def test_receivers_without_workers_are_noted_and_do_not_fail_a_wait(regions: Regions) -> None:
+    with ready(regions.primary), Worker(regions.primary) as caller:
+        found = waited(caller, 5, 1)
+    assert found["complete"] is True
+    # The standby, and the subscriber.
+    assert found["unknown_receivers"] == 2

@@ -1,0 +1,110 @@
+"""Workers behind replication notice that nothing arrives from the primary, and say why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Event
+
+import pytest
+
+from flagstaff import status
+from tests.faults.replication.conftest import LIMIT, Region, Regions, follow
+from tests.support.clusters import SEEN, ready
+from tests.support.fixtures import execute
+from tests.support.workers import Worker, calling
+
+# Replication needs a moment to begin again, and the worker two polls.
+AGAIN = 10.0
+SILENT = "nothing has arrived from the primary"
+UNKNOWN = "it is not known how old the flags are"
+
+Fault = Callable[[Regions], Iterator[None]]
+
+
+def paused_replay(regions: Regions) -> Iterator[None]:
+    regions.standby.run("SELECT pg_wal_replay_pause()")
+    yield
+    regions.standby.run("SELECT pg_wal_replay_resume()")
+
+
+def ended_walreceiver(regions: Regions) -> Iterator[None]:
+    follow(regions.standby.server, "")
+    yield
+    follow(regions.standby.server, regions.proxy.url)
+
+
+def silent_link(regions: Regions) -> Iterator[None]:
+    regions.proxy.stop()
+    yield
+    regions.proxy.resume()
+
+
+def disabled_subscription(regions: Regions) -> Iterator[None]:
+    regions.subscriber.run("ALTER SUBSCRIPTION regions DISABLE")
+    yield
+    regions.subscriber.run("ALTER SUBSCRIPTION regions ENABLE")
+
+
+def conflict_in_apply(regions: Regions) -> Iterator[None]:
+    for url in (regions.subscriber.url, regions.primary):
+        execute(url, "INSERT INTO flagstaff_keyvaluestore (id, key, value) VALUES (77, 'a', '1')")
+    yield
+    regions.subscriber.run("DELETE FROM flagstaff_keyvaluestore WHERE id = 77")
+
+
+# What happens, where the worker is, and what it says. A server does not know that a link is silent.
+FAULTS: dict[str, tuple[Fault, str, str]] = {
+    "paused replay": (paused_replay, "standby", "the standby has paused its replay"),
+    "ended walreceiver": (ended_walreceiver, "standby", "the standby receives nothing"),
+    "silent link": (silent_link, "standby", ""),
+    "first link of a cascade": (ended_walreceiver, "cascade", ""),
+    "subscription": (disabled_subscription, "subscriber", "the subscription regions is disabled"),
+    "conflict": (conflict_in_apply, "subscriber", "changes could not be applied"),
+}
+
+
+def problems(worker: Worker, kind: str) -> list[str]:
+    return [problem for problem in worker.ask("problems") if problem.startswith(kind)]
+
+
+def is_current() -> bool:
+    """Whether the age of this worker is known, and low."""
+    now = status()
+    return now.age is not None and not now.stale
+
+
+@contextmanager
+def listening(region: Region, echo: Event) -> Iterator[Worker]:
+    """A worker that has seen the echo change."""
+    with ready(region.url, MAX_STALENESS=LIMIT) as worker:
+        echo.set()
+        worker.sees(calling(is_current), False, within=AGAIN)
+        echo.clear()
+        worker.sees(calling(is_current), True, within=AGAIN)
+        yield worker
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(name, marks=pytest.mark.smoke) if name == "silent link" else name
+        for name in FAULTS
+    ],
+)
+def test_worker_is_stale_while_nothing_arrives_and_says_why(
+    fault: str, regions: Regions, echo: Event
+) -> None:
+    happen, place, cause = FAULTS[fault]
+    with listening(getattr(regions, place), echo) as worker:
+        steps = happen(regions)
+        next(steps)
+        try:
+            worker.sees(["field", "stale"], True, within=2 * LIMIT + SEEN)
+            [problem] = problems(worker, SILENT)
+            assert f": {cause}" in problem
+            assert worker.ask("field", "age") >= LIMIT
+        finally:
+            next(steps, None)
+        worker.sees(["field", "stale"], False, within=AGAIN)
+        assert problems(worker, SILENT) == []
