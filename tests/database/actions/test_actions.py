@@ -56,7 +56,7 @@ def test_every_action_of_an_app_has_a_look() -> None:
 def test_actions_that_can_wait_are_those_of_the_documentation() -> None:
     can_wait = {(kind, name) for (kind, name), action in ACTIONS.items() if action.can_wait}
     assert {name for kind, name in can_wait if kind == PLAN} == {"start", "resume"}
-    of_experiments = {"start", "grow", "restart", "ship"}
+    of_experiments = {"start", "stop", "grow", "restart", "ship"}
     assert {name for kind, name in can_wait if kind == EXPERIMENT} == of_experiments
     cannot = {name for kind, name in ACTIONS.keys() - can_wait if isinstance(kind, Kind)}
     assert cannot == {"kill", "undo", "restore"}
