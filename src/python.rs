@@ -11,6 +11,7 @@ mod change_signal;
 mod clock;
 mod context;
 mod crawlers;
+mod declared;
 mod direct;
 mod errors;
 mod evaluation;
@@ -61,6 +62,8 @@ mod _core {
     use super::change_signal::{close_change_signal, open_change_signal};
     #[pymodule_export]
     use super::clock::monotonic;
+    #[pymodule_export]
+    use super::declared::{DeclaredFlag, DeclaredValue};
     #[pymodule_export]
     use super::fork::{after_fork, fork_begins, fork_ends};
     #[pymodule_export]

@@ -14,6 +14,8 @@ __all__ = [
     "REGISTERS",
     "RULE_FORMAT",
     "Comparison",
+    "DeclaredFlag",
+    "DeclaredValue",
     "Observation",
     "Resolution",
     "Snapshot",
@@ -170,6 +172,19 @@ def get_variant(
 def get_variant(
     key: str, user: UserLike = None, *, default: _T, context: Context = None
 ) -> str | _T: ...
+
+class DeclaredFlag:
+    """The base of `Flag`, beside `str`."""
+
+    def enabled(self, user: UserLike = None, *, context: Context = None) -> bool:
+        """Returns True if the flag is on for `user`, as `flag_enabled` does."""
+
+class DeclaredValue(Generic[_T]):
+    """The base of `Value`, beside `str`."""
+
+    def get(self, user: UserLike = None, *, context: Context = None) -> _T:
+        """Returns the value for `user`, in its declared type."""
+
 def current(key: str | None = None) -> Snapshot:
     """Returns the newest snapshot, for one evaluation of `key` or of all flags. Does not block.
 
