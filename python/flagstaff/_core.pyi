@@ -174,13 +174,13 @@ def get_variant(
 ) -> str | _T: ...
 
 class DeclaredFlag:
-    """The base of `Flag`, beside `str`."""
+    """The base of `Flag`, beside `str`. Without fields, so that both can be bases of one class."""
 
     def enabled(self, user: UserLike = None, *, context: Context = None) -> bool:
         """Returns True if the flag is on for `user`, as `flag_enabled` does."""
 
 class DeclaredValue(Generic[_T]):
-    """The base of `Value`, beside `str`."""
+    """The base of `Value`, beside `str`. Without fields, so that both can be bases of one class."""
 
     def get(self, user: UserLike = None, *, context: Context = None) -> _T:
         """Returns the value for `user`, in its declared type."""

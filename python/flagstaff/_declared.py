@@ -250,7 +250,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         python_type = type or default.__class__
         stored = declared_type(python_type)
         if not choices and issubclass(python_type, Enum):
-            choices = [*cast("type[Enum]", python_type)]
+            choices = [*cast("Any", python_type)]
         vars(value).update(
             default=default,
             description=description,
