@@ -12,6 +12,7 @@ mod clock;
 mod context;
 mod crawlers;
 mod declared;
+mod default_types;
 mod direct;
 mod errors;
 mod evaluation;
@@ -63,7 +64,7 @@ mod _core {
     #[pymodule_export]
     use super::clock::monotonic;
     #[pymodule_export]
-    use super::declared::{DeclaredFlag, DeclaredValue};
+    use super::declared::{DeclaredFlag, DeclaredValue, declare};
     #[pymodule_export]
     use super::fork::{after_fork, fork_begins, fork_ends};
     #[pymodule_export]

@@ -28,6 +28,7 @@ __all__ = [
     "client_side_units",
     "close_change_signal",
     "current",
+    "declare",
     "flag_enabled",
     "fork_begins",
     "fork_ends",
@@ -172,6 +173,16 @@ def get_variant(
 def get_variant(
     key: str, user: UserLike = None, *, default: _T, context: Context = None
 ) -> str | _T: ...
+def declare(
+    flags: Sequence[tuple[str, bool]],
+    values: Sequence[tuple[str, str, str, bool, Sequence[str], bool, bool, bool]],
+) -> None:
+    """Sets what code declares, in place of all that was declared before. Does not block.
+
+    Of a flag the key, and whether it is client side. Of a value the key, the default in JSON, the
+    form, whether it can be null, the choices in JSON, whether it is secret, whether it is client
+    side, and whether Python makes its objects. Raises `ValueError` for an unknown form.
+    """
 
 class DeclaredFlag:
     """The base of `Flag`, beside `str`. Without fields, so that both can be bases of one class."""
@@ -220,9 +231,10 @@ class Resolution(Generic[_T]):
 
     @property
     def error_code(self) -> str | None:
-        """`PROVIDER_NOT_READY`, `FLAG_NOT_FOUND`, `PARSE_ERROR`, or `GENERAL` without a database.
+        """`PROVIDER_NOT_READY`, `FLAG_NOT_FOUND`, `PARSE_ERROR`, `TYPE_MISMATCH`, or `GENERAL`.
 
-        None unless the reason is ERROR.
+        `TYPE_MISMATCH` if the value is not as code declares it, `GENERAL` without a database. None
+        unless the reason is ERROR.
         """
 
     @property

@@ -19,10 +19,11 @@ from django.utils.dateparse import parse_date
 
 from flagstaff import _core
 from flagstaff._declared_types import DeclaredType, declared_type
+from flagstaff._log import log_once
 from flagstaff._text import Sentence, say, text_of
 from flagstaff._value_schema import ValueSchema, choices_problem, value_problem
 from flagstaff.exceptions import DeclarationError
-from flagstaff.validators import key_problem, tags_problem, unit_problem
+from flagstaff.validators import key_problem, tags_problem, unit_problem, validate_value
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -278,6 +279,15 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         """What may be stored, as JSON has it."""
         return ValueSchema(self.stored.json, [*map(self.to_json, self.choices)])
 
+    @property
+    def for_workers(self) -> tuple[str, str, str, bool, list[str], bool, bool, bool]:
+        """What the extension takes."""
+        default = json.dumps(self.to_json(self.default))
+        choices = [json.dumps(self.to_json(choice)) for choice in self.choices]
+        stored, is_converted = self.stored, self.stored.from_text is not None
+        readers = (self.secret, self.client_side)
+        return (str(self), default, stored.form, self.null, choices, *readers, is_converted)
+
     def to_json(self, value: object) -> Any:
         """Returns what JSON stores for a value of the type. Raises ValueError or TypeError."""
         return None if value is None else self.stored.to_json(value)
@@ -304,6 +314,25 @@ def declared_value(key: str) -> Value[Any] | None:
     return declared if isinstance(declared, Value) else None
 
 
+def publish() -> None:
+    """Makes the extension know all declared keys. Does not block."""
+    keys = DECLARED.values()
+    flags = [(str(key), key.client_side) for key in keys if isinstance(key, Flag)]
+    _core.declare(flags, [key.for_workers for key in keys if isinstance(key, Value)])
+
+
+def object_of(key: str, text: str) -> object:
+    """Returns a value in its declared type, from its JSON text; the default if that fails."""
+    value = cast("Value[Any]", DECLARED[key])
+    try:
+        return cast("Any", value.stored.from_text)(text)
+    except (ArithmeticError, ValueError) as error:
+        # Not the text of the error, which has the value.
+        message = f"value {key!r} cannot be read ({type(error).__name__}), so it is its default"
+        log_once("declared value", key, message)
+        return value.default
+
+
 def discover() -> None:
     """Imports the `flags.py` of each installed app. Raises DeclarationError, which names the file.
 
@@ -325,6 +354,17 @@ def discover() -> None:
             raise DeclarationError(
                 "{file} cannot be imported: {problem}", file=spec.origin, problem=problem
             ) from error
+    _state.is_discovered = True
+    publish()
+
+
+class _State:
+    """Whether each `flags.py` was imported. What is declared later is known at once."""
+
+    is_discovered = False
+
+
+_state = _State()
 
 
 def _declare(key: Flag | Value[Any], frame: FrameType, problems: Sequence[Sentence | None]) -> None:
@@ -344,6 +384,8 @@ def _declare(key: Flag | Value[Any], frame: FrameType, problems: Sequence[Senten
             second=str(place),
         )
     DECLARED[text] = key
+    if _state.is_discovered:
+        publish()
 
 
 def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence | None:
@@ -366,18 +408,18 @@ def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence |
                 value=repr(item),
                 type=value.python_type.__name__,
             )
-    if value.choices and value.stored.json not in {"object", "array"}:
-        schema = value.schema
-        if problem := choices_problem([*schema.choices], schema.type):
-            return problem
+    if value.choices and (problem := choices_problem(value.schema.choices, stored.json)):
+        return problem
     if value.default is None:
         return None
     try:
+        stored_default = value.to_json(value.default)
+        validate_value(stored_default)
         for validate in value.validators:
             validate(value.default)
     except ValidationError as error:
         return say("the default: {problem}", problem=text_of([error]))
-    return value_problem(value.to_json(value.default), value.schema)
+    return value_problem(stored_default, value.schema)
 
 
 def _constant(key: str) -> str:

@@ -11,8 +11,8 @@ use super::resolution::{PyResolution, Resolved};
 use super::snapshot::PySnapshot;
 use super::state::LIVE;
 use super::subject::UserArgument;
-use super::value::or_none;
-use super::{kept_values, start};
+use super::value::default_of;
+use super::{default_types, kept_values, start};
 use crate::live::State;
 
 /// Returns True if the flag `key` is on for `user`.
@@ -117,10 +117,13 @@ pub(super) fn get_value<'py>(
         && state.overrides.is_none()
         && let Some(snapshot) = &state.snapshot
     {
-        return match kept_values::get(&key, snapshot.values_version()) {
-            Some(object) => Ok(object),
-            None => value_in_memory(&key, default, user, context, state),
+        let version = snapshot.values_version();
+        let value = match kept_values::get(&key, version) {
+            Some(object) => object,
+            None => value_in_memory(&key, default, user, context, state)?,
         };
+        default_types::compare(&key, default, &value, Some(version))?;
+        return Ok(value);
     }
     drop(current);
     PySnapshot::current(Some(&key)).get_value(key, default.cloned(), user, context)
@@ -147,7 +150,7 @@ fn value_in_memory<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     let found = Evaluator::of(state).value_object(key, user, context, true)?;
-    Ok(found.map_or_else(|_| or_none(key.py(), default.cloned()), |(value, _)| value))
+    found.map_or_else(|_| default_of(key, default.cloned()), |(value, _)| Ok(value))
 }
 
 /// Returns the newest snapshot, for one evaluation of `key` or of all flags. Does not block.

@@ -1,11 +1,54 @@
 //! What a declared key can do: the bases of `flagstaff.Flag` and `flagstaff.Value`, which are also
 //! strings.
 
+use std::sync::Arc;
+
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
 use super::api::{flag_enabled, get_value};
 use super::arguments::Key;
+use super::state::LIVE;
+use crate::declared::{Declared, DeclaredFlag as FlagOfCode, DeclaredValue as ValueOfCode, Form};
+use crate::stored_value::StoredValue;
+
+/// A declared value: key, default in JSON, form, whether it can be null, choices in JSON, whether it is
+/// secret, whether it is client side, whether Python makes its objects.
+type PyDeclaredValue = (String, String, String, bool, Vec<String>, bool, bool, bool);
+
+/// Sets what code declares, in place of all that was declared before. Does not block.
+///
+/// Of a flag the key, and whether it is client side. Of a value the key, the default in JSON, the
+/// form, whether it can be null, the choices in JSON, whether it is secret, whether it is client
+/// side, and whether Python makes its objects. Raises `ValueError` for an unknown form.
+#[pyfunction]
+pub(super) fn declare(flags: Vec<(String, bool)>, values: Vec<PyDeclaredValue>) -> PyResult<()> {
+    let flags =
+        flags.into_iter().map(|(key, client_side)| (key.into(), FlagOfCode { client_side }));
+    let values = values.into_iter().map(|value| {
+        let declared = declared_value(value)?;
+        Ok((Box::from(&*declared.key), Arc::new(declared)))
+    });
+    let values = values.collect::<PyResult<_>>()?;
+    LIVE.declare(Declared { flags: flags.collect(), values });
+    Ok(())
+}
+
+fn declared_value(value: PyDeclaredValue) -> PyResult<ValueOfCode> {
+    let (key, default, form, is_nullable, choices, is_secret, client_side, is_converted) = value;
+    let known = Form::named(&form);
+    Ok(ValueOfCode {
+        key: key.into(),
+        default: StoredValue::from_json(&default),
+        form: known.ok_or_else(|| PyValueError::new_err(form))?,
+        is_nullable,
+        choices: choices.iter().map(|choice| StoredValue::from_json(choice)).collect(),
+        is_secret,
+        client_side,
+        is_converted,
+    })
+}
 
 /// The base of `Flag`, beside `str`. Without fields, so that both can be bases of one class.
 #[pyclass(frozen, subclass, module = "flagstaff._core")]

@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyType};
 
 use crate::message::{Message, Value};
 use crate::postgres::texts as server;
-use crate::{row, rules, steps, stored_value};
+use crate::{declared, row, rules, steps, stored_value};
 
 /// Returns the English of all texts of the extension, for the catalogue.
 #[pyfunction]
@@ -14,6 +14,7 @@ pub(super) fn texts() -> Vec<&'static str> {
     let templates = [
         rules::TEMPLATES,
         stored_value::TEMPLATES,
+        declared::TEMPLATES,
         row::TEMPLATES,
         steps::TEMPLATES,
         server::TEMPLATES,

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use super::allowed_users::AllowedUsersByFlag;
+use super::declared::{add_flags, declared_flag};
 use super::key_table::{KeyTable, Keyed};
 use super::plans::Plans;
 use super::ruled::with_rows;
 use super::segments::{NextRules, unreadable_rules};
 use super::slot::{LoadedTable, Versions};
 use super::unique::Unique;
+use crate::declared::Declared;
 use crate::flag::{Flag, Identity};
 use crate::primary_key::PrimaryKey;
 use crate::row::{CheckedFlag, FlagRow, Problem, RowKind};
@@ -30,6 +32,7 @@ pub(super) struct FlagSources<'a> {
     pub(super) users: Versions<'a, AllowedUsersByFlag>,
     pub(super) plans: Versions<'a, Plans>,
     pub(super) rules: NextRules<'a, Flag>,
+    pub(super) declared: &'a Declared,
 }
 
 impl FlagSources<'_> {
@@ -49,7 +52,9 @@ impl FlagSources<'_> {
             Some(last) => last.identity.clone(),
             None => Arc::new(Identity::new(key, pk)),
         };
-        Flag { identity, enabled, rollout_percent, client_side, allowed_users, targeting }
+        let flag =
+            Flag { identity, enabled, rollout_percent, client_side, allowed_users, targeting };
+        declared_flag(flag, self.declared)
     }
 
     /// The flag with its current allowed users, segments and watch.
@@ -95,6 +100,7 @@ impl LoadedTable for Flags {
                 flags.entries.add(sources.current(flag));
             }
         }
+        add_flags(&mut flags.entries, self, sources.declared);
         (flags.entries, flags.problems)
     }
 
@@ -109,7 +115,9 @@ impl LoadedTable for Flags {
             let last = self.get(&row.key).filter(|last| last.identity.pk == row.pk);
             Some(sources.flag(row, last))
         });
-        with_rows(self, asked, flags)
+        let mut next = with_rows(self, asked, flags)?;
+        add_flags(&mut next, self, sources.declared);
+        Some(next)
     }
 
     fn has_changed_others(sources: &FlagSources<'_>) -> bool {
