@@ -12,6 +12,7 @@ mod clock;
 mod context;
 mod crawlers;
 mod declared;
+mod declared_bases;
 mod default_types;
 mod direct;
 mod errors;
@@ -64,7 +65,9 @@ mod _core {
     #[pymodule_export]
     use super::clock::monotonic;
     #[pymodule_export]
-    use super::declared::{DeclaredFlag, DeclaredValue, declare};
+    use super::declared::declare;
+    #[pymodule_export]
+    use super::declared_bases::{DeclaredFlag, DeclaredValue};
     #[pymodule_export]
     use super::fork::{after_fork, fork_begins, fork_ends};
     #[pymodule_export]

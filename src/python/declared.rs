@@ -1,5 +1,4 @@
-//! What a declared key can do: the bases of `flagstaff.Flag` and `flagstaff.Value`, which are also
-//! strings.
+//! What code declares, and what a declared key can do.
 
 use std::sync::Arc;
 
@@ -9,6 +8,7 @@ use pyo3::types::PyType;
 
 use super::api::{flag_enabled, get_value};
 use super::arguments::Key;
+use super::declared_bases::{DeclaredFlag, DeclaredValue};
 use super::state::LIVE;
 use crate::declared::{Declared, DeclaredFlag as FlagOfCode, DeclaredValue as ValueOfCode, Form};
 use crate::stored_value::StoredValue;
@@ -50,10 +50,6 @@ fn declared_value(value: PyDeclaredValue) -> PyResult<ValueOfCode> {
     })
 }
 
-/// The base of `Flag`, beside `str`. Without fields, so that both can be bases of one class.
-#[pyclass(frozen, subclass, module = "flagstaff._core")]
-pub(super) struct DeclaredFlag;
-
 #[pymethods]
 impl DeclaredFlag {
     /// Returns True if the flag is on for `user`, as `flag_enabled` does.
@@ -66,10 +62,6 @@ impl DeclaredFlag {
         flag_enabled(text(key)?, user, false, context)
     }
 }
-
-/// The base of `Value`, beside `str`. Without fields, so that both can be bases of one class.
-#[pyclass(frozen, subclass, module = "flagstaff._core")]
-pub(super) struct DeclaredValue;
 
 #[pymethods]
 impl DeclaredValue {

@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
-use super::declared::DeclaredValue;
+use super::declared_bases::DeclaredValue;
 use crate::stored_value::StoredValue;
 
 /// The longest text that is kept, in bytes: to copy it is cheap compared to holding it twice.

@@ -14,8 +14,8 @@ pub(super) fn texts() -> Vec<&'static str> {
     let templates = [
         rules::TEMPLATES,
         stored_value::TEMPLATES,
-        declared::TEMPLATES,
         row::TEMPLATES,
+        declared::TEMPLATES,
         steps::TEMPLATES,
         server::TEMPLATES,
     ];

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use super::allowed_users::AllowedUsersByFlag;
-use super::declared::{add_flags, declared_flag};
 use super::key_table::{KeyTable, Keyed};
 use super::plans::Plans;
 use super::ruled::with_rows;
@@ -133,5 +132,42 @@ impl LoadedTable for Flags {
 
     fn rule_problems(&self) -> Vec<Problem> {
         unreadable_rules(self)
+    }
+}
+
+/// The flags with what code declares now.
+pub(super) fn with_declared(flags: &Flags, declared: &Declared) -> Flags {
+    let of_rows = flags.iter().filter(|flag| flag.has_row()).cloned();
+    let mut next = of_rows.map(|flag| declared_flag(flag, declared)).collect();
+    add_flags(&mut next, flags, declared);
+    next
+}
+
+/// The flag of a row, as far as code lets it be read.
+fn declared_flag(mut flag: Flag, declared: &Declared) -> Flag {
+    if let Some(declared) = declared.flags.get(&*flag.identity.key) {
+        flag.client_side &= declared.client_side;
+    }
+    flag
+}
+
+/// Adds the declared flags without a row: disabled.
+fn add_flags(flags: &mut Flags, before: &Flags, declared: &Declared) {
+    for (key, declared) in &declared.flags {
+        if flags.get(key).is_some() {
+            continue;
+        }
+        let identity = match before.get(key) {
+            Some(before) if !before.has_row() => before.identity.clone(),
+            _ => Arc::new(Identity::new(key.clone(), PrimaryKey::None)),
+        };
+        flags.add(Flag {
+            identity,
+            enabled: false,
+            rollout_percent: 0,
+            client_side: declared.client_side,
+            allowed_users: Arc::default(),
+            targeting: None,
+        });
     }
 }
