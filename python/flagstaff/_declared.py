@@ -18,10 +18,22 @@ from django.core.exceptions import ValidationError
 from django.utils.dateparse import parse_date
 
 from flagstaff import _core
-from flagstaff._declared_types import DeclaredType, declared_type
+from flagstaff._declared_types import EXAMPLES, DeclaredType, declared_type
 from flagstaff._log import log_once
 from flagstaff._text import Sentence, say, text_of
-from flagstaff._value_schema import ValueSchema, choices_problem, value_problem
+from flagstaff._text.rules import places_of, problem_at
+from flagstaff._value_schema import (
+    CHOICES,
+    CLIENT_SIDE,
+    SECRET,
+    TYPE,
+    VALUE,
+    ValueSchema,
+    choices_problem,
+    is_secret,
+    value_problem,
+    value_schema_problems,
+)
 from flagstaff.exceptions import DeclarationError
 from flagstaff.validators import key_problem, tags_problem, unit_problem, validate_value
 
@@ -71,6 +83,19 @@ class DeclaredKey(str):  # noqa: SLOT000 (it has what code says)
     def use(self) -> str:
         """What code writes to evaluate it."""
         raise NotImplementedError
+
+    @property
+    def owned(self) -> dict[str, Any]:
+        """What a row has of code, by the name of the field: operators do not change it."""
+        # Browsers may read it only if both say so.
+        return {"description": self.description} | (
+            {} if self.client_side else {CLIENT_SIDE: False}
+        )
+
+    @property
+    def new_row(self) -> dict[str, Any]:
+        """The fields of a new row."""
+        return {"key": str(self), "bucket_by": self.bucket_by, CLIENT_SIDE: True, **self.owned}
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{self!r} is declared, so {name} cannot change")
@@ -153,6 +178,12 @@ class Flag(DeclaredKey, _core.DeclaredFlag):
     def use(self) -> str:
         """What code writes to evaluate it."""
         return f"{_constant(self)}.enabled(user)"
+
+    @property
+    def owned(self) -> dict[str, Any]:
+        """What a row has of code."""
+        own = {name: getattr(self, name) for name in ("owner", "kind", "review_on")}
+        return {**super().owned, **own, "tags": [*self.tags]}
 
 
 class Value(DeclaredKey, _core.DeclaredValue[_T]):
@@ -275,6 +306,18 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         return f"{_constant(self)}.get()"
 
     @property
+    def owned(self) -> dict[str, Any]:
+        """What a row has of code."""
+        schema = self.schema
+        secret = {SECRET: True} if self.secret else {}
+        return {**super().owned, **secret, TYPE: schema.type, CHOICES: [*schema.choices]}
+
+    @property
+    def new_row(self) -> dict[str, Any]:
+        """The fields of a new row: the default, until an operator sets another value."""
+        return {**super().new_row, VALUE: self.to_json(self.default)}
+
+    @property
     def schema(self) -> ValueSchema:
         """What may be stored, as JSON has it."""
         return ValueSchema(self.stored.json, [*map(self.to_json, self.choices)])
@@ -287,6 +330,38 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         stored, is_converted = self.stored, self.stored.from_text is not None
         readers = (self.secret, self.client_side)
         return (str(self), default, stored.form, self.null, choices, *readers, is_converted)
+
+    def problem(self, stored: object, *, secret: bool) -> Sentence | None:
+        """Returns why operators must not set what JSON stores, or None. For values of its type.
+
+        With `secret`, without the value.
+        """
+        try:
+            value = self.from_json(stored)
+            for validate in self.validators if value is not None else ():
+                validate(value)
+        except ValidationError as error:
+            if secret:
+                return say("the value is refused by a validator of its declaration")
+            return text_of([error])
+        except (ArithmeticError, TypeError, ValueError):
+            return say("the value must be {expected}", expected=EXAMPLES[self.stored.form])
+        return None
+
+    def read(self, text: str) -> Any:
+        """Returns what JSON stores for a text that a person has typed: JSON, or the value itself.
+
+        Raises ValueError.
+        """
+        try:
+            read = json.loads(
+                text, **({"parse_float": str} if self.stored.json == "string" else {})
+            )
+        except ValueError:
+            if self.stored.json != "string":
+                raise
+            return text
+        return text if self.stored.json == "string" and not isinstance(read, str) else read
 
     def to_json(self, value: object) -> Any:
         """Returns what JSON stores for a value of the type. Raises ValueError or TypeError."""
@@ -312,6 +387,26 @@ def declared_value(key: str) -> Value[Any] | None:
     """Returns the declaration of a value, or None."""
     declared = DECLARED.get(key)
     return declared if isinstance(declared, Value) else None
+
+
+def value_problems(row: Any, *, secret: bool | None = None) -> dict[str, Sentence]:
+    """Returns what is wrong with a row of values, by field: its schema, and its declaration.
+
+    With `secret`, which is by default what the row says, without a value.
+    """
+    secret = is_secret(row) if secret is None else secret
+    problems, declared = value_schema_problems(row, secret=secret), declared_value(row.key)
+    if declared is None:
+        return problems
+    if VALUE not in problems and (why := declared.problem(row.value, secret=secret)):
+        problems[VALUE] = why
+    rules = ((place, rule) for place, rule in places_of(row.rules) if VALUE in rule)
+    whys = ((place, declared.problem(rule[VALUE], secret=secret)) for place, rule in rules)
+    if "rules" not in problems and (
+        why := next((problem_at(place, why) for place, why in whys if why), None)
+    ):
+        problems["rules"] = why
+    return problems
 
 
 def publish() -> None:
