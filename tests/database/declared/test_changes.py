@@ -106,7 +106,7 @@ def test_first_change_of_two_transactions_is_the_one_that_makes_the_row(
 
 
 def test_field_that_code_owns_is_refused(new_checkout: Flag) -> None:
-    with pytest.raises(InvalidChangeError, match="owner: it is declared in .*; change it there"):
+    with pytest.raises(InvalidChangeError, match=r"owner: it is declared in .*; change it there"):
         changes.flags.update(new_checkout, owner="search")
 
 
