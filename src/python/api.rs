@@ -106,6 +106,19 @@ pub(super) fn get_value<'py>(
     user: Option<&Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    value(key, default, user, context, kept_values::get)
+}
+
+/// The same. `kept` finds the object of a value that has not changed.
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
+pub(super) fn value<'py>(
+    key: Key<'_, 'py>,
+    default: Option<&Bound<'py, PyAny>>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+    kept: impl FnOnce(&Bound<'py, PyString>, u64) -> Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
     if user.is_some() || context.is_some() {
         require_arguments(user, context)?;
     }
@@ -118,7 +131,7 @@ pub(super) fn get_value<'py>(
         && let Some(snapshot) = &state.snapshot
     {
         let version = snapshot.values_version();
-        let value = match kept_values::get(&key, version) {
+        let value = match kept(&key, version) {
             Some(object) => object,
             None => value_in_memory(&key, default, user, context, state)?,
         };

@@ -6,9 +6,10 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::PyType;
 
-use super::api::{flag_enabled, get_value};
+use super::api::{flag_enabled, value};
 use super::arguments::Key;
 use super::declared_bases::{DeclaredFlag, DeclaredValue};
+use super::kept_values;
 use super::state::LIVE;
 use crate::declared::{Declared, DeclaredFlag as FlagOfCode, DeclaredValue as ValueOfCode, Form};
 use crate::stored_value::StoredValue;
@@ -72,7 +73,7 @@ impl DeclaredValue {
         user: Option<&Bound<'py, PyAny>>,
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        get_value(text(key)?, None, user, context)
+        value(text(key)?, None, user, context, kept_values::get_declared)
     }
 
     #[classmethod]

@@ -31,15 +31,26 @@ pub(super) fn get<'py>(key: &Bound<'py, PyString>, version: u64) -> Option<Bound
         return None;
     }
     if !has_plain_hash(key) {
-        return of_declared(key);
+        // A subclass of other code could run its own code.
+        return if key.is_instance_of::<DeclaredValue>() {
+            get_declared(key, version)
+        } else {
+            None
+        };
     }
     OBJECTS.get(key.py())?.bind(key.py()).get_item(key).ok()?
 }
 
-/// The same of a declared key. A subclass of `str` of other code could run its own code.
-fn of_declared<'py>(key: &Bound<'py, PyString>) -> Option<Bound<'py, PyAny>> {
-    let objects = DECLARED.get(key.py())?.bind(key.py());
-    if key.is_instance_of::<DeclaredValue>() { objects.get_item(key).ok()? } else { None }
+/// The same of a key that code declares.
+#[inline]
+pub(super) fn get_declared<'py>(
+    key: &Bound<'py, PyString>,
+    version: u64,
+) -> Option<Bound<'py, PyAny>> {
+    if VERSION.load(Ordering::Relaxed) != version {
+        return None;
+    }
+    DECLARED.get(key.py())?.bind(key.py()).get_item(key).ok()?
 }
 
 /// The object of what a rule gives, by its number, or with 0 of the value itself.

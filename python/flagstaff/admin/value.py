@@ -114,6 +114,20 @@ class KeyValueStoreAdmin(RowPageAdmin):
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
     ordering = ("key",)
 
+    # Rights.
+
+    def has_group_permission(self, request: HttpRequest, group: str) -> bool:
+        """Whether the user may change the values of a group. A subclass may restrict it."""
+        return True
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may change values, or this one."""
+        declared = None if obj is None else declared_value(obj.key)
+        may_change = super().has_change_permission(request, obj)
+        return may_change and (
+            declared is None or self.has_group_permission(request, declared.group)
+        )
+
     # The list.
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:

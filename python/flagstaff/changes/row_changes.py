@@ -296,8 +296,12 @@ def new_row(kind: Kind, key: str, fields: Fields) -> Row:
     if is_open and deciding_code([key], is_limited=False):
         # It only turns the code off: creating it takes it from nobody.
         fields = {"enabled": True, "kind": "ops", **fields}
+    declared = declaration(kind.model, key)
+    if declared is not None:
+        fields = {**declared.new_row, **fields, **declared.owned}
+        del fields["key"]
     try:
-        row = cast("Row", kind.model(key=key, **fields))
+        row = cast("Row", kind.model(key=str(key), **fields))
     except TypeError as error:
         raise InvalidChangeError(str(error)) from error
     assign(row, cleaned(row, {**_editable_fields(row), **fields}))

@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.checks import run_checks
 from django.core.validators import MaxValueValidator
 from django.db import connection
 
-from flagstaff import Flag, Value, changes
+from flagstaff import Flag, Value, changes, serialization
+from flagstaff.changes.declared import write_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.terminals import document, refused, run, typed
@@ -179,3 +181,37 @@ def test_terminal_changes_what_has_no_row(new_checkout: Flag) -> None:
 def test_plan_makes_the_row(new_checkout: Flag) -> None:
     assert run("plan create new_checkout")[0] == 0
     assert FeatureFlag.objects.get().key == "new_checkout"
+
+
+def test_write_rows_makes_missing_rows_and_writes_texts(
+    new_checkout: Flag, page_size: Value[int]
+) -> None:
+    FeatureFlag.objects.create(key="new_checkout", owner="search", enabled=True)
+    changed = write_rows()
+    assert [(change.key, change.written) for change in changed] == [
+        ("new_checkout", True),
+        ("page_size", True),
+    ]
+    assert FeatureFlag.objects.get().enabled
+    assert KeyValueStore.objects.get().value == 20
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT owner FROM flagstaff_featureflag")
+        assert cursor.fetchone() == ("payments",)
+    assert write_rows() == []
+
+
+def test_import_leaves_the_texts_to_the_code(new_checkout: Flag) -> None:
+    item = {"enabled": True, "owner": "search"}
+    document = {"flagstaff": 1, "flags": {"new_checkout": item}}
+    assert serialization.apply(document).changed
+    assert not serialization.apply(document).changed
+    row = FeatureFlag.objects.get()
+    assert (row.enabled, row.owner) == (True, "payments")
+
+
+def test_check_names_a_stored_value_that_code_refuses(page_size: Value[int]) -> None:
+    KeyValueStore.objects.create(key="page_size", value=101)
+    [message] = [
+        message for message in run_checks(databases=["default"]) if message.id == "flagstaff.W065"
+    ]
+    assert "less than or equal to 100" in message.msg

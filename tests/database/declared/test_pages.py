@@ -8,10 +8,13 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.validators import MaxValueValidator
+from django.http import HttpRequest
 from django.test import Client
 
 from flagstaff import Flag, Value, changes
+from flagstaff.admin import KeyValueStoreAdmin
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.screen import Screen
 
@@ -131,3 +134,16 @@ def test_page_of_a_value_sets_it_back_to_the_default(operator: Client) -> None:
     url = show(operator, f"{VALUES}{row.pk}/change/").link("Back to the default…")
     operator.post(url, show(operator, url).fields(), follow=True)
     assert not KeyValueStore.objects.exists()
+
+
+def test_right_of_a_group_is_a_method_of_the_admin(
+    admin_user: User, monkeypatch: pytest.MonkeyPatch, operator: Client
+) -> None:
+    def refuse(_admin: KeyValueStoreAdmin, _request: HttpRequest, group: str) -> bool:
+        return group != "Catalogue"
+
+    monkeypatch.setattr(KeyValueStoreAdmin, "has_group_permission", refuse)
+    Value("page_size", 20, group="Catalogue")
+    Value("payment_gateway", "stripe")
+    assert operator.get(f"{VALUES}key_3Apage_size/set/").status_code == 403
+    assert operator.get(f"{VALUES}key_3Apayment_gateway/set/").status_code == 200
