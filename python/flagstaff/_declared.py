@@ -97,6 +97,15 @@ class DeclaredKey(str):  # noqa: SLOT000 (it has what code says)
         """The fields of a new row."""
         return {"key": str(self), "bucket_by": self.bucket_by, CLIENT_SIDE: True, **self.owned}
 
+    def for_request(self) -> object:
+        """Returns the result for the user of the request that is handled now, or for nobody."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: Any) -> Any:
+        # A template looks here first for `.enabled` and `.get`, and calls what it gets.
+        is_result = isinstance(index, str) and f".{index}(" in self.use
+        return self.for_request if is_result else super().__getitem__(index)
+
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{self!r} is declared, so {name} cannot change")
 
@@ -178,6 +187,11 @@ class Flag(DeclaredKey, _core.DeclaredFlag):
     def use(self) -> str:
         """What code writes to evaluate it."""
         return f"{_constant(self)}.enabled(user)"
+
+    def for_request(self) -> bool:
+        """Returns whether the flag is on for the user of the request."""
+        flags = _core.observed_request()
+        return bool(flags.enabled(self)) if hasattr(flags, "enabled") else self.enabled()
 
     @property
     def owned(self) -> dict[str, Any]:
@@ -304,6 +318,11 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
     def use(self) -> str:
         """What code writes to evaluate it."""
         return f"{_constant(self)}.get()"
+
+    def for_request(self) -> _T:
+        """Returns the value for the user of the request."""
+        flags = _core.observed_request()
+        return cast("_T", flags.value(self)) if hasattr(flags, "value") else self.get()
 
     @property
     def owned(self) -> dict[str, Any]:
