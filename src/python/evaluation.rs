@@ -18,7 +18,7 @@ use super::observed_request::note_watched;
 use super::resolution::{Decided, ErrorCode, FlagResult, FoundValue, Kind, PyValue, Resolved};
 use super::state::{self, LIVE};
 use super::subject::UserArgument;
-use super::value::to_declared;
+use super::value::to_python;
 use crate::bucket::bucket;
 use crate::bucketing_unit::unit_bucket;
 use crate::counters::Bulk;
@@ -314,8 +314,7 @@ impl<'a> Evaluator<'a> {
     ) -> PyResult<Explained> {
         note_evaluation(key.py())?;
         if let Some(value) = self.value_override(key) {
-            let found = FoundValue::overridden(key.to_str().unwrap_or_default(), value);
-            let value = found.to_python(key.py())?.0.unbind();
+            let value = to_python(key.py(), value)?.unbind();
             return Ok(Explained::overridden(Some(value), "override_value", Reason::Static));
         }
         let Some(snapshot) = self.snapshot else {
@@ -581,8 +580,8 @@ fn explain_value<'py>(
     snapshot: &Snapshot,
 ) -> PyResult<Explained> {
     let (py, text) = (key.py(), key.to_str()?);
-    let declared = stored.declared().map(Arc::as_ref);
-    let own = to_declared(py, stored.value(), declared)?;
+    // As JSON has it: an explanation is for people.
+    let own = to_python(py, stored.value())?;
     let Some(rules) = stored.rules().map(Arc::as_ref) else {
         return Ok(Explained::of_everyone(own).unless(stored.is_misfit()));
     };
@@ -607,7 +606,7 @@ fn explain_value<'py>(
         Ok(found) => found,
         Err(code) => return Ok(Explained::error(Kind::Value, code)),
     };
-    let result = rules.result_of(evaluation).map(|result| to_declared(py, result, declared));
+    let result = rules.result_of(evaluation).map(|result| to_python(py, result));
     let result = result.transpose()?;
     let is_misfit = match result {
         None => stored.is_misfit(),

@@ -158,10 +158,15 @@ def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
 
 def existing_row(model: type[Model], key: str, *, lock: bool = False) -> Row:
     """Returns the row of a key, or what code declares. Raises the error about an unknown key."""
-    row = find_row(model, key, lock=lock) or declared_row(model, key)
+    row = present_row(model, key, lock=lock)
     if row is None:
         raise unknown_row(model, key)
     return row
+
+
+def present_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
+    """Returns the row of a key, or else what code declares, or None."""
+    return find_row(model, key, lock=lock) or declared_row(model, key)
 
 
 def is_stored(row: Row) -> bool:

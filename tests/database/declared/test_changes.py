@@ -215,3 +215,9 @@ def test_check_names_a_stored_value_that_code_refuses(page_size: Value[int]) -> 
         message for message in run_checks(databases=["default"]) if message.id == "flagstaff.W065"
     ]
     assert "less than or equal to 100" in message.msg
+
+
+def test_explain_shows_what_has_no_row(new_checkout: Flag) -> None:
+    Value("delivery_fee", Decimal("4.90"))
+    assert "new_checkout is off" in run("explain new_checkout 1").out
+    assert 'delivery_fee is "4.90"' in run("explain delivery_fee 1").out
