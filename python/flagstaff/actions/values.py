@@ -205,6 +205,7 @@ def default(key: str, *, expect_version: int | None = None) -> Changed:
     unless the value is secret.
     """
     if declared_value(key) is None:
+        Kind.VALUE.row(key)  # Raises if there is none.
         raise InvalidChangeError(
             "{key} is not declared in code, so it has no default; delete it", key=repr(key)
         )

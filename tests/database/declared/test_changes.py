@@ -17,7 +17,7 @@ from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.terminals import document, refused, run, typed
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("declared")]
+pytestmark = pytest.mark.django_db
 
 
 def for_alice(value: object) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_flag, override_value
 from tests.support.fixtures import Load
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("declared")]
+pytestmark = pytest.mark.django_db
 
 
 class Plan(enum.Enum):

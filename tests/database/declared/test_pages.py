@@ -18,7 +18,7 @@ from flagstaff.admin import KeyValueStoreAdmin
 from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.screen import Screen
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("declared")]
+pytestmark = pytest.mark.django_db
 
 FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
 

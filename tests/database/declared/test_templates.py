@@ -12,7 +12,7 @@ from flagstaff import Flag, Value, changes
 from flagstaff.middleware import FlagstaffMiddleware
 from tests.support.shop import STAFF
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("declared")]
+pytestmark = pytest.mark.django_db
 
 
 def page_of(user: User, text: str, **names: object) -> str:

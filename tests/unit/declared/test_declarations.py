@@ -20,8 +20,6 @@ from flagstaff import Flag, Value
 from flagstaff._declared import DECLARED, discover
 from flagstaff.exceptions import DeclarationError
 
-pytestmark = pytest.mark.usefixtures("declared")
-
 
 class Plan(enum.Enum):
     FREE = "free"
