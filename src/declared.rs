@@ -57,6 +57,7 @@ pub struct DeclaredFlag {
 
 /// A value that code declares. Without a row it is its default.
 #[derive(Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one that code declares")]
 pub struct DeclaredValue {
     /// Its key.
     pub key: Arc<str>,

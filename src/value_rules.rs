@@ -97,6 +97,11 @@ impl ValueRules {
         self.results.get(usize::from(number).checked_sub(1)?)
     }
 
+    /// What each rule gives, in order.
+    pub fn results(&self) -> impl Iterator<Item = &StoredValue> {
+        self.results.iter()
+    }
+
     /// Why it cannot be the results of rules, by the numbers of the rules.
     pub fn misfits(&self) -> impl Iterator<Item = (usize, Misfit)> {
         self.misfits.iter().copied()

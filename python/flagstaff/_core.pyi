@@ -57,6 +57,7 @@ __all__ = [
     "start",
     "status_report",
     "stop",
+    "stored_results",
     "texts",
 ]
 
@@ -173,6 +174,12 @@ def get_variant(
 def get_variant(
     key: str, user: UserLike = None, *, default: _T, context: Context = None
 ) -> str | _T: ...
+def stored_results(key: str) -> list[str]:
+    """Returns the value of a key in memory and what its rules give, as JSON; nothing without a row.
+
+    Does not block.
+    """
+
 def declare(
     flags: Sequence[tuple[str, bool]],
     values: Sequence[tuple[str, str, str, bool, Sequence[str], bool, bool, bool]],

@@ -36,6 +36,19 @@ pub(super) fn declare(flags: Vec<(String, bool)>, values: Vec<PyDeclaredValue>) 
     Ok(())
 }
 
+/// Returns the value of a key in memory and what its rules give, as JSON; nothing without a row.
+///
+/// Does not block.
+#[pyfunction]
+pub(super) fn stored_results(key: &str) -> Vec<String> {
+    let Some(snapshot) = LIVE.snapshot() else { return Vec::new() };
+    let Some(stored) = snapshot.value(key).filter(|stored| stored.is_of_row()) else {
+        return Vec::new();
+    };
+    let of_rules = stored.rules().into_iter().flat_map(|rules| rules.results());
+    [stored.value()].into_iter().chain(of_rules).map(StoredValue::json).collect()
+}
+
 fn declared_value(value: PyDeclaredValue) -> PyResult<ValueOfCode> {
     let (key, default, form, is_nullable, choices, is_secret, client_side, is_converted) = value;
     let known = Form::named(&form);

@@ -85,6 +85,12 @@ impl Stored {
         self.declared.as_ref()
     }
 
+    /// Whether it has a row: one that code declares need not.
+    #[must_use]
+    pub fn is_of_row(&self) -> bool {
+        self.pk != PrimaryKey::None
+    }
+
     /// Whether its row has something else than code declares, so that it is the default.
     #[must_use]
     pub fn is_misfit(&self) -> bool {

@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.core.validators import MaxValueValidator
 from django.db.models import JSONField, expressions
 
 from flagstaff import (
@@ -267,3 +268,14 @@ class TestUndeclaredValue:
         refresh()
         get_value("x", default=default)
         assert self.problems() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_value_that_a_validator_refuses_is_returned_and_a_problem() -> None:
+    page_size = Value("page_size", 20, validators=[MaxValueValidator(100)])
+    KeyValueStore.objects.create(key="page_size", value=101)
+    with live_engine():
+        refresh()
+        assert page_size.get() == 101
+        [problem] = status().problems
+    assert problem == "value 'page_size': the value is refused by a validator of its declaration"
