@@ -372,15 +372,14 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
 
         Raises ValueError.
         """
+        is_text = self.stored.json == "string"
         try:
-            read = json.loads(
-                text, **({"parse_float": str} if self.stored.json == "string" else {})
-            )
+            read = json.loads(text, parse_float=str if is_text else None)
         except ValueError:
-            if self.stored.json != "string":
+            if not is_text:
                 raise
             return text
-        return text if self.stored.json == "string" and not isinstance(read, str) else read
+        return text if is_text and not isinstance(read, str) else read
 
     def to_json(self, value: object) -> Any:
         """Returns what JSON stores for a value of the type. Raises ValueError or TypeError."""

@@ -58,7 +58,8 @@ class Status:
     usage_problem: Sentence | None
     #: Rows that are ignored because they cannot be evaluated, names in rules that do not exist,
     #: values that are not as code declares them, tables and columns that the database lacks until
-    #: `migrate`, and how many recent changes have no entry in the history. At most 100 texts: the last one then says how many more there are.
+    #: `migrate`, and how many recent changes have no entry in the history. At most 100 texts of
+    #: these: the last one then says how many more there are. What a validator refuses follows.
     problems: tuple[Sentence, ...]
     #: The number of all problems.
     problem_count: int
@@ -84,7 +85,9 @@ def _refused_values() -> Iterator[Sentence]:
     """Yields which values in memory a validator refuses. Without the values."""
     for key in DECLARED:
         declared = declared_value(key)
-        texts = _core.stored_results(key) if declared is not None and declared.validators else ()
+        if declared is None or not declared.validators:
+            continue
+        texts = _core.stored_results(key)
         for problem in {declared.problem(json.loads(text), secret=True) for text in texts}:
             if problem:
                 yield say("value {key}: {problem}", key=repr(key), problem=problem)

@@ -48,7 +48,7 @@ def declared_groups(
     model, site = model_admin.model, model_admin.admin_site
     keys = [key for key in DECLARED if declaration(model, key) is not None]
     stored = {row.key: row for row in all_rows(model).filter(key__in=keys)} if keys else {}
-    rows = [stored.get(key) or declared_row(model, key) for key in keys]
+    rows: list[Any] = [stored.get(key) or declared_row(model, key) for key in keys]
     groups: dict[str, list[Cells]] = {}
     for row in rows:
         is_shown = declared_value(row.key) is not None or not is_stored(row)

@@ -381,8 +381,8 @@ class RowPageAdmin(ActionAdmin):
             if value is not False and value not in (None, "", [])
         )
         declared = declaration(self.model, row.key)
-        lines = lines if declared is None else [_place_text(declared.place.path), *lines]
-        html = format_html("<p>{}</p>", joined(" · ", lines))
+        place = [] if declared is None else [_place_text(declared.place.path)]
+        html = format_html("<p>{}</p>", joined(" · ", [*place, *lines]))
         return Section(say("About").local, html, ("details", "delete", "default"))
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:

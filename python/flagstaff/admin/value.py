@@ -85,9 +85,9 @@ _NEWEST: Any = SimpleLazyObject(_newest_entry)
 
 
 class _ValueChangeList(ChangeList):
-    def get_queryset(self, request: HttpRequest, **options: Any) -> QuerySet[Any]:
+    def get_queryset(self, request: HttpRequest, *options: Any, **others: Any) -> QuerySet[Any]:
         """The values that nobody declares: the others stand above the list."""
-        values = super().get_queryset(request, **options)
+        values = super().get_queryset(request, *options, **others)
         declared = [key for key in DECLARED if declared_value(key) is not None]
         return values.exclude(key__in=declared) if declared else values
 
