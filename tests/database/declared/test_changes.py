@@ -15,7 +15,8 @@ from flagstaff import Flag, Value, changes, serialization
 from flagstaff.changes.declared import write_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
-from tests.support.terminals import document, refused, run, typed
+from tests.support.terminals import document, ok, refused, run, typed
+from tests.support.waiting import TOMORROW, make_due, run_jobs
 
 pytestmark = pytest.mark.django_db
 
@@ -221,3 +222,22 @@ def test_explain_shows_what_has_no_row(new_checkout: Flag) -> None:
     Value("delivery_fee", Decimal("4.90"))
     assert "new_checkout is off" in run("explain new_checkout 1").out
     assert 'delivery_fee is "4.90"' in run("explain delivery_fee 1").out
+
+
+def test_action_of_several_flags_makes_the_rows_that_are_missing(new_checkout: Flag) -> None:
+    Flag("search_v2")
+    FeatureFlag.objects.create(key="banner")
+    assert run("on new_checkout search_v2 banner")[0] == 0
+    assert set(FeatureFlag.objects.values_list("key", "enabled")) == {
+        ("new_checkout", True),
+        ("search_v2", True),
+        ("banner", True),
+    }
+
+
+def test_action_of_a_flag_without_a_row_can_wait(new_checkout: Flag, admin_user: User) -> None:
+    ok(f"on new_checkout --as admin --at {TOMORROW}")
+    assert not FeatureFlag.objects.exists()
+    make_due()
+    [report] = run_jobs()
+    assert FeatureFlag.objects.get().enabled, report
