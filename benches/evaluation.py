@@ -35,6 +35,8 @@ REFERENCES = {
     "flag_enabled: unknown": "floor: everyone",
     "get_value: short text": "floor: look-up",
     "get_value: short text, with a user": "floor: look-up",
+    "Flag.enabled: 50 %": "flag_enabled: 50 %",
+    "Value.get: short text": "get_value: short text",
     "get_variant": "flag_enabled: 50 %",
     "get_variant: request.user": "flag_enabled: 50 %, request.user",
     ORM: "flag_enabled: 50 %",
@@ -74,13 +76,14 @@ def evaluations() -> dict[str, Callable[[], object]]:
     from django.contrib.auth import get_user_model
     from django.utils.functional import SimpleLazyObject
 
-    from flagstaff import flag_enabled, get_value, ready, resolve_flag
+    from flagstaff import Flag, Value, flag_enabled, get_value, ready, resolve_flag
     from flagstaff.experiments import get_variant
 
     user: Any = get_user_model().objects.first()
     lazy = SimpleLazyObject(lambda: user)
     assert lazy.pk == user.pk  # noqa: S101 (evaluates it, as a request's first use does)
     assert ready(60)  # noqa: S101
+    declared_flag, declared_value = Flag("flag_7"), Value("gateway", "stripe")
     allowed, country, users = outside("listed"), {"country": "AT"}, count(1)
     assert get_variant(EXPERIMENT, user) is not None  # noqa: S101
     for key in RULES:
@@ -112,6 +115,8 @@ def evaluations() -> dict[str, Callable[[], object]]:
         "flag_enabled: off": lambda: flag_enabled("disabled", user),
         "flag_enabled: unknown": lambda: flag_enabled("unknown", user),
         "get_value: short text": lambda: get_value("gateway"),
+        "Flag.enabled: 50 %": lambda: declared_flag.enabled(user),
+        "Value.get: short text": declared_value.get,
         "get_value: short text, with a user": lambda: get_value("gateway", user=user),
     }
 

@@ -21,7 +21,14 @@ from benches.evaluation import evaluations
 
 TIMES = 20_000
 # Counting is on inside these functions only: the start of the engine would be counted too.
-COUNTED = ("flag_enabled", "get_value", "get_variant", "resolve_flag")
+COUNTED = (
+    "__pyfunction_flag_enabled",
+    "__pyfunction_get_value",
+    "__pyfunction_get_variant",
+    "__pyfunction_resolve_flag",
+    "__pymethod_enabled__",
+    "__pymethod_get__",
+)
 
 
 def main() -> int:
@@ -33,7 +40,7 @@ def main() -> int:
         return 1
     set_up()
     add_members()
-    options = [f"--toggle-collect=*__pyfunction_{function}*" for function in COUNTED]
+    options = [f"--toggle-collect=*{function}*" for function in COUNTED]
     with tempfile.NamedTemporaryFile("w+") as file:
         counts = count_instructions(options, "instructions", file.name)
         names = file.read().splitlines()

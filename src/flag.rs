@@ -86,6 +86,12 @@ impl Flag {
         self.bucket_by().filter(|_| self.splits())
     }
 
+    /// Whether it has a row: one that code declares need not.
+    #[must_use]
+    pub fn has_row(&self) -> bool {
+        self.identity.pk != PrimaryKey::None
+    }
+
     fn rollout_or_users_depend(&self) -> bool {
         self.rollout_percent > 0 || !self.allowed_users.is_empty()
     }

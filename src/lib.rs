@@ -39,6 +39,7 @@ pub mod boot_time;
 pub mod bucket;
 pub mod bucketing_unit;
 pub mod counters;
+pub mod declared;
 pub mod evaluate;
 pub mod experiment;
 pub mod exposures;

@@ -10,6 +10,7 @@ use std::time::Duration;
 use arc_swap::{ArcSwapOption, Guard};
 
 use crate::boot_time::since_boot;
+use crate::declared::Declared;
 use crate::exposures::Exposures;
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
@@ -60,6 +61,7 @@ impl State {
 #[derive(Debug)]
 pub struct Live {
     state: ArcSwapOption<State>,
+    declared: ArcSwapOption<Declared>,
     unknown_keys: UnknownKeys,
     exposures: Exposures,
     swaps: AtomicU64,
@@ -80,6 +82,7 @@ impl Live {
     pub const fn new() -> Self {
         Self {
             state: ArcSwapOption::const_empty(),
+            declared: ArcSwapOption::const_empty(),
             unknown_keys: UnknownKeys::new(),
             exposures: Exposures::new(),
             swaps: AtomicU64::new(0),
@@ -98,6 +101,24 @@ impl Live {
     #[must_use]
     pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
         self.current().as_ref().and_then(|state| state.snapshot.clone())
+    }
+
+    /// Sets what code declares, also in the current snapshot.
+    pub fn declare(&self, declared: Declared) {
+        let declared = Arc::new(declared);
+        self.declared.store(Some(declared.clone()));
+        self.change(|state| {
+            let declaring = |snapshot: &Arc<Snapshot>| {
+                Arc::new(Snapshot::clone(snapshot).with_declared(&declared))
+            };
+            state.snapshot = state.snapshot.as_ref().map(declaring);
+        });
+    }
+
+    /// What code declares.
+    #[must_use]
+    pub fn declared(&self) -> Arc<Declared> {
+        self.declared.load_full().unwrap_or_default()
     }
 
     /// The keys that were evaluated without a flag.

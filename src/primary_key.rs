@@ -11,6 +11,8 @@ pub enum PrimaryKey {
     Integer(i64),
     /// Any other text, such as that of a UUID.
     Text(Box<str>),
+    /// That of a declared key without a row.
+    None,
 }
 
 impl fmt::Display for PrimaryKey {
@@ -18,6 +20,7 @@ impl fmt::Display for PrimaryKey {
         match self {
             Self::Integer(pk) => pk.fmt(f),
             Self::Text(pk) => f.write_str(pk),
+            Self::None => Ok(()),
         }
     }
 }

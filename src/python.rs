@@ -11,6 +11,9 @@ mod change_signal;
 mod clock;
 mod context;
 mod crawlers;
+mod declared;
+mod declared_bases;
+mod default_types;
 mod direct;
 mod errors;
 mod evaluation;
@@ -61,6 +64,10 @@ mod _core {
     use super::change_signal::{close_change_signal, open_change_signal};
     #[pymodule_export]
     use super::clock::monotonic;
+    #[pymodule_export]
+    use super::declared::{declare, stored_results};
+    #[pymodule_export]
+    use super::declared_bases::{DeclaredFlag, DeclaredValue};
     #[pymodule_export]
     use super::fork::{after_fork, fork_begins, fork_ends};
     #[pymodule_export]

@@ -362,6 +362,12 @@ impl Problem {
         Self(texts::RULES.with(values))
     }
 
+    /// The value with this key has something else than code declares.
+    pub(crate) fn of_declared(key: &str, problem: Message) -> Self {
+        let values = [("row", RowKind::Value.named(key).into()), ("problem", problem.into())];
+        Self(texts::DECLARED.with(values))
+    }
+
     /// The conditions of the segment with this key cannot be read.
     pub(crate) fn of_conditions(segment: &str, has_last_good: bool, why: &Unreadable) -> Self {
         let effect = if has_last_good { &texts::LAST_CONDITIONS } else { &texts::NO_CONDITIONS };

@@ -6,6 +6,7 @@
 mod allowed_users;
 mod changed_keys;
 mod compare;
+mod declared;
 mod experiments;
 mod flags;
 mod groups;
@@ -37,6 +38,7 @@ use self::segments::Segments;
 use self::slot::TableSlot;
 pub use self::values::Stored;
 use self::values::Values;
+use crate::declared::Declared;
 use crate::experiment::Experiment;
 use crate::flag::Flag;
 use crate::primary_key::PrimaryKey;
@@ -59,6 +61,7 @@ pub struct Snapshot {
     plans: TableSlot<Plans>,
     experiments: TableSlot<Experiments>,
     values: TableSlot<Values>,
+    declared: Arc<Declared>,
     missing_segments: Problems,
 }
 

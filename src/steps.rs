@@ -24,6 +24,7 @@ templates! {
     // Flags.
     NO_FLAG, "there is no flag with this key, or its row is invalid";
     FLAG, "the flag exists";
+    DECLARED, "the flag is declared in code, and has no row";
     ENABLED, "the flag is enabled";
     DISABLED, "the flag is disabled for all users";
     ALLOWED, "the user is an allowed user";
@@ -167,7 +168,7 @@ pub fn of_flag(
         None => &NO_USER,
     };
     let mut steps = Steps::default();
-    steps.add("exists", true, false, &FLAG);
+    steps.add("exists", true, false, choose(flag.has_row(), &FLAG, &DECLARED));
     steps.add("enabled", flag.enabled, !flag.enabled, choose(flag.enabled, &ENABLED, &DISABLED));
     steps.add("allowed", is_allowed, is_allowed, allowed);
     let row_rules = flag.rules().map(|rules| &**rules);

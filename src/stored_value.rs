@@ -102,6 +102,18 @@ enum Scalar {
 }
 
 impl StoredValue {
+    /// Its JSON text.
+    #[must_use]
+    pub fn json(&self) -> String {
+        match self {
+            Self::Null => "null".to_owned(),
+            Self::Bool(value) => value.to_string(),
+            Self::Integer(value) => value.to_string(),
+            Self::Text(text) => serde_json::Value::from(&**text).to_string(),
+            Self::Json(text) => text.to_string(),
+        }
+    }
+
     /// The value of this JSON text; anything but a plain scalar stays text.
     #[must_use]
     pub fn from_json(text: &str) -> Self {

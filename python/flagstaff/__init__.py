@@ -32,6 +32,8 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]
 # Imported on first use: the pytest plugin is in this package, and must not import Django or the
 # extension before the project's settings are known. `__init__.pyi` has their types.
 _MODULES = {
+    "Flag": "flagstaff._declared",
+    "Value": "flagstaff._declared",
     "aclose": "flagstaff._engine.lifecycle",
     "acting_as": "flagstaff._attribution",
     "all_flags": "flagstaff._evaluation",

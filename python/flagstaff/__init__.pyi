@@ -3,6 +3,7 @@ from typing import Any
 
 from flagstaff._attribution import acting_as
 from flagstaff._core import flag_enabled, get_value, resolve_flag, snapshot
+from flagstaff._declared import Flag, Value
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.lifecycle import aclose, aready, close, ready, refresh
 from flagstaff._evaluation import all_flags, explain, explain_value, resolve_value
@@ -11,6 +12,8 @@ from flagstaff._workers.usage import usage
 from flagstaff._workers.wait import wait_for_workers
 
 __all__ = [
+    "Flag",
+    "Value",
     "aclose",
     "acting_as",
     "all_flags",

@@ -14,6 +14,8 @@ __all__ = [
     "REGISTERS",
     "RULE_FORMAT",
     "Comparison",
+    "DeclaredFlag",
+    "DeclaredValue",
     "Observation",
     "Resolution",
     "Snapshot",
@@ -26,6 +28,7 @@ __all__ = [
     "client_side_units",
     "close_change_signal",
     "current",
+    "declare",
     "flag_enabled",
     "fork_begins",
     "fork_ends",
@@ -54,6 +57,7 @@ __all__ = [
     "start",
     "status_report",
     "stop",
+    "stored_results",
     "texts",
 ]
 
@@ -170,6 +174,35 @@ def get_variant(
 def get_variant(
     key: str, user: UserLike = None, *, default: _T, context: Context = None
 ) -> str | _T: ...
+def stored_results(key: str) -> list[str]:
+    """Returns the value of a key in memory and what its rules give, as JSON; nothing without a row.
+
+    Does not block.
+    """
+
+def declare(
+    flags: Sequence[tuple[str, bool]],
+    values: Sequence[tuple[str, str, str, bool, Sequence[str], bool, bool, bool]],
+) -> None:
+    """Sets what code declares, in place of all that was declared before. Does not block.
+
+    Of a flag the key, and whether it is client side. Of a value the key, the default in JSON, the
+    form, whether it can be null, the choices in JSON, whether it is secret, whether it is client
+    side, and whether Python makes its objects. Raises `ValueError` for an unknown form.
+    """
+
+class DeclaredFlag:
+    """The base of `Flag`, beside `str`. Without fields, so that both can be bases of one class."""
+
+    def enabled(self, user: UserLike = None, *, context: Context = None) -> bool:
+        """Returns True if the flag is on for `user`, as `flag_enabled` does."""
+
+class DeclaredValue(Generic[_T]):
+    """The base of `Value`, beside `str`. Without fields, so that both can be bases of one class."""
+
+    def get(self, user: UserLike = None, *, context: Context = None) -> _T:
+        """Returns the value for `user`, in its declared type."""
+
 def current(key: str | None = None) -> Snapshot:
     """Returns the newest snapshot, for one evaluation of `key` or of all flags. Does not block.
 
@@ -205,9 +238,10 @@ class Resolution(Generic[_T]):
 
     @property
     def error_code(self) -> str | None:
-        """`PROVIDER_NOT_READY`, `FLAG_NOT_FOUND`, `PARSE_ERROR`, or `GENERAL` without a database.
+        """`PROVIDER_NOT_READY`, `FLAG_NOT_FOUND`, `PARSE_ERROR`, `TYPE_MISMATCH`, or `GENERAL`.
 
-        None unless the reason is ERROR.
+        `TYPE_MISMATCH` if the value is not as code declares it, `GENERAL` without a database. None
+        unless the reason is ERROR.
         """
 
     @property

@@ -80,7 +80,7 @@ class Explained:
     """A result, and how it came about."""
 
     key: str
-    #: What the call returns, or None for its default.
+    #: What the call returns, or None for its default; of a declared value, as JSON has it.
     value: Any
     #: DISABLED, TARGETING_MATCH, STATIC, DEFAULT, SPLIT or ERROR.
     reason: str

@@ -13,6 +13,7 @@ from django.db.models.signals import pre_delete, pre_save
 
 from flagstaff import _core
 from flagstaff._attribution import note_load, wrap_connection
+from flagstaff._declared import discover
 from flagstaff._engine.forced_off import read_environment
 from flagstaff._tables.groups import connect_group_signals
 from flagstaff._tables.names import user_field
@@ -45,6 +46,7 @@ class FlagstaffConfig(AppConfig):
         # child that is forked meanwhile would wait for their import for ever.
         all_settings()
         read_environment()
+        discover()
         connection_created.connect(wrap_connection, dispatch_uid="flagstaff")
         pre_delete.connect(_keep_used_segment, "flagstaff.Segment", dispatch_uid="flagstaff")
         with suppress(ConfigurationError):  # a check reports it

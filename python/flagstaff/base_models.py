@@ -14,9 +14,9 @@ from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Now
 
 from flagstaff._connection import is_postgresql
-from flagstaff._tables.rows import key_is_taken, taken_keys
+from flagstaff._declared import value_problems
+from flagstaff._tables.rows import declaration, key_is_taken, taken_keys
 from flagstaff._text import TextError, joined, say, some
-from flagstaff._value_schema import value_schema_problems
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.validators import (
     KEY_MAX_LENGTH,
@@ -36,6 +36,9 @@ from flagstaff.validators import (
 
 # The other names are internal.
 __all__ = ["AbstractFeatureFlag", "AbstractKeyValueStore", "KeyManager"]
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _Row = TypeVar("_Row", bound=models.Model)
 # Not "gt" 1: SQLite's bounds of a year are in UTC, where the year 1 of Berlin begins before all
@@ -222,6 +225,16 @@ class KeyedModel(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+    @classmethod
+    def from_db(cls, *arguments: Any, **options: Any) -> Self:
+        """Returns a row that was read. What code owns of a declared key is that of the code."""
+        row = super().from_db(*arguments, **options)
+        read = vars(row)
+        declared = declaration(cls, read.get("key", ""))
+        if declared is not None:
+            read.update((name, value) for name, value in declared.owned.items() if name in read)
+        return row
 
     def natural_key(self) -> tuple[str]:
         """Returns the key, by which `dumpdata --natural-primary` identifies the row."""
@@ -457,7 +470,7 @@ class AbstractKeyValueStore(KeyedModel):
             super().clean_fields(exclude)
         except ValidationError as error:
             errors = error.update_error_dict({})
-        for name, problem in value_schema_problems(self).items():
+        for name, problem in value_problems(self).items():
             if name not in {*(exclude or ()), *errors}:
                 errors[name] = [TextError(problem)]
         if errors:

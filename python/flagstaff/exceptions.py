@@ -13,6 +13,7 @@ from flagstaff._text import Sentence, Value, joined, say
 __all__ = [
     "ConfigurationError",
     "ConflictError",
+    "DeclarationError",
     "DocumentError",
     "ExperimentError",
     "FlagstaffError",
@@ -57,6 +58,10 @@ def _without_init(cls: type[FlagstaffError], args: tuple[object, ...]) -> Flagst
 
 class ConfigurationError(FlagstaffError, ImproperlyConfigured):
     """the FLAGSTAFF settings are invalid; "manage.py check" lists the problems"""
+
+
+class DeclarationError(ConfigurationError):
+    """a flag or a value cannot be declared like this"""
 
 
 class PropagationError(FlagstaffError):

@@ -20,6 +20,7 @@ from flagstaff._tables.rows import (
     PrimaryKey,
     Row,
     all_rows,
+    declaration,
     key_is_taken,
     taken_keys,
     unknown_key,
@@ -498,7 +499,10 @@ class _Import:
             raise InvalidChangeError(
                 "the version must be an integer, as `export --versions` writes it"
             )
-        fields = self._values(kind, item, row)
+        fields, declared = self._values(kind, item, row), declaration(kind.model, key)
+        if declared is not None:
+            # The file may be of another release.
+            fields = {name: new for name, new in fields.items() if name not in declared.owned}
         listed = cast("list[PrimaryKey]", fields.pop(ALLOWED, present))
         added = tuple(pk for pk in listed if pk not in present)
         users = AllowedUsersChange(added, in_order(present.difference(listed)), (), present)

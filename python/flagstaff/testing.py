@@ -14,6 +14,7 @@ from django.test import SimpleTestCase
 from django.test.utils import TestContextDecorator
 
 from flagstaff._core import set_overrides, start
+from flagstaff._declared import declared_value
 from flagstaff._engine import lifecycle
 from flagstaff._engine.user_keys import bare_key
 from flagstaff._types import UserLike
@@ -104,7 +105,8 @@ class override_value(_Override):  # noqa: N801
 
     def __init__(self, key: str, value: object) -> None:
         super().__init__(key, "value")
-        self.text = json.dumps(value)
+        declared = declared_value(key)
+        self.text = json.dumps(value if declared is None else declared.to_json(value))
 
 
 class override_variant(_Override):  # noqa: N801

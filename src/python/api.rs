@@ -11,8 +11,8 @@ use super::resolution::{PyResolution, Resolved};
 use super::snapshot::PySnapshot;
 use super::state::LIVE;
 use super::subject::UserArgument;
-use super::value::or_none;
-use super::{kept_values, start};
+use super::value::default_of;
+use super::{default_types, kept_values, start};
 use crate::live::State;
 
 /// Returns True if the flag `key` is on for `user`.
@@ -106,6 +106,19 @@ pub(super) fn get_value<'py>(
     user: Option<&Bound<'py, PyAny>>,
     context: Option<&Bound<'py, PyAny>>,
 ) -> PyResult<Bound<'py, PyAny>> {
+    value(key, default, user, context, kept_values::get)
+}
+
+/// The same. `kept` finds the object of a value that has not changed.
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
+pub(super) fn value<'py>(
+    key: Key<'_, 'py>,
+    default: Option<&Bound<'py, PyAny>>,
+    user: Option<&Bound<'py, PyAny>>,
+    context: Option<&Bound<'py, PyAny>>,
+    kept: impl FnOnce(&Bound<'py, PyString>, u64) -> Option<Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
     if user.is_some() || context.is_some() {
         require_arguments(user, context)?;
     }
@@ -117,10 +130,13 @@ pub(super) fn get_value<'py>(
         && state.overrides.is_none()
         && let Some(snapshot) = &state.snapshot
     {
-        return match kept_values::get(&key, snapshot.values_version()) {
-            Some(object) => Ok(object),
-            None => value_in_memory(&key, default, user, context, state),
+        let version = snapshot.values_version();
+        let value = match kept(&key, version) {
+            Some(object) => object,
+            None => value_in_memory(&key, default, user, context, state)?,
         };
+        default_types::compare(&key, default, &value, Some(version))?;
+        return Ok(value);
     }
     drop(current);
     PySnapshot::current(Some(&key)).get_value(key, default.cloned(), user, context)
@@ -147,7 +163,7 @@ fn value_in_memory<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let (user, context) = (UserArgument::new(user)?, Context::new(context)?);
     let found = Evaluator::of(state).value_object(key, user, context, true)?;
-    Ok(found.map_or_else(|_| or_none(key.py(), default.cloned()), |(value, _)| value))
+    found.map_or_else(|_| default_of(key, default.cloned()), |(value, _)| Ok(value))
 }
 
 /// Returns the newest snapshot, for one evaluation of `key` or of all flags. Does not block.

@@ -8,6 +8,7 @@ use pyo3::types::PyString;
 
 use super::calls::is_ending;
 use super::hooks::Hooks;
+use super::state::LIVE;
 use crate::bucketing_unit::USER;
 use crate::row::{
     AllowedUsersRow, ExperimentRow, Fault, FlagRow, GroupRow, SegmentRow, Users, ValueRow,
@@ -59,7 +60,11 @@ pub(super) fn snapshot(
         }
     }
     let Some(rows) = read(py, |py| Hooks::read_all(py, key))? else { return Ok(None) };
-    let rows = Snapshot::default().next(loaded(rows.extract()?));
+    let declared = match key {
+        None => LIVE.declared(),
+        Some(key) => Arc::new(LIVE.declared().only(key)),
+    };
+    let rows = Snapshot::declaring(declared).next(loaded(rows.extract()?));
     let grouped =
         with_groups(rows, |names| Ok(read(py, |py| Hooks::read_groups(py, names))?.flatten()));
     let read = Arc::new(grouped?);

@@ -223,7 +223,8 @@ impl<'a> Evaluator<'a> {
         if self.overrides.is_some()
             && let Some(value) = self.value_override(key)
         {
-            return Ok(Ok(FoundValue::of_everyone(value, false)));
+            let text = key.to_str().unwrap_or_default();
+            return Ok(Ok(FoundValue::overridden(text, value)));
         }
         let Some(snapshot) = self.snapshot else { return Ok(Err(ErrorCode::NotReady)) };
         let found = key.to_str().ok().and_then(|text| snapshot.value(text));
@@ -246,7 +247,7 @@ impl<'a> Evaluator<'a> {
         count: impl FnOnce(&ValueRules, Evaluation),
     ) -> PyResult<Result<FoundValue<'a>, ErrorCode>> {
         let (Some(snapshot), Some(rules)) = (self.snapshot, stored.rules()) else {
-            return Ok(Ok(FoundValue::of_everyone(stored.value(), stored.is_secret())));
+            return Ok(Ok(FoundValue::of_everyone(stored)));
         };
         let context = context.with_snapshot(self.context);
         Ok(value_by_rules(key, rules, user, context, snapshot)?.map(|decided| {
@@ -275,13 +276,17 @@ impl<'a> Evaluator<'a> {
             Ok(found) => found,
             Err(code) => return Ok(Err(code)),
         };
-        let (object, decided) = found.to_python(key.py())?;
-        if decided.is_of_everyone
-            && let Some(version) = self.kept_version()
-        {
-            kept_values::keep(key, version, found.stored, &object);
+        // Those of errors are not kept: a kept object has no reason.
+        let is_kept = found.how.error.is_none() && found.can_be_kept();
+        match self.kept_version().filter(|_| is_kept) {
+            Some(version) if found.how.is_of_everyone => {
+                let (object, how) = found.to_python(key.py())?;
+                kept_values::keep(key, version, &object);
+                Ok(Ok((object, how)))
+            }
+            Some(version) if found.is_converted() => found.converted_once(key, version).map(Ok),
+            _ => found.to_python(key.py()).map(Ok),
         }
-        Ok(Ok((object, decided)))
     }
 
     /// The version of the values whose objects are kept: not of rows that are read now, and not if
@@ -318,9 +323,8 @@ impl<'a> Evaluator<'a> {
         let Some(stored) = key.to_str().ok().and_then(|text| snapshot.value(text)) else {
             return Ok(Explained::error(Kind::Value, ErrorCode::NotFound));
         };
-        let own = to_python(key.py(), stored.value())?;
         let context = context.with_snapshot(self.context);
-        explain_value(key, own, stored.rules().map(Arc::as_ref), user, context, snapshot)
+        explain_value(key, stored, user, context, snapshot)
     }
 
     pub(super) fn explain<'py>(
@@ -570,14 +574,17 @@ fn value_by_rules<'py>(
 /// The same evaluation, with the reason and the outcomes of all rules. `own` is the value itself.
 fn explain_value<'py>(
     key: &Bound<'py, PyString>,
-    own: Bound<'py, PyAny>,
-    rules: Option<&ValueRules>,
+    stored: &Stored,
     user: Option<UserArgument<'_, 'py>>,
     context: Context<'_, 'py>,
     snapshot: &Snapshot,
 ) -> PyResult<Explained> {
     let (py, text) = (key.py(), key.to_str()?);
-    let Some(rules) = rules else { return Ok(Explained::of_everyone(own)) };
+    // As JSON has it: an explanation is for people.
+    let own = to_python(py, stored.value())?;
+    let Some(rules) = stored.rules().map(Arc::as_ref) else {
+        return Ok(Explained::of_everyone(own).unless(stored.is_misfit()));
+    };
     let id = VisitorId::OfCookie;
     let explain = |user| {
         with_attributes(py, user, context, snapshot, id, |subject, attributes| {
@@ -599,9 +606,14 @@ fn explain_value<'py>(
         Ok(found) => found,
         Err(code) => return Ok(Explained::error(Kind::Value, code)),
     };
-    let result = rules.result_of(evaluation).map(|result| to_python(py, result)).transpose()?;
+    let result = rules.result_of(evaluation).map(|result| to_python(py, result));
+    let result = result.transpose()?;
+    let is_misfit = match result {
+        None => stored.is_misfit(),
+        Some(_) => rules.is_misfit(evaluation),
+    };
     let value = Some(result.unwrap_or(own).unbind());
-    Ok(Explained { value, has_own: !evaluation.value, ..how })
+    Ok(Explained { value, has_own: !evaluation.value, ..how }.unless(is_misfit))
 }
 
 /// The user, if the result depends on it. A lazy user is not loaded for anything else.

@@ -75,7 +75,7 @@ impl Explained {
         let why = match code {
             ErrorCode::NotReady => &steps::NOT_LOADED,
             ErrorCode::Unreadable => &steps::UNREADABLE,
-            ErrorCode::NotFound | ErrorCode::Parse => absent,
+            ErrorCode::NotFound | ErrorCode::Parse | ErrorCode::TypeMismatch => absent,
         };
         let (reason, error_code) = (Reason::Error.as_str(), Some(code.as_str()));
         Self { reason, error_code, steps: steps::without(why, later), ..Self::default() }
@@ -86,6 +86,12 @@ impl Explained {
         let variable = Some(name).filter(|name| *name == FlagOverride::ForcedOff.name());
         let (reason, steps) = (reason.as_str(), steps::of_override(variable));
         Self { value, reason, overridden_by: Some(name), steps, ..Self::default() }
+    }
+
+    /// The same, or the declared default if what is stored is something else than code declares.
+    pub(super) fn unless(self, is_misfit: bool) -> Self {
+        let (reason, error) = (Reason::Error.as_str(), Some(ErrorCode::TypeMismatch.as_str()));
+        if is_misfit { Self { reason, error_code: error, ..self } } else { self }
     }
 
     /// A value that everyone has.

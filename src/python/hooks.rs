@@ -78,6 +78,8 @@ hooks! {
         reads_own_writes() -> bool;
         load_lazy_user(user: &Bound<'py, PyAny>);
 
+        declared_object(key: &str, text: &str) -> Bound<'py, PyAny>;
+
         kept_snapshots() -> Bound<'py, PyDict>;
         read_all(key: Option<&str>) -> Bound<'py, PyAny>;
         read_groups(names: Option<Vec<&str>>) -> Option<Vec<(String, Vec<String>)>>;

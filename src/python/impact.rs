@@ -9,6 +9,7 @@ use pyo3::types::{PyIterator, PyTuple};
 use super::attribute_value::read_value;
 use super::direct::{self, Rows};
 use super::hooks::Hooks;
+use super::state::LIVE;
 use super::subject::with_key;
 use crate::assign::assign;
 use crate::evaluate::{evaluate, evaluate_value};
@@ -59,7 +60,7 @@ impl Comparison {
                 Hooks::read_groups(py, names)
             })
         };
-        let before = next(&Snapshot::default(), before)?;
+        let before = next(&Snapshot::declaring(LIVE.declared()), before)?;
         let after = next(&before, after)?;
         Ok(Self { snapshots: [before, after], keys })
     }

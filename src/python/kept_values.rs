@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyString};
 
+use super::declared_bases::DeclaredValue;
 use crate::stored_value::StoredValue;
 
 /// The longest text that is kept, in bytes: to copy it is cheap compared to holding it twice.
@@ -17,43 +18,105 @@ const LONGEST: usize = 1024;
 /// The objects by key. A `dict` of Python, because it uses the hash that Python keeps in the key.
 static OBJECTS: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
 
+/// The same by declared keys, found by their identity, and what rules give by key and rule.
+static DECLARED: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
+
 /// The version of the values that the objects belong to.
 static VERSION: AtomicU64 = AtomicU64::new(0);
 
 /// The object of this key in this version of the values.
 #[inline]
 pub(super) fn get<'py>(key: &Bound<'py, PyString>, version: u64) -> Option<Bound<'py, PyAny>> {
-    if VERSION.load(Ordering::Relaxed) != version || !has_plain_hash(key) {
+    if VERSION.load(Ordering::Relaxed) != version {
         return None;
+    }
+    if !has_plain_hash(key) {
+        // A subclass of other code could run its own code.
+        return if key.is_instance_of::<DeclaredValue>() {
+            get_declared(key, version)
+        } else {
+            None
+        };
     }
     OBJECTS.get(key.py())?.bind(key.py()).get_item(key).ok()?
 }
 
+/// The same of a key that code declares.
+#[inline]
+pub(super) fn get_declared<'py>(
+    key: &Bound<'py, PyString>,
+    version: u64,
+) -> Option<Bound<'py, PyAny>> {
+    if VERSION.load(Ordering::Relaxed) != version {
+        return None;
+    }
+    DECLARED.get(key.py())?.bind(key.py()).get_item(key).ok()?
+}
+
+/// The object of what a rule gives, by its number, or with 0 of the value itself.
+pub(super) fn get_result<'py>(
+    key: &Bound<'py, PyString>,
+    rule: u8,
+    version: u64,
+) -> Option<Bound<'py, PyAny>> {
+    if VERSION.load(Ordering::Relaxed) != version {
+        return None;
+    }
+    DECLARED.get(key.py())?.bind(key.py()).get_item((key.to_str().ok()?, rule)).ok()?
+}
+
 /// Keeps the object of this key. The objects of earlier versions are dropped.
 #[cold]
-pub(super) fn keep(
+pub(super) fn keep(key: &Bound<'_, PyString>, version: u64, object: &Bound<'_, PyAny>) {
+    if has_plain_hash(key) {
+        set(&OBJECTS, key, version, object);
+    } else if key.is_instance_of::<DeclaredValue>() {
+        set(&DECLARED, key, version, object);
+    }
+}
+
+/// Keeps the object of what a rule gives.
+#[cold]
+pub(super) fn keep_result(
     key: &Bound<'_, PyString>,
+    rule: u8,
     version: u64,
-    value: &StoredValue,
     object: &Bound<'_, PyAny>,
 ) {
-    if !is_kept(value) || !has_plain_hash(key) || version < VERSION.load(Ordering::Relaxed) {
+    if let Ok(text) = key.to_str() {
+        set(&DECLARED, (text, rule), version, object);
+    }
+}
+
+fn set<'py>(
+    objects: &PyOnceLock<Py<PyDict>>,
+    key: impl IntoPyObject<'py>,
+    version: u64,
+    object: &Bound<'py, PyAny>,
+) {
+    let py = object.py();
+    if version < VERSION.load(Ordering::Relaxed) {
         return;
     }
-    let objects = OBJECTS.get_or_init(key.py(), || PyDict::new(key.py()).unbind()).bind(key.py());
     if VERSION.swap(version, Ordering::Relaxed) != version {
-        objects.clear();
+        clear(py);
     }
     // It fails only without memory. Then the next call creates the object again.
-    let _ = objects.set_item(key, object);
+    let _ = objects.get_or_init(py, || PyDict::new(py).unbind()).bind(py).set_item(key, object);
+}
+
+fn clear(py: Python<'_>) {
+    for objects in [&OBJECTS, &DECLARED] {
+        if let Some(objects) = objects.get(py) {
+            objects.bind(py).clear();
+        }
+    }
 }
 
 /// Drops the objects, unless they belong to this version: a deleted value must not stay in memory.
 pub(super) fn drop_outdated(py: Python<'_>, version: Option<u64>) {
-    if let Some(objects) = OBJECTS.get(py)
-        && version != Some(VERSION.load(Ordering::Relaxed))
-    {
-        objects.bind(py).clear();
+    if version != Some(VERSION.load(Ordering::Relaxed)) {
+        clear(py);
     }
 }
 
@@ -63,7 +126,8 @@ fn has_plain_hash(key: &Bound<'_, PyString>) -> bool {
     key.is_exact_instance_of::<PyString>()
 }
 
-fn is_kept(value: &StoredValue) -> bool {
+/// Whether its objects are immutable, and not too large to be kept.
+pub(super) fn is_kept(value: &StoredValue) -> bool {
     match value {
         StoredValue::Null | StoredValue::Bool(_) | StoredValue::Integer(_) => true,
         StoredValue::Text(text) => text.len() <= LONGEST,

@@ -6,7 +6,7 @@ use pyo3::types::{PyDict, PyType};
 
 use crate::message::{Message, Value};
 use crate::postgres::texts as server;
-use crate::{row, rules, steps, stored_value};
+use crate::{declared, row, rules, steps, stored_value};
 
 /// Returns the English of all texts of the extension, for the catalogue.
 #[pyfunction]
@@ -15,6 +15,7 @@ pub(super) fn texts() -> Vec<&'static str> {
         rules::TEMPLATES,
         stored_value::TEMPLATES,
         row::TEMPLATES,
+        declared::TEMPLATES,
         steps::TEMPLATES,
         server::TEMPLATES,
     ];

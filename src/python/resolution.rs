@@ -1,11 +1,16 @@
 //! A result with its reason, as `resolve_flag`, `resolve_value` and `resolve_variant` return it.
 
+use std::sync::Arc;
+
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyString};
 
-use super::value::{or_default, or_none, to_python};
+use super::kept_values;
+use super::state::LIVE;
+use super::value::{or_default, or_none, to_declared};
 use crate::assign::Assignment;
+use crate::declared::DeclaredValue;
 use crate::evaluate::{Evaluation, Reason};
 use crate::experiment::Experiment;
 use crate::snapshot::Stored;
@@ -40,6 +45,8 @@ pub(super) enum ErrorCode {
     NotFound,
     /// The rules could never be read.
     Parse,
+    /// What is stored is not what code declares.
+    TypeMismatch,
     /// The database was away while the user or an attribute was read.
     Unreadable,
 }
@@ -51,6 +58,7 @@ impl ErrorCode {
             Self::NotReady => "PROVIDER_NOT_READY",
             Self::NotFound => "FLAG_NOT_FOUND",
             Self::Parse => "PARSE_ERROR",
+            Self::TypeMismatch => "TYPE_MISMATCH",
             Self::Unreadable => "GENERAL",
         }
     }
@@ -210,9 +218,11 @@ impl<'py> ResolvedVariant<'py> {
 }
 
 /// A value of the key-value table, and how it came about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct FoundValue<'a> {
-    pub(super) stored: &'a StoredValue,
+    pub(super) value: &'a StoredValue,
+    /// What code says about it.
+    pub(super) declared: Option<Arc<DeclaredValue>>,
     pub(super) how: Decided,
 }
 
@@ -220,6 +230,7 @@ pub(super) struct FoundValue<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Decided {
     pub(super) reason: Reason,
+    pub(super) error: Option<ErrorCode>,
     pub(super) rule: Option<u8>,
     pub(super) is_secret: bool,
     /// Whether the value has no rules.
@@ -229,31 +240,71 @@ pub(super) struct Decided {
 impl Decided {
     /// Everyone has the value.
     pub(super) fn of_everyone(is_secret: bool) -> Self {
-        Self { reason: Reason::Static, rule: None, is_secret, is_of_everyone: true }
+        Self { reason: Reason::Static, error: None, rule: None, is_secret, is_of_everyone: true }
     }
 
     /// The rules have decided.
     pub(super) fn by_rules(decided: Evaluation, is_secret: bool) -> Self {
         let Evaluation { reason, rule, .. } = decided;
-        Self { reason, rule, is_secret, is_of_everyone: false }
+        Self { reason, error: None, rule, is_secret, is_of_everyone: false }
+    }
+
+    /// The same, or the declared default if what is stored is something else than code declares.
+    fn unless(self, is_misfit: bool) -> Self {
+        let (reason, error) = (Reason::Error, Some(ErrorCode::TypeMismatch));
+        if is_misfit { Self { reason, error, ..self } } else { self }
     }
 }
 
 impl<'a> FoundValue<'a> {
-    pub(super) fn of_everyone(stored: &'a StoredValue, is_secret: bool) -> Self {
-        Self { stored, how: Decided::of_everyone(is_secret) }
+    /// What a test has set.
+    pub(super) fn overridden(key: &str, value: &'a StoredValue) -> Self {
+        let declared = LIVE.declared().values.get(key).cloned();
+        Self { value, declared, how: Decided::of_everyone(false) }
+    }
+
+    pub(super) fn of_everyone(stored: &'a Stored) -> Self {
+        let how = Decided::of_everyone(stored.is_secret()).unless(stored.is_misfit());
+        Self { value: stored.value(), declared: stored.declared().cloned(), how }
     }
 
     pub(super) fn decided(stored: &'a Stored, rules: &'a ValueRules, decided: Evaluation) -> Self {
-        Self {
-            stored: rules.result_of(decided).unwrap_or_else(|| stored.value()),
-            how: Decided::by_rules(decided, stored.is_secret()),
+        let how = Decided::by_rules(decided, stored.is_secret());
+        let declared = stored.declared().cloned();
+        match rules.result_of(decided) {
+            Some(value) => Self { value, declared, how: how.unless(rules.is_misfit(decided)) },
+            None => Self { value: stored.value(), declared, how: how.unless(stored.is_misfit()) },
         }
     }
 
+    /// Whether its objects can be shared by all evaluations: they are immutable and not too large.
+    pub(super) fn can_be_kept(&self) -> bool {
+        self.is_converted() || kept_values::is_kept(self.value)
+    }
+
+    /// Whether Python makes its object from the JSON text.
+    pub(super) fn is_converted(&self) -> bool {
+        self.declared.as_ref().is_some_and(|declared| declared.is_converted)
+    }
+
+    /// The object of Python, made once for each result of a version of the values.
+    pub(super) fn converted_once<'py>(
+        &self,
+        key: &Bound<'py, PyString>,
+        version: u64,
+    ) -> PyResult<PyValue<'py>> {
+        let rule = self.how.rule.unwrap_or(0);
+        if let Some(object) = kept_values::get_result(key, rule, version) {
+            return Ok((object, self.how));
+        }
+        let (object, how) = self.to_python(key.py())?;
+        kept_values::keep_result(key, rule, version, &object);
+        Ok((object, how))
+    }
+
     /// The object of Python.
-    pub(super) fn to_python(self, py: Python<'_>) -> PyResult<PyValue<'_>> {
-        Ok((to_python(py, self.stored)?, self.how))
+    pub(super) fn to_python<'py>(&self, py: Python<'py>) -> PyResult<PyValue<'py>> {
+        Ok((to_declared(py, self.value, self.declared.as_deref())?, self.how))
     }
 }
 
@@ -290,7 +341,7 @@ impl PyResolution {
         default: Option<Bound<'_, PyAny>>,
     ) -> Self {
         let (value, reason, error, rule) = match found {
-            Ok((value, how)) => (value, how.reason, None, how.rule),
+            Ok((value, how)) => (value, how.reason, how.error, how.rule),
             Err(code) => (or_none(py, default), Reason::Error, Some(code), None),
         };
         Self { value: value.unbind(), reason: reason.as_str(), error, variant: None, rule }
@@ -299,9 +350,10 @@ impl PyResolution {
 
 #[pymethods]
 impl PyResolution {
-    /// `PROVIDER_NOT_READY`, `FLAG_NOT_FOUND`, `PARSE_ERROR`, or `GENERAL` without a database.
+    /// `PROVIDER_NOT_READY`, `FLAG_NOT_FOUND`, `PARSE_ERROR`, `TYPE_MISMATCH`, or `GENERAL`.
     ///
-    /// None unless the reason is ERROR.
+    /// `TYPE_MISMATCH` if the value is not as code declares it, `GENERAL` without a database. None
+    /// unless the reason is ERROR.
     #[getter]
     pub(super) fn error_code(&self) -> Option<&'static str> {
         self.error.map(ErrorCode::as_str)

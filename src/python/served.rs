@@ -10,6 +10,7 @@ use super::context::Context;
 use super::resolution::{FoundValue, Kind, PyResolution};
 use super::snapshot::PySnapshot;
 use super::subject::UserArgument;
+use super::value::to_python;
 use crate::snapshot::Stored;
 
 /// Returns what a key stands for, for a client outside of the process. Counts nothing.
@@ -58,11 +59,12 @@ pub(super) fn served_values<'py>(
     for (key, stored) in values {
         let key = PyString::new(py, key);
         let found = match evaluator.value_override(&key) {
-            Some(value) => Ok(FoundValue::of_everyone(value, false)),
+            Some(value) => Ok(FoundValue::overridden(key.to_str()?, value)),
             None => evaluator.value_of_row(&key, stored, user, context, |_, _| ())?,
         };
         let found = match found {
-            Ok(found) => Ok(found.to_python(py)?),
+            // Clients read JSON, whatever the type in Python is.
+            Ok(found) => Ok((to_python(py, found.value)?, found.how)),
             Err(code) => Err(code),
         };
         let resolution = PyResolution::of_value(py, found, None);

@@ -15,8 +15,8 @@ use super::explained::Explained;
 use super::resolution::{ErrorCode, Kind, PyResolution, PyValue, Resolved, ResolvedVariant};
 use super::state::{LIVE, is_in_mode};
 use super::subject::UserArgument;
-use super::value::{or_default, or_none};
-use super::{direct, listeners, start};
+use super::value::{default_of, or_default};
+use super::{default_types, direct, listeners, start};
 use crate::live::{EvaluationMode, State};
 use crate::overrides::Overrides;
 use crate::snapshot::Snapshot;
@@ -227,7 +227,11 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let found = self.found_value(&key, user, default.as_ref(), context, true)?;
-        Ok(found.map_or_else(|_| or_none(key.py(), default), |(value, _)| value))
+        if let Ok((value, _)) = &found {
+            let version = self.snapshot.as_ref().map(|snapshot| snapshot.values_version());
+            default_types::compare(&key, default.as_ref(), value, version)?;
+        }
+        found.map_or_else(|_| default_of(&key, default), |(value, _)| Ok(value))
     }
 
     /// Returns the result of `get_value` with its reason, also for an unknown key.
@@ -240,6 +244,7 @@ impl PySnapshot {
         context: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<PyResolution> {
         let found = self.found_value(&key, user, default.as_ref(), context, false)?;
+        let default = if found.is_err() { Some(default_of(&key, default)?) } else { default };
         Ok(PyResolution::of_value(key.py(), found, default))
     }
 

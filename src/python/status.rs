@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyTuple};
 
+use super::default_types;
 use super::state::{ENGINE, LIVE};
 use crate::boot_time::since_boot;
 use crate::live::EvaluationMode;
@@ -87,7 +88,11 @@ fn add_problems(
         .filter_map(|(template, why)| Some(template.with([("problem", why?.into())])));
     let missing = snapshot.and_then(Snapshot::token_set).and_then(missing_entries);
     let problems = report.schema_problems.iter().cloned();
-    let own: Vec<_> = problems.chain(missing).chain(unwritten).chain(unguarded).collect();
+    let version = snapshot.map(Snapshot::values_version);
+    let default_types = version.map(|version| default_types::problems(dict.py(), version));
+    let default_types = default_types.transpose()?.into_iter().flatten();
+    let own = problems.chain(missing).chain(unwritten).chain(unguarded).chain(default_types);
+    let own: Vec<_> = own.collect();
     let count = own.len() + snapshot.map_or(0, Snapshot::problem_count);
     dict.set_item("problem_count", count)?;
     dict.set_item("problems", problem_texts(dict.py(), own, snapshot, count)?)

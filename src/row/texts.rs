@@ -17,6 +17,7 @@ templates! {
     // Rows.
     SET_ASIDE, "{row} is set aside: {problem}";
     RULES, "the rules of {row} cannot be read, so {effect}: {problem}";
+    DECLARED, "{row} is not as code declares it, so evaluations return the default: {problem}";
     CONDITIONS, "the conditions of segment {key} cannot be read, so {effect}: {problem}";
     GROUPS, "the members of groups cannot be read, so {effect}: {problem}";
     LATENCY_LIMITS,

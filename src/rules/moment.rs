@@ -6,6 +6,8 @@ use super::attributes::{Attributes, Value};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
+/// The bytes of a date.
+const DATE_LENGTH: usize = 10;
 
 /// A date or datetime, in microseconds since 1970-01-01T00:00. A date is the start of its day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +70,18 @@ impl Moment {
             Self::Wall(wall) => zone.utc(wall),
         }
     }
+}
+
+/// Whether a text is a date such as `2026-03-01`.
+#[must_use]
+pub fn is_date(text: &str) -> bool {
+    text.len() == DATE_LENGTH && Moment::parse(text).is_some()
+}
+
+/// Whether a text is a date with a time.
+#[must_use]
+pub fn is_datetime(text: &str) -> bool {
+    text.len() > DATE_LENGTH && Moment::parse(text).is_some()
 }
 
 fn days(days: i32) -> i64 {

@@ -91,6 +91,21 @@ impl<'a> Exact<'a> {
     }
 }
 
+/// Whether a text is a finite number such as `-12.50` or `1E+3`.
+#[must_use]
+pub fn is_number(text: &str) -> bool {
+    Number::parse(text).is_some()
+}
+
+/// Whether two texts are the same number.
+#[must_use]
+pub fn is_same_number(one: &str, other: &str) -> bool {
+    match (Exact::parse(one), Exact::parse(other)) {
+        (Some(one), Some(other)) => one.cmp(&other) == Ordering::Equal,
+        _ => false,
+    }
+}
+
 /// A number of a condition.
 #[derive(Debug)]
 pub(super) struct Number {

@@ -9,6 +9,7 @@ use super::ruled::with_rows;
 use super::segments::{NextRules, unreadable_rules};
 use super::slot::{LoadedTable, Versions};
 use super::unique::Unique;
+use crate::declared::Declared;
 use crate::flag::{Flag, Identity};
 use crate::primary_key::PrimaryKey;
 use crate::row::{CheckedFlag, FlagRow, Problem, RowKind};
@@ -30,6 +31,7 @@ pub(super) struct FlagSources<'a> {
     pub(super) users: Versions<'a, AllowedUsersByFlag>,
     pub(super) plans: Versions<'a, Plans>,
     pub(super) rules: NextRules<'a, Flag>,
+    pub(super) declared: &'a Declared,
 }
 
 impl FlagSources<'_> {
@@ -49,7 +51,9 @@ impl FlagSources<'_> {
             Some(last) => last.identity.clone(),
             None => Arc::new(Identity::new(key, pk)),
         };
-        Flag { identity, enabled, rollout_percent, client_side, allowed_users, targeting }
+        let flag =
+            Flag { identity, enabled, rollout_percent, client_side, allowed_users, targeting };
+        declared_flag(flag, self.declared)
     }
 
     /// The flag with its current allowed users, segments and watch.
@@ -95,6 +99,7 @@ impl LoadedTable for Flags {
                 flags.entries.add(sources.current(flag));
             }
         }
+        add_flags(&mut flags.entries, self, sources.declared);
         (flags.entries, flags.problems)
     }
 
@@ -109,7 +114,9 @@ impl LoadedTable for Flags {
             let last = self.get(&row.key).filter(|last| last.identity.pk == row.pk);
             Some(sources.flag(row, last))
         });
-        with_rows(self, asked, flags)
+        let mut next = with_rows(self, asked, flags)?;
+        add_flags(&mut next, self, sources.declared);
+        Some(next)
     }
 
     fn has_changed_others(sources: &FlagSources<'_>) -> bool {
@@ -125,5 +132,42 @@ impl LoadedTable for Flags {
 
     fn rule_problems(&self) -> Vec<Problem> {
         unreadable_rules(self)
+    }
+}
+
+/// The flags with what code declares now.
+pub(super) fn with_declared(flags: &Flags, declared: &Declared) -> Flags {
+    let of_rows = flags.iter().filter(|flag| flag.has_row()).cloned();
+    let mut next = of_rows.map(|flag| declared_flag(flag, declared)).collect();
+    add_flags(&mut next, flags, declared);
+    next
+}
+
+/// The flag of a row, as far as code lets it be read.
+fn declared_flag(mut flag: Flag, declared: &Declared) -> Flag {
+    if let Some(declared) = declared.flags.get(&*flag.identity.key) {
+        flag.client_side &= declared.client_side;
+    }
+    flag
+}
+
+/// Adds the declared flags without a row: disabled.
+fn add_flags(flags: &mut Flags, before: &Flags, declared: &Declared) {
+    for (key, declared) in &declared.flags {
+        if flags.get(key).is_some() {
+            continue;
+        }
+        let identity = match before.get(key) {
+            Some(before) if !before.has_row() => before.identity.clone(),
+            _ => Arc::new(Identity::new(key.clone(), PrimaryKey::None)),
+        };
+        flags.add(Flag {
+            identity,
+            enabled: false,
+            rollout_percent: 0,
+            client_side: declared.client_side,
+            allowed_users: Arc::default(),
+            targeting: None,
+        });
     }
 }

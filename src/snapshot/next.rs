@@ -42,6 +42,7 @@ impl Snapshot {
                 users: Versions { before: &self.allowed_users, now: &allowed_users },
                 plans: Versions { before: &self.plans, now: &plans },
                 rules: NextRules::new(&self.flags, versions(), &limit),
+                declared: &self.declared,
             },
         )?;
         let experiments = self.experiments.next(
@@ -52,7 +53,10 @@ impl Snapshot {
         let values = self.values.next(
             loaded.values,
             &asked,
-            &ValueSources { rules: NextRules::new(self.values.by_key(), versions(), &limit) },
+            &ValueSources {
+                rules: NextRules::new(self.values.by_key(), versions(), &limit),
+                declared: &self.declared,
+            },
         )?;
         let groups = self.groups.clone();
         let next = Self {
@@ -65,6 +69,7 @@ impl Snapshot {
             plans,
             experiments,
             values,
+            declared: self.declared.clone(),
             missing_segments: self.missing_segments.clone(),
         };
         Some(if next.has_rules_of(self) {

@@ -20,6 +20,11 @@ pub(super) trait Ruled: Keyed {
 
     fn pk(&self) -> &PrimaryKey;
 
+    /// Whether it has a row: what code declares need not.
+    fn has_row(&self) -> bool {
+        *self.pk() != PrimaryKey::None
+    }
+
     /// Its rules, `None` if it has none.
     fn rules(&self) -> Option<&Arc<RowRules>>;
 }
@@ -57,7 +62,11 @@ pub(super) fn with_rows<T: Ruled + Clone>(
 ) -> Option<KeyTable<T>> {
     let mut next = table.without(|row| asked.contains(row.pk()));
     for row in rows {
-        if next.add(row?).is_some() {
+        let row = row?;
+        if next.get(row.key()).is_some_and(|other| !other.has_row()) {
+            next.remove(row.key());
+        }
+        if next.add(row).is_some() {
             return None;
         }
     }

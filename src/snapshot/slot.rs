@@ -107,6 +107,14 @@ impl<T: LoadedTable> TableSlot<T> {
     }
 }
 
+impl<T: LoadedTable> TableSlot<T> {
+    /// The same slot with another table of the same rows.
+    pub(super) fn replaced(&self, table: T) -> Self {
+        let rule_problems = self.rule_problems.next(table.rule_problems());
+        Self { table: Arc::new(table), rule_problems, ..self.clone() }
+    }
+}
+
 impl<T> TableSlot<T> {
     /// Whether both have the same table, of the same load.
     pub(super) fn is_same(&self, other: &Self) -> bool {

@@ -8,6 +8,7 @@ use super::ruled::{Ruled, with_rows};
 use super::segments::{NextRules, unreadable_rules};
 use super::slot::LoadedTable;
 use super::unique::Unique;
+use crate::declared::{Declared, DeclaredValue, Misfit};
 use crate::primary_key::PrimaryKey;
 use crate::row::{CheckedValue, Fault, Problem, RowKind, ValueRow};
 use crate::row_rules::RowRules;
@@ -45,6 +46,10 @@ pub struct Stored {
     is_secret: bool,
     client_side: bool,
     rules: Option<Arc<ValueRules>>,
+    /// What code says about it.
+    declared: Option<Arc<DeclaredValue>>,
+    /// What its row has, if it cannot be that, and its value is the declared default.
+    misfit: Option<Box<(StoredValue, Misfit)>>,
 }
 
 impl Keyed for Stored {
@@ -74,6 +79,73 @@ impl Stored {
         &self.value
     }
 
+    /// What code says about it, `None` if it is not declared.
+    #[must_use]
+    pub fn declared(&self) -> Option<&Arc<DeclaredValue>> {
+        self.declared.as_ref()
+    }
+
+    /// Whether it has a row: one that code declares need not.
+    #[must_use]
+    pub fn is_of_row(&self) -> bool {
+        self.pk != PrimaryKey::None
+    }
+
+    /// Whether its row has something else than code declares, so that it is the default.
+    #[must_use]
+    pub fn is_misfit(&self) -> bool {
+        self.misfit.is_some()
+    }
+
+    /// One without a row.
+    fn of_default(declared: &Arc<DeclaredValue>) -> Self {
+        Self {
+            key: declared.key.clone(),
+            pk: PrimaryKey::None,
+            value: declared.default.clone(),
+            size: 0,
+            is_secret: declared.is_secret,
+            client_side: declared.client_side,
+            rules: None,
+            declared: Some(declared.clone()),
+            misfit: None,
+        }
+    }
+
+    /// The same row with what code says about it now.
+    fn with_declared(self, declared: Option<&Arc<DeclaredValue>>) -> Self {
+        let value = self.misfit.map_or(self.value, |misfit| misfit.0);
+        let targeting = self.rules.as_ref().map(|rules| &rules.targeting);
+        let rules = targeting.and_then(|targeting| {
+            let (rules, unit) = (targeting.rules.clone(), targeting.bucket_by.clone());
+            ValueRules::next(&self.key, self.rules.as_ref(), rules, unit, declared)
+        });
+        let misfit = declared.and_then(|declared| declared.misfit(&value));
+        let (value, misfit) = match (declared, misfit) {
+            (Some(declared), Some(misfit)) => {
+                (declared.default.clone(), Some(Box::new((value, misfit))))
+            }
+            _ => (value, None),
+        };
+        Self {
+            value,
+            misfit,
+            rules,
+            is_secret: self.is_secret || declared.is_some_and(|declared| declared.is_secret),
+            client_side: self.client_side && declared.is_none_or(|declared| declared.client_side),
+            declared: declared.cloned(),
+            ..self
+        }
+    }
+
+    /// What its row and its rules have, and it cannot be.
+    fn misfits(&self) -> impl Iterator<Item = Problem> {
+        let own = self.misfit.as_ref().map(|misfit| (None, misfit.1));
+        let of_rules = self.rules.iter().flat_map(|rules| rules.misfits());
+        let all = own.into_iter().chain(of_rules.map(|(number, misfit)| (Some(number), misfit)));
+        all.map(|(rule, misfit)| Problem::of_declared(&self.key, misfit.message(rule)))
+    }
+
     /// Whether only evaluations may show it.
     #[must_use]
     pub fn is_secret(&self) -> bool {
@@ -101,6 +173,7 @@ impl Stored {
 /// What values take from other tables.
 pub(super) struct ValueSources<'a> {
     pub(super) rules: NextRules<'a, Stored>,
+    pub(super) declared: &'a Declared,
 }
 
 impl ValueSources<'_> {
@@ -126,8 +199,15 @@ impl ValueSources<'_> {
         let rules = self.rules.of(&pk, same, rules);
         let before = same.and_then(|last| last.rules.as_ref());
         let key = last.map_or_else(|| key.into(), |last| last.key.clone());
-        let rules = ValueRules::next(&key, before, rules, bucket_by);
-        Ok(Stored { key, pk, value, size, is_secret, client_side, rules })
+        let declared = self.declared.values.get(&*key);
+        let rules = ValueRules::next(&key, before, rules, bucket_by, declared);
+        let (declared, misfit) = (declared.cloned(), None);
+        let stored =
+            Stored { key, pk, value, size, is_secret, client_side, rules, declared, misfit };
+        Ok(match stored.declared.clone() {
+            None => stored,
+            declared => stored.with_declared(declared.as_ref()),
+        })
     }
 
     /// The value with the current segments in its rules.
@@ -135,7 +215,8 @@ impl ValueSources<'_> {
         let before = stored.rules.as_ref();
         let bucket_by = before.and_then(|before| before.targeting.bucket_by.clone());
         let rules = self.rules.current(stored);
-        let rules = ValueRules::next(&stored.key, before, rules, bucket_by);
+        let declared = stored.declared.as_ref();
+        let rules = ValueRules::next(&stored.key, before, rules, bucket_by, declared);
         Stored { rules, ..stored.clone() }
     }
 }
@@ -160,6 +241,19 @@ impl Values {
     /// Whether it is sure that none was set aside because of the size of all.
     pub(super) fn leave_room(&self) -> bool {
         self.by_key.iter().map(|stored| stored.size).sum::<usize>() <= SAFE_SIZE
+    }
+
+    /// The same rows with what code declares now.
+    pub(super) fn with_declared(&self, declared: &Declared) -> Self {
+        let of_rows = self.by_key.iter().filter(|stored| stored.has_row()).cloned();
+        let of_code = |stored: &Stored| declared.values.get(stored.key());
+        let of_rows = of_rows.map(|stored| {
+            let of_code = of_code(&stored);
+            stored.with_declared(of_code)
+        });
+        let mut by_key = of_rows.collect();
+        add_values(&mut by_key, declared);
+        Self { by_key, version: next_version() }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -209,6 +303,7 @@ impl LoadedTable for Values {
                 values.entries.add(kept);
             }
         }
+        add_values(&mut values.entries, sources.declared);
         (Self { by_key: values.entries, version: next_version() }, values.problems)
     }
 
@@ -223,7 +318,8 @@ impl LoadedTable for Values {
             let last = self.by_key.get(&row.key);
             sources.value(row, last).ok()
         });
-        let by_key = with_rows(&self.by_key, asked, values)?;
+        let mut by_key = with_rows(&self.by_key, asked, values)?;
+        add_values(&mut by_key, sources.declared);
         let next = Self { by_key, version: next_version() };
         next.leave_room().then_some(next)
     }
@@ -242,6 +338,19 @@ impl LoadedTable for Values {
     }
 
     fn rule_problems(&self) -> Vec<Problem> {
-        unreadable_rules(&self.by_key)
+        let mut misfits: Vec<_> =
+            self.by_key.iter().filter(|stored| stored.declared.is_some()).collect();
+        misfits.sort_unstable_by_key(|stored| stored.key());
+        let misfits = misfits.into_iter().flat_map(Stored::misfits);
+        unreadable_rules(&self.by_key).into_iter().chain(misfits).collect()
+    }
+}
+
+/// Adds the declared values without a row: their defaults.
+fn add_values(values: &mut KeyTable<Stored>, declared: &Declared) {
+    for (key, declared) in &declared.values {
+        if values.get(key).is_none() {
+            values.add(Stored::of_default(declared));
+        }
     }
 }

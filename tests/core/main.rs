@@ -8,6 +8,7 @@ mod changed_keys;
 mod conformance;
 mod conformance_rules;
 mod conformance_values;
+mod declared;
 mod evaluate;
 mod experiments;
 mod exposures;

@@ -13,6 +13,7 @@ from django.db import connection
 from django.test import Client
 
 from flagstaff import refresh
+from flagstaff._declared import DECLARED, publish
 from flagstaff.models import Change
 from flagstaff.testing import live_engine
 from tests.support.migrated_database import MIGRATED, create_migrated_database
@@ -110,6 +111,17 @@ def set_gateway(query: Query) -> SetGateway:
 def shop() -> Shop:
     """The shop, whose rows are created when a test asks for them."""
     return Shop()
+
+
+@pytest.fixture(autouse=True)
+def _declared() -> Iterator[None]:
+    """Forgets what a test declares."""
+    before = dict(DECLARED)
+    yield
+    if before.keys() != DECLARED.keys():
+        DECLARED.clear()
+        DECLARED.update(before)
+        publish()
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import pytest
 from django.db import transaction
 
-from flagstaff import acting_as, changes, experiments
+from flagstaff import Value, acting_as, changes, experiments
 from flagstaff.actions import Action, Kind, all_actions
 from flagstaff.changes import flags, segments, values
 from flagstaff.experiments.editing import add_metric, edit, force, grow
@@ -99,6 +99,12 @@ def plan(name: str, change: Step, *call: Any, **fields: Any) -> Sample:
 
 def experiment(name: str, change: Step, *call: Any, **fields: Any) -> Sample:
     return Sample(EXPERIMENT, name, "button", change, *call, **fields)
+
+
+def _as_declared(key: str) -> None:
+    """Declares a value that has a row."""
+    values.update(key, type="integer")
+    Value(key, 20)
 
 
 def undoing(kind: Kind, key: str, written: Step) -> list[Sample]:
@@ -194,6 +200,7 @@ SAMPLES = [
         "7 --choices [8]",
     ),
     value("delete", SIZE, values.delete, "--yes"),
+    value("default", SIZE, values.delete, "--yes", before=(_as_declared,)),
     segment(
         "conditions",
         "enterprise",

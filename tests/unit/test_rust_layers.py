@@ -19,7 +19,7 @@ LAYERS = (
     ("groups", "observation"),
     ("rules",),
     ("row", "bucketing_unit"),
-    ("last_good", "row_rules"),
+    ("last_good", "row_rules", "declared"),
     ("targeting",),
     ("flag", "experiment"),
     ("evaluate", "snapshot", "overrides", "value_rules"),

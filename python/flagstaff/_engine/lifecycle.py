@@ -26,6 +26,7 @@ from django.db import connections
 from flagstaff import _core, _log, listeners
 from flagstaff._connection.parameters import connection_parameters
 from flagstaff._core import monotonic
+from flagstaff._declared import object_of
 from flagstaff._engine import attributes, direct, options, user_keys
 from flagstaff._engine.status_log import StatusLog, StatusReport
 from flagstaff._log import logger
@@ -367,6 +368,7 @@ HOOKS = SimpleNamespace(
     plain_value=attributes.plain_value,
     microseconds=attributes.microseconds,
     utc_of=attributes.utc_of,
+    declared_object=object_of,
     note_evaluation=context.note_evaluation,
     # What keeps them, or the user, from being read.
     load_lazy_user=request_user.load_lazy_user,

@@ -7,14 +7,20 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeAlias, cast
 
-from django.db import Error, connections, transaction
+from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import Model, Q, QuerySet
 from django.db.models.base import ModelState
 from django.db.models.functions import Now
 from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 
-from flagstaff._tables.model_fields import TAGS, segment_model
+from flagstaff._declared import DECLARED, Flag, Value, declared_flag, declared_value
+from flagstaff._tables.model_fields import (
+    TAGS,
+    is_auto_now,
+    is_auto_now_add,
+    segment_model,
+)
 from flagstaff._text import Sentence, is_storable, most_similar, say
 from flagstaff.conf import conf
 from flagstaff.exceptions import (
@@ -151,11 +157,63 @@ def find_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
 
 
 def existing_row(model: type[Model], key: str, *, lock: bool = False) -> Row:
-    """Returns the row of a key. Raises the error about an unknown key of its kind."""
-    row = find_row(model, key, lock=lock)
+    """Returns the row of a key, or what code declares. Raises the error about an unknown key."""
+    row = present_row(model, key, lock=lock)
     if row is None:
         raise unknown_row(model, key)
     return row
+
+
+def present_row(model: type[Model], key: str, *, lock: bool = False) -> Row | None:
+    """Returns the row of a key, or else what code declares, or None."""
+    return find_row(model, key, lock=lock) or declared_row(model, key)
+
+
+def is_stored(row: Row) -> bool:
+    """Whether there is a row: what code declares need not have one."""
+    return not row._state.adding
+
+
+def declared_row(model: type[Model], key: str) -> Row | None:
+    """Returns what code declares for a key, as a row that is not stored; None without it."""
+    declared = declaration(model, key)
+    if declared is None:
+        return None
+    fields = (*model._meta.concrete_fields,)
+    # Nothing has happened to it; a new row would have the time of the database.
+    times = {field.name: None for field in fields if is_auto_now(field) or is_auto_now_add(field)}
+    return cast("Row", model(**declared.new_row, **times))
+
+
+def declaration(model: type[Model], key: str) -> Flag | Value[Any] | None:
+    """Returns what code declares for a key of this model, or None."""
+    if model is conf.flag_model:
+        return declared_flag(key)
+    return declared_value(key) if model is conf.value_model else None
+
+
+def declared_rows(model: type[Model]) -> list[Any]:
+    """Returns what code declares and has no row, as rows that are not stored, by key. One query."""
+    keys = [key for key in DECLARED if declaration(model, key) is not None]
+    stored = all_rows(model).filter(key__in=keys).values_list("key", flat=True) if keys else ()
+    return [declared_row(model, key) for key in sorted({*keys}.difference(stored))]
+
+
+def store(row: Row) -> bool:
+    """Makes the row of a declared key, in the transaction of the caller.
+
+    Returns False if another transaction has made it meanwhile: the row becomes that one, locked.
+    """
+    try:
+        with transaction.atomic(using=conf.database):
+            row.save(using=conf.database, force_insert=True)
+    except IntegrityError:
+        stored = find_row(model_of(row), row.key, lock=True)
+        if stored is None:
+            raise
+        vars(row).update(vars(stored))
+        return False
+    return True
 
 
 def unknown_key(key: str) -> UnknownFlagError:

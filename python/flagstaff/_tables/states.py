@@ -92,6 +92,10 @@ STATE_LABELS = {
 }
 
 
+#: Those of a declared flag and a declared value without a row.
+AS_DECLARED, DEFAULT = say("off, as declared").lazy, say("default").lazy
+
+
 def state_of(flag: FlagState, allowed: int) -> ReleaseState:
     """Returns the state of a flag in one word. `allowed` is the number of its allowed users."""
     if not flag.enabled:

@@ -5,11 +5,13 @@ Also as metrics for Prometheus and OpenTelemetry, and in Prometheus' text format
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flagstaff import _core
-from flagstaff._text import Sentence
+from flagstaff._declared import DECLARED, declared_value
+from flagstaff._text import Sentence, say
 from flagstaff.conf import conf
 
 #: The content type of Prometheus' text format.
@@ -55,8 +57,9 @@ class Status:
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
     usage_problem: Sentence | None
     #: Rows that are ignored because they cannot be evaluated, names in rules that do not exist,
-    #: tables and columns that the database lacks until `migrate`, and how many recent changes have
-    #: no entry in the history. At most 100 texts: the last one then says how many more there are.
+    #: values that are not as code declares them, tables and columns that the database lacks until
+    #: `migrate`, and how many recent changes have no entry in the history. At most 100 texts of
+    #: these: the last one then says how many more there are. What a validator refuses follows.
     problems: tuple[Sentence, ...]
     #: The number of all problems.
     problem_count: int
@@ -72,8 +75,22 @@ class Status:
 def status() -> Status:
     """Returns the state of this worker. Does not block, and starts nothing."""
     report = _core.status_report()
-    age = report["age"]
+    age, refused = report["age"], [*_refused_values()]
+    report["problems"] += tuple(refused)
+    report["problem_count"] += len(refused)
     return Status(**report, stale=age is not None and age > conf.max_staleness)
+
+
+def _refused_values() -> Iterator[Sentence]:
+    """Yields which values in memory a validator refuses. Without the values."""
+    for key in DECLARED:
+        declared = declared_value(key)
+        if declared is None or not declared.validators:
+            continue
+        texts = _core.stored_results(key)
+        for problem in {declared.problem(json.loads(text), secret=True) for text in texts}:
+            if problem:
+                yield say("value {key}: {problem}", key=repr(key), problem=problem)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from django.utils.functional import Promise
 from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import Row, all_rows, unknown_row
+from flagstaff._tables.rows import Row, all_rows, declared_row, is_stored, unknown_row
 from flagstaff._text import Sentence, described, is_storable, joined, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.actions.look import Done, Look
@@ -178,7 +178,8 @@ class Run:
         with db.atomic():
             # In the order of an import and an undo, so that no two can deadlock.
             kind = cast("Kind", self.action.kind)
-            read_rows(((kind, str(row.pk)) for row in self.rows), lock=True)
+            stored = (row for row in self.rows if is_stored(row))
+            read_rows(((kind, str(row.pk)) for row in stored), lock=True)
             return [*map(write, self.keys)]
 
 
@@ -193,6 +194,9 @@ def present_rows(action: Action, keys: Sequence[str], *, also_deleted: bool = Fa
         return []
     rows = all_rows(kind.model).filter(key__in=filter(is_storable, keys))
     by_key: dict[str, Row] = {row.key: row for row in rows}
+    for key in keys:
+        if key not in by_key and (declared := declared_row(kind.model, key)):
+            by_key[key] = declared
     missing = (key for key in keys if key not in by_key)
     unknown = [key for key in missing if not (also_deleted and deleted_pk(kind, key))]
     if errors := [unknown_row(kind.model, key) for key in unknown]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from flagstaff import changes
+from flagstaff._declared import declared_value
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._text import say
 from flagstaff._value_schema import TYPE_LABELS, VALUE, is_secret, type_of
@@ -14,14 +16,32 @@ from flagstaff.actions.table import Action, Run, action, undo_actions
 from flagstaff.base_models import AbstractKeyValueStore
 from flagstaff.changes import Changed
 from flagstaff.conf import conf
+from flagstaff.exceptions import InvalidChangeError
 from flagstaff.history.kinds import Kind
 
 if TYPE_CHECKING:
     from flagstaff.actions.look import Look
 
+
+@dataclass(frozen=True)
+class _ValueJson(Json):
+    """JSON as a word; of a declared value also the value itself, such as 4.90 or stripe."""
+
+    def read(
+        self, name: str, options: Mapping[str, Any], report: Callable[[str], None]
+    ) -> dict[str, Any]:
+        declared, typed = declared_value(options["key"]), options[name]
+        if declared is None or typed in (None, "-"):
+            return super().read(name, options, report)
+        try:
+            return {name: declared.read(typed)}
+        except ValueError:
+            return super().read(name, options, report)
+
+
 _Json = Annotated[
     Any,
-    Json("""such as 50, true, '"stripe"' or '["a", "b"]'; "-" is the standard input"""),
+    _ValueJson("""such as 50, true, '"stripe"' or '["a", "b"]'; "-" is the standard input"""),
 ]
 
 
@@ -168,6 +188,30 @@ def delete(key: str, *, expect_version: int | None = None) -> Changed:
     return changes.values.delete(key, expect_version=expect_version)
 
 
+@action(
+    Kind.VALUE,
+    "value default page_size --yes",
+    "value default page_size --dry-run",
+    label=say("Back to the default").lazy,
+    button=say("Set {key} back to its default"),
+    deletes=True,
+    about=_about_deletion,
+    right="change",
+)
+def default(key: str, *, expect_version: int | None = None) -> Changed:
+    """Set a declared value back to the default in the code, without rules.
+
+    Its row is deleted, so a later default of the code applies, too. The undo restores the row,
+    unless the value is secret.
+    """
+    if declared_value(key) is None:
+        Kind.VALUE.row(key)  # Raises if there is none.
+        raise InvalidChangeError(
+            "{key} is not declared in code, so it has no default; delete it", key=repr(key)
+        )
+    return changes.values.delete(key, expect_version=expect_version)
+
+
 #: In the order of the help.
 VALUE_ACTIONS: tuple[Action, ...] = (
     set_,
@@ -176,5 +220,6 @@ VALUE_ACTIONS: tuple[Action, ...] = (
     details,
     create,
     delete,
+    default,
     *undo_actions(Kind.VALUE, "page_size"),
 )

@@ -17,6 +17,7 @@ from django.utils.functional import Promise
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.text import capfirst
 
+from flagstaff._tables.rows import is_stored
 from flagstaff._text import say
 from flagstaff.admin.app_pages import PAGES as APP_PAGES
 from flagstaff.admin.rights import may, may_view
@@ -40,6 +41,15 @@ def page_url(site: AdminSite, model: type[Model], page: str, *arguments: Any) ->
     return reverse(name, args=[quote(argument) for argument in arguments])
 
 
+#: What begins the id of a declared key in a URL: it need not have a row.
+DECLARED_ID = "key:"
+
+
+def row_id(row: Any) -> Any:
+    """Returns what stands for a row in a URL."""
+    return row.pk if is_stored(row) else f"{DECLARED_ID}{row.key}"
+
+
 def page_path(site: AdminSite, name: str, query: Mapping[str, object] | None = None) -> str:
     """Returns the URL of a page; "" if flags have an admin without the pages, or none."""
     try:
@@ -52,7 +62,7 @@ def page_path(site: AdminSite, name: str, query: Mapping[str, object] | None = N
 def row_links(site: AdminSite, row: Any, heading: str) -> list[tuple[str, str]]:
     """Returns the URLs and the texts of a row's list and of its page, for breadcrumbs."""
     model = row._meta.model
-    return [list_link(site, model), (page_url(site, model, "change", row.pk), heading)]
+    return [list_link(site, model), (page_url(site, model, "change", row_id(row)), heading)]
 
 
 def back_url(request: HttpRequest) -> str:

@@ -12,7 +12,7 @@ from django.utils.text import capfirst
 from flagstaff._text import local_list, localized, quoted, say
 from flagstaff.actions import Action, Done
 from flagstaff.admin.action_admin import ActionAdmin
-from flagstaff.admin.links import page_url, undo_url
+from flagstaff.admin.links import page_url, row_id, undo_url
 from flagstaff.admin.look_tables import describe_changed, text_for_log
 from flagstaff.admin.rights import may
 from flagstaff.changes import Changed
@@ -125,7 +125,7 @@ class AppReceipts(Receipts[Done]):
             _kind, name, *_more = done.undo.arguments
             undo = admin.page_actions[name]
             if admin.may_do(self.request, undo, row):
-                url = page_url(admin.admin_site, admin.model, name, row.pk)
+                url = page_url(admin.admin_site, admin.model, name, row_id(row))
                 label = f"{undo.label}…" if done.instead else ""
         return Receipt(" ".join(filter(None, [text, users])), url, label)
 

@@ -13,6 +13,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.admin.options import IS_POPUP_VAR
 from django.contrib.admin.utils import display_for_field, unquote
+from django.contrib.admin.views.main import ChangeList
 from django.core.checks import CheckMessage, Error
 from django.core.exceptions import PermissionDenied
 from django.db.models import Field, JSONField, QuerySet
@@ -25,6 +26,7 @@ from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
 from flagstaff._tables.model_fields import RULES, stored_fields
+from flagstaff._tables.rows import declaration, declared_row, find_row
 from flagstaff._text import is_storable, local_list, local_number, quoted, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
@@ -34,8 +36,16 @@ from flagstaff.actions.table import noun_of
 from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.action_page import ActionPage
 from flagstaff.admin.changes.events import event_rows
+from flagstaff.admin.declared import declared_groups
 from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.links import history_url, list_link, page_url, row_path
+from flagstaff.admin.links import (
+    DECLARED_ID,
+    history_url,
+    list_link,
+    page_url,
+    row_id,
+    row_path,
+)
 from flagstaff.admin.receipt import ChangeReceipts, Receipts
 from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.row_subject import RowSubject
@@ -118,6 +128,31 @@ class RowPageAdmin(ActionAdmin):
             problems.append(Error(text, hint=hint, obj=type(self), id="flagstaff.E048"))
         return problems
 
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> Any:
+        """The row of a primary key, or of a declared key, which need not have one."""
+        if not object_id.startswith(DECLARED_ID):
+            return super().get_object(request, object_id, from_field)
+        key = object_id.removeprefix(DECLARED_ID)
+        if find_row(self.model, key) is None:
+            return declared_row(self.model, key)
+        return self.get_queryset(request).filter(key=key).first()
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The fields that nobody changes here: those of a project, and those that code owns."""
+        declared = None if obj is None else declaration(self.model, obj.key)
+        return [
+            *super().get_readonly_fields(request, obj),
+            *(declared.owned if declared is not None else ()),
+        ]
+
+    def list_context(self, request: HttpRequest, changelist: ChangeList) -> dict[str, Any]:
+        """What code declares, above the list."""
+        context = super().list_context(request, changelist)
+        groups = declared_groups(self, request, changelist.query)
+        return {**context, "flagstaff_declared": [*groups]}
+
     def head(self, request: HttpRequest, row: Any) -> Head:
         """Returns what the page of a row begins with."""
         return Head()
@@ -155,7 +190,7 @@ class RowPageAdmin(ActionAdmin):
     def own_urls(self) -> Iterator[URLPattern]:
         """The URL of each action."""
         for action in self.page_actions.values():
-            if not (action.creates or action.deletes):
+            if not action.creates and action is not self._first("deletes"):
                 yield row_path(self, action.name, partial(self._action_view, action))
 
     def changeform_view(
@@ -323,7 +358,10 @@ class RowPageAdmin(ActionAdmin):
 
     def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
         """Returns the link to an action of a row."""
-        action, url = self.page_actions[name], page_url(self.admin_site, self.model, name, row.pk)
+        action, url = (
+            self.page_actions[name],
+            page_url(self.admin_site, self.model, name, row_id(row)),
+        )
         is_visible = self.may_look(request, action, row)
         return ActionLink(action, url if is_visible else "", permission(action.right, row))
 
@@ -342,8 +380,10 @@ class RowPageAdmin(ActionAdmin):
             for field, value in values.items()
             if value is not False and value not in (None, "", [])
         )
-        html = format_html("<p>{}</p>", joined(" · ", lines))
-        return Section(say("About").local, html, ("details", "delete"))
+        declared = declaration(self.model, row.key)
+        place = [] if declared is None else [_place_text(declared.place.path)]
+        html = format_html("<p>{}</p>", joined(" · ", [*place, *lines]))
+        return Section(say("About").local, html, ("details", "delete", "default"))
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """Returns the section with what has happened to a row."""
@@ -356,6 +396,10 @@ class RowPageAdmin(ActionAdmin):
         rows = event_rows(site, request, shown, row=row)
         html = render_to_string("flagstaff/last_changes.html", {"rows": rows})
         return Section(title, html if rows else "", is_aside=True)
+
+
+def _place_text(path: str) -> str:
+    return say("declared in {place}", place=path).local
 
 
 def _column_text(field: Any, value: Any) -> str:

@@ -15,7 +15,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import capfirst
 
-from flagstaff._tables.rows import all_rows, unknown_row
+from flagstaff._tables.rows import all_rows, find_row, is_stored, unknown_row
 from flagstaff._text import local_number, say
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action
@@ -25,7 +25,7 @@ from flagstaff.actions.table import Run
 from flagstaff.admin.action_admin import ActionAdmin, is_answered
 from flagstaff.admin.argument_form import ArgumentFields
 from flagstaff.admin.later import wants_later
-from flagstaff.admin.links import back_url, list_link, page_url, row_links
+from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_links
 from flagstaff.admin.look_tables import newer_texts, tables_of
 from flagstaff.admin.receipt import Receipt, Receipts
 from flagstaff.admin.rights import may
@@ -164,7 +164,7 @@ class RowSubject:
             return self.request.get_full_path()
         is_gone = row is None or (is_done and self.action.deletes)
         if not is_gone and admin.has_view_permission(self.request, row):
-            return page_url(site, admin.model, "change", row.pk)
+            return page_url(site, admin.model, "change", row_id(row))
         if not admin.has_view_permission(self.request):
             return reverse("admin:index", current_app=site.name)
         return page_url(site, admin.model, "changelist")
@@ -177,6 +177,10 @@ class RowSubject:
         if self.action.creates and written:
             # That of the row that was created last: a flag has several plans.
             self.rows = [all_rows(admin.model).filter(key=written[0].key).latest("pk")]
+        # The first change of a declared key has made its row.
+        self.rows = [
+            row if is_stored(row) else find_row(admin.model, row.key) or row for row in self.rows
+        ]
         pairs = zip(self.rows, written, strict=True)
         done = [(row, change) for row, change in pairs if change.written]
         if self.action.deletes:

@@ -12,7 +12,7 @@ from django import forms
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Field, OuterRef, Subquery, TextField
+from django.db.models import Field, OuterRef, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
@@ -20,8 +20,10 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
+from flagstaff._declared import DECLARED, declared_value, value_problems
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
-from flagstaff._tables.states import ValueState
+from flagstaff._tables.rows import is_stored
+from flagstaff._tables.states import DEFAULT, ValueState
 from flagstaff._text import MASK, localized, say, truncated
 from flagstaff._value_schema import (
     CHOICES,
@@ -33,10 +35,11 @@ from flagstaff._value_schema import (
 )
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.declared import DeclaredField
 from flagstaff.admin.fallbacks import can_read
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.rights import may
-from flagstaff.admin.row_page import COUNT_TIMEOUT, RowPageAdmin, Section
+from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
 from flagstaff.admin.rules.sentences import results_html, rules_note
 from flagstaff.admin.words import (
     json_html,
@@ -81,6 +84,14 @@ def _newest_entry() -> Subquery:
 _NEWEST: Any = SimpleLazyObject(_newest_entry)
 
 
+class _ValueChangeList(ChangeList):
+    def get_queryset(self, request: HttpRequest, *options: Any, **others: Any) -> QuerySet[Any]:
+        """The values that nobody declares: the others stand above the list."""
+        values = super().get_queryset(request, *options, **others)
+        declared = [key for key in DECLARED if declared_value(key) is not None]
+        return values.exclude(key__in=declared) if declared else values
+
+
 class KeyValueStoreAdmin(RowPageAdmin):
     """Values, also those of a project's own value model."""
 
@@ -103,12 +114,30 @@ class KeyValueStoreAdmin(RowPageAdmin):
     list_filter: ClassVar[_ListOrTuple[_ListFilterT]] = ("secret",)
     ordering = ("key",)
 
+    # Rights.
+
+    def has_group_permission(self, request: HttpRequest, group: str) -> bool:
+        """Whether the user may change the values of a group. A subclass may restrict it."""
+        return True
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether the user may change values, or this one."""
+        declared = None if obj is None else declared_value(obj.key)
+        may_change = super().has_change_permission(request, obj)
+        return may_change and (
+            declared is None or self.has_group_permission(request, declared.group)
+        )
+
     # The list.
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Rejects filters by value: a secret could be guessed character by character."""
         is_secret_field = lookup.partition("__")[0] in SECRET_FIELDS
         return not is_secret_field and super().lookup_allowed(lookup, value, request)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """The list."""
+        return _ValueChangeList
 
     def get_changelist_instance(self, request: HttpRequest) -> ChangeList:
         """The list, with the newest change of each value of the page."""
@@ -159,8 +188,18 @@ class KeyValueStoreAdmin(RowPageAdmin):
         unit = () if state.has_rules else (BUCKET_BY,)
         yield self.about(row, VALUE, RULES, *unit, *secret_fields(row))
 
+    def head(self, request: HttpRequest, row: Any) -> Head:
+        """That nobody has set a declared value, and what is wrong with one that somebody has."""
+        secret = is_secret(row)
+        problems = value_problems(row, secret=secret) if declared_value(row.key) is not None else {}
+        state = ("", "") if is_stored(row) else ("off", str(DEFAULT))
+        return Head(state=state, alarms=[*map(localized, problems.values())])
+
     def is_offered(self, action: Action, row: Any) -> bool:
         """Rules of a secret value are written by the terminal."""
+        is_declared = declared_value(row.key) is not None
+        if action.name in ("delete", "default"):
+            return is_declared is (action.name == "default") and is_stored(row)
         if action.name == RULES:
             return not is_secret(row)
         return action.name != "set-for-everyone" or ValueState.of(row).has_rules
@@ -182,6 +221,17 @@ class KeyValueStoreAdmin(RowPageAdmin):
                 raise PermissionDenied(_terminal_text(row.key))
             # No rules are rules, too.
             fields[RULES].required = False
+        declared = declared_value(row.key)
+        if (
+            declared is not None
+            and VALUE in fields
+            and not is_secret(row)
+            and DeclaredField.takes(declared)
+        ):
+            given = fields[VALUE]
+            fields[VALUE] = DeclaredField(declared, label=given.label)
+            fields[VALUE].show_hidden_initial = given.show_hidden_initial
+            return
         options = row.choices or ([True, False] if row.type == "boolean" else [])
         if is_secret(row):
             form.initial = {**form.initial, **dict.fromkeys(SECRET_FIELDS)}
@@ -202,7 +252,7 @@ class KeyValueStoreAdmin(RowPageAdmin):
     def next_steps(self, request: HttpRequest, row: Any) -> Sequence[tuple[str, str]]:
         """The page of the rules, which the page of a new value lacks."""
         may_change = self.may_do(request, self.page_actions[RULES], row)
-        url = page_url(self.admin_site, self.model, RULES, row.pk)
+        url = page_url(self.admin_site, self.model, RULES, row_id(row))
         return [(url, say("Rules…").local)] if may_change and not is_secret(row) else []
 
     def formfield_for_dbfield(

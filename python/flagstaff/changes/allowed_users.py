@@ -10,7 +10,7 @@ from django.db.models import ForeignKey, ManyToManyField, Model, QuerySet
 
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import through_model
-from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, uncached
+from flagstaff._tables.rows import FlagRow, PrimaryKey, Row, all_rows, is_stored, uncached
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff.changes.preview import expectation, is_preview
 from flagstaff.conf import conf
@@ -77,6 +77,10 @@ def change_allowed_users(flag: Row, change: AllowedUsersChange) -> None:
 
 def allowed_users_of(flag: Row) -> QuerySet[Model]:
     """Returns the allowed users, from the flags' database."""
+    if not is_stored(flag):
+        return cast(
+            "type[Model]", conf.flag_model._meta.get_field(ALLOWED).related_model
+        )._default_manager.none()
     return uncached(cast("FlagRow", flag).allowed_users.using(db.alias))
 
 

@@ -11,6 +11,7 @@ from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import DataError, IntegrityError
 from django.db.models import Field, IntegerField, JSONField, Model
 
+from flagstaff._declared import value_problems
 from flagstaff._tables.attributes import impossible_problem
 from flagstaff._tables.database import db, error_text
 from flagstaff._tables.model_fields import (
@@ -20,10 +21,10 @@ from flagstaff._tables.model_fields import (
     find_field,
     segment_model,
 )
-from flagstaff._tables.rows import Fields, Row, model_of
+from flagstaff._tables.rows import Fields, Row, declaration, model_of
 from flagstaff._text import Sentence, joined, say, text_of
 from flagstaff._text.json_text import is_same_json
-from flagstaff._value_schema import is_secret, value_schema_problems
+from flagstaff._value_schema import is_secret
 from flagstaff.changes.preview import is_preview
 from flagstaff.conf import conf
 from flagstaff.exceptions import InvalidChangeError
@@ -90,8 +91,8 @@ def _problems_of_row(row: Row, values: Fields, *, is_past: bool) -> dict[str, Se
         after = copy(row)
         assign(after, values)
         secret = is_secret(row) or is_secret(after)
-        before = {} if is_new else value_schema_problems(row, secret=secret)
-        for name, problem in value_schema_problems(after, secret=secret).items():
+        before = {} if is_new else value_problems(row, secret=secret)
+        for name, problem in value_problems(after, secret=secret).items():
             if name in values or problem != before.get(name):
                 problems[name] = problem
     return problems
@@ -114,7 +115,10 @@ def write(row: Row, fields: Fields) -> None:
     # A secret that cannot be made public stays a secret.
     secret = is_secret(row)
     assign(row, fields)
-    names = [*fields, *(field.name for field in auto_now_fields(model_of(row)))]
+    declared = declaration(model_of(row), row.key)
+    # The row that was read shows them already.
+    of_code = () if declared is None else declared.owned
+    names = [*fields, *of_code, *(field.name for field in auto_now_fields(model_of(row)))]
     _save(row, secret=secret or is_secret(row), update_fields=names)
 
 

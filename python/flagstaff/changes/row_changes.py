@@ -24,8 +24,11 @@ from flagstaff._tables.rows import (
     PrimaryKey,
     Row,
     all_rows,
+    declaration,
+    is_stored,
     key_is_taken,
     model_of,
+    store,
     taken_keys,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -42,7 +45,7 @@ from flagstaff.changes.allowed_users import (
     users_to_change,
 )
 from flagstaff.changes.changed import Changed
-from flagstaff.changes.fields import assign, cleaned, differing, insert, write
+from flagstaff.changes.fields import assign, cleaned, differing, insert, refusal, write
 from flagstaff.changes.locking import block_of_change, locked_row, present_row, require_version
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_states import RowState, copied
@@ -111,11 +114,19 @@ def change_row(
     users: AllowedUsersChange,
     expect_version: int | None,
 ) -> Changed:
-    """Changes the fields and the allowed users of a locked row."""
+    """Changes the fields and the allowed users of a locked row, or of one that code declares."""
+    _require_own(row, fields)
     # A text of a file may be a date, so what differs is known when it is clean.
     values: Fields = differing(row, cleaned(row, differing(row, fields)))
+    if not is_stored(row) and VALUE in fields:
+        # Somebody decides that it stays, whatever the default becomes.
+        values = {**values, VALUE: fields[VALUE]}
     if values or users:
         require_version(kind, row.key, row.pk, expect_version)
+    if (values or users) and not (is_stored(row) or is_preview() or store(row)):
+        # Another transaction has made it meanwhile.
+        require_version(kind, row.key, row.pk, expect_version)
+        values = differing(row, values)
     if "key" in values:
         _require_free(kind, values["key"])
     if RULES in values:
@@ -126,6 +137,17 @@ def change_row(
         kept = _kept_by_rules(row, fields)
         changed = replace(changed, old=present, new=present, kept_by_rules=kept)
     return _with_version(changed, row.pk)
+
+
+def _require_own(row: Row, fields: Fields) -> None:
+    """Raises InvalidChangeError for another value of a field that code owns."""
+    declared = declaration(model_of(row), row.key)
+    if declared is None:
+        return
+    owned = {name: fields[name] for name in fields.keys() & declared.owned.keys()}
+    problem = say("it is declared in {place}; change it there", place=declared.place.path)
+    if refused := differing(row, owned):
+        raise refusal(dict.fromkeys(refused, problem))
 
 
 def write_change(kind: Kind, row: Row, values: Fields, users: AllowedUsersChange) -> Changed:
@@ -274,8 +296,12 @@ def new_row(kind: Kind, key: str, fields: Fields) -> Row:
     if is_open and deciding_code([key], is_limited=False):
         # It only turns the code off: creating it takes it from nobody.
         fields = {"enabled": True, "kind": "ops", **fields}
+    declared = declaration(kind.model, key)
+    if declared is not None:
+        fields = {**declared.new_row, **fields, **declared.owned}
+        del fields["key"]
     try:
-        row = cast("Row", kind.model(key=key, **fields))
+        row = cast("Row", kind.model(key=str(key), **fields))
     except TypeError as error:
         raise InvalidChangeError(str(error)) from error
     assign(row, cleaned(row, {**_editable_fields(row), **fields}))

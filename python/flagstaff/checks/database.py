@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from typing import Any
 
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.db import Error as DbError
@@ -13,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models import Model, QuerySet
 
+from flagstaff._declared import DECLARED, declared_value, value_problems
 from flagstaff._engine.forced_off import VARIABLE, given_keys
 from flagstaff._tables.catalog import FoundTable, find_tables, query_catalog
 from flagstaff._tables.database import db
@@ -23,6 +25,7 @@ from flagstaff._tables.rows import keys_of_apps, uncached
 from flagstaff._tables.triggers import triggers_of, watched_tables
 from flagstaff._text import some
 from flagstaff._text.rules import reads_groups
+from flagstaff._value_schema import is_secret
 from flagstaff.changes.segment_use import rules_of_apps
 from flagstaff.checks.project import has_middleware
 from flagstaff.conf import conf
@@ -184,7 +187,13 @@ def _unreadable_tables(tables: Iterable[FoundTable]) -> Iterator[CheckMessage]:
 def row_messages(connection: BaseDatabaseWrapper) -> list[CheckMessage]:
     """Returns the messages about rows."""
     messages: list[CheckMessage] = []
-    for check in (_unknown_forced_off_keys, _unreadable_groups, _visitors_without_middleware):
+    checks = (
+        _unknown_forced_off_keys,
+        _unreadable_groups,
+        _visitors_without_middleware,
+        _values_that_code_refuses,
+    )
+    for check in checks:
         # W013 reports a table that is missing, W014 one that cannot be read.
         with suppress(DbError), transaction.atomic(using=connection.alias):
             messages += check(connection)
@@ -196,6 +205,7 @@ def _unknown_forced_off_keys(connection: BaseDatabaseWrapper) -> Iterator[CheckM
     if not keys:
         return
     existing = {
+        *DECLARED,
         *keys_of_apps(keys),
         *_rows(connection, conf.flag_model).values_list("key", flat=True),
     }
@@ -206,6 +216,20 @@ def _unknown_forced_off_keys(connection: BaseDatabaseWrapper) -> Iterator[CheckM
             "is created later with such a key is forced off, too",
             id="flagstaff.W025",
         )
+
+
+def _values_that_code_refuses(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:
+    declared = [key for key in DECLARED if declared_value(key) is not None]
+    rows: QuerySet[Any] = _rows(connection, conf.value_model).filter(key__in=declared)
+    for row in rows.order_by("key") if declared else ():
+        for problem in value_problems(row, secret=is_secret(row)).values():
+            yield Warning(
+                f"value {row.key!r} is not as code declares it: {problem}",
+                hint="correct the value, or its declaration; evaluations return the default in "
+                "place of another type or choice, and what a validator refuses as it is",
+                obj=row,
+                id="flagstaff.W065",
+            )
 
 
 def _unreadable_groups(connection: BaseDatabaseWrapper) -> Iterator[CheckMessage]:

@@ -18,7 +18,7 @@ from django.db import IntegrityError
 
 from flagstaff._attribution import current_author, current_reason
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import FlagRow, find_row, flag_row
+from flagstaff._tables.rows import FlagRow, find_row, flag_row, is_stored, store
 from flagstaff._text import Sentence, joined, say
 from flagstaff.actions.table import Present
 from flagstaff.changes.changed import quoted_command
@@ -83,6 +83,8 @@ def create(  # noqa: PLR0913 (what a plan is)
     """
     with db.atomic():
         flag = flag_row(key)
+        if not is_stored(flag):
+            store(flag)
         plan = new_plan(
             flag,
             steps,

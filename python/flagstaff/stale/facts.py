@@ -14,6 +14,7 @@ from django.db.models import Count, Q
 from django.utils import timezone
 from django.utils.dateparse import parse_date
 
+from flagstaff._declared import DECLARED, Flag, declared_flag
 from flagstaff._engine import forced_off
 from flagstaff._tables.catalog import why_unavailable
 from flagstaff._tables.database import db
@@ -332,6 +333,7 @@ def facts_of_flags(now: datetime, days: int, condition: Q) -> Iterator[Facts]:
     unused = {flag.pk for flag in counted if _is_unused(last.get(flag.key, NOT_USED), since)}
     problem, today = history_problem(), local_time(now).date()
     past = {} if problem else read_past(flags, unused, since=since, today=today)
+    declares_flags = any(isinstance(key, Flag) for key in DECLARED.values())
     for flag in flags:
         fields, flag_past = flag.fields, past.get(flag.pk, Past())
         begin = [flag_past.key_since, aware(fields.created_at)]
@@ -349,6 +351,7 @@ def facts_of_flags(now: datetime, days: int, condition: Q) -> Iterator[Facts]:
             usage_problem=evaluations.problem,
             key_since=max((time for time in begin if time), default=None),
             review_change=flag_past.review_change,
+            is_undeclared=declares_flags and declared_flag(flag.key) is None,
         )
 
 

@@ -121,6 +121,8 @@ class Facts:
     key_since: datetime | None = None
     #: None if it is not needed, or the history lacks it.
     review_change: ReviewChange | None = None
+    #: Whether code declares other flags, and not this one.
+    is_undeclared: bool = False
 
 
 @dataclass(frozen=True)
@@ -165,7 +167,9 @@ def assess(facts: Facts, *, now: datetime, today: date, days: int) -> Assessment
     """Returns the signals that hold for a flag. `days` is the age from which it is stale."""
     signals: list[Finding | Unknown | None] = []
     if facts.kind not in _PERMANENT:
-        signals += [_constant(facts, now, days), not_evaluated(facts, now, days)]
+        signals.append(_constant(facts, now, days))
+    if facts.kind not in _PERMANENT or facts.is_undeclared:
+        signals.append(not_evaluated(facts, now, days))
     signals.append(_review(facts, today))
     findings = tuple(signal for signal in signals if isinstance(signal, Finding))
     unknown = tuple(signal for signal in signals if isinstance(signal, Unknown))

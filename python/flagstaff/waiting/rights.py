@@ -209,7 +209,8 @@ def _deciding_admins(look: Look, reached: Impact) -> Iterator[str]:
 
     models = [row if isinstance(row, type) else type(row) for row in look.rows]
     models += [use.model for use in reached.uses]
-    methods = [f"has_{right}_permission" for right in ("view", "toggle", "change", "add", "delete")]
+    rights = ("view", "toggle", "change", "add", "delete", "group")
+    methods = [f"has_{right}_permission" for right in rights]
     for site, model in product(all_sites, dict.fromkeys([*models, *look.models])):
         model_admin: Any = site.get_model_admin(model) if site.is_registered(model) else None
         if model_admin is not None and overrides(model_admin, "get_queryset", *methods):

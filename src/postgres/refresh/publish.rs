@@ -35,6 +35,8 @@ impl<'a> Cycle<'a> {
     /// # Errors
     /// If the read is from a standby that is behind the base.
     pub(super) fn publish(self, Read { snapshot: next, standby, .. }: Read) -> Result<(), Error> {
+        // The first snapshot declares nothing, and code may declare more meanwhile.
+        let next = next.with_declared(&self.context.live.declared());
         if standby && self.is_behind(next.token_set()) {
             return Err(Error::behind());
         }

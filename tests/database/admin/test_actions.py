@@ -375,7 +375,7 @@ EDITED = {*TOGGLED, "release", "rules", "unit", "details"}
         (
             Kind.VALUE,
             "change_keyvaluestore",
-            SEEN | {"set", "set-for-everyone", "rules", "details"},
+            SEEN | {"set", "set-for-everyone", "rules", "details", "default"},
         ),
         (Kind.VALUE, "add_keyvaluestore", {"create"}),
         (Kind.VALUE, "delete_keyvaluestore", set()),

@@ -18,7 +18,8 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, USER, short_unit
-from flagstaff._tables.states import FlagState
+from flagstaff._tables.rows import declaration, is_stored
+from flagstaff._tables.states import AS_DECLARED, FlagState
 from flagstaff._text import say
 from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
@@ -39,7 +40,7 @@ from flagstaff.admin.flag.state import (
 )
 from flagstaff.admin.flag.usage import evaluations
 from flagstaff.admin.flag.users import allowed_users_line, users_path
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
 from flagstaff.admin.pages.stale import StaleFlags
@@ -117,6 +118,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         state, percent = FlagState.of(row), row.rollout_percent
         notes = [*notes_of_apps(request, [row]).get(str(row.pk), ()), *alarms_of(row.key, state)]
         shown, label = state_and_label(row)
+        label = label if is_stored(row) else str(AS_DECLARED)
         quiet = '<small class="flagstaff-quiet">{}</small>'
         about = (row.description, row.owner, joined_tags(row.tags), _review_text(row))
         steps = [(f"{step} %", f"?percent={step}") for step in _STEPS if int(step) or percent]
@@ -153,7 +155,14 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             # What waits may turn it on.
             waiting = WaitingAction.objects.using(db.alias).of_row(Kind.FLAG.value, row.key)
             return waiting.filter(state__in=WaitingAction.OPEN).exists()
-        offered = {"kill": row.enabled, "on": not row.enabled, "release": holds_users_back(row)}
+        declared = declaration(self.model, row.key)
+        offered = {
+            "kill": row.enabled,
+            "on": not row.enabled,
+            "release": holds_users_back(row),
+            "details": declared is None or declared.client_side,
+            "delete": is_stored(row),
+        }
         return action.name not in _OF_USERS and offered.get(action.name, True)
 
     def _targeting(self, request: HttpRequest, flag: Any) -> SafeString:
@@ -204,7 +213,7 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             ("on", "on", say("Turn on…").local, ""),
         )
         return [
-            (page_url(self.admin_site, self.model, page, row.pk) + query, text)
+            (page_url(self.admin_site, self.model, page, row_id(row)) + query, text)
             for name, page, text, query in steps
             if self.may_do(request, self.page_actions[name], row)
         ]

@@ -447,6 +447,7 @@ class FlagListAdmin(BaseAdmin):
         may_toggle = may(self.admin_site, request, "toggle", model)
         deleted = {"q": changelist.query, "kind": Kind.FLAG.value}
         return {
+            **super().list_context(request, changelist),
             "flagstaff_shortcuts": [*_shortcuts(request, flags)],
             "flagstaff_total": len(flags.all),
             "flagstaff_order": "" if ORDER_VAR in request.GET else _order_text(len(flags.all)),

@@ -20,7 +20,7 @@ from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import is_storable, say
 from flagstaff.actions.arguments import name_of_users
 from flagstaff.admin.flag.state import allowed_count
-from flagstaff.admin.links import BACK, page_url, row_links, row_path
+from flagstaff.admin.links import BACK, page_url, row_id, row_links, row_path
 from flagstaff.admin.look_tables import count_of_users
 from flagstaff.admin.rights import may_view, needs_view_user_text
 from flagstaff.changes.allowed_users import links_of
@@ -33,7 +33,7 @@ def allowed_users_line(admin: Any, request: HttpRequest, flag: Any) -> SafeStrin
     """Returns the number of allowed users, and a link to their page."""
     link = ""
     if may_see_users(request.user):
-        url = page_url(admin.admin_site, admin.model, "allowed_users", flag.pk)
+        url = page_url(admin.admin_site, admin.model, "allowed_users", row_id(flag))
         link = format_html('<a href="{}">{}</a>', url, say("Allowed users…").local)
     return format_html("{} {}", count_of_users(allowed_count(flag)), link)
 
@@ -57,7 +57,7 @@ def _answer(admin: Any, request: HttpRequest, object_id: str) -> HttpResponse:
         parameters.pop("remove")
         back = f"{request.path}?{parameters.urlencode()}"
         query = urlencode({"users": "\n".join(selected), BACK: back})
-        url = page_url(site, model, "disallow", flag.pk)
+        url = page_url(site, model, "disallow", row_id(flag))
         return HttpResponseRedirect(f"{url}?{query}")
     may_see = may_see_users(request.user)
     context = {

@@ -15,15 +15,16 @@ from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
 from flagstaff._tables.model_fields import segment_model
+from flagstaff._tables.rows import declared_rows
 from flagstaff._text import say
 from flagstaff._value_schema import is_secret
 from flagstaff.admin.app_pages import PAGES
 from flagstaff.admin.base_admin import search_problem
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.state import state_and_label, with_counts
-from flagstaff.admin.links import page_url
+from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.pages import Content, Page
-from flagstaff.admin.rights import admin_of
+from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.words import Column, Table, badge, json_html, key_link, link, short
 from flagstaff.conf import conf
 from flagstaff.history.describe import describe_value
@@ -94,7 +95,7 @@ class Search(Page):
         url = f"{page_url(self.site, model, 'changelist')}?{urlencode({SEARCH_VAR: self._text})}"
         link_to_all = link(url, say("Show all in the list").local) if len(rows) > _MAX_ROWS else ""
         shown = [
-            (key_link(row.key, page_url(self.site, model, "change", row.pk)), *describe(row))
+            (key_link(row.key, page_url(self.site, model, "change", row_id(row))), *describe(row))
             for row in rows[:_MAX_ROWS]
         ]
         return Table(columns, shown, name, note=link_to_all)
@@ -110,7 +111,13 @@ class Search(Page):
             is_other, "key", "-pk"
         )
         counted = with_counts(ordered) if model_admin.model is conf.flag_model else ordered
-        return [*counted[: _MAX_ROWS + 1]]
+        declared = [
+            row
+            for row in declared_rows(model_admin.model)
+            if self._text.casefold() in f"{row.key} {row.description}".casefold()
+            and may(self.site, self.request, "view", row)
+        ]
+        return [*counted[: _MAX_ROWS + 1], *declared][: _MAX_ROWS + 1]
 
 
 def _searched() -> Iterator[tuple[type[Model], _Describe]]:

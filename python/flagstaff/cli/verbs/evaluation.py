@@ -18,7 +18,7 @@ from flagstaff._evaluation import (
 )
 from flagstaff._evaluation import explain as explain_flag
 from flagstaff._tables.model_fields import USER
-from flagstaff._tables.rows import find_row, flag_row
+from flagstaff._tables.rows import find_row, flag_row, present_row
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text.cells import Column, Record, as_json
 from flagstaff._value_schema import is_secret
@@ -103,7 +103,7 @@ def explain(options: Options, out: Output) -> None:
         _print(explain_flag(key), f"{key} is off for all users.", None, out)
         return
     # Raises for an unknown key and for a database that cannot be reached.
-    value = None if find_row(conf.flag_model, key) else find_row(conf.value_model, key)
+    value = None if find_row(conf.flag_model, key) else present_row(conf.value_model, key)
     if value is None:
         flag_row(key)
     user = None if options["anonymous"] else allowed_user_table().find(options["user"])
@@ -137,12 +137,14 @@ def explain(options: Options, out: Output) -> None:
 
 
 def _value_text(explanation: ValueExplanation, *, secret: bool) -> str:
-    if explanation.error_code is not None:
+    is_misfit = explanation.error_code == "TYPE_MISMATCH"
+    if explanation.error_code is not None and not is_misfit:
         return f"{explanation.key} {_DEFAULT}"
     if secret:
         source = _source(explanation) or "an override"
         return f"{explanation.key} is secret, and has the result of {source}"
-    return f"{explanation.key} is {as_json(explanation.value)}"
+    note = ", its default, because what is stored is not as code declares it" if is_misfit else ""
+    return f"{explanation.key} is {as_json(explanation.value)}{note}"
 
 
 def _source(explanation: ValueExplanation) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 from django.db.models import Count
 
+from flagstaff._declared import declared_flag
 from flagstaff._engine import forced_off
-from flagstaff._tables.model_fields import TAGS
-from flagstaff._tables.rows import all_rows, flag_row
-from flagstaff._tables.states import FlagState, ReleaseState, state_label, state_of
+from flagstaff._tables.model_fields import OWNER, TAGS
+from flagstaff._tables.rows import all_rows, declared_rows, flag_row, is_stored
+from flagstaff._tables.states import AS_DECLARED, FlagState, ReleaseState, state_label, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import MAX_SHOWN, some
 from flagstaff._text.cells import Column, Record, as_json, with_fields
@@ -31,6 +33,7 @@ _USERS = "users with the flag"
 
 def _state_text(record: Record) -> str:
     label = state_label(FlagState.of_fields(record), record["allowed"])
+    label = label if record["stored"] else str(AS_DECLARED)
     return f"{label} (forced off)" if record["forced_off"] else label
 
 
@@ -85,8 +88,22 @@ def _record(flag: Any, allowed: int) -> Record:
             "rollout_percent": flag.rollout_percent,
             "allowed": allowed,
             "forced_off": flag.key in forced_off.keys,
+            "stored": is_stored(flag),
+            "declared": _declared_in(flag),
         },
     )
+
+
+def _is_selected(flag: Any, options: Options) -> bool:
+    """Whether --owner and --tag select a flag that has no row."""
+    owner, tags = options[OWNER], options[TAGS] or ()
+    return owner in (None, flag.owner) and {*tags} <= {*flag.tags}
+
+
+def _declared_in(flag: Any) -> str | None:
+    """Returns where code declares a flag, and None for another."""
+    declared = declared_flag(flag.key)
+    return None if declared is None else declared.place.path
 
 
 @verb(
@@ -114,8 +131,10 @@ def list_(options: Options, out: Output) -> None:
     condition = ownership_filter(options)
     rows = all_rows(conf.flag_model).filter(condition).order_by("key")
     # The annotation's name must not clash with a field of the project's model.
-    flags = rows.annotate(flagstaff_allowed=Count("allowed_users"))
-    records = [_record(flag, flag.flagstaff_allowed) for flag in flags]
+    stored = rows.annotate(flagstaff_allowed=Count("allowed_users"))
+    declared = [flag for flag in declared_rows(conf.flag_model) if _is_selected(flag, options)]
+    flags = sorted([*stored, *declared], key=attrgetter("key"))
+    records = [_record(flag, getattr(flag, "flagstaff_allowed", 0)) for flag in flags]
     if options["state"]:
         records = [record for record in records if record["state"] in options["state"]]
     if forced := [record["key"] for record in records if record["forced_off"]]:

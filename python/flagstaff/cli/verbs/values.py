@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
+from flagstaff._declared import declared_value
 from flagstaff._tables.model_fields import RULES, segment_model
-from flagstaff._tables.rows import all_rows
+from flagstaff._tables.rows import all_rows, declared_rows, is_stored
+from flagstaff._tables.states import DEFAULT
 from flagstaff._text import MASK, MAX_VALUE, some, truncated
 from flagstaff._text.cells import Column, Record, as_json, with_fields
 from flagstaff._value_schema import SECRET_FIELDS, is_secret
@@ -33,11 +36,16 @@ def _number(name: str) -> Column:
     return Column(name, text, align_right=True)
 
 
+def _value_text(record: Record) -> str:
+    text = truncated(record["value"], MAX_VALUE)
+    return text if record["stored"] else f"{text} ({DEFAULT})"
+
+
 _LAST = (Column("changed_at", header="CHANGED"), Column("description", truncate=True))
 _VALUES = (
     Column("key"),
     # A pipe gets the whole value.
-    Column("value", lambda record: truncated(record["value"], MAX_VALUE), truncate=True),
+    Column("value", _value_text, truncate=True),
     _number(RULES),
     *_LAST,
 )
@@ -49,7 +57,12 @@ def _record(row: Any, out: Output, *, shows_secret: bool = False) -> Record:
 
     Of a secret value, the fields that hold it or its choices are masked.
     """
-    record = with_fields(row, {"key": row.key, "value": row.value})
+    declared = declared_value(row.key)
+    of_code = {
+        "stored": is_stored(row),
+        "declared": None if declared is None else declared.place.path,
+    }
+    record = with_fields(row, {"key": row.key, "value": row.value} | of_code)
     if is_secret(row) and not shows_secret:
         empty = None if out.is_json else MASK
         hidden = (name for name in SECRET_FIELDS if out.is_json or record.get(name))
@@ -87,7 +100,8 @@ def list_(_options: Options, out: Output) -> None:
 
     A terminal shows the beginning of a long value.
     """
-    rows = all_rows(conf.value_model).order_by("key")
+    rows = [*all_rows(conf.value_model), *declared_rows(conf.value_model)]
+    rows.sort(key=attrgetter("key"))
     out.records(_VALUES, [_record(row, out) for row in rows], empty="no values")
 
 

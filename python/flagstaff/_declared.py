@@ -1,0 +1,540 @@
+"""Flags and values that code declares. Needs neither the app registry nor a database."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Sequence
+from datetime import date
+from enum import Enum
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn, TypeVar, cast, overload
+
+from django.apps import apps
+from django.core.exceptions import ValidationError
+from django.utils.dateparse import parse_date
+
+from flagstaff import _core
+from flagstaff._declared_types import EXAMPLES, DeclaredType, declared_type
+from flagstaff._log import log_once
+from flagstaff._text import Sentence, say, text_of
+from flagstaff._text.rules import places_of, problem_at
+from flagstaff._value_schema import (
+    CHOICES,
+    CLIENT_SIDE,
+    SECRET,
+    TYPE,
+    VALUE,
+    ValueSchema,
+    choices_problem,
+    is_secret,
+    value_problem,
+    value_schema_problems,
+)
+from flagstaff.exceptions import DeclarationError
+from flagstaff.validators import key_problem, tags_problem, unit_problem, validate_value
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+_T = TypeVar("_T")
+
+FlagKind = Literal["release", "ops", "permission"]
+_KINDS = ("release", "ops", "permission")
+# What a text would do, and a key must not: a flag would be on for everybody.
+_REFUSED = (
+    *("__bool__", "__contains__", "__iter__", "__html__"),
+    *("__add__", "__radd__", "__mul__", "__rmul__", "__mod__"),
+)
+
+
+class Place(NamedTuple):
+    """Where a key is declared."""
+
+    file: str
+    line: int
+    #: The module, as it is imported.
+    module: str
+
+    @property
+    def path(self) -> str:
+        """The file as people name it, such as "shop/flags.py"."""
+        path = f"{self.module.replace('.', '/')}.py"
+        return path if Path(self.file).as_posix().endswith(path) else self.file
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}"
+
+
+class DeclaredKey(str):  # noqa: SLOT000 (it has what code says)
+    """A key, with what code says about it. Equals the same text, and never changes."""
+
+    description: str
+    #: What percentages count in a new row. Operators decide it afterwards.
+    bucket_by: str
+    client_side: bool
+    #: Where it is declared.
+    place: Place
+
+    @property
+    def use(self) -> str:
+        """What code writes to evaluate it."""
+        raise NotImplementedError
+
+    @property
+    def owned(self) -> dict[str, Any]:
+        """What a row has of code, by the name of the field: operators do not change it."""
+        # Browsers may read it only if both say so.
+        return {"description": self.description} | (
+            {} if self.client_side else {CLIENT_SIDE: False}
+        )
+
+    @property
+    def new_row(self) -> dict[str, Any]:
+        """The fields of a new row."""
+        return {"key": str(self), "bucket_by": self.bucket_by, CLIENT_SIDE: True, **self.owned}
+
+    def for_request(self) -> object:
+        """Returns the result for the user of the request that is handled now, or for nobody."""
+        raise NotImplementedError
+
+    def __getitem__(self, index: Any) -> Any:
+        # A template looks here first for `.enabled` and `.get`, and calls what it gets.
+        is_result = isinstance(index, str) and f".{index}(" in self.use
+        return self.for_request if is_result else super().__getitem__(index)
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{self!r} is declared, so {name} cannot change")
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self)!r})"
+
+    def __copy__(self) -> DeclaredKey:
+        return self
+
+    def __deepcopy__(self, _memo: object) -> DeclaredKey:
+        return self
+
+    # As plain text, so that a task queue need not import the declaration.
+    def __reduce_ex__(self, _protocol: object) -> tuple[type[str], tuple[str]]:
+        return str, (str(self),)
+
+
+def _refuse(name: str) -> Callable[..., NoReturn]:
+    def refused(self: DeclaredKey, *_: object) -> NoReturn:
+        raise TypeError(f"{self!r} is a key, not its result; write {self.use}")
+
+    refused.__name__ = name
+    return refused
+
+
+for _name in _REFUSED:
+    setattr(DeclaredKey, _name, _refuse(_name))
+
+
+class Flag(DeclaredKey, _core.DeclaredFlag):
+    """A flag that code declares. Every environment has it, at first off for all users.
+
+        NEW_CHECKOUT = Flag("new_checkout", "Checkout on one page", owner="payments")
+
+        if NEW_CHECKOUT.enabled(request.user): ...
+
+    It is the key, so every function that takes a key takes it. Raises DeclarationError for invalid
+    arguments, and for a key that is declared twice.
+    """
+
+    owner: str
+    tags: tuple[str, ...]
+    kind: FlagKind
+    review_on: date | None
+
+    def __new__(  # noqa: PLR0913 (what code says about a flag)
+        cls,
+        key: str,
+        description: str = "",
+        *,
+        owner: str = "",
+        tags: Sequence[str] = (),
+        kind: FlagKind = "release",
+        review_on: date | str | None = None,
+        bucket_by: str = "user",
+        client_side: bool = False,
+    ) -> Self:
+        """Declares a flag. `review_on` is a date, or a text such as "2027-03-01"."""
+        flag = str.__new__(cls, key)
+        review = parse_date(review_on) if isinstance(review_on, str) else review_on
+        vars(flag).update(
+            description=description,
+            owner=owner,
+            tags=(*tags,),
+            kind=kind,
+            review_on=review,
+            bucket_by=bucket_by,
+            client_side=client_side,
+        )
+        problems = (
+            tags_problem([*tags]),
+            None if kind in _KINDS else say("use one of release, ops, permission"),
+            None if review or review_on is None else say("review_on is not a date"),
+        )
+        _declare(flag, sys._getframe(1), problems)  # noqa: SLF001 (the caller)
+        return flag
+
+    @property
+    def use(self) -> str:
+        """What code writes to evaluate it."""
+        return f"{_constant(self)}.enabled(user)"
+
+    def for_request(self) -> bool:
+        """Returns whether the flag is on for the user of the request."""
+        flags = _core.observed_request()
+        return bool(flags.enabled(self)) if hasattr(flags, "enabled") else self.enabled()
+
+    @property
+    def owned(self) -> dict[str, Any]:
+        """What a row has of code."""
+        own = {name: getattr(self, name) for name in ("owner", "kind", "review_on")}
+        return {**super().owned, **own, "tags": [*self.tags]}
+
+
+class Value(DeclaredKey, _core.DeclaredValue[_T]):
+    """A value that code declares. Every environment has it, at first with its default.
+
+        PAGE_SIZE = Value("page_size", 20, "Products on a page", choices=[20, 50])
+
+        page_size = PAGE_SIZE.get()
+
+    Its type is that of the default: bool, int, float, str, list, dict, Decimal, date, datetime,
+    timedelta, or an enum. It is the key, so every function that takes a key takes it. Raises
+    DeclarationError for invalid arguments, and for a key that is declared twice.
+    """
+
+    default: _T
+    python_type: type[object]
+    #: Whether the value may be None.
+    null: bool
+    choices: tuple[_T, ...]
+    #: Functions that raise ValidationError for what operators must not set.
+    validators: tuple[Callable[[Any], object], ...]
+    #: The heading in the console.
+    group: str
+    #: Whether only evaluations may show it.
+    secret: bool
+    stored: DeclaredType
+
+    @overload
+    def __new__(
+        cls,
+        key: str,
+        default: None,
+        description: str = "",
+        *,
+        type: type[_T],
+        null: Literal[True] = True,
+        choices: Sequence[_T] = (),
+        validators: Sequence[Callable[[Any], object]] = (),
+        group: str = "",
+        bucket_by: str = "user",
+        secret: bool = False,
+        client_side: bool = False,
+    ) -> Value[_T | None]: ...
+    @overload
+    def __new__(
+        cls,
+        key: str,
+        default: _T,
+        description: str = "",
+        *,
+        type: type[_T] | None = None,
+        null: Literal[True],
+        choices: Sequence[_T] = (),
+        validators: Sequence[Callable[[Any], object]] = (),
+        group: str = "",
+        bucket_by: str = "user",
+        secret: bool = False,
+        client_side: bool = False,
+    ) -> Value[_T | None]: ...
+    @overload
+    def __new__(
+        cls,
+        key: str,
+        default: _T,
+        description: str = "",
+        *,
+        type: type[_T] | None = None,
+        null: Literal[False] = False,
+        choices: Sequence[_T] = (),
+        validators: Sequence[Callable[[Any], object]] = (),
+        group: str = "",
+        bucket_by: str = "user",
+        secret: bool = False,
+        client_side: bool = False,
+    ) -> Value[_T]: ...
+    def __new__(  # noqa: PLR0913 (what code says about a value)
+        cls,
+        key: str,
+        default: Any,
+        description: str = "",
+        *,
+        type: type[Any] | None = None,  # noqa: A002 (a declaration reads like a model)
+        null: bool = False,
+        choices: Sequence[Any] = (),
+        validators: Sequence[Callable[[Any], object]] = (),
+        group: str = "",
+        bucket_by: str = "user",
+        secret: bool = False,
+        client_side: bool = False,
+    ) -> Value[Any]:
+        """Declares a value. `type` is needed if the default is None.
+
+        `choices` of an enum are by default its members. `validators` are those of Django.
+        """
+        value: Value[Any] = str.__new__(cls, key)
+        python_type = type or default.__class__
+        stored = declared_type(python_type)
+        if not choices and issubclass(python_type, Enum):
+            choices = [*cast("Any", python_type)]
+        vars(value).update(
+            default=default,
+            description=description,
+            python_type=python_type,
+            null=null or default is None,
+            choices=(*choices,),
+            validators=(*validators,),
+            group=group,
+            bucket_by=bucket_by,
+            secret=secret,
+            client_side=client_side,
+            stored=stored,
+        )
+        problem = _value_problem(value, stored)
+        _declare(value, sys._getframe(1), [problem])  # noqa: SLF001 (the caller)
+        return value
+
+    @property
+    def use(self) -> str:
+        """What code writes to evaluate it."""
+        return f"{_constant(self)}.get()"
+
+    def for_request(self) -> _T:
+        """Returns the value for the user of the request."""
+        flags = _core.observed_request()
+        return cast("_T", flags.value(self)) if hasattr(flags, "value") else self.get()
+
+    @property
+    def owned(self) -> dict[str, Any]:
+        """What a row has of code."""
+        schema = self.schema
+        secret = {SECRET: True} if self.secret else {}
+        return {**super().owned, **secret, TYPE: schema.type, CHOICES: [*schema.choices]}
+
+    @property
+    def new_row(self) -> dict[str, Any]:
+        """The fields of a new row: the default, until an operator sets another value."""
+        return {**super().new_row, VALUE: self.to_json(self.default)}
+
+    @property
+    def schema(self) -> ValueSchema:
+        """What may be stored, as JSON has it."""
+        return ValueSchema(self.stored.json, [*map(self.to_json, self.choices)])
+
+    @property
+    def for_workers(self) -> tuple[str, str, str, bool, list[str], bool, bool, bool]:
+        """What the extension takes."""
+        default = json.dumps(self.to_json(self.default))
+        choices = [json.dumps(self.to_json(choice)) for choice in self.choices]
+        stored, is_converted = self.stored, self.stored.from_text is not None
+        readers = (self.secret, self.client_side)
+        return (str(self), default, stored.form, self.null, choices, *readers, is_converted)
+
+    def problem(self, stored: object, *, secret: bool) -> Sentence | None:
+        """Returns why operators must not set what JSON stores, or None. For values of its type.
+
+        With `secret`, without the value.
+        """
+        try:
+            value = self.from_json(stored)
+            for validate in self.validators if value is not None else ():
+                validate(value)
+        except ValidationError as error:
+            if secret:
+                return say("the value is refused by a validator of its declaration")
+            return text_of([error])
+        except (ArithmeticError, TypeError, ValueError):
+            return say("the value must be {expected}", expected=EXAMPLES[self.stored.form])
+        return None
+
+    def read(self, text: str) -> Any:
+        """Returns what JSON stores for a text that a person has typed: JSON, or the value itself.
+
+        Raises ValueError.
+        """
+        is_text = self.stored.json == "string"
+        try:
+            read = json.loads(text, parse_float=str if is_text else None)
+        except ValueError:
+            if not is_text:
+                raise
+            return text
+        return text if is_text and not isinstance(read, str) else read
+
+    def to_json(self, value: object) -> Any:
+        """Returns what JSON stores for a value of the type. Raises ValueError or TypeError."""
+        return None if value is None else self.stored.to_json(value)
+
+    def from_json(self, value: object) -> Any:
+        """Returns the value of what JSON stores. Raises ValueError if that is no such value."""
+        from_text = self.stored.from_text
+        return value if value is None or from_text is None else from_text(json.dumps(value))
+
+
+#: All declared keys, in the order of their declaration. Also those outside of a `flags.py`.
+DECLARED: Final[dict[str, Flag | Value[Any]]] = {}
+
+
+def declared_flag(key: str) -> Flag | None:
+    """Returns the declaration of a flag, or None."""
+    declared = DECLARED.get(key)
+    return declared if isinstance(declared, Flag) else None
+
+
+def declared_value(key: str) -> Value[Any] | None:
+    """Returns the declaration of a value, or None."""
+    declared = DECLARED.get(key)
+    return declared if isinstance(declared, Value) else None
+
+
+def value_problems(row: Any, *, secret: bool | None = None) -> dict[str, Sentence]:
+    """Returns what is wrong with a row of values, by field: its schema, and its declaration.
+
+    With `secret`, which is by default what the row says, without a value.
+    """
+    secret = is_secret(row) if secret is None else secret
+    problems, declared = value_schema_problems(row, secret=secret), declared_value(row.key)
+    if declared is None:
+        return problems
+    if VALUE not in problems and (why := declared.problem(row.value, secret=secret)):
+        problems[VALUE] = why
+    rules = ((place, rule) for place, rule in places_of(row.rules) if VALUE in rule)
+    whys = ((place, declared.problem(rule[VALUE], secret=secret)) for place, rule in rules)
+    if "rules" not in problems and (
+        why := next((problem_at(place, why) for place, why in whys if why), None)
+    ):
+        problems["rules"] = why
+    return problems
+
+
+def publish() -> None:
+    """Makes the extension know all declared keys. Does not block."""
+    keys = DECLARED.values()
+    flags = [(str(key), key.client_side) for key in keys if isinstance(key, Flag)]
+    _core.declare(flags, [key.for_workers for key in keys if isinstance(key, Value)])
+
+
+def object_of(key: str, text: str) -> object:
+    """Returns a value in its declared type, from its JSON text; the default if that fails."""
+    value = cast("Value[Any]", DECLARED[key])
+    try:
+        return cast("Any", value.stored.from_text)(text)
+    except (ArithmeticError, ValueError) as error:
+        # Not the text of the error, which has the value.
+        message = f"value {key!r} cannot be read ({type(error).__name__}), so it is its default"
+        log_once("declared value", key, message)
+        return value.default
+
+
+def discover() -> None:
+    """Imports the `flags.py` of each installed app. Raises DeclarationError, which names the file.
+
+    One that cannot be imported, and does not name flagstaff, is of something else.
+    """
+    for app in apps.get_app_configs():
+        name = f"{app.name}.flags"
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            continue
+        try:
+            import_module(name)
+        except DeclarationError:
+            raise
+        except Exception as error:
+            if b"flagstaff" not in Path(spec.origin).read_bytes():
+                continue
+            problem = f"{type(error).__name__}: {error}"
+            raise DeclarationError(
+                "{file} cannot be imported: {problem}", file=spec.origin, problem=problem
+            ) from error
+    _state.is_discovered = True
+    publish()
+
+
+class _State:
+    """Whether each `flags.py` was imported. What is declared later is known at once."""
+
+    is_discovered = False
+
+
+_state = _State()
+
+
+def _declare(key: Flag | Value[Any], frame: FrameType, problems: Sequence[Sentence | None]) -> None:
+    """Registers a key. Raises DeclarationError for its first problem."""
+    place = Place(frame.f_code.co_filename, frame.f_lineno, frame.f_globals.get("__name__", ""))
+    vars(key)["place"] = place
+    text = str(key)
+    problem = next(filter(None, (key_problem(text), unit_problem(key.bucket_by), *problems)), None)
+    if problem:
+        raise DeclarationError("{place}: {key}: {problem}", place=place, key=text, problem=problem)
+    first = DECLARED.get(text)
+    if first is not None and first.place != place:
+        raise DeclarationError(
+            "{key} is declared in {first} and in {second}; remove one of the two",
+            key=text,
+            first=str(first.place),
+            second=str(place),
+        )
+    DECLARED[text] = key
+    if _state.is_discovered:
+        publish()
+
+
+def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence | None:
+    """Returns why a value cannot be declared like this, or None."""
+    if stored is None:
+        return say(
+            "a value cannot be {type}; use bool, int, float, str, list, dict, Decimal, date, "
+            "datetime, timedelta or an enum",
+            type=value.python_type.__name__,
+        )
+    for item in (value.default, *value.choices):
+        is_float = value.python_type is float and type(item) is int
+        if (
+            type(item) is not value.python_type
+            and not is_float
+            and not (item is None and value.null)
+        ):
+            return say(
+                "{value} is not of the type {type}",
+                value=repr(item),
+                type=value.python_type.__name__,
+            )
+    if value.choices and (problem := choices_problem(value.schema.choices, stored.json)):
+        return problem
+    if value.default is None:
+        return None
+    try:
+        stored_default = value.to_json(value.default)
+        validate_value(stored_default)
+        for validate in value.validators:
+            validate(value.default)
+    except ValidationError as error:
+        return say("the default: {problem}", problem=text_of([error]))
+    return value_problem(stored_default, value.schema)
+
+
+def _constant(key: str) -> str:
+    """Returns the name that code probably has for a key."""
+    return str(key).upper().replace("-", "_").replace(".", "_")

@@ -1,0 +1,99 @@
+"""The Python types of declared values: how each is stored as JSON, and read from it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import partial
+from typing import Any, Final, NamedTuple
+
+from django.utils.dateparse import parse_date, parse_datetime, parse_duration
+from django.utils.duration import duration_string
+
+from flagstaff._text import Sentence, say
+from flagstaff._value_schema import TYPE_LABELS
+
+
+class DeclaredType(NamedTuple):
+    """A Python type, and the JSON that stores it."""
+
+    python: type
+    #: As workers check it: a type of `_value_schema`, or a text of this form.
+    form: str
+    #: The type of `_value_schema`.
+    json: str
+    #: An object → what JSON stores. Both may raise ValueError.
+    to_json: Callable[[Any], object]
+    #: The JSON text → the object; None if it is what JSON reads.
+    from_text: Callable[[str], Any] | None = None
+
+
+def _parsed(parse: Callable[[str], object | None], text: str) -> object:
+    """Reads the text in a JSON text, as Django reads that of a form."""
+    parsed = parse(json.loads(text))
+    if parsed is None:
+        raise ValueError(text)
+    return parsed
+
+
+def _plain(value: object) -> object:
+    return value
+
+
+def _decimal(text: str) -> Decimal:
+    """Reads a decimal from its JSON text, never by way of float."""
+    number = json.loads(text, parse_int=str, parse_float=str)
+    return Decimal(number)
+
+
+_TYPES: Final[Mapping[type, DeclaredType]] = {
+    type_.python: type_
+    for type_ in (
+        DeclaredType(bool, "boolean", "boolean", _plain),
+        DeclaredType(int, "integer", "integer", _plain),
+        DeclaredType(float, "number", "number", _plain, lambda text: float(json.loads(text))),
+        DeclaredType(str, "string", "string", _plain),
+        DeclaredType(list, "array", "array", _plain),
+        DeclaredType(dict, "object", "object", _plain),
+        DeclaredType(Decimal, "decimal", "string", str, _decimal),
+        DeclaredType(date, "date", "string", date.isoformat, partial(_parsed, parse_date)),
+        DeclaredType(
+            datetime, "datetime", "string", datetime.isoformat, partial(_parsed, parse_datetime)
+        ),
+        DeclaredType(
+            timedelta, "duration", "string", duration_string, partial(_parsed, parse_duration)
+        ),
+    )
+}
+
+
+#: What a text of these forms is, in a sentence.
+EXAMPLES: Final[Mapping[str, Sentence]] = {
+    **TYPE_LABELS,
+    "decimal": say('a decimal such as "4.90"'),
+    "date": say('a date such as "2027-03-01"'),
+    "datetime": say('a time such as "2027-03-01T12:30:00"'),
+    "duration": say('a duration such as "1 12:30:00"'),
+}
+
+
+def declared_type(python: type) -> DeclaredType | None:
+    """Returns how a type is stored, or None if no value can have it."""
+    if python in _TYPES or not issubclass(python, Enum):
+        return _TYPES.get(python)
+    stored = {type(member.value) for member in python}
+    of_values = _TYPES.get(stored.pop()) if len(stored) == 1 else None
+    if of_values is None:
+        return None
+
+    read = of_values.from_text or json.loads
+    return DeclaredType(
+        python,
+        of_values.form,
+        of_values.json,
+        lambda member: of_values.to_json(member.value),
+        lambda text: python(read(text)),
+    )

@@ -1,0 +1,243 @@
+"""The first action that decides makes the row of a declared key, with the texts of the code."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.checks import run_checks
+from django.core.validators import MaxValueValidator
+from django.db import connection
+
+from flagstaff import Flag, Value, changes, serialization
+from flagstaff.changes.declared import write_rows
+from flagstaff.exceptions import ConflictError, InvalidChangeError
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.terminals import document, ok, refused, run, typed
+from tests.support.waiting import TOMORROW, make_due, run_jobs
+
+pytestmark = pytest.mark.django_db
+
+
+def for_alice(value: object) -> list[dict[str, Any]]:
+    """Rules that give a value to one user."""
+    condition = {"attribute": "username", "operator": "in", "values": ["alice"]}
+    return [{"conditions": [condition], "value": value}]
+
+
+@pytest.fixture
+def new_checkout() -> Flag:
+    return Flag("new_checkout", "Checkout on one page", owner="payments", tags=["checkout"])
+
+
+@pytest.fixture
+def page_size() -> Value[int]:
+    return Value("page_size", 20, "Products on a page", validators=[MaxValueValidator(100)])
+
+
+def test_first_change_makes_the_row_with_the_declared_texts(new_checkout: Flag) -> None:
+    changed = changes.flags.set_rollout(new_checkout, 25)
+    row = FeatureFlag.objects.get()
+    assert (row.key, row.enabled, row.rollout_percent) == ("new_checkout", False, 25)
+    assert (row.description, row.owner, row.tags) == (
+        "Checkout on one page",
+        "payments",
+        ["checkout"],
+    )
+    assert changed.written
+    assert changed.version
+
+
+def test_allowed_user_makes_the_row(new_checkout: Flag, alice: User) -> None:
+    changes.flags.allow(new_checkout, alice)
+    assert [*FeatureFlag.objects.get().allowed_users.all()] == [alice]
+
+
+def test_change_that_decides_nothing_makes_no_row(new_checkout: Flag) -> None:
+    assert not changes.flags.disable(new_checkout).written
+    assert not FeatureFlag.objects.exists()
+
+
+def test_undo_of_the_first_change_deletes_the_row(new_checkout: Flag) -> None:
+    changes.flags.enable(new_checkout)
+    changes.flags.undo(new_checkout)
+    assert not FeatureFlag.objects.exists()
+
+
+def test_value_that_is_set_to_its_default_stays_when_the_default_changes(
+    page_size: Value[int],
+) -> None:
+    assert changes.values.set(page_size, 20).written
+    assert KeyValueStore.objects.get().value == 20
+
+
+def test_back_to_the_default_deletes_the_row(page_size: Value[int]) -> None:
+    changes.values.set(page_size, 50)
+    assert run("value default page_size --yes")[0] == 0
+    assert not KeyValueStore.objects.exists()
+
+
+def test_value_without_a_declaration_has_no_default() -> None:
+    changes.values.create("other", 1)
+    refused("value default other --yes", 4, "is not declared in code")
+
+
+def test_change_expects_a_row_that_nobody_has_made(page_size: Value[int]) -> None:
+    changes.values.set(page_size, 50)
+    with pytest.raises(ConflictError):
+        changes.values.set(page_size, 60, expect_version=0)
+
+
+def test_first_change_of_two_transactions_is_the_one_that_makes_the_row(
+    page_size: Value[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The other transaction commits after this one has found no row.
+    from flagstaff._tables import rows
+
+    find = rows.find_row
+
+    def late(model: Any, key: str, *, lock: bool = False) -> Any:
+        monkeypatch.setattr(rows, "find_row", find)
+        KeyValueStore.objects.create(key="page_size", value=50)
+        return None
+
+    monkeypatch.setattr(rows, "find_row", late)
+    changes.values.set(page_size, 60)
+    assert KeyValueStore.objects.get().value == 60
+
+
+def test_field_that_code_owns_is_refused(new_checkout: Flag) -> None:
+    with pytest.raises(InvalidChangeError, match=r"owner: it is declared in .*; change it there"):
+        changes.flags.update(new_checkout, owner="search")
+
+
+def test_row_shows_the_texts_of_the_code(new_checkout: Flag) -> None:
+    FeatureFlag.objects.create(key="new_checkout", owner="search", client_side=True)
+    row = FeatureFlag.objects.get()
+    assert (row.owner, row.client_side) == ("payments", False)
+
+
+def test_next_change_writes_the_texts_of_the_code(new_checkout: Flag) -> None:
+    FeatureFlag.objects.create(key="new_checkout", owner="search")
+    changes.flags.enable(new_checkout)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT owner FROM flagstaff_featureflag")
+        assert cursor.fetchone() == ("payments",)
+
+
+def test_value_that_a_validator_refuses_is_not_written(page_size: Value[int]) -> None:
+    with pytest.raises(InvalidChangeError, match="less than or equal to 100"):
+        changes.values.set(page_size, 101)
+
+
+def test_rule_whose_value_a_validator_refuses_is_not_written(page_size: Value[int]) -> None:
+    with pytest.raises(InvalidChangeError, match="less than or equal to 100"):
+        changes.values.update(page_size, rules=for_alice(101))
+
+
+def test_value_that_is_no_decimal_is_not_written() -> None:
+    fee = Value("delivery_fee", Decimal("4.90"))
+    with pytest.raises(InvalidChangeError, match="a decimal such as"):
+        changes.values.set(fee, "cheap")
+
+
+@pytest.mark.parametrize(
+    ("default", "text", "stored"),
+    [
+        (Decimal("4.90"), "5.10", "5.10"),
+        ("stripe", "paypal", "paypal"),
+        ("stripe", '"paypal"', "paypal"),
+        (20, "50", 50),
+        ([1], "[2]", [2]),
+    ],
+)
+def test_terminal_reads_a_value_by_its_type(default: Any, text: str, stored: object) -> None:
+    Value("x", default)
+    assert run(f"value set x '{text}'")[0] == 0
+    assert KeyValueStore.objects.get().value == stored
+
+
+def test_terminal_shows_what_has_no_row(
+    new_checkout: Flag, page_size: Value[int], plain_terminal: None
+) -> None:
+    assert "off, as declared" in typed("flags list")
+    assert "20 (default)" in typed("flags value list")
+    assert document("show", "new_checkout")["owner"] == "payments"
+    assert document("value", "show", "page_size")["declared"].endswith("test_changes.py")
+
+
+def test_list_selects_what_has_no_row_by_owner(new_checkout: Flag) -> None:
+    assert "new_checkout" in run("list --owner payments --tag checkout")[1]
+    assert "new_checkout" not in run("list --owner search")[1]
+
+
+def test_terminal_changes_what_has_no_row(new_checkout: Flag) -> None:
+    assert run("rollout new_checkout 25")[0] == 0
+    assert run("on new_checkout")[0] == 0
+    assert FeatureFlag.objects.get().enabled
+
+
+def test_plan_makes_the_row(new_checkout: Flag) -> None:
+    assert run("plan create new_checkout")[0] == 0
+    assert FeatureFlag.objects.get().key == "new_checkout"
+
+
+def test_write_rows_makes_missing_rows_and_writes_texts(
+    new_checkout: Flag, page_size: Value[int]
+) -> None:
+    FeatureFlag.objects.create(key="new_checkout", owner="search", enabled=True)
+    changed = write_rows()
+    assert [(change.key, change.written) for change in changed] == [
+        ("new_checkout", True),
+        ("page_size", True),
+    ]
+    assert FeatureFlag.objects.get().enabled
+    assert KeyValueStore.objects.get().value == 20
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT owner FROM flagstaff_featureflag")
+        assert cursor.fetchone() == ("payments",)
+    assert write_rows() == []
+
+
+def test_import_leaves_the_texts_to_the_code(new_checkout: Flag) -> None:
+    item = {"enabled": True, "owner": "search"}
+    document = {"flagstaff": 1, "flags": {"new_checkout": item}}
+    assert serialization.apply(document).changed
+    assert not serialization.apply(document).changed
+    row = FeatureFlag.objects.get()
+    assert (row.enabled, row.owner) == (True, "payments")
+
+
+def test_check_names_a_stored_value_that_code_refuses(page_size: Value[int]) -> None:
+    KeyValueStore.objects.create(key="page_size", value=101)
+    [message] = [
+        message for message in run_checks(databases=["default"]) if message.id == "flagstaff.W065"
+    ]
+    assert "less than or equal to 100" in message.msg
+
+
+def test_explain_shows_what_has_no_row(new_checkout: Flag) -> None:
+    Value("delivery_fee", Decimal("4.90"))
+    assert "new_checkout is off" in run("explain new_checkout 1").out
+    assert 'delivery_fee is "4.90"' in run("explain delivery_fee 1").out
+
+
+def test_action_of_several_flags_makes_the_rows_that_are_missing(new_checkout: Flag) -> None:
+    Flag("search_v2")
+    FeatureFlag.objects.create(key="banner")
+    assert run("on new_checkout search_v2 banner")[0] == 0
+    assert set(FeatureFlag.objects.values_list("key", "enabled")) == {
+        ("new_checkout", True),
+        ("search_v2", True),
+        ("banner", True),
+    }
+
+
+def test_action_of_a_flag_without_a_row_can_wait(new_checkout: Flag, admin_user: User) -> None:
+    ok(f"on new_checkout --as admin --at {TOMORROW}")
+    assert not FeatureFlag.objects.exists()
+    make_due()
+    [report] = run_jobs()
+    assert FeatureFlag.objects.get().enabled, report

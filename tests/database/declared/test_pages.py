@@ -1,0 +1,149 @@
+"""The pages of declared flags and values, with and without rows."""
+
+from __future__ import annotations
+
+import enum
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.validators import MaxValueValidator
+from django.http import HttpRequest
+from django.test import Client
+
+from flagstaff import Flag, Value, changes
+from flagstaff.admin import KeyValueStoreAdmin
+from flagstaff.models import FeatureFlag, KeyValueStore
+from tests.support.screen import Screen
+
+pytestmark = pytest.mark.django_db
+
+FLAGS, VALUES = "/admin/flagstaff/featureflag/", "/admin/flagstaff/keyvaluestore/"
+
+
+class Plan(enum.Enum):
+    FREE = "free"
+    PAID = "paid"
+
+
+@pytest.fixture
+def new_checkout() -> Flag:
+    return Flag("new_checkout", "Checkout on one page", owner="payments")
+
+
+def show(client: Client, url: str) -> Screen:
+    return Screen(client.get(url, follow=True))
+
+
+def set_to(client: Client, url: str, value: str) -> Screen:
+    """Types a value on the page of the action, and confirms what it asks."""
+    screen = Screen(client.post(url, {**show(client, url).fields(), "value": value}, follow=True))
+    if "Set page_size" in screen.buttons:
+        screen = Screen(client.post(url, screen.fields(), follow=True))
+    return screen
+
+
+def test_list_of_flags_shows_what_has_no_row(operator: Client, new_checkout: Flag) -> None:
+    screen = show(operator, FLAGS).part(".flagstaff-declared")
+    assert "Declared in code" in screen.text
+    assert "off, as declared" in screen.text
+    changes.flags.enable(new_checkout)
+    assert not show(operator, FLAGS).all(".flagstaff-declared")
+
+
+def test_page_of_a_flag_without_a_row_says_where_it_is_declared(
+    operator: Client, new_checkout: Flag
+) -> None:
+    screen = show(operator, show(operator, FLAGS).link("new_checkout"))
+    assert screen.heading == "new_checkout"
+    for text in ("off, as declared", "Checkout on one page", "declared in tests/database/declared"):
+        assert text in screen.text
+    assert "Details" not in screen.text
+
+
+def test_page_of_a_flag_without_a_row_turns_it_on(operator: Client, new_checkout: Flag) -> None:
+    url = show(operator, f"{FLAGS}key_3Anew_checkout/change/").link("Turn on…")
+    screen = show(operator, url)
+    screen = Screen(operator.post(url, screen.fields(), follow=True))
+    assert FeatureFlag.objects.get().enabled
+    assert screen.heading == "new_checkout"
+    assert "payments" in screen.text
+
+
+def test_unknown_declared_key_has_no_page(operator: Client) -> None:
+    assert show(operator, f"{FLAGS}key_3Aother/change/").heading != "other"
+
+
+def test_list_of_values_shows_declared_ones_first_below_their_groups(operator: Client) -> None:
+    Value("page_size", 20, "Products on a page", group="Catalogue")
+    Value("payment_gateway", "stripe")
+    KeyValueStore.objects.create(key="page_size", value=50)
+    KeyValueStore.objects.create(key="other", value=1)
+    screen = show(operator, VALUES)
+    assert screen.texts(".flagstaff-declared h2") == ["Catalogue", "Declared in code"]
+    assert "50" in screen.all(".flagstaff-declared")[0].text
+    assert "default" in screen.all(".flagstaff-declared")[1].text
+    assert "other" in screen.part("#result_list").text
+    assert "page_size" not in screen.part("#result_list").text
+
+
+INPUTS: list[tuple[Any, str, object]] = [
+    (20, "50", 50),
+    (2.5, "3.5", 3.5),
+    ("a", "b", "b"),
+    (True, "1", False),
+    (Decimal("4.90"), "5.10", "5.10"),
+    (date(2027, 3, 1), "2027-04-01", "2027-04-01"),
+    (timedelta(minutes=5), "00:10:00", "00:10:00"),
+    (Plan.FREE, "1", "paid"),
+    ([1], "[2]", [2]),
+]
+
+
+@pytest.mark.parametrize(("default", "typed", "stored"), INPUTS, ids=str)
+def test_value_is_typed_into_the_field_of_its_type(
+    default: Any, typed: str, stored: object, operator: Client
+) -> None:
+    Value("page_size", default)
+    set_to(operator, f"{VALUES}key_3Apage_size/set/", typed)
+    assert KeyValueStore.objects.get().value == stored
+
+
+def test_value_that_a_validator_refuses_is_a_problem_of_the_form(operator: Client) -> None:
+    Value("page_size", 20, validators=[MaxValueValidator(100)])
+    screen = set_to(operator, f"{VALUES}key_3Apage_size/set/", "101")
+    assert "less than or equal to 100" in screen.text
+    assert not KeyValueStore.objects.exists()
+
+
+def test_page_of_a_value_names_a_wrong_one(operator: Client) -> None:
+    Value("page_size", 20, validators=[MaxValueValidator(100)])
+    row = KeyValueStore.objects.create(key="page_size", value="20")
+    alarm = show(operator, f"{VALUES}{row.pk}/change/").part(".flagstaff-alarm")
+    assert "must be an integer, not a string" in alarm.text
+    KeyValueStore.objects.update(value=101)
+    alarm = show(operator, f"{VALUES}{row.pk}/change/").part(".flagstaff-alarm")
+    assert "less than or equal to 100" in alarm.text
+
+
+def test_page_of_a_value_sets_it_back_to_the_default(operator: Client) -> None:
+    Value("page_size", 20)
+    row = KeyValueStore.objects.create(key="page_size", value=50)
+    url = show(operator, f"{VALUES}{row.pk}/change/").link("Back to the default…")
+    operator.post(url, show(operator, url).fields(), follow=True)
+    assert not KeyValueStore.objects.exists()
+
+
+def test_right_of_a_group_is_a_method_of_the_admin(
+    admin_user: User, monkeypatch: pytest.MonkeyPatch, operator: Client
+) -> None:
+    def refuse(_admin: KeyValueStoreAdmin, _request: HttpRequest, group: str) -> bool:
+        return group != "Catalogue"
+
+    monkeypatch.setattr(KeyValueStoreAdmin, "has_group_permission", refuse)
+    Value("page_size", 20, group="Catalogue")
+    Value("payment_gateway", "stripe")
+    assert operator.get(f"{VALUES}key_3Apage_size/set/").status_code == 403
+    assert operator.get(f"{VALUES}key_3Apayment_gateway/set/").status_code == 200

@@ -1,0 +1,50 @@
+"""Declared keys in templates: their results are those of the user of the request."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import User
+from django.http import HttpRequest, HttpResponse
+from django.template import Context, Template
+from django.test import RequestFactory
+
+from flagstaff import Flag, Value, changes
+from flagstaff.middleware import FlagstaffMiddleware
+from tests.support.shop import STAFF
+
+pytestmark = pytest.mark.django_db
+
+
+def page_of(user: User, text: str, **names: object) -> str:
+    """The page that a view renders for a user, without the request in the template."""
+
+    def view(_request: HttpRequest) -> HttpResponse:
+        return HttpResponse(Template(text).render(Context(names)))
+
+    request = RequestFactory().get("/")
+    request.user = user
+    response = FlagstaffMiddleware(view)(request)
+    assert isinstance(response, HttpResponse)
+    return response.content.decode()
+
+
+def test_enabled_in_a_template_is_that_of_the_user_of_the_request(alice: User, bob: User) -> None:
+    flag = Flag("new_checkout")
+    changes.flags.enable(flag)
+    changes.flags.allow(flag, alice)
+    text = "{% if NEW_CHECKOUT.enabled %}new{% else %}old{% endif %}"
+    assert [page_of(user, text, NEW_CHECKOUT=flag) for user in (alice, bob)] == ["new", "old"]
+
+
+def test_get_in_a_template_is_that_of_the_user_of_the_request(alice: User, bob: User) -> None:
+    size = Value("page_size", 20)
+    alice.is_staff = True
+    changes.values.update(size, rules=[{"conditions": [STAFF], "value": 50}])
+    pages = [page_of(user, "{{ PAGE_SIZE.get }}", PAGE_SIZE=size) for user in (alice, bob)]
+    assert pages == ["50", "20"]
+
+
+def test_template_without_a_request_is_for_nobody() -> None:
+    text = Template("{{ NEW_CHECKOUT.enabled }} {{ NEW_CHECKOUT.description }}")
+    flag = Flag("new_checkout", "Checkout")
+    assert text.render(Context({"NEW_CHECKOUT": flag})) == "False Checkout"

@@ -1,0 +1,187 @@
+"""Flags and values that code declares: what they are, and what is refused at import."""
+
+from __future__ import annotations
+
+import copy
+import enum
+import pickle
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+from django.core.validators import MaxValueValidator
+from django.template import Context, Template
+
+from flagstaff import Flag, Value
+from flagstaff._declared import DECLARED, discover
+from flagstaff.exceptions import DeclarationError
+
+
+class Plan(enum.Enum):
+    FREE = "free"
+    PAID = "paid"
+
+
+def new_checkout() -> Flag:
+    return Flag("new_checkout", "Checkout on one page", owner="payments", tags=["checkout"])
+
+
+def test_declared_flag_is_its_key() -> None:
+    flag = new_checkout()
+    assert flag == "new_checkout"
+    assert {"new_checkout": 1}[flag] == 1
+    assert f"{flag} {flag!s}" == "new_checkout new_checkout"
+
+
+def test_declared_flag_knows_its_texts_and_its_place() -> None:
+    flag = Flag("x", "Checkout", tags=["a"], kind="ops", review_on="2027-03-01")
+    assert (flag.description, flag.tags, flag.kind) == ("Checkout", ("a",), "ops")
+    assert flag.review_on == date(2027, 3, 1)
+    assert flag.place.path == "tests/unit/declared/test_declarations.py"
+
+
+def test_declared_key_pickles_as_plain_text() -> None:
+    unpickled = pickle.loads(pickle.dumps(new_checkout()))
+    assert type(unpickled) is str
+    assert unpickled == "new_checkout"
+
+
+def test_copy_of_declared_key_is_itself() -> None:
+    flag = new_checkout()
+    assert copy.copy(flag) is copy.deepcopy(flag) is flag
+
+
+def test_declared_key_does_not_change() -> None:
+    with pytest.raises(AttributeError, match="owner cannot change"):
+        new_checkout().owner = "search"
+
+
+USES: dict[str, Callable[[Any], object]] = {
+    "bool": bool,
+    "not": lambda key: not key,
+    "iteration": list,
+    "in": lambda key: "a" in key,
+    "sum": lambda key: key + "a",
+    "sum on the right": lambda key: "a" + key,
+    "product": lambda key: key * 2,
+    "product on the right": lambda key: 2 * key,
+    "remainder": lambda key: key % 2,
+    "bare in a template": lambda key: Template("{{ key }}").render(Context({"key": key})),
+    "if in a template": lambda key: Template("{% if key %}{% endif %}").render(
+        Context({"key": key})
+    ),
+}
+
+
+@pytest.mark.parametrize("use", USES.values(), ids=USES)
+def test_key_in_the_place_of_its_result_raises_type_error(use: Callable[[Any], object]) -> None:
+    with pytest.raises(TypeError, match=r"write PAGE_SIZE\.get\(\)"):
+        use(Value("page_size", 20))
+
+
+WRONG: dict[str, tuple[Callable[[], object], str]] = {
+    "key": (lambda: Flag("new checkout"), "at position 4"),
+    "tags": (lambda: Flag("x", tags=["a", "a"]), "tag"),
+    "kind": (lambda: Flag("x", kind="other"), "release, ops, permission"),  # type: ignore[arg-type]
+    "day": (lambda: Flag("x", review_on="tomorrow"), "review_on"),
+    "unit": (lambda: Flag("x", bucket_by=""), "bucketing unit is empty"),
+    "type": (lambda: Value("x", {1}), "a value cannot be set"),
+    "default of another type": (lambda: Value("x", 1, type=str), "1 is not of the type str"),
+    "boolean as a number": (lambda: Value("x", True, type=int), "True is not of the type int"),
+    "default that is no choice": (lambda: Value("x", "a", choices=["b"]), '"a" is not one of'),
+    "choice of another type": (lambda: Value("x", "a", choices=["a", 1]), "1 is not of the type"),
+    "bound": (lambda: Value("x", 9, validators=[MaxValueValidator(5)]), "less than or equal to 5"),
+    "default that JSON cannot store": (lambda: Value("x", [{1}]), "JSON"),
+    "None without a type": (lambda: Value("x", None), "NoneType"),
+}
+
+
+@pytest.mark.parametrize(("declare", "message"), WRONG.values(), ids=WRONG)
+def test_wrong_declaration_is_refused_with_its_place(
+    declare: Callable[[], object], message: str
+) -> None:
+    before = dict(DECLARED)
+    with pytest.raises(DeclarationError, match=rf"test_declarations.py:\d+: .*{message}"):
+        declare()
+    assert before == DECLARED
+
+
+def test_key_that_is_declared_twice_names_both_places() -> None:
+    new_checkout()
+    with pytest.raises(DeclarationError, match=r"declarations\.py:\d+ and in .*declarations"):
+        Value("new_checkout", 1)
+
+
+def test_key_can_be_declared_again_in_the_same_place() -> None:
+    assert new_checkout() is not new_checkout()
+
+
+STORED: dict[type, tuple[object, object]] = {
+    bool: (True, True),
+    int: (20, 20),
+    float: (2.5, 2.5),
+    str: ("stripe", "stripe"),
+    list: ([1], [1]),
+    dict: ({"a": 1}, {"a": 1}),
+    Decimal: (Decimal("4.90"), "4.90"),
+    date: (date(2027, 3, 1), "2027-03-01"),
+    datetime: (datetime(2027, 3, 1, 12, 30), "2027-03-01T12:30:00"),  # noqa: DTZ001
+    timedelta: (timedelta(days=1, minutes=5), "1 00:05:00"),
+    Plan: (Plan.PAID, "paid"),
+}
+
+
+@pytest.mark.parametrize(("default", "stored"), STORED.values(), ids=str)
+def test_type_is_stored_as_json_and_read_from_it(default: object, stored: object) -> None:
+    value = Value("x", default)
+    assert value.to_json(default) == stored
+    assert value.from_json(stored) == default
+    assert type(value.from_json(stored)) is type(default)
+
+
+def test_choices_of_an_enum_are_its_members() -> None:
+    assert Value("plan", Plan.FREE).schema.choices == ["free", "paid"]
+
+
+def module_of_app(
+    text: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Any
+) -> None:
+    """Installs an app with this `flags.py`."""
+    app = tmp_path / "declaring"
+    app.mkdir()
+    (app / "__init__.py").touch()
+    (app / "flags.py").write_text(text)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import sys
+
+    for name in ("declaring", "declaring.flags"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "declaring"]
+
+
+def test_flags_of_an_app_are_found(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Any
+) -> None:
+    text = "from flagstaff import Flag\nX = Flag('of_app')\n"
+    module_of_app(text, monkeypatch, tmp_path, settings)
+    discover()
+    assert str(DECLARED["of_app"].place) == "declaring/flags.py:2"
+
+
+def test_error_in_flags_of_an_app_names_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Any
+) -> None:
+    text = "from flagstaff import Flag\nimport missing_module\n"
+    with pytest.raises(ImproperlyConfigured, match=r"declaring/flags\.py cannot .*missing_module"):
+        module_of_app(text, monkeypatch, tmp_path, settings)
+
+
+def test_foreign_flags_module_that_cannot_be_imported_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, settings: Any
+) -> None:
+    module_of_app("import missing_module\n", monkeypatch, tmp_path, settings)
+    discover()
