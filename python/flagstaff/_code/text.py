@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-#: A larger file is generated or minified, and is not searched.
-MAX_BYTES = 1_000_000
+from flagstaff._code.files import NotSearchedError, read_text
+
 # The characters of a line of code that are shown.
 _MAX_CODE = 200
 _WORD = re.compile(r"\w+")
@@ -23,14 +20,6 @@ _ATTRIBUTE_OR_CALL = re.compile(r"(?:[\w)\]?]\.|\w\(\s*)\Z")
 _OF_FLAGS = re.compile(r"FLAGSTAFF_FORCE_OFF|(?:manage\.py|django-admin) flags ")
 # The characters before a key that decide.
 _MAX_BEFORE = 20
-
-
-class UntrackedError(Exception):
-    """Git does not list the files of a folder; says why."""
-
-
-class _NotSearchedError(Exception):
-    """A text file that is not searched; says why."""
 
 
 @dataclass(frozen=True)
@@ -52,25 +41,6 @@ class Found:
     not_searched: dict[str, str] = field(default_factory=dict)
 
 
-def tracked_files(folder: Path) -> list[str]:
-    """Returns the files that git tracks in the repository of a folder, as seen from here.
-
-    Raises UntrackedError without git, or outside of a repository.
-    """
-    command = ["git", "-C", str(folder), "ls-files", "-z", "--", ":/"]
-    try:
-        ran = subprocess.run(command, capture_output=True, check=False)  # noqa: S603 (no input)
-    except OSError as error:
-        raise UntrackedError(f"git cannot be run ({error.strerror})") from error
-    if ran.returncode:
-        raise UntrackedError(os.fsdecode(ran.stderr).strip().partition("\n")[0])
-    names = filter(None, os.fsdecode(ran.stdout).split("\0"))
-    # An entry with a conflict is listed several times.
-    paths = dict.fromkeys(os.path.relpath(folder / name) for name in names)
-    # What a link leads to is searched where it is.
-    return sorted(path for path in paths if Path(path).is_file() and not Path(path).is_symlink())
-
-
 def find_places(paths: Iterable[str], keys: Collection[str]) -> Found:
     """Returns the places of keys. Each line is a place of a key once.
 
@@ -81,8 +51,8 @@ def find_places(paths: Iterable[str], keys: Collection[str]) -> Found:
     search, keys_by_word = Found(), _by_word(keys)
     for path in paths:
         try:
-            text = _read(path)
-        except (OSError, _NotSearchedError) as error:
+            text = read_text(path)
+        except (OSError, NotSearchedError) as error:
             search.not_searched[path] = str(error.strerror if isinstance(error, OSError) else error)
             continue
         # Most files have no word of any key. Only those that are there are worth a pattern.
@@ -99,20 +69,6 @@ def _by_word(keys: Iterable[str]) -> dict[str, list[str]]:
     for key in filter(None, keys):
         by_word[max(_WORD.findall(key), key=len, default="")].append(key)
     return by_word
-
-
-def _read(path: str) -> str:
-    """Returns the text of a file; nothing for a binary one. Raises OSError, _NotSearchedError."""
-    with Path(path).open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    if b"\0" in data:
-        return ""
-    if len(data) > MAX_BYTES:
-        raise _NotSearchedError(f"larger than {MAX_BYTES // 1_000_000} MB")
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise _NotSearchedError("not UTF-8") from error
 
 
 def _pattern(keys: Sequence[str]) -> re.Pattern[str]:

@@ -1,0 +1,494 @@
+"""Reads the keys that Python code uses, by its syntax tree: nothing of it is imported or run."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TypeAlias
+
+from flagstaff._code.uses import EXPERIMENT, FLAG, VALUE, Use
+
+# A file without any of these cannot use a key, and is not parsed: `from shop.flags import …` and
+# `flag_key` have the first.
+_NAMES = (b"flag", b"get_value", b"override_value")
+# Imports and aliases are followed this far, which ends a circle.
+_MAX_DEPTH = 20
+
+_SNAPSHOT, _REQUEST, _FIXTURE = "flagstaff.snapshot()", "request.flags", "flagstaff_flags"
+_MIXIN = "flagstaff.mixins.FlagRequiredMixin"
+_MARK = "pytest.mark.flagstaff"
+_DECLARATIONS = {"flagstaff.Flag": FLAG, "flagstaff.Value": VALUE}
+_EVALUATIONS = {
+    "flag_enabled": FLAG,
+    "resolve_flag": FLAG,
+    "explain": FLAG,
+    "get_value": VALUE,
+    "resolve_value": VALUE,
+    "explain_value": VALUE,
+    "get_variant": EXPERIMENT,
+    "resolve_variant": EXPERIMENT,
+    "explain_variant": EXPERIMENT,
+}
+# What takes a key as its first argument, or as `key`.
+_CALLS: Mapping[str, str] = {
+    **{f"flagstaff.{name}": kind for name, kind in _EVALUATIONS.items()},
+    **{f"flagstaff.experiments.{name}": kind for name, kind in _EVALUATIONS.items()},
+    **{f"{_SNAPSHOT}.{name}": kind for name, kind in _EVALUATIONS.items()},
+    **{f"{_REQUEST}.{prefix}enabled": FLAG for prefix in ("", "a")},
+    **{f"{_REQUEST}.{prefix}value": VALUE for prefix in ("", "a")},
+    f"{_REQUEST}.variant": EXPERIMENT,
+    "flagstaff.decorators.flag_required": FLAG,
+    "flagstaff.contrib.drf.HasFlag": FLAG,
+}
+_OVERRIDES: Mapping[str, str] = {
+    "flagstaff.testing.override_flag": FLAG,
+    "flagstaff.testing.override_value": VALUE,
+    "flagstaff.testing.override_variant": EXPERIMENT,
+    f"{_FIXTURE}.set": FLAG,
+    f"{_FIXTURE}.value": VALUE,
+    f"{_FIXTURE}.variant": EXPERIMENT,
+}
+_SWITCHES = (f"{_FIXTURE}.on", f"{_FIXTURE}.off")
+_KINDS = {"flag": FLAG, "value": VALUE, "variant": EXPERIMENT}
+
+
+# What an expression of the code is, as far as it is known.
+
+
+@dataclass(frozen=True)
+class _Text:
+    """A string; of a declared key, with its kind."""
+
+    text: str
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A name of another package, or what a call of one of ours returns."""
+
+    path: str
+
+
+@dataclass(frozen=True)
+class _Class:
+    node: ast.ClassDef
+    module: _Module
+
+
+@dataclass(frozen=True)
+class _Package:
+    """A module or a package of the project: the path of its file without the suffix."""
+
+    base: Path
+
+
+@dataclass(frozen=True)
+class _Missing:
+    """A name that a module of declarations does not have."""
+
+    name: str
+    module: _Module
+
+
+_Meaning: TypeAlias = _Text | _Named | _Class | _Package | _Missing | None
+
+
+@dataclass(frozen=True)
+class _Import:
+    """What an import statement binds to a name: a module, or a name in it."""
+
+    module: str
+    level: int
+    name: str | None
+
+
+_Binding: TypeAlias = ast.expr | ast.ClassDef | _Import | None
+
+
+@dataclass
+class _Scope:
+    """The names that a module, a class or a function binds."""
+
+    node: ast.AST
+
+    @cached_property
+    def names(self) -> dict[str, _Binding]:
+        """What each name is bound to; None if that is not known, as for an argument."""
+        names: dict[str, _Binding] = {}
+        for name, binding in _bindings(self.node):
+            # Bound twice, it can be both.
+            names[name] = binding if names.get(name, binding) == binding else None
+        return names
+
+    @cached_property
+    def star_imports(self) -> list[_Import]:
+        """The modules whose names are all imported."""
+        nodes = ast.walk(self.node) if isinstance(self.node, ast.Module) else ()
+        return [
+            _Import(node.module or "", node.level, None)
+            for node in nodes
+            if isinstance(node, ast.ImportFrom) and node.names[0].name == "*"
+        ]
+
+
+@dataclass(frozen=True, eq=False)
+class _Module:
+    """A file with its syntax tree."""
+
+    path: Path
+    lines: Sequence[str]
+    tree: ast.Module
+    scope: _Scope
+
+
+_Scopes: TypeAlias = tuple[_Scope, ...]
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+@dataclass
+class PythonReader:
+    """Reads files, and follows their imports in the folders of the project."""
+
+    #: The folders from which the project imports.
+    roots: Sequence[Path]
+    _modules: dict[Path, _Module | None] = field(default_factory=dict)
+    _paths: dict[tuple[Path, str], _Package | None] = field(default_factory=dict)
+
+    def uses(self, path: str, data: bytes) -> Iterator[Use]:
+        """Yields the uses of keys in a file, by line. A file that is no Python has none."""
+        if any(name in data for name in _NAMES):
+            module = self._modules.get(Path(path)) or _parse(Path(path), data)
+            if module is not None:
+                yield from sorted(_Reading(self, module, path).uses(), key=lambda use: use.line)
+
+    def module_at(self, package: _Package) -> _Module | None:
+        """Returns the module of a package or a module of the project, parsed once."""
+        for path in (package.base.with_name(f"{package.base.name}.py"), package.base / "__init__.py"):
+            if path not in self._modules and path.is_file():
+                self._modules[path] = _parse(path, path.read_bytes())
+            if path in self._modules:
+                return self._modules[path]
+        return None
+
+    def package(self, name: str, level: int, module: _Module) -> _Package | None:
+        """Returns what an import of a module names in the project; None for another package."""
+        if not level and name.partition(".")[0] == "flagstaff":
+            return None
+        folders = [module.path.parents[level - 1]] if level else self.roots
+        parts = name.split(".") if name else []
+        for folder in folders:
+            key = (folder, name)
+            if key not in self._paths:
+                base = folder.joinpath(*parts)
+                is_module = base.is_dir() or base.with_name(f"{base.name}.py").is_file()
+                self._paths[key] = _Package(base) if is_module else None
+            if package := self._paths[key]:
+                return package
+        return None
+
+    def meaning(self, node: ast.expr, module: _Module, scopes: _Scopes, depth: int = 0) -> _Meaning:
+        """Returns what an expression is."""
+        if depth > _MAX_DEPTH:
+            return None
+        if isinstance(node, ast.Constant):
+            return _Text(node.value) if isinstance(node.value, str) else None
+        if isinstance(node, ast.Name):
+            return self._of_name(node.id, module, scopes, depth)
+        if isinstance(node, ast.Attribute):
+            owner = self.meaning(node.value, module, scopes, depth + 1)
+            return self._of_attribute(owner, node, depth)
+        if isinstance(node, ast.Call):
+            function = self.meaning(node.func, module, scopes, depth + 1)
+            return self._of_call(function, node, module, scopes, depth)
+        return None
+
+    def _of_name(self, name: str, module: _Module, scopes: _Scopes, depth: int) -> _Meaning:
+        for index in range(len(scopes) - 1, -1, -1):
+            if name in (names := scopes[index].names):
+                if name == _FIXTURE:
+                    return _Named(name)
+                return self._of_binding(names[name], module, scopes[: index + 1], depth)
+        for star in module.scope.star_imports:
+            package = self.package(star.module, star.level, module)
+            other = self.module_at(package) if package else None
+            if other and name in other.scope.names:
+                return self._of_name(name, other, (other.scope,), depth + 1)
+        return None
+
+    def _of_binding(
+        self, binding: _Binding, module: _Module, scopes: _Scopes, depth: int
+    ) -> _Meaning:
+        if isinstance(binding, ast.ClassDef):
+            return _Class(binding, module)
+        if isinstance(binding, ast.expr):
+            return self.meaning(binding, module, scopes, depth + 1)
+        if not isinstance(binding, _Import):
+            return None
+        package = self.package(binding.module, binding.level, module)
+        if package is None:
+            path = ".".join(filter(None, (binding.module, binding.name)))
+            return None if binding.level else _Named(path)
+        return package if binding.name is None else self._in_package(package, binding.name, depth)
+
+    def _in_package(self, package: _Package, name: str, depth: int) -> _Meaning:
+        """Returns what a module or package has under a name."""
+        module = self.module_at(package)
+        if module and name in module.scope.names:
+            return self._of_name(name, module, (module.scope,), depth + 1)
+        inner = package.base / name
+        if inner.is_dir() or inner.with_name(f"{name}.py").is_file():
+            return _Package(inner)
+        if module is None:
+            return None
+        if module.scope.star_imports or "__getattr__" in module.scope.names:
+            return self._of_name(name, module, (module.scope,), depth + 1)
+        return _Missing(name, module) if self._declares(module) else None
+
+    def _declares(self, module: _Module) -> bool:
+        values = (value for value in module.scope.names.values() if isinstance(value, ast.Call))
+        scopes = (module.scope,)
+        meanings = (self.meaning(value, module, scopes) for value in values)
+        return any(isinstance(meaning, _Text) and meaning.kind for meaning in meanings)
+
+    def _of_attribute(self, owner: _Meaning, node: ast.Attribute, depth: int) -> _Meaning:
+        if isinstance(owner, _Package):
+            return self._in_package(owner, node.attr, depth)
+        if isinstance(owner, _Class):
+            names = _Scope(owner.node).names
+            scopes = (owner.module.scope,)
+            return self._of_binding(names.get(node.attr), owner.module, scopes, depth)
+        if isinstance(owner, _Text):
+            # Of a member of an enum.
+            return owner if node.attr == "value" and not owner.kind else None
+        if node.attr == "flags" and _is_request(node.value):
+            return _Named(_REQUEST)
+        if not isinstance(owner, _Named):
+            return None
+        path = f"{owner.path}.{node.attr}"
+        return _Named(_SNAPSHOT if path == f"{_REQUEST}.snapshot" else path)
+
+    def _of_call(
+        self, function: _Meaning, node: ast.Call, module: _Module, scopes: _Scopes, depth: int
+    ) -> _Meaning:
+        path = function.path if isinstance(function, _Named) else ""
+        if path == "flagstaff.snapshot":
+            return _Named(_SNAPSHOT)
+        if kind := _DECLARATIONS.get(path):
+            argument = _argument(node, "key")
+            key = self.meaning(argument, module, scopes, depth + 1) if argument else None
+            return _Text(key.text, kind) if isinstance(key, _Text) else None
+        return None
+
+    def is_mixin(self, node: ast.ClassDef, module: _Module, scopes: _Scopes, depth: int = 0) -> bool:
+        """Whether a class inherits from FlagRequiredMixin."""
+        for base in node.bases if depth < _MAX_DEPTH else ():
+            meaning = self.meaning(base, module, scopes)
+            if meaning == _Named(_MIXIN):
+                return True
+            if isinstance(meaning, _Class) and meaning.node is not node:
+                outer = (meaning.module.scope,)
+                if self.is_mixin(meaning.node, meaning.module, outer, depth + 1):
+                    return True
+        return False
+
+
+@dataclass
+class _Reading:
+    """Finds the uses of one file."""
+
+    reader: PythonReader
+    module: _Module
+    path: str
+
+    def uses(self) -> Iterator[Use]:
+        """Yields them in any order."""
+        yield from self._missing_imports()
+        yield from self._below(self.module.tree, (self.module.scope,))
+
+    def _missing_imports(self) -> Iterator[Use]:
+        for node in ast.walk(self.module.tree):
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    binding = _Import(node.module or "", node.level, alias.name)
+                    yield from self._missing(
+                        self.reader._of_binding(binding, self.module, (), 0), node
+                    )
+
+    def _missing(self, meaning: _Meaning, node: ast.AST) -> Iterator[Use]:
+        if isinstance(meaning, _Missing):
+            yield self._use(node, "", meaning.name, missing_in=str(meaning.module.path))
+
+    def _below(self, node: ast.AST, scopes: _Scopes) -> Iterator[Use]:
+        for child in ast.iter_child_nodes(node):
+            inner = scopes
+            if isinstance(child, _FUNCTIONS):
+                # A function does not see the names of the class around it.
+                visible = (s for s in scopes if not isinstance(s.node, ast.ClassDef))
+                inner = (*visible, _Scope(child))
+            elif isinstance(child, ast.ClassDef):
+                yield from self._of_class(child, scopes)
+                inner = (*scopes, _Scope(child))
+            elif isinstance(child, ast.Call):
+                yield from self._of_call(child, scopes)
+            elif isinstance(child, ast.Subscript):
+                yield from self._of_subscript(child, scopes)
+            elif isinstance(child, ast.Attribute):
+                yield from self._of_attribute(child, scopes)
+            yield from self._below(child, inner)
+
+    def _of_attribute(self, node: ast.Attribute, scopes: _Scopes) -> Iterator[Use]:
+        owner = self.reader.meaning(node.value, self.module, scopes)
+        if isinstance(owner, _Text) and owner.kind:
+            yield self._use(node, owner.kind, owner.text)
+        elif isinstance(owner, _Package):
+            yield from self._missing(self.reader.meaning(node, self.module, scopes), node)
+
+    def _of_call(self, node: ast.Call, scopes: _Scopes) -> Iterator[Use]:
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "as_view":
+            keys = [word.value for word in node.keywords if word.arg == "flag_key"]
+            yield from self._keys(keys, FLAG, scopes)
+            return
+        meaning = self.reader.meaning(node.func, self.module, scopes)
+        if not isinstance(meaning, _Named):
+            return
+        if kind := _CALLS.get(meaning.path) or _OVERRIDES.get(meaning.path):
+            key = _argument(node, "key")
+            is_override = meaning.path in _OVERRIDES
+            yield from self._keys([key] if key else [], kind, scopes, is_override=is_override)
+        elif meaning.path in _SWITCHES:
+            yield from self._keys(node.args, FLAG, scopes, is_override=True)
+        elif meaning.path == _MARK:
+            for word in node.keywords:
+                kind = _KINDS.get(word.arg or "", "")
+                yield from self._keys(_keys_of_mark(word.value), kind, scopes, is_override=True)
+
+    def _of_subscript(self, node: ast.Subscript, scopes: _Scopes) -> Iterator[Use]:
+        if self.reader.meaning(node.value, self.module, scopes) == _Named(_REQUEST):
+            yield from self._keys([node.slice], FLAG, scopes)
+
+    def _of_class(self, node: ast.ClassDef, scopes: _Scopes) -> Iterator[Use]:
+        key = _Scope(node).names.get("flag_key")
+        if isinstance(key, ast.expr) and self.reader.is_mixin(node, self.module, scopes):
+            yield from self._keys([key], FLAG, scopes)
+
+    def _keys(
+        self, nodes: Iterable[ast.expr], kind: str, scopes: _Scopes, *, is_override: bool = False
+    ) -> Iterator[Use]:
+        for node in nodes:
+            meaning = self.reader.meaning(node, self.module, scopes)
+            if isinstance(meaning, _Text):
+                yield self._use(node, kind, meaning.text, is_override=is_override)
+
+    def _use(
+        self,
+        node: ast.AST,
+        kind: str,
+        key: str,
+        *,
+        is_override: bool = False,
+        missing_in: str = "",
+    ) -> Use:
+        line: int = getattr(node, "lineno", 1)
+        code = self.module.lines[line - 1].strip()
+        return Use(self.path, line, code, kind, key, is_override, missing_in)
+
+
+def _parse(path: Path, data: bytes) -> _Module | None:
+    try:
+        with warnings.catch_warnings():
+            # Of invalid escapes in the project's strings.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(data)
+        lines = data.decode("utf-8-sig").split("\n")
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    return _Module(path, lines, tree, _Scope(tree))
+
+
+def _argument(node: ast.Call, name: str) -> ast.expr | None:
+    """Returns the first argument of a call, or the one with this name."""
+    if node.args:
+        return None if isinstance(node.args[0], ast.Starred) else node.args[0]
+    return next((word.value for word in node.keywords if word.arg == name), None)
+
+
+def _keys_of_mark(node: ast.expr) -> list[ast.expr]:
+    """Returns the keys in an argument of the mark: a key, a list of keys, or a dict by key."""
+    if isinstance(node, ast.Dict):
+        return [key for key in node.keys if key is not None]
+    return [*node.elts] if isinstance(node, ast.List | ast.Tuple | ast.Set) else [node]
+
+
+def _is_request(node: ast.expr) -> bool:
+    """Whether an expression is `request`, or ends in `.request`."""
+    name = node.id if isinstance(node, ast.Name) else getattr(node, "attr", "")
+    return name == "request"
+
+
+def _bindings(node: ast.AST) -> Iterator[tuple[str, _Binding]]:
+    """Yields the names that a scope binds, without those of the functions and classes in it."""
+    if isinstance(node, _FUNCTIONS):
+        arguments = node.args
+        optional = [argument for argument in (arguments.vararg, arguments.kwarg) if argument]
+        for argument in (
+            *arguments.posonlyargs,
+            *arguments.args,
+            *arguments.kwonlyargs,
+            *optional,
+        ):
+            yield argument.arg, None
+    if not isinstance(node, ast.Lambda):
+        body = getattr(node, "body", [])
+        yield from _bound_below(body)
+
+
+def _bound_below(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, _Binding]]:
+    for node in nodes:
+        if isinstance(node, ast.ClassDef):
+            yield node.name, node
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node.name, None
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from _imported(node)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                if isinstance(target, ast.Name):
+                    # An annotation alone binds nothing.
+                    if node.value is not None:
+                        yield target.id, node.value
+                else:
+                    yield from _stored(target)
+            if node.value is not None:
+                yield from _bound_below([node.value])
+        elif isinstance(node, ast.Name):
+            yield from _stored(node)
+        elif isinstance(node, ast.ExceptHandler) and node.name:
+            yield node.name, None
+            yield from _bound_below(node.body)
+        elif not isinstance(node, ast.Lambda):
+            yield from _bound_below(ast.iter_child_nodes(node))
+
+
+def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, _Binding]]:
+    for alias in node.names:
+        if isinstance(node, ast.ImportFrom):
+            if alias.name != "*":
+                binding = _Import(node.module or "", node.level, alias.name)
+                yield alias.asname or alias.name, binding
+        elif alias.asname:
+            yield alias.asname, _Import(alias.name, 0, None)
+        else:
+            first = alias.name.partition(".")[0]
+            yield first, _Import(first, 0, None)
+
+
+def _stored(node: ast.AST) -> Iterator[tuple[str, _Binding]]:
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store | ast.Del):
+            yield part.id, None
