@@ -65,10 +65,10 @@ def _keep_used_segment(instance: Model, using: str, **_: Any) -> None:
 
 
 # Imported only where checks run: a worker of a server needs them never, and would keep them.
-def _check_project(**_: Any) -> list[CheckMessage]:
+def _check_project(databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:
     from flagstaff.checks import project_messages  # noqa: PLC0415
 
-    return [*project_messages()]
+    return [*project_messages(databases)]
 
 
 def _check_databases(databases: Collection[str] | None = None, **_: Any) -> list[CheckMessage]:

@@ -352,6 +352,14 @@ class Conf:
         '"ignore", "warn" or "raise"',
         lambda value: value in ("ignore", "warn", "raise"),
     )
+    allowed_keys: Setting[Collection[str]] = Setting(
+        "Keys that code may use although it declares none of them: `check` does not report them",
+        (),
+        'a list of keys, such as ["new_checkout"]',
+        lambda value: isinstance(value, list | tuple | set)
+        and all(isinstance(key, str) for key in value),
+        frozenset,
+    )
     attributes: Setting[AttributeSources] = Setting(
         "The attributes of users that rules can read",
         (),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
@@ -321,7 +321,11 @@ class _Reading:
 
     def _missing(self, meaning: _Meaning, node: ast.AST) -> Iterator[Use]:
         if isinstance(meaning, _Missing):
-            yield self._use(node, "", meaning.name, missing_in=str(meaning.module.path))
+            yield replace(
+                self._use(node, "", meaning.name),
+                missing_in=str(meaning.module.path),
+                names=(*meaning.module.scope.names,),
+            )
 
     def _below(self, node: ast.AST, scopes: _Scopes) -> Iterator[Use]:
         for child in ast.iter_child_nodes(node):
@@ -391,11 +395,10 @@ class _Reading:
         key: str,
         *,
         is_override: bool = False,
-        missing_in: str = "",
     ) -> Use:
         line: int = getattr(node, "lineno", 1)
         code = self.module.lines[line - 1].strip()
-        return Use(self.path, line, code, kind, key, is_override, missing_in)
+        return Use(self.path, line, code, kind, key, is_override)
 
 
 def _parse(path: Path, data: bytes) -> _Module | None:

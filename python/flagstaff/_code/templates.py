@@ -31,7 +31,7 @@ _OPENFEATURE = re.compile(
 _TYPES = {"Boolean": FLAG, "": ANY}
 _COMMAND = re.compile(
     r"\b(?:manage\.py|django-admin) flags "
-    r"(?:kill|off|on|rollout|release|allow|disallow|explain|(?P<name>value set)) "
+    r"(?:kill|off|on|rollout|release|allow|disallow|(?P<name>value set)) "
     r"(?P<key>[\w.][\w.-]*)"
 )
 _ACTIONS = {None: FLAG}

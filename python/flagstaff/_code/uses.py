@@ -26,3 +26,5 @@ class Use:
     is_override: bool = False
     #: The file that lacks the declaration; empty for a key.
     missing_in: str = ""
+    #: The names that this file has.
+    names: tuple[str, ...] = ()

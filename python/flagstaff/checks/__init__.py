@@ -10,6 +10,7 @@ from django.db import connections
 
 from flagstaff._connection import is_postgresql, is_supported
 from flagstaff._tables.database import db
+from flagstaff.checks.code import unknown_keys_in_code
 from flagstaff.checks.database import may_migrate, row_messages, table_messages
 from flagstaff.checks.project import (
     managers_that_hide_rows,
@@ -24,8 +25,11 @@ from flagstaff.conf import conf
 from flagstaff.extensions import CHECKS, DATABASE_CHECKS
 
 
-def project_messages() -> list[CheckMessage]:
-    """Returns the messages of the checks that do not connect. They run with every command."""
+def project_messages(databases: Collection[str] | None = None) -> list[CheckMessage]:
+    """Returns the messages of the checks that do not connect. They run with every command.
+
+    Only that of the project's code reads rows, if the database of the flags is checked.
+    """
     messages = [*wrong_settings()]
     if conf.problems():  # the other checks read the settings
         return messages
@@ -37,6 +41,7 @@ def project_messages() -> list[CheckMessage]:
         *models_that_differ(),
         *managers_that_hide_rows(),
         *missing_middleware(),
+        *unknown_keys_in_code(databases),
         *chain.from_iterable(check() for check in CHECKS),
     ]
 

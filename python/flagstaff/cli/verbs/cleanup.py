@@ -13,7 +13,9 @@ from django.core.management.base import CommandError
 from django.db import DatabaseError
 from django.utils import timezone
 
-from flagstaff._tables.rows import all_rows
+from flagstaff._code.files import UntrackedError, tracked_files
+from flagstaff._code.project import declared_keys, stored_keys
+from flagstaff._code.text import find_places
 from flagstaff._text import counted, some
 from flagstaff._text.cells import Column, Record, printable
 from flagstaff._text.times import full_time
@@ -27,7 +29,6 @@ from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.conf import MAX_STALE_DAYS, conf
 from flagstaff.extensions import KEYS
 from flagstaff.stale.facts import assess_flags
-from flagstaff.stale.places import UntrackedError, find_places, tracked_files
 from flagstaff.stale.signals import (
     Assessment,
     Finding,

@@ -1,0 +1,194 @@
+"""Which keys the project's code uses, and which of them neither code nor the database has."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.template import engines
+
+from flagstaff._code.files import MAX_BYTES, NotSearchedError, project_files, read_text
+from flagstaff._code.python import PythonReader
+from flagstaff._code.templates import TemplateNames, template_uses, text_uses
+from flagstaff._code.uses import EXPERIMENT, FLAG, VALUE, Use
+from flagstaff._declared import DECLARED, Flag
+from flagstaff._tables.rows import all_rows
+from flagstaff._text import Sentence, most_similar, say
+from flagstaff.conf import conf
+from flagstaff.extensions import KEYS
+
+_EXTENSION = "flagstaff.contrib.jinja2.FlagstaffExtension"
+_TAGS = "flagstaff.templatetags.flagstaff"
+_PROCESSOR = "flagstaff.context_processors.flags"
+# What Django and Jinja2 call folders of templates.
+_TEMPLATE_FOLDERS = (f"{os.sep}templates{os.sep}", f"{os.sep}jinja2{os.sep}")
+_FOREIGN = ("site-packages", "dist-packages")
+
+
+# What has a key.
+
+
+def declared_keys() -> dict[str, set[str]]:
+    """Returns the keys that code declares, by kind."""
+    kinds: dict[str, set[str]] = {FLAG: set(), VALUE: set()}
+    for key, declared in DECLARED.items():
+        kinds[FLAG if isinstance(declared, Flag) else VALUE].add(key)
+    return kinds
+
+
+def stored_keys() -> dict[str, set[str]]:
+    """Returns the keys of all rows, by kind. Two queries, and those of the apps."""
+    kinds = {kind: set(keys) for read in KEYS for kind, keys in read().items()}
+    for kind, model in ((VALUE, conf.value_model), (FLAG, conf.flag_model)):
+        kinds[kind] = {*all_rows(model).values_list("key", flat=True)}
+    return kinds
+
+
+@dataclass(frozen=True)
+class KnownKeys:
+    """The keys that code may use."""
+
+    by_kind: Mapping[str, Collection[str]]
+    allowed: Collection[str] = ()
+
+    def problem(self, use: Use) -> Sentence | None:
+        """Returns why a use is wrong, or None."""
+        if use.missing_in:
+            return say(
+                "{file} has no {name}{guess}",
+                file=shown(use.missing_in),
+                name=use.key,
+                guess=_guess(use.key, use.names),
+            )
+        kinds = [use.kind] if use.kind else [*self.by_kind]
+        # The keys of experiments are in the database alone.
+        if use.key in self.allowed or EXPERIMENT in {*kinds} - {*self.by_kind}:
+            return None
+        if any(use.key in self.by_kind.get(kind, ()) for kind in kinds):
+            return None
+        actual = next((kind for kind, keys in self.by_kind.items() if use.key in keys), None)
+        if actual:
+            return say("“{key}” is of a {actual}, not of a {kind}", key=use.key, actual=actual, kind=use.kind)
+        keys = (key for kind in kinds for key in self.by_kind.get(kind, ()))
+        return say(
+            "no {kind} has the key “{key}”{guess}",
+            kind=use.kind or FLAG,
+            key=use.key,
+            guess=_guess(use.key, keys),
+        )
+
+
+def _guess(key: str, keys: Iterable[str]) -> str:
+    similar = most_similar(key, keys)
+    return f"; did you mean “{similar}”?" if similar else ""
+
+
+# The files.
+
+
+def project_uses() -> Iterator[Use]:
+    """Yields the uses of keys in the Python files and the templates of the project.
+
+    Its folders are BASE_DIR and those of the installed apps, but not those of installed packages.
+    """
+    reader, names = _python_reader(), _template_names()
+    for path in project_files(_own_folders(), _served_folders()):
+        if path.endswith(".py"):
+            yield from _python_uses(reader, path)
+        elif _is_template(path):
+            text = _text(path)
+            yield from template_uses(path, text, names)
+
+
+def uses_in(paths: Iterable[str]) -> Iterator[Use]:
+    """Yields the uses of keys in text files of any language."""
+    reader, names = _python_reader(), _template_names()
+    for path in paths:
+        if path.endswith(".py"):
+            yield from _python_uses(reader, path)
+        else:
+            text = _text(path)
+            yield from template_uses(path, text, names)
+            yield from text_uses(path, text)
+
+
+def shown(path: str) -> str:
+    """Returns the path of a file as seen from here, if it is below."""
+    here = f"{Path.cwd()}{os.sep}"
+    return path.removeprefix(here)
+
+
+def is_test(use: Use) -> bool:
+    """Whether a use is an override, or in a file of tests."""
+    *folders, name = Path(shown(use.path)).parts
+    is_file = name.startswith(("test_", "tests.", "conftest.")) or name.endswith("_test.py")
+    return use.is_override or is_file or not {"test", "tests"}.isdisjoint(folders)
+
+
+def _python_uses(reader: PythonReader, path: str) -> Iterator[Use]:
+    with Path(path).open("rb") as file:
+        yield from reader.uses(path, file.read(MAX_BYTES))
+
+
+def _text(path: str) -> str:
+    try:
+        return read_text(path)
+    except (OSError, NotSearchedError):
+        return ""
+
+
+def _python_reader() -> PythonReader:
+    folders = [Path(folder) for folder in sys.path if Path(folder).is_dir()]
+    return PythonReader([*filter(_is_own, folders), *_base_dir()])
+
+
+def _own_folders() -> Iterator[Path]:
+    yield from _base_dir()
+    for app in apps.get_app_configs():
+        if not app.name.startswith("flagstaff.") and app.name != "flagstaff":
+            yield from filter(_is_own, [Path(app.path)])
+
+
+def _base_dir() -> list[Path]:
+    folder: Any = getattr(settings, "BASE_DIR", None)
+    return [Path(folder)] if folder else []
+
+
+def _is_own(folder: Path) -> bool:
+    return folder.is_dir() and not {*_FOREIGN} & {*folder.resolve().parts}
+
+
+def _served_folders() -> list[Path]:
+    """Returns the folders of collected files and of uploads, which can be many."""
+    roots: list[Any] = [settings.STATIC_ROOT, settings.MEDIA_ROOT]
+    return [Path(root) for root in roots if root]
+
+
+def _is_template(path: str) -> bool:
+    if any(folder in path for folder in _TEMPLATE_FOLDERS):
+        return True
+    return any(path.startswith(f"{folder}{os.sep}") for folder in _template_folders())
+
+
+def _template_folders() -> Iterator[Path]:
+    for options in settings.TEMPLATES:
+        yield from (Path(folder).resolve() for folder in options.get("DIRS", ()))
+
+
+def _template_names() -> TemplateNames:
+    has_builtin_tags = has_variable = False
+    jinja_folders: list[Path] = []
+    for engine in engines.all():
+        django, jinja = getattr(engine, "engine", None), getattr(engine, "env", None)
+        has_builtin_tags |= _TAGS in getattr(django, "builtins", ())
+        processors = getattr(django or engine, "context_processors", ())
+        has_variable |= _PROCESSOR in processors
+        if _EXTENSION in getattr(jinja, "extensions", ()):
+            jinja_folders += [Path(folder).resolve() for folder in engine.template_dirs]
+    return TemplateNames(has_builtin_tags, has_variable, tuple(jinja_folders))
