@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Generic, Literal, TypeGuard, TypeVar
@@ -356,8 +356,9 @@ class Conf:
         "Keys that code may use although it declares none of them: `check` does not report them",
         (),
         'a list of keys, such as ["new_checkout"]',
-        lambda value: isinstance(value, list | tuple | set)
-        and all(isinstance(key, str) for key in value),
+        lambda value: (
+            isinstance(value, list | tuple | set) and all(isinstance(key, str) for key in value)
+        ),
         frozenset,
     )
     attributes: Setting[AttributeSources] = Setting(

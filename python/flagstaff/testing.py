@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from inspect import isasyncgenfunction, isfunction, isgeneratorfunction
@@ -13,11 +14,13 @@ from unittest import TestCase
 from django.test import SimpleTestCase
 from django.test.utils import TestContextDecorator
 
+from flagstaff._code.project import KnownKeys, declared_keys
 from flagstaff._core import set_overrides, start
 from flagstaff._declared import declared_value
 from flagstaff._engine import lifecycle
 from flagstaff._engine.user_keys import bare_key
 from flagstaff._types import UserLike
+from flagstaff.conf import conf
 
 __all__ = ["live_engine", "override_flag", "override_value", "override_variant"]
 
@@ -39,6 +42,12 @@ class _Override(TestContextDecorator):
         if not isinstance(key, str):
             raise TypeError(f"a {kind}'s key must be a string, not {key!r}")
         self.key = key
+        keys = declared_keys()
+        if keys.get(kind) and (
+            problem := KnownKeys(keys, conf.allowed_keys).problem_of_key(key, kind)
+        ):
+            advice = "correct it, declare it, or add it to ALLOWED_KEYS in FLAGSTAFF"
+            warnings.warn(f"{problem}; {advice}", stacklevel=3)
 
     def enable(self) -> None:
         """Activates the override."""
@@ -80,7 +89,8 @@ class override_flag(_Override):  # noqa: N801 (used like a function, as Django's
 
     A context manager and a decorator of functions, methods, TestCase classes and async tests.
     Applies to the whole process, including the threads of a live server. May be nested. Does not
-    use the database. Raises TypeError if `enabled` is not a bool.
+    use the database. Raises TypeError if `enabled` is not a bool. Once code declares flags, warns
+    about a key that it does not declare.
 
         with override_flag("new_checkout", True): ...
 

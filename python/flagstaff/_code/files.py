@@ -75,3 +75,11 @@ def read_text(path: str) -> str:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise NotSearchedError("not UTF-8") from error
+
+
+def text_or_nothing(path: str) -> str:
+    """Returns the text of a file; nothing for one that is not searched."""
+    try:
+        return read_text(path)
+    except (OSError, NotSearchedError):
+        return ""

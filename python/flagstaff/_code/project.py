@@ -13,13 +13,13 @@ from django.apps import apps
 from django.conf import settings
 from django.template import engines
 
-from flagstaff._code.files import MAX_BYTES, NotSearchedError, project_files, read_text
+from flagstaff._code.files import project_files, text_or_nothing
 from flagstaff._code.python import PythonReader
 from flagstaff._code.templates import TemplateNames, template_uses, text_uses
-from flagstaff._code.uses import EXPERIMENT, FLAG, VALUE, Use
+from flagstaff._code.uses import FLAG, VALUE, Use
 from flagstaff._declared import DECLARED, Flag
 from flagstaff._tables.rows import all_rows
-from flagstaff._text import Sentence, most_similar, say
+from flagstaff._text import most_similar
 from flagstaff.conf import conf
 from flagstaff.extensions import KEYS
 
@@ -50,6 +50,14 @@ def stored_keys() -> dict[str, set[str]]:
     return kinds
 
 
+def all_keys(stored: Mapping[str, set[str]]) -> dict[str, set[str]]:
+    """Returns the keys that code declares and those of rows, by kind."""
+    declared = declared_keys()
+    return {
+        kind: {*declared.get(kind, ()), *stored.get(kind, ())} for kind in {**stored, **declared}
+    }
+
+
 @dataclass(frozen=True)
 class KnownKeys:
     """The keys that code may use."""
@@ -57,36 +65,30 @@ class KnownKeys:
     by_kind: Mapping[str, Collection[str]]
     allowed: Collection[str] = ()
 
-    def problem(self, use: Use) -> Sentence | None:
-        """Returns why a use is wrong, or None."""
+    def problem(self, use: Use) -> str:
+        """Returns why a use is wrong, or an empty text."""
         if use.missing_in:
-            return say(
-                "{file} has no {name}{guess}",
-                file=shown(use.missing_in),
-                name=use.key,
-                guess=_guess(use.key, use.names),
-            )
-        kinds = [use.kind] if use.kind else [*self.by_kind]
+            return f"{shown(use.missing_in)} has no {use.key}{_guess(use.key, use.names)}"
+        return self.problem_of_key(use.key, use.kind)
+
+    def problem_of_key(self, key: str, kind: str) -> str:
+        """Returns why code cannot use a key as that of a flag, a value or an experiment."""
+        kinds = [kind] if kind else [*self.by_kind]
         # The keys of experiments are in the database alone.
-        if use.key in self.allowed or EXPERIMENT in {*kinds} - {*self.by_kind}:
-            return None
-        if any(use.key in self.by_kind.get(kind, ()) for kind in kinds):
-            return None
-        actual = next((kind for kind, keys in self.by_kind.items() if use.key in keys), None)
-        if actual:
-            return say("“{key}” is of a {actual}, not of a {kind}", key=use.key, actual=actual, kind=use.kind)
-        keys = (key for kind in kinds for key in self.by_kind.get(kind, ()))
-        return say(
-            "no {kind} has the key “{key}”{guess}",
-            kind=use.kind or FLAG,
-            key=use.key,
-            guess=_guess(use.key, keys),
-        )
+        if key in self.allowed or not {*kinds} <= {*self.by_kind}:
+            return ""
+        keys = [known for known_kind in kinds for known in self.by_kind[known_kind]]
+        if key in keys:
+            return ""
+        for other, others in self.by_kind.items():
+            if key in others:
+                return f'"{key}" is the key of a {other}, not of a {kind}'
+        return f'no {kind or FLAG} has the key "{key}"{_guess(key, keys)}'
 
 
 def _guess(key: str, keys: Iterable[str]) -> str:
     similar = most_similar(key, keys)
-    return f"; did you mean “{similar}”?" if similar else ""
+    return f'; did you mean "{similar}"?' if similar else ""
 
 
 # The files.
@@ -100,20 +102,19 @@ def project_uses() -> Iterator[Use]:
     reader, names = _python_reader(), _template_names()
     for path in project_files(_own_folders(), _served_folders()):
         if path.endswith(".py"):
-            yield from _python_uses(reader, path)
+            yield from reader.uses(path, text_or_nothing(path))
         elif _is_template(path):
-            text = _text(path)
-            yield from template_uses(path, text, names)
+            yield from template_uses(path, text_or_nothing(path), names)
 
 
 def uses_in(paths: Iterable[str]) -> Iterator[Use]:
     """Yields the uses of keys in text files of any language."""
     reader, names = _python_reader(), _template_names()
     for path in paths:
+        text = text_or_nothing(path)
         if path.endswith(".py"):
-            yield from _python_uses(reader, path)
+            yield from reader.uses(path, text)
         else:
-            text = _text(path)
             yield from template_uses(path, text, names)
             yield from text_uses(path, text)
 
@@ -129,18 +130,6 @@ def is_test(use: Use) -> bool:
     *folders, name = Path(shown(use.path)).parts
     is_file = name.startswith(("test_", "tests.", "conftest.")) or name.endswith("_test.py")
     return use.is_override or is_file or not {"test", "tests"}.isdisjoint(folders)
-
-
-def _python_uses(reader: PythonReader, path: str) -> Iterator[Use]:
-    with Path(path).open("rb") as file:
-        yield from reader.uses(path, file.read(MAX_BYTES))
-
-
-def _text(path: str) -> str:
-    try:
-        return read_text(path)
-    except (OSError, NotSearchedError):
-        return ""
 
 
 def _python_reader() -> PythonReader:
@@ -177,8 +166,9 @@ def _is_template(path: str) -> bool:
 
 
 def _template_folders() -> Iterator[Path]:
-    for options in settings.TEMPLATES:
-        yield from (Path(folder).resolve() for folder in options.get("DIRS", ()))
+    for engine in settings.TEMPLATES:
+        folders: Any = engine.get("DIRS", ())
+        yield from (Path(folder).resolve() for folder in folders)
 
 
 def _template_names() -> TemplateNames:

@@ -10,11 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeAlias
 
+from flagstaff._code.files import text_or_nothing
 from flagstaff._code.uses import EXPERIMENT, FLAG, VALUE, Use
 
 # A file without any of these cannot use a key, and is not parsed: `from shop.flags import …` and
 # `flag_key` have the first.
-_NAMES = (b"flag", b"get_value", b"override_value")
+_NAMES = ("flag", "get_value", "override_value")
 # Imports and aliases are followed this far, which ends a circle.
 _MAX_DEPTH = 20
 
@@ -159,18 +160,22 @@ class PythonReader:
     _modules: dict[Path, _Module | None] = field(default_factory=dict)
     _paths: dict[tuple[Path, str], _Package | None] = field(default_factory=dict)
 
-    def uses(self, path: str, data: bytes) -> Iterator[Use]:
+    def uses(self, path: str, text: str) -> Iterator[Use]:
         """Yields the uses of keys in a file, by line. A file that is no Python has none."""
-        if any(name in data for name in _NAMES):
-            module = self._modules.get(Path(path)) or _parse(Path(path), data)
+        if any(name in text for name in _NAMES):
+            file = Path(path).absolute()
+            module = self._modules.get(file) or _parse(file, text)
             if module is not None:
                 yield from sorted(_Reading(self, module, path).uses(), key=lambda use: use.line)
 
     def module_at(self, package: _Package) -> _Module | None:
         """Returns the module of a package or a module of the project, parsed once."""
-        for path in (package.base.with_name(f"{package.base.name}.py"), package.base / "__init__.py"):
+        for path in (
+            package.base.with_name(f"{package.base.name}.py"),
+            package.base / "__init__.py",
+        ):
             if path not in self._modules and path.is_file():
-                self._modules[path] = _parse(path, path.read_bytes())
+                self._modules[path] = _parse(path, text_or_nothing(str(path)))
             if path in self._modules:
                 return self._modules[path]
         return None
@@ -179,7 +184,7 @@ class PythonReader:
         """Returns what an import of a module names in the project; None for another package."""
         if not level and name.partition(".")[0] == "flagstaff":
             return None
-        folders = [module.path.parents[level - 1]] if level else self.roots
+        folders = module.path.parents[level - 1 : level] if level else self.roots
         parts = name.split(".") if name else []
         for folder in folders:
             key = (folder, name)
@@ -212,22 +217,20 @@ class PythonReader:
             if name in (names := scopes[index].names):
                 if name == _FIXTURE:
                     return _Named(name)
-                return self._of_binding(names[name], module, scopes[: index + 1], depth)
-        for star in module.scope.star_imports:
+                return self.bound_to(names[name], module, scopes[: index + 1], depth)
+        for star in module.scope.star_imports if depth < _MAX_DEPTH else ():
             package = self.package(star.module, star.level, module)
             other = self.module_at(package) if package else None
-            if other and name in other.scope.names:
-                return self._of_name(name, other, (other.scope,), depth + 1)
+            if other and (meaning := self._of_name(name, other, (other.scope,), depth + 1)):
+                return meaning
         return None
 
-    def _of_binding(
-        self, binding: _Binding, module: _Module, scopes: _Scopes, depth: int
-    ) -> _Meaning:
+    def bound_to(self, binding: _Binding, module: _Module, scopes: _Scopes, depth: int) -> _Meaning:
         if isinstance(binding, ast.ClassDef):
             return _Class(binding, module)
         if isinstance(binding, ast.expr):
             return self.meaning(binding, module, scopes, depth + 1)
-        if not isinstance(binding, _Import):
+        if not isinstance(binding, _Import) or depth > _MAX_DEPTH:
             return None
         package = self.package(binding.module, binding.level, module)
         if package is None:
@@ -261,7 +264,7 @@ class PythonReader:
         if isinstance(owner, _Class):
             names = _Scope(owner.node).names
             scopes = (owner.module.scope,)
-            return self._of_binding(names.get(node.attr), owner.module, scopes, depth)
+            return self.bound_to(names.get(node.attr), owner.module, scopes, depth)
         if isinstance(owner, _Text):
             # Of a member of an enum.
             return owner if node.attr == "value" and not owner.kind else None
@@ -284,7 +287,9 @@ class PythonReader:
             return _Text(key.text, kind) if isinstance(key, _Text) else None
         return None
 
-    def is_mixin(self, node: ast.ClassDef, module: _Module, scopes: _Scopes, depth: int = 0) -> bool:
+    def is_mixin(
+        self, node: ast.ClassDef, module: _Module, scopes: _Scopes, depth: int = 0
+    ) -> bool:
         """Whether a class inherits from FlagRequiredMixin."""
         for base in node.bases if depth < _MAX_DEPTH else ():
             meaning = self.meaning(base, module, scopes)
@@ -316,7 +321,7 @@ class _Reading:
                 for alias in node.names:
                     binding = _Import(node.module or "", node.level, alias.name)
                     yield from self._missing(
-                        self.reader._of_binding(binding, self.module, (), 0), node
+                        self.reader.bound_to(binding, self.module, (), 0), node
                     )
 
     def _missing(self, meaning: _Meaning, node: ast.AST) -> Iterator[Use]:
@@ -401,16 +406,15 @@ class _Reading:
         return Use(self.path, line, code, kind, key, is_override)
 
 
-def _parse(path: Path, data: bytes) -> _Module | None:
+def _parse(path: Path, text: str) -> _Module | None:
     try:
         with warnings.catch_warnings():
             # Of invalid escapes in the project's strings.
             warnings.simplefilter("ignore")
-            tree = ast.parse(data)
-        lines = data.decode("utf-8-sig").split("\n")
+            tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
-    return _Module(path, lines, tree, _Scope(tree))
+    return _Module(path, text.split("\n"), tree, _Scope(tree))
 
 
 def _argument(node: ast.Call, name: str) -> ast.expr | None:
@@ -459,23 +463,24 @@ def _bound_below(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, _Binding]]:
         elif isinstance(node, ast.Import | ast.ImportFrom):
             yield from _imported(node)
         elif isinstance(node, ast.Assign | ast.AnnAssign | ast.NamedExpr):
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-            for target in targets:
-                if isinstance(target, ast.Name):
-                    # An annotation alone binds nothing.
-                    if node.value is not None:
-                        yield target.id, node.value
-                else:
-                    yield from _stored(target)
-            if node.value is not None:
-                yield from _bound_below([node.value])
+            yield from _assigned(node)
         elif isinstance(node, ast.Name):
             yield from _stored(node)
-        elif isinstance(node, ast.ExceptHandler) and node.name:
-            yield node.name, None
-            yield from _bound_below(node.body)
         elif not isinstance(node, ast.Lambda):
+            if isinstance(node, ast.ExceptHandler) and node.name:
+                yield node.name, None
             yield from _bound_below(ast.iter_child_nodes(node))
+
+
+def _assigned(node: ast.Assign | ast.AnnAssign | ast.NamedExpr) -> Iterator[tuple[str, _Binding]]:
+    if node.value is None:  # an annotation alone
+        return
+    for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+        if isinstance(target, ast.Name):
+            yield target.id, node.value
+        else:
+            yield from _stored(target)
+    yield from _bound_below([node.value])
 
 
 def _imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, _Binding]]:

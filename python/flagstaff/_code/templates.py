@@ -6,35 +6,39 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from flagstaff._code.uses import ANY, EXPERIMENT, FLAG, VALUE, Use
 
+# Kinds by the name in a match.
+_Kinds: TypeAlias = Mapping[str | None, str]
 _KEY = r"""(?P<quote>['"])(?P<key>[^'"{}%\n]+)(?P=quote)"""
 _TAG = re.compile(rf"\{{%[-+]?\s*(?P<name>flag|value|variant)\s+{_KEY}")
-_TAGS = {"flag": FLAG, "value": VALUE, "variant": EXPERIMENT}
+_TAGS: _Kinds = {"flag": FLAG, "value": VALUE, "variant": EXPERIMENT}
 _CALL = re.compile(rf"\b(?P<name>flag_enabled|get_value|get_variant)\(\s*{_KEY}")
-_CALLS = {"flag_enabled": FLAG, "get_value": VALUE, "get_variant": EXPERIMENT}
+_CALLS: _Kinds = {"flag_enabled": FLAG, "get_value": VALUE, "get_variant": EXPERIMENT}
 _LOADED = re.compile(r"\{%[-+]?\s*load\s+([^%]*)%\}")
 _COMMENT = re.compile(r"\{#.*?#\}|\{%\s*comment\b.*?%\}.*?\{%\s*endcomment\s*%\}", re.DOTALL)
 _EXPRESSION = re.compile(r"\{[{%].*?[%}]\}", re.DOTALL)
 _OF_REQUEST = re.compile(r"\brequest\.flags\.(?P<key>\w+)")
 _VARIABLE = re.compile(r"(?<![\w.'\"])flags\.(?P<key>\w+)")
 # Members of `request.flags`, which are no keys.
-_MEMBERS = frozenset(
-    "aall aenabled all avalue client_side context enabled snapshot value variant visitor".split()
-)
+_MEMBERS = {
+    *("aall", "aenabled", "all", "avalue", "client_side", "context", "enabled"),
+    *("snapshot", "value", "variant", "visitor"),
+}
 
 # In other languages: calls of OpenFeature, what an operator types, and what forces flags off.
 _OPENFEATURE = re.compile(
     rf"\b(?:get|use)(?P<name>Boolean|String|Number|Object|)(?:Flag|Value|Details)+(?:<[^>]*>)?\(\s*{_KEY}"
 )
-_TYPES = {"Boolean": FLAG, "": ANY}
+_TYPES: _Kinds = {"Boolean": FLAG, "": ANY}
 _COMMAND = re.compile(
     r"\b(?:manage\.py|django-admin) flags "
     r"(?:kill|off|on|rollout|release|allow|disallow|(?P<name>value set)) "
     r"(?P<key>[\w.][\w.-]*)"
 )
-_ACTIONS = {None: FLAG}
+_ACTIONS: _Kinds = {None: FLAG}
 _FORCED_OFF = re.compile(r"FLAGSTAFF_FORCE_OFF['\"]?\s*[=:]\s*['\"]?(?P<keys>[\w.,-]+)")
 
 
@@ -77,12 +81,9 @@ def text_uses(path: str, text: str) -> Iterator[Use]:
             yield _use(path, text, match.start(), FLAG, key)
 
 
-def _uses(
-    pattern: re.Pattern[str], path: str, text: str, kinds: Mapping[str, str] | Mapping[None, str]
-) -> Iterator[Use]:
-    by_name: Mapping[str | None, str] = {**kinds}
+def _uses(pattern: re.Pattern[str], path: str, text: str, kinds: _Kinds) -> Iterator[Use]:
     for match in pattern.finditer(text):
-        kind = by_name.get(match["name"], VALUE)
+        kind = kinds.get(match["name"], VALUE)
         yield _use(path, text, match.start("key"), kind, match["key"])
 
 

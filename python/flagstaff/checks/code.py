@@ -8,7 +8,15 @@ from collections.abc import Collection, Iterator
 from django.core.checks import CheckMessage, Error, Warning  # noqa: A004
 from django.db import DatabaseError
 
-from flagstaff._code.project import KnownKeys, declared_keys, is_test, project_uses, shown, stored_keys
+from flagstaff._code.project import (
+    KnownKeys,
+    all_keys,
+    declared_keys,
+    is_test,
+    project_uses,
+    shown,
+    stored_keys,
+)
 from flagstaff._tables.database import db
 from flagstaff.conf import conf
 
@@ -23,10 +31,9 @@ def unknown_keys_in_code(databases: Collection[str] | None) -> Iterator[CheckMes
         return
     if db.alias in (databases or ()):
         try:
-            stored = stored_keys()
+            keys = all_keys(stored_keys())
         except DatabaseError:  # another check reports it
             return
-        keys = {kind: keys.get(kind, set()) | stored.get(kind, set()) for kind in {*keys, *stored}}
     known = KnownKeys(keys, conf.allowed_keys)
     for use in project_uses():
         if problem := known.problem(use):

@@ -129,6 +129,17 @@ def test_place_is_the_line_without_its_indent_or_its_part_around_the_key() -> No
     assert second["code"][0] == second["code"][-1] == "…"
 
 
+def test_line_that_uses_the_constant_of_a_key_is_a_place_of_the_key() -> None:
+    write(Path("flags.py"), 'from flagstaff import Flag\nKNOWN = Flag("known")\n')
+    write(Path("views.py"), "from flags import KNOWN\nif KNOWN.enabled(user) or 'known': pass\n")
+    Path("page.html").unlink()
+    track(Path())
+    assert flags("references", "known").out.splitlines() == [
+        'flags.py:2: KNOWN = Flag("known")',
+        "views.py:2: if KNOWN.enabled(user) or 'known': pass",
+    ]
+
+
 # Which files are searched.
 
 
@@ -247,3 +258,38 @@ def test_database_without_keys_says_so() -> None:
     KeyValueStore.objects.all().delete()
     experiments.delete("color")
     assert flags("references") == Ran(0, "", "nothing has a key\n")
+
+
+# Keys that nothing has.
+
+UNKNOWN = """\
+from flagstaff import flag_enabled, get_value
+from flagstaff.experiments import get_variant
+
+def view(request):
+    flag_enabled("knwon"), flag_enabled("known"), flag_enabled("allowed")
+    return get_value("size"), get_variant("colour")
+"""
+
+
+def test_lines_with_an_unknown_key_are_listed_and_fail(settings: Any) -> None:
+    settings.FLAGSTAFF = {"ALLOWED_KEYS": ["allowed"]}
+    write(Path("views.py"), UNKNOWN)
+    write(Path("runbook.md"), "1. `python manage.py flags kill knwon`, not `flags kill known`\n")
+    write(Path("tests/test_views.py"), "from flagstaff import flag_enabled\nflag_enabled('x')\n")
+    track(Path())
+    ran = flags("references", "--fail-unknown")
+    assert (ran.status, ran.out.splitlines()) == (
+        1,
+        [
+            'runbook.md:1: no flag has the key "knwon"; did you mean "known"?',
+            'views.py:5: no flag has the key "knwon"; did you mean "known"?',
+            'views.py:6: no experiment has the key "colour"; did you mean "color"?',
+        ],
+    )
+    assert "3 lines use an unknown key; correct it, or declare it" in ran.err
+
+
+def test_code_with_known_keys_does_not_fail() -> None:
+    assert flags("references", "--fail-unknown") == Ran(0, "", "")
+    assert flags("references", "--fail-unknown", "known").status == 2

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from flagstaff._code.files import UntrackedError, tracked_files
-from flagstaff._code.project import declared_keys, stored_keys
-from flagstaff._code.text import find_places
+from flagstaff._code.project import KnownKeys, all_keys, is_test, stored_keys, uses_in
+from flagstaff._code.text import Found, Place, find_places
+from flagstaff._code.uses import Use
 from flagstaff._text import counted, some
 from flagstaff._text.cells import Column, Record, printable
 from flagstaff._text.times import full_time
@@ -27,7 +28,6 @@ from flagstaff.cli.options import add_ownership, count, ownership_filter
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.conf import MAX_STALE_DAYS, conf
-from flagstaff.extensions import KEYS
 from flagstaff.stale.facts import assess_flags
 from flagstaff.stale.signals import (
     Assessment,
@@ -214,9 +214,17 @@ def _finding(finding: Finding) -> Record:
 @verb(
     "references",
     "references new_checkout",
+    "references --fail-unknown",
     "references --json",
     topic=Topic.UPKEEP,
-    arguments=(option("keys", "a key; without one, all keys", "KEY", nargs="*"),),
+    arguments=(
+        option("keys", "a key; without one, all keys", "KEY", nargs="*"),
+        switch(
+            "--fail-unknown",
+            "instead, list the lines that use a key that neither code nor the database has; exit "
+            "status 1 if there is one",
+        ),
+    ),
 )
 def references(options: Options, out: Output) -> None:
     """List the lines of code that name a key, and the keys that no line names.
@@ -233,14 +241,17 @@ def references(options: Options, out: Output) -> None:
     except UntrackedError as error:
         problem = f"git does not list the files of {project}: {error}"
         raise CommandError(problem, returncode=USAGE) from error
+    if options["fail_unknown"]:
+        _list_unknown(paths, out, typed)
+        return
     kinds = _existing_keys(out, is_needed=not typed)
     # Of all keys: at "shop.checkout", which may be the key of another flag, no place is "checkout".
-    search = find_places(paths, {*typed, *(kinds or ())})
+    search = _find({*typed, *(kinds or ())}, paths)
     records: list[dict[str, Any]] = [
         {
             "key": key,
             "kind": (kinds or {}).get(key),
-            "places": [*map(vars, search.places.get(key, ()))],
+            "places": [*map(vars, sorted(search.places.get(key, ()), key=_position))],
         }
         for key in typed or sorted(kinds or ())
     ]
@@ -251,8 +262,8 @@ def references(options: Options, out: Output) -> None:
     else:
         for place in (place for record in records for place in record["places"]):
             out.line(printable("{path}:{line}: {code}".format_map(place)))
-        if keys := [_name(record) for record in unnamed if record["key"] not in missing]:
-            out.message(f"in no file: {', '.join(keys)}")
+        if keys_in_no_file := [_name(record) for record in unnamed if record["key"] not in missing]:
+            out.message(f"in no file: {', '.join(keys_in_no_file)}")
         if not records:
             out.message("nothing has a key")
         if search.not_searched:
@@ -265,6 +276,46 @@ def references(options: Options, out: Output) -> None:
         )
 
 
+def _find(keys: Collection[str], paths: Sequence[str]) -> Found:
+    """Returns the places of keys, and those of the constants that stand for them."""
+    search = find_places(paths, keys)
+    for use in uses_in(path for path in paths if path.endswith(".py")):
+        places = search.places.get(use.key, [])
+        if use.key in keys and not any(_position(use) == _position(place) for place in places):
+            search.places[use.key].append(Place(use.path, use.line, use.code))
+    return search
+
+
+def _list_unknown(paths: Iterable[str], out: Output, typed: Sequence[str]) -> None:
+    """Lists the lines that use an unknown key, but not those of tests. Fails if there is one."""
+    if typed:
+        raise CommandError("--fail-unknown accepts no KEY: it looks for all", returncode=USAGE)
+    by_kind = all_keys(stored_keys())
+    known = KnownKeys(by_kind, conf.allowed_keys)
+    records: list[Record] = [
+        {"path": use.path, "line": use.line, "key": use.key, "problem": problem, "code": use.code}
+        for use in uses_in(paths)
+        if not is_test(use) and (problem := known.problem(use))
+    ]
+    if out.is_json:
+        out.document({"unknown": records})
+    else:
+        for record in records:
+            out.line(printable("{path}:{line}: {problem}".format_map(record)))
+    if records:
+        are = counted(len(records), "line uses", "lines use")
+        raise CommandError(f"{are} an unknown key; {_HOW_TO_KNOW}", returncode=FAILED)
+
+
+_HOW_TO_KNOW = (
+    "correct it, or declare it in the flags.py of an app, create it, or add it to ALLOWED_KEYS"
+)
+
+
+def _position(place: Place | Use) -> tuple[str, int]:
+    return place.path, place.line
+
+
 def _name(record: Record) -> str:
     """Returns the key of a flag, or the kind and the key of something else."""
     kind, key = record["kind"], record["key"]
@@ -274,12 +325,10 @@ def _name(record: Record) -> str:
 def _existing_keys(out: Output, *, is_needed: bool) -> dict[str, str] | None:
     """Returns what has each key; None if the database cannot be read, unless it is needed."""
     try:
-        owners = {kind: keys for read in KEYS for kind, keys in read().items()}
-        for kind, model in (("value", conf.value_model), ("flag", conf.flag_model)):
-            owners[kind] = all_rows(model).values_list("key", flat=True)
-        return {key: kind for kind, keys in owners.items() for key in keys}
+        by_kind = all_keys(stored_keys())
     except DatabaseError:
         if is_needed:
             raise
         out.message("the database cannot be read, so it is not known what has the keys")
         return None
+    return {key: kind for kind, keys in by_kind.items() for key in keys}
