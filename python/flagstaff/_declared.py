@@ -38,7 +38,7 @@ from flagstaff.exceptions import DeclarationError
 from flagstaff.validators import key_problem, tags_problem, unit_problem, validate_value
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing_extensions import Never, Self
 
 _T = TypeVar("_T")
 
@@ -121,6 +121,20 @@ class DeclaredKey(str):  # noqa: SLOT000 (it has what code says)
     # As plain text, so that a task queue need not import the declaration.
     def __reduce_ex__(self, _protocol: object) -> tuple[type[str], tuple[str]]:
         return str, (str(self),)
+
+    if TYPE_CHECKING:
+        # So that type checkers report what raises TypeError: see `_REFUSED`.
+        def __bool__(self) -> NoReturn:
+            raise TypeError
+
+        def __add__(self, other: Never) -> NoReturn:  # type: ignore[override]
+            raise TypeError
+
+        def __mul__(self, other: Never) -> NoReturn:  # type: ignore[override]
+            raise TypeError
+
+        def __iter__(self) -> NoReturn:
+            raise TypeError
 
 
 def _refuse(name: str) -> Callable[..., NoReturn]:
@@ -225,6 +239,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
     secret: bool
     stored: DeclaredType
 
+    # `...` for the choices: from `()`, pyright takes the type of 20 as Literal[20].
     @overload
     def __new__(
         cls,
@@ -234,7 +249,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         *,
         type: type[_T],
         null: Literal[True] = True,
-        choices: Sequence[_T] = (),
+        choices: Sequence[_T] = ...,
         validators: Sequence[Callable[[Any], object]] = (),
         group: str = "",
         bucket_by: str = "user",
@@ -250,7 +265,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         *,
         type: type[_T] | None = None,
         null: Literal[True],
-        choices: Sequence[_T] = (),
+        choices: Sequence[_T] = ...,
         validators: Sequence[Callable[[Any], object]] = (),
         group: str = "",
         bucket_by: str = "user",
@@ -266,7 +281,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         *,
         type: type[_T] | None = None,
         null: Literal[False] = False,
-        choices: Sequence[_T] = (),
+        choices: Sequence[_T] = ...,
         validators: Sequence[Callable[[Any], object]] = (),
         group: str = "",
         bucket_by: str = "user",
