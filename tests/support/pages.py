@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from textwrap import dedent
+from types import ModuleType
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from django.template import Engine
 from django.template.base import Template
 
+from flagstaff import Flag, Value
+
 DOCS = Path(__file__).resolve().parent.parent.parent / "docs"
+
+
+#: The values in `shop/flags.py` of the pages, by the name of their constant. All others are flags.
+VALUES: dict[str, tuple[str, Any]] = {
+    "CARRIERS": ("carriers", ["post"]),
+    "GATEWAY": ("payment_gateway", "stripe"),
+    "PAGE_SIZE": ("page_size", 20),
+}
+
+
+class ShopFlags(ModuleType):
+    """The `shop/flags.py` of the pages: it has all that they import from it."""
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.isupper():
+            raise AttributeError(name)
+        # A page may declare the same flag, and some tests import pages when they are collected.
+        return Value(*VALUES[name]) if name in VALUES else str.__new__(Flag, name.lower())
 
 
 class Code(NamedTuple):
@@ -40,7 +63,8 @@ def names_of(page: str, having: str, language: str = "python", **given: Any) -> 
     """Runs the only block of a page that contains `having`, and returns its names."""
     [block] = code_of(page, language, having)
     names: dict[str, Any] = {"INSTALLED_APPS": [], "MIDDLEWARE": [], **given}
-    exec(block, names)
+    with patch.dict(sys.modules, {"shop.flags": ShopFlags("shop.flags")}):
+        exec(block, names)
     return names
 
 

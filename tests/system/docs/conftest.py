@@ -1,13 +1,26 @@
-"""A user, and an end of what the code of the pages leaves in the process."""
+"""A user, what the pages declare, and an end of what their code leaves in the process."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import listeners
+from flagstaff._declared import DECLARED
+from tests.support.pages import ShopFlags
+
+
+@pytest.fixture(autouse=True)
+def _declared_by_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Lets pages import declarations, and forgets what they declare."""
+    monkeypatch.setitem(sys.modules, "shop.flags", ShopFlags("shop.flags"))
+    before = dict(DECLARED)
+    yield
+    DECLARED.clear()
+    DECLARED.update(before)
 
 
 @pytest.fixture(autouse=True)
