@@ -282,9 +282,10 @@ def debug_message(key: str) -> str | None:
     """
     if not settings.DEBUG:
         return None
+    # A declared key is no plain text, which `quote` needs.
     return (
         f'The flag "{key}" is off for this user. '
-        f'To see why, run "manage.py flags explain {shlex.quote(key)} USER".'
+        f'To see why, run "manage.py flags explain {shlex.quote(str(key))} USER".'
     )
 
 

@@ -157,7 +157,7 @@ def _defined(value: object) -> object:
 
 
 def _checked_key(key: object, name: str) -> str:
-    if not isinstance(key, str) or not key:
+    if not isinstance(key, str) or key == "":
         # Probably a key without quotes: an undefined variable.
         shown = "" if isinstance(key, Undefined) else key
         raise TemplateRuntimeError(

@@ -163,7 +163,7 @@ def _subject(context: Context, user: Any, tag: str) -> tuple[Evaluator, Any]:
 
 
 def _checked_key(key: object, tag: str) -> str:
-    if not isinstance(key, str) or not key:
+    if not isinstance(key, str) or key == "":
         # Probably a key without quotes: a missing variable resolves to "" or None.
         raise template.TemplateSyntaxError(
             f"the key of {{% {tag} %}} must be a string, not {key!r}; put it in quotes"

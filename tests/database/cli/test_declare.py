@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from flagstaff._declared import DECLARED, Flag, Value
+from flagstaff import Flag, Value
 from tests.support.shop import Shop
 from tests.support.terminals import document, flags, refused, run
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("declared")]
 
 
-@pytest.fixture(autouse=True)
-def nothing_declared(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing is declared, and what the test declares is forgotten."""
-    before = dict(DECLARED)
-    DECLARED.clear()
-    yield
-    DECLARED.clear()
-    DECLARED.update(before)
-
-
-def declared(*arguments: str) -> tuple[str, dict[str, Any]]:
+def printed(*arguments: str) -> tuple[str, dict[str, Any]]:
     """What the command prints, and the names of this file once it is imported."""
     code = flags("declare", *arguments).out
     names: dict[str, Any] = {}
@@ -41,7 +30,7 @@ def test_flags_and_values_of_the_database_are_printed_as_a_file(shop: Shop) -> N
     shop.flag("visitor_banner", client_side=True)
     shop.value("page_size", description="Products on a page")
     shop.value("parcel_service")
-    code, _names = declared()
+    code, _names = printed()
     assert (
         code
         == '''"""The flags and values that the code declares."""
@@ -76,17 +65,17 @@ PARCEL_SERVICE = Value("parcel_service", "DHL", choices=["DHL", "UPS"])
 )
 def test_default_is_the_present_value(shop: Shop, type_: str, value: Any) -> None:
     shop.value("x", value=value, type=type_)
-    assert declared()[1]["X"].default == value
+    assert printed()[1]["X"].default == value
 
 
 def test_integer_of_the_type_number_is_a_float(shop: Shop) -> None:
     shop.value("x", value=4, type="number", choices=[4, 5])
-    assert declared()[0].endswith('X = Value("x", 4.0, choices=[4.0, 5.0])\n')
+    assert printed()[0].endswith('X = Value("x", 4.0, choices=[4.0, 5.0])\n')
 
 
 def test_secret_value_is_not_printed(shop: Shop) -> None:
     shop.value("mail_password", choices=["hunter2", "hunter3"])
-    code, names = declared()
+    code, names = printed()
     assert "hunter" not in code
     assert (names["MAIL_PASSWORD"].default, names["MAIL_PASSWORD"].secret) == ("", True)
 
@@ -94,14 +83,14 @@ def test_secret_value_is_not_printed(shop: Shop) -> None:
 def test_keys_that_no_name_can_have_get_another_one(shop: Shop) -> None:
     for key in ("a-b", "a.b", "2026"):
         shop.flag(key, description=".")
-    assert declared()[1] == {"KEY_2026": "2026", "A_B": "a-b", "A_B_2": "a.b"}
+    assert printed()[1] == {"KEY_2026": "2026", "A_B": "a-b", "A_B_2": "a.b"}
 
 
 def test_declared_keys_are_left_out_and_given_keys_are_printed_alone(shop: Shop) -> None:
     shop.flag("new_checkout")
     shop.flag("search_v2")
     shop.value("page_size")
-    assert [*declared("search_v2", "page_size")[1]] == ["SEARCH_V2", "PAGE_SIZE"]
+    assert [*printed("search_v2", "page_size")[1]] == ["SEARCH_V2", "PAGE_SIZE"]
     assert "declared already: search_v2, page_size" in run("declare").err
     assert refused("declare nope", 5, "there is no flag, value or segment 'nope'")
     assert document("declare")["code"] == flags("declare").out
@@ -133,7 +122,7 @@ def test_settings_of_constance_keep_defaults_types_help_choices_and_fieldsets(
         "Catalogue": {"fields": ["PAGE_SIZE"], "collapse": True},
         "Money": ("FEE", "RATE"),
     }
-    code, names = declared("--constance")
+    code, names = printed("--constance")
     assert code.startswith(
         '"""The flags and values that the code declares."""\n\n'
         "import datetime\nfrom decimal import Decimal\n\nfrom flagstaff import Value\n\n"

@@ -9,7 +9,7 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import listeners
-from flagstaff._declared import DECLARED
+from flagstaff._declared import DECLARED, publish
 from tests.support.pages import ShopFlags
 
 
@@ -21,6 +21,7 @@ def _declared_by_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     DECLARED.clear()
     DECLARED.update(before)
+    publish()
 
 
 @pytest.fixture(autouse=True)

@@ -64,7 +64,7 @@ def test_segment_of_the_page_is_used_by_its_rules() -> None:
 
 
 def test_calls_of_the_page_pass_their_context() -> None:
-    names = names_of(PAGE, "express_shipping")
+    names = names_of(PAGE, "EXPRESS_SHIPPING")
     for key, attribute, value in [
         ("express_shipping", "country", "DE"),
         ("invoices_as_pdf", "job", "invoices"),
