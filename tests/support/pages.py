@@ -9,7 +9,6 @@ from pathlib import Path
 from textwrap import dedent
 from types import ModuleType
 from typing import Any, NamedTuple
-from unittest.mock import patch
 
 from django.template import Engine
 from django.template.base import Template
@@ -35,6 +34,9 @@ class ShopFlags(ModuleType):
             raise AttributeError(name)
         # A page may declare the same flag, and some tests import pages when they are collected.
         return Value(*VALUES[name]) if name in VALUES else str.__new__(Flag, name.lower())
+
+
+sys.modules["shop.flags"] = ShopFlags("shop.flags")
 
 
 class Code(NamedTuple):
@@ -63,8 +65,7 @@ def names_of(page: str, having: str, language: str = "python", **given: Any) -> 
     """Runs the only block of a page that contains `having`, and returns its names."""
     [block] = code_of(page, language, having)
     names: dict[str, Any] = {"INSTALLED_APPS": [], "MIDDLEWARE": [], **given}
-    with patch.dict(sys.modules, {"shop.flags": ShopFlags("shop.flags")}):
-        exec(block, names)
+    exec(block, names)
     return names
 
 

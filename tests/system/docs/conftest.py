@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -10,13 +9,11 @@ from django.contrib.auth.models import User
 
 from flagstaff import listeners
 from flagstaff._declared import DECLARED, publish
-from tests.support.pages import ShopFlags
 
 
 @pytest.fixture(autouse=True)
-def _declared_by_pages(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Lets pages import declarations, and forgets what they declare."""
-    monkeypatch.setitem(sys.modules, "shop.flags", ShopFlags("shop.flags"))
+def _declared_by_pages() -> Iterator[None]:
+    """Forgets what the pages declare."""
     before = dict(DECLARED)
     yield
     DECLARED.clear()

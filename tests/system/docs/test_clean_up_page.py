@@ -73,9 +73,8 @@ def test_lines_of_the_page_are_those_that_references_prints(
         path, number, code = place.split(":", 2)
         file = tmp_path / path
         file.parent.mkdir(parents=True, exist_ok=True)
-        first = imports.get(file.name, "")
         # The reader needs complete code.
-        body = " ..." if code.endswith(":") else ""
+        body = "\n    ..." if code.endswith(":") else ""
         lines = [imports.get(file.name, ""), *[""] * (int(number) - 2), f"{code.strip()}{body}"]
         file.write_text("\n".join(lines))
     monkeypatch.chdir(tmp_path)

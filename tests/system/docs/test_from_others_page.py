@@ -35,6 +35,14 @@ CONSTANCE_CONFIG = {
     "CARRIERS": ([("dhl", "DHL"), ("ups", "UPS")], "Pairs"),
     "LIMITS": ({"free": 1, "pro": 10}, ""),
     "NOTICE": (None, "Shown if there is one"),
+    "THEME": ("light", "", "theme"),
+}
+CONSTANCE_ADDITIONAL_FIELDS = {
+    "theme": ["django.forms.ChoiceField", {"choices": (("light", "Light"), ("dark", "Dark"))}]
+}
+CONSTANCE_CONFIG_FIELDSETS = {
+    "Catalogue": ["PAGE_SIZE", "TITLE"],
+    "Others": [name for name in CONSTANCE_CONFIG if name not in ("PAGE_SIZE", "TITLE")],
 }
 """
 EDIT = """
@@ -45,32 +53,45 @@ config.PAGE_SIZE, config.PRICE = 50, Decimal("12.50")
 """
 READ = """
 import json
-from datetime import timedelta
-from decimal import Decimal
 from uuid import UUID
 from constance import config
-from django.utils import dateparse
-from flagstaff import get_value
+from django.conf import settings
+from django.utils.dateparse import parse_time
 from flagstaff.models import KeyValueStore
+from shop import flags
 
-assert Decimal(get_value("price")) == config.PRICE
-assert dateparse.parse_date(get_value("opened_on")) == config.OPENED_ON
-assert dateparse.parse_datetime(get_value("opened_at")) == config.OPENED_AT
-assert dateparse.parse_time(get_value("closes_at")) == config.CLOSES_AT
-assert dateparse.parse_duration(get_value("delay")) == config.DELAY
-assert UUID(get_value("owner")) == config.OWNER
+assert parse_time(flags.CLOSES_AT.get()) == config.CLOSES_AT
+assert UUID(flags.OWNER.get()) == config.OWNER
+assert flags.CARRIERS.get() == [list(pair) for pair in config.CARRIERS]
+converted = ["CARRIERS", "CLOSES_AT", "OWNER"]
+for name, (default, text, *_) in settings.CONSTANCE_CONFIG.items():
+    declared, value = getattr(flags, name), getattr(config, name)
+    assert declared.description == text
+    if name not in converted:
+        assert (declared.default, declared.get()) == (default, value), name
+        assert type(declared.get()) is type(value), name
 rows = KeyValueStore.objects.order_by("key")
-print(json.dumps({row.key: [get_value(row.key), row.type, row.description] for row in rows}))
+stored = {row.key: row.value for row in rows}
+print(json.dumps([flags.PAGE_SIZE.group, flags.THEME.choices, stored]))
 """
 
 
 @pytest.fixture
 def shop_with_constance(tmp_path: Path, empty_database: str) -> Project:
-    """A project with a setting of each type, of which two were changed."""
-    apps = ["flagstaff", "constance"]
-    shop = Project(tmp_path, empty_database, apps=apps, middleware=MIDDLEWARE, settings=CONSTANCE)
+    """A project with a setting of each type, of which two were changed, and with the new file."""
+    shop = Project(
+        tmp_path,
+        empty_database,
+        apps=["flagstaff", "constance", "shop"],
+        middleware=MIDDLEWARE,
+        settings=CONSTANCE,
+        files={"shop/__init__.py": ""},
+    )
     shop.manage("migrate", "--verbosity=0")
     shop.run(EDIT)
+    [command] = code_of(PAGE, "console", "flags declare --constance")
+    line, _, file = command.strip().removeprefix("$ python manage.py ").partition(" > ")
+    shop.write(file, shop.manage(*line.split()))
     return shop
 
 
@@ -78,33 +99,19 @@ def shop_with_constance(tmp_path: Path, empty_database: str) -> Project:
 def test_settings_of_all_types_become_values_by_the_page(
     shop_with_constance: Project,
 ) -> None:
-    [create] = code_of(PAGE, "py", "from constance import config")
-    shop_with_constance.run(create)
-    # A second time, each value has its row.
-    shop_with_constance.run(create)
-    assert shop_with_constance.printed(READ) == {
-        "carriers": [[["dhl", "DHL"], ["ups", "UPS"]], "array", "Pairs"],
-        "closes_at": ["18:30:00", "string", ""],
-        "delay": ["P1DT00H30M00S", "string", ""],
-        "limits": [{"free": 1, "pro": 10}, "object", ""],
-        "opened_at": ["2026-03-01T12:00:00Z", "string", ""],
-        "opened_on": ["2026-03-01", "string", ""],
-        "owner": ["00000000-0000-0000-0000-000000000007", "string", ""],
-        "page_size": [50, "integer", "Rows on a page"],
-        "price": ["12.50", "string", "Of a parcel"],
-        "shows_banner": [True, "boolean", "Whether there is a banner"],
-        "tax": [0.19, "number", ""],
-        "title": ["Shop", "string", "The title of all pages"],
-    }
+    [set_values] = code_of(PAGE, "py", "from constance import config")
+    shop_with_constance.run(set_values)
+    # A second time, nothing is left to do.
+    shop_with_constance.run(set_values)
+    stored = {"page_size": 50, "price": "12.50"}
+    assert shop_with_constance.printed(READ) == ["Catalogue", ["light", "dark"], stored]
 
 
 @pytest.mark.timeout(120)
-def test_setting_that_cannot_be_a_value_leaves_none_behind(
-    shop_with_constance: Project,
-) -> None:
-    [create] = code_of(PAGE, "py", "from constance import config")
-    shop_with_constance.append('CONSTANCE_CONFIG["not a key"] = ("x", "")\n')
-    assert "the key has white space" in shop_with_constance.run(create, status=1)
+def test_value_that_cannot_be_set_leaves_none_behind(shop_with_constance: Project) -> None:
+    [set_values] = code_of(PAGE, "py", "from constance import config")
+    shop_with_constance.run("from constance import config; config.THEME = 'blue'")
+    assert "is not one of" in shop_with_constance.run(set_values, status=1)
     count = "from flagstaff.models import KeyValueStore; print(KeyValueStore.objects.count())"
     assert shop_with_constance.printed(count) == 0
 
@@ -232,10 +239,10 @@ def test_project_leaves_django_flags_by_the_page_without_a_changed_page(
     shop = Project(
         tmp_path,
         empty_database,
-        apps=["flagstaff"],
+        apps=["flagstaff", "shop"],
         middleware=MIDDLEWARE,
         settings=FLAGS,
-        files={"urls.py": VIEWS, "page.html": TEMPLATE},
+        files={"urls.py": VIEWS, "page.html": TEMPLATE, "shop/__init__.py": ""},
     )
     # A check of django-flags queries users.
     shop.manage("migrate", "--verbosity=0", "--skip-checks")
@@ -248,10 +255,13 @@ def test_project_leaves_django_flags_by_the_page_without_a_changed_page(
     ]
 
     [commands] = code_of(PAGE, "console", "flags create new_checkout")
-    for line in commands.splitlines():
+    *changes, declare = commands.splitlines()
+    for line in changes:
         command = re.sub(r'"[^"]*"', "text", line.removeprefix("$ python manage.py "))
         shop.manage(*command.split(), "--yes")
     shop.run(TARGETING)
+    line, _, file = declare.removeprefix("$ python manage.py ").partition(" > ")
+    shop.write(file, shop.manage(*line.split()))
     for name, old, new in REPLACED:
         shop.replace(name, old, new)
     shop.append(WITH_PATH, "urls.py")
