@@ -12,7 +12,7 @@ from django.urls import reverse
 from crowd.observer import Observer
 from crowd.stream import events
 from flagstaff.models import FeatureFlag
-from store.keys import NEW_CHECKOUT
+from store.flags import NEW_CHECKOUT
 
 # A browser opens at most six connections to a server. The admin needs the other two.
 MAX_PANELS = 4
@@ -27,7 +27,7 @@ def crowd_users() -> list[tuple[int, str]]:
 
 
 def crowd(request: HttpRequest) -> HttpResponse:
-    key = request.GET.get("flag", NEW_CHECKOUT)
+    key = request.GET.get("flag", str(NEW_CHECKOUT))
     # Each dot is a user.
     of_users = FeatureFlag.objects.filter(bucket_by="user")
     flags = dict(of_users.order_by("key").values_list("key", "pk"))
@@ -56,7 +56,7 @@ def stream(request: HttpRequest) -> HttpResponseBase:
     """
     if str(os.getpid()) in request.GET.get("connected", "").split(","):
         return HttpResponse(status=204)
-    observer = Observer(request.GET.get("flag", NEW_CHECKOUT), [pk for pk, _ in crowd_users()])
+    observer = Observer(request.GET.get("flag", str(NEW_CHECKOUT)), [pk for pk, _ in crowd_users()])
     # A long stream needs no connection. A test must keep the one of its transaction.
     if not connection.in_atomic_block:
         connection.close()

@@ -7,9 +7,8 @@ from typing import Any
 from django.contrib.auth import get_user_model, login, logout
 from django.http import HttpRequest
 
-from flagstaff import flag_enabled
 from store.cart import SESSION_KEY
-from store.keys import NEW_CHECKOUT
+from store.flags import NEW_CHECKOUT
 
 USERNAMES = ("alice", "bob", "carol")
 BACKEND = "django.contrib.auth.backends.ModelBackend"
@@ -19,7 +18,7 @@ def customers_for(request: HttpRequest) -> list[dict[str, Any]]:
     """Returns the customers of the account menu. Evaluates the flag by primary key."""
     users = get_user_model().objects.filter(username__in=USERNAMES).order_by("pk")
     return [
-        {**row, "new_checkout": flag_enabled(NEW_CHECKOUT, row["pk"])}
+        {**row, "new_checkout": NEW_CHECKOUT.enabled(row["pk"])}
         for row in users.values("pk", "username", "first_name")
     ]
 

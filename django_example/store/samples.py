@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import date
 from itertools import product
 from typing import Any
 
-from store.keys import BETA_REVIEWS, CHECKOUT_BUTTON, NEW_CHECKOUT, SUMMER_BANNER
+from flagstaff import Flag
+from store.flags import (
+    BETA_REVIEWS,
+    CHECKOUT_BUTTON,
+    CHECKOUT_FAULT_PERCENT,
+    NEW_CHECKOUT,
+    PAYMENT_GATEWAY,
+    SUMMER_BANNER,
+)
 
 PASSWORD = "flagstaff"
 # Staff and their permissions; None for all. `release` may turn flags on and off and roll them out.
@@ -31,35 +38,26 @@ CROWD = tuple(
 )
 
 CUSTOMER_SEGMENT = "customers"
+
+
+def _declared(flag: Flag) -> dict[str, Any]:
+    """Returns what the code says about a flag, for its row."""
+    return {
+        "key": str(flag),
+        "description": flag.description,
+        "owner": flag.owner,
+        "tags": [*flag.tags],
+        "review_on": flag.review_on,
+        "client_side": flag.client_side,
+    }
+
+
 FLAGS: tuple[dict[str, Any], ...] = (
+    {**_declared(NEW_CHECKOUT), "enabled": True, "rollout_percent": 5},
+    {**_declared(SUMMER_BANNER), "enabled": True, "rollout_percent": 100},
     {
-        "key": NEW_CHECKOUT,
-        "enabled": True,
-        "rollout_percent": 5,
-        "client_side": True,
-        "description": "Checkout on one page. Raise the rollout and watch the crowd page.",
-        "owner": "payments",
-        "tags": ["checkout"],
-    },
-    {
-        "key": SUMMER_BANNER,
-        "enabled": True,
-        "rollout_percent": 100,
-        "client_side": True,
-        "description": "The banner on top of every page.",
-        "owner": "marketing",
-        "tags": ["seasonal"],
-        # In the past: the flag is stale.
-        "review_on": date(2026, 9, 30),
-    },
-    {
-        "key": BETA_REVIEWS,
-        "enabled": False,
-        "rollout_percent": 0,
+        **_declared(BETA_REVIEWS),
         "rules": [{"name": "customers first", "conditions": [{"segment": CUSTOMER_SEGMENT}]}],
-        "description": "Customer reviews on the product pages. Customers see them first.",
-        "owner": "catalogue",
-        "tags": ["product page"],
     },
 )
 SEGMENTS: tuple[dict[str, Any], ...] = (
@@ -71,18 +69,14 @@ SEGMENTS: tuple[dict[str, Any], ...] = (
 )
 ALLOWED: dict[str, tuple[str, ...]] = {NEW_CHECKOUT: ("alice",)}
 
-VALUES = (
+VALUES = tuple(
     {
-        "key": "payment_gateway",
-        "value": "stripe",
-        "description": "The payment provider.",
-        "choices": ["stripe", "paypal"],
-    },
-    {
-        "key": "checkout_fault_percent",
-        "value": 0,
-        "description": "A fault to try plans with: so many orders fail in the new checkout.",
-    },
+        "key": str(value),
+        "value": value.default,
+        "description": value.description,
+        "choices": [*value.choices],
+    }
+    for value in (PAYMENT_GATEWAY, CHECKOUT_FAULT_PERCENT)
 )
 
 # A draft: start it in the admin.

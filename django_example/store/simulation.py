@@ -28,8 +28,8 @@ from django.utils.timezone import now
 import flagstaff
 from flagstaff.experiments import get_variant
 from flagstaff.experiments.models import Experiment, ExperimentEvent, Exposure
+from store.flags import CHECKOUT_BUTTON
 from store.gateways import GATEWAYS
-from store.keys import CHECKOUT_BUTTON
 from store.models import Order
 from store.products import PRODUCTS, Product
 

@@ -15,11 +15,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST
 
-from flagstaff import flag_enabled, get_value
 from store.cart import Cart
 from store.customers import log_in_as
+from store.flags import BETA_REVIEWS, CHECKOUT_FAULT_PERCENT, NEW_CHECKOUT, SUMMER_BANNER
 from store.gateways import current_gateway
-from store.keys import BETA_REVIEWS, NEW_CHECKOUT, SUMMER_BANNER
 from store.models import Order
 from store.products import PRODUCTS, product_or_404
 
@@ -28,9 +27,9 @@ SCRIPT = "store/front_end.built.js"
 POLL_SECONDS = 2
 # The flags of the page "Front end". The last one is not for browsers.
 SHOWN = {
-    NEW_CHECKOUT: "Checkout on one page instead of two",
-    SUMMER_BANNER: "The summer banner on top of every page",
-    BETA_REVIEWS: "Customer reviews on the product pages",
+    str(NEW_CHECKOUT): "Checkout on one page instead of two",
+    str(SUMMER_BANNER): "The summer banner on top of every page",
+    str(BETA_REVIEWS): "Customer reviews on the product pages",
 }
 
 
@@ -74,7 +73,7 @@ def checkout(request: HttpRequest) -> HttpResponse:
     """The new checkout is one page. The classic one shows the bill on a second page."""
     if not Cart(request):
         return redirect("cart")
-    is_new = flag_enabled(NEW_CHECKOUT, request.user)
+    is_new = NEW_CHECKOUT.enabled(request.user)
     form = CheckoutForm(request.POST or None, initial=sample_address(request))
     if form.is_valid() and (is_new or "confirmed" in request.POST):
         if is_new:
@@ -92,9 +91,8 @@ def sample_address(request: HttpRequest) -> dict[str, str]:
 
 
 def raise_planted_fault() -> None:
-    """Raises PlantedError for the share of calls that the value gives. Other values are 0 %."""
-    percent = get_value("checkout_fault_percent", default=0)
-    if isinstance(percent, int) and random.random() * 100 < percent:  # noqa: S311 (a demo)
+    """Raises PlantedError for the share of calls that the value gives."""
+    if random.random() * 100 < CHECKOUT_FAULT_PERCENT.get():  # noqa: S311 (a demo)
         raise PlantedError
 
 

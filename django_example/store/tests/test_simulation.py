@@ -13,7 +13,7 @@ from django.utils.timezone import now
 from flagstaff import experiments
 from flagstaff.experiments.models import Experiment, Exposure
 from flagstaff.testing import live_engine
-from store.keys import CHECKOUT_BUTTON
+from store.flags import CHECKOUT_BUTTON
 from store.models import Order
 from store.simulation import CONVERSION, LIFT, shoppers_of, simulate
 

@@ -7,6 +7,7 @@ import re
 import subprocess
 from io import StringIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -87,13 +88,14 @@ def test_help_of_every_verb_has_two_examples() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize("line", IN_HELP)
 @pytest.mark.one_in(4)
-def test_example_of_a_help_runs(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_example_of_a_help_runs(line: str, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
+    settings.CONSTANCE_CONFIG = {"PAGE_SIZE": (20, "Rows on a page")}
     Shop().open()
     open_waffle()
     connection.check_constraints()
     # `references` reads what git tracks.
     subprocess.run(["git", "init", "--quiet"], check=True)
-    command, _, file = line.partition(" < ")
+    command, _, file = line.partition(" > ")[0].partition(" < ")
     stdin = StringIO(Path(file).read_text() if file else "")
     monkeypatch.setattr("sys.stdin", stdin)
     ran = run(command)
