@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import ast
-import re
+import gc
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -16,8 +16,9 @@ from flagstaff._code.uses import EXPERIMENT, FLAG, VALUE, Use
 
 # A file without any of these cannot use a key, and is not parsed. An import of
 # declarations has the first one.
-_NAMES = re.compile(
-    "flags|flag_(?:enabled|required|key)|(?:get|override|resolve)_(?:flag|value)|HasFlag"
+_NAMES = (
+    *("flags", "flag_enabled", "flag_required", "flag_key", "HasFlag", "resolve_flag"),
+    *("get_value", "resolve_value", "override_flag", "override_value"),
 )
 # Imports and aliases are followed this far, which ends a circle.
 _MAX_DEPTH = 20
@@ -90,6 +91,12 @@ class _Package:
 
     base: Path
 
+    @property
+    def file(self) -> Path:
+        """The file of its code, which need not exist."""
+        path = self.base.with_name(f"{self.base.name}.py")
+        return path if path.is_file() else self.base / "__init__.py"
+
 
 @dataclass(frozen=True)
 class _Missing:
@@ -161,10 +168,11 @@ class PythonReader:
     roots: Sequence[Path]
     _modules: dict[Path, _Module | None] = field(default_factory=dict)
     _paths: dict[tuple[Path, str], _Package | None] = field(default_factory=dict)
+    _mentions: dict[Path, bool] = field(default_factory=dict)
 
     def uses(self, path: str, text: str) -> Iterator[Use]:
         """Yields the uses of keys in a file, by line. A file that is no Python has none."""
-        if _NAMES.search(text):
+        if _has_one(_NAMES, text):
             file = Path(path).absolute()
             module = self._modules.get(file) or _parse(file, text)
             if module is not None:
@@ -172,15 +180,31 @@ class PythonReader:
 
     def module_at(self, package: _Package) -> _Module | None:
         """Returns the module of a package or a module of the project, parsed once."""
-        for path in (
-            package.base.with_name(f"{package.base.name}.py"),
-            package.base / "__init__.py",
-        ):
-            if path not in self._modules and path.is_file():
-                self._modules[path] = _parse(path, text_or_nothing(str(path)))
-            if path in self._modules:
-                return self._modules[path]
-        return None
+        path = package.file
+        if path not in self._modules:
+            self._modules[path] = _parse(path, text_or_nothing(str(path)))
+        return self._modules[path]
+
+    def concerns(self, binding: _Binding, module: _Module, known: Collection[str]) -> bool:
+        """Whether what a name is bound to can evaluate a key, or be declared, without a parse.
+
+        `known` are the names of the module of which that is known.
+        """
+        if isinstance(binding, ast.expr):
+            return _root(binding) in known
+        if not isinstance(binding, _Import):
+            return False
+        package = self.package(binding.module, binding.level, module)
+        if package is None:
+            return binding.module.partition(".")[0] == "flagstaff"
+        inner = _Package(package.base / binding.name) if binding.name else package
+        return any(self._has_names(part) for part in (package, inner))
+
+    def _has_names(self, package: _Package) -> bool:
+        path = package.file
+        if path not in self._mentions:
+            self._mentions[path] = _has_one(_NAMES, text_or_nothing(str(path)))
+        return self._mentions[path]
 
     def package(self, name: str, level: int, module: _Module) -> _Package | None:
         """Returns what an import of a module names in the project; None for another package."""
@@ -314,7 +338,31 @@ class _Reading:
 
     def uses(self) -> Iterator[Use]:
         """Yields them in any order."""
-        yield from self._below(self.module.tree, (self.module.scope,))
+        scope, names = self.module.scope, [*_NAMES]
+        for name, binding in scope.names.items():
+            if self.reader.concerns(binding, self.module, names):
+                # After a star, any name can be one.
+                names.append("" if name.startswith("*") else name)
+        yield from self._of_statements(self.module.tree.body, (scope,), names)
+
+    def _of_statements(
+        self, statements: Iterable[ast.stmt], scopes: _Scopes, names: Collection[str]
+    ) -> Iterator[Use]:
+        """Looks only at the statements of a module or a class whose text has one of the names."""
+        for node in statements:
+            first = min(
+                [node.lineno, *(part.lineno for part in getattr(node, "decorator_list", ()))]
+            )
+            text = "\n".join(self.module.lines[first - 1 : node.end_lineno])
+            if not _has_one(names, text):
+                continue
+            if isinstance(node, ast.ClassDef):
+                yield from self.of_class(node, scopes)
+                for decorator in node.decorator_list:
+                    yield from self._visit(decorator, scopes)
+                yield from self._of_statements(node.body, (*scopes, _Scope(node)), names)
+            else:
+                yield from self._visit(node, scopes)
 
     def of_import(self, node: ast.ImportFrom, scopes: _Scopes) -> Iterator[Use]:
         for _name, binding in _imported(node):
@@ -328,18 +376,18 @@ class _Reading:
                 names=(*meaning.module.scope.names,),
             )
 
-    def _below(self, node: ast.AST, scopes: _Scopes) -> Iterator[Use]:
+    def _visit(self, node: ast.AST, scopes: _Scopes) -> Iterator[Use]:
+        """Yields the uses of a node and of all below it."""
+        if find := _FINDERS.get(type(node)):
+            yield from find(self, node, scopes)
+        if isinstance(node, _FUNCTIONS):
+            # A function does not see the names of the class around it.
+            visible = (scope for scope in scopes if not isinstance(scope.node, ast.ClassDef))
+            scopes = (*visible, _Scope(node))
+        elif isinstance(node, ast.ClassDef):
+            scopes = (*scopes, _Scope(node))
         for child in _children(node):
-            inner = scopes
-            if isinstance(child, _FUNCTIONS):
-                # A function does not see the names of the class around it.
-                visible = (s for s in scopes if not isinstance(s.node, ast.ClassDef))
-                inner = (*visible, _Scope(child))
-            elif isinstance(child, ast.ClassDef):
-                inner = (*scopes, _Scope(child))
-            if find := _FINDERS.get(type(child)):
-                yield from find(self, child, scopes)
-            yield from self._below(child, inner)
+            yield from self._visit(child, scopes)
 
     def of_attribute(self, node: ast.Attribute, scopes: _Scopes) -> Iterator[Use]:
         owner = self.reader.meaning(node.value, self.module, scopes)
@@ -397,7 +445,14 @@ class _Reading:
         return Use(self.path, line, code, kind, key, is_override)
 
 
+def _has_one(names: Iterable[str], text: str) -> bool:
+    return any(name in text for name in names)
+
+
 def _parse(path: Path, text: str) -> _Module | None:
+    # It would look at the new objects for a third of the time.
+    is_collected = gc.isenabled()
+    gc.disable()
     try:
         with warnings.catch_warnings():
             # Of invalid escapes in the project's strings.
@@ -405,6 +460,9 @@ def _parse(path: Path, text: str) -> _Module | None:
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+    finally:
+        if is_collected:
+            gc.enable()
     return _Module(path, text.split("\n"), tree, _Scope(tree))
 
 
@@ -420,6 +478,16 @@ def _keys_of_mark(node: ast.expr) -> list[ast.expr]:
     if isinstance(node, ast.Dict):
         return [key for key in node.keys if key is not None]
     return [*node.elts] if isinstance(node, ast.List | ast.Tuple | ast.Set) else [node]
+
+
+def _root(node: ast.expr) -> str:
+    """Returns the first name of an expression such as `flags.snapshot()`."""
+    while not isinstance(node, ast.Name):
+        inner = getattr(node, "value", None) or getattr(node, "func", None)
+        if not isinstance(inner, ast.expr):
+            return ""
+        node = inner
+    return node.id
 
 
 def _is_request(node: ast.expr) -> bool:
