@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from flagstaff import Flag, Value
+from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.shop import Shop
 from tests.support.terminals import document, flags, refused, run
 
@@ -94,6 +95,27 @@ def test_declared_keys_are_left_out_and_given_keys_are_printed_alone(shop: Shop)
     assert "declared already: search_v2, page_size" in run("declare").err
     assert refused("declare nope", 5, "there is no flag, value or segment 'nope'")
     assert document("declare")["code"] == flags("declare").out
+
+
+def test_rows_of_declared_keys_are_written_in_one_transaction(shop: Shop) -> None:
+    shop.value("page_size")
+    Flag("new_checkout", "One page instead of three", owner="payments")
+    Value("page_size", 50, "Products on a page")
+    ran = run('declare --write-rows --reason "release 42"')
+    assert (ran.status, ran.out) == (0, "")
+    assert 'page_size: description "" → "Products on a page"' in ran.err
+    flag, value = FeatureFlag.objects.get(), KeyValueStore.objects.get()
+    assert (flag.enabled, flag.owner) == (False, "payments")
+    assert (value.value, value.description) == (20, "Products on a page")
+    assert {change.reason for change in Change.objects.filter(reason="release 42")}
+    assert "every declared key has its row" in run("declare --write-rows").err
+    assert document("declare", "--write-rows")["written"] == []
+
+
+def test_reason_is_required_to_write_rows_only(settings: Any) -> None:
+    settings.FLAGSTAFF = {"REQUIRE_REASON": True}
+    assert run("declare").status == 0
+    refused("declare --write-rows", 2, "a reason is required")
 
 
 FIELD = "django.forms.ChoiceField"

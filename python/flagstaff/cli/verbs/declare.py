@@ -1,4 +1,4 @@
-"""Prints the declarations of what the database or the settings of django-constance have."""
+"""Prints declarations of what the database or django-constance has, and writes those of code."""
 
 from __future__ import annotations
 
@@ -19,10 +19,15 @@ from flagstaff._code.project import declared_keys
 from flagstaff._tables.model_fields import BUCKET_BY
 from flagstaff._tables.rows import all_rows, unknown_key
 from flagstaff._text import some
+from flagstaff.actions import Done
+from flagstaff.changes import combined_undo
+from flagstaff.changes.declared import write_rows
 from flagstaff.cli.errors import USAGE
+from flagstaff.cli.options import add_attribution
 from flagstaff.cli.output import Output
 from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.conf import conf
+from flagstaff.history.describe import describe_change
 
 _MAX_LINE = 88
 _HEAD = '"""The flags and values that the code declares."""\n'
@@ -73,20 +78,45 @@ class _Declaration:
     "declare > shop/flags.py",
     "declare new_checkout page_size",
     "declare --constance > shop/flags.py",
+    'declare --write-rows --reason "release 42"',
     topic=Topic.FILES,
     arguments=(
         option("keys", "a key; without one, all that code does not declare", "KEY", nargs="*"),
         switch("--constance", "instead, the settings of django-constance: CONSTANCE_CONFIG"),
+        switch(
+            "--write-rows",
+            "print nothing, but create the rows that declared keys lack, and write the texts of "
+            "the others, for SQL and for the admin of another service",
+        ),
+        add_attribution,
+        lambda parser: parser.set_defaults(
+            needs_reason=lambda options, _out: options["write_rows"]
+        ),
     ),
 )
-def declare(options: Options, out: Output) -> None:
+def declare(options: Options, out: Output) -> Done | None:
     """Print the flags.py that declares the flags and values of the database.
 
     The default of a value is what it is now, unless it is secret. Who has a flag stays in the
     database.
     """
-    if options["constance"] and options["keys"]:
-        raise CommandError("--constance accepts no KEY: it declares all settings", returncode=USAGE)
+    if options["keys"] and (options["constance"] or options["write_rows"]):
+        raise CommandError("a KEY selects rows to print: omit it", returncode=USAGE)
+    if options["write_rows"]:
+        return _write()
+    _print(options, out)
+    return None
+
+
+def _write() -> Done:
+    changed = write_rows()
+    messages = [f"{change.key}: {describe_change(change)}" for change in changed]
+    record = {"written": [{"kind": change.kind.value, "key": change.key} for change in changed]}
+    notes = [] if changed else ["every declared key has its row"]
+    return Done("", messages, record, combined_undo(changed), bool(changed), notes=notes)
+
+
+def _print(options: Options, out: Output) -> None:
     keys = [*dict.fromkeys(options["keys"])]
     declared = {key for keys in declared_keys().values() for key in keys}
     found = [*(_of_constance() if options["constance"] else _of_rows(keys))]
