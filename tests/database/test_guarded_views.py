@@ -24,6 +24,7 @@ from django.views import View
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView, TemplateView
 
+from flagstaff import Flag
 from flagstaff._request.flags import RequestFlags
 from flagstaff.decorators import flag_required
 from flagstaff.mixins import FlagRequiredMixin
@@ -220,6 +221,14 @@ def test_not_found_page_names_the_flag_only_with_debug(
     settings.TEMPLATES = [{"BACKEND": engine, "OPTIONS": {"loaders": loaders}}]
     response = client.get(url)
     assert (response.status_code, response.content) == (404, b"because: Http404")
+
+
+@pytest.mark.usefixtures("declared")
+def test_not_found_page_names_a_declared_flag(settings: Any) -> None:
+    settings.DEBUG = True
+    view = flag_required(Flag("new_front"))(new)
+    with pytest.raises(Http404, match="flags explain new_front USER"):
+        view(with_flags(request_of(AnonymousUser())))
 
 
 class Checkout(View):

@@ -17,7 +17,7 @@ from jinja2 import DictLoader, Environment, TemplateRuntimeError
 from jinja2 import TemplateSyntaxError as Jinja2SyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
-from flagstaff import _log, experiments
+from flagstaff import Flag, _log, experiments
 from flagstaff._request.flags import flags_of
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -413,3 +413,11 @@ def test_tag_and_functions_use_snapshot_of_request() -> None:
     text = CHECKOUT + " {{ flag_enabled('new_checkout') }} {{ get_value('payment_gateway') }}"
     assert in_jinja2(text, request) == "new True stripe"
     assert in_jinja2(text, request_of(ALICE)) == "old False paypal"
+
+
+@pytest.mark.usefixtures("declared")
+def test_tag_takes_a_declared_flag_from_a_variable(render: Render) -> None:
+    text, key = "{% flag key %}new{% else %}old{% endflag %}", Flag("search_v3")
+    assert render(text, key=key) == "old"
+    FeatureFlag.objects.create(key="search_v3", enabled=True, rollout_percent=100)
+    assert render(text, key=key) == "new"
