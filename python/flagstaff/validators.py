@@ -52,6 +52,7 @@ def validate_flag_key(key: str) -> None:
 
 def key_problem(key: str) -> Sentence | None:
     """Returns why a flag or a value cannot have this key, or None."""
+    key = str(key)  # of a declared key, which has no truth value
     if not key:
         return say('the key is empty; use 1 to 255 characters, such as "new_checkout"')
     if len(key) > KEY_MAX_LENGTH:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
@@ -139,12 +139,17 @@ def combined_undo(changed: Iterable[Changed]) -> Undo | None:
 
 def command_line(*arguments: str) -> str:
     """Returns the command with these arguments, as a line for a terminal."""
-    return f"python manage.py flags {shlex.join(arguments)}"
+    return f"python manage.py flags {_joined(arguments)}"
 
 
 def quoted_command(*arguments: str) -> str:
     """Returns the command with these arguments, in quotes for a message."""
-    return f'"manage.py flags {shlex.join(arguments)}"'
+    return f'"manage.py flags {_joined(arguments)}"'
+
+
+def _joined(arguments: Sequence[str]) -> str:
+    # A declared key is no plain text, which `shlex` needs.
+    return shlex.join(map(str, arguments))
 
 
 def command_words(kind: Kind, *words: str) -> tuple[str, ...]:
