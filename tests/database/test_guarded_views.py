@@ -223,7 +223,6 @@ def test_not_found_page_names_the_flag_only_with_debug(
     assert (response.status_code, response.content) == (404, b"because: Http404")
 
 
-@pytest.mark.usefixtures("declared")
 def test_not_found_page_names_a_declared_flag(settings: Any) -> None:
     settings.DEBUG = True
     view = flag_required(Flag("new_front"))(new)

@@ -415,7 +415,6 @@ def test_tag_and_functions_use_snapshot_of_request() -> None:
     assert in_jinja2(text, request_of(ALICE)) == "old False paypal"
 
 
-@pytest.mark.usefixtures("declared")
 def test_tag_takes_a_declared_flag_from_a_variable(render: Render) -> None:
     text, key = "{% flag key %}new{% else %}old{% endflag %}", Flag("search_v3")
     assert render(text, key=key) == "old"

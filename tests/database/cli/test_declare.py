@@ -14,7 +14,7 @@ from flagstaff.models import Change, FeatureFlag, KeyValueStore
 from tests.support.shop import Shop
 from tests.support.terminals import document, flags, refused, run
 
-pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("declared")]
+pytestmark = pytest.mark.django_db
 
 
 def printed(*arguments: str) -> tuple[str, dict[str, Any]]:

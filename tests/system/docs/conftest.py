@@ -1,4 +1,4 @@
-"""A user, what the pages declare, and an end of what their code leaves in the process."""
+"""A user, and an end of what the code of the pages leaves in the process."""
 
 from __future__ import annotations
 
@@ -8,17 +8,6 @@ import pytest
 from django.contrib.auth.models import User
 
 from flagstaff import listeners
-from flagstaff._declared import DECLARED, publish
-
-
-@pytest.fixture(autouse=True)
-def _declared_by_pages() -> Iterator[None]:
-    """Forgets what the pages declare."""
-    before = dict(DECLARED)
-    yield
-    DECLARED.clear()
-    DECLARED.update(before)
-    publish()
 
 
 @pytest.fixture(autouse=True)

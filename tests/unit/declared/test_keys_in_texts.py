@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
 from flagstaff import Flag
 from flagstaff.changes.changed import command_line, quoted_command
 from flagstaff.validators import key_problem
-
-pytestmark = pytest.mark.usefixtures("declared")
 
 
 def test_command_in_a_message_has_the_text_of_the_key() -> None:
