@@ -118,6 +118,13 @@ def test_reason_is_required_to_write_rows_only(settings: Any) -> None:
     refused("declare --write-rows", 2, "a reason is required")
 
 
+class Money:
+    """A class that JSON does not know."""
+
+    def __str__(self) -> str:
+        return "9 EUR"
+
+
 FIELD = "django.forms.ChoiceField"
 CONFIG = {
     "PAGE_SIZE": (20, "Products on a page", int),
@@ -131,6 +138,8 @@ CONFIG = {
     "NOTICE": (None, "Shown if there is one", str),
     "UNTIL": (None, "", dt.date),
     "THEME": ("light", "", "theme"),
+    "MATCH": (None, "", "theme"),
+    "LIMIT": (Money(), ""),
 }
 FIELDS = {"theme": [FIELD, {"choices": ((None, "—"), ("Groups", [("light", "L"), ("dark", "D")]))}]}
 
@@ -151,11 +160,12 @@ def test_settings_of_constance_keep_defaults_types_help_choices_and_fieldsets(
     )
     assert [*names] == [*CONFIG]
     for name, (default, description, *_type) in CONFIG.items():
-        if name not in {"CLOSES", "PAIRS"}:
+        if name not in {"CLOSES", "PAIRS", "LIMIT"}:
             assert (names[name].default, names[name].description) == (default, description)
     assert (names["CLOSES"].default, names["PAIRS"].default) == ("18:30:00", [["dhl", "DHL"]])
     assert names["UNTIL"].python_type is dt.date
-    assert names["THEME"].choices == ("light", "dark")
+    assert names["THEME"].choices == names["MATCH"].choices == ("light", "dark")
+    assert names["LIMIT"].default == "9 EUR"
     assert [names[name].group for name in ("PAGE_SIZE", "FEE", "OPENS")] == [
         "Catalogue",
         "Money",

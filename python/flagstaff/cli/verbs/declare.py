@@ -264,7 +264,10 @@ def _choices(arguments: Sequence[Any]) -> Iterator[tuple[object, object]]:
 
 
 def _usable(value: object) -> Any:
-    """Returns a value of a type that a declaration can have; of others, what JSON has for it."""
+    """Returns a value of a type that a declaration can have; of others, JSON, or else the text."""
     if value is None or type(value) in _MODULES or type(value) in (bool, int, float, str):
         return value
-    return json.loads(json.dumps(value, cls=DjangoJSONEncoder))
+    try:
+        return json.loads(json.dumps(value, cls=DjangoJSONEncoder))
+    except TypeError:  # a class of the project
+        return force_str(value)
