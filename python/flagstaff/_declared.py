@@ -101,11 +101,6 @@ class DeclaredKey(str):  # noqa: SLOT000 (it has what code says)
         """Returns the result for the user of the request that is handled now, or for nobody."""
         raise NotImplementedError
 
-    def __getitem__(self, index: Any) -> Any:
-        # A template looks here first for `.enabled` and `.get`, and calls what it gets.
-        is_result = isinstance(index, str) and f".{index}(" in self.use
-        return self.for_request if is_result else super().__getitem__(index)
-
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"{self!r} is declared, so {name} cannot change")
 
@@ -135,6 +130,16 @@ class DeclaredKey(str):  # noqa: SLOT000 (it has what code says)
 
         def __iter__(self) -> NoReturn:
             raise TypeError
+
+        def __getitem__(self, index: Never) -> NoReturn:  # type: ignore[override]
+            raise TypeError
+
+    else:
+
+        def __getitem__(self, index: Any) -> Any:
+            # A template looks here first for `.enabled` and `.get`, and calls what it gets.
+            is_result = isinstance(index, str) and f".{index}(" in self.use
+            return self.for_request if is_result else super().__getitem__(index)
 
 
 def _refuse(name: str) -> Callable[..., NoReturn]:

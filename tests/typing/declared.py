@@ -155,7 +155,10 @@ def mistake_a_flag_for_its_result() -> None:
 def mistake_a_value_for_its_result() -> None:
     show(PAGE_SIZE < 10)  # type: ignore[operator]  # pyright: ignore[reportOperatorIssue, reportUnknownArgumentType]
     show(range(PAGE_SIZE))  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType]
-    show(CARRIERS[0].get())  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType, reportUnknownArgumentType]
+
+
+def read_an_item_by_a_key() -> None:
+    show(CARRIERS[0])  # type: ignore[index]  # pyright: ignore[reportArgumentType]
 
 
 def add_to_a_key() -> None:
