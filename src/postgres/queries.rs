@@ -19,6 +19,8 @@ pub struct Queries {
     pub(crate) new_tokens: String,
     /// Writes the worker's row in the register.
     pub(crate) register: String,
+    /// The same from behind replication, with the region.
+    pub(crate) register_in_region: String,
     /// Reads the echo, behind replication.
     pub(crate) echo: String,
     pub(crate) flush_usage: String,
@@ -95,7 +97,8 @@ impl Queries {
             identify_briefly: identify("NULL::int8"),
             token_set: fill(sql!("poll_tokens_v1"), names)?,
             new_tokens: fill(sql!("new_tokens_v1"), names)?,
-            register: fill(
+            register: fill("SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9)", names)?,
+            register_in_region: fill(
                 "SELECT {worker_function}($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
                 names,
             )?,

@@ -4,6 +4,7 @@
 -- of a row counts only if it is in the table with its random number: after a restore or a failover,
 -- the same id can be another token.
 -- The engine's sessions have a name from the start, and then that of their project's token table.
+-- During a deploy, the table may lack the columns of regions until "migrate".
 -- receivers are the standbys, subscribers and backups that receive changes; all look alike to a role
 -- without rights.
 -- A row shows tokens up to six seconds late, behind replication up to 140, so younger ones do not make a worker late. One time for
@@ -24,12 +25,16 @@ WITH sessions AS MATERIALIZED (
         )
 ), workers AS (
     SELECT
-        *,
+        w.*,
+        coalesce(
+            (pg_catalog.to_jsonb(w) OPERATOR(pg_catalog.->>) 'is_replicated')::boolean, false
+        ) AS from_region,
+        coalesce(pg_catalog.to_jsonb(w) OPERATOR(pg_catalog.->>) 'region', '') AS of_region,
         expected_by OPERATOR(pg_catalog.>=) pg_catalog.clock_timestamp()
             OR coalesce(
                 session OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT pid FROM sessions)), false
             ) AS is_expected
-    FROM {worker_table}
+    FROM {worker_table} AS w
 ), totals AS (
     SELECT
         (
@@ -38,7 +43,7 @@ WITH sessions AS MATERIALIZED (
                 SELECT FROM workers
                 WHERE session OPERATOR(pg_catalog.=) sessions.pid
                     OR (
-                        may_be_pooled AND session IS NULL AND is_expected AND NOT is_replicated
+                        may_be_pooled AND session IS NULL AND is_expected AND NOT from_region
                         AND role OPERATOR(pg_catalog.=) sessions.usesysid
                     )
             )
@@ -67,11 +72,11 @@ SELECT
         WHERE t.id OPERATOR(pg_catalog.>) w.token
             AND t.at OPERATOR(pg_catalog.<) (
                 pg_catalog.statement_timestamp() OPERATOR(pg_catalog.-) pg_catalog.make_interval(
-                    secs => CASE WHEN w.is_replicated THEN 140 ELSE 6 END
+                    secs => CASE WHEN w.from_region THEN 140 ELSE 6 END
                 )
             )
         ORDER BY t.id LIMIT 1
     ))::double precision AS behind,
-    w.region, w.is_replicated
+    w.of_region, w.from_region
 FROM totals LEFT JOIN workers AS w ON true
 ORDER BY behind DESC NULLS LAST, w.host, w.pid, w.worker

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::connection::RefreshConnection;
 use super::region_report::{RegionReport, Sent, Statements};
-use super::register_row::{RegisterRow, Shown};
+use super::register_row::{OWN_PARAMETERS, RegisterRow, Shown};
 use super::server_info::ServerInfo;
 use crate::message::Message;
 use crate::postgres::context::Context;
@@ -131,7 +131,7 @@ impl Register {
     /// Deletes the row at the primary, because the worker ends. Blocks for half a second at most.
     pub(super) fn end_in_region(&mut self, context: &Context) {
         let row = self.last_row(context);
-        self.region.end(row, &context.pool, &context.queries.register);
+        self.region.end(row, &context.pool, &context.queries.register_in_region);
     }
 
     fn last_row(&self, context: &Context) -> RegisterRow {
@@ -150,8 +150,10 @@ impl Register {
         if self.region.is_due(shown) {
             let row = RegisterRow::new(&self.secret, context, shown, shown.mode.as_str());
             let queries = &context.queries;
-            let statements =
-                Statements { register: queries.register.clone(), echo: queries.echo.clone() };
+            let statements = Statements {
+                register: queries.register_in_region.clone(),
+                echo: queries.echo.clone(),
+            };
             let wake = context.signals.notifier();
             self.region.send((row, shown), &context.pool, statements, wake);
         }
@@ -196,7 +198,9 @@ async fn write(
     connection: &RefreshConnection,
     limit: Duration,
 ) -> Result<(), Error> {
-    connection.execute("report", &context.queries.register, &row.parameters(), limit).await
+    connection
+        .execute("report", &context.queries.register, &row.parameters()[..OWN_PARAMETERS], limit)
+        .await
 }
 
 fn problem(why: Message) -> Message {

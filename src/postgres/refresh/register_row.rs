@@ -6,6 +6,9 @@ use crate::postgres::context::Context;
 use crate::postgres::status::RefreshMode;
 use crate::rules::RULE_FORMAT;
 
+/// The number of arguments of a worker that is not behind replication.
+pub(super) const OWN_PARAMETERS: usize = 9;
+
 /// What a worker shows of itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
