@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import Row, all_rows, unknown_row
+from flagstaff._tables.rows import Row, all_rows, declared_row, unknown_row
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.times import full_time
 from flagstaff.changes.preview import expectation, is_preview
@@ -42,7 +42,7 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
     Raises UnknownFlagError or UnknownValueError.
     """
     with block_of_change():
-        row = present_row(kind, key)
+        row = present_row(kind, key) or declared_row(kind.model, key)
         if row is None:
             raise unknown_row(kind.model, key)
         yield row
