@@ -67,7 +67,9 @@ def read_rows(rows: Iterable[tuple[Kind, str]], *, lock: bool) -> dict[tuple[Kin
     With `lock`, they stay locked until the surrounding transaction ends. They are locked in the
     same order as by an import, so that the two cannot deadlock.
     """
-    ids, by_id = list(rows), dict[tuple[Kind, str], Row]()
+    # What code declares need not have a row, and has no key then.
+    ids = [(kind, pk) for kind, pk in rows if pk not in ("", str(None))]
+    by_id = dict[tuple[Kind, str], Row]()
     for kind in Kind:
         # The database's order of keys, which may differ from Python's.
         ordered = all_rows(kind.model).order_by("key")
