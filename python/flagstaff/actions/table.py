@@ -20,7 +20,7 @@ from django.utils.functional import Promise
 from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import Row, all_rows, declared_row, is_stored, unknown_row
+from flagstaff._tables.rows import Row, all_rows, declared_row, unknown_row
 from flagstaff._text import Sentence, described, is_storable, joined, say
 from flagstaff.actions.arguments import Argument, Parsed, Several
 from flagstaff.actions.look import Done, Look
@@ -178,8 +178,7 @@ class Run:
         with db.atomic():
             # In the order of an import and an undo, so that no two can deadlock.
             kind = cast("Kind", self.action.kind)
-            stored = (row for row in self.rows if is_stored(row))
-            read_rows(((kind, str(row.pk)) for row in stored), lock=True)
+            read_rows(((kind, str(row.pk)) for row in self.rows), lock=True)
             return [*map(write, self.keys)]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import Row, all_rows, unknown_row
+from flagstaff._tables.rows import Row, all_rows, declared_row, unknown_row
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.times import full_time
 from flagstaff.changes.preview import expectation, is_preview
@@ -42,7 +42,7 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
     Raises UnknownFlagError or UnknownValueError.
     """
     with block_of_change():
-        row = present_row(kind, key)
+        row = present_row(kind, key) or declared_row(kind.model, key)
         if row is None:
             raise unknown_row(kind.model, key)
         yield row
@@ -67,7 +67,9 @@ def read_rows(rows: Iterable[tuple[Kind, str]], *, lock: bool) -> dict[tuple[Kin
     With `lock`, they stay locked until the surrounding transaction ends. They are locked in the
     same order as by an import, so that the two cannot deadlock.
     """
-    ids, by_id = list(rows), dict[tuple[Kind, str], Row]()
+    # What code declares need not have a row, and has no key then.
+    ids = [(kind, pk) for kind, pk in rows if pk not in ("", str(None))]
+    by_id = dict[tuple[Kind, str], Row]()
     for kind in Kind:
         # The database's order of keys, which may differ from Python's.
         ordered = all_rows(kind.model).order_by("key")

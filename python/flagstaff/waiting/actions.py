@@ -17,6 +17,7 @@ from django.utils.translation import override
 
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
+from flagstaff._tables.rows import is_stored
 from flagstaff._text import is_whole_number, localized, quoted, say, some
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done, action, all_actions
@@ -120,7 +121,9 @@ def _require_public(run: Run) -> None:
     """Locks values, so that none becomes secret before its action is stored."""
     pks = [str(row.pk) for row in run.rows if run.action.kind is Kind.VALUE]
     rows = read_rows(((Kind.VALUE, pk) for pk in pks), lock=True) if pks else {}
-    _require_storable(replace(run, rows=[*rows.values()]))
+    # What code declares as a secret is one without a row, too.
+    declared = (row for row in run.rows if not is_stored(row))
+    _require_storable(replace(run, rows=[*rows.values(), *declared]))
 
 
 def _require_no_other(waiting: WaitingAction) -> None:

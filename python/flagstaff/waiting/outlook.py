@@ -20,7 +20,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import all_rows, key_is_taken, taken_keys
+from flagstaff._tables.rows import all_rows, declared_row, key_is_taken, taken_keys
 from flagstaff._tables.user_lookup import actor_table, allowed_user_table
 from flagstaff._text import Sentence, say, some
 from flagstaff._text.rules import named_segments
@@ -163,6 +163,10 @@ class _Scene:
             if keys := {key for noun, key in wanted if noun == kind.value}:
                 found = all_rows(kind.model).filter(key__in=keys)
                 rows |= {(kind, row.key): RowState(kind, row) for row in found}
+                # What code declares need not have a row.
+                for key in keys:
+                    if (kind, key) not in rows and (row := declared_row(kind.model, key)):
+                        rows[kind, key] = RowState(kind, row)
         with suppress(FlagstaffError):
             table = allowed_user_table()
             self.expected.users = table.existing(table.pks_of(users)) if users else set()
@@ -286,7 +290,8 @@ class _Scene:
             if not action.takes_away and (event := first_change(action, row, since)):
                 raise EndedError(self._change_text(event, row, is_named=is_named))
             state = self.expected.rows.get((kind, row["key"]))
-            if state is None or str(state.row.pk) != row["pk"]:
+            # What code declares need not have a row.
+            if state is None or ("" if state.row.pk is None else str(state.row.pk)) != row["pk"]:
                 gone.append(row["key"] if is_named else str(_OTHER))
             elif not action.takes_away:
                 self._require_same_fields(action, row, state, is_named=is_named)

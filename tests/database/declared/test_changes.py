@@ -240,4 +240,11 @@ def test_action_of_a_flag_without_a_row_can_wait(new_checkout: Flag, admin_user:
     assert not FeatureFlag.objects.exists()
     make_due()
     [report] = run_jobs()
-    assert FeatureFlag.objects.get().enabled, report
+    assert report["state"] == "done", report
+    assert FeatureFlag.objects.get().enabled
+
+
+def test_declared_secret_without_a_row_cannot_wait(admin_user: User) -> None:
+    Value("api_key", "none", secret=True)
+    line = f"value set api_key sk_1 --as admin --at {TOMORROW}"
+    refused(line, 2, "of a secret value cannot wait")
