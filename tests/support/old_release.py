@@ -12,7 +12,7 @@ from zipfile import ZipFile
 from tests.support.python_processes import ROOT
 
 #: A newer release replaces it here, and nowhere else.
-COMMIT = "e1091aa7c04bcc6c9f98c39683f3fed1d05d3bc2"
+COMMIT = "d3b37fbba2b903f81798407fd8f8087bc9fa61bb"
 _BUILDS = ROOT / "target" / "old-release"
 # What the crate and the package are made of.
 _SOURCES = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "README.md", "LICENSE")
