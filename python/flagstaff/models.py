@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import connections, models
+from django.db import DatabaseError, connections, models, transaction
 from django.db.models.expressions import Combinable
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -33,6 +34,8 @@ from flagstaff.validators import (
 
 # The other models are internal.
 __all__ = ["Change", "FeatureFlag", "KeyValueStore", "Segment"]
+
+logger = logging.getLogger("flagstaff")
 
 
 class FeatureFlag(AbstractFeatureFlag):
@@ -125,6 +128,17 @@ class _WaitingActions(models.QuerySet["WaitingAction"]):
             return self.none()
         of_kind = models.Q(kind=kind) | models.Q(row_kind=kind)
         return self.filter(of_kind, keys__contains=[key])
+
+    def cancel_giving(self, kind: str, key: str, actor: str, why: str) -> None:
+        """Cancels what waits to give a row to users, after a change that nothing may stop.
+
+        So an error of the database is only logged, such as a right that is missing.
+        """
+        try:
+            with transaction.atomic(using=self.db):
+                self.of_row(kind, key).filter(takes_away=False).cancel(actor, why)
+        except DatabaseError:
+            logger.exception("flagstaff: what waits for %s %s was not cancelled", kind, key)
 
     def cancel(self, actor: str, why: str) -> None:
         """Cancels those that wait."""

@@ -97,9 +97,9 @@ def update(
         is_seen = changed.written and "enabled" in (changed.new or {})
         if not (is_seen or is_preview() or has_waited):
             # The flag is locked, so that none of them can be running.
-            waiting = WaitingAction.objects.using(db.alias).of_row(Kind.FLAG.value, key)
-            giving = waiting.filter(takes_away=False)
-            giving.cancel(current_actor(), "the flag was disabled again")
+            waiting = WaitingAction.objects.using(db.alias)
+            why = "the flag was disabled again"
+            waiting.cancel_giving(Kind.FLAG.value, key, current_actor(), why)
         return changed
 
 

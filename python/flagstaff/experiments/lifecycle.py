@@ -82,9 +82,9 @@ def stop(key: str) -> Experiment:
             _decide(experiment, State.STOPPED, "", Kind.STOPPED, text)
         else:
             # What waits is refused after an event, and there is none.
-            waiting = WaitingAction.objects.using(db.alias).of_row(ROW_KIND, key)
-            giving = waiting.filter(takes_away=False)
-            giving.cancel(current_actor(), "the experiment was stopped again")
+            waiting = WaitingAction.objects.using(db.alias)
+            why = "the experiment was stopped again"
+            waiting.cancel_giving(ROW_KIND, key, current_actor(), why)
         return experiment
 
 

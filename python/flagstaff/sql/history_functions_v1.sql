@@ -100,25 +100,28 @@ BEGIN
                     AND (old ?| $2 OR new ?| $2)
             $query$ USING TG_ARGV[0], secret, hidden_pks, TG_RELID, hidden_keys;
             -- Under its earlier keys, too; but not the action that makes it secret, which has no value.
-            EXECUTE $query$
-                UPDATE {waiting_table} SET
-                    arguments = '{}',
-                    result = 'the value has become secret',
-                    state = CASE WHEN ended_at IS NULL THEN 'cancelled' ELSE state END,
-                    ended_by = CASE
-                        WHEN ended_at IS NULL
-                            THEN coalesce(current_setting('flagstaff.actor', true), '')
-                        ELSE ended_by
-                    END,
-                    ended_at = coalesce(ended_at, now())
-                WHERE row_kind = 'value'
-                    AND keys ?| ($3 || ARRAY(
-                        SELECT DISTINCT key FROM {change_table}
-                        WHERE relation = $1::"char" AND object_pk = ANY ($2)
-                            AND object_table = $4::regclass
-                    ))
-                    AND 'waiting ' || id IS DISTINCT FROM current_setting('flagstaff.source', true)
-            $query$ USING TG_ARGV[0], hidden_pks, hidden_keys, TG_RELID;
+            -- Without their table, nothing waits.
+            IF to_regclass($name${waiting_table}$name$) IS NOT NULL THEN
+                EXECUTE $query$
+                    UPDATE {waiting_table} SET
+                        arguments = '{}',
+                        result = 'the value has become secret',
+                        state = CASE WHEN ended_at IS NULL THEN 'cancelled' ELSE state END,
+                        ended_by = CASE
+                            WHEN ended_at IS NULL
+                                THEN coalesce(current_setting('flagstaff.actor', true), '')
+                            ELSE ended_by
+                        END,
+                        ended_at = coalesce(ended_at, now())
+                    WHERE row_kind = 'value'
+                        AND keys ?| ($3 || ARRAY(
+                            SELECT DISTINCT key FROM {change_table}
+                            WHERE relation = $1::"char" AND object_pk = ANY ($2)
+                                AND object_table = $4::regclass
+                        ))
+                        AND 'waiting ' || id IS DISTINCT FROM current_setting('flagstaff.source', true)
+                $query$ USING TG_ARGV[0], hidden_pks, hidden_keys, TG_RELID;
+            END IF;
         END IF;
     END IF;
     statement :=

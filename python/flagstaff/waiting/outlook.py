@@ -6,6 +6,7 @@ now. So each one is compared with the rows that those before it would leave. No 
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from datetime import timezone as fixed_timezone
 from itertools import chain
 from typing import Any
 
+from django.db import DatabaseError
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -55,6 +57,8 @@ from flagstaff.waiting.standing import (
     touched,
 )
 from flagstaff.waiting.stored import OPEN, State, stored_action, stored_run
+
+logger = logging.getLogger("flagstaff")
 
 #: An action that gives something does not run if its time has passed by more than this.
 MAX_DELAY = timedelta(hours=1)
@@ -199,6 +203,12 @@ class _Scene:
                 action.obstacle, action.is_over = error.message, True
             except FlagstaffError as error:
                 action.obstacle = error.message
+            except DatabaseError:
+                raise
+            except Exception as error:
+                # Of code of the project, whose message may contain data. The others go on.
+                logger.exception("flagstaff: waiting action %s cannot be previewed", action.pk)
+                action.obstacle = type(error).__name__
             self.played += [action] if action.run_at is not None else []
 
     def in_front(self, kind: str, keys: Collection[str]) -> list[WaitingAction]:

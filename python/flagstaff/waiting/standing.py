@@ -23,8 +23,8 @@ from flagstaff.waiting.rights import is_reverse
 #: The kind and the primary key of a row with a history.
 RowId: TypeAlias = "tuple[Kind, str]"
 
-# What writes by itself: no person has decided against what runs late.
-_MACHINES = ("plan", f"{WaitingAction.SOURCE} ")
+# The source of a plan, which writes by itself, as what waits: no person has decided.
+_PLAN = "plan"
 
 
 def stored_footprint(footprint: Footprint) -> list[dict[str, Any]]:
@@ -98,7 +98,8 @@ def first_change(waiting: WaitingAction, row: Mapping[str, Any], since: Sequence
         if event.version <= row["version"] or not touched(event, row):
             continue
         if waiting.takes_away:
-            is_by_person = not (event.source or "").startswith(_MACHINES)
+            source = event.source or ""
+            is_by_person = source != _PLAN and not source.startswith(f"{WaitingAction.SOURCE} ")
             if waiting.run_at is not None and event.at > waiting.run_at and is_by_person:
                 return event
         elif event.source not in allowed:

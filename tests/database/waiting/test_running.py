@@ -6,7 +6,7 @@ import json
 import shlex
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
-from typing import Any
+from typing import Any, cast
 from unittest.mock import Mock
 
 import pytest
@@ -160,6 +160,25 @@ def test_kill_of_a_flag_that_is_off_cancels_what_waits_for_it(ana: User) -> None
     waiting.refresh_from_db()
     assert (waiting.state, waiting.ended_by) == ("cancelled", str(ana.pk))
     assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.parametrize(
+    "problem",
+    [
+        "CREATE ROLE web; GRANT SELECT, UPDATE ON flagstaff_featureflag TO web;"
+        "GRANT SELECT ON flagstaff_featureflag_allowed_users, flagstaff_change TO web;"
+        "SET LOCAL ROLE web",
+        "ALTER TABLE flagstaff_waitingaction RENAME TO elsewhere",
+    ],
+    ids=["no right", "no table"],
+)
+def test_kill_succeeds_if_what_waits_cannot_be_cancelled(problem: str, shop: Shop) -> None:
+    shop.flag("dark_mode")
+    changes.flags.disable(KEY)
+    rows(problem)
+    assert run(f"kill {KEY} dark_mode --no-wait").status == 0
+    rows("RESET ROLE")
+    assert not FeatureFlag.objects.filter(enabled=True).exists()
 
 
 def test_action_that_would_reach_more_users_than_when_it_was_asked_for_does_not_run(
@@ -399,6 +418,22 @@ def test_value_that_becomes_secret_ends_what_waits_and_leaves_no_arguments_and_r
     assert "hunter" not in str([*WaitingAction.objects.values(), *Change.objects.values()])
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE flagstaff_keyvaluestore SET secret = true",
+        "INSERT INTO flagstaff_keyvaluestore (key, value, secret) VALUES ('new', '1', true)",
+    ],
+)
+def test_value_becomes_secret_before_the_table_of_what_waits_exists(
+    statement: str, shop: Shop
+) -> None:
+    shop.value("payment_gateway")
+    rows("ALTER TABLE flagstaff_waitingaction RENAME TO elsewhere")
+    rows(statement)
+    assert KeyValueStore.objects.filter(secret=True).count() == 1
+
+
 def test_preview_of_a_mark_as_secret_ends_nothing(ana: User, shop: Shop) -> None:
     permit(ana, "change_keyvaluestore")
     shop.value("payment_gateway")
@@ -469,6 +504,30 @@ def test_label_of_a_project_with_a_percent_sign_is_shown(monkeypatch: pytest.Mon
         monkeypatch.setattr(f"flagstaff.{module}.all_actions", lambda _kind: [widen])
     ask(f"widen {KEY}")
     assert f"{KEY}: Widen to 60 %" in run("waiting list").out
+
+
+def test_action_whose_preview_fails_stops_no_other(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As code of a project may do after an upgrade."""
+    preview = Mock(side_effect=lambda key: changes.flags.set_rollout(key, 60))
+
+    @action(Kind.FLAG, "widen search_v2")
+    def widen(key: str) -> changes.Changed:
+        """Widen a flag."""
+        return cast("changes.Changed", preview(key))
+
+    for module in ("cli.main", "waiting.stored"):
+        monkeypatch.setattr(
+            f"flagstaff.{module}.all_actions", lambda kind: [widen, *all_actions(kind)]
+        )
+    shop.flag("dark_mode")
+    ask(f"widen {KEY}")
+    ask("off dark_mode")
+    preview.side_effect = ValueError("card 4711")
+    assert run("waiting list").status == 0
+    make_due()
+    assert [report["state"] for report in run_jobs()] == ["failed", "done"]
 
 
 def test_list_leaves_out_no_action() -> None:

@@ -11,7 +11,7 @@ from django.contrib.auth.models import User
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from flagstaff import changes
+from flagstaff import acting_as, changes
 from flagstaff.models import Change, FeatureFlag, KeyValueStore, WaitingAction
 from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import permit
@@ -107,12 +107,14 @@ def test_off_runs_late_and_on_expires() -> None:
     ]
 
 
-def test_late_off_does_not_run_after_a_person_has_turned_the_flag_on() -> None:
+@pytest.mark.parametrize("source", ["command", "planning"])
+def test_late_off_does_not_run_after_a_person_has_turned_the_flag_on(source: str) -> None:
     waiting = at(f"off {KEY}", NINE)
     WaitingAction.objects.update(run_at=Now() - timedelta(days=2))
     changes.flags.disable(KEY)
     Change.objects.update(at=Now() - timedelta(days=3))
-    run(f"on {KEY} --as ana")
+    with acting_as(User.objects.get(username="ana"), source=source):
+        changes.flags.enable(KEY)
     run_jobs()
     waiting.refresh_from_db()
     assert (waiting.state, waiting.result[:26]) == ("failed", f"ana turned {KEY} on at")
