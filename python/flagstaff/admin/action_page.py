@@ -238,7 +238,9 @@ class ActionPage:
         if versions is not None and (newer := [*self.subject.newer_texts(versions)]):
             self.problems += newer
             return self._page(run, self._look(run))
-        done = ask(run, look, self.later.at, until=self.later.until, approval=approval)
+        at, until = self.later.times
+        # The page has named what would end, of the rows that the user may see.
+        done = ask(run, look, at, until=until, approval=approval, names_ends=False)
         rows = asked_together(find(done.key))
         name = done.record["asked_by_name"]
         lines = [waiting_line(self.admin.admin_site, row, name) for row in rows]

@@ -29,7 +29,7 @@ from flagstaff.admin.links import back_url, list_link, page_url, row_id, row_lin
 from flagstaff.admin.look_tables import newer_texts, tables_of
 from flagstaff.admin.receipt import Receipt, Receipts
 from flagstaff.admin.rights import may
-from flagstaff.admin.waiting_lines import ended_lines
+from flagstaff.admin.waiting_lines import ended_lines, later_notes
 from flagstaff.conf import conf
 from flagstaff.history.log import has_history
 from flagstaff.waiting.actions import look_ahead
@@ -92,6 +92,9 @@ class RowSubject:
         timeout = _SHORT_COUNT if self.is_urgent else COUNT_TIMEOUT
         look = look_ahead(run, at, viewer=self.request.user, timeout=timeout)
         self._require_rights(look)
+        if at is not None:
+            ends = later_notes(self.site, self.request, look.changed, at)
+            look = replace(look, notes=[*look.notes, *ends])
         # What an app does is seen before it is done.
         return replace(look, asks=look.asks or bool(look.lines))
 

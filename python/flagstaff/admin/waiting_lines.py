@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.contrib.admin import AdminSite
@@ -24,6 +25,7 @@ from flagstaff.admin.words import badge, link
 from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
+from flagstaff.waiting.actions import ends_notes
 from flagstaff.waiting.outlook import foresee, would_end
 from flagstaff.waiting.stored import (
     OPEN,
@@ -139,6 +141,18 @@ def ended_lines(
         return [waiting_line(site, waiting, names[waiting.asked_by]) for waiting in rows]
 
     return value_or_default("the receipt cannot read the actions that wait", read, [])
+
+
+def later_notes(
+    site: AdminSite, request: HttpRequest, changed: Iterable[Changed], at: datetime
+) -> list[str]:
+    """Returns which actions will not run if these changes are made at a time."""
+
+    def read() -> list[str]:
+        ends = shown_actions(site, request, would_end(changed, at))
+        return [localized(note) for note in ends_notes(ends)]
+
+    return value_or_default("the page of an action cannot read what waits", read, [])
 
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:

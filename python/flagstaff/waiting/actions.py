@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from django.utils.translation import override
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import is_stored
-from flagstaff._text import is_whole_number, localized, quoted, say, some
+from flagstaff._text import Sentence, is_whole_number, localized, quoted, say, some
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
@@ -78,19 +78,21 @@ class UnknownWaitingActionError(FlagstaffError, LookupError):
     """there is no waiting action with this number"""
 
 
-def ask(
+def ask(  # noqa: PLR0913 (the action, when it runs, and who asks)
     run: Run,
     look: Look,
     at: datetime | None,
     *,
     until: datetime | None = None,
     approval: bool = False,
+    names_ends: bool = True,
 ) -> Done:
     """Stores an action of the present actor, who must be a user with the right for it.
 
     `until` also stores the action that ends it then; one approval and one cancellation are for
-    both. `approval` asks for one also where the settings do not. Raises ConflictError if a row has
-    changed since the look, NoHistoryError if changes leave no entry, or NotAllowedError.
+    both. `approval` asks for one also where the settings do not. `names_ends` is not for a user who
+    may not see all rows. Raises ConflictError if a row has changed since the look, NoHistoryError
+    if changes leave no entry, or NotAllowedError.
     """
     require_history()
     _require_may_wait(run, at)
@@ -111,7 +113,8 @@ def ask(
             with rejections(secret=False):
                 ended = _saved(end, "asked")
             done = replace(done, messages=[*done.messages, *ended.messages])
-        notes = [*_ends_notes(look, at)]
+        ends = would_end(look.changed, at) if names_ends and at is not None else ()
+        notes = [*ends_notes(ends)]
     if any(time is not None and is_shown_twice(time) for time in (at, until)):
         notes.append(say("the clock shows this time twice that day, and it runs the first time"))
     return replace(done, undo=Undo((KIND, "cancel", begin.key)), notes=notes)
@@ -153,7 +156,8 @@ def look_ahead(
 ) -> Look:
     """Returns what an action would do at a time, to the rows as those before it will leave them.
 
-    Its notes say which others would then not run. Raises FlagstaffError as `look_at`.
+    Without a viewer, its notes say which others would then not run. Raises FlagstaffError as
+    `look_at`.
     """
     look = look_at(run, viewer=viewer, timeout=timeout)
     if at is None:
@@ -162,13 +166,15 @@ def look_ahead(
     if rows is not None:
         with previewed(rows):
             look = replace(look_at(run, viewer=viewer, timeout=timeout), expected=look.expected)
-    return replace(look, notes=[*look.notes, *_ends_notes(look, at)])
+    # Not everybody may see the rows of the others: a page asks for those of its viewer.
+    ends = would_end(look.changed, at) if viewer is None else ()
+    return replace(look, notes=[*look.notes, *ends_notes(ends)])
 
 
-def _ends_notes(look: Look, at: datetime | None) -> Iterator[str]:
-    """Yields which actions would not run after this one."""
-    if at is not None and (ends := some(map(action_text, would_end(look.changed, at)))):
-        yield say("it runs before these, which then will not run: {actions}", actions=ends)
+def ends_notes(ends: Iterable[WaitingAction]) -> Iterator[Sentence]:
+    """Yields which actions would not run after one that is asked for."""
+    if actions := some(map(action_text, ends)):
+        yield say("it runs before these, which then will not run: {actions}", actions=actions)
 
 
 def _row_kind(rows: Sequence[Any], run: Run) -> str:

@@ -23,6 +23,7 @@ from tests.support.admin_pages import (
     FLAGS,
     VALUES,
     act,
+    answer,
     flag_url,
     message_links,
     messages_of,
@@ -105,6 +106,21 @@ def test_request_of_a_user_who_may_not_see_users_has_the_numbers_for_those_who_m
     assert waiting.consequence == Consequence.MOST
     assert waiting.users.endswith("Afterwards 2 of 2 users have it.")
     assert waiting.rough_users == "The users cannot be counted."
+
+
+@pytest.mark.parametrize("permission", ["view_featureflag", "view_keyvaluestore"])
+def test_page_names_what_would_end_only_to_who_may_see_it(permission: str, shop: Shop) -> None:
+    segment = shop.segment("enterprise")
+    shop.flag("invoices", enabled=False)
+    ask("on invoices")
+    client = shop.client("bob", "change_segment", permission)
+    soon = f"{timezone.now() + timedelta(hours=2):%Y-%m-%dT%H:%M}"
+    typed = {"conditions-0-0-values": "free", "_at": soon}
+    shown = question(client, row_url(segment, "conditions"), **typed)
+    text = "then will not run: Turn on invoices"
+    assert (text in Screen(shown).text) is (permission == "view_featureflag")
+    assert not any("invoices" in message for message in messages_of(answer(client, shown)))
+    assert WaitingAction.objects.count() == 2
 
 
 @pytest.mark.parametrize(

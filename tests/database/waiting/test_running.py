@@ -165,9 +165,11 @@ def test_kill_of_a_flag_that_is_off_cancels_what_waits_for_it(ana: User) -> None
 @pytest.mark.parametrize(
     "problem",
     [
-        "CREATE ROLE web; GRANT SELECT, UPDATE ON flagstaff_featureflag TO web;"
-        "GRANT SELECT ON flagstaff_featureflag_allowed_users, flagstaff_change TO web;"
-        "SET LOCAL ROLE web",
+        (
+            "CREATE ROLE web; GRANT SELECT, UPDATE ON flagstaff_featureflag TO web;"
+            "GRANT SELECT ON flagstaff_featureflag_allowed_users, flagstaff_change TO web;"
+            "SET LOCAL ROLE web"
+        ),
         "ALTER TABLE flagstaff_waitingaction RENAME TO elsewhere",
     ],
     ids=["no right", "no table"],
