@@ -25,13 +25,13 @@ from flagstaff.admin.words import badge, link
 from flagstaff.changes import Changed
 from flagstaff.history.kinds import Kind
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.actions import ends_notes
 from flagstaff.waiting.outlook import foresee, would_end
 from flagstaff.waiting.stored import (
     OPEN,
     PROBLEMS,
     State,
     action_text,
+    ends_notes,
     names_of,
     state_text,
     without_secrets,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -18,7 +18,7 @@ from django.utils.translation import override
 from flagstaff._attribution import current_actor, current_reason
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import is_stored
-from flagstaff._text import Sentence, is_whole_number, localized, quoted, say, some
+from flagstaff._text import is_whole_number, localized, quoted, say
 from flagstaff._value_schema import is_secret
 from flagstaff.actions import Action, Done, action, all_actions
 from flagstaff.actions.commit import look_at, rough, seen_by
@@ -58,6 +58,7 @@ from flagstaff.waiting.stored import (
     PROBLEMS,
     State,
     action_text,
+    ends_notes,
     names_of,
     records_of,
     state_text,
@@ -169,12 +170,6 @@ def look_ahead(
     # Not everybody may see the rows of the others: a page asks for those of its viewer.
     ends = would_end(look.changed, at) if viewer is None else ()
     return replace(look, notes=[*look.notes, *ends_notes(ends)])
-
-
-def ends_notes(ends: Iterable[WaitingAction]) -> Iterator[Sentence]:
-    """Yields which actions would not run after one that is asked for."""
-    if actions := some(map(action_text, ends)):
-        yield say("it runs before these, which then will not run: {actions}", actions=actions)
 
 
 def _row_kind(rows: Sequence[Any], run: Run) -> str:
