@@ -123,7 +123,7 @@ def foreign() -> list[Model]:
         expected={},
         consequence=0,
         users="classified",
-        asked_by=str(User.objects.create_user("topsecret_asker").pk),
+        asked_by=str(User.objects.create_superuser("topsecret_asker").pk),
         reason="classified",
         needs_approval=True,
         state=WaitingAction.State.APPROVAL,
