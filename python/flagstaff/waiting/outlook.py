@@ -55,6 +55,7 @@ from flagstaff.waiting.standing import (
     footprint_of_stored,
     only_takes,
     touched,
+    was_written,
 )
 from flagstaff.waiting.stored import OPEN, State, stored_action, stored_run
 
@@ -371,6 +372,8 @@ class _Scene:
                 raise FlagstaffError(key_is_taken(key, owner))
             if self._rows_of(action):
                 raise EndedError("{key} exists already", key=run.keys[0])
+            if was_written(action):
+                raise EndedError("{key} was created and deleted meanwhile", key=run.keys[0])
             return []
         try:
             with previewed(self.expected):

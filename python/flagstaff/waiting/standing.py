@@ -107,6 +107,17 @@ def first_change(waiting: WaitingAction, row: Mapping[str, Any], since: Sequence
     return None
 
 
+def was_written(creation: WaitingAction) -> bool:
+    """Whether a row with the key of a creation has been there since it was asked for. A query."""
+    before = [f"{WaitingAction.SOURCE} {number}" for number in creation.rests_on]
+    entries = Change.objects.filter(
+        relation=Kind(creation.kind).row_relation,
+        key__in=creation.keys,
+        at__gt=creation.asked_at,
+    )
+    return entries.exclude(source__in=before).exists()
+
+
 # What takes away.
 
 

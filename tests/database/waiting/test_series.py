@@ -150,6 +150,16 @@ def test_action_that_was_killed_never_comes_back_to_life() -> None:
     assert rollout(KEY) == 5
 
 
+def test_creation_of_a_key_that_was_used_meanwhile_never_comes_back_to_life() -> None:
+    permit(User.objects.get(username="ana"), "add_featureflag")
+    at("create brand_new", NINE)
+    assert obstacles() == [""]
+    changes.flags.create("brand_new")
+    changes.flags.delete("brand_new")
+    assert obstacles() == ["brand_new was created and deleted meanwhile"]
+    assert pass_time() == ["failed"]
+
+
 def test_action_ends_when_the_one_before_it_is_cancelled() -> None:
     first = at(f"rollout {KEY} 25", NINE)
     at(f"rollout {KEY} 50", TEN)
