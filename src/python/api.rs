@@ -34,6 +34,8 @@ use crate::live::State;
 /// "raise".
 #[pyfunction]
 #[pyo3(signature = (key, user=None, *, default=false, context=None))]
+#[expect(clippy::inline_always, reason = "a call costs as much as its work")]
+#[inline(always)]
 pub(super) fn flag_enabled<'py>(
     key: Key<'_, 'py>,
     user: Option<&Bound<'py, PyAny>>,

@@ -4,7 +4,7 @@
 -- It has no unique index: a subscriber whose own row exists could not copy that of the publisher.
 CREATE TABLE IF NOT EXISTS {echo_table} (
     number bigint NOT NULL,
-    at timestamptz NOT NULL,
+    at timestamptz NOT NULL CHECK (at BETWEEN '0001-01-02' AND '9000-01-01'),
     -- Seconds within which the next change is due; NULL after the last worker has ended.
     due_within double precision
 );

@@ -429,7 +429,7 @@ def test_callable_that_cannot_be_imported_gives_no_attributes(
 ) -> None:
     store(condition("country", "in", "DE"))
     for path, error in {
-        "shop.flags.missing": "ModuleNotFoundError",
+        "no_such_module.missing": "ModuleNotFoundError",
         f"{__name__}.missing": "ImportError",
     }.items():
         settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": path}
