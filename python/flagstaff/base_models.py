@@ -14,7 +14,7 @@ from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Now
 
 from flagstaff._connection import is_postgresql
-from flagstaff._declared import value_problems
+from flagstaff._declared import DeclaredKey, value_problems
 from flagstaff._tables.rows import declaration, key_is_taken, taken_keys
 from flagstaff._text import TextError, joined, say, some
 from flagstaff.exceptions import FlagstaffError
@@ -222,6 +222,12 @@ class KeyedModel(models.Model):
 
     class Meta:
         abstract = True
+
+    def __init__(self, *arguments: Any, **fields: Any) -> None:
+        super().__init__(*arguments, **fields)
+        # Django asks for the truth of a field, which a declared key refuses.
+        if isinstance(vars(self).get("key"), DeclaredKey):
+            self.key = str(self.key)
 
     def __str__(self) -> str:
         return self.key

@@ -12,7 +12,7 @@ from flagstaff._tables.attributes import doubts
 from flagstaff._tables.database import db
 from flagstaff._tables.groups import missing_groups
 from flagstaff._tables.model_fields import RULES
-from flagstaff._tables.rows import case_variants
+from flagstaff._tables.rows import case_variants, is_stored, present_row
 from flagstaff._tables.states import FlagState, ReleaseState, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._text import MAX_VALUE, say, some
@@ -24,6 +24,7 @@ from flagstaff.changes.changed import Changed, combined_undo, command_line
 from flagstaff.changes.consequence import code_text, flag_text, impact_lines, written_lines
 from flagstaff.changes.row_states import Impact
 from flagstaff.cli.output import Output
+from flagstaff.conf import conf
 from flagstaff.extensions import deciding_code
 from flagstaff.history.describe import Names, describe_change, describe_value, field_label
 from flagstaff.history.kinds import Kind
@@ -143,7 +144,7 @@ def _texts(changed: Changed, names: Names) -> Iterator[str]:
 def _state(changed: Changed, impact: Impact | None, *, is_single: bool) -> Iterator[str]:
     """Yields which users have the flag now, or after what a dry run would do."""
     key = changed.key
-    row, users = Kind.FLAG.find(key), None
+    row, users = present_row(conf.flag_model, key), None
     if impact is not None and (after := impact.after.get((Kind.FLAG, key))):
         row, users = after.row, after.allowed_users
     if row is None:
@@ -151,7 +152,8 @@ def _state(changed: Changed, impact: Impact | None, *, is_single: bool) -> Itera
         code = f"; {code_text(codes[key])}" if codes else ""
         yield f"{key}: the flag no longer exists{code}"
         return
-    allowed = count_allowed_users(row) if users is None else len(users)
+    is_counted = users is None and is_stored(row)
+    allowed = count_allowed_users(row) if is_counted else len(users or ())
     text = flag_summary(row, allowed)
     yield text if is_single else f"{key}: {text}"
     is_enabled = (changed.new or {}).get("enabled") is True

@@ -248,3 +248,13 @@ def test_declared_secret_without_a_row_cannot_wait(admin_user: User) -> None:
     Value("api_key", "none", secret=True)
     line = f"value set api_key sk_1 --as admin --at {TOMORROW}"
     refused(line, 2, "of a secret value cannot wait")
+
+
+def test_row_with_a_declared_key_is_valid(new_checkout: Flag) -> None:
+    row = FeatureFlag(key=new_checkout)
+    row.full_clean()
+    assert type(row.key) is str
+
+
+def test_kill_of_what_has_no_row_says_that_it_is_off(new_checkout: Flag) -> None:
+    assert "no longer exists" not in ok("kill new_checkout").err
