@@ -203,6 +203,8 @@ class DeclaredValue(Generic[_T]):
     def get(self, user: UserLike = None, *, context: Context = None) -> _T:
         """Returns the value for `user`, in its declared type."""
 
+    def __class_getitem__(cls, parameters: object) -> GenericAlias: ...
+
 def current(key: str | None = None) -> Snapshot:
     """Returns the newest snapshot, for one evaluation of `key` or of all flags. Does not block.
 
