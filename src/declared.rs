@@ -39,6 +39,12 @@ pub struct Declared {
 }
 
 impl Declared {
+    /// Whether code declares nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.flags.is_empty() && self.values.is_empty()
+    }
+
     /// What code declares for one key.
     #[must_use]
     pub fn only(&self, key: &str) -> Self {

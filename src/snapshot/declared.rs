@@ -16,7 +16,8 @@ impl Snapshot {
     /// The same rows with these declared keys.
     #[must_use]
     pub fn with_declared(self, declared: &Arc<Declared>) -> Self {
-        if Arc::ptr_eq(&self.declared, declared) {
+        let declares_nothing = self.declared.is_empty() && declared.is_empty();
+        if declares_nothing || Arc::ptr_eq(&self.declared, declared) {
             return self;
         }
         let flags = self.flags.replaced(with_declared(&self.flags, declared));
