@@ -204,6 +204,7 @@ def problems(response: Any, same: frozenset[str] = STORED) -> list[str]:
     texts = (
         *(PlanEvent.objects.values_list("message"), ExperimentEvent.objects.values_list("message")),
         WaitingAction.objects.exclude(users="").values_list("users"),
+        WaitingAction.objects.exclude(rough_users="").values_list("rough_users"),
     )
     stored = {text.casefold() for found in texts for (text,) in found}
     # The kind in front of it is translated.
