@@ -49,6 +49,8 @@ def test_list_of_flags_shows_what_has_no_row(operator: Client, new_checkout: Fla
     screen = show(operator, FLAGS).part(".flagstaff-declared")
     assert "Declared in code" in screen.text
     assert "off, as declared" in screen.text
+    for untrue in ("There are no flags yet", "0 flags"):
+        assert untrue not in show(operator, FLAGS).text
     changes.flags.enable(new_checkout)
     assert not show(operator, FLAGS).all(".flagstaff-declared")
 
