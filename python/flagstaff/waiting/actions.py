@@ -273,20 +273,17 @@ def _require_storable(run: Run) -> None:
         )
 
 
-def asked_together(waiting: WaitingAction) -> list[WaitingAction]:
+def asked_together(waiting: WaitingAction, *, lock: bool = False) -> list[WaitingAction]:
     """Returns an action, and of a period also the one that ends it, in their order. A query."""
     begin = waiting.begun_by or waiting.pk
-    rows = WaitingAction.objects.using(db.alias)
-    return [*rows.filter(Q(pk=begin) | Q(begun_by=begin)).order_by("pk")]
+    rows = WaitingAction.objects.using(db.alias).filter(Q(pk=begin) | Q(begun_by=begin))
+    return [*(rows.select_for_update() if lock else rows).order_by("pk")]
 
 
-def find(key: str, *, lock: bool = False) -> WaitingAction:
+def find(key: str) -> WaitingAction:
     """Returns the waiting action with a number. Raises FlagstaffError."""
-    rows: Any = WaitingAction.objects.using(db.alias)
-    rows = rows.select_for_update() if lock else rows
-    waiting: WaitingAction | None = (
-        rows.filter(pk=int(key)).first() if is_whole_number(key) else None
-    )
+    rows = WaitingAction.objects.using(db.alias)
+    waiting = rows.filter(pk=int(key)).first() if is_whole_number(key) else None
     if waiting is None:
         raise UnknownWaitingActionError(
             'there is no waiting action {key}; "manage.py flags waiting list" lists them',
@@ -427,7 +424,9 @@ def cancel(key: str) -> Done:
 def _locked(key: str, *states: str) -> Iterator[WaitingAction]:
     """Yields an action in one of these states, locked in a transaction. Raises FlagstaffError."""
     with db.atomic():
-        yield _require_state(find(key, lock=True), *states)
+        # Both of a period, in one order: an approval and a cancellation cannot deadlock.
+        asked_together(find(key), lock=True)
+        yield _require_state(find(key), *states)
 
 
 def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
@@ -438,12 +437,11 @@ def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
 
 
 def _end(waiting: WaitingAction, state: str, event: str = "") -> Done:
-    rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
-    of_period = Q(begun_by=waiting.pk) | Q(pk=waiting.begun_by)
     # The end of a period without its begin, and the begin without its end, are not what was asked.
-    others = [*rows.filter(of_period).select_for_update()] if waiting.state in OPEN else []
-    done = [_saved(row, event) for row in map(partial(_ended, state=state), [waiting, *others])]
-    return replace(done[0], messages=[text for one_done in done for text in one_done.messages])
+    period = asked_together(waiting) if waiting.state in OPEN else []
+    others = [row for row in period if row.pk != waiting.pk and row.state in OPEN]
+    done = [_saved(_ended(row, state), event) for row in (waiting, *others)]
+    return replace(done[0], messages=[text for part in done for text in part.messages])
 
 
 def _ended(waiting: WaitingAction, state: str) -> WaitingAction:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
 from threading import Event
 from typing import Any
 
 import pytest
+from django.utils import timezone
 
 from flagstaff import changes
 from flagstaff.models import Change, FeatureFlag, WaitingAction
@@ -14,7 +17,8 @@ from tests.support.concurrency import in_threads, run_during
 from tests.support.fixtures import COMMITTED
 from tests.support.plans import drive_recently
 from tests.support.shop import Shop
-from tests.support.waiting import ask, make_due
+from tests.support.terminals import run
+from tests.support.waiting import TOMORROW, ask, make_due
 
 pytestmark = COMMITTED
 
@@ -76,3 +80,19 @@ def test_action_that_meets_a_kill_of_a_flag_that_is_off_does_not_run() -> None:
     assert run_during(kill, run_due) == []
     assert WaitingAction.objects.get().state == "cancelled"
     assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.parametrize("part", ["begin", "end"])
+def test_cancel_of_a_period_locks_the_begin_before_the_end(part: str) -> None:
+    until = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
+    ask(f"on {KEY} --at {TOMORROW} --until {until}")
+    begin, end = WaitingAction.objects.order_by("id")
+    # As an approval does.
+    lock_begin, lock_end = (
+        partial(WaitingAction.objects.filter(pk=row.pk).update, approval="ok")
+        for row in (begin, end)
+    )
+    cancel = partial(run, f"waiting cancel {begin if part == 'begin' else end}")
+    cancelled = run_during(lock_begin, cancel, lock_end)
+    assert cancelled.status == 0, cancelled.err
+    assert {row.state for row in WaitingAction.objects.all()} == {"cancelled"}
