@@ -15,7 +15,7 @@ from flagstaff._tables.model_fields import RULES
 from flagstaff._tables.rows import case_variants, is_stored, present_row
 from flagstaff._tables.states import FlagState, ReleaseState, state_of
 from flagstaff._tables.user_lookup import allowed_user_table
-from flagstaff._text import MAX_VALUE, say, some
+from flagstaff._text import MAX_VALUE, some
 from flagstaff._text.cells import Record
 from flagstaff._text.rules import groups_of
 from flagstaff.actions import Done
@@ -70,26 +70,17 @@ def report(
 
 
 def _ended(rows: Sequence[Changed]) -> list[str]:
-    """Returns what waits, and will not run because of changes that are made or planned."""
+    """Returns what waits, and will not run because of changes that were made."""
     # A kill does not need it before.
     from flagstaff.waiting.outlook import foresee, would_end  # noqa: PLC0415
-    from flagstaff.waiting.stored import action_text, state_text  # noqa: PLC0415
+    from flagstaff.waiting.stored import action_line  # noqa: PLC0415
 
     try:
         with transaction.atomic(using=db.alias):
             ended = foresee(would_end(rows))
     except Error:
         return []
-    return [
-        say(
-            "{number}: {action}: {state}",
-            number=waiting.key,
-            action=action_text(waiting),
-            state=state_text(waiting),
-        )
-        for waiting in ended
-        if waiting.obstacle
-    ]
+    return [action_line(waiting) for waiting in ended if waiting.obstacle]
 
 
 def texts_of(changes: Sequence[Changed]) -> list[str]:

@@ -57,6 +57,7 @@ from flagstaff.waiting.stored import (
     OPEN,
     PROBLEMS,
     State,
+    action_line,
     action_text,
     ends_notes,
     names_of,
@@ -457,9 +458,8 @@ def _saved(waiting: WaitingAction, event: str) -> Done:
     if event:
         announce(waiting, event)
     waiting.refresh_from_db(using=db.alias)
-    description, state = action_text(waiting), state_text(waiting)
-    text = say("{number}: {action}: {state}", number=waiting.key, action=description, state=state)
-    return Done(waiting.key, [text], records_of([waiting])[0], title=description)
+    title, [record] = action_text(waiting), records_of([waiting])
+    return Done(waiting.key, [action_line(waiting)], record, title=title)
 
 
 #: In the order of the help.

@@ -102,6 +102,16 @@ def state_text(waiting: WaitingAction) -> Sentence:
     return say(text, time=at, why=waiting.result or say(_NOT_RUN))
 
 
+def action_line(waiting: WaitingAction, state: str = "") -> Sentence:
+    """Returns the number of an action, what it does, and what it waits for or another state."""
+    return say(
+        "{number}: {action}: {state}",
+        number=waiting.key,
+        action=action_text(waiting),
+        state=state or state_text(waiting),
+    )
+
+
 def _row(record: Record) -> WaitingAction:
     waiting = WaitingAction(state=record["state"], run_at=record["run_at"])
     waiting.obstacle = record["obstacle"]

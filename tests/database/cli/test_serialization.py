@@ -143,8 +143,10 @@ def test_import_refuses_to_overwrite_newer_versions(tmp_path: Path) -> None:
 
 def test_printed_import_command_keeps_all_options_and_refuses_other_differences(file: Path) -> None:
     edit(file, NARROWER, WINTER, CAROL)
-    shown = run(f"import {file} --delete-missing --skip-unknown --dry-run").err
+    options = "--delete-missing --skip-unknown --cancel-waiting"
+    shown = run(f"import {file} {options} --dry-run").err
     [line] = re.findall(r"to apply exactly this: python manage.py flags (.+)", shown)
+    assert options in line
     changes.flags.set_rollout("dark_mode", 60)
     # Neither --yes nor a confirmation allows another plan.
     for ran in (run(f"{line} --yes"), asked(line)):

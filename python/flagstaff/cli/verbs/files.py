@@ -31,11 +31,12 @@ from flagstaff.cli.verb import Options, Topic, option, switch, verb
 from flagstaff.history.describe import describe_change
 from flagstaff.models import WaitingAction
 from flagstaff.waiting.outlook import foresee
-from flagstaff.waiting.stored import action_text, state_text
+from flagstaff.waiting.stored import action_line
 
 _MAX_KEYS_SHOWN = 20
 # What the write of an import is refused by: all rows of the document at once.
 _DOCUMENT, _PLAN = "document", "expect_plan"
+_CANCEL_WAITING = "--cancel-waiting"
 # Arguments of `apply`, and the options of `import` that set them.
 _SWITCHES = {
     "delete_missing": "--delete-missing",
@@ -117,7 +118,7 @@ def export(options: Options, out: Output) -> None:
             "skip users that do not exist, and list them",
             dest="skip_unknown_users",
         ),
-        switch("--cancel-waiting", "cancel the actions that wait for rows of the file"),
+        switch(_CANCEL_WAITING, "cancel the actions that wait for rows of the file"),
         add_attribution,
         add_wait,
         add_yes,
@@ -186,7 +187,8 @@ def import_(options: Options, out: Output) -> Done:
         problem = CommandError(
             f"{counted(len(changes), 'change')} would be made", returncode=DIFFERS
         )
-        switches = [switch for name, switch in _SWITCHES.items() if options[name]]
+        all_switches = {**_SWITCHES, "cancel_waiting": _CANCEL_WAITING}
+        switches = [switch for name, switch in all_switches.items() if options[name]]
         line = command_line("import", options["path"], *switches, "--expect-plan", imported.plan)
         out.message(f"to apply exactly this: {line}")
     result = {
@@ -213,6 +215,6 @@ def _report_waiting(document: Mapping[str, Any], out: Output, *, cancels: bool) 
     ]
     if cancels and not out.is_dry_run:
         actions.filter(pk__in=[row.pk for row in rows]).cancel(current_actor(), "by an import")
+    done = "would be cancelled" if out.is_dry_run else "cancelled"
     for row in rows if cancels else foresee(rows):
-        state = "cancelled" if cancels else state_text(row)
-        out.message(f"{row.pk}: {action_text(row)}: {state}")
+        out.message(action_line(row, done if cancels else ""))
