@@ -52,6 +52,11 @@ class Kind(Enum):
         return next(kind for kind, relations in _RELATIONS.items() if relation in relations)
 
     @classmethod
+    def of_noun(cls, noun: str) -> Kind | None:
+        """Returns the kind with this word; None for rows without a history."""
+        return next((kind for kind in cls if kind.value == noun), None)
+
+    @classmethod
     def of_model(cls, model: type[Model]) -> Kind | None:
         """Returns the kind whose rows are of this model; None for another model."""
         return next((kind for kind in cls if kind.model is model), None)

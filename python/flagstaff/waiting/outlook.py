@@ -259,7 +259,7 @@ class _Scene:
 
     def _rows_of(self, action: WaitingAction) -> list[Any]:
         """Returns the rows whose rights decide, as they would be then."""
-        kind = next((kind for kind in Kind if kind.value == action.row_kind), None)
+        kind = Kind.of_noun(action.row_kind)
         if kind is None:
             present = stored_action(action).present
             return [] if present is None else [*present(action.keys).rows]
@@ -291,7 +291,7 @@ class _Scene:
         """Raises FlagstaffError if a row that decides is another one, or not as expected."""
         gone = list[str]()
         for row in action.stands_on:
-            kind = next((kind for kind in Kind if kind.value == row["kind"]), None)
+            kind = Kind.of_noun(row["kind"])
             if kind is None:
                 continue
             is_own = row["kind"] == action.row_kind and row["key"] in action.keys
@@ -412,7 +412,7 @@ class _Scene:
                 self.expected.rows[at] = change.after
             for name in change.new or change.old or () if change.written else ():
                 self.touched[change.kind.value, change.key, name].add(action.pk)
-        kind = next((kind for kind in Kind if kind.value == action.kind), None)
+        kind = Kind.of_noun(action.kind)
         if kind is not None and not changes and not action.takes_away:
             # A creation.
             rows = {(kind, key): RowState(kind, kind.model(key=key)) for key in action.keys}

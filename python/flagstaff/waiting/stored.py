@@ -47,7 +47,7 @@ def stored_run(waiting: WaitingAction, rows: Sequence[Any] | None = None) -> Run
 
 def stored_action(waiting: WaitingAction) -> Action:
     """Returns the action of this name. Raises FlagstaffError if the code has none any more."""
-    kind = next((kind for kind in Kind if kind.value == waiting.kind), waiting.kind)
+    kind = Kind.of_noun(waiting.kind) or waiting.kind
     action = next((action for action in all_actions(kind) if action.name == waiting.action), None)
     if action is None:
         raise FlagstaffError(

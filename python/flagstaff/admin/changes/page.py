@@ -359,7 +359,7 @@ def _filters(site: AdminSite, request: HttpRequest) -> Filters:
 
 def _row_of(filters: Filters) -> Any:
     """Returns the row whose history this is; None if the filters do not name one. One query."""
-    kind = next((kind for kind in Kind if kind.value == filters.of_kind), None)
+    kind = Kind.of_noun(filters.of_kind)
     return kind.find(filters.of_key) if kind and filters.of_key else None
 
 
