@@ -53,6 +53,7 @@ from flagstaff.waiting.standing import (
     events_since,
     first_change,
     footprint_of_stored,
+    is_own,
     only_takes,
     touched,
     was_written,
@@ -294,9 +295,10 @@ class _Scene:
             kind = Kind.of_noun(row["kind"])
             if kind is None:
                 continue
-            is_own = row["kind"] == action.row_kind and row["key"] in action.keys
             # Not everybody may see what else uses a segment, and names others.
-            is_named = is_own or (kind is Kind.SEGMENT and action.row_kind != kind.value)
+            is_named = is_own(action, row) or (
+                kind is Kind.SEGMENT and action.row_kind != kind.value
+            )
             since = self.events.get((kind, row["pk"]), ())
             if not action.takes_away and (event := first_change(action, row, since)):
                 raise EndedError(self._change_text(event, row, is_named=is_named))
@@ -420,7 +422,7 @@ class _Scene:
         elif not changes:
             # Of a plan, which changes its flag.
             for row in action.stands_on:
-                for name in row["fields"] if row["key"] in action.keys else ():
+                for name in row["fields"] if is_own(action, row) else ():
                     self.touched[row["kind"], row["key"], name].add(action.pk)
 
 

@@ -8,7 +8,7 @@ that is killed leaves the action waiting.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
 from typing import Any
@@ -49,7 +49,7 @@ from flagstaff.waiting.actions import JOB_TIMEOUT
 from flagstaff.waiting.hooks import announce
 from flagstaff.waiting.outlook import MAX_DELAY, foresee, takings, unnamed
 from flagstaff.waiting.rights import require_approver, require_right, users_with_rights
-from flagstaff.waiting.standing import footprint_of_stored
+from flagstaff.waiting.standing import footprint_of_stored, is_own, source_of
 from flagstaff.waiting.stored import OPEN, PROBLEMS, State, action_text, stored_run
 
 logger = logging.getLogger("flagstaff")
@@ -225,7 +225,7 @@ def _write(waiting: WaitingAction) -> str:
     look = Look() if waiting.takes_away else look_at(run, timeout=JOB_TIMEOUT)
     if not waiting.takes_away:
         require_consequence(waiting, look)
-    source, texts = f"{WaitingAction.SOURCE} {waiting.pk}", list[str]()
+    source, texts = source_of(waiting.pk), list[str]()
 
     def write(expected: Expected) -> Written:
         written, left_out = _written(waiting, run, expected)
@@ -266,7 +266,7 @@ def _written(waiting: WaitingAction, run: Run, expected: Expected) -> tuple[Writ
     locks itself, and refuses by `expected`, also another version of its flag.
     """
     if run.action.look is None:
-        own = [row for row in waiting.stands_on if _is_own(waiting, row)]
+        own = [row for row in waiting.stands_on if is_own(waiting, row)]
         locked = read_rows(((Kind(row["kind"]), row["pk"]) for row in own), lock=True)
         run = replace(run, rows=[*locked.values()])
     _require_no_obstacle(foresee([waiting])[0])
@@ -279,10 +279,6 @@ def _written(waiting: WaitingAction, run: Run, expected: Expected) -> tuple[Writ
     left_out = [key for key in waiting.keys if key not in run.keys]
     texts = [str(say("left out: {keys}", keys=some(left_out)))] if left_out else []
     return run.write(expected), texts
-
-
-def _is_own(waiting: WaitingAction, row: Mapping[str, Any]) -> bool:
-    return row["kind"] == waiting.row_kind and row["key"] in waiting.keys
 
 
 def _require_no_obstacle(waiting: WaitingAction) -> None:

@@ -23,8 +23,8 @@ from flagstaff.waiting.rights import is_reverse
 #: The kind and the primary key of a row with a history.
 RowId: TypeAlias = "tuple[Kind, str]"
 
-# The source of a plan, which writes by itself, as what waits: no person has decided.
-_PLAN = "plan"
+# The sources of what waits, and of a plan, which write by themselves: no person has decided.
+_SOURCE, _PLAN = f"{WaitingAction.SOURCE} ", "plan"
 
 
 def stored_footprint(footprint: Footprint) -> list[dict[str, Any]]:
@@ -80,6 +80,16 @@ def events_since(actions: Iterable[WaitingAction]) -> dict[RowId, list[Event]]:
     return by_row
 
 
+def is_own(action: WaitingAction, row: Mapping[str, Any]) -> bool:
+    """Whether a row that an action stands on is one that it changes."""
+    return row["kind"] == action.row_kind and row["key"] in action.keys
+
+
+def source_of(number: int) -> str:
+    """Returns the source of what the action with this number writes."""
+    return f"{_SOURCE}{number}"
+
+
 def touched(event: Event, row: Mapping[str, Any]) -> list[str]:
     """Returns the fields that decide and that a change has set; all of a new or deleted row."""
     names = {*row["fields"], "key"}
@@ -93,13 +103,13 @@ def first_change(waiting: WaitingAction, row: Mapping[str, Any], since: Sequence
 
     Of what takes away, it is one that a person has made after the time of the action.
     """
-    allowed = {f"{WaitingAction.SOURCE} {number}" for number in waiting.rests_on}
+    allowed = {*map(source_of, waiting.rests_on)}
     for event in since:
         if event.version <= row["version"] or not touched(event, row):
             continue
         if waiting.takes_away:
             source = event.source or ""
-            is_by_person = source != _PLAN and not source.startswith(f"{WaitingAction.SOURCE} ")
+            is_by_person = source != _PLAN and not source.startswith(_SOURCE)
             if waiting.run_at is not None and event.at > waiting.run_at and is_by_person:
                 return event
         elif event.source not in allowed:
@@ -109,13 +119,12 @@ def first_change(waiting: WaitingAction, row: Mapping[str, Any], since: Sequence
 
 def was_written(creation: WaitingAction) -> bool:
     """Whether a row with the key of a creation has been there since it was asked for. A query."""
-    before = [f"{WaitingAction.SOURCE} {number}" for number in creation.rests_on]
     entries = Change.objects.filter(
         relation=Kind(creation.kind).row_relation,
         key__in=creation.keys,
         at__gt=creation.asked_at,
     )
-    return entries.exclude(source__in=before).exists()
+    return entries.exclude(source__in=[*map(source_of, creation.rests_on)]).exists()
 
 
 # What takes away.

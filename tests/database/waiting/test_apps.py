@@ -18,11 +18,12 @@ from flagstaff.admin import action_page
 from flagstaff.models import Change, FeatureFlag, WaitingAction
 from flagstaff.rollouts import plans
 from flagstaff.rollouts.models import DriverRun, Plan
+from flagstaff.waiting.outlook import foresee
 from tests.support.admin_pages import act, flag_url, permit, question
 from tests.support.experiments import KEY as EXPERIMENT
 from tests.support.plans import KEY, STEPS, action_url, drive_recently, make_flag, plan_url, rollout
 from tests.support.screen import Screen
-from tests.support.shop import Shop
+from tests.support.shop import STAFF, Shop
 from tests.support.terminals import refused, run
 from tests.support.waiting import TOMORROW, ask, make_due, run_jobs
 
@@ -68,6 +69,17 @@ def test_plan_that_is_given_with_the_start_is_created_then(shop: Shop) -> None:
     assert run_jobs()[0]["state"] == "done"
     flag = shop.flag("summer_banner")
     assert (flag.enabled, flag.rollout_percent) == (True, 10)
+
+
+def test_plan_that_starts_before_touches_no_segment_with_the_key_of_its_flag(shop: Shop) -> None:
+    shop.segment(KEY, conditions=[STAFF])
+    rules = [{"conditions": [{"segment": KEY}]}]
+    changes.flags.update(KEY, {"rules": rules})
+    shop.flag("summer_banner", rollout_percent=5, rules=rules)
+    ask(START)
+    later = ask("rollout summer_banner 50")
+    [later] = foresee([later])
+    assert not later.obstacle
 
 
 def replace_the_plan() -> None:
