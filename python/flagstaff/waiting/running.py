@@ -148,8 +148,9 @@ def _run_one(pk: int) -> WaitingReport | None:
             waiting = _claimed(pk)
             if waiting is None or (waiting.waits_for and not waiting.is_late):
                 return None
-            state, result, is_ended = _outcome(waiting)
-            if not (is_ended or _end(waiting, state, result)):
+            state, result = _outcome(waiting)
+            # What is done is stored with what it wrote.
+            if state != State.DONE and not _end(waiting, state, result):
                 return None
     except _EndedMeanwhileError:
         return None
@@ -166,8 +167,8 @@ def _run_one(pk: int) -> WaitingReport | None:
 def _end(waiting: Any, state: str, result: str, entries: Sequence[int] = ()) -> bool:
     """Stores what became of an action; False if a person, or a kill, has ended it meanwhile."""
     end = {} if state == State.WAITING else {"ended_at": Now()}
-    open_one = WaitingAction.objects.using(db.alias).filter(pk=waiting.pk, state=waiting.state)
-    if not open_one.update(state=state, result=result, entries=[*entries], **end):
+    rows = WaitingAction.objects.using(db.alias).filter(pk=waiting.pk, state=waiting.state)
+    if not rows.update(state=state, result=result, entries=[*entries], **end):
         return False
     if end:
         announce(waiting, "done" if state == State.DONE else "failed")
@@ -187,40 +188,40 @@ def _claimed(pk: int) -> WaitingAction | None:
     return None if waiting is None else foresee([waiting])[0]
 
 
-def _outcome(waiting: Any) -> tuple[str, str, bool]:
-    """Runs an action, and returns its state, what it did or why not, and whether that is stored."""
+def _outcome(waiting: Any) -> tuple[str, str]:
+    """Runs an action, and returns its state, and what it did or why not."""
     if waiting.is_late:
         text = say("its time has passed, so it did not run")
-        return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; "), False
+        return State.EXPIRED, joined(filter(None, [text, waiting.result]), "; ")
     try:
         # A savepoint, so that the outcome can be stored after an error of the database.
         with db.atomic():
-            return State.DONE, _write(waiting), True
+            return State.DONE, _write(waiting)
     except OperationalError:
         raise
     except UncountedError as error:
-        return State.WAITING, error.message, False
+        return State.WAITING, error.message
     except SegmentInUseError as error:
-        return State.FAILED, unnamed(error).message, False
+        return State.FAILED, unnamed(error).message
     except FlagstaffError as error:
         # Without the terminal's advice to expect another version.
         text = error.problem if isinstance(error, ConflictError) else error.message
         if "events" in text.values:
             # In words, instead of the versions of a conflict.
             text = say("{key} was changed after this was asked for: {events}", **text.values)
-        return State.FAILED, text, False
+        return State.FAILED, text
     except _EndedMeanwhileError:
         raise
     except Exception as error:
         # Of code of the project, whose message may contain data.
         logger.exception("flagstaff: waiting action %s failed", waiting.pk)
-        return State.FAILED, type(error).__name__, False
+        return State.FAILED, type(error).__name__
 
 
 def _write(waiting: WaitingAction) -> str:
     """Runs an action, stores what it did, and returns it. Raises FlagstaffError."""
     _require_no_obstacle(waiting)
-    run = stored_run(waiting, rows=None if not waiting.takes_away else ())
+    run = stored_run(waiting, rows=() if waiting.takes_away else None)
     # What takes away is neither counted nor compared.
     look = Look() if waiting.takes_away else look_at(run, timeout=JOB_TIMEOUT)
     if not waiting.takes_away:
@@ -275,7 +276,7 @@ def _written(waiting: WaitingAction, run: Run, expected: Expected) -> tuple[Writ
     if run.action.look is None:
         keys = {row.key: row for row in run.rows}
         present = replace(run, keys=[key for key in waiting.keys if key in keys])
-        run = replace(present, keys=[one.key for one in takings(present.preview())])
+        run = replace(present, keys=[change.key for change in takings(present.preview())])
     left_out = [key for key in waiting.keys if key not in run.keys]
     texts = [str(say("left out: {keys}", keys=some(left_out)))] if left_out else []
     return run.write(expected), texts
