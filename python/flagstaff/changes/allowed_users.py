@@ -110,12 +110,13 @@ def allowed_pks_of(flags: Collection[Row]) -> dict[PrimaryKey, set[PrimaryKey]]:
     through, to_flag, to_user = _links()
     pks_by_flag: dict[PrimaryKey, set[PrimaryKey]] = {flag.pk: set() for flag in flags}
     expected = {} if (previewed := expectation()) is None else previewed.rows
-    for flag in flags if expected else ():
+    flag_ids = {}
+    for flag in flags:
         state = expected.get((Kind.FLAG, flag.key))
-        if state is not None and state.allowed_users is not None:
+        if state is None or state.allowed_users is None:
+            flag_ids[getattr(flag, to_flag.target_field.attname)] = flag.pk
+        else:
             pks_by_flag[flag.pk] = cast("set[PrimaryKey]", {*state.allowed_users})
-            flags = [other for other in flags if other is not flag]
-    flag_ids = {getattr(flag, to_flag.target_field.attname): flag.pk for flag in flags}
     for batch in db.batches(flag_ids):
         rows = all_rows(through).filter(**{f"{to_flag.attname}__in": batch})
         for flag_id, user_id in rows.values_list(to_flag.attname, to_user.attname):

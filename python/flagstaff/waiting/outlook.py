@@ -167,8 +167,8 @@ class _Scene:
         rows = self.expected.rows
         for kind in Kind:
             if keys := {key for noun, key in wanted if noun == kind.value}:
-                found = all_rows(kind.model).filter(key__in=keys)
-                rows |= {(kind, row.key): RowState(kind, row) for row in found}
+                stored = all_rows(kind.model).filter(key__in=keys)
+                rows |= {(kind, row.key): RowState(kind, row) for row in stored}
                 # What code declares need not have a row.
                 for key in keys:
                     if (kind, key) not in rows and (row := declared_row(kind.model, key)):
@@ -183,10 +183,11 @@ class _Scene:
             if action.action == "delete" or "users" in action.arguments
             for key in action.keys
         }
-        flags = [rows[Kind.FLAG, key].row for key in keys if (Kind.FLAG, key) in rows]
-        for pk, pks in (allowed_pks_of(flags) if flags else {}).items():
-            at = next((Kind.FLAG, flag.key) for flag in flags if flag.pk == pk)
-            rows[at] = replace(rows[at], allowed_users=frozenset(pks))
+        states = [rows[Kind.FLAG, key] for key in keys if (Kind.FLAG, key) in rows]
+        pks = allowed_pks_of([state.row for state in states]) if states else {}
+        for state in states:
+            users_of_flag = frozenset(pks[state.row.pk])
+            rows[Kind.FLAG, state.row.key] = replace(state, allowed_users=users_of_flag)
 
     def play(self, until: tuple[datetime, int] | None = None) -> None:
         """Judges all actions in their order, or those that run before a time and a number."""
@@ -372,7 +373,7 @@ class _Scene:
         if run.action.creates:
             for key, owner in taken_keys(action.kind, run.keys).items():
                 raise FlagstaffError(key_is_taken(key, owner))
-            if self._rows_of(action):
+            if run.rows:
                 raise EndedError("{key} exists already", key=run.keys[0])
             if was_written(action):
                 raise EndedError("{key} was created and deleted meanwhile", key=run.keys[0])
