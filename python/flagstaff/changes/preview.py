@@ -11,7 +11,7 @@ from typing import Any
 
 
 @dataclass
-class Expected:
+class ExpectedRows:
     """What previews read in the place of the database: then they make no queries for it."""
 
     #: A `RowState` by kind and key. A key that is missing has no row.
@@ -22,12 +22,12 @@ class Expected:
     uses: Any = None
 
 
-_present = Expected()
-_in_memory: ContextVar[Expected | None] = ContextVar("flagstaff_in_memory", default=None)
+_present = ExpectedRows()
+_in_memory: ContextVar[ExpectedRows | None] = ContextVar("flagstaff_in_memory", default=None)
 
 
 @contextmanager
-def previewed(expected: Expected | None = None) -> Iterator[None]:
+def previewed(expected: ExpectedRows | None = None) -> Iterator[None]:
     """Lets the functions that write validate and return, in the block, without lock or write.
 
     They take the rows of the database, or those that are `expected`, here or in a block around.
@@ -44,7 +44,7 @@ def is_preview() -> bool:
     return _in_memory.get() is not None
 
 
-def expectation() -> Expected | None:
+def expectation() -> ExpectedRows | None:
     """Returns what a `previewed` block expects; None if it takes the rows of the database."""
     expected = _in_memory.get()
     return None if expected is _present else expected

@@ -34,7 +34,7 @@ from flagstaff.changes.allowed_users import allowed_pks_of
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.footprint import digests
 from flagstaff.changes.impact import reached, sides_of
-from flagstaff.changes.preview import Expected, previewed
+from flagstaff.changes.preview import ExpectedRows, previewed
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.changes.segment_use import SegmentInUseError
 from flagstaff.conf import conf
@@ -86,7 +86,7 @@ def foresee(actions: Iterable[WaitingAction]) -> list[WaitingAction]:
 
 def expected_at(
     row_kind: str, run: Run, at: datetime | None, number: int = 0
-) -> tuple[Expected | None, list[int]]:
+) -> tuple[ExpectedRows | None, list[int]]:
     """Returns the rows as the actions before a time will leave them, and which ones these are.
 
     The nearest one is the last. Without any, the rows are None. `number` is that of an action which
@@ -146,7 +146,7 @@ class _Scene:
         ended = rows.filter(pk__in=nearest) if nearest else ()
         self.before = {row.pk: row for row in (*self.waiting, *ended)}
         self.events = events_since(self.waiting)
-        self.expected = Expected()
+        self.expected = ExpectedRows()
         self._read_rows([*more, *((Kind.SEGMENT.value, key) for key in segments)])
         people = {pk for row in self.waiting for pk in (row.asked_by, row.approved_by)}
         actors = {event.actor for event in chain.from_iterable(self.events.values())}
