@@ -55,6 +55,7 @@ _CLASSES = {
     "P0": say("error raised by a function"),
     "XX": say("internal error"),
 }
+_LOCK = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 _OTHER = say("database error")
 _WITH_STATE = "{error} (SQLSTATE {state})"
 
@@ -110,6 +111,11 @@ class _Database:
         with self.connection.cursor() as cursor:
             cursor.execute(fill(sql(file), {**self.tables, **(more_names or {})}), parameters)
             return list(cursor.fetchall())
+
+    def lock(self, name: str) -> None:
+        """Waits for the lock with this name, held until the transaction ends. PostgreSQL only."""
+        with self.connection.cursor() as cursor:
+            cursor.execute(_LOCK, [name])
 
     def batches(self, items: Iterable[Item], at_most: int | None = None) -> Iterator[list[Item]]:
         """Splits `items` into lists that fit into one statement."""

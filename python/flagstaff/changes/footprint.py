@@ -39,7 +39,6 @@ DECIDING: Mapping[Kind | None, tuple[str, ...]] = {
 _SALT = "flagstaff.footprint"
 # The fields that a message names.
 _MAX_NAMED = 5
-_COMPARE_ALONE = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 
 
 class ChangedMeanwhileError(ConflictError):
@@ -107,10 +106,7 @@ def compare_alone() -> None:
     To be called as the last thing before a footprint is read again. SQLite has one writer anyway.
     """
     if db.is_postgresql:
-        with db.connection.cursor() as cursor:
-            cursor.execute(
-                _COMPARE_ALONE, [f"flagstaff look {names(db.connection)['token_table']}"]
-            )
+        db.lock(f"flagstaff look {names(db.connection)['token_table']}")
 
 
 def require_same(expected: Footprint, present: Footprint, reached: Impact) -> None:

@@ -71,7 +71,6 @@ from flagstaff.waiting.times import is_shown_twice
 KIND: Final = "waiting"
 _action = partial(action, KIND, can_wait=False)
 
-_ASK_LOCK: Final = "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtextextended(%s, 0))"
 #: Seconds for a count of users for which nobody waits.
 JOB_TIMEOUT: Final = 5.0
 
@@ -133,8 +132,7 @@ def _require_public(run: Run) -> None:
 
 def _require_no_other(waiting: WaitingAction) -> None:
     """Raises InvalidChangeError if an action that does the same at the same time waits already."""
-    with db.connection.cursor() as cursor:
-        cursor.execute(_ASK_LOCK, [f"flagstaff ask {waiting.kind} {waiting.keys}"])
+    db.lock(f"flagstaff ask {waiting.kind} {waiting.keys}")
     rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
     same = {name: getattr(waiting, name) for name in ("kind", "action", "keys", "run_at")}
     for other in rows.filter(**same):

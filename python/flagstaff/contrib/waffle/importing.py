@@ -193,10 +193,7 @@ def import_rows(rows: Iterable[Row], *, overwrite: Collection[str] = ()) -> list
 def _wait_for_other_imports() -> None:
     """Blocks until no other import is running, which may write newer rows than were read here."""
     if db.is_postgresql:
-        with db.connection.cursor() as cursor:
-            cursor.execute(
-                "SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext(%s))", [__name__]
-            )
+        db.lock(__name__)
 
 
 def _is_equal(flag: Any, users: Collection[Any], converted: Converted) -> bool:
