@@ -25,7 +25,7 @@ from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import admin_of, may
 from flagstaff.admin.row_page import Head, Section
-from flagstaff.admin.waiting_lines import shown_actions, state_badge, viewable_models
+from flagstaff.admin.waiting_lines import shown_actions, state_badge, viewable_models, with_askers
 from flagstaff.admin.words import colour_of, facts_html, link, two_lines
 from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
@@ -110,11 +110,10 @@ class WaitingActionAdmin(AppRowAdmin):
     def get_changelist_instance(self, request: HttpRequest) -> Any:
         """The actions of a page, of which each says whether it will run, and who asked."""
         changelist: Any = super().get_changelist_instance(request)
-        rows: list[Any] = without_secrets(foresee(changelist.result_list))
-        changelist.result_list = rows
-        names = names_of(rows)
-        for row in rows:
-            row.asker, row.shown_users = names[row.asked_by], users_when_asked(row, request.user)
+        rows: list[tuple[Any, str]] = [*with_askers(changelist.result_list)]
+        for row, name in rows:
+            row.asker, row.shown_users = name, users_when_asked(row, request.user)
+        changelist.result_list = [row for row, _name in rows]
         return changelist
 
     @admin.display(description=say("asked by").lazy)

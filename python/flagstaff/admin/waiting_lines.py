@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -82,6 +82,17 @@ def waiting_line(site: AdminSite, waiting: WaitingAction, name: str) -> SafeStri
     return format_html("{}: {}", action, _sentence(waiting, name))
 
 
+def with_askers(actions: Iterable[WaitingAction]) -> Iterator[tuple[WaitingAction, str]]:
+    """Yields actions to show, of which each says whether it will run, with the name of who asked.
+
+    Without what a value is that is secret now. Makes a constant number of queries.
+    """
+    rows = without_secrets(foresee(actions))
+    names = names_of(rows) if rows else {}
+    for waiting in rows:
+        yield waiting, names[waiting.asked_by]
+
+
 def _sentence(waiting: WaitingAction, name: str) -> str:
     by = say("asked by {name}", name=name).local
     return f"{localized(state_text(waiting))}, {by}"
@@ -92,17 +103,15 @@ def row_lines(
 ) -> list[tuple[bool, SafeString]]:
     """Returns a line for each action of a row in these states, and whether it is an alarm.
 
-    Makes up to two queries.
+    Makes a constant number of queries.
     """
 
     def read() -> list[tuple[bool, SafeString]]:
         actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
         shown = shown_actions(site, request, actions.filter(state__in=states))
-        rows = without_secrets(foresee(shown.order_by("run_at", "id")[:_MAX_LINES]))
-        names = names_of(rows) if rows else {}
         return [
-            (waiting.needs_attention, waiting_line(site, waiting, names[waiting.asked_by]))
-            for waiting in rows
+            (waiting.needs_attention, waiting_line(site, waiting, name))
+            for waiting, name in with_askers(shown.order_by("run_at", "id")[:_MAX_LINES])
         ]
 
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
@@ -136,9 +145,8 @@ def ended_lines(
     """Returns a line for each action that will not run because of these changes."""
 
     def read() -> list[SafeString]:
-        rows = foresee(shown_actions(site, request, would_end(changed)))
-        names = names_of(rows) if rows else {}
-        return [waiting_line(site, waiting, names[waiting.asked_by]) for waiting in rows]
+        ends = shown_actions(site, request, would_end(changed))
+        return [waiting_line(site, waiting, name) for waiting, name in with_askers(ends)]
 
     return value_or_default("the receipt cannot read the actions that wait", read, [])
 
@@ -156,21 +164,19 @@ def later_notes(
 
 
 def overview_lines(site: AdminSite, request: HttpRequest) -> list[OverviewLine]:
-    """Returns what waits, and what did not run and why. Makes up to two queries."""
+    """Returns what waits, and what did not run and why. Makes a constant number of queries."""
     actions = WaitingAction.objects.using(db.alias).filter(state__in=(*OPEN, *PROBLEMS))
     shown = shown_actions(site, request, actions).order_by("run_at", "id")
-    rows = without_secrets(foresee(shown[:_MAX_LINES]))
-    names = names_of(rows)
     return [
         OverviewLine(
             action_text(waiting),
-            _sentence(waiting, names[waiting.asked_by]),
+            _sentence(waiting, name),
             _level(waiting),
             _page_of(site, waiting),
             state_badge(waiting),
             str(WaitingAction._meta.verbose_name),
         )
-        for waiting in rows
+        for waiting, name in with_askers(shown[:_MAX_LINES])
     ]
 
 
