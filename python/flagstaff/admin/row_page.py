@@ -358,10 +358,8 @@ class RowPageAdmin(ActionAdmin):
 
     def link_to(self, request: HttpRequest, name: str, row: Any) -> ActionLink:
         """Returns the link to an action of a row."""
-        action, url = (
-            self.page_actions[name],
-            page_url(self.admin_site, self.model, name, row_id(row)),
-        )
+        action = self.page_actions[name]
+        url = page_url(self.admin_site, self.model, name, row_id(row))
         is_visible = self.may_look(request, action, row)
         return ActionLink(action, url if is_visible else "", permission(action.right, row))
 

@@ -144,7 +144,7 @@ def _require_author(options: Options) -> None:
     problem = ""
     if conf.require_reason and not options["reason"].strip():
         problem = "a reason is required by the setting REQUIRE_REASON: pass --reason TEXT"
-    elif conf.require_actor and options["actor"] is options["actor_name"] is None:
+    elif conf.require_actor and options["actor"] is None and options["actor_name"] is None:
         problem = (
             "an actor is required by the setting REQUIRE_ACTOR: pass --as USER, or --as-name NAME"
         )
