@@ -33,7 +33,8 @@ def announce(waiting: WaitingAction, event: str) -> None:
 
 
 def _rows() -> QuerySet[WaitingAction]:
-    return WaitingAction.objects.using(db.alias)
+    # In the order in which people lock the two actions of a period.
+    return WaitingAction.objects.using(db.alias).order_by("pk")
 
 
 def retention() -> Retention:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from threading import Event
@@ -82,17 +83,27 @@ def test_action_that_meets_a_kill_of_a_flag_that_is_off_does_not_run() -> None:
     assert not FeatureFlag.objects.get().enabled
 
 
-@pytest.mark.parametrize("part", ["begin", "end"])
-def test_cancel_of_a_period_locks_the_begin_before_the_end(part: str) -> None:
+def during_a_decision(options: str, work: Callable[[str, str], Any]) -> Any:
+    """Starts work on a due period while another transaction locks its begin, then its end."""
     until = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
-    ask(f"on {KEY} --at {TOMORROW} --until {until}")
+    ask(f"on {KEY} --at {TOMORROW} --until {until} {options}")
+    make_due()
     begin, end = WaitingAction.objects.order_by("id")
-    # As an approval does.
     lock_begin, lock_end = (
         partial(WaitingAction.objects.filter(pk=row.pk).update, approval="ok")
         for row in (begin, end)
     )
-    cancel = partial(run, f"waiting cancel {begin if part == 'begin' else end}")
-    cancelled = run_during(lock_begin, cancel, lock_end)
+    return run_during(lock_begin, lambda: work(begin.key, end.key), lock_end)
+
+
+@pytest.mark.parametrize("part", [0, 1], ids=["begin", "end"])
+def test_cancel_of_a_period_locks_the_begin_before_the_end(part: int) -> None:
+    cancelled = during_a_decision("", lambda *keys: run(f"waiting cancel {keys[part]}"))
     assert cancelled.status == 0, cancelled.err
     assert {row.state for row in WaitingAction.objects.all()} == {"cancelled"}
+
+
+def test_end_of_a_period_that_runs_locks_the_begin_first() -> None:
+    assert during_a_decision("--request", lambda *_keys: run_due()) == ["done"]
+    states = WaitingAction.objects.order_by("id").values_list("state", flat=True)
+    assert [*states] == ["failed", "done"]
