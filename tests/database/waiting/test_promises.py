@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Callable
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -13,6 +14,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.db.models.functions import Now
 from django.test import Client
+from django.utils import timezone
 
 from flagstaff.models import FeatureFlag, KeyValueStore, Segment, WaitingAction
 from flagstaff.waiting.outlook import foresee
@@ -88,7 +90,8 @@ class World:
     def ask(self) -> None:
         """Asks for an action at a random time; what cannot wait is refused."""
         line = self.chance.choice(LINES)(self.chance, self.key())
-        time = f"2027-03-{self.chance.randint(1, 3):02}T{self.chance.randint(8, 18):02}:00"
+        day = timezone.now() + timedelta(days=self.chance.randint(1, 3))
+        time = f"{day:%Y-%m-%d}T{self.chance.randint(8, 18):02}:00"
         run(f"{line} --as {self.chance.choice(['ana', 'ben'])} --at {time}")
 
     def key(self) -> str:
@@ -185,7 +188,7 @@ class World:
         for waiting in said:
             assert self.warnings(f"{LIST}{waiting.pk}/change/") == bool(waiting.obstacle)
         for flag in FeatureFlag.objects.all():
-            own = [one for one in said if one.row_kind == "flag" and flag.key in one.keys]
+            own = [row for row in said if row.row_kind == "flag" and flag.key in row.keys]
             assert self.warnings(row_url(flag)) == sum(bool(waiting.obstacle) for waiting in own)
 
     def warnings(self, url: str) -> int:
@@ -211,11 +214,12 @@ def test_action_runs_if_and_only_if_the_pages_say_so(seed: int, shop: Shop, sett
     world = World(seed, shop, settings)
     for _number in range(8):
         world.ask()
+    assert WaitingAction.objects.exists()
     for _number in range(CHANGES):
         world.change()
     said = foresee(WaitingAction.objects.filter(state__in=WaitingAction.OPEN))
     # A page may have asked for one that nobody approves.
-    promised = {one.pk: not one.obstacle for one in said if one.state == "waiting"}
+    promised = {row.pk: not row.obstacle for row in said if row.state == "waiting"}
     world.require_pages(said)
     states = world.let_times_come()
     became = {pk: states[pk] == "done" for pk in promised}
