@@ -3,6 +3,7 @@
 pub mod stepped;
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -30,7 +31,7 @@ use crate::snapshot::Snapshot;
 
 /// What is known about one connection.
 pub(super) struct Session<'a> {
-    context: &'a Context,
+    context: &'a Arc<Context>,
     connection: &'a RefreshConnection,
     server: ServerInfo,
     /// The statements of a load from this server.
@@ -73,7 +74,7 @@ impl<'a> Session<'a> {
     /// Identifies the server, and configures the session unless a pooler shares it. The register and
     /// the echo outlive the connection.
     pub(super) async fn open(
-        context: &'a Context,
+        context: &'a Arc<Context>,
         connection: &'a RefreshConnection,
         has_alternatives: bool,
         (register, echo): (&'a mut Register, &'a mut Echo),
