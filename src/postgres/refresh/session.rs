@@ -127,7 +127,7 @@ impl<'a> Session<'a> {
                 self.context.status.set_mode(mode, reason);
                 self.set_name().await?;
                 self.report(GAP).await;
-                self.listen_for_echo().await;
+                self.read_echo().await;
                 let problems = self.verification.unnoticed.clone().into_iter();
                 let problems = problems.chain(self.register.problem.clone());
                 let problems = problems.chain(self.echo.problem.clone());
@@ -138,12 +138,12 @@ impl<'a> Session<'a> {
     }
 
     /// Finds out whether changes of the primary still arrive, behind replication.
-    async fn listen_for_echo(&mut self) {
+    async fn read_echo(&mut self) {
         let Self { context, connection, server, .. } = self;
         if let Some(sent) = self.register.take_sent() {
             self.echo.reported(sent);
         }
-        if let Some(arrival) = self.echo.listen(&context.queries, connection, server).await {
+        if let Some(arrival) = self.echo.read(&context.queries, connection, server).await {
             context.status.set_arrival(arrival);
         }
     }
