@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 
 use super::connection::RefreshConnection;
 use super::server_info::ServerInfo;
+use super::subscription::Subscription;
 use crate::boot_time::since_boot;
 use crate::message::{Message, Template};
 use crate::postgres::error::{Error, ErrorKind};
@@ -18,7 +19,8 @@ use crate::postgres::queries::Queries;
 use crate::postgres::status::Arrival;
 use crate::postgres::texts;
 
-/// The longest time without an echo, unless it announces another one: twice that between two reports.
+/// The longest time without an echo, unless it announces another one: twice the longest time
+/// between two reports at the primary.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The least time between two readings.
 const GAP: Duration = Duration::from_secs(1);
@@ -124,8 +126,9 @@ impl Echo {
             return None;
         }
         self.due = now + GAP;
-        if server.subscription.as_ref().is_some_and(|it| !it.has_echo) && !server.standby {
-            return Some(self.not_known((&texts::ECHO_NOT_PUBLISHED).into()));
+        let subscription = server.subscription.as_ref().filter(|_| !server.standby);
+        if let Some(lacking) = subscription.and_then(Subscription::lacking_echo) {
+            return Some(self.not_known(lacking));
         }
         let read = connection.read_echo(queries).await;
         let row = read.and_then(|row| {
