@@ -17,12 +17,12 @@ use crate::watch_registry::WatchRegistry;
 pub(crate) struct Context {
     /// Where snapshots are published.
     pub(crate) live: &'static Live,
-    pub(crate) target: Arc<CurrentTarget>,
+    pub(crate) target: CurrentTarget,
     /// Where reports are written: the same server, or the primary behind replication.
     pub(crate) report_target: Arc<CurrentTarget>,
     /// The primary, if the project has another alias for it.
-    pub(crate) primary: Option<Arc<CurrentTarget>>,
-    pub(crate) pool: Arc<Pool>,
+    pub(crate) primary: Option<CurrentTarget>,
+    pub(crate) pool: Pool,
     pub(crate) queries: Queries,
     pub(crate) status: SharedStatus,
     pub(crate) signals: Signals,

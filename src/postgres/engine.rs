@@ -121,15 +121,15 @@ impl Engine {
     }
 
     fn without_threads(options: &Options, live: &'static Live) -> Result<Self, Error> {
-        let target = Arc::new(CurrentTarget::from_pointee(Target::new(&options.parameters)?));
-        let report_target = Arc::new(CurrentTarget::new(target.load_full()));
+        let target = Arc::new(Target::new(&options.parameters)?);
+        let report_target = Arc::new(CurrentTarget::new(target.clone()));
         let primary = options.report_parameters.as_ref().map(Target::new).transpose()?;
         let context = Arc::new(Context {
             live,
-            pool: Arc::new(Pool::new(report_target.clone(), options.pool_size, options.pool_idle)),
-            target,
+            pool: Pool::new(report_target.clone(), options.pool_size, options.pool_idle),
+            target: CurrentTarget::new(target),
             report_target,
-            primary: primary.map(|primary| Arc::new(CurrentTarget::from_pointee(primary))),
+            primary: primary.map(CurrentTarget::from_pointee),
             queries: Queries::new(&options.names)?,
             status: SharedStatus::new(options.on_event),
             signals: Signals::default(),
@@ -305,7 +305,7 @@ impl fmt::Debug for Options {
 }
 
 /// The body of the engine's thread. Dropping `_ended` tells the owner that the thread has ended.
-fn run(context: &Context, _ended: Sender<()>) {
+fn run(context: &Arc<Context>, _ended: Sender<()>) {
     // An earlier attempt to start this thread may have failed.
     context.status.set_mode(RefreshMode::Starting, None);
     while !context.signals.is_stopped() {

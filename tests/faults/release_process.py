@@ -58,7 +58,7 @@ def results(flags: list[str], values: list[str], variants: list[str]) -> list[An
     users = [*User.objects.order_by("pk")]
     return [
         {key: [flagstaff.flag_enabled(key, user) for user in users] for key in flags},
-        {key: [flagstaff.get_value(key, "none", user=user) for user in users] for key in values},
+        {key: [flagstaff.get_value(key, user=user) for user in users] for key in values},
         {key: [experiments.get_variant(key, user) for user in users] for key in variants},
     ]
 

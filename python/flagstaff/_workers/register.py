@@ -2,8 +2,8 @@
 
 Each worker writes its own row after each load and about every 20 s. A worker that was killed is
 expected until 30 s after its last report, and then lost. Workers behind replication write theirs at
-the primary. The server shows sessions of workers that
-have no row: they do not report, so it is not known what they have applied.
+the primary. The server shows sessions of workers that have no row: they do not report, so it is not
+known what they have applied.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ class Workers:
     unreported: int
     #: Whether the barrier still exists.
     has_barrier: bool
-    #: The number of standbys, subscribers and backups that receive changes. They look alike.
+    #: The number of standbys, subscribers and backups of the server. They look alike.
     receivers: int = 0
 
     @property

@@ -52,7 +52,7 @@ class Propagation:
     #: The regions behind replication in which no worker reports; "" is that of workers without the
     #: setting REGION.
     silent_regions: tuple[str, ...] = ()
-    #: The number of standbys, subscribers and backups that receive changes, if no worker behind
+    #: The number of standbys, subscribers and backups of the server, if no worker behind
     #: replication has reported within a day.
     unknown_receivers: int = 0
     #: The duration of the wait.

@@ -128,8 +128,8 @@ def _absent(counts: Workers | Propagation) -> Iterator[Sentence]:
         )
     if counts.unknown_receivers:
         yield say(
-            "Standbys, subscribers or backups that receive these tables: {count}. No worker there "
-            "has reported.",
+            "Standbys, subscribers or backups of this server: {count}. No worker there has "
+            "reported.",
             count=counts.unknown_receivers,
         )
     if counts.lost:

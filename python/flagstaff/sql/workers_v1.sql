@@ -1,14 +1,13 @@
--- The workers in the register, on each row the number of connected ones that do not report, and
--- whether the barrier exists. Without a worker, one row that is NULL but for these two.
+-- The workers in the register, on each row the number of connected ones that do not report, whether
+-- the barrier exists, and the number of receivers: the standbys, subscribers and backups of the server,
+-- which look alike to a role without rights. Without a worker, one row that is NULL but for these.
 -- One statement: a worker that registers meanwhile is counted as one that does not report. The token
 -- of a row counts only if it is in the table with its random number: after a restore or a failover,
 -- the same id can be another token.
 -- The engine's sessions have a name from the start, and then that of their project's token table.
 -- During a deploy, the table may lack the columns of regions until "migrate".
--- receivers are the standbys, subscribers and backups that receive changes; all look alike to a role
--- without rights.
--- A row shows tokens up to six seconds late, behind replication up to 140, so younger ones do not make a worker late. One time for
--- all rows: workers that are equally behind are in the order of their hosts.
+-- A row shows tokens up to six seconds late, behind replication up to 140, so younger ones do not make
+-- a worker late. One time for all rows: workers that are equally behind are in the order of their hosts.
 -- Every role may see the names, process ids and roles of all sessions.
 -- Behind a pooler, no session belongs to a worker, and none gets its project's name. One without this
 -- name is left out if a worker with the same role reports from behind the pooler.

@@ -11,6 +11,7 @@ use tokio_postgres::Row;
 
 use super::connection::RefreshConnection;
 use super::server_info::ServerInfo;
+use super::subscription::Subscription;
 use crate::boot_time::since_boot;
 use crate::message::{Message, Template};
 use crate::postgres::error::{Error, ErrorKind};
@@ -18,7 +19,8 @@ use crate::postgres::queries::Queries;
 use crate::postgres::status::Arrival;
 use crate::postgres::texts;
 
-/// The longest time without an echo, unless it announces another one: twice that between two reports.
+/// The longest time without an echo, unless it announces another one: twice the longest time
+/// between two reports at the primary.
 const LIMIT: Duration = Duration::from_secs(60);
 /// The least time between two readings.
 const GAP: Duration = Duration::from_secs(1);
@@ -109,7 +111,7 @@ impl Echo {
 
     /// Reads the echo if that is due. Returns whether changes arrive, `None` if nothing was read. A
     /// failure is no error: it is only not known.
-    pub(super) async fn listen(
+    pub(super) async fn read(
         &mut self,
         queries: &Queries,
         connection: &RefreshConnection,
@@ -124,8 +126,9 @@ impl Echo {
             return None;
         }
         self.due = now + GAP;
-        if server.subscription.as_ref().is_some_and(|it| !it.has_echo) && !server.standby {
-            return Some(self.not_known((&texts::ECHO_NOT_PUBLISHED).into()));
+        let subscription = server.subscription.as_ref().filter(|_| !server.standby);
+        if let Some(lacking) = subscription.and_then(Subscription::lacking_echo) {
+            return Some(self.not_known(lacking));
         }
         let read = connection.read_echo(queries).await;
         let row = read.and_then(|row| {
@@ -134,7 +137,7 @@ impl Echo {
         });
         match row {
             Ok(row) => {
-                let arrival = self.heard(row, now);
+                let arrival = self.note(row, now);
                 self.problem = match arrival {
                     Arrival::Certain => None,
                     Arrival::Unknown => Some(not_known((&texts::NO_ECHO).into())),
@@ -160,7 +163,7 @@ impl Echo {
     }
 
     /// Notes what a reading has shown.
-    fn heard(&mut self, row: Option<EchoRow>, now: Duration) -> Arrival {
+    fn note(&mut self, row: Option<EchoRow>, now: Duration) -> Arrival {
         let since = *self.since.get_or_insert(now);
         let number = row.map(|row| row.number);
         let has_changed = match self.last {
@@ -230,7 +233,7 @@ mod tests {
     /// What a worker concludes from the readings at these seconds.
     fn arrivals<const N: usize>(readings: [(u32, EchoRow); N]) -> [Arrival; N] {
         let mut echo = Echo::default();
-        readings.map(|(at, row)| echo.heard(Some(row), at * SECOND))
+        readings.map(|(at, row)| echo.note(Some(row), at * SECOND))
     }
 
     #[test]
@@ -245,8 +248,8 @@ mod tests {
     fn echo_that_was_never_seen_to_change_does_not_say_how_old_the_flags_are() {
         for still in [Some(row(7)), None, Some(EchoRow { number: 7, due_within: None })] {
             let mut echo = Echo::default();
-            let heard = [0, 60, 61].map(|at| echo.heard(still, at * SECOND));
-            assert_eq!(heard, [Arrival::Certain, Arrival::Certain, Arrival::Unknown]);
+            let arrivals = [0, 60, 61].map(|at| echo.note(still, at * SECOND));
+            assert_eq!(arrivals, [Arrival::Certain, Arrival::Certain, Arrival::Unknown]);
         }
     }
 
@@ -268,48 +271,48 @@ mod tests {
     #[test]
     fn copy_that_is_always_late_is_silent_since_the_report_that_has_not_arrived() {
         let mut echo = Echo::default();
-        echo.heard(Some(row(7)), Duration::ZERO);
+        echo.note(Some(row(7)), Duration::ZERO);
         echo.reported((100, 10 * SECOND));
         echo.reported((106, 130 * SECOND));
-        let heard = [20, 40, 70, 71].map(|at| {
+        let arrivals = [20, 40, 70, 71].map(|at| {
             let number = 7 + i64::from(at) / 20;
-            echo.heard(Some(row(number)), at * SECOND)
+            echo.note(Some(row(number)), at * SECOND)
         });
         let certain = Arrival::Certain;
-        assert_eq!(heard, [certain, certain, certain, Arrival::SilentSince(10 * SECOND)]);
-        assert_eq!(echo.heard(Some(row(100)), 80 * SECOND), certain);
+        assert_eq!(arrivals, [certain, certain, certain, Arrival::SilentSince(10 * SECOND)]);
+        assert_eq!(echo.note(Some(row(100)), 80 * SECOND), certain);
     }
 
     #[test]
     fn report_that_has_found_an_older_history_is_expected_in_place_of_the_one_before() {
         let mut echo = Echo::default();
-        echo.heard(Some(row(7)), Duration::ZERO);
+        echo.note(Some(row(7)), Duration::ZERO);
         echo.reported((100, 10 * SECOND));
         echo.reported((8, 60 * SECOND));
-        assert_eq!(echo.heard(Some(row(8)), 75 * SECOND), Arrival::Certain);
+        assert_eq!(echo.note(Some(row(8)), 75 * SECOND), Arrival::Certain);
     }
 
     #[test]
     fn report_of_this_worker_proves_that_the_echo_is_written() {
         let mut echo = Echo::default();
-        echo.heard(Some(row(7)), Duration::ZERO);
+        echo.note(Some(row(7)), Duration::ZERO);
         echo.reported((8, 10 * SECOND));
         let silent = Arrival::SilentSince(10 * SECOND);
-        assert_eq!(echo.heard(Some(row(7)), 71 * SECOND), silent);
+        assert_eq!(echo.note(Some(row(7)), 71 * SECOND), silent);
     }
 
     #[test]
     fn another_server_that_stands_still_does_not_reset_the_age() {
         let mut echo = Echo::default();
-        echo.heard(Some(row(7)), Duration::ZERO);
-        echo.heard(Some(row(8)), 20 * SECOND);
+        echo.note(Some(row(7)), Duration::ZERO);
+        echo.note(Some(row(8)), 20 * SECOND);
         for (at, number) in [(50, 5), (80, 8), (110, 5), (140, 8)] {
             echo.connected();
             let expected =
                 if at > 80 { Arrival::SilentSince(20 * SECOND) } else { Arrival::Certain };
-            assert_eq!(echo.heard(Some(row(number)), at * SECOND), expected, "{at}");
+            assert_eq!(echo.note(Some(row(number)), at * SECOND), expected, "{at}");
         }
         // Only a change on one connection shows that an older history goes on.
-        assert_eq!(echo.heard(Some(row(6)), 150 * SECOND), Arrival::Certain);
+        assert_eq!(echo.note(Some(row(6)), 150 * SECOND), Arrival::Certain);
     }
 }

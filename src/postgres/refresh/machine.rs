@@ -30,7 +30,7 @@ use crate::postgres::suspension;
 const END: Duration = Duration::from_millis(500);
 
 /// Keeps the snapshot up to date until the engine is stopped.
-pub(crate) async fn run(context: &Context) {
+pub(crate) async fn run(context: &Arc<Context>) {
     suspension::thread_starts();
     let (mut backoff, mut register) = (Backoff::default(), Register::new());
     let mut echo = Echo::default();
@@ -57,7 +57,7 @@ pub(crate) async fn run(context: &Context) {
 
 /// Uses one connection, from connecting to its end. `Ok` if the engine was stopped.
 async fn use_connection(
-    context: &Context,
+    context: &Arc<Context>,
     target: &Target,
     first: &mut usize,
     backoff: &mut Backoff,
@@ -81,7 +81,7 @@ async fn use_connection(
 }
 
 async fn serve(
-    context: &Context,
+    context: &Arc<Context>,
     connection: &RefreshConnection,
     has_alternatives: bool,
     backoff: &mut Backoff,
@@ -96,7 +96,7 @@ async fn serve(
 }
 
 /// Deletes the worker's row over a new connection, if the last one was in a load or is lost.
-async fn end(context: &Context, register: &mut Register) {
+async fn end(context: &Arc<Context>, register: &mut Register) {
     register.end_in_region(context);
     if register.may_have_row() {
         let target = context.target.load_full();

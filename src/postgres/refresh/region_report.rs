@@ -2,18 +2,20 @@
 //!
 //! The log-in may take long, so each report has a thread of its own, and no load waits for it.
 
+use std::mem::take;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
 use postgres::Client;
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::register_row::{RegisterRow, Shown};
 use crate::boot_time::since_boot;
-use crate::postgres::connect::pool::{Pool, Task};
+use crate::postgres::connect::pool::Task;
+use crate::postgres::context::Context;
 use crate::postgres::error::Error;
+use crate::postgres::queries::Queries;
 use crate::postgres::random::jittered;
 use crate::postgres::threads;
 
@@ -46,47 +48,26 @@ pub(super) struct RegionReport {
     may_have_row: bool,
 }
 
-/// What a report needs.
-pub(super) struct Statements {
-    /// Writes the row.
-    pub(super) register: String,
-    /// Reads the echo at the primary.
-    pub(super) echo: String,
-}
-
 impl RegionReport {
     /// Whether a report is due that shows this.
     pub(super) fn is_due(&self, shown: Shown) -> bool {
         let now = Instant::now();
         let due = self.written.map_or(now, |(before, at)| {
-            let is_awaited = (before.mode, before.barrier) != (shown.mode, shown.barrier);
-            if is_awaited { now } else { at + self.gap.unwrap_or(GAP) }
+            if shown.is_awaited_after(before) { now } else { at + self.gap.unwrap_or(GAP) }
         });
         self.in_flight.is_none() && self.paused_until.map_or(due, |until| due.max(until)) <= now
     }
 
-    /// Begins a report. Does not block; `wake` is notified at its end.
-    pub(super) fn send(
-        &mut self,
-        (row, shown): (RegisterRow, Shown),
-        pool: &Arc<Pool>,
-        statements: Statements,
-        wake: Arc<Notify>,
-    ) {
-        let (sender, outcome) = channel();
-        let (pool, row) = (pool.clone(), row.of_region(EXPECTED));
-        let task = Task { thread: THREAD, doing: DOING, until: std::time::Instant::now() + REPORT };
-        let report = move || {
-            let work = {
-                let statements = Arc::new(statements);
-                move |client: &mut Client| write(client, &row, &statements)
-            };
-            drop(sender.send(pool.run(task, &mut || false, work)));
-            wake.notify_one();
+    /// Begins a report. Does not block; the engine's thread is woken at its end.
+    pub(super) fn send(&mut self, row: RegisterRow, shown: Shown, context: &Arc<Context>) {
+        let (row, used) = (row.of_region(EXPECTED), context.clone());
+        let work = move |client: &mut Client| {
+            write(client, &row, &used.queries)?;
+            Ok(number_of_echo(client, &used.queries))
         };
         self.may_have_row = true;
-        match threads::spawn(THREAD, DOING, report) {
-            Ok(_) => self.in_flight = Some((shown, since_boot(), outcome)),
+        match begin(context, REPORT, work) {
+            Ok(outcome) => self.in_flight = Some((shown, since_boot(), outcome)),
             Err(_) => self.paused_until = Some(Instant::now() + AFTER_FAILURE),
         }
     }
@@ -113,32 +94,44 @@ impl RegionReport {
     }
 
     /// Deletes the row, because the worker ends. Blocks for half a second at most.
-    pub(super) fn end(&mut self, row: RegisterRow, pool: &Arc<Pool>, register: &str) {
-        if !self.may_have_row {
+    pub(super) fn end(&mut self, row: RegisterRow, context: &Arc<Context>) {
+        if !take(&mut self.may_have_row) {
             return;
         }
-        self.may_have_row = false;
-        let (row, register, pool) = (row.of_region(EXPECTED), register.to_owned(), pool.clone());
-        let task = Task { thread: THREAD, doing: DOING, until: std::time::Instant::now() + END };
-        let (sender, ended) = channel();
-        let work = move |client: &mut Client| {
-            let ended = client.query_typed(&register, &row.parameters());
-            ended.map(drop).map_err(|error| Error::driver(DOING, error))
-        };
-        // A thread of its own: a connection cannot be closed by one that runs asynchronous tasks.
-        let report = move || drop(sender.send(pool.run(task, &mut || false, work)));
-        if threads::spawn(THREAD, DOING, report).is_ok() {
+        let (row, used) = (row.of_region(EXPECTED), context.clone());
+        let work = move |client: &mut Client| write(client, &row, &used.queries);
+        if let Ok(ended) = begin(context, END, work) {
             drop(ended.recv_timeout(END));
         }
     }
 }
 
-/// Writes the row, and returns the number of the echo afterwards, if it can be read.
-fn write(client: &mut Client, row: &RegisterRow, statements: &Statements) -> Outcome {
-    let failed = |error| Error::driver(DOING, error);
-    client.query_typed(&statements.register, &row.parameters()).map_err(failed)?;
-    let echo = client.query_typed(&statements.echo, &[]);
-    Ok(echo.ok().and_then(|rows| rows.first().and_then(|row| row.try_get("number").ok())))
+/// Begins work at the primary, in a thread of its own: a connection cannot be closed by one that runs
+/// asynchronous tasks. Wakes the engine's thread at its end.
+fn begin<T: Send + 'static>(
+    context: &Arc<Context>,
+    limit: Duration,
+    work: impl FnOnce(&mut Client) -> Result<T, Error> + Clone + Send + 'static,
+) -> Result<Receiver<Result<T, Error>>, Error> {
+    let (sender, outcome) = channel();
+    let context = context.clone();
+    let task = Task { thread: THREAD, doing: DOING, until: std::time::Instant::now() + limit };
+    threads::spawn(THREAD, DOING, move || {
+        drop(sender.send(context.pool.run(task, &mut || false, work)));
+        context.signals.wake();
+    })?;
+    Ok(outcome)
+}
+
+fn write(client: &mut Client, row: &RegisterRow, queries: &Queries) -> Result<(), Error> {
+    let written = client.query_typed(&queries.register_in_region, &row.parameters());
+    written.map(drop).map_err(|error| Error::driver(DOING, error))
+}
+
+/// The number of the echo at the primary, if it can be read.
+fn number_of_echo(client: &mut Client, queries: &Queries) -> Option<i64> {
+    let rows = client.query_typed(&queries.echo, &[]).ok()?;
+    rows.first()?.try_get("number").ok()
 }
 
 #[cfg(test)]

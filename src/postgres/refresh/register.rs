@@ -4,12 +4,13 @@
 //! the engine's connection between two steps, for at most the time of `WRITE`, and not for a while
 //! after a failure: a register that is locked or full delays no load by more.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::connection::RefreshConnection;
-use super::region_report::{RegionReport, Sent, Statements};
+use super::region_report::{RegionReport, Sent};
 use super::register_row::{OWN_PARAMETERS, RegisterRow, Shown};
 use super::server_info::ServerInfo;
 use crate::message::Message;
@@ -78,7 +79,7 @@ impl Register {
     /// the row does not show yet are due. A failure is no error: the worker only does not report.
     pub(super) async fn report(
         &mut self,
-        context: &Context,
+        context: &Arc<Context>,
         connection: &RefreshConnection,
         server: &ServerInfo,
         mode: RefreshMode,
@@ -129,9 +130,8 @@ impl Register {
     }
 
     /// Deletes the row at the primary, because the worker ends. Blocks for half a second at most.
-    pub(super) fn end_in_region(&mut self, context: &Context) {
-        let row = self.last_row(context);
-        self.region.end(row, &context.pool, &context.queries.register_in_region);
+    pub(super) fn end_in_region(&mut self, context: &Arc<Context>) {
+        self.region.end(self.last_row(context), context);
     }
 
     fn last_row(&self, context: &Context) -> RegisterRow {
@@ -139,7 +139,7 @@ impl Register {
     }
 
     /// Begins a report to the primary if it is due.
-    fn report_from_region(&mut self, context: &Context, shown: Shown) {
+    fn report_from_region(&mut self, context: &Arc<Context>, shown: Shown) {
         match self.region.ended() {
             None => {}
             Some(Ok(sent)) => (self.sent, self.problem) = (sent.or(self.sent), None),
@@ -149,13 +149,7 @@ impl Register {
         }
         if self.region.is_due(shown) {
             let row = RegisterRow::new(&self.secret, context, shown, shown.mode.as_str());
-            let queries = &context.queries;
-            let statements = Statements {
-                register: queries.register_in_region.clone(),
-                echo: queries.echo.clone(),
-            };
-            let wake = context.signals.notifier();
-            self.region.send((row, shown), &context.pool, statements, wake);
+            self.region.send(row, shown, context);
         }
     }
 
@@ -172,8 +166,7 @@ impl Register {
     fn due(&self, shown: Shown, gap: Duration) -> Instant {
         let now = Instant::now();
         let due = self.written.map_or(now, |(before, at)| {
-            let is_awaited = (before.mode, before.barrier) != (shown.mode, shown.barrier);
-            match (before == shown, is_awaited) {
+            match (before == shown, shown.is_awaited_after(before)) {
                 (true, _) => at + gap,
                 (false, true) => now,
                 (false, false) => at + self.gap_of_tokens,

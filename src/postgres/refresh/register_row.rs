@@ -13,7 +13,7 @@ pub(super) const OWN_PARAMETERS: usize = 9;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shown {
     pub(super) mode: RefreshMode,
-    /// The newest barrier. It is written at once, because a caller waits for it.
+    /// The newest barrier.
     pub(super) barrier: i64,
     pub(super) token: i64,
     pub(super) nonce: i64,
@@ -23,6 +23,11 @@ impl Shown {
     /// What a worker shows as long as its row does not matter.
     pub(super) const NOTHING: Self =
         Self { mode: RefreshMode::Down, barrier: 0, token: 0, nonce: 0 };
+
+    /// Whether it must be written at once after `before`: a caller may wait for it.
+    pub(super) fn is_awaited_after(self, before: Self) -> bool {
+        (before.mode, before.barrier) != (self.mode, self.barrier)
+    }
 }
 
 /// The arguments of `flagstaff_worker_v1`.

@@ -3,6 +3,7 @@
 pub mod stepped;
 
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -30,7 +31,7 @@ use crate::snapshot::Snapshot;
 
 /// What is known about one connection.
 pub(super) struct Session<'a> {
-    context: &'a Context,
+    context: &'a Arc<Context>,
     connection: &'a RefreshConnection,
     server: ServerInfo,
     /// The statements of a load from this server.
@@ -73,7 +74,7 @@ impl<'a> Session<'a> {
     /// Identifies the server, and configures the session unless a pooler shares it. The register and
     /// the echo outlive the connection.
     pub(super) async fn open(
-        context: &'a Context,
+        context: &'a Arc<Context>,
         connection: &'a RefreshConnection,
         has_alternatives: bool,
         (register, echo): (&'a mut Register, &'a mut Echo),
@@ -126,7 +127,7 @@ impl<'a> Session<'a> {
                 self.context.status.set_mode(mode, reason);
                 self.set_name().await?;
                 self.report(GAP).await;
-                self.listen_for_echo().await;
+                self.read_echo().await;
                 let problems = self.verification.unnoticed.clone().into_iter();
                 let problems = problems.chain(self.register.problem.clone());
                 let problems = problems.chain(self.echo.problem.clone());
@@ -137,12 +138,12 @@ impl<'a> Session<'a> {
     }
 
     /// Finds out whether changes of the primary still arrive, behind replication.
-    async fn listen_for_echo(&mut self) {
+    async fn read_echo(&mut self) {
         let Self { context, connection, server, .. } = self;
         if let Some(sent) = self.register.take_sent() {
             self.echo.reported(sent);
         }
-        if let Some(arrival) = self.echo.listen(&context.queries, connection, server).await {
+        if let Some(arrival) = self.echo.read(&context.queries, connection, server).await {
             context.status.set_arrival(arrival);
         }
     }

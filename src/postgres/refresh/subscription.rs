@@ -37,6 +37,12 @@ impl Subscription {
         Ok(Self { lacking, has_echo, notifies })
     }
 
+    /// Why the echo does not arrive by it; `None` if it does.
+    pub(super) fn lacking_echo(&self) -> Option<Message> {
+        let reason = || self.lacking.clone().unwrap_or_else(|| (&texts::ECHO_NOT_PUBLISHED).into());
+        (!self.has_echo).then(reason)
+    }
+
     /// What is known if the server refuses to say it.
     ///
     /// # Errors
@@ -49,5 +55,18 @@ impl Subscription {
             }
             _ => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subscription_without_the_echo_says_first_what_else_it_lacks() {
+        let alone = Subscription { lacking: None, has_echo: false, notifies: true };
+        assert_eq!(alone.lacking_echo(), Some((&texts::ECHO_NOT_PUBLISHED).into()));
+        let hidden = Some((&texts::SUBSCRIPTION_HIDDEN).into());
+        assert_eq!(Subscription { lacking: hidden.clone(), ..alone }.lacking_echo(), hidden);
     }
 }

@@ -13,11 +13,13 @@ from tests.faults.replication.conftest import Region, Regions
 from tests.support.clusters import ready
 from tests.support.fixtures import execute
 from tests.support.python_processes import STRICT, run_python
-from tests.support.workers import Worker
-from tools.limits import seconds
+from tests.support.sessions import within
+from tests.support.workers import NEW_CHECKOUT, Worker
+from tools.limits import SERVER, seconds
 
 KILL = ["flags", "kill", "new_checkout", "--wait", "5"]
 ROWS = "SELECT count(*) FROM flagstaff_worker WHERE is_replicated AND region = %s"
+USAGE = "SELECT sum(count)::int FROM flagstaff_usage WHERE key = 'new_checkout'"
 
 
 @pytest.fixture(autouse=True)
@@ -93,3 +95,11 @@ def test_receivers_without_workers_are_noted_and_do_not_fail_a_wait(regions: Reg
     assert found["complete"] is True
     # The standby, and the subscriber.
     assert found["unknown_receivers"] == 2
+
+
+def test_usage_of_a_region_is_written_at_the_primary(regions: Regions) -> None:
+    execute(regions.primary, "DELETE FROM flagstaff_usage")
+    with in_region("eu", regions.standby) as worker:
+        assert within(SERVER, lambda: execute(regions.primary, ROWS, "eu") == (1,))
+        worker.ask(*NEW_CHECKOUT)
+    assert execute(regions.primary, USAGE) == (1,)

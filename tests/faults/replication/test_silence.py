@@ -75,7 +75,7 @@ def is_current() -> bool:
 
 
 @contextmanager
-def listening(region: Region, echo: Event) -> Iterator[Worker]:
+def reading_echo(region: Region, echo: Event) -> Iterator[Worker]:
     """A worker that has seen the echo change."""
     with ready(region.url, MAX_STALENESS=LIMIT) as worker:
         echo.set()
@@ -96,7 +96,7 @@ def test_worker_is_stale_while_nothing_arrives_and_says_why(
     fault: str, regions: Regions, echo: Event
 ) -> None:
     happen, place, cause = FAULTS[fault]
-    with listening(getattr(regions, place), echo) as worker:
+    with reading_echo(getattr(regions, place), echo) as worker:
         steps = happen(regions)
         next(steps)
         try:
@@ -108,3 +108,14 @@ def test_worker_is_stale_while_nothing_arrives_and_says_why(
             next(steps, None)
         worker.sees(["field", "stale"], False, within=AGAIN)
         assert problems(worker, SILENT) == []
+
+
+def test_age_is_not_known_while_no_worker_reports_to_the_primary(
+    regions: Regions, echo: Event
+) -> None:
+    echo.set()
+    with ready(regions.standby.url, MAX_STALENESS=LIMIT) as worker:
+        worker.sees(["field", "age"], None, within=2 * LIMIT + SEEN)
+        [problem] = problems(worker, UNKNOWN)
+        assert problem.endswith("no worker at the primary writes flagstaff_echo")
+        assert worker.ask("field", "stale") is False

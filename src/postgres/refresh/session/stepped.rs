@@ -32,17 +32,17 @@ pub enum Cause {
 
 /// A worker without a thread. Its connections stay open.
 pub struct SteppedWorker {
-    context: &'static Context,
+    context: &'static Arc<Context>,
     session: Session<'static>,
 }
 
 impl SteppedWorker {
     /// Connects, and loads everything.
-    pub(crate) async fn start(context: &'static Context) -> Result<Self, Error> {
+    pub(crate) async fn start(context: &'static Arc<Context>) -> Result<Self, Error> {
         Ok(Self { context, session: Self::connect(context).await? })
     }
 
-    async fn connect(context: &'static Context) -> Result<Session<'static>, Error> {
+    async fn connect(context: &'static Arc<Context>) -> Result<Session<'static>, Error> {
         let wake = Arc::new(Notify::new());
         let connection = RefreshConnection::open(&context.target.load(), 0, wake).await?;
         let connection: &'static RefreshConnection = Box::leak(Box::new(connection));
