@@ -15,6 +15,7 @@ from flagstaff import Flag, Value, changes, serialization
 from flagstaff.changes.declared import write_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.rollouts import plans
 from tests.support.terminals import document, ok, refused, run, typed
 from tests.support.waiting import TOMORROW, make_due, run_jobs
 
@@ -182,6 +183,20 @@ def test_terminal_changes_what_has_no_row(new_checkout: Flag) -> None:
 def test_plan_makes_the_row(new_checkout: Flag) -> None:
     assert run("plan create new_checkout")[0] == 0
     assert FeatureFlag.objects.get().key == "new_checkout"
+
+
+def test_start_of_a_plan_makes_the_row(new_checkout: Flag) -> None:
+    run_jobs()
+    ok("plan start new_checkout --step 5:1h --step 100 --enable --yes")
+    row = FeatureFlag.objects.get()
+    assert (row.enabled, row.rollout_percent) == (True, 5)
+
+
+def test_start_of_a_plan_expects_a_row_that_nobody_has_made(new_checkout: Flag) -> None:
+    run_jobs()
+    changes.flags.disable(FeatureFlag.objects.create(key="new_checkout").key)
+    with pytest.raises(ConflictError):
+        plans.start("new_checkout", enable=True, expect_version=0)
 
 
 def test_write_rows_makes_missing_rows_and_writes_texts(
