@@ -199,6 +199,15 @@ def test_start_of_a_plan_expects_a_row_that_nobody_has_made(new_checkout: Flag) 
         plans.start("new_checkout", enable=True, expect_version=0)
 
 
+def test_key_that_code_declares_is_taken_for_another_kind(
+    new_checkout: Flag, page_size: Value[int]
+) -> None:
+    with pytest.raises(InvalidChangeError, match="is the key of a flag"):
+        changes.values.create(new_checkout, 1)
+    with pytest.raises(InvalidChangeError, match="is the key of a value"):
+        changes.flags.create(page_size)
+
+
 def test_write_rows_makes_missing_rows_and_writes_texts(
     new_checkout: Flag, page_size: Value[int]
 ) -> None:
