@@ -399,7 +399,8 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
             if not is_text:
                 raise
             return text
-        return text if is_text and not isinstance(read, str) else read
+        is_null = read is None and self.null
+        return text if is_text and not (is_null or isinstance(read, str)) else read
 
     def to_json(self, value: object) -> Any:
         """Returns what JSON stores for a value of the type. Raises ValueError or TypeError."""
@@ -434,6 +435,12 @@ def value_problems(row: Any, *, secret: bool | None = None) -> dict[str, Sentenc
     """
     secret = is_secret(row) if secret is None else secret
     problems, declared = value_schema_problems(row, secret=secret), declared_value(row.key)
+def may_be_null(row: Any) -> bool:
+    """Whether code lets the value of a row be None."""
+    declared = None if row is None else declared_value(row.key)
+    return declared is not None and declared.null
+
+
     if declared is None:
         return problems
     if VALUE not in problems and (why := declared.problem(row.value, secret=secret)):

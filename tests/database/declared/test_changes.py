@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,7 @@ from flagstaff.changes.declared import write_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
+from tests.support.fixtures import Load
 from tests.support.terminals import document, ok, refused, run, typed
 from tests.support.waiting import TOMORROW, make_due, run_jobs
 
@@ -142,6 +144,32 @@ def test_value_that_is_no_decimal_is_not_written() -> None:
     fee = Value("delivery_fee", Decimal("4.90"))
     with pytest.raises(InvalidChangeError, match="a decimal such as"):
         changes.values.set(fee, "cheap")
+
+
+def test_value_whose_default_is_none_is_set() -> None:
+    limit = Value("limit", None, type=int)
+    assert changes.values.set(limit, 5).written
+    assert KeyValueStore.objects.get().value == 5
+    changes.values.undo(limit)
+    assert not KeyValueStore.objects.exists()
+
+
+@pytest.mark.parametrize("write", [write_rows, lambda: changes.values.set("limit", None)])
+def test_none_is_stored_as_null_of_json(write: Callable[[], object], load: Load) -> None:
+    limit = Value("limit", 5, type=int, null=True)
+    Value("pause", None, type=int)
+    changes.values.set(limit, None)
+    write()
+    load()
+    assert limit.get() is None
+    assert "flagstaff.W065" not in {message.id for message in run_checks(databases=["default"])}
+
+
+@pytest.mark.parametrize(("type_", "text"), [(int, "null"), (str, "null"), (Decimal, "null")])
+def test_terminal_sets_a_value_to_null(type_: type[Any], text: str) -> None:
+    Value("x", type_(5), null=True)
+    ok(f"value set x {text}")
+    assert KeyValueStore.objects.get().value is None
 
 
 @pytest.mark.parametrize(
