@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +12,9 @@ from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.validators import MaxValueValidator
 from django.db import connection
+from django.db.models import JSONField, expressions
 
-from flagstaff import Flag, Value, changes, serialization
+from flagstaff import Flag, Value, changes, resolve_value, serialization
 from flagstaff.changes.declared import write_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
@@ -140,10 +142,30 @@ def test_rule_whose_value_a_validator_refuses_is_not_written(page_size: Value[in
         changes.values.update(page_size, rules=for_alice(101))
 
 
-def test_value_that_is_no_decimal_is_not_written() -> None:
-    fee = Value("delivery_fee", Decimal("4.90"))
-    with pytest.raises(InvalidChangeError, match="a decimal such as"):
-        changes.values.set(fee, "cheap")
+REFUSED: list[tuple[object, object]] = [
+    (Decimal("4.90"), "cheap"),
+    (Decimal("4.90"), "NaN"),
+    (Decimal("4.90"), "1_0"),
+    (date(2027, 3, 1), "20270401"),
+    (date(2027, 3, 1), "2027-02-30"),
+    (datetime(2027, 3, 1), "2027-04-01"),  # noqa: DTZ001
+    (timedelta(minutes=5), "5"),
+    (20, None),
+]
+
+
+@pytest.mark.parametrize(("default", "stored"), REFUSED, ids=str)
+def test_value_that_evaluations_replace_is_not_written(
+    default: Any, stored: object, load: Load
+) -> None:
+    value = Value("x", default)
+    with pytest.raises(InvalidChangeError, match=r"must be|null"):
+        changes.values.set(value, stored)
+    with pytest.raises(InvalidChangeError, match="must"):
+        changes.values.update(value, rules=for_alice(stored))
+    KeyValueStore.objects.create(key="x", value=expressions.Value(stored, JSONField()))
+    load()
+    assert resolve_value(value).error_code == "TYPE_MISMATCH"
 
 
 def test_value_whose_default_is_none_is_set() -> None:
@@ -170,6 +192,13 @@ def test_terminal_sets_a_value_to_null(type_: type[Any], text: str) -> None:
     Value("x", type_(5), null=True)
     ok(f"value set x {text}")
     assert KeyValueStore.objects.get().value is None
+
+
+def test_secret_that_is_refused_is_not_shown() -> None:
+    Value("fee", Decimal(1), secret=True)
+    with pytest.raises(InvalidChangeError) as refused_change:
+        changes.values.set("fee", "hunter2")
+    assert "hunter2" not in str(refused_change.value)
 
 
 @pytest.mark.parametrize(
