@@ -73,8 +73,9 @@ def look_at_start(
     flag, present = flag_row(key), plans.find_plan(key)
     wanted = {name: options.get(name) for name in names}
     plan = plans.plan_to_start(key, partial(plans.new_plan, flag), wanted)
-    # That of a plan that exists, also if another one has the key now.
-    flag = flag if plan.pk is None else plans.named_flag(plan)
+    # That of the plan, also if another one has the key now.
+    if plan.flag_pk != str(flag.pk):
+        flag = plans.named_flag(plan)
     first = plan.read_steps()[0]
     enables = enable and not flag.enabled
     problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)
