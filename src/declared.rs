@@ -13,7 +13,7 @@ templates! {
     DEFAULT_TYPE,
         "value {key} is {present}, but a call has {expected} as its default; correct one of them, or \
          declare the value";
-    OWN, "its value";
+    OWN, "the value";
     OF_RULE, "the value of rule {number}";
     NULL, "null";
     BOOLEAN, "true or false";

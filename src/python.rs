@@ -65,7 +65,7 @@ mod _core {
     #[pymodule_export]
     use super::clock::monotonic;
     #[pymodule_export]
-    use super::declared::{declare, stored_results};
+    use super::declared::{declare, misfit, stored_results};
     #[pymodule_export]
     use super::declared_bases::{DeclaredFlag, DeclaredValue};
     #[pymodule_export]

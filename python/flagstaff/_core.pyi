@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from types import GenericAlias, SimpleNamespace, TracebackType
-from typing import Any, Generic, Literal, TypeVar, final, overload
+from typing import Any, Generic, Literal, TypeAlias, TypeVar, final, overload
 
 from flagstaff._text import Sentence
 from flagstaff.typing import Context, UserLike
@@ -38,6 +38,7 @@ __all__ = [
     "is_refused",
     "is_waiting",
     "json_problem",
+    "misfit",
     "monotonic",
     "observed_request",
     "open_change_signal",
@@ -180,9 +181,17 @@ def stored_results(key: str) -> list[str]:
     Does not block.
     """
 
+_DeclaredValue: TypeAlias = tuple[str, str, str, bool, Sequence[str], bool, bool, bool]
+
+def misfit(declared: _DeclaredValue, text: str) -> Sentence | None:
+    """Returns why evaluations return the default in place of this JSON, or None.
+
+    Without the JSON, which may be a secret. Raises `ValueError` for an unknown form.
+    """
+
 def declare(
     flags: Sequence[tuple[str, bool]],
-    values: Sequence[tuple[str, str, str, bool, Sequence[str], bool, bool, bool]],
+    values: Sequence[_DeclaredValue],
 ) -> None:
     """Sets what code declares, in place of all that was declared before. Does not block.
 

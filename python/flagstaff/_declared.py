@@ -18,7 +18,7 @@ from django.core.exceptions import ValidationError
 from django.utils.dateparse import parse_date
 
 from flagstaff import _core
-from flagstaff._declared_types import EXAMPLES, DeclaredType, declared_type
+from flagstaff._declared_types import DeclaredType, declared_type
 from flagstaff._log import log_once
 from flagstaff._text import Sentence, say, text_of
 from flagstaff._text.rules import places_of, problem_at
@@ -371,10 +371,17 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
         return (str(self), default, stored.form, self.null, choices, *readers, is_converted)
 
     def problem(self, stored: object, *, secret: bool) -> Sentence | None:
-        """Returns why operators must not set what JSON stores, or None. For values of its type.
+        """Returns why operators must not set what JSON stores, or None.
 
         With `secret`, without the value.
         """
+        try:
+            text = json.dumps(stored)
+        except (RecursionError, TypeError, ValueError):
+            return None  # the field says that this is not JSON
+        # What workers do not return must not be stored.
+        if misfit := _core.misfit(self.for_workers, text):
+            return misfit
         try:
             value = self.from_json(stored)
             for validate in self.validators if value is not None else ():
@@ -384,7 +391,7 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
                 return say("the value is refused by a validator of its declaration")
             return text_of([error])
         except (ArithmeticError, TypeError, ValueError):
-            return say("the value must be {expected}", expected=EXAMPLES[self.stored.form])
+            return say("Python cannot read the value as {type}", type=self.python_type.__name__)
         return None
 
     def read(self, text: str) -> Any:
@@ -399,7 +406,8 @@ class Value(DeclaredKey, _core.DeclaredValue[_T]):
             if not is_text:
                 raise
             return text
-        return text if is_text and not isinstance(read, str) else read
+        is_null = read is None and self.null
+        return text if is_text and not (is_null or isinstance(read, str)) else read
 
     def to_json(self, value: object) -> Any:
         """Returns what JSON stores for a value of the type. Raises ValueError or TypeError."""
@@ -425,6 +433,12 @@ def declared_value(key: str) -> Value[Any] | None:
     """Returns the declaration of a value, or None."""
     declared = DECLARED.get(key)
     return declared if isinstance(declared, Value) else None
+
+
+def may_be_null(row: Any) -> bool:
+    """Whether code lets the value of a row be None."""
+    declared = None if row is None else declared_value(row.key)
+    return declared is not None and declared.null
 
 
 def value_problems(row: Any, *, secret: bool | None = None) -> dict[str, Sentence]:
@@ -548,11 +562,12 @@ def _value_problem(value: Value[Any], stored: DeclaredType | None) -> Sentence |
     try:
         stored_default = value.to_json(value.default)
         validate_value(stored_default)
-        for validate in value.validators:
-            validate(value.default)
     except ValidationError as error:
         return say("the default: {problem}", problem=text_of([error]))
-    return value_problem(stored_default, value.schema)
+    problem = value.problem(stored_default, secret=False)
+    return value_problem(stored_default, value.schema) or (
+        problem and say("the default: {problem}", problem=problem)
+    )
 
 
 def _constant(key: str) -> str:

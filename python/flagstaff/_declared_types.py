@@ -13,9 +13,6 @@ from typing import Any, Final, NamedTuple
 from django.utils.dateparse import parse_date, parse_datetime, parse_duration
 from django.utils.duration import duration_string
 
-from flagstaff._text import Sentence, say
-from flagstaff._value_schema import TYPE_LABELS
-
 
 class DeclaredType(NamedTuple):
     """A Python type, and the JSON that stores it."""
@@ -67,16 +64,6 @@ _TYPES: Final[Mapping[type, DeclaredType]] = {
             timedelta, "duration", "string", duration_string, partial(_parsed, parse_duration)
         ),
     )
-}
-
-
-#: What a text of these forms is, in a sentence.
-EXAMPLES: Final[Mapping[str, Sentence]] = {
-    **TYPE_LABELS,
-    "decimal": say('a decimal such as "4.90"'),
-    "date": say('a date such as "2027-03-01"'),
-    "datetime": say('a time such as "2027-03-01T12:30:00"'),
-    "duration": say('a duration such as "1 12:30:00"'),
 }
 
 

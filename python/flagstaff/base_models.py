@@ -14,7 +14,7 @@ from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Now
 
 from flagstaff._connection import is_postgresql
-from flagstaff._declared import DeclaredKey, value_problems
+from flagstaff._declared import DeclaredKey, may_be_null, value_problems
 from flagstaff._tables.rows import declaration, key_is_taken, taken_keys
 from flagstaff._text import TextError, joined, say, some
 from flagstaff.exceptions import FlagstaffError
@@ -192,6 +192,22 @@ class CheckedJSONField(models.JSONField):
         """Returns the field for migrations: the column is that of a JSONField."""
         name, _path, arguments, options = super().deconstruct()
         return name, "django.db.models.JSONField", arguments, options
+
+
+class ValueField(CheckedJSONField):
+    """The JSON of a value. Of one that code lets be None, also null."""
+
+    def clean(self, value: Any, model_instance: models.Model | None) -> Any:
+        """Returns the value. Raises ValidationError."""
+        if value is None and may_be_null(model_instance):
+            return None
+        return super().clean(value, model_instance)
+
+    def pre_save(self, model_instance: models.Model, add: bool) -> Any:  # noqa: FBT001 (Django's)
+        """Returns what is stored: JSON's null, not that of SQL, which is no value."""
+        value = super().pre_save(model_instance, add)
+        is_null = value is None and may_be_null(model_instance)
+        return models.Value(None, models.JSONField()) if is_null else value
 
 
 def _require_free(row: Any, kind: str, exclude: Collection[str] | None) -> None:
@@ -390,7 +406,7 @@ class AbstractKeyValueStore(KeyedModel):
     )
     # "blank" for forms: an empty list or string is valid.
     # No default: saving a key without a value is a mistake and should fail.
-    value: models.Field[Any, Any] = CheckedJSONField(
+    value: models.Field[Any, Any] = ValueField(
         say("value").lazy,
         blank=True,
         validators=[validate_value],

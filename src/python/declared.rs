@@ -12,6 +12,7 @@ use super::declared_bases::{DeclaredFlag, DeclaredValue};
 use super::kept_values;
 use super::state::LIVE;
 use crate::declared::{Declared, DeclaredFlag as FlagOfCode, DeclaredValue as ValueOfCode, Form};
+use crate::message::Message;
 use crate::stored_value::StoredValue;
 
 /// A declared value: key, default in JSON, form, whether it can be null, choices in JSON, whether it is
@@ -47,6 +48,15 @@ pub(super) fn stored_results(key: &str) -> Vec<String> {
     };
     let of_rules = stored.rules().into_iter().flat_map(|rules| rules.results());
     [stored.value()].into_iter().chain(of_rules).map(StoredValue::json).collect()
+}
+
+/// Returns why evaluations return the default in place of this JSON, or None.
+///
+/// Without the JSON, which may be a secret. Raises `ValueError` for an unknown form.
+#[pyfunction]
+pub(super) fn misfit(declared: PyDeclaredValue, text: &str) -> PyResult<Option<Message>> {
+    let misfit = declared_value(declared)?.misfit(&StoredValue::from_json(text));
+    Ok(misfit.map(|misfit| misfit.message(None)))
 }
 
 fn declared_value(value: PyDeclaredValue) -> PyResult<ValueOfCode> {

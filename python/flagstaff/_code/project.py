@@ -100,10 +100,11 @@ def project_uses() -> Iterator[Use]:
     Its folders are BASE_DIR and those of the installed apps, but not those of installed packages.
     """
     reader, names = _python_reader(), _template_names()
+    template_folders = (*_template_folders(),)
     for path in project_files(_own_folders(), _served_folders()):
         if path.endswith(".py"):
             yield from reader.uses(path, text_or_nothing(path))
-        elif _is_template(path):
+        elif path.startswith(template_folders) or any(part in path for part in _TEMPLATE_FOLDERS):
             yield from template_uses(path, text_or_nothing(path), names)
 
 
@@ -133,8 +134,7 @@ def is_test(use: Use) -> bool:
 
 
 def _python_reader() -> PythonReader:
-    folders = [Path(folder) for folder in sys.path if Path(folder).is_dir()]
-    return PythonReader([*filter(_is_own, folders), *_base_dir()])
+    return PythonReader([*filter(_is_own, map(Path, sys.path)), *_base_dir()])
 
 
 def _own_folders() -> Iterator[Path]:
@@ -159,16 +159,11 @@ def _served_folders() -> list[Path]:
     return [Path(root) for root in roots if root]
 
 
-def _is_template(path: str) -> bool:
-    if any(folder in path for folder in _TEMPLATE_FOLDERS):
-        return True
-    return any(path.startswith(f"{folder}{os.sep}") for folder in _template_folders())
-
-
-def _template_folders() -> Iterator[Path]:
+def _template_folders() -> Iterator[str]:
+    """Yields what the paths of the templates in the settings begin with."""
     for engine in settings.TEMPLATES:
         folders: Any = engine.get("DIRS", ())
-        yield from (Path(folder).resolve() for folder in folders)
+        yield from (f"{Path(folder).resolve()}{os.sep}" for folder in folders)
 
 
 def _template_names() -> TemplateNames:

@@ -292,10 +292,13 @@ def taken_keys(new: str, keys: Iterable[str]) -> dict[str, str]:
     """Returns what has each of these keys already: "flag", "value" or "experiment". Few queries.
 
     `new` is "flag" or "value": what shall have the keys. The column of its own table is unique.
+    What code declares has its key without a row, too.
     """
     candidates = {key for key in keys if is_storable(key)}
     kind, model = ("value", conf.value_model) if new == "flag" else ("flag", conf.flag_model)
-    return {**dict.fromkeys(_keys_of(model, candidates), kind), **keys_of_apps(candidates)}
+    of_code = [key for key in candidates if declaration(model, key) is not None]
+    taken = {*_keys_of(model, candidates), *of_code}
+    return {**dict.fromkeys(taken, kind), **keys_of_apps(candidates)}
 
 
 def keys_of_apps(keys: Iterable[str]) -> dict[str, str]:

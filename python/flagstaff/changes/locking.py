@@ -42,7 +42,7 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
     Raises UnknownFlagError or UnknownValueError.
     """
     with block_of_change():
-        row = present_row(kind, key) or declared_row(kind.model, key)
+        row = row_to_change(kind, key) or declared_row(kind.model, key)
         if row is None:
             raise unknown_row(kind.model, key)
         yield row
@@ -53,7 +53,7 @@ def block_of_change() -> AbstractContextManager[None]:
     return nullcontext() if is_preview() else db.atomic()
 
 
-def present_row(kind: Kind, key: str) -> Row | None:
+def row_to_change(kind: Kind, key: str) -> Row | None:
     """Returns the row of a key, locked but for a preview, which takes the one that it expects."""
     if (expected := expectation()) is None:
         return kind.find(key, lock=not is_preview())

@@ -46,7 +46,7 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import assign, cleaned, differing, insert, refusal, write
-from flagstaff.changes.locking import block_of_change, locked_row, present_row, require_version
+from flagstaff.changes.locking import block_of_change, locked_row, require_version, row_to_change
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_states import RowState, copied
 from flagstaff.changes.segment_use import (
@@ -222,7 +222,7 @@ def create_row(kind: Kind, key: str, fields: Fields) -> Changed:
     users = allowed_user_table().pks_of(fields.pop(ALLOWED, ()))
     row = new_row(kind, key, fields)
     with db.atomic():
-        present = present_row(kind, key)
+        present = row_to_change(kind, key)
         change = users_to_change((), () if present else users)
         try:
             if present is None:
@@ -255,7 +255,7 @@ def insert_row(kind: Kind, row: Row, users: AllowedUsersChange) -> Changed:
 def delete_row(kind: Kind, key: str, *, expect_version: int | None = None) -> Changed:
     """Deletes a row, as `changes.flags.delete` documents."""
     with block_of_change():
-        row = present_row(kind, key)
+        row = row_to_change(kind, key)
         if row is None:
             pk = deleted_pk(kind, key)
             if pk is None:

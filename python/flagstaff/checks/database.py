@@ -25,7 +25,6 @@ from flagstaff._tables.rows import keys_of_apps, uncached
 from flagstaff._tables.triggers import triggers_of, watched_tables
 from flagstaff._text import some
 from flagstaff._text.rules import reads_groups
-from flagstaff._value_schema import is_secret
 from flagstaff.changes.segment_use import rules_of_apps
 from flagstaff.checks.project import has_middleware
 from flagstaff.conf import conf
@@ -222,7 +221,7 @@ def _values_that_code_refuses(connection: BaseDatabaseWrapper) -> Iterator[Check
     declared = [key for key in DECLARED if declared_value(key) is not None]
     rows: QuerySet[Any] = _rows(connection, conf.value_model).filter(key__in=declared)
     for row in rows.order_by("key") if declared else ():
-        for problem in value_problems(row, secret=is_secret(row)).values():
+        for problem in value_problems(row).values():
             yield Warning(
                 f"value {row.key!r} is not as code declares it: {problem}",
                 hint="correct the value, or its declaration; evaluations return the default in "

@@ -74,7 +74,8 @@ def look_at_start(
     wanted = {name: options.get(name) for name in names}
     plan = plans.plan_to_start(key, partial(plans.new_plan, flag), wanted)
     # That of the plan, also if another one has the key now.
-    flag = plans.named_flag(plan)
+    if plan.flag_pk != str(flag.pk):
+        flag = plans.named_flag(plan)
     first = plan.read_steps()[0]
     enables = enable and not flag.enabled
     problem = problem_of_flag(flag, enable=enables) or problem_of_first_step(flag, first)

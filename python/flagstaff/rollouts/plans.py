@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 from django.db import IntegrityError
@@ -82,9 +81,8 @@ def create(  # noqa: PLR0913 (what a plan is)
     flag has a plan already.
     """
     with db.atomic():
+        _makes_row(key, None)
         flag = flag_row(key)
-        if not is_stored(flag):
-            store(flag)
         plan = new_plan(
             flag,
             steps,
@@ -164,8 +162,15 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
         "compare": compare,
         "ignore_releases": ignore_releases,
     }
+
+    def make(**options: Any) -> Plan:
+        nonlocal expect_version
+        if _makes_row(key, expect_version):
+            expect_version = None
+        return create(key, **options)
+
     with db.atomic():
-        plan = plan_to_start(key, partial(create, key), options, lock=True)
+        plan = plan_to_start(key, make, options, lock=True)
         flag_of(plan, lock=True)
         flag = _flag_of(plan, expect_version)
         first, enables = plan.read_steps()[0], enable and not flag.enabled
@@ -178,6 +183,18 @@ def start(  # noqa: PLR0913 (the plan, and the conditions of its start)
             text = say("{text}; {enabled}", text=text, enabled=enabling_message(flag))
         record(plan, PlanEvent.Kind.STARTED, _with_reason(text))
         return plan
+
+
+def _makes_row(key: str, expect_version: int | None) -> bool:
+    """Makes the row of a declared flag without one, and returns whether it did.
+
+    Raises UnknownFlagError, or ConflictError if the row has another version than expected.
+    """
+    flag = flag_row(key)
+    if is_stored(flag):
+        return False
+    require_version(Kind.FLAG, key, flag.pk, expect_version, "read the flag again")
+    return store(flag)
 
 
 def plan_to_start(

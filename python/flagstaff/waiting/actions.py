@@ -28,7 +28,7 @@ from flagstaff.changes import Undo
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.fields import rejections
 from flagstaff.changes.footprint import footprint_of
-from flagstaff.changes.locking import present_row, read_rows, require_version
+from flagstaff.changes.locking import read_rows, require_version, row_to_change
 from flagstaff.changes.preview import previewed
 from flagstaff.changes.row_states import Impact, RowState
 from flagstaff.exceptions import (
@@ -212,7 +212,7 @@ def _asked(
         raise InvalidArgumentError("this needs neither a time nor an approval: do it now")
     with previewed(rows):
         states = [
-            RowState(kind, present_row(kind, row.key))
+            RowState(kind, row_to_change(kind, row.key))
             for row in look.rows
             if not look.changed and (kind := Kind.of_model(type(row))) is not None
         ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,11 +12,14 @@ from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.validators import MaxValueValidator
 from django.db import connection
+from django.db.models import JSONField, expressions
 
-from flagstaff import Flag, Value, changes, serialization
+from flagstaff import Flag, Value, changes, resolve_value, serialization
 from flagstaff.changes.declared import write_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
+from flagstaff.rollouts import plans
+from tests.support.fixtures import Load
 from tests.support.terminals import document, ok, refused, run, typed
 from tests.support.waiting import TOMORROW, make_due, run_jobs
 
@@ -137,10 +142,63 @@ def test_rule_whose_value_a_validator_refuses_is_not_written(page_size: Value[in
         changes.values.update(page_size, rules=for_alice(101))
 
 
-def test_value_that_is_no_decimal_is_not_written() -> None:
-    fee = Value("delivery_fee", Decimal("4.90"))
-    with pytest.raises(InvalidChangeError, match="a decimal such as"):
-        changes.values.set(fee, "cheap")
+REFUSED: list[tuple[object, object]] = [
+    (Decimal("4.90"), "cheap"),
+    (Decimal("4.90"), "NaN"),
+    (Decimal("4.90"), "1_0"),
+    (date(2027, 3, 1), "20270401"),
+    (date(2027, 3, 1), "2027-02-30"),
+    (datetime(2027, 3, 1), "2027-04-01"),  # noqa: DTZ001
+    (timedelta(minutes=5), "5"),
+    (20, None),
+]
+
+
+@pytest.mark.parametrize(("default", "stored"), REFUSED, ids=str)
+def test_value_that_evaluations_replace_is_not_written(
+    default: Any, stored: object, load: Load
+) -> None:
+    value = Value("x", default)
+    with pytest.raises(InvalidChangeError, match=r"must be|null"):
+        changes.values.set(value, stored)
+    with pytest.raises(InvalidChangeError, match="must"):
+        changes.values.update(value, rules=for_alice(stored))
+    KeyValueStore.objects.create(key="x", value=expressions.Value(stored, JSONField()))
+    load()
+    assert resolve_value(value).error_code == "TYPE_MISMATCH"
+
+
+def test_value_whose_default_is_none_is_set() -> None:
+    limit = Value("limit", None, type=int)
+    assert changes.values.set(limit, 5).written
+    assert KeyValueStore.objects.get().value == 5
+    changes.values.undo(limit)
+    assert not KeyValueStore.objects.exists()
+
+
+@pytest.mark.parametrize("write", [write_rows, lambda: changes.values.set("limit", None)])
+def test_none_is_stored_as_null_of_json(write: Callable[[], object], load: Load) -> None:
+    limit = Value("limit", 5, type=int, null=True)
+    Value("pause", None, type=int)
+    changes.values.set(limit, None)
+    write()
+    load()
+    assert limit.get() is None
+    assert "flagstaff.W065" not in {message.id for message in run_checks(databases=["default"])}
+
+
+@pytest.mark.parametrize(("type_", "text"), [(int, "null"), (str, "null"), (Decimal, "null")])
+def test_terminal_sets_a_value_to_null(type_: type[Any], text: str) -> None:
+    Value("x", type_(5), null=True)
+    ok(f"value set x {text}")
+    assert KeyValueStore.objects.get().value is None
+
+
+def test_secret_that_is_refused_is_not_shown() -> None:
+    Value("fee", Decimal(1), secret=True)
+    with pytest.raises(InvalidChangeError) as refused_change:
+        changes.values.set("fee", "hunter2")
+    assert "hunter2" not in str(refused_change.value)
 
 
 @pytest.mark.parametrize(
@@ -182,6 +240,29 @@ def test_terminal_changes_what_has_no_row(new_checkout: Flag) -> None:
 def test_plan_makes_the_row(new_checkout: Flag) -> None:
     assert run("plan create new_checkout")[0] == 0
     assert FeatureFlag.objects.get().key == "new_checkout"
+
+
+def test_start_of_a_plan_makes_the_row(new_checkout: Flag) -> None:
+    run_jobs()
+    ok("plan start new_checkout --step 5:1h --step 100 --enable --yes")
+    row = FeatureFlag.objects.get()
+    assert (row.enabled, row.rollout_percent) == (True, 5)
+
+
+def test_start_of_a_plan_expects_a_row_that_nobody_has_made(new_checkout: Flag) -> None:
+    run_jobs()
+    changes.flags.disable(FeatureFlag.objects.create(key="new_checkout").key)
+    with pytest.raises(ConflictError):
+        plans.start("new_checkout", enable=True, expect_version=0)
+
+
+def test_key_that_code_declares_is_taken_for_another_kind(
+    new_checkout: Flag, page_size: Value[int]
+) -> None:
+    with pytest.raises(InvalidChangeError, match="is the key of a flag"):
+        changes.values.create(new_checkout, 1)
+    with pytest.raises(InvalidChangeError, match="is the key of a value"):
+        changes.flags.create(page_size)
 
 
 def test_write_rows_makes_missing_rows_and_writes_texts(

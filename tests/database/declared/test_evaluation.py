@@ -196,7 +196,7 @@ def test_wrong_values_are_problems_without_the_values() -> None:
     assert [str(problem) for problem in problems] == [
         (
             'value "api_key" is not as code declares it, so evaluations return the default: '
-            "its value must be an integer, not a string"
+            "the value must be an integer, not a string"
         ),
         (
             'value "api_key" is not as code declares it, so evaluations return the default: '

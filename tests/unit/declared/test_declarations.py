@@ -96,6 +96,7 @@ WRONG: dict[str, tuple[Callable[[], object], str]] = {
     "choice of another type": (lambda: Value("x", "a", choices=["a", 1]), "1 is not of the type"),
     "bound": (lambda: Value("x", 9, validators=[MaxValueValidator(5)]), "less than or equal to 5"),
     "default that JSON cannot store": (lambda: Value("x", [{1}]), "JSON"),
+    "default that workers cannot read": (lambda: Value("x", Decimal("NaN")), "a decimal such as"),
     "None without a type": (lambda: Value("x", None), "NoneType"),
 }
 

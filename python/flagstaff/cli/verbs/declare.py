@@ -119,16 +119,18 @@ def _write() -> Done:
 def _print(options: Options, out: Output) -> None:
     keys = [*dict.fromkeys(options["keys"])]
     declared = {key for keys in declared_keys().values() for key in keys}
-    found = [*(_of_constance() if options["constance"] else _of_rows(keys))]
-    if missing := [key for key in keys if key not in {declaration.key for declaration in found}]:
+    declarations = [*(_of_constance() if options["constance"] else _of_rows(keys))]
+    if missing := [
+        key for key in keys if key not in {declaration.key for declaration in declarations}
+    ]:
         raise unknown_key(missing[0])
-    new = [declaration for declaration in found if declaration.key not in declared]
+    new = [declaration for declaration in declarations if declaration.key not in declared]
     if out.is_json:
         out.document({"code": _file(new)})
         return
     out.line(_file(new).rstrip("\n"))
-    if len(new) < len(found):
-        old = (declaration.key for declaration in found if declaration.key in declared)
+    if len(new) < len(declarations):
+        old = (declaration.key for declaration in declarations if declaration.key in declared)
         out.message(f"declared already: {some(old)}")
 
 
