@@ -1,14 +1,16 @@
-"""The rules of `flagstaff.rollouts.verdict` at all looks of a run, with arrays.
+"""What plans of visits are like, and the rules of `flagstaff.rollouts.verdict` for them.
 
-`require_judged` compares them with the judge.
+The rules are computed at all looks of a run, with arrays. `require_judged` compares them with the
+judge.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -20,20 +22,18 @@ from flagstaff.rollouts.statistics import CARDINALITY_ERROR, RATIOS, share_error
 from flagstaff.rollouts.steps import Step, defaults_for
 from flagstaff.rollouts.verdict import REQUESTS, USERS, judge
 
-if TYPE_CHECKING:
-    from tools.simulation.visits import Scenario
-
 __all__ = [
     "LOOKS_A_DAY",
     "Bools",
+    "Bounds",
     "Counts",
     "Floats",
     "Ints",
     "Rule",
+    "Scenario",
     "decide",
     "require_judged",
     "sprt_trip",
-    "steps_of",
 ]
 
 Floats = npt.NDArray[np.float64]
@@ -51,6 +51,46 @@ _PRECISION = 0.002
 # Divides by nothing.
 _TINY = 1e-9
 _LARGEST_LOG = 600
+
+
+class Bounds(NamedTuple):
+    """The shares of plans that a scenario must keep."""
+
+    most_trips: float = 1.0
+    least_done: float = 0.0
+    most_done: float = 1.0
+    #: Those that were not done in their time.
+    most_late: float = 1.0
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Plans of one kind."""
+
+    users_a_day: int
+    #: The share of the requests that fail.
+    errors: float
+    bounds: Bounds
+    plans: int = 200
+    #: How many times as many of those inside fail, from a part of the time of a step on.
+    harm: float = 1.0
+    harm_step: int = 0
+    harm_from: float = 0.0
+    #: The requests of a visit, and how many times as many users inside make.
+    requests: int = 10
+    more_requests: float = 1.0
+    compare: str = ""
+    #: Defaults to those of the number of users.
+    steps: tuple[Step, ...] = ()
+    #: A share of users whose requests fail so many times as often.
+    broken: tuple[float, float] = (0.0, 1.0)
+    #: Robots inside, each of which makes as many requests as count.
+    robots: int = 0
+
+    @property
+    def all_steps(self) -> tuple[Step, ...]:
+        """The steps of its plans."""
+        return self.steps or defaults_for(self.users_a_day).steps
 
 
 class Counts(NamedTuple):
@@ -81,7 +121,7 @@ def decide(scenario: Scenario, index: int, counts: Counts, sketch: Floats) -> Ru
 
     `sketch` is what the estimated numbers of users are multiplied by, outside and inside.
     """
-    alpha = alpha_of_run(steps_of(scenario), index, [_GUARD], 1)
+    alpha = alpha_of_run(scenario.all_steps, index, [_GUARD], 1)
     users, starts = counts.users * sketch, _starts(scenario, index, len(counts.users))
     theta, at_risk = _inside(users), _inside(counts.at_risk)
     margin = 2 * CARDINALITY_ERROR * math.sqrt(2) * (1 - theta)
@@ -109,17 +149,18 @@ def decide(scenario: Scenario, index: int, counts: Counts, sketch: Floats) -> Ru
     ratio = _odds(_inside(counts.failed)) / np.maximum(_odds(theta), _TINY)
     is_contradicted = is_vague & (ratio < (1 + visible) / 2) & (not scenario.compare)
     evidence = np.min(
-        [np.where(decides, _mixture(one.logs), np.inf) for decides, one in deciding], axis=0
+        [np.where(decides, _mixture(compared.logs), np.inf) for decides, compared in deciding],
+        axis=0,
     )
     trips = (evidence >= 1 / alpha.guard) & ~is_contradicted
     if alpha.brake:
         trips |= _brake(counts, np.maximum(high, at_risk), alpha.brake)
-    signs = np.min([np.where(decides, one.logs, np.inf) for decides, one in deciding], axis=0).max(
-        axis=0
-    )
+    signs = np.min(
+        [np.where(decides, compared.logs, np.inf) for decides, compared in deciding], axis=0
+    ).max(axis=0)
     passes = (signs < _SIGNS) & (counts.users > 0).all(axis=1) & ~trips
-    for decides, one in deciding:
-        passes &= one.passes | ~decides
+    for decides, compared in deciding:
+        passes &= compared.passes | ~decides
     return Rule(trips, passes)
 
 
@@ -147,12 +188,12 @@ def _brake(counts: Counts, theta: Floats, alpha: float) -> Bools:
 
 def sprt_trip(scenario: Scenario, index: int, counts: Counts) -> int:
     """Returns the failing users inside where a test trips that knows the harm, or 0."""
-    theta = steps_of(scenario)[index].percent / 100
+    theta = scenario.all_steps[index].percent / 100
     outside, inside = counts.failed.T
     log = inside * math.log(scenario.harm) - (inside + outside) * math.log1p(
         theta * (scenario.harm - 1)
     )
-    alpha = alpha_of_run(steps_of(scenario), index, [_GUARD], 1).guard
+    alpha = alpha_of_run(scenario.all_steps, index, [_GUARD], 1).guard
     trips = np.flatnonzero(log >= -math.log(alpha))
     return int(inside[trips[0]]) if len(trips) else 0
 
@@ -172,9 +213,10 @@ def require_judged(  # noqa: PLR0913, PLR0917 (the plan, what was counted, and w
     )
     required = defaults_for(scenario.users_a_day).required_users
     found = judge(
-        steps_of(scenario), index, [_GUARD], evidence, required, 1, compare=scenario.compare
+        scenario.all_steps, index, [_GUARD], evidence, required, 1, compare=scenario.compare
     )
-    is_exact = all(abs(one.upper / _LIMIT - 1) > _PRECISION for one in found.guards[0].comparisons)
+    bounds = [comparison.upper for comparison in found.guards[0].comparisons]
+    is_exact = all(abs(bound / _LIMIT - 1) > _PRECISION for bound in bounds)
     decided = bool(rule.trips[look]), bool(rule.passes[look])
     if is_exact and decided != (found.trip is not None, found.passed):
         raise RuntimeError(f"step {index}, look {look}: {decided}, but the judge: {found}")
@@ -195,14 +237,9 @@ def _guard_counts(scenario: Scenario, index: int, counts: Counts, look: int) -> 
     return GuardCounts(int(inside), int(outside), tenths=tenths)
 
 
-def steps_of(scenario: Scenario) -> tuple[Step, ...]:
-    """Returns the steps of the plans of a scenario."""
-    return scenario.steps or defaults_for(scenario.users_a_day).steps
-
-
 def _starts(scenario: Scenario, index: int, looks: int) -> list[int]:
     """Returns the looks at which the tenths begin that have begun before the last look."""
-    tenth = steps_of(scenario)[index].seconds / 86_400 * LOOKS_A_DAY / 10
+    tenth = scenario.all_steps[index].seconds / 86_400 * LOOKS_A_DAY / 10
     return [round(tenth * number) for number in range(int((looks - 2) / tenth) + 1)]
 
 

@@ -20,23 +20,24 @@ from typing import NamedTuple
 import numpy as np
 
 from flagstaff.rollouts.statistics import CARDINALITY_ERROR
-from flagstaff.rollouts.steps import ALL, Step, parse_steps
+from flagstaff.rollouts.steps import ALL, parse_steps
 from flagstaff.rollouts.verdict import REQUESTS
 from tools.simulation.sampling import generator, is_above, is_below, run_all
 from tools.simulation.visit_rules import (
     LOOKS_A_DAY,
     Bools,
+    Bounds,
     Counts,
     Floats,
     Ints,
     Rule,
+    Scenario,
     decide,
     require_judged,
     sprt_trip,
-    steps_of,
 )
 
-__all__ = ["SCENARIOS", "Bounds", "Outcome", "Scenario", "broken_bounds", "run", "run_plan"]
+__all__ = ["SCENARIOS", "Outcome", "broken_bounds", "run", "run_plan"]
 
 _WORKERS = 8
 # All users, for one who comes on a day. A tenth comes every day, and half of them rarely.
@@ -49,46 +50,8 @@ _MOST_REQUESTS = 64
 # A step is given up after so many times its time.
 _LONGEST = 3
 
-
-class Bounds(NamedTuple):
-    """The shares of plans that a scenario must keep."""
-
-    most_trips: float = 1.0
-    least_done: float = 0.0
-    most_done: float = 1.0
-    #: Those that were not done in their time.
-    most_late: float = 1.0
-
-
 _HARMLESS = Bounds(most_trips=0.012, least_done=0.95, most_late=0.03)
 _HARM = Bounds(most_done=0.01)
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """Plans of one kind."""
-
-    users_a_day: int
-    #: The share of the requests that fail.
-    errors: float
-    bounds: Bounds
-    plans: int = 200
-    #: How many times as many of those inside fail, from a part of the time of a step on.
-    harm: float = 1.0
-    harm_step: int = 0
-    harm_from: float = 0.0
-    #: The requests of a visit, and how many times as many users inside make.
-    requests: int = 10
-    more_requests: float = 1.0
-    compare: str = ""
-    #: Defaults to those of the number of users.
-    steps: tuple[Step, ...] = ()
-    #: A share of users whose requests fail so many times as often.
-    broken: tuple[float, float] = (0.0, 1.0)
-    #: Robots inside, each of which makes as many requests as count.
-    robots: int = 0
-
-
 _DAYS = parse_steps(("5:1d", "25:1d", "50:1d", "100"))
 
 
@@ -192,7 +155,7 @@ class _Run:
 
     def __init__(self, site: _Site, index: int) -> None:
         self._site, self._source, self.index = site, site.source, index
-        self.step = steps_of(site.scenario)[index]
+        self.step = site.scenario.all_steps[index]
         self._inside = site.place < self.step.percent / 100
         self._seen, self._has_failed = np.zeros((2, site.users), bool)
         # The users who failed, as far as each worker knows.
@@ -274,7 +237,7 @@ def run_plan(scenario: Scenario, name: str, plan: int) -> Outcome:
     Raises RuntimeError if the judge of flagstaff decides otherwise.
     """
     site = _Site(generator(name, plan), scenario)
-    steps = [step for step in steps_of(scenario) if step.percent < ALL]
+    steps = [step for step in scenario.all_steps if step.percent < ALL]
     planned, before, sprt = sum(step.seconds for step in steps) / 86_400, 0.0, 0
     for index, step in enumerate(steps):
         due = round(step.seconds / 86_400 * LOOKS_A_DAY)

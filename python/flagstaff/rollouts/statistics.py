@@ -163,11 +163,11 @@ def upper_bound(inside: float, outside: float, theta: float, alpha: float) -> fl
     fixed = [-inside * log for log in _LOG_RATIOS]
 
     def exceeds(bound: float) -> bool:
-        scale = bound / (bound + odds)
+        share = share_at(theta, bound)
         return (
             _log_mean_exp(
                 [
-                    own - total * math.log1p(scale * less)
+                    own - total * math.log1p(share * less)
                     for own, less in zip(fixed, _RECIPROCALS_LESS_ONE, strict=True)
                 ]
             )

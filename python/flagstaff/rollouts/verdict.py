@@ -132,8 +132,8 @@ def _result(  # noqa: PLR0913, PLR0917 (the guard, what was counted, and what it
     requests = _requests_windows(failed, tenths) if all(tenths[0].at_risk) else []
     explained = 1.0
     if requests and theta.share and not compare:
-        more = _odds(requests[0].share.share) / _odds(theta.share)
-        explained = explained_ratio(more, guard.limit)
+        factor = _requests_factor(requests[0].share.share, theta.share)
+        explained = explained_ratio(factor, guard.limit)
     by_users = _compare(
         USERS,
         _users_windows(failed, tenths, theta),
@@ -437,7 +437,7 @@ def _signs_text(result: GuardResult, evidence: StepEvidence, step: Step) -> Sent
             "users with the flag make {factor} times the requests: by users, {guard} {users} times "
             "as often; by requests, {requests} times; wait, or create the plan again with "
             "--compare requests or --compare users",
-            factor=times(_odds(requests.share) / _odds(users.share)),
+            factor=times(_requests_factor(requests.share, users.share)),
             guard=result.name,
             users=times(users.ratio or 0),
             requests=times(requests.ratio or 0),
@@ -456,8 +456,9 @@ def _signs_text(result: GuardResult, evidence: StepEvidence, step: Step) -> Sent
     )
 
 
-def _odds(share: float) -> float:
-    return share / (1 - share)
+def _requests_factor(requests: float, users: float) -> float:
+    """Returns how many times the requests users inside make, by the shares of both inside."""
+    return requests / (1 - requests) / (users / (1 - users))
 
 
 def _pass_text(results: Sequence[GuardResult], evidence: StepEvidence) -> Sentence:

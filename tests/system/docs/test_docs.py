@@ -202,6 +202,7 @@ def test_readme_decorator_returns_404_without_the_flag() -> None:
 @pytest.mark.django_db
 @pytest.mark.parametrize(("enabled", "greeting"), [(True, "Summer is here."), (False, "Welcome.")])
 def test_readme_template_renders_the_branch_of_the_flag(enabled: bool, greeting: str) -> None:
+    run(readme("python", "SUPPORT_MAIL"))
     libraries = {"flagstaff": "flagstaff.templatetags.flagstaff"}
     template = Engine(libraries=libraries).from_string(readme("django", "{% flag").code)
     FeatureFlag.objects.create(key="summer_banner", enabled=enabled, rollout_percent=100)

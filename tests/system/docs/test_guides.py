@@ -24,7 +24,7 @@ from django.urls import path, reverse
 from django.utils.module_loading import import_string
 from rest_framework.test import APIRequestFactory, force_authenticate
 
-from flagstaff import acting_as, all_flags
+from flagstaff import Flag, acting_as, all_flags
 from flagstaff._request.flags import RequestFlags
 from flagstaff.middleware import FlagstaffMiddleware
 from flagstaff.models import Change, FeatureFlag, KeyValueStore
@@ -152,6 +152,7 @@ def test_browser_gets_client_side_flags_only(alice: User, page_html: Path) -> No
 
 
 def test_rollout_starts_with_the_team(alice: User) -> None:
+    Flag("new_checkout")
     names_of("how-to/rollout-and-kill.md", "def start")["start"]([alice])
     flag = FeatureFlag.objects.get()
     assert (flag.enabled, flag.rollout_percent) == (True, 0)
