@@ -228,9 +228,9 @@ class KeyValueStoreAdmin(RowPageAdmin):
             and not is_secret(row)
             and DeclaredField.takes(declared)
         ):
-            given = fields[VALUE]
-            fields[VALUE] = DeclaredField(declared, label=given.label)
-            fields[VALUE].show_hidden_initial = given.show_hidden_initial
+            plain_field = fields[VALUE]
+            fields[VALUE] = DeclaredField(declared, label=plain_field.label)
+            fields[VALUE].show_hidden_initial = plain_field.show_hidden_initial
             return
         options = row.choices or ([True, False] if row.type == "boolean" else [])
         if is_secret(row):

@@ -141,7 +141,7 @@ def look_at_restart(
     """Which settings change, and what is lost."""
     experiment = _experiment(key, "restart")
     settings = {"variants": variants, "traffic_percent": traffic_percent}
-    given = {name: value for name, value in settings.items() if value is not None}
+    changed = {name: value for name, value in settings.items() if value is not None}
     notes = [
         say("All units get other buckets, and many another variant. This cannot be undone."),
         say("The exposures so far are no longer reported."),
@@ -150,7 +150,7 @@ def look_at_restart(
     return _giving(
         experiment,
         percent,
-        [*_edited(experiment, given)],
+        [*_edited(experiment, changed)],
         [*map(localized, notes)],
         question=f"Restart {key}?",
         asks_always=True,

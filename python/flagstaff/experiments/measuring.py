@@ -123,17 +123,17 @@ def measure(experiment: Experiment, metric: Metric, since: datetime | None = Non
     )
     with db.connection.cursor() as cursor:
         cursor.execute(query, [*run, since, *spans, zone, *params, *excluded_params])
-        found = cursor.fetchall()
-        counts = [sum(row[place] for row in found) for place in range(-4, 0)]
+        sums = cursor.fetchall()
+        counts = [sum(row[place] for row in sums) for place in range(-4, 0)]
         warning = None
-        if found and not any(counts):
+        if sums and not any(counts):
             cursor.execute(rows_query, [*run, zone, *params])
             rows, belonging, *counts = cursor.fetchone()
             if rows and not belonging:
                 warning = say("0 of {rows} rows belong to a unit", rows=rows)
     for rows, midnights in (counts[:2], counts[2:]):
         warning = _midnight_warning(rows, midnights) or warning
-    return Measurement([_hour_sums(row[:-4]) for row in found], warning)
+    return Measurement([_hour_sums(row[:-4]) for row in sums], warning)
 
 
 def _midnight_warning(rows: int, midnights: int) -> Sentence | None:

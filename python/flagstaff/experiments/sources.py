@@ -126,9 +126,9 @@ def checked_unit(text: str, params: Sequence[Any], columns: Sequence[str], sourc
     template = sql("column_types_v1", "flagstaff.experiments")
     with db.connection.cursor() as cursor:
         cursor.execute(fill(template, {"types": types, "rows": text}), params)
-        found = dict(zip(columns, cursor.fetchone(), strict=True))
+        type_names = dict(zip(columns, cursor.fetchone(), strict=True))
     for column, (allowed, problem) in _TYPES.items():
-        if (type_name := found.get(column, allowed[0])) not in allowed:
+        if (type_name := type_names.get(column, allowed[0])) not in allowed:
             if column == "time":
                 others = {"date": _DAY, **dict.fromkeys(_NUMBERS, _EPOCH)}
             else:
@@ -137,7 +137,7 @@ def checked_unit(text: str, params: Sequence[Any], columns: Sequence[str], sourc
             raise ConfigurationError(
                 "the {column} of {source} {why}", column=column, source=source, why=why
             )
-    return _DIGITS if found["unit"] in _FRACTIONS else "unit::text"
+    return _DIGITS if type_names["unit"] in _FRACTIONS else "unit::text"
 
 
 def excluded_units(bucket_by: str, forced: Iterable[str] = ()) -> tuple[str, list[Any]]:

@@ -128,11 +128,11 @@ def _failed(
         inside, outside, *_ = counts_of_tenth
         tenths[guard][tenth] += Tenth(users=(outside, inside))
         sums[guard] = [*map(sum, zip(sums[guard], counts_of_tenth, strict=True))]
-    found = {}
+    by_guard = {}
     for guard, of_guard in tenths.items():
         inside, outside, left_out, visitors, new = sums[guard]
-        found[guard] = GuardCounts(inside, outside, left_out, visitors, new, dict(of_guard))
-    return found
+        by_guard[guard] = GuardCounts(inside, outside, left_out, visitors, new, dict(of_guard))
+    return by_guard
 
 
 # Whether the workers run other builds than those that a run began with.

@@ -40,8 +40,8 @@ class Tenth:
         )
 
 
-def _sum(one: Sides, other: Sides) -> Sides:
-    return one[0] + other[0], one[1] + other[1]
+def _sum(first: Sides, second: Sides) -> Sides:
+    return first[0] + second[0], first[1] + second[1]
 
 
 @dataclass(frozen=True)

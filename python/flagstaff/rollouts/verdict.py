@@ -153,7 +153,10 @@ def _result(  # noqa: PLR0913, PLR0917 (the guard, what was counted, and what it
     decides = tuple(name for name in names if name in wanted) or (USERS,)
     deciding = [comparison for comparison in comparisons if comparison.by in decides]
     e_value, threshold = min(comparison.e_value for comparison in deciding), 1 / alpha
-    signs = [min(values) for values in zip(*(one.log_e_values for one in deciding), strict=False)]
+    signs = [
+        min(values)
+        for values in zip(*(comparison.log_e_values for comparison in deciding), strict=False)
+    ]
     since = next((tenth for tenth, sign in enumerate(signs) if sign >= _SIGNS), None)
     # Where the same users always fail, fewer requests inside look like harm by requests alone.
     is_contradicted = (
@@ -163,8 +166,8 @@ def _result(  # noqa: PLR0913, PLR0917 (the guard, what was counted, and what it
         and (by_users.ratio or 0) < (1 + visible_ratio(min(share, 1), guard.limit)) / 2
     )
     tripped = e_value >= threshold and not is_contradicted
-    passed = not tripped and since is None and all(one.passed for one in deciding)
-    bounded = all(one.upper < guard.limit for one in deciding)
+    passed = not tripped and since is None and all(comparison.passed for comparison in deciding)
+    bounded = all(comparison.upper < guard.limit for comparison in deciding)
     harm = None
     if passed and not bounded:
         # The whole run has half of the weight, and all comparisons must trip.
@@ -431,7 +434,10 @@ def _signs_text(result: GuardResult, evidence: StepEvidence, step: Step) -> Sent
             percent=round(100 * result.failed_share),
             what=counts,
         )
-    if result.harm_since is None and len({one.passed for one in result.comparisons}) > 1:
+    if (
+        result.harm_since is None
+        and len({comparison.passed for comparison in result.comparisons}) > 1
+    ):
         users, requests = result.comparisons
         return say(
             "users with the flag make {factor} times the requests: by users, {guard} {users} times "

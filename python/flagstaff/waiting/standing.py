@@ -35,7 +35,7 @@ def stored_footprint(footprint: Footprint) -> list[dict[str, Any]]:
     fields: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)
     for (noun, key, name), digest in footprint.items():
         fields[noun, key][name] = digest
-    found: dict[tuple[str, str], tuple[str, int]] = {}
+    row_versions: dict[tuple[str, str], tuple[str, int]] = {}
     for kind in Kind:
         if not (keys := [key for noun, key in fields if noun == kind.value]):
             continue
@@ -43,11 +43,11 @@ def stored_footprint(footprint: Footprint) -> list[dict[str, Any]]:
         rows = all_rows(kind.model).filter(key__in=keys).values_list("key", "pk")
         pks = {key: str(pk) for key, pk in rows}
         versions = versions_of(kind, pks.values())
-        found |= {(kind.value, key): (pk, versions.get(pk, 0)) for key, pk in pks.items()}
+        row_versions |= {(kind.value, key): (pk, versions.get(pk, 0)) for key, pk in pks.items()}
     return [
         {"kind": noun, "key": key, "pk": pk, "version": version, "fields": digests}
         for (noun, key), digests in fields.items()
-        for pk, version in [found.get((noun, key), ("", 0))]
+        for pk, version in [row_versions.get((noun, key), ("", 0))]
     ]
 
 
