@@ -81,7 +81,7 @@ fn wrong_value_is_the_default_until_code_declares_its_type() {
     assert_eq!(*stored(&wrong), StoredValue::Integer(20));
     assert_eq!(
         problems(&wrong),
-        ["value \"page_size\" is not as code declares it, so evaluations return the default: its \
+        ["value \"page_size\" is not as code declares it, so evaluations return the default: the \
              value must be an integer, not a string"]
     );
     let right = wrong.with_declared(&declared(page_size(Form::String, &[])));

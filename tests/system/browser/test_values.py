@@ -15,6 +15,11 @@ NO_RULE = """
     WHERE key = 'payment_gateway'
 """
 
+UNDECLARED = """
+    INSERT INTO flagstaff_keyvaluestore (key, value) VALUES ('page_size', '20')
+    ON CONFLICT DO NOTHING
+"""
+
 
 @pytest.fixture(autouse=True)
 def value_without_a_rule(shop: Shop, visitor: Visitor) -> Iterator[None]:
@@ -28,7 +33,9 @@ def test_page_with_a_mistake_and_page_that_asks_are_accessible(
     width: int, visitor: Visitor, shop: Shop
 ) -> None:
     visitor.set_width(width)
-    pk = shop.pk_of("payment_gateway", "keyvaluestore")
+    # No code declares it, so its input is JSON.
+    shop.query(UNDECLARED)
+    pk = shop.pk_of("page_size", "keyvaluestore")
     for text, shown in (("{", ".errorlist"), ("25", ".flagstaff-preview")):
         visitor.visit(f"{VALUES}{pk}/set/")
         visitor.write("#id_value", text)
