@@ -40,7 +40,7 @@ READY = """
   3. In the list of flags, kill it. All users get the old checkout again, from every worker.
   4. Change the value payment_gateway to "paypal" and check out. No deploy is needed.
   5. Start the experiment checkout_button in the admin: then the cart of Alice says "Buy now".
-  6. Open new_checkout, press "Plan a rollout", and start the plan. Its page shows the guards.
+  6. Open new_checkout, press "Plan a rollout…", and start the plan. Its page shows the guards.
      To see a plan stop a fault: make demo SCENE=rollout
   7. To see an experiment with a result: make demo SCENE=experiment
   8. Turn all flags on with SQL:

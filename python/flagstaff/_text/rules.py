@@ -290,6 +290,26 @@ def rule_texts(
         return None
 
 
+def rule_parts(
+    rules: object, max_values: int | None = None
+) -> list[tuple[str, str, object]] | None:
+    """Returns the name or "", the conditions as a sentence, and the percentage of each rule.
+
+    Returns None if these are not rules of a flag.
+    """
+    try:
+        return [
+            (
+                rule.get("name", ""),
+                _conditions_text(rule["conditions"], max_values),
+                rule.get("rollout_percent", ALL),
+            )
+            for rule in (_items(rules) if rules != [] else [])
+        ]
+    except _OTHER_FORM:
+        return None
+
+
 def conditions_text(conditions: object, max_values: int | None = None) -> str | None:
     """Returns the sentence of conditions; None if this is not a list of conditions."""
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.admin import AdminSite
 from django.db.models import Model
@@ -45,17 +45,26 @@ class OverviewLine:
 
 
 @dataclass(frozen=True)
-class FlagNote:
-    """What is to be known of a flag in a few words, which may be HTML."""
+class Note:
+    """What is to be known of a row, such as a flag: in a list in a few words, which may be HTML."""
 
     text: SafeString | str
-    #: The page of the flag shows a problem in red.
+    #: A page shows a problem in red, a notice in amber, and what runs as planned in green.
     level: Level = Level.RUNNING
+    #: The URL of the page that it is about, and what the link says; empty if there is none.
+    link: tuple[str, str] | tuple[()] = ()
 
     @property
     def is_alarm(self) -> bool:
         """Whether somebody should look at it. Then the list of flags shows it in red."""
         return self.level in {Level.PROBLEM, Level.NOTICE}
+
+
+class OnFlag(NamedTuple):
+    """What an app adds to the page of a flag."""
+
+    note: Note | None = None
+    links: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True)
@@ -74,11 +83,12 @@ class AppPages:
     overview_lines: Callable[[AdminSite, HttpRequest], Sequence[OverviewLine]]
     #: Returns what the app says of some flags, by the text of the primary key. Makes a number of
     #: queries that does not depend on the number of flags.
-    flag_notes: Callable[[HttpRequest, Sequence[Any]], Mapping[str, FlagNote]] | None = None
+    flag_notes: Callable[[HttpRequest, Sequence[Any]], Mapping[str, Note]] | None = None
     #: Returns what a change of who has a flag does to the rows of the app, as `flag_notes` does.
     flag_preview: Callable[[HttpRequest, Sequence[Any]], Mapping[str, Line]] | None = None
-    #: Returns what the page of a flag shows below the name of the rows, as HTML.
-    flag_section: Callable[[AdminSite, HttpRequest, Any], str] | None = None
+    #: Returns what the page of a flag says of the app, in a sentence, and its links beside the
+    #: actions: each a URL and what it says.
+    on_flag: Callable[[AdminSite, HttpRequest, Any], OnFlag] | None = None
 
     @property
     def label(self) -> str:

@@ -1,4 +1,4 @@
-"""An evaluation that a person asks for: the form with the user, the result, and its steps."""
+"""An evaluation that a person asks for: the form with the user, and the steps in words."""
 
 from __future__ import annotations
 
@@ -7,27 +7,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from django import forms
-from django.http import HttpRequest
-from django.template.loader import render_to_string
-from django.utils.html import format_html
 
-from flagstaff._engine.direct import read_own_writes
-from flagstaff._engine.forced_off import VARIABLE
-from flagstaff._evaluation import Explained, Explanation, Step, explain, parse_text, step_text
+from flagstaff._evaluation import Explained, Step, parse_text, step_text
 from flagstaff._tables.model_fields import USER
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text import localized, say
 from flagstaff._workers.status import status
 from flagstaff.actions.arguments import name_of_users, unknown_users
-from flagstaff.admin.rights import needs_view_user_text
-from flagstaff.admin.row_page import Section
-from flagstaff.changes.consequence import code_text
 from flagstaff.exceptions import FlagstaffError
-from flagstaff.extensions import deciding_code
-from flagstaff.history.user_names import may_see_users
 
-# The parameter of Django's pages that holds the filters of the list.
-_FILTERS = "_changelist_filters"
 # The process evaluates what is stored, or has not evaluated anything.
 _CURRENT_MODES = {"live", "direct", "idle"}
 # By the name of the step. The name of another unit than the user is its own label.
@@ -41,6 +29,8 @@ _LABELS = {
     "bucket < rollout": say("Bucket below the rollout").lazy,
     "the value itself": say("The value itself").lazy,
 }
+#: How to pass an attribute that is missing.
+CONTEXT_HINT = say(" (write {example} into the context)")
 _NUMBERED = {
     "rule": say("Rule {number}"),
     "condition": say("Condition {number}"),
@@ -70,6 +60,12 @@ class TypedUser:
         if user.name is None or user.name == str(user.pk):
             return say("primary key {pk}", pk=str(user.pk)).local
         return say("{name} (primary key {pk})", name=user.name, pk=str(user.pk)).local
+
+    @property
+    def short(self) -> str:
+        """The user in a word, for the heading of a column."""
+        user = self.user
+        return say("anonymous").local if user is None else user.name or str(user.pk)
 
     def notes(self) -> Iterator[str]:
         """Yields what a reader of the result must know. Does not query."""
@@ -101,7 +97,8 @@ class EvaluationForm(forms.Form):
             "What your code passes beside the user: name=value on each line, such as country=DE, "
             "or JSON."
         ).lazy,
-        widget=forms.Textarea(attrs={"rows": 3}),
+        # It grows with its lines.
+        widget=forms.Textarea(attrs={"rows": 1, "placeholder": "country=DE"}),
     )
 
     def __init__(self, parameters: Any) -> None:
@@ -109,6 +106,7 @@ class EvaluationForm(forms.Form):
         is_typed = not self.base_fields.keys().isdisjoint(parameters)
         super().__init__(parameters if is_typed else None)
         self.fields["user"].label = name_of_users()
+        self.fields["user"].widget.attrs["placeholder"] = name_of_users()
 
     def clean_user(self) -> TypedUser:
         """Returns the user of the text; an empty one is anonymous. Queries the users."""
@@ -126,65 +124,7 @@ class EvaluationForm(forms.Form):
         return typed.attributes
 
 
-# The page of a flag.
-
-
-def who_has_it(request: HttpRequest, flag: Any) -> Section:
-    """Returns a form, and each step of the evaluation for the user whom the URL names.
-
-    Then queries the user and the flag.
-    """
-    title = say("Who has it?").local
-    if not may_see_users(request.user):
-        return Section(title, format_html('<p id="who-has-it">{}</p>', needs_view_user_text()))
-    form = EvaluationForm(request.GET)
-    page: dict[str, object] = {"form": form, "filters": request.GET.get(_FILTERS, "")}
-    if form.is_valid():
-        user, context = form.cleaned_data["user"], form.cleaned_data["context"]
-        # The flag as it is stored: the snapshot of this process may be older.
-        with read_own_writes():
-            explanation = explain(flag.key, user.argument, context=context)
-        page |= {
-            "result": _result(explanation, user),
-            "notes": [*user.notes(), *_notes_of_code(explanation)],
-            "steps": shown_steps(explanation),
-        }
-    return Section(title, render_to_string("flagstaff/who_has_it.html", page))
-
-
-def _notes_of_code(explanation: Explanation) -> list[str]:
-    is_off = explanation.reason == "DISABLED"
-    codes = {} if is_off else deciding_code([explanation.key])
-    return [localized(code_text(code)) for code in codes.values()]
-
-
-def _result(explanation: Explanation, user: TypedUser) -> str:
-    if explanation.error_code in ("PARSE_ERROR", "GENERAL"):
-        return say("The flag returns the default of the call for {user}.", user=user.words).local
-    if explanation.error_code is not None:
-        return say("The flag cannot be read from the database.").local
-    text = say("On for {user}.") if explanation.value else say("Off for {user}.")
-    return say(text, user=user.words).local
-
-
 # The steps in words.
-
-
-def shown_steps(explanation: Explanation) -> list[Step]:
-    """Returns the steps in the order of the evaluation, with labels in the place of their names."""
-    hint = say(" (write {example} into the context)")
-    steps = [
-        replace(step, name=_label(step.name), text=step_text(step, hint))
-        # The page of a flag need not say that the flag exists.
-        for step in explanation.steps
-        if step.name != "exists" or step.decides
-    ]
-    if explanation.override is None:
-        return steps
-    # With an override, nothing else is even read.
-    is_forced = explanation.override == VARIABLE
-    label = say("Not forced off").local if is_forced else say("Not overridden by a test").local
-    return [replace(steps[0], name=label, met=False)]
 
 
 def _label(name: str) -> str:
@@ -194,6 +134,23 @@ def _label(name: str) -> str:
     if word in _NUMBERED and number.isdigit():
         return say(_NUMBERED[word], number=number).local
     return name
+
+
+def reason(explanation: Explained, step: Step) -> str:
+    """Returns why a step came to its outcome, in the words of a customer."""
+    bucket, percent = explanation.bucket, getattr(explanation, "rollout_percent", None)
+    if step.name != "bucket < rollout" or bucket is None or percent is None:
+        # A table has the name and the percentage of a rule already.
+        values = {name: value for name, value in step.values.items() if name != "percent"}
+        return step_text(replace(step, values=values), CONTEXT_HINT)
+    if not percent:
+        return say("the rollout is {percent} %", percent="0").local
+    text = (
+        say("in the first {percent} % (bucket {bucket})")
+        if bucket < percent
+        else say("not in the first {percent} % (bucket {bucket})")
+    )
+    return say(text, percent=percent, bucket=bucket).local
 
 
 def why(explanation: Explained) -> str:

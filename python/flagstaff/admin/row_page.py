@@ -35,6 +35,7 @@ from flagstaff.actions.rights import permission
 from flagstaff.actions.table import noun_of
 from flagstaff.admin.action_admin import ActionAdmin
 from flagstaff.admin.action_page import ActionPage
+from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.changes.events import event_rows
 from flagstaff.admin.declared import declared_groups
 from flagstaff.admin.fallbacks import can_read
@@ -51,7 +52,7 @@ from flagstaff.admin.rights import may, may_see
 from flagstaff.admin.row_subject import RowSubject
 from flagstaff.admin.rules.editor import RulesField
 from flagstaff.admin.rules.offers import Offer
-from flagstaff.admin.waiting_lines import row_lines
+from flagstaff.admin.waiting_lines import row_notes
 from flagstaff.admin.words import joined
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
@@ -95,9 +96,10 @@ class Head:
     step: str = ""
     #: The names of the other actions of the head.
     others: Sequence[str] = ()
+    #: The links to pages of apps beside them: each a URL, and what it says.
+    links: Sequence[tuple[str, str]] = ()
     #: What somebody must look at, and what is good to know.
-    alarms: Sequence[SafeString | str] = ()
-    notes: Sequence[SafeString | str] = ()
+    notes: Sequence[Note] = ()
 
 
 @dataclass(frozen=True)
@@ -329,9 +331,8 @@ class RowPageAdmin(ActionAdmin):
         all_sections = [*self.sections(request, row), self.last_changes(request, row)]
         head = self.head(request, row)
         noun = noun_of(self.action_kind)
-        waiting = row_lines(self.admin_site, request, noun, row.key, (*OPEN, *PROBLEMS))
-        alarms, notes = ([line for bad, line in waiting if bad is side] for side in (True, False))
-        head = replace(head, alarms=[*head.alarms, *alarms], notes=[*head.notes, *notes])
+        waiting = row_notes(self.admin_site, request, noun, row.key, (*OPEN, *PROBLEMS))
+        notes = sorted([*head.notes, *waiting], key=lambda note: note.level is not Level.PROBLEM)
         sections = [
             (section, [links.pop(name) for name in section.actions if name in links])
             for section in all_sections
@@ -340,6 +341,7 @@ class RowPageAdmin(ActionAdmin):
         step, steps = head.steps
         context = {
             "head": head,
+            "notes": notes,
             "main": links.pop(head.main, None),
             "step": links.pop(step, None),
             "steps": steps,

@@ -35,6 +35,7 @@ from flagstaff._value_schema import (
 )
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.declared import DeclaredField
 from flagstaff.admin.fallbacks import can_read
 from flagstaff.admin.links import page_url, row_id
@@ -193,7 +194,8 @@ class KeyValueStoreAdmin(RowPageAdmin):
         secret = is_secret(row)
         problems = value_problems(row, secret=secret) if declared_value(row.key) is not None else {}
         state = ("", "") if is_stored(row) else ("off", str(DEFAULT))
-        return Head(state=state, alarms=[*map(localized, problems.values())])
+        notes = [Note(localized(problem), Level.PROBLEM) for problem in problems.values()]
+        return Head(state=state, notes=notes)
 
     def is_offered(self, action: Action, row: Any) -> bool:
         """Rules of a secret value are written by the terminal."""

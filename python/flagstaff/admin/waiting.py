@@ -20,6 +20,7 @@ from flagstaff._text import localized, say
 from flagstaff._text.times import local_time_text
 from flagstaff.actions import Action
 from flagstaff.actions.rights import Right
+from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.links import page_url
@@ -157,7 +158,7 @@ class WaitingActionAdmin(AppRowAdmin):
             lines=[*own_lines, "" if row.needs_attention else row.result],
             main="approve",
             others=("refuse", "cancel"),
-            alarms=[localized(state_text(row))] if row.needs_attention else [],
+            notes=[Note(localized(state_text(row)), Level.PROBLEM)] if row.needs_attention else [],
         )
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:

@@ -17,7 +17,7 @@ from flagstaff._attribution import current_actor
 from flagstaff._tables.database import db
 from flagstaff._tables.rows import uncached
 from flagstaff._text import localized, say
-from flagstaff.admin.app_pages import PAGES, FlagNote, Level, OverviewLine
+from flagstaff.admin.app_pages import PAGES, Level, Note, OverviewLine
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import admin_of, hidden_rows, hides_rows, may, shows_new
@@ -98,32 +98,29 @@ def _sentence(waiting: WaitingAction, name: str) -> str:
     return f"{localized(state_text(waiting))}, {by}"
 
 
-def row_lines(
+def row_notes(
     site: AdminSite, request: HttpRequest, kind: str, key: str, states: Sequence[str] = OPEN
-) -> list[tuple[bool, SafeString]]:
-    """Returns a line for each action of a row in these states, and whether it is an alarm.
+) -> list[Note]:
+    """Returns a line for each action of a row in these states. A constant number of queries."""
 
-    Makes a constant number of queries.
-    """
-
-    def read() -> list[tuple[bool, SafeString]]:
+    def read() -> list[Note]:
         actions = WaitingAction.objects.using(db.alias).of_row(kind, key)
         shown = shown_actions(site, request, actions.filter(state__in=states))
         return [
-            (waiting.needs_attention, waiting_line(site, waiting, name))
+            Note(waiting_line(site, waiting, name), _level(waiting))
             for waiting, name in with_askers(shown.order_by("run_at", "id")[:_MAX_LINES])
         ]
 
     return value_or_default("the page of a row cannot read the actions that wait", read, [])
 
 
-def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[FlagNote]]:
+def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[Note]]:
     """Returns what waits for flags, by the text of the primary key, for their list.
 
     Not what is about other flags, too, which the user may not see.
     """
     actions = WaitingAction.objects.using(db.alias).filter(state__in=OPEN, row_kind=Kind.FLAG.value)
-    notes: dict[str, list[FlagNote]] = defaultdict(list)
+    notes: dict[str, list[Note]] = defaultdict(list)
     pks = {flag.key: str(flag.pk) for flag in flags}
 
     def read() -> list[WaitingAction]:
@@ -133,7 +130,7 @@ def waiting_notes(site: AdminSite, flags: Sequence[Any]) -> dict[str, list[FlagN
     none: list[WaitingAction] = []
     for waiting in value_or_default("the list cannot read the actions that wait", read, none):
         text = f"{action_text(waiting)}: {localized(state_text(waiting))}"
-        note = FlagNote(link(_page_of(site, waiting), text), _level(waiting))
+        note = Note(link(_page_of(site, waiting), text), _level(waiting))
         for key in waiting.keys:
             notes[pks[key]].append(note)
     return notes

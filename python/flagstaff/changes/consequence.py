@@ -254,6 +254,19 @@ def users_text(effect: Effect, count: int) -> str:
     ).local
 
 
+def holders_texts(effect: Effect) -> tuple[str, str]:
+    """Returns how many of all users have a counted flag, and what is not in this number."""
+    counted = say(
+        "{on} of {users} user",
+        "{on} of {users} users",
+        count=effect.users or 0,
+        on=number_text(effect, effect.on[1]),
+        users=_all_users_text(effect),
+    ).local
+    names = local_list(effect.ignored)
+    return counted, say("Rules on {names} are not counted.", names=names).local if names else ""
+
+
 def use_texts(impact: Impact, use: SegmentUse) -> tuple[str, str]:
     """Returns how many users have a flag that uses a segment, before and after.
 

@@ -21,9 +21,8 @@ from tests.support.shop import GERMAN, Shop
 from tests.support.translations import german
 
 Show = Callable[..., Screen]
-WHYS = "td.flagstaff-why"
 #: What an evaluation shows.
-RESULTS = "strong, tbody"
+RESULTS = "strong, .flagstaff-why, #content-main .flagstaff-table tbody"
 
 pytestmark = pytest.mark.django_db
 
@@ -42,10 +41,10 @@ def result(shown: Screen) -> str:
     return shown.part("p > strong").text
 
 
-def steps(shown: Screen) -> list[tuple[str, str]]:
-    """Returns the label and the outcome of each step."""
+def lines(shown: Screen) -> list[tuple[str, ...]]:
+    """Returns who is in each line of the table, with which share, and what came of it there."""
     rows = shown.part(".flagstaff-steps").rows
-    return [(label, re.sub(r"^\W+", "", outcome)) for label, outcome, _why in rows]
+    return [tuple(re.sub(r"^[^\w\s] ", "", cell) for cell in row) for row in rows]
 
 
 # The form, also of the page of a user.
@@ -128,9 +127,13 @@ def test_primary_key_without_a_user_is_evaluated_with_a_note(
 
 @pytest.mark.parametrize(
     ("percent", "state", "outcome", "why"),
-    [(3, "On", "yes", "2 is below 3"), (2, "Off", "no", "2 is not below 2")],
+    [
+        (3, "On", "yes", "in the first 3 % (bucket 2)"),
+        (2, "Off", "no", "not in the first 2 % (bucket 2)"),
+        (0, "Off", "no", "the rollout is 0 %"),
+    ],
 )
-def test_user_in_rollout_passes_each_step(  # noqa: PLR0913, PLR0917
+def test_rollout_says_whether_a_user_is_in_its_first_part(  # noqa: PLR0913, PLR0917
     percent: int,
     state: str,
     outcome: str,
@@ -144,29 +147,34 @@ def test_user_in_rollout_passes_each_step(  # noqa: PLR0913, PLR0917
     FeatureFlag.objects.update(rollout_percent=percent)
     shown = section(operator, flag, user=str(alice.pk))
     assert result(shown) == f"{state} for alice (primary key {alice.pk})."
-    assert steps(shown) == [
-        ("Enabled", "yes"),
-        ("Allowed user", "no"),
-        ("Rollout of 100 %", "no"),
-        ("Known user", "yes"),
-        ("Bucket below the rollout", f"{outcome}, decides"),
+    assert lines(shown) == [
+        ("Allowed users 0 users", "100 %", "no the user is not an allowed user"),
+        ("Everyone else", f"{percent} %", f"{outcome}, decides {why}"),
     ]
-    assert shown.texts(WHYS)[-1] == why
 
 
-def test_step_that_decides_stops_others(operator: Client, flag: FeatureFlag, alice: User) -> None:
+def test_line_that_decides_stops_others(operator: Client, flag: FeatureFlag, alice: User) -> None:
     shown = section(operator, flag, user="", context="")
     assert result(shown) == "Off for anonymous users."
-    assert ("Known user", "no, decides") in steps(shown)
+    assert shown.texts("thead th")[-1] == "anonymous"
+    assert lines(shown)[1][2] == "no, decides there is no user"
     flag.allowed_users.add(alice)
     FeatureFlag.objects.update(rollout_percent=0)
     shown = section(operator, flag, user="alice")
     assert result(shown).startswith("On for alice")
-    assert ("Allowed user", "yes, decides") in steps(shown)
+    assert shown.texts("thead th")[-1] == "alice"
+    assert [line[2] for line in lines(shown)] == [
+        "yes, decides the user is an allowed user",
+        "not reached",
+    ]
+
+
+def test_flag_that_is_off_reaches_no_line(operator: Client, flag: FeatureFlag, alice: User) -> None:
+    flag.allowed_users.add(alice)
     FeatureFlag.objects.update(enabled=False)
     shown = section(operator, flag, user="alice")
-    assert result(shown) == f"Off for alice (primary key {alice.pk})."
-    assert steps(shown)[:2] == [("Enabled", "no, decides"), ("Allowed user", "not reached")]
+    assert f"Off for alice (primary key {alice.pk}). Enabled: the flag is disabled" in shown.text
+    assert [line[2] for line in lines(shown)] == ["not reached", "not reached"]
 
 
 def test_rule_shows_each_condition_and_its_rollout(
@@ -181,20 +189,30 @@ def test_rule_shows_each_condition_and_its_rollout(
     FeatureFlag.objects.update(rules=rules)
     shown = section(operator, flag, user="alice", context="country=DE\nseats = 3")
     assert result(shown).startswith("On for alice")
-    assert steps(shown)[2:] == [
-        ("Rule 1", "no"),
-        ("Condition 1", "no"),
-        ("Condition 2", "yes"),
-        ("Rule 2", "yes, decides"),
-        ("Condition 1", "yes"),
-        ("Condition 1", "yes"),
-        ("Rollout of 100 %", "not reached"),
-        ("Known user", "not reached"),
-        ("Bucket below the rollout", "not reached"),
+    assert lines(shown)[1:] == [
+        (
+            'big seats is at least 5 and country is "DE"',
+            "50 %",
+            'no ✗ no seats is at least 5 ✓ yes country is "DE"',
+        ),
+        (
+            'Rule 2 in segment "german"',
+            "100 %",
+            'yes, decides matches ✓ yes in segment "german" ✓ yes country is "DE"',
+        ),
+        ("Everyone else", "25 %", "not reached"),
     ]
-    assert '"big", 50 %: does not match' in shown.texts(WHYS)
-    levels = [step["class"][-1] for step in shown.all(".flagstaff-steps tbody th")]
-    assert levels[2:8] == ["0", "1", "1", "0", "1", "2"]
+    levels = [condition["class"][-1] for condition in shown.all("[class^=flagstaff-level]")]
+    assert levels == ["1", "1", "1", "2"]
+
+
+def test_rule_that_matches_can_keep_a_user_out(
+    operator: Client, flag: FeatureFlag, alice: User
+) -> None:
+    FeatureFlag.objects.update(rules=[{"conditions": [GERMAN], "rollout_percent": 0}])
+    shown = section(operator, flag, user="alice", context="country=DE")
+    assert result(shown).startswith("Off for alice")
+    assert lines(shown)[1][2].startswith("no, decides matches")
 
 
 def test_context_in_json_is_read_and_a_missing_visitor_named(
@@ -207,9 +225,9 @@ def test_context_in_json_is_read_and_a_missing_visitor_named(
     FeatureFlag.objects.update(rules=[], bucket_by="visitor")
     shown = section(operator, flag, user="")
     why = "there is no visitor in the context (write visitor=ID into the context)"
-    assert why in shown.texts(WHYS)
+    assert lines(shown)[-1][2] == f"no, decides {why}"
     shown = section(operator, flag, user="", context="visitor=42")
-    assert shown.texts(WHYS)[-1].startswith(f"{bucket_of('new_checkout', '42')} is ")
+    assert f"(bucket {bucket_of('new_checkout', '42')})" in lines(shown)[-1][2]
 
 
 def test_forced_off_flag_reaches_no_other_step(
@@ -218,15 +236,16 @@ def test_forced_off_flag_reaches_no_other_step(
     with forced_off(["new_checkout"]):
         shown = section(operator, flag, user="alice")
     assert result(shown).startswith("Off for alice")
-    assert steps(shown) == [("Not forced off", "no, decides")]
-    assert shown.texts(WHYS)[0] == "forced off in this process by FLAGSTAFF_FORCE_OFF"
+    assert "forced off in this process by FLAGSTAFF_FORCE_OFF" in shown.text
+    assert [line[2] for line in lines(shown)] == ["not reached", "not reached"]
 
 
 def test_unreadable_rules_return_the_default(operator: Client, flag: FeatureFlag) -> None:
     FeatureFlag.objects.update(rules=[{"conditions": [{"attribute": 5}]}])
     shown = section(operator, flag, user="")
     assert result(shown) == "The flag returns the default of the call for anonymous users."
-    assert ("Rules", "no, decides") in steps(shown)
+    assert "Rules: cannot be read, so the result is the default of the call" in shown.text
+    assert lines(shown)[1][0].startswith("Rules")
 
 
 def test_process_that_is_not_live_says_so(

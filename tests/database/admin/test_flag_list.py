@@ -15,7 +15,7 @@ from django.urls import path
 from django.utils import timezone
 
 from flagstaff import acting_as, changes, flag_enabled, rollouts
-from flagstaff.admin.app_pages import FlagNote, Level
+from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.flag.admin import FeatureFlagAdmin
 from flagstaff.base_models import KeyManager
 from flagstaff.models import Change, FeatureFlag
@@ -141,11 +141,11 @@ def test_what_an_app_says_is_shown_as_attention_or_as_a_note(
     operator: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = {
-        "a": FlagNote("rolled <b>back</b>", Level.PROBLEM),
-        "b": FlagNote("plan: running"),
+        "a": Note("rolled <b>back</b>", Level.PROBLEM),
+        "b": Note("plan: running"),
     }
 
-    def notes(_request: Any, flags: Any) -> dict[str, FlagNote]:
+    def notes(_request: Any, flags: Any) -> dict[str, Note]:
         return {str(flag.pk): said[flag.key] for flag in flags}
 
     pages = replace(PAGES, flag_notes=notes)

@@ -34,7 +34,7 @@ def test_plan_is_created_started_and_rolled_back_without_scripts(
     visitor = plain_phone
     shop.query(DRIVER)
     visitor.visit(shop.page_of())
-    visitor.follow_link("Plan a rollout")
+    visitor.follow_link("Plan a rollout…")
     assert_fits(visitor)
     visitor.write("#id_steps", "10:1h\n100")
     # The page shows the new steps first.

@@ -277,7 +277,8 @@ def _change_html(event: Event, users: Names | None) -> SafeString:
     parts = describe_parts(event, users, limit=MAX_TEXT)
     label = field_label("value") if (event.kind, event.action) == ("value", "change") else None
     shown = (part._replace(words="") if part.words == label else part for part in parts)
-    return joined(", ", map(_part_html, shown))
+    # A new row differs in every field.
+    return joined(", ", map(str if event.action == "create" else _part_html, shown))
 
 
 def _part_html(part: ChangePart) -> SafeString | str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,10 +13,9 @@ from django.urls import URLPattern
 from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.text import capfirst
 
 from flagstaff._tables.database import db
-from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS, USER, short_unit
+from flagstaff._tables.model_fields import OWNER, REVIEW_ON, RULES, TAGS
 from flagstaff._tables.rows import declaration, is_stored
 from flagstaff._tables.states import AS_DECLARED, FlagState
 from flagstaff._text import say
@@ -25,21 +23,20 @@ from flagstaff.actions import Action
 from flagstaff.actions.arguments import TagsField
 from flagstaff.actions.rights import reaches_users
 from flagstaff.admin.action_admin import ArgumentForm
-from flagstaff.admin.app_pages import PAGES, Level
 from flagstaff.admin.changes.page import RecentChanges
-from flagstaff.admin.evaluation import who_has_it
-from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.admin.flag.list import FlagListAdmin
 from flagstaff.admin.flag.state import (
     alarms_of,
     allowed_count,
+    apps_on_flag,
     holds_users_back,
-    notes_of_apps,
+    notes_of_code,
     state_and_label,
     summary_of,
 )
+from flagstaff.admin.flag.targeting import targeting
 from flagstaff.admin.flag.usage import evaluations
-from flagstaff.admin.flag.users import allowed_users_line, users_path
+from flagstaff.admin.flag.users import users_path
 from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.pages.overview import Overview
 from flagstaff.admin.pages.search import Search
@@ -49,10 +46,9 @@ from flagstaff.admin.pages.user import UserFlags
 from flagstaff.admin.pages.workers import WorkersPage
 from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
-from flagstaff.admin.rules.sentences import rules_html
-from flagstaff.admin.words import colour_of, facts_html
+from flagstaff.admin.words import colour_of
 from flagstaff.changes.allowed_users import ALLOWED
-from flagstaff.changes.consequence import flag_text, users_text
+from flagstaff.changes.consequence import flag_text, holders_texts, users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState
 from flagstaff.history.kinds import Kind
@@ -116,7 +112,12 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
     def head(self, request: HttpRequest, row: Any) -> Head:
         """The state, who has the flag, the actions of every day, and what to look at."""
         state, percent = FlagState.of(row), row.rollout_percent
-        notes = [*notes_of_apps(request, [row]).get(str(row.pk), ()), *alarms_of(row.key, state)]
+        of_apps = [*apps_on_flag(self.admin_site, request, row)]
+        notes = [
+            *(note for of_row in notes_of_code([row]).values() for note in of_row),
+            *(app.note for app in of_apps if app.note is not None),
+            *alarms_of(row.key, state),
+        ]
         shown, label = state_and_label(row)
         label = label if is_stored(row) else str(AS_DECLARED)
         quiet = '<small class="flagstaff-quiet">{}</small>'
@@ -132,21 +133,14 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             steps=("rollout", [*steps, (say("other…").local, "")]),
             step=f"{percent} %",
             others=("release", "off"),
-            alarms=[note.text for note in notes if note.level is Level.PROBLEM],
-            notes=[note.text for note in notes if note.level is not Level.PROBLEM],
+            links=[link for app in of_apps for link in app.links],
+            notes=notes,
         )
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:
-        """Who has the flag and why, its evaluations, what the apps say, and the rest."""
-        yield Section(say("Targeting").local, self._targeting(request, row), ("rules", "unit"))
-        yield who_has_it(request, row)
+        """Who has the flag and why, its evaluations, and the rest."""
+        yield targeting(self, request, row)
         yield evaluations(request, row.key)
-        for pages in PAGES:
-            if pages.flag_section:
-                read = partial(pages.flag_section, self.admin_site, request, row)
-                problem = f"the section of {pages.name} cannot be read"
-                html = value_or_default(problem, read, "\N{EN DASH}")
-                yield Section(capfirst(pages.label), html)
         yield self.about(row, *_ELSEWHERE)
 
     def is_offered(self, action: Action, row: Any) -> bool:
@@ -164,18 +158,6 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
             "delete": is_stored(row),
         }
         return action.name not in _OF_USERS and offered.get(action.name, True)
-
-    def _targeting(self, request: HttpRequest, flag: Any) -> SafeString:
-        """The steps that decide, in their order."""
-        rules = rules_html(flag.rules, self.admin_site, request) if flag.rules != [] else ""
-        by = say("by {unit}", unit=short_unit(flag.bucket_by)).local
-        others = f"{flag.rollout_percent} % {'' if flag.bucket_by == USER else by}"
-        lines = (
-            (say("Allowed users").local, allowed_users_line(self, request, flag)),
-            *([(say("Rules").local, rules)] if rules else []),
-            (say("Everyone else").local, others),
-        )
-        return facts_html(lines)
 
     # The pages of the actions.
 
@@ -230,16 +212,23 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
 
 
 def _who_text(request: HttpRequest, flag: Any) -> SafeString:
-    """Which users have a flag, and how many if it is enabled."""
+    """How many users have a flag, or else which."""
     summary = flag_text(flag, allowed_count(flag))
     if not flag.enabled:
         return format_html("{}", summary)
     impact = impact_of_enabling([flag], timeout=COUNT_TIMEOUT, viewer=request.user)
     [effect] = impact.values()
-    users = users_text(effect, effect.on[1])
-    return format_html(
-        "{} {}: <strong>{}</strong>", summary, say("Users with the flag").local, users
+    if effect.users is None:
+        not_counted = users_text(effect, effect.on[1])
+        return format_html("{} {}: {}", summary, say("Users with the flag").local, not_counted)
+    counted, ignored = holders_texts(effect)
+    text = (
+        say("On for {users}, and for everybody who is not logged in.")
+        if effect.anonymous[1]
+        else say("On for {users}.")
     )
+    users = format_html("<strong>{}</strong>", counted)
+    return format_html("{} {}", say(text, users=users).html, ignored)
 
 
 def _review_text(flag: Any) -> str:

@@ -29,7 +29,7 @@ from flagstaff._tables.states import STATE_LABELS, FlagState, ReleaseState, stat
 from flagstaff._text import local_list, local_number, say
 from flagstaff._text.times import aware, full_time, local_days, today
 from flagstaff._workers.usage import NOT_USED, KeyUsage, key_usage
-from flagstaff.admin.app_pages import FlagNote
+from flagstaff.admin.app_pages import Note
 from flagstaff.admin.base_admin import BaseAdmin
 from flagstaff.admin.fallbacks import once, value_or_default
 from flagstaff.admin.flag.state import (
@@ -109,7 +109,7 @@ class ListedFlag:
     #: The id of the newest entry in the history.
     version: int | None = None
     #: What a person should look at, and what is good to know.
-    notes: Sequence[FlagNote] = ()
+    notes: Sequence[Note] = ()
     needs_attention: bool = False
     #: Of the rows of a page: the usage of a day, the newest change, whether the user may toggle
     #: the flag, and the parameter that leads back to the same list.

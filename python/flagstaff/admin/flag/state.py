@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar, cast
 
+from django.contrib.admin import AdminSite
 from django.db.models import Count, ManyToManyField, Model, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
@@ -16,7 +17,7 @@ from flagstaff._tables.states import ALL_USERS, FlagState, ReleaseState, state_l
 from flagstaff._text import localized, say
 from flagstaff.actions.flag_notes import partial_rule_notices
 from flagstaff.actions.look import Line, users_line
-from flagstaff.admin.app_pages import PAGES, FlagNote, Level
+from flagstaff.admin.app_pages import PAGES, Level, Note, OnFlag
 from flagstaff.admin.fallbacks import value_or_default
 from flagstaff.changes.allowed_users import ALLOWED, count_allowed_users
 from flagstaff.changes.consequence import code_text, flag_text
@@ -102,14 +103,14 @@ def _allowed(state: RowState) -> int:
 # What somebody must look at, and what is good to know.
 
 
-def alarms_of(key: str, state: FlagState) -> Iterator[FlagNote]:
+def alarms_of(key: str, state: FlagState) -> Iterator[Note]:
     """Yields why this process does not use a flag, and which rules keep users out of it."""
     if key in forced_off.keys:
         text = say("Forced off in this process by {variable}.", variable=forced_off.VARIABLE).local
-        yield FlagNote(text, Level.PROBLEM)
+        yield Note(text, Level.PROBLEM)
     # Most flags have no rules.
     for text in partial_rule_notices(state) if state.has_rules else ():
-        yield FlagNote(text, Level.PROBLEM)
+        yield Note(text, Level.PROBLEM)
 
 
 def holds_users_back(flag: Any) -> bool:
@@ -121,19 +122,33 @@ def holds_users_back(flag: Any) -> bool:
 # What the optional apps say of flags. The pages must work without the tables of an app.
 
 
-def notes_of_apps(request: HttpRequest, flags: Sequence[Any]) -> dict[str, list[FlagNote]]:
+def notes_of_apps(request: HttpRequest, flags: Sequence[Any]) -> dict[str, list[Note]]:
     """Returns what the apps say of flags, and what decides about them, by primary key.
 
     Calls each app once for all flags.
     """
     of_apps = _from_apps(((pages.name, pages.flag_notes) for pages in PAGES), request, flags)
+    of_code = notes_of_code(flags)
+    return {pk: [*of_code.get(pk, ()), *of_apps.get(pk, ())] for pk in {*of_code, *of_apps}}
+
+
+def notes_of_code(flags: Sequence[Any]) -> dict[str, list[Note]]:
+    """Returns which code of the project decides about flags, by primary key."""
     codes = deciding_code([flag.key for flag in flags if flag.enabled])
-    of_code = {
-        str(flag.pk): [FlagNote(localized(code_text(codes[flag.key])))]
+    return {
+        str(flag.pk): [Note(localized(code_text(codes[flag.key])))]
         for flag in flags
         if flag.key in codes
     }
-    return {pk: [*of_code.get(pk, ()), *of_apps.get(pk, ())] for pk in {*of_code, *of_apps}}
+
+
+def apps_on_flag(site: AdminSite, request: HttpRequest, flag: Any) -> Iterator[OnFlag]:
+    """Yields what each app adds to the page of a flag."""
+    for pages in PAGES:
+        if pages.on_flag:
+            problem = f"what the app of each {pages.name} says of a flag cannot be read"
+            read = partial(pages.on_flag, site, request, flag)
+            yield value_or_default(problem, read, OnFlag())
 
 
 def _preview_of_apps(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, list[Line]]:

@@ -13,7 +13,6 @@ from django.core.paginator import Paginator
 from django.db.models import Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -23,19 +22,19 @@ from flagstaff.admin.flag.state import allowed_count
 from flagstaff.admin.links import BACK, page_url, row_id, row_links, row_path
 from flagstaff.admin.look_tables import count_of_users
 from flagstaff.admin.rights import may_view, needs_view_user_text
+from flagstaff.admin.words import link
 from flagstaff.changes.allowed_users import links_of
 from flagstaff.history.user_names import may_see_users
 
 PAGE_SIZE = 100
 
 
-def allowed_users_line(admin: Any, request: HttpRequest, flag: Any) -> SafeString:
-    """Returns the number of allowed users, and a link to their page."""
-    link = ""
-    if may_see_users(request.user):
-        url = page_url(admin.admin_site, admin.model, "allowed_users", row_id(flag))
-        link = format_html('<a href="{}">{}</a>', url, say("Allowed users…").local)
-    return format_html("{} {}", count_of_users(allowed_count(flag)), link)
+def allowed_users_link(admin: Any, request: HttpRequest, flag: Any) -> SafeString | str:
+    """Returns a link to the page of the allowed users, for who may see users."""
+    text = say("Allowed users").local
+    if not may_see_users(request.user):
+        return text
+    return link(page_url(admin.admin_site, admin.model, "allowed_users", row_id(flag)), text)
 
 
 def users_path(admin: Any) -> URLPattern:

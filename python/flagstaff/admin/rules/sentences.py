@@ -17,7 +17,7 @@ from flagstaff._tables.model_fields import segment_model
 from flagstaff._tables.rows import all_rows
 from flagstaff._tables.states import ValueState
 from flagstaff._text import MASK, Sentence, local_list, quoted, say
-from flagstaff._text.rules import conditions_text, groups_of, named_segments, rule_texts
+from flagstaff._text.rules import conditions_text, groups_of, named_segments, rule_parts, rule_texts
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import hidden_rows, may_view
 from flagstaff.admin.words import joined, json_html, note_html
@@ -48,6 +48,24 @@ def rules_html(rules: object, site: AdminSite, request: HttpRequest) -> SafeStri
     texts = rule_texts(rules, max_values=_MAX_VALUES)
     html = _json(rules) if texts is None else _list(texts)
     return _with_notes(rule_problem(rules), html, rules) + _segments_html(rules, site, request)
+
+
+def rule_lines(rules: object) -> list[tuple[str, str, str]]:
+    """Returns of each rule its name, its conditions and its percentage; of other JSON, that."""
+    parts = rule_parts(rules, max_values=_MAX_VALUES)
+    if parts is None:
+        return [(say("Rules").local, _json(rules), "")]
+    return [
+        (name or say("Rule {number}", number=str(number)).local, conditions, f"{percent} %")
+        for number, (name, conditions, percent) in enumerate(parts, start=1)
+    ]
+
+
+def rule_notes(rules: object, site: AdminSite, request: HttpRequest) -> SafeString:
+    """Returns why workers cannot read the rules, and the groups and segments that they name."""
+    return _with_notes(rule_problem(rules), SafeString(), rules) + _segments_html(
+        rules, site, request
+    )
 
 
 def results_html(state: ValueState, site: AdminSite, request: HttpRequest) -> SafeString:

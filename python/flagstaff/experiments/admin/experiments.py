@@ -21,7 +21,7 @@ from flagstaff._text.rules import sentence
 from flagstaff._text.times import aware
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
-from flagstaff.admin.app_pages import AppPages, Level, OverviewLine
+from flagstaff.admin.app_pages import AppPages, Level, Note, OverviewLine
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.links import page_url
 from flagstaff.admin.row_page import Head, Section
@@ -165,8 +165,10 @@ class ExperimentAdmin(AppRowAdmin):
             ],
             main=main,
             others=others,
-            alarms=alarms,
-            notes=[*(notes(report) if report else ())],
+            notes=[
+                *(Note(text, Level.PROBLEM) for text in alarms),
+                *(Note(text, Level.NOTICE) for text in (notes(report) if report else ())),
+            ],
         )
 
     def sections(self, request: HttpRequest, row: Experiment) -> Iterator[Section]:

@@ -10,12 +10,13 @@ from urllib.parse import urlencode
 from django.contrib.admin import AdminSite
 from django.db.models import Case, Q, Value, When
 from django.http import HttpRequest
-from django.utils.html import format_html, format_html_join
+from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 
 from flagstaff._text import say
 from flagstaff.actions.look import Line
-from flagstaff.admin.app_pages import AppPages, FlagNote, Level, OverviewLine
+from flagstaff.admin.app_pages import AppPages, Level, Note, OnFlag, OverviewLine
 from flagstaff.admin.fallbacks import once
 from flagstaff.admin.links import page_url
 from flagstaff.admin.rights import may, may_view
@@ -25,11 +26,11 @@ from flagstaff.rollouts.status import rollout_difference, will_pause
 from flagstaff.rollouts.texts import state_name, state_sentence
 
 
-def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, FlagNote]:
+def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Note]:
     """Returns the state of active plans, and of those that need attention."""
     by_pk = {str(flag.pk): flag for flag in flags}
     return {
-        pk: FlagNote(_note(plan, by_pk[pk]), _level(plan))
+        pk: Note(_note(plan, by_pk[pk]), _level(plan))
         for pk, plan in _plans_of(request, flags).items()
         if plan.needs_attention or plan.state in ACTIVE_STATES
     }
@@ -60,22 +61,24 @@ def _preview(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Line]:
     return rows
 
 
-def _section(site: AdminSite, request: HttpRequest, flag: Any) -> SafeString:
-    """Returns the state of the plan of a flag, and links; nothing if there is neither."""
+def _on_flag(site: AdminSite, request: HttpRequest, flag: Any) -> OnFlag:
+    """Returns the state of the plan of a flag, and the link that plans a rollout."""
     plan = _plans_of(request, [flag]).get(str(flag.pk))
-    links = []
-    if plan is not None and may_view(site, request, Plan):
-        links.append((page_url(site, Plan, "change", plan.pk), say("Open the plan").local))
-    if plan is None or plan.state not in ACTIVE_STATES:
-        links += _add_links(site, request, flag)
-    html = format_html_join(" · ", '<a href="{}">{}</a>', links)
+    links = (
+        _add_links(site, request, flag) if plan is None or plan.state not in ACTIVE_STATES else []
+    )
     if plan is None:
-        return format_html("<p>{}</p>", html) if links else SafeString()
+        return OnFlag(links=links)
     hint = ""
     if plan.state in WATCHED_STATES and not will_pause(plan, flag):
         hint = say("Another change of this flag pauses the plan.").local
     sentence = state_sentence(plan, flag)
-    return format_html("<p>{} {} {}</p><p>{}</p>", badge(*state_name(plan)), sentence, hint, html)
+    label = capfirst(Plan._meta.verbose_name)
+    state = badge(*state_name(plan))
+    text = format_html("<strong>{}</strong> {} {} {}", label, state, sentence, hint)
+    may_open = may_view(site, request, Plan)
+    link = (page_url(site, Plan, "change", plan.pk), say("Open the plan").local) if may_open else ()
+    return OnFlag(Note(text, _level(plan), link), links)
 
 
 def _plans_of(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Plan]:
@@ -108,7 +111,7 @@ def _add_links(site: AdminSite, request: HttpRequest, flag: Any) -> list[tuple[s
     return [
         (
             f"{page_url(site, Plan, 'add')}?{urlencode({'key': flag.key})}",
-            say("Plan a rollout").local,
+            say("Plan a rollout…").local,
         )
     ]
 
@@ -151,5 +154,5 @@ PAGES = AppPages(
     _overview_lines,
     flag_notes=_notes,
     flag_preview=_preview,
-    flag_section=_section,
+    on_flag=_on_flag,
 )

@@ -18,6 +18,7 @@ from flagstaff._tables.rows import FlagRow, all_rows, find_row, flag_row, unknow
 from flagstaff._text import localized, say
 from flagstaff.actions import Action
 from flagstaff.admin.action_admin import ArgumentForm
+from flagstaff.admin.app_pages import Level, Note
 from flagstaff.admin.app_rows import AppRowAdmin
 from flagstaff.admin.flag.state import summary_of
 from flagstaff.admin.links import page_url
@@ -132,8 +133,10 @@ class PlanAdmin(AppRowAdmin):
             lines=lines,
             main=possible[0] if possible else "",
             others=possible[1:],
-            alarms=[*_alarms(row, flag)],
-            notes=_notes(row, flag, row.step or 0),
+            notes=[
+                *(Note(text, Level.PROBLEM) for text in _alarms(row, flag)),
+                *(Note(text, Level.NOTICE) for text in _notes(row, flag, row.step or 0)),
+            ],
         )
 
     def sections(self, request: HttpRequest, row: Any) -> Iterator[Section]:

@@ -37,8 +37,7 @@ def test_page_says_who_has_the_flag_and_links_to_what_can_be_done(
     html = page(operator, flag_url(flag))
     above_the_sections = ".flagstaff-row > :not(.flagstaff-parts, .flagstaff-links)"
     head = " ".join(Screen(html).texts(above_the_sections))
-    assert head.startswith("new_checkout rollout 25 % Kill… On for 25 % of all users.")
-    assert "of 1" in head
+    assert head.startswith("new_checkout rollout 25 % Kill… On for 0 of 1 user.")
     assert "On one page · shop" in head
     links = links_of(html)
     assert links[: len(EVERY_DAY)] == EVERY_DAY
@@ -92,7 +91,8 @@ def test_targeting_is_in_words_in_the_order_of_the_evaluation(
     changes.flags.update("new_checkout", {"rules": [rule], "bucket_by": "organization"})
     text = Screen(page(operator, flag_url(flag))).section("Targeting").text
     assert re.search(
-        r"Allowed users 1 user .* 10 % if is_staff is true .* 25 % by organization", text
+        "Allowed users 1 user 100 % Rule 1 is_staff is true 10 % Everyone else by organization 25",
+        text,
     )
 
 

@@ -124,7 +124,7 @@ def test_plan_that_waits_for_a_person_is_red_and_comes_first_with_its_reason(  #
     is_harm = state in {"rolled back", "unguarded"}
     assert len(shown) == (2 if is_harm else 1)
     for text_in_red in shown:
-        assert re.fullmatch(f"plan: {state} — {text}", text_in_red)
+        assert re.match(f"(plan: {state} —|Rollout plan {state}) {text}", text_in_red)
     for key in ("later", "last"):
         make_flag(key)
         rollouts.create(key, STEPS)
@@ -396,10 +396,9 @@ def test_page_of_a_flag_shows_its_active_plan(operator: Client, flag: FeatureFla
 def test_page_of_a_flag_without_an_active_plan_offers_one(
     operator: Client, flag: FeatureFlag
 ) -> None:
-    offer = f'<a href="{PLANS}add/?key={KEY}">Plan a rollout</a>'
-    assert offer in page(operator, flag_url(flag))
+    offer = f"{PLANS}add/?key={KEY}"
+    assert Screen(page(operator, flag_url(flag))).link("Plan a rollout…") == offer
     html = page(staff("view_featureflag"), flag_url(flag))
-    assert "Rollout plan<" not in html
     assert "Plan a rollout" not in html
     rollouts.create(KEY, STEPS)
     assert "plan: pending" in column(page(operator), "flag")[0]
