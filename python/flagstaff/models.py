@@ -129,22 +129,32 @@ class _WaitingActions(models.QuerySet["WaitingAction"]):
         of_kind = models.Q(kind=kind) | models.Q(row_kind=kind)
         return self.filter(of_kind, keys__contains=[key])
 
-    def cancel_giving(self, kind: str, key: str, actor: str, why: str) -> None:
+    def giving(self, kind: str, key: str) -> _WaitingActions:
+        """Returns what waits to give a row to users."""
+        return self.of_row(kind, key).filter(takes_away=False, state__in=WaitingAction.OPEN)
+
+    def cancel_giving(self, kind: str, key: str, actor: str, why: str) -> tuple[int, ...]:
         """Cancels what waits to give a row to users, after a change that nothing may stop.
 
-        So an error of the database is only logged, such as a right that is missing.
+        So an error of the database is only logged, such as a right that is missing. Returns the
+        numbers.
         """
         try:
             with transaction.atomic(using=self.db):
-                self.of_row(kind, key).filter(takes_away=False).cancel(actor, why)
+                return self.giving(kind, key).cancel(actor, why)
         except DatabaseError:
             logger.exception("flagstaff: what waits for %s %s was not cancelled", kind, key)
+            return ()
 
-    def cancel(self, actor: str, why: str) -> None:
-        """Cancels those that wait."""
-        self.filter(state__in=WaitingAction.OPEN).update(
+    def cancel(self, actor: str, why: str) -> tuple[int, ...]:
+        """Cancels those that wait, and returns their numbers. Belongs to a transaction."""
+        # In the order of all who lock several, so that none of them deadlocks.
+        waiting = self.filter(state__in=WaitingAction.OPEN).order_by("pk").select_for_update()
+        numbers = tuple(waiting.values_list("pk", flat=True))
+        self.model.objects.using(self.db).filter(pk__in=numbers).update(
             state=WaitingAction.State.CANCELLED, ended_by=actor, ended_at=Now(), result=why
         )
+        return numbers
 
 
 class WaitingAction(models.Model):

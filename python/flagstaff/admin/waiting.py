@@ -32,7 +32,7 @@ from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
-from flagstaff.waiting.actions import KIND, find, users_when_asked
+from flagstaff.waiting.actions import KIND, asked_together, begin_of, users_when_asked
 from flagstaff.waiting.outlook import foresee
 from flagstaff.waiting.stored import (
     State,
@@ -146,12 +146,17 @@ class WaitingActionAdmin(AppRowAdmin):
     ) -> WaitingAction | None:
         """The action, whether it will run, and without what a value is that is secret now."""
         row = super().get_object(request, object_id, from_field)
-        return None if row is None else without_secrets(foresee([row]))[0]
+        if row is None:
+            return None
+        [row] = without_secrets(foresee([row]))
+        # The end of a period is decided about with its begin.
+        row.needs_decision = begin_of(row).state == State.APPROVAL
+        return row
 
     def head(self, request: HttpRequest, row: Any) -> Head:
         """What it waits for, or why it did not run."""
         state, label = row.shown_state
-        is_own = row.state == State.APPROVAL and row.asked_by == current_actor()
+        is_own = row.needs_decision and row.asked_by == current_actor()
         own_lines = [say("Another user has to approve it.").local] if is_own else []
         return Head(
             state=(colour_of(state), label),
@@ -165,11 +170,11 @@ class WaitingActionAdmin(AppRowAdmin):
         """The arguments, for how many users it was asked, and who did what."""
         yield Section(say("About").local, _about(self.admin_site, request, row))
 
-    def is_offered(self, action: Action, row: WaitingAction) -> bool:
+    def is_offered(self, action: Action, row: Any) -> bool:
         """What can be decided in this state; those who asked may only cancel it."""
         if action.name == "cancel":
             return row.state in {*row.OPEN, *row.PROBLEMS}
-        return row.state == State.APPROVAL and row.asked_by != current_actor()
+        return row.needs_decision and row.asked_by != current_actor()
 
     def last_changes(self, request: HttpRequest, row: Any) -> Section:
         """The row says by itself who did what to it."""
@@ -184,8 +189,8 @@ class WaitingActionAdmin(AppRowAdmin):
     # The pages of the actions.
 
     def version(self, row: Any) -> str:
-        """The state; an approval also compares the versions of the rows."""
-        return find(row.key).state
+        """The states; an approval also compares the versions of the rows."""
+        return " ".join(part.state for part in asked_together(row))
 
     def report_applied(
         self, request: HttpRequest, text: str, *, timeout: float, **_others: Any

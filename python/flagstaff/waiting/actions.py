@@ -108,11 +108,11 @@ def ask(  # noqa: PLR0913 (the action, when it runs, and who asks)
         _require_public(run)
         _require_no_other(begin)
         with rejections(secret=False):
-            done = _saved(begin, "asked")
+            done = _saved([begin], "asked")
         if until is not None:
             end = _asked(_end_of(run), Look(), until, begun_by=begin)
             with rejections(secret=False):
-                ended = _saved(end, "asked")
+                ended = _saved([end], "asked")
             done = replace(done, messages=[*done.messages, *ended.messages])
         ends = would_end(look.changed, at) if names_ends and at is not None else ()
         notes = [*ends_notes(ends)]
@@ -279,6 +279,12 @@ def asked_together(waiting: WaitingAction, *, lock: bool = False) -> list[Waitin
     return [*(rows.select_for_update() if lock else rows).order_by("pk")]
 
 
+def begin_of(waiting: WaitingAction) -> WaitingAction:
+    """Returns what people decide about: of the end of a period its begin. A query for an end."""
+    rows = WaitingAction.objects.using(db.alias).filter(pk=waiting.begun_by or waiting.pk)
+    return (waiting.begun_by and rows.first()) or waiting
+
+
 def find(key: str) -> WaitingAction:
     """Returns the waiting action with a number. Raises FlagstaffError."""
     rows = WaitingAction.objects.using(db.alias)
@@ -307,7 +313,7 @@ def present_look(
 
 def _look_at_approval(key: str, *, viewer: HasPermissions | None = None) -> Look:
     """Returns what the action would do, with what it would have done when it was asked for."""
-    waiting = _require_state(find(key), State.APPROVAL)
+    waiting = _require_state(begin_of(find(key)), State.APPROVAL)
     _run, look = present_look(waiting, viewer=viewer)
     actor = current_actor()
     decider = viewer or users_with_rights([actor]).get(actor)
@@ -358,9 +364,9 @@ def users_when_asked(waiting: WaitingAction, viewer: HasPermissions | None) -> s
 def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     """Approve a waiting action of another user, so that it runs at its time or at once.
 
-    Needs --as USER with the right for the action.
+    Needs --as USER with the right for the action. A period is approved as a whole.
     """
-    waiting = _require_state(find(key), State.APPROVAL)
+    waiting = _require_state(begin_of(find(key)), State.APPROVAL)
     # Before the lock, because a kill may wait for it.
     run, look = present_look(waiting)
     approver = require_user(current_actor())
@@ -369,18 +375,18 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
     consequence = int(seen_by(look, user).largest_consequence)
     if expect_consequence is not None and consequence > expect_consequence:
         raise ConflictError(say("the number of users has grown; look at it again"), key=key)
-    with _locked(key, State.APPROVAL) as waiting:
+    with _locked(waiting.key, State.APPROVAL) as period:
+        waiting = period[0]
         waiting.consequence = consequence
         for name, text in _users_texts(look).items():
             setattr(waiting, name, text)
-        waiting.approved_by, waiting.approval = approver, current_reason()
-        waiting.state, waiting.approved_at = State.WAITING, Now()
         waiting.run_at = waiting.run_at or Now()
-        ends = WaitingAction.objects.using(db.alias).filter(begun_by=waiting.pk)
-        ends.filter(state=State.APPROVAL).update(
-            state=State.WAITING, approved_by=approver, approved_at=Now()
-        )
-        return _saved(waiting, "approved")
+        # An end that takes away waits for nobody.
+        approved = [row for row in period if row.state == State.APPROVAL]
+        for row in approved:
+            row.approved_by, row.approval = approver, current_reason()
+            row.state, row.approved_at = State.WAITING, Now()
+        return _saved(approved, "approved")
 
 
 @_action(
@@ -393,13 +399,13 @@ def approve(key: str, *, expect_consequence: int | None = None) -> Done:
 def refuse(key: str) -> Done:
     """Refuse a waiting action of another user, so that it never runs.
 
-    Needs --as USER with the right for the action.
+    Needs --as USER with the right for the action. A period is refused as a whole.
     """
-    waiting, user = _require_state(find(key), State.APPROVAL), require_user(current_actor())
+    waiting = _require_state(begin_of(find(key)), State.APPROVAL)
     run = stored_run(waiting)
-    require_approver(run, look_at(run), user, waiting.asked_by)
-    with _locked(key, State.APPROVAL) as waiting:
-        return _end(waiting, State.REFUSED, "refused")
+    require_approver(run, look_at(run), require_user(current_actor()), waiting.asked_by)
+    with _locked(waiting.key, State.APPROVAL) as period:
+        return _end(period, State.REFUSED, "refused")
 
 
 @_action(
@@ -415,17 +421,24 @@ def cancel(key: str) -> Done:
 
     A period is cancelled as a whole.
     """
-    with _locked(key, *OPEN, *PROBLEMS) as waiting:
-        return _end(waiting, State.CANCELLED)
+    with _locked(key, *OPEN, *PROBLEMS) as period:
+        return _end(period, State.CANCELLED)
 
 
 @contextmanager
-def _locked(key: str, *states: str) -> Iterator[WaitingAction]:
-    """Yields an action in one of these states, locked in a transaction. Raises FlagstaffError."""
+def _locked(key: str, *states: str) -> Iterator[list[WaitingAction]]:
+    """Yields an action in one of these states, locked in a transaction. Raises FlagstaffError.
+
+    While it waits, the other one of its period follows: the end without its begin, and the begin
+    without its end, are not what was asked for.
+    """
     with db.atomic():
-        # Both of a period, in one order: an approval and a cancellation cannot deadlock.
-        asked_together(find(key), lock=True)
-        yield _require_state(find(key), *states)
+        asked = find(key)
+        # In one order: an approval and a cancellation cannot deadlock.
+        period = {row.pk: row for row in asked_together(asked, lock=True)}
+        waiting = _require_state(period.pop(asked.pk), *states)
+        others = period.values() if waiting.state in OPEN else ()
+        yield [waiting, *(row for row in others if row.state in OPEN)]
 
 
 def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
@@ -435,29 +448,23 @@ def _require_state(waiting: WaitingAction, *states: str) -> WaitingAction:
     return waiting
 
 
-def _end(waiting: WaitingAction, state: str, event: str = "") -> Done:
-    # The end of a period without its begin, and the begin without its end, are not what was asked.
-    period = asked_together(waiting) if waiting.state in OPEN else []
-    others = [row for row in period if row.pk != waiting.pk and row.state in OPEN]
-    done = [_saved(_ended(row, state), event) for row in (waiting, *others)]
-    return replace(done[0], messages=[text for part in done for text in part.messages])
+def _end(period: Sequence[WaitingAction], state: str, event: str = "") -> Done:
+    for waiting in period:
+        # Why an action did not run stays.
+        waiting.result = waiting.result or current_reason()
+        waiting.state, waiting.ended_by, waiting.ended_at = state, current_actor(), Now()
+    return _saved(period, event)
 
 
-def _ended(waiting: WaitingAction, state: str) -> WaitingAction:
-    # Why an action did not run stays.
-    waiting.result = waiting.result or current_reason()
-    waiting.state, waiting.ended_by, waiting.ended_at = state, current_actor(), Now()
-    return waiting
-
-
-def _saved(waiting: WaitingAction, event: str) -> Done:
-    """Saves an action, and returns its number, what it does, and what it waits for."""
-    waiting.save(using=db.alias)
-    if event:
-        announce(waiting, event)
-    waiting.refresh_from_db(using=db.alias)
-    title, [record] = action_text(waiting), records_of([waiting])
-    return Done(waiting.key, [action_line(waiting)], record, title=title)
+def _saved(period: Sequence[WaitingAction], event: str) -> Done:
+    """Saves actions, and returns the number of the first, and what each does and waits for."""
+    for waiting in period:
+        waiting.save(using=db.alias)
+        if event:
+            announce(waiting, event)
+        waiting.refresh_from_db(using=db.alias)
+    first, [record] = period[0], records_of(period[:1])
+    return Done(first.key, [*map(action_line, period)], record, title=action_text(first))
 
 
 #: In the order of the help.

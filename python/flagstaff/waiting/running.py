@@ -236,7 +236,6 @@ def _write(waiting: WaitingAction) -> str:
     def finish(done: Written) -> None:
         messages = [message for change in done if change.written for message in change.messages]
         texts[:0] = messages or [say("nothing had to be changed")]
-        # The begin of a period before its end, as people lock them.
         _end_in_front(waiting)
         if not _end(waiting, State.DONE, joined(texts, "; "), _entries(source)):
             raise _EndedMeanwhileError
@@ -290,10 +289,12 @@ def _require_no_obstacle(waiting: WaitingAction) -> None:
 
 def _end_in_front(waiting: WaitingAction) -> None:
     """Ends what was to run before and did not: afterwards it would undo what has run."""
-    rows = WaitingAction.objects.using(db.alias).filter(takes_away=False).order_by("pk")
+    rows = WaitingAction.objects.using(db.alias).filter(state__in=OPEN)
     before = Q(run_at__lt=waiting.run_at) | Q(run_at=waiting.run_at, pk__lt=waiting.pk)
-    for key in waiting.keys:
-        for other in rows.of_row(waiting.row_kind, key).filter(before, state__in=OPEN):
+    before &= Q(row_kind=waiting.row_kind, keys__has_any_keys=waiting.keys, takes_away=False)
+    # With its own row, in the order in which people lock them.
+    for other in rows.filter(before | Q(pk=waiting.pk)).order_by("pk").select_for_update():
+        if other.pk != waiting.pk:
             text = say("{number}, which was to run after it, has run", number=waiting.key)
             _end(other, State.FAILED, text)
 

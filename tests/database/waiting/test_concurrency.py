@@ -9,6 +9,7 @@ from threading import Event
 from typing import Any
 
 import pytest
+from django.db.models import F
 from django.utils import timezone
 
 from flagstaff import changes
@@ -97,9 +98,38 @@ def during_a_decision(options: str, work: Callable[[str, str], Any]) -> Any:
 
 
 @pytest.mark.parametrize("part", [0, 1], ids=["begin", "end"])
-def test_cancel_of_a_period_locks_the_begin_before_the_end(part: int) -> None:
-    cancelled = during_a_decision("", lambda *keys: run(f"waiting cancel {keys[part]}"))
-    assert cancelled.status == 0, cancelled.err
+@pytest.mark.parametrize(
+    ("verb", "states"),
+    [
+        ("cancel", ["cancelled", "cancelled"]),
+        ("refuse", ["refused", "refused"]),
+        ("approve", ["waiting", "waiting"]),
+    ],
+)
+def test_decision_about_a_period_locks_the_begin_before_the_end(
+    verb: str, states: list[str], part: int, shop: Shop
+) -> None:
+    shop.user("ben")
+    decided = during_a_decision(
+        "--request", lambda *keys: run(f"waiting {verb} {keys[part]} --as ben")
+    )
+    assert decided.status == 0, decided.err
+    assert [row.state for row in WaitingAction.objects.order_by("id")] == states
+
+
+def test_kill_locks_what_it_cancels_in_the_order_of_the_numbers() -> None:
+    """A deadlock would leave what gives the flag waiting."""
+    until = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
+    for line, at in ((f"on {KEY}", TOMORROW), (f"unit {KEY} visitor", until)):
+        ask(f"{line} --at {at}")
+    first, second = WaitingAction.objects.order_by("id")
+    # Now the second one is before it in the table.
+    WaitingAction.objects.filter(pk=first.pk).update(run_at=F("run_at") + timedelta(days=1))
+    lock_first, lock_second = (
+        partial(WaitingAction.objects.filter(pk=row.pk).update, approval="ok")
+        for row in (first, second)
+    )
+    run_during(lock_first, kill, lock_second)
     assert {row.state for row in WaitingAction.objects.all()} == {"cancelled"}
 
 

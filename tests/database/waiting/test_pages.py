@@ -171,6 +171,18 @@ def test_period_is_one_button_and_ends_with_a_second_action(ben: Client, shop: S
     assert [line.split()[1] for line in lines if "runs at" in line] == ["on", "off"]
 
 
+def test_end_of_a_period_is_approved_with_its_begin(ben: Client, shop: Shop) -> None:
+    shop.flag("summer_banner")
+    until = f"{timezone.now() + timedelta(days=2):%Y-%m-%dT%H:%M}"
+    ask(f"on summer_banner --at {TOMORROW} --until {until} --request")
+    begin, end = WaitingAction.objects.order_by("pk")
+    assert url_of(end, "approve") in urls(ben, url_of(end))
+    act(ben, url_of(end, "approve"))
+    begin.refresh_from_db()
+    assert begin.state == State.WAITING
+    assert url_of(end, "approve") not in urls(ben, url_of(end))
+
+
 def test_period_that_ends_before_it_begins_is_refused_beside_its_fields(
     ben: Client, shop: Shop
 ) -> None:
