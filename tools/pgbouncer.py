@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import final
 
+import psycopg
+
 from tools.child import Child
 from tools.limits import seconds
 from tools.ports import LOOPBACK, free_port
@@ -52,10 +54,8 @@ class PgBouncer(Child):
         self._directory = open_directory()
         self._write("users", "".join(f'"{u}" "{p}"\n' for u, p in (users or USERS).items()))
         own = {"listen_port": str(self.port), "auth_file": str(self._directory / "users")}
-        given = SETTINGS | own | dict(settings or {})
-        lines = ["[databases]", f"* = host={LOOPBACK} port={port}", "[pgbouncer]"]
-        lines += [f"{name} = {value}" for name, value in given.items()]
-        self._write("pgbouncer.ini", "\n".join([*lines, ""]))
+        self._settings = SETTINGS | own | dict(settings or {})
+        self._write_settings(port)
         super().__init__(self._directory / "log")
 
     def start(self) -> None:
@@ -69,6 +69,19 @@ class PgBouncer(Child):
         """Stops the pooler, and deletes its files."""
         self.stop()
         remove_directory(self._directory)
+
+    def lead_to(self, port: int) -> None:
+        """Leads to another server from now on, with new connections to it."""
+        self._write_settings(port)
+        admin = f"host={LOOPBACK} port={self.port} user=postgres dbname=pgbouncer"
+        with psycopg.connect(admin, autocommit=True) as session:
+            # Its console understands simple queries only.
+            psycopg.ClientCursor(session).execute("RELOAD")
+
+    def _write_settings(self, port: int) -> None:
+        lines = ["[databases]", f"* = host={LOOPBACK} port={port}", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in self._settings.items()]
+        self._write("pgbouncer.ini", "\n".join([*lines, ""]))
 
     def _write(self, name: str, text: str) -> None:
         path = self._directory / name

@@ -21,6 +21,8 @@ pub struct Queries {
     pub(crate) register: String,
     /// The same from behind replication, with the region.
     pub(crate) register_in_region: String,
+    /// Whether the token table has a token with this id and random number.
+    pub(crate) has_token: String,
     /// Reads the echo, behind replication.
     pub(crate) echo: String,
     pub(crate) flush_usage: String,
@@ -43,6 +45,7 @@ pub struct Queries {
 pub(crate) struct LoadQueries {
     pub(crate) lock: String,
     pub(crate) token_set: String,
+    pub(crate) has_token: String,
     pub(crate) new_tokens: String,
     /// The names of the tables, for [`READ_POINT`].
     pub(crate) names: Vec<String>,
@@ -76,6 +79,10 @@ macro_rules! sql {
 pub(crate) const SUBSCRIPTION: &str = sql!("subscription_v1");
 /// Finds out where in the history of the database a load reads.
 pub(crate) const READ_POINT: &str = sql!("read_point_v1");
+/// Says which server it is.
+pub(crate) const SERVER: &str = sql!("server_v1");
+const HAS_TOKEN: &str = "SELECT EXISTS (SELECT FROM {token_table} \
+    WHERE id OPERATOR(pg_catalog.=) $1 AND nonce OPERATOR(pg_catalog.=) $2) AS has_token";
 
 impl TableQuery {
     fn new(table: &Table, names: &Names) -> Result<Self, Error> {
@@ -105,6 +112,7 @@ impl Queries {
             flush_usage: fill_flush(sql!("flush_usage_v1"), names)?,
             flush_measurements: flush_of(PLANS.name, sql!("flush_measurements_v1"), names)?,
             flush_exposures: flush_of(EXPERIMENTS.name, sql!("flush_exposures_v1"), names)?,
+            has_token: fill(HAS_TOKEN, names)?,
             echo: fill(sql!("echo_v1"), names)?,
             token_table: name("token_table", names)?,
             echo_table: name("echo_table", names)?,
@@ -136,6 +144,7 @@ impl Queries {
             // The locks first: a SELECT decides what the transaction sees.
             lock: [&lock, sql!("check_client_v1")].join(";\n"),
             token_set: self.token_set.clone(),
+            has_token: self.has_token.clone(),
             new_tokens: self.new_tokens.clone(),
             names: self.loaded_tables.clone(),
             all_names: self.all_tables.clone(),

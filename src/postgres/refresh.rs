@@ -6,6 +6,7 @@ mod connection;
 mod echo;
 mod groups;
 mod load;
+mod lost_changes;
 pub(crate) mod machine;
 mod notifications;
 mod pace;

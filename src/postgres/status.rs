@@ -77,6 +77,10 @@ pub struct StatusReport {
     pub load_time: Option<Duration>,
     /// The number of failed attempts since the start.
     pub failures: u64,
+    /// How often the database lacked changes that the worker had seen.
+    pub lost_changes: u64,
+    /// What was said about it the last time.
+    pub last_lost_changes: Option<Message>,
     /// The last error. Kept after recovery.
     pub last_error: Option<Arc<Error>>,
     /// Why usage is not written, `None` if it is.
@@ -143,6 +147,15 @@ impl SharedStatus {
         if is_event {
             (self.on_event)();
         }
+    }
+
+    /// Notes that the database lacks changes that the worker has seen.
+    pub(crate) fn lost_changes(&self, message: Message) {
+        self.update(|report| {
+            report.lost_changes += 1;
+            report.last_lost_changes = Some(message);
+        });
+        (self.on_event)();
     }
 
     /// Notes a failure that did not end the connection.

@@ -124,6 +124,19 @@ templates! {
     UNNOTICED,
         "a full load has found changes that no change token had named ({number}, such as {row}): \
          run \"manage.py check --database\"";
+    // Changes that are gone, and what may have happened.
+    LOST_CHANGES,
+        "the database lacks changes that it had before (token {before} → {now}): {cause}; {flags}";
+    PROMOTED, "a failover that lost commits, or a restore (timeline {before} → {now})";
+    TWO_PRIMARIES,
+        "an older primary is back, so there may be two (timeline {before} → {now}), stop one of them";
+    OTHER_SYSTEM,
+        "the server is another one, such as one from a dump (system identifier {before} → {now})";
+    RESTORED, "a restore, tables that were emptied, or a crash that lost commits";
+    GONE_BACK, "a failover that lost commits, a restore, or two primaries";
+    NO_FLAG_DIFFERS, "no flag differs from before";
+    FLAGS_DIFFER, "flags that differ from before: {flags}";
+    MANY_FLAGS_DIFFER, "flags that differ from before: {flags} and {count} more";
     // Problems of this worker.
     MORE_PROBLEMS, "{count} more problems";
     UNGUARDED,

@@ -150,6 +150,8 @@ fn add_loads(dict: &Bound<'_, PyDict>, mode: &str, report: &StatusReport) -> PyR
     dict.set_item("loads", report.loads)?;
     dict.set_item("load_seconds", report.load_time.map(|time| time.as_secs_f64()))?;
     dict.set_item("failures", report.failures)?;
+    dict.set_item("lost_changes", report.lost_changes)?;
+    dict.set_item("last_lost_changes", report.last_lost_changes.clone())?;
     dict.set_item("mode_reason", reason.cloned())?;
     dict.set_item("last_error", last_error)?;
     dict.set_item("usage_problem", report.usage_problem.map(Message::from))

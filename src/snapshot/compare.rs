@@ -9,6 +9,14 @@ use crate::message::Message;
 use crate::row::RowKind;
 
 impl Snapshot {
+    /// The keys of the flags that are not the same in both, in no order.
+    #[must_use]
+    pub fn differing_flags<'a>(&'a self, other: &'a Self) -> Vec<&'a str> {
+        let mut found = Differences::default();
+        found.add(RowKind::Flag, &self.flags, &other.flags, is_same_flag);
+        found.0.into_iter().map(|(_, key)| key).collect()
+    }
+
     /// The rows that are not the same in both, and the problems that only one has. Without groups,
     /// and without what plans have measured.
     #[must_use]

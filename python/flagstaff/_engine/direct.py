@@ -211,12 +211,16 @@ def is_required() -> bool:
 
     That is the case under a test runner and on SQLite.
     """
+    return is_testing() or not db.is_postgresql
+
+
+def is_testing() -> bool:
+    """Returns True under a test runner."""
     # What Django's set-up of tests keeps; a serving process need not import it. pytest loads the
     # plugin before the first import, and so before the set-up.
     utils = sys.modules.get("django.test.utils")
-    is_testing = hasattr(getattr(utils, "_TestState", None), "saved_data")
-    is_testing = is_testing or "flagstaff.pytest_plugin" in sys.modules
-    return is_testing or not db.is_postgresql
+    has_begun = hasattr(getattr(utils, "_TestState", None), "saved_data")
+    return has_begun or "flagstaff.pytest_plugin" in sys.modules
 
 
 def read_all(key: str | None = None) -> tuple[object, ...]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TypedDict
 
 from flagstaff._core import monotonic
+from flagstaff._engine.direct import is_testing
 from flagstaff._log import logger
 from flagstaff._text import Sentence, some
 from flagstaff.conf import conf
@@ -15,6 +16,8 @@ _LATE = (
 )
 # Seconds. A shorter loss of the connection is not worth a warning.
 _MIN_OUTAGE = 1.0
+# Seconds between two lines about lost changes: a pooler may switch between two primaries.
+_LOST_CHANGES_INTERVAL = 60.0
 
 
 class StatusReport(TypedDict):
@@ -25,6 +28,8 @@ class StatusReport(TypedDict):
     ready: bool
     last_error: str | None
     usage_problem: Sentence | None
+    lost_changes: int
+    last_lost_changes: Sentence | None
     problems: Sequence[str]
     problem_count: int
 
@@ -40,6 +45,8 @@ class StatusLog:
         self._problem_count = 0
         self._parameters_error: str | None = None
         self._usage_problem: Sentence | None = None
+        self._lost_changes = 0
+        self._lost_changes_after = 0.0
 
     def note(self, report: StatusReport) -> None:
         """Logs the differences to the last report."""
@@ -56,6 +63,7 @@ class StatusLog:
             _log_state(before[0], mode, report["mode_reason"])
         self._note_problems(report["problems"], report["problem_count"])
         self._note_usage(report["usage_problem"])
+        self._note_lost_changes(report["lost_changes"], report["last_lost_changes"])
 
     def _is_brief_outage(self, mode: str) -> bool:
         """Returns True if the connection was lost less than a second ago."""
@@ -101,6 +109,15 @@ class StatusLog:
             # With USAGE_INTERVAL = 0, the project's own settings say so.
             elif conf.usage_interval:
                 logger.warning("usage is not collected: %s", problem)
+
+    def _note_lost_changes(self, count: int, text: Sentence | None) -> None:
+        # Tests empty their database.
+        if count == self._lost_changes or is_testing():
+            return
+        if monotonic() >= self._lost_changes_after:
+            self._lost_changes = count
+            self._lost_changes_after = monotonic() + _LOST_CHANGES_INTERVAL
+            logger.warning("%s", text)
 
 
 def _log_state(before: str, mode: str, reason: str | None) -> None:

@@ -52,6 +52,10 @@ class Status:
     #: Seconds that the last load took.
     load_seconds: float | None
     failures: int
+    #: How often the database lacked changes that this process had seen, as after a restore.
+    lost_changes: int
+    #: What may have happened the last time, and the flags that differ from before.
+    last_lost_changes: Sentence | None
     #: The last error. It stays after a recovery.
     last_error: Sentence | None
     #: Why usage is not collected; None if it is, or if nothing was evaluated yet.
@@ -199,6 +203,12 @@ METRICS = (
         "failures",
         "Number of failed attempts of this process to connect, poll or load.",
         _number(lambda status: status.failures),
+        is_counter=True,
+    ),
+    StatusMetric(
+        "lost_changes",
+        "How often the database lacked changes that this process had seen, as after a restore.",
+        _number(lambda status: status.lost_changes),
         is_counter=True,
     ),
     StatusMetric(

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::load::{Scope, load};
+use super::lost_changes::{Question, ServerId};
 use super::notifications::Notifications;
 use super::read::Read;
 use super::server_info::Identification;
@@ -20,7 +21,7 @@ use crate::postgres::connect::parameters::APPLICATION_NAME;
 use crate::postgres::connect::target::{Attempt, Target};
 use crate::postgres::deadline::{self, while_receiving, within};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{LoadQueries, Queries, READ_POINT, SUBSCRIPTION};
+use crate::postgres::queries::{LoadQueries, Queries, READ_POINT, SERVER, SUBSCRIPTION};
 use crate::snapshot::Snapshot;
 
 const PARAMETERS_OF_IDENTIFY: [Type; 3] = [Type::TEXT, Type::TEXT_ARRAY, Type::TEXT_ARRAY];
@@ -149,6 +150,16 @@ impl RefreshConnection {
         holds.flatten().unwrap_or_default()
     }
 
+    /// Which server it is; `None` if it does not say it.
+    pub(super) async fn server_id(&self) -> Option<ServerId> {
+        let asking = async {
+            let rows = self.client().query(SERVER, &[]).await;
+            let server = rows.and_then(|rows| rows.first().map(ServerId::from_row).transpose());
+            server.map_err(|error| Error::driver("identify", error))
+        };
+        within(deadline::STATEMENT, "identify", asking).await.unwrap_or_default()
+    }
+
     fn client(&self) -> PreparedClient<'_> {
         PreparedClient { client: &self.opened.client, statements: &self.statements }
     }
@@ -230,10 +241,11 @@ impl RefreshConnection {
         queries: &LoadQueries,
         scope: Scope<'_>,
         base: Option<&Snapshot>,
+        question: Option<Question>,
         limit: Duration,
     ) -> Result<Read, Error> {
         // On the heap: the future is large, because a load may read in three ways.
-        let loading = Box::pin(load(self.client(), queries, scope, base));
+        let loading = Box::pin(load(self.client(), queries, scope, base, question));
         while_receiving(&self.opened.last_byte, limit, "load", loading).await
     }
 

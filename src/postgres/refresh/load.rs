@@ -11,12 +11,13 @@ use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row};
 
 use super::groups::GroupStep;
+use super::lost_changes::{Answer, Question, ServerId};
 use super::read::{self, DOING, Read, commit, is_of_keys};
 use super::rows;
 use super::statements::PreparedClient;
 use super::tokens::{self, Tokens};
 use crate::postgres::error::Error;
-use crate::postgres::queries::{LoadQueries, READ_POINT, TableQuery};
+use crate::postgres::queries::{LoadQueries, READ_POINT, SERVER, TableQuery};
 use crate::postgres::tables::Slot;
 use crate::primary_key::PrimaryKey;
 use crate::snapshot::{Loaded, Snapshot};
@@ -126,6 +127,8 @@ struct Now {
     has_heirs: bool,
     /// The tokens since the snapshot before.
     new: New,
+    /// What the server has said about the changes before.
+    answer: Option<Answer>,
 }
 
 /// The tokens that were added since another load.
@@ -177,10 +180,11 @@ pub(super) async fn load(
     queries: &LoadQueries,
     scope: Scope<'_>,
     base: Option<&Snapshot>,
+    question: Option<Question>,
 ) -> Result<Read, Error> {
     let mut scope = scope;
     loop {
-        match read(client, queries, scope, base).await {
+        match read(client, queries, (scope, question), base).await {
             Ok(Some(read)) => return Ok(read),
             Ok(None) => {}
             Err(error) if scope.since().is_some() && is_of_keys(&error) => {}
@@ -194,7 +198,7 @@ pub(super) async fn load(
 async fn read(
     client: PreparedClient<'_>,
     queries: &LoadQueries,
-    scope: Scope<'_>,
+    (scope, question): (Scope<'_>, Option<Question>),
     base: Option<&Snapshot>,
 ) -> Result<Option<Read>, tokio_postgres::Error> {
     let prepared = client;
@@ -202,7 +206,7 @@ async fn read(
     let rows = RefCell::new(Rows::default());
     let keep = |slot: Slot, row| slot.add(&mut rows.borrow_mut().loaded, &row);
     let reading = async {
-        let now = begin(prepared, queries, scope).await?;
+        let now = begin(prepared, queries, scope, question).await?;
         let wanted = rows.borrow_mut().open_slots(queries, scope, &now);
         let may_need = |groups: &&TableQuery| scope.may_need_groups(groups, &wanted, &now);
         let Some(query) = queries.groups.as_ref().filter(may_need) else {
@@ -240,6 +244,7 @@ async fn begin(
     client: PreparedClient<'_>,
     queries: &LoadQueries,
     scope: Scope<'_>,
+    question: Option<Question>,
 ) -> Result<Now, tokio_postgres::Error> {
     if !scope.has_tokens() {
         client.client.batch_execute(&queries.lock).await?;
@@ -248,18 +253,37 @@ async fn begin(
     let names: [(&(dyn ToSql + Sync), Type); 2] =
         [(&queries.names, Type::TEXT_ARRAY), (&queries.all_names, Type::TEXT_ARRAY)];
     // Pipelined: one round trip instead of four.
-    let (locked, tokens, point, new) = tokio::join!(
+    let (locked, tokens, point, new, answer) = tokio::join!(
         client.client.batch_execute(&queries.lock),
         client.query(&queries.token_set, &[]),
         client.query(READ_POINT, &names),
         new_tokens(client, queries, scope.since()),
+        answer(client, queries, question),
     );
     locked?;
-    let mut now = Now { tokens: Some(tokens::from_rows(&tokens?)?), new: new?, ..Now::default() };
+    let tokens = Some(tokens::from_rows(&tokens?)?);
+    let mut now = Now { tokens, new: new?, answer: answer?, ..Now::default() };
     if let Some(row) = point?.first() {
         now.read_at(row, queries.names.len())?;
     }
     Ok(now)
+}
+
+/// Whether the database has the changes before, and which server it is.
+async fn answer(
+    client: PreparedClient<'_>,
+    queries: &LoadQueries,
+    question: Option<Question>,
+) -> Result<Option<Answer>, tokio_postgres::Error> {
+    let Some(Question { token, nonce, names_itself }) = question else { return Ok(None) };
+    let values: [(&(dyn ToSql + Sync), Type); 2] = [(&token, Type::INT8), (&nonce, Type::INT8)];
+    let server = async {
+        let rows = if names_itself { client.query(SERVER, &[]).await? } else { Vec::new() };
+        rows.first().map(ServerId::from_row).transpose()
+    };
+    let (rows, server) = tokio::join!(client.query(&queries.has_token, &values), server);
+    let has_token = rows?.first().map(|row| row.try_get("has_token")).transpose()?;
+    Ok(Some(Answer { has_token: has_token.unwrap_or_default(), server: server? }))
 }
 
 /// The tokens that were added since another load.
@@ -334,13 +358,15 @@ impl Rows {
     }
 
     /// The next snapshot after `base`; `None` if some rows were read, and all rows must be read.
-    fn into_read(self, now: Now, base: Option<&Snapshot>) -> Option<Read> {
+    fn into_read(self, mut now: Now, base: Option<&Snapshot>) -> Option<Read> {
+        let answer = now.answer.take();
         let (loaded, standby) = self.loaded_at(now);
         let (first, by_rows) = (Snapshot::default(), !loaded.asked.is_empty());
         let snapshot = base.unwrap_or(&first).try_next(loaded)?;
         Some(Read {
             snapshot,
             standby,
+            answer,
             loaded: read::Loaded { by_rows, ..read::Loaded::default() },
         })
     }

@@ -15,9 +15,8 @@ use tokio::time::Instant;
 
 use super::backoff::Backoff;
 use super::connection::RefreshConnection;
-use super::echo::Echo;
 use super::register::Register;
-use super::session::Session;
+use super::session::{Kept, Session};
 use crate::boot_time::since_boot;
 use crate::postgres::connect::target::Target;
 use crate::postgres::context::Context;
@@ -32,14 +31,12 @@ const END: Duration = Duration::from_millis(500);
 /// Keeps the snapshot up to date until the engine is stopped.
 pub(crate) async fn run(context: &Arc<Context>) {
     suspension::thread_starts();
-    let (mut backoff, mut register) = (Backoff::default(), Register::new());
-    let mut echo = Echo::default();
+    let (mut backoff, mut kept) = (Backoff::default(), Kept::new(context));
     // The position of the server to try first: the next one after a standby that is behind.
     let mut first = 0;
     while !context.signals.is_stopped() {
         let (target, began) = (context.target.load_full(), since_boot());
-        let kept = (&mut register, &mut echo);
-        let connected = use_connection(context, &target, &mut first, &mut backoff, kept);
+        let connected = use_connection(context, &target, &mut first, &mut backoff, &mut kept);
         let Err(error) = Box::pin(connected).await else { break };
         if context.signals.is_stopped() {
             break;
@@ -52,7 +49,7 @@ pub(crate) async fn run(context: &Arc<Context>) {
         context.status.down(error);
         wait(context, pause, &target).await;
     }
-    end(context, &mut register).await;
+    end(context, &mut kept.register).await;
 }
 
 /// Uses one connection, from connecting to its end. `Ok` if the engine was stopped.
@@ -61,20 +58,19 @@ async fn use_connection(
     target: &Target,
     first: &mut usize,
     backoff: &mut Backoff,
-    (register, echo): (&mut Register, &mut Echo),
+    kept: &mut Kept,
 ) -> Result<(), Error> {
     let signals = &context.signals;
     let opening = RefreshConnection::open(target, take(first), signals.notifier());
     let connection = signals.unless_stopped(opening).await?;
     let alternatives = target.has_alternatives();
-    let kept = (&mut *register, echo);
-    let serving = Box::pin(serve(context, &connection, alternatives, backoff, kept));
+    let serving = Box::pin(serve(context, &connection, alternatives, backoff, &mut *kept));
     let outcome = signals.unless_stopped(serving).await;
     if outcome.as_ref().is_err_and(|error| error.kind() == ErrorKind::Behind) {
         *first = connection.position() + 1;
     }
     if signals.is_stopped() {
-        register.end(context, &connection).await;
+        kept.register.end(context, &connection).await;
     }
     connection.close().await;
     outcome
@@ -85,7 +81,7 @@ async fn serve(
     connection: &RefreshConnection,
     has_alternatives: bool,
     backoff: &mut Backoff,
-    kept: (&mut Register, &mut Echo),
+    kept: &mut Kept,
 ) -> Result<(), Error> {
     let mut session = Session::open(context, connection, has_alternatives, kept).await?;
     let outcome = session.serve().await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client;
 
+use super::lost_changes::Answer;
 use crate::snapshot::Snapshot;
 
 pub(super) const DOING: &str = "load";
@@ -13,6 +14,8 @@ pub(super) const DOING: &str = "load";
 pub(super) struct Read {
     pub(super) snapshot: Snapshot,
     pub(super) standby: bool,
+    /// What the server has said about the changes before.
+    pub(super) answer: Option<Answer>,
     pub(super) loaded: Loaded,
 }
 

@@ -36,6 +36,14 @@ pub(super) struct ServerInfo {
     shape: String,
 }
 
+/// Where a worker reads the flags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Primary,
+    Standby,
+    Subscriber,
+}
+
 /// What a server says about itself and about the session.
 #[derive(Debug)]
 pub(super) struct Identification {
@@ -138,6 +146,14 @@ impl ServerInfo {
     /// Whether the flags are a copy of those of another server.
     pub(super) fn is_behind_replication(&self) -> bool {
         self.standby || self.subscription.is_some()
+    }
+
+    pub(super) fn role(&self) -> Role {
+        match (self.standby, &self.subscription) {
+            (true, _) => Role::Standby,
+            (false, Some(_)) => Role::Subscriber,
+            (false, None) => Role::Primary,
+        }
     }
 
     /// Whether the session can receive notifications.

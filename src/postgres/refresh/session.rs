@@ -13,6 +13,7 @@ use super::clock::{Clock, SLOW_GROUPS};
 use super::connection::RefreshConnection;
 use super::echo::Echo;
 use super::load::Scope;
+use super::lost_changes::LostChanges;
 use super::pace::Pace;
 use super::publish::Cycle;
 use super::read::Loaded;
@@ -44,11 +45,18 @@ pub(super) struct Session<'a> {
     clock: Clock,
     /// The token table that the session's name shows.
     named: Option<u32>,
-    register: &'a mut Register,
-    echo: &'a mut Echo,
+    kept: &'a mut Kept,
     /// The triggers and tables of which the server has said what it is.
     catalog: Option<i64>,
     verification: Verification,
+}
+
+/// What outlives a connection.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) register: Register,
+    echo: Echo,
+    lost_changes: LostChanges,
 }
 
 /// What a load of everything has said about the loads before it.
@@ -70,14 +78,21 @@ enum Wanted {
     WithoutLargeTables,
 }
 
+impl Kept {
+    /// At the start of an engine.
+    pub(super) fn new(context: &Context) -> Self {
+        let lost_changes = LostChanges::since(context.live.snapshot());
+        Self { register: Register::new(), echo: Echo::default(), lost_changes }
+    }
+}
+
 impl<'a> Session<'a> {
-    /// Identifies the server, and configures the session unless a pooler shares it. The register and
-    /// the echo outlive the connection.
+    /// Identifies the server, and configures the session unless a pooler shares it.
     pub(super) async fn open(
         context: &'a Arc<Context>,
         connection: &'a RefreshConnection,
         has_alternatives: bool,
-        (register, echo): (&'a mut Register, &'a mut Echo),
+        kept: &'a mut Kept,
     ) -> Result<Self, Error> {
         let Identification { server, catalog, .. } =
             connection.identify(&context.queries, "identify").await?;
@@ -87,8 +102,9 @@ impl<'a> Session<'a> {
                 .await
                 .or_else(unless_refused)?;
         }
-        register.connected();
-        echo.connected();
+        kept.register.connected();
+        kept.echo.connected();
+        kept.lost_changes.server = connection.server_id().await;
         let mut session = Self {
             context,
             connection,
@@ -100,8 +116,7 @@ impl<'a> Session<'a> {
             pace: Pace::default(),
             clock: Clock::starting_now(context.poll_interval),
             named: None,
-            register,
-            echo,
+            kept,
             catalog,
             verification: Verification { reads_the_same: true, unnoticed: None },
         };
@@ -129,8 +144,8 @@ impl<'a> Session<'a> {
                 self.report(GAP).await;
                 self.read_echo().await;
                 let problems = self.verification.unnoticed.clone().into_iter();
-                let problems = problems.chain(self.register.problem.clone());
-                let problems = problems.chain(self.echo.problem.clone());
+                let problems = problems.chain(self.kept.register.problem.clone());
+                let problems = problems.chain(self.kept.echo.problem.clone());
                 self.context.status.set_problems(problems.collect());
             }
         }
@@ -139,21 +154,21 @@ impl<'a> Session<'a> {
 
     /// Finds out whether changes of the primary still arrive, behind replication.
     async fn read_echo(&mut self) {
-        let Self { context, connection, server, .. } = self;
-        if let Some(sent) = self.register.take_sent() {
-            self.echo.reported(sent);
+        let Self { context, connection, server, kept, .. } = self;
+        if let Some(sent) = kept.register.take_sent() {
+            kept.echo.reported(sent);
         }
-        if let Some(arrival) = self.echo.read(&context.queries, connection, server).await {
+        if let Some(arrival) = kept.echo.read(&context.queries, connection, server).await {
             context.status.set_arrival(arrival);
         }
     }
 
     /// Writes the worker's row if it is due.
     async fn report(&mut self, gap: Duration) {
-        let Self { context, connection, server, .. } = self;
+        let Self { context, connection, server, kept, .. } = self;
         context.set_report_target(server.is_behind_replication());
         let (mode, _) = server.mode(context.listen, self.listening);
-        let later = self.register.report(context, connection, server, mode, gap).await;
+        let later = kept.register.report(context, connection, server, mode, gap).await;
         self.clock.poll = later.map_or(self.clock.poll, |due| due.min(self.clock.poll));
     }
 
@@ -336,20 +351,29 @@ impl<'a> Session<'a> {
 
     /// Loads what is wanted.
     async fn load(&mut self, wanted: Wanted) -> Result<Loaded, Error> {
-        if self.server.pooled && self.register.may_have_row() {
+        if self.server.pooled && self.kept.register.may_have_row() {
             // No session shows that the worker is connected, so it would be lost during a long load.
             self.report(GAP_BEFORE_LOAD).await;
         }
         let cycle = Cycle::begin(self.context);
         let scope = self.scope(wanted, cycle.base());
         let limit = self.context.load_timeout;
-        let read = self.connection.load(&self.load_queries, scope, cycle.base(), limit).await?;
+        let is_other_server = wanted == Wanted::Everything || self.server.pooled;
+        let question = self.kept.lost_changes.question(is_other_server, cycle.base());
+        let mut read =
+            self.connection.load(&self.load_queries, scope, cycle.base(), question, limit).await?;
         if wanted == Wanted::Everything {
             let base = cycle.base().filter(|_| self.verification.reads_the_same);
             self.verification.unnoticed = unnoticed_changes(base, &read.snapshot);
         }
-        let loaded = read.loaded;
+        let (loaded, answer) = (read.loaded, read.answer.take());
         cycle.publish(read)?;
+        if let Some(published) = self.context.live.snapshot()
+            && let Some(message) =
+                self.kept.lost_changes.note(published, answer, self.server.role())
+        {
+            self.context.status.lost_changes(message);
+        }
         Ok(loaded)
     }
 

@@ -29,6 +29,8 @@ DOWN: dict[str, Any] = {
     "values": 3,
     "loads": 7,
     "failures": 12,
+    "lost_changes": 2,
+    "last_lost_changes": "the database lacks changes of new_checkout",
     "last_error": "connect: the server cannot be reached (connection refused)",
     "problems": ('flag "new_checkout" is set aside: its enabled is NULL',),
     "problem_count": 1,
@@ -72,6 +74,7 @@ def test_text_has_all_metrics_with_pid_and_no_flag_and_no_error() -> None:
         sample("forced_off"): 1,
         sample("loads_total"): 7,
         sample("failures_total"): 12,
+        sample("lost_changes_total"): 2,
         sample("last_load_seconds"): 0.25,
         **{sample("mode", mode=mode): mode == "down" for mode in MODES},
     }

@@ -19,6 +19,7 @@ def report(
     ready: bool = True,
     problems: Sequence[str] = (),
     usage_problem: Sentence | None = None,
+    lost_changes: int = 0,
 ) -> StatusReport:
     error = "connect: refused" if mode == "down" else None
     return {
@@ -27,6 +28,8 @@ def report(
         "ready": ready,
         "last_error": error,
         "usage_problem": usage_problem,
+        "lost_changes": lost_changes,
+        "last_lost_changes": say("lost {count}", count=lost_changes),
         "problems": problems,
         "problem_count": len(problems),
     }
@@ -97,4 +100,21 @@ def test_missing_usage_is_logged_unless_the_settings_turn_it_off(
 ) -> None:
     settings.FLAGSTAFF = {**settings.FLAGSTAFF, "USAGE_INTERVAL": interval}
     StatusLog().note(report("live", usage_problem=say("it is locked")))
+    assert caplog.messages == lines
+
+
+@pytest.mark.parametrize(("is_testing", "lines"), [(False, ["lost 1", "lost 3"]), (True, [])])
+def test_lost_changes_are_logged_once_a_minute_and_not_in_tests(
+    is_testing: bool,
+    lines: list[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(status_log, "monotonic", lambda: now)
+    monkeypatch.setattr(status_log, "is_testing", lambda: is_testing)
+    log = StatusLog()
+    for lost_changes, seconds in [(0, 1), (1, 1), (1, 30), (2, 1), (3, 60), (3, 100)]:
+        now += seconds
+        log.note(report("live", lost_changes=lost_changes))
     assert caplog.messages == lines

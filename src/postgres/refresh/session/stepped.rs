@@ -8,10 +8,8 @@ use tokio::time::Instant;
 
 use super::super::clock::Clock;
 use super::super::connection::RefreshConnection;
-use super::super::echo::Echo;
 use super::super::load::Scope;
-use super::super::register::Register;
-use super::Session;
+use super::{Kept, Session};
 use crate::postgres::context::Context;
 use crate::postgres::error::{Error, ErrorKind};
 use crate::snapshot::Snapshot;
@@ -46,9 +44,8 @@ impl SteppedWorker {
         let wake = Arc::new(Notify::new());
         let connection = RefreshConnection::open(&context.target.load(), 0, wake).await?;
         let connection: &'static RefreshConnection = Box::leak(Box::new(connection));
-        let register = Box::leak(Box::new(Register::new()));
-        let echo = Box::leak(Box::new(Echo::default()));
-        let mut session = Session::open(context, connection, false, (register, echo)).await?;
+        let kept = Box::leak(Box::new(Kept::new(context)));
+        let mut session = Session::open(context, connection, false, kept).await?;
         session.load_everything().await?;
         Ok(session)
     }
@@ -88,7 +85,11 @@ impl SteppedWorker {
         let identification = session.connection.identify_for_poll(&context.queries).await?;
         session.has_changed(identification)?;
         let (queries, scope) = (&session.load_queries, Scope::Everything { tokens });
-        Ok(session.connection.load(queries, scope, None, context.load_timeout).await?.snapshot)
+        Ok(session
+            .connection
+            .load(queries, scope, None, None, context.load_timeout)
+            .await?
+            .snapshot)
     }
 
     /// Lets the next load read whole tables.
