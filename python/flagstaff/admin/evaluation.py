@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._evaluation import Explained, Explanation, Step, explain, parse_text, step_text
+from flagstaff._request.flags import without_request
 from flagstaff._tables.model_fields import USER
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text import localized, say
@@ -142,7 +143,7 @@ def who_has_it(request: HttpRequest, flag: Any) -> Section:
     if form.is_valid():
         user, context = form.cleaned_data["user"], form.cleaned_data["context"]
         # The flag as it is stored: the snapshot of this process may be older.
-        with read_own_writes():
+        with read_own_writes(), without_request():
             explanation = explain(flag.key, user.argument, context=context)
         page |= {
             "result": _result(explanation, user),
