@@ -304,35 +304,45 @@ impl<'py> UserAttributes<'_, 'py> {
             return found(Some(given));
         }
         let settings = &self.sources().settings;
-        let column = settings.column(name);
-        let is_named = column.is_some() || settings.has_callable;
-        if !is_named || self.subject == Subject::Anonymous {
-            return Ok(Found::Missing);
-        }
-        let Some(user) = self.object else { return Ok(Found::NeedsUser) };
-        if let Some(attribute) = column {
+        let without_user = || match self.subject {
+            Subject::Anonymous => Found::Missing,
+            _ => Found::NeedsUser,
+        };
+        if let Some(attribute) = settings.column(name) {
+            let Some(user) = self.object else { return Ok(without_user()) };
             return found(read_attribute(user, attribute.bind(self.py))?);
         }
-        let computed = self.computed(user)?;
-        found(computed.map(|computed| computed.get_item(&key)).transpose()?.flatten())
+        if !settings.has_callable {
+            return Ok(Found::Missing);
+        }
+        let computed = self.computed()?;
+        Ok(match found(computed.map(|computed| computed.get_item(&key)).transpose()?.flatten())? {
+            Found::Missing if self.object.is_none() => without_user(),
+            value => value,
+        })
     }
 
-    /// What the callable returns for the user. Runs it at most once.
-    fn computed(&self, user: &Bound<'py, PyAny>) -> PyResult<Option<&Bound<'py, PyDict>>> {
+    /// Whether an attribute is built in, or missing without the user.
+    pub(super) fn lacks(&self, name: &str) -> bool {
+        is_built_in(name) || !matches!(self.find(name), Ok(Found::Value(_) | Found::Bool(_)))
+    }
+
+    /// What the callable returns, for the user object or without one. Runs it at most once.
+    fn computed(&self) -> PyResult<Option<&Bound<'py, PyDict>>> {
         if let Some(computed) = self.computed.get() {
             return Ok(computed.as_ref());
         }
         // Also if it raises: it runs once.
-        let computed = self.compute(user);
+        let computed = self.compute();
         let kept = self.computed.get_or_init(|| computed.as_ref().ok().cloned().flatten());
         computed.map(|_| kept.as_ref())
     }
 
     #[cold]
-    fn compute(&self, user: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyDict>>> {
+    fn compute(&self) -> PyResult<Option<Bound<'py, PyDict>>> {
         let _running = Running::begin();
         let [call, snapshot] = &self.sources().context;
-        Hooks::computed_attributes(self.py, user, call.as_ref(), snapshot.as_ref())
+        Hooks::computed_attributes(self.py, self.object, call.as_ref(), snapshot.as_ref())
     }
 
     /// What an attribute needs that is not built in. A context that cannot be read is empty.

@@ -557,14 +557,18 @@ fn value_by_rules<'py>(
     note_evaluation(py)?;
     let text = key.to_str()?;
     // Once: the check costs more than the evaluation.
-    if user.is_none() && !rules.counters.has_reported() && needs_user(py, rules, context)? {
-        rules.counters.set_reported();
-        report_missing_user(py, text);
-    }
+    let may_lack_user =
+        user.is_none() && !rules.counters.has_reported() && needs_user(py, rules, context)?;
     let user = needed_user(py, rules, user, context)?;
     with_attributes(py, user, context, snapshot, VisitorId::Drawn, |subject, attributes| {
         let evaluation = evaluate_value(text, &rules.targeting, subject, attributes);
         attributes.report_needed_user(text);
+        // The callable may know an attribute without a user.
+        let lacks_user = || rules.attributes().any(|name| attributes.lacks(name));
+        if may_lack_user && (rules.depends_on_key() || lacks_user()) {
+            rules.counters.set_reported();
+            report_missing_user(py, text);
+        }
         evaluation
     })
     .map(Ok)

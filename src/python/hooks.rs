@@ -59,8 +59,9 @@ hooks! {
         origin_of(flags: &Bound<'py, PyAny>) -> (Option<Vec<u8>>, Option<u32>);
 
         read_attribute_settings() -> Option<(HashMap<String, String>, bool)>;
-        computed_attributes(user: &Bound<'py, PyAny>, call: Given<'_, 'py>, snapshot: Given<'_, 'py>)
-            -> Option<Bound<'py, PyDict>>;
+        computed_attributes(
+            user: Option<&Bound<'py, PyAny>>, call: Given<'_, 'py>, snapshot: Given<'_, 'py>
+        ) -> Option<Bound<'py, PyDict>>;
         note_evaluation();
 
         is_database_error(error: PyErr) -> bool;

@@ -24,7 +24,7 @@ from flagstaff._types import Context
 from flagstaff.conf import BUILT_IN, conf
 from flagstaff.extensions import CRAWLERS, ORIGINS
 
-#: What the project's callable gets: a user, and the request or None.
+#: What the project's callable gets: a user and the request, or None for each.
 _Source: TypeAlias = Callable[[Any, Any], object]
 # The users of one request whose attributes are kept.
 _MAX_USERS = 1000
@@ -81,7 +81,7 @@ class RequestContext(dict[str, object]):
         return self._is_crawler
 
     def attributes_of(self, user: object) -> dict[str, object] | None:
-        """Returns what the callable returns for the user; None if it fails.
+        """Returns what the callable returns for the user, or without one; None if it fails.
 
         Raises an error of the database.
         """
@@ -135,19 +135,20 @@ async def prepare_attributes(
     It may query the database, which Django forbids in an event loop.
     """
     sources = conf.attributes
-    if not names or sources.callable is None or getattr(user, "pk", None) is None:
+    if not names or sources.callable is None:
         return
     known_names = {*BUILT_IN, VISITOR, *sources.columns, *context, *(passed_context or ())}
     if not known_names.issuperset(names):
-        await sync_to_async(context.attributes_of)(user)
+        is_saved = getattr(user, "pk", None) is not None
+        await sync_to_async(context.attributes_of)(user if is_saved else None)
 
 
 def computed_attributes(user: object, call: object, snapshot: object) -> dict[str, object] | None:
     """Returns what the callable returns for the user; None if it fails or evaluates a flag.
 
     Raises an error of the database. Called by the extension, with the context of the call and of
-    its snapshot. Runs the callable once per request and user; outside a request, once per
-    evaluation.
+    its snapshot; for an anonymous user and a bare primary key, with None as the user. Runs the
+    callable once per request and user; outside a request, once per evaluation.
     """
     if _computation.get() is not None:
         return None
@@ -194,6 +195,8 @@ def _compute(user: object, request: object) -> dict[str, object] | None:
         )
     finally:
         _computation.reset(token)
+    if user is None:
+        problem = f"{problem}, for None as the user"
     log_once("callable", problem, f"{path} in ATTRIBUTES {problem}; its attributes are missing")
     return None
 

@@ -227,6 +227,20 @@ def _context_of(request: Any) -> RequestContext:
     return context
 
 
+class _NoRequest:
+    """In place of a request that is not the one of the users."""
+
+    context = None
+
+
+def without_request() -> _core.Observation:
+    """Returns a block whose evaluations read nothing of the request that is handled.
+
+    A service or an operator sends it: its host, cookies and headers are not those of the users.
+    """
+    return _core.Observation(_NoRequest(), is_counted=False)
+
+
 def resolved_context(source: ContextSource, request: object) -> Context:
     """Returns the context, or what the function returns for the request."""
     context: Context = source(request) if callable(source) else source

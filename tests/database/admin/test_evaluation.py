@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -15,6 +16,7 @@ from flagstaff._text import say
 from flagstaff._workers.status import status
 from flagstaff.models import FeatureFlag, Segment
 from tests.support.admin_pages import FLAGS, bucket_of, flag_url, page
+from tests.support.conditions import condition
 from tests.support.forced_off import forced_off
 from tests.support.screen import Screen
 from tests.support.shop import GERMAN, Shop
@@ -45,6 +47,11 @@ def lines(shown: Screen) -> list[tuple[str, ...]]:
     """Returns who is in each line of the table, with which share, and what came of it there."""
     rows = shown.part(".flagstaff-steps").rows
     return [tuple(re.sub(r"^[^\w\s] ", "", cell) for cell in row) for row in rows]
+
+
+def attributes(user: User | None, request: Any) -> dict[str, object]:
+    """The function of ATTRIBUTES."""
+    return {} if request is None else {"host": request.get_host()}
 
 
 # The form, also of the page of a user.
@@ -228,6 +235,17 @@ def test_context_in_json_is_read_and_a_missing_visitor_named(
     assert lines(shown)[-1][2] == f"no, decides {why}"
     shown = section(operator, flag, user="", context="visitor=42")
     assert f"(bucket {bucket_of('new_checkout', '42')})" in lines(shown)[-1][2]
+
+
+def test_request_of_the_operator_is_not_that_of_the_users(
+    operator: Client, flag: FeatureFlag, settings: Any
+) -> None:
+    settings.MIDDLEWARE = [*settings.MIDDLEWARE, "flagstaff.middleware.FlagstaffMiddleware"]
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.attributes"}
+    rules = [{"conditions": [condition("host", "in", "testserver")]}]
+    FeatureFlag.objects.update(rules=rules)
+    assert result(section(operator, flag, user="")) == "Off for anonymous users."
+    assert "0 of 1 flag is on" in page_of_user(operator, flag, user="").text
 
 
 def test_forced_off_flag_reaches_no_other_step(

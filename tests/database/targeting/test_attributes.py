@@ -29,13 +29,13 @@ from django.http import HttpRequest, HttpResponse, QueryDict
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext_lazy
 
-from flagstaff import _core, _log, all_flags, explain, flag_enabled, snapshot
+from flagstaff import _core, _log, all_flags, explain, flag_enabled, get_value, snapshot
 from flagstaff._engine import attributes
 from flagstaff._request.flags import RequestFlags
 from flagstaff._types import UserLike
 from flagstaff.exceptions import ConfigurationError
 from flagstaff.middleware import FlagstaffMiddleware
-from flagstaff.models import FeatureFlag
+from flagstaff.models import FeatureFlag, KeyValueStore
 from tests.support.conditions import condition, outcomes_of
 from tests.support.fixtures import Load
 from tests.support.shop import Shop
@@ -358,6 +358,31 @@ def test_callable_gets_the_user_and_returns_attributes(load: Load, settings: Any
         assert outcome(None) == "missing"
 
 
+def test_callable_serves_what_is_known_without_a_user(
+    load: Load, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    def of_deployment(user: User | None, request: HttpRequest | None) -> dict[str, object]:
+        known: dict[str, object] = {"environment": "staging", "name": user and user.username}
+        return known if request is None else {**known, "host": request.get_host()}
+
+    store(condition("environment", "in", "staging"))
+    store(condition("name", "in", "alice"), key="named")
+    store(condition("host", "in", "testserver"), key="hosted")
+    rules = [{"conditions": [condition("environment", "in", "staging")], "value": 2}]
+    KeyValueStore.objects.create(key="pool_size", value=1, rules=rules)
+    with attributes_from(settings, of_deployment):
+        load()
+        for user in (None, AnonymousUser(), User(username="unsaved"), 42):
+            assert all_flags(user) == {"beta": True, "named": False, "hosted": False}
+        assert outcomes_of(explain("named")) == ["missing"]
+        assert outcomes_of(explain("named", 42)) == ["needs_user"]
+        assert snapshot().flag_enabled("beta")
+        assert request_of(AnonymousUser()).flags.enabled("hosted")
+        caplog.clear()
+        assert get_value("pool_size") == 2
+    assert caplog.text == ""
+
+
 def test_context_wins_over_a_column_and_over_the_callable(load: Load, settings: Any) -> None:
     other = {"email": "alice@example.org"}
     store(condition("email", "in", other["email"]))
@@ -380,7 +405,6 @@ def test_callable_runs_once_per_evaluation_and_only_if_a_rule_needs_it(
     load()
     flag_enabled("half", ALICE)
     flag_enabled("other", ALICE, context={"c": 1})
-    flag_enabled("beta", AnonymousUser())
     assert calls == []
     assert all_flags(ALICE) == {"beta": True, "half": flag_enabled("half", 42), "other": True}
     assert calls == [(ALICE, None)]
@@ -438,13 +462,15 @@ def test_callable_that_cannot_be_imported_gives_no_attributes(
         assert f"raised {error}" in caplog.text
 
 
+@pytest.mark.parametrize("name", ["alice", None])
 def test_callable_that_queries_in_an_event_loop_is_prepared_in_a_thread(
-    shop: Shop, settings: Any
+    shop: Shop, settings: Any, name: str | None
 ) -> None:
     alice = shop.user("alice")
 
-    def count(user: User, request: HttpRequest) -> dict[str, object]:
-        return {"users": User.objects.filter(pk=user.pk).count()}
+    def count(user: User | None, request: HttpRequest) -> dict[str, object]:
+        assert user == (alice if name else None)
+        return {"users": User.objects.filter(pk=alice.pk).count()}
 
     async def view(request: Any) -> None:
         assert flag_enabled("beta", request.user) is False
@@ -454,7 +480,7 @@ def test_callable_that_queries_in_an_event_loop_is_prepared_in_a_thread(
 
     store(condition("users", "in", 1))
     with attributes_from(settings, count):
-        request = request_of(alice)
+        request = request_of(alice if name else AnonymousUser())
         with _core.Observation(request.flags):
             async_to_sync(view)(request)
 

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._evaluation import Explanation, Step, explain, step_text
+from flagstaff._request.flags import without_request
 from flagstaff._tables.model_fields import USER, short_unit
 from flagstaff._text import localized, say
 from flagstaff.admin.evaluation import CONTEXT_HINT, EvaluationForm, TypedUser, reason, why
@@ -81,7 +82,7 @@ def _asked(request: HttpRequest, flag: Any, count: int) -> dict[str, Any]:
         return shown
     user, context = form.cleaned_data["user"], form.cleaned_data["context"]
     # The flag as it is stored: the snapshot of this process may be older.
-    with read_own_writes():
+    with read_own_writes(), without_request():
         explanation = explain(flag.key, user.argument, context=context)
     outcomes = _outcomes(explanation, count)
     return {

@@ -10,6 +10,7 @@ from flagstaff import _core
 from flagstaff._core import Snapshot
 from flagstaff._engine.direct import read_own_writes
 from flagstaff._evaluation import Explanation, ValueExplanation, explanation_of
+from flagstaff._request.flags import without_request
 from flagstaff._text import local_number, localized, say
 from flagstaff._value_schema import is_secret
 from flagstaff.admin.evaluation import EvaluationForm, TypedUser, why
@@ -43,7 +44,7 @@ class UserFlags(Page):
             return Content(form)
         user, context = form.cleaned_data["user"], form.cleaned_data["context"]
         # In a few queries: the snapshot of this process may be older. Counts no usage.
-        with read_own_writes():
+        with read_own_writes(), without_request():
             snapshot = _core.snapshot()
             if not snapshot.ready:
                 return Content(

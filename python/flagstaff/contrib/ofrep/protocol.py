@@ -16,7 +16,7 @@ from django.utils.crypto import constant_time_compare
 
 from flagstaff import _core
 from flagstaff._core import Resolution, served_kind, served_values
-from flagstaff._request.flags import RequestFlags, flags_of
+from flagstaff._request.flags import RequestFlags, flags_of, without_request
 from flagstaff._text import is_storable
 from flagstaff.conf import conf
 from flagstaff.contrib.ofrep.settings import CLIENT_ATTRIBUTES, KEYS, hash_of
@@ -61,12 +61,6 @@ class _Anonymous:
     pk = None
 
 
-class _NoRequest:
-    """In place of the request of a service: its cookies are not those of a visitor."""
-
-    context = None
-
-
 @dataclass(frozen=True)
 class Caller:
     """A browser or a service, and the user for whom it evaluates."""
@@ -83,8 +77,9 @@ class Caller:
 
         The feature runs elsewhere, so errors and time of this request say nothing of it.
         """
-        observed = flags_of(request) if self.is_browser else _NoRequest()
-        return _core.Observation(observed, is_counted=False)
+        if self.is_browser:
+            return _core.Observation(flags_of(request), is_counted=False)
+        return without_request()
 
 
 def caller_of(request: HttpRequest) -> Caller:

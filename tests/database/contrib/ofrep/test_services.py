@@ -6,6 +6,7 @@ import json
 import re
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -19,6 +20,7 @@ from flagstaff.experiments.models import Exposure
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.testing import live_engine, override_value
 from tests.database.contrib.ofrep.conftest import Configure
+from tests.support.conditions import condition
 from tests.support.fixtures import COMMITTED, Load
 from tests.support.ofrep import BEARER, KEY, NOT_FOUND, URL, every, one, post, url_of
 from tests.support.shop import GERMANY
@@ -69,6 +71,24 @@ def test_context_is_what_rules_read(service: Client, load: Load) -> None:
     assert (found["value"], found["metadata"]) == (True, {"rule": 2})
     assert one(service, "beta", {"country": "FR"})["value"] is False
     assert one(service, "beta", {"is_staff": True})["value"] is False
+
+
+def attributes(user: User | None, request: Any) -> dict[str, object]:
+    """The function of ATTRIBUTES."""
+    return {"environment": "staging"} if request is None else {"host": request.get_host()}
+
+
+def test_function_serves_the_deployment_and_not_the_request_of_the_service(
+    service: Client, load: Load, settings: Settings
+) -> None:
+    settings.FLAGSTAFF = {**settings.FLAGSTAFF, "ATTRIBUTES": f"{__name__}.attributes"}
+    for name, value in {"environment": "staging", "host": "testserver"}.items():
+        rules = [{"conditions": [condition(name, "in", value)]}]
+        FeatureFlag.objects.create(key=name, enabled=True, rules=rules)
+    load()
+    for context in ({}, {"targetingKey": "7"}):
+        assert one(service, "environment", context)["value"] is True
+        assert one(service, "host", context)["value"] is False
 
 
 def test_groups_are_those_of_the_user(service: Client, alice: User, load: Load) -> None:
