@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
 from django.core.validators import MaxValueValidator
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import JSONField, expressions
 
 from flagstaff import Flag, Value, changes, resolve_value, serialization
@@ -19,6 +20,7 @@ from flagstaff.changes.declared import write_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
+from tests.support.concurrency import run_during
 from tests.support.fixtures import Load
 from tests.support.terminals import document, ok, refused, run, typed
 from tests.support.waiting import TOMORROW, make_due, run_jobs
@@ -60,9 +62,50 @@ def test_allowed_user_makes_the_row(new_checkout: Flag, alice: User) -> None:
     assert [*FeatureFlag.objects.get().allowed_users.all()] == [alice]
 
 
-def test_change_that_decides_nothing_makes_no_row(new_checkout: Flag) -> None:
+def test_kill_of_what_has_no_row_makes_one_that_is_off(new_checkout: Flag) -> None:
     assert not changes.flags.disable(new_checkout).written
-    assert not FeatureFlag.objects.exists()
+    assert not FeatureFlag.objects.get().enabled
+
+
+def enable() -> None:
+    changes.flags.enable("new_checkout")
+
+
+def insert() -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("first", [enable, insert])
+def test_kill_beside_an_uncommitted_row_turns_it_off(
+    first: Callable[[], None], new_checkout: Flag
+) -> None:
+    assert run_during(first, lambda: changes.flags.disable(new_checkout)).written
+    assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_kill_beside_an_enable_that_is_rolled_back_makes_a_row_that_is_off(
+    new_checkout: Flag,
+) -> None:
+    kill = partial(changes.flags.disable, new_checkout)
+    run_during(enable, kill, partial(transaction.set_rollback, True))
+    assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_enable_after_an_uncommitted_kill_turns_the_flag_on(new_checkout: Flag) -> None:
+    assert run_during(
+        lambda: changes.flags.disable(new_checkout), lambda: changes.flags.enable(new_checkout)
+    ).written
+    assert FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_to_what_is_declared_undoes_an_uncommitted_row(new_checkout: Flag) -> None:
+    fields = {"enabled": True, "rollout_percent": 0}
+    run_during(insert, lambda: changes.flags.update(new_checkout, fields))
+    assert FeatureFlag.objects.get().rollout_percent == 0
 
 
 def test_undo_of_the_first_change_deletes_the_row(new_checkout: Flag) -> None:
