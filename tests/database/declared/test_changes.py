@@ -6,11 +6,13 @@ from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
+from django.core.management import call_command
 from django.core.validators import MaxValueValidator
 from django.db import connection, transaction
 from django.db.models import JSONField, expressions
@@ -22,6 +24,7 @@ from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
 from tests.support.concurrency import run_during
 from tests.support.fixtures import Load
+from tests.support.shop import GERMANY
 from tests.support.terminals import document, ok, refused, run, typed
 from tests.support.waiting import TOMORROW, make_due, run_jobs
 
@@ -228,6 +231,33 @@ def test_none_is_stored_as_null_of_json(write: Callable[[], object], load: Load)
     load()
     assert limit.get() is None
     assert "flagstaff.W065" not in {message.id for message in run_checks(databases=["default"])}
+
+
+def test_none_is_null_in_a_fixture_and_in_a_file(tmp_path: Path, load: Load) -> None:
+    limit = Value("limit", 5, type=int, null=True)
+    changes.values.set(limit, None)
+    call_command("dumpdata", "flagstaff.keyvaluestore", output=tmp_path / "values.json")
+    document = serialization.export(["limit"])
+    for read in (
+        lambda: call_command("loaddata", tmp_path / "values.json", verbosity=0),
+        lambda: serialization.apply(document),
+    ):
+        changes.values.set(limit, 6)
+        read()
+        load()
+        assert limit.get() is None
+        assert KeyValueStore.objects.get().value is None
+
+
+def test_rule_gives_null_only_if_it_is_declared(load: Load) -> None:
+    limit = Value("limit", 5, null=True)
+    changes.values.update(limit, rules=[GERMANY | {"value": None}])
+    load()
+    assert (limit.get(context={"country": "DE"}), limit.get()) == (None, 5)
+    changes.values.create("other", 5)
+    for key in ("other", Value("page_size", 20)):
+        with pytest.raises(InvalidChangeError, match=r"rule 1: .* null"):
+            changes.values.update(key, rules=for_alice(None))
 
 
 @pytest.mark.parametrize(("type_", "text"), [(int, "null"), (str, "null"), (Decimal, "null")])
