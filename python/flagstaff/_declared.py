@@ -435,6 +435,13 @@ def declared_value(key: str) -> Value[Any] | None:
     return declared if isinstance(declared, Value) else None
 
 
+def json_of(key: str, result: object) -> Any:
+    """Returns what JSON stores for the result of a value, such as the text of a Decimal."""
+    declared = declared_value(key)
+    is_declared = declared is not None and type(result) is declared.python_type
+    return cast("Value[Any]", declared).to_json(result) if is_declared else result
+
+
 def may_be_null(row: Any) -> bool:
     """Whether code lets the value of a row be None."""
     declared = None if row is None else declared_value(row.key)
@@ -448,16 +455,18 @@ def value_problems(row: Any, *, secret: bool | None = None) -> dict[str, Sentenc
     """
     secret = is_secret(row) if secret is None else secret
     problems, declared = value_schema_problems(row, secret=secret), declared_value(row.key)
-    if declared is None:
-        return problems
-    if VALUE not in problems and (why := declared.problem(row.value, secret=secret)):
+
+    def problem_of(value: object) -> Sentence | None:
+        if declared is not None:
+            return declared.problem(value, secret=secret)
+        return say('"value" must not be null; write a value, such as 25') if value is None else None
+
+    # A value that is missing, in the row or in a rule, is a problem of its own field.
+    if declared is not None and VALUE not in problems and (why := problem_of(row.value)):
         problems[VALUE] = why
-    rules = ((place, rule) for place, rule in places_of(row.rules) if VALUE in rule)
-    whys = ((place, declared.problem(rule[VALUE], secret=secret)) for place, rule in rules)
-    if "rules" not in problems and (
-        why := next((problem_at(place, why) for place, why in whys if why), None)
-    ):
-        problems["rules"] = why
+    for place, rule in places_of(row.rules):
+        if VALUE in rule and (why := problem_of(rule[VALUE])):
+            problems.setdefault("rules", problem_at(place, why))
     return problems
 
 

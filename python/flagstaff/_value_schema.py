@@ -152,8 +152,9 @@ def value_schema_problems(row: Any, *, secret: bool | None = None) -> dict[str, 
 def _rule_problem(row: Any, schema: ValueSchema, *, secret: bool) -> Sentence | None:
     """Returns how the value of a rule breaks the schema, with the place of the rule, or None."""
     for place, rule in places_of(row.rules):
-        # A rule without a value cannot be read. Its own field says so.
-        if VALUE in rule and (problem := value_problem(rule[VALUE], schema, secret=secret)):
+        # A rule without a value cannot be read: its own field says so. Code decides about null.
+        value = rule.get(VALUE)
+        if value is not None and (problem := value_problem(value, schema, secret=secret)):
             return problem_at(place, problem)
     return None
 

@@ -12,6 +12,7 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.expressions import Combinable, RawSQL
 from django.db.models.functions import Now
+from django.db.models.signals import pre_save
 
 from flagstaff._connection import is_postgresql
 from flagstaff._declared import DeclaredKey, may_be_null, value_problems
@@ -196,6 +197,22 @@ class CheckedJSONField(models.JSONField):
 
 class ValueField(CheckedJSONField):
     """The JSON of a value. Of one that code lets be None, also null."""
+
+    def contribute_to_class(
+        self,
+        cls: type[models.Model],
+        name: str,
+        private_only: bool = False,  # noqa: FBT001, FBT002 (Django's)
+    ) -> None:
+        """Adds the field to a model."""
+        super().contribute_to_class(cls, name, private_only)
+        if not cls._meta.abstract:
+            pre_save.connect(self._store_null_of_fixture, sender=cls)
+
+    def _store_null_of_fixture(self, instance: models.Model, *, raw: bool, **_: object) -> None:
+        """Sets what is stored: `loaddata` does not ask the field."""
+        if raw:
+            setattr(instance, self.attname, self.pre_save(instance, add=False))
 
     def clean(self, value: Any, model_instance: models.Model | None) -> Any:
         """Returns the value. Raises ValidationError."""

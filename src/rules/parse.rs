@@ -188,9 +188,6 @@ impl Parser {
 /// The JSON text of what a rule of a value gives.
 fn result(members: &Members<'_>) -> Result<Box<str>, RuleError> {
     let raw = members.required_raw("value")?;
-    if let Json::Null = Json::of(raw)? {
-        return Err(RuleError::new(&texts::NULL_RESULT));
-    }
     if let Some(problem) = undecodable(raw.get()) {
         let problem = ("problem", problem.template().into());
         return Err(RuleError::with(&texts::WRONG_RESULT, [problem]));

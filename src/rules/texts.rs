@@ -36,7 +36,6 @@ templates! {
     NO_CONDITIONS_OF_VALUE,
         "there are no conditions, which only the last rule may lack, with a percentage from 1 to \
          99; add one, or change the value itself";
-    NULL_RESULT, "\"value\" must not be null; write a value, such as 25";
     WRONG_RESULT, "\"value\" {problem}";
     NO_VALUES, "there are no values; add at least one";
     SEGMENT_AND_MEMBER, "a condition has either \"segment\" or {other}; remove one of them";

@@ -242,6 +242,8 @@ class JsonField(forms.JSONField):
     widget = forms.Textarea({"class": "flagstaff-json", "rows": 4, "spellcheck": "false"})
     # Texts, lists and objects without contents are values, too.
     empty_values = [None]
+    #: Whether null may be typed. An empty text still is no value.
+    is_nullable = False
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"empty_value": None, **options})
@@ -250,7 +252,7 @@ class JsonField(forms.JSONField):
         """Returns the text in the form: as it was typed, or a stored value over several lines."""
         if isinstance(value, InvalidJSONInput):
             return value
-        return "" if value is None else self.text_of(value)
+        return "" if value is None and not self.is_nullable else self.text_of(value)
 
     def text_of(self, value: Any) -> str:
         """Returns the JSON of a stored value."""
@@ -259,6 +261,18 @@ class JsonField(forms.JSONField):
     def bound_data(self, data: Any, initial: Any) -> Any:
         """Returns what was typed, which is never formatted."""
         return InvalidJSONInput(data or "")
+
+    def clean(self, value: Any) -> Any:
+        """Returns what JSON stores. Raises ValidationError."""
+        return None if self._is_null(value) else super().clean(value)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether the form has another value."""
+        # Django takes null for nothing.
+        return self._is_null(data) or super().has_changed(initial, data)
+
+    def _is_null(self, text: object) -> bool:
+        return self.is_nullable and isinstance(text, str) and text.strip() == "null"
 
     def to_python(self, value: Any) -> Any:
         """Parses the text. Raises ValidationError with the line and the column of a mistake."""

@@ -11,8 +11,10 @@ from flagstaff.actions.arguments import Percent, Rules, Tags, Unit, Users, field
 from flagstaff.actions.table import Action, Run, action, undo_actions
 from flagstaff.base_models import AbstractFeatureFlag
 from flagstaff.changes import Changed
+from flagstaff.changes.allowed_users import AllowedUsersChange
 from flagstaff.changes.consequence import Consequence
 from flagstaff.changes.locking import locked_row
+from flagstaff.changes.row_changes import change_row
 from flagstaff.conf import conf
 from flagstaff.history.kinds import Kind
 from flagstaff.validators import usable_tags
@@ -223,13 +225,13 @@ def details(
 
     Only the given options are written. An empty text clears a field.
     """
-    with locked_row(Kind.FLAG, key) as flag:
+    with locked_row(Kind.FLAG, key) as locked:
         if add_tags or remove_tags:
             tags = dict.fromkeys(
-                [*fields.get(TAGS, usable_tags(getattr(flag, TAGS))), *(add_tags or ())]
+                [*fields.get(TAGS, usable_tags(getattr(locked.row, TAGS))), *(add_tags or ())]
             )
             fields[TAGS] = [tag for tag in tags if tag not in (remove_tags or ())]
-        return changes.flags.update(key, fields, expect_version=expect_version)
+        return change_row(Kind.FLAG, locked, fields, AllowedUsersChange(), expect_version)
 
 
 @action(

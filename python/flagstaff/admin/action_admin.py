@@ -41,7 +41,7 @@ class ArgumentForm(forms.Form):
             if (
                 name in self.changed_data
                 if self.fields[name].show_hidden_initial
-                else value is not None
+                else value is not None or getattr(self.fields[name], "is_nullable", False)
             )
         }
         return {**self.given, **typed}

@@ -18,12 +18,13 @@ from flagstaff._tables.rows import all_rows, declaration, declared_row, is_store
 from flagstaff._tables.states import AS_DECLARED, DEFAULT
 from flagstaff._text import say
 from flagstaff._value_schema import is_secret
+from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.links import page_url, row_id
 from flagstaff.admin.rights import may
 from flagstaff.admin.words import json_html, key_link, short, two_lines
 from flagstaff.history.describe import describe_value
 
-# Django's field for each type; JSON for the others.
+# Django's field for each type.
 _FIELDS: dict[type, type[forms.Field]] = {
     int: forms.IntegerField,
     float: forms.FloatField,
@@ -32,6 +33,8 @@ _FIELDS: dict[type, type[forms.Field]] = {
     date: forms.DateField,
     datetime: forms.DateTimeField,
     timedelta: forms.DurationField,
+    list: JsonField,
+    dict: JsonField,
 }
 
 #: The cells of a row: the key with the description, and the state or the value.
@@ -77,7 +80,7 @@ class DeclaredField(forms.Field):
     """The input of a declared value: Django's field for its type. Its data is what JSON stores."""
 
     def __init__(self, declared: Value[Any], **options: Any) -> None:
-        self.declared = declared
+        self.declared, self.is_nullable = declared, declared.null
         if declared.choices or declared.python_type is bool:
             self.inner: forms.Field = forms.TypedChoiceField(
                 choices=[(str(number), self._label(choice)) for number, choice in self._choices()],
@@ -87,16 +90,15 @@ class DeclaredField(forms.Field):
             )
         else:
             self.inner = _FIELDS[declared.python_type](required=not declared.null)
-            if declared.python_type is str:
-                self.inner.required = False
-        if declared.python_type is date:
+        if isinstance(self.inner, forms.CharField) and declared.python_type is str:
+            self.inner.required = False
+            self.inner.empty_value = None if declared.null else ""
+        elif isinstance(self.inner, JsonField):
+            # An empty text is neither null nor an empty list.
+            self.inner.required, self.inner.is_nullable = True, declared.null
+        elif declared.python_type is date:
             self.inner.widget = AdminDateWidget()
         super().__init__(widget=self.inner.widget, **{**options, "required": self.inner.required})
-
-    @classmethod
-    def takes(cls, declared: Value[Any]) -> bool:
-        """Whether Django has a field for the type of a value."""
-        return bool(declared.choices) or declared.python_type in {bool, *_FIELDS}
 
     def _choices(self) -> Iterator[tuple[int, Any]]:
         yield from enumerate(self.declared.choices or (True, False))
@@ -115,6 +117,10 @@ class DeclaredField(forms.Field):
             return self.inner.prepare_value(read)
         numbers = [str(number) for number, choice in self._choices() if choice == read]
         return numbers[0] if numbers else value
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """Returns what was typed."""
+        return self.inner.bound_data(data, initial)
 
     def clean(self, value: Any) -> Any:
         """Returns what JSON stores. Raises ValidationError."""

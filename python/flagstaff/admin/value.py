@@ -20,7 +20,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator, capfirst
 
-from flagstaff._declared import DECLARED, declared_value, value_problems
+from flagstaff._declared import DECLARED, declared_value, may_be_null, value_problems
 from flagstaff._tables.model_fields import BUCKET_BY, RULES
 from flagstaff._tables.rows import is_stored
 from flagstaff._tables.states import DEFAULT, ValueState
@@ -223,13 +223,9 @@ class KeyValueStoreAdmin(RowPageAdmin):
                 raise PermissionDenied(_terminal_text(row.key))
             # No rules are rules, too.
             fields[RULES].required = False
+            fields[RULES].widget.is_nullable = may_be_null(row)
         declared = declared_value(row.key)
-        if (
-            declared is not None
-            and VALUE in fields
-            and not is_secret(row)
-            and DeclaredField.takes(declared)
-        ):
+        if declared is not None and VALUE in fields and not is_secret(row):
             plain_field = fields[VALUE]
             fields[VALUE] = DeclaredField(declared, label=plain_field.label)
             fields[VALUE].show_hidden_initial = plain_field.show_hidden_initial

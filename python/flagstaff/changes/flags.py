@@ -12,7 +12,7 @@ from flagstaff._tables.rows import Fields
 from flagstaff._tables.states import ALL_USERS
 from flagstaff._tables.user_lookup import allowed_user_table
 from flagstaff._types import FlagFields, UserLike
-from flagstaff.changes.allowed_users import allowed_pks, users_to_change
+from flagstaff.changes.allowed_users import AllowedUsersChange, allowed_pks, users_to_change
 from flagstaff.changes.async_twins import async_twin
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.locking import block_of_change, locked_row
@@ -137,10 +137,10 @@ def release(key: str, *, expect_version: int | None = None) -> Changed:
 
     Raises UnknownFlagError or ConflictError.
     """
-    with locked_row(Kind.FLAG, key) as flag:
-        rules = rules_for_everybody(getattr(flag, RULES))
+    with locked_row(Kind.FLAG, key) as locked:
+        rules = rules_for_everybody(getattr(locked.row, RULES))
         fields = {"enabled": True, "rollout_percent": ALL_USERS, RULES: rules}
-        return update(key, fields, expect_version=expect_version)
+        return change_row(Kind.FLAG, locked, fields, AllowedUsersChange(), expect_version)
 
 
 def rules_for_everybody(rules: Any) -> list[dict[str, Any]]:
@@ -174,10 +174,10 @@ def allow(
     With `skip_unknown`, those are left out instead and returned as `missing`.
     """
     pks = allowed_user_table().pks_of(users)
-    with locked_row(Kind.FLAG, key) as flag:
-        present = allowed_pks(flag)
+    with locked_row(Kind.FLAG, key) as locked:
+        present = allowed_pks(locked.row)
         change = users_to_change(present, [*present, *pks], skip_unknown=skip_unknown)
-        return change_row(Kind.FLAG, flag, {}, change, expect_version)
+        return change_row(Kind.FLAG, locked, {}, change, expect_version)
 
 
 def disallow(
@@ -188,10 +188,10 @@ def disallow(
     Raises UnknownFlagError, ConflictError, and InvalidChangeError for what cannot be a user.
     """
     pks = allowed_user_table().pks_of(users)
-    with locked_row(Kind.FLAG, key) as flag:
-        present = allowed_pks(flag)
+    with locked_row(Kind.FLAG, key) as locked:
+        present = allowed_pks(locked.row)
         change = users_to_change(present, present.difference(pks))
-        return change_row(Kind.FLAG, flag, {}, change, expect_version)
+        return change_row(Kind.FLAG, locked, {}, change, expect_version)
 
 
 def delete(key: str, *, expect_version: int | None = None) -> Changed:

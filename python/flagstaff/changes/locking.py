@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
 
 from flagstaff._tables.database import db
-from flagstaff._tables.rows import Row, all_rows, declared_row, unknown_row
+from flagstaff._tables.rows import Row, all_rows, declared_row, is_stored, store, unknown_row
 from flagstaff._text import Sentence, joined, say
 from flagstaff._text.times import full_time
 from flagstaff.changes.preview import expectation, is_preview
@@ -35,9 +36,17 @@ _MAX_NEWER = 20
 _MAX_VALUE = 120
 
 
+class LockedRow(NamedTuple):
+    """A row that is locked until the surrounding transaction ends, but for a preview."""
+
+    row: Row
+    #: Whether the key had no row before, but is declared.
+    is_new: bool
+
+
 @contextmanager
-def locked_row(kind: Kind, key: str) -> Iterator[Row]:
-    """Yields the row of a key, locked until the surrounding transaction ends, but for a preview.
+def locked_row(kind: Kind, key: str) -> Iterator[LockedRow]:
+    """Yields the row of a key, locked. What code declares has one then, but for a preview.
 
     Raises UnknownFlagError or UnknownValueError.
     """
@@ -45,7 +54,10 @@ def locked_row(kind: Kind, key: str) -> Iterator[Row]:
         row = row_to_change(kind, key) or declared_row(kind.model, key)
         if row is None:
             raise unknown_row(kind.model, key)
-        yield row
+        # Only a row is a lock that every writer meets, also one that SQL makes and has not
+        # committed yet. Without it, a kill would find nothing to turn off.
+        is_new = not is_stored(row) and (is_preview() or store(row))
+        yield LockedRow(row, is_new)
 
 
 def block_of_change() -> AbstractContextManager[None]:

@@ -25,10 +25,8 @@ from flagstaff._tables.rows import (
     Row,
     all_rows,
     declaration,
-    is_stored,
     key_is_taken,
     model_of,
-    store,
     taken_keys,
 )
 from flagstaff._tables.user_lookup import allowed_user_table
@@ -46,7 +44,13 @@ from flagstaff.changes.allowed_users import (
 )
 from flagstaff.changes.changed import Changed
 from flagstaff.changes.fields import assign, cleaned, differing, insert, refusal, write
-from flagstaff.changes.locking import block_of_change, locked_row, require_version, row_to_change
+from flagstaff.changes.locking import (
+    LockedRow,
+    block_of_change,
+    locked_row,
+    require_version,
+    row_to_change,
+)
 from flagstaff.changes.preview import is_preview
 from flagstaff.changes.row_states import RowState, copied
 from flagstaff.changes.segment_use import (
@@ -82,8 +86,8 @@ def update_row(
     """Changes several fields of a row at once, as `changes.flags.update` documents."""
     fields, expect = dict(fields), dict(expect or {})
     users, seen = _pop_users(fields), _pop_users(expect)
-    with locked_row(kind, key) as row:
-        change = AllowedUsersChange()
+    with locked_row(kind, key) as locked:
+        row, change = locked.row, AllowedUsersChange()
         if users is not None:
             present = allowed_pks(row)
             change = users_to_change(
@@ -104,29 +108,26 @@ def update_row(
                 ),
                 key=row.key,
             )
-        return change_row(kind, row, fields, change, expect_version)
+        return change_row(kind, locked, fields, change, expect_version)
 
 
 def change_row(
     kind: Kind,
-    row: Row,
+    locked: LockedRow,
     fields: Fields,
     users: AllowedUsersChange,
     expect_version: int | None,
 ) -> Changed:
-    """Changes the fields and the allowed users of a locked row, or of one that code declares."""
+    """Changes the fields and the allowed users of a locked row."""
+    row, is_new = locked
     _require_own(row, fields)
     # A text of a file may be a date, so what differs is known when it is clean.
     values: Fields = differing(row, cleaned(row, differing(row, fields)))
-    if not is_stored(row) and VALUE in fields:
+    if is_new and VALUE in fields:
         # Somebody decides that it stays, whatever the default becomes.
         values = {**values, VALUE: fields[VALUE]}
     if values or users:
-        require_version(kind, row.key, row.pk, expect_version)
-    if (values or users) and not (is_stored(row) or is_preview() or store(row)):
-        # Another transaction has made it meanwhile.
-        require_version(kind, row.key, row.pk, expect_version)
-        values = differing(row, values)
+        require_version(kind, row.key, None if is_new else row.pk, expect_version)
     if "key" in values:
         _require_free(kind, values["key"])
     if RULES in values:

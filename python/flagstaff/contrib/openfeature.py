@@ -20,6 +20,7 @@ from openfeature.provider import AbstractProvider, FeatureProvider, Metadata
 
 from flagstaff import _core, ready
 from flagstaff._connection import DATABASE_ERRORS
+from flagstaff._declared import json_of
 from flagstaff._engine import change_watch
 from flagstaff._request.flags import aobserved_snapshot, observed_snapshot
 from flagstaff._request.user import once_per_request
@@ -62,6 +63,7 @@ _MESSAGES = {
     "PROVIDER_NOT_READY": "flagstaff has loaded nothing yet",
     "FLAG_NOT_FOUND": "there is no flag, value or experiment {key!r}",
     "PARSE_ERROR": "the rules of {key!r} cannot be read",
+    "TYPE_MISMATCH": "the value {key!r} is not what code declares",
     "GENERAL": "the database failed while the user or an attribute was read",
 }
 
@@ -139,14 +141,15 @@ def _resolver(
             return _details(key, resolution)
         resolution = evaluator.resolve_value(key, default, user=user, context=context)
         if resolution.error_code is None:
-            value = converted(resolution.value)
+            stored = json_of(key, resolution.value)
+            value = converted(stored)
             if value is not None:
                 return _succeeded(value, resolution)
-            message = f"the value {key!r} is of type {type(resolution.value).__name__}"
-        elif found_kind:
-            message = f"{key!r} is the key of {_KINDS[found_kind]}"
-        else:
+            message = f"the value {key!r} is of type {type(stored).__name__}"
+        elif found_kind in {"value", None}:
             return _details(key, resolution)
+        else:
+            message = f"{key!r} is the key of {_KINDS[found_kind]}"
         return _error(default, ErrorCode.TYPE_MISMATCH, message)
 
     return resolve

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.checks import run_checks
+from django.core.management import call_command
 from django.core.validators import MaxValueValidator
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import JSONField, expressions
 
 from flagstaff import Flag, Value, changes, resolve_value, serialization
@@ -19,7 +22,9 @@ from flagstaff.changes.declared import write_rows
 from flagstaff.exceptions import ConflictError, InvalidChangeError
 from flagstaff.models import FeatureFlag, KeyValueStore
 from flagstaff.rollouts import plans
+from tests.support.concurrency import run_during
 from tests.support.fixtures import Load
+from tests.support.shop import GERMANY
 from tests.support.terminals import document, ok, refused, run, typed
 from tests.support.waiting import TOMORROW, make_due, run_jobs
 
@@ -60,9 +65,50 @@ def test_allowed_user_makes_the_row(new_checkout: Flag, alice: User) -> None:
     assert [*FeatureFlag.objects.get().allowed_users.all()] == [alice]
 
 
-def test_change_that_decides_nothing_makes_no_row(new_checkout: Flag) -> None:
+def test_kill_of_what_has_no_row_makes_one_that_is_off(new_checkout: Flag) -> None:
     assert not changes.flags.disable(new_checkout).written
-    assert not FeatureFlag.objects.exists()
+    assert not FeatureFlag.objects.get().enabled
+
+
+def enable() -> None:
+    changes.flags.enable("new_checkout")
+
+
+def insert() -> None:
+    FeatureFlag.objects.create(key="new_checkout", enabled=True, rollout_percent=50)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("first", [enable, insert])
+def test_kill_beside_an_uncommitted_row_turns_it_off(
+    first: Callable[[], None], new_checkout: Flag
+) -> None:
+    assert run_during(first, lambda: changes.flags.disable(new_checkout)).written
+    assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_kill_beside_an_enable_that_is_rolled_back_makes_a_row_that_is_off(
+    new_checkout: Flag,
+) -> None:
+    kill = partial(changes.flags.disable, new_checkout)
+    run_during(enable, kill, partial(transaction.set_rollback, True))
+    assert not FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_enable_after_an_uncommitted_kill_turns_the_flag_on(new_checkout: Flag) -> None:
+    assert run_during(
+        lambda: changes.flags.disable(new_checkout), lambda: changes.flags.enable(new_checkout)
+    ).written
+    assert FeatureFlag.objects.get().enabled
+
+
+@pytest.mark.django_db(transaction=True)
+def test_change_to_what_is_declared_undoes_an_uncommitted_row(new_checkout: Flag) -> None:
+    fields = {"enabled": True, "rollout_percent": 0}
+    run_during(insert, lambda: changes.flags.update(new_checkout, fields))
+    assert FeatureFlag.objects.get().rollout_percent == 0
 
 
 def test_undo_of_the_first_change_deletes_the_row(new_checkout: Flag) -> None:
@@ -185,6 +231,33 @@ def test_none_is_stored_as_null_of_json(write: Callable[[], object], load: Load)
     load()
     assert limit.get() is None
     assert "flagstaff.W065" not in {message.id for message in run_checks(databases=["default"])}
+
+
+def test_none_is_null_in_a_fixture_and_in_a_file(tmp_path: Path, load: Load) -> None:
+    limit = Value("limit", 5, type=int, null=True)
+    changes.values.set(limit, None)
+    call_command("dumpdata", "flagstaff.keyvaluestore", output=tmp_path / "values.json")
+    document = serialization.export(["limit"])
+    for read in (
+        lambda: call_command("loaddata", tmp_path / "values.json", verbosity=0),
+        lambda: serialization.apply(document),
+    ):
+        changes.values.set(limit, 6)
+        read()
+        load()
+        assert limit.get() is None
+        assert KeyValueStore.objects.get().value is None
+
+
+def test_rule_gives_null_only_if_it_is_declared(load: Load) -> None:
+    limit = Value("limit", 5, null=True)
+    changes.values.update(limit, rules=[GERMANY | {"value": None}])
+    load()
+    assert (limit.get(context={"country": "DE"}), limit.get()) == (None, 5)
+    changes.values.create("other", 5)
+    for key in ("other", Value("page_size", 20)):
+        with pytest.raises(InvalidChangeError, match=r"rule 1: .* null"):
+            changes.values.update(key, rules=for_alice(None))
 
 
 @pytest.mark.parametrize(("type_", "text"), [(int, "null"), (str, "null"), (Decimal, "null")])

@@ -113,6 +113,25 @@ def test_value_is_typed_into_the_field_of_its_type(
     assert KeyValueStore.objects.get().value == stored
 
 
+@pytest.mark.parametrize(("type_", "typed"), [(list, "null"), (dict, "null"), (int, ""), (str, "")])
+def test_null_is_typed_where_it_is_declared(type_: type[Any], typed: str, operator: Client) -> None:
+    Value("page_size", type_(), null=True)
+    set_to(operator, f"{VALUES}key_3Apage_size/set/", typed)
+    row = KeyValueStore.objects.get()
+    assert row.value is None
+    assert show(operator, f"{VALUES}{row.pk}/set/").fields()["value"] == typed
+
+
+def test_rule_gives_null_where_it_is_declared(operator: Client) -> None:
+    changes.values.set(Value("page_size", 20, null=True), 50)
+    url = f"{VALUES}{KeyValueStore.objects.get().pk}/rules/"
+    rule = {"rules-0-rollout_percent": "50", "rules-0-value": "null"}
+    screen = Screen(operator.post(url, {**show(operator, url).fields(), **rule}, follow=True))
+    operator.post(url, screen.fields(), follow=True)
+    rules = [{"conditions": [], "rollout_percent": 50, "value": None}]
+    assert KeyValueStore.objects.get().rules == rules
+
+
 def test_value_that_a_validator_refuses_is_a_problem_of_the_form(operator: Client) -> None:
     Value("page_size", 20, validators=[MaxValueValidator(100)])
     screen = set_to(operator, f"{VALUES}key_3Apage_size/set/", "101")

@@ -17,6 +17,7 @@ from django.utils.functional import Promise
 from flagstaff._text import say
 from flagstaff._text.json_text import is_same_json
 from flagstaff._text.rules import in_reading_order
+from flagstaff._value_schema import VALUE
 from flagstaff.actions.arguments import JsonField
 from flagstaff.admin.rules.forms import (
     JSON_OPERATORS,
@@ -82,6 +83,8 @@ class Editor:
         of_condition = say("Condition {condition}") if widget.of_segment else of_rule
         form_class = ValueRuleForm if widget.of_value else RuleForm
         form = form_class(self._name, place, say(label, rule=number + 1).local, rule)
+        if isinstance(form, ValueRuleForm):
+            form.fields[VALUE].is_nullable = widget.is_nullable  # type: ignore[attr-defined]
         conditions = []
         for at, texts in enumerate(rule["conditions"]):
             of_kind = SegmentForm if "segment" in texts else ConditionForm
@@ -118,6 +121,8 @@ class RulesWidget(forms.Textarea):
         super().__init__({"class": "vLargeTextField flagstaff-json", "rows": 12})
         self.offer, self.no_rules = offer, no_rules
         self.of_segment, self.of_value = of_segment, of_value
+        #: Whether a rule may give null.
+        self.is_nullable = False
         #: Whether rows cannot show the JSON that was to be edited as rows.
         self.is_refused = False
 

@@ -16,6 +16,7 @@ from django.utils.crypto import constant_time_compare
 
 from flagstaff import _core
 from flagstaff._core import Resolution, served_kind, served_values
+from flagstaff._declared import json_of
 from flagstaff._request.flags import RequestFlags, flags_of, without_request
 from flagstaff._text import is_storable
 from flagstaff.conf import conf
@@ -26,6 +27,7 @@ from flagstaff.typing import UserLike
 _WITHOUT_RESULT = {
     "FLAG_NOT_FOUND": (404, "there is no flag, value or experiment with this key"),
     "PARSE_ERROR": (400, "the rules cannot be read"),
+    "TYPE_MISMATCH": (400, "the value is not what code declares"),
     "PROVIDER_NOT_READY": (503, "flagstaff has loaded nothing yet"),
     "GENERAL": (503, "the database failed while the user or an attribute was read"),
 }
@@ -221,7 +223,7 @@ def _result(caller: Caller, key: str, resolution: Resolution[Any]) -> bytes:
             "reason": "UNKNOWN" if "reason" in metadata else resolution.reason,
             # The SDK for Python has no default for it.
             "variant": resolution.variant or "",
-            **({} if resolution.value is None else {"value": resolution.value}),
+            **({} if resolution.value is None else {"value": json_of(key, resolution.value)}),
             **({"metadata": metadata} if metadata else {}),
         }
     )

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
+from enum import Enum
 from functools import partial
 from typing import Any
 
@@ -14,6 +16,7 @@ from django.db.models import JSONField, Value
 from django.test import Client
 from pytest_django import DjangoAssertNumQueries, Settings
 
+from flagstaff import Value as DeclaredValue
 from flagstaff import experiments, listeners, refresh, usage
 from flagstaff.contrib.ofrep.settings import hash_of
 from flagstaff.experiments.models import Exposure
@@ -134,6 +137,41 @@ def test_value_is_served_with_its_type(service: Client, load: Load) -> None:
     # A value that is null is the default of the code.
     assert one(service, "null") == {"key": "null", "reason": "STATIC", "variant": ""}
     assert every(service) == {**VALUES, "null": None}
+
+
+class Size(Enum):
+    LARGE = "l"
+
+
+@pytest.mark.parametrize(
+    ("default", "value"),
+    [
+        (Decimal("4.90"), "4.90"),
+        (timedelta(minutes=5), "00:05:00"),
+        (date(2027, 3, 1), "2027-03-01"),
+        (datetime(2027, 3, 1, 12, tzinfo=timezone.utc), "2027-03-01T12:00:00+00:00"),
+        (Size.LARGE, "l"),
+    ],
+)
+def test_declared_value_is_served_as_json_stores_it(
+    default: object, value: str, service: Client, load: Load
+) -> None:
+    DeclaredValue("size", default)
+    load()
+    assert one(service, "size")["value"] == value
+    assert every(service) == {"size": value}
+
+
+def test_value_that_is_not_as_declared_has_no_result(service: Client, load: Load) -> None:
+    DeclaredValue("page_size", 20)
+    KeyValueStore.objects.create(key="page_size", value="many")
+    load()
+    assert one(service, "page_size") == {
+        "key": "page_size",
+        "errorCode": "TYPE_MISMATCH",
+        "errorDetails": "the value is not what code declares",
+    }
+    assert every(service) == {"page_size": None}
 
 
 def test_value_with_rules_is_that_of_the_user_and_the_context(

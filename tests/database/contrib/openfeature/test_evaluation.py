@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import Enum
 from typing import Any
 
 import pytest
@@ -18,6 +21,7 @@ from openfeature.exception import ErrorCode
 from openfeature.flag_evaluation import FlagEvaluationDetails
 from pytest_django import Settings
 
+from flagstaff import Value as DeclaredValue
 from flagstaff import experiments
 from flagstaff._engine import lifecycle
 from flagstaff.experiments.models import Exposure
@@ -278,6 +282,42 @@ def test_value_that_is_no_float_or_integer_is_refused(
     for kind in kinds:
         found = getattr(client, f"get_{kind}_details")("limit", 1)
         assert found.error_code == ErrorCode.TYPE_MISMATCH
+
+
+class Size(Enum):
+    LARGE = 20
+
+
+@pytest.mark.parametrize(
+    ("default", "kind", "value"),
+    [
+        (Decimal("4.90"), "string", "4.90"),
+        (timedelta(minutes=5), "string", "00:05:00"),
+        (date(2027, 3, 1), "string", "2027-03-01"),
+        (Size.LARGE, "integer", 20),
+    ],
+)
+def test_declared_value_is_what_json_stores(
+    default: object, kind: str, value: object, client: OpenFeatureClient, load: Load
+) -> None:
+    DeclaredValue("size", default)
+    load()
+    assert getattr(client, f"get_{kind}_value")("size", None) == value
+
+
+def test_value_that_is_not_as_declared_is_the_default_of_the_call(
+    client: OpenFeatureClient, load: Load
+) -> None:
+    DeclaredValue("page_size", 20)
+    KeyValueStore.objects.create(key="page_size", value="many")
+    load()
+    found = client.get_integer_details("page_size", 5)
+    message = "the value 'page_size' is not what code declares"
+    assert (found.value, found.error_code, found.error_message) == (
+        5,
+        ErrorCode.TYPE_MISMATCH,
+        message,
+    )
 
 
 def test_rules_that_cannot_be_read_return_the_default(
