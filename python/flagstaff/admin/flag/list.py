@@ -20,7 +20,7 @@ from django.db.models import JSONField, QuerySet, TextField, Value
 from django.db.models.functions import Cast, NullIf
 from django.http import HttpRequest
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, strip_tags
 from django.utils.safestring import SafeString
 
 from flagstaff._engine import forced_off
@@ -490,7 +490,7 @@ class FlagListAdmin(BaseAdmin):
             _anchor(flag),
             flag.key,
             "flagstaff-alert" if listed.needs_attention else "",
-            flag.description,
+            strip_tags(" · ".join(map(str, texts))) if listed.needs_attention else flag.description,
             joined(" · ", texts),
         )
 

@@ -39,6 +39,8 @@ def _notes(request: HttpRequest, flags: Sequence[Any]) -> Mapping[str, Note]:
 def _note(plan: Plan, flag: Any) -> str:
     """Returns the state, and why it is so if somebody should look at the plan."""
     text = state_name(plan)[1]
+    if plan.trip_reason:
+        return say("{reason} (plan: {state})", reason=plan.trip_reason, state=text).local
     if plan.needs_attention or will_pause(plan, flag) or rollout_difference(plan, flag):
         values = {"state": text, "reason": state_sentence(plan, flag)}
         text = say("{state} — {reason}", **values).local
