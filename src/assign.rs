@@ -4,7 +4,7 @@
 
 use crate::allocation::VariantNumber;
 use crate::bucket::{Position, position};
-use crate::bucketing_unit::unit_text;
+use crate::bucketing_unit::{OfRow, unit_text};
 use crate::evaluate::Reason;
 use crate::experiment::{Experiment, ExperimentState};
 use crate::rules::{Attributes, Rules};
@@ -55,7 +55,7 @@ pub fn assign(
         ExperimentState::Off => Assignment::unrecorded(None, Reason::Disabled),
         ExperimentState::Shipped(winner) => Assignment::unrecorded(Some(winner), Reason::Static),
         ExperimentState::Running => {
-            let assigned = |unit: &str| assign_unit(experiment, unit, attributes);
+            let assigned = |unit: &str| assign_unit(experiment, unit, subject, attributes);
             with_unit(experiment, subject, attributes, assigned)
                 .unwrap_or(Assignment::unrecorded(None, Reason::Default))
         }
@@ -80,13 +80,18 @@ pub fn with_unit<T>(
 }
 
 /// The assignment of the unit with this text.
-fn assign_unit(experiment: &Experiment, unit: &str, attributes: &impl Attributes) -> Assignment {
+fn assign_unit(
+    experiment: &Experiment,
+    unit: &str,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> Assignment {
     if !experiment.forced.is_empty()
         && let Some(variant) = experiment.forced.get(unit)
     {
         return Assignment::unrecorded(Some(*variant), Reason::TargetingMatch);
     }
-    let rule = match eligibility(experiment, attributes) {
+    let rule = match eligibility(experiment, subject, attributes) {
         Eligibility::Eligible(rule) => rule,
         Eligibility::Excluded(rule) => {
             return Assignment { rule, ..Assignment::unrecorded(None, Reason::TargetingMatch) };
@@ -110,11 +115,14 @@ fn is_storable(unit: &str) -> bool {
 }
 
 #[inline]
-fn eligibility(experiment: &Experiment, attributes: &impl Attributes) -> Eligibility {
-    match &experiment.rules {
-        None => Eligibility::Eligible(None),
-        Some(rules) => rules.rules().map_or(Eligibility::Unreadable, |rules| by(rules, attributes)),
-    }
+fn eligibility(
+    experiment: &Experiment,
+    subject: &Subject<'_>,
+    attributes: &impl Attributes,
+) -> Eligibility {
+    let Some(rules) = &experiment.rules else { return Eligibility::Eligible(None) };
+    let of_row = OfRow { subject, bucket_by: experiment.bucket_by.as_deref(), attributes };
+    rules.rules().map_or(Eligibility::Unreadable, |rules| by(rules, &of_row))
 }
 
 /// Who takes part by these rules: a subject for whom the first rule that matches is not at 0 %.

@@ -1,5 +1,5 @@
 //! The bucket of a subject for a key: `sha256("key:subject")` as one number, modulo 100 for a flag
-//! and modulo 10,000 for an experiment.
+//! and modulo 10,000 for an experiment and for a condition.
 //!
 //! The result must never change: a user keeps the bucket while a rollout grows, and other systems
 //! compute the same one as `int(sha256(f"{key}:{pk}".encode()).hexdigest(), 16) % 100`.
@@ -45,6 +45,16 @@ pub struct Position {
 #[must_use]
 pub fn bucket(key: &str, subject: &str) -> u8 {
     fold(digest(key.as_bytes(), subject.as_bytes()))
+}
+
+/// The bucket of `unit` for a condition on the bucket with this name, in hundredths: 0 to 9,999.
+///
+/// The hundreds are the [`bucket`] of a flag with the name as its key, so a percentage without a
+/// fraction selects the units of that flag.
+#[must_use]
+pub fn hundredths(name: &str, unit: &str) -> u16 {
+    let bucket = fold_position(digest(name.as_bytes(), unit.as_bytes()));
+    bucket % 100 * 100 + bucket / 100
 }
 
 /// The position of `unit` for the seed of an experiment.

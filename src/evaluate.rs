@@ -4,7 +4,7 @@
 //! [`Evaluation`].
 
 use crate::bucket::bucket;
-use crate::bucketing_unit::unit_bucket;
+use crate::bucketing_unit::{OfRow, unit_bucket};
 use crate::flag::Flag;
 use crate::rules::Attributes;
 use crate::subject::Subject;
@@ -105,7 +105,8 @@ fn decided_by_rule(
     let Some(rules) = targeting.rules.as_ref()?.rules() else {
         return Some(Evaluation::new(false, Reason::Error));
     };
-    let decision = rules.decide(attributes)?;
+    let of_row = OfRow { subject, bucket_by: targeting.bucket_by.as_deref(), attributes };
+    let decision = rules.decide(&of_row)?;
     let evaluation = match decision.rollout_percent {
         0 => Evaluation::new(false, Reason::TargetingMatch),
         percent @ 1..100 => split(key, Some(targeting), percent.into(), subject, attributes),

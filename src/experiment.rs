@@ -99,7 +99,8 @@ impl Dependent for Experiment {
     }
 
     fn depends_on_key(&self) -> bool {
-        self.bucket_by.is_none()
+        let rules = self.rules.as_ref().and_then(|rules| rules.rules());
+        self.bucket_by.is_none() || rules.is_some_and(|rules| rules.needs().on_key)
     }
 
     fn attributes(&self) -> impl Iterator<Item = &str> {

@@ -102,10 +102,10 @@ impl Flag {
         if rules.is_some_and(|rules| rules.rules().is_none()) {
             return !self.allowed_users.is_empty();
         }
-        let reads = |rules: &Rules| !rules.attributes().is_empty();
+        let reads = |rules: &Rules| !rules.attributes().is_empty() || rules.needs().on_subject;
         rules.and_then(RowRules::rules).is_some_and(reads)
             // A visitor stays the same when the user logs in.
-            || (self.rollout_splits() && targeting.bucket_by.as_deref() != Some(VISITOR))
+            || (targeting.bucket_by.as_deref() != Some(VISITOR) && self.splits())
             || (self.rollout_percent < 100 && !self.allowed_users.is_empty())
     }
 
@@ -130,7 +130,10 @@ impl Dependent for Flag {
     }
 
     fn depends_on_key(&self) -> bool {
-        !self.allowed_users.is_empty() || (self.bucket_by().is_none() && self.splits())
+        let rules = self.rules().and_then(|rules| rules.rules());
+        !self.allowed_users.is_empty()
+            || (self.bucket_by().is_none() && self.splits())
+            || rules.is_some_and(|rules| rules.needs().on_key)
     }
 
     fn attributes(&self) -> impl Iterator<Item = &str> {

@@ -13,6 +13,7 @@ mod group_references;
 mod json;
 mod matching;
 mod moment;
+mod needs;
 mod number;
 mod operator;
 mod parse;
@@ -27,6 +28,7 @@ pub use self::decide::{Decision, Rules};
 pub use self::error::RuleError;
 pub use self::explain::{About, ExplainedCondition, ExplainedRule};
 pub use self::moment::{is_date, is_datetime};
+pub use self::needs::Needs;
 pub use self::number::{is_no_unit, is_number, is_same_number, with_unit_text};
 pub use self::operator::can_match;
 pub use self::parse::MAX_TEXT;
@@ -34,5 +36,5 @@ pub use self::parsed::{ParsedRules, RuleKind};
 pub use self::texts::TEMPLATES;
 
 /// The format of the rules that this version can read: 1 has the rules of flags, 2 those of values,
-/// too.
-pub const RULE_FORMAT: u32 = 2;
+/// too, and 3 conditions on buckets and flags, and all comparisons of versions.
+pub const RULE_FORMAT: u32 = 3;

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::assign::Assignment;
-use crate::bucketing_unit::{USER, VISITOR};
+use crate::bucketing_unit::{OfRow, USER, VISITOR};
 use crate::evaluate::{Evaluation, Reason};
 use crate::experiment::{Experiment, ExperimentState};
 use crate::flag::Flag;
@@ -176,7 +176,8 @@ pub fn of_flag(
         steps.add("rules", false, true, unreadable(&FLAG_RULES, row_rules));
     }
     let matching = |percent| unit.matching(percent, &FLAG_OFF, &FLAG_OFF_WITHOUT);
-    steps.add_rules(row_rules, rule, &unit, attributes, |_| true, matching);
+    let of_row = OfRow { subject, bucket_by: flag.bucket_by(), attributes };
+    steps.add_rules(row_rules, rule, &unit, &of_row, |_| true, matching);
     let percent = flag.rollout_percent;
     steps.add("100 %", for_all, for_all, ROLLOUT.with([("percent", percent.to_string().into())]));
     steps.add_unit(&unit, user, unit.bucket.is_none(), decides(Reason::Default));
@@ -193,10 +194,11 @@ pub fn of_value(
     targeting: Option<&Targeting>,
     rule: Option<u8>,
     bucket: Option<u8>,
+    subject: &Subject<'_>,
     attributes: &impl Attributes,
 ) -> Vec<Step> {
-    let unit = targeting.and_then(|targeting| targeting.bucket_by.as_deref()).unwrap_or(USER);
-    let unit = Unit { name: unit, bucket: bucket.map(Into::into) };
+    let bucket_by = targeting.and_then(|targeting| targeting.bucket_by.as_deref());
+    let unit = Unit { name: bucket_by.unwrap_or(USER), bucket: bucket.map(Into::into) };
     let row_rules = targeting.and_then(|targeting| targeting.rules.as_deref());
     let mut steps = Steps::default();
     steps.add("exists", true, false, &VALUE);
@@ -205,7 +207,8 @@ pub fn of_value(
         steps.add("rules", false, false, unreadable(&VALUE_RULES, row_rules));
     }
     let matching = |percent| unit.matching(percent, &OWN_VALUE, &OWN_VALUE_WITHOUT);
-    steps.add_rules(row_rules, rule, &unit, attributes, |_| true, matching);
+    let of_row = OfRow { subject, bucket_by, attributes };
+    steps.add_rules(row_rules, rule, &unit, &of_row, |_| true, matching);
     let has_rules = targeting.is_some_and(Targeting::has_rules);
     let no_rule = choose(has_rules, &NO_RULE_MATCHES, &WITHOUT_RULES);
     steps.add(OWN, true, true, choose(are_unreadable, &NO_RULE_DECIDES, no_rule));
@@ -241,7 +244,8 @@ pub fn of_variant(
         steps.add("rules", false, true, unreadable(&FLAG_RULES, row_rules));
     }
     let matching = |percent| choose(percent == 0, &NO_VARIANT, &MATCH).into();
-    steps.add_rules(row_rules, rule, &unit, attributes, |percent| percent == 0, matching);
+    let of_row = OfRow { subject, bucket_by: experiment.bucket_by.as_deref(), attributes };
+    steps.add_rules(row_rules, rule, &unit, &of_row, |percent| percent == 0, matching);
     if by_rules {
         steps.add("rules", false, true, &NO_RULE_MATCHES);
     }
@@ -346,9 +350,7 @@ impl Steps {
         let text = match (unit.bucket, user) {
             _ if is_missing => unit.missing(),
             (_, Some(user)) if name == USER => KNOWN_USER.with([("user", user.into())]),
-            (Some(bucket), _) => {
-                KNOWN_UNIT.with([("unit", name.into()), ("bucket", bucket.to_string().into())])
-            }
+            (Some(bucket), _) => known_unit(name, bucket.to_string()),
             (None, _) => HAS_UNIT.with([("unit", name.into())]),
         };
         let step = self.add(name, !is_missing, decides, text);
@@ -379,7 +381,7 @@ impl Steps {
             let splits = step.decides && (1..100).contains(&percent);
             step.missing = unit.missing_name().filter(|_| splits);
             if is_checked {
-                self.add_conditions(rules, &rule.conditions, &texts.conditions, 1);
+                self.add_conditions(rules, &rule.conditions, &texts.conditions, unit, 1);
             }
             is_decided |= decides;
             // The rules after it are not checked.
@@ -393,27 +395,31 @@ impl Steps {
         rules: &Rules,
         conditions: &[ExplainedCondition],
         texts: &[&RawValue],
+        unit: &Unit<'_>,
         level: u8,
     ) {
         for ((condition, json), number) in conditions.iter().zip(texts).zip(1..) {
             let outcome = condition.outcome;
             let text = match condition.about {
-                About::Segment { conditions: None, .. } => Some(&NO_SEGMENT),
-                _ => outcome_text(outcome),
+                About::Segment { conditions: None, .. } => Some((&NO_SEGMENT).into()),
+                About::Bucket(Some(bucket)) => Some(known_unit(unit.name, percent_text(bucket))),
+                About::Bucket(None) => Some(unit.missing()),
+                _ => outcome_text(outcome).map(Message::from),
             };
+            let is_of_unit = condition.about == About::Bucket(None);
             self.steps.push(Step {
                 name: format!("condition {number}"),
                 met: Some(outcome == Outcome::Passed),
                 decides: false,
-                text: text.map(Message::from),
+                text,
                 topic: Topic::Condition { json: json.get().into(), outcome },
-                missing: None,
+                missing: unit.missing_name().filter(|_| is_of_unit),
                 level,
             });
             if let About::Segment { key, conditions: Some(conditions) } = &condition.about {
                 let text = rules.segment(key).map(SegmentConditions::text).unwrap_or_default();
                 let texts: Vec<&RawValue> = serde_json::from_str(text).unwrap_or_default();
-                self.add_conditions(rules, conditions, &texts, level + 1);
+                self.add_conditions(rules, conditions, &texts, unit, level + 1);
             }
         }
     }
@@ -428,6 +434,15 @@ struct ConditionTexts<'a> {
 
 fn condition_texts(rules: &Rules) -> Vec<ConditionTexts<'_>> {
     serde_json::from_str(rules.text()).unwrap_or_default()
+}
+
+fn known_unit(unit: &str, bucket: String) -> Message {
+    KNOWN_UNIT.with([("unit", unit.into()), ("bucket", bucket.into())])
+}
+
+/// A number of hundredths.
+fn percent_text(hundredths: u16) -> String {
+    format!("{}.{:02}", hundredths / 100, hundredths % 100)
 }
 
 /// Why a condition is false although it was not compared.

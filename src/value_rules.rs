@@ -130,12 +130,13 @@ impl Dependent for ValueRules {
     fn depends_on_subject(&self) -> bool {
         // A visitor stays the same when the user logs in.
         let by_user = self.targeting.bucket_by.as_deref() != Some(VISITOR);
-        self.rules().is_some_and(|rules| !rules.attributes().is_empty())
-            || (self.splits() && by_user)
+        let reads = |rules: &Rules| !rules.attributes().is_empty() || rules.needs().on_subject;
+        self.rules().is_some_and(reads) || (self.splits() && by_user)
     }
 
     fn depends_on_key(&self) -> bool {
-        self.targeting.bucket_by.is_none() && self.splits()
+        (self.targeting.bucket_by.is_none() && self.splits())
+            || self.rules().is_some_and(|rules| rules.needs().on_key)
     }
 
     fn attributes(&self) -> impl Iterator<Item = &str> {

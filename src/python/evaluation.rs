@@ -599,7 +599,7 @@ fn explain_value<'py>(
                 Some(unit) => attributes.read_unit(unit, |unit| unit_bucket(text, unit)),
             });
             let Evaluation { reason, rule, .. } = evaluation;
-            let steps = steps::of_value(Some(&rules.targeting), rule, bucket, attributes);
+            let steps = steps::of_value(Some(&rules.targeting), rule, bucket, subject, attributes);
             let (row_rules, unit) = (row_rules.as_deref(), bucket_by.as_deref());
             let how = Explained::of_row(row_rules, unit, reason, rule, steps);
             (Explained { bucket: bucket.map(Into::into), ..how }, evaluation)

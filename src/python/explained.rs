@@ -11,6 +11,7 @@ use crate::overrides::FlagOverride;
 use crate::row_rules::RowRules;
 use crate::rules::{NoAttributes, Outcome};
 use crate::steps::{self, Step, Topic};
+use crate::subject::Subject;
 
 /// A result, and how it came about: a dict in Python.
 #[derive(Default, IntoPyObject)]
@@ -100,7 +101,7 @@ impl Explained {
             value: Some(value.unbind()),
             has_own: true,
             reason: Reason::Static.as_str(),
-            steps: steps::of_value(None, None, None, &NoAttributes),
+            steps: steps::of_value(None, None, None, &Subject::Anonymous, &NoAttributes),
             ..Self::default()
         }
     }

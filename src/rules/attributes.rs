@@ -17,6 +17,18 @@ pub trait Attributes {
         self.read(name, with)
     }
 
+    /// Calls `with` with the text of the unit that the percentages of the row bucket by. `None` if
+    /// it is missing, and outside of a row. Called only for a condition on a bucket.
+    fn unit<T>(&self, _with: impl FnOnce(&str) -> T) -> Option<T> {
+        None
+    }
+
+    /// The result of the flag with this key, which a condition needs; `None` if the flag is unknown,
+    /// off or unreadable, or needs flags without an end.
+    fn flag(&self, _key: &str) -> Option<bool> {
+        None
+    }
+
     /// The time in UTC at which the clock of the project's time zone shows this time, both in
     /// microseconds since 1970-01-01T00:00. Called only for a time without an offset.
     fn utc(&self, wall: i64) -> i64 {

@@ -1,9 +1,10 @@
-//! Conditions of attributes and of segments, and what comes of each.
+//! Conditions on attributes, buckets, flags and segments, and what comes of each.
 
 use std::sync::Arc;
 
 use super::attributes::{Attribute, Attributes};
 use super::matching::Test;
+use crate::bucket::hundredths;
 
 /// What came of a condition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,12 +13,19 @@ pub enum Outcome {
     Passed,
     /// It is false.
     Failed,
-    /// It is false, because its attribute or segment is missing.
+    /// It is false, because its attribute, unit, flag or segment is missing.
     Missing,
     /// It is false, because its attribute needs the user object.
     NeedsUser,
     /// It is false, because none of its values can match an attribute of this type.
     TypeMismatch,
+}
+
+impl Outcome {
+    /// What comes of a condition whose attribute, unit or flag is there.
+    fn of(is_true: bool) -> Self {
+        if is_true { Self::Passed } else { Self::Failed }
+    }
 }
 
 /// A condition on one attribute.
@@ -33,8 +41,7 @@ impl AttributeCondition {
     pub(super) fn outcome(&self, attributes: &impl Attributes) -> Outcome {
         attributes.read(&self.attribute, |attribute| match attribute {
             Attribute::Value(value) => match self.test.matches(&value, attributes) {
-                Some(matches) if matches != self.negate => Outcome::Passed,
-                Some(_) => Outcome::Failed,
+                Some(matches) => Outcome::of(matches != self.negate),
                 None => Outcome::TypeMismatch,
             },
             Attribute::Missing | Attribute::NeedsUser if self.accepts_missing() => Outcome::Passed,
@@ -48,11 +55,60 @@ impl AttributeCondition {
     }
 }
 
+/// A condition on the bucket of the unit that the percentages of the row bucket by.
+#[derive(Debug)]
+pub(super) struct BucketCondition {
+    /// What the unit is hashed with.
+    pub(super) name: Box<str>,
+    /// The first bucket of which it is false, in hundredths; of which it is true if it is negated.
+    pub(super) end: u16,
+    pub(super) negate: bool,
+}
+
+impl BucketCondition {
+    fn outcome(&self, attributes: &impl Attributes) -> Outcome {
+        let is_below = attributes.unit(|unit| hundredths(&self.name, unit) < self.end);
+        is_below.map_or(Outcome::Missing, |is_below| Outcome::of(is_below != self.negate))
+    }
+}
+
+/// A condition on the result of another flag.
+#[derive(Debug)]
+pub(super) struct FlagCondition {
+    pub(super) key: Box<str>,
+    pub(super) is: bool,
+}
+
+impl FlagCondition {
+    fn outcome(&self, attributes: &impl Attributes) -> Outcome {
+        attributes.flag(&self.key).map_or(Outcome::Missing, |value| Outcome::of(value == self.is))
+    }
+}
+
+/// A condition that segments may have, too.
+#[derive(Debug)]
+pub(super) enum PlainCondition {
+    Attribute(AttributeCondition),
+    Bucket(BucketCondition),
+    Flag(FlagCondition),
+}
+
+impl PlainCondition {
+    #[inline]
+    pub(super) fn outcome(&self, attributes: &impl Attributes) -> Outcome {
+        match self {
+            Self::Attribute(condition) => condition.outcome(attributes),
+            Self::Bucket(condition) => condition.outcome(attributes),
+            Self::Flag(condition) => condition.outcome(attributes),
+        }
+    }
+}
+
 /// The conditions of a segment. It contains the subjects for whom all are true.
 #[derive(Debug)]
 pub struct SegmentConditions {
     pub(super) text: Box<str>,
-    pub(super) conditions: Box<[AttributeCondition]>,
+    pub(super) conditions: Box<[PlainCondition]>,
     pub(super) patterns: usize,
 }
 
@@ -63,7 +119,7 @@ pub(super) type Segments = [Option<Arc<SegmentConditions>>];
 /// A condition of a rule.
 #[derive(Debug)]
 pub(super) enum Condition {
-    Attribute(AttributeCondition),
+    Plain(PlainCondition),
     /// The index of the segment among those that the rules name.
     Segment {
         index: usize,
@@ -75,7 +131,7 @@ impl Condition {
     /// Whether the condition is true. Reads no attribute after the one that decides.
     pub(super) fn passes(&self, segments: &Segments, attributes: &impl Attributes) -> bool {
         match self {
-            Self::Attribute(condition) => condition.outcome(attributes) == Outcome::Passed,
+            Self::Plain(condition) => condition.outcome(attributes) == Outcome::Passed,
             Self::Segment { index, negate } => {
                 let Some(segment) = segments.get(*index).and_then(Option::as_ref) else {
                     return false;

@@ -4,16 +4,21 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::attributes::Attributes;
-use super::condition::{AttributeCondition, Condition, SegmentConditions};
+use super::condition::{Condition, PlainCondition, SegmentConditions};
+use super::needs::Needs;
 use super::parsed::{ParsedRules, Rule};
 
-/// Rules with the segments that they name.
+/// Rules with the segments that they name, and what they depend on by the flags that they need.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rules {
     pub(super) parsed: Arc<ParsedRules>,
     /// In the order of the keys of the parsed rules.
     pub(super) segments: Box<[Option<Arc<SegmentConditions>>]>,
     attributes: Box<[Box<str>]>,
+    /// The flags that conditions of the rules and of their segments name, in order.
+    flags: Box<[Box<str>]>,
+    reads_bucket: bool,
+    needs: Needs,
 }
 
 /// The first rule whose conditions are all true.
@@ -32,16 +37,55 @@ impl Rules {
         parsed: Arc<ParsedRules>,
         segment: impl Fn(&str) -> Option<Arc<SegmentConditions>>,
     ) -> Self {
-        let segments: Box<[_]> = parsed.segments.iter().map(|key| segment(key)).collect();
+        let segments = parsed.segments.iter().map(|key| segment(key)).collect();
+        Self::of(parsed, segments, Needs::default())
+    }
+
+    fn of(
+        parsed: Arc<ParsedRules>,
+        segments: Box<[Option<Arc<SegmentConditions>>]>,
+        needs: Needs,
+    ) -> Self {
         let of_segments = segments.iter().flatten().flat_map(|segment| &segment.conditions);
         let conditions = parsed.rules.iter().flat_map(|rule| &rule.conditions);
         let of_rules = conditions.filter_map(|condition| match condition {
-            Condition::Attribute(condition) => Some(condition),
+            Condition::Plain(condition) => Some(condition),
             Condition::Segment { .. } => None,
         });
-        let name = |condition: &AttributeCondition| condition.attribute.clone();
-        let attributes: BTreeSet<_> = of_rules.chain(of_segments).map(name).collect();
-        Self { parsed, segments, attributes: attributes.into_iter().collect() }
+        let (mut attributes, mut flags) = (needs.attributes.clone(), BTreeSet::new());
+        let mut reads_bucket = false;
+        for condition in of_rules.chain(of_segments) {
+            match condition {
+                PlainCondition::Attribute(condition) => {
+                    attributes.insert(condition.attribute.clone());
+                }
+                PlainCondition::Bucket(_) => reads_bucket = true,
+                PlainCondition::Flag(condition) => {
+                    flags.insert(condition.key.clone());
+                }
+            }
+        }
+        let attributes = attributes.into_iter().collect();
+        let flags = flags.into_iter().collect();
+        Self { parsed, segments, attributes, flags, reads_bucket, needs }
+    }
+
+    /// The same rules, which depend on this by the flags that they need.
+    #[must_use]
+    pub fn with_needs(&self, needs: Needs) -> Self {
+        Self::of(self.parsed.clone(), self.segments.clone(), needs)
+    }
+
+    /// What they depend on by the flags that they need.
+    #[must_use]
+    pub fn needs(&self) -> &Needs {
+        &self.needs
+    }
+
+    /// The flags that the rules and their segments name, in order.
+    #[must_use]
+    pub fn flags(&self) -> &[Box<str>] {
+        &self.flags
     }
 
     /// The first rule whose conditions are all true.
@@ -59,13 +103,15 @@ impl Rules {
         self.parsed.is_empty()
     }
 
-    /// Whether a rule may decide by the bucket of the subject.
+    /// Whether a rule may decide by a bucket of the unit of its row.
     #[must_use]
     pub fn splits(&self) -> bool {
-        self.parsed.rules.iter().any(|rule| (1..100).contains(&rule.rollout_percent))
+        self.reads_bucket
+            || self.parsed.rules.iter().any(|rule| (1..100).contains(&rule.rollout_percent))
     }
 
-    /// The names of the attributes that the rules and their segments read, in order.
+    /// The names of the attributes that the rules, their segments and the flags that they need read,
+    /// in order. Of these flags also the bucketing units.
     #[must_use]
     pub fn attributes(&self) -> &[Box<str>] {
         &self.attributes

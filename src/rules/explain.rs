@@ -1,9 +1,10 @@
 //! What came of each rule and each condition.
 
 use super::attributes::Attributes;
-use super::condition::{AttributeCondition, Condition, Outcome, of_segment};
+use super::condition::{Condition, Outcome, PlainCondition, of_segment};
 use super::decide::Rules;
 use super::parsed::Rule;
+use crate::bucket::hundredths;
 
 /// What came of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,10 @@ pub struct ExplainedCondition {
 pub enum About {
     /// The attribute of this name.
     Attribute(Box<str>),
+    /// The bucket of the unit, in hundredths; `None` without a unit.
+    Bucket(Option<u16>),
+    /// The flag with this key.
+    Flag(Box<str>),
     /// The segment with this key.
     Segment {
         /// Its key.
@@ -64,7 +69,7 @@ impl Rules {
         attributes: &impl Attributes,
     ) -> Vec<ExplainedCondition> {
         let explained = |condition: &Condition| match condition {
-            Condition::Attribute(condition) => explain(condition, attributes),
+            Condition::Plain(condition) => explain(condition, attributes),
             Condition::Segment { index, negate } => {
                 self.explain_segment(*index, *negate, attributes)
             }
@@ -94,7 +99,13 @@ impl Rules {
     }
 }
 
-fn explain(condition: &AttributeCondition, attributes: &impl Attributes) -> ExplainedCondition {
-    let about = About::Attribute(condition.attribute.clone());
+fn explain(condition: &PlainCondition, attributes: &impl Attributes) -> ExplainedCondition {
+    let about = match condition {
+        PlainCondition::Attribute(condition) => About::Attribute(condition.attribute.clone()),
+        PlainCondition::Bucket(condition) => {
+            About::Bucket(attributes.unit(|unit| hundredths(&condition.name, unit)))
+        }
+        PlainCondition::Flag(condition) => About::Flag(condition.key.clone()),
+    };
     ExplainedCondition { about, outcome: condition.outcome(attributes) }
 }

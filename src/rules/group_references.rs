@@ -1,7 +1,7 @@
 //! The groups that rules refer to.
 
 use super::attributes::GROUPS;
-use super::condition::{AttributeCondition, Condition};
+use super::condition::{AttributeCondition, Condition, PlainCondition};
 use super::decide::Rules;
 use super::matching::Test;
 use crate::groups::GroupReferences;
@@ -13,12 +13,14 @@ impl Rules {
             return;
         }
         for condition in self.parsed.rules.iter().flat_map(|rule| &rule.conditions) {
-            if let Condition::Attribute(condition) = condition {
+            if let Condition::Plain(PlainCondition::Attribute(condition)) = condition {
                 add(condition, references);
             }
         }
         for condition in self.segments.iter().flatten().flat_map(|segment| &segment.conditions) {
-            add(condition, references);
+            if let PlainCondition::Attribute(condition) = condition {
+                add(condition, references);
+            }
         }
     }
 }

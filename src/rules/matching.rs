@@ -29,6 +29,7 @@ pub(super) type Texts = Box<[Box<str>]>;
 /// Which results of a comparison match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Comparison {
+    Eq,
     Lt,
     Lte,
     Gt,
@@ -38,6 +39,7 @@ pub(super) enum Comparison {
 impl Comparison {
     fn accepts(self, ordering: Ordering) -> bool {
         match self {
+            Self::Eq => ordering.is_eq(),
             Self::Lt => ordering.is_lt(),
             Self::Lte => ordering.is_le(),
             Self::Gt => ordering.is_gt(),

@@ -17,7 +17,7 @@ const MAX_VALUES: usize = 1_000;
 /// The longest text or number among the values, in characters.
 const MAX_LENGTH: usize = 1_000;
 
-const OPERATORS: [&str; 12] = [
+const OPERATORS: [&str; 15] = [
     "in",
     "contains",
     "startswith",
@@ -27,7 +27,10 @@ const OPERATORS: [&str; 12] = [
     "lte",
     "gt",
     "gte",
+    "version_eq",
     "version_lt",
+    "version_lte",
+    "version_gt",
     "version_gte",
     "isnull",
 ];
@@ -67,7 +70,10 @@ impl Patterns {
             "lte" => Test::Compares(Comparison::Lte, each(values, bound)?),
             "gt" => Test::Compares(Comparison::Gt, each(values, bound)?),
             "gte" => Test::Compares(Comparison::Gte, each(values, bound)?),
+            "version_eq" => Test::ComparesVersion(Comparison::Eq, each(values, version)?),
             "version_lt" => Test::ComparesVersion(Comparison::Lt, each(values, version)?),
+            "version_lte" => Test::ComparesVersion(Comparison::Lte, each(values, version)?),
+            "version_gt" => Test::ComparesVersion(Comparison::Gt, each(values, version)?),
             "version_gte" => Test::ComparesVersion(Comparison::Gte, each(values, version)?),
             "isnull" => Test::IsNull(is_null(&values)?),
             other => return Err(unknown(other)),

@@ -2,12 +2,16 @@
 
 use serde_json::value::RawValue;
 
-use super::condition::{AttributeCondition, Condition, SegmentConditions};
+use super::condition::{
+    AttributeCondition, BucketCondition, Condition, FlagCondition, PlainCondition,
+    SegmentConditions,
+};
 use super::error::{RuleError, numbered, quoted};
 use super::json::{Json, Members, wrong_kind};
 use super::operator::Patterns;
 use super::parsed::{ParsedRules, Rule, RuleKind};
 use super::texts;
+use crate::bucket::POSITIONS;
 use crate::message::Template;
 use crate::stored_value::undecodable;
 
@@ -17,11 +21,17 @@ const MAX_RULES: usize = 100;
 const MAX_CONDITIONS: usize = 100;
 /// The longest name of a rule or attribute, in characters.
 const MAX_NAME: usize = 100;
-/// The longest key of a segment, in characters.
+/// The longest key of a segment or flag, and the longest name of a bucket, in characters.
 const MAX_KEY: usize = 255;
 
 const OF_RULE: [&str; 4] = ["name", "conditions", "rollout_percent", "value"];
-const OF_CONDITION: [&str; 5] = ["attribute", "operator", "values", "negate", "segment"];
+const OF_CONDITION: [&str; 8] =
+    ["attribute", "operator", "values", "negate", "segment", "bucket", "flag", "is"];
+/// What a condition of each kind but an attribute's has, beginning with the member that names it.
+const OF_KINDS: [&[&str]; 3] =
+    [&["segment", "negate"], &["bucket", "operator", "values", "negate"], &["flag", "is"]];
+/// How the seeds of experiments begin, from whose buckets others must be independent.
+const OF_EXPERIMENTS: &str = "experiment:";
 
 impl ParsedRules {
     /// The rules of a JSON text.
@@ -144,23 +154,33 @@ impl Parser {
     fn condition(&mut self, raw: &RawValue) -> Result<Condition, RuleError> {
         let members = Json::of(raw)?.object(&texts::A_CONDITION, &OF_CONDITION)?;
         let Some(segment) = members.get("segment")? else {
-            return self.attribute_condition(&members).map(Condition::Attribute);
+            return self.plain(&members).map(Condition::Plain);
         };
-        if let Some(other) = OF_CONDITION[..3].iter().find(|name| members.has(name)) {
-            let other = [("other", quoted(other).into())];
-            return Err(RuleError::with(&texts::SEGMENT_AND_MEMBER, other));
-        }
+        one_kind(&members)?;
         let negate = negate(&members)?;
         let key = segment.name(r#""segment""#, MAX_KEY)?;
         Ok(Condition::Segment { index: self.index_of(key), negate })
     }
 
-    fn segments_condition(&mut self, raw: &RawValue) -> Result<AttributeCondition, RuleError> {
+    fn segments_condition(&mut self, raw: &RawValue) -> Result<PlainCondition, RuleError> {
         let members = Json::of(raw)?.object(&texts::A_CONDITION, &OF_CONDITION)?;
         if members.has("segment") {
             return Err(RuleError::new(&texts::NESTED_SEGMENT));
         }
-        self.attribute_condition(&members)
+        self.plain(&members)
+    }
+
+    fn plain(&mut self, members: &Members<'_>) -> Result<PlainCondition, RuleError> {
+        one_kind(members)?;
+        if let Some(name) = members.get("bucket")? {
+            return bucket_condition(name, members).map(PlainCondition::Bucket);
+        }
+        if let Some(key) = members.get("flag")? {
+            let key = key.name(r#""flag""#, MAX_KEY)?;
+            let is = members.required("is")?.bool(r#""is""#)?;
+            return Ok(PlainCondition::Flag(FlagCondition { key, is }));
+        }
+        self.attribute_condition(members).map(PlainCondition::Attribute)
     }
 
     fn index_of(&mut self, key: Box<str>) -> usize {
@@ -175,14 +195,64 @@ impl Parser {
         members: &Members<'_>,
     ) -> Result<AttributeCondition, RuleError> {
         let attribute = members.required("attribute")?.name(r#""attribute""#, MAX_NAME)?;
-        let operator = members.required("operator")?;
-        let Json::Text(operator) = operator else {
-            return Err(wrong_kind(r#""operator""#, &texts::TEXT, &operator));
-        };
-        let values = members.required("values")?.list(r#""values""#)?;
+        let (operator, values) = operator_and_values(members)?;
         let test = self.patterns.test(&operator, values)?;
         Ok(AttributeCondition { attribute, test, negate: negate(members)? })
     }
+}
+
+fn operator_and_values<'a>(
+    members: &Members<'a>,
+) -> Result<(String, Vec<&'a RawValue>), RuleError> {
+    let operator = members.required("operator")?;
+    let Json::Text(operator) = operator else {
+        return Err(wrong_kind(r#""operator""#, &texts::TEXT, &operator));
+    };
+    Ok((operator, members.required("values")?.list(r#""values""#)?))
+}
+
+/// Refuses a condition with members of two kinds.
+fn one_kind(members: &Members<'_>) -> Result<(), RuleError> {
+    let Some(kind) = OF_KINDS.into_iter().find(|kind| members.has(kind[0])) else { return Ok(()) };
+    match OF_CONDITION.iter().find(|name| members.has(name) && !kind.contains(name)) {
+        None => Ok(()),
+        Some(other) => {
+            let values = [("kind", quoted(kind[0]).into()), ("other", quoted(other).into())];
+            Err(RuleError::with(&texts::TWO_KINDS, values))
+        }
+    }
+}
+
+fn bucket_condition(name: Json<'_>, members: &Members<'_>) -> Result<BucketCondition, RuleError> {
+    let name = name.name(r#""bucket""#, MAX_KEY)?;
+    if name.starts_with(OF_EXPERIMENTS) {
+        return Err(RuleError::new(&texts::BUCKET_OF_EXPERIMENT));
+    }
+    let (operator, values) = operator_and_values(members)?;
+    let is_gte = match &*operator {
+        "lt" => false,
+        "gte" => true,
+        _ => {
+            let operator = [("operator", quoted(&operator).into())];
+            return Err(RuleError::with(&texts::BUCKET_OPERATOR, operator));
+        }
+    };
+    let end = match values[..] {
+        [value] => hundredths(value.get()),
+        _ => None,
+    };
+    let end = end.ok_or_else(|| RuleError::new(&texts::BUCKET_BOUND))?;
+    Ok(BucketCondition { name, end, negate: negate(members)? != is_gte })
+}
+
+/// The hundredths of a percentage, from 0 to 10,000; `None` for a text that is no such number.
+fn hundredths(text: &str) -> Option<u16> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let fraction = fraction.trim_end_matches('0');
+    let digits = format!("{whole}{fraction:0<2}");
+    let has_digits_only = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.parse().ok().filter(|_| has_digits_only && fraction.len() <= 2)?;
+    (number <= POSITIONS).then_some(number)
 }
 
 /// The JSON text of what a rule of a value gives.

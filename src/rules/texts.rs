@@ -38,9 +38,17 @@ templates! {
          99; add one, or change the value itself";
     WRONG_RESULT, "\"value\" {problem}";
     NO_VALUES, "there are no values; add at least one";
-    SEGMENT_AND_MEMBER, "a condition has either \"segment\" or {other}; remove one of them";
+    TWO_KINDS, "a condition has either {kind} or {other}; remove one of them";
     NESTED_SEGMENT, "a segment cannot name a segment; add the conditions of that segment here";
+    BUCKET_OPERATOR,
+        "a condition on a bucket has the operator \"lt\" or \"gte\", not {operator}";
+    BUCKET_OF_EXPERIMENT,
+        "the name of a bucket must not begin with \"experiment:\", as those of the buckets of \
+         experiments do; use another name";
     // What is wrong with a value.
+    BUCKET_BOUND,
+        "a condition on a bucket has one value, a number from 0 to 100 with at most two decimals, \
+         such as 0.25";
     WRONG_PERCENT, "\"rollout_percent\" must be a whole number from 0 to 100";
     UNKNOWN_OPERATOR, "the operator {operator} is not known to this version; use {known}";
     TEXT_TOO_LONG,

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal
+from fractions import Fraction
+from itertools import chain
 from typing import Any, NamedTuple
 
 
@@ -67,6 +70,8 @@ class Flag:
     rules: list[dict[str, Any]]
     segments: Mapping[str, list[dict[str, Any]]]
     bucket_by: str = "user"
+    #: All flags that conditions may need, by key.
+    flags: Mapping[str, Flag] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
@@ -78,6 +83,7 @@ class Value:
     rules: list[dict[str, Any]]
     segments: Mapping[str, list[dict[str, Any]]]
     bucket_by: str = "user"
+    flags: Mapping[str, Flag] = field(default_factory=dict, repr=False)
 
 
 class Result(NamedTuple):
@@ -97,7 +103,7 @@ def evaluate(
         return Result(False, "DISABLED", None, None)
     if pk is not None and pk in flag.allowed:
         return Result(True, "TARGETING_MATCH", None, None)
-    conditions = _Conditions(flag.segments, attributes, time_zone)
+    conditions = _Conditions(flag, pk, attributes, time_zone)
     for number, rule in enumerate(flag.rules, 1):
         if all(conditions.state(condition) is True for condition in rule["conditions"]):
             percent = rule.get("rollout_percent", 100)
@@ -115,7 +121,7 @@ def evaluate_value(
     """Evaluates a value for the user with this primary key, `None` for an anonymous one."""
     if not value.rules:
         return Result(value.value, "STATIC", None, None)
-    conditions = _Conditions(value.segments, attributes, time_zone)
+    conditions = _Conditions(value, pk, attributes, time_zone)
     for number, rule in enumerate(value.rules, 1):
         if all(conditions.state(condition) is True for condition in rule["conditions"]):
             percent = rule.get("rollout_percent", 100)
@@ -141,10 +147,16 @@ def _split(flag: Flag, percent: int, pk: str | None, attributes: Mapping[str, An
 
 def bucket_of(flag: Flag | Value, pk: str | None, attributes: Mapping[str, Any]) -> int | None:
     """Returns the bucket of the unit of a flag or value, `None` if there is no unit."""
-    unit = pk if flag.bucket_by == "user" else _unit(attributes.get(flag.bucket_by, MISSING))
-    if unit is None:
-        return None
-    return int(hashlib.sha256(f"{flag.key}:{unit}".encode()).hexdigest(), 16) % 100
+    unit = _unit_of(flag, pk, attributes)
+    return None if unit is None else _hash(flag.key, unit) % 100
+
+
+def _hash(name: str, unit: str) -> int:
+    return int(hashlib.sha256(f"{name}:{unit}".encode()).hexdigest(), 16)
+
+
+def _unit_of(row: Flag | Value, pk: str | None, attributes: Mapping[str, Any]) -> str | None:
+    return pk if row.bucket_by == "user" else _unit(attributes.get(row.bucket_by, MISSING))
 
 
 def _unit(attribute: Any) -> str | None:
@@ -163,7 +175,8 @@ def _unit(attribute: Any) -> str | None:
 
 @dataclass(frozen=True)
 class _Conditions:
-    segments: Mapping[str, list[dict[str, Any]]]
+    row: Flag | Value
+    pk: str | None
     attributes: Mapping[str, Any]
     time_zone: tzinfo
 
@@ -175,6 +188,10 @@ class _Conditions:
         negate = condition.get("negate", False)
         if "segment" in condition:
             return self._segment_state(condition["segment"], negate)
+        if "bucket" in condition:
+            return self._bucket_state(condition, negate)
+        if "flag" in condition:
+            return self._flag_state(condition["flag"], condition["is"])
         attribute = self.attributes.get(condition["attribute"], MISSING)
         is_missing = isinstance(attribute, _Missing)
         if condition["operator"] == "isnull":
@@ -187,12 +204,29 @@ class _Conditions:
         return None if matches is None else matches is not negate
 
     def _segment_state(self, key: str, negate: bool) -> bool | None:
-        if key not in self.segments:
+        if key not in self.row.segments:
             return None
-        states = [self.state(condition) for condition in self.segments[key]]
+        states = [self.state(condition) for condition in self.row.segments[key]]
         if negate:
             return any(state is False for state in states)
         return all(states)
+
+    def _bucket_state(self, condition: dict[str, Any], negate: bool) -> bool | None:
+        unit = _unit_of(self.row, self.pk, self.attributes)
+        if unit is None:
+            return None
+        bucket = _hash(condition["bucket"], unit) % 10_000
+        number = Fraction(bucket % 100 * 100 + bucket // 100, 100)
+        [bound] = condition["values"]
+        is_below = number < Fraction(bound.text if isinstance(bound, _Float) else bound)
+        return (is_below is (condition["operator"] == "lt")) is not negate
+
+    def _flag_state(self, key: str, expected: bool) -> bool | None:
+        flag = self.row.flags.get(key)
+        if flag is None or not flag.enabled or depth_of(flag) > _STEPS - 1:
+            return None
+        result = evaluate(flag, self.pk, self.attributes, self.time_zone)
+        return result.value is expected
 
     def _matches(self, attribute: Any, condition: dict[str, Any]) -> bool | None:
         elements = attribute if isinstance(attribute, list) else [attribute]
@@ -205,6 +239,26 @@ class _Conditions:
         ]
         of_type = [one for one in found if one is not None]
         return any(of_type) if of_type or attribute == [] else None
+
+
+#: The most flags that are followed, one needed by the other.
+_STEPS = 4
+
+
+def depth_of(row: Flag | Value, above: int = 0) -> float:
+    """Returns how many flags a row needs one by the other; infinity above four and for a circle."""
+    if above > _STEPS:
+        return math.inf
+    needed = [row.flags[key] for key in named_flags(row) if key in row.flags]
+    depth = 1 + max((depth_of(flag, above + 1) for flag in needed), default=-1)
+    return depth if depth <= _STEPS else math.inf
+
+
+def named_flags(row: Flag | Value) -> set[str]:
+    """Returns the keys of the flags that the rules of a row and their segments name."""
+    conditions = [condition for rule in row.rules for condition in rule["conditions"]]
+    of_segments = [row.segments.get(one.get("segment"), []) for one in conditions]
+    return {one["flag"] for one in chain(conditions, *of_segments) if "flag" in one}
 
 
 def _is_nan(value: Any) -> bool:
@@ -320,7 +374,7 @@ def _has_match(text: str, pattern: str) -> bool | None:
 
 _IDENTIFIERS = r"[0-9A-Za-z-]+(?:\.[0-9A-Za-z-]+)*"
 _VERSION = re.compile(
-    rf"(0|[1-9]\d*)(?:\.(0|[1-9]\d*))?(?:\.(0|[1-9]\d*))?(?:-({_IDENTIFIERS}))?(?:\+{_IDENTIFIERS})?",
+    rf"v?(0|[1-9]\d*)(?:\.(0|[1-9]\d*))?(?:\.(0|[1-9]\d*))?(?:-({_IDENTIFIERS}))?(?:\+{_IDENTIFIERS})?",
     re.ASCII,
 )
 
@@ -356,7 +410,10 @@ _OPERATORS: dict[str, _Matches] = {
     "lte": _compares(lambda one, other: one <= other),
     "gt": _compares(lambda one, other: one > other),
     "gte": _compares(lambda one, other: one >= other),
+    "version_eq": _on_text(_compares_version(lambda one, other: one == other)),
     "version_lt": _on_text(_compares_version(lambda one, other: one < other)),
+    "version_lte": _on_text(_compares_version(lambda one, other: one <= other)),
+    "version_gt": _on_text(_compares_version(lambda one, other: one > other)),
     "version_gte": _on_text(_compares_version(lambda one, other: one >= other)),
 }
 

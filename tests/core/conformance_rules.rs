@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use flagstaff::bucketing_unit::OfRow;
 use flagstaff::evaluate::evaluate;
 use flagstaff::flag::Flag;
 use flagstaff::row::{AllowedUsersRow, FlagRow, SegmentRow, Users};
@@ -90,17 +91,18 @@ impl Case<'_> {
         let found = (found.value, found.reason.as_str(), found.bucket, found.rule);
         let expected = (self.value, self.reason.as_str(), self.bucket, self.rule);
         assert_eq!(found, expected, "{}", self.name);
-        self.check_attributes(flag, &attributes);
+        self.check_attributes(flag, &subject, &attributes);
     }
 
     /// A flag says which attributes it may read, and what decides can be explained.
-    fn check_attributes(&self, flag: &Flag, attributes: &Given) {
+    fn check_attributes(&self, flag: &Flag, subject: &Subject<'_>, attributes: &Given) {
         let rules = flag.rules().and_then(|rules| rules.rules());
         let mut known = rules.map(|rules| rules.attributes().to_vec()).unwrap_or_default();
         known.extend(flag.unit().map(Into::into));
         let unknown = |name: &String| !known.contains(&name.as_str().into());
         assert!(!attributes.read.borrow().iter().any(unknown), "{}", self.name);
-        let explained = rules.map(|rules| rules.explain(attributes)).unwrap_or_default();
+        let of_row = OfRow { subject, bucket_by: flag.bucket_by(), attributes };
+        let explained = rules.map(|rules| rules.explain(&of_row)).unwrap_or_default();
         let decides = explained.iter().find(|rule| rule.decides).map(|rule| rule.number);
         assert!(self.rule.is_none() || decides == self.rule, "{}", self.name);
     }

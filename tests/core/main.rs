@@ -3,6 +3,7 @@
 mod assign;
 mod attributes;
 mod bucket;
+mod bucket_conditions;
 mod bucketing_unit;
 mod changed_keys;
 mod conformance;

@@ -93,7 +93,8 @@ fn unknown_member_is_an_error() {
     let known = r#"use "name", "conditions", "rollout_percent""#;
     let expected = format!(r#"rule 1: the member "percent" is not known to this version; {known}"#);
     assert_eq!(error(r#"[{"percent": 5}]"#), expected);
-    let known = r#"use "attribute", "operator", "values", "negate", "segment""#;
+    let known =
+        r#"use "attribute", "operator", "values", "negate", "segment", "bucket", "flag", "is""#;
     let expected = format!(r#"the member "op" is not known to this version; {known}"#);
     assert_eq!(condition_error(r#"{"op": "in"}"#), expected);
 }
@@ -221,7 +222,7 @@ fn attribute_of_a_condition_has_1_to_100_characters() {
 
 #[test]
 fn unknown_operator_is_an_error_that_lists_the_known_ones() {
-    let known = r#""in", "contains", "startswith", "endswith", "regex", "lt", "lte", "gt", "gte", "version_lt", "version_gte", "isnull""#;
+    let known = r#""in", "contains", "startswith", "endswith", "regex", "lt", "lte", "gt", "gte", "version_eq", "version_lt", "version_lte", "version_gt", "version_gte", "isnull""#;
     let expected = format!(r#"the operator "matches" is not known to this version; use {known}"#);
     assert_eq!(values_error("matches", "[1]"), expected);
     let condition = r#"{"attribute": "a", "operator": ["in"], "values": [1]}"#;
@@ -263,12 +264,12 @@ fn isnull_has_exactly_one_bool() {
 #[test]
 fn versions_are_valid() {
     let expected = r#"value 1: the text is not a version; write it like "1.2.3" or "2.0.0-beta.1""#;
-    for version in ["v1.2", "", "1.2.3.4", "01", "1.0.0-"] {
-        for operator in ["version_lt", "version_gte"] {
+    for version in ["vv1.2", "v", "V1", "", "1.2.3.4", "01", "1.0.0-"] {
+        for operator in ["version_eq", "version_lt", "version_gte"] {
             assert_eq!(values_error(operator, &json!([version]).to_string()), expected);
         }
     }
-    assert!(has_valid_values("version_lt", r#"["1", "18446744073709551616.0.0-a.1+b"]"#));
+    assert!(has_valid_values("version_lt", r#"["1", "v1.2", "18446744073709551616.0.0-a.1+b"]"#));
 }
 
 #[test]
@@ -316,6 +317,83 @@ fn segment_is_named_alone() {
 fn segment_that_names_a_segment_is_an_error() {
     let expected = "a segment cannot name a segment; add the conditions of that segment here";
     assert_eq!(segment_error(r#"[{"segment": "a"}]"#), format!("condition 1: {expected}"));
+}
+
+mod buckets {
+    use super::*;
+
+    fn bound_is_valid(bound: &str) -> bool {
+        let condition = format!(r#"{{"bucket": "a", "operator": "lt", "values": {bound}}}"#);
+        let expected = "a condition on a bucket has one value, a number from 0 to 100 with at most \
+                        two decimals, such as 0.25";
+        is_valid(&condition) || condition_error(&condition) != expected
+    }
+
+    #[test]
+    fn bound_is_a_percentage_with_at_most_two_decimals() {
+        for bound in ["0", "100", "5.0", "0.25", "12.340", "100.00"] {
+            assert!(bound_is_valid(&format!("[{bound}]")), "{bound}");
+        }
+        for bound in ["-1", "0.125", "100.01", "101", "1e1", "655360", r#""5""#, "true", "1, 2"] {
+            assert!(!bound_is_valid(&format!("[{bound}]")), "{bound}");
+        }
+        assert!(!bound_is_valid("[]"));
+    }
+
+    #[test]
+    fn bucket_has_a_name_that_is_no_seed_of_an_experiment() {
+        let of = |name: &str| json!({"bucket": name, "operator": "lt", "values": [5]}).to_string();
+        assert!(is_valid(&of(&"é".repeat(255))));
+        let expected = r#""bucket" must have 1 to 255 characters"#;
+        assert_eq!(condition_error(&of("")), expected);
+        let expected = "the name of a bucket must not begin with \"experiment:\", as those of the \
+                        buckets of experiments do; use another name";
+        assert_eq!(condition_error(&of("experiment:checkout:0")), expected);
+    }
+
+    #[test]
+    fn bucket_is_compared_by_lt_or_gte() {
+        let expected = r#"a condition on a bucket has the operator "lt" or "gte", not "lte""#;
+        let condition = r#"{"bucket": "a", "operator": "lte", "values": [5]}"#;
+        assert_eq!(condition_error(condition), expected);
+        let expected = r#"the member "values" is missing; add it"#;
+        assert_eq!(condition_error(r#"{"bucket": "a", "operator": "lt"}"#), expected);
+    }
+}
+
+#[test]
+fn condition_on_a_flag_has_a_key_and_a_bool() {
+    assert!(is_valid(r#"{"flag": "new_checkout", "is": false}"#));
+    let expected = r#"the member "is" is missing; add it"#;
+    assert_eq!(condition_error(r#"{"flag": "a"}"#), expected);
+    let expected = r#""is" must be true or false, not a text"#;
+    assert_eq!(condition_error(r#"{"flag": "a", "is": "true"}"#), expected);
+    assert_eq!(
+        condition_error(r#"{"flag": "", "is": true}"#),
+        r#""flag" must have 1 to 255 characters"#
+    );
+}
+
+#[test]
+fn condition_is_of_one_kind() {
+    let two = [
+        ("bucket", "attribute", r#"{"bucket": "a", "attribute": "b"}"#),
+        ("bucket", "is", r#"{"bucket": "a", "is": true}"#),
+        ("flag", "negate", r#"{"flag": "a", "is": true, "negate": true}"#),
+        ("segment", "bucket", r#"{"segment": "a", "bucket": "b"}"#),
+        ("flag", "operator", r#"{"flag": "a", "operator": "in"}"#),
+    ];
+    for (kind, other, condition) in two {
+        let expected =
+            format!(r#"a condition has either "{kind}" or "{other}"; remove one of them"#);
+        assert_eq!(condition_error(condition), expected);
+    }
+}
+
+#[test]
+fn segment_has_conditions_of_all_kinds_but_its_own() {
+    let text = r#"[{"bucket": "a", "operator": "gte", "values": [5]}, {"flag": "b", "is": true}]"#;
+    assert!(SegmentConditions::parse(text).is_ok());
 }
 
 mod patterns {

@@ -49,7 +49,7 @@ fn bad_rules(pk: &str, key: &str) -> FlagRow {
     flag_with_rules(pk, key, r#"[{"name": "beta", "conditions": [{"op": 1}]}]"#)
 }
 
-const WHY: &str = r#"rule 1 ("beta"), condition 1: the member "op" is not known to this version; use "attribute", "operator", "values", "negate", "segment""#;
+const WHY: &str = r#"rule 1 ("beta"), condition 1: the member "op" is not known to this version; use "attribute", "operator", "values", "negate", "segment", "bucket", "flag", "is""#;
 
 mod rules {
     use super::*;

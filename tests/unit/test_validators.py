@@ -118,7 +118,7 @@ def problem_of(rules: object) -> str:
 
 
 def test_numbers_of_the_extension_are_those_of_stored_rows() -> None:
-    assert (_core.RULE_FORMAT, _core.BUCKETS, _core.MAX_UNIT_BYTES) == (2, 10_000, 255)
+    assert (_core.RULE_FORMAT, _core.BUCKETS, _core.MAX_UNIT_BYTES) == (3, 10_000, 255)
     assert (_core.REGISTERS, _core.MAX_VARIANTS) == (4096, 100)
 
 
