@@ -58,7 +58,7 @@ def test_flag_that_begins_to_use_the_segment_ends_what_waits_without_its_name() 
     ask(LINE, actor="ben")
     use_it()
     [waiting] = foresee(WaitingAction.objects.all())
-    assert waiting.obstacle == "a flag, value or experiment that uses the segment has changed"
+    assert waiting.obstacle == "what depends on it, or what it depends on, has changed"
     make_due()
     run_jobs()
     assert result() == waiting.obstacle

@@ -50,11 +50,13 @@ from flagstaff.admin.pages.workers import WorkersPage
 from flagstaff.admin.rights import has_toggle_permission, may
 from flagstaff.admin.row_page import COUNT_TIMEOUT, Head, RowPageAdmin, Section
 from flagstaff.admin.rules.sentences import rules_html
+from flagstaff.admin.rules.uses import used_by_html
 from flagstaff.admin.words import colour_of, facts_html
 from flagstaff.changes.allowed_users import ALLOWED
 from flagstaff.changes.consequence import flag_text, users_text
 from flagstaff.changes.impact import impact_of_enabling
 from flagstaff.changes.row_states import RowState
+from flagstaff.changes.rule_use import uses_by_name
 from flagstaff.history.kinds import Kind
 from flagstaff.history.user_names import may_see_users
 from flagstaff.models import WaitingAction
@@ -141,6 +143,9 @@ class FeatureFlagAdmin(FlagListAdmin, RowPageAdmin):
         yield Section(say("Targeting").local, self._targeting(request, row), ("rules", "unit"))
         yield who_has_it(request, row)
         yield evaluations(request, row.key)
+        if uses := uses_by_name()[Kind.FLAG, row.key]:
+            used_by = used_by_html(self.admin_site, request, uses)
+            yield Section(capfirst(say("used by").local), used_by)
         for pages in PAGES:
             if pages.flag_section:
                 read = partial(pages.flag_section, self.admin_site, request, row)
