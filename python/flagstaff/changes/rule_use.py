@@ -149,21 +149,35 @@ def require_names(row: Row | Model, rules: object) -> None:
     # A flag that the person may not see is one that does not exist, unless it is there already.
     stored = () if row._state.adding else {name for name, _place in names_in(rules_of(row))}
     hidden = {(Kind.FLAG, key) for key in hidden_keys(Kind.FLAG.model)}.difference(stored)
-    existing = existing_names([rules], lock=not is_preview()) - hidden
-    if problem := missing_among(rules, existing):
+    problem, error = _problems((kind, row.key), rules, hidden)
+    if problem:
         raise InvalidChangeError("{field}: {problem}", field=field, problem=problem)
-    if error := chain_errors({(kind, row.key): rules}).get((kind, row.key)):
+    if error:
         raise error
 
 
-def missing_name(rules: object, *, lock: bool = False) -> Sentence | None:
-    """Returns which rule of an app names what does not exist, or needs too many flags; or None."""
+def missing_name(rules: object) -> Sentence | None:
+    """Returns which rule of an app names what does not exist, or needs too many flags; or None.
+
+    Locks as `require_names`.
+    """
     # A row of an app is named by none.
     row: Any = (None, "")
-    if missing := missing_among(rules, existing_names([rules], lock=lock)):
-        return missing
-    error = chain_errors({row: rules}).get(row)
-    return None if error is None else error.message
+    problem, error = _problems(row, rules)
+    return problem or (error and error.message)
+
+
+def _problems(
+    row: Name, rules: object, hidden: Collection[Name] = ()
+) -> tuple[Sentence | None, ChainError | None]:
+    """Returns what is wrong with the names in new rules of a row, and with what they need."""
+    # The segments are locked before this comes alone, as what changes one locks it.
+    existing = existing_names([rules], lock=not is_preview())
+    errors = chain_errors({row: rules})
+    if any(kind is Kind.FLAG for (kind, _key), _place in names_in(rules)):
+        # Again, because a flag may have been deleted meanwhile.
+        existing = existing_names([rules])
+    return missing_among(rules, existing.difference(hidden)), errors.get(row)
 
 
 def existing_names(written: Iterable[object], *, lock: bool = False) -> set[Name]:

@@ -100,7 +100,7 @@ def create(
     with db.atomic():
         require_free(key)
         # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_name(experiment.rules, lock=True):
+        if problem := missing_name(experiment.rules):
             raise InvalidExperimentError(problem)
         try:
             with db.atomic():
@@ -131,7 +131,7 @@ def edit(
     columns = columns_of(variants=variants, **settings)
     with db.atomic():
         # Locked, so that no segment is deleted meanwhile.
-        if problem := missing_name(columns.get("rules", []), lock=True):
+        if problem := missing_name(columns.get("rules", [])):
             raise InvalidExperimentError(problem)
         with locked(key) as experiment:
             require_now(experiment, "edit")

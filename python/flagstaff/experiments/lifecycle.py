@@ -160,7 +160,7 @@ def undo(key: str) -> Experiment:
     """
     with db.atomic():
         # Segments are locked before experiments.
-        problem = missing_name(find(key).rules, lock=True)
+        problem = missing_name(find(key).rules)
         with locked(key) as experiment:
             require_now(experiment, "undo")
             event = last_decision(experiment)

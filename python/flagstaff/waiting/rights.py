@@ -213,7 +213,7 @@ def _deciding_admins(look: Look, reached: Impact) -> Iterator[str]:
     from django.contrib.admin.sites import all_sites  # noqa: PLC0415 (only if it is installed)
 
     models = [row if isinstance(row, type) else type(row) for row in look.rows]
-    models += [use.model for use in reached.uses]
+    models += [use.model for use in reached.given]
     rights = ("view", "toggle", "change", "add", "delete", "group")
     methods = [f"has_{right}_permission" for right in rights]
     for site, model in product(all_sites, dict.fromkeys([*models, *look.models])):
