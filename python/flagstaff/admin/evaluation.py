@@ -15,6 +15,7 @@ from flagstaff._engine.direct import read_own_writes
 from flagstaff._engine.forced_off import VARIABLE
 from flagstaff._evaluation import Explained, Explanation, Step, explain, parse_text, step_text
 from flagstaff._tables.model_fields import USER
+from flagstaff._tables.rows import hidden_keys
 from flagstaff._tables.user_lookup import FoundUser, allowed_user_table
 from flagstaff._text import localized, say
 from flagstaff._workers.status import status
@@ -22,6 +23,7 @@ from flagstaff.actions.arguments import name_of_users, unknown_users
 from flagstaff.admin.rights import needs_view_user_text
 from flagstaff.admin.row_page import Section
 from flagstaff.changes.consequence import code_text
+from flagstaff.conf import conf
 from flagstaff.exceptions import FlagstaffError
 from flagstaff.extensions import deciding_code
 from flagstaff.history.user_names import may_see_users
@@ -171,13 +173,17 @@ def _result(explanation: Explanation, user: TypedUser) -> str:
 
 
 def shown_steps(explanation: Explanation) -> list[Step]:
-    """Returns the steps in the order of the evaluation, with labels in the place of their names."""
+    """Returns the steps in the order of the evaluation, with labels in the place of their names.
+
+    Those of a flag that the rules need follow its condition, unless the user may not see the flag.
+    """
+    hidden = hidden_keys(conf.flag_model)
     hint = say(" (write {example} into the context)")
     steps = [
-        replace(step, name=_label(step.name), text=step_text(step, hint))
+        replace(step, name=_label_of(step), text=step_text(step, hint))
         # The page of a flag need not say that the flag exists.
         for step in explanation.steps
-        if step.name != "exists" or step.decides
+        if (step.name != "exists" or step.decides) and step.values.get("flag") not in hidden
     ]
     if explanation.override is None:
         return steps
@@ -185,6 +191,12 @@ def shown_steps(explanation: Explanation) -> list[Step]:
     is_forced = explanation.override == VARIABLE
     label = say("Not forced off").local if is_forced else say("Not overridden by a test").local
     return [replace(steps[0], name=label, met=False)]
+
+
+def _label_of(step: Step) -> str:
+    label = _label(step.name)
+    needed = step.values.get("flag")
+    return label if needed is None else say("{flag}: {step}", flag=needed, step=label).local
 
 
 def _label(name: str) -> str:
